@@ -96,6 +96,7 @@ MEDIA = Schema(
         Column("video_id", STR),
         Column("uri", STR),
         Column("content_hash", STR, nullable=True),
+        Column("text_hash", STR),
         Column("recipe", STR),
         Column("ok", pa.bool_()),
         Column("decoder", STR, nullable=True),

@@ -1,0 +1,209 @@
+"""Tables on disk: Parquet parts listed by a manifest, on any filesystem that pyarrow or fsspec knows.
+
+The manifest is the commit point. A file that no manifest lists is not part of the table, so
+a writer killed at any moment leaves the last complete state readable.
+"""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from vrec.core.errors import OutputError, SourceError
+from vrec.core.protocols import Modality
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Raised when the layout of an embedding folder changes; `read_manifest` refuses another."""
+
+
+def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of a path or URI, and the path on it.
+
+    A plain path is local. `s3://`, `gs://`, `hdfs://`, `file://` go to pyarrow, every other
+    scheme to fsspec. Raises SourceError for a scheme that neither knows.
+    """
+    parts = urlsplit(uri)
+    if len(parts.scheme) <= 1:
+        return pafs.LocalFileSystem(), os.path.abspath(uri)
+    if parts.scheme == "file":
+        return pafs.FileSystem.from_uri(uri)
+    filesystem = _remote(urlunsplit((parts.scheme, parts.netloc, "", parts.query, "")))
+    return filesystem, (parts.netloc + parts.path).rstrip("/")
+
+
+@lru_cache(maxsize=64)
+def _remote(root: str) -> pafs.FileSystem:
+    try:
+        return pafs.FileSystem.from_uri(root)[0]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass
+    try:
+        import fsspec
+
+        return pafs.PyFileSystem(pafs.FSSpecHandler(fsspec.core.url_to_fs(root)[0]))
+    except (ValueError, ImportError) as error:
+        raise SourceError(
+            f"{root}: {error}", mend="give a path or a URI whose fsspec package is installed"
+        ) from None
+
+
+def join(uri: str, *names: str) -> str:
+    """The URI of a name below another URI; a query such as S3's `?endpoint_override=` is kept."""
+    parts = urlsplit(uri)
+    if len(parts.scheme) <= 1:
+        return os.path.join(uri, *names)
+    path = "/".join([parts.path.rstrip("/"), *names])
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+class Folder:
+    """A folder on some filesystem, whose files appear whole or not at all.
+
+    Raises OutputError where a write fails.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.filesystem, self.path = resolve(uri)
+        self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def at(self, name: str) -> str:
+        """The path of a name in this folder, on this folder's filesystem."""
+        return f"{self.path}/{name}"
+
+    def files(self, name: str = "") -> list[str]:
+        """The names of the files right below a subfolder, sorted; none where it does not exist."""
+        base = self.at(name) if name else self.path
+        found = self.filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == pafs.FileType.File)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file of that name is there."""
+        return self.filesystem.get_file_info(self.at(name)).type == pafs.FileType.File
+
+    def write(self, name: str, data: bytes | memoryview | pa.Buffer) -> None:
+        """Writes a file: to a temporary name, flushed to the disk, then renamed over the old one."""
+        try:
+            if self.local:
+                self._write_local(Path(self.at(name)), data)
+            else:
+                # An object store shows an object only when its upload is complete.
+                self.filesystem.create_dir(os.path.dirname(self.at(name)), recursive=True)
+                with self.filesystem.open_output_stream(self.at(name)) as stream:
+                    stream.write(data)
+        except OSError as error:
+            raise OutputError(f"{self.uri}: cannot write {name}: {_reason(error)}") from error
+
+    def _write_local(self, path: Path, data: bytes | memoryview | pa.Buffer) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file; raises FileNotFoundError where there is none."""
+        with self.filesystem.open_input_stream(self.at(name)) as stream:
+            return stream.read()
+
+    def remove(self, name: str) -> None:
+        """Removes a file; one that is gone already is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.at(name))
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Writes a mapping as JSON, readable by a person."""
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        self.write(name, (text + "\n").encode())
+
+    def write_parquet(self, name: str, table: pa.Table) -> None:
+        """Writes a table as one Parquet file."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write(name, sink.getvalue())
+
+    def read_parquet(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file as a table, or only some of its columns."""
+        return pq.ParquetFile(self.at(name), filesystem=self.filesystem).read(columns=columns)
+
+    def write_arrow(self, name: str, table: pa.Table) -> None:
+        """Writes a table as one Arrow IPC file."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        self.write(name, sink.getvalue())
+
+    def read_arrow(self, name: str) -> pa.Table:
+        """An Arrow IPC file as a table."""
+        with self.filesystem.open_input_file(self.at(name)) as file:
+            return pa.ipc.open_file(file).read_all()
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror.lower() if error.strerror else str(error)
+
+
+def read_manifest(out: str) -> dict[str, Any] | None:
+    """The manifest of an embedding folder, or None where no run has completed.
+
+    Raises OutputError for a manifest that is not vrec's or of another format.
+    """
+    folder = Folder(out)
+    if not folder.exists(MANIFEST):
+        return None
+    try:
+        manifest = json.loads(folder.read(MANIFEST))
+        kind, version = manifest["kind"], manifest["format"]
+    except (ValueError, KeyError, TypeError):
+        raise OutputError(f"{out}/{MANIFEST} is not one of vrec's", mend="give another --out") from None
+    if (kind, version) != ("embeddings", FORMAT):
+        raise OutputError(
+            f"{out}/{MANIFEST} is of kind {kind}, format {version}; this vrec reads embeddings, {FORMAT}",
+            mend="give another --out, or embed anew",
+        )
+    return manifest
+
+
+def _parts(out: str, table: str) -> Iterator[pa.Table]:
+    manifest = read_manifest(out)
+    if manifest is None:
+        raise SourceError(f"{out}: no {MANIFEST} there", mend="run `vrec embed --out` with it first")
+    folder = Folder(out)
+    for name in manifest["files"].get(table, []):
+        yield folder.read_parquet(name)
+
+
+def read_embeddings(out: str, modality: Modality) -> pa.Table | None:
+    """The EMBEDDINGS rows of one modality of an embedding folder, sorted by entity_id; None where none.
+
+    Raises SourceError where no run has completed there.
+    """
+    parts = list(_parts(out, f"embeddings/{modality}"))
+    return pa.concat_tables(parts).sort_by("entity_id") if parts else None
+
+
+def read_failures(out: str) -> pa.Table:
+    """The FAILURES rows of an embedding folder, sorted; raises SourceError where no run has completed."""
+    return pa.concat_tables(_parts(out, "failures")).sort_by(
+        [("video_id", "ascending"), ("uri", "ascending")]
+    )
+
+
+def read_media(out: str) -> pa.Table:
+    """The MEDIA rows of an embedding folder, sorted; raises SourceError where no run has completed."""
+    return pa.concat_tables(_parts(out, "media")).sort_by("video_id")

@@ -1,0 +1,1 @@
+"""Bytes to clips: sources, decoding, sound, sampling, quality."""

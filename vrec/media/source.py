@@ -1,0 +1,224 @@
+"""Where videos come from: a folder or a VIDEOS table, on any filesystem, as refs and then as local files."""
+
+import contextlib
+import hashlib
+import os
+import posixpath
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from vrec.core.errors import EmptyVideo, SourceError, TooLarge, UnreachableVideo, VanishedVideo
+from vrec.core.protocols import VideoRef
+from vrec.core.schema import VIDEOS, Column, Schema, conform
+from vrec.core.tables import join, resolve
+
+ENDINGS = frozenset(
+    [".3gp", ".avi", ".flv", ".h264", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"]
+    + [".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"]
+)
+"""What counts as a video in a folder, by the name's ending in any case."""
+
+_CHUNK = 1 << 20
+
+TO_EMBED = Schema(
+    "VIDEOS",
+    tuple(
+        Column(column.name, column.type, column.name in ("title", "tags"))
+        for column in VIDEOS.columns
+        if column.name in ("video_id", "uri", "title", "tags")
+    ),
+)
+"""The columns of VIDEOS that embedding reads; the others may be there or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalVideo:
+    """A video's file on this machine and the SHA-256 of its bytes."""
+
+    path: str
+    content_hash: str
+    size_bytes: int
+
+
+class FolderSource:
+    """The videos below a folder, by path; `video_id` is the path below it without its ending."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._filesystem, self._root = resolve(uri)
+        info = self._filesystem.get_file_info(self._root)
+        if info.type != pafs.FileType.Directory:
+            reason = "no such folder" if info.type == pafs.FileType.NotFound else "not a folder"
+            raise SourceError(f"{uri}: {reason}", mend="give --videos a folder or a .parquet table")
+        self.ignored = 0
+        """Files passed over for their ending, counted by `refs()`."""
+
+    def refs(self) -> Iterator[VideoRef]:
+        """One ref a video file in the order of their paths; hidden files and folders are left out."""
+        found = self._filesystem.get_file_info(pafs.FileSelector(self._root, recursive=True))
+        self.ignored = 0
+        for path in sorted(i.path for i in found if i.type != pafs.FileType.Directory):
+            below = path[len(self._root) :].lstrip("/")
+            if any(part.startswith(".") for part in below.split("/")):
+                continue
+            stem, ending = posixpath.splitext(below)
+            if ending.lower() not in ENDINGS:
+                self.ignored += 1
+                continue
+            yield VideoRef(stem, join(self.uri, below))
+
+    def read(self, ref: VideoRef) -> bytes:
+        """The bytes of a video; raises VideoError."""
+        return _read(ref)
+
+
+class TableSource:
+    """The rows of a VIDEOS table in Parquet; a relative `uri` is looked up beside the table."""
+
+    ignored = 0
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        filesystem, path = resolve(uri)
+        try:
+            table = pq.ParquetFile(path, filesystem=filesystem).read()
+        except FileNotFoundError:
+            raise SourceError(f"{uri}: no such file") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SourceError(
+                f"{uri}: not a Parquet table ({error})", mend="write VIDEOS as Parquet, or give a folder"
+            ) from None
+        self._table = conform(_plain_strings(table), TO_EMBED, stage=f"embed --videos {uri}", extra=True)
+        self._base = posixpath.dirname(uri) if "://" in uri else os.path.dirname(os.path.abspath(uri))
+
+    def refs(self) -> Iterator[VideoRef]:
+        """One ref a row, in the table's order."""
+        for batch in self._table.to_batches(max_chunksize=4096):
+            for row in batch.to_pylist():
+                uri = row["uri"]
+                if "://" not in uri and not os.path.isabs(uri):
+                    uri = join(self._base, uri)
+                yield VideoRef(row["video_id"], uri, row["title"], tuple(row["tags"] or ()))
+
+    def read(self, ref: VideoRef) -> bytes:
+        """The bytes of a video; raises VideoError."""
+        return _read(ref)
+
+
+def open_source(uri: str) -> FolderSource | TableSource:
+    """The source at a path or URI: a table where its name ends in .parquet, else a folder.
+
+    Raises SourceError where nothing is there, SchemaError for a table without the columns of VIDEOS.
+    """
+    is_table = uri.split("?", maxsplit=1)[0].endswith(".parquet")
+    return TableSource(uri) if is_table else FolderSource(uri)
+
+
+def _plain_strings(table: pa.Table) -> pa.Table:
+    # Other writers store text as large_string, string_view or a dictionary: the same values,
+    # so the catalogue is not refused for it.
+    for index, field in enumerate(table.schema):
+        plain = _plain(field.type)
+        if plain != field.type:
+            column = pc.cast(table.column(index), plain)
+            table = table.set_column(index, pa.field(field.name, plain, field.nullable), column)
+    return table
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return kind
+
+
+@contextlib.contextmanager
+def local_copy(ref: VideoRef, max_bytes: int) -> Iterator[LocalVideo]:
+    """The video as a regular local file with its hash; a remote one is copied and removed at exit.
+
+    Raises VanishedVideo, UnreachableVideo, EmptyVideo or TooLarge (more than `max_bytes`).
+    """
+    filesystem, path = _resolve_video(ref)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        yield _hash_local(path, max_bytes)
+        return
+    ending = posixpath.splitext(path)[1]
+    with tempfile.NamedTemporaryFile(prefix="vrec-", suffix=ending) as copy:
+        digest, size = hashlib.sha256(), 0
+        for chunk in _stream(filesystem, path, ref.uri):
+            digest.update(chunk)
+            size += len(chunk)
+            _check_size(size, max_bytes)
+            copy.write(chunk)
+        copy.flush()
+        if size == 0:
+            raise EmptyVideo("the file has no bytes")
+        yield LocalVideo(copy.name, digest.hexdigest(), size)
+
+
+def content_hash(ref: VideoRef, max_bytes: int) -> str:
+    """The SHA-256 of a video's bytes in hex, reading but not keeping them; raises as `local_copy`."""
+    filesystem, path = _resolve_video(ref)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return _hash_local(path, max_bytes).content_hash
+    digest = hashlib.sha256()
+    for chunk in _stream(filesystem, path, ref.uri):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _resolve_video(ref: VideoRef) -> tuple[pafs.FileSystem, str]:
+    try:
+        return resolve(ref.uri)
+    except (SourceError, pa.ArrowException, OSError) as error:
+        raise UnreachableVideo(f"{ref.uri}: {error}") from None
+
+
+def _hash_local(path: str, max_bytes: int) -> LocalVideo:
+    try:
+        info = os.stat(path)
+        # A FIFO or device would hang the read that follows.
+        if not stat.S_ISREG(info.st_mode):
+            raise UnreachableVideo("not a regular file", mend="give a file, not a pipe, device or folder")
+        if info.st_size == 0:
+            raise EmptyVideo("the file has no bytes")
+        _check_size(info.st_size, max_bytes)
+        with Path(path).open("rb", buffering=0) as file:
+            digest = hashlib.file_digest(file, "sha256")
+    except FileNotFoundError:
+        raise VanishedVideo("the file is not there any more") from None
+    except OSError as error:
+        raise UnreachableVideo(f"the file cannot be read: {(error.strerror or str(error)).lower()}") from None
+    return LocalVideo(path, digest.hexdigest(), info.st_size)
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TooLarge(f"the file has more than {max_bytes / 1e6:,.0f} MB")
+
+
+def _stream(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[bytes]:
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except FileNotFoundError:
+        raise VanishedVideo(f"{uri} is not there any more") from None
+    except OSError as error:
+        raise UnreachableVideo(f"{uri} cannot be read: {error}") from None
+
+
+def _read(ref: VideoRef) -> bytes:
+    filesystem, path = _resolve_video(ref)
+    return b"".join(_stream(filesystem, path, ref.uri))

@@ -1,0 +1,151 @@
+"""Every component's config in one place, and the only reader of YAML."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vrec.core.errors import ConfigError
+from vrec.encoders.build import EncodersConfig
+from vrec.media.decode import AudioConfig, DecodeConfig, MediaConfig, QualityConfig, SampleConfig
+
+
+class EmbedConfig(BaseModel):
+    """How `vrec embed` reads, decodes and encodes a catalogue."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    sample: SampleConfig = Field(default_factory=SampleConfig)
+    """Which frames of a video are looked at."""
+    decode: DecodeConfig = Field(default_factory=DecodeConfig)
+    """How they are decoded, and within which limits."""
+    audio: AudioConfig = Field(default_factory=AudioConfig)
+    """How much of the sound is taken."""
+    quality: QualityConfig = Field(default_factory=QualityConfig)
+    """What is refused as unusable."""
+    encoders: EncodersConfig = Field(default_factory=EncodersConfig)
+    """Which encoders run, and how their vectors are fused."""
+    batch_size: int = Field(default=8, ge=1, le=4096)
+    """Videos a worker takes at once; each batch is one checkpoint, so a kill repeats at most this many."""
+    layout: Literal["auto", "fused", "split"] = "auto"
+    """`fused` decodes and encodes in one worker; `split` decodes on CPUs and encodes on GPUs, with uint8
+    frames between; `auto` is split where the cluster has GPUs."""
+    workers: int | None = Field(default=None, ge=1)
+    """Workers that embed at the same time; one a CPU of the cluster (or one a GPU share) by default."""
+    cpus_per_worker: float = Field(default=1.0, gt=0)
+    """CPUs that Ray sets aside for one worker; its encoders use that many threads where it is above 1."""
+    gpus_per_worker: float = Field(default=0.5, gt=0, le=8)
+    """GPUs for one encoding worker in the split layout; a fraction shares one GPU."""
+    rows_per_file: int = Field(default=8192, ge=1)
+    """Videos in one Parquet file of the finished table."""
+    near_duplicates: bool = True
+    """Whether the manifest names groups of videos that show the same content."""
+
+    def media(self) -> MediaConfig:
+        """The part that decoding needs."""
+        return MediaConfig(sample=self.sample, decode=self.decode, audio=self.audio, quality=self.quality)
+
+
+class Settings(BaseModel):
+    """All of vrec's settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    embed: EmbedConfig = Field(default_factory=EmbedConfig)
+    """`vrec embed`."""
+
+
+def load_settings(config: Path | str | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """The defaults, changed by a YAML file of differences, changed by `a.b=c` overrides.
+
+    Raises ConfigError that lists every wrong key and value at once, with the nearest right key.
+    """
+    changes: dict[str, Any] = {}
+    if config is not None:
+        changes = _read_yaml(Path(config))
+    for override in overrides:
+        _apply_override(changes, override)
+    return validate_settings(changes)
+
+
+def validate_settings(changes: Mapping[str, Any]) -> Settings:
+    """Settings from a nested mapping of differences; raises ConfigError as `load_settings`."""
+    try:
+        return Settings.model_validate(changes)
+    except ValidationError as error:
+        keys = setting_keys(Settings)
+        raise ConfigError("; ".join(_explain(problem, keys) for problem in error.errors())) from None
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """12 hex digits that name a JSON-able mapping, whatever its order."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def setting_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """The dotted names of all settings below a model, groups and leaves."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        for inner in _models(field.annotation):
+            keys.extend(k for k in setting_keys(inner, f"{prefix}{name}.") if k not in keys)
+    return keys
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return [model for part in get_args(annotation) for model in _models(part)]
+    return []
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} holds a {type(value).__name__}, want settings such as `embed:`")
+    return value
+
+
+def _apply_override(changes: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: want name=value, such as embed.batch_size=16")
+    *groups, last = key.strip().split(".")
+    level = changes
+    for group in groups:
+        inner = level.setdefault(group, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: {group} is a value, not a group of settings")
+        level = inner
+    try:
+        level[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        level[last] = text
+
+
+def _explain(problem: Any, keys: list[str]) -> str:
+    # A discriminated union puts its tag in the location; no setting is called so.
+    parts = [str(part) for part in problem["loc"]]
+    name = ".".join(parts)
+    if problem["type"] != "extra_forbidden":
+        return f"{name}: {problem['msg'].lower()}, got {problem['input']!r}"
+    near = difflib.get_close_matches(name, keys, n=1, cutoff=0.6)
+    if not near:
+        ending = difflib.get_close_matches(parts[-1], [k.rsplit(".", 1)[-1] for k in keys], n=1, cutoff=0.7)
+        near = [k for k in keys if ending and k.rsplit(".", 1)[-1] == ending[0]][:1]
+    return f"{name}: unknown" + (f"; did you mean {near[0]}?" if near else "")
