@@ -1,0 +1,115 @@
+"""The frame encoder: an ImageNet network over a video's frames, pooled to one unit vector."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vrec.core.protocols import Clip, Frames, Modality, Vectors
+from vrec.encoders.backbone import LITE0, load_backbone, weights_digest
+from vrec.encoders.digest import encoder_name
+from vrec.encoders.pooling import attention_pool, mean_pool
+from vrec.encoders.runtime import Runner, openvino_runner, torch_runner
+from vrec.encoders.vectors import unit_clip_rows
+
+
+class CnnConfig(BaseModel):
+    """How frames become a vector."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    kind: Literal["cnn"] = "cnn"
+    """Which frame encoder this configures."""
+    weights: str = Field(default=LITE0, pattern=r"^(efficientnet_lite0|(torchvision|timm):[\w./-]+)$")
+    """`efficientnet_lite0` (comes with vrec), `torchvision:NAME` or `timm:NAME` (a hub delivers it once)."""
+    frame_px: int = Field(default=224, ge=32, le=1024)
+    """Pixels a side of the square frames it takes; the frame sampler must deliver the same."""
+    pooling: Literal["mean", "attention"] = "mean"
+    """How frames are pooled: their mean, or a mean that weighs each by its likeness to that mean."""
+    attention_temperature: float = Field(default=0.1, gt=0)
+    """Softness of attention pooling in units of cosine; larger is nearer to the mean. Unused by `mean`."""
+    backend: Literal["auto", "openvino", "torch"] = "auto"
+    """What runs the network; `auto` is OpenVINO on a CPU and torch on a GPU. The vectors are the same."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads an encoder uses; several encoders on one machine are faster with 1 each."""
+    batch_frames: int = Field(default=64, ge=1)
+    """Frames a step on the torch backend; more fills a GPU better and takes more memory."""
+    half: bool = False
+    """Float16 on a GPU: about twice the rate, vectors off by about 1e-3. Changes the name."""
+
+
+def cnn_name(config: CnnConfig) -> str:
+    """`cnn@` and a digest of the weights and of the fields that change the vectors; imports no torch."""
+    parts: dict[str, object] = {
+        "weights": weights_digest(config.weights),
+        "frame_px": config.frame_px,
+        "pooling": config.pooling,
+        "half": config.half,
+    }
+    if config.pooling == "attention":
+        parts["attention_temperature"] = config.attention_temperature
+    return encoder_name("cnn", parts)
+
+
+class CnnEncoder:
+    """Frames to unit vectors; implements `Encoder`. Not to be shared between threads."""
+
+    modality: Modality = "frames"
+
+    def __init__(self, config: CnnConfig, *, device: str = "cpu") -> None:
+        """Loads and prepares the network on `device` ("cpu", "cuda", "cuda:1").
+
+        Raises ConfigError when the weights cannot be had, and ValueError for OpenVINO off the CPU.
+        """
+        self.config = config
+        self.name = cnn_name(config)
+        self._run, self.dim = _runner(config, device)
+
+    def encode(self, clips: Sequence[Clip]) -> Vectors:
+        """(N, dim) float32 unit rows in the clips' order.
+
+        Raises ValueError for a clip without frames or with frames of another size, and
+        EncodeFailed, naming the video, for a vector that is not finite.
+        """
+        pooled = np.empty((len(clips), self.dim), dtype=np.float32)
+        if not clips:
+            return pooled
+        frames = [self._frames(clip) for clip in clips]
+        features = self._run(np.concatenate(frames) if len(frames) > 1 else frames[0])  # (ΣT, dim)
+        ends = np.cumsum([len(block) for block in frames])[:-1]
+        for row, block in zip(pooled, np.split(features, ends), strict=True):
+            row[:] = self._pool(block)
+        return unit_clip_rows(pooled, clips, self.modality)
+
+    def _frames(self, clip: Clip) -> Frames:
+        side = self.config.frame_px
+        if clip.frames is None:
+            raise ValueError(f"{clip.video_id} has no frames: leave it out")
+        shape = clip.frames.shape
+        if clip.frames.dtype != np.uint8 or len(shape) != 4 or shape[0] == 0 or shape[1:] != (side, side, 3):
+            raise ValueError(
+                f"{clip.video_id}: frames are {clip.frames.dtype} {shape}, want uint8 (T, {side}, {side}, 3)"
+            )
+        return clip.frames
+
+    def _pool(self, features: Vectors) -> Vectors:
+        if self.config.pooling == "mean":
+            return mean_pool(features)
+        return attention_pool(features, self.config.attention_temperature)
+
+
+def _runner(config: CnnConfig, device: str) -> tuple[Runner, int]:
+    load = partial(load_backbone, config.weights, config.frame_px)
+    backend = config.backend
+    if backend == "auto":
+        backend = "openvino" if device == "cpu" else "torch"
+    if backend == "openvino":
+        if device != "cpu":
+            raise ValueError(f"backend=openvino runs on the CPU here, not on {device}: use auto or torch")
+        digest = weights_digest(config.weights)
+        return openvino_runner(config.weights, digest, config.frame_px, config.threads, load)
+    return torch_runner(
+        load(), device=device, threads=config.threads, batch_frames=config.batch_frames, half=config.half
+    )

@@ -1,0 +1,53 @@
+"""Names of encoders: what they are made of, in twelve hexadecimal digits."""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from vrec.core.errors import ConfigError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def encoder_name(kind: str, parts: Mapping[str, object]) -> str:
+    """`kind@` and the first 12 hexadecimal digits of the SHA-256 of `parts`.
+
+    `parts` holds whatever changes the vectors, as JSON values; key order is irrelevant.
+    """
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return f"{kind}@{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal; hashed again only when its size or time of change differ.
+
+    Raises OSError when the file cannot be read.
+    """
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # they are only part of the cache's key
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def package_file(package: str, relative: str, *, install: str) -> Path:
+    """The path of a data file that an installed package ships, found without importing the package.
+
+    Raises ConfigError, whose mend is to install `install`, when the package or the file is missing.
+    """
+    spec = importlib.util.find_spec(package)
+    origin = spec.origin if spec is not None else None
+    path = Path(origin).parent / relative if origin else None
+    if path is None or not path.is_file():
+        raise ConfigError(f"{relative} of the package {install} is missing", mend=f"pip install {install}")
+    return path

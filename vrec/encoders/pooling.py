@@ -1,0 +1,26 @@
+"""One vector from the vectors of a video's frames, with nothing to train."""
+
+import numpy as np
+
+from vrec.core.protocols import Vectors
+
+
+def mean_pool(features: Vectors) -> Vectors:
+    """(dim,) float32: the mean of (T, dim) frame features."""
+    return features.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def attention_pool(features: Vectors, temperature: float) -> Vectors:
+    """(dim,) float32: the mean of (T, dim) features, weighted by how typical each frame is of the video.
+
+    The query is the video's own mean: weights are the softmax over frames of
+    cos(frame, mean) / temperature, so a stray frame (a cut, a title card) counts less. This is
+    the query-scored average of Bain et al., "A CLIP-Hitchhiker's Guide to Long Video Retrieval"
+    (2022), with the mean in place of a text query. As temperature grows it becomes `mean_pool`.
+    """
+    wide = features.astype(np.float64)
+    mean = wide.mean(axis=0)
+    lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(mean)
+    scores = (wide @ mean) / np.maximum(lengths, np.finfo(np.float64).tiny) / temperature  # (T,)
+    weights = np.exp(scores - scores.max())
+    return (weights @ wide / weights.sum()).astype(np.float32)

@@ -1,0 +1,169 @@
+"""Running a backbone: OpenVINO where it is fastest (x86 CPUs), torch elsewhere. Same vectors to 1e-4.
+
+The OpenVINO form of a network is kept on disk, because making it costs seconds and an import of
+torch, and every actor of a job would pay that again.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vrec.core.protocols import Frames, Vectors
+from vrec.encoders.digest import file_digest
+
+if TYPE_CHECKING:
+    from vrec.encoders.backbone import Backbone
+
+log = logging.getLogger(__name__)
+
+Runner = Callable[[Frames], Vectors]
+"""(T, S, S, 3) uint8 to (T, dim) float32; not safe to share between threads."""
+
+_LAYOUT = 1
+"""Raised by whoever changes how a network is converted, so that older files are not taken."""
+
+
+def cache_dir() -> Path:
+    """Where vrec keeps what it can make again: $VREC_CACHE, else $XDG_CACHE_HOME/vrec, else ~/.cache/vrec."""
+    if own := os.environ.get("VREC_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vrec"
+
+
+def openvino_module() -> ModuleType:
+    """OpenVINO, imported so that it reports nothing to anyone.
+
+    Its Python package sends usage events to its maker whenever the separate package
+    `openvino_telemetry` can be imported, and falls back to doing nothing when it cannot: a
+    None in sys.modules makes that import fail, whatever is installed. vrec never phones home.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+    import openvino
+
+    return openvino
+
+
+def openvino_runner(
+    weights: str, digest: str, frame_px: int, threads: int, load: "Callable[[], Backbone]"
+) -> tuple[Runner, int]:
+    """A runner on OpenVINO's CPU plugin in float32 and its dim; `load` is called only if no file is kept."""
+    ov = openvino_module()
+    model = _kept_model(ov, f"{weights}|{digest}|{frame_px}", load)
+    # One picture a request: within 2 % of a whole clip's batch on one core, any number of frames
+    # without compiling again, and a row that cannot depend on its neighbours in a batch.
+    model.reshape([1, frame_px, frame_px, 3])
+    compiled = ov.Core().compile_model(
+        model,
+        "CPU",
+        {
+            # Without this a CPU with bf16 or fp16 units would round, and vectors would differ by machine.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # many actors on one machine would pin to the same core
+        },
+    )
+    request = compiled.create_infer_request()
+    dim = int(compiled.output(0).partial_shape[1].get_length())
+
+    def run(frames: Frames) -> Vectors:
+        out = np.empty((len(frames), dim), dtype=np.float32)
+        for row, picture in zip(out, frames, strict=True):
+            result = request.infer([np.ascontiguousarray(picture[None])], share_inputs=True)
+            row[:] = result[0][0]
+        return out
+
+    return run, dim
+
+
+def torch_runner(
+    backbone: "Backbone", *, device: str, threads: int, batch_frames: int, half: bool
+) -> tuple[Runner, int]:
+    """A runner on torch in channels-last layout, `batch_frames` at a time, and its dim."""
+    import torch
+
+    dtype = torch.float16 if half and device != "cpu" else torch.float32
+    network = backbone.network.to(device=torch.device(device), dtype=dtype)
+    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def run(frames: Frames) -> Vectors:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            rows = []
+            for start in range(0, len(frames), batch_frames):
+                block = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch_frames]))
+                if device != "cpu":
+                    block = block.pin_memory().to(device, non_blocking=True)
+                with torch.inference_mode():
+                    rows.append(network(block).float().cpu().numpy())
+            return np.concatenate(rows)
+        finally:
+            torch.set_num_threads(before)
+
+    return run, backbone.dim
+
+
+def _kept_model(ov: ModuleType, identity: str, load: "Callable[[], Backbone]") -> Any:
+    """The OpenVINO model from the cache if it is there and whole, else converted and kept."""
+    key = hashlib.sha256(f"{_LAYOUT}|{version('openvino')}|{identity}".encode()).hexdigest()[:24]
+    folder = cache_dir() / "openvino" / key
+    if _whole(folder):
+        return ov.Core().read_model(folder / "model.xml")
+    model = _convert(ov, load())
+    try:
+        _keep(ov, model, folder)
+    except OSError as error:
+        log.warning(
+            "could not keep the converted network in %s (%s): each start converts anew", folder, error
+        )
+    return model
+
+
+def _convert(ov: ModuleType, backbone: "Backbone") -> Any:
+    import torch
+
+    side = backbone.frame_px
+    example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
+    return ov.convert_model(
+        backbone.network, example_input=example, input=[ov.PartialShape([-1, side, side, 3])]
+    )
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        digests = json.loads((folder / "digests.json").read_text())
+        return all(file_digest(folder / name) == digests[name] for name in ("model.xml", "model.bin"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _keep(ov: ModuleType, model: Any, folder: Path) -> None:
+    """Writes beside and renames, so that actors starting together see a whole folder or none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        ov.save_model(model, fresh / "model.xml", compress_to_fp16=False)
+        digests = {name: file_digest(fresh / name) for name in ("model.xml", "model.bin")}
+        (fresh / "digests.json").write_text(json.dumps(digests))
+        if folder.exists() and not _whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if not _whole(folder):  # lost the race to an actor that kept the same thing: fine
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
