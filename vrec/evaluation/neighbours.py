@@ -1,6 +1,6 @@
 """Exact nearest neighbours, their agreement with labels, and a map of a catalogue in two dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,7 @@ def map_2d(vectors: npt.NDArray[np.float32]) -> Floats:
     return (flat / max(float(np.abs(flat).max()), 1e-12)).astype(np.float32)
 
 
-def _similarities(unit: npt.NDArray[np.float64]):  # noqa: ANN202  (a generator of (start row, block (B, N)))
+def _similarities(unit: npt.NDArray[np.float64]) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     height = max(1, _BLOCK_BYTES // (8 * max(1, len(unit))))
     for start in range(0, len(unit), height):
         yield start, np.round(unit[start : start + height] @ unit.T, _DECIMALS)

@@ -1,0 +1,33 @@
+"""Small JPEG pictures that stand for a video on a page."""
+
+import io
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from vrec.core.protocols import Frames
+
+
+class PosterConfig(BaseModel):
+    """Size and quality of poster pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    px: int = Field(default=160, ge=16, le=1024)
+    """Longer side in pixels; a smaller frame is not enlarged."""
+    quality: int = Field(default=70, ge=10, le=95)
+    """JPEG quality: more is finer and heavier; 70 at 160 pixels gives about 5 kB a poster."""
+
+
+def poster(frames: Frames, config: PosterConfig) -> bytes:
+    """A JPEG of the clip's middle frame; the same frames give the same bytes.
+
+    `frames` is (T, H, W, 3) uint8 RGB. Raises ValueError for another shape or dtype, or for T = 0.
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != "uint8" or 0 in frames.shape:
+        raise ValueError(f"frames are {frames.shape} {frames.dtype}, want (T, H, W, 3) uint8 with T ≥ 1")
+    image = Image.fromarray(frames[len(frames) // 2])
+    image.thumbnail((config.px, config.px), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=config.quality, optimize=True)
+    return out.getvalue()
