@@ -98,7 +98,7 @@ MEDIA = Schema(
         Column("content_hash", STR, nullable=True),
         Column("text_hash", STR),
         Column("recipe", STR),
-        Column("ok", pa.bool_()),
+        Column("error", STR, nullable=True),
         Column("decoder", STR, nullable=True),
         Column("width", pa.int32(), nullable=True),
         Column("height", pa.int32(), nullable=True),
@@ -112,7 +112,7 @@ MEDIA = Schema(
         Column("encode_s", pa.float32()),
     ),
 )
-"""One row a video that a run touched, failed or not: what the bytes are and who decoded them."""
+"""One row a video, failed (`error` names FAILURES.error) or not: what its bytes are and who decoded them."""
 
 
 def conform(table: pa.Table, schema: Schema, *, stage: str, extra: bool = False) -> pa.Table:

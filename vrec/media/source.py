@@ -21,8 +21,11 @@ from vrec.core.schema import VIDEOS, Column, Schema, conform
 from vrec.core.tables import join, resolve
 
 ENDINGS = frozenset(
-    [".3gp", ".avi", ".flv", ".h264", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"]
-    + [".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"]
+    f".{name}"
+    for name in (
+        *("3gp", "avi", "flv", "h264", "m2ts", "m4v", "mjpeg", "mkv", "mov", "mp4", "mpeg", "mpg", "mts"),
+        *("mxf", "ogv", "ts", "webm", "wmv"),
+    )
 )
 """What counts as a video in a folder, by the name's ending in any case."""
 

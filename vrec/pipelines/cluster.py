@@ -1,0 +1,91 @@
+"""One way to reach Ray: the cluster that is named, the one the job runs in, or a local one."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import ray
+
+from vrec.core.errors import VrecError
+
+# One thread a worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
+# more than they give.
+WORKER_ENVIRONMENT = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+
+
+class ClusterError(VrecError):
+    """Ray could not be started or reached."""
+
+    mend = "check --address and that `ray status` answers there; leave --address out to start Ray locally"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a cluster has at this moment."""
+
+    nodes: int
+    cpus: float
+    gpus: float
+    ray_version: str
+
+
+@contextlib.contextmanager
+def connected(address: str | None = None) -> Iterator[Resources]:
+    """The resources of the cluster that this process is connected to inside the `with`.
+
+    Uses a connection that is already there; else `address`, else RAY_ADDRESS (which
+    `ray job submit` sets), else a local Ray that ends with the block. Raises ClusterError.
+    """
+    if ray.is_initialized():
+        yield _resources()
+        return
+    target = address or os.environ.get("RAY_ADDRESS") or "local"
+    local = {"include_dashboard": False} if target == "local" else {}
+    _check_address(target)
+    try:
+        ray.init(
+            address=target,
+            log_to_driver=bool(os.environ.get("VREC_WORKER_LOGS")),
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            **local,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ClusterError(f"no Ray at {target}: {' '.join(str(error).split())[:300]}") from None
+    try:
+        yield _resources()
+    finally:
+        ray.shutdown()
+
+
+def _check_address(target: str) -> None:
+    # Ray's own client waits a minute and logs a page when nothing listens; a socket says it at once.
+    host, colon, port = target.rpartition(":")
+    if target == "local" or "://" in target or not colon or not port.isdigit():
+        return
+    import socket
+
+    try:
+        with socket.create_connection((host, int(port)), timeout=5):
+            pass
+    except OSError as error:
+        raise ClusterError(f"no Ray at {target}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _resources() -> Resources:
+    total = ray.cluster_resources()
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    return Resources(nodes, total.get("CPU", 0.0), total.get("GPU", 0.0), ray.__version__)
+
+
+def quiet_ray_data() -> None:
+    """Turns off Ray Data's own progress bars and start-up lines: vrec shows its own."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING if sys.stderr.isatty() else logging.ERROR)

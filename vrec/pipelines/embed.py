@@ -1,0 +1,193 @@
+"""`vrec embed`: a catalogue of videos to EMBEDDINGS, MEDIA and FAILURES, on Ray Data.
+
+plan (what changed) → embed (one part a batch, wherever a worker is) → compact (files, then the manifest).
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray.data import ActorPoolStrategy
+
+import vrec
+from vrec.core.errors import OutputError
+from vrec.core.tables import FORMAT, MANIFEST, Folder, read_manifest
+from vrec.encoders.build import encoder_names
+from vrec.media.source import open_source
+from vrec.pipelines.cluster import Resources, connected, quiet_ray_data
+from vrec.pipelines.compact import Compaction, Files, chosen_parts, sweep
+from vrec.pipelines.manifest import Clock, Totals, about_cluster, about_media, counts, dims, timings
+from vrec.pipelines.parts import previous_state
+from vrec.pipelines.plan import Plan, catalogue, make_plan, recipe_of
+from vrec.pipelines.progress import JobProgress
+from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder, HashVideos
+from vrec.settings import EmbedConfig
+
+
+def embed(
+    videos: str,
+    out: str,
+    config: EmbedConfig | None = None,
+    *,
+    address: str | None = None,
+    log: TextIO | None = None,
+) -> dict[str, Any]:
+    """The manifest of the embedding folder `out`, after embedding the catalogue `videos` into it.
+
+    `videos` is a folder or a VIDEOS table; both may be URIs. What an earlier or a killed run
+    left in `out` and is unchanged is kept. Raises SourceError, SchemaError, OutputError or
+    ClusterError where the job cannot run; a bad video costs a FAILURES row only.
+    """
+    config = config or EmbedConfig()
+    clock = Clock()
+    source = open_source(videos)
+    folder = _open_output(out)
+    refs, duplicates = catalogue(source.refs(), videos)
+    names = encoder_names(config.encoders)
+    job = EmbedJob(folder.uri, config, recipe_of(config, names))
+    with _locked(folder), connected(address) as cluster:
+        quiet_ray_data()
+        old = read_manifest(out)
+        clock.lap("start_s")
+        state = previous_state(folder, old)
+        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: _hash_now(rows, job, cluster))
+        clock.lap("plan_s")
+        totals = _run(plan, job, cluster, log)
+        clock.lap("embed_s")
+        plan.parts.update(dict.fromkeys(totals.parts))
+        files = _compact(folder, plan, old, names, config)
+        media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
+        found = about_media(media, near=config.near_duplicates)
+        clock.lap("compact_s")
+        manifest = {
+            "kind": "embeddings",
+            "format": FORMAT,
+            "vrec": vrec.__version__,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "generation": _generation(old),
+            "videos": videos,
+            "counts": counts(plan, totals, media, source.ignored),
+            "encoders": names,
+            "dims": dims(folder, files),
+            "recipe": job.recipe,
+            "config": config.model_dump(mode="json"),
+            **timings(clock, totals),
+            **found,
+            "cluster": about_cluster(cluster),
+            "files": files,
+        }
+        folder.write_json(MANIFEST, manifest)
+        sweep(folder, files)
+    return manifest
+
+
+def _open_output(out: str) -> Folder:
+    folder = Folder(out)
+    info = folder.filesystem.get_file_info(folder.path)
+    if info.is_file:
+        raise OutputError(f"{out}: is a file, not a folder")
+    # Found out now, not after an hour of decoding.
+    folder.write("_parts/.writable", b"")
+    folder.remove("_parts/.writable")
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
+    """Holds the folder for one run; the lock goes with the process, however that ends. Local disks only."""
+    if not folder.local:
+        yield
+        return
+    import fcntl
+
+    with open(folder.at(".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(
+                f"{folder.uri}: another run is writing there",
+                mend="wait for it to end, or give another --out",
+            ) from None
+        yield
+
+
+def _generation(old: dict[str, Any] | None) -> int:
+    return (old["generation"] if old else 0) + 1
+
+
+def _hash_now(refs: pa.Table, job: EmbedJob, cluster: Resources) -> pa.Table:
+    rows = refs.select(["video_id", "uri"])
+    size = max(64, math.ceil(rows.num_rows / max(cluster.cpus * 4, 1)))
+    dataset = ray.data.from_arrow([rows.slice(i, size) for i in range(0, rows.num_rows, size)])
+    hashed = dataset.map_batches(
+        HashVideos(job.config.decode.max_bytes), batch_size=None, batch_format="pyarrow", num_cpus=0.5
+    )
+    return pa.concat_tables(ray.get(hashed.to_arrow_refs()))
+
+
+def _run(plan: Plan, job: EmbedJob, cluster: Resources, log: TextIO | None) -> Totals:
+    totals = Totals()
+    if not plan.pending.num_rows:
+        return totals
+    with JobProgress("embed", plan.pending.num_rows, log) as progress:
+        for batch in _dataset(plan.pending, job, cluster).iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
+            for row in batch.to_pylist():
+                totals.add(row)
+                progress.advance(row["videos"], row["failed"])
+    return totals
+
+
+def _dataset(pending: pa.Table, job: EmbedJob, cluster: Resources) -> "ray.data.Dataset":
+    config = job.config
+    split = config.layout == "split" or (config.layout == "auto" and cluster.gpus > 0)
+    lanes = config.workers or max(1, int(cluster.cpus // config.cpus_per_worker))
+    # Small catalogues get small batches, so that no worker sits idle while another finishes a long one.
+    size = max(1, min(config.batch_size, pending.num_rows // (lanes * 16)))
+    block = size * max(1, min(64, pending.num_rows // (lanes * 16 * size)))
+    lanes = min(lanes, math.ceil(pending.num_rows / size))
+    dataset = ray.data.from_arrow([pending.slice(i, block) for i in range(0, pending.num_rows, block)])
+    arguments: dict[str, Any] = {"fn_constructor_args": (job,), "batch_format": "pyarrow"}
+    if not split:
+        return dataset.map_batches(
+            FusedEmbedder,
+            batch_size=size,
+            compute=ActorPoolStrategy(size=lanes, max_tasks_in_flight_per_actor=2),
+            num_cpus=config.cpus_per_worker,
+            **arguments,
+        )
+    on_gpu = cluster.gpus > 0
+    encoders = max(1, int(cluster.gpus / config.gpus_per_worker)) if on_gpu else 1
+    # Without a GPU an encoder needs CPUs that the decoders must not have reserved.
+    decoders = lanes if on_gpu else max(1, lanes - 1)
+    return dataset.map_batches(
+        Decode,
+        batch_size=size,
+        compute=ActorPoolStrategy(size=decoders, max_tasks_in_flight_per_actor=2),
+        num_cpus=config.cpus_per_worker,
+        **arguments,
+    ).map_batches(
+        Encode,
+        batch_size=None,
+        compute=ActorPoolStrategy(size=encoders, max_tasks_in_flight_per_actor=2),
+        num_cpus=0.01 if on_gpu else config.cpus_per_worker,
+        num_gpus=config.gpus_per_worker if on_gpu else 0,
+        **arguments,
+    )
+
+
+def _compact(
+    folder: Folder, plan: Plan, old: dict[str, Any] | None, names: dict[Any, str], config: EmbedConfig
+) -> Files:
+    work = Compaction(folder, names, config.rows_per_file, _generation(old))
+    if old:
+        work.keep(old["files"], plan.kept["video_id"].filter(pc.equal(plan.kept["origin"], "")))
+    work.add(chosen_parts(folder, plan.parts))
+    work.add_failures(plan.duplicates)
+    return work.finish()

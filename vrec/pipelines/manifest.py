@@ -1,0 +1,121 @@
+"""What manifest.json says of an embedding run."""
+
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vrec.core.tables import Folder
+from vrec.media.fingerprint import near_duplicates
+from vrec.pipelines.cluster import Resources
+from vrec.pipelines.compact import Files
+from vrec.pipelines.plan import Plan
+
+_STAGE_TIMES = ("read_s", "decode_s", "encode_s", "write_s")
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall time of a run's phases."""
+
+    laps: dict[str, float] = field(default_factory=dict)
+    _started: float = field(default_factory=time.perf_counter)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        """Ends a phase and gives it a name."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+    def wall_s(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._started
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the workers have done in this run."""
+
+    videos: int = 0
+    failed: int = 0
+    video_s: float = 0.0
+    stage_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGE_TIMES, 0.0))
+    parts: list[str] = field(default_factory=list)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Adds one SUMMARY row."""
+        self.parts.append(row["part"])
+        self.videos += row["videos"]
+        self.failed += row["failed"]
+        self.video_s += row["video_s"]
+        for name in _STAGE_TIMES:
+            self.stage_s[name] += row[name]
+
+
+def counts(plan: Plan, totals: Totals, media: pa.Table, ignored: int) -> dict[str, int]:
+    """How many videos there are, and what became of them."""
+    embedded = media["error"].null_count
+    return {
+        "videos": plan.total,
+        "embedded": embedded,
+        "failed": media.num_rows - embedded + plan.duplicates.num_rows,
+        "kept": plan.kept.num_rows,
+        "new": totals.videos,
+        "dropped": plan.dropped,
+        "ignored": ignored,
+    }
+
+
+def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
+    """Phases by wall time, stages by the sum of all workers' time, and the rate of the embed phase."""
+    seconds = {**clock.laps, "wall_s": clock.wall_s(), **totals.stage_s}
+    rate = None
+    if totals.videos:
+        embed_s = clock.laps["embed_s"]
+        rate = {
+            "videos_per_s": round(totals.videos / embed_s, 3),
+            "video_seconds_per_s": round(totals.video_s / embed_s, 2),
+        }
+    return {"timings": {name: round(s, 4) for name, s in seconds.items()}, "throughput": rate}
+
+
+def dims(folder: Folder, files: Files) -> dict[str, int]:
+    """The vectors' length of each modality that has any."""
+    found = {}
+    for table, names in files.items():
+        if table.startswith("embeddings/"):
+            vector = folder.read_parquet(names[0], ["vector"]).schema.field(0).type
+            found[table.partition("/")[2]] = vector.list_size
+    return found
+
+
+def about_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
+    """Which decoder read which video, and groups of videos that show the same content."""
+    good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
+    counted = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
+    other = good.filter(pc.not_equal(good["decoder"], "decord"))
+    groups: list[list[str]] = []
+    if near:
+        pictured = good.filter(pc.is_valid(good["phash"]))
+        groups = near_duplicates(pictured["video_id"].to_pylist(), pictured["phash"].to_pylist())
+    return {
+        "decoders": counted,
+        "not_by_decord": {row["video_id"]: row["note"] for row in other.to_pylist()},
+        "near_duplicates": groups,
+    }
+
+
+def about_cluster(cluster: Resources) -> dict[str, Any]:
+    """What the run had to run on."""
+    return {
+        "ray": cluster.ray_version,
+        "nodes": cluster.nodes,
+        "cpus": cluster.cpus,
+        "gpus": cluster.gpus,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }

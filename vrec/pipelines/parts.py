@@ -1,0 +1,112 @@
+"""Checkpoints of an embedding run: one Arrow file a finished batch, and what of them is still good.
+
+A part holds everything about its videos (media facts, vectors, failure) in one file that
+appears whole or not at all, so a video is either finished or not, whatever is killed when.
+Its name follows from the recipe and the ids, so a batch that runs twice leaves one part.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vrec.core.protocols import MODALITIES, Modality
+from vrec.core.schema import FAILURES, MEDIA
+from vrec.core.tables import Folder
+
+PARTS = "_parts"
+
+REFS = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("text_hash", pa.string(), nullable=False),
+    ]
+)
+"""What a worker is sent: a video to embed."""
+
+_FAILURE = ("stage", "message", "at")
+
+PART = pa.schema(
+    [
+        *MEDIA.arrow(),
+        *(pa.field(name, FAILURES.arrow().field(name).type) for name in _FAILURE),
+        *(pa.field(f"vector_{modality}", pa.list_(pa.float32())) for modality in MODALITIES),
+    ]
+)
+"""One row a video: MEDIA, what FAILURES needs, and a vector (or null) for each modality."""
+
+STATE = pa.schema(
+    [
+        *(MEDIA.arrow().field(name) for name in ("video_id", "content_hash", "text_hash", "recipe", "error")),
+        pa.field("origin", pa.string(), nullable=False),
+    ]
+)
+"""What earlier runs left: `origin` is a part's name, or empty for the finished table."""
+
+
+def part_name(recipe: str, video_ids: Iterable[str]) -> str:
+    """The name of the part that holds exactly these videos, embedded by this recipe."""
+    key = "\0".join([recipe, *sorted(video_ids)])
+    return f"{PARTS}/{hashlib.sha256(key.encode()).hexdigest()[:20]}.arrow"
+
+
+def part_table(
+    rows: Sequence[Mapping[str, Any]], vectors: Sequence[Mapping[Modality, np.ndarray | None]]
+) -> pa.Table:
+    """A PART table from one mapping of plain values and one of (dim,) float32 vectors a video."""
+    columns: dict[str, pa.Array] = {}
+    for field in PART:
+        if field.name.startswith("vector_"):
+            columns[field.name] = _vector_column([v.get(_modality(field.name)) for v in vectors])
+        else:
+            columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
+    return pa.Table.from_arrays(list(columns.values()), schema=PART)
+
+
+def _modality(column: str) -> Modality:
+    return next(m for m in MODALITIES if column == f"vector_{m}")
+
+
+def _vector_column(vectors: Sequence[np.ndarray | None]) -> pa.Array:
+    lengths = [0 if v is None else len(v) for v in vectors]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    present = [np.asarray(v, np.float32) for v in vectors if v is not None]
+    values = np.concatenate(present) if present else np.empty(0, np.float32)
+    mask = pa.array([v is None for v in vectors])
+    return pa.ListArray.from_arrays(offsets, pa.array(values), mask=mask)
+
+
+def previous_state(folder: Folder, manifest: Mapping[str, Any] | None) -> pa.Table:
+    """STATE rows of the finished table and of parts that a killed run left; the last row of an id counts."""
+    wanted = [name for name in STATE.names if name != "origin"]
+    found: list[pa.Table] = []
+    for name in manifest["files"]["media"] if manifest else []:
+        found.append(_with_origin(folder.read_parquet(name, wanted), ""))
+    for file in folder.files(PARTS):
+        name = f"{PARTS}/{file}"
+        try:
+            part = folder.read_arrow(name)
+        except (pa.ArrowInvalid, OSError):
+            # Not one that vrec finished writing; its videos are embedded again.
+            folder.remove(name)
+            continue
+        found.append(_with_origin(part.select(wanted), name))
+    if not found:
+        return STATE.empty_table()
+    return last_of_each(pa.concat_tables(found), "video_id")
+
+
+def _with_origin(table: pa.Table, origin: str) -> pa.Table:
+    column = pa.repeat(pa.scalar(origin), table.num_rows)
+    return pa.Table.from_arrays([*table.columns, column], schema=STATE)
+
+
+def last_of_each(table: pa.Table, key: str) -> pa.Table:
+    """The table with only the last row of each value of `key`, in the order of the rows kept."""
+    numbered = table.append_column("_row", pa.array(np.arange(table.num_rows)))
+    last = numbered.select([key, "_row"]).group_by(key).aggregate([("_row", "max")])
+    return table.take(np.sort(last["_row_max"].to_numpy()))
