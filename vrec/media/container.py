@@ -1,0 +1,208 @@
+"""A video file opened and understood: its stream, its frames' times, and why it is refused."""
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vrec.core.errors import (
+    DecodeCrashed,
+    EmptyVideo,
+    NoFrames,
+    NoVideoStream,
+    TooLarge,
+    UnreachableVideo,
+    UnreadableVideo,
+    VanishedVideo,
+    WrongContainer,
+)
+from vrec.media.frames import DecodeConfig
+from vrec.media.signature import HEAD_BYTES, broken_reason, not_a_video
+
+# Formats that name other files or addresses (hls, concat, sdp, image2 …) must never be opened: an
+# uploaded "video" could then read the machine's own files.
+FORMATS = (
+    "mov,mp4,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,ogg,asf,gif,mxf,nut,dv,rm,"
+    "mp3,aac,wav,flac,ac3,amr,aiff,caf,w64"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Every frame of a video in the order of display, learnt from packets without decoding."""
+
+    times_s: npt.NDArray[np.float64]
+    """(N,) seconds, rising."""
+    pts: npt.NDArray[np.int64]
+    """(N,) the container's own clock; the frame's number where `seekable` is false."""
+    keys: tuple[int, ...]
+    """Indices of the frames that decode alone."""
+    seekable: bool
+    """False where the container does not time its frames: they are then read from the start."""
+    edited: bool
+    """Some packets are decoded but not shown (an edit list)."""
+
+    @property
+    def step_s(self) -> float | None:
+        """Seconds between frames, or None for a single frame."""
+        count = len(self.times_s)
+        return float(self.times_s[-1] - self.times_s[0]) / (count - 1) if count > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An open container with its one video stream."""
+
+    source: str | bytes
+    """An absolute path to a regular file, or the bytes themselves."""
+    container: InputContainer
+    stream: VideoStream
+    timeline: Timeline
+    fps: float | None
+    duration_s: float | None
+    note: str | None
+    """What is wrong with the container although it can be read."""
+
+    @property
+    def display_size(self) -> tuple[float, float]:
+        """Width and height as coded, with pixels made square, before rotation."""
+        ratio = self.stream.sample_aspect_ratio
+        shape = float(ratio) if ratio else 1.0
+        width, height = float(self.stream.width), float(self.stream.height)
+        return (width * shape, height) if shape >= 1 else (width, height / shape)
+
+
+@contextmanager
+def open_media(source: str | Path | bytes, config: DecodeConfig) -> Iterator[Media]:
+    """The opened video; closed at the end of the block.
+
+    Raises VanishedVideo, UnreachableVideo, EmptyVideo, TooLarge, WrongContainer, NoVideoStream,
+    UnreadableVideo or NoFrames.
+    """
+    given = source if isinstance(source, bytes) else os.path.abspath(source)
+    head = _head(given, config)
+    reason = not_a_video(head)
+    if reason:
+        raise WrongContainer(f"the bytes are {reason}, not a video")
+    with _opened(given, head) as container:
+        stream = _video_stream(container)
+        pixels = stream.width * stream.height
+        if pixels > config.max_pixels:
+            size = f"{stream.width}×{stream.height}"
+            raise TooLarge(f"its picture is {size}; at most {config.max_pixels:,} pixels are taken")
+        yield _understood(given, container, stream)
+
+
+def _head(source: str | bytes, config: DecodeConfig) -> bytes:
+    """The first bytes of a source that is worth opening."""
+    if isinstance(source, bytes):
+        size, head = len(source), source[:HEAD_BYTES]
+    else:
+        size, head = _read_head(source)
+    if size == 0:
+        raise EmptyVideo("the file has no bytes")
+    if size > config.max_bytes:
+        raise TooLarge(f"the file has {size:,} bytes; at most {config.max_bytes:,} are taken")
+    return head
+
+
+def _read_head(path: str) -> tuple[int, bytes]:
+    try:
+        # A FIFO blocks whoever opens it, so look before opening and open without waiting.
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
+            raise UnreachableVideo(f"it is {kind}, not a regular file")
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            return os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise VanishedVideo("the file is no longer there") from None
+    except OSError as error:
+        raise UnreachableVideo(f"the file cannot be read: {error.strerror or error}") from None
+
+
+@contextmanager
+def _opened(source: str | bytes, head: bytes) -> Iterator[InputContainer]:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        container = av.open(file, mode="r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
+    except FileNotFoundError:
+        raise VanishedVideo("the file is no longer there") from None
+    except MemoryError:
+        raise DecodeCrashed("opening it needs more memory than decode.max_memory_mb") from None
+    except (av.error.FFmpegError, ValueError, OSError):
+        reason = broken_reason(source, head)
+        if reason is None:
+            raise WrongContainer("no video format is recognised in its bytes") from None
+        raise UnreadableVideo(reason) from None
+    with container:
+        yield container
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    cover = Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & cover]
+    if not streams:
+        if container.streams.video:
+            raise NoVideoStream("it is sound with a cover picture, without a video stream")
+        if container.streams.audio:
+            raise NoVideoStream("it is sound only, without a video stream")
+        raise NoVideoStream("it has neither a video nor an audio stream")
+    usable = [s for s in streams if s.codec_context is not None]
+    if not usable:
+        raise UnreadableVideo("its video codec is not known to the decoders")
+    default = Disposition.default
+    return next((s for s in usable if s.disposition & default), usable[0])
+
+
+def _understood(source: str | bytes, container: InputContainer, stream: VideoStream) -> Media:
+    timeline = scan(container, stream)
+    if len(timeline.times_s) == 0:
+        raise NoFrames("its video stream holds no frames")
+    rate = float(stream.average_rate) if stream.average_rate else None
+    step_s = timeline.step_s or (1 / rate if rate else None)
+    duration_s = None if step_s is None else float(timeline.times_s[-1] - timeline.times_s[0]) + step_s
+    said_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    note = None
+    if said_s and duration_s and duration_s < 0.9 * said_s:
+        note = f"cut short: its picture ends after {duration_s:.1f} s of {said_s:.1f} s"
+    fps = 1 / step_s if step_s else None
+    return Media(source, container, stream, timeline, fps, duration_s, note)
+
+
+def scan(container: InputContainer, stream: VideoStream) -> Timeline:
+    """Every shown frame's time and whether it decodes alone, from the packets' headers."""
+    found: list[tuple[int | None, bool]] = []
+    edited = False
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:
+                continue
+            if packet.is_discard:
+                edited = True
+                continue
+            found.append((packet.pts, packet.is_keyframe))
+    except (av.error.FFmpegError, ValueError):
+        pass  # a truncated file: what came before is there to be used
+    clock = [pts for pts, _ in found if pts is not None]
+    base = stream.time_base
+    if base is not None and len(clock) == len(found) and len(set(clock)) == len(clock):
+        order = sorted(range(len(found)), key=clock.__getitem__)
+        pts = np.array([clock[i] for i in order], np.int64)
+        keys = tuple(n for n, i in enumerate(order) if found[i][1])
+        return Timeline((pts * float(base)).astype(np.float64), pts, keys, True, edited)
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    numbers = np.arange(len(found), dtype=np.int64)
+    keys = tuple(n for n, (_, key) in enumerate(found) if key)
+    return Timeline((numbers / rate).astype(np.float64), numbers, keys, False, edited)

@@ -1,0 +1,99 @@
+"""Frames by decord, for the files that it is known to read right."""
+
+import io
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vrec.core.errors import NoFrames, UnreadableVideo
+from vrec.media.container import Media
+from vrec.media.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
+from vrec.media.sample import Indices
+from vrec.media.signature import is_turned
+
+# What decord 0.6.0's own FFmpeg reads right; measured in docs/decisions/decoder.md.
+CODECS = {"h264", "hevc", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "ffv1"}
+CONTAINERS = {"mov", "avi"}
+SMALLEST_PX = 32
+
+
+@cache
+def _decord() -> Any | None:
+    try:
+        import decord
+    except (ImportError, OSError):
+        return None
+    decord.logging.set_level(decord.logging.QUIET)
+    return decord
+
+
+def distrust(media: Media) -> str | None:
+    """Why decord would be wrong on this file, or None where it is known to be right."""
+    if _decord() is None:
+        return "decord is not installed here"
+    stream, timeline = media.stream, media.timeline
+    container = media.container.format.name.split(",")[0]
+    codec = stream.codec_context.name
+    reasons = (
+        (codec not in CODECS, f"codec {codec}"),
+        (container not in CONTAINERS, f"container {container}"),
+        (not timeline.seekable, "frames without times"),
+        (timeline.edited, "edit list"),
+        (len(media.container.streams.video) > 1, "several video streams"),
+        (media.container.duration is None, "no duration in its header"),
+        (min(stream.width, stream.height) < SMALLEST_PX, "tiny picture"),
+        # decord converts every clip with the matrix of BT.601, which shifts the colours of HD.
+        (stream.codec_context.colorspace not in (2, 5, 6), "colour matrix other than BT.601"),
+        (media.note is not None, "cut short"),
+        (container == "mov" and is_turned(media.source), "rotated"),
+    )
+    return next((reason for wrong, reason in reasons if wrong), None)
+
+
+class DecordDecoder:
+    """decord's CPU reader, asked for exact frames by number."""
+
+    name: ClassVar[DecoderName] = "decord"
+
+    def read(self, media: Media, indices: Indices, config: DecodeConfig) -> Pictures:
+        """The frames at `indices`; those that do not decode are left out.
+
+        Raises UnreadableVideo where decord refuses the file or counts its frames otherwise than
+        the container does, and NoFrames where not one frame decodes.
+        """
+        decord = _decord()
+        if decord is None:
+            raise UnreadableVideo("decord is not installed here")
+        width, height = media.display_size
+        to = scaling(width, height, config)
+        source = io.BytesIO(media.source) if isinstance(media.source, bytes) else media.source
+        try:
+            reader = decord.VideoReader(source, width=to.width, height=to.height, num_threads=config.threads)
+        except (RuntimeError, decord.DECORDError):
+            raise UnreadableVideo("decord cannot open it") from None
+        if len(reader) != len(media.timeline.pts):
+            raise UnreadableVideo(f"decord counts {len(reader)} frames of {len(media.timeline.pts)}")
+        got = _read(reader, indices.tolist(), decord.DECORDError)
+        if not got:
+            raise NoFrames("its video stream is there, but not one frame of it decodes")
+        order = sorted(got)
+        frames = cut(np.stack([got[i] for i in order]), to, config.frame_px)
+        return Pictures(np.ascontiguousarray(frames), np.array(order, np.int64))
+
+
+def _read(reader: Any, indices: list[int], error: type[Exception]) -> dict[int, npt.NDArray[np.uint8]]:
+    """The frames by index. A batch fails whole for one bad frame, so then they are read one by one."""
+    failures = (RuntimeError, error)
+    try:
+        return dict(zip(indices, reader.get_batch(indices).asnumpy(), strict=True))
+    except failures:
+        pass
+    got: dict[int, npt.NDArray[np.uint8]] = {}
+    for index in indices:
+        try:
+            got[index] = reader[index].asnumpy()
+        except failures:
+            continue
+    return got

@@ -1,0 +1,107 @@
+"""A perceptual hash of a video, and the search for videos that share their content."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from vrec.core.protocols import Frames
+
+MOMENTS = 4
+"""How many moments of a video are hashed; 64 bits each."""
+GRID = 32
+"""A frame is reduced to GRID × GRID grey cells before its cosine transform."""
+MAX_DISTANCE = 40
+"""Of 256 bits: videos nearer than this are near duplicates (see docs/decisions/decoder.md)."""
+BANDS = 12
+"""Pairs are verified only where one of this many bands of bits is equal (Indyk and Motwani 1998)."""
+CROWD = 64
+"""In a bucket of more distinct hashes than this, only near neighbours in sorted order are verified."""
+
+
+def _cosines() -> npt.NDArray[np.float32]:
+    rows = np.arange(1, 9)[:, None]
+    return np.cos(np.pi * rows * (2 * np.arange(GRID) + 1) / (2 * GRID)).astype(np.float32)
+
+
+_DCT = _cosines()
+
+
+def phash(frames: Frames) -> str:
+    """256 bits as 64 hex digits: the DCT hash (Zauner 2010) of 4 evenly spaced moments.
+
+    `frames` is (T, S, S, 3) uint8, T ≥ 1. Videos of fewer than 4 frames repeat theirs. The hash
+    survives another encoding, size or frame rate of the same content, not another cut.
+    """
+    count = len(frames)
+    moments = [int((i + 0.5) * count / MOMENTS) for i in range(MOMENTS)]
+    grey = _grey(frames[moments])
+    low = _DCT @ grey @ _DCT.T  # (MOMENTS, 8, 8), without the constant row and column
+    bits = low > np.median(low, axis=(1, 2), keepdims=True)
+    return np.packbits(bits.reshape(-1)).tobytes().hex()
+
+
+def _grey(frames: Frames) -> npt.NDArray[np.float32]:
+    count, side = frames.shape[0], frames.shape[1]
+    if side < GRID:
+        repeat = -(-GRID // side)
+        frames = frames.repeat(repeat, axis=1).repeat(repeat, axis=2)
+        side *= repeat
+    size = side // GRID
+    cut = frames[:, : GRID * size, : GRID * size]
+    return cut.reshape(count, GRID, size, GRID, size * 3).mean(axis=(2, 4), dtype=np.float32)
+
+
+def distance(one: str, other: str) -> int:
+    """In how many of 256 bits two hashes differ."""
+    return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
+def near_duplicates(video_ids: Sequence[str], phashes: Sequence[str]) -> list[list[str]]:
+    """Groups of two or more videos that share their content, each sorted, the groups in order.
+
+    Two hashes within MAX_DISTANCE bits join their groups. Candidates come from equal bands, so
+    the time is near linear in the number of videos; a pair at the very limit may be missed, a
+    pair beyond it is never joined directly. The order of the input does not matter. Raises
+    ValueError where the two sequences differ in length.
+    """
+    members: dict[str, list[str]] = defaultdict(list)
+    for video_id, code in zip(video_ids, phashes, strict=True):
+        members[code].append(video_id)
+    codes = sorted(members)
+    parent = list(range(len(codes)))
+    numbers = [int(code, 16) for code in codes]
+    for i, j in _candidates(codes):
+        a, b = _root(parent, i), _root(parent, j)
+        if a != b and (numbers[i] ^ numbers[j]).bit_count() <= MAX_DISTANCE:
+            parent[max(a, b)] = min(a, b)
+    groups: dict[int, list[str]] = defaultdict(list)
+    for i, code in enumerate(codes):
+        groups[_root(parent, i)].extend(members[code])
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+
+
+def _candidates(codes: Sequence[str]) -> Iterable[tuple[int, int]]:
+    if not codes:
+        return
+    raw = np.frombuffer(bytes.fromhex("".join(codes)), np.uint8).reshape(len(codes), -1)
+    bits = np.unpackbits(raw, axis=1)
+    for band in range(BANDS):
+        keys = np.packbits(bits[:, band::BANDS], axis=1)
+        _, group, sizes = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+        order = np.argsort(group.reshape(-1), kind="stable")
+        start = 0
+        for size in sizes:
+            bucket = order[start : start + size]
+            start += size
+            for at in range(len(bucket)):
+                for other in range(at + 1, min(at + 1 + CROWD, len(bucket))):
+                    yield int(bucket[at]), int(bucket[other])
+
+
+def _root(parent: list[int], node: int) -> int:
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
