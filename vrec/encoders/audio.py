@@ -11,10 +11,10 @@ from vrec.encoders.digest import encoder_name
 from vrec.encoders.vectors import unit_clip_rows
 
 _VERSION = 1
-"""Part of the name; raised with every change of the arithmetic below that changes vectors."""
+"""Part of the name; raised with every change of the arithmetic, here or in log-mel, that moves vectors."""
 
 SILENCE_PEAK = 1e-3
-"""-60 dB of full scale: sound that never gets louder says nothing, and counts as absent."""
+"""-60 dB of full scale: sound that never swings further says nothing, and counts as absent."""
 
 
 class AudioEncoderConfig(BaseModel):
@@ -30,7 +30,10 @@ class AudioEncoderConfig(BaseModel):
 
 def audible(waveform: Waveform | None) -> bool:
     """Whether there is sound to encode: silence and no audio stream alike are absent."""
-    return waveform is not None and len(waveform) > 0 and float(np.abs(waveform).max()) >= SILENCE_PEAK
+    if waveform is None or len(waveform) == 0:
+        return False
+    # Written so that NaN counts as sound: the encoder then refuses it by name instead of hiding it.
+    return not float(np.ptp(waveform)) < 2 * SILENCE_PEAK
 
 
 def audio_name(config: AudioEncoderConfig) -> str:
@@ -39,7 +42,12 @@ def audio_name(config: AudioEncoderConfig) -> str:
 
 
 class AudioEncoder:
-    """Sound to unit vectors."""
+    """Sound to unit vectors: mel-frequency cepstral coefficients and how they move.
+
+    The coefficients are those of Davis & Mermelstein (1980); their deltas follow Furui (1986). They
+    tell timbre, not meaning: measured against class labels they are weak, and
+    docs/decisions/encoder-weights.md says how weak.
+    """
 
     modality: Modality = "audio"
 
@@ -62,16 +70,20 @@ class AudioEncoder:
         return unit_clip_rows(rows, clips, self.modality) if clips else rows
 
     def _embed(self, waveform: Waveform) -> Vectors:
+        """(dim,): mean and deviation of each coefficient over time, and deviation of its steps."""
+        # torchaudio's import costs seconds and belongs to whoever encodes, not to whoever asks for a name.
         from vrec.media.mel import MelConfig, log_mel
 
-        mel = log_mel(waveform, MelConfig())  # (n_mels, T)
-        cepstrum = _dct(mel.shape[0], self.config.n_coefficients) @ mel  # (K, T)
+        # Arrays out of an object store are read-only, which torch warns about.
+        writable = np.require(waveform, dtype=np.float32, requirements=["C", "W"])
+        mel = log_mel(writable, MelConfig())  # (n_mels, T)
+        cepstrum = _cosines(mel.shape[0], self.config.n_coefficients) @ mel  # (K, T)
         steps = np.diff(cepstrum, axis=1, prepend=cepstrum[:, :1])
         return np.concatenate([cepstrum.mean(1), cepstrum.std(1), steps.std(1)])
 
 
-def _dct(n_mels: int, count: int) -> np.ndarray:
-    """(count, n_mels) rows 1..count of the orthonormal DCT-II."""
+def _cosines(n_mels: int, count: int) -> np.ndarray:
+    """(count, n_mels): rows 1..count of the orthonormal DCT-II."""
     orders = np.arange(1, count + 1)[:, None]
     places = (np.arange(n_mels)[None, :] + 0.5) / n_mels
     return np.sqrt(2.0 / n_mels) * np.cos(np.pi * orders * places)

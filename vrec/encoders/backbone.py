@@ -168,6 +168,9 @@ def _fused(
     class Fused(nn.Module):
         """(N, S, S, 3) uint8 to (N, dim) float32; normalisation and spatial mean are part of the graph."""
 
+        mean: "Tensor"
+        scale: "Tensor"
+
         def __init__(self) -> None:
             super().__init__()
             self.owner = owner

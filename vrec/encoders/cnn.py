@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from vrec.core.errors import ConfigError
 from vrec.core.protocols import Clip, Frames, Modality, Vectors
 from vrec.encoders.backbone import LITE0, load_backbone, weights_digest
 from vrec.encoders.digest import encoder_name
@@ -61,7 +62,7 @@ class CnnEncoder:
     def __init__(self, config: CnnConfig, *, device: str = "cpu") -> None:
         """Loads and prepares the network on `device` ("cpu", "cuda", "cuda:1").
 
-        Raises ConfigError when the weights cannot be had, and ValueError for OpenVINO off the CPU.
+        Raises ConfigError when the weights cannot be had, or device and config do not go together.
         """
         self.config = config
         self.name = cnn_name(config)
@@ -101,13 +102,18 @@ class CnnEncoder:
 
 
 def _runner(config: CnnConfig, device: str) -> tuple[Runner, int]:
+    if config.half and device == "cpu":
+        raise ConfigError("encoders.frames.half=true needs a GPU", mend="leave half out on a CPU")
     load = partial(load_backbone, config.weights, config.frame_px)
     backend = config.backend
     if backend == "auto":
         backend = "openvino" if device == "cpu" else "torch"
     if backend == "openvino":
         if device != "cpu":
-            raise ValueError(f"backend=openvino runs on the CPU here, not on {device}: use auto or torch")
+            raise ConfigError(
+                f"encoders.frames.backend=openvino runs on the CPU, not on {device}",
+                mend="use backend=auto, which takes torch on a GPU",
+            )
         digest = weights_digest(config.weights)
         return openvino_runner(config.weights, digest, config.frame_px, config.threads, load)
     return torch_runner(

@@ -1,0 +1,29 @@
+"""Clips for the encoder tests: vrec's own drawn videos, encoded and decoded again."""
+
+from pathlib import Path
+
+from vrec.core.protocols import Clip
+from vrec.encoders.text import clip_text
+from vrec.media.decode import MediaConfig, decode
+from vrec.media.draw.film import draw_video
+from vrec.media.draw.plan import DrawConfig, plan_catalogue
+from vrec.media.sample import SampleConfig
+
+
+def decoded_clips(folder: Path, count: int) -> list[Clip]:
+    """`count` clips of different wares, with 8, 7, 6, … frames, sound, and text in Chinese and English."""
+    plan = plan_catalogue(DrawConfig(videos=count, near_duplicates=0, broken=0, seconds=1.5, fps=8))
+    clips = []
+    for number, drawn in enumerate(plan):
+        draw_video(drawn, folder)
+        frames = SampleConfig(frames=max(1, 8 - number))
+        decoded = decode(folder / drawn.file, MediaConfig(sample=frames))
+        clips.append(
+            Clip(
+                drawn.video_id,
+                frames=decoded.frames,
+                audio=decoded.audio,
+                text=clip_text(drawn.title, drawn.tags),
+            )
+        )
+    return clips
