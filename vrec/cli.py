@@ -126,9 +126,11 @@ def _say_embedded(manifest: dict[str, Any], out: str) -> None:
     if counts["kept"]:
         print(f"  {counts['kept']:,} unchanged since the last run, {counts['new']:,} new or changed")
     if counts["ignored"]:
-        print(f"  {counts['ignored']:,} files passed over: not videos by their ending")
+        files = "file" if counts["ignored"] == 1 else "files"
+        print(f"  {counts['ignored']:,} {files} passed over: not a video by the ending")
     if groups := manifest["near_duplicates"]:
-        print(f"  {len(groups):,} groups of near-duplicates, such as {', '.join(groups[0][:3])}")
+        many = "group" if len(groups) == 1 else "groups"
+        print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")
 
 
 def _mend(error: str) -> str:

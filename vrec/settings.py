@@ -13,7 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vrec.core.errors import ConfigError
 from vrec.encoders.build import EncodersConfig
-from vrec.media.decode import AudioConfig, DecodeConfig, MediaConfig, QualityConfig, SampleConfig
+from vrec.evaluation.gallery import GalleryConfig
+from vrec.media.audio import AudioConfig
+from vrec.media.decode import MediaConfig
+from vrec.media.draw import DrawConfig
+from vrec.media.frames import DecodeConfig
+from vrec.media.posters import PosterConfig
+from vrec.media.quality import QualityConfig
+from vrec.media.sample import SampleConfig
 
 
 class EmbedConfig(BaseModel):
@@ -52,6 +59,19 @@ class EmbedConfig(BaseModel):
         return MediaConfig(sample=self.sample, decode=self.decode, audio=self.audio, quality=self.quality)
 
 
+class DemoConfig(BaseModel):
+    """What `vrec demo` draws and shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    draw: DrawConfig = Field(default_factory=DrawConfig)
+    """The drawn catalogue."""
+    poster: PosterConfig = Field(default_factory=PosterConfig)
+    """The pictures on the page."""
+    gallery: GalleryConfig = Field(default_factory=GalleryConfig)
+    """The page."""
+
+
 class Settings(BaseModel):
     """All of vrec's settings."""
 
@@ -59,6 +79,8 @@ class Settings(BaseModel):
 
     embed: EmbedConfig = Field(default_factory=EmbedConfig)
     """`vrec embed`."""
+    demo: DemoConfig = Field(default_factory=DemoConfig)
+    """`vrec demo`."""
 
 
 def load_settings(config: Path | str | None = None, overrides: Sequence[str] = ()) -> Settings:

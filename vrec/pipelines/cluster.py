@@ -47,6 +47,9 @@ def connected(address: str | None = None) -> Iterator[Resources]:
     target = address or os.environ.get("RAY_ADDRESS") or "local"
     local = {"include_dashboard": False} if target == "local" else {}
     _check_address(target)
+    # Ray's C++ half writes to this process's stderr, past every Python log setting; the one line that
+    # every Ray Data job gets there (constructor arguments in the object store) is of no use to anyone.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         ray.init(
             address=target,

@@ -23,6 +23,8 @@ class Compaction:
     """One run's move from parts to files. Old files are left alone until the manifest has moved on."""
 
     folder: Folder
+    uris: pa.Table
+    """`video_id` and `uri` of the catalogue as it is now: a file that moved is not decoded again for it."""
     names: Mapping[Modality, str]
     rows_per_file: int
     generation: int
@@ -30,25 +32,37 @@ class Compaction:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def keep(self, old: Files, video_ids: pa.Array) -> None:
-        """Takes over the old files' rows of these videos; a file all of whose rows stay is not rewritten."""
+        """Takes over the old files' rows of these videos; a file whose rows all stay is not rewritten."""
         for table, names in old.items():
             for name in names:
-                key = "entity_id" if table.startswith("embeddings/") else "video_id"
-                ids = self.folder.read_parquet(name, [key]).column(0)
-                stays = pc.is_in(ids, value_set=video_ids)
-                if table == "failures":
-                    # A duplicate's row bears the id of the video that was kept; each run finds it anew.
-                    errors = self.folder.read_parquet(name, ["error"]).column(0)
-                    stays = pc.and_(stays, pc.not_equal(errors, DuplicateVideoId.__name__))
-                kept = pc.sum(stays).as_py() or 0
-                if kept == len(ids) and kept:
+                rows = self._stale(table, name, video_ids)
+                if rows is None:
                     self.files.setdefault(table, []).append(name)
-                elif kept:
-                    self._write(table, self.folder.read_parquet(name).filter(stays))
+                elif rows.num_rows:
+                    self._write(table, rows)
+
+    def _stale(self, table: str, name: str, video_ids: pa.Array) -> pa.Table | None:
+        """What to write in a file's stead, or None where it can stay as it is."""
+        if table.startswith("embeddings/"):
+            stays = pc.is_in(self.folder.read_parquet(name, ["entity_id"])[0], value_set=video_ids)
+            return None if _all(stays) else self.folder.read_parquet(name).filter(stays)
+        rows = self.folder.read_parquet(name)
+        stays = pc.is_in(rows["video_id"], value_set=video_ids)
+        if table == "failures":
+            # A duplicate's row bears the id of the video that was kept; each run finds it anew.
+            stays = pc.and_(stays, pc.not_equal(rows["error"], DuplicateVideoId.__name__))
+        moved = self._moved(rows.filter(stays))
+        return None if _all(stays) and moved.equals(rows) and rows.num_rows else moved
+
+    def _moved(self, rows: pa.Table) -> pa.Table:
+        place = pc.index_in(rows["video_id"], value_set=self.uris["video_id"])
+        index = rows.column_names.index("uri")
+        return rows.set_column(index, rows.schema.field(index), self.uris["uri"].take(place))
 
     def add(self, parts: Iterable[pa.Table]) -> None:
         """Writes PART tables as files of at most `rows_per_file` videos."""
-        for rows in _in_runs_of(parts, self.rows_per_file):
+        for part in _in_runs_of(parts, self.rows_per_file):
+            rows = self._moved(part)
             good = rows.filter(pc.is_null(rows["error"]))
             self._write("media", conform(rows.select(MEDIA.arrow().names), MEDIA, stage="embed"))
             self.add_failures(rows.filter(pc.is_valid(rows["error"])).select(FAILURES.arrow().names))
@@ -76,6 +90,10 @@ class Compaction:
         name = f"{stem}{self.generation:04d}-{number:05d}.parquet"
         self.folder.write_parquet(name, rows)
         self.files.setdefault(table, []).append(name)
+
+
+def _all(flags: pa.ChunkedArray) -> bool:
+    return bool(pc.all(flags, min_count=0).as_py())
 
 
 def _in_runs_of(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:

@@ -60,7 +60,10 @@ def embed(
         totals = _run(plan, job, cluster, log)
         clock.lap("embed_s")
         plan.parts.update(dict.fromkeys(totals.parts))
-        files = _compact(folder, plan, old, names, config)
+        work = Compaction(
+            folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _generation(old)
+        )
+        files = _compact(work, plan, old)
         media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
         found = about_media(media, near=config.near_duplicates)
         clock.lap("compact_s")
@@ -182,12 +185,9 @@ def _dataset(pending: pa.Table, job: EmbedJob, cluster: Resources) -> "ray.data.
     )
 
 
-def _compact(
-    folder: Folder, plan: Plan, old: dict[str, Any] | None, names: dict[Any, str], config: EmbedConfig
-) -> Files:
-    work = Compaction(folder, names, config.rows_per_file, _generation(old))
+def _compact(work: Compaction, plan: Plan, old: dict[str, Any] | None) -> Files:
     if old:
         work.keep(old["files"], plan.kept["video_id"].filter(pc.equal(plan.kept["origin"], "")))
-    work.add(chosen_parts(folder, plan.parts))
+    work.add(chosen_parts(work.folder, plan.parts))
     work.add_failures(plan.duplicates)
     return work.finish()

@@ -227,7 +227,7 @@ def encode_outcomes(outcomes: Sequence[Outcome], encoders: EncoderSet) -> list[V
     start = time.perf_counter()
     try:
         found = _encode([o.clip for o in alive if o.clip], encoders)
-    except (ValueError, RuntimeError, FloatingPointError) as error:
+    except (EncodeFailed, ValueError, RuntimeError) as error:
         if len(alive) > 1:
             return [v for o in outcomes for v in encode_outcomes([o], encoders)]
         for outcome in alive:

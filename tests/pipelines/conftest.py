@@ -1,0 +1,27 @@
+"""A drawn catalogue and one local Ray for all tests of pipelines."""
+
+from pathlib import Path
+
+import pytest
+
+from vrec.media.draw import DrawConfig, draw_video, plan_catalogue
+
+SMALL = DrawConfig(videos=8, near_duplicates=1, broken=3, seconds=1.0, fps=8, width=160, height=160)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """Twelve drawn files: eight good ones, a near-duplicate and three that must fail. Not to be changed."""
+    folder = tmp_path_factory.mktemp("clips")
+    for drawn in plan_catalogue(SMALL):
+        draw_video(drawn, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    """A Ray of two CPUs in this process, reached as the pipelines reach it."""
+    from vrec.pipelines.cluster import connected
+
+    with connected() as resources:
+        yield resources

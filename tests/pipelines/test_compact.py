@@ -1,0 +1,171 @@
+"""Parts to files and back, without Ray."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vrec.core.schema import FAILURES
+from vrec.core.tables import FORMAT, MANIFEST, Folder, read_embeddings, read_failures, read_media
+from vrec.pipelines.compact import Compaction, chosen_parts, sweep
+from vrec.pipelines.parts import PARTS, last_of_each, part_name, part_table, previous_state
+
+NAMES = {"frames": "cnn@1", "audio": "logmel@1", "text": "use@1", "fused": "concat@1"}
+
+
+URIS = pa.table({"video_id": list("abcd"), "uri": [f"/{i}" for i in "abcd"]})
+
+
+def row(video_id, *, error=None, **more):
+    facts = {"video_id": video_id, "uri": f"/{video_id}", "content_hash": f"h-{video_id}", "text_hash": ""}
+    facts |= {
+        "recipe": "r",
+        "frames": 0 if error else 8,
+        "has_audio": False,
+        "decode_s": 0.1,
+        "encode_s": 0.1,
+    }
+    if error:
+        facts |= {"error": error, "stage": "decode", "message": "why", "at": datetime.now(UTC)}
+    return facts | more
+
+
+def vectors(seed, *, audio=True):
+    rng = np.random.default_rng(seed)
+    return {
+        "frames": rng.normal(size=4).astype(np.float32),
+        "audio": rng.normal(size=3).astype(np.float32) if audio else None,
+        "fused": rng.normal(size=7).astype(np.float32),
+    }
+
+
+def write_part(folder, rows, vecs):
+    name = part_name("r", [r["video_id"] for r in rows])
+    folder.write_arrow(name, part_table(rows, vecs))
+    return name
+
+
+def finish(folder, work):
+    files = work.finish()
+    folder.write_json(
+        MANIFEST, {"kind": "embeddings", "format": FORMAT, "generation": work.generation, "files": files}
+    )
+    sweep(folder, files)
+    return files
+
+
+def test_parts_become_tables_value_for_value(tmp_path):
+    folder = Folder(str(tmp_path))
+    vecs = [vectors(0), vectors(1, audio=False), {}]
+    name = write_part(folder, [row("a"), row("b"), row("c", error="BlackVideo")], vecs)
+    work = Compaction(folder, URIS, NAMES, 8192, 1)
+    work.add(chosen_parts(folder, {name: None}))
+    finish(folder, work)
+    out = str(tmp_path)
+    frames, audio = read_embeddings(out, "frames"), read_embeddings(out, "audio")
+    assert frames["entity_id"].to_pylist() == ["a", "b"]
+    assert frames["encoder"].to_pylist() == ["cnn@1", "cnn@1"]
+    np.testing.assert_array_equal(frames["vector"].to_pylist()[1], vecs[1]["frames"])
+    assert audio["entity_id"].to_pylist() == ["a"]
+    np.testing.assert_array_equal(audio["vector"].to_pylist()[0], vecs[0]["audio"])
+    assert read_embeddings(out, "text") is None
+    assert read_failures(out).select(["video_id", "error"]).to_pylist() == [
+        {"video_id": "c", "error": "BlackVideo"}
+    ]
+    assert read_media(out)["video_id"].to_pylist() == ["a", "b", "c"]
+    assert not (tmp_path / PARTS).exists()
+
+
+def test_a_later_run_rewrites_only_files_that_lost_a_row(tmp_path):
+    folder = Folder(str(tmp_path))
+    work = Compaction(folder, URIS, NAMES, rows_per_file=2, generation=1)
+    names = [write_part(folder, [row(i) for i in pair], [vectors(0), vectors(1)]) for pair in ("ab", "cd")]
+    work.add(chosen_parts(folder, dict.fromkeys(names)))
+    first = finish(folder, work)
+    assert [len(first[t]) for t in ("media", "embeddings/frames")] == [2, 2]
+
+    again = Compaction(folder, URIS, NAMES, 2, 2)
+    again.keep(first, pa.array(["a", "b", "d"]))
+    again.add(chosen_parts(folder, {write_part(folder, [row("c")], [vectors(9)]): None}))
+    second = finish(folder, again)
+    assert len(set(first["media"]) & set(second["media"])) == 1, "the untouched file is the same file"
+    assert read_media(str(tmp_path))["video_id"].to_pylist() == ["a", "b", "c", "d"]
+    got = read_embeddings(str(tmp_path), "frames")
+    assert got["entity_id"].to_pylist() == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(got["vector"].to_pylist()[2], vectors(9)["frames"])
+    on_disk = {f"media/{f}" for f in folder.files("media")}
+    assert on_disk == set(second["media"]), "nothing that the manifest does not list stays"
+
+
+def test_a_duplicates_row_is_not_kept_from_run_to_run(tmp_path):
+    folder = Folder(str(tmp_path))
+    name = write_part(folder, [row("a"), row("b", error="TooShort")], [vectors(0), {}])
+    work = Compaction(folder, URIS, NAMES, 10, 1)
+    work.add(chosen_parts(folder, {name: None}))
+    duplicate = {"video_id": "a", "uri": "/2", "stage": "read", "error": "DuplicateVideoId", "message": "x"}
+    work.add_failures(pa.Table.from_pylist([duplicate | {"at": datetime.now(UTC)}], FAILURES.arrow()))
+    files = finish(folder, work)
+    assert read_failures(str(tmp_path))["error"].to_pylist() == ["DuplicateVideoId", "TooShort"]
+    again = Compaction(folder, URIS, NAMES, 10, 2)
+    again.keep(files, pa.array(["a", "b"]))
+    finish(folder, again)
+    assert read_failures(str(tmp_path))["error"].to_pylist() == ["TooShort"]
+
+
+def test_a_video_that_moved_keeps_its_vectors_and_gets_its_new_uri(tmp_path):
+    folder = Folder(str(tmp_path))
+    work = Compaction(folder, URIS, NAMES, 10, 1)
+    rows, vecs = [row("a"), row("b", error="TooShort")], [vectors(0), {}]
+    work.add(chosen_parts(folder, {write_part(folder, rows, vecs): None}))
+    first = finish(folder, work)
+    moved = pa.table({"video_id": ["a", "b", "c"], "uri": ["/new/a", "/new/b", "/new/c"]})
+    again = Compaction(folder, moved, NAMES, 10, 2)
+    again.keep(first, pa.array(["a", "b"]))
+    again.add(chosen_parts(folder, {write_part(folder, [row("c")], [vectors(1)]): None}))
+    second = finish(folder, again)
+    assert read_media(str(tmp_path))["uri"].to_pylist() == ["/new/a", "/new/b", "/new/c"]
+    assert read_failures(str(tmp_path))["uri"].to_pylist() == ["/new/b"]
+    assert set(first["embeddings/frames"]) <= set(second["embeddings/frames"])
+
+
+def test_a_killed_compaction_leaves_the_old_table_readable(tmp_path):
+    folder = Folder(str(tmp_path))
+    work = Compaction(folder, URIS, NAMES, 10, 1)
+    work.add(chosen_parts(folder, {write_part(folder, [row("a")], [vectors(0)]): None}))
+    finish(folder, work)
+    before = read_media(str(tmp_path))
+    part = write_part(folder, [row("b")], [vectors(1)])
+    Compaction(folder, URIS, NAMES, 10, 2).add(
+        chosen_parts(folder, {part: None})
+    )  # and killed before the manifest
+    assert read_media(str(tmp_path)).equals(before)
+    state = previous_state(folder, {"files": {"media": []}})
+    assert state["video_id"].to_pylist() == ["b"], "the part is still there to resume from"
+
+
+def test_a_damaged_part_costs_its_videos_a_second_run_and_no_more(tmp_path):
+    folder = Folder(str(tmp_path))
+    write_part(folder, [row("a")], [vectors(0)])
+    folder.write(f"{PARTS}/torn.arrow", b"ARROW1\0\0 and then the power went")
+    assert previous_state(folder, None)["video_id"].to_pylist() == ["a"]
+    assert len(folder.files(PARTS)) == 1
+
+
+@pytest.mark.parametrize("shuffled", [["b", "a"], ["a", "b"]])
+def test_a_parts_name_depends_on_what_is_in_it_alone(shuffled):
+    assert part_name("r", shuffled) == part_name("r", ["a", "b"])
+    assert part_name("r", ["a", "b"]) != part_name("q", ["a", "b"])
+    assert part_name("r", ["a", "b"]) != part_name("r", ["a"])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99))))
+def test_last_of_each_is_what_a_dict_would_keep(pairs):
+    table = pa.table(
+        {"k": pa.array([k for k, _ in pairs], pa.string()), "v": pa.array([v for _, v in pairs], pa.int64())}
+    )
+    got = last_of_each(table, "k")
+    assert dict(zip(got["k"].to_pylist(), got["v"].to_pylist(), strict=True)) == dict(pairs)

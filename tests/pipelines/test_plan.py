@@ -1,0 +1,130 @@
+"""What is embedded anew and what stays, without Ray: the plan is a pure function of tables."""
+
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrec.core.errors import SourceError
+from vrec.core.protocols import VideoRef
+from vrec.pipelines.parts import STATE
+from vrec.pipelines.plan import catalogue, make_plan, recipe_of
+from vrec.settings import EmbedConfig
+
+RECIPE = "r1"
+
+
+def state(*rows):
+    return pa.Table.from_pylist(
+        [
+            {"video_id": i, "content_hash": h, "text_hash": t, "recipe": r, "error": e, "origin": o}
+            for i, h, t, r, e, o in rows
+        ],
+        schema=STATE,
+    )
+
+
+def hashes(now, asked=None):
+    def hash_now(refs):
+        ids = refs["video_id"].to_pylist()
+        if asked is not None:
+            asked.extend(ids)
+        # In another order, as tasks finish.
+        ids = sorted(ids, reverse=True)
+        return pa.table({"video_id": ids, "now_hash": pa.array([now.get(i) for i in ids], pa.string())})
+
+    return hash_now
+
+
+def refs_of(*ids):
+    return catalogue([VideoRef(i, f"/v/{i}.mp4") for i in ids], "/v")
+
+
+def test_only_what_changed_is_pending():
+    refs, none = refs_of("same", "changed", "new", "other_recipe", "failed", "timed_out", "vanished_again")
+    before = state(
+        ("same", "h1", "", RECIPE, None, ""),
+        ("changed", "h2", "", RECIPE, None, ""),
+        ("other_recipe", "h3", "", "r0", None, ""),
+        ("failed", "h4", "", RECIPE, "BlackVideo", "_parts/p.arrow"),
+        ("timed_out", "h5", "", RECIPE, "DecodeTimeout", ""),
+        ("vanished_again", None, "", RECIPE, "VanishedVideo", ""),
+        ("gone", "h6", "", RECIPE, None, ""),
+    )
+    asked = []
+    now = {"same": "h1", "changed": "h2!", "other_recipe": "h3", "failed": "h4", "timed_out": "h5"}
+    plan = make_plan(refs, none, before, RECIPE, hashes(now, asked))
+    assert plan.pending["video_id"].to_pylist() == [
+        "changed",
+        "new",
+        "other_recipe",
+        "timed_out",
+        "vanished_again",
+    ]
+    assert plan.kept["video_id"].to_pylist() == ["same", "failed"]
+    assert plan.parts == {"_parts/p.arrow": ["failed"]}
+    assert plan.dropped == 1
+    assert asked == ["same", "changed", "failed"], "nothing else is read just to be hashed"
+
+
+def test_a_new_title_is_a_change():
+    before, none = catalogue([VideoRef("a", "/a.mp4", "Red dress", ("dress",))], "/")
+    after, _ = catalogue([VideoRef("a", "/a.mp4", "Blue dress", ("dress",))], "/")
+    done = state(("a", "h", before["text_hash"][0].as_py(), RECIPE, None, ""))
+    assert make_plan(before, none, done, RECIPE, hashes({"a": "h"})).pending.num_rows == 0
+    assert make_plan(after, none, done, RECIPE, hashes({"a": "h"})).pending.num_rows == 1
+
+
+def test_the_first_claim_to_an_id_wins_and_others_are_failures():
+    refs, duplicates = catalogue([VideoRef("a", "/1"), VideoRef("b", "/2"), VideoRef("a", "/3")], "/")
+    assert refs["uri"].to_pylist() == ["/1", "/2"]
+    assert [(r["video_id"], r["uri"], r["error"]) for r in duplicates.to_pylist()] == [
+        ("a", "/3", "DuplicateVideoId")
+    ]
+    assert "taken by /1" in duplicates["message"][0].as_py()
+
+
+def test_an_empty_catalogue_is_refused():
+    with pytest.raises(SourceError, match="no videos"):
+        catalogue([], "/v")
+
+
+IDS = st.sampled_from([f"v{i}" for i in range(6)])
+ROW = st.tuples(
+    IDS,
+    st.sampled_from(["h0", "h1"]),
+    st.just(""),
+    st.sampled_from(["r0", RECIPE]),
+    st.sampled_from([None, "TooShort", "DecodeTimeout"]),
+    st.sampled_from(["", "_parts/a", "_parts/b"]),
+)
+
+
+@given(
+    st.lists(IDS, min_size=1),
+    st.lists(ROW, unique_by=lambda r: r[0]),
+    st.dictionaries(IDS, st.sampled_from(["h0", "h1"])),
+)
+def test_every_id_is_pending_or_kept_and_never_both(ids, rows, now):
+    refs, duplicates = refs_of(*ids)
+    plan = make_plan(refs, duplicates, state(*rows), RECIPE, hashes(now))
+    pending, kept = plan.pending["video_id"].to_pylist(), plan.kept["video_id"].to_pylist()
+    assert Counter(pending + kept) == Counter(set(ids))
+    assert plan.total == len(ids)
+    for i in kept:
+        (row,) = (r for r in rows if r[0] == i)
+        assert now.get(i) == row[1]
+        assert row[3] == RECIPE
+        assert row[4] != "DecodeTimeout"
+
+
+def test_only_settings_that_change_vectors_change_the_recipe():
+    def recipe(**embed):
+        return recipe_of(EmbedConfig.model_validate(embed), {"frames": "cnn@1"})
+
+    base = recipe()
+    assert base == recipe(batch_size=3, workers=1, decode={"timeout_s": 5.0})
+    assert base != recipe(sample={"frames": 4})
+    assert base != recipe_of(EmbedConfig(), {"frames": "cnn@2"})

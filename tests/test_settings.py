@@ -1,0 +1,73 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from vrec.core.errors import ConfigError
+from vrec.settings import Settings, digest, load_settings, setting_keys
+
+
+def test_a_typo_names_the_nearest_setting():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(overrides=["embed.batchsize=4"])
+    assert str(caught.value) == "embed.batchsize: unknown; did you mean embed.batch_size?"
+
+
+def test_a_setting_in_the_wrong_group_is_found():
+    with pytest.raises(ConfigError, match=r"did you mean embed\.decode\.timeout_s\?"):
+        load_settings(overrides=["embed.timeout_s=4"])
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(overrides=["embed.batch_size=zero", "embed.sample.frames=-1", "speed=9"])
+    message = str(caught.value)
+    assert "embed.batch_size: " in message
+    assert "got 'zero'" in message
+    assert "embed.sample.frames: " in message
+    assert "speed: unknown" in message
+
+
+def test_yaml_holds_differences_and_overrides_win(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("embed:\n  batch_size: 3\n  sample:\n    frames: 4\n")
+    settings = load_settings(file, ["embed.batch_size=5"])
+    assert (settings.embed.batch_size, settings.embed.sample.frames) == (5, 4)
+    assert settings.embed.decode == Settings().embed.decode
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert load_settings(tmp_path / "empty.yaml") == Settings()
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "embed: [1\n", "just words"])
+def test_a_file_that_holds_no_settings_is_refused(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"c\.yaml"):
+        load_settings(tmp_path / "c.yaml")
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("override", ["embed.batch_size", "=3", "embed.batch_size.x=3"])
+def test_a_malformed_override_is_refused(override):
+    with pytest.raises(ConfigError, match=r"batch_size|want name=value"):
+        load_settings(overrides=["embed.batch_size=2", override])
+
+
+def test_every_setting_says_what_it_does():
+    def undocumented(model: type[BaseModel], prefix: str) -> list[str]:
+        bare = [prefix + n for n, f in model.model_fields.items() if not f.description]
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                bare += undocumented(field.annotation, f"{prefix}{name}.")
+        return bare
+
+    assert undocumented(Settings, "") == []
+    assert "embed.decode.timeout_s" in setting_keys(Settings)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=5), st.randoms())
+def test_a_digest_does_not_depend_on_order(value, random):
+    items = list(value.items())
+    random.shuffle(items)
+    assert digest(dict(items)) == digest(value)
+    assert digest(value) != digest(value | {"more": 1})

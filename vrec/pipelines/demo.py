@@ -1,0 +1,107 @@
+"""`vrec demo`: draw a catalogue (or take one), embed it as any other, and write the report page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from vrec.core.errors import OutputError, SchemaError
+from vrec.core.protocols import MODALITIES
+from vrec.core.schema import VIDEOS, conform
+from vrec.core.tables import read_embeddings, read_failures, read_media
+from vrec.evaluation.build import build_gallery, choose_shown
+from vrec.evaluation.page import write_gallery
+from vrec.media.audio import AudioConfig
+from vrec.media.decode import MediaConfig
+from vrec.media.draw import draw_video, plan_catalogue, videos_table
+from vrec.media.isolate import DecodeProcess
+from vrec.media.posters import PosterConfig, poster
+from vrec.media.sample import SampleConfig
+from vrec.pipelines.cluster import connected
+from vrec.pipelines.embed import embed
+from vrec.settings import Settings
+
+REPORT, TABLES, CATALOGUE = "report.html", "tables", "videos"
+
+
+def demo(
+    out: str, settings: Settings, *, videos: str | None = None, address: str | None = None
+) -> tuple[dict[str, Any], str]:
+    """The run's manifest and the path of its report, after embedding `videos` or a drawn catalogue.
+
+    `out` is a local folder: it gets the drawn videos, the tables and report.html. Raises as
+    `vrec.pipelines.embed.embed`.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made: {(error.strerror or str(error)).lower()}") from None
+    with connected(address):
+        source = videos or _draw(folder / CATALOGUE, settings)
+        tables = str(folder / TABLES)
+        manifest = embed(source, tables, settings.embed)
+        found = {m: t for m in MODALITIES if (t := read_embeddings(tables, m)) is not None}
+        media = read_media(tables)
+        shown = choose_shown(found, settings.demo.gallery)
+        report = build_gallery(
+            videos=_catalogue_table(source),
+            embeddings=found,
+            media=media,
+            failures=read_failures(tables),
+            manifest=manifest,
+            posters=_posters(media, shown, settings),
+            config=settings.demo.gallery,
+        )
+    write_gallery(report, folder / REPORT)
+    return manifest, str(folder / REPORT)
+
+
+def _draw(folder: Path, settings: Settings) -> str:
+    plan = plan_catalogue(settings.demo.draw)
+    draw = ray.remote(draw_video)
+    ray.get([draw.remote(drawn, folder.absolute()) for drawn in plan])
+    table = folder / "VIDEOS.parquet"
+    pq.write_table(videos_table(plan, folder.absolute()), table)
+    return str(table)
+
+
+def _catalogue_table(source: str) -> pa.Table | None:
+    if not source.endswith(".parquet"):
+        return None
+    try:
+        return conform(pq.read_table(source), VIDEOS, stage="demo", extra=True)
+    except SchemaError:
+        # Embedding needs less of VIDEOS than a full row; the page then goes by video_id.
+        return None
+
+
+def _posters(media: pa.Table, shown: Sequence[str], settings: Settings) -> dict[str, bytes]:
+    wanted = set(shown)
+    rows = [r for r in media.select(["video_id", "uri"]).to_pylist() if r["video_id"] in wanted]
+    make = ray.remote(_make_posters)
+    lanes = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    config = settings.embed.media().model_copy(
+        update={
+            "sample": SampleConfig(frames=1),
+            "audio": AudioConfig(enabled=False),
+            "decode": settings.embed.decode.model_copy(
+                update={"fit": "crop", "frame_px": settings.demo.poster.px}
+            ),
+        }
+    )
+    found = ray.get([make.remote(rows[lane::lanes], config, settings.demo.poster) for lane in range(lanes)])
+    return {video_id: jpeg for part in found for video_id, jpeg in part.items()}
+
+
+def _make_posters(rows: Sequence[dict[str, str]], media: MediaConfig, look: PosterConfig) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with DecodeProcess(media) as decoder:
+        for row, result in zip(rows, decoder.decode_many([r["uri"] for r in rows]), strict=True):
+            # A file that went away since it was embedded has no poster; the page shows a blank.
+            if not isinstance(result, Exception):
+                found[row["video_id"]] = poster(result.frames, look)
+    return found
