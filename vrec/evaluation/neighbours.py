@@ -102,7 +102,8 @@ def map_2d(vectors: npt.NDArray[np.float32]) -> Floats:
     parts = min(50, count, unit.shape[1])
     flat = PCA(n_components=parts, random_state=0).fit_transform(unit)
     if _TSNE_LEAST <= count <= _TSNE_MOST and parts > 2 and np.ptp(flat) > 0:
-        perplexity = min(30.0, (count - 1) / 3)
+        # About as many neighbours as a small class has: more would press each class into one dot.
+        perplexity = min(30.0, count**0.5)
         flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(flat)
     flat = np.pad(flat[:, :2], ((0, 0), (0, max(0, 2 - parts))))
     middle = (flat.max(axis=0) + flat.min(axis=0)) / 2

@@ -19,7 +19,7 @@ _DAMAGES: tuple[Damage, ...] = ("text", "truncated", "black")
 class DrawConfig(BaseModel):
     """The size and the make-up of the drawn catalogue."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     videos: int = Field(default=64, ge=1)
     """Good videos of their own; the eight classes take turns, so that 64 gives eight of each."""
@@ -35,7 +35,7 @@ class DrawConfig(BaseModel):
     """Width of the picture in pixels."""
     height: int = Field(default=320, ge=64, le=1920, multiple_of=2)
     """Height of the picture in pixels."""
-    seed: int = Field(default=2, ge=0)
+    seed: int = Field(default=5, ge=0)
     """The same seed draws the same catalogue."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from vrec.media.draw.household import headphones, lamps, mugs, plants
@@ -47,11 +48,27 @@ def frames(drawn: DrawnVideo) -> Iterator[Image.Image]:
     rng = np.random.default_rng((drawn.seed, 1))
     back = _backdrop(drawn, rng)
     layers = _PRODUCTS[drawn.category](_stage(drawn, rng))
+    mirrored, badge = bool(rng.random() < 0.5), _live_badge(drawn) if drawn.kind == "live" else None
+    track = rng.uniform((0.76, 0.1, 0.1), (1.0, 0.9, 0.9), (2, 3))
     for number in range(count):
         frame = back.copy()
         for layer in layers:
             stamp(frame, layer, number / drawn.fps)
+        if mirrored:
+            frame = frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        frame = _camera(frame, track, number / count)
+        if badge is not None:
+            corner = min(frame.size) // 25
+            frame.paste(badge, (corner, corner), badge)
         yield frame if drawn.size == drawn.drawn_size else frame.resize(drawn.size, Image.Resampling.LANCZOS)
+
+
+def _camera(frame: Image.Image, track: npt.NDArray[np.float64], share: float) -> Image.Image:
+    """The part of the frame that a slowly moving camera sees; `track` is (2, 3): zoom, x, y at both ends."""
+    zoom, x, y = track[0] + (track[1] - track[0]) * share
+    wide, high = frame.width * zoom, frame.height * zoom
+    left, top = (frame.width - wide) * x, (frame.height - high) * y
+    return frame.resize(frame.size, Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
 
 
 def _stage(drawn: DrawnVideo, rng: np.random.Generator) -> Stage:
@@ -59,9 +76,9 @@ def _stage(drawn: DrawnVideo, rng: np.random.Generator) -> Stage:
     red, green, blue = (int(np.clip(channel + rng.integers(-14, 15), 0, 255)) for channel in rgb)
     return Stage(
         rgb=(red, green, blue),
-        side=round(min(drawn.drawn_size) * rng.uniform(0.64, 0.84)),
-        x=float(rng.uniform(-0.07, 0.07)),
-        y=float(rng.uniform(-0.03, 0.05)),
+        side=round(min(drawn.drawn_size) * rng.uniform(0.56, 0.84)),
+        x=float(rng.uniform(-0.13, 0.13)),
+        y=float(rng.uniform(-0.04, 0.06)),
         tempo=float(rng.uniform(0.7, 1.25)),
         phase=float(rng.uniform(0, 2 * np.pi)),
         rng=rng,
@@ -81,13 +98,11 @@ def _backdrop(drawn: DrawnVideo, rng: np.random.Generator) -> Image.Image:
     ImageDraw.Draw(light).ellipse((spot[0], spot[1], spot[0] + width, spot[1] + height * 0.9), fill=70)
     white = Image.new("RGB", (width, height), (255, 255, 255))
     back.paste(white, (0, 0), light.filter(ImageFilter.GaussianBlur(width / 7)))
-    if drawn.kind == "live":
-        _live_badge(back)
     return back
 
 
-def _live_badge(back: Image.Image) -> None:
-    unit = min(back.size) / 100
+def _live_badge(drawn: DrawnVideo) -> Image.Image:
+    unit = min(drawn.drawn_size) / 100
     badge = Image.new("RGBA", (round(28 * unit) * 3, round(12 * unit) * 3), (0, 0, 0, 0))
     draw = ImageDraw.Draw(badge)
     high = badge.height
@@ -96,8 +111,7 @@ def _live_badge(back: Image.Image) -> None:
     draw.rounded_rectangle(
         (high * 0.8, high * 0.4, badge.width - high * 0.45, high * 0.6), high / 10, fill=(255, 255, 255)
     )
-    small = badge.resize((badge.width // 3, badge.height // 3), Image.Resampling.BOX)
-    back.paste(small, (round(4 * unit), round(4 * unit)), small)
+    return badge.resize((badge.width // 3, badge.height // 3), Image.Resampling.BOX)
 
 
 Pattern = Callable[[ImageDraw.ImageDraw, int, int, Rgb, np.random.Generator], None]

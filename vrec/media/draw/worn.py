@@ -114,22 +114,24 @@ def watches(stage: Stage) -> list[Layer]:
     canvas.slab((76, 47, 81, 53), 1.5, (222, 222, 218), (150, 152, 158))
     canvas.ellipse((50, 50), 28, 28, (238, 238, 234), (138, 142, 150))
     canvas.ellipse((50, 50), 24.5, 24.5, (98, 102, 110), (206, 208, 210))
-    canvas.ellipse((50, 50), 23.5, 23.5, (252, 251, 247), (232, 230, 224))
+    light = bool(stage.rng.random() < 0.6)
+    face, ink = ((252, 251, 247), (44, 48, 58)) if light else (darker(rgb, 0.72), (238, 236, 228))
+    canvas.ellipse((50, 50), 23.5, 23.5, face, darker(face, 0.1))
     for hour in range(12):
         a = hour * np.pi / 6
         inner = 17.5 if hour % 3 else 16
         mark = [(50 + r * float(np.sin(a)), 50 - r * float(np.cos(a))) for r in (inner, 21)]
-        canvas.line(mark, 1.0 if hour % 3 else 1.8, (44, 48, 58))
+        canvas.line(mark, 1.0 if hour % 3 else 1.8, ink)
     sprite = with_shadow(canvas.sprite(stage.side), (0.03, 0.04), 0.03, 0.45)
-    tilt = float(stage.rng.uniform(-16, 16))
+    tilt = float(stage.rng.uniform(-34, 34))
 
     def rock(t: float) -> Pose:
         return Pose(stage.x, stage.y, tilt + 5 * stage.wave(t, 0.3))
 
     hands = [
-        (12.0, 2.6, 6.0, (44, 48, 58)),
-        (18.0, 1.8, 40.0, (44, 48, 58)),
-        (20.0, 0.9, 120.0, (206, 62, 48)),
+        (12.0, 2.6, 6.0, ink),
+        (18.0, 1.8, 40.0, ink),
+        (20.0, 0.9, 120.0, (222, 74, 56)),
     ]
     layers = [Layer(sprite, (0.5, 0.5), rock)]
     for length, width, speed, colour in hands:
