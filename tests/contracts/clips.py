@@ -11,12 +11,12 @@ from vrec.media.sample import SampleConfig
 
 
 def decoded_clips(folder: Path, count: int) -> list[Clip]:
-    """`count` clips of different wares, with 8, 7, 6, … frames, sound, and text in Chinese and English."""
+    """`count` clips of different wares, with 4, 3, 2, 1, 1, … frames, sound, zh and en text."""
     plan = plan_catalogue(DrawConfig(videos=count, near_duplicates=0, broken=0, seconds=1.5, fps=8))
     clips = []
     for number, drawn in enumerate(plan):
         draw_video(drawn, folder)
-        frames = SampleConfig(frames=max(1, 8 - number))
+        frames = SampleConfig(frames=max(1, 4 - number))
         decoded = decode(folder / drawn.file, MediaConfig(sample=frames))
         clips.append(
             Clip(

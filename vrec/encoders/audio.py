@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from vrec.core.errors import EncodeFailed
 from vrec.core.protocols import Clip, Modality, Vectors, Waveform
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.vectors import unit_clip_rows
@@ -66,6 +67,8 @@ class AudioEncoder:
         for row, clip in zip(rows, clips, strict=True):
             if clip.audio is None or not audible(clip.audio):
                 raise ValueError(f"{clip.video_id} has no sound, or only silence: leave it out")
+            if not np.isfinite(clip.audio).all():
+                raise EncodeFailed(f"{clip.video_id}: its sound has samples that are not finite")
             row[:] = self._embed(clip.audio)
         return unit_clip_rows(rows, clips, self.modality) if clips else rows
 

@@ -66,7 +66,7 @@ class CnnEncoder:
         """
         self.config = config
         self.name = cnn_name(config)
-        self._run, self.dim = _runner(config, device)
+        self.features, self.dim = _runner(config, device)
 
     def encode(self, clips: Sequence[Clip]) -> Vectors:
         """(N, dim) float32 unit rows in the clips' order.
@@ -78,7 +78,7 @@ class CnnEncoder:
         if not clips:
             return pooled
         frames = [self._frames(clip) for clip in clips]
-        features = self._run(np.concatenate(frames) if len(frames) > 1 else frames[0])  # (ΣT, dim)
+        features = self.features(np.concatenate(frames) if len(frames) > 1 else frames[0])  # (ΣT, dim)
         ends = np.cumsum([len(block) for block in frames])[:-1]
         for row, block in zip(pooled, np.split(features, ends), strict=True):
             row[:] = self._pool(block)

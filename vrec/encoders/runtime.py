@@ -127,6 +127,9 @@ def _kept_model(ov: ModuleType, identity: str, load: "Callable[[], Backbone]") -
     model = _convert(ov, load())
     try:
         _keep(ov, model, folder)
+        # Read back even now: a network fresh from conversion differs from the kept one in the last
+        # bit, and a job's first start must give the very rows that its later ones give.
+        return ov.Core().read_model(folder / "model.xml")
     except OSError as error:
         log.warning(
             "could not keep the converted network in %s (%s): each start converts anew", folder, error
