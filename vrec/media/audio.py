@@ -85,6 +85,8 @@ def _decode(media: InputContainer, limit: int) -> tuple[list[Waveform], str | No
             if count >= limit:
                 return parts, None
         parts += [_samples(piece) for piece in resampler.resample(None)]
+    except MemoryError:
+        raise
     except (av.error.FFmpegError, ValueError) as error:
         return parts, f"its sound stops being readable after {count / RATE_HZ:.1f} s ({type(error).__name__})"
     return parts, f"{broken} packets of its sound are damaged" if broken else None

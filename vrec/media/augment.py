@@ -60,12 +60,15 @@ def augment(frames: Frames, config: AugmentConfig, seed: int) -> Frames:
     drawn = _draw(config, side, np.random.default_rng(seed))
     clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # (T, 3, S, S)
     if (drawn.height, drawn.width) != (side, side):
-        box = [drawn.top, drawn.left, drawn.height, drawn.width]
-        clip = ops.resized_crop(clip, *box, [side, side], InterpolationMode.BILINEAR, antialias=True)
+        clip = ops.resized_crop(
+            clip, drawn.top, drawn.left, drawn.height, drawn.width, [side, side], antialias=True
+        )
     if drawn.mirrored:
         clip = ops.horizontal_flip(clip)
     if drawn.angle_deg or drawn.scale != 1:
-        clip = ops.affine(clip, drawn.angle_deg, [0, 0], drawn.scale, [0.0, 0.0], InterpolationMode.BILINEAR)
+        clip = ops.affine(
+            clip, drawn.angle_deg, [0, 0], drawn.scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
+        )
     clip = _colour(clip, drawn)
     return clip.permute(0, 2, 3, 1).contiguous().numpy()
 

@@ -46,6 +46,8 @@ def _answer(path: str, config: MediaConfig) -> tuple[dict[str, Any], tuple[memor
         error: VideoError = DecodeCrashed("it needs more memory than decode.max_memory_mb")
     except VideoError as caught:
         error = caught
+    except Exception as caught:
+        error = DecodeCrashed(f"the decoder failed in a way it should not: {type(caught).__name__}: {caught}")
     return {"error": type(error).__name__, "message": str(error), "mend": error.mend}, ()
 
 

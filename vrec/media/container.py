@@ -132,11 +132,16 @@ def _read_head(path: str) -> tuple[int, bytes]:
         raise UnreachableVideo(f"the file cannot be read: {error.strerror or error}") from None
 
 
+def open_again(source: str | bytes) -> InputContainer:
+    """A container at its start, of the formats that are safe to open. Raises FFmpegError."""
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    return av.open(file, mode="r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
+
+
 @contextmanager
 def _opened(source: str | bytes, head: bytes) -> Iterator[InputContainer]:
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        container = av.open(file, mode="r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
+        container = open_again(source)
     except FileNotFoundError:
         raise VanishedVideo("the file is no longer there") from None
     except MemoryError:

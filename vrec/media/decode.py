@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, assert_never
 
+import av.error
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,7 +46,7 @@ class Decoded:
     frames: Frames
     """(T, S, S, 3) uint8 RGB, upright, in time order; 1 ≤ T ≤ sample.frames."""
     times_s: npt.NDArray[np.float64]
-    """(T,) seconds on the container's clock."""
+    """(T,) float64, seconds since the video's first frame."""
     width: int
     """Pixels across of the picture as it is shown: upright, with square pixels."""
     height: int
@@ -89,6 +90,10 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> Decoded:
     try:
         with open_media(source, config.decode) as media:
             return _decode(media, config, begun)
+    except av.error.FFmpegError as error:
+        if not isinstance(error, MemoryError):
+            raise UnreadableVideo(f"the decoder gives up: {error.strerror}") from None
+        raise DecodeCrashed("it needs more memory than decode.max_memory_mb") from None
     except MemoryError:
         raise DecodeCrashed("it needs more memory than decode.max_memory_mb") from None
 
@@ -101,11 +106,12 @@ def _decode(media: Media, config: MediaConfig, begun: float) -> Decoded:
     sound = read_sound(media.container, config.audio, media.duration_s)
     lost = len(indices) - len(pictures.indices)
     damaged = f"{lost} of {len(indices)} frames are damaged and left out" if lost else None
-    notes = [note for note in (why, media.note, damaged, sound.note) if note]
+    still = "a still: its only frame" if len(media.timeline.times_s) == 1 else None
+    notes = [note for note in (why, media.note, still, damaged, sound.note) if note]
     across, down = (round(size) for size in media.display_size)
     return Decoded(
         frames=pictures.frames,
-        times_s=media.timeline.times_s[pictures.indices],
+        times_s=media.timeline.times_s[pictures.indices] - media.timeline.times_s[0],
         width=down if pictures.sideways else across,
         height=across if pictures.sideways else down,
         fps=media.fps,

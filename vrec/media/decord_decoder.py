@@ -44,9 +44,7 @@ def distrust(media: Media) -> str | None:
         (len(media.container.streams.video) > 1, "several video streams"),
         (media.container.duration is None, "no duration in its header"),
         (min(stream.width, stream.height) < SMALLEST_PX, "tiny picture"),
-        # decord converts every clip with the matrix of BT.601, which shifts the colours of HD.
-        (stream.codec_context.colorspace not in (2, 5, 6), "colour matrix other than BT.601"),
-        (media.note is not None, "cut short"),
+        (media.note is not None, "an incomplete file"),
         (container == "mov" and is_turned(media.source), "rotated"),
     )
     return next((reason for wrong, reason in reasons if wrong), None)

@@ -1,7 +1,7 @@
 """A perceptual hash of a video, and the search for videos that share their content."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,15 @@ from vrec.core.protocols import Frames
 
 MOMENTS = 4
 """How many moments of a video are hashed; 64 bits each."""
+BITS = MOMENTS * 64
 GRID = 32
 """A frame is reduced to GRID × GRID grey cells before its cosine transform."""
-MAX_DISTANCE = 40
+MAX_DISTANCE = 24
 """Of 256 bits: videos nearer than this are near duplicates (see docs/decisions/decoder.md)."""
 BANDS = 12
 """Pairs are verified only where one of this many bands of bits is equal (Indyk and Motwani 1998)."""
 CROWD = 64
-"""In a bucket of more distinct hashes than this, only near neighbours in sorted order are verified."""
+"""Among more distinct hashes than this with an equal band, only the nearest in order are verified."""
 
 
 def _cosines() -> npt.NDArray[np.float32]:
@@ -62,19 +63,22 @@ def near_duplicates(video_ids: Sequence[str], phashes: Sequence[str]) -> list[li
     """Groups of two or more videos that share their content, each sorted, the groups in order.
 
     Two hashes within MAX_DISTANCE bits join their groups. Candidates come from equal bands, so
-    the time is near linear in the number of videos; a pair at the very limit may be missed, a
-    pair beyond it is never joined directly. The order of the input does not matter. Raises
-    ValueError where the two sequences differ in length.
+    the time is near linear in the number of videos; a pair near the limit may be missed, a pair
+    beyond it is never joined directly. The order of the input does not matter. Raises ValueError
+    where the two sequences differ in length or a hash is not of 256 bits.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for video_id, code in zip(video_ids, phashes, strict=True):
         members[code].append(video_id)
     codes = sorted(members)
+    if any(len(code) != BITS // 4 for code in codes):
+        raise ValueError(f"a perceptual hash has {BITS // 4} hex digits")
+    packed = np.frombuffer(bytes.fromhex("".join(codes)), np.uint8).reshape(len(codes), BITS // 8)
     parent = list(range(len(codes)))
-    numbers = [int(code, 16) for code in codes]
-    for i, j in _candidates(codes):
-        a, b = _root(parent, i), _root(parent, j)
-        if a != b and (numbers[i] ^ numbers[j]).bit_count() <= MAX_DISTANCE:
+    for pairs in _candidates(packed):
+        apart = np.bitwise_count(packed[pairs[:, 0]] ^ packed[pairs[:, 1]]).sum(axis=1, dtype=np.int64)
+        for i, j in pairs[apart <= MAX_DISTANCE].tolist():
+            a, b = _root(parent, i), _root(parent, j)
             parent[max(a, b)] = min(a, b)
     groups: dict[int, list[str]] = defaultdict(list)
     for i, code in enumerate(codes):
@@ -82,22 +86,21 @@ def near_duplicates(video_ids: Sequence[str], phashes: Sequence[str]) -> list[li
     return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
-def _candidates(codes: Sequence[str]) -> Iterable[tuple[int, int]]:
-    if not codes:
-        return
-    raw = np.frombuffer(bytes.fromhex("".join(codes)), np.uint8).reshape(len(codes), -1)
-    bits = np.unpackbits(raw, axis=1)
+def _candidates(packed: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.int64]]:
+    """Pairs (P, 2) of rows that agree in a band, batch by batch."""
+    bits = np.unpackbits(packed, axis=1).astype(np.int64)
     for band in range(BANDS):
-        keys = np.packbits(bits[:, band::BANDS], axis=1)
-        _, group, sizes = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-        order = np.argsort(group.reshape(-1), kind="stable")
-        start = 0
-        for size in sizes:
-            bucket = order[start : start + size]
-            start += size
-            for at in range(len(bucket)):
-                for other in range(at + 1, min(at + 1 + CROWD, len(bucket))):
-                    yield int(bucket[at]), int(bucket[other])
+        mine = bits[:, band::BANDS]
+        keys = mine @ (1 << np.arange(mine.shape[1], dtype=np.int64))
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        # Neighbours at every step up to CROWD within a run of equal keys: all pairs of a small run,
+        # and a bounded number of a crowd's, whose members are in the order of their hashes.
+        for step in range(1, CROWD + 1):
+            together = np.flatnonzero(keys[step:] == keys[:-step])
+            if not len(together):
+                break
+            yield np.stack([order[together], order[together + step]], axis=1)
 
 
 def _root(parent: list[int], node: int) -> int:

@@ -1,21 +1,21 @@
 """Frames by PyAV (FFmpeg): reads all that FFmpeg reads, and exactly the frames asked for."""
 
-import io
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 import av
 import av.error
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from vrec.core.errors import NoFrames
-from vrec.media.container import Media
+from vrec.media.container import Media, open_again
 from vrec.media.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
 from vrec.media.orientation import orientation
 from vrec.media.sample import Indices
@@ -50,15 +50,23 @@ class PyAvDecoder:
 
 
 def _wanted(media: Media, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
-    context = media.stream.codec_context
+    found = False
+    if media.timeline.seekable:
+        _prepare(media.stream, config)
+        for pair in _by_seeking(media, indices):
+            found = True
+            yield pair
+    if not found:
+        # Without times, or where seeking leads nowhere, count from the start.
+        yield from _from_start(media, indices, config)
+
+
+def _prepare(stream: VideoStream, config: DecodeConfig) -> None:
+    context = stream.codec_context
     if not context.is_open:
         context.thread_count = config.threads
         context.thread_type = "SLICE"  # frame threads would decode ahead of what is asked
         context.options = {"max_pixels": str(config.max_pixels)}
-    if media.timeline.seekable:
-        yield from _by_seeking(media, indices)
-    else:
-        yield from _from_start(media, indices)
 
 
 def _by_seeking(media: Media, indices: Indices) -> Iterator[tuple[int, VideoFrame]]:
@@ -70,14 +78,18 @@ def _by_seeking(media: Media, indices: Indices) -> Iterator[tuple[int, VideoFram
         runs[keys[at] if at >= 0 else 0].add(index)
     for start in sorted(runs):
         index_of = {int(pts[i]): i for i in runs[start]}
+        last = max(index_of)
         try:
             media.container.seek(int(pts[start]), stream=media.stream)
             for frame in _decode_run(media, set(index_of)):
-                index = index_of.pop(frame.pts, None) if frame.pts is not None else None
-                if index is not None:
-                    yield index, frame
-                if not index_of:
+                if frame.pts is None:
+                    continue
+                if frame.pts in index_of:
+                    yield index_of.pop(frame.pts), frame
+                if not index_of or frame.pts > last:
                     break
+        except MemoryError:
+            raise
         except (av.error.FFmpegError, ValueError):
             continue  # this run is damaged; the others may not be
 
@@ -91,7 +103,8 @@ def _decode_run(media: Media, due: set[int]) -> Iterator[VideoFrame]:
             break
         if skip:
             context.skip_frame = "DEFAULT" if packet.pts in due else "NONREF"
-        due.discard(packet.pts if packet.pts is not None else -1)
+        if packet.pts is not None:
+            due.discard(packet.pts)
         yield from _decode(packet)
         if not due:
             break
@@ -99,33 +112,33 @@ def _decode_run(media: Media, due: set[int]) -> Iterator[VideoFrame]:
     yield from context.decode(None)
 
 
-def _decode(packet: av.Packet) -> Iterable[VideoFrame]:
+def _decode(packet: "Packet[VideoStream]") -> list[VideoFrame]:
     try:
         return packet.decode()
     except av.error.InvalidDataError:
-        return ()  # one damaged packet; later ones may be whole
+        return []  # one damaged packet; later ones may be whole
 
 
-def _from_start(media: Media, indices: Indices) -> Iterator[tuple[int, VideoFrame]]:
-    """Frames counted from the beginning, for containers that do not time them."""
+def _from_start(media: Media, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
+    """Frames counted from the beginning. The file is opened anew: raw streams cannot be rewound by time."""
     wanted = set(indices.tolist())
-    # Such streams are often raw and cannot be rewound by time, so the file is opened anew.
-    with _reopened(media) as container:
-        stream = container.streams[media.stream.index]
-        number = 0
-        for packet in container.demux(stream):
-            for frame in _decode(packet):
-                if number in wanted:
-                    yield number, frame
-                    wanted.discard(number)
-                number += 1
-            if not wanted:
-                return
-
-
-def _reopened(media: Media) -> InputContainer:
-    source = io.BytesIO(media.source) if isinstance(media.source, bytes) else media.source
-    return av.open(source, mode="r", metadata_errors="replace")
+    number = 0
+    try:
+        with open_again(media.source) as container:
+            stream = next(s for s in container.streams.video if s.index == media.stream.index)
+            _prepare(stream, config)
+            for packet in container.demux(stream):
+                for frame in _decode(packet):
+                    if number in wanted:
+                        yield number, frame
+                        wanted.discard(number)
+                    number += 1
+                if not wanted:
+                    return
+    except MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError):
+        return  # cut short: what came before is there to be used
 
 
 class _Convert:
@@ -149,7 +162,9 @@ class _Convert:
         return orientation(frame).turn(picture)
 
     def _scaled(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
-        scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation="BICUBIC", threads=1)
+        # As decord scales, so that both decoders give the same vectors; swscale widens the filter when
+        # it makes a picture smaller, so nothing aliases.
+        scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
         return np.asarray(scaled.to_ndarray(), np.uint8)
 
 
