@@ -50,11 +50,11 @@ def build_gallery(
     facts = _facts(videos, media)
     spaces = _spaces(embeddings, config)
     lead = next(iter(spaces.values()), None)
-    ids: Sequence[str] = lead.ids if lead else ()
+    ids = lead.ids if lead else []
     groups = _string_groups(manifest.get("near_duplicates"))
     cards, shown = _videos(spaces, lead, facts, groups, posters, config)
     index = {video.video_id: number for number, video in enumerate(cards)}
-    counts = _mapping(manifest.get("counts"))
+    counts, failed = _mapping(manifest.get("counts")), _failures(failures)
     return GalleryReport(
         videos=cards,
         shown=shown,
@@ -65,7 +65,7 @@ def build_gallery(
         categories=_categories(ids, facts),
         agreement=_agreement(spaces, facts, groups, config),
         near_duplicates=[[index[v] for v in group] for group in groups],
-        failures=_failures(failures),
+        failures=failed,
         encoders={k: str(v) for k, v in _mapping(manifest.get("encoders")).items()},
         decoders={k: _whole(v, 0) for k, v in _mapping(manifest.get("decoders")).items()},
         timings=_numbers(manifest.get("timings")),

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -99,16 +100,42 @@ def map_2d(vectors: npt.NDArray[np.float32]) -> Floats:
     count = len(unit)
     if count < 2:
         return np.zeros((count, 2), dtype=np.float32)
-    parts = min(50, count, unit.shape[1])
-    flat = PCA(n_components=parts, random_state=0).fit_transform(unit)
-    if _TSNE_LEAST <= count <= _TSNE_MOST and parts > 2 and np.ptp(flat) > 0:
-        # About as many neighbours as a small class has: more would press each class into one dot.
-        perplexity = min(30.0, count**0.5)
-        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(flat)
-    flat = np.pad(flat[:, :2], ((0, 0), (0, max(0, 2 - parts))))
+    # One thread: on a busy machine these small products spend ten times as long waiting for each other.
+    with threadpool_limits(1):
+        flat = _flatten(unit)
     middle = (flat.max(axis=0) + flat.min(axis=0)) / 2
     flat = flat - middle
     return (flat / max(float(np.abs(flat).max()), 1e-12)).astype(np.float32)
+
+
+def _flatten(unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    count = len(unit)
+    parts = min(50, count, unit.shape[1])
+    flat = PCA(n_components=parts, random_state=0).fit_transform(unit)
+    if _TSNE_LEAST <= count <= _TSNE_MOST and parts > 2 and np.ptp(flat) > 0:
+        perplexity = min(30.0, (count - 1) / 3)
+        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(flat)
+    return np.pad(flat[:, :2], ((0, 0), (0, max(0, 2 - parts))))
+
+
+def spread(points: npt.NDArray[np.floating], gap: float) -> Floats:
+    """The points (N, 2) float32, moved apart until about `gap` lies between any two.
+
+    Whoever is far from the others stays in place. Quadratic in N: for some hundreds of points.
+    """
+    placed = np.array(points, dtype=np.float64)
+    # A tiny fixed spiral parts points that coincide, which have no direction to part in.
+    turn = np.arange(len(placed)) * 2.399963
+    placed += 1e-3 * gap * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    for _ in range(80):
+        between = placed[:, None, :] - placed[None, :, :]  # (N, N, 2)
+        distance = np.linalg.norm(between, axis=2)
+        np.fill_diagonal(distance, np.inf)
+        short = np.clip(gap - distance, 0, None)
+        if not short.any():
+            break
+        placed += (between * (0.5 * short / np.maximum(distance, 1e-9))[..., None]).sum(axis=1) * 0.7
+    return placed.astype(np.float32)
 
 
 def _similarities(unit: npt.NDArray[np.float64]) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:

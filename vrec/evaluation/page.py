@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vrec.core.protocols import Modality
 from vrec.evaluation.gallery import GalleryReport, GalleryVideo
+from vrec.evaluation.neighbours import spread
 
 _HUES = 10
 """Categories with a colour of their own; the rest share a grey."""
@@ -91,12 +93,15 @@ def _mark_paths(report: GalleryReport, hues: Mapping[str, int]) -> list[tuple[in
     """(index, x, y, hue, mark) of each point on the map, in the map's own units."""
     width, height = _MAP_SIZE
     order = {name: i for i, (name, _) in enumerate(report.categories)}
-    points = []
-    for number, video in enumerate(report.videos):
-        if video.xy is None:
-            continue
-        x = width / 2 + video.xy[0] * (width / 2 - 30)
-        y = height / 2 + video.xy[1] * (height / 2 - 30)
+    placed = [(number, video, video.xy) for number, video in enumerate(report.videos) if video.xy]
+    if not placed:
+        return []
+    middle = np.array([width, height]) / 2
+    spots = middle + np.array([xy for _, _, xy in placed]) * (middle - 40)
+    gap = min(21.0, 0.6 * (width * height / len(placed)) ** 0.5)
+    spots = np.clip(spread(spots, gap), 14, np.array([width, height]) - 14)
+    points: list[tuple[int, float, float, int, str]] = []
+    for (number, video, _), (x, y) in zip(placed, spots.tolist(), strict=True):
         category = video.category or ""
         mark = _MARKS[order.get(category, 0) % len(_MARKS)]
         points.append((number, round(x, 1), round(y, 1), hues.get(category, _HUES), mark))
