@@ -21,9 +21,9 @@ class FusionWeights(BaseModel):
 
     frames: float = Field(default=1.0, ge=0)
     """Share of the picture."""
-    audio: float = Field(default=0.25, ge=0)
-    """Share of the sound; low, since here it tells less of what a video shows."""
-    text: float = Field(default=0.5, ge=0)
+    audio: float = Field(default=0.5, ge=0)
+    """Share of the sound; half, since without trained weights it tells timbre and little of the subject."""
+    text: float = Field(default=1.0, ge=0)
     """Share of title and tags."""
 
 
