@@ -47,8 +47,7 @@ def build_gallery(
     `videos` is VIDEOS or None, `embeddings` an EMBEDDINGS table a modality, `posters` JPEGs by
     video_id; posters and every key of `manifest` may be missing. Raises SchemaError.
     """
-    facts = _facts(videos, media)
-    spaces = _spaces(embeddings, config)
+    facts, spaces = _facts(videos, media), _spaces(embeddings, config)
     lead = next(iter(spaces.values()), None)
     ids = lead.ids if lead else []
     groups = _string_groups(manifest.get("near_duplicates"))
@@ -139,8 +138,11 @@ def _videos(  # noqa: PLR0917
 ) -> tuple[list[GalleryVideo], int]:
     """Those with a card first, then whatever they and the groups of near-duplicates refer to."""
     shown = _choose(lead, config)
-    places = dict(zip(lead.ids, map_2d(lead.vectors).tolist(), strict=True)) if lead else {}
     rows = {m: {v: row for row, v in enumerate(space.ids)} for m, space in spaces.items()}
+    places: dict[str, list[float]] = {}
+    if lead is not None:
+        row_of = next(iter(rows.values()))
+        places = dict(zip(shown, map_2d(lead.vectors[[row_of[v] for v in shown]]).tolist(), strict=True))
     near: dict[str, dict[Modality, list[tuple[str, float]]]]
     near = {v: {m: space.of(rows[m][v]) for m, space in spaces.items() if v in rows[m]} for v in shown}
     others = [other for found in near.values() for pairs in found.values() for other, _ in pairs]
@@ -148,7 +150,7 @@ def _videos(  # noqa: PLR0917
     index = {video_id: number for number, video_id in enumerate(order)}
     cards: list[GalleryVideo] = []
     for video_id in order:
-        fact, place = facts.get(video_id, {}), places.get(video_id) if video_id in near else None
+        fact, place = facts.get(video_id, {}), places.get(video_id)
         length = fact.get("duration_s")
         found: dict[Modality, list[tuple[str, float]]] = near.get(video_id, {})
         cards.append(

@@ -98,7 +98,7 @@ def map_2d(vectors: npt.NDArray[np.float32]) -> Floats:
     """
     unit = prepare(vectors, center=True)
     count = len(unit)
-    if count < 2:
+    if count < 2 or not np.ptp(unit, axis=0).any():
         return np.zeros((count, 2), dtype=np.float32)
     # One thread: on a busy machine these small products spend ten times as long waiting for each other.
     with threadpool_limits(1):
@@ -112,7 +112,7 @@ def _flatten(unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     count = len(unit)
     parts = min(50, count, unit.shape[1])
     flat = PCA(n_components=parts, random_state=0).fit_transform(unit)
-    if _TSNE_LEAST <= count <= _TSNE_MOST and parts > 2 and np.ptp(flat) > 0:
+    if _TSNE_LEAST <= count <= _TSNE_MOST and parts > 2:
         perplexity = min(30.0, (count - 1) / 3)
         flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(flat)
     return np.pad(flat[:, :2], ((0, 0), (0, max(0, 2 - parts))))
