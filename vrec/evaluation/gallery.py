@@ -11,7 +11,7 @@ from vrec.core.protocols import Modality
 class GalleryConfig(BaseModel):
     """What the report page shows of a catalogue."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     shown: int = Field(default=500, ge=1)
     """Most videos with a card on the page; of a bigger catalogue, a sample, and the page says so.

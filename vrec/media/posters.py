@@ -11,7 +11,7 @@ from vrec.core.protocols import Frames
 class PosterConfig(BaseModel):
     """Size and quality of poster pictures."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     px: int = Field(default=160, ge=16, le=1024)
     """Longer side in pixels; a smaller frame is not enlarged."""

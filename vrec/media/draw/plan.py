@@ -19,7 +19,7 @@ _DAMAGES: tuple[Damage, ...] = ("text", "truncated", "black")
 class DrawConfig(BaseModel):
     """The size and the make-up of the drawn catalogue."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     videos: int = Field(default=64, ge=1)
     """Good videos of their own; the eight classes take turns, so that 64 gives eight of each."""
