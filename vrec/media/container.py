@@ -202,7 +202,9 @@ def scan(container: InputContainer, stream: VideoStream) -> Timeline:
         pass  # a truncated file: what came before is there to be used
     clock = [pts for pts, _ in found if pts is not None]
     base = stream.time_base
-    if base is not None and len(clock) == len(found) and len(set(clock)) == len(clock):
+    # Program streams stamp only some packets and cannot be sought exactly.
+    timed = base is not None and container.format.name != "mpeg"
+    if timed and base is not None and len(clock) == len(found) and len(set(clock)) == len(clock):
         order = sorted(range(len(found)), key=clock.__getitem__)
         pts = np.array([clock[i] for i in order], np.int64)
         keys = tuple(n for n, i in enumerate(order) if found[i][1])

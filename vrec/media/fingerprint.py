@@ -17,7 +17,7 @@ MAX_DISTANCE = 24
 """Of 256 bits: videos nearer than this are near duplicates (see docs/decisions/decoder.md)."""
 BANDS = 12
 """Pairs are verified only where one of this many bands of bits is equal (Indyk and Motwani 1998)."""
-CROWD = 64
+CROWD = 32
 """Among more distinct hashes than this with an equal band, only the nearest in order are verified."""
 
 
@@ -74,15 +74,13 @@ def near_duplicates(video_ids: Sequence[str], phashes: Sequence[str]) -> list[li
     if any(len(code) != BITS // 4 for code in codes):
         raise ValueError(f"a perceptual hash has {BITS // 4} hex digits")
     packed = np.frombuffer(bytes.fromhex("".join(codes)), np.uint8).reshape(len(codes), BITS // 8)
-    parent = list(range(len(codes)))
+    labels = np.arange(len(codes))
     for pairs in _candidates(packed):
         apart = np.bitwise_count(packed[pairs[:, 0]] ^ packed[pairs[:, 1]]).sum(axis=1, dtype=np.int64)
-        for i, j in pairs[apart <= MAX_DISTANCE].tolist():
-            a, b = _root(parent, i), _root(parent, j)
-            parent[max(a, b)] = min(a, b)
+        labels = _joined(labels, pairs[apart <= MAX_DISTANCE])
     groups: dict[int, list[str]] = defaultdict(list)
-    for i, code in enumerate(codes):
-        groups[_root(parent, i)].extend(members[code])
+    for code, label in zip(codes, labels.tolist(), strict=True):
+        groups[label].extend(members[code])
     return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
@@ -103,8 +101,15 @@ def _candidates(packed: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.int64]
             yield np.stack([order[together], order[together + step]], axis=1)
 
 
-def _root(parent: list[int], node: int) -> int:
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
+def _joined(labels: npt.NDArray[np.int64], pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Labels in which both of every pair, and all that hang on them, carry the smallest of theirs."""
+    one, other = pairs[:, 0], pairs[:, 1]
+    while True:
+        apart = labels[one] != labels[other]
+        if not apart.any():
+            return labels
+        a, b = labels[one[apart]], labels[other[apart]]
+        labels = labels.copy()
+        np.minimum.at(labels, np.maximum(a, b), np.minimum(a, b))
+        while (shorter := labels[labels]).tobytes() != labels.tobytes():
+            labels = shorter

@@ -143,9 +143,11 @@ class _Child:
             self._channel.sendall(self._config.model_dump_json().encode() + b"\n")
             self._header(self._started + START_S)
         except (OSError, EOFError, ValueError) as error:
-            self.end()
+            self._process.kill()
+            self._process.wait()
             self._complaints.seek(0)
             words = self._complaints.read()[-2000:].decode(errors="replace").strip()
+            self.end()
             raise RuntimeError(f"the decoding process does not start: {words or error}") from None
         self._started = time.monotonic()
 

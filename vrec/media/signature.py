@@ -94,7 +94,7 @@ def is_turned(source: str | bytes) -> bool:
         # The matrix follows 40 bytes of the header's version 0, or 52 of its version 1.
         start = 52 if header[:1] == b"\x01" else 40
         a, b, _, c, d = struct.unpack(">5i", header[start : start + 20].ljust(20, b"\0"))
-        if (a, b, c, d) != (a, 0, 0, a):
+        if a <= 0 or (a, b, c, d) != (a, 0, 0, a):
             return True
     return False
 
