@@ -55,6 +55,11 @@
     seen.forEach(fill);
   }));
 
+  document.querySelectorAll("img[data-poster]").forEach((image) => {
+    const source = posterOf(image.dataset.poster);
+    if (source) { image.src = source; image.hidden = false; }
+  });
+
   // Map
   const map = document.getElementById("map");
   if (!map) return;
