@@ -28,6 +28,15 @@ def test_all_mistakes_are_told_at_once():
     assert "speed: unknown" in message
 
 
+def test_settings_that_contradict_each_other_are_named():
+    with pytest.raises(
+        ConfigError, match=r"^embed\.encoders\.frames\.frame_px is 224 and embed\.decode\.frame_px 64"
+    ):
+        load_settings(overrides=["embed.decode.frame_px=64"])
+    both = load_settings(overrides=["embed.decode.frame_px=64", "embed.encoders.frames.frame_px=64"])
+    assert both.embed.decode.frame_px == 64
+
+
 def test_yaml_holds_differences_and_overrides_win(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("embed:\n  batch_size: 3\n  sample:\n    frames: 4\n")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vrec.core.errors import ConfigError
 from vrec.encoders.build import EncodersConfig
@@ -53,6 +53,16 @@ class EmbedConfig(BaseModel):
     """Videos in one Parquet file of the finished table."""
     near_duplicates: bool = True
     """Whether the manifest names groups of videos that show the same content."""
+
+    @model_validator(mode="after")
+    def _frames_fit(self) -> Self:
+        wanted = self.encoders.frames.frame_px if self.encoders.frames else self.decode.frame_px
+        if wanted != self.decode.frame_px:
+            raise ValueError(
+                f"embed.encoders.frames.frame_px is {wanted} and embed.decode.frame_px {self.decode.frame_px}:"
+                " the encoder takes what the decoder makes, so set both to the same"
+            )
+        return self
 
     def media(self) -> MediaConfig:
         """The part that decoding needs."""
@@ -165,6 +175,8 @@ def _explain(problem: Any, keys: list[str]) -> str:
     parts = [str(part) for part in problem["loc"]]
     name = ".".join(parts)
     if problem["type"] != "extra_forbidden":
+        if problem["type"] == "value_error":
+            return str(problem["ctx"]["error"])
         return f"{name}: {problem['msg'].lower()}, got {problem['input']!r}"
     near = difflib.get_close_matches(name, keys, n=1, cutoff=0.6)
     if not near:

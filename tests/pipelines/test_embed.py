@@ -16,7 +16,7 @@ from vrec.pipelines.parts import PARTS, REFS
 from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder
 from vrec.settings import EmbedConfig
 
-QUICK = EmbedConfig.model_validate({"sample": {"frames": 2}, "batch_size": 4})
+QUICK = EmbedConfig.model_validate({"sample": {"frames": 2}, "batch_size": 4, "workers": 1})
 TIMES = ["decode_s", "encode_s"]
 
 

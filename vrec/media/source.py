@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from vrec.core.compute import pc
 from vrec.core.errors import EmptyVideo, SourceError, TooLarge, UnreachableVideo, VanishedVideo
 from vrec.core.protocols import VideoRef
 from vrec.core.schema import VIDEOS, Column, Schema, conform

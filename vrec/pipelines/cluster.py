@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import ray
+import ray.data
 
 from vrec.core.errors import VrecError
 
 # One thread a worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
 # more than they give.
-WORKER_ENVIRONMENT = dict.fromkeys(
+WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
 
@@ -41,29 +43,45 @@ def connected(address: str | None = None) -> Iterator[Resources]:
     Uses a connection that is already there; else `address`, else RAY_ADDRESS (which
     `ray job submit` sets), else a local Ray that ends with the block. Raises ClusterError.
     """
+    _quiet_ray_data()
     if ray.is_initialized():
         yield _resources()
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
-    local = {"include_dashboard": False} if target == "local" else {}
+    local: dict[str, Any] = {"include_dashboard": False} if target == "local" else {}
     _check_address(target)
-    # Ray's C++ half writes to this process's stderr, past every Python log setting; the one line that
-    # every Ray Data job gets there (constructor arguments in the object store) is of no use to anyone.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    loud = bool(os.environ.get("VREC_RAY_LOGS"))
     try:
-        ray.init(
-            address=target,
-            log_to_driver=bool(os.environ.get("VREC_WORKER_LOGS")),
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
-            **local,
-        )
+        with contextlib.nullcontext() if loud else _without_backend_lines():
+            ray.init(
+                address=target,
+                log_to_driver=loud,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": WORKER_ENVIRONMENT},
+                **local,
+            )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"no Ray at {target}: {' '.join(str(error).split())[:300]}") from None
     try:
         yield _resources()
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_backend_lines() -> Iterator[None]:
+    # Ray's C++ half writes to this process's stderr past every Python setting: a line in every Ray
+    # Data job about constructor arguments, which is no one's fault, or one that its level was set.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check_address(target: str) -> None:
@@ -86,8 +104,8 @@ def _resources() -> Resources:
     return Resources(nodes, total.get("CPU", 0.0), total.get("GPU", 0.0), ray.__version__)
 
 
-def quiet_ray_data() -> None:
-    """Turns off Ray Data's own progress bars and start-up lines: vrec shows its own."""
+def _quiet_ray_data() -> None:
+    # Ray Data has progress bars and start-up lines of its own; vrec shows its own.
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

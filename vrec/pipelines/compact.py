@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from vrec.core.compute import pc
 from vrec.core.errors import DuplicateVideoId
 from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import ray
 
 from vrec.core.errors import OutputError, SchemaError
-from vrec.core.protocols import MODALITIES
+from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, read_failures, read_media
 from vrec.evaluation.build import build_gallery, choose_shown
@@ -44,7 +44,7 @@ def demo(
         source = videos or _draw(folder / CATALOGUE, settings)
         tables = str(folder / TABLES)
         manifest = embed(source, tables, settings.embed)
-        found = {m: t for m in MODALITIES if (t := read_embeddings(tables, m)) is not None}
+        found = _embeddings(tables)
         media = read_media(tables)
         shown = choose_shown(found, settings.demo.gallery)
         report = build_gallery(
@@ -58,6 +58,11 @@ def demo(
         )
     write_gallery(report, folder / REPORT)
     return manifest, str(folder / REPORT)
+
+
+def _embeddings(tables: str) -> dict[Modality, pa.Table]:
+    read = ((modality, read_embeddings(tables, modality)) for modality in MODALITIES)
+    return {modality: table for modality, table in read if table is not None}
 
 
 def _draw(folder: Path, settings: Settings) -> str:

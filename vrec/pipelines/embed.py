@@ -4,22 +4,25 @@ plan (what changed) → embed (one part a batch, wherever a worker is) → compa
 """
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
+import ray.data
 from ray.data import ActorPoolStrategy
 
 import vrec
+from vrec.core.compute import pc
 from vrec.core.errors import OutputError
 from vrec.core.tables import FORMAT, MANIFEST, Folder, read_manifest
 from vrec.encoders.build import encoder_names
 from vrec.media.source import open_source
-from vrec.pipelines.cluster import Resources, connected, quiet_ray_data
+from vrec.pipelines.cluster import Resources, connected
 from vrec.pipelines.compact import Compaction, Files, chosen_parts, sweep
 from vrec.pipelines.manifest import Clock, Totals, about_cluster, about_media, counts, dims, timings
 from vrec.pipelines.parts import previous_state
@@ -27,6 +30,11 @@ from vrec.pipelines.plan import Plan, catalogue, make_plan, recipe_of
 from vrec.pipelines.progress import JobProgress
 from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder, HashVideos
 from vrec.settings import EmbedConfig
+
+Reach = Callable[[], Resources]
+"""Connects to the cluster the first time that it is called."""
+
+_HASH_HERE_S = 5.0
 
 
 def embed(
@@ -36,12 +44,15 @@ def embed(
     *,
     address: str | None = None,
     log: TextIO | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """The manifest of the embedding folder `out`, after embedding the catalogue `videos` into it.
 
     `videos` is a folder or a VIDEOS table; both may be URIs. What an earlier or a killed run
-    left in `out` and is unchanged is kept. Raises SourceError, SchemaError, OutputError or
-    ClusterError where the job cannot run; a bad video costs a FAILURES row only.
+    left in `out` and is unchanged is kept. Progress goes to `log` (standard error by default), and
+    `watch` is called with the videos and the failures of each batch as it ends. Raises
+    SourceError, SchemaError, OutputError or ClusterError where the job cannot run; a bad video
+    costs a FAILURES row only.
     """
     config = config or EmbedConfig()
     clock = Clock()
@@ -50,14 +61,15 @@ def embed(
     refs, duplicates = catalogue(source.refs(), videos)
     names = encoder_names(config.encoders)
     job = EmbedJob(folder.uri, config, recipe_of(config, names))
-    with _locked(folder), connected(address) as cluster:
-        quiet_ray_data()
+    with _locked(folder), contextlib.ExitStack() as stack:
+        # Ray takes seconds to reach; a run that finds nothing new never needs it.
+        reach = functools.cache(lambda: stack.enter_context(connected(address)))
         old = read_manifest(out)
         clock.lap("start_s")
         state = previous_state(folder, old)
-        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: _hash_now(rows, job, cluster))
+        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: _hash_now(rows, job, reach))
         clock.lap("plan_s")
-        totals = _run(plan, job, cluster, log)
+        totals = _run(plan, job, reach, log, watch)
         clock.lap("embed_s")
         plan.parts.update(dict.fromkeys(totals.parts))
         work = Compaction(
@@ -81,7 +93,7 @@ def embed(
             "config": config.model_dump(mode="json"),
             **timings(clock, totals),
             **found,
-            "cluster": about_cluster(cluster),
+            "cluster": about_cluster(reach()) if reach.cache_info().currsize else None,
             "files": files,
         }
         folder.write_json(MANIFEST, manifest)
@@ -123,27 +135,40 @@ def _generation(old: dict[str, Any] | None) -> int:
     return (old["generation"] if old else 0) + 1
 
 
-def _hash_now(refs: pa.Table, job: EmbedJob, cluster: Resources) -> pa.Table:
-    rows = refs.select(["video_id", "uri"])
-    size = max(64, math.ceil(rows.num_rows / max(cluster.cpus * 4, 1)))
-    dataset = ray.data.from_arrow([rows.slice(i, size) for i in range(0, rows.num_rows, size)])
-    hashed = dataset.map_batches(
-        HashVideos(job.config.decode.max_bytes), batch_size=None, batch_format="pyarrow", num_cpus=0.5
-    )
-    return pa.concat_tables(ray.get(hashed.to_arrow_refs()))
+def _hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
+    rows, stage = refs.select(["video_id", "uri"]), HashVideos(job.config.decode.max_bytes)
+    done: list[pa.Table] = []
+    begun, at, size = time.monotonic(), 0, 64
+    # Some thousand files are hashed here before a cluster has even started its tasks.
+    while at < rows.num_rows and time.monotonic() - begun < _HASH_HERE_S:
+        done.append(stage(rows.slice(at, size)))
+        at += size
+    if (rest := rows.slice(at)).num_rows:
+        size = max(size, math.ceil(rest.num_rows / (reach().cpus * 4)))
+        dataset = ray.data.from_arrow([rest.slice(i, size) for i in range(0, rest.num_rows, size)])
+        hashed = dataset.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+        done.extend(ray.get(block) for block in hashed.to_arrow_refs())
+    return pa.concat_tables(done)
 
 
-def _run(plan: Plan, job: EmbedJob, cluster: Resources, log: TextIO | None) -> Totals:
+def _run(
+    plan: Plan,
+    job: EmbedJob,
+    reach: Reach,
+    log: TextIO | None,
+    watch: Callable[[int, int], None] | None,
+) -> Totals:
     totals = Totals()
     if not plan.pending.num_rows:
         return totals
+    dataset: Any = _dataset(plan.pending, job, reach())
     with JobProgress("embed", plan.pending.num_rows, log) as progress:
-        for batch in _dataset(plan.pending, job, cluster).iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
                 totals.add(row)
                 progress.advance(row["videos"], row["failed"])
+                if watch:
+                    watch(row["videos"], row["failed"])
     return totals
 
 

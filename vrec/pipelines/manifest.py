@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from vrec.core.compute import pc
 from vrec.core.tables import Folder
 from vrec.media.fingerprint import near_duplicates
 from vrec.pipelines.cluster import Resources

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from vrec.core.compute import pc
 from vrec.core.errors import DuplicateVideoId, SourceError, video_errors
 from vrec.core.protocols import Modality, VideoRef
 from vrec.core.schema import FAILURES

@@ -1,0 +1,39 @@
+"""Catalogues and commands as a person would have them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vrec.media.draw import DrawConfig, draw_video, plan_catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--set", "embed.sample.frames=2"]
+
+
+def start(*arguments, **more):
+    """A `vrec` command of this checkout in a process group of its own."""
+    code = "import sys; from vrec.cli import run; sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | more.pop("env", {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes, **more)
+
+
+def vrec(*arguments, **more):
+    """(exit code, stdout, stderr) of a `vrec` command."""
+    process = start(*arguments, **more)
+    out, err = process.communicate(timeout=170)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="session")
+def many_clips(tmp_path_factory) -> Path:
+    """Forty drawn clips, enough to be killed half-way. Not to be changed."""
+    folder = tmp_path_factory.mktemp("many")
+    config = DrawConfig(videos=40, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160)
+    for drawn in plan_catalogue(config):
+        draw_video(drawn, folder)
+    return folder

@@ -1,0 +1,91 @@
+"""Commands as a person types them: exit codes, what is printed where, and never a traceback."""
+
+import json
+import shutil
+
+import pytest
+
+from .conftest import QUICK, vrec
+
+
+@pytest.fixture(scope="module")
+def shop(many_clips, tmp_path_factory):
+    """Three good clips and two bad ones."""
+    folder = tmp_path_factory.mktemp("shop")
+    for number, clip in enumerate(sorted(many_clips.rglob("*.mp4"))[:3]):
+        shutil.copy(clip, folder / f"{number}.mp4")
+    (folder / "page.mp4").write_text("<!doctype html><title>Not found</title>")
+    (folder / "nothing.mov").touch()
+    (folder / "prices.csv").write_text("sku,price\n")
+    return folder
+
+
+def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, tmp_path):
+    out = tmp_path / "out"
+    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, *QUICK)
+    assert code == 3, complaints
+    assert "embedded 3 of 5 videos" in said
+    assert "1 file passed over" in said
+    assert "page: WrongContainer: " in complaints
+    assert "nothing: EmptyVideo: " in complaints
+    assert "To mend it: " in complaints
+    assert "core_worker" not in complaints
+    assert "Traceback" not in complaints
+
+    code, listed, _ = vrec("failures", out, "--json")
+    rows = [json.loads(line) for line in listed.splitlines()]
+    assert code == 0
+    assert {r["video_id"]: r["error"] for r in rows} == {"page": "WrongContainer", "nothing": "EmptyVideo"}
+    assert all(r["mend"] for r in rows)
+
+    (shop / "page.mp4").unlink()
+    (shop / "nothing.mov").unlink()
+    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, "--json", *QUICK)
+    assert code == 0, complaints
+    counts = json.loads(said)["counts"]
+    assert (counts["embedded"], counts["kept"], counts["new"], counts["dropped"]) == (3, 3, 0, 2)
+    assert vrec("failures", out)[:2] == (0, f"{out}: no video failed\n")
+
+
+EMBED = ["embed", "--videos", "SHOP", "--out", "OUT"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["embed", "--videos", "/absent", "--out", "OUT"], 1, "/absent: no such folder. To mend it: "),
+        ([*EMBED, "--set", "embed.batchsize=4"], 1, "did you mean embed.batch_size?"),
+        ([*EMBED, "--config", "/absent.yaml"], 1, "/absent.yaml: no such file"),
+        ([*EMBED[:-1], "/proc/vrec"], 1, "cannot write"),
+        ([*EMBED, "--address", "127.0.0.1:1"], 1, "no Ray at 127.0.0.1:1"),
+        (["failures", "OUT"], 1, "run `vrec embed"),
+        (["embed", "--out", "OUT"], 2, "--videos"),
+        (["embed", "--video", "SHOP"], 2, "--video"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_what_cannot_run_is_one_line_with_its_mend(shop, tmp_path, arguments, code, words):
+    places = {"SHOP": str(shop), "OUT": str(tmp_path / "out")}
+    got, said, complaints = vrec(*[places.get(a, a) for a in arguments])
+    assert got == code, complaints
+    assert words in complaints
+    assert not said
+    assert "Traceback" not in complaints
+    if code == 1:
+        assert len(complaints.strip().splitlines()) == 1, complaints
+
+
+def test_help_lists_the_commands():
+    code, said, _ = vrec("--help")
+    assert code == 0
+    for command in ("demo", "embed", "failures"):
+        assert command in said
+
+
+def test_demo_on_ones_own_videos(shop, tmp_path):
+    code, said, complaints = vrec("demo", "--videos", shop, "--out", tmp_path / "d", *QUICK)
+    assert code == 0, complaints
+    assert f"open {tmp_path}/d/report.html" in said
+    page = (tmp_path / "d" / "report.html").read_text()
+    assert "data:image/jpeg" in page
+    assert "https://" not in page.replace("http://www.w3.org", "")
