@@ -59,8 +59,9 @@ class EmbedConfig(BaseModel):
         wanted = self.encoders.frames.frame_px if self.encoders.frames else self.decode.frame_px
         if wanted != self.decode.frame_px:
             raise ValueError(
-                f"embed.encoders.frames.frame_px is {wanted} and embed.decode.frame_px {self.decode.frame_px}:"
-                " the encoder takes what the decoder makes, so set both to the same"
+                f"embed.encoders.frames.frame_px is {wanted} and embed.decode.frame_px "
+                f"{self.decode.frame_px}: "
+                "the encoder takes what the decoder makes, so set both to the same"
             )
         return self
 

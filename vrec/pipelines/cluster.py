@@ -48,18 +48,19 @@ def connected(address: str | None = None) -> Iterator[Resources]:
         yield _resources()
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
-    local: dict[str, Any] = {"include_dashboard": False} if target == "local" else {}
     _check_address(target)
     loud = bool(os.environ.get("VREC_RAY_LOGS"))
+    options: dict[str, Any]
+    if target == "local":
+        # A new Ray inherits the environment; a runtime environment would make it discard the workers
+        # that it starts ahead of need.
+        os.environ.update(WORKER_ENVIRONMENT)
+        options = {"include_dashboard": False}
+    else:
+        options = {"runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
     try:
         with contextlib.nullcontext() if loud else _without_backend_lines():
-            ray.init(
-                address=target,
-                log_to_driver=loud,
-                logging_level=logging.ERROR,
-                runtime_env={"env_vars": WORKER_ENVIRONMENT},
-                **local,
-            )
+            ray.init(address=target, log_to_driver=loud, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"no Ray at {target}: {' '.join(str(error).split())[:300]}") from None
     try:

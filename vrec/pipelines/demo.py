@@ -61,8 +61,11 @@ def demo(
 
 
 def _embeddings(tables: str) -> dict[Modality, pa.Table]:
-    read = ((modality, read_embeddings(tables, modality)) for modality in MODALITIES)
-    return {modality: table for modality, table in read if table is not None}
+    found: dict[Modality, pa.Table] = {}
+    for modality in MODALITIES:
+        if (table := read_embeddings(tables, modality)) is not None:
+            found[modality] = table
+    return found
 
 
 def _draw(folder: Path, settings: Settings) -> str:

@@ -146,8 +146,8 @@ def _hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
     if (rest := rows.slice(at)).num_rows:
         size = max(size, math.ceil(rest.num_rows / (reach().cpus * 4)))
         dataset = ray.data.from_arrow([rest.slice(i, size) for i in range(0, rest.num_rows, size)])
-        hashed = dataset.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
-        done.extend(ray.get(block) for block in hashed.to_arrow_refs())
+        hashed: Any = dataset.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+        done.extend(ray.get(hashed.to_arrow_refs()))
     return pa.concat_tables(done)
 
 
