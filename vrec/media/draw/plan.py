@@ -24,7 +24,7 @@ class DrawConfig(BaseModel):
     videos: int = Field(default=64, ge=1)
     """Good videos of their own; the eight classes take turns, so that 64 gives eight of each."""
     near_duplicates: int = Field(default=3, ge=0)
-    """Further videos that repeat an earlier one's content at another size and bit rate; at most `videos`."""
+    """Further videos that repeat an earlier one's content at another size and bit rate."""
     broken: int = Field(default=3, ge=0)
     """Further files that must fail: text under a video's name, a file cut short, a black picture."""
     seconds: float = Field(default=4.0, gt=0.2, le=600)
