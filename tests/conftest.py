@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real clips, hostile files and logs that lies beside the repo; skips where it is absent."""
+    """The folder of real clips and hostile files that lies beside the repo; skips where it is absent."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("../shared/data is not here: the real clips and hostile files are not part of the repo")

@@ -29,9 +29,7 @@ def test_all_mistakes_are_told_at_once():
 
 
 def test_settings_that_contradict_each_other_are_named():
-    with pytest.raises(
-        ConfigError, match=r"frames\.frame_px is 224 and embed\.decode\.frame_px 64"
-    ):
+    with pytest.raises(ConfigError, match=r"frames\.frame_px is 224 and embed\.decode\.frame_px 64"):
         load_settings(overrides=["embed.decode.frame_px=64"])
     both = load_settings(overrides=["embed.decode.frame_px=64", "embed.encoders.frames.frame_px=64"])
     assert both.embed.decode.frame_px == 64

@@ -16,8 +16,8 @@ from vrec.encoders.build import EncodersConfig
 from vrec.evaluation.gallery import GalleryConfig
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig
+from vrec.media.decoders.frames import DecodeConfig
 from vrec.media.draw import DrawConfig
-from vrec.media.frames import DecodeConfig
 from vrec.media.posters import PosterConfig
 from vrec.media.quality import QualityConfig
 from vrec.media.sample import SampleConfig

@@ -62,7 +62,7 @@ def test_join_keeps_a_uris_query():
 )
 def test_a_manifest_that_is_not_ours_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(OutputError, match="is not one of|is of kind"):
+    with pytest.raises(OutputError, match=r"is not one of|is of kind"):
         read_manifest(str(tmp_path))
 
 

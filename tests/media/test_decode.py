@@ -1,5 +1,6 @@
 """Decoding of videos made here, whose frames tell their own numbers."""
 
+import shutil
 import subprocess
 import sys
 
@@ -20,6 +21,9 @@ from vrec.media.decode import MediaConfig, decode
 
 from .clips import number_of, numbered, quarters, write_sound, write_video
 
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="ffmpeg is not installed: it makes this test's odd file"
+)
 EVEN = {"sc_threshold": "0"}
 """Keyframes every 12 frames and nowhere else."""
 
@@ -118,6 +122,7 @@ def test_odd_sizes_decode(tmp_path, size):
         assert video.frames.shape == (8, 224, 224, 3)
 
 
+@needs_ffmpeg
 def test_an_edit_list_hides_frames(tmp_path, sixty):
     cut = tmp_path / "cut.mp4"
     # Cutting without re-encoding keeps the frames before the cut in the file and hides them.
@@ -140,6 +145,7 @@ def test_one_frame_is_a_still_and_is_embedded(tmp_path):
         decode(tmp_path / "one.mp4", config(quality={"min_frames": 2}))
 
 
+@needs_ffmpeg
 def test_a_truncated_video_gives_what_is_there(tmp_path):
     pictures = [np.random.default_rng(i).integers(0, 255, (120, 160, 3), np.uint8) for i in range(60)]
     whole = write_video(tmp_path / "w.mp4", pictures, options={"movflags": "faststart"})

@@ -17,7 +17,7 @@ RATE_HZ = 16_000
 class AudioConfig(BaseModel):
     """How much of the sound is heard."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     enabled: bool = True
     """Read the sound. Without it every video is silent and costs a little less."""

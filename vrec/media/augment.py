@@ -14,7 +14,7 @@ from vrec.core.protocols import Frames
 class AugmentConfig(BaseModel):
     """How far a clip may be changed; every 0 (and `min_area` 1) switches its change off."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     min_area: float = Field(default=0.6, gt=0, le=1)
     """Smallest share of the picture that a random crop keeps before it is scaled back to full size."""

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from vrec.core.errors import DecodeCrashed, NoFrames, UnreadableVideo
 from vrec.core.protocols import Frames, Waveform
 from vrec.media.audio import AudioConfig, read_sound
-from vrec.media.container import Media, open_media
-from vrec.media.decord_decoder import DecordDecoder, distrust
+from vrec.media.decoders.container import Media, open_media
+from vrec.media.decoders.decord_decoder import DecordDecoder, distrust
+from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures
+from vrec.media.decoders.pyav_decoder import PyAvDecoder
 from vrec.media.fingerprint import phash
-from vrec.media.frames import DecodeConfig, DecoderName, Pictures
-from vrec.media.pyav_decoder import PyAvDecoder
 from vrec.media.quality import QualityConfig, check_length, check_picture
 from vrec.media.sample import Indices, SampleConfig, pick
 
@@ -27,7 +27,7 @@ __all__ = ["DecodeConfig", "Decoded", "Decoder", "MediaConfig", "decode"]
 class MediaConfig(BaseModel):
     """All that turns bytes into a clip."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     sample: SampleConfig = Field(default_factory=SampleConfig)
     """Which frames stand for the video."""

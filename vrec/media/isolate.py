@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VideoError, video_errors
 from vrec.media.audio import RATE_HZ
 from vrec.media.decode import Decoded, MediaConfig
-from vrec.media.frames import DecoderName
+from vrec.media.decoders.frames import DecoderName
 
 GRACE_S = 2.0
 """How long after `timeout_s` the parent waits for the kernel's alarm before it kills the child itself."""
@@ -95,7 +95,7 @@ class DecodeProcess:
 class _Header(BaseModel):
     """What the child says before its arrays. Checked strictly: the child has touched hostile bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     frames: int = Field(ge=1)
     audio: int | None = Field(ge=0)

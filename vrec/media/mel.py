@@ -13,7 +13,7 @@ from vrec.media.audio import RATE_HZ
 class MelConfig(BaseModel):
     """The log-mel spectrogram's resolution."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     n_mels: int = Field(default=64, ge=8, le=256)
     """Mel bands, the picture's height."""

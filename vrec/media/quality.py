@@ -14,7 +14,7 @@ CELL = 16
 class QualityConfig(BaseModel):
     """Which videos are refused although they decode."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     min_duration_s: float = Field(default=0.0, ge=0)
     """Videos shorter than this many seconds are refused as TooShort. 0 takes even a single frame."""

@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.int64]
 class SampleConfig(BaseModel):
     """Which frames stand for a video."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     strategy: Strategy = "uniform"
     """`uniform` takes the middle of T equal spans of time. `segment` takes one frame from each of T

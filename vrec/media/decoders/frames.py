@@ -16,14 +16,15 @@ DecoderName = Literal["decord", "pyav"]
 class DecodeConfig(BaseModel):
     """How pictures are decoded, and what they may cost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
     """`auto` takes decord where it is known to be right and PyAV for the rest; a name takes that one only."""
     frame_px: int = Field(default=224, ge=16, le=1024)
     """S, the side in pixels of the square frames handed to encoders."""
-    fit: Literal["crop", "squash"] = "crop"
-    """`crop` scales the short side to S and keeps the centre; `squash` presses the whole picture in."""
+    fit: Literal["crop", "squash"] = "squash"
+    """`squash` presses the whole picture in, and finds better neighbours than `crop`, which scales the
+    short side to S and keeps the centre."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Seconds of wall time for one video, after which its process is killed (DecodeTimeout)."""
     max_memory_mb: int = Field(default=2048, ge=512)

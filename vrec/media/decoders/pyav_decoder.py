@@ -15,9 +15,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vrec.core.errors import NoFrames
-from vrec.media.container import Media, open_again
-from vrec.media.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
-from vrec.media.orientation import orientation
+from vrec.media.decoders.container import Media, open_again
+from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
+from vrec.media.decoders.orientation import orientation
 from vrec.media.sample import Indices
 
 # In these codecs a frame marked as no reference is needed by no other frame, so it may be skipped

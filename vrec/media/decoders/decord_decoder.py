@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vrec.core.errors import NoFrames, UnreadableVideo
-from vrec.media.container import Media
-from vrec.media.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
+from vrec.media.decoders.container import Media
+from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
+from vrec.media.decoders.signature import is_turned
 from vrec.media.sample import Indices
-from vrec.media.signature import is_turned
 
 # What decord 0.6.0's own FFmpeg reads right; measured in docs/decisions/decoder.md.
 CODECS = {"h264", "hevc", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "ffv1"}

@@ -27,8 +27,8 @@ from vrec.core.errors import (
     VanishedVideo,
     WrongContainer,
 )
-from vrec.media.frames import DecodeConfig
-from vrec.media.signature import HEAD_BYTES, broken_reason, not_a_video
+from vrec.media.decoders.frames import DecodeConfig
+from vrec.media.decoders.signature import HEAD_BYTES, broken_reason, not_a_video
 
 # Formats that name other files or addresses (hls, concat, sdp, image2 …) must never be opened: an
 # uploaded "video" could then read the machine's own files.
