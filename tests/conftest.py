@@ -14,3 +14,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data is not here: the real clips and hostile files are not part of the repo")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """The one Ray cluster of all tests: a head of two CPUs, to which a test may add a node and kill it."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()

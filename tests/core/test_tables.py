@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import OutputError, SourceError
-from vrec.core.tables import Folder, join, read_embeddings, read_manifest, resolve
+from vrec.core.tables import Folder, absolute, join, read_embeddings, read_manifest, resolve
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -55,6 +55,18 @@ def test_an_unknown_scheme_is_named():
 def test_join_keeps_a_uris_query():
     assert join("s3://b/v?endpoint_override=x", "a.mp4") == "s3://b/v/a.mp4?endpoint_override=x"
     assert join("/data", "a", "b.mp4") == "/data/a/b.mp4"
+
+
+def test_paths_become_absolute_but_not_in_a_submitted_jobs_copy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("a/b") == Folder("a/b").uri == str(tmp_path / "a/b")
+    assert absolute("s3://b/c") == "s3://b/c"
+    copy = tmp_path / "runtime_resources/working_dir_files/_ray_pkg_1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert absolute("/a") == "/a"
+    with pytest.raises(SourceError, match="relative path in a submitted job"):
+        absolute("out")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,12 @@ def vrec(*arguments, **more):
 
 
 @pytest.fixture(scope="session")
+def on_cluster(ray_cluster) -> dict[str, str]:
+    """The environment of a command that is to use the tests' cluster, which is there already."""
+    return {"RAY_ADDRESS": ray_cluster.address}
+
+
+@pytest.fixture(scope="session")
 def many_clips(tmp_path_factory) -> Path:
     """Forty drawn clips, enough to be killed half-way. Not to be changed."""
     folder = tmp_path_factory.mktemp("many")

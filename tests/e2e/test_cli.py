@@ -20,9 +20,9 @@ def shop(many_clips, tmp_path_factory):
     return folder
 
 
-def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, tmp_path):
+def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, tmp_path):
     out = tmp_path / "out"
-    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, *QUICK)
+    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, *QUICK, env=on_cluster)
     assert code == 3, complaints
     assert "embedded 3 of 5 videos" in said
     assert "1 file passed over" in said
@@ -40,7 +40,7 @@ def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, tmp_path):
 
     (shop / "page.mp4").unlink()
     (shop / "nothing.mov").unlink()
-    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, "--json", *QUICK)
+    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, "--json", *QUICK, env=on_cluster)
     assert code == 0, complaints
     counts = json.loads(said)["counts"]
     assert (counts["embedded"], counts["kept"], counts["new"], counts["dropped"]) == (3, 3, 0, 2)
@@ -82,7 +82,7 @@ def test_help_lists_the_commands():
         assert command in said
 
 
-def test_demo_on_ones_own_videos(shop, tmp_path):
+def test_demo_on_ones_own_videos_starts_ray_itself(shop, tmp_path):
     code, said, complaints = vrec("demo", "--videos", shop, "--out", tmp_path / "d", *QUICK)
     assert code == 0, complaints
     assert f"open {tmp_path}/d/report.html" in said

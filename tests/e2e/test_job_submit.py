@@ -1,11 +1,15 @@
 """`ray job submit` against a cluster that `ray start --head` made, as on a real one."""
 
+import contextlib
 import os
-import re
+import secrets
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from vrec.core.tables import read_manifest
@@ -13,30 +17,73 @@ from vrec.core.tables import read_manifest
 from .conftest import QUICK, ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+RAY = str(Path(sys.executable).with_name("ray"))
 
 
 @pytest.fixture
-def head(tmp_path):
-    """The address of a head node with its dashboard, started by the `ray` command."""
-    ray = str(Path(sys.executable).with_name("ray"))
+def head():
+    """(the dashboard's address, environment) of a head node that the `ray` command runs."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    started = subprocess.run(
-        [ray, "start", "--head", "--num-cpus=2", "--port=0", "--dashboard-port=8799"],
-        capture_output=True, text=True, env=environment, timeout=120, check=True,
-    )  # fmt: skip
-    address = re.search(r"--address='([^']+)'", started.stdout)
-    assert address, started.stdout
-    yield ray, environment
-    subprocess.run([ray, "stop", "--force"], capture_output=True, env=environment, timeout=60, check=False)
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        "--port=0",
+        f"--dashboard-port={port}",
+        "--disable-usage-stats",
+    ]
+    process = subprocess.Popen(
+        [RAY, "start", *options],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        wait_until_open(port, process)
+        yield f"http://127.0.0.1:{port}", environment
+    finally:
+        mine = [process, *psutil.Process(process.pid).children(recursive=True)]
+        for each in mine:
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                each.kill()
+        process.wait(30)
+
+
+def wait_until_open(port, process):
+    deadline = time.monotonic() + 90
+    while True:
+        assert process.poll() is None, "ray start ended"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the dashboard did not come up"
+            time.sleep(0.5)
 
 
 def submit(head, *arguments):
-    ray, environment = head
-    command = [ray, "job", "submit", "--address=http://127.0.0.1:8799", "--working-dir", ".", "--"]
-    return subprocess.run(
-        [*command, sys.executable, "jobs/embed.py", *map(str, arguments)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    address, environment = head
+    command = [RAY, "job", "submit", f"--address={address}", "--working-dir", ".", "--"]
+    for _ in range(30):
+        done = subprocess.run(
+            [*command, sys.executable, "jobs/embed.py", *map(str, arguments)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        # The dashboard answers some seconds before the node has reported to it.
+        if "No available agent" not in done.stderr:
+            break
+        time.sleep(1)
+    return done
 
 
 def test_the_job_runs_and_its_exit_code_and_log_are_the_jobs(head, many_clips, tmp_path):
@@ -49,6 +96,6 @@ def test_the_job_runs_and_its_exit_code_and_log_are_the_jobs(head, many_clips, t
     assert "embedded 40 of 40 videos" in log
     assert read_manifest(str(tmp_path / "out"))["counts"]["embedded"] == 40
 
-    failed = submit(head, "--videos", "/absent", "--out", tmp_path / "other")
-    assert failed.returncode == 1
-    assert "/absent: no such folder" in failed.stdout + failed.stderr
+    lost = submit(head, "--videos", many_clips, "--out", "out")
+    assert lost.returncode == 1
+    assert "relative path in a submitted job" in lost.stdout + lost.stderr

@@ -1,6 +1,5 @@
 """A job whose driver, worker or node is killed ends, or resumes, with the rows of an undisturbed one."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -8,20 +7,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vrec.core.tables import read_embeddings, read_failures, read_manifest, read_media
+from vrec.core.tables import Folder, read_embeddings, read_failures, read_manifest, read_media
 
-from .conftest import QUICK, start, vrec
+from .conftest import QUICK, start
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 SLOW_ENOUGH = [*QUICK, "--set", "embed.batch_size=2"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(many_clips, tmp_path_factory):
+def undisturbed(many_clips, on_cluster, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed")
-    code, _, complaints = vrec("embed", "--videos", many_clips, "--out", out, *SLOW_ENOUGH)
-    assert code == 0, complaints
+    finished(begin(many_clips, out, on_cluster))
     return out
+
+
+def begin(clips, out, env):
+    return start("embed", "--videos", clips, "--out", out, *SLOW_ENOUGH, env=env)
 
 
 def assert_same_rows(one, other):
@@ -50,24 +52,24 @@ def finished(process):
     return err
 
 
-def test_a_killed_driver_resumes_without_repeating_finished_work(many_clips, undisturbed, tmp_path):
-    process = start("embed", "--videos", many_clips, "--out", tmp_path, *SLOW_ENOUGH)
+def test_a_killed_driver_resumes_without_repeating_finished_work(
+    many_clips, undisturbed, on_cluster, tmp_path
+):
+    process = begin(many_clips, tmp_path, on_cluster)
     wait_for_parts(tmp_path, 4, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    # Its Ray dies with it; what a dying worker still writes is finished work as well.
     assert read_manifest(str(tmp_path)) is None
+    # Its workers die with it; what a dying one still writes is finished work as well.
     wait_for_quiet(tmp_path)
-    done = len(parts(tmp_path)) * 2
-    assert 8 <= done < 40
-    finished(start("embed", "--videos", many_clips, "--out", tmp_path, *SLOW_ENOUGH))
+    done = sum(Folder(str(tmp_path)).read_arrow(f"_parts/{part.name}").num_rows for part in parts(tmp_path))
+    assert 4 <= done < 40
+    finished(begin(many_clips, tmp_path, on_cluster))
     counts = read_manifest(str(tmp_path))["counts"]
     assert (counts["kept"], counts["new"]) == (done, 40 - done)
     assert_same_rows(undisturbed, tmp_path)
-    orphans = [
-        p for p in psutil.process_iter(["cmdline"]) if "vrec.media" in " ".join(p.info["cmdline"] or [])
-    ]
-    assert not orphans, "a decoding child outlived its parent"
+    left = [p for p in psutil.process_iter(["cmdline"]) if "vrec.media" in " ".join(p.info["cmdline"] or [])]
+    assert not left, "a decoding child outlived its parent"
 
 
 def wait_for_quiet(out):
@@ -78,10 +80,12 @@ def wait_for_quiet(out):
             return
 
 
-def test_a_killed_worker_costs_nothing(many_clips, undisturbed, tmp_path):
-    process = start("embed", "--videos", many_clips, "--out", tmp_path, *SLOW_ENOUGH)
+def test_a_killed_worker_costs_nothing(many_clips, undisturbed, on_cluster, tmp_path):
+    process = begin(many_clips, tmp_path, on_cluster)
     wait_for_parts(tmp_path, 3, process)
-    workers = embed_workers(process.pid)
+    workers = [
+        p for p in psutil.process_iter(["cmdline"]) if "FusedEmbedder" in " ".join(p.info["cmdline"] or [])
+    ]
     assert workers, "no worker process was found to kill"
     workers[0].send_signal(signal.SIGKILL)
     finished(process)
@@ -89,41 +93,16 @@ def test_a_killed_worker_costs_nothing(many_clips, undisturbed, tmp_path):
     assert_same_rows(undisturbed, tmp_path)
 
 
-def embed_workers(driver):
-    mine = {p.pid for p in psutil.Process(driver).children(recursive=True)}
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "FusedEmbedder" in " ".join(process.info["cmdline"] or []) and process.pid in mine:
-            found.append(process)
-    return found
-
-
-def test_a_killed_node_costs_nothing(many_clips, undisturbed, tmp_path):
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+def test_a_killed_node_costs_nothing(many_clips, undisturbed, ray_cluster, on_cluster, tmp_path):
+    node = ray_cluster.add_node(num_cpus=1)
+    ray_cluster.wait_for_nodes()
+    process = begin(many_clips, tmp_path, on_cluster)
     try:
-        node = cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        environment = {"RAY_ADDRESS": cluster.address}
-        process = start("embed", "--videos", many_clips, "--out", tmp_path, *SLOW_ENOUGH, env=environment)
         wait_for_parts(tmp_path, 4, process)
-        cluster.remove_node(node, allow_graceful=False)
-        finished(process)
     finally:
-        cluster.shutdown()
+        ray_cluster.remove_node(node, allow_graceful=False)
+    finished(process)
     manifest = read_manifest(str(tmp_path))
+    assert manifest["machine"]["nodes"] == 2
     assert manifest["counts"]["new"] == 40
     assert_same_rows(undisturbed, tmp_path)
-
-
-def test_two_runs_do_not_write_to_one_folder(many_clips, tmp_path):
-    process = start("embed", "--videos", many_clips, "--out", tmp_path, *SLOW_ENOUGH)
-    try:
-        wait_for_parts(tmp_path, 1, process)
-        code, _, complaints = vrec("embed", "--videos", many_clips, "--out", tmp_path, *SLOW_ENOUGH)
-        assert code == 1
-        assert "another run is writing there" in complaints
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()

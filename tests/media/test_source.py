@@ -25,6 +25,16 @@ def test_a_folders_ids_are_paths_without_endings(tmp_path):
     assert source.read(next(iter(source.refs()))) == b"x"
 
 
+def test_uris_are_absolute_whatever_was_given(tmp_path, monkeypatch):
+    # A worker on a cluster has another working folder than the driver.
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").write_bytes(b"x")
+    write(tmp_path / "v.parquet", video_id=["a"], uri=["clips/a.mp4"])
+    monkeypatch.chdir(tmp_path)
+    for source in ("clips", "./clips", "v.parquet"):
+        assert [ref.uri for ref in open_source(source).refs()] == [str(tmp_path / "clips" / "a.mp4")]
+
+
 @pytest.mark.parametrize("name", ["absent", "file.txt"])
 def test_a_folder_that_is_none_is_refused(tmp_path, name):
     (tmp_path / "file.txt").write_text("x")

@@ -19,9 +19,9 @@ def clips(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def local_ray():
-    """A Ray of two CPUs in this process, reached as the pipelines reach it."""
+def local_ray(ray_cluster):
+    """This process as a driver of the tests' cluster, reached as the pipelines reach it."""
     from vrec.pipelines.cluster import connected
 
-    with connected() as resources:
+    with connected(ray_cluster.address) as resources:
         yield resources

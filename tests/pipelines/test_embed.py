@@ -1,5 +1,6 @@
 """The job on a real local Ray: what it writes, what it keeps, what a bad video costs."""
 
+import fcntl
 import os
 import shutil
 
@@ -120,16 +121,19 @@ def test_a_table_brings_text_and_its_failures_are_explained(clips, local_ray, tm
     table = pa.table(dict(zip(("video_id", "uri", "title", "tags"), zip(*rows, strict=True), strict=True)))
     pq.write_table(table, tmp_path / "v.parquet")
     out = str(tmp_path / "out")
-    for _ in range(2):
-        manifest = embed(str(tmp_path / "v.parquet"), out, QUICK)
-        errors = {r["video_id"]: r["error"] for r in read_failures(out).to_pylist()}
-        assert errors == {"gone": "VanishedVideo", "empty": "EmptyVideo", "twice": "DuplicateVideoId"}
-        assert manifest["counts"]["embedded"] == 2
-        assert manifest["counts"]["failed"] == 3
-        assert read_embeddings(out, "text")["entity_id"].to_pylist() == ["red"]
-        assert read_embeddings(out, "fused")["entity_id"].to_pylist() == ["red", "twice"]
+    manifest = embed(str(tmp_path / "v.parquet"), out, QUICK)
+    errors = {r["video_id"]: r["error"] for r in read_failures(out).to_pylist()}
+    assert errors == {"gone": "VanishedVideo", "empty": "EmptyVideo", "twice": "DuplicateVideoId"}
+    assert (manifest["counts"]["embedded"], manifest["counts"]["failed"]) == (2, 3)
+    assert read_embeddings(out, "text")["entity_id"].to_pylist() == ["red"]
+    assert read_embeddings(out, "fused")["entity_id"].to_pylist() == ["red", "twice"]
+
     shutil.copy(files[3], tmp_path / "gone.mp4")
-    assert embed(str(tmp_path / "v.parquet"), out, QUICK)["counts"]["embedded"] == 3
+    manifest = embed(str(tmp_path / "v.parquet"), out, QUICK)
+    errors = {r["video_id"]: r["error"] for r in read_failures(out).to_pylist()}
+    assert errors == {"empty": "EmptyVideo", "twice": "DuplicateVideoId"}
+    assert (manifest["counts"]["embedded"], manifest["counts"]["new"]) == (3, 1)
+    assert read_embeddings(out, "text")["entity_id"].to_pylist() == ["gone", "red"]
 
 
 def test_what_cannot_run_says_so_before_it_works(clips, tmp_path):
@@ -141,6 +145,13 @@ def test_what_cannot_run_says_so_before_it_works(clips, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no videos"):
         embed(str(tmp_path / "empty"), str(tmp_path / "out"))
+
+
+def test_a_folder_that_another_run_holds_is_refused(clips, tmp_path):
+    with (tmp_path / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another run is writing there"):
+            embed(str(clips), str(tmp_path))
 
 
 def refs(clips):

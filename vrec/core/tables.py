@@ -57,6 +57,22 @@ def _remote(root: str) -> pafs.FileSystem:
         ) from None
 
 
+def absolute(uri: str) -> str:
+    """The URI as it is, or a plain path made absolute, so that processes with other working folders agree.
+
+    Raises SourceError for a relative path in a submitted Ray job: it would lie in the copy of the
+    working folder that Ray makes on one node and throws away.
+    """
+    if "://" in uri or os.path.isabs(uri):
+        return uri
+    if "/runtime_resources/working_dir_files/" in os.getcwd():
+        raise SourceError(
+            f"{uri}: a relative path in a submitted job lies in Ray's own copy of the working folder",
+            mend="give a URI, or an absolute path on a disk that every node mounts",
+        )
+    return os.path.abspath(uri)
+
+
 def join(uri: str, *names: str) -> str:
     """The URI of a name below another URI; a query such as S3's `?endpoint_override=` is kept."""
     parts = urlsplit(uri)
@@ -73,8 +89,8 @@ class Folder:
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self.filesystem, self.path = resolve(uri)
+        self.uri = absolute(uri)
+        self.filesystem, self.path = resolve(self.uri)
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
 
     def at(self, name: str) -> str:

@@ -18,7 +18,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import EmptyVideo, SourceError, TooLarge, UnreachableVideo, VanishedVideo
 from vrec.core.protocols import VideoRef
 from vrec.core.schema import VIDEOS, Column, Schema, conform
-from vrec.core.tables import join, resolve
+from vrec.core.tables import absolute, join, resolve
 
 ENDINGS = frozenset(
     f".{name}"
@@ -55,8 +55,8 @@ class FolderSource:
     """The videos below a folder, by path; `video_id` is the path below it without its ending."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self._filesystem, self._root = resolve(uri)
+        self.uri = absolute(uri)
+        self._filesystem, self._root = resolve(self.uri)
         info = self._filesystem.get_file_info(self._root)
         if info.type != pafs.FileType.Directory:
             reason = "no such folder" if info.type == pafs.FileType.NotFound else "not a folder"
@@ -89,8 +89,8 @@ class TableSource:
     ignored = 0
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
-        filesystem, path = resolve(uri)
+        self.uri = absolute(uri)
+        filesystem, path = resolve(self.uri)
         try:
             table = pq.ParquetFile(path, filesystem=filesystem).read()
         except FileNotFoundError:
@@ -100,7 +100,7 @@ class TableSource:
                 f"{uri}: not a Parquet table ({error})", mend="write VIDEOS as Parquet, or give a folder"
             ) from None
         self._table = conform(_plain_strings(table), TO_EMBED, stage=f"embed --videos {uri}", extra=True)
-        self._base = posixpath.dirname(uri) if "://" in uri else os.path.dirname(os.path.abspath(uri))
+        self._base = posixpath.dirname(self.uri)
 
     def refs(self) -> Iterator[VideoRef]:
         """One ref a row, in the table's order."""

@@ -23,7 +23,10 @@ WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys(
 class ClusterError(VrecError):
     """Ray could not be started or reached."""
 
-    mend = "check --address and that `ray status` answers there; leave --address out to start Ray locally"
+    mend = (
+        "check --address and that `ray status` answers; a cluster that asks for a token wants "
+        "RAY_AUTH_MODE=token; leave --address out to start Ray here"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ def connected(address: str | None = None) -> Iterator[Resources]:
         # A new Ray inherits the environment; a runtime environment would make it discard the workers
         # that it starts ahead of need.
         os.environ.update(WORKER_ENVIRONMENT)
+        # vrec tells nobody that it is used; Ray would.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options = {"include_dashboard": False}
     else:
         options = {"runtime_env": {"env_vars": WORKER_ENVIRONMENT}}

@@ -93,7 +93,7 @@ def embed(
             "config": config.model_dump(mode="json"),
             **timings(clock, totals),
             **found,
-            "cluster": about_cluster(reach()) if reach.cache_info().currsize else None,
+            "machine": about_cluster(reach()) if reach.cache_info().currsize else None,
             "files": files,
         }
         folder.write_json(MANIFEST, manifest)
