@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,36 @@ from vrec.core.protocols import Clip, VideoRef
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.media.decode import decode
 from vrec.media.source import content_hash
+from vrec.pipelines.stages import warm_up
 from vrec.settings import EmbedConfig
 
 LANES = os.cpu_count() or 1
-Event = tuple[float, int]
-"""(when, how many videos were finished then)."""
+
+
+class Batch(NamedTuple):
+    """Which worker embedded how many videos from when till when, in seconds of Unix time."""
+
+    worker: str
+    began_at: float
+    ended_at: float
+    videos: int
+
+
+def rate(batches: list[Batch], finish_s: float) -> float:
+    """Videos a second from the moment that every worker is at work until all is written.
+
+    A batch that is under way at that moment counts by the share of it that is still to come;
+    `finish_s` is what comes after the last batch.
+    """
+    first: dict[str, float] = {}
+    for batch in batches:
+        first[batch.worker] = min(batch.began_at, first.get(batch.worker, batch.began_at))
+    start, end = max(first.values()), max(batch.ended_at for batch in batches)
+    done = sum(
+        b.videos * max(0.0, b.ended_at - max(start, b.began_at)) / (b.ended_at - b.began_at) for b in batches
+    )
+    return done / (end - start + finish_s)
+
 
 _encoders: EncoderSet
 
@@ -31,34 +56,30 @@ def _load() -> None:
 
     torch.set_num_threads(1)
     _encoders = build_encoders(EmbedConfig().encoders)
+    warm_up(_encoders, EmbedConfig())
 
 
-def _embed_batch(paths: list[str]) -> dict[str, Any]:
-    config = EmbedConfig()
-    media, rows = config.media(), []
-    for path in paths:
-        digest = content_hash(VideoRef(path, path), config.decode.max_bytes)
-        decoded = decode(path, media)
-        clip = Clip(path, decoded.frames, decoded.audio)
-        vectors = {m: v[0] for m, v in _encoders.encode([clip]).items()}
-        rows.append({"path": path, "hash": digest, "phash": decoded.phash, **vectors})
-    return {"rows": rows}
+def _embed_one(path: str) -> tuple[Batch, dict[str, Any]]:
+    began_at, config = time.time(), EmbedConfig()
+    digest = content_hash(VideoRef(path, path), config.decode.max_bytes)
+    decoded = decode(path, config.media())
+    clip = Clip(path, decoded.frames, decoded.audio)
+    vectors = {m: v[0] for m, v in _encoders.encode([clip]).items()}
+    row = {"path": path, "hash": digest, "phash": decoded.phash, **vectors}
+    return Batch(str(os.getpid()), began_at, time.time(), 1), row
 
 
-def hand_tuned(paths: list[str], out: Path) -> list[Event]:
-    """Events of a loop over a process pool that writes one Parquet file."""
-    size = max(1, min(8, len(paths) // (LANES * 16)))
-    batches = [paths[i : i + size] for i in range(0, len(paths), size)]
-    events: list[Event] = []
-    rows: list[dict[str, Any]] = []
+def hand_tuned(paths: list[str], out: Path) -> float:
+    """Videos a second of a loop over a process pool that writes one Parquet file."""
+    batches, rows = [], []
     with multiprocessing.get_context("spawn").Pool(LANES, _load) as pool:
-        for answer in pool.imap_unordered(_embed_batch, batches):
-            rows.extend(answer["rows"])
-            events.append((time.perf_counter(), len(answer["rows"])))
+        for batch, row in pool.imap_unordered(_embed_one, paths):
+            batches.append(batch)
+            rows.append(row)
         columns = {k: [r[k] for r in rows] for k in rows[0]}
+        start = time.time()
         pq.write_table(pa.table({k: _column(v) for k, v in columns.items()}), out / "loop.parquet")
-        events[-1] = (time.perf_counter(), events[-1][1])
-    return events
+        return rate(batches, time.time() - start)
 
 
 def _column(values: list[Any]) -> pa.Array:
@@ -96,8 +117,11 @@ class _EncodeAll:
         return {"path": batch["path"], "vector": np.stack(self.encoders.encode(clips)["frames"])}  # type: ignore[arg-type]
 
 
-def straightforward(paths: list[str], backend: str) -> list[Event]:
-    """Events of read_binary_files → map → map_batches with an actor pool."""
+def straightforward(paths: list[str], backend: str) -> float:
+    """Videos a second of read_binary_files → map → map_batches with an actor pool, after its first batch.
+
+    What is decoded by then, while the actors still load, counts in its favour.
+    """
     dataset = (
         ray.data.read_binary_files(paths, include_paths=True, override_num_blocks=max(1, len(paths) // 4))
         .map(_decode_all, num_cpus=0.5)
@@ -105,7 +129,8 @@ def straightforward(paths: list[str], backend: str) -> list[Event]:
             _EncodeAll, fn_constructor_args=(backend,), batch_size=4, concurrency=LANES, num_cpus=0.5
         )
     )
-    events: list[Event] = []
-    for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
-        events.append((time.perf_counter(), len(batch["path"])))
-    return events
+    ends = [
+        (time.time(), len(batch["path"]))
+        for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0)
+    ]
+    return sum(count for _, count in ends[1:]) / (ends[-1][0] - ends[0][0])

@@ -38,8 +38,9 @@ class EmbedConfig(BaseModel):
     """What is refused as unusable."""
     encoders: EncodersConfig = Field(default_factory=EncodersConfig)
     """Which encoders run, and how their vectors are fused."""
-    batch_size: int = Field(default=8, ge=1, le=4096)
-    """Videos a worker takes at once; each batch is one checkpoint, so a kill repeats at most this many."""
+    batch_size: int = Field(default=32, ge=1, le=4096)
+    """Most videos a worker takes at once, fewer in small catalogues and near the end. Each batch is one
+    checkpoint: a killed worker costs at most this many again."""
     layout: Literal["auto", "fused", "split"] = "auto"
     """`fused` decodes and encodes in one worker; `split` decodes on CPUs and encodes on GPUs, with uint8
     frames between; `auto` is split where the cluster has GPUs."""

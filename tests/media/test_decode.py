@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from films import number_of, numbered, quarters, write_sound, write_video
 
 from vrec.core.errors import (
     EmptyVideo,
@@ -18,8 +19,6 @@ from vrec.core.errors import (
     WrongContainer,
 )
 from vrec.media.decode import MediaConfig, decode
-
-from .clips import number_of, numbered, quarters, write_sound, write_video
 
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="ffmpeg is not installed: it makes this test's odd file"

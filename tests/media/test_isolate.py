@@ -10,12 +10,11 @@ import time
 import numpy as np
 import psutil
 import pytest
+from films import number_of, numbered, write_video
 
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VanishedVideo
 from vrec.media.decode import Decoded, MediaConfig
 from vrec.media.isolate import DecodeProcess
-
-from .clips import number_of, numbered, write_video
 
 SQUASH = {"fit": "squash"}
 

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torchaudio
+from films import numbered, tone, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +17,6 @@ from vrec.media.fingerprint import MAX_DISTANCE, distance, near_duplicates
 from vrec.media.mel import MelConfig, log_mel
 from vrec.media.quality import QualityConfig, check_length, check_picture
 from vrec.media.sample import SampleConfig, pick
-
-from .clips import numbered, tone, write_video
 
 STILL = AugmentConfig(
     min_area=1, max_stretch=1, flip=0, rotate_deg=0, scale=0, brightness=0, contrast=0, saturation=0, hue=0

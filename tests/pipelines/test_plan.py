@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vrec.core.errors import SourceError
 from vrec.core.protocols import VideoRef
+from vrec.pipelines.embed import batch_sizes
 from vrec.pipelines.parts import STATE
 from vrec.pipelines.plan import catalogue, make_plan, recipe_of
 from vrec.settings import EmbedConfig
@@ -128,3 +129,12 @@ def test_only_settings_that_change_vectors_change_the_recipe():
     assert base == recipe(batch_size=3, workers=1, decode={"timeout_s": 5.0})
     assert base != recipe(sample={"frames": 4})
     assert base != recipe_of(EmbedConfig(), {"frames": "cnn@2"})
+
+
+@given(st.integers(1, 5000), st.integers(1, 64), st.integers(1, 64))
+def test_batches_cover_the_catalogue_and_shrink_towards_its_end(videos, lanes, most):
+    sizes = batch_sizes(videos, lanes, most)
+    assert sum(sizes) == videos
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= most
+    assert sizes[-1] <= 2 or videos // (lanes * 4) >= most

@@ -27,6 +27,7 @@ START_S = 60.0
 """How long a child may take to import what it needs on a crowded machine."""
 LENGTH_BYTES = 4
 LONGEST_HEADER = 1 << 20
+CHANNEL_BYTES = 4 << 20
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -47,6 +48,10 @@ class DecodeProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Starts the child now rather than at the first video; raises RuntimeError where none can start."""
+        self._ready()
 
     @property
     def pid(self) -> int | None:
@@ -118,6 +123,9 @@ class _Child:
         self._config = config
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         ours, theirs = socket.socketpair()
+        # Room for a whole answer, so that the child hands it over in one go and not in dozens of small
+        # turns. The kernel gives less where its own limit is lower, which costs only time.
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHANNEL_BYTES)
         self._channel = ours
         with theirs:
             self._process = subprocess.Popen(

@@ -5,9 +5,10 @@ plan (what changed) → embed (one part a batch, wherever a worker is) → compa
 
 import contextlib
 import functools
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -34,6 +35,9 @@ from vrec.settings import EmbedConfig
 Reach = Callable[[], Resources]
 """Connects to the cluster the first time that it is called."""
 
+Watch = Callable[[Mapping[str, Any]], None]
+"""Told of each batch that ends, by its SUMMARY row."""
+
 _HASH_HERE_S = 5.0
 
 
@@ -44,13 +48,13 @@ def embed(
     *,
     address: str | None = None,
     log: TextIO | None = None,
-    watch: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """The manifest of the embedding folder `out`, after embedding the catalogue `videos` into it.
 
     `videos` is a folder or a VIDEOS table; both may be URIs. What an earlier or a killed run
     left in `out` and is unchanged is kept. Progress goes to `log` (standard error by default), and
-    `watch` is called with the videos and the failures of each batch as it ends. Raises
+    `watch` is called with the SUMMARY row of each batch as it ends. Raises
     SourceError, SchemaError, OutputError or ClusterError where the job cannot run; a bad video
     costs a FAILURES row only.
     """
@@ -156,7 +160,7 @@ def _run(
     job: EmbedJob,
     reach: Reach,
     log: TextIO | None,
-    watch: Callable[[int, int], None] | None,
+    watch: Watch | None,
 ) -> Totals:
     totals = Totals()
     if not plan.pending.num_rows:
@@ -168,7 +172,7 @@ def _run(
                 totals.add(row)
                 progress.advance(row["videos"], row["failed"])
                 if watch:
-                    watch(row["videos"], row["failed"])
+                    watch(row)
     return totals
 
 
@@ -176,38 +180,46 @@ def _dataset(pending: pa.Table, job: EmbedJob, cluster: Resources) -> "ray.data.
     config = job.config
     split = config.layout == "split" or (config.layout == "auto" and cluster.gpus > 0)
     lanes = config.workers or max(1, int(cluster.cpus // config.cpus_per_worker))
-    # Small catalogues get small batches, so that no worker sits idle while another finishes a long one.
-    size = max(1, min(config.batch_size, pending.num_rows // (lanes * 16)))
-    block = size * max(1, min(64, pending.num_rows // (lanes * 16 * size)))
-    lanes = min(lanes, math.ceil(pending.num_rows / size))
-    dataset = ray.data.from_arrow([pending.slice(i, block) for i in range(0, pending.num_rows, block)])
-    arguments: dict[str, Any] = {"fn_constructor_args": (job,), "batch_format": "pyarrow"}
+    sizes = batch_sizes(pending.num_rows, lanes, config.batch_size)
+    starts = itertools.accumulate(sizes, initial=0)
+    # A block is a batch is a part: whatever Ray repeats, it repeats a whole part, which has one name.
+    blocks = ray.data.from_arrow(
+        [pending.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
+    )
+    lanes = min(lanes, len(sizes))
+    arguments: dict[str, Any] = {"fn_constructor_args": (job,), "batch_format": "pyarrow", "batch_size": None}
     if not split:
-        return dataset.map_batches(
-            FusedEmbedder,
-            batch_size=size,
-            compute=ActorPoolStrategy(size=lanes, max_tasks_in_flight_per_actor=2),
-            num_cpus=config.cpus_per_worker,
-            **arguments,
-        )
+        pool = ActorPoolStrategy(size=lanes, max_tasks_in_flight_per_actor=2)
+        return blocks.map_batches(FusedEmbedder, compute=pool, num_cpus=config.cpus_per_worker, **arguments)
     on_gpu = cluster.gpus > 0
     encoders = max(1, int(cluster.gpus / config.gpus_per_worker)) if on_gpu else 1
     # Without a GPU an encoder needs CPUs that the decoders must not have reserved.
     decoders = lanes if on_gpu else max(1, lanes - 1)
-    return dataset.map_batches(
+    return blocks.map_batches(
         Decode,
-        batch_size=size,
         compute=ActorPoolStrategy(size=decoders, max_tasks_in_flight_per_actor=2),
         num_cpus=config.cpus_per_worker,
         **arguments,
     ).map_batches(
         Encode,
-        batch_size=None,
         compute=ActorPoolStrategy(size=encoders, max_tasks_in_flight_per_actor=2),
         num_cpus=0.01 if on_gpu else config.cpus_per_worker,
         num_gpus=config.gpus_per_worker if on_gpu else 0,
         **arguments,
     )
+
+
+def batch_sizes(videos: int, lanes: int, most: int) -> list[int]:
+    """How many videos each batch takes: at most `most`, and ever fewer towards the end, down to two.
+
+    A batch is a quarter of a worker's share of what is left (guided self-scheduling,
+    Polychronopoulos and Kuck 1987), so that no worker sits idle while another finishes a long one.
+    """
+    sizes: list[int] = []
+    while videos:
+        sizes.append(min(videos, most, max(2, videos // (lanes * 4))))
+        videos -= sizes[-1]
+    return sizes
 
 
 def _compact(work: Compaction, plan: Plan, old: dict[str, Any] | None) -> Files:

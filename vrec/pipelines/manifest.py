@@ -1,5 +1,6 @@
 """What manifest.json says of an embedding run."""
 
+import math
 import platform
 import time
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ class Totals:
     videos: int = 0
     failed: int = 0
     video_s: float = 0.0
+    began_at: float = math.inf
+    ended_at: float = -math.inf
+    workers: set[str] = field(default_factory=set)
     stage_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGE_TIMES, 0.0))
     parts: list[str] = field(default_factory=list)
 
@@ -52,6 +56,9 @@ class Totals:
         self.videos += row["videos"]
         self.failed += row["failed"]
         self.video_s += row["video_s"]
+        self.began_at = min(self.began_at, row["began_at"])
+        self.ended_at = max(self.ended_at, row["ended_at"])
+        self.workers.add(row["worker"])
         for name in _STAGE_TIMES:
             self.stage_s[name] += row[name]
 
@@ -71,14 +78,19 @@ def counts(plan: Plan, totals: Totals, media: pa.Table, ignored: int) -> dict[st
 
 
 def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
-    """Phases by wall time, stages by the sum of all workers' time, and the rate of the embed phase."""
+    """Phases by wall time, stages by the sum of all workers' time, and the rate from the first batch on.
+
+    The rate leaves out how long the workers took to start, which does not grow with the catalogue.
+    """
     seconds = {**clock.laps, "wall_s": clock.wall_s(), **totals.stage_s}
     rate = None
     if totals.videos:
-        embed_s = clock.laps["embed_s"]
+        work_s = totals.ended_at - totals.began_at
+        seconds["work_s"] = work_s
         rate = {
-            "videos_per_s": round(totals.videos / embed_s, 3),
-            "video_seconds_per_s": round(totals.video_s / embed_s, 2),
+            "videos_per_s": round(totals.videos / work_s, 3),
+            "video_seconds_per_s": round(totals.video_s / work_s, 2),
+            "workers": len(totals.workers),
         }
     return {"timings": {name: round(s, 4) for name, s in seconds.items()}, "throughput": rate}
 

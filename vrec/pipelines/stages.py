@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,9 +29,11 @@ SUMMARY = pa.schema(
         pa.field("videos", pa.int64()),
         pa.field("failed", pa.int64()),
         *(pa.field(n, pa.float64()) for n in ("read_s", "decode_s", "encode_s", "write_s", "video_s")),
+        *(pa.field(n, pa.float64()) for n in ("began_at", "ended_at")),
+        pa.field("worker", pa.string()),
     ]
 )
-"""What a worker answers: one row a finished part."""
+"""What a worker answers: one row a finished part; `began_at` and `ended_at` are seconds of Unix time."""
 
 PART_FACTS = [name for name in PART.names if not name.startswith("vector_")]
 
@@ -91,10 +94,14 @@ class FusedEmbedder:
 
     def __init__(self, job: EmbedJob) -> None:
         self._job = job
-        # The child starts up while this process loads its models.
-        self._decoder = DecodeProcess(job.config.media())
-        self._encoders = build_encoders(job.config.encoders, device="cpu")
         self._folder = Folder(job.out)
+        self._decoder = DecodeProcess(job.config.media())
+        # The child starts up while this process loads its models.
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(self._decoder.start)
+            self._encoders = build_encoders(job.config.encoders, device="cpu")
+            warm_up(self._encoders, job.config)
+            started.result()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """One SUMMARY row for the part that now holds these videos."""
@@ -131,6 +138,7 @@ class Encode:
         self._job = job
         device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
         self._encoders = build_encoders(job.config.encoders, device=device)
+        warm_up(self._encoders, job.config)
         self._folder = Folder(job.out)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -159,6 +167,13 @@ def _as_row(outcome: Outcome) -> dict[str, Any]:
         row["pixels"] = None if clip.frames is None else clip.frames.tobytes()
         row["wave"] = None if clip.audio is None else clip.audio.tobytes()
     return row
+
+
+def warm_up(encoders: EncoderSet, config: EmbedConfig) -> None:
+    """Encodes a second of noise, so that what libraries do at first use counts as start-up."""
+    px, noise = config.decode.frame_px, np.random.default_rng(0)
+    frames = noise.integers(0, 255, (config.sample.frames, px, px, 3), np.uint8)
+    encoders.encode([Clip("warm-up", frames, noise.normal(0, 0.1, 16_000).astype(np.float32), "warm")])
 
 
 def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Iterator[Outcome]:
@@ -261,18 +276,19 @@ def commit(
 
     It is there when Ray repeats a task whose worker died after writing and before answering.
     """
-    name = part_name(recipe, video_ids)
+    began_at, name = time.time(), part_name(recipe, video_ids)
     if folder.exists(name):
-        return _summary(name, folder.read_arrow(name).to_pylist(), read_s=0.0, write_s=0.0)
+        return _summary(name, folder.read_arrow(name).to_pylist(), began_at=began_at, read_s=0.0, write_s=0.0)
     outcomes, vectors = run()
-    rows = [o.row for o in outcomes]
+    rows, read_s = [o.row for o in outcomes], sum(o.read_s for o in outcomes)
     start = time.perf_counter()
     folder.write_arrow(name, part_table(rows, vectors))
-    return _summary(name, rows, read_s=sum(o.read_s for o in outcomes), write_s=time.perf_counter() - start)
+    return _summary(name, rows, began_at=began_at, read_s=read_s, write_s=time.perf_counter() - start)
 
 
-def _summary(name: str, rows: Iterable[dict[str, Any]], *, read_s: float, write_s: float) -> pa.Table:
-    rows = list(rows)
+def _summary(
+    name: str, rows: Sequence[dict[str, Any]], *, began_at: float, read_s: float, write_s: float
+) -> pa.Table:
     good = [r for r in rows if r.get("error") is None]
     row = {
         "part": name,
@@ -283,5 +299,8 @@ def _summary(name: str, rows: Iterable[dict[str, Any]], *, read_s: float, write_
         "encode_s": sum(r["encode_s"] or 0.0 for r in rows),
         "write_s": write_s,
         "video_s": sum(r.get("duration_s") or 0.0 for r in good),
+        "began_at": began_at,
+        "ended_at": time.time(),
+        "worker": f"{socket.gethostname()}:{os.getpid()}",
     }
     return pa.Table.from_pylist([row], schema=SUMMARY)
