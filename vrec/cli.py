@@ -125,9 +125,9 @@ def _say_embedded(manifest: dict[str, Any], out: str) -> None:
     print(f"embedded {done} in {times['wall_s']:.1f} s{pace}: {out}")
     if counts["kept"]:
         print(f"  {counts['kept']:,} unchanged since the last run, {counts['new']:,} new or changed")
-    if counts["ignored"]:
-        files = "file" if counts["ignored"] == 1 else "files"
-        print(f"  {counts['ignored']:,} {files} passed over: not a video by the ending")
+    if ignored := manifest["ignored"]:
+        files = "file" if ignored == 1 else "files"
+        print(f"  {ignored:,} {files} passed over: not a video by the ending")
     if groups := manifest["near_duplicates"]:
         many = "group" if len(groups) == 1 else "groups"
         print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")

@@ -12,8 +12,10 @@ import pytest
 from vrec.core.errors import OutputError, SourceError
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
 from vrec.core.tables import read_embeddings, read_failures, read_manifest, read_media
+from vrec.encoders.build import encoder_names
 from vrec.pipelines.embed import embed
-from vrec.pipelines.parts import PARTS, REFS
+from vrec.pipelines.parts import PARTS, REFS, part_name
+from vrec.pipelines.plan import recipe_of
 from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder
 from vrec.settings import EmbedConfig
 
@@ -63,7 +65,7 @@ def test_every_video_is_in_the_tables_once(clips, embedded):
 def test_the_manifest_tells_of_the_run(embedded):
     manifest = read_manifest(embedded)
     assert manifest["counts"] == {
-        "videos": 12, "embedded": 9, "failed": 3, "kept": 0, "new": 12, "dropped": 0, "ignored": 0
+        "videos": 12, "embedded": 9, "failed": 3, "kept": 0, "new": 12, "dropped": 0
     }  # fmt: skip
     assert sum(manifest["decoders"].values()) == 9
     assert manifest["encoders"]["frames"].startswith("cnn@")
@@ -145,6 +147,15 @@ def test_what_cannot_run_says_so_before_it_works(clips, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no videos"):
         embed(str(tmp_path / "empty"), str(tmp_path / "out"))
+
+
+def test_a_worker_that_cannot_write_stops_the_job_in_words(clips, local_ray, tmp_path):
+    files = sorted(str(p) for p in clips.rglob("*.mp4"))
+    pq.write_table(pa.table({"video_id": ["a"], "uri": files[:1]}), tmp_path / "v.parquet")
+    recipe = recipe_of(QUICK, encoder_names(QUICK.encoders))
+    (tmp_path / "out" / part_name(recipe, ["a"])).mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"cannot write _parts/.*: is a directory"):
+        embed(str(tmp_path / "v.parquet"), str(tmp_path / "out"), QUICK)
 
 
 def test_a_folder_that_another_run_holds_is_refused(clips, tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 
 import ray
 import ray.data
+import ray.exceptions
 
+from vrec.core import errors
 from vrec.core.errors import VrecError
 
 # One thread a worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
@@ -72,6 +75,20 @@ def connected(address: str | None = None) -> Iterator[Resources]:
         yield _resources()
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def vrec_errors() -> Iterator[None]:
+    """Inside the `with`, a VrecError that a worker raised comes out as itself, without Ray's wrapping."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        # Of an error inside a Ray Data function, only the traceback's text reaches the driver.
+        told = re.search(r"^vrec\.core\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
+        kind = getattr(errors, told[1], None) if told else None
+        if told is None or kind is None:
+            raise
+        raise kind(told[2]) from None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import pyarrow as pa
@@ -17,15 +16,14 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
-import vrec
 from vrec.core.compute import pc
 from vrec.core.errors import OutputError
 from vrec.core.tables import FORMAT, MANIFEST, Folder, read_manifest
 from vrec.encoders.build import encoder_names
 from vrec.media.source import open_source
-from vrec.pipelines.cluster import Resources, connected
+from vrec.pipelines.cluster import Resources, connected, vrec_errors
 from vrec.pipelines.compact import Compaction, Files, chosen_parts, sweep
-from vrec.pipelines.manifest import Clock, Totals, about_cluster, about_media, counts, dims, timings
+from vrec.pipelines.manifest import Clock, Totals, about_run, describe, timings
 from vrec.pipelines.parts import previous_state
 from vrec.pipelines.plan import Plan, catalogue, make_plan, recipe_of
 from vrec.pipelines.progress import JobProgress
@@ -54,9 +52,9 @@ def embed(
 
     `videos` is a folder or a VIDEOS table; both may be URIs. What an earlier or a killed run
     left in `out` and is unchanged is kept. Progress goes to `log` (standard error by default), and
-    `watch` is called with the SUMMARY row of each batch as it ends. Raises
-    SourceError, SchemaError, OutputError or ClusterError where the job cannot run; a bad video
-    costs a FAILURES row only.
+    `watch` is called with the SUMMARY row of each batch as it ends. Raises SourceError,
+    SchemaError, OutputError or ClusterError where the job cannot run; a bad video costs a
+    FAILURES row only.
     """
     config = config or EmbedConfig()
     clock = Clock()
@@ -76,28 +74,22 @@ def embed(
         totals = _run(plan, job, reach, log, watch)
         clock.lap("embed_s")
         plan.parts.update(dict.fromkeys(totals.parts))
-        work = Compaction(
-            folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _generation(old)
-        )
+        work = Compaction(folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _next(old))
         files = _compact(work, plan, old)
-        media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
-        found = about_media(media, near=config.near_duplicates)
+        outcome = describe(folder, files, plan, totals, near=config.near_duplicates)
         clock.lap("compact_s")
         manifest = {
             "kind": "embeddings",
             "format": FORMAT,
-            "vrec": vrec.__version__,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "generation": _generation(old),
+            "generation": _next(old),
             "videos": videos,
-            "counts": counts(plan, totals, media, source.ignored),
+            "ignored": source.ignored,
             "encoders": names,
-            "dims": dims(folder, files),
             "recipe": job.recipe,
             "config": config.model_dump(mode="json"),
+            **outcome,
             **timings(clock, totals),
-            **found,
-            "machine": about_cluster(reach()) if reach.cache_info().currsize else None,
+            **about_run(reach() if reach.cache_info().currsize else None),
             "files": files,
         }
         folder.write_json(MANIFEST, manifest)
@@ -135,7 +127,7 @@ def _locked(folder: Folder) -> Iterator[None]:
         yield
 
 
-def _generation(old: dict[str, Any] | None) -> int:
+def _next(old: dict[str, Any] | None) -> int:
     return (old["generation"] if old else 0) + 1
 
 
@@ -166,7 +158,7 @@ def _run(
     if not plan.pending.num_rows:
         return totals
     dataset: Any = _dataset(plan.pending, job, reach())
-    with JobProgress("embed", plan.pending.num_rows, log) as progress:
+    with JobProgress("embed", plan.pending.num_rows, log) as progress, vrec_errors():
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
                 totals.add(row)

@@ -4,10 +4,12 @@ import math
 import platform
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+import vrec
 from vrec.core.compute import pc
 from vrec.core.tables import Folder
 from vrec.media.fingerprint import near_duplicates
@@ -63,18 +65,19 @@ class Totals:
             self.stage_s[name] += row[name]
 
 
-def counts(plan: Plan, totals: Totals, media: pa.Table, ignored: int) -> dict[str, int]:
-    """How many videos there are, and what became of them."""
+def describe(folder: Folder, files: Files, plan: Plan, totals: Totals, *, near: bool) -> dict[str, Any]:
+    """What the finished table holds and what became of the catalogue's videos."""
+    media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
     embedded = media["error"].null_count
-    return {
+    counts = {
         "videos": plan.total,
         "embedded": embedded,
         "failed": media.num_rows - embedded + plan.duplicates.num_rows,
         "kept": plan.kept.num_rows,
         "new": totals.videos,
         "dropped": plan.dropped,
-        "ignored": ignored,
     }
+    return {"counts": counts, "dims": _dims(folder, files), **_about_media(media, near=near)}
 
 
 def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
     return {"timings": {name: round(s, 4) for name, s in seconds.items()}, "throughput": rate}
 
 
-def dims(folder: Folder, files: Files) -> dict[str, int]:
+def _dims(folder: Folder, files: Files) -> dict[str, int]:
     """The vectors' length of each modality that has any."""
     found = {}
     for table, names in files.items():
@@ -105,7 +108,7 @@ def dims(folder: Folder, files: Files) -> dict[str, int]:
     return found
 
 
-def about_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
+def _about_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
     """Which decoder read which video, and groups of videos that show the same content."""
     good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
     counted = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
@@ -121,13 +124,17 @@ def about_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
     }
 
 
-def about_cluster(cluster: Resources) -> dict[str, Any]:
-    """What the run had to run on."""
-    return {
-        "ray": cluster.ray_version,
-        "nodes": cluster.nodes,
-        "cpus": cluster.cpus,
-        "gpus": cluster.gpus,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+def about_run(cluster: Resources | None) -> dict[str, Any]:
+    """Who ran when and on what; `machine` is null where nothing had to be embedded."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    machine = None
+    if cluster:
+        machine = {
+            "ray": cluster.ray_version,
+            "nodes": cluster.nodes,
+            "cpus": cluster.cpus,
+            "gpus": cluster.gpus,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        }
+    return {"vrec": vrec.__version__, "created_at": now, "machine": machine}

@@ -24,8 +24,9 @@ class JobProgress:
     def __init__(self, label: str, total: int, stream: TextIO | None = None) -> None:
         self._label, self._total = label, total
         self._stream = stream or sys.stderr
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
         self._done = self._failed = 0
+        self._first: tuple[float, int] | None = None
         self._bar: Progress | None = None
         if self._stream.isatty():
             self._bar = Progress(
@@ -60,25 +61,35 @@ class JobProgress:
         """Counts finished videos, `failed` of them failed."""
         self._done += videos
         self._failed += failed
+        self._first = self._first or (time.monotonic(), self._done)
         if self._bar:
+            rate = self._rate()
             self._bar.update(
                 self._task,
                 completed=self._done,
-                rate=f"{self._rate():.1f} videos/s",
+                rate=f"{rate:.1f} videos/s" if rate else "",
                 failed=f"[red]{self._failed} failed" if self._failed else "",
             )
         elif time.monotonic() - self._last >= _LINE_EVERY_S:
             self._last = time.monotonic()
             self._say(self._line())
 
-    def _rate(self) -> float:
-        return self._done / max(time.monotonic() - self._start, 1e-9)
+    def _rate(self) -> float | None:
+        # From the first batch on: until then workers start up, which says nothing of what is to come.
+        since, before = self._first or (0.0, 0)
+        if self._done == before:
+            return None
+        return (self._done - before) / max(time.monotonic() - since, 1e-9)
 
     def _line(self) -> str:
-        left_s = (self._total - self._done) / max(self._rate(), 1e-9)
-        failed = f", {self._failed:,} failed" if self._failed else ""
-        eta = f", {left_s:,.0f} s left" if self._done < self._total else ""
-        return f"{self._label}: {self._done:,} of {self._total:,} ({self._rate():.1f} videos/s{eta}{failed})"
+        rate, left = self._rate(), self._total - self._done
+        notes = [f"{rate:.1f} videos/s"] if rate else []
+        if rate and left:
+            notes.append(f"{left / rate:,.0f} s left")
+        if self._failed:
+            notes.append(f"{self._failed:,} failed")
+        more = f" ({', '.join(notes)})" if notes else ""
+        return f"{self._label}: {self._done:,} of {self._total:,}{more}"
 
     def _say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
