@@ -89,10 +89,10 @@ def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
     rate = None
     if totals.videos:
         work_s = totals.ended_at - totals.began_at
-        seconds["work_s"] = work_s
         rate = {
             "videos_per_s": round(totals.videos / work_s, 3),
             "video_seconds_per_s": round(totals.video_s / work_s, 2),
+            "over_s": round(work_s, 3),
             "workers": len(totals.workers),
         }
     return {"timings": {name: round(s, 4) for name, s in seconds.items()}, "throughput": rate}
