@@ -13,6 +13,8 @@ MOMENTS = 4
 BITS = MOMENTS * 64
 GRID = 32
 """A frame is reduced to GRID × GRID grey cells before its cosine transform."""
+MARGIN = 6
+"""One part in so many is left out at each edge: bars lie there, and what all shots of one room share."""
 MAX_DISTANCE = 24
 """Of 256 bits: videos nearer than this are near duplicates (see docs/decisions/decoder.md)."""
 BANDS = 12
@@ -35,9 +37,10 @@ def phash(frames: Frames) -> str:
     `frames` is (T, S, S, 3) uint8, T ≥ 1. Videos of fewer than 4 frames repeat theirs. The hash
     survives another encoding, size or frame rate of the same content, not another cut.
     """
-    count = len(frames)
+    count, margin = len(frames), frames.shape[1] // MARGIN
     moments = [int((i + 0.5) * count / MOMENTS) for i in range(MOMENTS)]
-    grey = _grey(frames[moments])
+    inner = frames[moments, margin : frames.shape[1] - margin, margin : frames.shape[2] - margin]
+    grey = _grey(inner)
     low = _DCT @ grey @ _DCT.T  # (MOMENTS, 8, 8), without the constant row and column
     bits = low > np.median(low, axis=(1, 2), keepdims=True)
     return np.packbits(bits.reshape(-1)).tobytes().hex()
