@@ -25,17 +25,10 @@ def head():
     """(the dashboard's address, environment) of a head node that the `ray` command runs."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = [
-        "--head",
-        "--block",
-        "--num-cpus=2",
-        "--port=0",
-        f"--dashboard-port={port}",
-        "--disable-usage-stats",
-    ]
+    port, agent = free_port(), free_port()
+    options = ["--head", "--block", "--num-cpus=2", "--port=0", "--disable-usage-stats"]
+    # The agent's usual port is taken where another Ray runs on this machine, as the other tests' does.
+    options += [f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent}"]
     process = subprocess.Popen(
         [RAY, "start", *options],
         env=environment,
@@ -52,6 +45,12 @@ def head():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 each.kill()
         process.wait(30)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def wait_until_open(port, process):
