@@ -90,6 +90,23 @@ def compare(paths: list[str], title: str, runs: int) -> None:
     report(f"decoders, {title}, CPU", interleaved(runs, jobs, time.process_time), "decord", len(paths))
 
 
+def isolation(small: list[str], runs: int) -> None:
+    """Decoding in a child of its own against decoding here, CPU of both processes together."""
+    config = MediaConfig()
+    with DecodeProcess(config) as process:
+        jobs = {
+            "in process": lambda: decode_all(small, config),
+            "isolated": lambda: use(process.decode_many(small)),
+        }
+        list(process.decode_many(small[:1]))
+        child = psutil.Process(process.pid)
+
+        def both() -> float:
+            return time.process_time() + sum(child.cpu_times()[:2])
+
+        report("isolation, CPU", interleaved(runs, jobs, both), "in process", len(small))
+
+
 def main() -> None:
     """Run every comparison on drawn clips, and the decoders on the user's own where given."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -119,19 +136,7 @@ def main() -> None:
                 str(given.videos.name),
                 max(1, given.runs // 3),
             )
-        config = MediaConfig()
-        with DecodeProcess(config) as process:
-            jobs = {
-                "in process": lambda: decode_all(small, config),
-                "isolated": lambda: use(process.decode_many(small)),
-            }
-            list(process.decode_many(small[:1]))
-            child = psutil.Process(process.pid)
-
-            def both() -> float:
-                return time.process_time() + sum(child.cpu_times()[:2])
-
-            report("isolation, CPU", interleaved(given.runs, jobs, both), "in process", len(small))
+        isolation(small, given.runs)
 
 
 if __name__ == "__main__":

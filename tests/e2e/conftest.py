@@ -10,7 +10,9 @@ import pytest
 from vrec.media.draw import DrawConfig, draw_video, plan_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["--set", "embed.sample.frames=2"]
+# Sound is left to the tests of pipelines: its encoder brings torch into every worker that starts here.
+QUICK = ["--set", "embed.sample.frames=2", "--set", "embed.encoders.audio=null"]
+ONE_WORKER = ["--set", "embed.workers=1"]
 
 
 def start(*arguments, **more):

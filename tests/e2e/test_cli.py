@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from .conftest import QUICK, vrec
+from .conftest import ONE_WORKER, QUICK, vrec
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ def shop(many_clips, tmp_path_factory):
 
 def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, tmp_path):
     out = tmp_path / "out"
-    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, *QUICK, env=on_cluster)
+    code, said, complaints = vrec(
+        "embed", "--videos", shop, "--out", out, *QUICK, *ONE_WORKER, env=on_cluster
+    )
     assert code == 3, complaints
     assert "embedded 3 of 5 videos" in said
     assert "1 file passed over" in said
@@ -40,7 +42,9 @@ def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, t
 
     (shop / "page.mp4").unlink()
     (shop / "nothing.mov").unlink()
-    code, said, complaints = vrec("embed", "--videos", shop, "--out", out, "--json", *QUICK, env=on_cluster)
+    code, said, complaints = vrec(
+        "embed", "--videos", shop, "--out", out, "--json", *QUICK, *ONE_WORKER, env=on_cluster
+    )
     assert code == 0, complaints
     counts = json.loads(said)["counts"]
     assert (counts["embedded"], counts["kept"], counts["new"], counts["dropped"]) == (3, 3, 0, 2)
@@ -83,7 +87,7 @@ def test_help_lists_the_commands():
 
 
 def test_demo_on_ones_own_videos_starts_ray_itself(shop, tmp_path):
-    code, said, complaints = vrec("demo", "--videos", shop, "--out", tmp_path / "d", *QUICK)
+    code, said, complaints = vrec("demo", "--videos", shop, "--out", tmp_path / "d", *QUICK, *ONE_WORKER)
     assert code == 0, complaints
     assert f"open {tmp_path}/d/report.html" in said
     page = (tmp_path / "d" / "report.html").read_text()

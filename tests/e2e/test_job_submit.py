@@ -14,7 +14,7 @@ import pytest
 
 from vrec.core.tables import read_manifest
 
-from .conftest import QUICK, ROOT
+from .conftest import ONE_WORKER, QUICK, ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -86,7 +86,7 @@ def submit(head, *arguments):
 
 
 def test_the_job_runs_and_its_exit_code_and_log_are_the_jobs(head, many_clips, tmp_path):
-    done = submit(head, "--videos", many_clips, "--out", tmp_path / "out", *QUICK)
+    done = submit(head, "--videos", many_clips, "--out", tmp_path / "out", *QUICK, *ONE_WORKER)
     log = done.stdout + done.stderr
     assert done.returncode == 0, log
     assert "succeeded" in log

@@ -20,14 +20,14 @@ from vrec.core.compute import pc
 from vrec.core.errors import OutputError
 from vrec.core.tables import FORMAT, MANIFEST, Folder, read_manifest
 from vrec.encoders.build import encoder_names
-from vrec.media.source import open_source
+from vrec.media.source import FolderSource, TableSource, open_source
 from vrec.pipelines.cluster import Resources, connected, vrec_errors
 from vrec.pipelines.compact import Compaction, Files, chosen_parts, sweep
 from vrec.pipelines.manifest import Clock, Totals, about_run, describe, timings
 from vrec.pipelines.parts import previous_state
-from vrec.pipelines.plan import Plan, catalogue, make_plan, recipe_of
+from vrec.pipelines.plan import HashVideos, Plan, catalogue, make_plan, recipe_of
 from vrec.pipelines.progress import JobProgress
-from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder, HashVideos
+from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder
 from vrec.settings import EmbedConfig
 
 Reach = Callable[[], Resources]
@@ -56,44 +56,54 @@ def embed(
     SchemaError, OutputError or ClusterError where the job cannot run; a bad video costs a
     FAILURES row only.
     """
-    config = config or EmbedConfig()
-    clock = Clock()
-    source = open_source(videos)
-    folder = _open_output(out)
-    refs, duplicates = catalogue(source.refs(), videos)
-    names = encoder_names(config.encoders)
-    job = EmbedJob(folder.uri, config, recipe_of(config, names))
+    source, folder = open_source(videos), _open_output(out)
     with _locked(folder), contextlib.ExitStack() as stack:
         # Ray takes seconds to reach; a run that finds nothing new never needs it.
         reach = functools.cache(lambda: stack.enter_context(connected(address)))
-        old = read_manifest(out)
-        clock.lap("start_s")
-        state = previous_state(folder, old)
-        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: _hash_now(rows, job, reach))
-        clock.lap("plan_s")
-        totals = _run(plan, job, reach, log, watch)
-        clock.lap("embed_s")
-        plan.parts.update(dict.fromkeys(totals.parts))
-        work = Compaction(folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _next(old))
-        files = _compact(work, plan, old)
-        outcome = describe(folder, files, plan, totals, near=config.near_duplicates)
-        clock.lap("compact_s")
-        manifest = {
-            "kind": "embeddings",
-            "format": FORMAT,
-            "generation": _next(old),
-            "videos": videos,
-            "ignored": source.ignored,
-            "encoders": names,
-            "recipe": job.recipe,
-            "config": config.model_dump(mode="json"),
-            **outcome,
-            **timings(clock, totals),
-            **about_run(reach() if reach.cache_info().currsize else None),
-            "files": files,
-        }
-        folder.write_json(MANIFEST, manifest)
-        sweep(folder, files)
+        return _embed(source, folder, config or EmbedConfig(), reach, log=log, watch=watch)
+
+
+def _embed(
+    source: FolderSource | TableSource,
+    folder: Folder,
+    config: EmbedConfig,
+    reach: Reach,
+    *,
+    log: TextIO | None,
+    watch: Watch | None,
+) -> dict[str, Any]:
+    clock = Clock()
+    refs, duplicates = catalogue(source.refs(), source.uri)
+    names = encoder_names(config.encoders)
+    job = EmbedJob(folder.uri, config, recipe_of(config, names))
+    old = read_manifest(folder.uri)
+    clock.lap("start_s")
+    state, hash_now = previous_state(folder, old), lambda rows: _hash_now(rows, job, reach)
+    plan = make_plan(refs, duplicates, state, job.recipe, hash_now)
+    clock.lap("plan_s")
+    totals = _run(plan, job, reach, log, watch)
+    clock.lap("embed_s")
+    plan.parts.update(dict.fromkeys(totals.parts))
+    work = Compaction(folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _next(old))
+    files = _compact(work, plan, old)
+    outcome = describe(folder, files, plan, totals, near=config.near_duplicates)
+    clock.lap("compact_s")
+    manifest = {
+        "kind": "embeddings",
+        "format": FORMAT,
+        "generation": _next(old),
+        "videos": source.uri,
+        "ignored": source.ignored,
+        "encoders": names,
+        "recipe": job.recipe,
+        "config": config.model_dump(mode="json"),
+        **outcome,
+        **timings(clock, totals),
+        **about_run(reach() if totals.videos else None),
+        "files": files,
+    }
+    folder.write_json(MANIFEST, manifest)
+    sweep(folder, files)
     return manifest
 
 

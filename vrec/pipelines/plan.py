@@ -1,6 +1,7 @@
 """What an embedding run has to do: which videos are new or changed, and which are done already."""
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from vrec.core.compute import pc
-from vrec.core.errors import DuplicateVideoId, SourceError, video_errors
+from vrec.core.errors import DuplicateVideoId, SourceError, VideoError, video_errors
 from vrec.core.protocols import Modality, VideoRef
 from vrec.core.schema import FAILURES
 from vrec.encoders.text import clip_text
+from vrec.media.source import content_hash
 from vrec.pipelines.parts import REFS
 from vrec.settings import EmbedConfig, digest
 
@@ -114,6 +116,26 @@ def _unchanged(refs: pa.Table, before: pa.Table, hash_now: HashNow) -> pa.Array:
     equal = pc.equal(current, before["content_hash"])
     both_null = pc.and_(pc.is_null(current), pc.is_null(before["content_hash"]))
     return pc.fill_null(pc.or_kleene(equal, both_null), False)
+
+
+class HashVideos:
+    """From `video_id` and `uri` to `video_id` and `now_hash`: what the bytes are now, or null."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """The batch's ids with their hashes; a file that cannot be read has null."""
+        refs = [VideoRef(r["video_id"], r["uri"]) for r in batch.to_pylist()]
+        with ThreadPoolExecutor(4) as pool:
+            hashes = list(pool.map(self._hash, refs))
+        return pa.table({"video_id": batch["video_id"], "now_hash": pa.array(hashes, pa.string())})
+
+    def _hash(self, ref: VideoRef) -> str | None:
+        try:
+            return content_hash(ref, self._max_bytes)
+        except VideoError:
+            return None
 
 
 def recipe_of(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:

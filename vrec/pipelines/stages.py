@@ -1,4 +1,4 @@
-"""What the workers of `vrec embed` do, as plain callables on Arrow tables: hash, decode, encode, or both."""
+"""What the workers of `vrec embed` do, as plain callables on Arrow tables: decode, encode, or both."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from vrec.core.tables import Folder
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.media.decode import Decoded
 from vrec.media.isolate import DecodeProcess
-from vrec.media.source import LocalVideo, content_hash, local_copy
+from vrec.media.source import LocalVideo, local_copy
 from vrec.pipelines.parts import PART, part_name, part_table
 from vrec.settings import EmbedConfig
 
@@ -67,26 +67,6 @@ class Outcome:
     row: dict[str, Any]
     clip: Clip | None = None
     read_s: float = 0.0
-
-
-class HashVideos:
-    """From `video_id` and `uri` to `video_id` and `now_hash`: what the bytes are now, or null."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """The batch's ids with their hashes; a file that cannot be read has null."""
-        refs = [VideoRef(r["video_id"], r["uri"]) for r in batch.to_pylist()]
-        with ThreadPoolExecutor(4) as pool:
-            hashes = list(pool.map(self._hash, refs))
-        return pa.table({"video_id": batch["video_id"], "now_hash": pa.array(hashes, pa.string())})
-
-    def _hash(self, ref: VideoRef) -> str | None:
-        try:
-            return content_hash(ref, self._max_bytes)
-        except VideoError:
-            return None
 
 
 class FusedEmbedder:
