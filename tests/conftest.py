@@ -16,6 +16,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_networks(tmp_path_factory: pytest.TempPathFactory):
+    """A cache of the tests' own: nothing of the user's is read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VREC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def ray_cluster():
     """The one Ray cluster of all tests: a head of two CPUs, to which a test may add a node and kill it."""

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from vrec.core.digest import digest
 from vrec.core.errors import ConfigError
-from vrec.settings import Settings, digest, load_settings, setting_keys
+from vrec.settings import Settings, load_settings, setting_keys
 
 
 def test_a_typo_names_the_nearest_setting():

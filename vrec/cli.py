@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vrec.core.errors import VrecError, video_errors
+from vrec.core.errors import VrecError, mend_of
 from vrec.core.tables import read_failures
 
 app = typer.Typer(
@@ -82,7 +82,7 @@ def failures(
     rows = read_failures(out)
     if as_json:
         for row in rows.to_pylist():
-            mend = _mend(row["error"])
+            mend = mend_of(row["error"])
             print(json.dumps({**row, "at": row["at"].isoformat(), "mend": mend}, ensure_ascii=False))
     elif rows.num_rows:
         _list_failures(rows, out, Console(), most=None)
@@ -105,6 +105,7 @@ def demo(
     debug: Debug = False,
 ) -> int:
     """Draw a small catalogue (or take yours), embed it, and write report.html with its look-alikes."""
+    from vrec.pipelines.demo import TABLES
     from vrec.pipelines.demo import demo as run
     from vrec.settings import load_settings
 
@@ -113,7 +114,7 @@ def demo(
     if as_json:
         print(json.dumps(manifest | {"report": report}, ensure_ascii=False))
     else:
-        _say_embedded(manifest, str(Path(out) / "tables"))
+        _say_embedded(manifest, str(Path(out) / TABLES))
         print(f"open {report}")
     return DONE
 
@@ -133,24 +134,19 @@ def _say_embedded(manifest: dict[str, Any], out: str) -> None:
         print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")
 
 
-def _mend(error: str) -> str:
-    kind = video_errors().get(error)
-    return kind.mend if kind else ""
-
-
 def _list_failures(rows: pa.Table, out: str, console: Console, most: int | None) -> None:
     shown = rows.to_pylist()[:most]
     # A log has no width: there, a row stays on one line so that it can be searched for.
     if not console.is_terminal:
         for row in shown:
-            line = f"{row['video_id']}: {row['error']}: {row['message']}. To mend it: {_mend(row['error'])}"
+            line = f"{row['video_id']}: {row['error']}: {row['message']}. To mend it: {mend_of(row['error'])}"
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     else:
         table = Table(title=f"{rows.num_rows:,} failed", title_justify="left", show_lines=False)
         for heading in ("video", "error", "why", "how to mend it"):
             table.add_column(heading, overflow="fold")
         for row in shown:
-            cells = (row["video_id"], row["error"], row["message"], _mend(row["error"]))
+            cells = (row["video_id"], row["error"], row["message"], mend_of(row["error"]))
             table.add_row(*(cell.replace("[", r"\[") for cell in cells))
         console.print(table)
     if len(shown) < rows.num_rows:

@@ -1,17 +1,16 @@
 """Every component's config in one place, and the only reader of YAML."""
 
 import difflib
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from vrec.core.errors import ConfigError
+from vrec.core.config import Config
+from vrec.core.errors import ConfigError, plain_reason
 from vrec.encoders.build import EncodersConfig
 from vrec.evaluation.gallery import GalleryConfig
 from vrec.media.audio import AudioConfig
@@ -23,10 +22,8 @@ from vrec.media.quality import QualityConfig
 from vrec.media.sample import SampleConfig
 
 
-class EmbedConfig(BaseModel):
+class EmbedConfig(Config):
     """How `vrec embed` reads, decodes and encodes a catalogue."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     sample: SampleConfig = Field(default_factory=SampleConfig)
     """Which frames of a video are looked at."""
@@ -47,7 +44,7 @@ class EmbedConfig(BaseModel):
     workers: int | None = Field(default=None, ge=1)
     """Workers that embed at the same time; one a CPU of the cluster (or one a GPU share) by default."""
     cpus_per_worker: float = Field(default=1.0, gt=0)
-    """CPUs that Ray sets aside for one worker; its encoders use that many threads where it is above 1."""
+    """CPUs that Ray sets aside for one worker; the encoders' own `threads` say how many they use."""
     gpus_per_worker: float = Field(default=0.5, gt=0, le=8)
     """GPUs for one encoding worker in the split layout; a fraction shares one GPU."""
     rows_per_file: int = Field(default=8192, ge=1)
@@ -71,10 +68,8 @@ class EmbedConfig(BaseModel):
         return MediaConfig(sample=self.sample, decode=self.decode, audio=self.audio, quality=self.quality)
 
 
-class DemoConfig(BaseModel):
+class DemoConfig(Config):
     """What `vrec demo` draws and shows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     draw: DrawConfig = Field(default_factory=DrawConfig)
     """The drawn catalogue."""
@@ -84,10 +79,8 @@ class DemoConfig(BaseModel):
     """The page."""
 
 
-class Settings(BaseModel):
+class Settings(Config):
     """All of vrec's settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     embed: EmbedConfig = Field(default_factory=EmbedConfig)
     """`vrec embed`."""
@@ -117,12 +110,6 @@ def validate_settings(changes: Mapping[str, Any]) -> Settings:
         raise ConfigError("; ".join(_explain(problem, keys) for problem in error.errors())) from None
 
 
-def digest(value: Mapping[str, Any]) -> str:
-    """12 hex digits that name a JSON-able mapping, whatever its order."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def setting_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """The dotted names of all settings below a model, groups and leaves."""
     keys: list[str] = []
@@ -145,7 +132,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise ConfigError(f"{path}: {plain_reason(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if value is None:

@@ -163,3 +163,13 @@ def video_errors() -> dict[str, type[VideoError]]:
         found[kind.__name__] = kind
         queue.extend(kind.__subclasses__())
     return found
+
+
+def mend_of(error: str) -> str:
+    """How to mend a failure, by its class name as FAILURES.error spells it."""
+    return video_errors().get(error, VideoError).mend
+
+
+def plain_reason(error: OSError) -> str:
+    """What the operating system says is wrong, in lower case; the error's own text where it says nothing."""
+    return error.strerror.lower() if error.strerror else str(error)

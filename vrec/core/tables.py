@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from vrec.core.errors import OutputError, SourceError
+from vrec.core.errors import OutputError, SourceError, plain_reason
 from vrec.core.protocols import Modality
 
 MANIFEST = "manifest.json"
@@ -118,7 +118,7 @@ class Folder:
                 with self.filesystem.open_output_stream(self.at(name)) as stream:
                     stream.write(data)
         except OSError as error:
-            raise OutputError(f"{self.uri}: cannot write {name}: {_reason(error)}") from error
+            raise OutputError(f"{self.uri}: cannot write {name}: {plain_reason(error)}") from error
 
     def _write_local(self, path: Path, data: bytes | memoryview | pa.Buffer) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +157,10 @@ class Folder:
         """A Parquet file as a table, or only some of its columns."""
         return pq.ParquetFile(self.at(name), filesystem=self.filesystem).read(columns=columns)
 
+    def parquet_schema(self, name: str) -> pa.Schema:
+        """A Parquet file's schema, without reading its rows."""
+        return pq.ParquetFile(self.at(name), filesystem=self.filesystem).schema_arrow
+
     def write_arrow(self, name: str, table: pa.Table) -> None:
         """Writes a table as one Arrow IPC file."""
         sink = pa.BufferOutputStream()
@@ -168,10 +172,6 @@ class Folder:
         """An Arrow IPC file as a table."""
         with self.filesystem.open_input_file(self.at(name)) as file:
             return pa.ipc.open_file(file).read_all()
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror.lower() if error.strerror else str(error)
 
 
 def read_manifest(out: str) -> dict[str, Any] | None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.errors import EncodeFailed
 from vrec.core.protocols import Clip, Modality, Vectors, Waveform
 from vrec.encoders.digest import encoder_name
@@ -18,10 +19,8 @@ SILENCE_PEAK = 1e-3
 """-60 dB of full scale: sound that never swings further says nothing, and counts as absent."""
 
 
-class AudioEncoderConfig(BaseModel):
+class AudioEncoderConfig(Config):
     """How sound becomes a vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["mel_stats"] = "mel_stats"
     """Which audio encoder this configures."""

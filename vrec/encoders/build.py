@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.protocols import Clip, Encoder, Modality
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig, audible, audio_name
 from vrec.encoders.cnn import CnnConfig, CnnEncoder, cnn_name
@@ -13,10 +14,8 @@ from vrec.encoders.fusion import Fusion, FusionConfig, fusion_name
 from vrec.encoders.text import TextConfig, TextEncoder, clip_text, text_name
 
 
-class EncodersConfig(BaseModel):
+class EncodersConfig(Config):
     """Which encoders a catalogue gets; None leaves a modality out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     frames: CnnConfig | None = Field(default_factory=CnnConfig)
     """The picture."""

@@ -5,8 +5,9 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.errors import ConfigError
 from vrec.core.protocols import Clip, Frames, Modality, Vectors
 from vrec.encoders.backbone import LITE0, load_backbone, weights_digest
@@ -16,10 +17,8 @@ from vrec.encoders.runtime import Runner, openvino_runner, torch_runner
 from vrec.encoders.vectors import unit_clip_rows
 
 
-class CnnConfig(BaseModel):
+class CnnConfig(Config):
     """How frames become a vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["cnn"] = "cnn"
     """Which frame encoder this configures."""

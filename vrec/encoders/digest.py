@@ -2,14 +2,12 @@
 
 import hashlib
 import importlib.util
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from vrec.core.digest import digest
 from vrec.core.errors import ConfigError
-
-_CHUNK_BYTES = 1 << 20
 
 
 def encoder_name(kind: str, parts: Mapping[str, object]) -> str:
@@ -17,8 +15,7 @@ def encoder_name(kind: str, parts: Mapping[str, object]) -> str:
 
     `parts` holds whatever changes the vectors, as JSON values; key order is irrelevant.
     """
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return f"{kind}@{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+    return f"{kind}@{digest(parts)}"
 
 
 def file_digest(path: Path) -> str:
@@ -33,11 +30,8 @@ def file_digest(path: Path) -> str:
 @lru_cache(maxsize=64)
 def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
     del size, mtime_ns  # they are only part of the cache's key
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_CHUNK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_file(package: str, relative: str, *, install: str) -> Path:

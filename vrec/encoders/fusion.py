@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from vrec.core.config import Config
 from vrec.core.protocols import Modality, Vectors
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.vectors import unit_rows
@@ -14,10 +15,8 @@ PARTS: tuple[Modality, ...] = ("frames", "audio", "text")
 """The modalities that are fused, in the order of their blocks."""
 
 
-class FusionWeights(BaseModel):
+class FusionWeights(Config):
     """Shares of the likeness of two videos that have every modality; only their ratios matter."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     frames: float = Field(default=1.0, ge=0)
     """Share of the picture."""
@@ -27,10 +26,8 @@ class FusionWeights(BaseModel):
     """Share of title and tags."""
 
 
-class FusionConfig(BaseModel):
+class FusionConfig(Config):
     """How modalities become one vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["concat", "weighted"] = "weighted"
     """`concat` gives every modality the same share, `weighted` the shares in `weights`."""

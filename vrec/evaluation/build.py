@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.errors import VideoError, video_errors
+from vrec.core.errors import mend_of
 from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, VIDEOS, conform
 from vrec.evaluation.gallery import Agreement, GalleryConfig, GalleryFailure, GalleryReport, GalleryVideo
@@ -81,7 +81,10 @@ def choose_shown(embeddings: Mapping[Modality, pa.Table], config: GalleryConfig)
     video drawn brings its nearest neighbours along, so that look-alikes can be seen together.
     """
     for modality in _OFFERED:
-        if modality in embeddings and embeddings[modality].num_rows:
+        if modality in embeddings and (count := embeddings[modality].num_rows):
+            if count <= config.shown:
+                # Who is near whom is quadratic to find, and not needed to take them all.
+                return sorted(embeddings[modality]["entity_id"].to_pylist())
             return _choose(_space(embeddings[modality], config), config)
     return []
 
@@ -202,10 +205,9 @@ def _agreement(
 
 
 def _failures(table: pa.Table) -> list[GalleryFailure]:
-    kinds = video_errors()
     wanted = ["video_id", "uri", "stage", "error", "message"]
     rows = conform(table, FAILURES, stage="build_gallery").select(wanted).to_pylist()
-    return [GalleryFailure(**row, mend=kinds.get(row["error"], VideoError).mend) for row in rows]
+    return [GalleryFailure(**row, mend=mend_of(row["error"])) for row in rows]
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -7,17 +7,16 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.protocols import Waveform
 
 RATE_HZ = 16_000
 
 
-class AudioConfig(BaseModel):
+class AudioConfig(Config):
     """How much of the sound is heard."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     enabled: bool = True
     """Read the sound. Without it every video is silent and costs a little less."""

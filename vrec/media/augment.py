@@ -4,17 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as ops
 
+from vrec.core.config import Config
 from vrec.core.protocols import Frames
 
 
-class AugmentConfig(BaseModel):
+class AugmentConfig(Config):
     """How far a clip may be changed; every 0 (and `min_area` 1) switches its change off."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     min_area: float = Field(default=0.6, gt=0, le=1)
     """Smallest share of the picture that a random crop keeps before it is scaled back to full size."""

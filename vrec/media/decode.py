@@ -8,8 +8,9 @@ from typing import Protocol, assert_never
 import av.error
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.errors import DecodeCrashed, NoFrames, UnreadableVideo
 from vrec.core.protocols import Frames, Waveform
 from vrec.media.audio import AudioConfig, read_sound
@@ -24,10 +25,8 @@ from vrec.media.sample import Indices, SampleConfig, pick
 __all__ = ["DecodeConfig", "Decoded", "Decoder", "MediaConfig", "decode"]
 
 
-class MediaConfig(BaseModel):
+class MediaConfig(Config):
     """All that turns bytes into a clip."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     sample: SampleConfig = Field(default_factory=SampleConfig)
     """Which frames stand for the video."""

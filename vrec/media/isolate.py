@@ -14,10 +14,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VideoError, video_errors
 from vrec.media.audio import RATE_HZ
+from vrec.media.child import LENGTH_BYTES
 from vrec.media.decode import Decoded, MediaConfig
 from vrec.media.decoders.frames import DecoderName
 
@@ -25,7 +27,6 @@ GRACE_S = 2.0
 """How long after `timeout_s` the parent waits for the kernel's alarm before it kills the child itself."""
 START_S = 60.0
 """How long a child may take to import what it needs on a crowded machine."""
-LENGTH_BYTES = 4
 LONGEST_HEADER = 1 << 20
 CHANNEL_BYTES = 4 << 20
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -97,10 +98,8 @@ class DecodeProcess:
         return self._child, True
 
 
-class _Header(BaseModel):
+class _Header(Config):
     """What the child says before its arrays. Checked strictly: the child has touched hostile bytes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     frames: int = Field(ge=1)
     audio: int | None = Field(ge=0)

@@ -4,16 +4,15 @@ from functools import cache
 
 import torch
 import torchaudio
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.protocols import Vectors, Waveform
 from vrec.media.audio import RATE_HZ
 
 
-class MelConfig(BaseModel):
+class MelConfig(Config):
     """The log-mel spectrogram's resolution."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     n_mels: int = Field(default=64, ge=8, le=256)
     """Mel bands, the picture's height."""

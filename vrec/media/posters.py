@@ -3,15 +3,14 @@
 import io
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.protocols import Frames
 
 
-class PosterConfig(BaseModel):
+class PosterConfig(Config):
     """Size and quality of poster pictures."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     px: int = Field(default=160, ge=16, le=1024)
     """Longer side in pixels; a smaller frame is not enlarged."""

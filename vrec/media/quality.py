@@ -2,8 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.errors import BlackVideo, FrozenVideo, TooShort
 from vrec.core.protocols import Frames
 
@@ -11,10 +12,8 @@ CELL = 16
 """Side in pixels of the cells whose mean brightness is compared; averages out coding noise."""
 
 
-class QualityConfig(BaseModel):
+class QualityConfig(Config):
     """Which videos are refused although they decode."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     min_duration_s: float = Field(default=0.0, ge=0)
     """Videos shorter than this many seconds are refused as TooShort. 0 takes even a single frame."""

@@ -5,16 +5,16 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from vrec.core.config import Config
 
 Strategy = Literal["uniform", "segment", "keyframes"]
 Indices = npt.NDArray[np.int64]
 
 
-class SampleConfig(BaseModel):
+class SampleConfig(Config):
     """Which frames stand for a video."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     strategy: Strategy = "uniform"
     """`uniform` takes the middle of T equal spans of time. `segment` takes one frame from each of T

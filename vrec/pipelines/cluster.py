@@ -14,13 +14,12 @@ import ray.data
 import ray.exceptions
 
 from vrec.core import errors
-from vrec.core.errors import VrecError
+from vrec.core.errors import VrecError, plain_reason
+from vrec.media.isolate import THREAD_SETTINGS
 
 # One thread a worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
 # more than they give.
-WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
+WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys((*THREAD_SETTINGS, "NUMEXPR_NUM_THREADS"), "1")
 
 
 class ClusterError(VrecError):
@@ -118,7 +117,7 @@ def _check_address(target: str) -> None:
         with socket.create_connection((host, int(port)), timeout=5):
             pass
     except OSError as error:
-        raise ClusterError(f"no Ray at {target}: {(error.strerror or str(error)).lower()}") from None
+        raise ClusterError(f"no Ray at {target}: {plain_reason(error)}") from None
 
 
 def _resources() -> Resources:

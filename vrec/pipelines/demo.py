@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
-from vrec.core.errors import OutputError, SchemaError
+from vrec.core.errors import OutputError, SchemaError, plain_reason
 from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, read_failures, read_media
@@ -39,7 +39,7 @@ def demo(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{out}: cannot be made: {(error.strerror or str(error)).lower()}") from None
+        raise OutputError(f"{out}: cannot be made: {plain_reason(error)}") from None
     with connected(address):
         source = videos or _draw(folder / CATALOGUE, settings)
         tables = str(folder / TABLES)

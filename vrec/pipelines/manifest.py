@@ -103,7 +103,7 @@ def _dims(folder: Folder, files: Files) -> dict[str, int]:
     found = {}
     for table, names in files.items():
         if table.startswith("embeddings/"):
-            vector = folder.read_parquet(names[0], ["vector"]).schema.field(0).type
+            vector = folder.parquet_schema(names[0]).field("vector").type
             found[table.partition("/")[2]] = vector.list_size
     return found
 

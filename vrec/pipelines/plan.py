@@ -9,19 +9,20 @@ from typing import Any
 import pyarrow as pa
 
 from vrec.core.compute import pc
+from vrec.core.digest import digest
 from vrec.core.errors import DuplicateVideoId, SourceError, VideoError, video_errors
 from vrec.core.protocols import Modality, VideoRef
 from vrec.core.schema import FAILURES
 from vrec.encoders.text import clip_text
 from vrec.media.source import content_hash
 from vrec.pipelines.parts import REFS
-from vrec.settings import EmbedConfig, digest
+from vrec.settings import EmbedConfig
 
 _UNSEEN = {"timeout_s", "max_memory_mb", "threads"}
 """Decode settings that change no vector, so changing them embeds nothing anew."""
 
 HashNow = Callable[[pa.Table], pa.Table]
-"""From REFS rows to (video_id, now_hash); run on the cluster."""
+"""From REFS rows to (video_id, now_hash)."""
 
 
 @dataclass(slots=True)
@@ -91,19 +92,19 @@ def make_plan(refs: pa.Table, duplicates: pa.Table, state: pa.Table, recipe: str
     checked = refs.filter(candidate)
     stays = _unchanged(checked, before.filter(candidate), hash_now)
     kept_ids = checked["video_id"].filter(stays)
-    plan = Plan(
+    kept = state.filter(pc.is_in(state["video_id"], value_set=kept_ids))
+    parts: dict[str, list[str]] = {}
+    for row in kept.select(["video_id", "origin"]).to_pylist():
+        if row["origin"]:
+            parts.setdefault(row["origin"], []).append(row["video_id"])
+    return Plan(
         total=refs.num_rows + duplicates.num_rows,
         pending=refs.filter(pc.invert(pc.is_in(refs["video_id"], value_set=kept_ids))),
-        kept=state.filter(pc.is_in(state["video_id"], value_set=kept_ids)),
+        kept=kept,
         duplicates=duplicates,
         dropped=pc.sum(pc.invert(pc.is_in(state["video_id"], value_set=refs["video_id"]))).as_py() or 0,
+        parts=dict(parts),
     )
-    for row in plan.kept.select(["video_id", "origin"]).to_pylist():
-        if row["origin"]:
-            ids = plan.parts.setdefault(row["origin"], [])
-            assert ids is not None
-            ids.append(row["video_id"])
-    return plan
 
 
 def _unchanged(refs: pa.Table, before: pa.Table, hash_now: HashNow) -> pa.Array:

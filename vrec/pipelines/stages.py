@@ -229,20 +229,16 @@ def encode_outcomes(outcomes: Sequence[Outcome], encoders: EncoderSet) -> list[V
             _fail(outcome.row, EncodeFailed(f"no encoder took it: {error}"))
         return [{} for _ in outcomes]
     took = (time.perf_counter() - start) / max(len(alive), 1)
-    by_id = {}
-    for outcome, vectors in zip(alive, found, strict=True):
+    for outcome in alive:
         outcome.row["encode_s"] = took
-        by_id[id(outcome)] = vectors
-    return [by_id.get(id(o), {}) for o in outcomes]
+    in_turn = iter(found)
+    return [{} if o.clip is None else next(in_turn) for o in outcomes]
 
 
 def _encode(clips: Sequence[Clip], encoders: EncoderSet) -> list[Vectors]:
     if not clips:
         return []
     by_modality = encoders.encode(clips)
-    for modality, vectors in by_modality.items():
-        if any(v is not None and not np.isfinite(v).all() for v in vectors):
-            raise FloatingPointError(f"{modality} vector is not finite")
     return [{m: vectors[i] for m, vectors in by_modality.items()} for i in range(len(clips))]
 
 
@@ -258,7 +254,8 @@ def commit(
     """
     began_at, name = time.time(), part_name(recipe, video_ids)
     if folder.exists(name):
-        return _summary(name, folder.read_arrow(name).to_pylist(), began_at=began_at, read_s=0.0, write_s=0.0)
+        rows = folder.read_arrow(name).select(PART_FACTS).to_pylist()
+        return _summary(name, rows, began_at=began_at, read_s=0.0, write_s=0.0)
     outcomes, vectors = run()
     rows, read_s = [o.row for o in outcomes], sum(o.read_s for o in outcomes)
     start = time.perf_counter()

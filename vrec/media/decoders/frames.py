@@ -5,18 +5,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.protocols import Frames
 from vrec.media.sample import Indices
 
 DecoderName = Literal["decord", "pyav"]
 
 
-class DecodeConfig(BaseModel):
+class DecodeConfig(Config):
     """How pictures are decoded, and what they may cost."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
     """`auto` takes decord where it is known to be right and PyAV for the rest; a name takes that one only."""

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vrec.core.config import Config
 from vrec.core.schema import VIDEOS, conform
 from vrec.media.draw.wares import COLOURS, WARES, Ware
 
@@ -16,10 +17,8 @@ Damage = Literal["none", "text", "truncated", "black"]
 _DAMAGES: tuple[Damage, ...] = ("text", "truncated", "black")
 
 
-class DrawConfig(BaseModel):
+class DrawConfig(Config):
     """The size and the make-up of the drawn catalogue."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     videos: int = Field(default=64, ge=1)
     """Good videos of their own; the eight classes take turns, so that 64 gives eight of each."""
