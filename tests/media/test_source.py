@@ -100,6 +100,13 @@ def test_a_remote_video_is_copied_and_removed():
     assert not os.path.exists(video.path)
     with pytest.raises(TooLarge), local_copy(ref, 1000):
         pass
+    # What planning finds must be what fetching finds, or each run would fetch the file again to refuse it.
+    with pytest.raises(TooLarge):
+        content_hash(ref, 1000)
+    fsspec.filesystem("memory").pipe("/shop/empty.mp4", b"")
+    for read in (content_hash, lambda *a: local_copy(*a).__enter__()):
+        with pytest.raises(EmptyVideo):
+            read(VideoRef("e", "memory://shop/empty.mp4"), LIMIT)
     with pytest.raises(VanishedVideo), local_copy(VideoRef("b", "memory://shop/b.mp4"), LIMIT):
         pass
 

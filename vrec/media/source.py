@@ -6,7 +6,7 @@ import os
 import posixpath
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from vrec.core.compute import pc
-from vrec.core.errors import EmptyVideo, SourceError, TooLarge, UnreachableVideo, VanishedVideo
+from vrec.core.errors import EmptyVideo, SourceError, TooLarge, UnreachableVideo, VanishedVideo, plain_reason
 from vrec.core.protocols import VideoRef
 from vrec.core.schema import VIDEOS, Column, Schema, conform
 from vrec.core.tables import absolute, join, resolve
@@ -158,16 +158,9 @@ def local_copy(ref: VideoRef, max_bytes: int) -> Iterator[LocalVideo]:
         return
     ending = posixpath.splitext(path)[1]
     with tempfile.NamedTemporaryFile(prefix="vrec-", suffix=ending) as copy:
-        digest, size = hashlib.sha256(), 0
-        for chunk in _stream(filesystem, path, ref.uri):
-            digest.update(chunk)
-            size += len(chunk)
-            _check_size(size, max_bytes)
-            copy.write(chunk)
+        digest, size = _hash_remote(filesystem, path, ref.uri, max_bytes, copy.write)
         copy.flush()
-        if size == 0:
-            raise EmptyVideo("the file has no bytes")
-        yield LocalVideo(copy.name, digest.hexdigest(), size)
+        yield LocalVideo(copy.name, digest, size)
 
 
 def content_hash(ref: VideoRef, max_bytes: int) -> str:
@@ -175,10 +168,7 @@ def content_hash(ref: VideoRef, max_bytes: int) -> str:
     filesystem, path = _resolve_video(ref)
     if isinstance(filesystem, pafs.LocalFileSystem):
         return _hash_local(path, max_bytes).content_hash
-    digest = hashlib.sha256()
-    for chunk in _stream(filesystem, path, ref.uri):
-        digest.update(chunk)
-    return digest.hexdigest()
+    return _hash_remote(filesystem, path, ref.uri, max_bytes, len)[0]
 
 
 def _resolve_video(ref: VideoRef) -> tuple[pafs.FileSystem, str]:
@@ -202,8 +192,23 @@ def _hash_local(path: str, max_bytes: int) -> LocalVideo:
     except FileNotFoundError:
         raise VanishedVideo("the file is not there any more") from None
     except OSError as error:
-        raise UnreachableVideo(f"the file cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise UnreachableVideo(f"the file cannot be read: {plain_reason(error)}") from None
     return LocalVideo(path, digest.hexdigest(), info.st_size)
+
+
+def _hash_remote(
+    filesystem: pafs.FileSystem, path: str, uri: str, max_bytes: int, take: Callable[[bytes], object]
+) -> tuple[str, int]:
+    """The SHA-256 and size of a remote file, each chunk of which is given to `take` as it comes."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in _stream(filesystem, path, uri):
+        digest.update(chunk)
+        size += len(chunk)
+        _check_size(size, max_bytes)
+        take(chunk)
+    if size == 0:
+        raise EmptyVideo("the file has no bytes")
+    return digest.hexdigest(), size
 
 
 def _check_size(size: int, max_bytes: int) -> None:
