@@ -45,6 +45,30 @@ class OutputError(VrecError):
     mend = "give --out a folder that can be written"
 
 
+class EventsError(VrecError):
+    """The events cannot be used: a table that cannot be read, a kind that is unknown, times to come."""
+
+    mend = "check the table given to --events and the columns given to --map"
+
+
+class FitError(VrecError):
+    """A model cannot be fitted on these rows, or asked for this: no rows, weights that are not numbers."""
+
+    mend = "check the interactions that the model is fitted on"
+
+
+class ModelError(VrecError):
+    """A model's folder is missing, damaged, or of another kind than asked for."""
+
+    mend = "fit it again with `vrec fit`"
+
+
+class EvaluationError(VrecError):
+    """An evaluation cannot say anything: nothing to test on, or no support for the estimate."""
+
+    mend = "evaluate on more events, or split them elsewhere"
+
+
 class VideoError(VrecError):
     """One video cannot be used. It costs one row in FAILURES and nothing else.
 

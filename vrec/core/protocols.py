@@ -1,11 +1,12 @@
 """The shapes that parts of vrec agree on. A protocol earns its place with a second implementation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Modality = Literal["frames", "audio", "text", "fused"]
 MODALITIES: tuple[Modality, ...] = ("frames", "audio", "text", "fused")
@@ -73,3 +74,74 @@ class Encoder(Protocol):
     def dim(self) -> int: ...
 
     def encode(self, clips: Sequence[Clip]) -> Vectors: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is known of the videos besides who watched them; either part may be absent."""
+
+    videos: pa.Table | None = None
+    """VIDEOS rows, one a video."""
+    embeddings: pa.Table | None = None
+    """EMBEDDINGS rows of one modality and one encoder, one a video."""
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """INTERACTIONS in, RECOMMENDATIONS out.
+
+    For each known user at most `k` rows, ranks from 1 without gaps, scores that never rise, equal scores in
+    the order of video_id. What a user was fitted with never appears, nor what `exclude` names for them, nor
+    anything outside `candidates` where they are given. A user who was not fitted gets no row. The order of
+    the rows given to `fit` is of no consequence, and a saved and loaded model answers the same.
+    """
+
+    @property
+    def name(self) -> str:
+        """What RECOMMENDATIONS.source says, such as "item_knn"."""
+        ...
+
+    def fit(self, interactions: pa.Table, content: Content | None = None) -> Self:
+        """The same recommender, fitted; raises SchemaError or FitError for rows that it cannot use."""
+        ...
+
+    def recommend(
+        self,
+        users: Sequence[str],
+        k: int,
+        exclude: Mapping[str, Sequence[str]] | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """RECOMMENDATIONS grouped by user in the order asked for; raises FitError where k < 1."""
+        ...
+
+    def save(self, uri: str) -> None:
+        """Writes the fitted model as a folder."""
+        ...
+
+    @classmethod
+    def load(cls, uri: str) -> Self:
+        """The model that `save` wrote; raises ModelError where the folder is not a sound one of this kind."""
+        ...
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """Nearest vectors by inner product. Filters are exact: every result passes, none that passes is lost."""
+
+    def add(self, ids: Sequence[str], vectors: Vectors) -> None:
+        """Adds vectors, or replaces those of ids that are there; raises FitError for another dim or NaN."""
+        ...
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Removes vectors; ids that are not there are no error."""
+        ...
+
+    def search(
+        self, queries: Vectors, k: int, allowed: Sequence[str] | None = None
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """For each query its at most `k` nearest ids and their scores, best first, ties by id.
+
+        `allowed` restricts the results to these ids.
+        """
+        ...

@@ -115,6 +115,64 @@ MEDIA = Schema(
 """One row a video, failed (`error` names FAILURES.error) or not: what its bytes are and who decoded them."""
 
 
+EVENT_KINDS = ("impression", "click", "watch", "like", "share", "follow", "cart", "purchase")
+"""What EVENTS.kind may be, from the weakest sign of interest to the strongest."""
+
+EVENTS = Schema(
+    "EVENTS",
+    (
+        Column("event_id", STR),
+        Column("user_id", STR),
+        Column("video_id", STR),
+        Column("kind", STR),
+        Column("value", pa.float32(), nullable=True),
+        Column("position", pa.int16(), nullable=True),
+        Column("request_id", STR, nullable=True),
+        Column("propensity", pa.float32(), nullable=True),
+        Column("domain", STR),
+        Column("at", AT),
+    ),
+)
+"""One row an event: `value` is seconds for a watch and money for a purchase; `position` counts from 0;
+`propensity` is the probability with which the logging policy showed this video there."""
+
+INTERACTIONS = Schema(
+    "INTERACTIONS",
+    (
+        Column("user_id", STR),
+        Column("video_id", STR),
+        Column("weight", pa.float32()),
+        Column("at", AT),
+    ),
+)
+"""One row for a user and a video: how strong the interest is (> 0), and when it was last shown."""
+
+PROFILES = Schema(
+    "PROFILES",
+    (
+        Column("entity", STR),
+        Column("entity_id", STR),
+        Column("vector", Vector(), nullable=True),
+        Column("counts", pa.map_(STR, pa.float64())),
+        Column("last_event_id", STR, nullable=True),
+        Column("updated_at", AT),
+    ),
+)
+"""One row a profile; `entity` is user, video, streamer or creator."""
+
+RECOMMENDATIONS = Schema(
+    "RECOMMENDATIONS",
+    (
+        Column("user_id", STR),
+        Column("video_id", STR),
+        Column("score", pa.float32()),
+        Column("rank", pa.int32()),
+        Column("source", STR),
+    ),
+)
+"""`rank` counts from 1 for each user and scores never rise with it; `source` names the recommender."""
+
+
 def conform(table: pa.Table, schema: Schema, *, stage: str, extra: bool = False) -> pa.Table:
     """The same table with the schema's columns in the schema's order; nothing is cast.
 

@@ -1,0 +1,1 @@
+"""What shoppers did: events, the interactions made of them, and how they are split for evaluation."""

@@ -1,0 +1,1 @@
+"""Candidates: from interactions and content to the videos worth ranking for each shopper."""

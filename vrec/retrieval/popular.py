@@ -1,0 +1,52 @@
+"""The popular videos: what a shop can recommend to anyone, and what every model must beat."""
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from vrec.core.artefact import Arrays
+from vrec.core.config import Config
+from vrec.core.protocols import Content
+from vrec.retrieval.histories import Histories
+from vrec.retrieval.model import MatrixRecommender
+from vrec.retrieval.select import Scores
+
+DAY_US = 86_400_000_000
+
+
+class PopularConfig(Config):
+    """How popularity is counted."""
+
+    half_life_days: float | None = Field(default=None, gt=0)
+    """Days after which an interaction counts half; never by default. A short one follows trends."""
+
+
+class Popular(MatrixRecommender[PopularConfig]):
+    """Ranks videos by how many users they have, each counted by how long ago that was; weights are not used.
+
+    The present is the time of the last interaction that it was fitted on.
+    """
+
+    kind = "popular"
+    Config = PopularConfig
+
+    def _fit(self, histories: Histories, content: Content | None) -> None:
+        counts = np.ones(len(histories.at))
+        if self.config.half_life_days is not None:
+            age_days = (histories.at.max() - histories.at) / DAY_US
+            counts = np.exp2(-age_days / self.config.half_life_days)
+        # Sorted by count within a video, so that the sum does not depend on users' ids.
+        order = np.lexsort((counts, histories.weights.indices))
+        total = np.bincount(
+            histories.weights.indices[order], weights=counts[order], minlength=histories.videos
+        )
+        self.popularity = total.astype(np.float32)
+
+    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+        return np.tile(self.popularity, (histories.users, 1))
+
+    def _arrays(self) -> Arrays:
+        return {"popularity": self.popularity}
+
+    def _restore(self, arrays: Arrays) -> None:
+        self.popularity = arrays["popularity"]
