@@ -35,9 +35,7 @@ class Vocabulary:
 
     def find(self, ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> Indices:
         """The (N,) places of ids, −1 for those that are not in it."""
-        if isinstance(ids, pa.ChunkedArray):
-            ids = ids.combine_chunks()
-        elif not isinstance(ids, pa.Array):
+        if not isinstance(ids, pa.Array | pa.ChunkedArray):
             ids = pa.array(ids, pa.string())
         found = pc.fill_null(pc.index_in(ids, value_set=self.ids), -1)
         return np.asarray(found).astype(np.int64)
