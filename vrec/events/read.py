@@ -1,0 +1,234 @@
+"""Any Parquet or CSV of what shoppers did, as EVENTS: the one place that renames and casts."""
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from vrec.core.config import Config
+from vrec.core.errors import EventsError, SchemaError, plain_reason
+from vrec.core.schema import EVENT_KINDS, EVENTS
+from vrec.core.tables import resolve
+from vrec.events.casts import as_number, as_text, as_time, as_whole_number
+from vrec.events.frames import count_bad, to_frame, to_table
+from vrec.events.log import micros
+
+EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
+
+NAMES = tuple(column.name for column in EVENTS.columns)
+NEEDED = ("user_id", "video_id", "at")
+"""What a file must have; `kind` and `domain` have a default, and `event_id` is made of the rest."""
+
+_CONTENT = tuple(name for name in NAMES if name != "event_id")
+
+
+class ReadConfig(Config):
+    """How a table of events is read."""
+
+    kind: EventKind = "click"
+    """What every event is where the table has no column for its kind."""
+    domain: str = Field(default="shop", min_length=1)
+    """Where every event took place where the table has no column for it."""
+    future: Literal["refuse", "drop"] = "refuse"
+    """Whether events from the future are an error, or are left out and counted."""
+    future_tolerance_s: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+    """Seconds past the present that an event's time may lie, for clocks that run ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """Events that were read, and what was left out."""
+
+    events: pa.Table
+    """EVENTS, by time, then event_id."""
+    duplicates: int
+    """Rows left out because another has the same event_id or, where the table has none, the same content."""
+    future: int
+    """Events left out because they lie in the future (`future` is "drop")."""
+
+
+def read_events(
+    uri: str,
+    mapping: Mapping[str, str] | None = None,
+    config: ReadConfig | None = None,
+    now: datetime | None = None,
+) -> EventLog:
+    """The EVENTS of a Parquet file, a folder of them, or a CSV file, at a path or URI.
+
+    `mapping` names the table's column for a column of EVENTS where they differ; columns that EVENTS
+    does not have are passed over. Ids may be whole numbers, times anything that `as_time` reads.
+    Of rows with one event_id the earliest stays. Without an event_id column it is a digest of the
+    row's content, so that the same event has the same id wherever and whenever it is read. The order
+    of the rows is of no consequence. `now` (without a zone: UTC) is the present by default.
+
+    Raises SchemaError for a missing column, and EventsError for a table that cannot be read or has no
+    rows, unknown columns in `mapping`, nulls, unknown kinds, numbers that are NaN or out of range,
+    unreadable times and events from the future; all that is wrong is told at once.
+    """
+    config = config or ReadConfig()
+    frame = _typed(_load(uri, mapping or {}), uri, config)
+    kept = _once(frame)
+    duplicates = frame.height - kept.height
+    present, late = _without_future(kept, uri, config, now or datetime.now(UTC))
+    events = to_table(present.sort("at", "event_id"), EVENTS, f"events {uri}")
+    return EventLog(events, duplicates, late)
+
+
+def _load(uri: str, mapping: Mapping[str, str]) -> pl.DataFrame:
+    filesystem, path = resolve(uri)
+    is_csv = urlsplit(uri).path.lower().removesuffix(".gz").endswith(".csv")
+    try:
+        if is_csv:
+            with filesystem.open_input_stream(path) as stream:
+                names = pacsv.open_csv(stream).schema.names
+            columns = _columns(uri, names, mapping)
+            table = _read_csv(filesystem, path, set(columns.values()))
+        else:
+            # No partitioning: a folder's name is not a column.
+            dataset = pq.ParquetDataset(path, filesystem=filesystem, partitioning=None)  # type: ignore[arg-type]
+            columns = _columns(uri, dataset.schema.names, mapping)
+            table = dataset.read(columns=sorted(set(columns.values())))
+    except FileNotFoundError:
+        raise EventsError(f"{uri}: no such file") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        form = "CSV" if is_csv else "Parquet"
+        raise EventsError(
+            f"{uri}: not a {form} table ({error})", mend="give events as Parquet, or as .csv with a header"
+        ) from None
+    except OSError as error:
+        raise EventsError(f"{uri}: {plain_reason(error)}") from None
+    if not table.num_rows:
+        raise EventsError(f"{uri}: the table has no rows", mend="give a table with events in it")
+    return to_frame(table).select(pl.col(source).alias(name) for name, source in columns.items())
+
+
+def _read_csv(filesystem: pafs.FileSystem, path: str, columns: set[str]) -> pa.Table:
+    # All as text: an inferred type would turn the id 007 into 7.
+    options = pacsv.ConvertOptions(
+        include_columns=sorted(columns),
+        column_types={name: pa.string() for name in columns},
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    parse = pacsv.ParseOptions(newlines_in_values=True)
+    with filesystem.open_input_stream(path) as stream:
+        return pacsv.read_csv(stream, parse_options=parse, convert_options=options)
+
+
+def _columns(uri: str, names: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    wrong = [f"map: EVENTS has no {n}{_near(n, NAMES)}" for n in mapping if n not in NAMES]
+    wrong += [f"map: no column {s} for {n}{_near(s, names)}" for n, s in mapping.items() if s not in names]
+    columns = {name: name for name in NAMES if name in names} | dict(mapping)
+    wrong += [
+        f"{source} is there {names.count(source)} times"
+        for source in sorted(set(columns.values()))
+        if names.count(source) > 1
+    ]
+    if wrong:
+        raise EventsError(f"{uri}: {'; '.join(wrong)}", mend="correct the columns given to --map")
+    missing = [name for name in NEEDED if name not in columns]
+    if missing:
+        raise SchemaError(
+            f"{uri}: missing {', '.join(missing)}; the table has {', '.join(names)}",
+            mend=f"say which columns they are, as in --map {missing[0]}=COLUMN",
+        )
+    return columns
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _typed(raw: pl.DataFrame, uri: str, config: ReadConfig) -> pl.DataFrame:
+    wrong: list[str | None] = []
+    columns: dict[str, pl.Series] = {}
+    for name in raw.columns:
+        column = raw[name]
+        match name:
+            case "at":
+                columns[name], problem = as_time(column)
+            case "value":
+                columns[name], problem = as_number(column, 0, float("inf"))
+            case "propensity":
+                columns[name], problem = as_number(column, 0, 1, above=True)
+            case "position":
+                columns[name], problem = as_whole_number(column, np.iinfo(np.int16).max)
+            case _:
+                columns[name], problem = as_text(column)
+        wrong.append(problem)
+        if name in {c.name for c in EVENTS.columns if not c.nullable}:
+            wrong.append(_absent(column))
+    frame = pl.DataFrame(columns)
+    if "kind" in columns and frame["kind"].dtype == pl.String:
+        unknown = ~frame["kind"].is_in(EVENT_KINDS) & frame["kind"].is_not_null()
+        wrong.append(count_bad(frame, "kind", unknown, f"none of {', '.join(EVENT_KINDS)}"))
+    told = list(dict.fromkeys(w for w in wrong if w))
+    if told:
+        raise EventsError(f"{uri}: {'; '.join(told)}")
+    defaults = {"kind": config.kind, "domain": config.domain}
+    frame = frame.with_columns(pl.lit(v).alias(n) for n, v in defaults.items() if n not in frame.columns)
+    types = to_frame(EVENTS.arrow().empty_table()).schema
+    return frame.with_columns(pl.lit(None, types[n]).alias(n) for n in _CONTENT if n not in frame.columns)
+
+
+def _absent(column: pl.Series) -> str | None:
+    empty = column.is_null()
+    if column.dtype == pl.String:
+        empty |= (column == "").fill_null(value=False)
+    return count_bad(column.to_frame(), column.name, empty, "empty")
+
+
+def _once(frame: pl.DataFrame) -> pl.DataFrame:
+    if "event_id" not in frame.columns:
+        kept = frame.unique(maintain_order=True)
+        return kept.with_columns(event_id=_digests(kept))
+    twice = frame["event_id"].is_duplicated()
+    # Sorted by content, so that which of several rows stays does not depend on their order in the file.
+    torn = frame.filter(twice).sort("at", *(name for name in _CONTENT if name != "at"))
+    return pl.concat([frame.filter(~twice), torn.unique("event_id", keep="first", maintain_order=True)])
+
+
+def _digests(frame: pl.DataFrame) -> pl.Series:
+    # Texts with their lengths, so that no two contents read the same; float32 by their bits, whose text
+    # no version of a library can change. No library hashes a column in a way that it promises to keep.
+    texts = [
+        pl.concat_str(pl.col(n).str.len_bytes(), pl.lit(":"), pl.col(n)).fill_null("-")
+        for n in ("user_id", "video_id", "kind", "request_id", "domain")
+    ]
+    bits = [
+        pl.Series(n, (frame[n].to_numpy().astype(np.float32) + np.float32(0)).view(np.uint32)).cast(pl.String)
+        for n in ("value", "propensity")
+    ]
+    bits = [b.zip_with(frame[b.name].is_not_null(), pl.Series(b.name, ["-"])) for b in bits]
+    whole = [pl.col(n).to_physical().cast(pl.String).fill_null("-") for n in ("position", "at")]
+    content = frame.select(pl.concat_str(*texts, *bits, *whole, separator=" ")).to_series()
+    ids = [hashlib.blake2b(row.encode(), digest_size=12).hexdigest() for row in content]
+    return pl.Series("event_id", ids, dtype=pl.String)
+
+
+def _without_future(
+    frame: pl.DataFrame, uri: str, config: ReadConfig, now: datetime
+) -> tuple[pl.DataFrame, int]:
+    limit = micros(now) + round(config.future_tolerance_s * 1e6)
+    late = frame["at"].to_physical() > limit
+    count = int(late.sum())
+    if count and config.future == "refuse":
+        raise EventsError(
+            f"{uri}: {count_bad(frame, 'at', late, f'later than the present, {now},')}",
+            mend="correct the clock or the unit of `at`, or set future=drop to leave these out",
+        )
+    if count == frame.height:
+        raise EventsError(f"{uri}: all {count:,} events lie in the future")
+    return frame.filter(~late), count
