@@ -56,17 +56,17 @@ def recall(judged: Judged, k: int) -> Floats:
     A user with more than k relevant videos cannot reach 1. Liang et al. (2018) divide by
     min(k, relevant) instead, which gives higher figures.
     """
-    return judged.top(k).sum(axis=1) / judged.relevant
+    return np.count_nonzero(judged.top(k), axis=1) / judged.relevant
 
 
 def precision(judged: Judged, k: int) -> Floats:
     """Precision@k (U,): hits in the first k ranks / k, for short lists too."""
-    return np.asarray(judged.top(k).sum(axis=1) / k, dtype=np.float64)
+    return np.mean(judged.top(k), axis=1)
 
 
 def hit_rate(judged: Judged, k: int) -> Floats:
     """HitRate@k (U,): 1 where the first k ranks hold a relevant video, else 0."""
-    return judged.top(k).any(axis=1).astype(np.float64)
+    return np.where(judged.top(k).any(axis=1), 1.0, 0.0)
 
 
 def ndcg(judged: Judged, k: int) -> Floats:
