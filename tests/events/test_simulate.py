@@ -11,7 +11,6 @@ from scipy.stats import chisquare
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
 from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
-from vrec.events.plant import DAY_US
 from vrec.events.simulate import SimulateConfig, _draw_slates, simulate
 from vrec.media.draw import DrawConfig, plan_catalogue, videos_table
 
@@ -22,18 +21,13 @@ def of_kind(events, kind):
     return events.filter(pc.equal(events.column("kind"), kind))
 
 
-def as_days(events, config):
-    start = round(config.start.timestamp() * 1e6)
-    return (np.asarray(events.column("at").cast(pa.int64())) - start) // DAY_US
-
-
 @pytest.fixture(scope="module")
 def small():
     return simulate(SMALL)
 
 
 def impressions_of(simulation):
-    """Impressions as places of shoppers, videos, slots and days, whether a click followed, and propensities."""
+    """Places of the impressions' shoppers, videos, slots and days, whether clicked, and propensities."""
     shown, clicks = of_kind(simulation.events, "impression"), of_kind(simulation.events, "click")
     keys = [
         pc.binary_join_element_wise(t.column("request_id"), t.column("video_id"), " ")
@@ -44,7 +38,7 @@ def impressions_of(simulation):
         shop.user_places(shown.column("user_id")),
         shop.video_places(shown.column("video_id")),
         np.asarray(shown.column("position")).astype(np.int64),
-        as_days(shown, shop.config),
+        shop.days_of(shown.column("at")),
         np.asarray(pc.is_in(keys[0], value_set=keys[1].combine_chunks())),
         np.asarray(shown.column("propensity")).astype(float),
     )

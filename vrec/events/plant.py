@@ -7,10 +7,9 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
 from vrec.core.schema import AT, VIDEOS, conform
-from vrec.events.shop import CENTURY_DAYS, Floats, Places, Shop, SimulateConfig, base_for
+from vrec.events.shop import CENTURY_DAYS, DAY_US, Floats, Places, Shop, SimulateConfig, base_for
 
-DAY_US = 86_400_000_000
-CALIBRATION_PAIRS = 50_000
+CALIBRATION_PAIRS = 20_000
 LATENT = 8
 """Length of the hidden vectors of tags and of creators."""
 

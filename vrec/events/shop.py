@@ -24,6 +24,7 @@ Policy = Callable[[Places, Places], Floats]
 BLOCK_CELLS = 2_000_000
 """Users × videos looked at once, 16 MB of float64: memory is flat however large the shop is."""
 CENTURY_DAYS = 36_500
+DAY_US = 86_400_000_000
 
 
 class SimulateConfig(Config):
@@ -140,6 +141,11 @@ class Shop:
     def examination(self) -> Floats:
         """(slots,) chance that a slot is looked at; 1 for the first."""
         return np.power(np.arange(1.0, self.config.slots + 1.0), -self.config.examination_decay)
+
+    def days_of(self, at: pa.Array | pa.ChunkedArray) -> Places:
+        """(N,) days of the log, from 0, on which these times fall."""
+        start = round(self.config.start.timestamp() * 1e6)
+        return (np.asarray(at.cast(pa.int64())) - start) // DAY_US
 
     def on_offer(self, day: int) -> Places:
         """The (M,) videos that can be shown on a day."""

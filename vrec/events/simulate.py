@@ -10,8 +10,8 @@ from scipy.special import expit, logit
 from vrec.core.compute import pc
 from vrec.core.digest import digest
 from vrec.core.schema import AT, EMBEDDINGS, EVENTS, conform
-from vrec.events.plant import DAY_US, plant_shop
-from vrec.events.shop import BLOCK_CELLS, Floats, Places, Shop, SimulateConfig
+from vrec.events.plant import plant_shop
+from vrec.events.shop import BLOCK_CELLS, DAY_US, Floats, Places, Shop, SimulateConfig
 
 __all__ = ["Shop", "SimulateConfig", "Simulation", "simulate"]
 

@@ -1,0 +1,144 @@
+"""How often the 95 % intervals of off-policy estimates cover the planted truth of a simulated shop.
+
+The log shows one video a request; another policy, which knows shoppers better, is estimated from it and its
+exact value is known from the simulator. Prints for each estimator how often its interval held the truth over
+replications with other shops, shoppers and logs, its mean error and its mean width.
+
+    python benchmarks/off_policy.py [--replications 200]
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, softmax
+from scipy.stats import binom
+
+from vrec.evaluation.logged import (
+    LoggedBandit,
+    RewardModel,
+    RewardModelConfig,
+    fit_reward_means,
+    logged_bandit,
+)
+from vrec.evaluation.off_policy import Estimate, OffPolicyConfig, estimate, replay
+from vrec.events.simulate import Shop, SimulateConfig, Simulation, simulate
+
+SHOP = SimulateConfig(
+    users=500, videos=60, requests_per_user=20, slots=1, click_rate=0.05, cold_share=0.1, logging_taste=0.6
+)
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+
+@dataclass
+class Tally:
+    """What one estimator did over all replications."""
+
+    covered: int = 0
+    errors: list[float] = field(default_factory=list)
+    widths: list[float] = field(default_factory=list)
+
+    def add(self, found: Estimate, truth: float) -> None:
+        self.covered += found.low <= truth <= found.high
+        self.errors.append(found.value - truth)
+        self.widths.append(found.high - found.low)
+
+
+def target_of(shop: Shop) -> Callable[[Places, Places], Floats]:
+    """A policy that knows tastes better than the logging one and popularity less."""
+
+    def policy(users: Places, videos: Places) -> Floats:
+        likes = shop.liking(users, videos, paired=False)
+        return softmax(1.2 * likes + 0.4 * shop.popularity[videos], axis=1)
+
+    return policy
+
+
+@dataclass(frozen=True)
+class Case:
+    """A simulated log and a target policy, as the estimators take them."""
+
+    shop: Shop
+    log: LoggedBandit
+    users: Places
+    days: Places
+    policy: Callable[[Places, Places], Floats]
+
+    @classmethod
+    def of(cls, simulation: Simulation) -> "Case":
+        shop = simulation.shop
+        rows, log = logged_bandit(simulation.events)
+        # The shop's shoppers are all there are: requests, not shoppers, are what was sampled.
+        log = replace(log, actions=shop.video_places(rows.column("video_id")), groups=log.groups[:0])
+        users, days = shop.user_places(rows.column("user_id")), shop.days_of(rows.column("at"))
+        return cls(shop, log, users, days, target_of(shop))
+
+    def chances(self) -> Floats:
+        """(N,) the target's chance of what was shown."""
+        return self.shop.chance_of(self.policy, self.users, self.log.actions, self.days)
+
+    def all_chances(self, rows: Places) -> Floats:
+        """(B, videos) the target's chance of each video, 0 for those that were not out yet."""
+        full = np.zeros((len(rows), self.shop.videos.num_rows))
+        for day in np.unique(self.days[rows]):
+            offer, here = self.shop.on_offer(int(day)), np.flatnonzero(self.days[rows] == day)
+            full[np.ix_(here, offer)] = self.policy(self.users[rows[here]], offer)
+        return full
+
+    def true_model(self) -> RewardModel:
+        """The best reward model there can be: the planted chances themselves."""
+        every = np.arange(len(self.log))
+        clicks = expit(
+            self.shop.base + self.shop.liking(self.users, np.arange(self.shop.videos.num_rows), paired=False)
+        )
+        return RewardModel(clicks[every, self.log.actions], (self.all_chances(every) * clicks).sum(axis=1))
+
+    def estimates(self) -> dict[str, Estimate]:
+        """What each estimator says."""
+        log, chances = self.log, self.chances()
+        means = fit_reward_means(log, self.all_chances, RewardModelConfig())
+        choice = self.all_chances(np.arange(len(log))).argmax(axis=1)
+        return {
+            "ips": estimate(log, chances, OffPolicyConfig(method="ips")),
+            "clipped ips (at 5)": estimate(log, chances, OffPolicyConfig(method="clipped_ips", clip=5)),
+            "snips": estimate(log, chances, OffPolicyConfig(method="snips")),
+            "snips, bootstrap": estimate(log, chances, OffPolicyConfig(method="snips", interval="bootstrap")),
+            "dr, smoothed means": estimate(log, chances, OffPolicyConfig(method="dr"), means),
+            "dr, true rewards": estimate(log, chances, OffPolicyConfig(method="dr"), self.true_model()),
+            "naive replay": replay(log, choice, OffPolicyConfig()),
+            "naive mean of the log": estimate(log, log.propensities, OffPolicyConfig(method="ips")),
+        }
+
+
+def coverage(replications: int, config: SimulateConfig = SHOP) -> dict[str, Tally]:
+    """How each estimator did over replications with seeds from 0."""
+    tallies: dict[str, Tally] = {}
+    for seed in range(replications):
+        case = Case.of(simulate(config.model_copy(update={"seed": seed})))
+        truth = case.shop.true_value(case.policy)
+        for name, found in case.estimates().items():
+            tallies.setdefault(name, Tally()).add(found, truth)
+    return tallies
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--replications", type=int, default=200)
+    replications = parser.parse_args().replications
+    low, high = binom.interval(0.95, replications, 0.95)
+    print(f"{SHOP.requests:,} requests a log, {replications} replications; ", end="")
+    print(f"a true coverage of 95 % shows as {low / replications:.1%} to {high / replications:.1%}")
+    print(f"{'':24}{'covered':>9}{'bias':>10}{'sd':>10}{'width':>10}")
+    for name, tally in coverage(replications).items():
+        bias, sd, width = np.mean(tally.errors), np.std(tally.errors), np.mean(tally.widths)
+        print(f"{name:24}{tally.covered / replications:>9.1%}{bias:>10.4f}{sd:>10.4f}{width:>10.4f}")
+
+
+if __name__ == "__main__":
+    main()
