@@ -71,8 +71,8 @@ def write_artefact(uri: str, artefact: Artefact) -> None:
             folder.remove(stale)
 
 
-def read_artefact(uri: str, kind: str | None = None) -> Artefact:
-    """What `write_artefact` wrote; every file's digest is checked.
+def read_artefact(uri: str, kind: str | None = None, *, blobs: bool = True) -> Artefact:
+    """What `write_artefact` wrote; every file's digest is checked. Without `blobs` they are not read.
 
     Raises ModelError where the folder is missing, damaged, or of another kind than `kind`.
     """
@@ -84,19 +84,27 @@ def read_artefact(uri: str, kind: str | None = None) -> Artefact:
         )
     arrays: Arrays = {}
     tables: dict[str, pa.Table] = {}
-    blobs: dict[str, bytes] = {}
+    found_blobs: dict[str, bytes] = {}
     for name, sha in manifest["files"].items():
-        data = _sound(folder, name, sha)
         stem, _, ending = name.partition(".")
+        if not blobs and ending not in ("npz", "parquet"):
+            continue
+        data = _sound(folder, name, sha)
         if ending == "npz":
             with np.load(io.BytesIO(data), allow_pickle=False) as found:
                 arrays = {key: found[key] for key in found.files}
         elif ending == "parquet":
             tables[stem] = pq.read_table(io.BytesIO(data))
         else:
-            blobs[name] = data
+            found_blobs[name] = data
     return Artefact(
-        manifest["kind"], manifest["config"], arrays, tables, blobs, manifest["data"], manifest["metrics"]
+        manifest["kind"],
+        manifest["config"],
+        arrays,
+        tables,
+        found_blobs,
+        manifest["data"],
+        manifest["metrics"],
     )
 
 

@@ -1,0 +1,185 @@
+"""The faiss index beyond the battery: sequences of changes, near-ties, folders, mapping, growth."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vrec.core.errors import FitError, ModelError
+from vrec.retrieval import nearest
+from vrec.retrieval.index import ExactIndex, FaissIndex, IndexConfig
+
+LISTS = IndexConfig(exact_up_to=50, lists=12, probes=6)
+NAMES = [f"v{number}" for number in range(40)]
+CHANGES = st.lists(
+    st.tuples(st.booleans(), st.lists(st.sampled_from(NAMES), max_size=15, unique=True), st.integers(0, 9)),
+    max_size=8,
+)
+
+
+def vectors_of(count: int, dim: int = 8, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+
+
+def big(config: IndexConfig | None = None, count: int = 600) -> tuple[FaissIndex, np.ndarray]:
+    index, vectors = FaissIndex(config), vectors_of(count)
+    index.add([f"v{number}" for number in range(count)], vectors)
+    return index, vectors
+
+
+@settings(max_examples=60, deadline=None)
+@given(CHANGES, st.integers(1, 45), st.sampled_from([1, 5, 100]), st.data())
+def test_any_changes_leave_the_exact_answer(changes, k, exact_up_to, data):
+    """Few values, so that many scores tie; with every list read, an approximate search is exact too."""
+    index = FaissIndex(IndexConfig(exact_up_to=exact_up_to, lists=4, probes=4, rerank=40, retrain_growth=1.5))
+    reference = ExactIndex()
+    for adding, names, seed in changes:
+        if adding:
+            rows = np.random.default_rng(seed).integers(-1, 2, size=(len(names), 3)).astype(np.float32)
+            index.add(names, rows)
+            reference.add(names, rows)
+        else:
+            index.remove(names)
+            reference.remove(names)
+    queries = np.random.default_rng(k).integers(-1, 2, size=(4, 3)).astype(np.float32)
+    allowed = data.draw(st.none() | st.lists(st.sampled_from(NAMES)))
+    assert index.search(queries, k, allowed) == reference.search(queries, k, allowed)
+
+
+@pytest.mark.parametrize("allowed", [None, "all"])
+def test_scores_nearer_than_rounding_are_told_apart(allowed):
+    """Vectors that differ in the last bits: float32 products confuse their order, the answer must not."""
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=64) * 100
+    rows = (base + rng.normal(size=(3000, 64)) * 1e-5).astype(np.float32)
+    names = [f"v{number:04}" for number in range(3000)]
+    index, reference = FaissIndex(), ExactIndex()
+    index.add(names, rows)
+    reference.add(names, rows)
+    queries = rng.normal(size=(5, 64)).astype(np.float32)
+    only = names if allowed else None
+    assert index.search(queries, 20, only) == reference.search(queries, 20, only)
+
+
+def test_filter_beyond_one_block_is_exact(monkeypatch):
+    monkeypatch.setattr(nearest, "BLOCK_ROWS", 64)
+    index, vectors = big(LISTS)
+    reference = ExactIndex()
+    reference.add([f"v{number}" for number in range(600)], vectors)
+    queries = vectors_of(9, seed=1)
+    for step, k in ((1, 10), (2, 3), (7, 500), (1, 600)):
+        allowed = [f"v{number}" for number in range(0, 600, step)]
+        assert index.search(queries, k, allowed) == reference.search(queries, k, allowed)
+
+
+def test_search_is_exact_up_to_the_setting_and_approximate_beyond():
+    exact, _ = big(IndexConfig(exact_up_to=600))
+    lists, _ = big(IndexConfig(exact_up_to=599))
+    assert exact._lists is None
+    assert lists._lists.nlist == int(2 * 600**0.5)
+    lists.remove([f"v{number}" for number in range(301)])
+    assert lists._lists is None
+
+
+def test_lists_are_learned_again_when_the_index_has_grown():
+    index, _ = big(IndexConfig(exact_up_to=100, retrain_growth=2), count=150)
+    index.add([f"w{number}" for number in range(150)], vectors_of(150, seed=1))
+    assert (index._trained_on, index._lists.ntotal) == (150, 300)
+    index.add(["one more"], vectors_of(1, seed=2))
+    assert (index._trained_on, index._lists.ntotal) == (301, 301)
+
+
+def test_lists_hold_each_vector_once_after_replacing_and_removing():
+    index, _ = big(LISTS)
+    index.add([f"v{number}" for number in range(100, 300)], vectors_of(200, seed=5))
+    index.remove([f"v{number}" for number in range(0, 600, 5)])
+    index.remove(["v599", "v1"])
+    assert index._lists.ntotal == len(index) == 478
+    lists = index._lists.invlists
+    slots = [
+        int(slot)
+        for number in range(lists.nlist)
+        for slot in nearest.faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number))
+    ]
+    assert sorted(slots) == list(range(478))
+
+
+def test_same_seed_learns_the_same_lists():
+    found = [big(LISTS)[0].search(vectors_of(20, seed=1), 10) for _ in range(2)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("config", [IndexConfig(), LISTS], ids=["exact", "lists"])
+@pytest.mark.parametrize("mmap", [False, True], ids=["read", "mapped"])
+def test_saved_and_loaded_answers_the_same(tmp_path: Path, config: IndexConfig, mmap: bool):
+    index, _ = big(config)
+    index.remove(["v3", "v599"])
+    index.save(str(tmp_path / "index"))
+    again = FaissIndex.load(str(tmp_path / "index"), mmap=mmap)
+    queries = vectors_of(20, seed=1)
+    assert again.config == config
+    assert again.search(queries, 10) == index.search(queries, 10)
+    allowed = [f"v{number}" for number in range(0, 600, 3)]
+    assert again.search(queries, 10, allowed) == index.search(queries, 10, allowed)
+
+
+def test_read_index_can_change_and_a_mapped_one_refuses(tmp_path: Path):
+    index, _ = big(LISTS)
+    index.save(str(tmp_path))
+    again = FaissIndex.load(str(tmp_path))
+    again.add(["new"], np.full((1, 8), 9, np.float32))
+    again.remove(["v1"])
+    assert again.search(np.ones((1, 8), np.float32), 1)[0] == [["new"]]
+    mapped = FaissIndex.load(str(tmp_path), mmap=True)
+    for change in (lambda: mapped.add(["new"], vectors_of(1)), lambda: mapped.remove(["v1"])):
+        with pytest.raises(FitError, match="mapped"):
+            change()
+    assert isinstance(mapped._vectors, np.memmap)
+
+
+def test_empty_index_can_be_saved(tmp_path: Path):
+    FaissIndex().save(str(tmp_path))
+    for mmap in (False, True):
+        assert FaissIndex.load(str(tmp_path), mmap=mmap).search(vectors_of(1), 3) == ([[]], [[]])
+
+
+def test_damaged_folder_is_refused(tmp_path: Path):
+    index, _ = big(LISTS)
+    index.save(str(tmp_path))
+    path = next(tmp_path.glob("vectors-*.npy"))
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(ModelError, match="digest"):
+        FaissIndex.load(str(tmp_path))
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"kind": "als"}))
+    with pytest.raises(ModelError, match="als"):
+        FaissIndex.load(str(tmp_path))
+
+
+def test_searches_side_by_side_answer_as_one():
+    index, _ = big(LISTS)
+    queries = vectors_of(200, seed=1)
+    alone = [index.search(queries[row : row + 1], 5) for row in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        beside = list(pool.map(lambda row: index.search(queries[row : row + 1], 5), range(200)))
+    assert beside == alone
+
+
+def test_large_k_reads_more_lists():
+    index, vectors = big(IndexConfig(exact_up_to=50, lists=20, probes=1), count=2000)
+    reference = ExactIndex()
+    reference.add([f"v{number}" for number in range(2000)], vectors)
+    queries = vectors_of(10, seed=1)
+    found, true = index.search(queries, 50)[0], reference.search(queries, 50)[0]
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(found, true, strict=True)]) >= 47
+
+
+def test_absent_candidate_has_no_score():
+    vectors = vectors_of(3)
+    scores = nearest.rescore(vectors[:1], vectors, np.array([[2, -1, 0]]))
+    assert scores[0, 1] == -np.inf
+    assert np.allclose(scores[0, [0, 2]], vectors[[2, 0]] @ vectors[0])
