@@ -6,14 +6,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import pyarrow as pa
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from vrec.core.errors import VrecError, mend_of
+from vrec.console import list_failures, say_embedded, say_fitted, say_recommendations
+from vrec.core.errors import ConfigError, VrecError, mend_of
 from vrec.core.tables import read_failures
 
 app = typer.Typer(
@@ -31,6 +30,19 @@ Videos = Annotated[
     str, typer.Option(help="A folder of videos or a VIDEOS table (.parquet); a path or a URI.")
 ]
 Out = Annotated[str, typer.Option(help="The folder for the tables; a path or a URI.")]
+Events = Annotated[
+    str, typer.Option(help="Events (.parquet or .csv), or a data set's folder; a path or a URI.")
+]
+Mapped = Annotated[
+    str | None, typer.Option("--map", help="The table's own names for columns: user_id=uid,at=time.")
+]
+DataSet = Annotated[
+    str | None, typer.Option("--dataset", help="The public data set that --events is the folder of.")
+]
+VideosTable = Annotated[
+    str | None, typer.Option("--videos", help="A VIDEOS table (.parquet), for what depends on content.")
+]
+Embeddings = Annotated[str | None, typer.Option(help="An embedding folder, for what depends on content.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML with settings that differ.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="A setting: a.b=c. May be repeated.")]
 Address = Annotated[
@@ -65,10 +77,10 @@ def embed(
     if as_json:
         print(json.dumps(manifest, ensure_ascii=False))
     else:
-        _say_embedded(manifest, out)
+        say_embedded(manifest, out)
     if not manifest["counts"]["failed"]:
         return DONE
-    _list_failures(read_failures(out), out, Console(stderr=True), most=20)
+    list_failures(read_failures(out), out, Console(stderr=True), most=20)
     return SOME_FAILED
 
 
@@ -85,9 +97,114 @@ def failures(
             mend = mend_of(row["error"])
             print(json.dumps({**row, "at": row["at"].isoformat(), "mend": mend}, ensure_ascii=False))
     elif rows.num_rows:
-        _list_failures(rows, out, Console(), most=None)
+        list_failures(rows, out, Console(), most=None)
     else:
         print(f"{out}: no video failed")
+    return DONE
+
+
+@app.command()
+def fit(
+    *,
+    events: Events,
+    model: Annotated[str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….")],
+    out: Annotated[str, typer.Option(help="The folder for the model; a path or a URI.")],
+    videos: VideosTable = None,
+    embeddings: Embeddings = None,
+    mapped: Mapped = None,
+    dataset: DataSet = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Fit a recommender on events and write it to a folder."""
+    from vrec.pipelines.fit import fit as run
+    from vrec.pipelines.material import Where
+    from vrec.settings import load_settings
+
+    where = Where(events, dataset, _mapping(mapped), videos, embeddings)
+    done = run(where, out, load_settings(config, overrides or []), model=model, address=address)
+    if as_json:
+        print(json.dumps(done, ensure_ascii=False))
+    else:
+        say_fitted(done)
+    return DONE
+
+
+@app.command()
+def recommend(
+    *,
+    model: Annotated[str, typer.Option(help="A model's folder; a path or a URI.")],
+    k: Annotated[int, typer.Option(help="Most videos for each user.")] = 10,
+    user: Annotated[list[str] | None, typer.Option(help="A user's id. May be repeated.")] = None,
+    users: Annotated[
+        str | None, typer.Option(help="A file of user_ids: .parquet, .csv, or one a line. All by default.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="A folder for Parquet files; JSON lines are printed when none is given."),
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Recommend videos to some users, or to all that a model was fitted with."""
+    from vrec.pipelines.fit import recommend_all, recommend_some
+    from vrec.pipelines.material import read_users
+    from vrec.settings import load_settings
+
+    settings = load_settings(config, overrides or [])
+    asked = list(user or []) + (read_users(users) if users else [])
+    if out is None:
+        say_recommendations(recommend_some(model, asked or None, k))
+        return DONE
+    done = recommend_all(model, out, settings, k=k, users=asked or None, address=address)
+    if as_json:
+        print(json.dumps(done))
+    else:
+        print(f"{done['rows']:,} rows for {done['users']:,} users in {done['seconds']:.1f} s: {out}")
+    return DONE
+
+
+@app.command()
+def evaluate(
+    *,
+    events: Events,
+    out: Annotated[str, typer.Option(help="A local folder for report.html and metrics.json.")] = "evaluation",
+    models: Annotated[
+        str | None, typer.Option(help="Recommenders to compare, by commas; `popular` always is.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="time (the default), last or random: see evaluate.split.")
+    ] = None,
+    like_paper: Annotated[
+        bool, typer.Option("--like-paper", help="Also rank among sampled negatives, as many papers do.")
+    ] = False,
+    videos: VideosTable = None,
+    embeddings: Embeddings = None,
+    mapped: Mapped = None,
+    dataset: DataSet = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Compare recommenders on events that they have not seen, and write report.html."""
+    from vrec.pipelines.evaluate import evaluate as run
+    from vrec.pipelines.material import Where
+    from vrec.settings import load_settings
+
+    chosen = [*(overrides or []), *([f"evaluate.split.kind={split}"] if split else [])]
+    if models:
+        chosen.append(f"evaluate.models=[{models}]")
+    where = Where(events, dataset, _mapping(mapped), videos, embeddings)
+    done = run(where, out, load_settings(config, chosen), like_paper=like_paper, address=address)
+    print(json.dumps(done, ensure_ascii=False) if as_json else f"open {done['report']}")
     return DONE
 
 
@@ -114,43 +231,16 @@ def demo(
     if as_json:
         print(json.dumps(manifest | {"report": report}, ensure_ascii=False))
     else:
-        _say_embedded(manifest, str(Path(out) / TABLES))
+        say_embedded(manifest, str(Path(out) / TABLES))
         print(f"open {report}")
     return DONE
 
 
-def _say_embedded(manifest: dict[str, Any], out: str) -> None:
-    counts, times, rate = manifest["counts"], manifest["timings"], manifest["throughput"]
-    pace = f" at {rate['videos_per_s']:.1f} videos/s" if rate else ""
-    done = f"{counts['embedded']:,} of {counts['videos']:,} videos"
-    print(f"embedded {done} in {times['wall_s']:.1f} s{pace}: {out}")
-    if counts["kept"]:
-        print(f"  {counts['kept']:,} unchanged since the last run, {counts['new']:,} new or changed")
-    if ignored := manifest["ignored"]:
-        files = "file" if ignored == 1 else "files"
-        print(f"  {ignored:,} {files} passed over: not a video by the ending")
-    if groups := manifest["near_duplicates"]:
-        many = "group" if len(groups) == 1 else "groups"
-        print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")
-
-
-def _list_failures(rows: pa.Table, out: str, console: Console, most: int | None) -> None:
-    shown = rows.to_pylist()[:most]
-    # A log has no width: there, a row stays on one line so that it can be searched for.
-    if not console.is_terminal:
-        for row in shown:
-            line = f"{row['video_id']}: {row['error']}: {row['message']}. To mend it: {mend_of(row['error'])}"
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
-    else:
-        table = Table(title=f"{rows.num_rows:,} failed", title_justify="left", show_lines=False)
-        for heading in ("video", "error", "why", "how to mend it"):
-            table.add_column(heading, overflow="fold")
-        for row in shown:
-            cells = (row["video_id"], row["error"], row["message"], mend_of(row["error"]))
-            table.add_row(*(cell.replace("[", r"\[") for cell in cells))
-        console.print(table)
-    if len(shown) < rows.num_rows:
-        console.print(f"… and {rows.num_rows - len(shown):,} more: vrec failures {out}", soft_wrap=True)
+def _mapping(text: str | None) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
+    if wrong := [name for name, equals, column in pairs if not (name.strip() and equals and column.strip())]:
+        raise ConfigError(f"--map {text}: want column=column, such as user_id=uid, at {wrong[0]}")
+    return {name.strip(): column.strip() for name, _, column in pairs}
 
 
 def run(arguments: Sequence[str]) -> int:

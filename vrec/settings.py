@@ -11,8 +11,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from vrec.core.config import Config
 from vrec.core.errors import ConfigError, plain_reason
+from vrec.core.protocols import Modality
 from vrec.encoders.build import EncodersConfig
 from vrec.evaluation.gallery import GalleryConfig
+from vrec.evaluation.outcome import EvaluationConfig
+from vrec.evaluation.sampled import SampledConfig
+from vrec.events.log import InterestConfig
+from vrec.events.read import ReadConfig
+from vrec.events.split import SplitConfig, TimeSplit
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig
 from vrec.media.decoders.frames import DecodeConfig
@@ -20,6 +26,7 @@ from vrec.media.draw import DrawConfig
 from vrec.media.posters import PosterConfig
 from vrec.media.quality import QualityConfig
 from vrec.media.sample import SampleConfig
+from vrec.retrieval.build import RetrievalConfig
 
 
 class EmbedConfig(Config):
@@ -68,6 +75,57 @@ class EmbedConfig(Config):
         return MediaConfig(sample=self.sample, decode=self.decode, audio=self.audio, quality=self.quality)
 
 
+class EventsConfig(Config):
+    """How events are read, and what they say about interest."""
+
+    read: ReadConfig = Field(default_factory=ReadConfig)
+    """How a table of events is read."""
+    interest: InterestConfig = Field(default_factory=InterestConfig)
+    """How much interest an event shows, and how it fades."""
+
+
+class FitConfig(Config):
+    """How recommenders are fitted and asked in batches."""
+
+    modality: Modality = "fused"
+    """Which of a video's embeddings content-based recommenders use."""
+    cpus: float = Field(default=1.0, ge=0)
+    """CPUs that Ray sets aside for one fit."""
+    gpus: float = Field(default=0.0, ge=0, le=8)
+    """GPUs that Ray sets aside for one fit; the neural models use one where they see it."""
+    blocks: Literal["auto", "threads", "tasks"] = "auto"
+    """Where blocks of neighbours are computed: by the fit's own threads, or by tasks all over the cluster;
+    `auto` is tasks where the cluster has more than one node."""
+    shard_users: int = Field(default=20_000, ge=1)
+    """Users that one task recommends to, and that one file of recommendations holds."""
+
+
+class EvaluateConfig(Config):
+    """How recommenders are compared."""
+
+    models: tuple[str, ...] = ("popular", "item_knn", "user_knn", "als", "ease", "content", "hybrid")
+    """Which recommenders are compared; `content` is left out where there is none."""
+    split: SplitConfig = Field(default_factory=TimeSplit)
+    """How the interactions are split; the cut in time is the one to trust."""
+    metrics: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    """What is measured, and how its intervals are drawn."""
+    search: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)
+    """Settings to choose from on the validation part, such as `{ease: {l2: [100, 500]}}`: every combination
+    is tried, by model. Nothing is searched by default."""
+    most_trials: int = Field(default=60, ge=1)
+    """Combinations tried for one model; where there are more, this many are drawn at random."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """Fits of each model that has a seed, each with another; the others are fitted once."""
+    cold_most: int = Field(default=0, ge=0)
+    """A video or user is cold with at most this many interactions before the cut."""
+    sampled: SampledConfig = Field(default_factory=SampledConfig)
+    """The papers' sampled protocol, followed with `--like-paper` only."""
+    shoppers: int = Field(default=5, ge=0)
+    """Test users whom the report shows, with what they watched and what they were given."""
+    shopper_videos: int = Field(default=8, ge=1)
+    """Videos shown of each."""
+
+
 class DemoConfig(Config):
     """What `vrec demo` draws and shows."""
 
@@ -84,6 +142,14 @@ class Settings(Config):
 
     embed: EmbedConfig = Field(default_factory=EmbedConfig)
     """`vrec embed`."""
+    events: EventsConfig = Field(default_factory=EventsConfig)
+    """What shoppers did."""
+    retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
+    """The recommenders."""
+    fit: FitConfig = Field(default_factory=FitConfig)
+    """`vrec fit` and `vrec recommend`."""
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    """`vrec evaluate`."""
     demo: DemoConfig = Field(default_factory=DemoConfig)
     """`vrec demo`."""
 

@@ -3,6 +3,7 @@
 A check gets `make`, which gives a recommender that is not fitted, and fits it on the worlds it needs.
 """
 
+import pickle
 import tempfile
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -195,6 +196,15 @@ def check_saved_and_loaded_is_the_same(make: Make) -> None:
         type(model).load(folder)
 
 
+def check_travels_to_another_process(make: Make) -> None:
+    """Out of an object store, as tasks get it, arrays are views of memory that cannot be written."""
+    world, model = GRADED(), _fitted(make, GRADED())
+    buffers: list[pickle.PickleBuffer] = []
+    stream = pickle.dumps(model, protocol=5, buffer_callback=buffers.append)
+    arrived = pickle.loads(stream, buffers=[bytes(buffer.raw()) for buffer in buffers])
+    _alike(arrived.recommend(world.users, 8), model.recommend(world.users, 8))
+
+
 def check_bad_rows_are_refused(make: Make) -> None:
     good = GRADED().interactions
     numbers = good.set_column(0, "user_id", pa.array(range(good.num_rows), pa.int64()))
@@ -245,6 +255,7 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
     check_split_rows_add_up,
     check_second_fit_forgets_the_first,
     check_saved_and_loaded_is_the_same,
+    check_travels_to_another_process,
     check_bad_rows_are_refused,
     check_bad_questions_are_refused,
     check_smallest_shop,

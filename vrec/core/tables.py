@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,14 @@ class Folder:
         """Removes a file; one that is gone already is no error."""
         with contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self.at(name))
+
+    def remove_folders(self, keep: Iterable[str]) -> None:
+        """Removes the subfolders that are not named."""
+        kept = set(keep)
+        found = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
+        for info in found:
+            if info.type == pafs.FileType.Directory and info.base_name not in kept:
+                self.filesystem.delete_dir(info.path)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a mapping as JSON, readable by a person."""

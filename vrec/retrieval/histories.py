@@ -11,7 +11,7 @@ from scipy import sparse
 
 from vrec.core.compute import pc
 from vrec.core.errors import FitError
-from vrec.core.schema import INTERACTIONS, conform
+from vrec.core.schema import AT, INTERACTIONS, conform
 
 Indices = npt.NDArray[np.int64]
 Matrix = sparse.csr_matrix
@@ -78,6 +78,12 @@ class Histories:
         )
         return Histories(weights, self.at[taken])
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> "Histories":
+        """The same users and videos with only some of the (nnz,) entries."""
+        starts = np.concatenate([[0], np.cumsum(kept)])[self.weights.indptr]
+        entries = (self.weights.data[kept], self.weights.indices[kept], starts)
+        return Histories(sparse.csr_matrix(entries, shape=self.weights.shape), self.at[kept])
+
     @cached_property
     def by_time(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """Row starts (users + 1,) and each row's videos (nnz,) from the oldest to the newest, ties by id."""
@@ -136,6 +142,18 @@ def build_histories(interactions: pa.Table, users: Vocabulary, videos: Vocabular
         shape=(len(users), len(videos)),
     )
     return Histories(matrix, at)
+
+
+def to_interactions(histories: Histories, users: Vocabulary, videos: Vocabulary) -> pa.Table:
+    """INTERACTIONS, one row an entry, in the order of `histories.weights.data`."""
+    rows = np.repeat(np.arange(histories.users), np.diff(histories.weights.indptr))
+    columns = [
+        users.names(rows),
+        videos.names(histories.weights.indices),
+        pa.array(histories.weights.data, pa.float32()),
+        pa.array(histories.at, pa.int64()).cast(AT),
+    ]
+    return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 
 
 def excluded_rows(

@@ -1,8 +1,12 @@
 """The popular videos: what a shop can recommend to anyone, and what every model must beat."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import Field
+from scipy import sparse
 
 from vrec.core.artefact import Arrays
 from vrec.core.config import Config
@@ -44,6 +48,23 @@ class Popular(MatrixRecommender[PopularConfig]):
 
     def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
         return np.tile(self.popularity, (histories.users, 1))
+
+    def recommend_anyone(
+        self,
+        users: Sequence[str],
+        k: int,
+        exclude: Mapping[str, Sequence[str]] | None = None,
+        candidates: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """RECOMMENDATIONS for users of whom nothing is known; raises FitError where k < 1."""
+        self._check(k)
+        asked = pa.array(dict.fromkeys(users), pa.string())
+        nothing = sparse.csr_matrix(np.zeros((len(asked), len(self.videos)), np.float32))
+        rows = np.arange(len(asked))
+        histories = Histories(nothing, np.empty(0, np.int64))
+        return self._answer(
+            asked, np.full(len(asked), -1), histories, rows=rows, k=k, exclude=exclude, candidates=candidates
+        )
 
     def _arrays(self) -> Arrays:
         return {"popularity": self.popularity}

@@ -1,0 +1,107 @@
+"""Settings chosen on the validation part: every combination of a grid, one task a trial."""
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from vrec.core.protocols import Content
+from vrec.evaluation.metrics import ACCURACY
+from vrec.evaluation.outcome import EvaluationConfig
+from vrec.evaluation.truth import Truth
+from vrec.retrieval.build import RetrievalConfig, build
+from vrec.settings import EvaluateConfig, validate_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One combination of settings and what it reached on the validation part."""
+
+    model: str
+    settings: Mapping[str, Any]
+    score: float
+    """The mean over the validation users of the headline metric."""
+    fit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The settings that were best, and all that were tried."""
+
+    config: RetrievalConfig
+    trials: Sequence[Trial]
+
+
+def combinations(grid: Mapping[str, Sequence[Any]], most: int, seed: int) -> list[dict[str, Any]]:
+    """Every combination of the listed values, or `most` of them drawn at random where there are more."""
+    found = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    if len(found) > most:
+        kept = np.random.default_rng(seed).choice(len(found), most, replace=False)
+        found = [found[i] for i in sorted(kept)]
+    return found
+
+
+def with_settings(config: RetrievalConfig, model: str, changes: Mapping[str, Any]) -> RetrievalConfig:
+    """The config with some settings of one model changed; raises ConfigError for one that is none."""
+    whole = config.model_dump(mode="json", exclude_unset=True)
+    part = whole.setdefault(model, {})
+    for name, value in changes.items():
+        *groups, last = name.split(".")
+        level = part
+        for group in groups:
+            level = level.setdefault(group, {})
+        level[last] = value
+    return validate_settings({"retrieval": whole}).retrieval
+
+
+def choose(
+    models: Sequence[str],
+    config: RetrievalConfig,
+    evaluate: EvaluateConfig,
+    *,
+    train: pa.Table,
+    validation: pa.Table,
+    content: Content | None,
+) -> Chosen:
+    """The settings under which each model of `evaluate.search` is best at finding `validation` from `train`.
+
+    Both are INTERACTIONS. Models that are not searched keep their settings. A hybrid is searched last, with
+    the settings that its members got. Raises ConfigError for a grid with a wrong name or value.
+    """
+    refs = ray.put(train), ray.put(validation), ray.put(content)
+    trials: list[Trial] = []
+    for wave in ([m for m in models if m != "hybrid"], ["hybrid"] if "hybrid" in models else []):
+        pending: list[tuple[str, dict[str, Any], Any]] = []
+        for model in wave:
+            grid = evaluate.search.get(model, {})
+            for changes in combinations(grid, evaluate.most_trials, evaluate.metrics.seed) if grid else ():
+                changed = with_settings(config, model, changes)
+                pending.append((model, changes, _try.remote(model, changed, refs, evaluate.metrics)))
+        done = [Trial(model, changes, *ray.get(ref)) for model, changes, ref in pending]
+        for model in wave:
+            if mine := [trial for trial in done if trial.model == model]:
+                config = with_settings(config, model, max(mine, key=lambda trial: trial.score).settings)
+        trials += done
+    return Chosen(config, trials)
+
+
+@ray.remote(num_cpus=1)
+def _try(
+    model: str, config: RetrievalConfig, refs: tuple[Any, Any, Any], metrics: EvaluationConfig
+) -> tuple[float, float]:
+    train, validation, content = ray.get([*refs])
+    begun = time.perf_counter()
+    fitted = build(model, config).fit(train, content)
+    fit_s = time.perf_counter() - begun
+    k = metrics.headline_k
+    videos = {*fitted.videos.ids.to_pylist(), *validation.column("video_id").to_pylist()}
+    truth = Truth(train, validation, videos)
+    found = fitted.recommend(truth.users.ids.to_pylist(), k)
+    hits = truth.hits(truth.lists(found, model))
+    judged = truth.judged(hits, k, truth.population())
+    return float(ACCURACY[metrics.headline_metric](judged, k).mean()), fit_s

@@ -1,0 +1,56 @@
+"""The recommenders that stand on their own, by name."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from vrec.core.artefact import artefact_kind
+from vrec.core.config import Config
+from vrec.core.errors import ModelError
+from vrec.retrieval.als import Als, AlsConfig
+from vrec.retrieval.ease import Ease, EaseConfig
+from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.model import MatrixRecommender
+from vrec.retrieval.popular import Popular, PopularConfig
+from vrec.retrieval.similarity import SimilarityConfig, Spread, in_threads
+
+SingleKind = Literal["popular", "item_knn", "user_knn", "als", "ease", "content"]
+
+
+class SinglesConfig(Config):
+    """The settings of each recommender."""
+
+    popular: PopularConfig = Field(default_factory=PopularConfig)
+    """The videos that most users have watched."""
+    item_knn: ItemKnnConfig = Field(default_factory=ItemKnnConfig)
+    """Videos that share users with those that the user has watched."""
+    user_knn: SimilarityConfig = Field(default_factory=SimilarityConfig)
+    """Videos of the users who have watched the same."""
+    als: AlsConfig = Field(default_factory=AlsConfig)
+    """Factors of users and videos by alternating least squares."""
+    ease: EaseConfig = Field(default_factory=EaseConfig)
+    """A linear autoencoder in closed form."""
+
+
+SINGLES: Mapping[str, type[MatrixRecommender]] = {
+    model.kind: model for model in (Popular, ItemKnn, UserKnn, Als, Ease)
+}
+"""Every recommender by its name."""
+
+
+def build_single(kind: SingleKind, config: SinglesConfig, spread: Spread = in_threads) -> MatrixRecommender:
+    """The recommender of that name, not fitted; `spread` is for those that fit in blocks."""
+    match kind:
+        case "item_knn":
+            return ItemKnn(config.item_knn, spread)
+        case _:
+            return SINGLES[kind](getattr(config, kind))
+
+
+def load_single(uri: str) -> MatrixRecommender:
+    """The saved recommender in a folder; raises ModelError where it is not one of these."""
+    kind = artefact_kind(uri)
+    if kind not in SINGLES:
+        raise ModelError(f"{uri} is a {kind}, not one of {', '.join(SINGLES)}")
+    return SINGLES[kind].load(uri)
