@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from vrec.core.config import Config
 from vrec.core.errors import EvaluationError
+from vrec.evaluation.intervals import percentile_interval, resampled_means
 from vrec.evaluation.logged import Codes, Floats, LoggedBandit, RewardModel
 
 Method = Literal["ips", "clipped_ips", "snips", "dr"]
@@ -123,13 +124,9 @@ def _ratio(
         gains, shares = _sums(gains, code), _sums(shares, code)
     n, value = len(gains), float(gains.sum() / shares.sum())
     if config.interval == "bootstrap":
-        rng = np.random.default_rng(config.seed)
-        drawn = np.empty(config.resamples)
-        for i in range(config.resamples):
-            some = rng.integers(n, size=n)
-            drawn[i] = gains[some].sum() / shares[some].sum()
-        low, high = np.quantile(drawn, [(1 - config.level) / 2, (1 + config.level) / 2])
-        return value, float(low), float(high)
+        means = resampled_means(np.column_stack([gains, shares]), config.resamples, config.seed)
+        low, high = percentile_interval(means[:, :1] / means[:, 1:], config.level)
+        return value, float(low[0]), float(high[0])
     # The delta method for a ratio of means: the variance of gains − value·shares over the mean share.
     # With constant shares this is the plain standard error of a mean.
     influence = (gains - value * shares) / shares.mean()
