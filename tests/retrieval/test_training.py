@@ -1,0 +1,186 @@
+"""What the recommenders on networks share, on each of them: repeatable fits, folders, early stopping."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from tests.retrieval.matrices import random_matrix, to_interactions
+from tests.retrieval.planted import blocks
+from vrec.core.artefact import read_artefact
+from vrec.core.errors import ConfigError, FitError
+from vrec.retrieval import training
+from vrec.retrieval.histories import Histories, Vocabulary, build_histories
+from vrec.retrieval.mult_vae import MultVae, MultVaeConfig
+from vrec.retrieval.neumf import NeuMf, NeuMfConfig
+from vrec.retrieval.sequence import Sequence, SequenceConfig
+from vrec.retrieval.training import JudgedConfig, choose_judges, ndcg_sum, seeded, torch_device, train
+
+MODELS = {
+    "mult_vae": (MultVae, MultVaeConfig(epochs=3, hidden=48, latent=16)),
+    "neumf": (NeuMf, NeuMfConfig(epochs=2, batch_interactions=64)),
+    "sequence": (Sequence, SequenceConfig(epochs=3, dim=16, max_length=6, negatives=20)),
+}
+
+
+def users_of(table: pa.Table) -> list[str]:
+    return sorted(set(table["user_id"].to_pylist()))
+
+
+def histories_of(table: pa.Table) -> Histories:
+    return build_histories(table, Vocabulary.of(table["user_id"]), Vocabulary.of(table["video_id"]))
+
+
+@pytest.fixture(params=MODELS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def make(kind: str, **changes: object):
+    model, config = MODELS[kind]
+    return model(config.model_validate(config.model_dump() | changes))
+
+
+def test_a_fit_repeats_whatever_the_rows_order(kind: str):
+    table, _ = blocks()
+    mixed = table.take(np.random.default_rng(1).permutation(table.num_rows))
+    torch.manual_seed(1)
+    one = make(kind).fit(table)
+    torch.manual_seed(2)
+    other = make(kind).fit(mixed)
+    assert other.recommend(users_of(table), 9).equals(one.recommend(users_of(table), 9))
+    for name, array in one._arrays().items():
+        np.testing.assert_array_equal(other._arrays()[name], array)
+
+
+def test_the_seed_matters_and_the_callers_draws_do_not(kind: str):
+    table, _ = blocks()
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one, other = make(kind).fit(table), make(kind, seed=1).fit(table)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert any((other._arrays()[name] != array).any() for name, array in one._arrays().items())
+
+
+def test_a_folder_keeps_every_bit_and_no_pickle(kind: str, tmp_path):
+    table, _ = blocks()
+    model = make(kind).fit(table)
+    model.save(str(tmp_path))
+    loaded = type(model).load(str(tmp_path))
+    assert loaded.recommend(users_of(table), 9).equals(model.recommend(users_of(table), 9))
+    state = loaded.network.state_dict()
+    for name, tensor in model.network.state_dict().items():
+        assert torch.equal(state[name], tensor)
+        assert read_artefact(str(tmp_path)).arrays[f"weights.{name}"].dtype == np.float32
+
+
+def test_alone_as_in_company(kind: str):
+    """More users than a block, so that they meet each other at other places in it."""
+    table = to_interactions(random_matrix(0, 80, 50))
+    model = make(kind).fit(table)
+    users = users_of(table)
+    together = model.recommend(users, 50)
+    alone = pa.concat_tables([model.recommend([user], 50) for user in users])
+    assert alone.drop_columns(["score"]).equals(together.drop_columns(["score"]))
+    np.testing.assert_allclose(
+        np.asarray(alone["score"]), np.asarray(together["score"]), rtol=1e-6, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("kind", ["mult_vae", "sequence"])
+def test_a_history_alone_decides(kind: str):
+    """A stranger with a fitted user's rows gets what that user gets, scores and all."""
+    table, _ = blocks()
+    model = make(kind).fit(table)
+    known = table.filter(pa.compute.equal(table["user_id"], "u00003"))
+    stranger = known.set_column(0, "user_id", pa.array(["stranger"] * known.num_rows))
+    got = model.recommend_from(stranger, 9).drop_columns(["user_id"])
+    assert got.equals(model.recommend(["u00003"], 9).drop_columns(["user_id"]))
+
+
+def test_a_loss_that_is_no_number_is_an_error(kind: str):
+    table, _ = blocks()
+    model = make(kind)
+    model.config = model.config.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(FitError, match=rf"{kind}: the loss is not a finite number in epoch \d") as caught:
+        model.fit(table)
+    assert "lower learning_rate, which is 1e+30" in caught.value.mend
+
+
+def test_devices():
+    assert torch_device("cpu").type == "cpu"
+    assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ConfigError, match="device is cuda:99, but this machine has"):
+        torch_device("cuda:99")
+    with pytest.raises(ValueError, match="device"):
+        JudgedConfig(device="gpu")
+
+
+def test_a_model_of_another_machines_gpu_loads(tmp_path):
+    table, _ = blocks()
+    model = make("neumf").fit(table)
+    model.config = model.config.model_copy(update={"device": "cuda:99"})
+    model.save(str(tmp_path))
+    loaded = NeuMf.load(str(tmp_path))
+    assert loaded.recommend(users_of(table), 5).num_rows == 5 * len(users_of(table))
+
+
+def test_the_best_epochs_weights_are_kept():
+    """Judged by a list: the third epoch is best, and two worse ones end it."""
+    network = torch.nn.Linear(1, 1)
+    verdicts, states = iter([0.1, 0.2, 0.9, 0.3, 0.4, 1.0]), []
+
+    def judge() -> float:
+        states.append(network.weight.item())
+        assert not network.training
+        return next(verdicts)
+
+    def losses(epoch: int):
+        assert network.training
+        yield network(torch.ones(1, 1)).sum()
+
+    train(network, losses, epochs=9, learning_rate=0.1, who="x", judge=judge, patience=2)
+    assert len(states) == 5
+    assert network.weight.item() == states[2] != states[4]
+    assert not network.training
+
+
+def test_judges_hide_the_newest_fifth():
+    table, _ = blocks()
+    histories = histories_of(table)
+    with seeded(0) as rng:
+        shown, judges = choose_judges(histories, JudgedConfig(judges=0.25, max_judges=20), rng)
+    assert judges is not None
+    assert len(judges.users) == 20
+    whole = histories.rows(judges.users)
+    # Six videos each: two are hidden, and all of them are newer than those shown.
+    assert (np.diff(judges.hidden.indptr) == 2).all()
+    assert (judges.hidden + judges.shown.weights != whole.weights).nnz == 0
+    hidden_at = whole.where(np.asarray(judges.hidden[whole.weights.nonzero()]).ravel() > 0).at
+    assert (hidden_at.reshape(-1, 2).min(axis=1) >= judges.shown.at.reshape(-1, 4).max(axis=1)).all()
+    assert (shown.rows(judges.users).weights != judges.shown.weights).nnz == 0
+    others = np.setdiff1d(np.arange(histories.users), judges.users)
+    assert (shown.rows(others).weights != histories.rows(others).weights).nnz == 0
+
+
+def test_short_histories_do_not_judge():
+    histories = histories_of(to_interactions(np.eye(4, 6) + np.eye(4, 6, 1)))
+    shown, judges = choose_judges(histories, JudgedConfig(judges=0.9), np.random.default_rng(0))
+    assert judges is None
+    assert shown is histories
+
+
+def test_ndcg_by_hand():
+    relevant = histories_of(to_interactions(np.array([[1, 0, 0, 1], [0, 1, 1, 0]]))).weights
+    scores = np.array([[4, 3, 2, 1], [4, 3, 2, -np.inf]], np.float32)
+    first = (1 + 1 / np.log2(5)) / (1 + 1 / np.log2(3))
+    second = (1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
+    assert ndcg_sum(scores, relevant) == pytest.approx(first + second)
+
+
+@pytest.mark.parametrize("kind", ["mult_vae", "sequence"])
+def test_judging_stops_a_fit_early(kind: str, monkeypatch: pytest.MonkeyPatch):
+    epochs = []
+    monkeypatch.setattr(training, "_check_finite", lambda network, epoch, *_: epochs.append(epoch))
+    make(kind, epochs=200, patience=1).fit(blocks()[0])
+    assert 1 < epochs[-1] < 200
