@@ -1,0 +1,164 @@
+"""A profile as a value, the draft that events are noted in, and their rows in PROFILES."""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vrec.core.errors import EventsError
+from vrec.core.schema import AT, EVENT_KINDS, PROFILES, conform
+
+Entity = Literal["user", "video"]
+FloatVector = npt.NDArray[np.float32]
+
+SEEN = "seen:"
+"""Prefix of the keys in PROFILES.counts that hold the remembered events, each with its time in µs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of EVENTS, as far as profiles look at it."""
+
+    event_id: str
+    user_id: str
+    video_id: str
+    kind: str
+    value: float | None
+    """Seconds for a watch, money for a purchase."""
+    domain: str
+    at: int
+    """µs since 1970."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in EVENT_KINDS:
+            raise EventsError(
+                f"event {self.event_id}: kind {self.kind} is not one of {', '.join(EVENT_KINDS)}"
+            )
+        if self.value is not None and not 0 <= self.value < float("inf"):
+            raise EventsError(
+                f"event {self.event_id}: value is {self.value} for a {self.kind}, want a finite number from 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What the catalogue says of a video, as far as profiles look at it."""
+
+    attributes: Mapping[str, float]
+    """Its category, creator, domain, kind and tags, such as {"category:mugs": 1, "tag:red": 1}."""
+    duration_s: float | None = None
+    vector: FloatVector | None = None
+    """(dim,) its embedding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """What is known of one user or video after some events: a row of PROFILES, and nothing besides."""
+
+    entity: Entity
+    entity_id: str
+    vector: FloatVector | None = None
+    """(dim,) float32: of a user the faded sum of liked videos' embeddings (compare its direction only), of a
+    video its embedding."""
+    counts: Mapping[str, float] = field(default_factory=dict)
+    seen: tuple[tuple[int, str], ...] = ()
+    """Time in µs and id of the newest events noted, ascending: what tells a repeated event from a new one."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Profile):
+            return NotImplemented
+        vectors = [None if p.vector is None else p.vector.tobytes() for p in (self, other)]
+        mine = (self.entity, self.entity_id, self.counts, self.seen)
+        return vectors[0] == vectors[1] and mine == (other.entity, other.entity_id, other.counts, other.seen)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Draft:
+    """A profile while events are noted in it; `done` gives the profile and the draft is used no more."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.vector = profile.vector
+        self.counts = dict(profile.counts)
+        self._heap = list(profile.seen)
+        self._ids = {event_id for _, event_id in profile.seen}
+
+    def is_new(self, event: Event, remember: int) -> bool:
+        """Whether the event was not noted yet, as far as can be told; it is remembered then.
+
+        An event is taken for a repeated one if its id is remembered, or if it is older than all of the
+        `remember` remembered. So none is ever noted twice, and one that comes late is noted unless that
+        many newer ones came before it.
+        """
+        key = (event.at, event.event_id)
+        if event.event_id in self._ids or (len(self._heap) >= remember and key < self._heap[0]):
+            return False
+        heapq.heappush(self._heap, key)
+        self._ids.add(event.event_id)
+        while len(self._heap) > remember:
+            self._ids.discard(heapq.heappop(self._heap)[1])
+        return True
+
+    def add(self, key: str, amount: float = 1.0) -> None:
+        """Adds to a count."""
+        self.counts[key] = self.counts.get(key, 0.0) + amount
+
+    def done(self) -> Profile:
+        """The profile with everything noted."""
+        seen = tuple(sorted(self._heap))
+        return Profile(self.profile.entity, self.profile.entity_id, self.vector, self.counts, seen)
+
+
+def to_rows(profiles: Sequence[Profile], dim: int) -> pa.Table:
+    """PROFILES rows of profiles, in their order, vectors of `dim`; `updated_at` is 1970 without events."""
+    blank, none = np.zeros(dim, np.float32), [p.vector is None for p in profiles]
+    vectors = np.concatenate([blank[:0], *(blank if p.vector is None else p.vector for p in profiles)])
+    mask = pa.array(none, pa.bool_())
+    table = pa.table(
+        {
+            "entity": pa.array([p.entity for p in profiles], pa.string()),
+            "entity_id": pa.array([p.entity_id for p in profiles], pa.string()),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors, pa.float32()), dim, mask=mask),
+            "counts": pa.array([_stored(p) for p in profiles], pa.map_(pa.string(), pa.float64())),
+            "last_event_id": pa.array([p.seen[-1][1] if p.seen else None for p in profiles], pa.string()),
+            "updated_at": pa.array([p.seen[-1][0] if p.seen else 0 for p in profiles], pa.int64()).cast(AT),
+        }
+    )
+    return conform(table, PROFILES, stage="profiles")
+
+
+def from_rows(table: pa.Table) -> list[Profile]:
+    """The profiles of PROFILES rows, in their order; `from_rows(to_rows(p, dim)) == p`.
+
+    Raises SchemaError, and EventsError for entities that are neither user nor video.
+    """
+    table = conform(table, PROFILES, stage="profiles")
+    column = table.column("vector").combine_chunks()
+    dim = column.type.list_size
+    flat = np.asarray(column.values.slice(column.offset * dim, len(column) * dim), np.float32)
+    found: list[Profile] = []
+    rows = zip(
+        table.column("entity").to_pylist(),
+        table.column("entity_id").to_pylist(),
+        column.is_valid().to_pylist(),
+        flat.reshape(-1, dim),
+        table.column("counts").to_pylist(),
+        strict=True,
+    )
+    for entity, entity_id, has_vector, vector, counts in rows:
+        if entity not in ("user", "video"):
+            raise EventsError(f"profiles: entity is {entity} for {entity_id}, want user or video")
+        seen = sorted((int(at), key[len(SEEN) :]) for key, at in counts if key.startswith(SEEN))
+        kept = {key: value for key, value in counts if not key.startswith(SEEN)}
+        found.append(Profile(entity, entity_id, vector.copy() if has_vector else None, kept, tuple(seen)))
+    return found
+
+
+def _stored(profile: Profile) -> Iterable[tuple[str, float]]:
+    seen = {f"{SEEN}{event_id}": float(at) for at, event_id in profile.seen}
+    return sorted((dict(profile.counts) | seen).items())

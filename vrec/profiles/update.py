@@ -1,0 +1,151 @@
+"""The one way in which events become profiles, one by one as they come or many at once."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from vrec.core.compute import pc
+from vrec.core.config import Config
+from vrec.core.errors import EventsError
+from vrec.core.protocols import Content
+from vrec.core.schema import EMBEDDINGS, EVENT_KINDS, EVENTS, VIDEOS, conform
+from vrec.profiles.profile import Draft, Entity, Event, Profile, VideoFacts, from_rows, to_rows
+from vrec.profiles.user import UserProfileConfig, note_user
+from vrec.profiles.video import VideoProfileConfig, describe, note_video
+
+
+class ProfilesConfig(Config):
+    """How profiles of users and videos are made of events."""
+
+    user: UserProfileConfig = Field(default_factory=UserProfileConfig)
+    """Users' profiles."""
+    video: VideoProfileConfig = Field(default_factory=VideoProfileConfig)
+    """Videos' profiles."""
+    remember: int = Field(default=64, ge=1)
+    """Events that a profile remembers to tell repeated ones. One that comes after this many newer ones of the
+    same user or video is left out of that profile; each costs the length of its id and 8 bytes a profile."""
+
+
+def apply(profile: Profile, event: Event, facts: VideoFacts | None, config: ProfilesConfig) -> Profile:
+    """The profile after one more event of its user or video; `facts` are of the event's video.
+
+    Pure: the profile given stays as it is. The result depends on the events alone and not on how they were
+    batched: exactly where they come by (at, event_id), and to float rounding in another order, as long as
+    none comes later than `remember` allows. An event that was noted before changes nothing. Raises
+    EventsError for an event of another user or video.
+    """
+    owner = event.user_id if profile.entity == "user" else event.video_id
+    if owner != profile.entity_id:
+        raise EventsError(
+            f"event {event.event_id} is of {owner}, not of {profile.entity} {profile.entity_id}"
+        )
+    return _fold(profile, [event], {} if facts is None else {event.video_id: facts}, config)
+
+
+def profiles_of(
+    events: pa.Table, content: Content, config: ProfilesConfig, before: pa.Table | None = None
+) -> pa.Table:
+    """PROFILES of all users and videos of EVENTS and `before`, and all videos of `content`, by entity and id.
+
+    The same as `apply` event by event in the order of (at, event_id), to the last bit, starting from the
+    PROFILES rows in `before`. The order of the rows of `events` is of no consequence. Raises SchemaError, and
+    EventsError for events of unknown kinds or impossible values and for embeddings whose length is not that
+    of the vectors in `before`.
+    """
+    facts = facts_of(content)
+    known = {} if before is None else {(p.entity, p.entity_id): p for p in from_rows(before)}
+    dim, sound = _dim(content, before), _sound(events)
+    done: list[Profile] = []
+    entities: tuple[Entity, Entity] = ("user", "video")
+    for entity in entities:
+        noted = {owner: profile for (kind, owner), profile in known.items() if kind == entity}
+        if entity == "video":
+            # A video without events has a profile too: what the catalogue says of it.
+            noted |= {i: _fold(noted.get(i, Profile("video", i)), [], facts, config) for i in facts}
+        for owner, group in groupby(_in_order(sound, f"{entity}_id"), attrgetter(f"{entity}_id")):
+            noted[owner] = _fold(noted.get(owner, Profile(entity, owner)), group, facts, config)
+        done.extend(profile for _, profile in sorted(noted.items()))
+    return to_rows(done, dim)
+
+
+def facts_of(content: Content) -> dict[str, VideoFacts]:
+    """What VIDEOS and EMBEDDINGS say of each video, by video_id; one that is in either is there."""
+    vectors: dict[str, np.ndarray] = {}
+    if content.embeddings is not None:
+        table = conform(content.embeddings, EMBEDDINGS, stage="profiles")
+        column = table.column("vector").combine_chunks()
+        rows = np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
+        vectors = dict(zip(table.column("entity_id").to_pylist(), rows, strict=True))
+    facts = {video_id: VideoFacts({}, None, vector) for video_id, vector in vectors.items()}
+    if content.videos is None:
+        return facts
+    videos = conform(content.videos, VIDEOS, stage="profiles", extra=True)
+    names = ("video_id", "kind", "creator_id", "domain", "category", "tags", "duration_s")
+    for video_id, kind, creator, domain, category, tags, duration_s in zip(
+        *(videos.column(name).to_pylist() for name in names), strict=True
+    ):
+        keys = [f"kind:{kind}", f"creator:{creator}", f"domain:{domain}", *(f"tag:{tag}" for tag in tags)]
+        if category is not None:
+            keys.append(f"category:{category}")
+        facts[video_id] = VideoFacts(dict.fromkeys(keys, 1.0), duration_s, vectors.get(video_id))
+    return facts
+
+
+def _fold(
+    profile: Profile, events: Iterable[Event], facts: Mapping[str, VideoFacts], config: ProfilesConfig
+) -> Profile:
+    draft = Draft(profile)
+    if profile.entity == "video" and profile.entity_id in facts:
+        describe(draft, facts[profile.entity_id])
+    for event in events:
+        if not draft.is_new(event, config.remember):
+            continue
+        if profile.entity == "user":
+            note_user(draft, event, facts.get(event.video_id), config.user)
+        else:
+            note_video(draft, event, facts.get(event.video_id), config.video)
+    return draft.done()
+
+
+def _sound(events: pa.Table) -> pa.Table:
+    """EVENTS without those that cannot be; raises EventsError that counts them."""
+    table = conform(events, EVENTS, stage="profiles")
+    unknown = pc.invert(pc.is_in(table.column("kind"), value_set=pa.array(EVENT_KINDS)))
+    value = table.column("value")
+    wrong = pc.fill_null(pc.or_(pc.invert(pc.is_finite(value)), pc.less(value, 0)), False)
+    for name, bad in (("kind", unknown), ("value", wrong)):
+        if rows := table.filter(bad).slice(0, 1).to_pylist():
+            raise EventsError(
+                f"profiles: EVENTS.{name} is not usable in {pc.sum(bad).as_py():,} of {table.num_rows:,} "
+                f"rows, such as {rows[0][name]} in event {rows[0]['event_id']}"
+            )
+    return table
+
+
+def _in_order(table: pa.Table, owner: str) -> Iterator[Event]:
+    """The events of each user or video, from the oldest to the newest, ties by id."""
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in (owner, "at", "event_id")])
+    table = table.take(order)
+    names: Sequence[str] = ("event_id", "user_id", "video_id", "kind", "value", "domain")
+    at = table.column("at").cast(pa.int64())
+    for row in zip(*(table.column(name).to_pylist() for name in names), at.to_pylist(), strict=True):
+        yield Event(*row)
+
+
+def _dim(content: Content, before: pa.Table | None) -> int:
+    sizes = {}
+    if content.embeddings is not None:
+        sizes["EMBEDDINGS"] = content.embeddings.schema.field("vector").type.list_size
+    if before is not None and before.column("vector").null_count < before.num_rows:
+        sizes["PROFILES"] = before.schema.field("vector").type.list_size
+    if len(set(sizes.values())) > 1:
+        raise EventsError(
+            f"profiles: vectors are {sizes['PROFILES']} long in PROFILES, {sizes['EMBEDDINGS']} in "
+            "EMBEDDINGS",
+            mend="make the profiles anew from all events, with the encoder that serves now",
+        )
+    return next(iter(sizes.values()), 1)

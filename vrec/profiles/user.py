@@ -1,0 +1,83 @@
+"""What events say of a user: a taste that fades, and counts of what, whose, when and where."""
+
+import numpy as np
+from pydantic import Field
+
+from vrec.core.config import Config
+from vrec.events.log import DAY_US, InterestConfig
+from vrec.profiles.profile import Draft, Event, FloatVector, Profile, VideoFacts
+
+HOUR_US = 3_600_000_000
+TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
+"""Counts that belong to the taste: the time in µs to which it is faded, and the faded sum of its weights."""
+
+
+class UserProfileConfig(Config):
+    """How a user's taste is made of their events."""
+
+    interest: InterestConfig = Field(default_factory=lambda: InterestConfig(half_life_days=14.0))
+    """What each kind of event weighs in the taste, and the days after which it weighs half."""
+
+
+def note_user(draft: Draft, event: Event, facts: VideoFacts | None, config: UserProfileConfig) -> None:
+    """Notes an event in its user's draft; `facts` are of its video, None where nothing is known of it.
+
+    Every event counts under its kind, hour (of the day, UTC) and domain. One that shows interest also counts
+    under its video's category and creator, and moves the taste towards the video's embedding.
+    """
+    draft.add(f"event:{event.kind}")
+    draft.add(f"hour:{event.at // HOUR_US % 24:02}")
+    draft.add(f"domain:{event.domain}")
+    weight = interest_of(event, facts, config.interest)
+    if facts is None or weight <= 0:
+        return
+    for key in facts.attributes:
+        if key.startswith(("category:", "creator:")):
+            draft.add(key)
+    if facts.vector is not None:
+        _move_taste(draft, facts.vector, weight, event.at, config.interest.half_life_days)
+
+
+def interest_of(event: Event, facts: VideoFacts | None, config: InterestConfig) -> float:
+    """How much interest an event shows: what `vrec.events.log.weigh` gives for its row, 0 for none."""
+    weight = float(getattr(config, event.kind))
+    if event.kind != "watch" or event.value is None:
+        return weight
+    whole = config.watch_whole_s
+    if facts is not None and facts.duration_s:
+        whole = min(whole, facts.duration_s)
+    share = min(1.0, event.value / whole)
+    return weight * share if share >= config.watch_least else 0.0
+
+
+def taste(profile: Profile) -> FloatVector | None:
+    """The (dim,) unit vector towards what a user likes, or None where no liked video had an embedding."""
+    if profile.vector is None or TASTE_WEIGHT not in profile.counts:
+        return None
+    exact = profile.vector.astype(np.float64)
+    norm = float(np.linalg.norm(exact))
+    return (exact / norm).astype(np.float32) if norm > 0 else None
+
+
+def _move_taste(
+    draft: Draft, vector: FloatVector, weight: float, at: int, half_life_days: float | None
+) -> None:
+    """Adds weight × vector to the taste, both faded to the later of their two times.
+
+    The sum is the same in any order of events but for float32 rounding. It is rounded after every event, so
+    that a profile that was stored and read in between goes on as if it had not been.
+    """
+    if draft.vector is None or TASTE_AT not in draft.counts:
+        draft.vector = (weight * vector.astype(np.float64)).astype(np.float32)
+        draft.counts[TASTE_AT], draft.counts[TASTE_WEIGHT] = float(at), weight
+        return
+    before = draft.counts[TASTE_AT]
+    old, new = 1.0, weight
+    if half_life_days is not None:
+        fade = float(np.exp2(-abs(at - before) / (half_life_days * DAY_US)))
+        old, new = (fade, weight) if at >= before else (1.0, weight * fade)
+    draft.vector = (old * draft.vector.astype(np.float64) + new * vector.astype(np.float64)).astype(
+        np.float32
+    )
+    draft.counts[TASTE_WEIGHT] = old * draft.counts[TASTE_WEIGHT] + new
+    draft.counts[TASTE_AT] = max(float(at), before)
