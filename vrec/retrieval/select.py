@@ -1,5 +1,7 @@
 """The k best of each row of scores, ties by place, and the RECOMMENDATIONS made of them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -10,34 +12,60 @@ from vrec.retrieval.histories import Matrix, Vocabulary
 
 Scores = npt.NDArray[np.float32]
 
+RUN_CELLS = 1 << 17
+"""Scores looked at at once, half a megabyte."""
+
 
 def best_dense(scores: Scores, k: int) -> tuple[npt.NDArray[np.int64], Scores]:
     """The (N, ≤ k) places and scores of each row's k best, best first, equal scores by place.
 
-    `scores` is (N, videos) float32; −inf and NaN mean no opinion and stay last, as −inf.
+    `scores` is (N, videos) float32; −inf and NaN mean no opinion and stay last, as −inf at place 0.
     """
-    scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
     k = min(k, scores.shape[1])
-    if k < scores.shape[1]:
-        places = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:].astype(np.int64)
-        _settle_ties(scores, places)
-    else:
-        places = np.broadcast_to(np.arange(k), scores.shape).copy()
-    places.sort(axis=1)
-    found = np.take_along_axis(scores, places, axis=1)
-    order = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(places, order, axis=1), np.take_along_axis(found, order, axis=1)
+    places = np.zeros((len(scores), k), np.int64)
+    found = np.full((len(scores), k), -np.inf, np.float32)
+    start = 0
+    for part in row_runs(scores):
+        stop = start + len(part)
+        _take_best(part, places[start:stop], found[start:stop])
+        start = stop
+    return places, found
 
 
-def _settle_ties(scores: Scores, places: npt.NDArray[np.int64]) -> None:
-    # argpartition takes any of those that tie at the boundary; the lowest places must be taken.
+def row_runs(scores: Scores) -> Iterator[Scores]:
+    """Runs of a few rows of (N, videos) scores: what is made of them stays in the processor's cache."""
+    size = max(1, RUN_CELLS // max(1, scores.shape[1]))
+    for start in range(0, len(scores), size):
+        yield scores[start : start + size]
+
+
+def _take_best(scores: Scores, places: npt.NDArray[np.int64], found: Scores) -> None:
+    count, videos = scores.shape
     k = places.shape[1]
-    least = np.take_along_axis(scores, places, axis=1).min(axis=1, keepdims=True)
-    torn = np.flatnonzero((np.count_nonzero(scores >= least, axis=1) > k) & np.isfinite(least[:, 0]))
-    for row in torn:
-        above = np.flatnonzero(scores[row] > least[row])
-        level = np.flatnonzero(scores[row] == least[row])
-        places[row] = np.concatenate([above, level[: k - len(above)]])
+    # −inf is below the least float, and NaN is not above anything.
+    floor = np.maximum(_floor(scores, k), np.finfo(np.float32).min)
+    flat = np.flatnonzero(scores >= floor[:, None])
+    rows, columns = np.divmod(flat, videos)
+    values = scores.reshape(-1)[flat]
+    # Stable, and `flat` ascends: equal scores stay in the order of their places.
+    order = np.lexsort((-values, rows))
+    rank = np.arange(len(rows)) - np.searchsorted(rows, np.arange(count))[rows]
+    order, rows, rank = order[rank < k], rows[rank < k], rank[rank < k]
+    places[rows, rank], found[rows, rank] = columns[order], values[order]
+
+
+def _floor(scores: Scores, k: int) -> Scores:
+    # (N,) no more than each row's k-th best, and near it: the k-th best of the greatest of each of some 4 k
+    # groups, since k groups have a score that high. A tenth of the time of finding the k-th best of all.
+    videos = scores.shape[1]
+    groups = 4 * k
+    best = scores
+    if videos >= 2 * groups:
+        whole = videos // groups * groups
+        best = np.fmax.reduce(scores[:, :whole].reshape(len(scores), -1, groups), axis=1)
+    # Partition puts NaN above all else.
+    best = np.fmax(best, np.float32(-np.inf))
+    return np.partition(best, best.shape[1] - k, axis=1)[:, best.shape[1] - k]
 
 
 def best_sparse(

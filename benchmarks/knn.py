@@ -1,0 +1,170 @@
+"""Item-KNN's speed and memory beside `implicit` and a plain loop, on a synthetic shop.
+
+Run as `OPENBLAS_NUM_THREADS=1 python benchmarks/knn.py`. Rounds are interleaved, so that whatever else the
+machine does falls on both sides; medians and their ratios are printed (above 1: vrec is faster).
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from implicit.nearest_neighbours import CosineRecommender
+from scipy import sparse
+
+from vrec.core.schema import AT, INTERACTIONS
+from vrec.retrieval.histories import Matrix
+from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn, similar_videos
+from vrec.retrieval.similarity import SimilarityConfig
+
+TOP = 20
+
+
+def make_shop(users: int, videos: int, interactions: int, seed: int = 0) -> Matrix:
+    """(users, videos) float32 weights from 1 to 4: popularity by a power law, activity log-normal."""
+    rng = np.random.default_rng(seed)
+    popularity = (np.arange(videos) + 50.0) ** -0.9
+    activity = rng.lognormal(0, 1, users)
+    draws = int(interactions * 1.15)
+    rows = rng.choice(users, draws, p=activity / activity.sum())
+    columns = rng.permutation(videos)[rng.choice(videos, draws, p=popularity / popularity.sum())]
+    cells = rng.permutation(np.unique(rows.astype(np.int64) * videos + columns))[:interactions]
+    cells.sort()
+    weights = rng.integers(1, 5, len(cells)).astype(np.float32)
+    return sparse.csr_matrix((weights, np.divmod(cells, videos)), shape=(users, videos))
+
+
+def to_table(matrix: Matrix) -> pa.Table:
+    """INTERACTIONS whose ids are in the order of the matrix."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    names = [pa.array([f"{n:07d}" for n in range(size)]) for size in matrix.shape]
+    columns = [
+        names[0].take(pa.array(rows)),
+        names[1].take(pa.array(matrix.indices)),
+        pa.array(matrix.data),
+        pa.array(np.zeros(matrix.nnz, np.int64)).cast(AT),
+    ]
+    return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
+
+
+def loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -> list[np.ndarray]:
+    """The plain way: for each user a dense row of scores, the seen masked, the best taken and sorted."""
+    found = []
+    for user in users:
+        start, end = matrix.indptr[user], matrix.indptr[user + 1]
+        history = matrix.indices[start:end]
+        scores = np.zeros(matrix.shape[1], np.float32)
+        for video, weight in zip(history, matrix.data[start:end], strict=True):
+            first, last = similarities.indptr[video], similarities.indptr[video + 1]
+            scores[similarities.indices[first:last]] += weight * similarities.data[first:last]
+        scores[history] = -np.inf
+        best = np.argpartition(-scores, top)[:top]
+        found.append(best[np.argsort(-scores[best])])
+    return found
+
+
+def product_loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -> list[np.ndarray]:
+    """The same with SciPy's sparse product for the scores of each user."""
+    found = []
+    for user in users:
+        row = matrix[user]
+        scores = (row @ similarities).toarray().ravel()
+        scores[row.indices] = -np.inf
+        best = np.argpartition(-scores, top)[:top]
+        found.append(best[np.argsort(-scores[best])])
+    return found
+
+
+def race(rounds: int, sides: dict[str, Callable[[], object]]) -> None:
+    """Prints each side's median seconds, and how many times the first's it is."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            begun = time.perf_counter()
+            side()
+            taken[name].append(time.perf_counter() - begun)
+    first = next(iter(sides))
+    for name, seconds in taken.items():
+        # Of each round's pair, since a busy minute slows both.
+        ratio = statistics.median(b / a for a, b in zip(taken[first], seconds, strict=True))
+        print(f"  {name:32} {statistics.median(seconds):7.2f} s   {ratio:5.2f} × {first}")
+
+
+def measure_memory(path: Path, weighting: str, neighbours: int) -> None:
+    """Prints the most memory that a fit takes above the matrix; in a process of its own."""
+    matrix = sparse.csr_matrix(sparse.load_npz(path))
+    size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+    config = ItemKnnConfig(neighbours=neighbours, weighting=weighting)  # type: ignore[arg-type]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    tracemalloc.start()
+    found = similar_videos(matrix, config)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    results = found.data.nbytes + found.indices.nbytes + found.indptr.nbytes
+    print(
+        f"  {weighting:6} matrix {size / 1e6:.0f} MB, results {results / 1e6:.0f} MB, "
+        f"allocated {peak / 1e6:.0f} MB, process grew {grown / 1e6:.0f} MB: "
+        f"{(peak - results) / size:.2f} and {(grown - results) / size:.2f} × the matrix besides the results"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--videos", type=int, default=20_000)
+    parser.add_argument("--interactions", type=int, default=5_000_000)
+    parser.add_argument("--neighbours", type=int, default=100)
+    parser.add_argument("--scored", type=int, default=20_000, help="users to recommend to")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--weighting", default="none", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.memory:
+        measure_memory(given.memory, given.weighting, given.neighbours)
+        return
+    matrix = make_shop(given.users, given.videos, given.interactions)
+    config = ItemKnnConfig(neighbours=given.neighbours)
+    print(f"fit, {matrix.shape[0]:,} users × {matrix.shape[1]:,} videos, {matrix.nnz:,} interactions")
+    # implicit counts a video itself among its neighbours.
+    oracle = CosineRecommender(K=given.neighbours + 1)
+    sides: dict[str, Callable[[], object]] = {
+        "vrec": lambda: similar_videos(matrix, config),
+        "implicit": lambda: oracle.fit(matrix, show_progress=False),
+    }
+    race(given.rounds, sides)
+
+    table = to_table(matrix)
+    model = ItemKnn(config).fit(table)
+    users, names = range(given.scored), model.users.ids.slice(0, given.scored).to_pylist()
+    print(f"recommend {TOP} to {given.scored:,} users")
+    sides = {
+        "vrec": lambda: model.recommend(names, TOP),
+        "loop of NumPy": lambda: loop(matrix, model.similarities, users, TOP),
+        "loop of sparse products": lambda: product_loop(matrix, model.similarities, users, TOP),
+    }
+    race(max(1, given.rounds // 2), sides)
+    nearest = UserKnn(SimilarityConfig(neighbours=given.neighbours)).fit(table)
+    begun = time.perf_counter()
+    nearest.recommend(names[:1000], TOP)
+    print(f"  user-KNN, 1,000 users: {time.perf_counter() - begun:.2f} s")
+
+    print("memory of a fit")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "matrix.npz"
+        sparse.save_npz(path, matrix, compressed=False)
+        for weighting in ("none", "bm25"):
+            options = ["--memory", str(path), "--weighting", weighting, "--neighbours", str(given.neighbours)]
+            subprocess.run([sys.executable, __file__, *options], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""EASE against its closed form in NumPy, and against cornac's."""
+
+import numpy as np
+import pytest
+from cornac.data import Dataset
+from cornac.models import EASE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
+from vrec.core.errors import FitError
+from vrec.retrieval.ease import Ease, EaseConfig
+
+
+def closed_form(matrix: np.ndarray, regularisation: float) -> np.ndarray:
+    x = matrix.astype(np.float64)
+    inverse = np.linalg.inv(x.T @ x + regularisation * np.eye(x.shape[1]))
+    return np.eye(x.shape[1]) - inverse / np.diag(inverse)
+
+
+@given(matrices(30, 20), st.sampled_from([0.5, 10.0, 500.0]), st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_it_is_its_closed_form(matrix: np.ndarray, regularisation: float, binary: bool) -> None:
+    model = Ease(EaseConfig(regularisation=regularisation, binary=binary)).fit(to_interactions(matrix))
+    counted = (matrix > 0).astype(np.float32) if binary else matrix
+    want = closed_form(counted, regularisation)
+    assert model.weights.dtype == np.float32
+    np.testing.assert_allclose(model.weights, want, rtol=1e-4, atol=1e-6)
+    found = dense_scores(model.recommend(ids("u", len(matrix)), 100), matrix.shape)
+    np.testing.assert_allclose(found[matrix == 0], (counted @ want)[matrix == 0], rtol=1e-4, atol=1e-5)
+    assert np.isneginf(found[matrix > 0]).all()
+
+
+def test_it_is_that_of_cornac() -> None:
+    # More videos than one block has rows.
+    matrix = random_matrix(0, 200, 150)
+    rows = [(user, video, matrix[user, video]) for user, video in zip(*np.nonzero(matrix), strict=True)]
+    data = Dataset.from_uir(rows)
+    oracle = EASE(lamb=30, posB=False, verbose=False).fit(data)
+    users = [data.uid_map[user] for user in range(200)]
+    videos = [data.iid_map[video] for video in range(150)]
+    model = Ease(EaseConfig(regularisation=30, binary=False)).fit(to_interactions(matrix))
+    np.testing.assert_allclose(model.weights, oracle.B[np.ix_(videos, videos)], rtol=1e-4, atol=1e-6)
+    scores = np.stack([np.asarray(oracle.score(user)).ravel()[videos] for user in users])
+    found = dense_scores(model.recommend(ids("u", 200), 150), matrix.shape)
+    np.testing.assert_allclose(found[matrix == 0], scores[matrix == 0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_catalogue_too_large_is_refused_with_the_memory_it_would_take() -> None:
+    table = to_interactions(random_matrix(1, 5, 11))
+    with pytest.raises(FitError, match=r"11 videos are more than max_videos, 10; .* GB") as caught:
+        Ease(EaseConfig(max_videos=10)).fit(table)
+    assert "item_knn" in caught.value.mend
+    Ease(EaseConfig(max_videos=11)).fit(table)
+
+
+@given(matrices())
+@settings(deadline=None, max_examples=30)
+def test_a_history_is_answered_as_its_fitted_user_is(matrix: np.ndarray) -> None:
+    table = to_interactions(matrix)
+    model = Ease(EaseConfig(regularisation=2)).fit(table)
+    assert model.recommend(ids("u", len(matrix)), 4).equals(model.recommend_from(table, 4))
+
+
+@pytest.mark.parametrize("weight", [1e10, 1e30])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_weights_beyond_floating_point_are_refused(weight: float) -> None:
+    matrix = np.full((2, 2), weight)
+    with pytest.raises(FitError, match="positive definite"):
+        Ease(EaseConfig(regularisation=1e-6, binary=False)).fit(to_interactions(matrix))
