@@ -58,7 +58,8 @@ def weigh(events: pa.Table, config: InterestConfig, videos: pa.Table | None = No
     if videos is not None:
         frame = frame.join(_durations(videos), on="video_id", how="left", maintain_order="left")
         whole_s = pl.min_horizontal(whole_s, pl.col("duration_s"))
-    share = pl.min_horizontal(pl.lit(1.0), pl.col("value").cast(pl.Float64) / whole_s).fill_null(1.0)
+    # min_horizontal passes over nulls: seconds and durations that are not known change nothing.
+    share = pl.min_horizontal(pl.lit(1.0), pl.col("value").cast(pl.Float64) / whole_s)
     share = pl.when(share >= config.watch_least).then(share).otherwise(0.0)
     watched = pl.col("kind") == "watch"
     rows = frame.select(
