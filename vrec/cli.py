@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -221,18 +222,22 @@ def demo(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Draw a small catalogue (or take yours), embed it, and write report.html with its look-alikes."""
+    """Embed a drawn catalogue (or yours), simulate shoppers in it, and show what vrec suggests to them."""
     from vrec.pipelines.demo import TABLES
     from vrec.pipelines.demo import demo as run
     from vrec.settings import load_settings
 
     settings = load_settings(config, overrides or [])
-    manifest, report = run(out, settings, videos=videos, address=address)
+    manifest, report, shop = run(out, settings, videos=videos, address=address)
     if as_json:
-        print(json.dumps(manifest | {"report": report}, ensure_ascii=False))
+        more = {"report": report, "shop": asdict(shop) if shop else None}
+        print(json.dumps(manifest | more, ensure_ascii=False))
     else:
         say_embedded(manifest, str(Path(out) / TABLES))
         print(f"open {report}")
+        if shop:
+            print(f"{shop.events:,} events of simulated shoppers: open {shop.report}")
+            print(f"  vrec recommend --model {shop.model} --k 5 asks the model that was fitted on them")
     return DONE
 
 

@@ -18,6 +18,7 @@ from vrec.evaluation.outcome import EvaluationConfig
 from vrec.evaluation.sampled import SampledConfig
 from vrec.events.log import InterestConfig
 from vrec.events.read import ReadConfig
+from vrec.events.shop import SimulateConfig
 from vrec.events.split import SplitConfig, TimeSplit
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig
@@ -135,6 +136,10 @@ class DemoConfig(Config):
     """The pictures on the page."""
     gallery: GalleryConfig = Field(default_factory=GalleryConfig)
     """The page."""
+    shop: SimulateConfig = Field(default_factory=lambda: SimulateConfig(users=600, slots=5))
+    """The shoppers who are simulated in the catalogue."""
+    least_videos: int = Field(default=20, ge=4)
+    """Embedded videos that a shop needs: with fewer, nobody is simulated."""
 
 
 class Settings(Config):

@@ -3,11 +3,35 @@
 import pytest
 
 from tests.contracts.recommender_battery import CHECKS, Make
+from vrec.retrieval.als import Als, AlsConfig
+from vrec.retrieval.blend import BlendConfig
+from vrec.retrieval.ease import Ease, EaseConfig
+from vrec.retrieval.hybrid import Hybrid, HybridConfig
+from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.mult_vae import MultVae, MultVaeConfig
+from vrec.retrieval.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.popular import Popular, PopularConfig
+from vrec.retrieval.sequence import Sequence, SequenceConfig
+from vrec.retrieval.similarity import SimilarityConfig
+from vrec.retrieval.singles import SINGLES
+
+LEARNED = BlendConfig(least_users=5)
 
 RECOMMENDERS: dict[str, Make] = {
     "popular": Popular,
     "popular-trend": lambda: Popular(PopularConfig(half_life_days=7)),
+    "item_knn": lambda: ItemKnn(ItemKnnConfig(neighbours=70)),
+    "item_knn-pearson": lambda: ItemKnn(ItemKnnConfig(similarity="pearson", shrink=2, recency_half_life=3)),
+    "user_knn": lambda: UserKnn(SimilarityConfig(neighbours=70)),
+    "user_knn-bm25": lambda: UserKnn(SimilarityConfig(neighbours=70, weighting="bm25", shrink=1)),
+    "als": lambda: Als(AlsConfig(factors=6)),
+    "ease": lambda: Ease(EaseConfig(regularisation=3)),
+    "mult_vae": lambda: MultVae(MultVaeConfig(hidden=16, latent=8, epochs=2)),
+    "neumf": lambda: NeuMf(NeuMfConfig(factors=4, layers=(8, 4), epochs=2)),
+    "sequence": lambda: Sequence(SequenceConfig(max_length=6, dim=8, layers=1, epochs=2)),
+    "hybrid": lambda: Hybrid(
+        HybridConfig(members=("popular", "item_knn", "ease"), strangers=False, blend=LEARNED)
+    ),
 }
 
 
@@ -15,3 +39,7 @@ RECOMMENDERS: dict[str, Make] = {
 @pytest.mark.parametrize("kind", RECOMMENDERS)
 def test_recommender_holds_the_contract(kind: str, check):
     check(RECOMMENDERS[kind])
+
+
+def test_no_recommender_is_left_out():
+    assert {make().name for make in RECOMMENDERS.values()} == {*SINGLES, "hybrid"}

@@ -1,7 +1,7 @@
 """A run's results as plain data for one page: videos with their look-alikes, figures, failures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import Field
 
@@ -91,3 +91,5 @@ class GalleryReport:
     throughput: Mapping[str, float]
     machine: Mapping[str, object]
     config: Mapping[str, object]
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Other pages of the same run, by what is to be seen there."""

@@ -1,6 +1,8 @@
 """`vrec demo`: draw a catalogue (or take one), embed it as any other, and write the report page."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, read_failures, read_media
 from vrec.evaluation.build import build_gallery, choose_shown
 from vrec.evaluation.page import write_gallery
+from vrec.evaluation.report import PAGE
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig
 from vrec.media.draw import draw_video, plan_catalogue, videos_table
@@ -21,18 +24,21 @@ from vrec.media.isolate import DecodeProcess
 from vrec.media.posters import PosterConfig, poster
 from vrec.media.sample import SampleConfig
 from vrec.pipelines.cluster import connected
+from vrec.pipelines.demo_shop import EVALUATION, ShopDemo, demo_shop, plain_videos
 from vrec.pipelines.embed import embed
 from vrec.settings import Settings
 
-REPORT, TABLES, CATALOGUE = "report.html", "tables", "videos"
+REPORT, TABLES, CATALOGUE, SHOP = "report.html", "tables", "videos", "shop"
 
 
 def demo(
     out: str, settings: Settings, *, videos: str | None = None, address: str | None = None
-) -> tuple[dict[str, Any], str]:
-    """The run's manifest and the path of its report, after embedding `videos` or a drawn catalogue.
+) -> tuple[dict[str, Any], str, ShopDemo | None]:
+    """The run's manifest, the path of its report, and the shop that was simulated in the catalogue.
 
-    `out` is a local folder: it gets the drawn videos, the tables and report.html. Raises as
+    `videos` is embedded, or a drawn catalogue. `out` is a local folder: it gets the drawn videos, the tables
+    and report.html, and below `shop` what simulated shoppers did, a model fitted on it and its evaluation;
+    the shop is None where fewer than `demo.least_videos` were embedded. Raises as
     `vrec.pipelines.embed.embed`.
     """
     folder = Path(out)
@@ -46,9 +52,11 @@ def demo(
         manifest = embed(source, tables, settings.embed)
         found = _embeddings(tables)
         media = read_media(tables)
+        catalogue = _catalogue_table(source)
+        shop = _shop(folder, catalogue, found.get("fused"), media, settings)
         shown = choose_shown(found, settings.demo.gallery)
         report = build_gallery(
-            videos=_catalogue_table(source),
+            videos=catalogue,
             embeddings=found,
             media=media,
             failures=read_failures(tables),
@@ -56,8 +64,19 @@ def demo(
             posters=_posters(media, shown, settings),
             config=settings.demo.gallery,
         )
-    write_gallery(report, folder / REPORT)
-    return manifest, str(folder / REPORT)
+    links = {"What simulated shoppers would be shown": f"{SHOP}/{EVALUATION}/{PAGE}"} if shop else {}
+    write_gallery(replace(report, links=links), folder / REPORT)
+    return manifest, str(folder / REPORT), shop
+
+
+def _shop(
+    folder: Path, catalogue: pa.Table | None, fused: pa.Table | None, media: pa.Table, settings: Settings
+) -> ShopDemo | None:
+    if fused is None or fused.num_rows < settings.demo.least_videos:
+        return None
+    videos = plain_videos(media) if catalogue is None else catalogue
+    posters, tables = partial(_posters, media, settings=settings), str(folder / TABLES)
+    return demo_shop(folder / SHOP, tables, videos, fused, settings=settings, posters=posters)
 
 
 def _embeddings(tables: str) -> dict[Modality, pa.Table]:

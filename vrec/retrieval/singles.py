@@ -12,10 +12,15 @@ from vrec.retrieval.als import Als, AlsConfig
 from vrec.retrieval.ease import Ease, EaseConfig
 from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.model import MatrixRecommender
+from vrec.retrieval.mult_vae import MultVae, MultVaeConfig
+from vrec.retrieval.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.popular import Popular, PopularConfig
+from vrec.retrieval.sequence import Sequence, SequenceConfig
 from vrec.retrieval.similarity import SimilarityConfig, Spread, in_threads
 
-SingleKind = Literal["popular", "item_knn", "user_knn", "als", "ease", "content"]
+SingleKind = Literal[
+    "popular", "item_knn", "user_knn", "als", "ease", "mult_vae", "neumf", "sequence", "content"
+]
 
 
 class SinglesConfig(Config):
@@ -31,10 +36,16 @@ class SinglesConfig(Config):
     """Factors of users and videos by alternating least squares."""
     ease: EaseConfig = Field(default_factory=EaseConfig)
     """A linear autoencoder in closed form."""
+    mult_vae: MultVaeConfig = Field(default_factory=MultVaeConfig)
+    """A variational autoencoder of histories."""
+    neumf: NeuMfConfig = Field(default_factory=NeuMfConfig)
+    """Neural matrix factorisation."""
+    sequence: SequenceConfig = Field(default_factory=SequenceConfig)
+    """Self-attention over the videos in their order."""
 
 
 SINGLES: Mapping[str, type[MatrixRecommender]] = {
-    model.kind: model for model in (Popular, ItemKnn, UserKnn, Als, Ease)
+    model.kind: model for model in (Popular, ItemKnn, UserKnn, Als, Ease, MultVae, NeuMf, Sequence)
 }
 """Every recommender by its name."""
 

@@ -1,0 +1,95 @@
+"""The demo's second half: simulated shoppers in the catalogue, models fitted on what they did, a report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vrec.core.compute import pc
+from vrec.core.schema import VIDEOS
+from vrec.evaluation.report import PAGE, Report, write_report
+from vrec.events.simulate import simulate
+from vrec.pipelines.evaluate import run_comparison
+from vrec.pipelines.findings import to_report
+from vrec.pipelines.fit import fit
+from vrec.pipelines.material import Where, read_material
+from vrec.settings import Settings
+
+EVENTS_FILE, VIDEOS_FILE, MODEL, EVALUATION = "EVENTS.parquet", "VIDEOS.parquet", "model", "evaluation"
+
+Posters = Callable[[Sequence[str]], Mapping[str, bytes]]
+"""Makes the posters of some videos."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShopDemo:
+    """Where the demo's events, model and evaluation are."""
+
+    events: int
+    """How many events were simulated."""
+    report: str
+    """The path of the evaluation's page."""
+    model: str
+    """The folder of the fitted hybrid."""
+
+
+def demo_shop(
+    folder: Path, tables: str, videos: pa.Table, fused: pa.Table, *, settings: Settings, posters: Posters
+) -> ShopDemo:
+    """What was left in `folder`: EVENTS and VIDEOS, an evaluation of recommenders, and a fitted hybrid.
+
+    `tables` is the embedding folder, `fused` its EMBEDDINGS and `videos` VIDEOS, of which only those that
+    were embedded are on offer. All but the shoppers themselves is what any shop's events go through.
+    """
+    offer = on_offer(videos, fused)
+    vectors = np.stack(fused.column("vector").to_numpy(zero_copy_only=False))
+    places = pc.index_in(offer.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
+    shop = simulate(settings.demo.shop, offer, vectors[np.asarray(places)])
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(shop.events, folder / EVENTS_FILE)
+    pq.write_table(shop.videos, folder / VIDEOS_FILE)
+    where = Where(str(folder / EVENTS_FILE), videos=str(folder / VIDEOS_FILE), embeddings=tables)
+    material = read_material(where, settings.events, settings.fit.modality)
+    report = to_report(run_comparison(material, settings), settings.evaluate, name="the demo's shop")
+    write_report(_with_posters(report, posters), str(folder / EVALUATION))
+    fit(where, str(folder / MODEL), settings, model="hybrid")
+    return ShopDemo(shop.events.num_rows, str(folder / EVALUATION / PAGE), str(folder / MODEL))
+
+
+def on_offer(videos: pa.Table, fused: pa.Table) -> pa.Table:
+    """The VIDEOS rows that have a vector."""
+    return videos.filter(
+        pc.is_in(videos.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
+    )
+
+
+def plain_videos(media: pa.Table) -> pa.Table:
+    """VIDEOS of a catalogue of which only MEDIA is known, as when it is a folder of files."""
+    rows = [
+        {
+            "video_id": row["video_id"],
+            "uri": row["uri"],
+            "kind": "product",
+            "product_ids": [],
+            "creator_id": "unknown",
+            "domain": "demo",
+            "tags": [],
+            "duration_s": row["duration_s"],
+            "available": True,
+        }
+        for row in media.select(["video_id", "uri", "duration_s"]).to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=VIDEOS.arrow())
+
+
+def _with_posters(report: Report, posters: Posters) -> Report:
+    shown = {
+        video
+        for shopper in report.shoppers
+        for videos in (shopper.watched, shopper.went_on, *shopper.suggested.values())
+        for video in videos
+    }
+    return replace(report, posters=posters(sorted(shown)))
