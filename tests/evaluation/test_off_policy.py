@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, bootstrap, norm
 
@@ -82,6 +82,7 @@ def test_the_bootstrap_agrees_with_scipy_s_percentile_interval():
     assert found == estimate(log, target, config(interval="bootstrap", resamples=4000))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_the_logging_policy_s_own_value_is_the_plain_mean_by_every_method(seed):
     log, _, _ = drawn(n=300, seed=seed)
@@ -93,6 +94,7 @@ def test_the_logging_policy_s_own_value_is_the_plain_mean_by_every_method(seed):
         assert found.low <= found.value <= found.high
 
 
+@settings(deadline=None)
 @given(st.floats(-5, 5), st.floats(0.1, 10))
 def test_snips_moves_and_scales_with_the_rewards(shift, scale):
     log, target, _ = drawn(n=500)

@@ -209,6 +209,7 @@ def test_the_catalogue_s_word_on_a_video_replaces_what_it_said_before():
             assert now.counts.get("event:click") == profile.counts.get("event:click")
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(EVENT_KINDS),
     st.one_of(st.none(), st.floats(0, 100, width=32)),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.profiles.profile import Profile
@@ -28,6 +28,7 @@ def test_a_smoothed_rate_is_the_beta_posterior_s_mean():
     assert smoothed(5.0, 0.0, 0.05, 10.0) < 1
 
 
+@settings(deadline=None)
 @given(st.floats(0, 50), st.floats(0, 50), st.floats(0, 1), st.floats(0.01, 1e4))
 def test_a_smoothed_rate_lies_between_the_prior_and_the_video_s_own(total, more, rate, strength):
     trials = total + more

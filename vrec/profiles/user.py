@@ -76,8 +76,7 @@ def _move_taste(
     if half_life_days is not None:
         fade = float(np.exp2(-abs(at - before) / (half_life_days * DAY_US)))
         old, new = (fade, weight) if at >= before else (1.0, weight * fade)
-    draft.vector = (old * draft.vector.astype(np.float64) + new * vector.astype(np.float64)).astype(
-        np.float32
-    )
+    exact = old * draft.vector.astype(np.float64) + new * vector.astype(np.float64)
+    draft.vector = exact.astype(np.float32)
     draft.counts[TASTE_WEIGHT] = old * draft.counts[TASTE_WEIGHT] + new
     draft.counts[TASTE_AT] = max(float(at), before)
