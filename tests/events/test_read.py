@@ -2,6 +2,7 @@ import datetime as dt
 import hashlib
 import math
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 import pyarrow as pa
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.events.rows import START, day
 from vrec.core.errors import EventsError, SchemaError, SourceError
-from vrec.core.schema import EVENTS, conform
+from vrec.core.schema import EVENT_KINDS, EVENTS, conform
 from vrec.events.casts import as_time
-from vrec.events.read import EventLog, ReadConfig, read_events
+from vrec.events.read import EventKind, EventLog, ReadConfig, read_events
 
 NOW = day(30)
 
@@ -316,6 +317,17 @@ def test_csv_as_others_write_it(tmp_path):
     with pa.CompressedOutputStream(str(tmp_path / "e.csv.gz"), "gzip") as out:
         out.write(b"user_id,video_id,at\nu,v,2026-03-01\n")
     assert read(str(tmp_path / "e.csv.gz")).events.num_rows == 1
+
+
+def test_lines_within_a_value_are_no_rows_in_a_long_file_either(tmp_path):
+    # Longer than the blocks of 1 MB that a reader takes at once, and most of its ends of line are quoted.
+    note = '"' + "\n" * 5_000 + '"'
+    lines = [f"u{n},v,2026-03-01,{note}\n" for n in range(400)]
+    assert read(csv(tmp_path, "user_id,video_id,at,note\n" + "".join(lines))).events.num_rows == 400
+
+
+def test_any_kind_of_event_may_be_the_default():
+    assert get_args(EventKind) == EVENT_KINDS
 
 
 @pytest.mark.parametrize(
