@@ -174,9 +174,12 @@ class _Judged:
             for i, column in enumerate(self.columns)
         }
 
-    def _difference(self, replicates: Mapping[str, Floats], model: str, other: str) -> list[Difference]:
-        low, high = percentile_interval(differences(replicates[model], replicates[other]), self.config.level)
-        mean = (self.values[model] - self.values[other]).mean(axis=0)
+    def _difference(
+        self, replicates: Mapping[str, Floats], model: str, other: str, columns: slice = slice(None)
+    ) -> list[Difference]:
+        drawn = differences(replicates[model][:, columns], replicates[other][:, columns])
+        low, high = percentile_interval(drawn, self.config.level)
+        mean = (self.values[model][:, columns] - self.values[other][:, columns]).mean(axis=0)
         return [Difference(float(m), float(a), float(b)) for m, a, b in zip(mean, low, high, strict=True)]
 
     def _against(self, replicates: Mapping[str, Floats], one: str) -> dict[str, dict[str, Difference]]:
@@ -189,12 +192,17 @@ class _Judged:
     def _leaders(self, replicates: Mapping[str, Floats]) -> dict[str, Leader]:
         leaders: dict[str, Leader] = {}
         for i, column in enumerate(self.columns):
-            by_mean = sorted(replicates, key=lambda model: (-self.values[model][:, i].mean(), model))
-            if len(by_mean) == 1:
-                leaders[column] = Leader(by_mean[0], None, None)
-            else:
-                first, second = by_mean[:2]
-                leaders[column] = Leader(first, second, self._difference(replicates, first, second)[i])
+            means = {model: float(values[:, i].mean()) for model, values in self.values.items()}
+            first, *others = sorted(replicates, key=lambda model: (-means[model], model))
+            leads = {
+                other: self._difference(replicates, first, other, slice(i, i + 1))[0] for other in others
+            }
+            leaders[column] = Leader(
+                model=first,
+                runner_up=others[0] if others else None,
+                lead=leads[others[0]] if others else None,
+                level_with=[other for other, lead in leads.items() if not lead.clear],
+            )
         return leaders
 
 

@@ -74,11 +74,21 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The model with the highest mean of a metric, and how far the next one is behind."""
+    """The model with the highest mean of a metric, and how far the others are behind."""
 
     model: str
     runner_up: str | None
+    """The next by its mean; None where there is only one model."""
     lead: Difference | None
+    """Against the runner-up."""
+    level_with: Sequence[str]
+    """Models, best first, that it is not clearly ahead of: the interval of the paired difference holds 0.
+    It can be one whose mean is lower than the runner-up's."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the lead's interval excludes 0 against every other model, and there is one."""
+        return self.runner_up is not None and not self.level_with
 
 
 @dataclass(frozen=True, slots=True)

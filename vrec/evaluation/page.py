@@ -43,18 +43,10 @@ def write_gallery(report: GalleryReport, path: Path) -> None:
 
 def render_gallery(report: GalleryReport) -> str:
     """The page's HTML."""
-    environment = Environment(
-        loader=PackageLoader("vrec.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        clock=_clock, span=_span, number=_number, percent=_percent, picture=_picture, pretty=_pretty
-    )
+    environment = page_environment()
+    environment.filters.update(clock=_clock, picture=_picture)
     environment.tests["notin"] = lambda value, group: value not in group
-    script, style = (_source(environment, name) for name in ("gallery.js", "gallery.css"))
+    script, style = (template_source(environment, name) for name in ("gallery.js", "gallery.css"))
     hues = {name: min(i, _HUES) for i, (name, _) in enumerate(report.categories)}
     return environment.get_template("gallery.html.j2").render(
         report=report,
@@ -71,7 +63,21 @@ def render_gallery(report: GalleryReport) -> str:
     )
 
 
-def _source(environment: Environment, name: str) -> str:
+def page_environment() -> Environment:
+    """A Jinja environment over the reports' templates, which escapes all that it is given."""
+    environment = Environment(
+        loader=PackageLoader("vrec.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(span=_span, number=_number, percent=_percent, pretty=_pretty)
+    return environment
+
+
+def template_source(environment: Environment, name: str) -> str:
+    """The text of a file among the templates, as it is."""
     loader = environment.loader
     assert loader is not None
     return loader.get_source(environment, name)[0]
