@@ -14,7 +14,7 @@ from vrec.core.artefact import Artefact, blob_path, read_artefact, write_artefac
 from vrec.core.config import Config
 from vrec.core.errors import FitError
 from vrec.core.protocols import Vectors
-from vrec.retrieval.nearest import SPARE, Places, exact_candidates, rescore, settle
+from vrec.retrieval.nearest import SPARE, Places, exact_candidates, rescore, search_with_blas, settle
 
 Found = tuple[list[list[str]], list[list[float]]]
 KIND = "index"
@@ -272,6 +272,7 @@ class FaissIndex:
             self._vectors = room
 
     def _train(self) -> None:
+        search_with_blas()
         count, dim = len(self), self._vectors.shape[1]
         vectors = self._vectors[:count]
         lists = min(self.config.lists or int(2 * count**0.5), count)

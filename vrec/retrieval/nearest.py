@@ -17,14 +17,21 @@ BLOCK_CELLS = 2**22
 """Entries of candidates' vectors held in float64 at once, 32 MB."""
 
 
+def search_with_blas() -> None:
+    """Lets faiss multiply matrices by BLAS in this process, from 20 queries on.
+
+    faiss 1.15 begins at 128,000 queries, and with fewer is several times slower.
+    """
+    faiss.cvar.distance_compute_blas_threshold = 20
+    faiss.cvar.distance_compute_blas_database_bs = 4096
+
+
 def exact_candidates(queries: Vectors, vectors: Vectors, k: int, places: Places | None) -> Places:
     """The (Q, c) places of the c = k + SPARE nearest by float32 products, or all where there are fewer.
 
     `vectors` is (N, dim); `places` are the rows that may be found, all by default.
     """
-    # faiss 1.15 uses BLAS from 128,000 queries on only, which is several times slower; before, from 20 on.
-    faiss.cvar.distance_compute_blas_threshold = 20
-    faiss.cvar.distance_compute_blas_database_bs = 4096
+    search_with_blas()
     total = len(vectors) if places is None else len(places)
     wanted = min(k + SPARE, total)
     if places is None:

@@ -1,0 +1,175 @@
+"""What the catalogue's table says of the videos: as sparse vectors, and as filters."""
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
+from scipy import sparse
+
+from vrec.core.compute import pc
+from vrec.core.config import Config
+from vrec.core.errors import FitError
+from vrec.core.schema import VIDEOS, conform
+from vrec.retrieval.histories import Matrix
+
+_NO_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_RUNS = re.compile(rf"[{_NO_SPACES}]+|[^\W_{_NO_SPACES}]+")
+_SPACELESS = re.compile(rf"[{_NO_SPACES}]")
+
+
+class AttributesConfig(Config):
+    """How much each column of VIDEOS counts in how alike two videos are; 0 leaves it out."""
+
+    tags: float = Field(default=1.0, ge=0)
+    """Weight of the tags."""
+    title: float = Field(default=1.0, ge=0)
+    """Weight of the title's words, and of its pairs of characters in scripts without spaces."""
+    category: float = Field(default=1.0, ge=0)
+    """Weight of the category."""
+    creator_id: float = Field(default=0.5, ge=0)
+    """Weight of the creator."""
+    kind: float = Field(default=0.25, ge=0)
+    """Weight of product, live or clip."""
+    domain: float = Field(default=0.25, ge=0)
+    """Weight of the domain."""
+    language: float = Field(default=0.25, ge=0)
+    """Weight of the language."""
+    price: float = Field(default=0.25, ge=0)
+    """Weight of the price, by its power of two."""
+    duration_s: float = Field(default=0.25, ge=0)
+    """Weight of the duration, by its power of two."""
+
+
+def attribute_vectors(videos: pa.Table, config: AttributesConfig) -> tuple[list[str], Matrix]:
+    """The ids of VIDEOS and their attributes as (N, values) float32 CSR unit rows; a row of zeros is blank.
+
+    Each column's values are weighted by TF-IDF and their rows brought to one length, so that many tags count
+    no more than one category. What one video alone has, or all have, tells nothing of likeness and is left
+    out. Raises SchemaError for a table that is not VIDEOS.
+    """
+    videos = conform(videos, VIDEOS, stage="attribute_vectors")
+    blocks: list[Matrix] = []
+    for field, weight in config.model_dump().items():
+        if weight:
+            rows, values = _values(field, videos.column(field))
+            blocks.append(_tf_idf(rows, values, videos.num_rows) * np.float32(weight**0.5))
+    joined = sparse.hstack(blocks, format="csr") if blocks else sparse.csr_matrix((videos.num_rows, 0))
+    return videos.column("video_id").to_pylist(), unit_rows(sparse.csr_matrix(joined, dtype=np.float32))
+
+
+def unit_rows(matrix: Matrix) -> Matrix:
+    """The same CSR matrix with every row at length 1; rows of zeros stay."""
+    squares = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
+    lengths = np.sqrt(np.where(squares > 0, squares, 1))
+    data = matrix.data / np.repeat(lengths, np.diff(matrix.indptr))
+    return sparse.csr_matrix((data.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def title_words(title: str) -> list[str]:
+    """The words of a title in lower case; of scripts without spaces, each character and each pair of them."""
+    words: list[str] = []
+    for run in _RUNS.findall(title.lower()):
+        words.append(run)
+        if _SPACELESS.match(run):
+            words[-1:] = [*run, *(run[at : at + 2] for at in range(len(run) - 1))]
+    return words
+
+
+def _values(field: str, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    # The rows, and for each the value that it has there; a row may come many times or never.
+    whole = column.combine_chunks()
+    if field == "title":
+        words = [None if title is None else title_words(title) for title in whole.to_pylist()]
+        whole = pa.array(words, pa.list_(pa.string()))
+    if field in ("price", "duration_s"):
+        amounts = pc.if_else(pc.greater(whole, 0), whole, None)
+        whole = pc.floor(pc.log2(amounts)).cast(pa.string())
+    if pa.types.is_list(whole.type):
+        rows, values = pc.list_parent_indices(whole), pc.list_flatten(whole)
+    else:
+        rows, values = pa.array(np.arange(len(whole))), whole
+    there = pc.is_valid(values)
+    return np.asarray(rows.filter(there)).astype(np.int64), values.filter(there)
+
+
+def _tf_idf(rows: npt.NDArray[np.int64], values: pa.Array, count: int) -> Matrix:
+    coded = values.dictionary_encode()
+    columns = np.asarray(coded.indices).astype(np.int64)
+    ones = np.ones(len(rows), np.float32)
+    counts = sparse.csr_matrix((ones, (rows, columns)), shape=(count, len(coded.dictionary)))
+    counts.sum_duplicates()
+    having = np.bincount(counts.indices, minlength=counts.shape[1])
+    rarity = np.where(having > 1, np.log(count / np.maximum(having, 1)), 0).astype(np.float32)
+    weighted = sparse.csr_matrix(
+        (np.log1p(counts.data) * rarity[counts.indices], counts.indices, counts.indptr), shape=counts.shape
+    )
+    weighted.eliminate_zeros()
+    return unit_rows(weighted)
+
+
+class Filters(Config):
+    """Which videos may be recommended: those that meet every condition given, by any of its values."""
+
+    kind: tuple[str, ...] | None = None
+    """The kinds allowed: product, live, clip."""
+    category: tuple[str, ...] | None = None
+    """The categories allowed."""
+    creator_id: tuple[str, ...] | None = None
+    """The creators allowed."""
+    domain: tuple[str, ...] | None = None
+    """The domains allowed."""
+    language: tuple[str, ...] | None = None
+    """The languages allowed."""
+    tags: tuple[str, ...] | None = None
+    """Tags of which a video must have one."""
+    min_price: float | None = None
+    """The lowest price allowed, in the catalogue's currency; a video without a price does not pass."""
+    max_price: float | None = None
+    """The highest price allowed; a video without a price does not pass."""
+    available: bool | None = True
+    """Whether a video must be available (true), must not be (false), or either (null)."""
+
+
+def matching(videos: pa.Table, filters: Filters) -> list[str]:
+    """The ids of the VIDEOS that pass, in the table's order: for `candidates` or an index's `allowed`.
+
+    Raises FitError for a value that no video has, with the nearest that one has, and SchemaError for a table
+    that is not VIDEOS.
+    """
+    videos = conform(videos, VIDEOS, stage="matching")
+    passing = np.ones(videos.num_rows, bool)
+    for field in ("kind", "category", "creator_id", "domain", "language", "tags"):
+        wanted = getattr(filters, field)
+        if wanted is not None:
+            rows, values = _values(field, videos.column(field))
+            _check_known(field, wanted, values)
+            having = np.asarray(pc.is_in(values, value_set=pa.array(wanted, pa.string())))
+            passing &= np.bincount(rows[having], minlength=len(passing)) > 0
+    price = np.asarray(videos.column("price").to_numpy(), np.float32)
+    # A comparison with NaN, which is what no price reads as, is False.
+    if filters.min_price is not None:
+        passing &= price >= np.float32(filters.min_price)
+    if filters.max_price is not None:
+        passing &= price <= np.float32(filters.max_price)
+    if filters.available is not None:
+        passing &= np.asarray(videos.column("available")) == filters.available
+    return videos.column("video_id").filter(pa.array(passing)).to_pylist()
+
+
+def _check_known(field: str, wanted: Sequence[str], values: pa.Array) -> None:
+    known = pc.unique(values)
+    unknown = pc.filter(
+        pa.array(wanted, pa.string()), pc.invert(pc.is_in(pa.array(wanted, pa.string()), value_set=known))
+    )
+    if len(unknown):
+        example = unknown[0].as_py()
+        near = difflib.get_close_matches(example, known.to_pylist(), n=1)
+        guess = f"; did you mean {near[0]}?" if near else ""
+        raise FitError(
+            f"matching: VIDEOS.{field} is never {example}{guess}",
+            mend=f"give values that the catalogue's {field} has",
+        )
