@@ -1,7 +1,5 @@
 """Videos that are like those a user has watched: the one recommender that knows a video nobody has seen."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -24,18 +22,14 @@ BLOCK_ROWS = 8192
 
 
 class ContentConfig(Config):
-    """How likeness is measured, and to what."""
+    """What makes two videos alike, and how fast a taste changes."""
 
-    taste: Literal["mean", "nearest"] = "mean"
-    """Compare a video with the mean of a user's videos, or with the few of them that it is nearest to."""
-    nearest: int = Field(default=2, ge=1)
-    """How many of a user's videos "nearest" averages over."""
     recency: float = Field(default=0.8, gt=0, le=1)
     """What each step back in a user's history multiplies a video's weight by; 1 forgets nothing."""
     centre: bool = True
     """Whether the catalogue's mean embedding is subtracted first, which all videos share and which hides what
     they do not."""
-    attributes_share: float = Field(default=0.3, ge=0, le=1)
+    attributes_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the catalogue's attributes in the likeness, where a video has an embedding too."""
     attributes: AttributesConfig = Field(default_factory=AttributesConfig)
     """How much each attribute counts."""
@@ -98,35 +92,18 @@ class ContentBased(MatrixRecommender[ContentConfig]):
 
     def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
         del users
-        weights = _recent(histories, self.config.recency)
-        # What nothing is known of takes no part: its place in the history is as if it were not there.
-        weights.data[~self.known[weights.indices]] = 0
-        weights.eliminate_zeros()
-        if self.config.taste == "mean":
-            scores = self._by_mean(weights)
-        else:
-            scores = np.stack([self._by_nearest(weights[row]) for row in range(weights.shape[0])])
+        weights = _recent(histories, self.known, self.config.recency)
+        scores = self._likeness(weights)
         scores[:, ~self.known] = -np.inf
         scores[np.diff(weights.indptr) == 0] = -np.inf
         return scores
 
-    def _by_mean(self, weights: Matrix) -> Scores:
+    def _likeness(self, weights: Matrix) -> Scores:
         dense, coded = weights @ self.dense, sparse.csr_matrix(weights @ self.coded)
         squares = (dense**2).sum(axis=1) + np.asarray(coded.multiply(coded).sum(axis=1)).ravel()
         # Videos that cancel each other out leave nothing to compare with, but rounding: no likeness.
         lengths = np.sqrt(np.where(squares > 1e-12, squares, np.inf))[:, None]
         return (self._products(dense, coded) / lengths).astype(np.float32)
-
-    def _by_nearest(self, history: Matrix) -> Scores:
-        if not history.nnz:
-            return np.zeros(len(self.known), np.float32)
-        places = history.indices
-        near = self._products(self.dense[places].astype(np.float64), self.coded[places])
-        # Likeness of −1 and recency of little must not look better than likeness of −1 and much.
-        near = (near + 1) * (history.data / history.data.max())[:, None]
-        count = min(self.config.nearest, len(places))
-        best = np.partition(near, len(places) - count, axis=0)[len(places) - count :]
-        return np.sort(best, axis=0).mean(axis=0).astype(np.float32)
 
     def _products(self, dense: npt.NDArray[np.float64], coded: Matrix) -> npt.NDArray[np.float64]:
         # In float64, so that videos of equal content have equal scores wherever they stand.
@@ -204,16 +181,17 @@ def _places(ids: list[str], videos: Vocabulary, column: str) -> npt.NDArray[np.i
     return videos.find(ids)
 
 
-def _recent(histories: Histories, recency: float) -> Matrix:
-    # The weights, each multiplied by recency to the number of videos watched since.
+def _recent(histories: Histories, known: npt.NDArray[np.bool_], recency: float) -> Matrix:
+    # The weights times recency to the number of known videos watched since, each row divided by its sum.
+    # What is not known takes no part: it is as if it were not in the history.
     starts, videos = histories.by_time
-    counts = np.diff(starts)
-    since = np.repeat(starts[1:], counts) - 1 - np.arange(len(videos))
-    rows = np.repeat(np.arange(histories.users), counts)
+    rows = np.repeat(np.arange(histories.users), np.diff(starts))
+    rows, videos = rows[known[videos]], videos[known[videos]]
+    counts = np.bincount(rows, minlength=histories.users)
+    since = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(videos))
     shape = histories.weights.shape
     decay = sparse.csr_matrix((recency ** since.astype(np.float64), (rows, videos)), shape=shape)
-    decay.sort_indices()
-    weights = histories.weights
-    return sparse.csr_matrix(
-        (decay.data * weights.data, weights.indices.copy(), weights.indptr.copy()), shape
-    )
+    weights = sparse.csr_matrix(decay.multiply(histories.weights.astype(np.float64)))
+    sums = np.asarray(weights.sum(axis=1)).ravel()
+    weights.data /= np.repeat(sums, np.diff(weights.indptr))
+    return weights

@@ -1,6 +1,7 @@
 """Nearest vectors by inner product: exact up to a size, approximate beyond it, and exact under a filter."""
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -50,7 +51,7 @@ def checked_vectors(ids: Sequence[str], vectors: Vectors, dim: int | None) -> Ve
     if strange is not None:
         raise FitError(f"index.add: id {strange!r} is {type(strange).__name__}, want str", mend=_ROWS)
     if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
+        twice = Counter(ids).most_common(1)[0][0]
         raise FitError(f"index.add: {len(ids) - len(set(ids)):,} ids come twice, such as {twice}", mend=_ROWS)
     if dim is not None and len(found) and found.shape[1] != dim:
         raise FitError(

@@ -1,0 +1,136 @@
+"""Attributes as vectors against scikit-learn and by hand, and filters against a plain loop."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from tests.retrieval.catalogues import videos
+from vrec.core.errors import FitError, SchemaError
+from vrec.retrieval.attributes import (
+    AttributesConfig,
+    Filters,
+    attribute_vectors,
+    matching,
+    title_words,
+)
+
+NOTHING = dict.fromkeys(AttributesConfig.model_fields, 0.0)
+
+
+def only(**weights: float) -> AttributesConfig:
+    return AttributesConfig(**NOTHING | weights)
+
+
+def cosines(table, config) -> np.ndarray:
+    rows = attribute_vectors(table, config)[1].toarray()
+    return rows @ rows.T
+
+
+def test_titles_weigh_as_scikit_learn_weighs_them():
+    """With its unsmoothed idf less the 1 that it adds, and words that one title alone has left out."""
+    titles = ["red silk dress", "red red wool hat", "blue silk scarf", "green hat", "silk hat red"]
+    table = videos(**{f"v{n}": {"title": title} for n, title in enumerate(titles)})
+    oracle = TfidfVectorizer(min_df=2, smooth_idf=False, norm=None)
+    counts = np.log1p(oracle.fit_transform(titles).toarray() / oracle.idf_)
+    rows = counts * (oracle.idf_ - 1)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    assert np.allclose(cosines(table, only(title=1)), rows @ rows.T, atol=1e-6)
+
+
+def test_many_tags_count_no_more_than_one_category():
+    table = videos(
+        a={"tags": ["x", "y", "z"], "category": "hats"},
+        b={"tags": ["x", "y", "z"], "category": "shoes"},
+        c={"tags": ["u"], "category": "hats"},
+        d={"tags": ["u"], "category": "shoes"},
+    )
+    likeness = cosines(table, only(tags=1, category=1))
+    assert likeness[0, 1] == pytest.approx(0.5)
+    assert likeness[0, 2] == pytest.approx(0.5)
+    assert cosines(table, only(tags=3, category=1))[0, 1] == pytest.approx(0.75)
+
+
+def test_rows_are_unit_or_blank_and_ids_keep_their_order():
+    table = videos(z={"title": "hat"}, a={"title": "hat"}, m={"title": None}, b={"title": "alone"})
+    ids, rows = attribute_vectors(table, only(title=1))
+    assert ids == ["z", "a", "m", "b"]
+    assert np.allclose(np.linalg.norm(rows.toarray(), axis=1), [1, 1, 0, 0])
+    assert rows.dtype == np.float32
+
+
+def test_what_all_share_tells_nothing():
+    table = videos(a={"kind": "live"}, b={"kind": "live"}, c={"kind": "live"})
+    assert attribute_vectors(table, AttributesConfig())[1].nnz == 0
+    assert attribute_vectors(table, only())[1].shape == (3, 0)
+
+
+def test_prices_are_alike_within_a_power_of_two():
+    prices = [5.0, 7.9, 8.0, 15.0, 0.3, 0.26, 0.0, 0.0, -1.0, -1.5, None]
+    table = videos(**{f"v{n}": {"price": price} for n, price in enumerate(prices)})
+    alike = cosines(table, only(price=1)) > 0.5
+    pairs = {(i, j) for i, j in np.argwhere(alike) if i < j}
+    assert pairs == {(0, 1), (2, 3), (4, 5)}
+
+
+def test_titles_without_spaces_are_read_by_characters_and_pairs():
+    assert title_words("Red 连衣裙 2024!") == ["red", "连", "衣", "裙", "连衣", "衣裙", "2024"]
+    assert title_words("ワンピース_été") == [*"ワンピース", "ワン", "ンピ", "ピー", "ース", "été"]
+    assert title_words("…") == []
+
+
+def test_empty_catalogue_has_no_vectors():
+    table = videos(a={}).slice(0, 0)
+    ids, rows = attribute_vectors(table, AttributesConfig())
+    assert (ids, rows.shape[0]) == ([], 0)
+    with pytest.raises(SchemaError, match="missing video_id"):
+        attribute_vectors(table.drop_columns(["video_id"]), AttributesConfig())
+
+
+@given(st.data())
+def test_filters_pass_what_a_plain_loop_passes(data):
+    values = {
+        "kind": st.sampled_from(["live", "clip"]),
+        "category": st.sampled_from(["hats", "shoes", None]),
+        "creator_id": st.sampled_from(["ann", "bo"]),
+        "tags": st.lists(st.sampled_from(["x", "y"]), max_size=3),
+        "price": st.sampled_from([None, 1.5, 2.5, 3.5]),
+        "available": st.booleans(),
+    }
+    table = videos(**{f"v{n}": data.draw(st.fixed_dictionaries(values)) for n in range(6)})
+    rows = table.to_pylist()
+    wanted = {
+        name: (data.draw(st.sampled_from([row[name] for row in rows])),)
+        for name in ("kind", "category", "creator_id")
+        if data.draw(st.booleans())
+    }
+    wanted = {name: value for name, value in wanted.items() if value != (None,)}
+    tags = tuple(sorted({tag for row in rows for tag in row["tags"]}))[:1]
+    if tags:
+        wanted["tags"] = tags
+    low, high = data.draw(st.sampled_from([None, 2.5])), data.draw(st.sampled_from([None, 2.5]))
+    available = data.draw(st.sampled_from([None, True, False]))
+
+    def passes(row) -> bool:
+        return (
+            all(row[name] in value for name, value in wanted.items() if name != "tags")
+            and ("tags" not in wanted or bool(set(row["tags"]) & set(wanted["tags"])))
+            and (low is None or (row["price"] is not None and row["price"] >= low))
+            and (high is None or (row["price"] is not None and row["price"] <= high))
+            and (available is None or row["available"] == available)
+        )
+
+    filters = Filters(**wanted, min_price=low, max_price=high, available=available)
+    assert matching(table, filters) == [row["video_id"] for row in rows if passes(row)]
+
+
+def test_value_that_no_video_has_is_named_with_the_nearest():
+    table = videos(a={"category": "shoes"}, b={"category": "hats"})
+    with pytest.raises(FitError, match=r"VIDEOS\.category is never shoe; did you mean shoes\?"):
+        matching(table, Filters(category=("hats", "shoe")))
+    with pytest.raises(FitError, match="tags is never x"):
+        matching(table, Filters(tags=("x",)))
+    assert matching(table, Filters(category=())) == []
+    with pytest.raises(ValueError, match="colour"):
+        Filters(colour="red")  # type: ignore[call-arg]
