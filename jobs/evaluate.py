@@ -1,4 +1,4 @@
-"""The job `vrec evaluate`, for `ray job submit --working-dir . -- python jobs/evaluate.py --events … --out …`."""
+"""The job `vrec evaluate`, for `ray job submit --working-dir . -- python jobs/evaluate.py …`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The job `vrec fit`, for `ray job submit --working-dir . -- python jobs/fit.py --events … --model … --out …`."""
+"""The job `vrec fit`, for `ray job submit --working-dir . -- python jobs/fit.py …`."""
 
 import sys
 from pathlib import Path

@@ -5,12 +5,14 @@ import pytest
 from tests.contracts.recommender_battery import CHECKS, Make
 from vrec.retrieval.als import Als, AlsConfig
 from vrec.retrieval.blend import BlendConfig
+from vrec.retrieval.content import ContentBased
 from vrec.retrieval.ease import Ease, EaseConfig
 from vrec.retrieval.hybrid import Hybrid, HybridConfig
 from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.popular import Popular, PopularConfig
+from vrec.retrieval.propagate import Propagate, PropagateConfig
 from vrec.retrieval.sequence import Sequence, SequenceConfig
 from vrec.retrieval.similarity import SimilarityConfig
 from vrec.retrieval.singles import SINGLES
@@ -29,8 +31,11 @@ RECOMMENDERS: dict[str, Make] = {
     "mult_vae": lambda: MultVae(MultVaeConfig(hidden=16, latent=8, epochs=2)),
     "neumf": lambda: NeuMf(NeuMfConfig(factors=4, layers=(8, 4), epochs=2)),
     "sequence": lambda: Sequence(SequenceConfig(max_length=6, dim=8, layers=1, epochs=2)),
+    "content": ContentBased,
+    "propagate": lambda: Propagate(PropagateConfig(neighbours=5)),
+    "propagate-plain": lambda: Propagate(PropagateConfig(mode="plain", space="interactions", factors=3)),
     "hybrid": lambda: Hybrid(
-        HybridConfig(members=("popular", "item_knn", "ease"), strangers=False, blend=LEARNED)
+        HybridConfig(members=("popular", "item_knn", "ease", "content"), strangers=False, blend=LEARNED)
     ),
 }
 

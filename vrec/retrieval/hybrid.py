@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +26,15 @@ class HybridConfig(Config):
     """Which recommenders are blended, and how."""
 
     members: tuple[SingleKind, ...] = Field(default=("popular", "item_knn", "ease", "content"), min_length=1)
-    """The recommenders; `content` is left out where there is no content to fit it on."""
+    """The recommenders; `content` is left out where there is no content to fit it on, and `ease` where
+    there are more videos than it takes."""
     models: SinglesConfig | None = None
     """Their settings; those of `retrieval` where none are given."""
     blend: BlendConfig = Field(default_factory=BlendConfig)
     """How the weights are learned."""
+    holdout: Literal["time", "last"] = "time"
+    """From what the weights are learned: from what all users watched after one moment, as a shop is asked
+    for, or from the last part of each user's history, as a leave-last-out test asks for."""
     holdout_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the interactions, the latest ones, from which the weights are learned; the members are then
     fitted again on all."""
@@ -61,8 +65,7 @@ class Hybrid(MatrixRecommender[HybridConfig]):
 
     def _fit(self, histories: Histories, content: Content | None) -> None:
         table = to_interactions(histories, self.users, self.videos)
-        cut = np.quantile(histories.at, 1 - self.config.holdout_share, method="higher")
-        late = histories.at >= cut
+        late = self._late(histories)
         learned = None
         if not late.all():
             learned = self._learn(table, histories, late, content)
@@ -70,6 +73,19 @@ class Hybrid(MatrixRecommender[HybridConfig]):
         names, members = self.panel.features, len(self.panel.members)
         self.weights: Weights = even(len(names), members) if learned is None else learned
         self.popular = Popular((self.config.models or SinglesConfig()).popular).fit(table)
+
+    def _late(self, histories: Histories) -> npt.NDArray[np.bool_]:
+        """(nnz,) which interactions the weights are learned from."""
+        share = self.config.holdout_share
+        if self.config.holdout == "time":
+            return histories.at >= np.quantile(histories.at, 1 - share, method="higher")
+        counts = np.diff(histories.weights.indptr)
+        rows = np.repeat(np.arange(histories.users), counts)
+        order = np.lexsort((histories.weights.indices, histories.at, rows))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order)) - np.repeat(histories.weights.indptr[:-1], counts)
+        kept = np.minimum(np.floor(counts * (1 - share)), counts - 1)
+        return (place >= kept[rows]) & (counts[rows] > 1)
 
     def _learn(
         self, table: pa.Table, histories: Histories, late: npt.NDArray[np.bool_], content: Content | None
@@ -93,9 +109,14 @@ class Hybrid(MatrixRecommender[HybridConfig]):
             kind: build_single(kind, models).fit(table, content)
             for kind in self.config.members
             if not (blank and kind == "content")
+            and not (kind == "ease" and self._watched(table) > models.ease.max_videos)
         }
         support = np.bincount(self.videos.find(table.column("video_id")), minlength=len(self.videos))
         return Panel(members, self.videos, support)
+
+    @staticmethod
+    def _watched(table: pa.Table) -> int:
+        return len(table.column("video_id").unique())
 
     def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
         names = self.users.ids.take(pa.array(users, mask=users < 0))

@@ -9,17 +9,19 @@ from vrec.core.artefact import artefact_kind
 from vrec.core.config import Config
 from vrec.core.errors import ModelError
 from vrec.retrieval.als import Als, AlsConfig
+from vrec.retrieval.content import ContentBased, ContentConfig
 from vrec.retrieval.ease import Ease, EaseConfig
 from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.model import MatrixRecommender
 from vrec.retrieval.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.popular import Popular, PopularConfig
+from vrec.retrieval.propagate import Propagate, PropagateConfig
 from vrec.retrieval.sequence import Sequence, SequenceConfig
 from vrec.retrieval.similarity import SimilarityConfig, Spread, in_threads
 
 SingleKind = Literal[
-    "popular", "item_knn", "user_knn", "als", "ease", "mult_vae", "neumf", "sequence", "content"
+    "popular", "item_knn", "user_knn", "als", "ease", "mult_vae", "neumf", "sequence", "content", "propagate"
 ]
 
 
@@ -42,10 +44,15 @@ class SinglesConfig(Config):
     """Neural matrix factorisation."""
     sequence: SequenceConfig = Field(default_factory=SequenceConfig)
     """Self-attention over the videos in their order."""
+    content: ContentConfig = Field(default_factory=ContentConfig)
+    """Videos like those that the user has watched, by what they show and say."""
+    propagate: PropagateConfig = Field(default_factory=PropagateConfig)
+    """Tastes refreshed by those of like-minded users."""
 
 
 SINGLES: Mapping[str, type[MatrixRecommender]] = {
-    model.kind: model for model in (Popular, ItemKnn, UserKnn, Als, Ease, MultVae, NeuMf, Sequence)
+    model.kind: model
+    for model in (Popular, ItemKnn, UserKnn, Als, Ease, MultVae, NeuMf, Sequence, ContentBased, Propagate)
 }
 """Every recommender by its name."""
 
