@@ -5,7 +5,6 @@ machine does falls on both sides; medians and their ratios are printed (above 1:
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -98,17 +97,23 @@ def race(rounds: int, sides: dict[str, Callable[[], object]]) -> None:
         print(f"  {name:32} {statistics.median(seconds):7.2f} s   {ratio:5.2f} × {first}")
 
 
+def most_resident() -> int:
+    """The most bytes that this process has had in memory; Linux only."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+
 def measure_memory(path: Path, weighting: str, neighbours: int) -> None:
     """Prints the most memory that a fit takes above the matrix; in a process of its own."""
     matrix = sparse.csr_matrix(sparse.load_npz(path))
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     config = ItemKnnConfig(neighbours=neighbours, weighting=weighting)  # type: ignore[arg-type]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = most_resident()
     tracemalloc.start()
     found = similar_videos(matrix, config)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    grown = most_resident() - before
     results = found.data.nbytes + found.indices.nbytes + found.indptr.nbytes
     print(
         f"  {weighting:6} matrix {size / 1e6:.0f} MB, results {results / 1e6:.0f} MB, "

@@ -18,8 +18,11 @@ from vrec.retrieval.histories import Histories, Vocabulary, to_interactions
 from vrec.retrieval.model import MatrixRecommender
 from vrec.retrieval.panel import Panel
 from vrec.retrieval.popular import Popular
-from vrec.retrieval.select import Scores
+from vrec.retrieval.select import Scores, best_dense
 from vrec.retrieval.singles import SingleKind, SinglesConfig, build_single, load_single
+
+COLD_RAISED = 20
+"""Cold videos of a user that are raised: enough for lists of a few hundred."""
 
 
 class HybridConfig(Config):
@@ -38,6 +41,9 @@ class HybridConfig(Config):
     holdout_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the interactions, the latest ones, from which the weights are learned; the members are then
     fitted again on all."""
+    cold_every: int | None = Field(default=20, ge=2)
+    """One in this many videos is one that nobody has watched, the best by content, where there are any: on
+    merit alone they would hardly ever be shown, and so never be watched. None leaves them to merit."""
     strangers: bool = True
     """Whether a user without any history gets the popular videos, marked as `popular`, or no row."""
 
@@ -120,7 +126,26 @@ class Hybrid(MatrixRecommender[HybridConfig]):
 
     def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
         names = self.users.ids.take(pa.array(users, mask=users < 0))
-        return blended(self.panel, self.weights, histories, names)
+        scores = blended(self.panel, self.weights, histories, names)
+        return scores if self.config.cold_every is None else self._with_cold(scores, self.config.cold_every)
+
+    def _with_cold(self, scores: Scores, every: int) -> Scores:
+        """The scores with each user's j-th best cold video raised to their (j · every)-th best warm one.
+
+        Which is which depends on nothing that is excluded or asked for, so that lists stay consistent.
+        """
+        cold = np.flatnonzero(self.panel.support == 0)
+        warm = np.flatnonzero(self.panel.support > 0)
+        count = min(len(cold), len(warm) // every, COLD_RAISED)
+        if not count:
+            return scores
+        best, merit = best_dense(scores[:, cold], count)
+        level = best_dense(scores[:, warm], count * every)[1][:, every - 1 :: every]
+        places = cold[best]
+        rows = np.arange(len(scores))[:, None]
+        heard = np.isfinite(merit)
+        scores[rows, places] = np.where(heard, np.maximum(merit, level), merit)
+        return scores
 
     def recommend(
         self,

@@ -142,7 +142,10 @@ def _compare_videos(weights: Matrix, config: SimilarityConfig) -> Comparison:
     rows = Weighting.of(rows, config.weighting).apply(rows)
     moments = Moments.of(rows, config.similarity)
     itself = np.arange(rows.shape[0])
-    right = weights if config.weighting == "none" else rows.T.tocsr()
+    right = weights
+    if config.weighting != "none":
+        # The same places as in `weights`: they are held once.
+        right = sparse.csr_matrix((rows.T.tocsr().data, weights.indices, weights.indptr), weights.shape)
     return Comparison(rows, right, moments, moments, config, itself, itself)
 
 

@@ -71,7 +71,7 @@ class SequenceNetwork(nn.Module):
         layer = nn.TransformerEncoderLayer(
             config.dim,
             config.heads,
-            dim_feedforward=4 * config.dim,
+            dim_feedforward=config.dim,
             dropout=config.dropout,
             activation="gelu",
             batch_first=True,
