@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ BLOCK_ROWS = 64
 """Rows whose similarities are computed at once, and so the grain of parallel work."""
 BLOCK_CELLS = 2_000_000
 """Dense similarities held at once for one block, 8 MB of float32."""
+SUMMED = 1 << 19
+"""Weights that are held in float64 at once, 4 MB."""
 BM25_K1, BM25_B = 1.2, 0.75
 
 
@@ -169,24 +172,35 @@ def dense_product(left: Matrix, right: Matrix) -> Scores:
     # which must find out first where the result is not zero.
     out = np.empty((left.shape[0], right.shape[1]), np.float32)
     lengths = np.diff(right.indptr)
-    for start, stop in _even(lengths, left):
-        first, last = left.indptr[start], left.indptr[stop]
-        rows = left.indices[first:last]
-        terms = right[rows]
-        terms.data *= np.repeat(left.data[first:last], lengths[rows])
-        indptr = terms.indptr[left.indptr[start : stop + 1] - first]
+    work = np.concatenate([[0], np.cumsum(lengths[left.indices], dtype=np.int64)])
+    for start, stop in _runs(work[left.indptr]):
+        entries = slice(left.indptr[start], left.indptr[stop])
+        if work[entries.stop] - work[entries.start] > PRODUCTS:
+            out[start] = _long_row(work, entries, left, right)
+            continue
+        terms = right[left.indices[entries]]
+        terms.data *= np.repeat(left.data[entries], lengths[left.indices[entries]])
+        indptr = terms.indptr[left.indptr[start : stop + 1] - entries.start]
         summed = sparse.csr_matrix((terms.data, terms.indices, indptr), shape=(stop - start, right.shape[1]))
         summed.toarray(out=out[start:stop])
     return out
 
 
-def _even(lengths: npt.NDArray[np.integer], left: Matrix) -> Iterator[tuple[int, int]]:
-    # Runs of rows that need about PRODUCTS products each; a row that needs more goes alone.
-    work = np.concatenate([[0], np.cumsum(lengths[left.indices], dtype=np.int64)])[left.indptr]
-    start = 0
-    while start < left.shape[0]:
+def _long_row(work: npt.NDArray[np.int64], entries: slice, left: Matrix, right: Matrix) -> Floats:
+    # One row, its entries in runs, so that no more is gathered at once than for other rows.
+    row = np.zeros(right.shape[1], np.float32)
+    for start, stop in _runs(work[entries.start : entries.stop + 1]):
+        some = slice(entries.start + start, entries.start + stop)
+        row += right[left.indices[some]].T @ left.data[some]
+    return row
+
+
+def _runs(work: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    # Runs of up to PRODUCTS products each; `work` is cumulated, and what needs more than that is alone.
+    start, count = 0, len(work) - 1
+    while start < count:
         stop = int(np.searchsorted(work, work[start] + PRODUCTS, side="right")) - 1
-        stop = min(max(stop, start + 1), left.shape[0])
+        stop = min(max(stop, start + 1), count)
         yield start, stop
         start = stop
 
@@ -194,13 +208,17 @@ def _even(lengths: npt.NDArray[np.integer], left: Matrix) -> Iterator[tuple[int,
 def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
     """(N,) float64 sums of the rows' weights, or of their squares."""
     sums = np.zeros(rows.shape[0])
-    filled = np.flatnonzero(np.diff(rows.indptr))
-    if len(filled):
+    indptr = rows.indptr
+    # A run of rows at a time: all weights in float64 would be as large as the matrix.
+    cuts = np.unique(np.searchsorted(indptr, np.arange(0, indptr[-1] + SUMMED, SUMMED)).clip(0, len(sums)))
+    for start, stop in pairwise(cuts):
+        filled = start + np.flatnonzero(np.diff(indptr[start : stop + 1]))
         # In float64 before squaring: the squares of weights that decayed for long have no float32.
-        values = rows.data.astype(np.float64)
+        values = rows.data[indptr[start] : indptr[stop]].astype(np.float64)
         if squared:
             np.square(values, out=values)
-        sums[filled] = np.add.reduceat(values, rows.indptr[filled])
+        if len(filled):
+            sums[filled] = np.add.reduceat(values, indptr[filled] - indptr[start])
     return sums
 
 
