@@ -11,6 +11,7 @@ from scipy import sparse
 
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from vrec.retrieval import similarity as module
+from vrec.retrieval.histories import Vocabulary, build_histories
 from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.similarity import SimilarityConfig, dense_product, in_threads, row_blocks
 
@@ -183,3 +184,12 @@ def test_tiny_and_huge_weights_have_finite_similarities() -> None:
 
 def one_by_one(function, comparison, blocks):
     return [function(comparison, block) for block in blocks]
+
+
+def test_nobody_is_alike_without_a_shared_video() -> None:
+    # v0 is everyone's, so that TF-IDF gives it a weight below 0, and whoever has only it a mean below 0.
+    matrix = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 1]], np.float32)
+    model = UserKnn(SimilarityConfig(similarity="pearson", weighting="tfidf")).fit(to_interactions(matrix))
+    of_v1 = to_interactions(np.array([[0, 1, 0, 0]], np.float32))
+    newcomer = build_histories(of_v1, Vocabulary.of(of_v1["user_id"]), model.videos)
+    assert np.flatnonzero(model.neighbours(newcomer).toarray()).tolist() == [1]
