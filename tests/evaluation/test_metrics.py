@@ -6,7 +6,7 @@ from itertools import combinations
 import ir_measures
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
 
@@ -58,6 +58,7 @@ def test_equal_to_trec_eval(drawn, k: int) -> None:
         np.testing.assert_allclose(ACCURACY[name](mine, k), want, atol=1e-9, rtol=0, err_msg=name)
 
 
+@settings(deadline=None)
 @given(judged(), st.data())
 def test_bounds_perfection_and_order(lists: Judged, data: st.DataObject) -> None:
     users, depth = lists.hits.shape
@@ -80,6 +81,7 @@ def test_bounds_perfection_and_order(lists: Judged, data: st.DataObject) -> None
     np.testing.assert_allclose(metrics.precision(perfect, k), lists.ideal(k) / k)
 
 
+@settings(deadline=None)
 @given(judged(), st.data())
 def test_a_hit_moved_up_never_costs(lists: Judged, data: st.DataObject) -> None:
     rows, columns = np.nonzero(lists.hits)
@@ -134,6 +136,7 @@ def shown(draw: st.DrawFn) -> tuple[list[list[int]], int]:
     return draw(st.lists(row, min_size=1, max_size=6)), videos
 
 
+@settings(deadline=None)
 @given(shown(), st.integers(1, 5))
 def test_coverage_and_gini_as_defined(drawn: tuple[list[list[int]], int], k: int) -> None:
     rows, videos = drawn
@@ -164,6 +167,7 @@ def test_novelty_and_popularity_rank() -> None:
     )
 
 
+@settings(deadline=None)
 @given(shown(), st.integers(0, 2**32 - 1))
 def test_diversity_as_defined(drawn: tuple[list[list[int]], int], seed: int) -> None:
     rows, videos = drawn

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.core.errors import OutputError
@@ -208,6 +208,7 @@ def test_one_model_alone(report: Report) -> None:
     assert "Shoppers" not in html
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), max_size=8), st.booleans(), st.integers(1, 6))
 def test_an_axis_holds_its_values_between_round_ticks(values: list[float], zero: bool, ticks: int) -> None:
     values = [0.0 if abs(v) < 1e-9 else v for v in values]

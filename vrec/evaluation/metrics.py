@@ -76,7 +76,9 @@ def ndcg(judged: Judged, k: int) -> Floats:
     gains of 0 and 1).
     """
     discount = 1 / np.log2(np.arange(2, k + 2))
-    return (judged.top(k) @ discount) / np.cumsum(discount)[judged.ideal(k) - 1]
+    # Not a matrix product, whose last bit can depend on where in the matrix a user's row lies.
+    gained = np.where(judged.top(k), discount, 0.0).sum(axis=1)
+    return gained / np.cumsum(discount)[judged.ideal(k) - 1]
 
 
 def average_precision(judged: Judged, k: int) -> Floats:

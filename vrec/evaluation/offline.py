@@ -63,17 +63,24 @@ def evaluate(
         )
     truth = Truth(train, test, catalogue)
     rows = None if vectors is None else in_order_of(truth.videos, *vectors)
-    runs = {
-        name: _Run(truth, name, [tables] if isinstance(tables, pa.Table) else tables, config, rows)
-        for name, tables in recommendations.items()
-    }
+    runs: dict[str, _Run] = {}
+    for name, tables in recommendations.items():
+        runs[name] = _Run(truth, name, [tables] if isinstance(tables, pa.Table) else tables, config, rows)
+    return _compare(truth, runs, config, {"users": user_slices or {}, "videos": video_slices or {}}, combined)
+
+
+def _compare(
+    truth: Truth,
+    runs: Mapping[str, "_Run"],
+    config: EvaluationConfig,
+    sides: Mapping[Side, Mapping[str, Collection[str]]],
+    combined: Collection[str],
+) -> Evaluation:
     everyone = _Judged(truth, runs, truth.population(), config)
     at = everyone.columns.index(config.headline)
     order = sorted(runs, key=lambda name: (-everyone.values[name][:, at].mean(), name))
     best = next((name for name in order if name not in combined), order[0])
-    slices = [everyone.scores("all", "all", order, best)]
-    sides: dict[Side, Mapping[str, Collection[str]]]
-    sides = {"users": user_slices or {}, "videos": video_slices or {}}
+    slices: list[Scores] = []
     for side, named in sides.items():
         for name, ids in named.items():
             part = truth.population(**{side: ids})
@@ -84,8 +91,8 @@ def evaluate(
         models=order,
         best_single=best,
         lengths={name: runs[name].lengths for name in order},
-        overall=slices[0],
-        slices=slices[1:],
+        overall=everyone.scores("all", "all", order, best),
+        slices=slices,
         beyond=_beyond({name: runs[name].beyond for name in order}, config),
     )
 
