@@ -69,6 +69,14 @@ def test_outcomes_are_each_user_s_sums_over_their_window(shop):
     assert len(found) + left_out == 60
 
 
+def test_a_window_is_over_by_the_log_s_clock_and_not_by_the_arms_own_events(shop):
+    simulation, arms = shop
+    everyone = user_outcomes(simulation.events, arms, CONFIG)
+    for user in list(arms)[:10]:
+        rows = everyone.filter(pl.col("user_id") == user)
+        assert user_outcomes(simulation.events, {user: arms[user]}, CONFIG).equals(rows)
+
+
 def test_what_has_no_length_does_not_count_in_the_normalised_watch_time(shop):
     simulation, arms = shop
     bare = user_outcomes(simulation.events, arms, CONFIG)
@@ -160,6 +168,8 @@ def test_what_cannot_be_compared_is_refused(shop):
         EvaluationError, match="none of 1 users with an arm has an impression and 7 days since"
     ):
         user_outcomes(simulation.events, {"nobody": "new"}, OnlineConfig())
+    with pytest.raises(EvaluationError, match="none of 60 users"):
+        user_outcomes(simulation.events.slice(0, 0), arms, CONFIG)
     with pytest.raises(EvaluationError, match="and 300 days since"):
         user_outcomes(simulation.events, arms, OnlineConfig(window_days=300))
     outcomes = user_outcomes(simulation.events, arms, CONFIG)

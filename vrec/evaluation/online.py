@@ -79,9 +79,9 @@ def user_outcomes(
     of the last event. Raises SchemaError, and EvaluationError where no user of any arm is left.
     """
     frame = to_frame(conform(events, EVENTS, stage="online")).with_columns(pl.col("at").to_physical())
+    present = pl.lit(frame["at"].max() if now is None else micros(now), pl.Int64)
     columns = {"user_id": list(arms), "arm": list(arms.values())}
     frame = frame.join(pl.DataFrame(columns, dict.fromkeys(columns, pl.String)), on="user_id")
-    present = frame["at"].max() if now is None else micros(now)
     window = round(config.window_days * DAY_US)
     first = pl.col("at").filter(pl.col("kind") == "impression").min().over("user_id")
     closed = pl.col("closed_at")
