@@ -59,8 +59,9 @@ class Popular(MatrixRecommender[PopularConfig]):
         """RECOMMENDATIONS for users of whom nothing is known; raises FitError where k < 1."""
         self._check(k)
         asked = pa.array(dict.fromkeys(users), pa.string())
-        nothing = sparse.csr_matrix(np.zeros((len(asked), len(self.videos)), np.float32))
         rows = np.arange(len(asked))
+        empty = (np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(len(asked) + 1, np.int32))
+        nothing = sparse.csr_matrix(empty, shape=(len(asked), len(self.videos)))
         histories = Histories(nothing, np.empty(0, np.int64))
         return self._answer(
             asked, np.full(len(asked), -1), histories, rows=rows, k=k, exclude=exclude, candidates=candidates
