@@ -7,10 +7,10 @@ import pytest
 
 from vrec.evaluation.report import Report, write_report
 
-from .test_browser import CHROMIUM, FLAGS, sync_api
+from .test_browser import CHROMIUM, browser
 from .test_report import report
 
-__all__ = ["report"]
+__all__ = ["browser", "report"]
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on this machine: the page is not looked at"
 )
@@ -21,14 +21,6 @@ def address(report: Report, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("evaluation")
     write_report(report, str(folder))
     return (folder / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["desk", "tablet", "phone", "dark"])

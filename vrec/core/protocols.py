@@ -85,6 +85,12 @@ class Content:
     embeddings: pa.Table | None = None
     """EMBEDDINGS rows of one modality and one encoder, one a video."""
 
+    @property
+    def ids(self) -> list[pa.ChunkedArray]:
+        """The columns of video ids of those parts that are there."""
+        parts = ((self.videos, "video_id"), (self.embeddings, "entity_id"))
+        return [table.column(name) for table, name in parts if table is not None]
+
 
 @runtime_checkable
 class Recommender(Protocol):

@@ -132,6 +132,12 @@ class Folder:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def check_writable(self, below: str = "") -> None:
+        """Raises OutputError where a file cannot be written: found out now, not after an hour of work."""
+        name = f"{below}/.writable" if below else ".writable"
+        self.write(name, b"")
+        self.remove(name)
+
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises FileNotFoundError where there is none."""
         with self.filesystem.open_input_stream(self.at(name)) as stream:

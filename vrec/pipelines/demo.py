@@ -12,7 +12,6 @@ import ray
 
 from vrec.core.errors import OutputError, SchemaError, plain_reason
 from vrec.core.protocols import MODALITIES, Modality
-from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, read_failures, read_media
 from vrec.evaluation.build import build_gallery, choose_shown
 from vrec.evaluation.page import write_gallery
@@ -26,6 +25,7 @@ from vrec.media.sample import SampleConfig
 from vrec.pipelines.cluster import connected
 from vrec.pipelines.demo_shop import EVALUATION, ShopDemo, demo_shop, plain_videos
 from vrec.pipelines.embed import embed
+from vrec.pipelines.material import read_videos
 from vrec.settings import Settings
 
 REPORT, TABLES, CATALOGUE, SHOP = "report.html", "tables", "videos", "shop"
@@ -100,7 +100,7 @@ def _catalogue_table(source: str) -> pa.Table | None:
     if not source.endswith(".parquet"):
         return None
     try:
-        return conform(pq.read_table(source), VIDEOS, stage="demo", extra=True)
+        return read_videos(source)
     except SchemaError:
         # Embedding needs less of VIDEOS than a full row; the page then goes by video_id.
         return None

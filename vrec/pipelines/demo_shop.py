@@ -14,7 +14,7 @@ from vrec.evaluation.report import PAGE, Report, write_report
 from vrec.events.simulate import simulate
 from vrec.pipelines.evaluate import run_comparison
 from vrec.pipelines.findings import to_report
-from vrec.pipelines.fit import fit
+from vrec.pipelines.fit import fit_material
 from vrec.pipelines.material import Where, read_material
 from vrec.settings import Settings
 
@@ -55,7 +55,7 @@ def demo_shop(
     material = read_material(where, settings.events, settings.fit.modality)
     report = to_report(run_comparison(material, settings), settings.evaluate, name="the demo's shop")
     write_report(_with_posters(report, posters), str(folder / EVALUATION))
-    fit(where, str(folder / MODEL), settings, model="hybrid")
+    fit_material(material, str(folder / MODEL), settings, model="hybrid")
     return ShopDemo(shop.events.num_rows, str(folder / EVALUATION / PAGE), str(folder / MODEL))
 
 

@@ -112,9 +112,7 @@ def _open_output(out: str) -> Folder:
     info = folder.filesystem.get_file_info(folder.path)
     if info.is_file:
         raise OutputError(f"{out}: is a file, not a folder")
-    # Found out now, not after an hour of decoding.
-    folder.write("_parts/.writable", b"")
-    folder.remove("_parts/.writable")
+    folder.check_writable("_parts")
     return folder
 
 

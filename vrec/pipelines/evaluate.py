@@ -11,7 +11,7 @@ import ray
 from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError
 from vrec.core.protocols import Content
-from vrec.core.tables import join
+from vrec.core.tables import Folder, join
 from vrec.evaluation.offline import evaluate as compare
 from vrec.evaluation.report import PAGE, metrics_json, write_report
 from vrec.evaluation.sampled import evaluate_sampled
@@ -20,9 +20,10 @@ from vrec.events.split import Split, cold_users, cold_videos, popularity_thirds,
 from vrec.pipelines.choose import Chosen, choose, with_settings
 from vrec.pipelines.cluster import connected, vrec_errors
 from vrec.pipelines.findings import Outcome, Run, to_report
-from vrec.pipelines.material import Material, Where, check_writable, read_material
+from vrec.pipelines.material import Material, Where, read_material
 from vrec.pipelines.recommenders import Ref, start_asking, start_fit
 from vrec.retrieval.build import RetrievalConfig, check_kind
+from vrec.retrieval.histories import Vocabulary
 from vrec.retrieval.popular import Popular
 from vrec.settings import EvaluateConfig, Settings
 
@@ -50,7 +51,7 @@ def evaluate(
     Raises EventsError, SchemaError or SourceError for what cannot be read, EvaluationError for a split that
     leaves nothing to test, ConfigError, FitError, OutputError or ClusterError.
     """
-    check_writable(out)
+    Folder(out).check_writable()
     material = read_material(where, settings.events, settings.fit.modality)
     outcome = run_comparison(material, settings, like_paper=like_paper, address=address)
     report = to_report(outcome, settings.evaluate)
@@ -140,7 +141,7 @@ def _run_all(task: Task, config: RetrievalConfig, settings: Settings, depth: int
         ]
         for model in task.models
     }
-    popular = Popular(config.popular).fit(train)
+    popular: Popular = ray.get(fits["popular"][0][0])
     known = set(train.column("user_id").to_pylist())
     strangers = popular.recommend_anyone([user for user in users if user not in known], depth)
     runs: dict[str, Run] = {}
@@ -178,12 +179,8 @@ def _with_strangers(lists: pa.Table, strangers: pa.Table) -> pa.Table:
 
 
 def _catalogue(train: pa.Table, test: pa.Table, content: Content | None) -> list[str]:
-    videos = {*train.column("video_id").to_pylist(), *test.column("video_id").to_pylist()}
-    if content is not None and content.videos is not None:
-        videos.update(content.videos.column("video_id").to_pylist())
-    if content is not None and content.embeddings is not None:
-        videos.update(content.embeddings.column("entity_id").to_pylist())
-    return sorted(videos)
+    more = content.ids if content is not None else ()
+    return Vocabulary.of(train.column("video_id"), test.column("video_id"), *more).ids.to_pylist()
 
 
 def _user_slices(parts: Split, config: EvaluateConfig) -> dict[str, list[str]]:

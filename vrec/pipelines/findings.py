@@ -118,7 +118,7 @@ def _shoppers(outcome: Outcome, config: EvaluateConfig) -> list[Shopper]:
     shown = dict.fromkeys([best, *(model for model in ("hybrid", "popular") if model in outcome.runs)])
     found = []
     for user in (both[i] for i in sorted(drawn)):
-        lists = {model: _of(outcome.runs[model].lists[0].sort_by("rank"), user) for model in shown}
+        lists = {model: _of(outcome.runs[model].lists[0], user, by="rank") for model in shown}
         found.append(
             Shopper(
                 user_id=user,
@@ -130,8 +130,9 @@ def _shoppers(outcome: Outcome, config: EvaluateConfig) -> list[Shopper]:
     return found
 
 
-def _of(table: pa.Table, user: str) -> list[str]:
-    return table.filter(pc.equal(table.column("user_id"), user)).column("video_id").to_pylist()
+def _of(table: pa.Table, user: str, by: str | None = None) -> list[str]:
+    rows = table.filter(pc.equal(table.column("user_id"), user))
+    return (rows.sort_by(by) if by else rows).column("video_id").to_pylist()
 
 
 def _titles(content: Content | None) -> dict[str, str]:

@@ -11,8 +11,8 @@ from vrec.core.errors import ModelError
 from vrec.core.tables import MANIFEST, Folder, absolute
 from vrec.events.log import gather
 from vrec.pipelines.cluster import connected, vrec_errors
-from vrec.pipelines.material import Where, check_writable, read_material
-from vrec.pipelines.recommenders import RECOMMENDED, start_fit, start_writing, summary
+from vrec.pipelines.material import Material, Where, read_material
+from vrec.pipelines.recommenders import RECOMMENDED, start_fit, start_writing
 from vrec.retrieval.build import check_kind, load
 from vrec.settings import Settings
 
@@ -27,9 +27,16 @@ def fit(
     be written, ClusterError where Ray cannot be reached.
     """
     check_kind(model)
-    out = absolute(out)
-    check_writable(out)
+    Folder(out).check_writable()
     material = read_material(where, settings.events, settings.fit.modality)
+    return fit_material(material, out, settings, model=model, address=address)
+
+
+def fit_material(
+    material: Material, out: str, settings: Settings, *, model: str, address: str | None = None
+) -> dict[str, Any]:
+    """As `fit`, of what has been read already."""
+    out = absolute(out)
     rows = gather(material.interactions, settings.events.interest)
     with connected(address), vrec_errors():
         refs = ray.put(rows), ray.put(material.content)
@@ -42,7 +49,7 @@ def fit(
         "events": material.events.num_rows,
         "duplicates": material.duplicates,
         "future": material.future,
-        **summary(fitted),
+        **fitted.sizes,
         "fit_s": round(fit_s, 3),
         "save_s": round(time.perf_counter() - begun, 3),
     }
@@ -73,7 +80,7 @@ def recommend_all(
     FitError, OutputError or ClusterError.
     """
     out = absolute(out)
-    check_writable(out)
+    Folder(out).check_writable()
     model = load(uri)
     asked = model.users.ids.to_pylist() if users is None else list(dict.fromkeys(users))
     if not asked:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from vrec.core.errors import SourceError, plain_reason
 from vrec.core.protocols import Content, Modality
 from vrec.core.schema import VIDEOS, conform
-from vrec.core.tables import Folder, read_embeddings, resolve
+from vrec.core.tables import read_embeddings, resolve
 from vrec.events.datasets import DATASETS, Dataset
 from vrec.events.log import weigh
 from vrec.events.read import read_events
@@ -111,13 +111,6 @@ def read_users(uri: str) -> list[str]:
     if "user_id" not in (rows.fieldnames or ()):
         raise SourceError(f"{uri}: no column user_id", mend="name the column of ids user_id")
     return [row["user_id"] for row in rows if row["user_id"]]
-
-
-def check_writable(out: str) -> None:
-    """Raises OutputError where a folder cannot be written: found out now, not after the fit."""
-    folder = Folder(out)
-    folder.write(".writable", b"")
-    folder.remove(".writable")
 
 
 def _embeddings(uri: str, modality: Modality) -> pa.Table:

@@ -1,7 +1,7 @@
 """Fitting and asking recommenders on Ray: one task a fit, one task a shard of users."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -89,12 +89,3 @@ def _write(model: MatrixRecommender, users: list[str], k: int, out: str, number:
     name = f"{RECOMMENDED}/{number:05d}.parquet"
     Folder(out).write_parquet(name, found)
     return Part(name, found.num_rows, len(found.column("user_id").unique()))
-
-
-def summary(model: MatrixRecommender) -> Mapping[str, int]:
-    """How much a fitted model knows."""
-    return {
-        "users": len(model.users),
-        "videos": len(model.videos),
-        "interactions": int(model.histories.weights.nnz),
-    }

@@ -13,7 +13,7 @@ from vrec.core.errors import FitError
 from vrec.core.protocols import Content, Vectors
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.retrieval.attributes import AttributesConfig, attribute_vectors
-from vrec.retrieval.histories import Histories, Matrix, Vocabulary
+from vrec.retrieval.histories import Histories, Matrix, Vocabulary, csr_arrays, csr_from
 from vrec.retrieval.model import MatrixRecommender
 from vrec.retrieval.select import Scores
 
@@ -48,17 +48,15 @@ class ContentBased(MatrixRecommender[ContentConfig]):
     Config = ContentConfig
 
     def _catalogue(self, interactions: pa.Table, content: Content | None) -> Vocabulary:
-        known = [interactions.column("video_id")]
-        if content is not None and content.videos is not None:
-            known.append(conform(content.videos, VIDEOS, stage="ContentBased.fit").column("video_id"))
-        if content is not None and content.embeddings is not None:
-            known.append(
-                conform(content.embeddings, EMBEDDINGS, stage="ContentBased.fit").column("entity_id")
-            )
-        return Vocabulary.of(*known)
+        if content is None:
+            return super()._catalogue(interactions, content)
+        for table, schema in ((content.videos, VIDEOS), (content.embeddings, EMBEDDINGS)):
+            if table is not None:
+                conform(table, schema, stage="ContentBased.fit")
+        return Vocabulary.of(interactions.column("video_id"), *content.ids)
 
     def _fit(self, histories: Histories, content: Content | None) -> None:
-        if content is None or (content.videos is None and content.embeddings is None):
+        if content is None or not content.ids:
             raise FitError(
                 "ContentBased.fit: there is no content", mend="give --videos, --embeddings or both"
             )
@@ -117,21 +115,12 @@ class ContentBased(MatrixRecommender[ContentConfig]):
         return found
 
     def _arrays(self) -> Arrays:
-        coded = self.coded
-        shape = np.array(coded.shape)
-        return {
-            "dense": self.dense,
-            "known": self.known,
-            "coded.data": coded.data,
-            "coded.indices": coded.indices,
-            "coded.indptr": coded.indptr,
-            "coded.shape": shape,
-        }
+        own = {"dense": self.dense, "known": self.known, "coded.shape": np.array(self.coded.shape)}
+        return own | csr_arrays("coded.", self.coded)
 
     def _restore(self, arrays: Arrays) -> None:
         self.dense, self.known = arrays["dense"], arrays["known"]
-        parts = tuple(arrays[f"coded.{part}"] for part in ("data", "indices", "indptr"))
-        self.coded = sparse.csr_matrix(parts, shape=tuple(arrays["coded.shape"]))
+        self.coded = csr_from(arrays, "coded.", tuple(arrays["coded.shape"]))
 
 
 def embedding_rows(embeddings: pa.Table, videos: Vocabulary, *, centre: bool) -> Vectors:

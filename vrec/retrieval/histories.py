@@ -9,12 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
 
+from vrec.core.artefact import Arrays
 from vrec.core.compute import pc
 from vrec.core.errors import FitError
 from vrec.core.schema import AT, INTERACTIONS, conform
 
 Indices = npt.NDArray[np.int64]
 Matrix = sparse.csr_matrix
+CSR_PARTS = ("data", "indices", "indptr")
 
 
 class Vocabulary:
@@ -84,12 +86,33 @@ class Histories:
         entries = (self.weights.data[kept], self.weights.indices[kept], starts)
         return Histories(sparse.csr_matrix(entries, shape=self.weights.shape), self.at[kept])
 
+    def _oldest_first(self) -> npt.NDArray[np.int64]:
+        rows = np.repeat(np.arange(self.users), np.diff(self.weights.indptr))
+        return np.lexsort((self.weights.indices, self.at, rows))
+
+    @property
+    def newer(self) -> npt.NDArray[np.int64]:
+        """(nnz,) how many of the same user's videos are newer, ties by id: 0 for the newest."""
+        counts = np.diff(self.weights.indptr)
+        newer = np.empty(len(self.at), np.int64)
+        newer[self._oldest_first()] = np.repeat(self.weights.indptr[1:], counts) - 1 - np.arange(len(newer))
+        return newer
+
     @cached_property
     def by_time(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """Row starts (users + 1,) and each row's videos (nnz,) from the oldest to the newest, ties by id."""
-        rows = np.repeat(np.arange(self.users), np.diff(self.weights.indptr))
-        order = np.lexsort((self.weights.indices, self.at, rows))
-        return self.weights.indptr.astype(np.int64), self.weights.indices[order].astype(np.int32)
+        videos = self.weights.indices[self._oldest_first()]
+        return self.weights.indptr.astype(np.int64), videos.astype(np.int32)
+
+
+def csr_arrays(prefix: str, matrix: Matrix) -> Arrays:
+    """A sparse matrix as the three arrays that `csr_from` takes, their names behind a prefix."""
+    return {f"{prefix}{part}": getattr(matrix, part) for part in CSR_PARTS}
+
+
+def csr_from(arrays: Arrays, prefix: str, shape: tuple[int, int]) -> Matrix:
+    """The sparse matrix that `csr_arrays` took apart."""
+    return sparse.csr_matrix(tuple(arrays[f"{prefix}{part}"] for part in CSR_PARTS), shape=shape)
 
 
 def check_interactions(interactions: pa.Table, stage: str) -> pa.Table:

@@ -61,13 +61,8 @@ class Hybrid(MatrixRecommender[HybridConfig]):
     Config = HybridConfig
 
     def _catalogue(self, interactions: pa.Table, content: Content | None) -> Vocabulary:
-        known = [interactions.column("video_id")]
-        if content is not None and "content" in self.config.members:
-            if content.videos is not None:
-                known.append(content.videos.column("video_id"))
-            if content.embeddings is not None:
-                known.append(content.embeddings.column("entity_id"))
-        return Vocabulary.of(*known)
+        more = content.ids if content is not None and "content" in self.config.members else ()
+        return Vocabulary.of(interactions.column("video_id"), *more)
 
     def _fit(self, histories: Histories, content: Content | None) -> None:
         table = to_interactions(histories, self.users, self.videos)
@@ -86,12 +81,8 @@ class Hybrid(MatrixRecommender[HybridConfig]):
         if self.config.holdout == "time":
             return histories.at >= np.quantile(histories.at, 1 - share, method="higher")
         counts = np.diff(histories.weights.indptr)
-        rows = np.repeat(np.arange(histories.users), counts)
-        order = np.lexsort((histories.weights.indices, histories.at, rows))
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order)) - np.repeat(histories.weights.indptr[:-1], counts)
         kept = np.minimum(np.floor(counts * (1 - share)), counts - 1)
-        return (place >= kept[rows]) & (counts[rows] > 1)
+        return (histories.newer < np.repeat(counts - kept, counts)) & (np.repeat(counts, counts) > 1)
 
     def _learn(
         self, table: pa.Table, histories: Histories, late: npt.NDArray[np.bool_], content: Content | None
@@ -109,20 +100,16 @@ class Hybrid(MatrixRecommender[HybridConfig]):
         return learn(choices, config.ridge, even(len(panel.features), len(panel.members)))
 
     def _panel(self, table: pa.Table, content: Content | None) -> Panel:
-        blank = content is None or (content.videos is None and content.embeddings is None)
+        blank = content is None or not content.ids
         models = self.config.models or SinglesConfig()
+        support = np.bincount(self.videos.find(table.column("video_id")), minlength=len(self.videos))
         members = {
             kind: build_single(kind, models).fit(table, content)
             for kind in self.config.members
             if not (blank and kind == "content")
-            and not (kind == "ease" and self._watched(table) > models.ease.max_videos)
+            and not (kind == "ease" and np.count_nonzero(support) > models.ease.max_videos)
         }
-        support = np.bincount(self.videos.find(table.column("video_id")), minlength=len(self.videos))
         return Panel(members, self.videos, support)
-
-    @staticmethod
-    def _watched(table: pa.Table) -> int:
-        return len(table.column("video_id").unique())
 
     def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
         names = self.users.ids.take(pa.array(users, mask=users < 0))

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from vrec.core.artefact import Arrays
 from vrec.core.protocols import Content
-from vrec.retrieval.histories import Histories, Matrix
+from vrec.retrieval.histories import Histories, Matrix, csr_arrays, csr_from
 from vrec.retrieval.model import MatrixRecommender
 from vrec.retrieval.select import Scores, row_runs
 from vrec.retrieval.similarity import (
@@ -62,13 +62,11 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
         return _opinions(dense_product(weights, self.similarities))
 
     def _arrays(self) -> Arrays:
-        found = self.similarities
-        return {"data": found.data, "indices": found.indices, "indptr": found.indptr}
+        return csr_arrays("", self.similarities)
 
     def _restore(self, arrays: Arrays) -> None:
         videos = len(self.videos)
-        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-        self.similarities: Matrix = sparse.csr_matrix(parts, shape=(videos, videos))
+        self.similarities: Matrix = csr_from(arrays, "", (videos, videos))
 
 
 class UserKnn(MatrixRecommender[SimilarityConfig]):

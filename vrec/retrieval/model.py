@@ -7,7 +7,6 @@ from typing import ClassVar, Generic, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy import sparse
 
 from vrec.core.artefact import Arrays, Artefact, read_artefact, write_artefact
 from vrec.core.config import Config
@@ -20,9 +19,11 @@ from vrec.retrieval.histories import (
     Vocabulary,
     build_histories,
     check_interactions,
+    csr_arrays,
+    csr_from,
     excluded_rows,
 )
-from vrec.retrieval.select import Scores, bar, best_dense, best_sparse, to_recommendations
+from vrec.retrieval.select import Scores, bar, best_dense, to_recommendations
 
 C = TypeVar("C", bound=Config)
 
@@ -51,6 +52,12 @@ class MatrixRecommender(ABC, Generic[C]):
         """What RECOMMENDATIONS.source says."""
         return self.kind
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many users, videos and interactions the model was fitted with."""
+        interactions = int(self.histories.weights.nnz)
+        return {"users": len(self.users), "videos": len(self.videos), "interactions": interactions}
+
     # ---- what a model gives
 
     @abstractmethod
@@ -58,8 +65,8 @@ class MatrixRecommender(ABC, Generic[C]):
         """Fits the model on (users, videos) histories; `self.users` and `self.videos` name the two sides."""
 
     @abstractmethod
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores | Matrix:
-        """(B, videos) float32 scores for B users' histories, −inf (or, sparse, absent) for no opinion.
+    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+        """(B, videos) float32 scores for B users' histories, −inf for no opinion.
 
         `users` are the (B,) rows of the users in the fit, −1 for a user who was not there.
         """
@@ -134,20 +141,13 @@ class MatrixRecommender(ABC, Generic[C]):
     def save(self, uri: str) -> None:
         """Writes the fitted model as a folder; see `Recommender`."""
         self._check(1)
-        weights = self.histories.weights
-        shared: Arrays = {
-            "histories.data": weights.data,
-            "histories.indices": weights.indices,
-            "histories.indptr": weights.indptr,
-            "histories.at": self.histories.at,
-        }
+        shared = csr_arrays("histories.", self.histories.weights) | {"histories.at": self.histories.at}
         tables = {
             "users": pa.table({"user_id": self.users.ids}),
             "videos": pa.table({"video_id": self.videos.ids}),
         }
-        data = {"users": len(self.users), "videos": len(self.videos), "interactions": int(weights.nnz)}
         config = self.config.model_dump(mode="json")
-        write_artefact(uri, Artefact(self.kind, config, shared | self._arrays(), tables, data=data))
+        write_artefact(uri, Artefact(self.kind, config, shared | self._arrays(), tables, data=self.sizes))
 
     @classmethod
     def load(cls, uri: str) -> Self:
@@ -157,8 +157,7 @@ class MatrixRecommender(ABC, Generic[C]):
         model.users = Vocabulary(found.tables["users"].column(0).combine_chunks())
         model.videos = Vocabulary(found.tables["videos"].column(0).combine_chunks())
         own = {k: v for k, v in found.arrays.items() if not k.startswith("histories.")}
-        parts = [found.arrays[f"histories.{part}"] for part in ("data", "indices", "indptr")]
-        weights = sparse.csr_matrix(tuple(parts), shape=(len(model.users), len(model.videos)))
+        weights = csr_from(found.arrays, "histories.", (len(model.users), len(model.videos)))
         model.histories = Histories(weights, found.arrays["histories.at"])
         model._restore(own)
         return model
@@ -194,12 +193,8 @@ class MatrixRecommender(ABC, Generic[C]):
             if exclude:
                 barred = (barred + excluded_rows(exclude, names.to_pylist(), self.videos)).tocsr()
             scores = self._scores(some, places[block])
-            if isinstance(scores, np.ndarray):
-                bar(scores, barred, allowed)
-                best = best_dense(scores, k)
-            else:
-                best = best_sparse(scores, k, barred, allowed)
-            parts.append(to_recommendations(names, self.videos, *best, self.kind))
+            bar(scores, barred, allowed)
+            parts.append(to_recommendations(names, self.videos, *best_dense(scores, k), self.kind))
         return pa.concat_tables(parts).combine_chunks()
 
     def _blocks(self, users: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -60,8 +60,6 @@ class Panel:
         member, columns = self.members[name], self._columns[name]
         inside = _to_columns(histories, columns, len(member.videos))
         scores = member._scores(inside, member.users.find(users))
-        if not isinstance(scores, np.ndarray):
-            scores = np.asarray(scores.toarray(), np.float32)
         out = np.full((histories.users, len(self.videos)), -np.inf, np.float32)
         known = columns >= 0
         out[:, known] = scores[:, columns[known]]

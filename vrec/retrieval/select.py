@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy import sparse
 
 from vrec.core.schema import RECOMMENDATIONS, conform
 from vrec.retrieval.histories import Matrix, Vocabulary
@@ -68,34 +67,6 @@ def _floor(scores: Scores, k: int) -> Scores:
     return np.partition(best, best.shape[1] - k, axis=1)[:, best.shape[1] - k]
 
 
-def best_sparse(
-    scores: Matrix, k: int, barred: Matrix, allowed: npt.NDArray[np.bool_] | None
-) -> tuple[npt.NDArray[np.int64], Scores]:
-    """As `best_dense` for sparse scores; what is not stored is no opinion.
-
-    `barred` has an entry where a video must not be given; `allowed` is (videos,).
-    """
-    places = np.zeros((scores.shape[0], k), np.int64)
-    found = np.full((scores.shape[0], k), -np.inf, np.float32)
-    open_ = np.ones(scores.shape[1], bool) if allowed is None else allowed.copy()
-    for row in range(scores.shape[0]):
-        start, end = scores.indptr[row], scores.indptr[row + 1]
-        shut = barred.indices[barred.indptr[row] : barred.indptr[row + 1]]
-        was = open_[shut]
-        open_[shut] = False
-        columns = scores.indices[start:end]
-        keep = open_[columns]
-        open_[shut] = was
-        columns, values = columns[keep], scores.data[start:end][keep]
-        if len(columns) > k:
-            least = np.partition(values, len(values) - k)[-k]
-            level = values >= least
-            columns, values = columns[level], values[level]
-        order = np.lexsort((columns, -values))[:k]
-        places[row, : len(order)], found[row, : len(order)] = columns[order], values[order]
-    return places, found
-
-
 def to_recommendations(
     users: pa.Array, videos: Vocabulary, places: npt.NDArray[np.int64], scores: Scores, source: str
 ) -> pa.Table:
@@ -120,8 +91,3 @@ def bar(scores: Scores, barred: Matrix, allowed: npt.NDArray[np.bool_] | None) -
     scores[rows, barred.indices] = -np.inf
     if allowed is not None:
         scores[:, ~allowed] = -np.inf
-
-
-def is_sparse(scores: object) -> bool:
-    """Whether scores came as a sparse matrix."""
-    return sparse.issparse(scores)

@@ -212,12 +212,8 @@ def choose_judges(
     if not len(users):
         return histories, None
     rows = np.repeat(np.arange(histories.users), counts)
-    order = np.lexsort((histories.weights.indices, histories.at, rows))
-    # How many of the user's videos are newer: 0 for the newest.
-    newer = np.empty(len(order), np.int64)
-    newer[order] = np.repeat(histories.weights.indptr[1:], counts) - 1 - np.arange(len(order))
     judging = np.zeros(histories.users, bool)
     judging[users] = True
-    hidden = judging[rows] & (newer < np.ceil(HIDDEN_SHARE * counts)[rows])
+    hidden = judging[rows] & (histories.newer < np.ceil(HIDDEN_SHARE * counts)[rows])
     shown = histories.where(~hidden)
     return shown, Judges(users, shown.rows(users), histories.where(hidden).rows(users).weights)
