@@ -63,6 +63,12 @@ class ModelError(VrecError):
     mend = "fit it again with `vrec fit`"
 
 
+class RankError(VrecError):
+    """A ranker cannot be trained on what it was given, or cannot score it."""
+
+    mend = "check the events and videos that the message names"
+
+
 class EvaluationError(VrecError):
     """An evaluation cannot say anything: nothing to test on, or no support for the estimate."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -128,6 +128,42 @@ class Recommender(Protocol):
     @classmethod
     def load(cls, uri: str) -> Self:
         """The model that `save` wrote; raises ModelError where the folder is not a sound one of this kind."""
+        ...
+
+
+P = TypeVar("P", contravariant=True)
+C = TypeVar("C", contravariant=True)
+
+
+@runtime_checkable
+class Ranker(Protocol[P, C]):
+    """Candidates in, RANKED out: the same rows in the same order, of one user or of many.
+
+    Chances are in [0, 1] and calibrated, seconds are not below 0, and p_conv never exceeds p_click. A row's
+    answer depends on its shopper, its video and the moment only: alone or among others it is the same.
+    """
+
+    @property
+    def name(self) -> str:
+        """Kind of the ranker, such as "din"."""
+        ...
+
+    def score(
+        self, candidates: pa.Table, users: Mapping[str, P], videos: Mapping[str, P], context: C
+    ) -> pa.Table:
+        """RANKED rows for RECOMMENDATIONS, from profiles by id; whoever is missing there is new.
+
+        Raises SchemaError, or RankError for what cannot be ranked.
+        """
+        ...
+
+    def save(self, uri: str) -> None:
+        """Writes the fitted ranker as a folder."""
+        ...
+
+    @classmethod
+    def load(cls, uri: str) -> Self:
+        """The ranker that `save` wrote; raises ModelError where the folder is not a sound one of this kind."""
         ...
 
 

@@ -172,6 +172,20 @@ RECOMMENDATIONS = Schema(
 )
 """`rank` counts from 1 for each user and scores never rise with it; `source` names the recommender."""
 
+RANKED = Schema(
+    "RANKED",
+    (
+        *RECOMMENDATIONS.columns,
+        Column("p_click", pa.float32()),
+        Column("watch_s", pa.float32()),
+        Column("p_conv", pa.float32()),
+        Column("utility", pa.float32()),
+        Column("reasons", pa.list_(STR)),
+    ),
+)
+"""RECOMMENDATIONS with what a ranker expects if the video is shown: the chance of a click, the seconds of
+watching (0 for none included), the chance of a click that ends in a conversion, and what that is worth."""
+
 
 def conform(table: pa.Table, schema: Schema, *, stage: str, extra: bool = False) -> pa.Table:
     """The same table with the schema's columns in the schema's order; nothing is cast.
