@@ -131,12 +131,12 @@ class Recommender(Protocol):
         ...
 
 
-P = TypeVar("P", contravariant=True)
-C = TypeVar("C", contravariant=True)
+Profiles_contra = TypeVar("Profiles_contra", contravariant=True)
+Context_contra = TypeVar("Context_contra", contravariant=True)
 
 
 @runtime_checkable
-class Ranker(Protocol[P, C]):
+class Ranker(Protocol[Profiles_contra, Context_contra]):
     """Candidates in, RANKED out: the same rows in the same order, of one user or of many.
 
     Chances are in [0, 1] and calibrated, seconds are not below 0, and p_conv never exceeds p_click. A row's
@@ -149,7 +149,11 @@ class Ranker(Protocol[P, C]):
         ...
 
     def score(
-        self, candidates: pa.Table, users: Mapping[str, P], videos: Mapping[str, P], context: C
+        self,
+        candidates: pa.Table,
+        users: Mapping[str, Profiles_contra],
+        videos: Mapping[str, Profiles_contra],
+        context: Context_contra,
     ) -> pa.Table:
         """RANKED rows for RECOMMENDATIONS, from profiles by id; whoever is missing there is new.
 
@@ -163,7 +167,7 @@ class Ranker(Protocol[P, C]):
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The ranker that `save` wrote; raises ModelError where the folder is not a sound one of this kind."""
+        """The ranker that `save` wrote; raises ModelError where the folder is no sound one of this kind."""
         ...
 
 
