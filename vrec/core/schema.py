@@ -147,18 +147,25 @@ INTERACTIONS = Schema(
 )
 """One row for a user and a video: how strong the interest is (> 0), and when it was last shown."""
 
+COUNTS = pa.map_(STR, pa.float64())
+SEEN_EVENT = pa.struct([("at", AT), ("event_id", STR)])
+INTEREST = pa.struct([("at", AT), ("event_id", STR), ("video_id", STR), ("weight", pa.float32())])
+
 PROFILES = Schema(
     "PROFILES",
     (
         Column("entity", STR),
         Column("entity_id", STR),
         Column("vector", Vector(), nullable=True),
-        Column("counts", pa.map_(STR, pa.float64())),
+        Column("counts", COUNTS),
         Column("last_event_id", STR, nullable=True),
         Column("updated_at", AT),
+        Column("seen", pa.list_(SEEN_EVENT), nullable=True),
+        Column("history", pa.list_(INTEREST), nullable=True),
     ),
 )
-"""One row a profile; `entity` is user, video, streamer or creator."""
+"""One row a profile; `entity` is user, video, streamer or creator. `seen` are the newest events noted, and
+`history` a user's newest events that showed interest, both ascending by time and id."""
 
 RECOMMENDATIONS = Schema(
     "RECOMMENDATIONS",

@@ -1,22 +1,32 @@
 """A profile as a value, the draft that events are noted in, and their rows in PROFILES."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vrec.core.compute import pc
 from vrec.core.errors import EventsError
-from vrec.core.schema import AT, EVENT_KINDS, PROFILES, conform
+from vrec.core.schema import AT, COUNTS, EVENT_KINDS, INTEREST, PROFILES, SEEN_EVENT, conform
 
 Entity = Literal["user", "video"]
 FloatVector = npt.NDArray[np.float32]
 
-SEEN = "seen:"
-"""Prefix of the keys in PROFILES.counts that hold the remembered events, each with its time in µs."""
+
+class Interest(NamedTuple):
+    """An event that showed interest in a video."""
+
+    at: int
+    """µs since 1970."""
+    event_id: str
+    video_id: str
+    weight: float
+    """How much interest it showed, above 0 and rounded to float32 as PROFILES stores it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +77,21 @@ class Profile:
     counts: Mapping[str, float] = field(default_factory=dict)
     seen: tuple[tuple[int, str], ...] = ()
     """Time in µs and id of the newest events noted, ascending: what tells a repeated event from a new one."""
+    history: tuple[Interest, ...] = ()
+    """Of a user the newest events that showed interest, ascending by time and id."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Profile):
             return NotImplemented
         vectors = [None if p.vector is None else p.vector.tobytes() for p in (self, other)]
-        mine = (self.entity, self.entity_id, self.counts, self.seen)
-        return vectors[0] == vectors[1] and mine == (other.entity, other.entity_id, other.counts, other.seen)
+        rest = [(p.entity, p.entity_id, p.counts, p.seen, p.history) for p in (self, other)]
+        return vectors[0] == vectors[1] and rest[0] == rest[1]
 
     __hash__ = None  # type: ignore[assignment]
 
 
 class Draft:
-    """A profile while events are noted in it; `done` gives the profile and the draft is used no more."""
+    """A profile while events are noted in it; `done` gives the profile as it is by then."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -87,6 +99,7 @@ class Draft:
         self.counts = dict(profile.counts)
         self._heap = list(profile.seen)
         self._ids = {event_id for _, event_id in profile.seen}
+        self._history = list(profile.history)
 
     def is_new(self, event: Event, remember: int) -> bool:
         """Whether the event was not noted yet, as far as can be told; it is remembered then.
@@ -108,10 +121,18 @@ class Draft:
         """Adds to a count."""
         self.counts[key] = self.counts.get(key, 0.0) + amount
 
+    def like(self, interest: Interest, most: int) -> None:
+        """Adds to the history, which keeps the newest `most` by time and id, in whatever order they come."""
+        heapq.heappush(self._history, interest)
+        while len(self._history) > most:
+            heapq.heappop(self._history)
+
     def done(self) -> Profile:
-        """The profile with everything noted."""
-        seen = tuple(sorted(self._heap))
-        return Profile(self.profile.entity, self.profile.entity_id, self.vector, self.counts, seen)
+        """The profile with everything noted so far; what the draft notes later does not change it."""
+        seen, history = tuple(sorted(self._heap)), tuple(sorted(self._history))
+        # A vector is never changed in place, counts are.
+        entity, entity_id = self.profile.entity, self.profile.entity_id
+        return Profile(entity, entity_id, self.vector, dict(self.counts), seen, history)
 
 
 def to_rows(profiles: Sequence[Profile], dim: int) -> pa.Table:
@@ -124,9 +145,11 @@ def to_rows(profiles: Sequence[Profile], dim: int) -> pa.Table:
             "entity": pa.array([p.entity for p in profiles], pa.string()),
             "entity_id": pa.array([p.entity_id for p in profiles], pa.string()),
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors, pa.float32()), dim, mask=mask),
-            "counts": pa.array([_stored(p) for p in profiles], pa.map_(pa.string(), pa.float64())),
+            "counts": pa.array([sorted(p.counts.items()) for p in profiles], COUNTS),
             "last_event_id": pa.array([p.seen[-1][1] if p.seen else None for p in profiles], pa.string()),
             "updated_at": pa.array([p.seen[-1][0] if p.seen else 0 for p in profiles], pa.int64()).cast(AT),
+            "seen": _lists([p.seen for p in profiles], SEEN_EVENT),
+            "history": _lists([p.history for p in profiles], INTEREST),
         }
     )
     return conform(table, PROFILES, stage="profiles")
@@ -148,17 +171,37 @@ def from_rows(table: pa.Table) -> list[Profile]:
         column.is_valid().to_pylist(),
         flat.reshape(-1, dim),
         table.column("counts").to_pylist(),
+        _tuples(table.column("seen")),
+        _tuples(table.column("history")),
         strict=True,
     )
-    for entity, entity_id, has_vector, vector, counts in rows:
+    for entity, entity_id, has_vector, vector, counts, seen, history in rows:
         if entity not in ("user", "video"):
             raise EventsError(f"profiles: entity is {entity} for {entity_id}, want user or video")
-        seen = sorted((int(at), key[len(SEEN) :]) for key, at in counts if key.startswith(SEEN))
-        kept = {key: value for key, value in counts if not key.startswith(SEEN)}
-        found.append(Profile(entity, entity_id, vector.copy() if has_vector else None, kept, tuple(seen)))
+        own, liked = vector.copy() if has_vector else None, tuple(Interest(*entry) for entry in history)
+        found.append(Profile(entity, entity_id, own, dict(counts), seen, liked))
     return found
 
 
-def _stored(profile: Profile) -> Iterable[tuple[str, float]]:
-    seen = {f"{SEEN}{event_id}": float(at) for at, event_id in profile.seen}
-    return sorted((dict(profile.counts) | seen).items())
+def _lists(rows: Sequence[Sequence[tuple[Any, ...]]], kind: pa.StructType) -> pa.ListArray:
+    """(P,) lists of structs, from tuples in the order of the struct's fields, times in µs."""
+    edges = np.cumsum([0, *(len(row) for row in rows)])
+    columns = list(zip(*(entry for row in rows for entry in row), strict=True)) or [()] * kind.num_fields
+    arrays = [
+        pa.array(column, pa.int64()).cast(AT) if field.type == AT else pa.array(column, field.type)
+        for column, field in zip(columns, kind, strict=True)
+    ]
+    return pa.ListArray.from_arrays(
+        pa.array(edges, pa.int32()), pa.StructArray.from_arrays(arrays, fields=list(kind))
+    )
+
+
+def _tuples(column: pa.ChunkedArray) -> list[tuple[tuple[Any, ...], ...]]:
+    """The inverse of `_lists`; a list that is null is empty."""
+    whole = column.combine_chunks()
+    flat = whole.flatten()
+    fields = [flat.field(name) for name in flat.type.names]
+    values = [(f.cast(pa.int64()) if f.type == AT else f).to_pylist() for f in fields]
+    entries = list(zip(*values, strict=True))
+    edges = np.cumsum([0, *pc.fill_null(pc.list_value_length(whole), 0).to_pylist()])
+    return [tuple(entries[start:end]) for start, end in pairwise(edges.tolist())]

@@ -58,7 +58,7 @@ def profiles_of(
     """
     facts = facts_of(content)
     known = {} if before is None else {(p.entity, p.entity_id): p for p in from_rows(before)}
-    dim, sound = _dim(content, before), _sound(events)
+    dim, sound = _dim(content, before), sound_events(events)
     done: list[Profile] = []
     entities: tuple[Entity, Entity] = ("user", "video")
     for entity in entities:
@@ -66,7 +66,8 @@ def profiles_of(
         if entity == "video":
             # A video without events has a profile too: what the catalogue says of it.
             noted |= {i: _fold(noted.get(i, Profile("video", i)), [], facts, config) for i in facts}
-        for owner, group in groupby(_in_order(sound, f"{entity}_id"), attrgetter(f"{entity}_id")):
+        rows = event_rows(in_order(sound, f"{entity}_id"))
+        for owner, group in groupby(rows, attrgetter(f"{entity}_id")):
             noted[owner] = _fold(noted.get(owner, Profile(entity, owner)), group, facts, config)
         done.extend(profile for _, profile in sorted(noted.items()))
     return to_rows(done, dim)
@@ -95,6 +96,16 @@ def facts_of(content: Content) -> dict[str, VideoFacts]:
     return facts
 
 
+def note(draft: Draft, event: Event, facts: VideoFacts | None, config: ProfilesConfig) -> None:
+    """Notes an event of its user or video in the draft, unless it was noted before; see `apply`."""
+    if not draft.is_new(event, config.remember):
+        return
+    if draft.profile.entity == "user":
+        note_user(draft, event, facts, config.user)
+    else:
+        note_video(draft, event, facts, config.video)
+
+
 def _fold(
     profile: Profile, events: Iterable[Event], facts: Mapping[str, VideoFacts], config: ProfilesConfig
 ) -> Profile:
@@ -102,17 +113,12 @@ def _fold(
     if profile.entity == "video" and profile.entity_id in facts:
         describe(draft, facts[profile.entity_id])
     for event in events:
-        if not draft.is_new(event, config.remember):
-            continue
-        if profile.entity == "user":
-            note_user(draft, event, facts.get(event.video_id), config.user)
-        else:
-            note_video(draft, event, facts.get(event.video_id), config.video)
+        note(draft, event, facts.get(event.video_id), config)
     return draft.done()
 
 
-def _sound(events: pa.Table) -> pa.Table:
-    """EVENTS without those that cannot be; raises EventsError that counts them."""
+def sound_events(events: pa.Table) -> pa.Table:
+    """The same EVENTS; raises SchemaError, and EventsError for unknown kinds and impossible values."""
     table = conform(events, EVENTS, stage="profiles")
     unknown = pc.invert(pc.is_in(table.column("kind"), value_set=pa.array(EVENT_KINDS)))
     value = table.column("value")
@@ -126,13 +132,17 @@ def _sound(events: pa.Table) -> pa.Table:
     return table
 
 
-def _in_order(table: pa.Table, owner: str) -> Iterator[Event]:
-    """The events of each user or video, from the oldest to the newest, ties by id."""
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in (owner, "at", "event_id")])
-    table = table.take(order)
+def in_order(events: pa.Table, owner: str) -> pa.Table:
+    """EVENTS by `owner` (user_id or video_id), each one's from the oldest to the newest, ties by event_id."""
+    order = pc.sort_indices(events, sort_keys=[(name, "ascending") for name in (owner, "at", "event_id")])
+    return events.take(order)
+
+
+def event_rows(events: pa.Table) -> Iterator[Event]:
+    """The rows of EVENTS as profiles take them, in the table's order."""
     names: Sequence[str] = ("event_id", "user_id", "video_id", "kind", "value", "domain")
-    at = table.column("at").cast(pa.int64())
-    for row in zip(*(table.column(name).to_pylist() for name in names), at.to_pylist(), strict=True):
+    at = events.column("at").cast(pa.int64())
+    for row in zip(*(events.column(name).to_pylist() for name in names), at.to_pylist(), strict=True):
         yield Event(*row)
 
 

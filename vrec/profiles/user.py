@@ -5,9 +5,11 @@ from pydantic import Field
 
 from vrec.core.config import Config
 from vrec.events.log import DAY_US, InterestConfig
-from vrec.profiles.profile import Draft, Event, FloatVector, Profile, VideoFacts
+from vrec.profiles.profile import Draft, Event, FloatVector, Interest, Profile, VideoFacts
 
 HOUR_US = 3_600_000_000
+INTERESTS, WATCH_S = "interests", "watch_s"
+"""Counts of a user: events that showed interest in a video that the catalogue knows, and seconds watched."""
 TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
 """Counts that belong to the taste: the time in µs to which it is faded, and the faded sum of its weights."""
 
@@ -17,20 +19,30 @@ class UserProfileConfig(Config):
 
     interest: InterestConfig = Field(default_factory=lambda: InterestConfig(half_life_days=14.0))
     """What each kind of event weighs in the taste, and the days after which it weighs half."""
+    history: int = Field(default=100, ge=1)
+    """Events that showed interest that a profile keeps, the newest; each costs its two ids and 12 bytes."""
 
 
 def note_user(draft: Draft, event: Event, facts: VideoFacts | None, config: UserProfileConfig) -> None:
     """Notes an event in its user's draft; `facts` are of its video, None where nothing is known of it.
 
-    Every event counts under its kind, hour (of the day, UTC) and domain. One that shows interest also counts
-    under its video's category and creator, and moves the taste towards the video's embedding.
+    Every event counts under its kind, hour (of the day, UTC) and domain. One that shows interest joins the
+    history; where its video is known it also counts under the video's category and creator, and moves the
+    taste towards the video's embedding.
     """
     draft.add(f"event:{event.kind}")
     draft.add(f"hour:{event.at // HOUR_US % 24:02}")
     draft.add(f"domain:{event.domain}")
+    if event.kind == "watch" and event.value is not None:
+        draft.add(WATCH_S, event.value)
     weight = interest_of(event, facts, config.interest)
-    if facts is None or weight <= 0:
+    if weight <= 0:
         return
+    if (stored := float(np.float32(weight))) > 0:
+        draft.like(Interest(event.at, event.event_id, event.video_id, stored), config.history)
+    if facts is None:
+        return
+    draft.add(INTERESTS)
     for key in facts.attributes:
         if key.startswith(("category:", "creator:")):
             draft.add(key)
