@@ -1,0 +1,89 @@
+"""What of a shopper's history bears on a candidate: the deep interest network (Zhou et al. 2018)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vrec.ranking.layers import Activation, Embedded, Mlp, Widths, activate, activation_of, by_candidate
+
+
+class LocalActivation(nn.Module):
+    """How much each entry of a history counts for each candidate: a network over both.
+
+    It sees the entry, the candidate, their difference and their product, and the numbers about the entry.
+    """
+
+    def __init__(
+        self, item: int, numbers: int, widths: Sequence[int], activation: Activation = "dice"
+    ) -> None:
+        super().__init__()
+        self.item = item
+        self.first = nn.Linear(4 * item + numbers, widths[0])
+        self.activation = activation_of(activation, widths[0])
+        self.deeper = Mlp(widths[0], widths[1:], activation)
+        self.last = nn.Linear(widths[-1], 1)
+
+    def forward(
+        self, candidate: Tensor, history: Tensor, numbers: Tensor, mask: Tensor, request: Tensor
+    ) -> Tensor:
+        """(N, L) weights, 0 in the padding, not normed: their sum tells how strong the interest is.
+
+        Of (N, d) candidates of (N,) requests with (R, L, d) histories, (R, L, Dh) numbers and (R, L) masks.
+        """
+        number, length = candidate.shape[0], history.shape[1]
+        shown = by_candidate(mask, request)  # (N, L)
+        flat = shown.reshape(number * length)
+        x = self._first(candidate, history, numbers, request).view(number * length, -1)
+        x = self.deeper(activate(self.activation, x, flat), flat)
+        return self.last(x).view(number, length) * shown
+
+    def _first(self, candidate: Tensor, history: Tensor, numbers: Tensor, request: Tensor) -> Tensor:
+        """(N, L, first width): the first layer on [entry, candidate, difference, product, numbers].
+
+        It is linear, so that what depends on the entry or the candidate alone is computed once for each
+        of them, and of the pairs' (N, L, 4 d) inputs only the product is ever built.
+        """
+        entry, own, difference, product, number = self.first.weight.split(
+            [self.item, self.item, self.item, self.item, numbers.shape[2]], dim=1
+        )
+        of_entries = functional.linear(
+            torch.cat([history, numbers], dim=2),
+            torch.cat([entry + difference, number], dim=1),
+            self.first.bias,
+        )
+        of_candidates = functional.linear(candidate, own - difference)
+        pairs = functional.linear(by_candidate(history, request) * candidate[:, None], product)
+        return pairs + by_candidate(of_entries, request) + of_candidates[:, None]
+
+
+class Din(nn.Module):
+    """The network's trunk: the interest that the candidate meets, beside all else, through dense layers."""
+
+    def __init__(
+        self,
+        widths: Widths,
+        attention: Sequence[int],
+        hidden: Sequence[int],
+        activation: Activation,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.attention = LocalActivation(widths.item, widths.history, attention, activation)
+        inputs = 2 * widths.item + widths.context + widths.candidate
+        self.mlp = Mlp(inputs, hidden, activation, dropout)
+        self.width = self.mlp.width
+
+    def forward(self, x: Embedded) -> Tensor:
+        """(N, width)."""
+        weights = self.attention(x.item, x.history, x.history_dense, x.mask, x.request)
+        parts = [interest(weights, x), x.item, by_candidate(x.context, x.request), x.candidate]
+        return self.mlp(torch.cat(parts, dim=1))
+
+
+def interest(weights: Tensor, x: Embedded) -> Tensor:
+    """(N, d) sums of the histories' videos by (N, L) weights: zeros for a shopper without a history."""
+    if x.history.shape[0] == 1:
+        return weights @ x.history[0]
+    return torch.bmm(weights[:, None], by_candidate(x.history, x.request))[:, 0]
