@@ -1,0 +1,245 @@
+"""Training: it learns, it stops, it goes on where it stopped, and workers share it."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vrec.core.errors import RankError
+from vrec.ranking.features import CatalogueArrays, Features, Labels, Shape
+from vrec.ranking.multitask import HeadsConfig
+from vrec.ranking.network import DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.training import RankerTrainingConfig, Trainer, Worker
+from vrec.ranking.watch_heads import CreadConfig
+from vrec.ranking.watch_time import fit_watch_head
+
+VIDEOS, USERS, ROWS = 40, 60, 1200
+HEADS = HeadsConfig(experts=2, expert=(8,), tower=(4,))
+DIN = DinConfig(width=4, hidden=(12,), attention=(6,), dropout=0.2)
+CONFIG = RankerTrainingConfig(epochs=4, batch_size=100, learning_rate=0.01, patience=4, device="cpu")
+
+
+def drawn(seed: int = 1) -> tuple[Features, Labels]:
+    """Impressions whose clicks go by the video and by whether it is near the history."""
+    rng = np.random.default_rng(seed)
+    video = rng.integers(0, VIDEOS + 1, ROWS).astype(np.int32)
+    request = np.sort(rng.integers(0, USERS, ROWS)).astype(np.int32)
+    world = np.random.default_rng(0)
+    vectors = world.normal(size=(VIDEOS + 1, 5)).astype(np.float32)
+    vectors[0] = 0
+    history = world.integers(0, VIDEOS + 1, (USERS, 6)).astype(np.int32)
+    likes = vectors[history].mean(axis=1)
+    logit = 2 * (likes[request] * vectors[video]).sum(axis=1) + vectors[video, 0] - 0.5
+    click = (rng.random(ROWS) < 1 / (1 + np.exp(-logit))).astype(np.float32)
+    duration = np.where(video % 5 == 0, np.nan, 10.0 + video).astype(np.float32)
+    watch = (click * rng.exponential(8, ROWS)).astype(np.float32)
+    conversion = click * (rng.random(ROWS) < 0.4).astype(np.float32)
+    shape = Shape((VIDEOS + 1, 7), 5, 2, 5, (3, 24), 3, 2, 2, 11)
+    fields = np.stack([np.arange(VIDEOS + 1), np.arange(VIDEOS + 1) % 7], axis=1).astype(np.int32)
+    dense = world.normal(size=(VIDEOS + 1, 2)).astype(np.float32)
+    tags = world.integers(0, 5, (VIDEOS + 1, 2)).astype(np.int32)
+    context = np.stack([np.arange(USERS) % 3, np.arange(USERS) % 24], axis=1).astype(np.int32)
+    features = Features(
+        CatalogueArrays(fields, tags, dense, vectors),
+        shape,
+        request,
+        video,
+        rng.normal(size=(ROWS, 2)).astype(np.float32),
+        rng.integers(0, 11, ROWS).astype(np.int32),
+        context,
+        world.normal(size=(USERS, 3)).astype(np.float32),
+        history,
+        world.random((USERS, 6, 2)).astype(np.float32) * (history != 0)[:, :, None],
+    )
+    at, mature = np.arange(ROWS, dtype=np.int64), rng.random(ROWS) < 0.8
+    return features, Labels(click, watch, conversion, mature, duration, at, request.astype(np.int64))
+
+
+TRAIN, VALID = drawn(1), drawn(2)
+
+
+def trainer(network=DIN, train=TRAIN, valid=VALID, worker: Worker | None = None, **changed) -> Trainer:
+    head = fit_watch_head(CreadConfig(thresholds=6), train[1].watch_s, train[1].duration_s)
+    torch.manual_seed(7)
+    made = RankerNetwork(train[0].shape, network, HEADS, head.width)
+    config = CONFIG.model_copy(update=changed)
+    return Trainer(made, HEADS, head, train=train, valid=valid, config=config, worker=worker or Worker())
+
+
+def weights(of: Trainer) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy().copy() for name, tensor in of.network.state_dict().items()}
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_training_lowers_the_losses():
+    some = trainer()
+    before = some.validate()
+    heard = []
+    some.run(lambda result, judged: heard.append((result, judged)))
+    after = min((judged for _, judged in heard), key=lambda judged: judged["total"])
+    assert set(before) == {"click", "watch", "conversion", "total"}
+    # Conversions are drawn evenly: there is nothing to learn of them.
+    assert all(after[head] < before[head] - 0.02 for head in ("click", "watch", "total"))
+    assert [result.epoch for result, _ in heard] == [1, 2, 3, 4]
+    assert all(result.examples == ROWS and result.examples_per_s > 0 for result, _ in heard)
+    assert heard[-1][0].losses["total"] < heard[0][0].losses["total"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_restored_trainer_goes_on_as_if_it_had_never_stopped(stop_after, tmp_path):
+    whole = trainer()
+    whole.run()
+    first = trainer()
+    for _ in range(stop_after):
+        first.run_epoch()
+        first.validate()
+    # As a checkpoint is: arrays in a file, without pickle, and views that cannot be written to.
+    np.savez(tmp_path / "state.npz", **first.state())
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as found:
+        state = {name: found[name] for name in found.files}
+    for array in state.values():
+        array.flags.writeable = False
+    torch.manual_seed(99)
+    second = trainer(seed=CONFIG.seed)
+    with torch.no_grad():
+        second.network.trunk.mlp.linears[0].weight.zero_()
+    second.restore(state)
+    assert (second.epoch, second.best_loss) == (first.epoch, first.best_loss)
+    second.run()
+    assert same(weights(second), weights(whole))
+    assert second.best_epoch == whole.best_epoch
+
+
+def test_a_trainer_repeats_itself_and_another_seed_does_not():
+    one, other, third = trainer(epochs=1), trainer(epochs=1), trainer(epochs=1, seed=5)
+    torch.manual_seed(3)
+    for each in (one, other, third):
+        each.run()
+    assert same(weights(one), weights(other))
+    assert not same(weights(one), weights(third))
+
+
+def test_training_leaves_the_callers_randomness_alone():
+    some = trainer(epochs=1)
+    torch.manual_seed(11)
+    want = torch.rand(3)
+    torch.manual_seed(11)
+    some.run()
+    assert torch.equal(torch.rand(3), want)
+
+
+def test_it_stops_after_patience_and_keeps_the_best():
+    some = trainer(epochs=60, patience=2, learning_rate=0.05)
+    heard: list[tuple[float, dict[str, np.ndarray]]] = []
+    some.run(lambda _, judged: heard.append((judged["total"], weights(some))))
+    totals = [total for total, _ in heard]
+    best = int(np.argmin(totals))
+    assert len(totals) == best + 1 + 2 < 60
+    assert same(weights(some), heard[best][1])
+    assert some.done
+
+
+def test_a_loss_that_is_no_number_names_epoch_and_rate_and_keeps_the_last_good_weights():
+    some = trainer(epochs=9)
+    some.run_epoch()
+    good = weights(some)
+    broken = TRAIN[0].candidate.copy()
+    broken[17] = np.inf
+    some.train.features = some.train.features._replace(candidate=torch.from_numpy(broken))
+    with pytest.raises(RankError, match="epoch 2") as told:
+        some.run_epoch()
+    assert "0.01" in told.value.mend
+    assert same(weights(some), good)
+
+
+@pytest.mark.parametrize(
+    ("part", "labels", "words"),
+    [
+        ("train", {"click": 0}, "training: 0 of 1,200 impressions are clicked"),
+        ("train", {"click": 1}, "training: 1,200 of 1,200 impressions are clicked"),
+        ("valid", {"click": 0}, "validation: 0 of 1,200 impressions are clicked"),
+        ("train", {"conversion": 0}, "training: 0 of [0-9]+ mature impressions are converted"),
+        ("valid", {"mature": 0}, "validation: 0 of 0 mature impressions are converted"),
+    ],
+)
+def test_impressions_that_teach_nothing_are_refused(part, labels, words):
+    features, sound = TRAIN
+    changed = {name: np.full_like(getattr(sound, name), value) for name, value in labels.items()}
+    with pytest.raises(RankError, match=words):
+        trainer(**{part: (features, replace(sound, **changed))})
+
+
+def test_a_head_that_is_left_out_needs_no_labels():
+    features, sound = TRAIN
+    blank = replace(sound, conversion=np.zeros_like(sound.conversion))
+    heads = HeadsConfig(heads=("click",), tower=(4,))
+    network = RankerNetwork(features.shape, LrConfig(), heads, 0)
+    some = Trainer(network, heads, None, train=(features, blank), valid=(features, blank), config=CONFIG)
+    assert set(some.validate()) == {"click", "total"}
+
+
+def test_other_lengths_are_refused():
+    features, labels = TRAIN
+    with pytest.raises(RankError, match="1,199 labels for 1,200"):
+        trainer(train=(features, labels.take(np.arange(ROWS - 1))))
+
+
+@pytest.mark.parametrize("rows", [1200, 1199, 7])
+def test_workers_take_as_many_steps_and_all_rows_between_them(rows):
+    some = tuple(part.take(np.arange(rows)) for part in TRAIN)
+    if rows == 7:
+        some[1].click[:] = [0, 1, 0, 1, 0, 1, 0]
+        some[1].conversion[:] = [0, 1, 0, 0, 0, 0, 0]
+        some[1].mature[:] = True
+    shares = []
+    for rank in range(3):
+        worker = trainer(train=some, worker=Worker(rank, 3), batch_size=20)
+        worker.epoch = 1
+        shares.append(list(worker._steps()))
+    sizes = [[len(step) for step in share] for share in shares]
+    assert sizes[0] == sizes[1] == sizes[2]
+    assert max(sizes[0]) <= 20 // 3
+    dealt = np.concatenate([row for share in shares for row in share])
+    assert set(dealt) == set(range(rows))
+    assert len(dealt) - rows < 3
+
+
+def test_workers_judge_as_one_would():
+    """The sums of three workers, each over its share, give the losses of one over all."""
+    asked = []
+    for rank in range(3):
+        trainer(worker=Worker(rank, 3, reduce=lambda sums: asked.append(sums) or sums)).validate()
+    total, count = np.split(np.sum(asked, axis=0), 2)
+    alone = trainer().validate()
+    together = dict(zip(sorted(alone), total / count, strict=True))
+    for head in ("click", "watch", "conversion"):
+        assert together[head] == pytest.approx(alone[head], rel=1e-5)
+
+
+def test_validation_does_not_depend_on_its_batches():
+    small, large = trainer(batch_size=7).validate(), trainer(batch_size=ROWS).validate()
+    assert small == pytest.approx(large, rel=1e-4)
+
+
+def test_a_batch_is_the_rows_asked_for():
+    some = trainer()
+    rows = np.array([5, 1100, 5, 0])
+    batch, labels = some.train.take(rows)
+    features = TRAIN[0].take(rows)
+    assert np.array_equal(batch.video.numpy(), features.video)
+    assert np.array_equal(batch.history.numpy(), features.history[features.request])
+    assert np.array_equal(batch.user.numpy(), features.user[features.request])
+    assert np.array_equal(labels.click.numpy(), TRAIN[1].click[rows])
+    alike = some.network.eval()(batch, some.catalogue).click
+    assert alike[0] == alike[2]
+
+
+def test_configs_and_results_travel_to_workers():
+    assert pickle.loads(pickle.dumps(CONFIG)) == CONFIG
+    result = trainer(epochs=1).run_epoch()
+    assert pickle.loads(pickle.dumps(result)) == result

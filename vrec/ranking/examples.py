@@ -1,0 +1,64 @@
+"""What networks learn from, on their device: batches of it cost an index each."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vrec.core.errors import RankError
+from vrec.ranking.features import Features, Labels
+from vrec.ranking.layers import Batch, to_batch
+from vrec.ranking.multitask import HeadsConfig, LabelTensors
+from vrec.ranking.watch_heads import WatchHead
+
+
+class Examples:
+    """Features and labels on a device."""
+
+    def __init__(
+        self, features: Features, labels: Labels, head: WatchHead | None, device: torch.device
+    ) -> None:
+        """`head` gives the watch's targets, None without that head; raises RankError for other lengths."""
+        if len(features) != len(labels):
+            raise RankError(f"training: {len(labels):,} labels for {len(features):,} impressions")
+        self.features = to_batch(features, device)
+        watch = None if head is None else torch.from_numpy(head.targets(labels.watch_s, labels.duration_s))
+        self.labels = LabelTensors(
+            torch.from_numpy(labels.click).to(device),
+            torch.from_numpy(labels.conversion).to(device),
+            torch.from_numpy(labels.mature).to(device),
+            None if watch is None else watch.to(device),
+        )
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.features.video)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> tuple[Batch, LabelTensors]:
+        """The batch of (B,) rows. Each has a request of its own: finding those they share costs more."""
+        chosen = torch.from_numpy(rows).to(self.device)
+        f = self.features
+        asked = f.request.index_select(0, chosen)
+        candidates = (part.index_select(0, chosen) for part in (f.video, f.candidate, f.position))
+        requests = (part.index_select(0, asked) for part in (f.context, f.user, f.history, f.history_dense))
+        request = torch.arange(len(rows), dtype=torch.int32, device=self.device)
+        labels = (None if part is None else part.index_select(0, chosen) for part in self.labels)
+        return Batch(request, *candidates, *requests), LabelTensors(*labels)  # type: ignore[arg-type]
+
+
+def check_teaches(heads: HeadsConfig, labels: Labels, part: str) -> None:
+    """Raises RankError where a head has nothing to learn or be judged by: all or none clicked, or converted.
+
+    `part` names the impressions in the message.
+    """
+    _both(labels.click > 0, part, "impressions", "clicked")
+    if "conversion" in heads.heads:
+        _both(labels.conversion[labels.mature] > 0, part, "mature impressions", "converted")
+
+
+def _both(happened: npt.NDArray[np.bool_], part: str, rows: str, what: str) -> None:
+    number = int(happened.sum())
+    if number in (0, len(happened)):
+        raise RankError(
+            f"{part}: {number:,} of {len(happened):,} {rows} are {what}: there is nothing to tell apart",
+            mend="split elsewhere in time, give more events, or leave the head out of heads",
+        )
