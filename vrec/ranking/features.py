@@ -1,5 +1,6 @@
 """What rankers see: the shopper, the moment and the candidates as arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -156,3 +157,14 @@ class Predictions:
     """(N,) chance of a click that ends in a conversion; the CVR is p_conv / p_click."""
     spread: Floats
     """(N,) standard deviation of the log-odds of a click: how unsure the ranker is, 0 where it cannot say."""
+
+
+def concatenated(parts: Sequence[Features]) -> Features:
+    """The features of all parts, which must be of one catalogue and shape, one after another."""
+    sizes = np.cumsum([0, *(len(part.user) for part in parts)])
+    requests = [part.request + np.int32(size) for part, size in zip(parts, sizes, strict=False)]
+    rest = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("video", "candidate", "position", "context", "user", "history", "history_dense")
+    }
+    return replace(parts[0], request=np.concatenate(requests), **rest)
