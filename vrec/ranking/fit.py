@@ -1,0 +1,157 @@
+"""The feature space of a training part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from vrec.core.compute import pc
+from vrec.core.errors import RankError
+from vrec.core.protocols import Content
+from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
+from vrec.events.frames import to_frame
+from vrec.ranking.builder import FeatureBuilder
+from vrec.ranking.catalogue import Catalogue, content_vectors, table_numbers
+from vrec.ranking.features import Floats, Request
+from vrec.ranking.numbers import states_of
+from vrec.ranking.space import (
+    BLOCKS,
+    FIELDS,
+    INDICATORS,
+    SHARES,
+    VOCABULARIES,
+    FeaturesConfig,
+    FeatureSpace,
+)
+from vrec.ranking.states import RATES, STATE, USER_RATES, Exact, column, fit_rates, state_of
+
+UNSCALED = {block: np.array([[0.0], [1.0]]).repeat(len(names), axis=1) for block, names in BLOCKS.items()}
+
+
+def fit_space(
+    events: pa.Table, requests: Sequence[Request], content: Content, config: FeaturesConfig
+) -> FeatureSpace:
+    """The feature space of a training part: EVENTS, and its requests as `replay` gives them.
+
+    The events give the vocabularies, the requests the priors and scales: those of some users, drawn by lot,
+    do as well as all. Of `content` only the videos shown in these events are looked at. Raises RankError
+    where there are no impressions or no requests, and for embeddings of several encoders or not finite.
+    """
+    shown = _shown(events)
+    if not shown.height or not requests:
+        raise RankError(
+            f"fit_space: {shown.height:,} videos with impressions and {len(requests):,} requests in the "
+            "training part, want some of both",
+            mend="give events that hold impressions, or split them later",
+        )
+    videos, counts = _catalogue(content, shown)
+    vocabularies = {name: _vocabulary(counts, name, config.min_count) for name in (*FIELDS, "tags")}
+    surfaces = to_frame(events.filter(pc.equal(events.column("kind"), "impression")).select(["domain"]))
+    places = surfaces.group_by(value="domain").agg(count=pl.len())
+    vocabularies["surface"] = _ranked(places, config.min_count)
+    encoder, mean = _mean_vector(content, shown)
+    space = FeatureSpace(
+        config=config,
+        vocabularies={name: vocabularies[name] for name in VOCABULARIES},
+        shares={name: _shares(counts, name, vocabularies[name]) for name in SHARES},
+        encoder=encoder,
+        mean=mean,
+        scales=UNSCALED | {"video": _scale("video", [_raw_videos(videos)])},
+        **_priors(requests),
+    )
+    builder = FeatureBuilder(space, Catalogue.of(content, space))
+    raw = [builder.raw(requests[at : at + 4096]).blocks for at in range(0, len(requests), 4096)]
+    scales = {b: _scale(b, [blocks[b] for blocks in raw]) for b in ("user", "candidate", "history")}
+    return replace(space, scales={**space.scales, **scales})
+
+
+def _shown(events: pa.Table) -> pl.DataFrame:
+    """Videos with the number of their impressions."""
+    frame = to_frame(conform(events, EVENTS, stage="fit_space")).filter(pl.col("kind") == "impression")
+    return frame.group_by("video_id").agg(shown=pl.len()).sort("video_id")
+
+
+def _catalogue(content: Content, shown: pl.DataFrame) -> tuple[pa.Table, pl.DataFrame]:
+    """VIDEOS of the videos shown, and beside each what it says with the number of impressions."""
+    table = VIDEOS.arrow().empty_table() if content.videos is None else content.videos
+    table = conform(table, VIDEOS, stage="fit_space", extra=True)
+    table = table.filter(
+        pc.is_in(table.column("video_id"), value_set=pa.array(shown["video_id"].to_list(), pa.string()))
+    )
+    known = to_frame(table.select([*FIELDS, "tags"]))
+    return table, shown.join(known, on="video_id", how="left", maintain_order="left")
+
+
+def _among(ids: pa.ChunkedArray, shown: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.is_in(ids, value_set=pa.array(shown["video_id"].to_list(), pa.string())))
+
+
+def _vocabulary(counts: pl.DataFrame, name: str, least: int) -> tuple[str, ...]:
+    values = counts.select(pl.col(name).alias("value"), "shown")
+    if name == "tags":
+        # A video that names a tag twice has it once.
+        values = values.with_columns(pl.col("value").list.unique()).explode("value")
+    return _ranked(values.drop_nulls().group_by("value").agg(count=pl.col("shown").sum()), least)
+
+
+def _ranked(counts: pl.DataFrame, least: int) -> tuple[str, ...]:
+    kept = counts.filter(pl.col("count") >= least).sort(["count", "value"], descending=[True, False])
+    return tuple(kept["value"].to_list())
+
+
+def _shares(counts: pl.DataFrame, name: str, values: tuple[str, ...]) -> Exact:
+    """(places,) the share of impressions of each place, one impression added to each."""
+    known = counts.select(pl.col(name).alias("value"), "shown").drop_nulls()
+    totals = dict(known.group_by("value").agg(pl.col("shown").sum()).iter_rows())
+    # What has no place is many rare values: each is taken to be as rare as one that was never shown.
+    own = np.array([1.0, *(1.0 + totals[value] for value in values)])
+    return own / (float(known["shown"].sum()) + len(own))
+
+
+def _mean_vector(content: Content, shown: pl.DataFrame) -> tuple[str | None, Floats]:
+    if content.embeddings is None or not content.embeddings.num_rows:
+        return None, np.zeros(0, np.float32)
+    table = conform(content.embeddings, EMBEDDINGS, stage="fit_space")
+    encoder, vectors = content_vectors(table)
+    watched = np.asarray(
+        pc.is_in(table.column("entity_id"), value_set=pa.array(shown["video_id"].to_list(), pa.string()))
+    )
+    used = vectors[watched] if watched.any() else vectors[:0]
+    mean = used.astype(np.float64).sum(axis=0) / max(len(used), 1)
+    return encoder, mean.astype(np.float32)
+
+
+def _priors(requests: Sequence[Request]) -> Mapping[str, Exact]:
+    """The priors of videos' and shoppers' rates. Counts never fall, so that their highest are the last."""
+    ids, rows = np.unique([v for r in requests for v in r.video_ids], return_inverse=True)
+    videos = np.zeros((len(ids), len(STATE)))
+    np.maximum.at(videos, rows.ravel(), states_of(requests))
+    names, rows = np.unique([r.user.entity_id for r in requests], return_inverse=True)
+    users = np.zeros((len(names), len(STATE)))
+    np.maximum.at(users, rows.ravel(), np.array([state_of(r.user) for r in requests]))
+    seconds = [column(s, "watch_s").sum() / max(column(s, "event:watch").sum(), 1.0) for s in (videos, users)]
+    return {
+        "priors": fit_rates(videos, RATES),
+        "user_priors": fit_rates(users, USER_RATES),
+        "seconds": np.array(seconds),
+    }
+
+
+def _raw_videos(videos: pa.Table) -> Exact:
+    return np.concatenate([table_numbers(videos), np.zeros((videos.num_rows, 1))], axis=1)
+
+
+def _scale(block: str, parts: Sequence[Exact]) -> Exact:
+    """(2, columns) mean and standard deviation of what is not missing; 0 and 1 of indicators."""
+    scale = UNSCALED[block].copy()
+    for place, name in enumerate(BLOCKS[block]):
+        values = np.concatenate([part[:, place] for part in parts])
+        values = values[np.isfinite(values)]
+        if name in INDICATORS or not len(values):
+            continue
+        deviation = float(values.std())
+        scale[:, place] = values.mean(), deviation if deviation > 1e-9 else 1.0
+    return scale
