@@ -16,7 +16,7 @@ from vrec.ranking.watch_heads import CreadConfig
 from vrec.ranking.watch_time import fit_watch_head
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
-HEADS = HeadsConfig(experts=2, expert=(8,), tower=(4,))
+HEADS = HeadsConfig(experts=2, tower=(4,))
 DIN = DinConfig(width=4, hidden=(12,), attention=(6,), dropout=0.2)
 CONFIG = RankerTrainingConfig(epochs=4, batch_size=100, learning_rate=0.01, patience=4, device="cpu")
 
