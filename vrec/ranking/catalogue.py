@@ -142,7 +142,7 @@ def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:
             mend="give the embeddings of one encoder",
         )
     column = embeddings.column("vector").combine_chunks()
-    vectors = np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
+    vectors = np.asarray(column.flatten(), np.float32).reshape(-1, column.type.list_size)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         example = embeddings.column("entity_id")[int(bad[0])].as_py()

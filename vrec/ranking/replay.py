@@ -106,7 +106,7 @@ def _requests(user: Profile, at: int, seen: list[tuple], rows: Exact) -> Iterato
 def _state_rows(events: pa.Table, states: pa.Table) -> tuple[list[int], Exact]:
     """Of each event its row among the states, −1 where it has none; and the (N, len(STATE)) states."""
     column = states.column("state").combine_chunks()
-    rows = np.asarray(column.flatten(), np.float64).reshape(len(column), -1)
+    rows = np.asarray(column.flatten(), np.float64).reshape(-1, len(STATE))
     ids = states.column("event_id").combine_chunks()
     places = pc.fill_null(pc.index_in(events.column("event_id"), value_set=ids), -1)
     missing = events.filter(pc.and_(pc.equal(events.column("kind"), "impression"), pc.less(places, 0)))

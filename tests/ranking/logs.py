@@ -1,0 +1,89 @@
+"""Small logs for ranking: a simulated shop, and rows so few that times, videos and requests clash."""
+
+from functools import cache
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+from events.rows import day, events
+from hypothesis import strategies as st
+
+from vrec.core.protocols import Content
+from vrec.events.simulate import SimulateConfig, simulate
+from vrec.profiles.update import ProfilesConfig, facts_of
+from vrec.ranking.builder import FeatureBuilder
+from vrec.ranking.catalogue import Catalogue
+from vrec.ranking.features import Features
+from vrec.ranking.fit import fit_space
+from vrec.ranking.replay import replay, video_states
+from vrec.ranking.space import FeaturesConfig
+
+CONFIG = ProfilesConfig()
+SECOND = 1 / 86_400
+
+
+@cache
+def shop():
+    """EVENTS and content of a small shop where many videos are clicked."""
+    made = simulate(SimulateConfig(users=15, videos=30, days=20, slots=4, click_rate=0.4, creators=5, dim=6))
+    return made.events, Content(made.videos, made.embeddings)
+
+
+@cache
+def shop_builder():
+    """The builder of a space fitted on the whole of the small shop."""
+    log, content = shop()
+    return builder_for(log, content)
+
+
+def builder_for(log, content, config=None):
+    space = fit_space(
+        log, requests_of(log, content), content, config or FeaturesConfig(min_count=2, history=5)
+    )
+    return FeatureBuilder(space, Catalogue.of(content, space))
+
+
+def requests_of(log, content, config=CONFIG):
+    facts = facts_of(content)
+    return list(replay(log, video_states(log, facts, config), facts, config))
+
+
+def some_log(least=1, most=40):
+    """EVENTS of three users and the shop's first four videos at eight moments; ids say nothing of time."""
+    _, content = shop()
+    ids = content.videos.column("video_id").to_pylist()[:4]
+    row = st.fixed_dictionaries(
+        {
+            "user_id": st.sampled_from(["ann", "bob", "cy"]),
+            "video_id": st.sampled_from([*ids, "unheard-of"]),
+            "kind": st.sampled_from(["impression"] * 4 + ["click", "click", "watch", "like", "purchase"]),
+            "value": st.sampled_from([None, 0.0, 2.5, 30.1]),
+            "request_id": st.sampled_from([None, "r1", "r2"]),
+            "position": st.sampled_from([None, 0, 1, 7]),
+            "domain": st.sampled_from(["shop", "feed"]),
+            "at": st.integers(0, 7).map(lambda n: day(n * 20_000 * SECOND)),
+        }
+    )
+    return st.lists(row, min_size=least, max_size=most).map(lambda rows: events(*named(rows)))
+
+
+def named(rows):
+    """The rows with event ids in an order of their own."""
+    ids = [f"e{n}" for n in range(len(rows))]
+    Random(len(rows)).shuffle(ids)
+    return [row | {"event_id": event_id} for row, event_id in zip(rows, ids, strict=True)]
+
+
+def same_features(a: Features, b: Features) -> bool:
+    """Whether all is the same to the last bit."""
+    names = [name for name in Features.__dataclass_fields__ if name not in ("catalogue", "shape")]
+    return all(
+        getattr(a, name).dtype == getattr(b, name).dtype
+        and getattr(a, name).shape == getattr(b, name).shape
+        and getattr(a, name).tobytes() == getattr(b, name).tobytes()
+        for name in names
+    )
+
+
+def micros(table: pa.Table) -> np.ndarray:
+    return np.asarray(table.column("at").cast(pa.int64()))
