@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.ranking.layers import Activation, Embedded, Mlp, Widths, activate, activation_of, by_candidate
+from vrec.ranking.layers import Activation, Embedded, Mlp, Widths, activation_of, by_candidate
 
 
 class LocalActivation(nn.Module):
@@ -34,16 +34,23 @@ class LocalActivation(nn.Module):
         """
         number, length = candidate.shape[0], history.shape[1]
         shown = by_candidate(mask, request)  # (N, L)
-        flat = shown.reshape(number * length)
         x = self._first(candidate, history, numbers, request).view(number * length, -1)
-        x = self.deeper(activate(self.activation, x, flat), flat)
-        return self.last(x).view(number, length) * shown
+        if not self.training:
+            return self._deeper(x).view(number, length) * shown
+        # Padding must have no part in Dice's moments, nor need it cost time.
+        rows = shown.flatten().nonzero()[:, 0]
+        weights = x.new_zeros(number * length)
+        return weights.index_copy(0, rows, self._deeper(x.index_select(0, rows))).view(number, length)
+
+    def _deeper(self, x: Tensor) -> Tensor:
+        """(X,) weights of (X, first width) pairs."""
+        return self.last(self.deeper(self.activation(x)))[:, 0]
 
     def _first(self, candidate: Tensor, history: Tensor, numbers: Tensor, request: Tensor) -> Tensor:
         """(N, L, first width): the first layer on [entry, candidate, difference, product, numbers].
 
         It is linear, so that what depends on the entry or the candidate alone is computed once for each
-        of them, and of the pairs' (N, L, 4 d) inputs only the product is ever built.
+        of them, and the pairs' (N, L, 4 d) inputs are never built.
         """
         entry, own, difference, product, number = self.first.weight.split(
             [self.item, self.item, self.item, self.item, numbers.shape[2]], dim=1
@@ -52,7 +59,11 @@ class LocalActivation(nn.Module):
             torch.cat([history, numbers], dim=2),
             torch.cat([entry + difference, number], dim=1),
             self.first.bias,
-        )
+        )  # (R, L, width)
+        if history.shape[0] == 1:
+            # Serving: what a history does to a candidate is one matrix, (L × width, d), for all candidates.
+            matrix = torch.addcmul(own - difference, history[0, :, None], product).flatten(0, 1)
+            return torch.addmm(of_entries.flatten(), candidate, matrix.T).view(-1, *of_entries.shape[1:])
         of_candidates = functional.linear(candidate, own - difference)
         pairs = functional.linear(by_candidate(history, request) * candidate[:, None], product)
         return pairs + by_candidate(of_entries, request) + of_candidates[:, None]

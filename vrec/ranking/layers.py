@@ -177,8 +177,8 @@ def by_candidate(of_requests: Tensor, request: Tensor) -> Tensor:
 class Dice(nn.Module):
     """x p + α x (1 − p), where p is the sigmoid of x normed over the batch (Zhou et al. 2018, section 5.3).
 
-    In training, mean and variance are the batch's, over the rows that are not masked; else their moving
-    averages, so that a row's answer does not depend on others.
+    In training, mean and variance are the batch's; else their moving averages, so that a row's answer does
+    not depend on others.
     """
 
     mean: Tensor
@@ -191,24 +191,19 @@ class Dice(nn.Module):
         self.register_buffer("var", torch.ones(width))
         self.epsilon, self.momentum = epsilon, momentum
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(X, width) for (X, width) and a mask of (X,) bool."""
-        mean, var = self._moments(x, mask) if self.training else (self.mean, self.var)
-        scale = torch.rsqrt(var + self.epsilon)
-        p = torch.sigmoid(torch.addcmul(-mean * scale, x, scale))
-        return x * torch.addcmul(self.alpha, p, 1 - self.alpha)
-
-    def _moments(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        weight = torch.ones(len(x), device=x.device) if mask is None else mask.float()
-        count = weight.sum()
-        weight = weight / count.clamp(min=1)
-        mean = weight @ x
-        var = weight @ (x - mean).square()
-        with torch.no_grad():
-            step = self.momentum * (count > 0)  # a batch of padding only says nothing
-            self.mean.lerp_(mean, step)
-            self.var.lerp_(var, step)
-        return mean, var
+    def forward(self, x: Tensor) -> Tensor:
+        """(X, width) for (X, width)."""
+        rest = -self.alpha + 1
+        if self.training and len(x) > 1:  # one row has no variance
+            normed = functional.batch_norm(
+                x, self.mean, self.var, training=True, momentum=self.momentum, eps=self.epsilon
+            )
+        else:
+            scale = torch.rsqrt(self.var + self.epsilon)
+            normed = torch.addcmul(-self.mean * scale, x, scale)
+        if not torch.is_grad_enabled():  # in place: fresh memory for each step costs more than the step
+            return normed.sigmoid_().mul_(rest).add_(self.alpha).mul_(x)
+        return torch.addcmul(self.alpha, torch.sigmoid(normed), rest) * x
 
 
 def activation_of(name: Activation, width: int) -> nn.Module:
@@ -224,11 +219,6 @@ def activation_of(name: Activation, width: int) -> nn.Module:
             assert_never(name)
 
 
-def activate(activation: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
-    """(X, width) activated, rows outside the mask apart from what is taken of all rows together."""
-    return activation(x, mask) if isinstance(activation, Dice) else activation(x)
-
-
 class Mlp(nn.Module):
     """Linear layers of the widths given, each with its activation and dropout; none for no widths."""
 
@@ -242,9 +232,8 @@ class Mlp(nn.Module):
         self.dropout = dropout
         self.width = sizes[-1]
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(X, width) for (X, inputs); rows outside the mask, (X,) bool, have no part in the moments."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(X, width) for (X, inputs)."""
         for linear, activation in zip(self.linears, self.activations, strict=True):
-            x = activate(activation, linear(x), mask)
-            x = functional.dropout(x, self.dropout, self.training)
+            x = functional.dropout(activation(linear(x)), self.dropout, self.training)
         return x

@@ -1,6 +1,6 @@
 """Several answers from one network: clicks, watch time and conversions, and the losses that teach them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.config import Config
-from vrec.ranking.features import Floats, Labels
 from vrec.ranking.layers import Mlp
 
 Head = Literal["click", "watch", "conversion"]
@@ -23,8 +22,8 @@ class HeadsConfig(Config):
     """The answers: `click` always, `watch` for seconds, `conversion` for the chance of one after a click."""
     experts: int = Field(default=3, ge=1)
     """Networks that all heads share, each head in a mixture of its own; of no effect with one head."""
-    expert: tuple[Width, ...] = Field(default=(64,), min_length=1)
-    """Widths of an expert's layers."""
+    expert_width: int = Field(default=64, ge=1)
+    """Width of an expert's one layer."""
     tower: tuple[Width, ...] = (32,)
     """Widths of the layers that a head has to itself."""
     watch_weight: float = Field(default=1.0, gt=0)
@@ -68,7 +67,7 @@ class Heads(nn.Module):
         super().__init__()
         sizes = config.outputs(watch_width)
         self.mixtures = (
-            Mixtures(inputs, len(sizes), config.experts, config.expert) if len(sizes) > 1 else None
+            Mixtures(inputs, len(sizes), config.experts, config.expert_width) if len(sizes) > 1 else None
         )
         below = inputs if self.mixtures is None else self.mixtures.width
         self.towers = nn.ModuleDict({head: Mlp(below, config.tower) for head in sizes})
@@ -76,7 +75,7 @@ class Heads(nn.Module):
         self.last = nn.ModuleDict({head: nn.Linear(above, size) for head, size in sizes.items()})
 
     def forward(self, x: Tensor) -> Outputs:
-        mixed = self.mixtures(x) if self.mixtures is not None else [x]
+        mixed = [x] if self.mixtures is None else self.mixtures(x).unbind(dim=1)
         hidden = {head: tower(mix) for (head, tower), mix in zip(self.towers.items(), mixed, strict=True)}
         out = {head: self.last[head](hidden[head]) for head in hidden}
         conversion, watch = out.get("conversion"), out.get("watch")
@@ -86,17 +85,18 @@ class Heads(nn.Module):
 
 
 class Mixtures(nn.Module):
-    """(N, inputs) → for each task (N, width) means of the experts, weighted by a softmax gate of its own."""
+    """(N, inputs) → (N, tasks, width): for each task a mean of the experts, weighted by a softmax gate."""
 
-    def __init__(self, inputs: int, tasks: int, experts: int, widths: Sequence[int]) -> None:
+    def __init__(self, inputs: int, tasks: int, experts: int, width: int) -> None:
         super().__init__()
-        self.experts = nn.ModuleList(Mlp(inputs, widths) for _ in range(experts))
-        self.gates = nn.ModuleList(nn.Linear(inputs, experts, bias=False) for _ in range(tasks))
-        self.width = widths[-1]
+        self.experts = nn.Linear(inputs, experts * width)
+        self.gates = nn.Linear(inputs, tasks * experts, bias=False)
+        self.tasks, self.width = tasks, width
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        found = torch.stack([expert(x) for expert in self.experts], dim=1)  # (N, E, width)
-        return [torch.bmm(gate(x).softmax(dim=1)[:, None], found)[:, 0] for gate in self.gates]
+    def forward(self, x: Tensor) -> Tensor:
+        found = torch.relu(self.experts(x)).view(len(x), -1, self.width)  # (N, experts, width)
+        weights = self.gates(x).view(len(x), self.tasks, -1).softmax(dim=2)  # (N, tasks, experts)
+        return torch.bmm(weights, found)
 
 
 class LabelTensors(NamedTuple):
@@ -110,12 +110,6 @@ class LabelTensors(NamedTuple):
     """(N,) bool, whether a conversion would be known by now."""
     watch: Tensor | None
     """(N, T) float32, the watch head's targets."""
-
-
-def to_labels(labels: Labels, device: torch.device, watch: Floats | None = None) -> LabelTensors:
-    """The labels on a device; `watch` is (N, T), the watch head's targets, for networks with that head."""
-    parts = (torch.from_numpy(part).to(device) for part in (labels.click, labels.conversion, labels.mature))
-    return LabelTensors(*parts, watch=None if watch is None else torch.from_numpy(watch).to(device))
 
 
 def losses(
