@@ -1,0 +1,113 @@
+"""What must not be shown, and by which rule: hard rules, which nothing outvotes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from vrec.core.config import Config
+from vrec.events.log import DAY_US
+from vrec.ranking.order.facts import Places, Shelf, Shopper, plain_tag
+
+Mask = npt.NDArray[np.bool_]
+
+RULES = (
+    "unknown",
+    "unavailable",
+    "unpublished",
+    "kind",
+    "age",
+    "blocked_video",
+    "blocked_creator",
+    "blocked_category",
+    "bought",
+    "seen",
+)
+"""The rules, in the order in which the first that bars a video is named: not on the shelf, not available,
+not published yet, of a kind that the surface does not show, above the shopper's age, blocked by the shopper,
+bought already, watched already."""
+
+
+class RulesConfig(Config):
+    """What a surface does not show."""
+
+    kinds: frozenset[str] | None = None
+    """VIDEOS.kind that the surface shows (product, live, clip); all by default."""
+    ages: Mapping[str, int] = Field(default_factory=lambda: {"adult": 18, "18+": 18, "alcohol": 18})
+    """Years that a shopper must have declared to be shown a video with the tag; case does not count."""
+    bought_days: float | None = Field(default=None, ge=0)
+    """Days after a purchase during which its video is not shown; None is for ever, 0 shows it again at
+    once. By video: events do not say which of its products was bought."""
+    seen_days: float | None = Field(default=0, ge=0)
+    """Days after a watch during which the video is not shown; None is for ever, 0 shows it again at once."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Verdict:
+    """Which of N candidates may be shown."""
+
+    rule: Places
+    """(N,) the place in RULES of the first rule that bars it, −1 where none does."""
+
+    @property
+    def allowed(self) -> Mask:
+        """(N,) whether it may be shown."""
+        return self.rule < 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many candidates each rule bars; rules that bar none are left out."""
+        return {
+            name: int(n) for place, name in enumerate(RULES) if (n := np.count_nonzero(self.rule == place))
+        }
+
+
+def judge(
+    video_ids: Sequence[str], shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
+) -> Verdict:
+    """Which of N videos may be shown to a shopper at a time in µs, and what bars the others.
+
+    A video without a publishing date counts as published, one without a category is in none that is blocked,
+    and a shopper who declared no age is too young for every limit.
+    """
+    places = shelf.find(video_ids)
+    rule = np.where(places < 0, RULES.index("unknown"), -1)
+    known = np.flatnonzero(places >= 0)
+    names = [video_ids[row] for row in known.tolist()]
+    for name, wrong in _masks(names, places[known], shelf, shopper, config, at=at).items():
+        rule[known] = np.where((rule[known] < 0) & wrong, RULES.index(name), rule[known])
+    return Verdict(rule)
+
+
+def _masks(
+    names: Sequence[str], places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
+) -> dict[str, Mask]:
+    """For each rule in order, which of the videos at these places of the shelf it bars."""
+    kinds = shelf.kinds if config.kinds is None else config.kinds
+    limits = {
+        plain_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
+    }
+    return {
+        "unavailable": ~shelf.available[places],
+        # NaN, an unknown date, is not greater than anything.
+        "unpublished": shelf.published_at[places] > at,
+        "kind": ~_among(shelf.kind[places], shelf.kinds, kinds),
+        "age": np.array([not limits.isdisjoint(shelf.tags[place]) for place in places], np.bool_),
+        "blocked_video": np.array([name in shopper.blocked_videos for name in names], np.bool_),
+        "blocked_creator": _among(shelf.creator[places], shelf.creators, shopper.blocked_creators),
+        "blocked_category": _among(shelf.category[places], shelf.categories, shopper.blocked_categories),
+        "bought": _lately(names, shopper.bought, at, config.bought_days),
+        "seen": _lately(names, shopper.history, at, config.seen_days),
+    }
+
+
+def _among(codes: Places, names: tuple[str, ...], wanted: frozenset[str] | tuple[str, ...]) -> Mask:
+    # One place more: the code −1, none, finds False there.
+    return np.array([name in wanted for name in names] + [False], np.bool_)[codes]
+
+
+def _lately(names: Sequence[str], times: Mapping[str, int], at: int, days: float | None) -> Mask:
+    least = -np.inf if days is None else at - days * DAY_US if days else np.inf
+    return np.array([name in times and times[name] >= least for name in names], np.bool_)
