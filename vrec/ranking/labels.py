@@ -68,7 +68,9 @@ def labels_of(
         click=click.astype(np.float32),
         watch_s=shown["watch_s"].fill_null(0.0).to_numpy().astype(np.float32),
         conversion=conversion.astype(np.float32),
-        mature=(at + ends <= end) | conversion,
+        # A conversion that came early teaches no more than one that is missing: to count only the first
+        # would make every young impression a conversion.
+        mature=at + ends <= end,
         duration_s=shown["duration_s"].fill_null(float("nan")).to_numpy().astype(np.float32),
         at=at,
         user=_numbers(shown["user_id"]),
