@@ -29,12 +29,12 @@ class CreadConfig(Config):
 
     kind: Literal["cread"] = "cread"
     """Names this head."""
-    thresholds: int = Field(default=32, ge=1)
+    thresholds: int = Field(default=16, ge=1)
     """The most thresholds, 0 s among them: more are finer, but each is learned from fewer rows."""
-    tail: float = Field(default=2.0, ge=0)
+    tail: float = Field(default=1.0, ge=0)
     """Where thresholds lie: 0 puts as many watches into each bucket; the more, the finer the long watches,
     of which a bucket would else span minutes, and the coarser the short ones."""
-    restore_weight: float = Field(default=0.1, ge=0)
+    restore_weight: float = Field(default=0.03, ge=0)
     """Weight of the restored seconds' Huber loss beside the thresholds' cross-entropy, which has weight 1."""
     huber: float = Field(default=5.0, gt=0)
     """Errors up to this many mean watches count squared, larger ones only linearly, which biases the mean."""
@@ -47,12 +47,12 @@ class D2qConfig(Config):
 
     kind: Literal["d2q"] = "d2q"
     """Names this head."""
-    groups: int = Field(default=30, ge=1)
+    groups: int = Field(default=20, ge=1)
     """The most groups of durations, equal in impressions; videos of unknown duration are one more."""
     min_rows: int = Field(default=100, ge=2)
     """Fewest impressions of a group; if fewer have no known duration, they share everybody's quantiles."""
     knots: int = Field(default=1000, ge=2)
-    """The most points kept of a group's distribution, with straight lines between them."""
+    """Points kept of a group's distribution, or one more, with straight lines between them."""
 
 
 class RawConfig(Config):
@@ -203,8 +203,7 @@ class D2qHead(WatchHead):
         return _single(self._between(quantile, duration_s, self.quantiles, self.values))
 
     def arrays(self) -> Arrays:
-        names = ("edges", "starts", "values", "quantiles")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("edges", "starts", "values", "quantiles")}
 
     def _between(self, at: Doubles, duration_s: npt.NDArray[Any], xs: Doubles, ys: Doubles) -> Doubles:
         # Each group's knots are moved to a stretch of their own, so that one call interpolates all groups.
@@ -218,10 +217,7 @@ class D2qHead(WatchHead):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RawHead(WatchHead):
-    """Seconds in units of their standard deviation, by least squares: the humble head.
-
-    Its expectation has no bias, but long videos' many seconds weigh the most, and below 0 it is cut off.
-    """
+    """Seconds in units of their deviation, by least squares: no bias, but long videos weigh the most."""
 
     config: RawConfig
     scale: Floats
@@ -255,9 +251,10 @@ def checked(watch_s: Floats, duration_s: Floats) -> tuple[Doubles, Doubles]:
     watch, duration = np.asarray(watch_s, dtype=np.float64), np.asarray(duration_s, dtype=np.float64)
     if watch.ndim != 1 or duration.shape != watch.shape:
         raise RankError(f"watch_s is {watch.shape}, duration_s {duration.shape}: want one of each for a row")
-    sound = {"watch_s": np.isfinite(watch), "duration_s": ~np.isinf(duration)}
-    for name, values in {"watch_s": watch, "duration_s": duration}.items():
-        bad = np.flatnonzero(~sound[name] | (values < 0))
+    for name, values in (("watch_s", watch), ("duration_s", duration)):
+        # Only a duration may be unknown.
+        good = (values >= 0) & (values < np.inf) | (np.isnan(values) & (name == "duration_s"))
+        bad = np.flatnonzero(~good)
         if len(bad):
             raise RankError(
                 f"{name}: {len(bad):,} of {len(values):,} values are no time, such as {values[bad[0]]:g} "
@@ -289,7 +286,9 @@ def _group(duration_s: npt.NDArray[Any], edges: Doubles) -> npt.NDArray[np.int64
 def _knots(watch_s: Doubles, most: int) -> tuple[Doubles, Doubles]:
     values, counts = np.unique(watch_s, return_counts=True)
     quantiles = (np.cumsum(counts) - counts / 2) / len(watch_s)
-    kept = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(np.int64))
+    even = np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(np.int64)
+    # The least watch above 0 s stays: a line to a later one would give seconds to the unwatched.
+    kept = np.union1d(even, np.arange(min(2, len(values))))
     return values[kept], quantiles[kept]
 
 
