@@ -79,7 +79,7 @@ def win_chance(means: Floats, deviations: Floats, winner: int) -> float:
     if low >= REACH:
         return 0.0
     if not len(others):
-        return float(1 - _cdf(np.array(low)))
+        return float(1 - _cdf(np.array([low]))[0])
     # A rival's cdf at the winner's deviation z is that of shift + slope · z.
     shift, slope = (mean - others) / widths, deviation / widths
     low = _beginning(shift, slope, low)
@@ -108,6 +108,11 @@ def _beginning(shift: Floats, slope: Floats, low: float) -> float:
 
 def _cdf(z: Floats) -> Floats:
     """The distribution of the noise at deviations of any shape; a tenth of the time of `ndtr`."""
-    place = ((z + REACH) / STEP).clip(0, len(_TABLE) - 1)
+    place = z + REACH
+    place *= 1 / STEP
+    np.clip(place, 0, len(_TABLE) - 1, out=place)
     before = place.astype(np.intp)
-    return _TABLE.take(before) + (place - before) * _RISE.take(before)
+    place -= before
+    place *= _RISE.take(before)
+    place += _TABLE.take(before)
+    return place

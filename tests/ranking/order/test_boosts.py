@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranking.order.shop import DAY_US, NOW
+
+from vrec.ranking.order.boosts import Caps, CapsConfig, FreshnessConfig, freshness
+
+
+def test_freshness_halves_with_age():
+    published = NOW - np.array([0, 7, 14, np.nan, -3]) * DAY_US
+    worth = np.full(5, 4.0)
+    plain = FreshnessConfig(boost=0.5, unit="utility", half_life_days=7)
+    np.testing.assert_allclose(freshness(worth, published, NOW, plain), [0.5, 0.25, 0.125, 0, 0.5])
+    share = FreshnessConfig(boost=0.5, unit="share", half_life_days=7)
+    np.testing.assert_allclose(freshness(worth, published, NOW, share), [2, 1, 0.5, 0, 2])
+    assert not freshness(worth, published, NOW, FreshnessConfig()).any()
+
+
+def filled(creator, category, worth, slots, config):
+    caps, left, chosen = Caps(creator, category, config), np.ones(len(worth), bool), []
+    for _ in range(slots):
+        within = caps.within(left)
+        assert within.any()
+        assert not (within & ~left).any()
+        one = int(np.argmax(np.where(within, worth, -np.inf)))
+        chosen.append(one)
+        left[one] = False
+        caps.choose(one)
+    return chosen
+
+
+def test_caps_by_hand():
+    creator, category = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 0, -1, -1])
+    worth = np.array([6.0, 5, 4, 3, 2, 1])
+    assert filled(creator, category, worth, 6, CapsConfig(creator=1)) == [0, 3, 5, 1, 2, 4]
+    assert filled(creator, category, worth, 6, CapsConfig(creator=None, category=1)) == [0, 2, 4, 5, 1, 3]
+    assert filled(creator, category, worth, 6, CapsConfig(creator=1, slots=2)) == [0, 3, 1, 2, 4, 5]
+    # The category's cap is given up before the creator's.
+    assert filled(creator, category, worth, 3, CapsConfig(creator=2, category=1))[:3] == [0, 2, 4]
+    assert filled(creator[:4], category[:4], worth[:4], 4, CapsConfig(creator=2, category=1)) == [0, 2, 3, 1]
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=20),
+    st.integers(1, 4),
+    st.integers(0, 12),
+    st.integers(0, 10**6),
+)
+@settings(deadline=None)
+def test_a_creator_is_over_the_cap_only_where_nobody_else_is_left(creators, most, slots, seed):
+    creator = np.array(creators)
+    worth = np.random.default_rng(seed).normal(size=len(creator))
+    config = CapsConfig(creator=most, slots=slots)
+    chosen = filled(creator, np.full(len(creator), -1), worth, len(creator), config)
+    assert sorted(chosen) == list(range(len(creator)))
+    for slot, one in enumerate(chosen[:slots]):
+        before = creator[chosen[:slot]]
+        if (before == creator[one]).sum() >= most:
+            left = creator[chosen[slot:]]
+            assert all((before == c).sum() >= most for c in left)
+    assert chosen[slots:] == sorted(chosen[slots:], key=lambda i: -worth[i])
+
+
+@pytest.mark.parametrize("config", [CapsConfig(creator=None), CapsConfig(slots=0)])
+def test_without_caps_the_order_is_by_worth(config):
+    worth = np.array([1.0, 3, 2])
+    assert filled(np.zeros(3, int), np.zeros(3, int), worth, 3, config) == [1, 2, 0]

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranking.order.shop import DAY_US, NOW, shelf_of
+
+from vrec.core.errors import RankError
+from vrec.ranking.order.facts import Shopper
+from vrec.ranking.order.reasons import ReasonsConfig, phrase, reasons_of
+
+IDS = [f"v{i}" for i in range(6)]
+
+
+def reasons(shelf, ids, shopper, *, source="als", explored=False, **config):
+    return reasons_of(
+        shelf.find(ids),
+        shelf,
+        shopper,
+        ReasonsConfig(**config),
+        sources=[source] * len(ids),
+        explored=np.full(len(ids), explored),
+        at=NOW,
+    )
+
+
+def test_the_most_alike_of_the_watched_is_named():
+    vectors = {"v0": [1, 0], "v1": [0.9, 0.1], "v2": [0.7, 0.7], "v3": [0, 1], "v4": [0.9, 0.1]}
+    shelf = shelf_of([{"video_id": v} for v in IDS], vectors)
+    watched = Shopper(history={"v1": 5, "v2": 9, "v5": 9, "gone": 9})
+    assert reasons(shelf, ["v0"], watched) == [["watched:v1"]]
+    # Of equals the later one; of equally late ones the first by id.
+    assert reasons(shelf, ["v0"], Shopper(history={"v1": 5, "v4": 6})) == [["watched:v4"]]
+    assert reasons(shelf, ["v0"], Shopper(history={"v4": 5, "v1": 5})) == [["watched:v1"]]
+    # Too different, or without a vector, or itself.
+    assert reasons(shelf, ["v3"], Shopper(history={"v0": 5})) == [[]]
+    assert reasons(shelf, ["v5"], watched) == [[]]
+    assert reasons(shelf, ["v0"], Shopper(history={"v0": 5})) == [[]]
+
+
+def test_the_other_reasons_by_hand():
+    shelf = shelf_of(
+        [
+            {"video_id": "v0", "creator_id": "ann", "category": "mugs", "published_at": NOW - 3 * DAY_US},
+            {"video_id": "v1", "creator_id": "bob", "category": None, "published_at": NOW - 30 * DAY_US},
+            {"video_id": "v2", "creator_id": "bob", "category": None, "published_at": NOW + 1},
+        ]
+    )
+    liked = Shopper(counts={"creator:ann": 3, "category:mugs": 5, "creator:bob": 2, "category:": 9})
+    every = [["creator:ann", "category:mugs", "new", "popular"], ["popular"], ["popular"]]
+    assert reasons(shelf, ["v0", "v1", "v2"], liked, source="popular") == every
+    assert reasons(shelf, ["v1"], liked, explored=True) == [["exploration"]]
+    assert reasons(shelf, [], liked) == []
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_no_reason_is_given_that_does_not_hold(seed):
+    rng = np.random.default_rng(seed)
+    rows = [
+        {
+            "video_id": v,
+            "creator_id": f"c{rng.integers(3)}",
+            "category": None if rng.random() < 0.3 else f"k{rng.integers(3)}",
+            "published_at": None if rng.random() < 0.3 else int(NOW + rng.integers(-40, 10) * DAY_US),
+        }
+        for v in IDS
+    ]
+    vectors = {v: rng.normal(size=2) for v in IDS if rng.random() < 0.8}
+    shelf = shelf_of(rows, vectors or None)
+    history = {v: int(rng.integers(9)) for v in [*IDS, "gone"] if rng.random() < 0.5}
+    counts = {f"{what}{i}": float(rng.integers(8)) for i in range(3) for what in ("creator:c", "category:k")}
+    config = ReasonsConfig()
+    for row, found in zip(rows, reasons(shelf, IDS, Shopper(history=history, counts=counts)), strict=True):
+        for reason in found:
+            code, _, what = reason.partition(":")
+            if code == "watched":
+                assert what in history
+                assert what != row["video_id"]
+                one, other = np.array(vectors[row["video_id"]]), np.array(vectors[what])
+                cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+                assert cosine >= config.watched_cosine - 1e-6
+            elif code in ("creator", "category"):
+                assert what == row["creator_id" if code == "creator" else "category"]
+                assert counts[reason] >= getattr(config, f"{code}_events")
+            else:
+                assert code == "new"
+                assert 0 <= (NOW - row["published_at"]) / DAY_US <= config.new_days
+
+
+def test_phrases():
+    titles = {"v1": "Blue mug: the film", "ann": "Ann"}
+    assert phrase("watched:v1", titles) == "because you watched Blue mug: the film"
+    assert phrase("watched:v2", titles) == "because of a video that you watched"
+    assert phrase("creator:ann", titles) == "because you like videos by Ann"
+    assert phrase("creator:bob", titles) == "because you like this creator's videos"
+    assert phrase("category:mugs: blue", titles) == "because you like mugs: blue"
+    said = {phrase(code, titles) for code in ("popular", "new", "exploration")}
+    assert len(said) == 3
+    for wrong in ("", "watched:", "liked:v1", "popular:v1"):
+        with pytest.raises(RankError, match="is not a reason"):
+            phrase(wrong, titles)
