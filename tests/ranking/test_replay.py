@@ -1,4 +1,4 @@
-"""Replay: nothing of a moment or after it is seen at it, and any part of the log gives its part of the whole."""
+"""Replay: nothing of a moment or later is seen at it, and any part of a log gives its part of the whole."""
 
 from dataclasses import replace
 
