@@ -20,6 +20,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import OutputError
 from vrec.core.tables import FORMAT, MANIFEST, Folder, read_manifest
 from vrec.encoders.build import encoder_names
+from vrec.encoders.embed_config import EmbedConfig
 from vrec.media.source import FolderSource, TableSource, open_source
 from vrec.pipelines.cluster import Resources, connected, vrec_errors
 from vrec.pipelines.compact import Compaction, Files, chosen_parts, sweep
@@ -28,7 +29,6 @@ from vrec.pipelines.parts import previous_state
 from vrec.pipelines.plan import HashVideos, Plan, catalogue, make_plan, recipe_of
 from vrec.pipelines.progress import JobProgress
 from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder
-from vrec.settings import EmbedConfig
 
 Reach = Callable[[], Resources]
 """Connects to the cluster the first time that it is called."""

@@ -13,10 +13,10 @@ from vrec.core.digest import digest
 from vrec.core.errors import DuplicateVideoId, SourceError, VideoError, video_errors
 from vrec.core.protocols import Modality, VideoRef
 from vrec.core.schema import FAILURES
+from vrec.encoders.embed_config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.source import content_hash
 from vrec.pipelines.parts import REFS
-from vrec.settings import EmbedConfig
 
 _UNSEEN = {"timeout_s", "max_memory_mb", "threads"}
 """Decode settings that change no vector, so changing them embeds nothing anew."""

@@ -17,11 +17,11 @@ from vrec.core.errors import EncodeFailed, VideoError
 from vrec.core.protocols import Clip, Modality, VideoRef
 from vrec.core.tables import Folder
 from vrec.encoders.build import EncoderSet, build_encoders
+from vrec.encoders.embed_config import EmbedConfig
 from vrec.media.decode import Decoded
 from vrec.media.isolate import DecodeProcess
 from vrec.media.source import LocalVideo, local_copy
 from vrec.pipelines.parts import PART, part_name, part_table
-from vrec.settings import EmbedConfig
 
 SUMMARY = pa.schema(
     [
