@@ -32,25 +32,24 @@ class LocalActivation(nn.Module):
 
         Of (N, d) candidates of (N,) requests with (R, L, d) histories, (R, L, Dh) numbers and (R, L) masks.
         """
-        number, length = candidate.shape[0], history.shape[1]
         shown = by_candidate(mask, request)  # (N, L)
-        x = self._first(candidate, history, numbers, request).view(number * length, -1)
+        x = self._first(candidate, history, numbers, request).view(shown.numel(), self.first.out_features)
         if not self.training:
-            return self._deeper(x).view(number, length) * shown
+            return self._deeper(x).view(shown.shape) * shown
         # Padding must have no part in Dice's moments, nor need it cost time.
         rows = shown.flatten().nonzero()[:, 0]
-        weights = x.new_zeros(number * length)
-        return weights.index_copy(0, rows, self._deeper(x.index_select(0, rows))).view(number, length)
+        weights = x.new_zeros(len(x))
+        return weights.index_copy(0, rows, self._deeper(x.index_select(0, rows))).view(shown.shape)
 
     def _deeper(self, x: Tensor) -> Tensor:
         """(X,) weights of (X, first width) pairs."""
         return self.last(self.deeper(self.activation(x)))[:, 0]
 
     def _first(self, candidate: Tensor, history: Tensor, numbers: Tensor, request: Tensor) -> Tensor:
-        """(N, L, first width): the first layer on [entry, candidate, difference, product, numbers].
+        """N × L × first width numbers in some shape: the first layer's, for each candidate and entry.
 
-        It is linear, so that what depends on the entry or the candidate alone is computed once for each
-        of them, and the pairs' (N, L, 4 d) inputs are never built.
+        It is linear in [entry, candidate, difference, product, numbers], so that what depends on the entry
+        or the candidate alone is computed once for each of them, and no (N, L, 4 d) inputs are ever built.
         """
         entry, own, difference, product, number = self.first.weight.split(
             [self.item, self.item, self.item, self.item, numbers.shape[2]], dim=1
@@ -63,7 +62,7 @@ class LocalActivation(nn.Module):
         if history.shape[0] == 1:
             # Serving: what a history does to a candidate is one matrix, (L × width, d), for all candidates.
             matrix = torch.addcmul(own - difference, history[0, :, None], product).flatten(0, 1)
-            return torch.addmm(of_entries.flatten(), candidate, matrix.T).view(-1, *of_entries.shape[1:])
+            return torch.addmm(of_entries.flatten(), candidate, matrix.T)
         of_candidates = functional.linear(candidate, own - difference)
         pairs = functional.linear(by_candidate(history, request) * candidate[:, None], product)
         return pairs + by_candidate(of_entries, request) + of_candidates[:, None]

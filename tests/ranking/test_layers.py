@@ -1,0 +1,75 @@
+"""Dice against the paper, and embeddings against NumPy."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
+
+from vrec.ranking.layers import Dice, ItemEmbedding, distinct, to_batch, to_catalogue
+
+
+def test_dice_follows_the_batch_in_training_and_its_averages_after():
+    torch.manual_seed(0)
+    dice = stirred(Dice(3)).train()
+    x = torch.randn(50, 3) * torch.tensor([1.0, 5.0, 0.1]) + torch.tensor([0.0, 3.0, -1.0])
+    alpha, by_hand = dice.alpha.detach().double().numpy(), x.double().numpy()
+    mean, var = dice.mean.double().numpy().copy(), dice.var.double().numpy().copy()
+    expected = dice_by_hand(by_hand, alpha, by_hand.mean(axis=0), by_hand.var(axis=0))
+    np.testing.assert_allclose(dice(x).detach().numpy(), expected, atol=1e-5)
+    mean += 0.1 * (by_hand.mean(axis=0) - mean)
+    var += 0.1 * (by_hand.var(axis=0, ddof=1) - var)
+    np.testing.assert_allclose(dice.mean.numpy(), mean, atol=1e-6)
+    np.testing.assert_allclose(dice.var.numpy(), var, rtol=1e-5)
+    dice.eval()
+    expected = dice_by_hand(by_hand, alpha, mean, var)
+    np.testing.assert_allclose(dice(x).detach().numpy(), expected, atol=1e-5)
+    with torch.no_grad():
+        kept = x.clone()
+        np.testing.assert_allclose(dice(x).numpy(), expected, atol=1e-5)
+        assert torch.equal(x, kept)
+
+
+def test_dice_takes_a_row_alone_in_training():
+    dice = Dice(3).train()
+    for rows in (0, 1):
+        found = dice(torch.randn(rows, 3))
+        assert found.shape == (rows, 3)
+        assert torch.isfinite(found).all()
+    assert torch.equal(dice.mean, torch.zeros(3))
+    assert torch.equal(dice.var, torch.ones(3))
+
+
+def test_dice_has_the_gradient_of_its_formula():
+    dice = stirred(Dice(3)).double()
+    x = torch.randn(6, 3, dtype=torch.double, requires_grad=True)
+    for training in (False, True):
+        dice.train(training)
+        assert torch.autograd.gradcheck(dice, (x,))
+
+
+def test_tags_are_the_mean_of_those_there_are():
+    embedding = stirred(ItemEmbedding(SHAPE, 4, content=False, normed=True, id_dropout=0.0)).eval()
+    catalogue = drawn_features().catalogue
+    tags = embedding(to_catalogue(catalogue, CPU)).detach().numpy()[:, 12:16]
+    table = embedding.tags.weight.detach().numpy()
+    for found, row in zip(tags, catalogue.tags, strict=True):
+        own = row[row > 0]
+        np.testing.assert_allclose(found, table[own].mean(axis=0) if len(own) else np.zeros(4), atol=1e-6)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30))
+def test_distinct_rows_are_numpys_unique(rows):
+    used, places = distinct(torch.tensor(rows, dtype=torch.int32), 41)
+    np.testing.assert_array_equal(used, np.unique([0, *rows]))
+    np.testing.assert_array_equal(used[places], rows)
+
+
+def test_a_batch_leaves_out_columns_of_padding_only():
+    features = drawn_features()
+    features.history[:, :] = 0
+    features.history[2, 3] = 5
+    batch = to_batch(features, CPU)
+    np.testing.assert_array_equal(batch.history, features.history[:, :4])
+    np.testing.assert_array_equal(batch.history_dense, features.history_dense[:, :4])
+    np.testing.assert_array_equal(batch.candidate, features.candidate)
