@@ -15,17 +15,16 @@ from vrec.core.artefact import Arrays, Artefact, read_artefact, write_artefact
 from vrec.core.config import Config
 from vrec.core.errors import RankError
 from vrec.core.protocols import Content
-from vrec.profiles.video import WATCH_S, Prior, fit_prior, smoothed
+from vrec.profiles.video import Prior, fit_prior, smoothed
+from vrec.ranking.counts import Counts
 from vrec.ranking.features import Labels, Predictions, Request
 from vrec.ranking.labels import LabelsConfig
 from vrec.ranking.order.utility import UtilityConfig
 from vrec.ranking.ranked import ProfileRanker, VideoFigures
-from vrec.ranking.states import STATE, column, state_of
 
 Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 
-SHOWN, CLICKS = "event:impression", "event:click"
 LEAST_RATE = 1e-6
 """Rates are kept this far from 0 and 1, whose log-odds are infinite."""
 
@@ -46,41 +45,6 @@ class RatesConfig(Config):
     """What counts as a click's outcome."""
     utility: UtilityConfig = Field(default_factory=UtilityConfig)
     """What is aimed at."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Counts:
-    """What the rates of N candidates are made of, each (N,): counts from before the moment."""
-
-    shown: Doubles
-    clicks: Doubles
-    watch_s: Doubles
-    converted: Doubles
-    user_shown: Doubles
-    user_clicks: Doubles
-    surface: list[str]
-    video: list[str]
-
-    @classmethod
-    def of(cls, requests: Sequence[Request], labels: LabelsConfig) -> Self:
-        """The counts in requests, candidate by candidate; `labels` says what counts as a conversion."""
-        states = np.concatenate([np.zeros((0, len(STATE))), *(r.states for r in requests)])
-        sizes = [len(r.video_ids) for r in requests]
-        users = np.repeat(
-            np.array([state_of(r.user) for r in requests]).reshape(-1, len(STATE)), sizes, axis=0
-        )
-        ends = [key for kind in labels.conversion_kinds if (key := f"event:{kind}") in STATE]
-        converted = sum((column(states, key) for key in ends), np.zeros(len(states)))
-        return cls(
-            shown=column(states, SHOWN),
-            clicks=column(states, CLICKS),
-            watch_s=column(states, WATCH_S),
-            converted=converted,
-            user_shown=column(users, SHOWN),
-            user_clicks=column(users, CLICKS),
-            surface=[r.context.surface for r, size in zip(requests, sizes, strict=True) for _ in range(size)],
-            video=[video for r in requests for video in r.video_ids],
-        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,0 +1,93 @@
+"""A small shop with a log that the ranker battery runs on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from vrec.core.compute import pc
+from vrec.core.protocols import Content
+from vrec.core.schema import RECOMMENDATIONS
+from vrec.events.simulate import SimulateConfig, simulate
+from vrec.profiles.profile import Profile, from_rows
+from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
+from vrec.ranking.features import Context, Labels, Request
+from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
+from vrec.ranking.replay import replay, video_states
+
+SHOP = SimulateConfig(
+    users=60,
+    videos=40,
+    requests_per_user=6,
+    slots=6,
+    dim=6,
+    categories=4,
+    creators=8,
+    tags=8,
+    click_rate=0.3,
+    cart_rate=0.5,
+    purchase_rate=0.6,
+)
+STRANGER, NOVELTY = "nobody-knows-me", "nobody-has-seen-it"
+
+
+@dataclass(frozen=True, eq=False)
+class RankingShop:
+    """What rankers are fitted with, and what they are asked."""
+
+    content: Content
+    events: pa.Table
+    """EVENTS of the training part."""
+    train: tuple[list[Request], Labels]
+    valid: tuple[list[Request], Labels]
+    users: dict[str, Profile]
+    """At the end of the log; not all users are there, nor all videos."""
+    videos: dict[str, Profile]
+    context: Context
+    candidates: pa.Table
+    """RECOMMENDATIONS of several users, their rows mixed, a stranger and a new video among them."""
+
+
+def ranking_shop() -> RankingShop:
+    """A shop of 60 shoppers and 40 videos, always the same."""
+    drawn = simulate(SHOP)
+    content, config = Content(drawn.videos, drawn.embeddings), ProfilesConfig()
+    facts = facts_of(content)
+    requests = list(replay(drawn.events, video_states(drawn.events, facts, config), facts, config))
+    labels = labels_of(drawn.events, drawn.videos, LabelsConfig())
+    parts = time_parts(labels.at, TimePartsConfig(validation_share=0.25))
+    part = parts.part(labels.at)
+    of_request = parts.part(np.array([request.context.at for request in requests]))
+    train, valid = (
+        (
+            [r for r, p in zip(requests, of_request, strict=True) if p == n],
+            labels.take(np.flatnonzero(part == n)),
+        )
+        for n in (0, 1)
+    )
+    at = drawn.events.column("at").cast(pa.int64())
+    profiles = from_rows(profiles_of(drawn.events, content, config))
+    owned = {e: {p.entity_id: p for p in profiles if p.entity == e} for e in ("user", "video")}
+    context = Context(int(pc.max(at).as_py()) + 1, requests[0].context.surface)
+    return RankingShop(
+        content,
+        drawn.events.filter(pc.less(at, parts.validation_from)),
+        train,
+        valid,
+        owned["user"],
+        owned["video"],
+        context,
+        _candidates(sorted(owned["user"])[:5], sorted(owned["video"])[::3]),
+    )
+
+
+def _candidates(users: list[str], videos: list[str]) -> pa.Table:
+    rows = [
+        {"user_id": user, "video_id": video, "score": 9.0 - rank / 2, "rank": rank, "source": "popular"}
+        for user in [*users, STRANGER]
+        for rank, video in enumerate([*videos, NOVELTY], start=1)
+    ]
+    # A video that two recommenders give is two rows.
+    rows.append(rows[3] | {"source": "item_knn", "score": 0.25})
+    mixed = np.random.default_rng(8).permutation(len(rows))
+    return pa.Table.from_pylist([rows[row] for row in mixed], schema=RECOMMENDATIONS.arrow())
