@@ -1,8 +1,11 @@
 """The page in a real browser: no errors, the switch works, keys work, a phone needs no sideways scrolling."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,23 +45,54 @@ def browser() -> Iterator:
         browser.close()
 
 
-@pytest.fixture(params=["desk", "phone", "dark"])
-def page(request: pytest.FixtureRequest, browser, address: str) -> Iterator:
+@dataclass(frozen=True)
+class Window:
+    """A tab of its own in the browser, and what went wrong in it."""
+
+    page: Any
+    wrong: list[str]
+
+    @contextlib.contextmanager
+    def at(self, address: str) -> Iterator:
+        """The page freshly loaded; nothing may go wrong on it."""
+        self.wrong.clear()
+        self.page.goto(address)
+        yield self.page
+        assert self.wrong == []
+
+
+@contextlib.contextmanager
+def open_window(browser, *, only_errors: bool = False, **options: object) -> Iterator[Window]:
+    """A window where requests of the network, errors and console messages (errors, or any) are wrong.
+
+    Opening one takes longer than most tests, which therefore share it and load the page anew.
+    """
+    context = browser.new_context(**options)
+    page, wrong = context.new_page(), []
+    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" or not only_errors else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+    yield Window(page, wrong)
+    context.close()
+
+
+@pytest.fixture(scope="module", params=["desk", "phone", "dark"])
+def window(request: pytest.FixtureRequest, browser) -> Iterator[Window]:
     phone = request.param == "phone"
-    context = browser.new_context(
+    with open_window(
+        browser,
+        only_errors=True,
         viewport={"width": 360, "height": 740} if phone else {"width": 1280, "height": 900},
         has_touch=phone,
         color_scheme="dark" if request.param == "dark" else "light",
-    )
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
-    page.goto(address)
-    yield page
-    assert wrong == []
-    context.close()
+    ) as window:
+        yield window
+
+
+@pytest.fixture
+def page(window: Window, address: str) -> Iterator:
+    with window.at(address) as page:
+        yield page
 
 
 def strip(page, video: str) -> list[str]:

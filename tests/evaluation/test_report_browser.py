@@ -7,7 +7,7 @@ import pytest
 
 from vrec.evaluation.report import Report, write_report
 
-from .test_browser import CHROMIUM, browser
+from .test_browser import CHROMIUM, Window, browser, open_window
 from .test_report import report
 
 __all__ = ["browser", "report"]
@@ -23,23 +23,22 @@ def address(report: Report, tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "report.html").as_uri()
 
 
-@pytest.fixture(params=["desk", "tablet", "phone", "dark"])
-def page(request: pytest.FixtureRequest, browser, address: str) -> Iterator:
+@pytest.fixture(scope="module", params=["desk", "tablet", "phone", "dark"])
+def window(request: pytest.FixtureRequest, browser) -> Iterator[Window]:
     width = {"phone": 360, "tablet": 720}.get(request.param, 1280)
-    context = browser.new_context(
+    with open_window(
+        browser,
         viewport={"width": width, "height": 800},
         color_scheme="dark" if request.param == "dark" else "light",
-    )
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
-    page.goto(address)
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    yield page
-    assert wrong == []
-    context.close()
+    ) as window:
+        yield window
+
+
+@pytest.fixture
+def page(window: Window, address: str) -> Iterator:
+    with window.at(address) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+        yield page
 
 
 def test_nothing_scrolls_sideways(page) -> None:
