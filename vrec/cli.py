@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vrec.console import list_failures, say_embedded, say_fitted, say_recommendations
+from vrec.console import list_failures, say_embedded, say_fitted, say_recommendations, say_trained
 from vrec.core.errors import ConfigError, VrecError, mend_of
 from vrec.core.tables import read_failures
 
@@ -24,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+train_app = typer.Typer(help="Train what is learned by gradient: the ranker.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
 
 DONE, COULD_NOT_RUN, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 
@@ -206,6 +209,35 @@ def evaluate(
     where = Where(events, dataset, _mapping(mapped), videos, embeddings)
     done = run(where, out, load_settings(config, chosen), like_paper=like_paper, address=address)
     print(json.dumps(done, ensure_ascii=False) if as_json else f"open {done['report']}")
+    return DONE
+
+
+@train_app.command("ranker")
+def train_ranker(
+    *,
+    events: Events,
+    out: Annotated[str, typer.Option(help="The folder for the ranker; a path or a URI.")],
+    videos: VideosTable = None,
+    embeddings: Embeddings = None,
+    mapped: Mapped = None,
+    dataset: DataSet = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Train a ranker on logged impressions: clicks, watch time and conversions. Run it again to resume."""
+    from vrec.pipelines.material import Where
+    from vrec.pipelines.train import train_ranker as run
+    from vrec.settings import load_settings
+
+    where = Where(events, dataset, _mapping(mapped), videos, embeddings)
+    done = run(where, out, load_settings(config, overrides or []), address=address)
+    if as_json:
+        print(json.dumps(done, ensure_ascii=False))
+    else:
+        say_trained(done)
     return DONE
 
 

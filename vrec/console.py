@@ -57,6 +57,24 @@ def say_fitted(done: Mapping[str, Any]) -> None:
         print(f"  {done['future']:,} events lie in the future and were left out")
 
 
+def say_trained(done: Mapping[str, Any]) -> None:
+    """Prints what `vrec train ranker` did, and what the latest impressions say of it."""
+    count, resumed = done["impressions"], done["resumed_from"]
+    after = f", {resumed} of them before it was stopped" if resumed else ""
+    print(
+        f"trained {done['model']} on {count['train']:,} impressions in {done['train_s']:.1f} s: "
+        f"{done['epochs']} epochs{after}, the best was epoch {done['best_epoch']}: {done['out']}"
+    )
+    print(f"  on the latest {count['test']:,} impressions, beside counts alone:")
+    for name, ours in done["test"]["ranker"].items():
+        theirs = done["test"]["rates"].get(name)
+        print(f"  {name:<20} {ours:>9.4f}" + ("" if theirs is None else f" {theirs:>9.4f}"))
+    for name, why in done["left_out"].items():
+        print(f"  {name:<20} not said: {why}")
+    difference, low, high = done["click_auc_above_rates"]
+    print(f"  click AUC {difference:+.4f} [{low:+.4f}, {high:+.4f}] above counts alone")
+
+
 def say_recommendations(rows: pa.Table) -> None:
     """Prints RECOMMENDATIONS as JSON lines."""
     for row in rows.to_pylist():

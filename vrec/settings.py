@@ -22,6 +22,9 @@ from vrec.events.shop import SimulateConfig
 from vrec.events.split import SplitConfig, TimeSplit
 from vrec.media.draw import DrawConfig
 from vrec.media.posters import PosterConfig
+from vrec.profiles.update import ProfilesConfig
+from vrec.ranking.labels import TimePartsConfig
+from vrec.ranking.model import RankerConfig
 from vrec.retrieval.build import RetrievalConfig
 
 
@@ -76,6 +79,28 @@ class EvaluateConfig(Config):
     """Videos shown of each."""
 
 
+class TrainConfig(Config):
+    """How `vrec train ranker` makes examples of a log and learns from them."""
+
+    ranker: RankerConfig = Field(default_factory=RankerConfig)
+    """The ranker: its network, heads, labels, features and calibration."""
+    parts: TimePartsConfig = Field(default_factory=TimePartsConfig)
+    """Where the log is cut into parts to train, validate and test on."""
+    profiles: ProfilesConfig = Field(default_factory=ProfilesConfig)
+    """How profiles are made of events; serve with the same."""
+    shards: int | None = Field(default=None, ge=1)
+    """Parts in which the log is replayed at the same time, by default one a CPU of the cluster."""
+    workers: int | None = Field(default=None, ge=1)
+    """Workers that train at the same time, each on its share of every batch; by default one a GPU share
+    where `gpus_per_worker` asks for some, else 1: on a CPU a second one pays for large networks only."""
+    cpus_per_worker: float = Field(default=1.0, gt=0)
+    """CPUs that Ray sets aside for one worker."""
+    gpus_per_worker: float = Field(default=0.0, ge=0, le=8)
+    """GPUs that Ray sets aside for one worker; 0 trains on CPUs."""
+    failures: int = Field(default=2, ge=0)
+    """Times that training goes on from its last epoch after a worker or its machine was lost."""
+
+
 class DemoConfig(Config):
     """What `vrec demo` draws and shows."""
 
@@ -104,6 +129,8 @@ class Settings(Config):
     """`vrec fit` and `vrec recommend`."""
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     """`vrec evaluate`."""
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    """`vrec train`."""
     demo: DemoConfig = Field(default_factory=DemoConfig)
     """`vrec demo`."""
 

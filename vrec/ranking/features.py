@@ -158,6 +158,10 @@ class Predictions:
     spread: Floats
     """(N,) standard deviation of the log-odds of a click: how unsure the ranker is, 0 where it cannot say."""
 
+    def take(self, rows: npt.NDArray[np.integer]) -> Self:
+        """What is expected of some candidates, in that order."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
 
 def concatenated(parts: Sequence[Features]) -> Features:
     """The features of all parts, which must be of one catalogue and shape, one after another."""

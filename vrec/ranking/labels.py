@@ -162,10 +162,11 @@ def _durations(videos: pa.Table | None) -> pl.DataFrame:
     return frame.filter(pl.col("duration_s") > 0).unique("video_id", keep="first", maintain_order=True)
 
 
+def user_number(user_id: str) -> int:
+    """The number that stands for a user in Labels: the same in whichever part of the log, 64 bits, signed."""
+    return int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), "big", signed=True)
+
+
 def _numbers(users: pl.Series) -> npt.NDArray[np.int64]:
-    """(N,) a number for each user that is the same in whichever part of the log."""
-    found = {
-        user: int.from_bytes(blake2b(user.encode(), digest_size=8).digest(), "big", signed=True)
-        for user in users.unique().to_list()
-    }
+    found = {user: user_number(user) for user in users.unique().to_list()}
     return np.array([found[user] for user in users.to_list()], np.int64)

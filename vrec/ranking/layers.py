@@ -32,7 +32,9 @@ class CatalogueTensors(NamedTuple):
 def to_catalogue(arrays: CatalogueArrays, device: torch.device) -> CatalogueTensors:
     """The same catalogue on a device."""
     parts = (arrays.fields, arrays.tags, arrays.dense, arrays.vectors)
-    return CatalogueTensors(*(torch.from_numpy(part).to(device) for part in parts))
+    # What comes out of an object store is read-only, which torch warns of.
+    own = (part if part.flags.writeable else part.copy() for part in parts)
+    return CatalogueTensors(*(torch.from_numpy(part).to(device) for part in own))
 
 
 class Batch(NamedTuple):

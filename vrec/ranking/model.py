@@ -95,6 +95,8 @@ class NetworkRanker(ProfileRanker):
         """
         self.config, self.space, self.head, self.worth = config, space, head, config.utility
         self.calibrators, self.factor = dict(calibrators), factor
+        self.metrics: dict[str, float] = {}
+        """What it scored when it was tested; kept with it on disk."""
         self.device = _device(config.training.device)
         self.network = network.to(self.device).eval()
         self._stock(merged(Content(), content), Catalogue.of(content, space))
@@ -182,7 +184,9 @@ class NetworkRanker(ProfileRanker):
         tables |= {name: table for name, table in content.items() if table is not None}
         data = {"space": record, "calibrated": sorted(self.calibrators), "videos": len(self.catalogue) - 1}
         config = self.config.model_dump(mode="json")
-        write_artefact(uri, Artefact(self.kind, config, dict(arrays), tables, data=data))
+        write_artefact(
+            uri, Artefact(self.kind, config, dict(arrays), tables, data=data, metrics=self.metrics)
+        )
 
     @classmethod
     def load(cls, uri: str) -> Self:
@@ -209,7 +213,9 @@ class NetworkRanker(ProfileRanker):
             ) from None
         content = Content(found.tables.get("videos"), found.tables.get("embeddings"))
         factor = found.arrays.get("laplace.factor")
-        return cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
+        ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
+        ranker.metrics = dict(found.metrics)
+        return ranker
 
     def _stock(self, content: Content, catalogue: Catalogue) -> None:
         """Sets what depends on the videos."""

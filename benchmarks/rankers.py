@@ -1,0 +1,159 @@
+"""Rankers side by side on the latest part of a log: humble ones, deep ones, with content, with all heads.
+
+Run as `python benchmarks/rankers.py shop` or `… kuairand --data FOLDER`. Every ranker is trained with several
+seeds on the same examples; a figure is the mean over seeds and its 95 % interval (Student's t). On the shop,
+whose truth is known, `truth` is the share of pairs of videos within a request that are ranked as the planted
+chance of a click in the first slot ranks them, which position bias in the log does not touch.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from vrec.core.protocols import Content
+from vrec.evaluation.impressions import grouped_xauc
+from vrec.evaluation.ranking import RankerMetricsConfig, judge_ranker
+from vrec.events.datasets import kuairand_pure
+from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.pipelines.cluster import connected
+from vrec.pipelines.impressions import Examples, Impressions, make_examples
+from vrec.ranking.features import Predictions
+from vrec.ranking.labels import user_number
+from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.training import Trainer
+from vrec.settings import Settings, TrainConfig, load_settings
+
+SHOP = SimulateConfig(users=3000, videos=800, requests_per_user=15, slots=8, cold_share=0.5, seed=1)
+CLICK = {"heads": ["click"]}
+MODELS = {
+    "lr": ("plain", {"network": {"kind": "lr", "content": False}, "heads": CLICK}),
+    "dcn": ("plain", {"network": {"kind": "dcn", "content": False}, "heads": CLICK}),
+    "din": ("plain", {"network": {"kind": "din", "content": False}, "heads": CLICK}),
+    "din + content": ("content", {"network": {"kind": "din"}, "heads": CLICK}),
+    "all heads": ("content", {"network": {"kind": "din"}}),
+    "all heads, watch by d2q": ("content", {"network": {"kind": "din"}, "watch": {"kind": "d2q"}}),
+    "all heads, watch raw": ("content", {"network": {"kind": "din"}, "watch": {"kind": "raw"}}),
+    "all heads, naive position": ("content", {"network": {"kind": "din", "position": "none"}}),
+}
+"""Of each ranker, which examples it sees (`plain`: no embeddings at all) and its settings."""
+METRICS = (
+    "click_auc", "click_gauc", "click_log_loss", "click_ece", "watch_mae", "watch_xauc",
+    "watch_xauc_duration", "cvr_auc", "conv_auc", "conv_ece",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """A log as examples, without and with content, and the truth where it is known."""
+
+    examples: dict[str, Impressions]
+    contents: dict[str, Content]
+    config: TrainConfig
+    truth: npt.NDArray[np.float64] | None
+    """(N,) planted chances of a click in the first slot, of the test part's impressions."""
+
+
+def shop_world(settings: Settings) -> World:
+    made = simulate(SHOP)
+    contents = {"plain": Content(made.videos), "content": Content(made.videos, made.embeddings)}
+    with connected():
+        examples = {n: make_examples(made.events, c, settings.train) for n, c in contents.items()}
+    return World(examples, contents, settings.train, planted(made, examples["plain"].test))
+
+
+def planted(made: Simulation, test: Examples) -> npt.NDArray[np.float64]:
+    numbers = {user_number(user): place for place, user in enumerate(made.shop.users.to_pylist())}
+    users = np.array([numbers[number] for number in test.labels.user.tolist()])
+    videos = made.shop.video_places(test.video_ids)
+    return made.shop.click_probability(users, videos, 0)
+
+
+def kuairand_world(folder: Path, settings: Settings) -> World:
+    found = kuairand_pure(folder)
+    contents = {"plain": Content(found.videos)}
+    with connected():
+        examples = {n: make_examples(found.events, c, settings.train) for n, c in contents.items()}
+    return World(examples, contents, settings.train, None)
+
+
+def run(world: World, name: str, seed: int) -> dict[str, float]:
+    """What one ranker scores, trained with one seed."""
+    examples, changes = MODELS[name]
+    examples = examples if examples in world.examples else "plain"
+    found = world.examples[examples]
+    base = world.config.ranker.model_dump()
+    base |= changes | {"training": base["training"] | {"seed": seed}}
+    config = RankerConfig.model_validate(base)
+    train, valid = ((part.features, part.labels) for part in (found.train, found.validation))
+    network, head = untrained(config, train[0].shape, train[1])
+    begun = time.perf_counter()
+    trainer = Trainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    network = trainer.run()
+    spent = time.perf_counter() - begun
+    ranker = NetworkRanker.fitted(
+        config, found.space, world.contents[examples], network, head, train=train, valid=valid
+    )
+    shown = ranker.predict(found.test.features, as_shown=True)
+    ranked = ranker.predict(found.test.features)
+    return judged(world, found, shown, ranked) | {"train_s": spent, "epochs": trainer.best_epoch}
+
+
+def judged(world: World, found: Impressions, shown: Predictions, ranked: Predictions) -> dict[str, float]:
+    said = judge_ranker(shown, found.test.labels, found.cold, RankerMetricsConfig())
+    scores = {metric: said.overall.metrics[metric] for metric in METRICS if metric in said.overall.metrics}
+    if said.cold is not None:
+        cold = said.cold.metrics
+        scores |= {f"cold {m}": cold[m] for m in ("click_auc", "click_log_loss") if m in cold}
+    if world.truth is not None:
+        scores["truth"] = grouped_xauc(world.truth, ranked.p_click, found.test.features.request)
+        scores["truth, cold"] = grouped_xauc(
+            world.truth[found.cold], ranked.p_click[found.cold], found.test.features.request[found.cold]
+        )
+    return scores
+
+
+def show(name: str, runs: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Mean and half the 95 % interval of each figure over seeds, printed too."""
+    found: dict[str, tuple[float, float]] = {}
+    for metric in runs[0]:
+        values = np.array([scores[metric] for scores in runs])
+        reach = 0.0
+        if len(values) > 1:
+            reach = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        found[metric] = float(values.mean()), reach
+    print(f"{name}: " + ", ".join(f"{m} {v:.4f} ± {r:.4f}" for m, (v, r) in found.items()), flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("log", choices=["shop", "kuairand"])
+    parser.add_argument("--data", type=Path, help="the folder of the public data sets")
+    parser.add_argument("--models", nargs="*", default=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--config", type=Path, help="YAML settings")
+    given = parser.parse_args()
+    settings = load_settings(given.config)
+    world = shop_world(settings) if given.log == "shop" else kuairand_world(given.data, settings)
+    first = next(iter(world.examples.values()))
+    sizes = [len(part.labels) for part in (first.train, first.validation, first.test)]
+    print(f"{sizes} impressions to train, validate and test on; {int(first.cold.sum())} of cold videos")
+    results: dict[str, dict[str, tuple[float, float]]] = {}
+    results["counts alone"] = show("counts alone", [judged(world, first, first.test.rates, first.test.rates)])
+    for name in given.models:
+        # Without content this is DIN alone.
+        if name != "din + content" or "content" in world.examples:
+            results[name] = show(name, [run(world, name, seed) for seed in range(given.seeds)])
+    if given.out:
+        given.out.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

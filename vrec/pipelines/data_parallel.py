@@ -1,0 +1,184 @@
+"""Training a ranking network on Ray Train: equal workers, a checkpoint an epoch, and no epoch done twice."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from vrec.core.errors import VrecError
+from vrec.pipelines.cluster import ClusterError
+from vrec.ranking.features import Features, Labels
+from vrec.ranking.model import untrained
+from vrec.ranking.training import ALONE, Trainer, Worker
+from vrec.settings import TrainConfig
+
+STATE = "state.npz"
+"""The file of a checkpoint."""
+LOSS = "losses."
+"""Prefix of the best epoch's validation losses in it."""
+CHECKPOINTS = "checkpoints"
+"""The subfolder of `--out` that checkpoints are kept in while training goes on."""
+
+Part = tuple[Features, Labels]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What every worker is given: what to train, and on what."""
+
+    config: TrainConfig
+    train: Part
+    valid: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training came to."""
+
+    weights: Mapping[str, npt.NDArray[Any]]
+    """The best epoch's weights, by their names in the network."""
+    epochs: int
+    best_epoch: int
+    losses: Mapping[str, float]
+    """Validation losses after the best epoch, by head and in `total`."""
+    workers: int
+    examples_per_s: float
+    """Impressions that all workers together trained on in a second, over the last epoch."""
+    resumed_from: int
+    """The epoch that a run that was stopped had reached; 0 for a new one."""
+
+
+def train_network(lesson: Lesson, name: str, out: str) -> Trained:
+    """The best weights, after training on the cluster that this process is connected to.
+
+    A checkpoint is kept below `out` after every epoch, under `name`: a run of the same name goes on from
+    there, as it does after a worker was killed. Raises RankError as the `Trainer`, and ClusterError where
+    workers were lost more often than `failures` allows.
+    """
+    config = lesson.config
+    workers = config.workers or _workers(config)
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"lesson": ray.put(lesson)},
+        torch_config=TorchConfig(backend="nccl" if config.gpus_per_worker else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers,
+            use_gpu=config.gpus_per_worker > 0,
+            resources_per_worker=_resources(config),
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=f"{out}/{CHECKPOINTS}",
+            failure_config=ray.train.FailureConfig(max_failures=config.failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    with _quiet_ray_train():
+        try:
+            result = trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            raise ClusterError(
+                f"training: workers were lost ({' '.join(str(error).split())[:300]})",
+                mend="run the same command again, it goes on from the last epoch; or raise train.failures",
+            ) from None
+    told: Any = result.return_value
+    if isinstance(told, VrecError):
+        raise told
+    return told
+
+
+def _work(given: dict[str, Any]) -> Trained | VrecError:
+    """One worker's part: epochs until the trainer is done, a report after each.
+
+    What is wrong with the examples or settings is returned and not raised: another try would end the same.
+    """
+    context = ray.train.get_context()
+    try:
+        return _train(ray.get(given["lesson"]), context.get_world_rank(), context.get_world_size())
+    except VrecError as error:
+        return error
+
+
+def _train(lesson: Lesson, rank: int, world: int) -> Trained:
+    config = lesson.config.ranker
+    network, head = untrained(config, lesson.train[0].shape, lesson.train[1])
+    worker = ALONE if world == 1 else Worker(rank, world, DistributedDataParallel, _summed)
+    parts = {"train": lesson.train, "valid": lesson.valid}
+    trainer = Trainer(network, config.heads, head, **parts, config=config.training, worker=worker)
+    losses, resumed_from = _restore(trainer), trainer.epoch
+    rate = 0.0
+    while not trainer.done:
+        result, judged = trainer.run_epoch(), trainer.validate()
+        rate = result.examples_per_s * world
+        losses = judged if trainer.best_epoch == trainer.epoch else losses
+        _report(trainer, losses, rank)
+    weights = {name: tensor.cpu().numpy() for name, tensor in trainer.finish().state_dict().items()}
+    return Trained(weights, trainer.epoch, trainer.best_epoch, losses, world, rate, resumed_from)
+
+
+def _restore(trainer: Trainer) -> dict[str, float]:
+    """The best epoch's validation losses, after taking up where an earlier run ended, if there was one."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return {}
+    with (
+        checkpoint.as_directory() as folder,
+        np.load(os.path.join(folder, STATE), allow_pickle=False) as kept,
+    ):
+        state = {name: kept[name] for name in kept.files}
+    trainer.restore(state)
+    return {name.removeprefix(LOSS): float(v) for name, v in state.items() if name.startswith(LOSS)}
+
+
+def _report(trainer: Trainer, losses: Mapping[str, float], rank: int) -> None:
+    metrics = {"epoch": trainer.epoch}
+    if rank:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        kept = trainer.state() | {f"{LOSS}{name}": np.asarray(loss) for name, loss in losses.items()}
+        np.savez(os.path.join(folder, STATE), **kept)  # type: ignore[arg-type]
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _summed(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    total = torch.from_numpy(numbers.copy())
+    if distributed.get_backend() == "nccl":
+        total = total.cuda()
+    distributed.all_reduce(total)
+    return total.cpu().numpy()
+
+
+def _workers(config: TrainConfig) -> int:
+    if not config.gpus_per_worker:
+        return 1
+    return max(1, int(ray.cluster_resources().get("GPU", 0.0) / config.gpus_per_worker))
+
+
+def _resources(config: TrainConfig) -> dict[str, float]:
+    share = {"CPU": config.cpus_per_worker}
+    return share | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
+
+
+@contextlib.contextmanager
+def _quiet_ray_train() -> Iterator[None]:
+    # Its controller tells each step of its state machine at level INFO.
+    logger = logging.getLogger("ray.train")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

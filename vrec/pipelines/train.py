@@ -1,0 +1,102 @@
+"""`vrec train ranker`: from logged impressions to a ranker's folder, tested on the latest of them."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vrec.core.digest import digest
+from vrec.core.protocols import Content
+from vrec.core.tables import Folder, absolute
+from vrec.evaluation.ranking import RankerJudgement, RankerMetricsConfig, compare_rankers, judge_ranker
+from vrec.pipelines.cluster import connected, vrec_errors
+from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, Trained, train_network
+from vrec.pipelines.impressions import Impressions, make_examples
+from vrec.pipelines.material import Material, Where, read_material
+from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.settings import Settings, TrainConfig
+
+REPORT = "test.json"
+"""What the test part says of the ranker, beside its manifest."""
+JUDGED = RankerMetricsConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A ranker and the one on counts alone, judged on the same impressions."""
+
+    ranker: RankerJudgement
+    rates: RankerJudgement
+
+
+def train_ranker(where: Where, out: str, settings: Settings, *, address: str | None = None) -> dict[str, Any]:
+    """What was trained and how good it is, after writing the ranker to the folder `out`.
+
+    The log is replayed and cut by time into parts to train, validate and test on; the network is trained by
+    Ray Train and goes on from its last epoch where an earlier run with the same log and settings was stopped.
+    `test.json` in the folder holds all metrics. Raises EventsError, SchemaError, SourceError or RankError for
+    what cannot be used, OutputError for a folder that cannot be written, ClusterError where Ray cannot be
+    reached or workers are lost again and again.
+    """
+    Folder(out).check_writable()
+    material = read_material(where, settings.events, settings.fit.modality)
+    return train_on(material, out, settings.train, address=address)
+
+
+def train_on(
+    material: Material, out: str, config: TrainConfig, *, address: str | None = None
+) -> dict[str, Any]:
+    """As `train_ranker`, of what has been read already."""
+    out = absolute(out)
+    content = material.content or Content()
+    begun = time.perf_counter()
+    with connected(address), vrec_errors():
+        found = make_examples(material.events, content, config)
+        replayed = time.perf_counter()
+        parts = ((some.features, some.labels) for some in (found.train, found.validation))
+        trained = train_network(Lesson(config, *parts), _run_name(material, config), out)
+        ended = time.perf_counter()
+        ranker = _ranker(found, content, trained, config.ranker)
+        predictions = ranker.predict(found.test.features, as_shown=True)
+    labels, rates = found.test.labels, found.test.rates
+    tested = Tested(*(judge_ranker(p, labels, found.cold, JUDGED) for p in (predictions, rates)))
+    compared = compare_rankers(predictions.p_click, rates.p_click, labels.click, labels.user, JUDGED)
+    ranker.metrics = tested.ranker.overall.metrics
+    ranker.save(out)
+    folder = Folder(out)
+    folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared)})
+    folder.filesystem.delete_dir(folder.at(CHECKPOINTS))
+    clicks = compared.auc
+    return {
+        "model": ranker.name,
+        "out": out,
+        "impressions": {part: len(getattr(found, part).labels) for part in ("train", "validation", "test")},
+        "cold": int(found.cold.sum()),
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
+        "resumed_from": trained.resumed_from,
+        "workers": trained.workers,
+        "examples_per_s": round(trained.examples_per_s),
+        "test": {who: getattr(tested, who).overall.metrics for who in Tested.__slots__},
+        "left_out": tested.ranker.overall.left_out,
+        "click_auc_above_rates": [clicks.value, clicks.low, clicks.high],
+        "replay_s": round(replayed - begun, 3),
+        "train_s": round(ended - replayed, 3),
+    }
+
+
+def _ranker(found: Impressions, content: Content, trained: Trained, config: RankerConfig) -> NetworkRanker:
+    train, valid = ((some.features, some.labels) for some in (found.train, found.validation))
+    network, head = untrained(config, train[0].shape, train[1])
+    network.load_state_dict({n: torch.from_numpy(np.array(array)) for n, array in trained.weights.items()})
+    return NetworkRanker.fitted(config, found.space, content, network, head, train=train, valid=valid)
+
+
+def _run_name(material: Material, config: TrainConfig) -> str:
+    """A name that runs with the same log and settings share, so that no other's checkpoint is taken up."""
+    events = material.events
+    last = events.column("at")[-1].as_py().isoformat() if events.num_rows else ""
+    about = {"events": events.num_rows, "last": last, "data": material.name}
+    return digest(about | {"config": config.model_dump_json()})
