@@ -36,6 +36,10 @@ def test_caps_by_hand():
     assert filled(creator, category, worth, 6, CapsConfig(creator=1)) == [0, 3, 5, 1, 2, 4]
     assert filled(creator, category, worth, 6, CapsConfig(creator=None, category=1)) == [0, 2, 4, 5, 1, 3]
     assert filled(creator, category, worth, 6, CapsConfig(creator=1, slots=2)) == [0, 3, 1, 2, 4, 5]
+    # Videos without a creator or a category are not capped.
+    assert filled(np.full(6, -1), np.full(6, -1), worth, 6, CapsConfig(creator=1, category=1)) == list(
+        range(6)
+    )
     # The category's cap is given up before the creator's.
     assert filled(creator, category, worth, 3, CapsConfig(creator=2, category=1))[:3] == [0, 2, 4]
     assert filled(creator[:4], category[:4], worth[:4], 4, CapsConfig(creator=2, category=1)) == [0, 2, 3, 1]

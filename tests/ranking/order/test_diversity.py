@@ -20,7 +20,7 @@ def drawn(seed, n, dim=4, blanks=0.3):
     rows = [
         {
             "video_id": f"v{i}",
-            "creator_id": f"c{rng.integers(3)}",
+            "creator_id": "" if rng.random() < 0.2 else f"c{rng.integers(3)}",
             "category": None if rng.random() < 0.3 else f"k{rng.integers(3)}",
         }
         for i in range(n)
@@ -142,7 +142,7 @@ def test_dpp_finds_the_likeliest_list_where_greedy_can():
 @pytest.mark.parametrize("config", [MmrConfig(), DppConfig()])
 def test_where_all_are_worth_the_same_likeness_decides(config):
     shelf = shelf_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [1, 0], "c": [0, 1]})
-    assert greedy(config, shelf, np.full(3, 2.0), 3)[0] == [0, 2, 1]
+    assert greedy(config, shelf, np.full(3, 0.1), 3)[0] == [0, 2, 1]
 
 
 @pytest.mark.parametrize("config", [NoDiversityConfig(), MmrConfig(relevance=1), DppConfig(relevance=1)])

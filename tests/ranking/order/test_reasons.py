@@ -45,6 +45,9 @@ def test_the_other_reasons_by_hand():
             {"video_id": "v2", "creator_id": "bob", "category": None, "published_at": NOW + 1},
         ]
     )
+    nobody = shelf_of([{"video_id": "v0", "creator_id": "", "category": ""}, {"video_id": "v1"}])
+    everything = Shopper(counts={"creator:": 9, "creator:ann": 9, "category:": 9, "category:mugs": 9})
+    assert reasons(nobody, ["v0", "v1"], everything) == [[], ["creator:ann", "category:mugs"]]
     liked = Shopper(counts={"creator:ann": 3, "category:mugs": 5, "creator:bob": 2, "category:": 9})
     every = [["creator:ann", "category:mugs", "new", "popular"], ["popular"], ["popular"]]
     assert reasons(shelf, ["v0", "v1", "v2"], liked, source="popular") == every

@@ -42,7 +42,7 @@ class CapsConfig(Config):
     slots: int = Field(default=10, ge=0)
     """Slots from the top in which the caps hold."""
     creator: int | None = Field(default=3, ge=1)
-    """Most videos of one creator in those slots; None for no cap."""
+    """Most videos of one creator in those slots; None for no cap. Videos without one are not capped."""
     category: int | None = Field(default=None, ge=1)
     """Most videos of one category in those slots; None for no cap. Videos without one are not capped."""
 
@@ -55,7 +55,7 @@ class Caps:
     """
 
     def __init__(self, creator: Places, category: Places, config: CapsConfig) -> None:
-        """Takes (N,) codes; −1 stands for no category."""
+        """Takes (N,) codes; −1 stands for none."""
         self._creator, self._category, self._config = creator, category, config
         self._full_creator = np.zeros(len(creator), np.bool_)
         self._full_category = np.zeros(len(creator), np.bool_)
@@ -75,7 +75,7 @@ class Caps:
         """Counts a candidate that took a slot."""
         self._slots.append(one)
         creator, category = self._creator[one], self._category[one]
-        if self._config.creator is not None:
+        if self._config.creator is not None and creator >= 0:
             count = np.count_nonzero(self._creator[self._slots] == creator)
             self._full_creator |= (self._creator == creator) & (count >= self._config.creator)
         if self._config.category is not None and category >= 0:

@@ -68,7 +68,7 @@ class Likeness:
     Content counts as (1 + cosine) / 2, which keeps the matrix positive semidefinite and opposites apart from
     copies (Chen et al. 2018, section 4). A candidate without a vector is taken as neither like nor unlike
     those that have one, ½, and to others without by ½ + ¼ [same creator] + ¼ [same category]. Two videos
-    without a category are in different ones.
+    without a creator, or a category, have different ones.
     """
 
     vectors: Vectors
@@ -76,7 +76,7 @@ class Likeness:
     blank: Mask
     """(N,) which have no vector."""
     creator: Places
-    """(N,)."""
+    """(N,) −1 for none."""
     category: Places
     """(N,) −1 for none."""
     weights: tuple[float, float, float]
@@ -98,15 +98,19 @@ class Likeness:
     def to(self, one: int) -> Floats:
         """(N,) float64 how alike each candidate is to one of them."""
         content, creator, category = self.weights
-        same = self.category == self.category[one]
-        same = (self.creator == self.creator[one]).astype(float), (same & (self.category >= 0)).astype(float)
+        by, of = _same(self.creator, one), _same(self.category, one)
         if self.blank[one]:
-            same[1][one] = 1.0
-            alike = np.where(self.blank, 0.5 + 0.25 * (same[0] + same[1]), 0.5)
+            alike = np.where(self.blank, 0.5 + 0.25 * (by + of), 0.5)
         else:
             alike = 0.5 + 0.5 * (self.vectors @ self.vectors[one]).astype(np.float64)
-        same[1][one] = 1.0
-        return content * alike.clip(0, 1) + creator * same[0] + category * same[1]
+        return content * alike.clip(0, 1) + creator * by + category * of
+
+
+def _same(codes: Places, one: int) -> Floats:
+    """(N,) 1 where the code is that of one of them and not −1; 1 for itself."""
+    same = ((codes == codes[one]) & (codes >= 0)).astype(np.float64)
+    same[one] = 1.0
+    return same
 
 
 class MmrPenalty:
@@ -146,9 +150,7 @@ class DppPenalty:
 
     def choose(self, one: int) -> None:
         """Adds a candidate to the list."""
-        row = self._likeness.to(one)
-        row[one] += self._jitter
-        row /= 1 + self._jitter
+        row = self._likeness.to(one) / (1 + self._jitter)
         before = self._rows[: self._chosen]
         new = (row - before[:, one] @ before) / np.sqrt(self._left[one])
         self._rows[self._chosen] = new
@@ -185,7 +187,9 @@ def penalty_of(
     """
     if config.kind == "off" or not len(places):
         return NoPenalty(len(places))
-    weight = (1 - config.relevance) / config.relevance * (float(relevance.std()) or 1.0)
+    # The deviation of equal numbers is not always exactly 0.
+    unit = float(relevance.std()) if np.ptp(relevance) > 0 else 1.0
+    weight = (1 - config.relevance) / config.relevance * unit
     likeness = Likeness.of(shelf, places, config.likeness)
     match config:
         case MmrConfig():

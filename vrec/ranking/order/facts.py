@@ -112,7 +112,8 @@ def plain_tag(tag: str) -> str:
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Places, tuple[str, ...]]:
-    names = pc.unique(column.drop_null())
+    # An empty name is none: logs without creators have it.
+    names = pc.unique(column.filter(pc.not_equal(column, "")))
     codes = pc.fill_null(pc.index_in(column, value_set=names, skip_nulls=True), -1)
     return np.asarray(codes).astype(np.int64), tuple(names.to_pylist())
 

@@ -47,13 +47,13 @@ def reasons_of(
     watched = _most_alike(places, shelf, shopper, config.watched_cosine)
     found: list[list[str]] = []
     for row, place in enumerate(places):
-        creator = f"creator:{shelf.creators[shelf.creator[place]]}"
-        category = f"category:{shelf.categories[shelf.category[place]]}" if shelf.category[place] >= 0 else ""
+        creator = _named("creator", shelf.creators, int(shelf.creator[place]))
+        category = _named("category", shelf.categories, int(shelf.category[place]))
         age_days = (at - shelf.published_at[place]) / DAY_US
         holds = {
             f"watched:{watched[row]}": watched[row] is not None,
             creator: shopper.counts.get(creator, 0.0) >= config.creator_events,
-            category: bool(category) and shopper.counts.get(category, 0.0) >= config.category_events,
+            category: shopper.counts.get(category, 0.0) >= config.category_events,
             "new": 0 <= age_days <= config.new_days,
             "popular": sources[row] in config.popular_sources,
             "exploration": bool(explored[row]),
@@ -85,6 +85,11 @@ def phrase(reason: str, titles: Mapping[str, str]) -> str:
             return "as something different to try"
         case _:
             raise RankError(f"phrase: {reason!r} is not a reason", mend="give a code of RANKED.reasons")
+
+
+def _named(code: str, names: Sequence[str], place: int) -> str:
+    """The reason's code, as profiles count it; "" where there is no name, which nothing is counted under."""
+    return f"{code}:{names[place]}" if place >= 0 else ""
 
 
 def _most_alike(places: Places, shelf: Shelf, shopper: Shopper, least: float) -> list[str | None]:

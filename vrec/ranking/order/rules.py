@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,8 @@ bought already, watched already."""
 class RulesConfig(Config):
     """What a surface does not show."""
 
-    kinds: frozenset[str] | None = None
-    """VIDEOS.kind that the surface shows (product, live, clip); all by default."""
+    kinds: frozenset[Literal["product", "live", "clip"]] | None = None
+    """VIDEOS.kind that the surface shows; all by default."""
     ages: Mapping[str, int] = Field(default_factory=lambda: {"adult": 18, "18+": 18, "alcohol": 18})
     """Years that a shopper must have declared to be shown a video with the tag; case does not count."""
     bought_days: float | None = Field(default=None, ge=0)
