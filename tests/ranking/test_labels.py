@@ -1,0 +1,179 @@
+"""Labels: what each event belongs to, by a plain search through all impressions, and the log cut by time."""
+
+import numpy as np
+import pytest
+from events.rows import day, events, shuffled, videos
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from ranking.logs import micros, requests_of, shop, some_log
+
+from vrec.core.compute import pc
+from vrec.core.errors import RankError, SchemaError
+from vrec.profiles.user import HOUR_US
+from vrec.ranking.labels import LabelsConfig, TimePartsConfig, check_trainable, labels_of, time_parts
+from vrec.ranking.replay import impressions
+
+WINDOWS = LabelsConfig(
+    conversion_kinds=("purchase", "like"), conversion_window_hours=12, response_window_hours=8
+)
+HOUR = 1 / 24
+
+
+def searched(log, config, end):
+    """(click, watch_s, conversion, mature) of each impression, by looking at every one for every event."""
+    rows = log.drop_columns(["at"]).to_pylist()
+    for row, at in zip(rows, micros(log).tolist(), strict=True):
+        row["at"] = at
+    place = {e: n for n, e in enumerate(impressions(log).column("event_id").to_pylist())}
+    shown = sorted((r for r in rows if r["kind"] == "impression"), key=lambda r: place[r["event_id"]])
+    found = [[False, 0.0, False] for _ in shown]
+    for row in rows:
+        if row["kind"] == "impression" or row["at"] > end:
+            continue
+        mine = [
+            (s["at"], n)
+            for n, s in enumerate(shown)
+            if (s["user_id"], s["video_id"]) == (row["user_id"], row["video_id"]) and s["at"] <= row["at"]
+        ]
+        same = [
+            (at, n) for at, n in mine if row["request_id"] and shown[n]["request_id"] == row["request_id"]
+        ]
+        if not mine:
+            continue
+        at, n = max(same or mine)
+        hours = (row["at"] - at) / HOUR_US
+        found[n][0] |= row["kind"] == "click" and hours <= config.response_window_hours
+        if row["kind"] == "watch" and hours <= config.response_window_hours:
+            found[n][1] += row["value"] or 0.0
+        found[n][2] |= row["kind"] in config.conversion_kinds and hours <= config.conversion_window_hours
+    window = config.conversion_window_hours * HOUR_US
+    return [
+        (click, watch, click and conv, s["at"] + window <= end)
+        for (click, watch, conv), s in zip(found, shown, strict=True)
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(some_log(few=True), st.integers(0, 8), st.randoms(use_true_random=False))
+def test_labels_are_those_of_a_plain_search(log, ends, random):
+    end = [None, *sorted(set(micros(log).tolist()))][min(ends, len(set(micros(log).tolist())))]
+    found = labels_of(shuffled(log, random), None, WINDOWS, end)
+    expected = searched(log, WINDOWS, micros(log).max() if end is None else end)
+    rows = zip(found.click, found.watch_s, found.conversion, found.mature, strict=True)
+    for row, (click, watch, conversion, mature) in zip(rows, expected, strict=True):
+        assert (bool(row[0]), bool(row[2]), bool(row[3])) == (click, conversion, mature)
+        assert row[1] == pytest.approx(watch)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_log())
+def test_labels_lie_in_the_order_of_replay_and_users_have_the_same_number_in_any_part(log):
+    requests, end = requests_of(log, shop()[1]), int(micros(log).max())
+    labels = labels_of(log, None, WINDOWS)
+    assert labels.at.tolist() == [r.context.at for r in requests for _ in r.video_ids]
+    users = [r.user.entity_id for r in requests for _ in r.video_ids]
+    assert (
+        len(set(zip(users, labels.user.tolist(), strict=True)))
+        == len(set(users))
+        == len(set(labels.user.tolist()))
+    )
+    own = [
+        labels_of(log.filter(pc.equal(log.column("user_id"), u)), None, WINDOWS, end)
+        for u in sorted(set(users))
+    ]
+    for name in ("click", "watch_s", "conversion", "mature", "user", "at"):
+        parts = np.concatenate([getattr(labels, name)[:0], *(getattr(part, name) for part in own)])
+        assert (parts == getattr(labels, name)).all()
+
+
+def test_an_event_belongs_to_the_latest_impression_or_to_that_of_its_request():
+    log = events(
+        {"kind": "impression", "request_id": "r", "at": day(0)},
+        {"kind": "impression", "request_id": "s", "at": day(HOUR)},
+        {"kind": "click", "request_id": "r", "at": day(2 * HOUR)},
+        {"kind": "watch", "value": 7.0, "at": day(2 * HOUR)},
+        {"kind": "watch", "value": 5.0, "request_id": "another", "at": day(2 * HOUR)},
+        {"kind": "purchase", "request_id": "r", "at": day(3 * HOUR)},
+        {"kind": "click", "video_id": "w", "at": day(0)},
+    )
+    labels = labels_of(log, videos(v=12.5, w=3.0), LabelsConfig())
+    assert labels.click.tolist() == [1, 0]
+    assert labels.watch_s.tolist() == [0, 12]
+    assert labels.conversion.tolist() == [1, 0]
+    assert labels.mature.tolist() == [False, False]
+    assert labels.duration_s.tolist() == [12.5, 12.5]
+    assert np.isnan(labels_of(log, videos(w=3.0, v=None), LabelsConfig()).duration_s).all()
+
+
+def test_a_part_s_end_hides_what_came_after():
+    log = events(
+        {"kind": "impression", "at": day(0)},
+        {"kind": "click", "at": day(HOUR)},
+        {"kind": "purchase", "at": day(1)},
+        {"kind": "impression", "at": day(9), "video_id": "w"},
+    )
+    whole = labels_of(log, None, LabelsConfig())
+    assert (whole.conversion[0], whole.mature.tolist()) == (1, [True, False])
+    early = labels_of(log, None, LabelsConfig(), end=int(micros(log)[1]))
+    assert (early.click[0], early.conversion[0], early.mature[0]) == (1, 0, False)
+    late = labels_of(log, None, LabelsConfig(), end=int(micros(log)[0]) + 72 * HOUR_US)
+    assert late.mature.tolist() == [True, False]
+
+
+def test_the_shop_s_clicks_purchases_and_seconds_are_all_found():
+    log, content = shop()
+    everything = LabelsConfig(conversion_window_hours=9999, response_window_hours=9999)
+    labels = labels_of(log, content.videos, everything)
+    kinds = log.column("kind").to_pylist()
+    assert labels.click.sum() == kinds.count("click")
+    assert labels.conversion.sum() == kinds.count("purchase")
+    assert labels.watch_s.sum() == pytest.approx(
+        pc.sum(log.filter(pc.equal(log.column("kind"), "watch"))["value"]).as_py()
+    )
+    assert np.isfinite(labels.duration_s).all()
+    assert not labels.mature.any()
+
+
+def test_labels_that_teach_nothing_are_refused():
+    log, content = shop()
+    check_trainable(labels_of(log, content.videos, LabelsConfig()))
+    shown = log.filter(pc.equal(log.column("kind"), "impression"))
+    with pytest.raises(RankError, match=rf"has {shown.num_rows:,} impressions of which 0 were clicked"):
+        check_trainable(labels_of(shown, None, LabelsConfig()))
+    with pytest.raises(RankError, match="has 0 impressions of which 0 were clicked"):
+        check_trainable(labels_of(log.slice(0, 0), None, LabelsConfig()))
+    with pytest.raises(SchemaError, match="missing at"):
+        labels_of(log.drop_columns(["at"]), None, LabelsConfig())
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=300))
+def test_parts_are_cut_between_moments_near_their_shares(times):
+    at = np.array(times, np.int64)
+    try:
+        parts = time_parts(at, TimePartsConfig())
+    except RankError:
+        assert len(set(times)) < 3 or len(times) < 20 or max(times.count(t) for t in times) > 1
+        return
+    part = parts.part(at)
+    assert set(part) == {0, 1, 2}
+    for moment in set(times):
+        assert len(set(part[at == moment])) == 1
+    assert at[part == 0].max() < parts.validation_from <= at[part == 1].min()
+    assert at[part == 1].max() < parts.test_from <= at[part == 2].min()
+    most = max(times.count(t) for t in times)
+    assert abs((part == 2).mean() - 0.2) <= (most + 1) / len(times)
+    assert abs((part == 1).mean() - 0.1) <= 2 * (most + 1) / len(times)
+
+
+def test_parts_that_cannot_be_are_refused():
+    with pytest.raises(RankError, match="4 impressions at 1 times cannot be cut"):
+        time_parts(np.zeros(4, np.int64), TimePartsConfig())
+    with pytest.raises(RankError, match="0 impressions"):
+        time_parts(np.zeros(0, np.int64), TimePartsConfig())
+    with pytest.raises(ValidationError, match="leave nothing to train on"):
+        TimePartsConfig(validation_share=0.5, test_share=0.5)
+    assert (
+        time_parts(np.arange(10), TimePartsConfig()).part(np.arange(10)).tolist() == [0] * 7 + [1] + [2] * 2
+    )
