@@ -1,4 +1,4 @@
-"""A small shop with a log that the ranker battery runs on."""
+"""A small shop with a log that the ranker battery runs on, and rankers small enough for it."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,20 @@ from vrec.core.schema import RECOMMENDATIONS
 from vrec.events.simulate import SimulateConfig, simulate
 from vrec.profiles.profile import Profile, from_rows
 from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
+from vrec.ranking.build import fit_network
+from vrec.ranking.builder import FeatureBuilder
+from vrec.ranking.catalogue import Catalogue
 from vrec.ranking.features import Context, Labels, Request
+from vrec.ranking.fit import fit_space
 from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
+from vrec.ranking.model import NetworkRanker, RankerConfig
+from vrec.ranking.multitask import HeadsConfig
+from vrec.ranking.network import DinConfig
+from vrec.ranking.rates import RatesConfig, RatesRanker
 from vrec.ranking.replay import replay, video_states
+from vrec.ranking.space import FeaturesConfig
+from vrec.ranking.training import RankerTrainingConfig
+from vrec.ranking.watch_heads import CreadConfig
 
 SHOP = SimulateConfig(
     users=60,
@@ -91,3 +102,27 @@ def _candidates(users: list[str], videos: list[str]) -> pa.Table:
     rows.append(rows[3] | {"source": "item_knn", "score": 0.25})
     mixed = np.random.default_rng(8).permutation(len(rows))
     return pa.Table.from_pylist([rows[row] for row in mixed], schema=RECOMMENDATIONS.arrow())
+
+
+TINY = RankerConfig(
+    network=DinConfig(width=4, hidden=(8,), attention=(4,)),
+    heads=HeadsConfig(experts=2, tower=(8,)),
+    watch=CreadConfig(thresholds=6),
+    features=FeaturesConfig(min_count=2, history=8),
+    training=RankerTrainingConfig(epochs=4, batch_size=50, learning_rate=0.01, device="cpu"),
+)
+
+
+def rates(shop: RankingShop) -> RatesRanker:
+    """The humble ranker, fitted."""
+    return RatesRanker.fit(RatesConfig(), *shop.train, shop.content)
+
+
+def network(shop: RankingShop, vectors: bool = True, **parts) -> NetworkRanker:
+    """A tiny network's ranker, fitted; `parts` of the config may be others."""
+    config = TINY.model_copy(update=parts)
+    content = shop.content if vectors else Content(shop.content.videos)
+    space = fit_space(shop.events, shop.train[0], content, config.features)
+    build = FeatureBuilder(space, Catalogue.of(content, space)).build
+    train, valid = ((build(requests), labels) for requests, labels in (shop.train, shop.valid))
+    return fit_network(config, space, content, train=train, valid=valid)
