@@ -15,9 +15,9 @@ from vrec.core.protocols import Content
 from vrec.core.schema import EVENT_KINDS, PROFILES, conform
 from vrec.events.log import DAY_US, InterestConfig, weigh
 from vrec.events.simulate import SimulateConfig, simulate
-from vrec.profiles.profile import Event, Profile, VideoFacts, from_rows, to_rows
+from vrec.profiles.profile import Event, Interest, Profile, VideoFacts, from_rows, to_rows
 from vrec.profiles.update import ProfilesConfig, apply, facts_of, profiles_of
-from vrec.profiles.user import TASTE_AT, TASTE_WEIGHT, UserProfileConfig, interest_of, taste
+from vrec.profiles.user import INTERESTS, TASTE_AT, TASTE_WEIGHT, UserProfileConfig, interest_of, taste
 
 CONFIG = ProfilesConfig()
 DIM = 4
@@ -49,6 +49,11 @@ def sorted_events(events):
     return events.sort_by([("at", "ascending"), ("event_id", "ascending")])
 
 
+def short_history(most, **more):
+    """A config whose profiles keep the newest `most` events of interest."""
+    return CONFIG.model_copy(update={"user": UserProfileConfig(history=most), **more})
+
+
 def as_dict(table):
     return {(p.entity, p.entity_id): p for p in from_rows(table)}
 
@@ -57,7 +62,8 @@ def near(a: Profile, b: Profile):
     same_vector = (a.vector is None and b.vector is None) or np.allclose(
         a.vector, b.vector, rtol=1e-5, atol=1e-6
     )
-    return same_vector and a.seen == b.seen and a.counts == pytest.approx(b.counts, rel=1e-9)
+    same = a.seen == b.seen and a.history == b.history
+    return same_vector and same and a.counts == pytest.approx(b.counts, rel=1e-9)
 
 
 def test_many_at_once_are_as_one_by_one_to_the_last_bit():
@@ -69,18 +75,18 @@ def test_many_at_once_are_as_one_by_one_to_the_last_bit():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.data())
-def test_any_split_of_the_stream_gives_equal_profiles_stored_or_not_in_between(data):
+@given(st.data(), st.sampled_from([1, 7, 100]))
+def test_any_split_of_the_stream_gives_equal_profiles_stored_or_not_in_between(data, most):
     events, content = world()
-    events = sorted_events(events)
+    events, config = sorted_events(events), short_history(most)
     cuts = sorted(data.draw(st.lists(st.integers(0, events.num_rows), max_size=5)))
     edges = [0, *cuts, events.num_rows]
     table = None
     for start, end in pairwise(edges):
         order = np.random.default_rng(start).permutation(end - start)
-        table = profiles_of(events.slice(start, end - start).take(pa.array(order)), content, CONFIG, table)
+        table = profiles_of(events.slice(start, end - start).take(pa.array(order)), content, config, table)
     assert table is not None
-    assert table.equals(profiles_of(events, content, CONFIG))
+    assert table.equals(profiles_of(events, content, config))
 
 
 @settings(max_examples=25, deadline=None)
@@ -97,11 +103,11 @@ def test_repeated_events_change_nothing_however_old(data):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10_000))
-def test_events_that_come_late_count_as_if_in_time_within_what_is_remembered(seed):
+@given(st.integers(0, 10_000), st.sampled_from([1, 7, 100]))
+def test_events_that_come_late_count_as_if_in_time_within_what_is_remembered(seed, most):
     events, content = world()
     events = sorted_events(events).slice(0, 400)
-    config = CONFIG.model_copy(update={"remember": 400})
+    config = short_history(most, remember=400)
     shuffled = events.take(pa.array(np.random.default_rng(seed).permutation(400)))
     in_time, late = one_by_one(events, content, config), one_by_one(shuffled, content, config)
     assert in_time.keys() == late.keys()
@@ -124,9 +130,9 @@ def test_an_event_that_comes_after_more_than_are_remembered_is_left_out():
 def test_apply_leaves_the_profile_it_was_given_as_it_is():
     facts = VideoFacts({"category:mugs": 1.0}, 10.0, np.ones(2, np.float32))
     first = apply(Profile("user", "u"), Event("a", "u", "v", "click", None, "shop", 0), facts, CONFIG)
-    counts, vector, seen = dict(first.counts), first.vector.copy(), first.seen
+    counts, vector, seen, history = dict(first.counts), first.vector.copy(), first.seen, first.history
     apply(first, Event("b", "u", "v", "purchase", 9.0, "shop", DAY_US), facts, CONFIG)
-    assert (first.counts, first.seen) == (counts, seen)
+    assert (first.counts, first.seen, first.history) == (counts, seen, history)
     assert (first.vector == vector).all()
 
 
@@ -148,6 +154,40 @@ def test_a_taste_is_the_faded_weighted_sum_of_liked_embeddings():
         np.testing.assert_allclose(taste(profile), unit, atol=1e-5)
 
 
+@pytest.mark.parametrize("most", [1, 5, 100, 10_000])
+def test_a_history_is_a_user_s_newest_events_of_interest(most):
+    events, content = world()
+    users = as_dict(profiles_of(events, content, short_history(most)))
+    interest, weights, seconds = CONFIG.user.interest, {}, content.videos.select(["video_id", "duration_s"])
+    durations = dict(zip(*seconds.to_pydict().values(), strict=True))
+    for row, at in zip(
+        events.drop_columns(["at"]).to_pylist(), events["at"].cast(pa.int64()).to_pylist(), strict=True
+    ):
+        weight = float(getattr(interest, row["kind"]))
+        if row["kind"] == "watch":
+            share = min(1.0, row["value"] / min(interest.watch_whole_s, durations[row["video_id"]]))
+            weight *= share if share >= interest.watch_least else 0.0
+        if weight > 0:
+            stored = float(np.float32(weight))
+            entry = Interest(at, row["event_id"], row["video_id"], pytest.approx(stored, rel=1e-6))
+            weights.setdefault(row["user_id"], []).append(entry)
+    for user, entries in weights.items():
+        profile = users["user", user]
+        assert profile.history == tuple(sorted(entries, key=lambda e: e[:2])[-most:])
+        assert profile.counts[INTERESTS] == len(entries)
+        assert all(entry.weight == float(np.float32(entry.weight)) for entry in profile.history)
+    assert not any(p.history for p in users.values() if p.entity == "video")
+
+
+def test_a_history_holds_videos_that_the_catalogue_does_not_know():
+    event = Event("e", "u", "unheard-of", "click", None, "shop", 5)
+    profile = apply(Profile("user", "u"), event, None, CONFIG)
+    assert profile.history == (Interest(5, "e", "unheard-of", 1.0),)
+    assert INTERESTS not in profile.counts
+    shown = Event("f", "u", "unheard-of", "impression", None, "shop", 6)
+    assert apply(profile, shown, None, CONFIG).history == profile.history
+
+
 def test_a_user_s_counts_are_those_of_a_table():
     events, content = world()
     user = events.column("user_id")[0].as_py()
@@ -161,6 +201,7 @@ def test_a_user_s_counts_are_those_of_a_table():
     for hour, n in rows["at"].dt.hour.value_counts().items():
         assert counts[f"hour:{hour:02}"] == n
     assert counts["domain:shop"] == len(rows)
+    assert counts["watch_s"] == pytest.approx(rows[rows.kind == "watch"].value.astype(float).sum())
     liked = rows[rows.kind.isin(["click", "cart", "purchase"])].video_id.map(category).value_counts()
     watched = (
         sum(counts[f"category:{c}"] for c in set(category.values()) if f"category:{c}" in counts)
@@ -237,6 +278,11 @@ def test_profiles_are_rows_and_rows_profiles():
     profiles = from_rows(table)
     assert to_rows(profiles, DIM).equals(table)
     assert from_rows(to_rows(profiles, DIM).slice(3, 5)) == profiles[3:8]
+    assert any(p.history for p in profiles)
+    older = table.drop_columns(["seen", "history"])
+    blank = [Profile(p.entity, p.entity_id, p.vector, p.counts) for p in profiles]
+    assert from_rows(older) == blank
+    assert to_rows([], DIM).equals(table.slice(0, 0))
     bare = profiles_of(events, Content(), CONFIG)
     assert bare.column("vector").null_count == bare.num_rows
     newest = sorted_events(events).filter(pc.equal(sorted_events(events).column("user_id"), "shopper-00"))
