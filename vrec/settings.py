@@ -13,7 +13,7 @@ from vrec.core.config import Config
 from vrec.core.errors import ConfigError, plain_reason
 from vrec.core.protocols import Modality
 from vrec.encoders.embed_config import EmbedConfig
-from vrec.evaluation.gallery import GalleryConfig
+from vrec.evaluation.gallery.report import GalleryConfig
 from vrec.evaluation.outcome import EvaluationConfig
 from vrec.evaluation.sampled import SampledConfig
 from vrec.events.log import InterestConfig

@@ -20,8 +20,8 @@ from vrec.evaluation.sampled import SampledConfig, evaluate_sampled
 from vrec.evaluation.wording import figure, label, signed
 from vrec.retrieval.popular import Popular
 
+from .markup import EVIL, Loads
 from .tables import drawn_shop, interactions, recommendations
-from .test_page import EVIL, Loads
 
 CONFIG = EvaluationConfig(ks=(5, 10), resamples=100)
 JPEG = b"\xff\xd8\xff\xe0 not drawn, only carried"

@@ -7,13 +7,11 @@ import pytest
 
 from vrec.evaluation.report import Report, write_report
 
-from .test_browser import CHROMIUM, Window, browser, open_window
 from .test_report import report
+from .windows import NEEDS_CHROMIUM, Window, browser, open_window
 
 __all__ = ["browser", "report"]
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on this machine: the page is not looked at"
-)
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")

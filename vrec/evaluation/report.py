@@ -11,7 +11,7 @@ from vrec.core.tables import Folder
 from vrec.evaluation.charts import Scatter, forest, forest_of_differences, history, scatter
 from vrec.evaluation.offline import POPULAR
 from vrec.evaluation.outcome import Evaluation, plain
-from vrec.evaluation.page import page_environment, template_source
+from vrec.evaluation.rendering import page_environment, template_source
 from vrec.evaluation.sampled import SampledEvaluation
 from vrec.evaluation.wording import DEFINITIONS, figure, label, signed
 

@@ -13,8 +13,8 @@ import ray
 from vrec.core.errors import OutputError, SchemaError, plain_reason
 from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.tables import read_embeddings, read_failures, read_media
-from vrec.evaluation.build import build_gallery, choose_shown
-from vrec.evaluation.page import write_gallery
+from vrec.evaluation.gallery.build import build_gallery, choose_shown
+from vrec.evaluation.gallery.page import write_gallery
 from vrec.evaluation.report import PAGE
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig

@@ -11,8 +11,8 @@ import pytest
 
 from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA
-from vrec.evaluation.build import build_gallery
-from vrec.evaluation.gallery import GalleryConfig, GalleryReport
+from vrec.evaluation.gallery.build import build_gallery
+from vrec.evaluation.gallery.report import GalleryConfig, GalleryReport
 from vrec.media.draw import DrawConfig, plan_catalogue, videos_table
 from vrec.media.draw.scene import frames
 from vrec.media.draw.sound import sound

@@ -1,29 +1,15 @@
 """The page as text: escaped, self-contained, bounded, and honest about what it leaves out."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from vrec.evaluation.gallery import GalleryConfig
-from vrec.evaluation.page import render_gallery, write_gallery
+from vrec.evaluation.gallery.page import render_gallery, write_gallery
+from vrec.evaluation.gallery.report import GalleryConfig
 
+from ..markup import EVIL, Loads
 from .conftest import Run, failures_table
-
-EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u2028"
-
-
-class Loads(HTMLParser):
-    """Every tag with its attributes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 def test_the_page_loads_nothing(run: Run) -> None:

@@ -11,8 +11,14 @@ import pyarrow as pa
 from vrec.core.errors import mend_of
 from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, VIDEOS, conform
-from vrec.evaluation.gallery import Agreement, GalleryConfig, GalleryFailure, GalleryReport, GalleryVideo
-from vrec.evaluation.neighbours import map_2d, nearest, one_nn_accuracy
+from vrec.evaluation.gallery.neighbours import map_2d, nearest, one_nn_accuracy
+from vrec.evaluation.gallery.report import (
+    Agreement,
+    GalleryConfig,
+    GalleryFailure,
+    GalleryReport,
+    GalleryVideo,
+)
 
 _OFFERED: tuple[Modality, ...] = ("fused", "frames", "audio", "text")
 _Facts = Mapping[str, Mapping[str, object]]

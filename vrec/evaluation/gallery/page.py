@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vrec.core.protocols import Modality
-from vrec.evaluation.gallery import GalleryReport, GalleryVideo
-from vrec.evaluation.neighbours import spread
+from vrec.evaluation.gallery.neighbours import spread
+from vrec.evaluation.gallery.report import GalleryReport, GalleryVideo
+from vrec.evaluation.rendering import page_environment, template_source
 
 _HUES = 10
 """Categories with a colour of their own; the rest share a grey."""
@@ -63,26 +63,6 @@ def render_gallery(report: GalleryReport) -> str:
     )
 
 
-def page_environment() -> Environment:
-    """A Jinja environment over the reports' templates, which escapes all that it is given."""
-    environment = Environment(
-        loader=PackageLoader("vrec.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(span=_span, number=_number, percent=_percent, pretty=_pretty)
-    return environment
-
-
-def template_source(environment: Environment, name: str) -> str:
-    """The text of a file among the templates, as it is."""
-    loader = environment.loader
-    assert loader is not None
-    return loader.get_source(environment, name)[0]
-
-
 def _data(report: GalleryReport, hues: Mapping[str, int]) -> str:
     """JSON for the page's script; `<` and `&` are spelt so that no title can end the script element."""
     near = {
@@ -128,29 +108,3 @@ def _clock(seconds: float) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, left = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
-
-
-def _span(seconds: float) -> str:
-    """A duration as one says it: 0.42 s, 38 s, 12 min 5 s, 3 h 20 min."""
-    if seconds < 60:
-        return f"{_number(seconds)} s"
-    minutes, left = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {left} s" if left else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-
-
-def _number(value: float) -> str:
-    """A figure to three digits or so: 0.042, 3.14, 38.2, 1,204."""
-    if value == int(value) or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2g}" if abs(value) < 1 else f"{value:.2f}"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
-
-
-def _pretty(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str, sort_keys=True)
