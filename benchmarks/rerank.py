@@ -155,6 +155,8 @@ def draw_curves(found: dict[tuple[str, float], Floats], path: str) -> None:
         points = np.stack([found[kind, share].mean(axis=0) for share in SHARES])
         axes.plot(points[:, 1], points[:, 0], marker="o", label=kind.upper())
         for share, point in zip(SHARES, points, strict=True):
+            if share > 0.5:
+                continue  # These lie so close that their figures would cover each other.
             axes.annotate(f"{share:g}", (point[1], point[0]), textcoords="offset points", xytext=(4, 4))
     axes.set_xlabel("mean distance within a list (1 − cosine)")
     axes.set_ylabel(f"expected true clicks at {K}")

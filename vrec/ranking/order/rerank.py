@@ -16,7 +16,7 @@ from vrec.core.errors import RankError
 from vrec.core.schema import RANKED, conform
 from vrec.ranking.features import Predictions
 from vrec.ranking.order.boosts import Caps, CapsConfig, FreshnessConfig, freshness
-from vrec.ranking.order.diversity import DiversityConfig, MmrConfig, penalty_of
+from vrec.ranking.order.diversity import DiversityConfig, DppConfig, penalty_of
 from vrec.ranking.order.explore import ExplorationConfig, draw_winner
 from vrec.ranking.order.facts import Places, Shelf, Shopper
 from vrec.ranking.order.reasons import ReasonsConfig, reasons_of
@@ -31,7 +31,7 @@ class ListConfig(Config):
 
     rules: RulesConfig = Field(default_factory=RulesConfig)
     """What is never shown."""
-    diversity: DiversityConfig = Field(default_factory=MmrConfig)
+    diversity: DiversityConfig = Field(default_factory=DppConfig)
     """What likeness within a list costs."""
     caps: CapsConfig = Field(default_factory=CapsConfig)
     """Most videos of one creator or category."""
@@ -128,20 +128,24 @@ def rerank(
     chosen = np.array(slate.rows, np.int64)
     table = ranked.take(pa.array(chosen))
     sources, tried = table.column("source").to_pylist(), np.array(slate.explored, np.bool_)
+    why = reasons_of(places[chosen], shelf, shopper, own.reasons, sources=sources, explored=tried, at=at)
+    table = _filled_in(table, slate.scores, worth[chosen], why)
+    return Reranked(table, np.array(slate.chances, np.float32), verdict.counts)
+
+
+def _filled_in(
+    table: pa.Table, scores: list[float], worth: npt.NDArray[np.float32], why: list[list[str]]
+) -> pa.Table:
+    """RANKED rows, best first, with what is known of them now."""
     answer = {
-        "score": pa.array(np.minimum.accumulate(np.array(slate.scores, np.float32)), pa.float32()),
-        "rank": pa.array(np.arange(1, len(chosen) + 1), pa.int32()),
-        "utility": pa.array(worth[chosen], pa.float32()),
-        "reasons": pa.array(
-            reasons_of(places[chosen], shelf, shopper, own.reasons, sources=sources, explored=tried, at=at),
-            pa.list_(pa.string()),
-        ),
+        "score": pa.array(np.minimum.accumulate(np.array(scores, np.float32)), pa.float32()),
+        "rank": pa.array(np.arange(1, len(scores) + 1), pa.int32()),
+        "utility": pa.array(worth, pa.float32()),
+        "reasons": pa.array(why, pa.list_(pa.string())),
     }
     for name, column in answer.items():
         table = table.set_column(table.column_names.index(name), name, column)
-    return Reranked(
-        conform(table, RANKED, stage="rerank"), np.array(slate.chances, np.float32), verdict.counts
-    )
+    return conform(table, RANKED, stage="rerank")
 
 
 @dataclass(frozen=True, slots=True)
