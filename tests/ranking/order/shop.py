@@ -6,8 +6,8 @@ import pyarrow as pa
 from vrec.core.protocols import Content
 from vrec.core.schema import AT, EMBEDDINGS, VIDEOS, conform
 from vrec.ranking.features import Predictions
-from vrec.ranking.order.facts import Shelf
-from vrec.ranking.order.rerank import RerankConfig
+from vrec.ranking.order.facts import Shelf, Shopper
+from vrec.ranking.order.rerank import RerankConfig, rerank
 
 DAY_US = 86_400_000_000
 NOW = 20_000 * DAY_US
@@ -95,3 +95,28 @@ def config_of(utility=CLICKS, surfaces=None, **default):
     return RerankConfig.model_validate(
         {"utility": utility, "default": plain | default, "surfaces": surfaces or {}}
     )
+
+
+def run(ranked, shelf, config, *, shopper=None, k=10, spread=0.0, seed=0, surface="feed"):
+    """`rerank` at NOW, by a generator of the seed; one spread for all rows, or (N,)."""
+    return rerank(
+        ranked,
+        np.broadcast_to(np.float32(spread), ranked.num_rows).copy(),
+        shelf,
+        shopper or Shopper(),
+        config,
+        surface=surface,
+        at=NOW,
+        k=k,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def ids(found):
+    """The list's videos in order."""
+    return found.table.column("video_id").to_pylist()
+
+
+def plain(*names, **facts):
+    """A shelf of videos that have nothing in common but these facts."""
+    return shelf_of([{"video_id": v, "creator_id": f"by {v}", "category": f"of {v}"} | facts for v in names])

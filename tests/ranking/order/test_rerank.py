@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ranking.order.shop import DAY_US, NOW, config_of, ranked_of, shelf_of
+from ranking.order.shop import DAY_US, NOW, config_of, ids, plain, ranked_of, run, shelf_of
 
 from vrec.core.errors import RankError, SchemaError
 from vrec.core.schema import RANKED, conform
 from vrec.ranking.order.diversity import DppConfig, MmrConfig, NoDiversityConfig
-from vrec.ranking.order.explore import win_chances
 from vrec.ranking.order.facts import Shopper
 from vrec.ranking.order.rerank import ListConfig, RerankConfig, rerank
 
@@ -18,28 +17,6 @@ LISTS = {
     "mmr": {"kind": "mmr", "relevance": 0.3},
     "dpp": {"kind": "dpp", "relevance": 0.3},
 }
-
-
-def run(ranked, shelf, config, *, shopper=None, k=10, spread=0.0, seed=0, surface="feed"):
-    return rerank(
-        ranked,
-        np.broadcast_to(np.float32(spread), ranked.num_rows).copy(),
-        shelf,
-        shopper or Shopper(),
-        config,
-        surface=surface,
-        at=NOW,
-        k=k,
-        rng=np.random.default_rng(seed),
-    )
-
-
-def ids(found):
-    return found.table.column("video_id").to_pylist()
-
-
-def plain(*names, **facts):
-    return shelf_of([{"video_id": v, "creator_id": f"by {v}", "category": f"of {v}"} | facts for v in names])
 
 
 def drawn(seed):
@@ -191,43 +168,6 @@ def test_scores_do_not_rise_where_a_cap_holds_a_better_one_back():
     found = run(ranked_of({"a": 0.9, "b": 0.8, "c": 0.5}), shelf, config_of(caps={"creator": 1}))
     np.testing.assert_allclose(found.table.column("score"), [0.9, 0.5, 0.5])
     np.testing.assert_allclose(found.table.column("utility"), [0.9, 0.5, 0.8])
-
-
-def test_propensities_are_the_chances_given_the_slots_before():
-    chances = {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.1}
-    names, p = list(chances), np.array(list(chances.values()), np.float32).astype(float)
-    config = config_of(exploration={"scale": 2.0})
-    deviations = p * (1 - p) * 0.5 * 2.0
-    seen = set()
-    for seed in range(40):
-        found = run(ranked_of(chances), plain(*names), config, spread=0.5, seed=seed)
-        left = list(range(4))
-        for slot, name in enumerate(ids(found)):
-            expected = win_chances(p[left], deviations[left])
-            best, place = names[left[0]], left.index(names.index(name))
-            assert found.propensities[slot] == pytest.approx(expected[place], rel=1e-4)
-            said = found.table.column("reasons").to_pylist()[slot]
-            assert ("exploration" in said) == (name != best)
-            left.pop(place)
-        seen.add(tuple(ids(found)))
-    assert len(seen) > 5
-
-
-def test_exploration_stays_in_its_slots():
-    chances = {v: 0.5 - 0.01 * i for i, v in enumerate("abcdef")}
-    config = config_of(exploration={"scale": 5.0, "slots": [2]})
-    for seed in range(10):
-        found = run(ranked_of(chances), plain(*chances), config, spread=1.0, seed=seed)
-        assert ids(found)[:2] == ["a", "b"]
-        assert (found.propensities != 1).tolist() == [False, False, True, False, False, False]
-        rest = [v for v in "cdef" if v != ids(found)[2]]
-        assert ids(found)[3:] == rest
-
-
-def test_equal_seeds_give_equal_lists():
-    chances, config = dict.fromkeys("abcdef", 0.5), config_of(exploration={"scale": 1.0})
-    runs = [ids(run(ranked_of(chances), plain(*chances), config, spread=1.0, seed=s)) for s in (1, 1, 2)]
-    assert runs[0] == runs[1] != runs[2]
 
 
 @pytest.mark.parametrize("kind", list(LISTS))
