@@ -65,6 +65,8 @@ def test_temperature_is_logistic_regression_on_the_log_odds():
 
 def test_isotonic_goes_through_the_centres_of_scikit_learns_steps():
     _, predicted, clicked = clicks(rows=5000, slope=0.5)
+    # Of equal predictions each row counts.
+    predicted = np.where(predicted > 0.3, predicted.round(2), predicted)
     calibrator = Calibrator.fit(ISOTONIC, predicted, clicked, scale="chance")
     steps = IsotonicRegression(y_min=0, y_max=1).fit_transform(predicted, clicked)
     values = np.unique(steps)
@@ -85,6 +87,21 @@ def test_isotonic_sets_seconds_right():
     assert xauc(watch, found) == pytest.approx(xauc(watch, predicted), abs=1e-5)
     factor = Calibrator.fit(TEMPERATURE, *watches()[1:], scale="seconds")
     assert abs(bias(*(watches()[2], factor.apply(watches()[1])))) < 1e-3
+
+
+@BOTH
+def test_predictions_beyond_all_that_was_seen_keep_their_order(config):
+    _, predicted, clicked = clicks()
+    calibrator = Calibrator.fit(config, predicted, clicked, scale="chance")
+    low, high = predicted.min(), predicted.max()
+    grid = np.concatenate([np.linspace(0, low, 9), np.linspace(high, 1, 9)]).astype(np.float32)
+    found = calibrator.apply(grid)
+    assert (np.diff(found) > 0).all()
+    assert found[0] == pytest.approx(0, abs=1e-6)
+    assert found[-1] == pytest.approx(1, abs=1e-6)
+    _, seconds, watch = watches()
+    factor = Calibrator.fit(config, seconds, watch, scale="seconds").apply(np.float32([1, 2]) * seconds.max())
+    assert factor[1] == pytest.approx(2 * factor[0], rel=1e-5)
 
 
 chances = hnp.arrays(np.float32, st.integers(1, 80), elements=st.sampled_from([0, 0.1, 0.5, 0.5001, 0.9, 1]))

@@ -1,7 +1,7 @@
 """Heads of watch time: what a network learns of it, and how seconds come out of that again.
 
-Seconds are skewed, most are 0 where a feed plays little, and they grow with the video's length whatever the
-interest: a network that regresses on them learns durations. A head says what is learned instead.
+Seconds are skewed, often 0, and grow with the video's length whatever the interest: who regresses on them
+learns durations. A head says what is learned instead.
 """
 
 from abc import ABC, abstractmethod
@@ -161,7 +161,8 @@ class D2qHead(WatchHead):
     Equal watches share the middle of their ranks: of a group with half its impressions unwatched all those
     are at quantile 1/4, and what is predicted there or lower is 0 s. The loss is the cross-entropy to the
     quantile, which is least at the expected quantile, as squares are, but has no flat tails. The watch of
-    the expected quantile is not the expected watch: calibrate it where seconds matter.
+    the expected quantile is not the expected watch but less, as watches are skewed; one calibration curve
+    mends that over all and not within durations. It is the head for order, not for sums.
     """
 
     config: D2qConfig
@@ -181,7 +182,7 @@ class D2qHead(WatchHead):
         edges = _edges(np.sort(duration_s[known]), config)
         group = _group(duration_s, edges)
         members = [watch_s[group == place] for place in range(len(edges) + 2)]
-        # Neither durations that were seldom known nor those seldom unknown have a distribution of their own.
+        # Too few rows, known or unknown, have no distribution of their own.
         parts = [_knots(rows if len(rows) >= config.min_rows else watch_s, config.knots) for rows in members]
         starts = np.cumsum([0, *(len(values) for values, _ in parts)])
         values, quantiles = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -279,8 +280,7 @@ def _edges(ordered: Doubles, config: D2qConfig) -> Doubles:
 
 
 def _group(duration_s: npt.NDArray[Any], edges: Doubles) -> npt.NDArray[np.int64]:
-    place = np.searchsorted(edges, duration_s, side="left")
-    return np.where(np.isnan(duration_s), len(edges) + 1, place)
+    return np.where(np.isnan(duration_s), len(edges) + 1, np.searchsorted(edges, duration_s, side="left"))
 
 
 def _knots(watch_s: Doubles, most: int) -> tuple[Doubles, Doubles]:
