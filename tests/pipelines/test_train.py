@@ -1,0 +1,150 @@
+"""Training a ranker on a real Ray: the same examples and weights as without one, also after a kill."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.core.compute import pc
+from vrec.core.errors import RankError
+from vrec.core.protocols import Content
+from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, train_network
+from vrec.pipelines.impressions import make_examples
+from vrec.pipelines.train import train_ranker
+from vrec.profiles.update import facts_of
+from vrec.ranking.builder import FeatureBuilder
+from vrec.ranking.features import concatenated
+from vrec.ranking.labels import user_number
+from vrec.ranking.model import NetworkRanker, untrained
+from vrec.ranking.replay import replay, video_states
+from vrec.ranking.training import Trainer
+from vrec.settings import load_settings
+
+SETTINGS = load_settings(
+    overrides=[
+        "train.shards=3",
+        "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
+        "train.ranker.features={history: 5, min_count: 2}",
+        "train.ranker.training={epochs: 6, patience: 6, batch_size: 256}",
+        "train.ranker.labels.conversion_kinds=[cart]",
+        "train.ranker.labels.conversion_window_hours=6",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> ShopOnDisk:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def content(shop) -> Content:
+    return Content(shop.simulation.videos, shop.simulation.embeddings)
+
+
+@pytest.fixture(scope="module")
+def examples(shop, content, local_ray):
+    return make_examples(shop.simulation.events, content, SETTINGS.train)
+
+
+def test_shards_give_the_examples_of_one_replay(shop, content, examples):
+    log, facts = shop.simulation.events, facts_of(content)
+    states = video_states(log, facts, SETTINGS.train.profiles)
+    requests = list(replay(log, states, facts, SETTINGS.train.profiles))
+    whole = FeatureBuilder(examples.space, examples.catalogue).build(requests)
+    parts = (examples.train, examples.validation, examples.test)
+    found = concatenated([part.features for part in parts])
+    assert len(found) == len(whole)
+
+    def rows(features, users, at):
+        """One line of numbers for each impression, sorted: the order of shards means nothing."""
+        request = features.request
+        blocks = (
+            features.video[:, None],
+            features.position[:, None],
+            features.candidate,
+            features.user[request],
+            features.history[request],
+            features.history_dense[request].reshape(len(request), -1),
+        )
+        table = np.concatenate([np.stack([users, at], axis=1), *blocks], axis=1)
+        return table[np.lexsort(table.T[::-1])]
+
+    names = np.array([user_number(r.user.entity_id) for r in requests])
+    at = np.array([r.context.at for r in requests])
+    expected = rows(whole, names[whole.request], at[whole.request])
+    users = np.concatenate([part.labels.user for part in parts])
+    times = np.concatenate([part.labels.at for part in parts])
+    assert np.array_equal(rows(found, users, times), expected)
+
+
+def test_parts_follow_in_time_and_labels_end_where_the_test_begins(examples):
+    train, validation, test = (part.labels for part in (examples.train, examples.validation, examples.test))
+    assert train.at.max() < validation.at.min() <= validation.at.max() < test.at.min()
+    window = SETTINGS.train.ranker.labels.conversion_window_hours * 3600e6
+    assert (validation.at[validation.mature] + window < test.at.min()).all()
+    seen = set(examples.train.video_ids.to_pylist())
+    cold = [video not in seen for video in examples.test.video_ids.to_pylist()]
+    assert examples.cold.tolist() == cold
+    assert 0 < sum(cold) < len(cold)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was_not(examples, tmp_path):
+    parts = {
+        "train": (examples.train.features, examples.train.labels),
+        "valid": (examples.validation.features, examples.validation.labels),
+    }
+    config = SETTINGS.train.ranker
+    network, head = untrained(config, examples.space.shape, examples.train.labels)
+    alone = Trainer(network, config.heads, head, **parts, config=config.training)
+    expected = {name: tensor.numpy() for name, tensor in alone.run().state_dict().items()}
+
+    killer = threading.Thread(target=kill_after_two_checkpoints, args=(tmp_path / CHECKPOINTS,))
+    killer.start()
+    trained = train_network(Lesson(SETTINGS.train, **parts), "run", str(tmp_path))
+    killer.join()
+    assert trained.resumed_from >= 1
+    assert trained.epochs == alone.epoch
+    assert trained.best_epoch == alone.best_epoch
+    assert trained.losses == pytest.approx(alone.validate())
+    for name, weights in expected.items():
+        assert np.array_equal(trained.weights[name], weights), name
+
+
+def kill_after_two_checkpoints(folder: Path) -> None:
+    """SIGKILL to the process that trains; Ray has noted the first checkpoint when the second is there."""
+    while len(list(folder.glob("*/checkpoint_*/state.npz"))) < 2:
+        time.sleep(0.02)
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_the_command_trains_with_two_workers_and_leaves_a_ranker(shop, examples, tmp_path, local_ray):
+    settings = SETTINGS.model_copy(update={"train": SETTINGS.train.model_copy(update={"workers": 2})})
+    done = train_ranker(shop.where, str(tmp_path), settings)
+    assert done["workers"] == 2
+    assert done["impressions"]["test"] == len(examples.test.labels)
+    ranker = NetworkRanker.load(str(tmp_path))
+    report = json.loads((tmp_path / "test.json").read_text())
+    assert ranker.metrics == report["ranker"]["overall"]["metrics"] == done["test"]["ranker"]
+    assert report["ranker"]["overall"]["metrics"]["click_auc"] > 0.5
+    assert not (tmp_path / CHECKPOINTS).exists()
+
+
+def test_a_log_without_clicks_is_refused(shop, local_ray):
+    events = shop.simulation.events
+    shown = events.filter(pc.equal(events.column("kind"), "impression"))
+    with pytest.raises(RankError, match="click"):
+        make_examples(shown, Content(shop.simulation.videos), SETTINGS.train)
