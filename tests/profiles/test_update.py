@@ -1,5 +1,6 @@
 """Profiles: any split of the stream gives equal profiles, repeated events change nothing, late ones count."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -184,6 +185,7 @@ def test_a_history_holds_videos_that_the_catalogue_does_not_know():
     profile = apply(Profile("user", "u"), event, None, CONFIG)
     assert profile.history == (Interest(5, "e", "unheard-of", 1.0),)
     assert INTERESTS not in profile.counts
+    assert profile != replace(profile, history=())
     shown = Event("f", "u", "unheard-of", "impression", None, "shop", 6)
     assert apply(profile, shown, None, CONFIG).history == profile.history
 

@@ -78,9 +78,7 @@ def _catalogue(content: Content, shown: pl.DataFrame) -> tuple[pa.Table, pl.Data
     """VIDEOS of the videos shown, and beside each what it says with the number of impressions."""
     table = VIDEOS.arrow().empty_table() if content.videos is None else content.videos
     table = conform(table, VIDEOS, stage="fit_space", extra=True)
-    table = table.filter(
-        pc.is_in(table.column("video_id"), value_set=pa.array(shown["video_id"].to_list(), pa.string()))
-    )
+    table = table.filter(pa.array(_among(table.column("video_id"), shown)))
     known = to_frame(table.select([*FIELDS, "tags"]))
     return table, shown.join(known, on="video_id", how="left", maintain_order="left")
 
@@ -116,10 +114,7 @@ def _mean_vector(content: Content, shown: pl.DataFrame) -> tuple[str | None, Flo
         return None, np.zeros(0, np.float32)
     table = conform(content.embeddings, EMBEDDINGS, stage="fit_space")
     encoder, vectors = content_vectors(table)
-    watched = np.asarray(
-        pc.is_in(table.column("entity_id"), value_set=pa.array(shown["video_id"].to_list(), pa.string()))
-    )
-    used = vectors[watched] if watched.any() else vectors[:0]
+    used = vectors[_among(table.column("entity_id"), shown)]
     mean = used.astype(np.float64).sum(axis=0) / max(len(used), 1)
     return encoder, mean.astype(np.float32)
 
