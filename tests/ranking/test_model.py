@@ -19,6 +19,7 @@ from vrec.core.errors import ModelError, RankError
 from vrec.core.protocols import Content
 from vrec.ranking import model as model_module
 from vrec.ranking.build import load
+from vrec.ranking.calibration import Calibrator
 from vrec.ranking.features import Features, Labels, Predictions
 from vrec.ranking.layers import to_batch, to_catalogue
 from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
@@ -234,3 +235,15 @@ def test_configs_and_rankers_travel():
     features, _ = part("valid")
     arrived = pickle.loads(pickle.dumps(RANKER()))
     assert same(arrived.predict(features), RANKER().predict(features))
+
+
+def test_conversions_stay_below_clicks_where_calibrators_disagree():
+    ranker, (features, _) = RANKER(), part("valid")
+    always = Calibrator(
+        "isotonic", "chance", np.array([0.0, 1.0]), np.array([0.9, 1.0]), np.array([1.0, 0.0])
+    )
+    given = (ranker.config, ranker.space, ranker.content, ranker.network, ranker.head)
+    calibrators = ranker.calibrators | {"conversion": always}
+    found = NetworkRanker(*given, calibrators=calibrators, factor=ranker.factor).predict(features)
+    assert (found.p_conv == found.p_click).any()
+    assert (found.p_conv <= found.p_click).all()
