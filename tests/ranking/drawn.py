@@ -39,11 +39,10 @@ def drawn_catalogue(rng, shape=SHAPE, videos=31):
     return CatalogueArrays(fields, tags, dense, vectors)
 
 
-def drawn_features(seed=0, candidates=24, requests=5, length=7, shape=SHAPE):
+def drawn_features(seed=0, candidates=24, requests=5, length=7, shape=SHAPE, videos=31):
     """Candidates of requests with histories of 0 to `length` videos; the second request's is empty."""
     rng = np.random.default_rng(seed)
-    catalogue = drawn_catalogue(rng, shape)
-    videos = len(catalogue.fields)
+    catalogue = drawn_catalogue(rng, shape, videos)
     history = rng.integers(1, videos, (requests, length)).astype(np.int32)
     history[np.arange(length) >= rng.integers(0, length + 1, (requests, 1))] = 0
     history[1:2] = 0

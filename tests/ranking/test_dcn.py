@@ -70,8 +70,9 @@ def test_trunk_is_cross_and_dense_layers(structure):
 
 
 def test_a_shopper_without_history_has_a_mean_of_zeros():
-    x = embedded(2)
-    x = x._replace(mask=torch.tensor([[False] * 6, [True] * 3 + [False] * 3]))
-    found = history_mean(x)
+    x = embedded(3)
+    mask = torch.arange(6) < torch.tensor([[0], [3], [1]])
+    found = history_mean(x._replace(mask=mask)).numpy()
     assert not found[0].any()
-    np.testing.assert_allclose(found[1].numpy(), x.history[1, :3].mean(dim=0).numpy(), atol=1e-6)
+    np.testing.assert_allclose(found[1], x.history[1, :3].mean(dim=0).numpy(), atol=1e-6)
+    np.testing.assert_allclose(found[2], x.history[2, 0].numpy(), atol=1e-6)

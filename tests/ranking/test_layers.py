@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
 
@@ -58,6 +58,7 @@ def test_tags_are_the_mean_of_those_there_are():
         np.testing.assert_allclose(found, table[own].mean(axis=0) if len(own) else np.zeros(4), atol=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30))
 def test_distinct_rows_are_numpys_unique(rows):
     used, places = distinct(torch.tensor(rows, dtype=torch.int32), 41)

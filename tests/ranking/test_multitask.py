@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ranking.drawn import linear_by_hand, stirred
@@ -75,6 +75,7 @@ def test_one_head_is_a_plain_tower():
     assert found.watch is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(LOGITS, LOGITS, st.booleans()), min_size=1, max_size=20))
 def test_the_loss_of_both_is_that_of_the_product_of_chances(rows):
     click, conversion, happened = np.array(rows, np.float64).T
@@ -136,6 +137,16 @@ def test_losses_are_esmms_over_all_mature_impressions():
     assert found["conversion"].item() == pytest.approx(both, rel=1e-5)
     assert found["watch"].item() == pytest.approx(watch, rel=1e-5)
     assert found["total"].item() == pytest.approx(click + 2 * both + 0.5 * watch, rel=1e-5)
+
+
+def test_conversions_teach_the_chance_of_a_click_too():
+    logits = torch.zeros(2, 1, requires_grad=True)
+    both_loss(logits[0], logits[1], torch.ones(1)).backward()
+    np.testing.assert_allclose(logits.grad, [[-0.5], [-0.5]])  # d −log σ(x) / dx at 0, for each
+    outputs, labels = drawn()
+    click = outputs.click.clone().requires_grad_()
+    losses(outputs._replace(click=click), labels, HeadsConfig(), squared)["conversion"].backward()
+    assert click.grad[labels.mature].all()
 
 
 def test_what_is_not_mature_teaches_nothing_of_conversions():

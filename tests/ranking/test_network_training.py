@@ -18,10 +18,12 @@ from ranking.networks import (
     run,
     score,
 )
+from sklearn.metrics import roc_auc_score
 
 from vrec.ranking.features import Shape
 from vrec.ranking.layers import to_batch, to_catalogue
-from vrec.ranking.network import LrConfig
+from vrec.ranking.multitask import HeadsConfig, LabelTensors, losses
+from vrec.ranking.network import DinConfig, LrConfig, RankerNetwork
 
 
 @every_config
@@ -135,3 +137,38 @@ def test_a_catalogue_without_vectors_or_tags_or_numbers_is_enough():
         network = network_of(config, shape=shape)
         assert torch.isfinite(score(network, features).click).all()
         loss_of(network.train(), features, ALL)["total"].backward()
+
+
+def test_din_learns_what_of_a_history_matters_where_no_feature_alone_says_anything():
+    """A click is likely where a video of the candidate's category was liked."""
+    rng, rows, kinds = np.random.default_rng(0), 4000, 8
+    shape = Shape((kinds + 1,), 1, 0, 0, (), 0, 0, 0, 1)
+    features = drawn_features(candidates=rows, requests=rows, length=6, shape=shape)
+    liked = features.catalogue.fields[features.history, 0]
+    own = features.catalogue.fields[features.video, 0]
+    hit = ((liked == own[:, None]) & (features.history > 0)).any(axis=1)
+    features = replace(features, request=np.arange(rows, dtype=np.int32))
+    click = (rng.random(rows) < np.where(hit, 0.9, 0.1)).astype(np.float32)
+    heads, found = HeadsConfig(heads=("click",)), {}
+    for config in (LrConfig(), DinConfig(width=8, hidden=(16,))):
+        torch.manual_seed(0)
+        network = RankerNetwork(shape, config, heads, 0)
+        fit(network, features.take(np.arange(3000)), click[:3000], heads)
+        judged = score(network.eval(), features.take(np.arange(3000, rows))).click
+        found[config.kind] = roc_auc_score(click[3000:], judged)
+    best = roc_auc_score(click[3000:], hit[3000:])
+    assert found["lr"] < 0.6
+    assert found["din"] > best - 0.05
+
+
+def fit(network, features, click, heads, epochs=12):
+    rng = np.random.default_rng(0)
+    optimizer = torch.optim.Adam(network.train().parameters(), lr=0.01)
+    catalogue, none = to_catalogue(features.catalogue, CPU), torch.zeros(100)
+    for _ in range(epochs):
+        for rows in rng.permutation(len(features)).reshape(-1, 100):
+            outputs = network(to_batch(features.take(rows), CPU), catalogue)
+            labels = LabelTensors(torch.from_numpy(click[rows]), none, none > 0, None)
+            optimizer.zero_grad()
+            losses(outputs, labels, heads)["total"].backward()
+            optimizer.step()

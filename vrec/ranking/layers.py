@@ -12,8 +12,9 @@ from vrec.ranking.features import CatalogueArrays, Features, Shape
 
 Activation = Literal["dice", "prelu", "relu"]
 
-EMBEDDING_STD = 0.01
-"""Standard deviation of the embeddings' first weights."""
+EMBEDDING_STD = 0.05
+"""Standard deviation of the embeddings' first weights. Much smaller ones make their products vanish, so that
+what a history has to do with a candidate is learned late."""
 
 
 class CatalogueTensors(NamedTuple):
