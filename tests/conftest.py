@@ -1,6 +1,11 @@
 """Fixtures that more than one part's tests use."""
 
+import os
 from pathlib import Path
+
+# Before anything loads NumPy or torch: their pools of threads spin for cores that other workers, browsers and
+# Ray need, which made tests of small networks take several times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
@@ -32,3 +37,11 @@ def ray_cluster():
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for `-n 2 --dist loadgroup`: one worker has all that starts Ray, the other the rest, by file."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        starts_ray = item.path.parent.name == "e2e" or "ray_cluster" in fixtures
+        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else str(item.path.relative_to(ROOT))))

@@ -1,6 +1,7 @@
 """Catalogues and commands as a person would have them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Sound is left to the tests of pipelines: its encoder brings torch into every worker that starts here.
 QUICK = ["--set", "embed.sample.frames=2", "--set", "embed.encoders.audio=null"]
 ONE_WORKER = ["--set", "embed.workers=1"]
+MANY = 24
 
 
 def start(*arguments, **more):
@@ -39,9 +41,18 @@ def on_cluster(ray_cluster) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def many_clips(tmp_path_factory) -> Path:
-    """Forty drawn clips, enough to be killed half-way. Not to be changed."""
+    """Clips enough for a job to be killed half-way. Not to be changed."""
     folder = tmp_path_factory.mktemp("many")
-    config = DrawConfig(videos=40, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160)
+    config = DrawConfig(videos=MANY, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160)
     for drawn in plan_catalogue(config):
         draw_video(drawn, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_clips(many_clips, tmp_path_factory) -> Path:
+    """Three of them, `0.mp4` to `2.mp4`, where a job need not take long. Not to be changed."""
+    folder = tmp_path_factory.mktemp("few")
+    for number, clip in enumerate(sorted(many_clips.rglob("*.mp4"))[:3]):
+        shutil.copy(clip, folder / f"{number}.mp4")
     return folder

@@ -5,15 +5,15 @@ import shutil
 
 import pytest
 
+from vrec.cli import run
+
 from .conftest import ONE_WORKER, QUICK, vrec
 
 
 @pytest.fixture(scope="module")
-def shop(many_clips, tmp_path_factory):
+def shop(few_clips, tmp_path_factory):
     """Three good clips and two bad ones."""
-    folder = tmp_path_factory.mktemp("shop")
-    for number, clip in enumerate(sorted(many_clips.rglob("*.mp4"))[:3]):
-        shutil.copy(clip, folder / f"{number}.mp4")
+    folder = shutil.copytree(few_clips, tmp_path_factory.mktemp("shop") / "videos")
     (folder / "page.mp4").write_text("<!doctype html><title>Not found</title>")
     (folder / "nothing.mov").touch()
     (folder / "prices.csv").write_text("sku,price\n")
@@ -54,6 +54,16 @@ def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, t
 EMBED = ["embed", "--videos", "SHOP", "--out", "OUT"]
 
 
+def assert_one_line_with_its_mend(answer, code, words):
+    got, said, complaints = answer
+    assert got == code, complaints
+    assert words in complaints
+    assert not said
+    assert "Traceback" not in complaints
+    if code == 1:
+        assert len(complaints.strip().splitlines()) == 1, complaints
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -61,22 +71,21 @@ EMBED = ["embed", "--videos", "SHOP", "--out", "OUT"]
         ([*EMBED, "--set", "embed.batchsize=4"], 1, "did you mean embed.batch_size?"),
         ([*EMBED, "--config", "/absent.yaml"], 1, "/absent.yaml: no such file"),
         ([*EMBED[:-1], "/proc/vrec"], 1, "cannot write"),
-        ([*EMBED, "--address", "127.0.0.1:1"], 1, "no Ray at 127.0.0.1:1"),
         (["failures", "OUT"], 1, "run `vrec embed"),
         (["embed", "--out", "OUT"], 2, "--videos"),
         (["embed", "--video", "SHOP"], 2, "--video"),
         (["nonsense"], 2, "nonsense"),
     ],
 )
-def test_what_cannot_run_is_one_line_with_its_mend(shop, tmp_path, arguments, code, words):
+def test_what_cannot_run_is_one_line_with_its_mend(shop, tmp_path, capfd, arguments, code, words):
     places = {"SHOP": str(shop), "OUT": str(tmp_path / "out")}
-    got, said, complaints = vrec(*[places.get(a, a) for a in arguments])
-    assert got == code, complaints
-    assert words in complaints
-    assert not said
-    assert "Traceback" not in complaints
-    if code == 1:
-        assert len(complaints.strip().splitlines()) == 1, complaints
+    got = run([places.get(a, a) for a in arguments])
+    assert_one_line_with_its_mend((got, *capfd.readouterr()), code, words)
+
+
+def test_an_address_without_a_ray_is_one_line_with_its_mend_too(shop, tmp_path):
+    answer = vrec("embed", "--videos", shop, "--out", tmp_path / "out", "--address", "127.0.0.1:1")
+    assert_one_line_with_its_mend(answer, 1, "no Ray at 127.0.0.1:1")
 
 
 def test_help_lists_the_commands():

@@ -1,5 +1,6 @@
 """A job whose driver, worker or node is killed ends, or resumes, with the rows of an undisturbed one."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -8,8 +9,11 @@ import psutil
 import pytest
 
 from vrec.core.tables import Folder, read_embeddings, read_failures, read_manifest, read_media
+from vrec.pipelines.cluster import connected
+from vrec.pipelines.embed import embed
+from vrec.settings import load_settings
 
-from .conftest import QUICK, start
+from .conftest import MANY, ONE_WORKER, QUICK, start
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 SLOW_ENOUGH = [*QUICK, "--set", "embed.batch_size=1", "--set", "embed.workers=2"]
@@ -26,9 +30,11 @@ def second_node(ray_cluster):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(many_clips, second_node, on_cluster, tmp_path_factory):
+def undisturbed(many_clips, ray_cluster, second_node, tmp_path_factory):
+    """What a run comes to that nothing befalls; its batches and workers do not tell in the rows."""
     out = tmp_path_factory.mktemp("undisturbed")
-    finished(begin(many_clips, out, on_cluster))
+    with connected(ray_cluster.address):
+        embed(str(many_clips), str(out), load_settings(overrides=[*QUICK[1::2], *ONE_WORKER[1::2]]).embed)
     return out
 
 
@@ -56,6 +62,16 @@ def wait_for_parts(out, count, process):
         time.sleep(0.02)
 
 
+def processes(word):
+    """Those with a word in their command line that these tests started: they have the tests' cache folder."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if word in " ".join(process.info["cmdline"] or [])
+        and (process.info["environ"] or {}).get("VREC_CACHE") == os.environ["VREC_CACHE"]
+    ]
+
+
 def finished(process):
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, out + err
@@ -73,13 +89,12 @@ def test_a_killed_driver_resumes_without_repeating_finished_work(
     # Its workers die with it; what a dying one still writes is finished work as well.
     wait_for_quiet(tmp_path)
     done = sum(Folder(str(tmp_path)).read_arrow(f"_parts/{part.name}").num_rows for part in parts(tmp_path))
-    assert 4 <= done < 40
+    assert 4 <= done < MANY
     finished(begin(many_clips, tmp_path, on_cluster))
     counts = read_manifest(str(tmp_path))["counts"]
-    assert (counts["kept"], counts["new"]) == (done, 40 - done)
+    assert (counts["kept"], counts["new"]) == (done, MANY - done)
     assert_same_rows(undisturbed, tmp_path)
-    left = [p for p in psutil.process_iter(["cmdline"]) if "vrec.media" in " ".join(p.info["cmdline"] or [])]
-    assert not left, "a decoding child outlived its parent"
+    assert not processes("vrec.media"), "a decoding child outlived its parent"
 
 
 def wait_for_quiet(out):
@@ -93,13 +108,11 @@ def wait_for_quiet(out):
 def test_a_killed_worker_costs_nothing(many_clips, undisturbed, on_cluster, tmp_path):
     process = begin(many_clips, tmp_path, on_cluster)
     wait_for_parts(tmp_path, 3, process)
-    workers = [
-        p for p in psutil.process_iter(["cmdline"]) if "FusedEmbedder" in " ".join(p.info["cmdline"] or [])
-    ]
+    workers = processes("FusedEmbedder")
     assert workers, "no worker process was found to kill"
     workers[0].send_signal(signal.SIGKILL)
     finished(process)
-    assert read_manifest(str(tmp_path))["counts"]["new"] == 40
+    assert read_manifest(str(tmp_path))["counts"]["new"] == MANY
     assert_same_rows(undisturbed, tmp_path)
 
 
@@ -112,5 +125,5 @@ def test_a_killed_node_costs_nothing(many_clips, undisturbed, ray_cluster, secon
     finished(process)
     manifest = read_manifest(str(tmp_path))
     assert manifest["machine"]["nodes"] == 2
-    assert manifest["counts"]["new"] == 40
+    assert manifest["counts"]["new"] == MANY
     assert_same_rows(undisturbed, tmp_path)

@@ -263,7 +263,10 @@ def test_a_new_video_has_its_creator_tags_numbers_and_vector():
     assert np.linalg.norm(added.arrays.vectors[row]) == pytest.approx(1, abs=1e-5)
     moved = content.videos.slice(0, 1)
     renamed = changed(changed(moved, "category", 0, "never heard of"), "duration_s", 0, None)
+    tag = builder.space.vocabularies["tags"][3]
+    renamed = changed(renamed, "tags", 0, ["never heard of", tag])
     later = added.with_videos(Content(renamed))
+    assert later.arrays.tags[later.rows["video-00"]].tolist() == [4, *[0] * 7]
     assert later.arrays.fields[later.rows["video-00"], 2] == 0
     assert later.arrays.dense[later.rows["video-00"], :2].tolist() == [0, 1]
     assert (later.arrays.vectors == added.arrays.vectors).all()
