@@ -37,11 +37,3 @@ def ray_cluster():
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for `-n 2 --dist loadgroup`: one worker has all that starts Ray, the other the rest, by file."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        starts_ray = item.path.parent.name == "e2e" or "ray_cluster" in fixtures
-        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else str(item.path.relative_to(ROOT))))
