@@ -125,6 +125,14 @@ def test_the_fit_finds_what_was_planted():
     assert found.watch_s[long].mean() > 4 * found.watch_s[short].mean()
 
 
+def test_what_differs_between_lengths_is_not_taken_for_the_videos_own():
+    """Where watches go by the length alone, a video's own mean says next to nothing."""
+    requests, labels, _ = planted(1)
+    watch = np.random.default_rng(4).exponential(labels.duration_s).astype(np.float32)
+    assert Rates.fit(RatesConfig(), requests, replace(labels, watch_s=watch)).watch_strength > 300
+    assert Rates.fit(RatesConfig(), requests, labels).watch_strength < 100
+
+
 def test_what_counts_as_a_conversion_is_what_the_labels_say():
     asked = [request(state(impression=50, click=20, purchase=1, cart=9))]
     carts = replace(RATES, labels=LabelsConfig(conversion_kinds=("cart",)))

@@ -113,7 +113,7 @@ class Rates:
         watch = (counts.watch_s + self.watch_strength * mean) / (counts.shown + self.watch_strength)
         unsure = self.weights[0] ** 2 * _variance(counts.clicks, counts.shown, self.video)
         unsure += self.weights[1] ** 2 * _variance(counts.user_clicks, counts.user_shown, self.user)
-        answers = (p_click, watch, p_click * np.minimum(cvr, 1), np.sqrt(unsure))
+        answers = (p_click, watch, p_click * cvr, np.sqrt(unsure))
         return Predictions(*(answer.astype(np.float32) for answer in answers))
 
     def store(self) -> tuple[Arrays, pa.Table]:
