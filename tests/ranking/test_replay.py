@@ -165,13 +165,15 @@ def test_impressions_of_one_request_are_its_candidates():
     rows = [
         {"kind": "impression", "video_id": "b", "position": 1, "request_id": "r", "domain": "feed"},
         {"kind": "impression", "video_id": "a", "position": 0, "request_id": "r", "domain": "feed"},
-        {"kind": "impression", "video_id": "c", "request_id": "s"},
+        {"kind": "impression", "video_id": "z", "request_id": "s", "event_id": "a"},
+        {"kind": "impression", "video_id": "c", "request_id": "s", "event_id": "b"},
         {"kind": "click", "video_id": "a", "request_id": "r"},
     ]
     _, content = shop()
     one, two = requests_of(events(*rows), content)
     assert (one.video_ids, one.positions.tolist(), one.context.surface) == (("a", "b"), [0, 1], "feed")
-    assert (two.video_ids, two.positions.tolist()) == (("c",), [-1])
+    assert (two.video_ids, two.positions.tolist()) == (("z", "c"), [-1, -1])
+    assert impressions(events(*rows)).column("video_id").to_pylist() == ["a", "b", "z", "c"]
     assert one.user == Profile("user", "u")
     assert not one.states.any()
 
