@@ -17,10 +17,10 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from vrec.ranking.features import CatalogueArrays, Features, Shape
-from vrec.ranking.layers import Batch, to_batch, to_catalogue
-from vrec.ranking.multitask import HeadsConfig
-from vrec.ranking.network import DinConfig, RankerNetwork
+from vrec.ranking.features.arrays import CatalogueArrays, Features, Shape
+from vrec.ranking.networks.layers import Batch, to_batch, to_catalogue
+from vrec.ranking.networks.multitask import HeadsConfig
+from vrec.ranking.networks.network import DinConfig, RankerNetwork
 
 CPU = torch.device("cpu")
 SHAPE = Shape(

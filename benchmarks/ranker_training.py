@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models.ranking import DIN
 
-from vrec.ranking.features import Shape
-from vrec.ranking.layers import Batch, CatalogueTensors
-from vrec.ranking.multitask import HeadsConfig, LabelTensors, losses
-from vrec.ranking.network import DinConfig, RankerNetwork
+from vrec.ranking.features.arrays import Shape
+from vrec.ranking.networks.layers import Batch, CatalogueTensors
+from vrec.ranking.networks.multitask import HeadsConfig, LabelTensors, losses
+from vrec.ranking.networks.network import DinConfig, RankerNetwork
 
 CONTEXT = (1000, 24, 7)
 """Places of the request's fields."""

@@ -23,7 +23,7 @@ from vrec.events.datasets import kuairand_pure
 from vrec.events.simulate import SimulateConfig, Simulation, simulate
 from vrec.pipelines.cluster import connected
 from vrec.pipelines.impressions import Examples, Impressions, make_examples
-from vrec.ranking.features import Predictions
+from vrec.ranking.features.arrays import Predictions
 from vrec.ranking.labels import user_number
 from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
 from vrec.ranking.training import Trainer

@@ -20,7 +20,7 @@ from vrec.core.errors import ModelError, RankError, SchemaError
 from vrec.core.protocols import Ranker
 from vrec.core.schema import RANKED, RECOMMENDATIONS, conform
 from vrec.profiles.profile import Profile
-from vrec.ranking.features import Context
+from vrec.ranking.features.arrays import Context
 from vrec.retrieval.popular import Popular
 
 AnyRanker = Ranker[Profile, Context]

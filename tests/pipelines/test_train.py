@@ -19,8 +19,8 @@ from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, train_network
 from vrec.pipelines.impressions import make_examples
 from vrec.pipelines.train import train_ranker
 from vrec.profiles.update import facts_of
-from vrec.ranking.builder import FeatureBuilder
-from vrec.ranking.features import concatenated
+from vrec.ranking.features.arrays import concatenated
+from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.labels import user_number
 from vrec.ranking.model import NetworkRanker, untrained
 from vrec.ranking.replay import replay, video_states

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vrec.ranking.features import CatalogueArrays, Features, Shape
-from vrec.ranking.layers import Embedded
+from vrec.ranking.features.arrays import CatalogueArrays, Features, Shape
+from vrec.ranking.networks.layers import Embedded
 
 CPU = torch.device("cpu")
 SHAPE = Shape(

@@ -20,10 +20,10 @@ from vrec.core.protocols import Content
 from vrec.ranking import model as model_module
 from vrec.ranking.build import load
 from vrec.ranking.calibration import Calibrator
-from vrec.ranking.features import Features, Labels, Predictions
-from vrec.ranking.layers import to_batch, to_catalogue
+from vrec.ranking.features.arrays import Features, Labels, Predictions
 from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
-from vrec.ranking.multitask import HeadsConfig
+from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.multitask import HeadsConfig
 from vrec.ranking.rates import RatesConfig, RatesRanker
 from vrec.ranking.uncertainty import LastLayerLaplace, spread
 

@@ -23,8 +23,8 @@ from vrec.core.compute import pc
 from vrec.core.errors import EventsError, RankError
 from vrec.profiles.profile import Profile, from_rows
 from vrec.profiles.update import apply, event_rows, facts_of, profiles_of
+from vrec.ranking.features.states import STATE, state_of
 from vrec.ranking.replay import impressions, replay, video_states
-from vrec.ranking.states import STATE, state_of
 
 
 def parts_of(log, content):

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from vrec.core.errors import RankError
-from vrec.ranking.features import CatalogueArrays, Features, Labels, Shape
-from vrec.ranking.multitask import HeadsConfig
-from vrec.ranking.network import DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.features.arrays import CatalogueArrays, Features, Labels, Shape
+from vrec.ranking.networks.multitask import HeadsConfig
+from vrec.ranking.networks.network import DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.networks.watch_heads import CreadConfig
+from vrec.ranking.networks.watch_time import fit_watch_head
 from vrec.ranking.training import RankerTrainingConfig, Trainer, Worker
-from vrec.ranking.watch_heads import CreadConfig
-from vrec.ranking.watch_time import fit_watch_head
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
 HEADS = HeadsConfig(experts=2, tower=(4,))

@@ -29,7 +29,7 @@ from vrec.evaluation.impressions import (
     xauc,
 )
 from vrec.evaluation.intervals import differences, percentile_interval, resampled_means
-from vrec.ranking.features import Labels, Predictions
+from vrec.ranking.features.arrays import Labels, Predictions
 
 
 class RankerMetricsConfig(Config):

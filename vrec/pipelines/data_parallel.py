@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vrec.core.errors import VrecError
 from vrec.pipelines.cluster import ClusterError
-from vrec.ranking.features import Features, Labels
+from vrec.ranking.features.arrays import Features, Labels
 from vrec.ranking.model import untrained
 from vrec.ranking.training import ALONE, Trainer, Worker
 from vrec.settings import TrainConfig

@@ -13,14 +13,14 @@ from vrec.core.protocols import Content
 from vrec.core.schema import EVENTS, conform
 from vrec.events.frames import to_frame
 from vrec.profiles.update import facts_of
-from vrec.ranking.builder import FeatureBuilder
-from vrec.ranking.catalogue import Catalogue
-from vrec.ranking.features import CatalogueArrays, Features, Labels, Predictions, concatenated
-from vrec.ranking.fit import fit_space
+from vrec.ranking.features.arrays import CatalogueArrays, Features, Labels, Predictions, concatenated
+from vrec.ranking.features.builder import FeatureBuilder
+from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.fit import fit_space
+from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.labels import TimeParts, labels_of, time_parts
 from vrec.ranking.rates import RatesConfig, RatesRanker
 from vrec.ranking.replay import Facts, impressions, replay, video_states
-from vrec.ranking.space import FeatureSpace
 from vrec.settings import TrainConfig
 
 BLOCK = 4096

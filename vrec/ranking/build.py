@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from vrec.core.artefact import artefact_kind
 from vrec.core.errors import ModelError
 from vrec.core.protocols import Content
-from vrec.ranking.features import Features, Labels
+from vrec.ranking.features.arrays import Features, Labels
+from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
 from vrec.ranking.ranked import ProfileRanker
 from vrec.ranking.rates import RatesRanker
-from vrec.ranking.space import FeatureSpace
 from vrec.ranking.training import EpochResult, Trainer
 
 RANKERS: Mapping[str, type[ProfileRanker]] = {ranker.kind: ranker for ranker in (RatesRanker, NetworkRanker)}

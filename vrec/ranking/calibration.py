@@ -18,7 +18,7 @@ from sklearn.isotonic import isotonic_regression
 from vrec.core.artefact import Arrays
 from vrec.core.config import Config
 from vrec.core.errors import ModelError, RankError
-from vrec.ranking.features import Floats
+from vrec.ranking.features.arrays import Floats
 
 Doubles = npt.NDArray[np.float64]
 Scale = Literal["chance", "seconds"]

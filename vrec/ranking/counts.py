@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from vrec.core.errors import RankError
 from vrec.profiles.video import WATCH_S
-from vrec.ranking.features import Request
+from vrec.ranking.features.arrays import Request
+from vrec.ranking.features.numbers import states_of
+from vrec.ranking.features.states import STATE, column
 from vrec.ranking.labels import LabelsConfig
-from vrec.ranking.numbers import states_of
-from vrec.ranking.states import STATE, column
 
 Doubles = npt.NDArray[np.float64]
 

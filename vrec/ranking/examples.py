@@ -5,10 +5,10 @@ import numpy.typing as npt
 import torch
 
 from vrec.core.errors import RankError
-from vrec.ranking.features import Features, Labels
-from vrec.ranking.layers import Batch, to_batch
-from vrec.ranking.multitask import HeadsConfig, LabelTensors
-from vrec.ranking.watch_heads import WatchHead
+from vrec.ranking.features.arrays import Features, Labels
+from vrec.ranking.networks.layers import Batch, to_batch
+from vrec.ranking.networks.multitask import HeadsConfig, LabelTensors
+from vrec.ranking.networks.watch_heads import WatchHead
 
 
 class Examples:

@@ -15,7 +15,7 @@ from vrec.core.errors import RankError
 from vrec.core.schema import EVENTS, VIDEOS, conform
 from vrec.events.frames import to_frame
 from vrec.profiles.user import HOUR_US
-from vrec.ranking.features import Labels
+from vrec.ranking.features.arrays import Labels
 from vrec.ranking.replay import impressions
 
 Kind = Literal["click", "watch", "like", "share", "follow", "cart", "purchase"]

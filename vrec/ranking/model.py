@@ -16,21 +16,21 @@ from vrec.core.artefact import Arrays, Artefact, read_artefact, write_artefact
 from vrec.core.config import Config
 from vrec.core.errors import ConfigError, ModelError, RankError
 from vrec.core.protocols import Content
-from vrec.ranking.builder import FeatureBuilder
 from vrec.ranking.calibration import CalibrationConfig, Calibrator
-from vrec.ranking.catalogue import Catalogue
-from vrec.ranking.features import Features, Floats, Labels, Predictions, Request, Shape
+from vrec.ranking.features.arrays import Features, Floats, Labels, Predictions, Request, Shape
+from vrec.ranking.features.builder import FeatureBuilder
+from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.space import FeaturesConfig, FeatureSpace
 from vrec.ranking.labels import LabelsConfig
-from vrec.ranking.layers import to_batch, to_catalogue
-from vrec.ranking.multitask import Head, HeadsConfig, Outputs
-from vrec.ranking.network import DinConfig, NetworkConfig, RankerNetwork
+from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.multitask import Head, HeadsConfig, Outputs
+from vrec.ranking.networks.network import DinConfig, NetworkConfig, RankerNetwork
+from vrec.ranking.networks.watch_heads import CreadConfig, WatchHead
+from vrec.ranking.networks.watch_time import WatchConfig, fit_watch_head, restore_watch_head
 from vrec.ranking.order.utility import UtilityConfig
 from vrec.ranking.ranked import ProfileRanker, VideoFigures, merged
-from vrec.ranking.space import FeaturesConfig, FeatureSpace
 from vrec.ranking.training import RankerTrainingConfig
 from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, spread
-from vrec.ranking.watch_heads import CreadConfig, WatchHead
-from vrec.ranking.watch_time import WatchConfig, fit_watch_head, restore_watch_head
 from vrec.retrieval.training import seeded, torch_device
 
 Rows = npt.NDArray[np.int64]

@@ -14,9 +14,9 @@ from vrec.core.errors import RankError
 from vrec.core.protocols import Content
 from vrec.core.schema import EMBEDDINGS, RANKED, RECOMMENDATIONS, VIDEOS, Schema, conform
 from vrec.profiles.profile import Entity, Profile
-from vrec.ranking.features import Context, Floats, Predictions, Request
+from vrec.ranking.features.arrays import Context, Floats, Predictions, Request
+from vrec.ranking.features.states import state_of
 from vrec.ranking.order.utility import UtilityConfig, utility
-from vrec.ranking.states import state_of
 
 Rows = npt.NDArray[np.int64]
 

@@ -17,7 +17,7 @@ from vrec.core.errors import RankError
 from vrec.core.protocols import Content
 from vrec.profiles.video import Prior, fit_prior, smoothed
 from vrec.ranking.counts import Counts
-from vrec.ranking.features import Labels, Predictions, Request
+from vrec.ranking.features.arrays import Labels, Predictions, Request
 from vrec.ranking.labels import LabelsConfig
 from vrec.ranking.order.utility import UtilityConfig
 from vrec.ranking.ranked import ProfileRanker, VideoFigures

@@ -14,8 +14,8 @@ from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.profiles.profile import Draft, Profile, VideoFacts
 from vrec.profiles.update import ProfilesConfig, event_rows, in_order, note, sound_events
-from vrec.ranking.features import Context, Request
-from vrec.ranking.states import STATE, Exact
+from vrec.ranking.features.arrays import Context, Request
+from vrec.ranking.features.states import STATE, Exact
 
 STATES = pa.schema([("event_id", pa.string()), ("state", pa.list_(pa.float64(), len(STATE)))])
 """Of each impression its video's counts before its moment."""

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from vrec.core.artefact import Arrays
 from vrec.core.errors import RankError
 from vrec.ranking.examples import Examples, check_teaches
-from vrec.ranking.features import Features, Labels
-from vrec.ranking.layers import to_catalogue
-from vrec.ranking.multitask import HeadsConfig, losses
-from vrec.ranking.network import RankerNetwork
-from vrec.ranking.watch_heads import WatchHead
+from vrec.ranking.features.arrays import Features, Labels
+from vrec.ranking.networks.layers import to_catalogue
+from vrec.ranking.networks.multitask import HeadsConfig, losses
+from vrec.ranking.networks.network import RankerNetwork
+from vrec.ranking.networks.watch_heads import WatchHead
 from vrec.retrieval.training import TrainingConfig, seeded, torch_device
 
 Doubles = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from vrec.core.protocols import Content
 from vrec.core.schema import AT, EMBEDDINGS, VIDEOS, conform
-from vrec.ranking.features import Predictions
+from vrec.ranking.features.arrays import Predictions
 from vrec.ranking.order.facts import Shelf, Shopper
 from vrec.ranking.order.rerank import RerankConfig, rerank
 

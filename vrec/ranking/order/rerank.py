@@ -14,7 +14,7 @@ from vrec.core.compute import pc
 from vrec.core.config import Config
 from vrec.core.errors import RankError
 from vrec.core.schema import RANKED, conform
-from vrec.ranking.features import Predictions
+from vrec.ranking.features.arrays import Predictions
 from vrec.ranking.order.boosts import Caps, CapsConfig, FreshnessConfig, freshness
 from vrec.ranking.order.diversity import DiversityConfig, DppConfig, penalty_of
 from vrec.ranking.order.explore import ExplorationConfig, draw_winner

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vrec.core.config import Config
 from vrec.core.errors import RankError
-from vrec.ranking.features import Predictions
+from vrec.ranking.features.arrays import Predictions
 
 Floats = npt.NDArray[np.float32]
 

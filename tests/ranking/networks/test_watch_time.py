@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 
 from vrec.core.artefact import Artefact, read_artefact, write_artefact
 from vrec.core.errors import ModelError, RankError
-from vrec.ranking.watch_heads import CreadHead, D2qHead
-from vrec.ranking.watch_time import (
+from vrec.ranking.networks.watch_heads import CreadHead, D2qHead
+from vrec.ranking.networks.watch_time import (
     CreadConfig,
     D2qConfig,
     RawConfig,

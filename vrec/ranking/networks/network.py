@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.config import Config
-from vrec.ranking.dcn import Dcn, Structure
-from vrec.ranking.din import Din
-from vrec.ranking.features import Shape
-from vrec.ranking.layers import (
+from vrec.ranking.features.arrays import Shape
+from vrec.ranking.networks.dcn import Dcn, Structure
+from vrec.ranking.networks.din import Din
+from vrec.ranking.networks.layers import (
     Batch,
     CatalogueTensors,
     Embedded,
@@ -21,7 +21,7 @@ from vrec.ranking.layers import (
     by_candidate,
     distinct,
 )
-from vrec.ranking.multitask import Heads, HeadsConfig, Outputs, Width
+from vrec.ranking.networks.multitask import Heads, HeadsConfig, Outputs, Width
 
 ITEM_BLOCK = 65_536
 """Videos that are embedded at once: memory is bounded by this many rows."""

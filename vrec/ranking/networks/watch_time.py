@@ -7,8 +7,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from vrec.core.errors import ModelError, RankError
-from vrec.ranking.features import Floats
-from vrec.ranking.watch_heads import (
+from vrec.ranking.features.arrays import Floats
+from vrec.ranking.networks.watch_heads import (
     CreadConfig,
     CreadHead,
     D2qConfig,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.ranking.layers import Activation, Embedded, Mlp, Widths, activation_of, by_candidate
+from vrec.ranking.networks.layers import Activation, Embedded, Mlp, Widths, activation_of, by_candidate
 
 
 class LocalActivation(nn.Module):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vrec.ranking.catalogue import Catalogue
-from vrec.ranking.features import Places
-from vrec.ranking.states import Exact
+from vrec.ranking.features.arrays import Places
+from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.states import Exact
 
 
 class Likeness:

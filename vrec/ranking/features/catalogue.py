@@ -12,9 +12,9 @@ from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.protocols import Content
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
-from vrec.ranking.features import CatalogueArrays, Floats
-from vrec.ranking.space import BLOCKS, FIELDS, FeatureSpace
-from vrec.ranking.states import Exact
+from vrec.ranking.features.arrays import CatalogueArrays, Floats
+from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
+from vrec.ranking.features.states import Exact
 
 NEVER = np.iinfo(np.int64).min
 """`published` where it is not known."""

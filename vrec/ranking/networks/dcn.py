@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vrec.ranking.layers import Embedded, Mlp, Widths, by_candidate
+from vrec.ranking.networks.layers import Embedded, Mlp, Widths, by_candidate
 
 Structure = Literal["stacked", "parallel"]
 

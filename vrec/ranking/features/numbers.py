@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US, INTERESTS, TASTE_WEIGHT
-from vrec.ranking.catalogue import NEVER, Catalogue, unit
-from vrec.ranking.features import Places, Request
-from vrec.ranking.space import BLOCKS, FeatureSpace
-from vrec.ranking.states import (
+from vrec.ranking.features.arrays import Places, Request
+from vrec.ranking.features.catalogue import NEVER, Catalogue, unit
+from vrec.ranking.features.space import BLOCKS, FeatureSpace
+from vrec.ranking.features.states import (
     RATES,
     STATE,
     USER_RATES,

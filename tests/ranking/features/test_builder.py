@@ -17,12 +17,12 @@ from vrec.events.log import DAY_US
 from vrec.profiles.profile import Event, Interest, Profile
 from vrec.profiles.update import apply, facts_of
 from vrec.profiles.user import HOUR_US, taste
-from vrec.ranking.builder import FeatureBuilder
-from vrec.ranking.catalogue import Catalogue, unit
-from vrec.ranking.features import Context, Request
-from vrec.ranking.fit import fit_space
-from vrec.ranking.space import BLOCKS, FIELDS, FeaturesConfig, FeatureSpace
-from vrec.ranking.states import RATES, STATE, state_of
+from vrec.ranking.features.arrays import Context, Request
+from vrec.ranking.features.builder import FeatureBuilder
+from vrec.ranking.features.catalogue import Catalogue, unit
+from vrec.ranking.features.fit import fit_space
+from vrec.ranking.features.space import BLOCKS, FIELDS, FeaturesConfig, FeatureSpace
+from vrec.ranking.features.states import RATES, STATE, state_of
 
 DAWN = 20_000 * DAY_US
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.config import Config
-from vrec.ranking.layers import Mlp
+from vrec.ranking.networks.layers import Mlp
 
 Head = Literal["click", "watch", "conversion"]
 Width = Annotated[int, Field(ge=1)]

@@ -10,7 +10,15 @@ from ranking.drawn import linear_by_hand, stirred
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from vrec.ranking.multitask import Heads, HeadsConfig, LabelTensors, Mixtures, Outputs, both_loss, losses
+from vrec.ranking.networks.multitask import (
+    Heads,
+    HeadsConfig,
+    LabelTensors,
+    Mixtures,
+    Outputs,
+    both_loss,
+    losses,
+)
 
 LOGITS = st.floats(-12, 12)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from ranking.drawn import CANDIDATE, CONTEXT, ITEM, NUMBERS, dice_by_hand, embedded, linear_by_hand, stirred
 
-from vrec.ranking.din import Din, LocalActivation, interest
-from vrec.ranking.layers import Widths
+from vrec.ranking.networks.din import Din, LocalActivation, interest
+from vrec.ranking.networks.layers import Widths
 
 
 def prelu_by_hand(x, alpha):

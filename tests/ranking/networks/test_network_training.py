@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ranking.drawn import CPU, SHAPE, drawn_features, padded
-from ranking.networks import (
+from ranking.small_networks import (
     ALL,
     CONFIGS,
     ONE,
@@ -20,10 +20,10 @@ from ranking.networks import (
 )
 from sklearn.metrics import roc_auc_score
 
-from vrec.ranking.features import Shape
-from vrec.ranking.layers import to_batch, to_catalogue
-from vrec.ranking.multitask import HeadsConfig, LabelTensors, losses
-from vrec.ranking.network import DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.features.arrays import Shape
+from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.multitask import HeadsConfig, LabelTensors, losses
+from vrec.ranking.networks.network import DinConfig, LrConfig, RankerNetwork
 
 
 @every_config

@@ -19,7 +19,7 @@ from torch.nn import functional
 from vrec.core.artefact import Arrays
 from vrec.core.config import Config
 from vrec.core.errors import RankError
-from vrec.ranking.features import Floats
+from vrec.ranking.features.arrays import Floats
 
 Doubles = npt.NDArray[np.float64]
 

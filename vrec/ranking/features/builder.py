@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US
-from vrec.ranking.catalogue import Catalogue
-from vrec.ranking.features import Features, Places, Request
-from vrec.ranking.likeness import Likeness
-from vrec.ranking.numbers import (
+from vrec.ranking.features.arrays import Features, Places, Request
+from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.likeness import Likeness
+from vrec.ranking.features.numbers import (
     Liked,
     affinities,
     liked_before,
@@ -22,8 +22,8 @@ from vrec.ranking.numbers import (
     user_numbers,
     video_numbers,
 )
-from vrec.ranking.space import BLOCKS, HOURS, WEEKDAYS, FeatureSpace
-from vrec.ranking.states import Exact
+from vrec.ranking.features.space import BLOCKS, HOURS, WEEKDAYS, FeatureSpace
+from vrec.ranking.features.states import Exact
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.ranking.features import CatalogueArrays, Features, Shape
+from vrec.ranking.features.arrays import CatalogueArrays, Features, Shape
 
 Activation = Literal["dice", "prelu", "relu"]
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
 
-from vrec.ranking.layers import Dice, ItemEmbedding, distinct, to_batch, to_catalogue
+from vrec.ranking.networks.layers import Dice, ItemEmbedding, distinct, to_batch, to_catalogue
 
 
 def test_dice_follows_the_batch_in_training_and_its_averages_after():

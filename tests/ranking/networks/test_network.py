@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from ranking.drawn import CPU, SHAPE, drawn_features, padded
-from ranking.networks import (
+from ranking.small_networks import (
     ALL,
     WATCH_WIDTH,
     assert_same,
@@ -19,8 +19,8 @@ from ranking.networks import (
     score,
 )
 
-from vrec.ranking.layers import Batch, to_batch, to_catalogue
-from vrec.ranking.network import LrConfig, NetworkConfig
+from vrec.ranking.networks.layers import Batch, to_batch, to_catalogue
+from vrec.ranking.networks.network import LrConfig, NetworkConfig
 
 
 @every_config
@@ -161,7 +161,7 @@ def test_items_are_embedded_in_blocks_as_at_once(config, monkeypatch):
     network, features = network_of(config), drawn_features()
     catalogue = to_catalogue(features.catalogue, CPU)
     whole = network.items(catalogue)
-    monkeypatch.setattr("vrec.ranking.network.ITEM_BLOCK", 4)
+    monkeypatch.setattr("vrec.ranking.networks.network.ITEM_BLOCK", 4)
     torch.testing.assert_close(network.items(catalogue), whole)
     assert not whole.requires_grad
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from ranking.drawn import CPU, SHAPE, stirred
 
-from vrec.ranking.layers import to_batch, to_catalogue
-from vrec.ranking.multitask import HeadsConfig, LabelTensors, losses
-from vrec.ranking.network import DcnConfig, DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.multitask import HeadsConfig, LabelTensors, losses
+from vrec.ranking.networks.network import DcnConfig, DinConfig, LrConfig, RankerNetwork
 
 WATCH_WIDTH = 3
 ALL, ONE = HeadsConfig(experts=2, expert_width=6, tower=(5,)), HeadsConfig(heads=("click",), tower=())

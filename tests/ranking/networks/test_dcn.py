@@ -5,8 +5,8 @@ import pytest
 import torch
 from ranking.drawn import CANDIDATE, CONTEXT, ITEM, NUMBERS, embedded, linear_by_hand, stirred
 
-from vrec.ranking.dcn import Cross, Dcn, history_mean
-from vrec.ranking.layers import Widths
+from vrec.ranking.networks.dcn import Cross, Dcn, history_mean
+from vrec.ranking.networks.layers import Widths
 
 
 def crossed_by_hand(cross, first):

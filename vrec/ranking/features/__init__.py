@@ -1,0 +1,1 @@
+"""What rankers see: the shopper, the moment and the candidates as arrays, made by one function."""
