@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
 
 from vrec.core.errors import EvaluationError
 
@@ -175,6 +174,9 @@ def equal_counts(values: Numbers, most: int) -> Ints:
 
 
 def _agreement(truth: Floats, guess: Floats) -> tuple[float, int]:
+    # Takes a second to import, which every command would pay.
+    from scipy.stats import kendalltau
+
     # Of pairs that differ in truth, (agreeing − opposed) is Kendall's numerator: scipy counts it in
     # O(N log N), and divides it by what is multiplied back here.
     count = len(truth)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -174,6 +173,9 @@ def popularity_rank(lists: Lists, watched_by: Ints) -> Floats:
 
     Videos watched by as many users share their mean rank. NaN for users without a list.
     """
+    # Takes a second to import, which every command would pay.
+    from scipy.stats import rankdata
+
     return lists.mean(rankdata(-watched_by, method="average")[lists.video])
 
 

@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from vrec.core.config import Config
 from vrec.core.errors import EvaluationError
@@ -130,7 +130,7 @@ def _ratio(
     # The delta method for a ratio of means: the variance of gains − value·shares over the mean share.
     # With constant shares this is the plain standard error of a mean.
     influence = (gains - value * shares) / shares.mean()
-    reach = norm.ppf((1 + config.level) / 2) * np.sqrt((influence**2).sum() / (n * (n - 1)))
+    reach = ndtri((1 + config.level) / 2) * np.sqrt((influence**2).sum() / (n * (n - 1)))
     return value, value - float(reach), value + float(reach)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 from pydantic import Field
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from vrec.core.config import Config
 from vrec.core.errors import EvaluationError
@@ -165,7 +165,7 @@ def difference_over_time(y: Floats, n: Floats, treated: npt.NDArray[np.bool_], c
 
 def fixed_interval(looks: Looks, config: OnlineConfig) -> tuple[Floats, Floats]:
     """The (N,) usual intervals, each right for one look fixed beforehand and wrong for many: to compare."""
-    reach = norm.ppf((1 + config.level) / 2) * looks.error
+    reach = ndtri((1 + config.level) / 2) * looks.error
     return looks.difference - reach, looks.difference + reach
 
 

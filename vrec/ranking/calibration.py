@@ -13,7 +13,6 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
-from sklearn.isotonic import isotonic_regression
 
 from vrec.core.artefact import Arrays
 from vrec.core.config import Config
@@ -144,6 +143,9 @@ def _method(config: CalibrationConfig, guess: Doubles, truth: Doubles, scale: Sc
 
 
 def _centres(guess: Doubles, truth: Doubles, weights: Doubles, scale: Scale) -> tuple[Doubles, Doubles]:
+    # Takes a second to import, which every command would pay.
+    from sklearn.isotonic import isotonic_regression
+
     mean, one = np.average(truth, weights=weights), weights.mean()
     guess = np.concatenate([guess[:1], guess, guess[-1:]])
     truth = np.concatenate([[mean], truth, [mean]])

@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from vrec.core.artefact import Arrays
 from vrec.core.config import Config
@@ -170,6 +169,9 @@ class Propagate(MatrixRecommender[PropagateConfig]):
             self.unit_users = unit_length(tastes.astype(np.float64)).astype(np.float32)
 
     def _factors(self, histories: Histories) -> Vectors:
+        # Takes a second to import, which every command would pay.
+        from sklearn.utils.extmath import randomized_svd
+
         count = min(self.config.factors, *histories.weights.shape)
         right = randomized_svd(_means(histories.weights), count, random_state=self.config.seed)[2]
         return np.ascontiguousarray(right.T, dtype=np.float32)
