@@ -103,14 +103,17 @@ def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was
         "train": (examples.train.features, examples.train.labels),
         "valid": (examples.validation.features, examples.validation.labels),
     }
-    config = SETTINGS.train.ranker
+    # Steps so small that epochs take longer than Ray takes to note a checkpoint.
+    training = SETTINGS.train.ranker.training.model_copy(update={"batch_size": 8})
+    config = SETTINGS.train.ranker.model_copy(update={"training": training})
     network, head = untrained(config, examples.space.shape, examples.train.labels)
     alone = Trainer(network, config.heads, head, **parts, config=config.training)
     expected = {name: tensor.numpy() for name, tensor in alone.run().state_dict().items()}
 
-    killer = threading.Thread(target=kill_after_two_checkpoints, args=(tmp_path / CHECKPOINTS,))
+    killer = threading.Thread(target=kill_after_a_checkpoint, args=(tmp_path / CHECKPOINTS / "run",))
     killer.start()
-    trained = train_network(Lesson(SETTINGS.train, **parts), "run", str(tmp_path))
+    lesson = Lesson(SETTINGS.train.model_copy(update={"ranker": config}), **parts)
+    trained = train_network(lesson, "run", str(tmp_path))
     killer.join()
     assert trained.resumed_from >= 1
     assert trained.epochs == alone.epoch
@@ -120,9 +123,10 @@ def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was
         assert np.array_equal(trained.weights[name], weights), name
 
 
-def kill_after_two_checkpoints(folder: Path) -> None:
-    """SIGKILL to the process that trains; Ray has noted the first checkpoint when the second is there."""
-    while len(list(folder.glob("*/checkpoint_*/state.npz"))) < 2:
+def kill_after_a_checkpoint(run: Path) -> None:
+    """SIGKILL to the process that trains, once Ray has noted a checkpoint of it."""
+    noted = run / "checkpoint_manager_snapshot.json"
+    while not (noted.exists() and "checkpoint_2" in noted.read_text()):
         time.sleep(0.02)
     for process in psutil.process_iter(["name", "cmdline"]):
         if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
