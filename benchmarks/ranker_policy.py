@@ -1,8 +1,8 @@
 """What showing a ranker's favourites would earn: estimated from another policy's log, and the truth.
 
 A simulated shop logs one video a request with its propensity. Rankers are trained on the earlier part; on the
-later part each becomes a policy that shows a video with chance ∝ (odds of its click)^sharpness, over all that are
-on offer. Its click rate is estimated from the log (SNIPS, DR), and known from the simulator.
+later part each becomes a policy that shows a video with chance ∝ (odds of its click)^sharpness, over all on
+offer. Its click rate is estimated from the log (SNIPS, DR), and known from the simulator.
 
     python benchmarks/ranker_policy.py [--sharpness 1.0]
 """
