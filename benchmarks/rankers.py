@@ -2,8 +2,9 @@
 
 Run as `python benchmarks/rankers.py shop` or `… kuairand --data FOLDER`. Every ranker is trained with several
 seeds on the same examples; a figure is the mean over seeds and its 95 % interval (Student's t). On the shop,
-whose truth is known, `truth` is the share of pairs of videos within a request that are ranked as the planted
-chance of a click in the first slot ranks them, which position bias in the log does not touch.
+whose truth is known, `truth` is the share of pairs of videos that are ranked for a shopper as the planted chance
+of a click in the first slot ranks them, which position bias in the log does not touch: over all videos on offer
+when the test part begins, and over those that nobody had been shown in training.
 """
 
 import argparse
@@ -14,23 +15,29 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy import stats
 
+from vrec.core.compute import pc
 from vrec.core.protocols import Content
+from vrec.core.schema import AT
 from vrec.evaluation.impressions import grouped_xauc
 from vrec.evaluation.ranking import RankerMetricsConfig, judge_ranker
 from vrec.events.datasets import kuairand_pure
 from vrec.events.simulate import SimulateConfig, Simulation, simulate
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.impressions import Examples, Impressions, make_examples
-from vrec.ranking.features.arrays import Predictions
-from vrec.ranking.labels import user_number
+from vrec.pipelines.impressions import Impressions, make_examples
+from vrec.profiles.profile import from_rows
+from vrec.profiles.update import ProfilesConfig, profiles_of
+from vrec.ranking.features.arrays import Context, Predictions, Request
+from vrec.ranking.features.states import state_of
 from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.ranked import ProfileRanker
 from vrec.ranking.training import Trainer
 from vrec.settings import Settings, TrainConfig, load_settings
 
 SHOP = SimulateConfig(
-    users=1500, videos=500, requests_per_user=15, slots=8, cold_share=0.5, vector_weight=3.0, seed=1
+    users=1200, videos=500, requests_per_user=15, slots=8, cold_share=0.5, vector_weight=3.0, seed=1
 )
 """A shop where looks count as much as the category, and half of the videos come out meanwhile."""
 SHOP_SETTINGS = [
@@ -38,18 +45,26 @@ SHOP_SETTINGS = [
     "train.ranker.features.history=20",
     "train.ranker.training.epochs=20",
 ]
+SHOPPERS = 300
+"""Shoppers for whom every video is ranked, to hold the order against the truth."""
 SMALL = {"width": 8, "hidden": [64, 32], "dropout": 0.2}
 """The deep networks' sizes in the shop, which has few impressions: the defaults learn it by heart."""
 CLICK = {"heads": ["click"]}
 MODELS = {
-    "lr": ("plain", {"network": {"kind": "lr", "content": False}, "heads": CLICK}),
+    "lr": (
+        "plain",
+        {"network": {"kind": "lr", "content": False}, "heads": CLICK, "training": {"learning_rate": 0.01}},
+    ),
     "dcn": ("plain", {"network": {"kind": "dcn", "content": False}, "heads": CLICK}),
     "din": ("plain", {"network": {"kind": "din", "content": False}, "heads": CLICK}),
     "din + content": ("content", {"network": {"kind": "din"}, "heads": CLICK}),
     "all heads": ("content", {"network": {"kind": "din"}}),
     "all heads, watch by d2q": ("content", {"network": {"kind": "din"}, "watch": {"kind": "d2q"}}),
     "all heads, watch raw": ("content", {"network": {"kind": "din"}, "watch": {"kind": "raw"}}),
-    "all heads, naive position": ("content", {"network": {"kind": "din", "position": "none"}}),
+    "din + content, position not explained": (
+        "content",
+        {"network": {"kind": "din", "position": "none"}, "heads": CLICK},
+    ),
 }
 """Of each ranker, which examples it sees (`plain`: no embeddings at all) and its settings."""
 METRICS = (
@@ -65,8 +80,27 @@ class World:
     examples: dict[str, Impressions]
     contents: dict[str, Content]
     config: TrainConfig
-    truth: npt.NDArray[np.float64] | None
-    """(N,) planted chances of a click in the first slot, of the test part's impressions."""
+    truth: "Truth | None"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Shoppers as the test part begins, every video for each of them, and what they would click."""
+
+    requests: list[Request]
+    chances: npt.NDArray[np.float64]
+    """(shoppers × videos,) planted chances of a click in the first slot."""
+    shopper: npt.NDArray[np.int64]
+    cold: npt.NDArray[np.bool_]
+
+    def scores(self, ranker: ProfileRanker) -> dict[str, float]:
+        """The share of pairs of videos that a ranker has in the planted order."""
+        found = ranker.predict_requests(self.requests).p_click
+        rows = {"truth": np.ones(len(found), bool), "truth, cold": self.cold}
+        return {
+            name: grouped_xauc(self.chances[some], found[some], self.shopper[some])
+            for name, some in rows.items()
+        }
 
 
 def shop_world(settings: Settings) -> World:
@@ -74,14 +108,25 @@ def shop_world(settings: Settings) -> World:
     contents = {"plain": Content(made.videos), "content": Content(made.videos, made.embeddings)}
     with connected():
         examples = {n: make_examples(made.events, c, settings.train) for n, c in contents.items()}
-    return World(examples, contents, settings.train, planted(made, examples["plain"].test))
+    return World(examples, contents, settings.train, planted(made, examples["plain"]))
 
 
-def planted(made: Simulation, test: Examples) -> npt.NDArray[np.float64]:
-    numbers = {user_number(user): place for place, user in enumerate(made.shop.users.to_pylist())}
-    users = np.array([numbers[number] for number in test.labels.user.tolist()])
-    videos = made.shop.video_places(test.video_ids)
-    return made.shop.click_probability(users, videos, 0)
+def planted(made: Simulation, found: Impressions) -> Truth:
+    shop, until = made.shop, found.parts.test_from
+    before = made.events.filter(pc.less(made.events.column("at").cast(pa.int64()), until))
+    profiles = from_rows(profiles_of(before, Content(made.videos, made.embeddings), ProfilesConfig()))
+    users = [p for p in profiles if p.entity == "user"][:SHOPPERS]
+    videos = {p.entity_id: p for p in profiles if p.entity == "video"}
+    day = int(shop.days_of(pa.array([until], pa.int64()).cast(AT))[0])
+    offer = shop.on_offer(day)
+    ids = made.videos.column("video_id").take(pa.array(offer)).to_pylist()
+    states = np.array([state_of(videos.get(i)) for i in ids])
+    requests = [Request(user, Context(until, "shop"), tuple(ids), states) for user in users]
+    places = shop.user_places(pa.array([user.entity_id for user in users]))
+    shopper, video = np.repeat(places, len(offer)), np.tile(offer, len(users))
+    known = set(found.train.video_ids.to_pylist())
+    cold = np.tile([i not in known for i in ids], len(users))
+    return Truth(requests, shop.click_probability(shopper, video, 0, day), shopper, cold)
 
 
 def kuairand_world(folder: Path, settings: Settings) -> World:
@@ -98,7 +143,8 @@ def run(world: World, name: str, seed: int) -> dict[str, float]:
     examples = examples if examples in world.examples else "plain"
     found = world.examples[examples]
     base = world.config.ranker.model_dump()
-    base |= changes | {"training": base["training"] | {"seed": seed}}
+    training = base["training"] | changes.get("training", {}) | {"seed": seed}
+    base |= changes | {"training": training}
     if world.truth is not None and base["network"]["kind"] != "lr":
         base["network"] = SMALL | base["network"]
     config = RankerConfig.model_validate(base)
@@ -111,14 +157,13 @@ def run(world: World, name: str, seed: int) -> dict[str, float]:
     ranker = NetworkRanker.fitted(
         config, found.space, world.contents[examples], network, head, train=train, valid=valid
     )
-    shown = ranker.predict(found.test.features, as_shown=True)
-    ranked = ranker.predict(found.test.features)
-    return judged(world, name, found, shown, ranked) | {"train_s": spent, "epochs": trainer.best_epoch}
+    scores = judged(name, found, ranker.predict(found.test.features, as_shown=True))
+    if world.truth is not None:
+        scores |= world.truth.scores(ranker)
+    return scores | {"train_s": spent, "epochs": trainer.best_epoch}
 
 
-def judged(
-    world: World, name: str, found: Impressions, shown: Predictions, ranked: Predictions
-) -> dict[str, float]:
+def judged(name: str, found: Impressions, shown: Predictions) -> dict[str, float]:
     said = judge_ranker(shown, found.test.labels, found.cold, RankerMetricsConfig())
     scores = {metric: said.overall.metrics[metric] for metric in METRICS if metric in said.overall.metrics}
     answered = MODELS.get(name, ("", {}))[1].get("heads")
@@ -127,11 +172,6 @@ def judged(
     if said.cold is not None:
         cold = said.cold.metrics
         scores |= {f"cold {m}": cold[m] for m in ("click_auc", "click_log_loss") if m in cold}
-    if world.truth is not None:
-        scores["truth"] = grouped_xauc(world.truth, ranked.p_click, found.test.features.request)
-        scores["truth, cold"] = grouped_xauc(
-            world.truth[found.cold], ranked.p_click[found.cold], found.test.features.request[found.cold]
-        )
     return scores
 
 
@@ -163,9 +203,7 @@ def main() -> None:
     sizes = [len(part.labels) for part in (first.train, first.validation, first.test)]
     print(f"{sizes} impressions to train, validate and test on; {int(first.cold.sum())} of cold videos")
     results: dict[str, dict[str, tuple[float, float]]] = {}
-    results["counts alone"] = show(
-        "counts alone", [judged(world, "counts alone", first, first.test.rates, first.test.rates)]
-    )
+    results["counts alone"] = show("counts alone", [judged("counts alone", first, first.test.rates)])
     for name in given.models:
         # Without content this is DIN alone.
         if name != "din + content" or "content" in world.examples:
