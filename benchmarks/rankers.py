@@ -1,6 +1,6 @@
 """Rankers side by side on the latest part of a log: humble ones, deep ones, with content, with all heads.
 
-Run as `python benchmarks/rankers.py shop` or `… kuairand --data FOLDER`. Every ranker is trained with
+Run as `python benchmarks/rankers.py shop` (or `unfair`) or `… kuairand --data FOLDER`. Every ranker is trained with
 several seeds on the same examples; a figure is the mean over seeds and its 95 % interval (Student's t).
 On the shop, whose truth is known, `truth` is the share of pairs of videos that are ranked for a shopper
 as the planted chance of a click in the first slot ranks them, which position bias in the log does not
@@ -41,6 +41,8 @@ SHOP = SimulateConfig(
     users=1200, videos=500, requests_per_user=15, slots=8, cold_share=0.5, vector_weight=3.0, seed=1
 )
 """A shop where looks count as much as the category, and half of the videos come out meanwhile."""
+UNFAIR = SHOP.model_copy(update={"popularity_quality": 0.0, "popularity_skew": 1.2, "logging_taste": 0.0})
+"""The same where what is shown on top is neither better nor nearer to taste: position bias at its worst."""
 SHOP_SETTINGS = [
     "train.ranker.labels.conversion_window_hours=24",
     "train.ranker.features.history=20",
@@ -55,6 +57,14 @@ MODELS = {
     "lr": (
         "plain",
         {"network": {"kind": "lr", "content": False}, "heads": CLICK, "training": {"learning_rate": 0.01}},
+    ),
+    "lr, position not explained": (
+        "plain",
+        {
+            "network": {"kind": "lr", "content": False, "position": "none"},
+            "heads": CLICK,
+            "training": {"learning_rate": 0.01},
+        },
     ),
     "dcn": ("plain", {"network": {"kind": "dcn", "content": False}, "heads": CLICK}),
     "din": ("plain", {"network": {"kind": "din", "content": False}, "heads": CLICK}),
@@ -104,8 +114,8 @@ class Truth:
         }
 
 
-def shop_world(settings: Settings) -> World:
-    made = simulate(SHOP)
+def shop_world(config: SimulateConfig, settings: Settings) -> World:
+    made = simulate(config)
     contents = {"plain": Content(made.videos), "content": Content(made.videos, made.embeddings)}
     with connected():
         examples = {n: make_examples(made.events, c, settings.train) for n, c in contents.items()}
@@ -191,15 +201,18 @@ def show(name: str, runs: list[dict[str, float]]) -> dict[str, tuple[float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("log", choices=["shop", "kuairand"])
+    parser.add_argument("log", choices=["shop", "unfair", "kuairand"])
     parser.add_argument("--data", type=Path, help="the folder of the public data sets")
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--config", type=Path, help="YAML settings")
     given = parser.parse_args()
-    settings = load_settings(given.config, SHOP_SETTINGS if given.log == "shop" else [])
-    world = shop_world(settings) if given.log == "shop" else kuairand_world(given.data, settings)
+    settings = load_settings(given.config, [] if given.log == "kuairand" else SHOP_SETTINGS)
+    if given.log == "kuairand":
+        world = kuairand_world(given.data, settings)
+    else:
+        world = shop_world(SHOP if given.log == "shop" else UNFAIR, settings)
     first = next(iter(world.examples.values()))
     sizes = [len(part.labels) for part in (first.train, first.validation, first.test)]
     print(f"{sizes} impressions to train, validate and test on; {int(first.cold.sum())} of cold videos")

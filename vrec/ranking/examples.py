@@ -60,6 +60,6 @@ def _both(happened: npt.NDArray[np.bool_], part: str, rows: str, what: str) -> N
     if number in (0, len(happened)):
         raise RankError(
             f"{part}: {number:,} of {len(happened):,} {rows} are {what}: there is nothing to tell apart",
-            mend="give more events, shorten labels.conversion_window_hours if too few are mature, or leave the "
-            "head out of heads",
+            mend="give more events, or shorten labels.conversion_window_hours if too few are mature, "
+            "or leave the head out of heads",
         )
