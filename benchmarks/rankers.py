@@ -1,11 +1,11 @@
 """Rankers side by side on the latest part of a log: humble ones, deep ones, with content, with all heads.
 
-Run as `python benchmarks/rankers.py shop` (or `unfair`) or `… kuairand --data FOLDER`. Every ranker is trained with
-several seeds on the same examples; a figure is the mean over seeds and its 95 % interval (Student's t).
-On the shop, whose truth is known, `truth` is the share of pairs of videos that are ranked for a shopper
-as the planted chance of a click in the first slot ranks them, which position bias in the log does not
-touch: over all videos on offer when the test part begins, and over those that nobody had been shown in
-training.
+Run as `python benchmarks/rankers.py shop` (or `unfair`) or `… kuairand --data FOLDER`. Every ranker
+is trained with several seeds on the same examples; a figure is the mean over seeds and its 95 %
+interval (Student's t). On the shop, whose truth is known, `truth` is the share of pairs of videos
+that are ranked for a shopper as the planted chance of a click in the first slot ranks them, which
+position bias in the log does not touch: over all videos on offer when the test part begins, and
+over those that nobody had been shown in training.
 """
 
 import argparse
