@@ -41,8 +41,10 @@ def _encode(drawn: DrawnVideo) -> bytes:
         video = container.add_stream("libx264", rate=drawn.fps)
         video.width, video.height = drawn.size
         video.pix_fmt = "yuv420p"
-        # One thread: the caller runs many of these at a time, and x264's output depends on their number.
+        # One thread: the caller runs many of these at a time, and x264's output depends on their number. It
+        # also depends on the CPU, and on where its buffers happen to lie, unless it is told otherwise.
         video.options = {"crf": str(drawn.crf), "preset": "veryfast", "threads": "1"}
+        video.options |= {"x264-params": "cpu-independent=1"}
         audio = container.add_stream("aac", rate=RATE, layout="mono")
         audio.bit_rate = 64_000 if drawn.size == drawn.drawn_size else 40_000
         wave = sound(drawn)
