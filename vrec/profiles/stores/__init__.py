@@ -1,1 +1,0 @@
-"""Where profiles and events are kept: in a file of SQLite's, or on a Redis server."""
