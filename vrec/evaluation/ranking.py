@@ -112,8 +112,7 @@ def judge_ranker(
     if cold is None:
         return RankerJudgement(overall)
     rows = np.flatnonzero(cold)
-    part = Predictions(**{name: getattr(predictions, name)[rows] for name in Predictions.__slots__})
-    return RankerJudgement(overall, _judge(part, labels.take(rows), config))
+    return RankerJudgement(overall, _judge(predictions.take(rows), labels.take(rows), config))
 
 
 def compare_rankers(

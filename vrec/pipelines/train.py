@@ -13,9 +13,10 @@ from vrec.core.tables import Folder, absolute
 from vrec.evaluation.ranking import RankerJudgement, RankerMetricsConfig, compare_rankers, judge_ranker
 from vrec.pipelines.cluster import connected, vrec_errors
 from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, Trained, train_network
-from vrec.pipelines.impressions import Impressions, make_examples
+from vrec.pipelines.impressions import make_examples
 from vrec.pipelines.material import Material, Where, read_material
-from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.features.space import FeatureSpace
+from vrec.ranking.model import NetworkRanker, untrained
 from vrec.settings import Settings, TrainConfig
 
 REPORT = "test.json"
@@ -56,9 +57,10 @@ def train_on(
         found = make_examples(material.events, content, config)
         replayed = time.perf_counter()
         parts = ((some.features, some.labels) for some in (found.train, found.validation))
-        trained = train_network(Lesson(config, *parts), _run_name(material, config), out)
+        lesson = Lesson(config, *parts)
+        trained = train_network(lesson, _run_name(material, config), out)
         ended = time.perf_counter()
-        ranker = _ranker(found, content, trained, config.ranker)
+        ranker = _ranker(lesson, found.space, content, trained)
         predictions = ranker.predict(found.test.features, as_shown=True)
     labels, rates = found.test.labels, found.test.rates
     tested = Tested(*(judge_ranker(p, labels, found.cold, JUDGED) for p in (predictions, rates)))
@@ -87,11 +89,11 @@ def train_on(
     }
 
 
-def _ranker(found: Impressions, content: Content, trained: Trained, config: RankerConfig) -> NetworkRanker:
-    train, valid = ((some.features, some.labels) for some in (found.train, found.validation))
+def _ranker(lesson: Lesson, space: FeatureSpace, content: Content, trained: Trained) -> NetworkRanker:
+    config, train, valid = lesson.config.ranker, lesson.train, lesson.valid
     network, head = untrained(config, train[0].shape, train[1])
     network.load_state_dict({n: torch.from_numpy(np.array(array)) for n, array in trained.weights.items()})
-    return NetworkRanker.fitted(config, found.space, content, network, head, train=train, valid=valid)
+    return NetworkRanker.fitted(config, space, content, network, head, train=train, valid=valid)
 
 
 def _run_name(material: Material, config: TrainConfig) -> str:
