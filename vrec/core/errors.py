@@ -69,6 +69,12 @@ class RankError(VrecError):
     mend = "check the events and videos that the message names"
 
 
+class StoreError(VrecError):
+    """The store of profiles and events cannot be opened, read or written; nothing is kept by halves."""
+
+    mend = "see that the store's disk or server is there and has room, and send the events again"
+
+
 class EvaluationError(VrecError):
     """An evaluation cannot say anything: nothing to test on, or no support for the estimate."""
 

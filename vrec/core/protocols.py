@@ -1,6 +1,7 @@
 """The shapes that parts of vrec agree on. A protocol earns its place with a second implementation."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
@@ -190,4 +191,71 @@ class VectorIndex(Protocol):
 
         `allowed` restricts the results to these ids.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of the events given to a ProfileStore."""
+
+    new: int
+    """Events that are now in the log."""
+    repeated: int
+    """Events whose event_id was there before, in the log, among the erased or earlier in the same table."""
+
+
+Profiles = TypeVar("Profiles")
+
+EXPORT_ROWS = 100_000
+"""Events that one call of `export` gives at most, unless it says otherwise: about 30 MB."""
+
+
+@runtime_checkable
+class ProfileStore(Protocol[Profiles]):
+    """EVENTS in, profiles out, and a log of every event for the next fit. Methods may be called from threads.
+
+    An event counts once, for ever, whatever is sent again. Profiles depend on which events came, not on how
+    they were batched or ordered, but for float rounding. Every method raises StoreError where the store
+    cannot do it, and is usable again once the cause is gone.
+    """
+
+    def apply(self, events: pa.Table) -> Applied:
+        """What became of EVENTS, all of which are in the log and in the profiles by then, or none.
+
+        They survive the death of the process from then on. Raises SchemaError, and EventsError for unknown
+        kinds and impossible values; after a StoreError the same events may be sent again.
+        """
+        ...
+
+    def submit(self, events: pa.Table) -> Future[Applied]:
+        """A future of what `apply` returns, for `asyncio.wrap_future`; bad rows raise at once."""
+        ...
+
+    def get(self, kind: Literal["user", "video"], ids: Sequence[str]) -> dict[str, Profiles]:
+        """The profiles of users or videos by id, with every event that was acknowledged before the call.
+
+        Who has no events is absent.
+        """
+        ...
+
+    def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
+        """The next at most `limit` EVENTS of the log in the order they came, and the cursor behind them.
+
+        `after` is the cursor of the call before; 0 is the beginning. No row means that there is no more yet.
+        """
+        ...
+
+    def erase(self, user_id: str) -> int:
+        """How many events of a user were removed, along with their profile, for good.
+
+        Counts in the profiles of videos stay. The events' ids stay known, so that none comes back.
+        """
+        ...
+
+    def check(self) -> None:
+        """Returns when the store can read and write at this moment; raises StoreError otherwise."""
+        ...
+
+    def close(self) -> None:
+        """Returns when everything submitted is done and the store is released; closing again does nothing."""
         ...

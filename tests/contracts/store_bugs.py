@@ -1,0 +1,201 @@
+"""Bugs to plant in a store: each breaks one clause of the protocol and no more than it must."""
+
+import os
+import threading
+import uuid
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from tests.contracts.store_places import CONFIG, catalogue
+from vrec.core.compute import pc
+from vrec.core.errors import VrecError
+from vrec.core.protocols import Applied
+from vrec.core.schema import EVENT_KINDS, EVENTS
+from vrec.profiles.profile import Draft, Profile
+from vrec.profiles.stores.codec import key_of, rows_of
+from vrec.profiles.stores.sqlite import SqliteStore, _Waiting
+from vrec.profiles.update import note
+
+
+class Sound(SqliteStore):
+    """The store in a file."""
+
+
+class NoCheck:
+    def __init__(self, config, facts, profiles):
+        self._store = Sound(config, facts, profiles)
+        for name in ("apply", "submit", "get", "export", "erase", "close"):
+            setattr(self, name, getattr(self._store, name))
+
+
+class CountsTwice(Sound):
+    """Every event is new."""
+
+    def submit(self, events):
+        rows = rows_of(events)
+        return self._enqueue(_Waiting(rows, [os.urandom(16) for _ in rows]))
+
+
+class RemembersUntilClosed(Sound):
+    """Ids are known to the process that saw them."""
+
+    def __init__(self, *args):
+        self.salt = uuid.uuid4().hex
+        super().__init__(*args)
+
+    def submit(self, events):
+        rows = rows_of(events)
+        return self._enqueue(_Waiting(rows, [key_of(self.salt + row[0]) for row in rows]))
+
+
+class KnowsOtherCallsOnly(Sound):
+    """What is twice in one table counts twice."""
+
+    def submit(self, events):
+        rows, ids = rows_of(events), events.column("event_id").to_pylist()
+        return self._enqueue(
+            _Waiting(rows, [key_of(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)])
+        )
+
+
+class SaysAllIsNew(Sound):
+    def apply(self, events):
+        return Applied(super().apply(events).new and events.num_rows, 0)
+
+
+class SameIdOtherEvent(Sound):
+    """An id with other content is taken for another event."""
+
+    def submit(self, events):
+        rows = rows_of(events)
+        return self._enqueue(_Waiting(rows, [key_of(row[0] + row[3]) for row in rows]))
+
+
+class Altered(Sound):
+    """A store whose update rule is altered."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._sound = self._fold
+        self._fold = self._hot._fold = self.altered
+
+    def altered(self, profile, events):
+        raise NotImplementedError
+
+
+class LastWriteWins(Altered):
+    """The last batch makes the profile."""
+
+    def altered(self, profile, events):
+        return self._sound(Profile(profile.entity, profile.entity_id), events) if events else profile
+
+
+class LastComeIsNewest(Altered):
+    """The time of the taste is that of the event that came last."""
+
+    def altered(self, profile, events):
+        found = self._sound(profile, events)
+        if events and "taste_at" in found.counts:
+            found.counts["taste_at"] = float(events[-1].at)
+        return found
+
+
+class SeenAsTheyCome(Altered):
+    def altered(self, profile, events):
+        found = self._sound(profile, events)
+        seen = (*profile.seen, *((event.at, event.event_id) for event in events))
+        return replace(found, seen=seen[-CONFIG.remember :])
+
+
+class LateAreLost(Altered):
+    """The update rule alone, which takes what is older than it remembers for repeated."""
+
+    def altered(self, profile, events):
+        draft = Draft(profile)
+        for event in sorted(events, key=lambda event: (event.at, event.event_id)):
+            note(draft, event, catalogue().get(event.video_id), CONFIG)
+        found = self._sound(profile, events)
+        return found if len(draft.done().seen) < CONFIG.remember else replace(found, counts=draft.counts)
+
+
+class CoarseVectors(Altered):
+    def altered(self, profile, events):
+        found = self._sound(profile, events)
+        if found.vector is None:
+            return found
+        return replace(found, vector=found.vector.astype(np.float16).astype(np.float32))
+
+
+class BlankForMisses(Sound):
+    def get(self, kind, ids):
+        return {name: Profile(kind, name) for name in ids} | super().get(kind, ids)
+
+
+class KindsMixed(Sound):
+    def get(self, kind, ids):
+        del kind
+        return super().get("video", ids) | super().get("user", ids)
+
+
+class FailsOnMisses(Sound):
+    def get(self, kind, ids):
+        found = super().get(kind, ids)
+        return {name: found[name] for name in ids}
+
+
+class AcknowledgedBeforehand(Sound):
+    """`apply` returns at once, and what it was given is applied later."""
+
+    def apply(self, events):
+        rows_of(events)
+        sound = super().apply
+
+        def later():
+            with suppress(VrecError):
+                sound(events)
+
+        threading.Timer(0.05, later).start()
+        return Applied(events.num_rows, 0)
+
+
+class StaleProfiles(Sound):
+    """What is in memory is not told of what comes."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._hot.note = lambda events: {("user", "nobody") for _ in events if False}
+
+
+class KeepsTheSoundRows(Sound):
+    """Bad rows are refused, the others of their table are not."""
+
+    def submit(self, events):
+        if "user_id" in events.column_names:
+            good = pc.is_in(events.column("kind"), value_set=pa.array(EVENT_KINDS))
+            if not pc.all(good).as_py():
+                super().submit(events.filter(good)).result()
+        return super().submit(events)
+
+
+class TakesAnything(Sound):
+    def submit(self, events):
+        try:
+            return super().submit(events)
+        except VrecError:
+            return super().submit(EVENTS.arrow().empty_table())
+
+
+class BadRowsInTheFuture(Sound):
+    """What is wrong with the rows is told by the future only."""
+
+    def submit(self, events):
+        try:
+            return super().submit(events)
+        except VrecError as error:
+            future = Future()
+            future.set_exception(error)
+            return future
