@@ -26,6 +26,7 @@ from vrec.profiles.update import ProfilesConfig
 from vrec.ranking.labels import TimePartsConfig
 from vrec.ranking.model import RankerConfig
 from vrec.retrieval.build import RetrievalConfig
+from vrec.serve_config import ServeConfig
 
 
 class EventsConfig(Config):
@@ -131,6 +132,8 @@ class Settings(Config):
     """`vrec evaluate`."""
     train: TrainConfig = Field(default_factory=TrainConfig)
     """`vrec train`."""
+    serve: ServeConfig = Field(default_factory=ServeConfig)
+    """`vrec serve`."""
     demo: DemoConfig = Field(default_factory=DemoConfig)
     """`vrec demo`."""
 

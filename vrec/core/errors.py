@@ -75,6 +75,18 @@ class StoreError(VrecError):
     mend = "see that the store's disk or server is there and has room, and send the events again"
 
 
+class BundleError(VrecError):
+    """A bundle cannot be made, is damaged, or does not answer its own questions as it did when it was made."""
+
+    mend = "make the bundle again with `vrec bundle`"
+
+
+class ServeError(VrecError):
+    """The service cannot start or do what was asked with this configuration."""
+
+    mend = "check `serve:` in the settings"
+
+
 class EvaluationError(VrecError):
     """An evaluation cannot say anything: nothing to test on, or no support for the estimate."""
 
