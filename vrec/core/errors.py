@@ -76,7 +76,7 @@ class StoreError(VrecError):
 
 
 class BundleError(VrecError):
-    """A bundle cannot be made, is damaged, or does not answer its own questions as it did when it was made."""
+    """A bundle cannot be made, is damaged, or does not answer as it did when it was made."""
 
     mend = "make the bundle again with `vrec bundle`"
 
