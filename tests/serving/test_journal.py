@@ -1,0 +1,97 @@
+"""The journal of catalogue changes: durable, complete, each change once."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrec.core.errors import SchemaError
+from vrec.core.schema import VIDEOS
+from vrec.serving.journal import Journal, newest
+from vrec.serving.wire import Change
+
+
+def row(video_id, title="t", available=True):
+    return pa.Table.from_pylist(
+        [
+            {
+                "video_id": video_id,
+                "uri": f"/{video_id}.mp4",
+                "kind": "clip",
+                "product_ids": [],
+                "creator_id": "c",
+                "domain": "d",
+                "tags": ["a"],
+                "title": title,
+                "available": available,
+            }
+        ],
+        schema=VIDEOS.arrow(),
+    )
+
+
+def change(video_id, at, **more):
+    return Change(video_id, at, row(video_id), **more)
+
+
+def test_a_change_is_read_as_it_was_written_by_another_journal_and_once(tmp_path):
+    vector = np.array([[0.6, 0.8]], np.float32)
+    Journal(str(tmp_path)).write(change("v", 5, vectors={"fused": vector}, encoders={"fused": "fused@1"}))
+    reader = Journal(str(tmp_path))
+    (found,) = reader.read_new()
+    assert (found.video_id, found.at, found.encoders) == ("v", 5, {"fused": "fused@1"})
+    assert found.row.equals(row("v"))
+    assert found.vectors["fused"].tobytes() == vector.tobytes()
+    assert reader.read_new() == []
+
+
+def test_a_removal_has_no_row(tmp_path):
+    Journal(str(tmp_path)).write(Change("v", 5, None))
+    (found,) = Journal(str(tmp_path)).read_new()
+    assert (found.video_id, found.row) == ("v", None)
+
+
+def test_changes_that_come_in_quick_succession_are_all_seen(tmp_path):
+    reader, writer, seen = Journal(str(tmp_path)), Journal(str(tmp_path)), []
+    for at in range(40):
+        writer.write(change(f"v{at}", at))
+        seen += [c.at for c in reader.read_new()]
+    seen += [c.at for c in reader.read_new()]
+    assert seen == list(range(40))
+
+
+def test_changes_come_by_time_whenever_they_were_written(tmp_path):
+    for at in (3, 1, 2):
+        Journal(str(tmp_path)).write(change("v", at))
+    assert [c.at for c in Journal(str(tmp_path)).read_new()] == [1, 2, 3]
+
+
+def test_what_is_no_change_is_named_and_costs_no_other(tmp_path):
+    journal = Journal(str(tmp_path))
+    journal.write(change("v", 1))
+    (tmp_path / "changes" / "x.arrow").write_bytes(b"half")
+    assert [c.video_id for c in journal.read_new()] == ["v"]
+    assert "x.arrow is no change" in journal.damaged["x.arrow"]
+
+
+def test_a_temporary_file_is_passed_over(tmp_path):
+    (tmp_path / "changes").mkdir()
+    (tmp_path / "changes" / ".x.arrow.123").write_bytes(b"half")
+    assert Journal(str(tmp_path)).read_new() == []
+
+
+def test_a_row_that_is_not_videos_is_refused(tmp_path):
+    with pytest.raises(SchemaError):
+        Journal(str(tmp_path)).write(Change("v", 1, pa.table({"video_id": ["v"]})))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=8))
+def test_newest_keeps_the_latest_of_each_video(pairs):
+    changes = [Change(video, at, None) for video, at in pairs]
+    found = newest(changes)
+    assert set(found) == {video for video, _ in pairs}
+    for video, one in found.items():
+        own = [c for c in changes if c.video_id == video]
+        assert one.at == max(c.at for c in own)
+        assert one is [c for c in own if c.at == one.at][-1]
