@@ -153,6 +153,19 @@ def check_export_gives_the_log_as_it_came(place):
         assert log_of(store).equals(events)
 
 
+def check_end_is_where_later_events_begin(place):
+    events = world()[0].slice(0, 60)
+    with closing(place.open()) as store:
+        assert store.end() == 0
+        store.apply(events.slice(0, 40))
+        end = store.end()
+        assert store.export(end)[0].num_rows == 0
+        store.apply(events.slice(20))
+        assert ids_of(store.export(end)[0]) == ids_of(events.slice(40))
+    with closing(place.open()) as store:
+        assert store.end() == store.export()[1]
+
+
 def check_export_under_writers(place):
     events, writers = world()[0].slice(0, 600), 4
     done, seen = threading.Event(), []
@@ -257,6 +270,7 @@ def check_closed_is_refused(place):
         lambda: store.erase(user),
         store.check,
         store.export,
+        store.end,
     )
     for call in calls:
         with pytest.raises(StoreError):

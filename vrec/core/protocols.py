@@ -245,6 +245,10 @@ class ProfileStore(Protocol[Profiles]):
         """
         ...
 
+    def end(self) -> int:
+        """The cursor behind the newest event at this moment: `export` from there gives what comes later."""
+        ...
+
     def erase(self, user_id: str) -> int:
         """How many events of a user were removed, along with their profile, for good.
 

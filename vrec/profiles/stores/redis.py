@@ -121,7 +121,14 @@ class RedisStore:
         with self._refusing():
             found: Any = self._db.xrange(f"{self._prefix}:log", f"({after}-0", "+", limit)
         rows = [unpack_row(fields[b"e"]) for _, fields in found]
-        return table_of(rows), int(found[-1][0].split(b"-")[0]) if found else after
+        return table_of(rows), _number(found[-1][0]) if found else after
+
+    def end(self) -> int:
+        """The cursor behind the newest event; see ProfileStore."""
+        self._check_open()
+        with self._refusing():
+            found: Any = self._db.xrevrange(f"{self._prefix}:log", count=1)
+        return _number(found[0][0]) if found else 0
 
     def erase(self, user_id: str) -> int:
         """How many events of a user were removed along with their profile; see ProfileStore."""
@@ -277,3 +284,7 @@ def _client(url: str, config: RedisConfig) -> redis.Redis:
 
 def _key(kind: str, name: str) -> Key:
     return ("user", name) if kind == "user" else ("video", name)
+
+
+def _number(stream_id: bytes) -> int:
+    return int(stream_id.split(b"-")[0])

@@ -117,6 +117,12 @@ class SqliteStore:
         with refusing(self._path), closing(SqliteFile(self._path, self._config.busy_timeout_s)) as file:
             return file.rows(after, limit)
 
+    def end(self) -> int:
+        """The cursor behind the newest event; see ProfileStore."""
+        self._check_open()
+        with self._reading, refusing(self._path):
+            return self._reader.last()
+
     def erase(self, user_id: str) -> int:
         """How many events of a user were removed along with their profile; see ProfileStore."""
         return self._enqueue(_Job(lambda: self._erase(user_id))).result()
