@@ -18,7 +18,16 @@ from vrec.events.log import DAY_US, InterestConfig, weigh
 from vrec.events.simulate import SimulateConfig, simulate
 from vrec.profiles.profile import Event, Interest, Profile, VideoFacts, from_rows, to_rows
 from vrec.profiles.update import ProfilesConfig, apply, facts_of, profiles_of
-from vrec.profiles.user import INTERESTS, TASTE_AT, TASTE_WEIGHT, UserProfileConfig, interest_of, taste
+from vrec.profiles.user import (
+    BOUGHT,
+    INTERESTS,
+    TASTE_AT,
+    TASTE_WEIGHT,
+    UserProfileConfig,
+    bought_by,
+    interest_of,
+    taste,
+)
 
 CONFIG = ProfilesConfig()
 DIM = 4
@@ -210,6 +219,26 @@ def test_a_user_s_counts_are_those_of_a_table():
         - liked.sum()
     )
     assert 0 <= watched <= (rows.kind == "watch").sum()
+
+
+def test_a_user_s_last_purchase_from_each_video_is_known_in_whatever_order_events_come():
+    events, content = world()
+    bought = events.filter(pc.equal(events.column("kind"), "purchase"))
+    micros = bought.column("at").cast(pa.int64()).to_pylist()
+    last: dict[str, dict[str, int]] = {}
+    for row, at in zip(bought.drop_columns(["at"]).to_pylist(), micros, strict=True):
+        own = last.setdefault(row["user_id"], {})
+        own[row["video_id"]] = max(at, own.get(row["video_id"], 0))
+    assert last
+    backwards = one_by_one(
+        sorted_events(events).take(list(range(events.num_rows))[::-1]),
+        content,
+        CONFIG.model_copy(update={"remember": 9999}),
+    )
+    for (entity, name), profile in (as_dict(profiles_of(events, content, CONFIG)) | backwards).items():
+        assert bought_by(profile) == (last.get(name, {}) if entity == "user" else {})
+    unheard = apply(Profile("user", "u"), Event("e", "u", "gone", "purchase", None, "shop", 5), None, CONFIG)
+    assert unheard.counts[f"{BOUGHT}gone"] == 5
 
 
 def test_a_video_s_counts_are_those_of_a_table():

@@ -10,6 +10,8 @@ from vrec.profiles.profile import Draft, Event, FloatVector, Interest, Profile, 
 HOUR_US = 3_600_000_000
 INTERESTS, WATCH_S = "interests", "watch_s"
 """Counts of a user: events that showed interest in a video that the catalogue knows, and seconds watched."""
+BOUGHT = "bought:"
+"""`bought:VIDEO` is when a user bought from a video last, in µs since 1970, which a float64 holds exactly."""
 TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
 """Counts that belong to the taste: the time in µs to which it is faded, and the faded sum of its weights."""
 
@@ -26,15 +28,18 @@ class UserProfileConfig(Config):
 def note_user(draft: Draft, event: Event, facts: VideoFacts | None, config: UserProfileConfig) -> None:
     """Notes an event in its user's draft; `facts` are of its video, None where nothing is known of it.
 
-    Every event counts under its kind, hour (of the day, UTC) and domain. One that shows interest joins the
-    history; where its video is known it also counts under the video's category and creator, and moves the
-    taste towards the video's embedding.
+    Every event counts under its kind, hour (of the day, UTC) and domain; a purchase also sets the time of the
+    last one from its video. One that shows interest joins the history; where its video is known it also
+    counts under the video's category and creator, and moves the taste towards the video's embedding.
     """
     draft.add(f"event:{event.kind}")
     draft.add(f"hour:{event.at // HOUR_US % 24:02}")
     draft.add(f"domain:{event.domain}")
     if event.kind == "watch" and event.value is not None:
         draft.add(WATCH_S, event.value)
+    if event.kind == "purchase":
+        key = f"{BOUGHT}{event.video_id}"
+        draft.counts[key] = max(float(event.at), draft.counts.get(key, -np.inf))
     weight = interest_of(event, facts, config.interest)
     if weight <= 0:
         return
@@ -48,6 +53,11 @@ def note_user(draft: Draft, event: Event, facts: VideoFacts | None, config: User
             draft.add(key)
     if facts.vector is not None:
         _move_taste(draft, facts.vector, weight, event.at, config.interest.half_life_days)
+
+
+def bought_by(profile: Profile) -> dict[str, int]:
+    """The videos that a user bought from, each with the time in µs of the last purchase."""
+    return {key.removeprefix(BOUGHT): int(at) for key, at in profile.counts.items() if key.startswith(BOUGHT)}
 
 
 def interest_of(event: Event, facts: VideoFacts | None, config: InterestConfig) -> float:
