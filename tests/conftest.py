@@ -37,3 +37,11 @@ def ray_cluster():
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def shop_bundle(tmp_path_factory: pytest.TempPathFactory):
+    """The bundle of a small simulated shop, and what it was made of: a `tests.bundles.ShopBundle`."""
+    from tests.bundles import write_shop_bundle
+
+    return write_shop_bundle(tmp_path_factory.mktemp("bundle") / "shop")

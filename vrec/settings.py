@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from vrec.bundle.config import BundleConfig
 from vrec.core.config import Config
 from vrec.core.errors import ConfigError, plain_reason
 from vrec.core.protocols import Modality
@@ -132,6 +133,8 @@ class Settings(Config):
     """`vrec evaluate`."""
     train: TrainConfig = Field(default_factory=TrainConfig)
     """`vrec train`."""
+    bundle: BundleConfig = Field(default_factory=BundleConfig)
+    """`vrec bundle`."""
     serve: ServeConfig = Field(default_factory=ServeConfig)
     """`vrec serve`."""
     demo: DemoConfig = Field(default_factory=DemoConfig)

@@ -57,6 +57,16 @@ class VideoFigures:
         duration_s, price = (np.append(values, np.float32(np.nan)) for values in figures)
         return cls(rows, np.where(duration_s > 0, duration_s, np.float32(np.nan)), price)
 
+    def among(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
+        """The figures of some videos alone, as `newer` knows them or else this one."""
+        rows, other = self.find(video_ids), self if newer is None else newer
+        theirs = np.full(len(rows), -1) if newer is None else newer.find(video_ids)
+        figures = (
+            np.append(np.where(theirs < 0, mine[rows], new[theirs]), np.float32(np.nan))
+            for mine, new in ((self.duration_s, other.duration_s), (self.price, other.price))
+        )
+        return type(self)({video_id: row for row, video_id in enumerate(video_ids)}, *figures)
+
     def store(self) -> pa.Table:
         """What `restore` needs."""
         columns = [pa.array(values[:-1]) for values in (self.duration_s, self.price)]
@@ -97,6 +107,22 @@ class ProfileRanker(ABC):
         """What to expect of all candidates of all requests, N rows in their order, shown in the first slot.
 
         Raises RankError for requests that cannot be.
+        """
+
+    @abstractmethod
+    def with_videos(self, content: Content) -> Self:
+        """The same ranker, to which the videos of `content` are known as well, or anew; nothing is trained.
+
+        Raises RankError for embeddings of another encoder than it was trained with, and SchemaError.
+        """
+
+    @abstractmethod
+    def among(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
+        """The same ranker, to which only some videos are known: as `newer` knows them, or else this one.
+
+        `newer` comes from this ranker by `among` and `with_videos`. So a catalogue changes in proportion to
+        what changes: what is asked of those videos, each named once, has the same answers as by a ranker that
+        knows all.
         """
 
     @abstractmethod

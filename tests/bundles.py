@@ -1,0 +1,123 @@
+"""A small shop with everything that a bundle is made of, and its bundle on disk."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tests.contracts.shops import network
+from vrec.bundle.parts import Parts
+from vrec.bundle.write import BundleConfig, write_bundle
+from vrec.core.compute import pc
+from vrec.core.protocols import Content
+from vrec.events.log import InterestConfig, gather, weigh
+from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.profiles.update import ProfilesConfig, facts_of
+from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
+from vrec.ranking.model import NetworkRanker
+from vrec.ranking.networks.network import LrConfig, NetworkConfig
+from vrec.ranking.replay import replay, video_states
+from vrec.retrieval.knn import ItemKnn
+
+SHOP = SimulateConfig(
+    users=80,
+    videos=100,
+    requests_per_user=8,
+    slots=6,
+    dim=16,
+    categories=5,
+    creators=12,
+    tags=20,
+    click_rate=0.3,
+    cart_rate=0.5,
+    purchase_rate=0.6,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ShopBundle:
+    """A written bundle, and what it was made of."""
+
+    uri: str
+    """The bundle's folder. Not to be changed: copy it."""
+    version: str
+    events: pa.Table
+    """EVENTS of 80 shoppers."""
+    parts: Parts
+
+
+@dataclass(frozen=True, eq=False)
+class _Impressions:
+    """What `network` asks for of a shop."""
+
+    content: Content
+    events: pa.Table
+    train: tuple
+    valid: tuple
+
+
+@cache
+def shop() -> Simulation:
+    """The simulated shop, always the same."""
+    return simulate(SHOP)
+
+
+@cache
+def shop_parts(kind: NetworkConfig = LrConfig()) -> Parts:  # noqa: B008
+    """Parts that belong together, with a ranker of that network and an item_knn."""
+    found = shop()
+    interest = InterestConfig()
+    rows = gather(weigh(found.events, interest, found.videos), interest)
+    return Parts(
+        videos=found.videos,
+        ranker=_ranker(found, kind),
+        profiles=ProfilesConfig(),
+        fused=found.embeddings,
+        texts=text_embeddings(found.videos),
+        recommender=ItemKnn().fit(rows),
+        interactions=rows,
+    )
+
+
+def text_embeddings(videos: pa.Table, dim: int = 8) -> pa.Table:
+    """EMBEDDINGS of modality text, drawn, of all videos but the first."""
+    ids = videos.column("video_id").combine_chunks()[1:]
+    vectors = np.random.default_rng(5).normal(size=(len(ids), dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    columns = {
+        "entity_id": ids,
+        "modality": pa.repeat("text", len(ids)),
+        "encoder": pa.repeat("simulated-text", len(ids)),
+        "content_hash": ids,
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim),
+    }
+    return pa.table(columns)
+
+
+def write_shop_bundle(folder: Path, config: BundleConfig | None = None) -> ShopBundle:
+    """The shop's bundle, written to a folder."""
+    parts = shop_parts()
+    version = write_bundle(str(folder), parts, config or BundleConfig(neighbours=20, popular=30))
+    return ShopBundle(str(folder), version, shop().events, parts)
+
+
+def _ranker(found: Simulation, kind: NetworkConfig) -> NetworkRanker:
+    content, config = Content(found.videos, found.embeddings), ProfilesConfig()
+    facts = facts_of(content)
+    requests = list(replay(found.events, video_states(found.events, facts, config), facts, config))
+    labels = labels_of(found.events, found.videos, LabelsConfig())
+    parts = time_parts(labels.at, TimePartsConfig(validation_share=0.25))
+    of_request = parts.part(np.array([request.context.at for request in requests]))
+    of_label = parts.part(labels.at)
+    train, valid = (
+        (
+            [r for r, p in zip(requests, of_request, strict=True) if p == n],
+            labels.take(np.flatnonzero(of_label == n)),
+        )
+        for n in (0, 1)
+    )
+    at = found.events.column("at").cast(pa.int64())
+    log = found.events.filter(pc.less(at, parts.validation_from))
+    return network(_Impressions(content, log, train, valid), network=kind)
