@@ -12,48 +12,31 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from vrec.bundle_command import bundle
 from vrec.console import list_failures, say_embedded, say_fitted, say_recommendations, say_trained
-from vrec.core.errors import ConfigError, VrecError, mend_of
+from vrec.core.errors import VrecError, mend_of
 from vrec.core.tables import read_failures
-
-app = typer.Typer(
-    name="vrec",
-    help="A video recommender for shops, on Ray.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+from vrec.options import (
+    COULD_NOT_RUN,
+    DONE,
+    SOME_FAILED,
+    WRONG_USAGE,
+    Address,
+    AsJson,
+    ConfigFile,
+    DataSet,
+    Debug,
+    Embeddings,
+    Events,
+    Mapped,
+    Out,
+    Overrides,
+    Videos,
+    VideosTable,
+    app,
+    to_mapping,
+    train_app,
 )
-
-train_app = typer.Typer(help="Train what is learned by gradient: the ranker.", no_args_is_help=True)
-app.add_typer(train_app, name="train")
-
-DONE, COULD_NOT_RUN, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
-
-Videos = Annotated[
-    str, typer.Option(help="A folder of videos or a VIDEOS table (.parquet); a path or a URI.")
-]
-Out = Annotated[str, typer.Option(help="The folder for the tables; a path or a URI.")]
-Events = Annotated[
-    str, typer.Option(help="Events (.parquet or .csv), or a data set's folder; a path or a URI.")
-]
-Mapped = Annotated[
-    str | None, typer.Option("--map", help="The table's own names for columns: user_id=uid,at=time.")
-]
-DataSet = Annotated[
-    str | None, typer.Option("--dataset", help="The public data set that --events is the folder of.")
-]
-VideosTable = Annotated[
-    str | None, typer.Option("--videos", help="A VIDEOS table (.parquet), for what depends on content.")
-]
-Embeddings = Annotated[str | None, typer.Option(help="An embedding folder, for what depends on content.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML with settings that differ.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="A setting: a.b=c. May be repeated.")]
-Address = Annotated[
-    str | None, typer.Option(help="A Ray cluster; a local Ray is started when none is given.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 @app.callback()
@@ -128,7 +111,7 @@ def fit(
     from vrec.pipelines.material import Where
     from vrec.settings import load_settings
 
-    where = Where(events, dataset, _mapping(mapped), videos, embeddings)
+    where = Where(events, dataset, to_mapping(mapped), videos, embeddings)
     done = run(where, out, load_settings(config, overrides or []), model=model, address=address)
     if as_json:
         print(json.dumps(done, ensure_ascii=False))
@@ -206,7 +189,7 @@ def evaluate(
     chosen = [*(overrides or []), *([f"evaluate.split.kind={split}"] if split else [])]
     if models:
         chosen.append(f"evaluate.models=[{models}]")
-    where = Where(events, dataset, _mapping(mapped), videos, embeddings)
+    where = Where(events, dataset, to_mapping(mapped), videos, embeddings)
     done = run(where, out, load_settings(config, chosen), like_paper=like_paper, address=address)
     print(json.dumps(done, ensure_ascii=False) if as_json else f"open {done['report']}")
     return DONE
@@ -232,13 +215,16 @@ def train_ranker(
     from vrec.pipelines.train import train_ranker as run
     from vrec.settings import load_settings
 
-    where = Where(events, dataset, _mapping(mapped), videos, embeddings)
+    where = Where(events, dataset, to_mapping(mapped), videos, embeddings)
     done = run(where, out, load_settings(config, overrides or []), address=address)
     if as_json:
         print(json.dumps(done, ensure_ascii=False))
     else:
         say_trained(done)
     return DONE
+
+
+app.command()(bundle)
 
 
 @app.command()
@@ -271,13 +257,6 @@ def demo(
             print(f"{shop.events:,} events of simulated shoppers: open {shop.report}")
             print(f"  vrec recommend --model {shop.model} --k 5 asks the model that was fitted on them")
     return DONE
-
-
-def _mapping(text: str | None) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
-    if wrong := [name for name, equals, column in pairs if not (name.strip() and equals and column.strip())]:
-        raise ConfigError(f"--map {text}: want column=column, such as user_id=uid, at {wrong[0]}")
-    return {name.strip(): column.strip() for name, _, column in pairs}
 
 
 def run(arguments: Sequence[str]) -> int:

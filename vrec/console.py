@@ -75,6 +75,13 @@ def say_trained(done: Mapping[str, Any]) -> None:
     print(f"  click AUC {difference:+.4f} [{low:+.4f}, {high:+.4f}] above counts alone")
 
 
+def say_bundled(done: Mapping[str, Any]) -> None:
+    """Prints what `vrec bundle` put together."""
+    known = f"{done['vectors']:,} with vectors, {done['neighbours']:,} with neighbours"
+    size = f"{done['bytes'] / 1e6:,.1f} MB in {done['seconds']:.1f} s"
+    print(f"bundle {done['version']} of {done['videos']:,} videos, {known}, {size}: {done['out']}")
+
+
 def say_recommendations(rows: pa.Table) -> None:
     """Prints RECOMMENDATIONS as JSON lines."""
     for row in rows.to_pylist():

@@ -42,8 +42,9 @@ Answers = dict[tuple[str, str], list[tuple[str, float]]]
 
 def canary_videos(video_ids: Sequence[str], count: int) -> tuple[str, ...]:
     """At most `count` of the videos, evenly spread over their order."""
-    places = np.unique(np.linspace(0, len(video_ids) - 1, min(count, len(video_ids))).round().astype(int))
-    return tuple(video_ids[place] for place in places.tolist())
+    step = np.linspace(0, len(video_ids) - 1, min(count, len(video_ids)))
+    places: list[int] = np.unique(step.round().astype(int)).tolist()
+    return tuple(video_ids[place] for place in places)
 
 
 def ask(bundle: "Bundle", video_ids: Sequence[str]) -> pa.Table:
