@@ -152,15 +152,23 @@ def difference_over_time(y: Floats, n: Floats, treated: npt.NDArray[np.bool_], c
     inside, outside = _running_ratio(y, n, treated), _running_ratio(y, n, ~treated)
     users = np.arange(1.0, len(y) + 1)
     error = np.sqrt(inside.variance + outside.variance)
+    enough = np.minimum(inside.users, outside.users) >= config.min_users
+    half = np.where(enough, reach(error, users, config), np.inf)
+    difference = inside.value - outside.value
+    low, high = np.nan_to_num(difference) - half, np.nan_to_num(difference) + half
+    return Looks(inside.value, outside.value, difference, error, low, high)
+
+
+def reach(error: Floats | float, users: Floats | float, config: OnlineConfig) -> Floats:
+    """Half the width of the interval that holds at all looks together, as `difference_over_time` explains.
+
+    `error` is the estimate's standard error and `users` how many it comes from; either may be an array.
+    """
     alpha = 1 - config.level
     # The mixture's scale that makes the interval tightest at the expected number of users.
     scale = (-2 * np.log(alpha) + np.log(1 - 2 * np.log(alpha))) / config.expected_users
     grown = users * scale + 1
-    reach = error * np.sqrt(2 * grown / (users * scale) * np.log(np.sqrt(grown) / alpha))
-    reach = np.where(np.minimum(inside.users, outside.users) >= config.min_users, reach, np.inf)
-    difference = inside.value - outside.value
-    low, high = np.nan_to_num(difference) - reach, np.nan_to_num(difference) + reach
-    return Looks(inside.value, outside.value, difference, error, low, high)
+    return error * np.sqrt(2 * grown / (users * scale) * np.log(np.sqrt(grown) / alpha))
 
 
 def fixed_interval(looks: Looks, config: OnlineConfig) -> tuple[Floats, Floats]:

@@ -1,0 +1,144 @@
+"""The operations that answer with lists of videos."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ValidationError
+
+from vrec.serve_config import ServeConfig
+from vrec.serving.arms import arm_of
+from vrec.serving.http.answers import ListSaid, RecommendSaid, json, list_said, spoken_of
+from vrec.serving.http.keys import Keys, needing
+from vrec.serving.http.models import MOST_ITEMS, RecommendGiven, SearchGiven, VideoId
+from vrec.serving.http.problems import Problem, documented, invalid, request_id_of, tell
+from vrec.serving.nodes_protocol import Card, NodeAway, Nodes
+from vrec.serving.wire import Answer, Ask, Filters
+
+Given = TypeVar("Given", bound=BaseModel)
+USUAL = (403, 413, 422, 429, 500, 503)
+"""What any operation with a body may answer instead."""
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI says of a body that `read` reads."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+async def read_json(request: Request) -> bytes:
+    """The body, which must be called JSON: browsers let any page send other types to any service."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem(415, "unsupported-media-type", "send the body with Content-Type: application/json")
+    return await request.body()
+
+
+async def read(request: Request, model: type[Given]) -> Given:
+    """The request's body; raises the problem of one that is not as the model says."""
+    body = await read_json(request)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def now_us() -> int:
+    """µs since 1970."""
+    return time.time_ns() // 1000
+
+
+def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
+    """`/v1/recommend`, `/v1/search` and `/v1/videos/{video_id}/similar`."""
+    router = APIRouter(tags=["lists"], dependencies=needing("read", keys))
+    lists = _Lists(nodes, config)
+    denied = (401,) if keys else ()
+
+    @router.post(
+        "/v1/recommend",
+        responses={200: {"model": RecommendSaid}, **documented(*denied, 415, *USUAL)},
+        openapi_extra=body_of(RecommendGiven),
+    )
+    async def recommend(request: Request) -> Response:
+        """Videos for a shopper, best first: a popular list, marked as degraded, where no better can be."""
+        return await lists.recommend(await read(request, RecommendGiven), request_id_of(request))
+
+    @router.post(
+        "/v1/search",
+        responses={200: {"model": ListSaid}, **documented(*denied, 415, *USUAL)},
+        openapi_extra=body_of(SearchGiven),
+    )
+    async def search(request: Request) -> Response:
+        """Videos for a text, best first."""
+        given = await read(request, SearchGiven)
+        filters = given.filters.filters(given.kinds, given.exclude)
+        answer = await lists.within(nodes.search(given.text, given.k, filters, now_us()))
+        return await lists.said(answer, request_id_of(request))
+
+    @router.get(
+        "/v1/videos/{video_id:path}/similar",
+        responses={200: {"model": ListSaid}, **documented(*denied, 404, *USUAL)},
+    )
+    async def similar(
+        request: Request,
+        video_id: Annotated[VideoId, Path()],
+        k: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="How many videos at most.")] = 20,
+    ) -> Response:
+        """Videos that are like one of the catalogue, the nearest first."""
+        answer = await lists.within(nodes.similar(video_id, k, Filters(), now_us()))
+        return await lists.said(answer, request_id_of(request))
+
+    return router
+
+
+class _Lists:
+    """Answers of nodes as responses."""
+
+    def __init__(self, nodes: Nodes, config: ServeConfig) -> None:
+        self._nodes, self._config = nodes, config
+
+    async def recommend(self, given: RecommendGiven, request_id: str) -> Response:
+        begun = time.perf_counter()
+        arm = arm_of(given.shopper, self._config.arms)
+        ask = Ask(
+            request_id=request_id,
+            user_id=given.shopper,
+            surface=given.surface,
+            k=given.k,
+            at=now_us(),
+            filters=given.filters.filters(given.kinds, given.exclude),
+            age=given.context.age,
+            order=arm.order,
+        )
+        try:
+            answer = await self.within(self._nodes.recommend(ask))
+        except (NodeAway, TimeoutError) as error:
+            tell(request_id, error)
+            answer = self._nodes.fallback(ask)
+            answer = replace(answer, degraded=answer.degraded or ("ranking",))
+        answer, cards = await self._with_cards(answer)
+        said = list_said(answer, cards, request_id)
+        said["arm"], said["arm_share"] = arm.name, arm.share
+        said["spent_ms"] = {**answer.spent_ms, "total": (time.perf_counter() - begun) * 1e3}
+        return json(said)
+
+    async def said(self, answer: Answer, request_id: str) -> Response:
+        """ListSaid of an answer."""
+        answer, cards = await self._with_cards(answer)
+        return json(list_said(answer, cards, request_id))
+
+    async def within(self, call: Any) -> Any:
+        """The call's result; raises TimeoutError where it takes longer than an answer may."""
+        return await asyncio.wait_for(call, self._config.ranking_timeout_s)
+
+    async def _with_cards(self, answer: Answer) -> tuple[Answer, Mapping[str, Card]]:
+        """The cards of what the answer speaks of; a list without them is better than none."""
+        names: Sequence[str] = spoken_of(answer)
+        try:
+            cards = await self.within(self._nodes.cards(names)) if names else {}
+        except (NodeAway, TimeoutError):
+            return replace(answer, degraded=(*answer.degraded, "cards")), {}
+        return answer, cards
