@@ -225,6 +225,7 @@ def train_ranker(
 
 
 app.command()(bundle)
+app.command()(serve)
 
 
 @app.command()

@@ -128,8 +128,12 @@ class ServeConfig(Config):
     """Seconds to wait for a profile before answering without one (`degraded`)."""
     ranking_timeout_s: float = Field(default=2.0, gt=0)
     """Seconds to wait for a ranking before answering with the popular videos (`degraded`)."""
+    apply_timeout_s: float = Field(default=10.0, gt=0)
+    """Seconds that events may take to be durable before the client is told to send them again."""
     refresh_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks for changed videos and statistics: how soon an upload is recommended."""
+    host: str = "127.0.0.1"
+    """The address that `vrec serve` listens on. Beyond this machine only with API keys."""
     port: int = Field(default=8000, ge=1, le=65535)
     """The port of `vrec serve`; in a Serve config file, `http_options` says it."""
 

@@ -95,3 +95,15 @@ def test_newest_keeps_the_latest_of_each_video(pairs):
         own = [c for c in changes if c.video_id == video]
         assert one.at == max(c.at for c in own)
         assert one is [c for c in own if c.at == one.at][-1]
+
+
+def test_a_row_without_vectors_has_those_of_the_change_before_it():
+    vector = np.array([[0.6, 0.8]], np.float32)
+    first = change("v", 1, vectors={"fused": vector}, encoders={"fused": "fused@1"})
+    later = Change("v", 2, row("v", title="new"))
+    found = newest([later, first])["v"]
+    assert found.row.column("title").to_pylist() == ["new"]
+    assert found.vectors == first.vectors
+    assert found.encoders == first.encoders
+    gone = newest([first, Change("v", 2, None), Change("v", 3, row("v"))])["v"]
+    assert gone.vectors == {}

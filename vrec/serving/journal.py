@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -105,9 +106,14 @@ def _from_table(table: pa.Table) -> Change:
 
 
 def newest(changes: Sequence[Change]) -> dict[str, Change]:
-    """Of each video the change that counts: the latest, and of equal times the last given."""
+    """Of each video the change that counts: the latest, and of equal times the last given.
+
+    A row that comes without vectors has those of the change before it.
+    """
     found: dict[str, Change] = {}
-    for change in changes:
-        if change.video_id not in found or change.at >= found[change.video_id].at:
-            found[change.video_id] = change
+    for change in sorted(changes, key=lambda change: change.at):
+        before = found.get(change.video_id)
+        if before is not None and change.row is not None and not change.vectors:
+            change = replace(change, vectors=before.vectors, encoders=before.encoders)  # noqa: PLW2901
+        found[change.video_id] = change
     return found

@@ -1,0 +1,92 @@
+"""A bundle of a large drawn shop, made as a shop would make its own, only with fewer epochs of training.
+
+`python -m benchmarks.large_shop OUT --videos 100000` keeps one for several runs of benchmarks/serve.py.
+"""
+
+import argparse
+
+import numpy as np
+import pyarrow as pa
+
+from vrec.bundle.parts import Parts
+from vrec.bundle.write import BundleConfig, write_bundle
+from vrec.core.protocols import Content
+from vrec.core.schema import AT, INTERACTIONS
+from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.pipelines.cluster import connected
+from vrec.pipelines.impressions import make_examples
+from vrec.ranking.model import NetworkRanker, untrained
+from vrec.ranking.training import Trainer
+from vrec.retrieval.knn import ItemKnn
+from vrec.settings import TrainConfig, load_settings
+
+USERS, EACH = 30_000, 20
+"""Users with interactions that neighbours come of, and how many each."""
+
+
+def large_bundle(uri: str, *, videos: int, dim: int = 64) -> str:
+    """The folder of the bundle that was written."""
+    made = simulate(
+        SimulateConfig(
+            users=1500, videos=videos, requests_per_user=8, dim=dim, cold_share=0.0, click_rate=0.2
+        )
+    )
+    settings = load_settings(
+        None, ["train.ranker.training.epochs=1", "train.ranker.labels.conversion_window_hours=24"]
+    ).train
+    interactions = drawn_interactions(made)
+    parts = Parts(
+        videos=made.videos,
+        ranker=trained(made, settings),
+        profiles=settings.profiles,
+        fused=made.embeddings,
+        recommender=ItemKnn().fit(interactions),
+        interactions=interactions,
+    )
+    write_bundle(uri, parts, BundleConfig())
+    return uri
+
+
+def trained(made: Simulation, config: TrainConfig) -> NetworkRanker:
+    """A DIN with its default sizes, after one epoch."""
+    content = Content(made.videos, made.embeddings)
+    with connected():
+        found = make_examples(made.events, content, config)
+    train, valid = ((part.features, part.labels) for part in (found.train, found.validation))
+    network, head = untrained(config.ranker, train[0].shape, train[1])
+    trainer = Trainer(
+        network, config.ranker.heads, head, train=train, valid=valid, config=config.ranker.training
+    )
+    return NetworkRanker.fitted(
+        config.ranker, found.space, content, trainer.run(), head, train=train, valid=valid
+    )
+
+
+def drawn_interactions(made: Simulation) -> pa.Table:
+    """INTERACTIONS of users who watch in two categories each, the popular videos more often."""
+    rng = np.random.default_rng(0)
+    names = made.videos.column("video_id")
+    category = made.videos.column("category").combine_chunks().dictionary_encode()
+    by_category = [np.flatnonzero(np.asarray(category.indices) == c) for c in range(len(category.dictionary))]
+    chosen: list[np.ndarray] = []
+    for _ in range(USERS):
+        some = np.concatenate([by_category[c] for c in rng.choice(len(by_category), 2, replace=False)])
+        # Zipf-like: a square of a uniform draw favours the first ones.
+        chosen.append(some[(rng.random(EACH) ** 2 * len(some)).astype(int)])
+    rows = np.concatenate(chosen)
+    at = rng.integers(1_735_700_000, 1_738_200_000, len(rows)) * 1_000_000
+    columns = [
+        pa.array([f"u{user}" for user in range(USERS) for _ in range(EACH)]),
+        names.take(pa.array(rows)).combine_chunks(),
+        pa.array(np.ones(len(rows), np.float32)),
+        pa.array(at).cast(AT),
+    ]
+    return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out")
+    parser.add_argument("--videos", type=int, default=100_000)
+    asked = parser.parse_args()
+    print(large_bundle(asked.out, videos=asked.videos))

@@ -1,0 +1,211 @@
+"""The service over HTTP beside a trivial three-deployment chain, both on one Ray at the same time.
+
+Run as `python benchmarks/serve.py [--videos 100000]`. The load comes from another process over real HTTP, in
+rounds that take turns between the two, so that whatever else the machine does falls on both. The chain is
+what Ray Serve costs by itself: HTTP to one deployment, a call to a second one and from there to a third,
+nothing done. The service does as many hops, and on the way fetches a profile, finds 300 candidates among the
+videos, scores them with a DIN over the shopper's last events and makes a list.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+from fastapi import FastAPI, Request
+from large_shop import large_bundle
+from ray import serve
+
+from vrec.bundle.bundle import Bundle
+from vrec.pipelines.cluster import connected
+from vrec.serve_config import ServeConfig
+from vrec.serving.run import start, stop
+
+SHOPPERS = 500
+HISTORY = 50
+Send = Callable[[aiohttp.ClientSession], Awaitable[dict[str, Any]]]
+
+
+class Last:
+    async def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        return body
+
+
+class Middle:
+    def __init__(self, last: Any) -> None:
+        self._last = last
+
+    async def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._last.answer.remote(body)
+
+
+floor = FastAPI()
+
+
+@serve.ingress(floor)
+class First:
+    def __init__(self, middle: Any) -> None:
+        self._middle = middle
+
+    @floor.post("/recommend")
+    async def recommend(self, request: Request) -> dict[str, Any]:
+        return await self._middle.answer.remote(await request.json())
+
+
+def chain() -> Any:
+    few: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 1000}
+    last = serve.deployment(Last, **few).bind()
+    return serve.deployment(First, **few).bind(serve.deployment(Middle, **few).bind(last))
+
+
+def loaded(url: str, videos: list[str], seconds: float, rounds: int, pipe: Any) -> None:
+    """Measures from a process of its own, and tells the figures."""
+    pipe.send(asyncio.run(measure(url, videos, seconds, rounds)))
+
+
+async def measure(url: str, videos: list[str], seconds: float, rounds: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+
+    def ask(path: str) -> Send:
+        async def send(session: aiohttp.ClientSession) -> dict[str, Any]:
+            body = {"user_id": f"s{rng.integers(SHOPPERS)}", "k": 10, "surface": "feed"}
+            async with session.post(f"{url}{path}", json=body) as response:
+                return await _sound(response, 200)
+
+        return send
+
+    def tell(count: int) -> Send:
+        async def send(session: aiohttp.ClientSession) -> dict[str, Any]:
+            rows = [event(f"s{rng.integers(SHOPPERS)}", videos, rng) for _ in range(count)]
+            body = {"events": rows} if count > 1 else rows[0]
+            async with session.post(f"{url}/v1/events", json=body) as response:
+                return await _sound(response, 202)
+
+        return send
+
+    kinds = {"chain": ask("/floor/recommend"), "vrec": ask("/v1/recommend")}
+    found: dict[str, Any] = {kind: {"ms": [], "rate": []} for kind in kinds}
+    stages: list[dict[str, float]] = []
+    connector = aiohttp.TCPConnector(limit=256)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        for shopper in range(SHOPPERS):
+            rows = [event(f"s{shopper}", videos, rng) for _ in range(HISTORY)]
+            async with session.post(f"{url}/v1/events", json={"events": rows}) as response:
+                await _sound(response, 202)
+        await asyncio.sleep(2)
+        for send in kinds.values():
+            await flood(session, send, 2, 2.0)
+        for _ in range(rounds):
+            for kind, send in kinds.items():
+                ms, answers, _ = await flood(session, send, 1, seconds)
+                found[kind]["ms"] += ms
+                stages += [answer["spent_ms"] for answer in answers] if kind == "vrec" else []
+            for kind, send in kinds.items():
+                ms, _, spent = await flood(session, send, 16, seconds)
+                found[kind]["rate"].append(len(ms) / spent)
+        for count, many in ((100, 8), (1, 64)):
+            ms, _, spent = await flood(session, tell(count), many, seconds * 2)
+            found[f"events by {count}"] = {"per_s": len(ms) * count / spent, "p50": float(np.median(ms))}
+    names = list(stages[0])
+    found["stages"] = {
+        name: [float(np.percentile([s[name] for s in stages], q)) for q in (50, 99)] for name in names
+    }
+    return found
+
+
+def event(shopper: str, videos: list[str], rng: np.random.Generator) -> dict[str, Any]:
+    video = videos[int(rng.integers(len(videos)))]
+    more = {"kind": "watch", "value": float(rng.integers(5, 60)), "domain": "feed"}
+    return {"event_id": uuid.uuid4().hex, "user_id": shopper, "video_id": video} | more
+
+
+async def flood(
+    session: aiohttp.ClientSession, send: Send, many: int, seconds: float
+) -> tuple[list[float], list[dict[str, Any]], float]:
+    """Milliseconds and answers of `many` clients that send one request after another, and the seconds."""
+    begun, ms, answers = time.perf_counter(), list[float](), list[dict[str, Any]]()
+
+    async def client() -> None:
+        while time.perf_counter() - begun < seconds:
+            at = time.perf_counter()
+            answers.append(await send(session))
+            ms.append((time.perf_counter() - at) * 1e3)
+
+    await asyncio.gather(*(client() for _ in range(many)))
+    return ms, answers, time.perf_counter() - begun
+
+
+async def _sound(response: aiohttp.ClientResponse, status: int) -> dict[str, Any]:
+    answer = await response.json(content_type=None)
+    if response.status != status or answer.get("degraded"):
+        raise SystemExit(f"{response.url} said {response.status}: {json.dumps(answer)[:500]}")
+    return answer
+
+
+def show(found: dict[str, Any], cold_s: float, videos: int) -> None:
+    print(f"ready {cold_s:.1f} s after a cold start with Ray up; {videos:,} videos, {SHOPPERS} shoppers")
+    chain_ms, vrec_ms = (np.array(found[kind]["ms"]) for kind in ("chain", "vrec"))
+    for q, limit in ((50, 1.5), (99, 2.0)):
+        a, b = np.percentile(chain_ms, q), np.percentile(vrec_ms, q)
+        print(f"p{q}: chain {a:.2f} ms, /v1/recommend {b:.2f} ms, ratio {b / a:.2f} (wanted {limit})")
+    a, b = (float(np.median(found[kind]["rate"])) for kind in ("chain", "vrec"))
+    rounds = ", ".join(
+        f"{v / c:.2f}" for c, v in zip(found["chain"]["rate"], found["vrec"]["rate"], strict=True)
+    )
+    print(f"throughput: chain {a:.0f}/s, vrec {b:.0f}/s, ratio {b / a:.2f} (wanted .6; by round {rounds})")
+    print("where the time goes, p50 and p99 in ms:")
+    for name, (half, most) in found["stages"].items():
+        print(f"  {name:<12}{half:8.2f}{most:8.2f}")
+    rest = np.percentile(vrec_ms, 50) - sum(half for half, _ in found["stages"].values())
+    print(f"  {'HTTP, hops':<12}{rest:8.2f}")
+    for name in ("events by 100", "events by 1"):
+        rate, half = found[name]["per_s"], found[name]["p50"]
+        print(f"{name}: {rate:,.0f} durable events/s, a request takes {half:.1f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bundle", default=None, help="one that was written before; drawn anew otherwise")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bundle = asked.bundle or large_bundle(str(folder / "bundle"), videos=asked.videos)
+        videos = Bundle.load(bundle).videos.column("video_id").to_pylist()
+        config = ServeConfig.model_validate(
+            {
+                "bundle": bundle,
+                "data": str(folder / "data"),
+                "store": {"kind": "sqlite", "path": str(folder / "store.db")},
+                "port": 8092,
+                "security": {"requests_per_second": 1e6, "burst": 1_000_000},
+            }
+        )
+        with connected():
+            done = start(config)
+            serve.run(chain(), name="floor", route_prefix="/floor")
+            context = multiprocessing.get_context("spawn")
+            near, far = context.Pipe()
+            arguments = (done["url"], videos, asked.seconds, asked.rounds, far)
+            loader = context.Process(target=loaded, args=arguments)
+            loader.start()
+            found = near.recv()
+            loader.join()
+            stop()
+        show(found, done["seconds"], len(videos))
+
+
+if __name__ == "__main__":
+    main()

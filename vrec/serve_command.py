@@ -1,0 +1,80 @@
+"""`vrec serve`: arguments in, one call."""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from vrec.options import DONE, Address, AsJson, ConfigFile, Debug, Mapped, Overrides, to_mapping
+
+
+def serve(
+    *,
+    bundle: Annotated[str | None, typer.Option(help="A bundle's folder; a path or a URI.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The folder for uploads and changes of the catalogue.")
+    ] = None,
+    events: Annotated[
+        str | None, typer.Option(help="Events that a new store begins with (.parquet or .csv).")
+    ] = None,
+    mapped: Mapped = None,
+    new_key: Annotated[
+        str | None,
+        typer.Option(help="Make an API key, as NAME:SCOPES such as shop:read+events, and end."),
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Serve a bundle over HTTP. Where it runs already, move it to this bundle without losing a request."""
+    from vrec.settings import load_settings
+
+    if new_key is not None:
+        return _say_key(new_key, as_json=as_json)
+    named = {"bundle": bundle, "data": data}
+    chosen = [
+        *(overrides or []),
+        *(f"serve.{key}={json.dumps(value)}" for key, value in named.items() if value),
+    ]
+    settings = load_settings(config, chosen)
+    if not settings.serve.bundle:
+        raise typer.BadParameter("give one, as `vrec bundle` writes it", param_hint="--bundle")
+    from vrec.pipelines.cluster import connected, vrec_errors
+    from vrec.serving.run import load_events, start, stop
+
+    if events is not None:
+        from vrec.events.read import read_events
+
+        found = read_events(events, to_mapping(mapped), settings.events.read).events
+        print(f"{load_events(settings.serve, found):,} of {found.num_rows:,} events are new to the store")
+    with connected(address), vrec_errors():
+        done = start(settings.serve)
+        if as_json:
+            print(json.dumps(done, ensure_ascii=False), flush=True)
+        else:
+            what = "moved to" if done["reloaded"] else "serves"
+            print(f"vrec {what} {done['bundle']} after {done['seconds']:.1f} s: {done['url']}", flush=True)
+        if address:
+            return DONE
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            stop()
+            print("vrec: the service has ended")
+            return DONE
+
+
+def _say_key(asked: str, *, as_json: bool) -> int:
+    from vrec.serving.http.keys import new_key
+
+    name, _, scopes = asked.partition(":")
+    key, entry = new_key(name, frozenset(scopes.split("+")))  # type: ignore[arg-type]
+    if as_json:
+        print(json.dumps({"key": key, "entry": entry}))
+    else:
+        print(f"key, which is shown once: {key}\nadd to VREC_API_KEYS: {entry}")
+    return DONE

@@ -1,0 +1,92 @@
+"""The graph as a Ray Serve application: `serve run`, `serve deploy` and `vrec serve` all build it here."""
+
+from typing import Any
+
+import torch
+from ray import serve
+from ray.serve import Application
+from threadpoolctl import threadpool_limits
+
+from vrec.serve_config import ServeConfig
+from vrec.serving.nodes.api import ApiNode
+from vrec.serving.nodes.encoder import EncoderNode
+from vrec.serving.nodes.profiles import ProfilesNode
+from vrec.serving.nodes.ranking import RankingNode
+
+DEPLOYMENTS = ("Profiles", "Encoder", "Ranking", "Api")
+"""All of which take `user_config: {bundle: …}`: another one there is a hot reload."""
+HEALTH_S = 1.0
+"""Seconds between two looks at whether a replica is alive: how soon a killed one is missed."""
+WAITING = 200
+"""Requests that wait for a ranking replica at most; beyond, answers are the popular videos."""
+
+
+def build(config: ServeConfig) -> Application:
+    """The application: HTTP before ranking before profiles, and the encoder beside them.
+
+    The bundle reaches every deployment as its `user_config`, and nothing else does: where that alone changes,
+    Serve hands it to the replicas that run, which move to the new bundle while they go on answering.
+    """
+    own = config.model_copy(update={"bundle": ""})
+    bundle, replicas = {"bundle": config.bundle}, config.replicas
+
+    def node(kind: type, name: str, cpus: float, **options: Any) -> Any:
+        resources = {"num_cpus": cpus, "num_gpus": options.pop("gpus", 0)}
+        return serve.deployment(
+            kind,
+            name=name,
+            user_config=bundle,
+            ray_actor_options=resources,
+            health_check_period_s=HEALTH_S,
+            graceful_shutdown_timeout_s=10,
+            **options,
+        )
+
+    profiles = node(
+        ProfilesNode,
+        "Profiles",
+        replicas.profiles_cpus,
+        num_replicas=replicas.profiles,
+        max_ongoing_requests=1_000,
+    ).bind(own)
+    encoder = None
+    if replicas.encoder:
+        encoder = node(
+            EncoderNode,
+            "Encoder",
+            replicas.encoder_cpus,
+            gpus=replicas.encoder_gpus,
+            num_replicas=replicas.encoder,
+            max_ongoing_requests=64,
+        ).bind(own, "cuda" if replicas.encoder_gpus else "cpu")
+    ranking = node(
+        RankingNode,
+        "Ranking",
+        replicas.ranking_cpus,
+        max_ongoing_requests=32,
+        max_queued_requests=WAITING,
+        **_ranking_size(config),
+    ).bind(own, profiles, encoder)
+    api = serve.ingress()(ApiNode)
+    return node(api, "Api", replicas.api_cpus, num_replicas=replicas.api, max_ongoing_requests=1_000).bind(
+        own, ranking, profiles, encoder
+    )
+
+
+def _ranking_size(config: ServeConfig) -> dict[str, Any]:
+    replicas = config.replicas
+    if replicas.ranking_most is None or replicas.ranking_most <= replicas.ranking:
+        return {"num_replicas": replicas.ranking}
+    return {
+        "autoscaling_config": {
+            "min_replicas": replicas.ranking,
+            "max_replicas": replicas.ranking_most,
+            "target_ongoing_requests": 4,
+        }
+    }
+
+
+def one_thread() -> None:
+    """Keeps the libraries of this process to one thread each: replicas share the machine's cores."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)

@@ -1,0 +1,167 @@
+"""The node that speaks HTTP: it asks the others, and knows enough to answer without them."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from fastapi import FastAPI
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+
+from vrec.bundle.bundle import Bundle
+from vrec.core.protocols import Applied
+from vrec.profiles.profile import Profile
+from vrec.serve_config import ServeConfig
+from vrec.serving.arms import ArmStatistics
+from vrec.serving.fallback import Fallback
+from vrec.serving.http.application import create_app
+from vrec.serving.journal import Journal
+from vrec.serving.nodes_protocol import Card, NodeAway, Readiness
+from vrec.serving.reload import Served
+from vrec.serving.wire import Answer, Ask, Change, Embedded, Filters
+
+logger = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
+ERASE_TIMEOUT_S = 60.0
+"""Seconds that an erasure or an export may take."""
+EMBED_TIMEOUT_S = 600.0
+"""Seconds that embedding an upload may take; decoding has a shorter limit of its own."""
+READY_TIMEOUT_S = 3.0
+"""Seconds that a part may take to say that it is ready."""
+
+
+class ApiNode:
+    """The Nodes behind HTTP as Ray Serve handles, with the errors of the other side as they were raised."""
+
+    def __init__(self, config: ServeConfig, ranking: Any, profiles: Any, encoder: Any) -> None:
+        """`ranking`, `profiles` and `encoder` are handles of those nodes; `encoder` may be None."""
+        self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
+        self._served: Served[Fallback] = Served(config.data, self._make)
+        self._journal, self._changes = Journal(config.data), list[Change]()
+        self._changing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self, self._config)
+
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Moves to the bundle that is named, where it is sound."""
+        async with self._changing:
+            await self._read_journal()
+            await self._served.move(user_config["bundle"])
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._keep_up())
+
+    async def recommend(self, ask: Ask) -> Answer:
+        """See Nodes."""
+        return await _answered(self._ranking.recommend.remote(ask), self._config.ranking_timeout_s)
+
+    def fallback(self, ask: Ask) -> Answer:
+        """See Nodes."""
+        return self._local.answer(ask, ("ranking",))
+
+    async def similar(self, video_id: str, k: int, filters: Filters, at: int) -> Answer:
+        """See Nodes."""
+        call = self._ranking.similar.remote(video_id, k, filters, at)
+        return await _answered(call, self._config.ranking_timeout_s)
+
+    async def search(self, text: str, k: int, filters: Filters, at: int) -> Answer:
+        """See Nodes."""
+        call = self._ranking.search.remote(text, k, filters, at)
+        return await _answered(call, self._config.ranking_timeout_s)
+
+    async def cards(self, video_ids: Sequence[str]) -> Mapping[str, Card]:
+        """See Nodes. From this process's own memory: every answer shows some."""
+        found = ((name, self._local.card(name)) for name in video_ids)
+        return {name: card for name, card in found if card is not None}
+
+    async def apply(self, events: pa.Table) -> Applied:
+        """See Nodes."""
+        return await _answered(self._profiles.apply.remote(events), self._config.apply_timeout_s)
+
+    async def profile(self, user_id: str) -> Profile | None:
+        """See Nodes."""
+        return await _answered(self._profiles.get.remote(user_id), self._config.apply_timeout_s)
+
+    async def erase(self, user_id: str) -> int:
+        """See Nodes."""
+        return await _answered(self._profiles.erase.remote(user_id), ERASE_TIMEOUT_S)
+
+    async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> Embedded:
+        """See Nodes."""
+        if self._encoder is None:
+            raise NodeAway("no encoder is running", mend="set serve.replicas.encoder to 1 or more")
+        return await _answered(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
+
+    async def change(self, change: Change) -> None:
+        """See Nodes."""
+        async with self._changing:
+            await asyncio.to_thread(self._journal.write, change)
+            await self._read_journal()
+
+    async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
+        """See Nodes."""
+        return await _answered(self._profiles.export.remote(after, limit), ERASE_TIMEOUT_S)
+
+    async def arms(self) -> ArmStatistics:
+        """See Nodes."""
+        return await _answered(self._profiles.arms.remote(), self._config.apply_timeout_s)
+
+    async def ready(self) -> Readiness:
+        """See Nodes."""
+        parts = {"profiles": self._profiles, "ranking": self._ranking, "encoder": self._encoder}
+        states = await asyncio.gather(*(_state(node) for node in parts.values()))
+        return Readiness(
+            self._served.version, {"api": self._served.refused, **dict(zip(parts, states, strict=True))}
+        )
+
+    @property
+    def _local(self) -> Fallback:
+        if self._served.now is None:
+            raise NodeAway("no bundle is loaded yet")
+        return self._served.now
+
+    def _make(self, bundle: Bundle) -> Fallback:
+        return Fallback(bundle, self._config).with_changes(self._changes)
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.refresh_s)
+            try:
+                async with self._changing:
+                    await self._read_journal()
+            except Exception as error:  # the next round tries again
+                logger.warning("cannot read the catalogue's changes", extra={"why": str(error)[:300]})
+
+    async def _read_journal(self) -> None:
+        changes = await asyncio.to_thread(self._journal.read_new)
+        if changes:
+            self._changes += changes
+            if self._served.now is not None:
+                self._served.now = await asyncio.to_thread(self._served.now.with_changes, changes)
+
+
+async def _answered(call: Awaitable[T], timeout_s: float) -> T:
+    """What another node answers; its error as it was raised there, and NodeAway where it cannot answer."""
+    try:
+        return await asyncio.wait_for(call, timeout_s)
+    except RayTaskError as error:
+        raise error.cause from None  # type: ignore[misc]
+    except TimeoutError:
+        raise NodeAway(f"no answer in {timeout_s:g} s") from None
+    except (RayError, RayServeException) as error:
+        raise NodeAway(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
+
+
+async def _state(node: Any) -> str | None:
+    """None where a node is ready, else why it is not."""
+    if node is None:
+        return None
+    try:
+        await _answered(node.ready.remote(), READY_TIMEOUT_S)
+    except Exception as error:  # whatever it is, that part is not ready
+        return str(error)
+    return None
