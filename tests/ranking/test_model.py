@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
@@ -20,7 +22,8 @@ from vrec.core.protocols import Content
 from vrec.ranking import model as model_module
 from vrec.ranking.build import load
 from vrec.ranking.calibration import Calibrator
-from vrec.ranking.features.arrays import Features, Labels, Predictions
+from vrec.ranking.features.arrays import Features, Labels, Predictions, Request
+from vrec.ranking.features.states import STATE
 from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
 from vrec.ranking.networks.layers import to_batch, to_catalogue
 from vrec.ranking.networks.multitask import HeadsConfig
@@ -173,6 +176,57 @@ def test_a_ranker_with_new_videos_is_saved_with_them(tmp_path):
     assert loaded.score(*given).equals(more.score(*given))
     assert not more.score(*given).equals(RANKER().score(*given))
     assert loaded.content.videos.num_rows == shop.content.videos.num_rows
+
+
+def changed_shop():
+    """Content in which one video has another price, tag and vector, one another creator, and one is new."""
+    content = SHOP().content
+    rows = content.videos.slice(5, 3).to_pylist()
+    rows[0] |= {"price": 3.0, "tags": [], "duration_s": 900.0}
+    rows[1] |= {"creator_id": "nobody", "published_at": None}
+    rows[2] |= {"video_id": "brand new"}
+    vectors = content.embeddings.slice(6, 2).to_pylist()
+    vectors[0] |= {"entity_id": rows[0]["video_id"]}
+    vectors[1] |= {"entity_id": "brand new"}
+    return Content(
+        pa.Table.from_pylist(rows, content.videos.schema),
+        pa.Table.from_pylist(vectors, content.embeddings.schema),
+    )
+
+
+@pytest.mark.parametrize("kind", ["network", "rates"])
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_among_some_videos_features_and_answers_are_as_among_all(kind, data):
+    shop = SHOP()
+    ranker = RANKER() if kind == "network" else RatesRanker.fit(RatesConfig(), *shop.train, shop.content)
+    change = changed_shop()
+    ids = change.videos.column("video_id").to_pylist()
+    whole, few = ranker.with_videos(change), ranker.among(ids).with_videos(change)
+    names = [*shop.content.videos.column("video_id").to_pylist(), "brand new", "never heard of"]
+    asked = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+    user = data.draw(st.sampled_from(sorted(shop.users.values(), key=lambda one: one.entity_id)))
+    states = np.arange(len(asked) * len(STATE)).reshape(len(asked), -1) % 7.0
+    request = Request(user, shop.context, tuple(asked), states)
+    history = [entry.video_id for entry in user.history]
+    for newer, whole_ranker in ((None, ranker), (few, whole)):
+        some = ranker.among([*asked, *history], newer)
+        expected, found = (one.predict_requests([request]) for one in (whole_ranker, some))
+        assert same(found, expected, rtol=1e-5)
+        if isinstance(some, NetworkRanker):
+            ours, theirs = (one.builder.build([request]) for one in (some, whole_ranker))
+            for name in ("candidate", "user", "context", "history_dense"):
+                assert (getattr(ours, name) == getattr(theirs, name)).all(), name
+            assert some.figures.price[some.figures.find(asked)].tobytes() == (
+                whole_ranker.figures.price[whole_ranker.figures.find(asked)].tobytes()
+            )
+
+
+def test_a_ranker_does_not_take_another_kind_s_word_on_videos():
+    shop = SHOP()
+    other = RatesRanker.fit(RatesConfig(), *shop.train, shop.content)
+    with pytest.raises(RankError, match="a rates ranker does not know videos as a network ranker does"):
+        RANKER().among([], other)
 
 
 def test_vectors_of_another_encoder_are_refused():

@@ -4,8 +4,9 @@ Every method is a rising function of the prediction alone: the order stays, but 
 so does every metric of order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.special import expit, logit
 from vrec.core.artefact import Arrays
 from vrec.core.config import Config
 from vrec.core.errors import ModelError, RankError
-from vrec.ranking.features.arrays import Floats
+from vrec.ranking.features.arrays import Floats, Labels, Predictions
 
 Doubles = npt.NDArray[np.float64]
 Scale = Literal["chance", "seconds"]
@@ -226,3 +227,17 @@ def _checked(
             )
     kept = columns["weight"] > 0
     return columns["predicted"][kept], columns["outcome"][kept], columns["weight"][kept]
+
+
+def fit_calibrators(
+    config: CalibrationConfig, heads: Collection[str], found: Predictions, labels: Labels
+) -> dict[str, Calibrator]:
+    """A calibrator for each head, by raw predictions and what came of them."""
+    fit = partial(Calibrator.fit, config)
+    made = {"click": fit(found.p_click, labels.click, scale="chance")}
+    if "watch" in heads:
+        made["watch"] = fit(found.watch_s, labels.watch_s, scale="seconds")
+    if "conversion" in heads:
+        mature = labels.mature
+        made["conversion"] = fit(found.p_conv[mature], labels.conversion[mature], scale="chance")
+    return made

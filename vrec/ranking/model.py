@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from vrec.core.artefact import Arrays, Artefact, read_artefact, write_artefact
 from vrec.core.config import Config
 from vrec.core.errors import ConfigError, ModelError, RankError
 from vrec.core.protocols import Content
-from vrec.ranking.calibration import CalibrationConfig, Calibrator
+from vrec.ranking.calibration import CalibrationConfig, Calibrator, fit_calibrators
 from vrec.ranking.features.arrays import Features, Floats, Labels, Predictions, Request, Shape
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalogue import Catalogue
@@ -119,7 +118,8 @@ class NetworkRanker(ProfileRanker):
         laid at the videos' door.
         """
         raw = cls(config, space, content, network, head, calibrators={}, factor=None)
-        calibrators = _calibrators(config, raw.predict(valid[0], as_shown=True), valid[1])
+        shown = raw.predict(valid[0], as_shown=True)
+        calibrators = fit_calibrators(config.calibration, config.heads.heads, shown, valid[1])
         laplace: LastLayerLaplace | None = None
         for outputs, _ in raw._outputs(train[0], as_shown=True):
             inputs = _numpy(outputs.last)
@@ -170,6 +170,20 @@ class NetworkRanker(ProfileRanker):
         """
         other = copy(self)
         other._stock(merged(self.content, content), self.catalogue.with_videos(content))
+        return other
+
+    def among(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
+        """See `ProfileRanker`."""
+        other, newer = copy(self), self._same(newer)
+        over = None if newer is None else newer.catalogue
+        other.content, other.catalogue = Content(), self.catalogue.among(video_ids, over)
+        ids = list(other.catalogue.rows)
+        other.figures = self.figures.among(ids, None if newer is None else newer.figures)
+        other.durations = np.append(np.float32(np.nan), other.figures.duration_s[:-1])
+        other.items = self.items[np.append(0, self.catalogue.find(ids))]
+        if newer is not None and over is not None:
+            theirs = torch.from_numpy(np.append(0, over.find(ids))).to(self.device)
+            other.items = torch.where(theirs[:, None] > 0, newer.items[theirs], other.items)
         return other
 
     def save(self, uri: str) -> None:
@@ -260,19 +274,6 @@ class NetworkRanker(ProfileRanker):
 def _network(config: RankerConfig, shape: Shape, head: WatchHead | None) -> RankerNetwork:
     with seeded(config.training.seed):
         return RankerNetwork(shape, config.network, config.heads, 0 if head is None else head.width)
-
-
-def _calibrators(config: RankerConfig, found: Predictions, labels: Labels) -> dict[str, Calibrator]:
-    """A calibrator for each head, on raw predictions."""
-    fit, heads = partial(Calibrator.fit, config.calibration), config.heads.heads
-    made = {"click": fit(found.p_click, labels.click, scale="chance")}
-    if "watch" in heads:
-        made["watch"] = fit(found.watch_s, labels.watch_s, scale="seconds")
-    if "conversion" in heads:
-        made["conversion"] = fit(
-            found.p_conv[labels.mature], labels.conversion[labels.mature], scale="chance"
-        )
-    return made
 
 
 def _device(name: str) -> torch.device:

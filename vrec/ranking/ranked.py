@@ -117,12 +117,12 @@ class ProfileRanker(ABC):
         """
 
     @abstractmethod
-    def among(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
+    def among(self, video_ids: Sequence[str], newer: "ProfileRanker | None" = None) -> Self:
         """The same ranker, to which only some videos are known: as `newer` knows them, or else this one.
 
-        `newer` comes from this ranker by `among` and `with_videos`. So a catalogue changes in proportion to
-        what changes: what is asked of those videos, each named once, has the same answers as by a ranker that
-        knows all.
+        `newer` was made of this ranker by `among` and `with_videos`. Requests of those videos have the same
+        answers as by a ranker that knows all. It costs in proportion to them, so that few videos of a large
+        catalogue can change, and is for asking only: a ranker so made does not save its videos.
         """
 
     @abstractmethod
@@ -156,6 +156,12 @@ class ProfileRanker(ABC):
         reasons = pa.array([[]] * table.num_rows, pa.list_(pa.string()))
         columns = [*table.columns, *(pa.array(values, pa.float32()) for values in numbers), reasons]
         return pa.Table.from_arrays(columns, schema=RANKED.arrow())
+
+    def _same(self, newer: "ProfileRanker | None") -> Self | None:
+        """The newer ranker, which must be of the same kind; raises RankError otherwise."""
+        if newer is None or isinstance(newer, type(self)):
+            return newer
+        raise RankError(f"a {newer.kind} ranker does not know videos as a {self.kind} ranker does")
 
 
 def merged(old: Content, new: Content) -> Content:

@@ -240,6 +240,12 @@ class RatesRanker(ProfileRanker):
         """The same ranker, to which the videos of `content` are known as well, or anew."""
         return type(self)(self.config, self.rates, self.figures.with_videos(content))
 
+    def among(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
+        """See `ProfileRanker`."""
+        newer = self._same(newer)
+        figures = self.figures.among(video_ids, None if newer is None else newer.figures)
+        return type(self)(self.config, self.rates, figures)
+
     def predict_requests(self, requests: Sequence[Request]) -> Predictions:
         """See `ProfileRanker`."""
         rows = self.figures.find([video for request in requests for video in request.video_ids])

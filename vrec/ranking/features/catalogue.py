@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,31 @@ class Catalogue:
             added = added._with_vectors(conform(content.embeddings, EMBEDDINGS, stage="Catalogue"))
         return added
 
+    def find(self, video_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """(N,) the rows of videos, 0 for those that are not known."""
+        return np.array([self.rows.get(video_id, 0) for video_id in video_ids], np.int64)
+
+    def among(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
+        """The catalogue of some videos alone: as `newer` knows them, or else this one.
+
+        Features made by it are the same to the last bit. What neither knows is left out.
+        """
+        other = self if newer is None else newer
+        ids = [i for i in dict.fromkeys(video_ids) if i in self.rows or i in other.rows]
+        rows = np.append(0, self.find(ids))
+        theirs = np.zeros_like(rows) if newer is None else np.append(0, newer.find(ids))
+        arrays = {
+            name: _picked(getattr(self.arrays, name), rows, getattr(other.arrays, name), theirs)
+            for name in ("fields", "tags", "dense", "vectors")
+        }
+        names = (
+            [new[their] if their else mine[row] for row, their in zip(rows, theirs, strict=True)]
+            for mine, new in ((self.creators, other.creators), (self.categories, other.categories))
+        )
+        at = {video_id: row for row, video_id in enumerate(ids, start=1)}
+        published = _picked(self.published, rows, other.published, theirs)
+        return type(self)(self.space, CatalogueArrays(**arrays), at, published, *names)
+
     def __len__(self) -> int:
         return len(self.published)
 
@@ -128,6 +153,15 @@ class Catalogue:
         self.arrays.vectors[at] = unit(vectors.astype(np.float64) - space.mean)
         self.arrays.dense[at, -1] = 0
         return self
+
+
+def _picked(
+    mine: npt.NDArray[Any], rows: npt.NDArray[np.int64], new: npt.NDArray[Any], theirs: npt.NDArray[np.int64]
+) -> npt.NDArray[Any]:
+    """Rows of two arrays: of the second where a row of it is given, which is not 0."""
+    found = mine[rows]
+    found[theirs > 0] = new[theirs[theirs > 0]]
+    return found
 
 
 def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:

@@ -21,18 +21,18 @@ Floats = npt.NDArray[np.float64]
 class Shelf:
     """What the catalogue says of M videos, a column each. Codes count from 0; −1 stands for none."""
 
-    video_ids: tuple[str, ...]
-    creators: tuple[str, ...]
+    video_ids: Sequence[str]
+    creators: Sequence[str]
     """Names of the codes in `creator`."""
-    categories: tuple[str, ...]
-    kinds: tuple[str, ...]
+    categories: Sequence[str]
+    kinds: Sequence[str]
     creator: Places
     """(M,)."""
     category: Places
     """(M,)."""
     kind: Places
     """(M,)."""
-    tags: tuple[frozenset[str], ...]
+    tags: Sequence[frozenset[str]]
     """Of each video, without regard to case or outer spaces."""
     price: npt.NDArray[np.float32]
     """(M,) NaN where there is none."""
@@ -63,9 +63,9 @@ class Shelf:
                 f"{twice}",
                 mend="give every video an id of its own",
             )
-        creator, creators = _codes(videos.column("creator_id"))
-        category, categories = _codes(videos.column("category"))
-        kind, kinds = _codes(videos.column("kind"))
+        creator, creators = codes_of(videos.column("creator_id"))
+        category, categories = codes_of(videos.column("category"))
+        kind, kinds = codes_of(videos.column("kind"))
         return cls(
             video_ids=ids,
             creators=creators,
@@ -111,7 +111,8 @@ def plain_tag(tag: str) -> str:
     return tag.strip().casefold()
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[Places, tuple[str, ...]]:
+def codes_of(column: pa.ChunkedArray) -> tuple[Places, tuple[str, ...]]:
+    """(N,) a code for each string, −1 for null and the empty one, and the names of the codes."""
     # An empty name is none: logs without creators have it.
     names = pc.unique(column.filter(pc.not_equal(column, "")))
     codes = pc.fill_null(pc.index_in(column, value_set=names, skip_nulls=True), -1)

@@ -106,5 +106,6 @@ def _most_alike(places: Places, shelf: Shelf, shopper: Shopper, least: float) ->
     best = cosines.argmax(axis=1)
     enough = cosines[np.arange(len(places)), best] >= least
     return [
-        shelf.video_ids[history[place]] if good else None for place, good in zip(best, enough, strict=True)
+        shelf.video_ids[int(history[place])] if good else None
+        for place, good in zip(best, enough, strict=True)
     ]

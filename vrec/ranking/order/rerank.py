@@ -1,6 +1,6 @@
 """The list that a shopper is shown: rules first, then slot by slot what is worth most and differs enough."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -115,33 +115,76 @@ def rerank(
     or k < 1.
     """
     ranked, spread = _checked(ranked, spread, k)
-    names, own = ranked.column("video_id").to_pylist(), config.for_surface(surface)
-    verdict = judge(names, shelf, shopper, own.rules, at=at)
+    names = ranked.column("video_id").to_pylist()
+    verdict = judge(names, shelf, shopper, config.for_surface(surface).rules, at=at)
     ranked, spread = ranked.filter(pa.array(verdict.allowed)), spread[verdict.allowed]
     places = shelf.find(ranked.column("video_id").to_pylist())
-    expected, prices = _predictions(ranked, spread), shelf.price[places]
-    worth = utility(expected, prices, surface, config.utility)
-    deviation = np.multiply(
-        utility_slope(expected, prices, surface, config.utility), spread, dtype=np.float64
+    sources: list[str] = ranked.column("source").to_pylist()
+    found = arrange(
+        _predictions(ranked, spread),
+        places,
+        shelf,
+        shopper,
+        config,
+        sources=sources,
+        surface=surface,
+        at=at,
+        k=k,
+        rng=rng,
     )
+    table = _filled_in(ranked.take(pa.array(found.rows)), found)
+    return Reranked(table, found.propensities, verdict.counts)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Arranged:
+    """A list, an entry a slot; what the entries of `Reranked` are made of."""
+
+    rows: Places
+    """Which of the candidates took the slot."""
+    scores: npt.NDArray[np.float32]
+    worth: npt.NDArray[np.float32]
+    propensities: npt.NDArray[np.float32]
+    reasons: list[list[str]]
+
+
+def arrange(
+    expected: Predictions,
+    places: Places,
+    shelf: Shelf,
+    shopper: Shopper,
+    config: RerankConfig,
+    *,
+    sources: Sequence[str],
+    surface: str,
+    at: int,
+    k: int,
+    rng: np.random.Generator,
+) -> Arranged:
+    """What `rerank` makes of N candidates that no rule bars, in the order of video_id, each of them once.
+
+    `expected` is of the candidates, (N,) `places` are theirs on the shelf, and (N,) `sources` whose they are.
+    Raises RankError for predictions that cannot be.
+    """
+    own, prices = config.for_surface(surface), shelf.price[places]
+    worth = utility(expected, prices, surface, config.utility)
+    slope = utility_slope(expected, prices, surface, config.utility)
+    deviation = np.multiply(slope, expected.spread, dtype=np.float64)
     slate = _fill(worth.astype(np.float64), deviation, shelf, places, own, at=at, k=k, rng=rng)
-    chosen = np.array(slate.rows, np.int64)
-    table = ranked.take(pa.array(chosen))
-    sources, tried = table.column("source").to_pylist(), np.array(slate.explored, np.bool_)
-    why = reasons_of(places[chosen], shelf, shopper, own.reasons, sources=sources, explored=tried, at=at)
-    table = _filled_in(table, slate.scores, worth[chosen], why)
-    return Reranked(table, np.array(slate.chances, np.float32), verdict.counts)
+    rows, explored = np.array(slate.rows, np.int64), np.array(slate.explored, np.bool_)
+    whose = [sources[row] for row in slate.rows]
+    why = reasons_of(places[rows], shelf, shopper, own.reasons, sources=whose, explored=explored, at=at)
+    scores = np.minimum.accumulate(np.array(slate.scores, np.float32))
+    return Arranged(rows, scores, worth[rows], np.array(slate.chances, np.float32), why)
 
 
-def _filled_in(
-    table: pa.Table, scores: list[float], worth: npt.NDArray[np.float32], why: list[list[str]]
-) -> pa.Table:
+def _filled_in(table: pa.Table, found: Arranged) -> pa.Table:
     """RANKED rows, best first, with what is known of them now."""
     answer = {
-        "score": pa.array(np.minimum.accumulate(np.array(scores, np.float32)), pa.float32()),
-        "rank": pa.array(np.arange(1, len(scores) + 1), pa.int32()),
-        "utility": pa.array(worth, pa.float32()),
-        "reasons": pa.array(why, pa.list_(pa.string())),
+        "score": pa.array(found.scores, pa.float32()),
+        "rank": pa.array(np.arange(1, len(found.rows) + 1), pa.int32()),
+        "utility": pa.array(found.worth, pa.float32()),
+        "reasons": pa.array(found.reasons, pa.list_(pa.string())),
     }
     for name, column in answer.items():
         table = table.set_column(table.column_names.index(name), name, column)

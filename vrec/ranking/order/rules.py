@@ -76,9 +76,17 @@ def judge(
     places = shelf.find(video_ids)
     rule = np.where(places < 0, RULES.index("unknown"), -1)
     known = np.flatnonzero(places >= 0)
-    names = [video_ids[row] for row in known.tolist()]
-    for name, wrong in _masks(names, places[known], shelf, shopper, config, at=at).items():
-        rule[known] = np.where((rule[known] < 0) & wrong, RULES.index(name), rule[known])
+    rule[known] = judge_known(places[known], shelf, shopper, config, at=at).rule
+    return Verdict(rule)
+
+
+def judge_known(places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int) -> Verdict:
+    """The same of the videos at (N,) places of the shelf."""
+    rows: list[int] = places.tolist()
+    names = [shelf.video_ids[row] for row in rows]
+    rule = np.full(len(places), -1)
+    for name, wrong in _masks(names, places, shelf, shopper, config, at=at).items():
+        rule[(rule < 0) & wrong] = RULES.index(name)
     return Verdict(rule)
 
 
@@ -86,17 +94,19 @@ def _masks(
     names: Sequence[str], places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
 ) -> dict[str, Mask]:
     """For each rule in order, which of the videos at these places of the shelf it bars."""
-    kinds = shelf.kinds if config.kinds is None else config.kinds
+    none = np.zeros(len(places), np.bool_)
+    kinds = config.kinds
     limits = {
         plain_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
     }
+    blocked = shopper.blocked_videos
     return {
         "unavailable": ~shelf.available[places],
         # NaN, an unknown date, is not greater than anything.
         "unpublished": shelf.published_at[places] > at,
-        "kind": ~_among(shelf.kind[places], shelf.kinds, kinds),
-        "age": np.array([not limits.isdisjoint(shelf.tags[place]) for place in places], np.bool_),
-        "blocked_video": np.array([name in shopper.blocked_videos for name in names], np.bool_),
+        "kind": none if kinds is None else ~_among(shelf.kind[places], shelf.kinds, kinds),
+        "age": np.array([not limits.isdisjoint(shelf.tags[place]) for place in places.tolist()], np.bool_),
+        "blocked_video": np.array([name in blocked for name in names], np.bool_),
         "blocked_creator": _among(shelf.creator[places], shelf.creators, shopper.blocked_creators),
         "blocked_category": _among(shelf.category[places], shelf.categories, shopper.blocked_categories),
         "bought": _lately(names, shopper.bought, at, config.bought_days),
@@ -104,11 +114,15 @@ def _masks(
     }
 
 
-def _among(codes: Places, names: tuple[str, ...], wanted: frozenset[str] | tuple[str, ...]) -> Mask:
-    # One place more: the code −1, none, finds False there.
-    return np.array([name in wanted for name in names] + [False], np.bool_)[codes]
+def _among(codes: Places, names: Sequence[str], wanted: frozenset[str]) -> Mask:
+    if not wanted:
+        return np.zeros(len(codes), np.bool_)
+    # By the videos at hand: a shop may have more creators than anyone asks about.
+    return np.array([code >= 0 and names[code] in wanted for code in codes.tolist()], np.bool_)
 
 
 def _lately(names: Sequence[str], times: Mapping[str, int], at: int, days: float | None) -> Mask:
-    least = -np.inf if days is None else at - days * DAY_US if days else np.inf
+    if not times or days == 0:
+        return np.zeros(len(names), np.bool_)
+    least = -np.inf if days is None else at - days * DAY_US
     return np.array([name in times and times[name] >= least for name in names], np.bool_)
