@@ -37,6 +37,7 @@ from vrec.options import (
     to_mapping,
     train_app,
 )
+from vrec.serve_command import serve
 
 
 @app.callback()
