@@ -10,10 +10,18 @@ from pydantic.json_schema import models_json_schema
 
 import vrec
 from vrec.serve_config import ServeConfig
-from vrec.serving.http import events, lists, problems
+from vrec.serving.http import catalogue, events, lists, pages, problems
 from vrec.serving.http.gate import Gate
 from vrec.serving.http.keys import Keys
-from vrec.serving.http.models import EventGiven, EventsGiven, RecommendGiven, SearchGiven, VideoGiven
+from vrec.serving.http.models import (
+    ChangeGiven,
+    EventGiven,
+    EventsGiven,
+    NewVideo,
+    RecommendGiven,
+    SearchGiven,
+    VideoGiven,
+)
 from vrec.serving.nodes_protocol import Nodes
 
 
@@ -31,8 +39,9 @@ def create_app(
     app = FastAPI(title="vrec", version=vrec.__version__, docs_url=None, redoc_url=None)
     app.add_middleware(Gate, keys=keys, config=config.security)
     problems.install(app)
-    for part in (lists, events):
+    for part in (lists, events, catalogue):
         app.include_router(part.routes(nodes, config, keys))
+    app.include_router(pages.routes(nodes, config, keys, metrics))
     app.openapi = _document(app)
     return app
 
@@ -42,7 +51,7 @@ def _document(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            models = (EventGiven, EventsGiven, RecommendGiven, SearchGiven, VideoGiven)
+            models = (EventGiven, EventsGiven, RecommendGiven, SearchGiven, VideoGiven, NewVideo, ChangeGiven)
             _, more = models_json_schema(
                 [*((model, "validation") for model in models), (problems.ProblemDocument, "serialization")],
                 ref_template="#/components/schemas/{model}",

@@ -17,13 +17,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrec.serve_config import SecurityConfig
+from vrec.serving.http.form import FIELD_BYTES, FORM
 from vrec.serving.http.keys import Keys, secret_of
 from vrec.serving.http.problems import Problem, problem_of, response_of, tell
 
 REQUEST_ID = "x-request-id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-FORM_BYTES = 65_536
-"""What an upload's form may have besides the file."""
+FORM_BYTES = 2 * FIELD_BYTES
+"""What an upload's form may have besides the file: its fields, and the boundaries between them."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Not counted against anyone's rate: they are what a load balancer asks."""
 _HEADERS = {
@@ -78,7 +79,7 @@ class Gate:
 
     def _most(self, scope: Scope, headers: dict[str, str]) -> int:
         kind = headers.get("content-type", "")
-        if scope["path"] == "/v1/videos" and kind.lower().startswith("multipart/form-data"):
+        if scope["path"] == "/v1/videos" and kind.lower().startswith(FORM):
             return self._config.most_upload_bytes + FORM_BYTES
         return self._config.most_body_bytes
 

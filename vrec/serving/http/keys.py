@@ -62,13 +62,14 @@ class Keys:
         return found
 
 
-def new_key(name: str, scopes: frozenset[Scope]) -> tuple[str, str]:
-    """A new secret, to be given to its user, and the entry for the environment variable, which does not tell
-    it. Raises ServeError for a name or scopes that cannot be."""
+def new_key(asked: str) -> tuple[str, str]:
+    """A new secret, to be given to its user, and the entry for the environment variable.
+
+    The entry does not tell the secret. `asked` is `name:scopes`. Raises ServeError for a name or scopes that cannot be.
+    """
     secret = f"vrec_{secrets.token_urlsafe(32)}"
-    digest = hashlib.sha256(secret.encode()).hexdigest()
-    entry = f"{name}:{'+'.join(sorted(scopes))}:{digest}"
-    _key_of(entry, 1, "a key")
+    entry = f"{asked}:{hashlib.sha256(secret.encode()).hexdigest()}"
+    _key_of(entry, 1, "--new-key")
     return secret, entry
 
 

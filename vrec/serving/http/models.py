@@ -215,29 +215,45 @@ EVENTS_BODY: TypeAdapter[EventGiven | EventsGiven] = TypeAdapter(
 
 
 class VideoFields(Given):
-    """What a catalogue says of a video besides its bytes."""
+    """What a catalogue says of a video besides whose it is and its bytes."""
 
     title: Text | None = None
     """Its name, for people."""
-    kind: VideoKind | None = None
-    """What it shows; a `clip` where a new video does not say."""
-    creator_id: Name | None = None
-    """Whose it is."""
+    kind: VideoKind = "clip"
+    """What it shows."""
+    domain: Name = "shop"
+    """The part of the business that it belongs to."""
     category: Name | None = None
-    tags: Names | None = None
-    product_ids: Names | None = None
+    tags: Names = Field(default_factory=list)
+    product_ids: Names = Field(default_factory=list)
     """What it sells."""
-    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
+    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = (
+        None
+    )
     """A language tag, such as `en` or `zh-Hans`."""
     price: Amount | None = None
-    available: bool | None = None
+    available: bool = True
     """Whether it may be shown."""
 
 
-class VideoGiven(VideoFields):
+class ChangeGiven(VideoFields):
+    """`PUT /v1/videos/{video_id}`: what is absent stays as it is; null takes a title or a price away."""
+
+    creator_id: Name | None = None
+    """Whose it is; null leaves it as it is."""
+
+
+class NewVideo(VideoFields):
+    """What is said of a new video, beside an uploaded file or a URI."""
+
+    creator_id: Name
+    """Whose it is."""
+    video_id: VideoId | None = None
+    """Its id; one is made where absent."""
+
+
+class VideoGiven(NewVideo):
     """`POST /v1/videos` as JSON: a video that lies where the service may read it."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_PLAIN)]
     """A path or URI below one of `security.media_roots`."""
-    video_id: VideoId | None = None
-    """Its id; one is made where absent."""

@@ -1,0 +1,223 @@
+"""Videos that come while the service runs: where uploads are kept, and which URIs may be read at all."""
+
+import contextlib
+import os
+import re
+import stat
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from vrec.core.errors import (
+    EmptyVideo,
+    OutputError,
+    SourceError,
+    TooLarge,
+    UnreachableVideo,
+    WrongContainer,
+    plain_reason,
+)
+from vrec.core.tables import Folder, join, resolve
+from vrec.media.decoders.signature import HEAD_BYTES, not_a_video
+
+UPLOADS = "uploads"
+_OURS = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
+_NEVER = frozenset({"http", "https", "ftp", "ftps", "data", "jar"})
+"""Schemes that no root allows: a service that fetches addresses for strangers reaches what they cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What kind of file a video lies in, by its first bytes."""
+
+    ending: str
+    media_type: str
+
+
+_EBML = b"\x1aE\xdf\xa3"
+_CONTAINERS: tuple[tuple[int, bytes, Container], ...] = (
+    (4, b"ftypqt", Container(".mov", "video/quicktime")),
+    (4, b"ftyp", Container(".mp4", "video/mp4")),
+    (8, b"AVI ", Container(".avi", "video/x-msvideo")),
+    (0, b"FLV", Container(".flv", "video/x-flv")),
+    (0, b"OggS", Container(".ogv", "video/ogg")),
+    (0, b"\x00\x00\x01\xba", Container(".mpg", "video/mpeg")),
+    (0, b"\x47", Container(".ts", "video/mp2t")),
+)
+
+
+def container_of(head: bytes) -> Container:
+    """The container that the bytes begin; `.bin`, application/octet-stream, where it is none of the usual."""
+    if head.startswith(_EBML):
+        web = b"webm" in head[:64]
+        return Container(".webm", "video/webm") if web else Container(".mkv", "video/x-matroska")
+    for at, mark, container in _CONTAINERS:
+        if head[at : at + len(mark)] == mark:
+            return container
+    return Container(".bin", "application/octet-stream")
+
+
+class Incoming:
+    """A file on its way into the data folder, under a name that nothing reads."""
+
+    def __init__(self, folder: Folder, most: int) -> None:
+        """Opens it; raises OutputError where the folder cannot be written."""
+        self._folder, self._most = folder, most
+        self._name = uuid.uuid4().hex
+        self._temporary = folder.at(f".{self._name}")
+        self._head, self._size = b"", 0
+        with _writing():
+            folder.filesystem.create_dir(folder.path, recursive=True)
+            self._stream = folder.filesystem.open_output_stream(self._temporary, compression=None)
+
+    def write(self, data: bytes) -> None:
+        """Returns when the bytes are appended.
+
+        Raises WrongContainer once the first ones show that it is no video, TooLarge above the limit, and
+        OutputError where they cannot be kept.
+        """
+        self._head += data[: HEAD_BYTES - len(self._head)] if len(self._head) < HEAD_BYTES else b""
+        self._size += len(data)
+        if self._size > self._most:
+            raise TooLarge(
+                f"the file has more than {self._most:,} bytes",
+                mend="make it smaller, or raise serve.security.most_upload_bytes",
+            )
+        if len(self._head) == HEAD_BYTES:
+            check_head(self._head)
+        with _writing():
+            self._stream.write(data)
+
+    def keep(self) -> str:
+        """The URI under which the whole file lies from now on; raises EmptyVideo and WrongContainer."""
+        check_head(self._head)
+        name = self._name + container_of(self._head).ending
+        with _writing():
+            self._stream.close()
+            self._folder.filesystem.move(self._temporary, self._folder.at(name))
+        return join(self._folder.uri, name)
+
+    def drop(self) -> None:
+        """Removes what was written, unless it was kept."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._stream.close()
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._folder.filesystem.delete_file(self._temporary)
+
+
+class Uploads:
+    """The uploads below a data folder. Names are of the service's own making, never of the sender's."""
+
+    def __init__(self, data: str, most: int) -> None:
+        self._data, self._most = data, most
+
+    def begin(self) -> Incoming:
+        """A new file to write to; raises OutputError."""
+        return Incoming(self._folder, self._most)
+
+    def forget(self, uri: str) -> None:
+        """Removes the file of a video that is no more, where it is one of the uploads."""
+        folder = self._folder
+        name = uri.rpartition("/")[2]
+        if _OURS.fullmatch(name) and uri == join(folder.uri, name):
+            with contextlib.suppress(OSError, pa.ArrowException):
+                folder.filesystem.delete_file(folder.at(name))
+
+    @property
+    def _folder(self) -> Folder:
+        return Folder(join(self._data, UPLOADS))
+
+
+def check_head(head: bytes) -> None:
+    """Raises EmptyVideo or WrongContainer where a file with these first bytes is plainly no video."""
+    if not head:
+        raise EmptyVideo("the file has no bytes")
+    if kind := not_a_video(head):
+        raise WrongContainer(f"the file is {kind}")
+
+
+def readable_uri(uri: str, roots: Sequence[str], most: int) -> str:
+    """The URI with links resolved, of a file below one of the roots that may be a video.
+
+    Raises SourceError for any other place, without saying what is there; UnreachableVideo, EmptyVideo,
+    WrongContainer and TooLarge for files that cannot be used.
+    """
+    found = _below_roots(uri, roots)
+    filesystem, path = resolve(found)
+    try:
+        info = filesystem.get_file_info(path)
+        if info.type != pafs.FileType.File or not _is_regular(filesystem, path):
+            raise UnreachableVideo(f"{uri}: no such file")
+        if info.size is not None and info.size > most:
+            raise TooLarge(f"{uri} has {info.size:,} bytes, and {most:,} are allowed")
+        with filesystem.open_input_stream(path, compression=None) as stream:
+            head = stream.read(HEAD_BYTES)
+    except (OSError, pa.ArrowException) as error:
+        reason = plain_reason(error) if isinstance(error, OSError) else "it cannot be read"
+        raise UnreachableVideo(f"{uri}: {reason}") from None
+    check_head(head)
+    return found
+
+
+def _below_roots(uri: str, roots: Sequence[str]) -> str:
+    refused = SourceError(
+        f"{uri[:200]} is not below a folder that videos may be read from",
+        mend="upload the file instead, or have the operator add its folder to serve.security.media_roots",
+    )
+    scheme, local = _scheme_of(uri), local_path(uri)
+    if scheme in _NEVER or "\\" in uri or "\0" in uri:
+        raise refused
+    for root in roots:
+        root_path = local_path(root)
+        if local is not None and root_path is not None:
+            real, real_root = os.path.realpath(local), os.path.realpath(root_path)
+            if os.path.isabs(local) and os.path.commonpath([real, real_root]) == real_root:
+                return real
+        elif local is None and root_path is None and _below_remote(uri, root):
+            return uri
+    raise refused
+
+
+def _below_remote(uri: str, root: str) -> bool:
+    """Whether a URI is below another of its scheme and host, with no step upwards however it is written."""
+    parts, base = urlsplit(uri), urlsplit(root)
+    if (parts.scheme.lower(), parts.netloc) != (base.scheme.lower(), base.netloc):
+        return False
+    plain = "%" not in parts.path and not parts.query and not parts.fragment
+    steps = parts.path.split("/")[1:]
+    inside = parts.path.startswith(base.path.rstrip("/") + "/")
+    return plain and inside and all(step not in ("", ".", "..") for step in steps)
+
+
+def local_path(uri: str) -> str | None:
+    """The path of a plain path or a `file:` URI of this machine, None of any other URI."""
+    scheme = _scheme_of(uri)
+    if scheme is None:
+        return uri
+    parts = urlsplit(uri)
+    if scheme == "file" and parts.netloc in ("", "localhost") and not parts.query and not parts.fragment:
+        return unquote(parts.path)
+    return None
+
+
+def _scheme_of(uri: str) -> str | None:
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
+    return found.group(1).lower() if found else None
+
+
+def _is_regular(filesystem: pafs.FileSystem, path: str) -> bool:
+    """Whether reading it ends: a pipe or a device may not."""
+    return not isinstance(filesystem, pafs.LocalFileSystem) or stat.S_ISREG(os.stat(path).st_mode)
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = plain_reason(error) if isinstance(error, OSError) else str(error)
+        raise OutputError(f"the data folder: {reason}") from None
