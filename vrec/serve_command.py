@@ -71,8 +71,7 @@ def serve(
 def _say_key(asked: str, *, as_json: bool) -> int:
     from vrec.serving.http.keys import new_key
 
-    name, _, scopes = asked.partition(":")
-    key, entry = new_key(name, frozenset(scopes.split("+")))  # type: ignore[arg-type]
+    key, entry = new_key(asked)
     if as_json:
         print(json.dumps({"key": key, "entry": entry}))
     else:
