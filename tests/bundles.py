@@ -34,6 +34,7 @@ SHOP = SimulateConfig(
     cart_rate=0.5,
     purchase_rate=0.6,
 )
+CONFIG = BundleConfig(neighbours=20, popular=30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +97,10 @@ def text_embeddings(videos: pa.Table, dim: int = 8) -> pa.Table:
     return pa.table(columns)
 
 
-def write_shop_bundle(folder: Path, config: BundleConfig | None = None) -> ShopBundle:
+def write_shop_bundle(folder: Path, config: BundleConfig = CONFIG) -> ShopBundle:
     """The shop's bundle, written to a folder."""
     parts = shop_parts()
-    version = write_bundle(str(folder), parts, config or BundleConfig(neighbours=20, popular=30))
+    version = write_bundle(str(folder), parts, config)
     return ShopBundle(str(folder), version, shop().events, parts)
 
 

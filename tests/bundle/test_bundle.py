@@ -1,9 +1,228 @@
-"""A bundle on disk: what comes back of it, and what is refused."""
+"""A bundle on disk: what comes back of it, what is refused, and the canaries that it must answer."""
 
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.bundles import CONFIG, write_shop_bundle
 from vrec.bundle.bundle import Bundle
+from vrec.bundle.canaries import canary_videos, compare
+from vrec.bundle.config import BundleConfig
+from vrec.bundle.neighbours import Neighbours
+from vrec.bundle.write import write_bundle
+from vrec.core.compute import pc
+from vrec.core.errors import BundleError
+from vrec.profiles.update import ProfilesConfig
 
 
-def test_what_was_written_comes_back(shop_bundle):
-    bundle = Bundle.load(shop_bundle.uri)
+@pytest.fixture(scope="module")
+def bundle(shop_bundle) -> Bundle:
+    return Bundle.load(shop_bundle.uri)
+
+
+@pytest.fixture
+def copied(shop_bundle, tmp_path) -> Path:
+    """A copy of the bundle that may be damaged."""
+    return shutil.copytree(shop_bundle.uri, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def another(shop_bundle, tmp_path_factory) -> Path:
+    """A bundle of the same shop without its most popular video."""
+    parts = shop_bundle.parts
+    folder = tmp_path_factory.mktemp("another") / "bundle"
+    best = Bundle.load(shop_bundle.uri).popular[0]
+    videos = parts.videos.filter(pc.not_equal(parts.videos.column("video_id"), best))
+    write_bundle(str(folder), replace(parts, videos=videos), CONFIG)
+    return folder
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_was_written_comes_back(shop_bundle, bundle):
+    parts, videos = shop_bundle.parts, bundle.videos
+    ids = sorted(parts.videos.column("video_id").to_pylist())
+    assert videos.equals(parts.videos.sort_by("video_id").combine_chunks())
+    assert bundle.content.embeddings.sort_by("entity_id").equals(parts.fused.sort_by("entity_id"))
+    assert bundle.texts.num_rows == len(ids) - 1
+    assert (bundle.version, bundle.encoder, bundle.embed) == (shop_bundle.version, "simulated", None)
+    assert bundle.profiles == parts.profiles
+    assert len(bundle.index) == len(ids)
+    expected = Neighbours.of(parts.recommender, ids, 20)
+    assert np.array_equal(bundle.neighbours.places, expected.places)
+    assert np.array_equal(bundle.neighbours.scores, expected.scores)
+    assert bundle.neighbours.ids == tuple(ids)
+    title = videos.column("title")[0].as_py() or videos.column("creator_id")[0].as_py()
+    assert bundle.lexicon.search(title, 3)
+    assert set(ids) <= set(bundle.ranker.catalogue.rows)
     bundle.check()
-    assert bundle.version == shop_bundle.version
+
+
+def test_the_popular_come_by_how_many_watched_them(shop_bundle, bundle):
+    rows = shop_bundle.parts.interactions
+    watched = rows.group_by("video_id").aggregate([("user_id", "count_distinct")])
+    counts = dict(
+        zip(*(watched.column(n).to_pylist() for n in ("video_id", "user_id_count_distinct")), strict=True)
+    )
+    expected = sorted(counts, key=lambda video: (-counts[video], video))[:30]
+    assert bundle.popular == tuple(expected)
+
+
+def test_the_version_says_what_is_in_it_and_not_when_it_was_made(shop_bundle, tmp_path, another):
+    again = write_shop_bundle(tmp_path / "again")
+    assert again.version == shop_bundle.version
+    assert Bundle.load(str(another)).version != shop_bundle.version
+    mixed = replace(shop_bundle.parts, videos=shop_bundle.parts.videos.take(np.arange(100)[::-1]))
+    assert write_bundle(str(tmp_path / "mixed"), mixed, CONFIG) == shop_bundle.version
+    other = replace(shop_bundle.parts, profiles=ProfilesConfig(remember=9))
+    assert write_bundle(str(tmp_path / "other"), other, CONFIG) != shop_bundle.version
+
+
+def test_any_flipped_byte_of_any_file_is_refused(copied):
+    for path in files(copied):
+        if path == copied / "manifest.json":
+            continue
+        whole = path.read_bytes()
+        for place in (0, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            with pytest.raises(
+                BundleError, match=r"is not what was written|is not what the bundle"
+            ) as caught:
+                Bundle.load(str(copied))
+            assert path.name in str(caught.value) or path.parent.name in str(caught.value)
+        path.write_bytes(whole)
+    Bundle.load(str(copied)).check()
+
+
+def test_any_missing_file_is_refused_by_name(copied):
+    for path in files(copied):
+        path.rename(copied / "away")
+        with pytest.raises(BundleError, match=rf"{path.name}(:| is missing| there)"):
+            Bundle.load(str(copied))
+        (copied / "away").rename(path)
+    Bundle.load(str(copied))
+
+
+def test_a_manifest_of_another_bundle_is_refused(copied, another):
+    mine = (copied / "manifest.json").read_bytes()
+    shutil.copy(another / "manifest.json", copied / "manifest.json")
+    with pytest.raises(BundleError, match="is missing"):
+        Bundle.load(str(copied))
+    (copied / "manifest.json").write_bytes(mine)
+    for part in ("ranker", "index"):
+        shutil.move(copied / part, copied / "kept")
+        shutil.copytree(another / part, copied / part)
+        with pytest.raises(BundleError, match=f"/{part} is not what the bundle was written with"):
+            Bundle.load(str(copied))
+        shutil.rmtree(copied / part)
+        shutil.move(copied / "kept", copied / part)
+    Bundle.load(str(copied))
+
+
+def test_half_a_bundle_is_none_and_the_next_writer_completes_it(copied, shop_bundle):
+    (copied / "manifest.json").unlink()
+    for path in files(copied)[::3]:
+        path.unlink()
+    with pytest.raises(BundleError, match="only half of one"):
+        Bundle.load(str(copied))
+    assert write_bundle(str(copied), shop_bundle.parts, CONFIG) == shop_bundle.version
+    Bundle.load(str(copied)).check()
+
+
+def test_what_is_there_already_is_never_changed(copied, shop_bundle):
+    before = {path: path.read_bytes() for path in files(copied)}
+    with pytest.raises(BundleError, match="already"):
+        write_bundle(str(copied), shop_bundle.parts, BundleConfig())
+    assert {path: path.read_bytes() for path in files(copied)} == before
+
+
+def test_other_versions_and_other_folders_are_refused(copied, tmp_path):
+    path = copied / "manifest.json"
+    manifest = json.loads(path.read_text())
+
+    def written(**changes) -> str:
+        path.write_text(json.dumps(manifest | changes))
+        return str(copied)
+
+    with pytest.raises(BundleError, match="format 2; this vrec reads format 1"):
+        Bundle.load(written(data=manifest["data"] | {"format": 2}))
+    with pytest.raises(BundleError, match="kind item_knn, not a bundle"):
+        Bundle.load(written(kind="item_knn"))
+    with pytest.raises(BundleError, match="another version of vrec"):
+        Bundle.load(written(files={k: v for k, v in manifest["files"].items() if k != "about.json"}))
+    with pytest.raises(BundleError, match="another version of vrec"):
+        Bundle.load(written(data={"format": 1}))
+    for text in ("{", "[]", "null", '{"kind": "bundle"}', '{"kind": "bundle", "data": 3}'):
+        path.write_text(text)
+        with pytest.raises(BundleError, match=r"manifest\.json is not a bundle's"):
+            Bundle.load(str(copied))
+    with pytest.raises(BundleError, match=r"no manifest\.json"):
+        Bundle.load(str(tmp_path / "nowhere"))
+
+
+def test_a_canary_that_is_answered_otherwise_is_named(bundle):
+    kept = bundle.canaries
+    rows = kept.to_pylist()
+    asked = {row["ask"] for row in rows}
+    assert asked == {"p_click", "watch_s", "p_conv", "spread", "index", "search"}
+    for kind in asked:
+        place = next(n for n, row in enumerate(rows) if row["ask"] == kind)
+        value = rows[place]["value"]
+        named = f"{kind} of canary {rows[place]['of']} is not what it was"
+        for new in (value * 1.01 + 0.01, float("nan")):
+            changed = [*rows[:place], rows[place] | {"value": new}, *rows[place + 1 :]]
+            other = replace(bundle, canaries=pa.Table.from_pylist(changed, schema=kept.schema))
+            with pytest.raises(BundleError, match=named):
+                other.check()
+        near = [*rows[:place], rows[place] | {"value": value * (1 + 1e-5)}, *rows[place + 1 :]]
+        replace(bundle, canaries=pa.Table.from_pylist(near, schema=kept.schema)).check()
+        fewer = kept.filter(np.arange(len(rows)) != place)
+        with pytest.raises(BundleError, match="is not what it was"):
+            replace(bundle, canaries=fewer).check()
+
+
+def test_a_part_that_answers_otherwise_is_found(bundle, another):
+    other = Bundle.load(str(another))
+    with pytest.raises(BundleError, match="index of canary"):
+        replace(bundle, index=other.index).check()
+    with pytest.raises(BundleError, match="of canary"):
+        replace(bundle, neighbours=other.neighbours).check()
+    with pytest.raises(BundleError, match="search of canary"):
+        replace(bundle, lexicon=type(bundle.lexicon).of(bundle.videos.slice(50))).check()
+
+
+def test_answers_that_are_not_finite_are_refused(bundle):
+    wrong = pc.if_else(pc.equal(bundle.canaries.column("ask"), "watch_s"), float("inf"), 0.5)
+    table = bundle.canaries.set_column(4, "value", wrong.cast(pa.float32()))
+    with pytest.raises(BundleError, match=r"watch_s of canary .* is not a finite number"):
+        compare(table, table, "here")
+
+
+def test_equal_values_may_change_places(bundle):
+    def answers(*pairs):
+        rows = [
+            {"ask": "index", "of": "v", "place": place, "video_id": video, "value": value}
+            for place, (video, value) in enumerate(pairs)
+        ]
+        return pa.Table.from_pylist(rows, schema=bundle.canaries.schema)
+
+    kept = answers(("a", 0.9), ("b", 0.5), ("c", 0.5))
+    compare(kept, answers(("a", 0.9), ("c", 0.5), ("b", 0.5)), "here")
+    compare(kept, answers(("a", 0.9), ("b", 0.5), ("d", 0.5)), "here")
+    for other in (answers(("b", 0.9), ("a", 0.5), ("c", 0.5)), answers(("d", 0.9), ("b", 0.5), ("c", 0.5))):
+        with pytest.raises(BundleError, match="index of canary v"):
+            compare(kept, other, "here")
+
+
+def test_canaries_are_spread_over_the_catalogue():
+    ids = [f"v{n}" for n in range(10)]
+    assert canary_videos(ids, 3) == ("v0", "v4", "v9")
+    assert canary_videos(ids, 50) == tuple(ids)
+    assert canary_videos(ids[:1], 16) == ("v0",)

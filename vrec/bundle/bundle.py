@@ -148,14 +148,14 @@ def _manifest(folder: Folder) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(folder.read(MANIFEST))
-        kind, data = manifest["kind"], manifest["data"]
-    except (ValueError, KeyError, TypeError):
+        kind, form = manifest["kind"], manifest["data"].get("format")
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise BundleError(f"{folder.uri}/{MANIFEST} is not a bundle's") from None
     if kind != KIND:
         raise BundleError(
             f"{folder.uri} is of kind {kind}, not a bundle", mend="give the folder that `vrec bundle` wrote"
         )
-    if (form := data.get("format")) != FORMAT:
+    if form != FORMAT:
         raise BundleError(f"{folder.uri} is a bundle of format {form}; this vrec reads format {FORMAT}")
     return manifest
 

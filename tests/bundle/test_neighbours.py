@@ -1,0 +1,103 @@
+"""Neighbours of videos: the recommender's own answers for one video, and recommenders that have none."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.bundles import shop, shop_parts
+from tests.events.rows import interactions, some_interactions
+from vrec.bundle import neighbours as module
+from vrec.bundle.neighbours import Neighbours
+from vrec.core.errors import BundleError
+from vrec.core.protocols import Content
+from vrec.retrieval.content import ContentBased
+from vrec.retrieval.ease import Ease
+from vrec.retrieval.hybrid import Hybrid, HybridConfig
+from vrec.retrieval.knn import ItemKnn, UserKnn
+from vrec.retrieval.neumf import NeuMf, NeuMfConfig
+from vrec.retrieval.popular import Popular
+
+IDS = [f"v{n}" for n in range(10)]
+
+
+@settings(deadline=None)
+@given(some_interactions(), st.integers(1, 12), st.sampled_from([ItemKnn, UserKnn, Ease]))
+def test_they_are_what_who_watched_the_one_video_is_recommended(table, count, kind):
+    model, offered = kind().fit(table), IDS[:7]
+    found = Neighbours.of(model, offered, count)
+    assert found.places.shape == found.scores.shape == (7, min(count, 6))
+    assert (found.places.dtype, found.scores.dtype) == (np.int32, np.float32)
+    for video in offered:
+        asked = model.recommend_from(interactions(("me", video, 1, 0)), count, candidates=offered)
+        mine = found.find(video, count)
+        assert [v for v, _ in mine] == asked.column("video_id").to_pylist()
+        scores = np.array([score for _, score in mine])
+        raw = asked.column("score").to_numpy()
+        if len(raw):
+            assert scores[0] == 1
+            assert ((scores >= 0) & (scores <= 1)).all()
+            low = min(0, raw.min())
+            shares = (raw - low) / (raw.max() - low) if raw.max() > low else np.ones(len(raw))
+            np.testing.assert_allclose(scores, shares, atol=1e-5)
+
+
+def test_what_there_is_none_of_is_padding():
+    model = ItemKnn().fit(
+        interactions(*((u, v, 1, 0) for u in "ab" for v in ("v0", "v1")), ("c", "v2", 1, 0))
+    )
+    found = Neighbours.of(model, IDS, 4)
+    assert found.find("v0", 4) == [("v1", 1.0)]
+    assert found.find("v2", 4) == found.find("v9", 4) == found.find("unheard-of", 4) == []
+    assert found.places[0].tolist() == [1, -1, -1, -1]
+    assert found.scores[0].tolist() == [1, 0, 0, 0]
+    assert found.find("v0", 0) == []
+    assert Neighbours.of(model, ["v0"], 4).find("v0", 4) == []
+
+
+def test_they_do_not_depend_on_how_many_videos_are_asked_about_at_once(monkeypatch):
+    ids = shop().videos.column("video_id").to_pylist()[::-1]
+    model = shop_parts().recommender
+    whole = Neighbours.of(model, ids, 5)
+    monkeypatch.setattr(module, "BATCH", 7)
+    parts = Neighbours.of(model, ids, 5)
+    assert np.array_equal(whole.places, parts.places)
+    assert np.array_equal(whole.scores, parts.scores)
+
+
+def test_a_recommender_that_knows_users_only_is_refused():
+    model = NeuMf(NeuMfConfig(epochs=1, device="cpu")).fit(interactions(("a", "v0", 1, 0), ("b", "v1", 1, 0)))
+    with pytest.raises(BundleError, match="neumf knows users") as caught:
+        Neighbours.of(model, IDS, 3)
+    assert "item_knn" in caught.value.mend
+
+
+def test_popular_videos_are_nobodys_neighbours():
+    table = shop_parts().interactions
+    alone = Hybrid(HybridConfig(members=("popular",)))
+    for model in (Popular(), alone):
+        with pytest.raises(BundleError, match="gives everyone the same"):
+            Neighbours.of(model.fit(table), IDS, 3)
+    with_popular, without = (
+        Hybrid(HybridConfig(members=members)).fit(table)
+        for members in (("popular", "item_knn", "ease"), ("item_knn", "ease"))
+    )
+    # Where both others count the same, the blend is the one in which popularity never was.
+    with_popular.weights = np.insert(without.weights, 0, 9.0, axis=1)
+    without.config = without.config.model_copy(update={"cold_every": None})
+    ids = shop().videos.column("video_id").to_pylist()
+    found, expected = (Neighbours.of(model, ids, 8) for model in (with_popular, without))
+    assert np.array_equal(found.places, expected.places)
+    assert np.array_equal(found.scores, expected.scores)
+    # The hybrid itself is as it was.
+    assert list(with_popular.panel.members) == ["popular", "item_knn", "ease"]
+
+
+def test_a_video_that_nobody_watched_has_neighbours_by_content_only():
+    shown, table = shop(), shop_parts().interactions
+    watched = set(table.column("video_id").to_pylist())
+    content = Content(shown.videos, shown.embeddings)
+    fresh = table.filter(np.asarray(table.column("video_id")) != sorted(watched)[0])
+    video, ids = sorted(watched)[0], shown.videos.column("video_id").to_pylist()
+    assert Neighbours.of(ItemKnn().fit(fresh), ids, 5).find(video, 5) == []
+    assert len(Neighbours.of(ContentBased().fit(fresh, content), ids, 5).find(video, 5)) == 5

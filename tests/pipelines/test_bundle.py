@@ -1,0 +1,91 @@
+"""`vrec bundle`: folders in, a bundle out, and what a person is told."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.bundles import shop, shop_parts, text_embeddings
+from tests.contracts.shops import ranking_shop, rates
+from vrec.bundle.bundle import Bundle
+from vrec.cli import run
+from vrec.core.tables import FORMAT, MANIFEST, Folder
+from vrec.encoders.build import encoder_names
+from vrec.encoders.embed_config import EmbedConfig
+
+
+def write_embeddings(folder: Path, config: EmbedConfig, **changes) -> None:
+    """A finished embedding folder whose vectors are the simulated ones."""
+    names, files = encoder_names(config.encoders), {}
+    tables = {"fused": shop().embeddings, "text": text_embeddings(shop().videos)}
+    for modality, table in tables.items():
+        encoder = pa.array([names[modality]] * table.num_rows)
+        files[f"embeddings/{modality}"] = [f"embeddings/{modality}-1.parquet"]
+        Folder(str(folder)).write_parquet(
+            files[f"embeddings/{modality}"][0], table.set_column(2, table.schema.field("encoder"), encoder)
+        )
+    about = {"kind": "embeddings", "format": FORMAT, "config": config.model_dump(mode="json"), "files": files}
+    Folder(str(folder)).write_json(MANIFEST, about | changes)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Path:
+    """Everything that the command reads."""
+    folder = tmp_path_factory.mktemp("shop")
+    pq.write_table(shop().events, folder / "EVENTS.parquet")
+    pq.write_table(shop().videos, folder / "VIDEOS.parquet")
+    write_embeddings(folder / "tables", EmbedConfig(batch_size=7))
+    shop_parts().recommender.save(str(folder / "knn"))
+    shop_parts().ranker.save(str(folder / "ranker"))
+    rates(ranking_shop()).save(str(folder / "rates"))
+    return folder
+
+
+def command(folders: Path, out: Path, *more: str, ranker: str = "rates") -> int:
+    tables = {name: f"{folders / name.upper()}.parquet" for name in ("events", "videos")}
+    arguments = [f"--{name}={path}" for name, path in tables.items()]
+    return run(["bundle", *arguments, f"--ranker={folders / ranker}", f"--out={out}", *more])
+
+
+def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
+    more = [f"--embeddings={folders / 'tables'}", f"--recommender={folders / 'knn'}"]
+    more += ["--set", "bundle.neighbours=7", "--set", "train.profiles.remember=9", "--json"]
+    assert command(folders, tmp_path / "b", *more) == 0
+    done = json.loads(capsys.readouterr().out)
+    bundle = Bundle.load(str(tmp_path / "b"))
+    bundle.check()
+    assert (done["version"], done["encoder"]) == (bundle.version, bundle.encoder)
+    assert (done["videos"], done["vectors"], done["texts"]) == (100, 100, 99)
+    assert bundle.neighbours.places.shape == (100, 7)
+    assert bundle.profiles.remember == 9
+    assert bundle.embed == EmbedConfig(batch_size=7)
+    assert bundle.popular == Bundle.load(str(tmp_path / "b")).popular
+    assert done["bytes"] == sum(path.stat().st_size for path in (tmp_path / "b").rglob("*") if path.is_file())
+
+
+def test_it_says_in_a_line_what_was_made(folders, tmp_path, capsys):
+    assert command(folders, tmp_path / "b") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    version = Bundle.load(str(tmp_path / "b")).version
+    assert line.startswith(f"bundle {version} of 100 videos, 0 with vectors, 0 with neighbours, ")
+    assert command(folders, tmp_path / "b") == 1
+    assert "there is a manifest.json already" in capsys.readouterr().err
+
+
+def test_what_does_not_belong_together_is_told_in_a_line(folders, tmp_path, capsys):
+    def told(*more: str, **others: str) -> str:
+        assert command(folders, tmp_path / "b", *more, **others) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "To mend it: " in line
+        return line
+
+    tables = f"--embeddings={folders / 'tables'}"
+    assert "trained with the embeddings of simulated, and there are no fused" in told(ranker="ranker")
+    assert "trained with the embeddings of simulated, and the fused" in told(tables, ranker="ranker")
+    assert "is a rates, not one of" in told(f"--recommender={folders / 'rates'}")
+    assert "is a item_knn, not a ranker" in told(ranker="knn")
+    write_embeddings(tmp_path / "old", EmbedConfig(), config={"speed": 9})
+    assert "settings of another version of vrec: speed" in told(f"--embeddings={tmp_path / 'old'}")
+    assert not (tmp_path / "b" / MANIFEST).exists()
