@@ -1,0 +1,78 @@
+"""Requests to an ASGI app in the test's own process, down to how a body is cut into pieces."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+def call(app, method, path, body=b"", headers=None, client="198.51.100.7"):
+    """The reply to one request; `body` is bytes, or a list of pieces that come without a length."""
+    return asyncio.run(acall(app, method, path, body, headers, client))
+
+
+async def acall(app, method, path, body=b"", headers=None, client="198.51.100.7"):
+    raw, _, query = path.partition("?")
+    given = {"host": "shop.test", **(headers or {})}
+    pieces = list(body) if isinstance(body, list) else [body]
+    if isinstance(body, bytes) and body:
+        given.setdefault("content-length", str(len(body)))
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in given.items()],
+        "client": (client, 1),
+        "server": ("shop.test", 80),
+    }
+    sent = []
+
+    async def receive():
+        if not pieces:
+            return {"type": "http.disconnect"}
+        piece = pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start = sent[0]
+    names = {k.decode(): v.decode() for k, v in start["headers"]}
+    return Reply(start["status"], names, b"".join(m.get("body", b"") for m in sent[1:]))
+
+
+def call_json(app, method, path, content=None, headers=None, **more):
+    """The same with a body of JSON."""
+    body = b"" if content is None else json.dumps(content).encode()
+    kind = {} if content is None else {"content-type": "application/json"}
+    return call(app, method, path, body, kind | (headers or {}), **more)
+
+
+def form(fields, file=None, boundary="cut-here"):
+    """(body, headers) of a form; `fields` are pairs, `file` its bytes."""
+    parts = []
+    for name, value in fields:
+        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
+    if file is not None:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="../../etc/clip.mp4"\r\n'
+        parts.append(head.encode() + b"Content-Type: video/mp4\r\n\r\n" + file + b"\r\n")
+    body = b"".join(parts) + f"--{boundary}--\r\n".encode()
+    return body, {"content-type": f"multipart/form-data; boundary={boundary}"}

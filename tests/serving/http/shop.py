@@ -1,0 +1,140 @@
+"""A small shop behind HTTP in one process: the real store and the real decoder, and plain lists for ranking."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+
+from vrec.core.errors import VideoError
+from vrec.media.decode import MediaConfig
+from vrec.media.isolate import DecodeProcess
+from vrec.profiles.store import open_store
+from vrec.profiles.stores.sqlite import SqliteConfig
+from vrec.profiles.update import ProfilesConfig
+from vrec.serving.arms import ArmCounts
+from vrec.serving.nodes_protocol import Readiness, UnknownVideo
+from vrec.serving.wire import Answer, Embedded, Item
+
+
+class Shop:
+    """The Nodes of a shop whose videos are ranked by how many words, or how much of their colour, they share.
+
+    `away` is raised by whatever is ranked, `stopped` makes it take long: real faults, given on purpose.
+    """
+
+    def __init__(self, folder, videos, config):
+        self.cards_now = {row["video_id"]: row for row in videos}
+        self.vectors = {}
+        self.away = self.slow_s = None
+        self.arm_counts = ArmCounts(config.arms)
+        self.store = open_store(SqliteConfig(path=str(folder / "store.db")), lambda _: {}, ProfilesConfig())
+        self.decoder = DecodeProcess(MediaConfig())
+        self.asks = []
+
+    def close(self):
+        self.store.close()
+        self.decoder.close()
+
+    async def recommend(self, ask):
+        self.asks.append(ask)
+        await self._fail()
+        profile = await self.profile(ask.user_id)
+        weights = {} if profile is None else {one.video_id: one.weight for one in profile.history}
+        liked = {self.cards_now[name]["category"] for name in weights if name in self.cards_now}
+        reason = {True: (f"watched:{next(iter(weights), '')}", "popular"), False: ("new",)}
+        items = [
+            (float(card["category"] in liked), name, reason[bool(liked) and card["category"] in liked])
+            for name, card in self._passing(ask.filters)
+        ]
+        return self._answer(items, ask.k)
+
+    def fallback(self, ask):
+        answer = self._answer([(0.0, name, ("popular",)) for name, _ in self._passing(ask.filters)], ask.k)
+        return replace(answer, degraded=("ranking",))
+
+    async def similar(self, video_id, k, filters, at):
+        await self._fail()
+        if video_id not in self.cards_now:
+            raise UnknownVideo(f"{video_id} is not in the catalogue")
+        own = self.vectors.get(video_id)
+        items = [
+            (float(own @ self.vectors[name]) if own is not None and name in self.vectors else 0.0, name, ())
+            for name, _ in self._passing(filters)
+            if name != video_id
+        ]
+        return self._answer(items, k)
+
+    async def search(self, text, k, filters, at):
+        await self._fail()
+        words = set(text.lower().split())
+        found = [
+            (float(len(words & set((card["title"] or "").lower().split()))), name, ())
+            for name, card in self._passing(filters)
+        ]
+        return self._answer([one for one in found if one[0]], k)
+
+    async def cards(self, video_ids):
+        return {name: self.cards_now[name] for name in video_ids if name in self.cards_now}
+
+    async def apply(self, events):
+        applied = await asyncio.wrap_future(self.store.submit(events))
+        if applied.new:
+            self.arm_counts.add(events)
+        return applied
+
+    async def profile(self, user_id):
+        return self.store.get("user", [user_id]).get(user_id)
+
+    async def erase(self, user_id):
+        return await asyncio.to_thread(self.store.erase, user_id)
+
+    async def embed(self, path, title, tags):
+        (decoded,) = await asyncio.to_thread(lambda: list(self.decoder.decode_many([path])))
+        if isinstance(decoded, VideoError):
+            raise decoded
+        colour = decoded.frames.reshape(-1, 3).mean(0, dtype=np.float64) + 1
+        vector = (colour / np.linalg.norm(colour)).astype(np.float32)[None]
+        return Embedded({"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, decoded.phash, 0.1, 0.1)
+
+    async def change(self, change):
+        if change.row is None:
+            self.cards_now.pop(change.video_id, None)
+            return
+        self.cards_now[change.video_id] = change.row.to_pylist()[0]
+        if "frames" in change.vectors:
+            self.vectors[change.video_id] = change.vectors["frames"][0]
+
+    async def export(self, after, limit):
+        return await asyncio.to_thread(self.store.export, after, limit)
+
+    async def arms(self):
+        return self.arm_counts.snapshot()
+
+    async def ready(self):
+        return Readiness("shop-1", {"ranking": None if self.away is None else f"{self.away} in /srv"})
+
+    async def _fail(self):
+        if self.slow_s:
+            await asyncio.sleep(self.slow_s)
+        if self.away is not None:
+            raise self.away
+
+    def _passing(self, filters):
+        for name, card in sorted(self.cards_now.items()):
+            wrong = (
+                not card["available"]
+                or name in filters.exclude
+                or (filters.kinds and card["kind"] not in filters.kinds)
+                or (filters.categories and card["category"] not in filters.categories)
+                or card["creator_id"] in filters.blocked_creators
+                or (filters.most_price is not None and (card["price"] or 0) > filters.most_price)
+            )
+            if not wrong:
+                yield name, card
+
+    def _answer(self, items, k):
+        best = sorted(items, key=lambda one: (-one[0], one[1]))[:k]
+        found = tuple(
+            Item(name, score, 0.1, 3.0, 0.01, 0.5, reasons, "popular", 1.0) for score, name, reasons in best
+        )
+        return Answer(found, "shop-1", spent_ms={"ranker": 1.0})

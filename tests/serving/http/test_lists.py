@@ -1,0 +1,154 @@
+"""Lists over HTTP: what they hold, what happens where a part is away, and what is refused."""
+
+import math
+
+import pytest
+
+from tests.serving.http.client import call, call_json
+from vrec.serving.arms import arm_of
+from vrec.serving.nodes_protocol import NodeAway
+
+
+def click(video_id, user="u", event_id="e"):
+    return {"event_id": event_id, "user_id": user, "video_id": video_id, "kind": "click"}
+
+
+def test_a_click_that_was_acknowledged_turns_the_next_list(made):
+    app, _ = made()
+    ask = {"user_id": "u", "k": 2}
+    before = call_json(app, "POST", "/v1/recommend", ask).json
+    assert [item["video_id"] for item in before["items"]] == ["hats/1", "hats/2"]
+    assert call_json(app, "POST", "/v1/events", click("mugs/1")).status == 202
+    reply = call_json(app, "POST", "/v1/recommend", ask)
+    said = reply.json
+    assert reply.status == 200
+    assert [(item["video_id"], item["position"]) for item in said["items"]] == [("mugs/1", 0), ("mugs/2", 1)]
+    first = said["items"][0]
+    assert first["title"] == "A blue mug"
+    assert first["reasons"] == [
+        {"code": "watched:mugs/1", "text": "because you watched A blue mug"},
+        {"code": "popular", "text": "because it is popular"},
+    ]
+    assert (said["degraded"], said["why"], said["bundle"], said["arm"]) == (False, [], "shop-1", "ranked")
+    assert said["request_id"] == reply.headers["x-request-id"]
+    assert said["spent_ms"]["total"] >= 0
+
+
+def test_a_visit_without_an_account_has_a_profile_of_its_own(made):
+    app, shop = made()
+    event = {"event_id": "1", "session_id": "s", "video_id": "mugs/1", "kind": "click"}
+    assert call_json(app, "POST", "/v1/events", event).status == 202
+    said = call_json(app, "POST", "/v1/recommend", {"session_id": "s", "k": 1}).json
+    assert said["items"][0]["video_id"] == "mugs/1"
+    assert shop.asks[-1].user_id == "session:s"
+    assert call(app, "GET", "/v1/profiles/session%3As").json["history"][0]["video_id"] == "mugs/1"
+
+
+def test_all_that_a_request_says_reaches_the_ranking(made):
+    app, shop = made(arms={"arms": [{"name": "plain", "share": 1, "order": "popular"}]})
+    ask = {
+        "user_id": "u", "surface": "cart", "k": 3, "kinds": ["product", "clip"], "exclude": ["hats/1"],
+        "context": {"age": 17},
+        "filters": {
+            "categories": ["mugs", "hats"], "creators": ["ann"], "tags": ["red"], "languages": ["en"],
+            "most_price": 9.5, "blocked_creators": ["bob"], "blocked_categories": ["toys"],
+        },
+    }  # fmt: skip
+    assert call_json(app, "POST", "/v1/recommend", ask, {"x-request-id": "r.1"}).status == 200
+    got = shop.asks[0]
+    assert (got.request_id, got.surface, got.k, got.age, got.order) == ("r.1", "cart", 3, 17, "popular")
+    assert got.filters.kinds == {"product", "clip"}
+    assert got.filters.exclude == {"hats/1"}
+    assert got.filters.categories == {"mugs", "hats"}
+    assert (got.filters.creators, got.filters.tags, got.filters.languages) == ({"ann"}, {"red"}, {"en"})
+    assert (got.filters.most_price, got.filters.blocked_creators) == (9.5, {"bob"})
+    assert got.filters.blocked_categories == {"toys"}
+    call_json(app, "POST", "/v1/recommend", {"user_id": "u"})
+    assert (shop.asks[1].filters.kinds, shop.asks[1].filters.categories) == (None, None)
+
+
+@pytest.mark.parametrize("fault", [NodeAway("killed"), TimeoutError(), "slow"])
+def test_where_ranking_is_away_the_answer_is_a_popular_list(made, fault):
+    app, shop = made(ranking_timeout_s=0.05)
+    shop.away, shop.slow_s = (None, 5) if fault == "slow" else (fault, None)
+    reply = call_json(app, "POST", "/v1/recommend", {"user_id": "u", "filters": {"categories": ["mugs"]}})
+    assert reply.status == 200
+    assert (reply.json["degraded"], reply.json["why"]) == (True, ["ranking"])
+    assert [item["video_id"] for item in reply.json["items"]] == ["mugs/1", "mugs/2"]
+    for reply in (
+        call_json(app, "POST", "/v1/search", {"text": "red"}),
+        call(app, "GET", "/v1/videos/mugs%2F1/similar"),
+    ):
+        assert (reply.status, reply.headers["retry-after"]) == (503, "2")
+        assert reply.json["type"] == "urn:vrec:problem:busy"
+
+
+def test_similar_videos_and_searches(made):
+    app, _ = made()
+    said = call(app, "GET", "/v1/videos/mugs%2F1/similar?k=2").json
+    assert len(said["items"]) == 2
+    assert "mugs/1" not in [item["video_id"] for item in said["items"]]
+    reply = call(app, "GET", "/v1/videos/none/similar")
+    assert (reply.status, reply.json["type"]) == (404, "urn:vrec:problem:unknown-video")
+    assert "POST /v1/videos" in reply.json["detail"]
+    found = call_json(app, "POST", "/v1/search", {"text": "a red hat", "k": 5, "filters": {"most_price": 60}})
+    assert found.json["items"][0]["video_id"] == "hats/1"
+    assert call_json(app, "POST", "/v1/search", {"text": "nothing like it"}).json["items"] == []
+
+
+def test_scores_that_json_cannot_say_are_null(made):
+    app, shop = made()
+    shop.vectors = {
+        name: __import__("numpy").full(3, math.nan, dtype="float32") for name in ("mugs/1", "mugs/2")
+    }
+    said = call(app, "GET", "/v1/videos/mugs%2F1/similar").json
+    assert None in [item["score"] for item in said["items"]]
+
+
+@pytest.mark.parametrize(
+    ("ask", "where"),
+    [
+        ({"user_id": "u", "k": 0}, "k"),
+        ({"user_id": "u", "k": 10**6}, "k"),
+        ({"user_id": "u", "k": "5"}, "k"),
+        ({"user_id": "u", "k": True}, "k"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": "x" * 129}, "user_id"),
+        ({"user_id": "a\nb"}, "user_id"),
+        ({"user_id": "u", "kinds": ["film"]}, "kinds.0"),
+        ({"user_id": "u", "context": {"age": -1}}, "context.age"),
+        ({"user_id": "u", "exclude": ["v"] * 1001}, "exclude"),
+        ({"user_id": "u", "filters": {"most_price": -1}}, "filters.most_price"),
+        ({"user_id": "u", "filters": {"category": ["mugs"]}}, "filters.category"),
+        ({"user_id": "u", "surface": "Feed/.."}, "surface"),
+        ({"user_id": "u", "session_id": "s"}, "body"),
+        ({"k": 5}, "body"),
+        ([], "body"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_field(made, ask, where):
+    app, _ = made()
+    reply = call_json(app, "POST", "/v1/recommend", ask)
+    assert (reply.status, reply.headers["content-type"]) == (422, "application/problem+json")
+    said = reply.json
+    assert [one["where"] for one in said["errors"]] == [where]
+    assert (said["status"], said["type"]) == (422, "urn:vrec:problem:invalid-request")
+    assert said["request_id"] == reply.headers["x-request-id"]
+
+
+def test_every_wrong_field_is_named_at_once(made):
+    app, _ = made()
+    reply = call_json(app, "POST", "/v1/recommend", {"user_id": "", "k": 0, "extra": 1})
+    assert {one["where"] for one in reply.json["errors"]} == {"user_id", "k", "extra"}
+
+
+def test_arms_share_shoppers_as_configured_and_always_alike(made):
+    shares = {"ranked": 0.7, "popular": 0.3}
+    arms = [{"name": name, "share": share, "order": name} for name, share in shares.items()]
+    app, shop = made(arms={"arms": arms})
+    given = [arm_of(f"user-{n}", shop.arm_counts._config).name for n in range(20_000)]
+    assert abs(given.count("popular") / 20_000 - 0.3) < 0.01
+    for n in range(20):
+        said = call_json(app, "POST", "/v1/recommend", {"user_id": f"user-{n}"}).json
+        assert (said["arm"], said["arm_share"]) == (given[n], shares[given[n]])
+        assert shop.asks[-1].order == given[n]
