@@ -11,18 +11,21 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
+    left: int = 0
+    """Pieces of the request's body that were not read."""
 
     @property
     def json(self):
         return json.loads(self.body)
 
 
-def call(app, method, path, body=b"", headers=None, client="198.51.100.7"):
+def call(app, method, path, body=b"", headers=None, **more):
     """The reply to one request; `body` is bytes, or a list of pieces that come without a length."""
-    return asyncio.run(acall(app, method, path, body, headers, client))
+    return asyncio.run(acall(app, method, path, body, headers, **more))
 
 
-async def acall(app, method, path, body=b"", headers=None, client="198.51.100.7"):
+async def acall(app, method, path, body=b"", headers=None, client="198.51.100.7", *, leaves=False):
+    """The same; who `leaves` goes away in the middle of the body, and gets no reply: None."""
     raw, _, query = path.partition("?")
     given = {"host": "shop.test", **(headers or {})}
     pieces = list(body) if isinstance(body, list) else [body]
@@ -46,17 +49,21 @@ async def acall(app, method, path, body=b"", headers=None, client="198.51.100.7"
 
     async def receive():
         if not pieces:
+            if not leaves:
+                await asyncio.Event().wait()
             return {"type": "http.disconnect"}
         piece = pieces.pop(0)
-        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+        return {"type": "http.request", "body": piece, "more_body": bool(pieces) or leaves}
 
     async def send(message):
         sent.append(message)
 
     await app(scope, receive, send)
+    if not sent:
+        return None
     start = sent[0]
     names = {k.decode(): v.decode() for k, v in start["headers"]}
-    return Reply(start["status"], names, b"".join(m.get("body", b"") for m in sent[1:]))
+    return Reply(start["status"], names, b"".join(m.get("body", b"") for m in sent[1:]), len(pieces))
 
 
 def call_json(app, method, path, content=None, headers=None, **more):
@@ -70,9 +77,13 @@ def form(fields, file=None, boundary="cut-here"):
     """(body, headers) of a form; `fields` are pairs, `file` its bytes."""
     parts = []
     for name, value in fields:
-        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
+        parts.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        )
     if file is not None:
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="../../etc/clip.mp4"\r\n'
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="../../etc/clip.mp4"\r\n'
+        )
         parts.append(head.encode() + b"Content-Type: video/mp4\r\n\r\n" + file + b"\r\n")
     body = b"".join(parts) + f"--{boundary}--\r\n".encode()
     return body, {"content-type": f"multipart/form-data; boundary={boundary}"}

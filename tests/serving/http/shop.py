@@ -1,4 +1,4 @@
-"""A small shop behind HTTP in one process: the real store and the real decoder, and plain lists for ranking."""
+"""A small shop behind HTTP in one process: the real store and decoder, and plain lists for ranking."""
 
 import asyncio
 from dataclasses import replace
@@ -94,7 +94,9 @@ class Shop:
             raise decoded
         colour = decoded.frames.reshape(-1, 3).mean(0, dtype=np.float64) + 1
         vector = (colour / np.linalg.norm(colour)).astype(np.float32)[None]
-        return Embedded({"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, decoded.phash, 0.1, 0.1)
+        return Embedded(
+            {"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, decoded.phash, 0.1, 0.1
+        )
 
     async def change(self, change):
         if change.row is None:

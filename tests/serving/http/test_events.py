@@ -1,4 +1,4 @@
-"""Events over HTTP: durable once acknowledged, counted once, every wrong one named; profiles, export, arms."""
+"""Events over HTTP: durable once acknowledged, counted once, every wrong one named; and what follows."""
 
 import asyncio
 import io
@@ -129,7 +129,9 @@ def test_where_the_store_is_away_the_sender_is_told_to_send_again(made):
         shop.store.apply(pa.Table.from_pylist([], schema=EVENTS.arrow()))
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"]
+)
 def test_a_page_of_another_site_cannot_send_events_as_a_form(made, kind):
     app, shop = made()
     body = b'{"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click"}'
@@ -137,7 +139,9 @@ def test_a_page_of_another_site_cannot_send_events_as_a_form(made, kind):
     assert logged(shop) == []
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b"\xff\xfe", b"[" * 5_000, b'{"events": {}}', b"1e999"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"null", b"[]", b"\xff\xfe", b"[" * 5_000, b'{"events": {}}', b"1e999"]
+)
 def test_what_is_no_event_is_a_problem_and_no_crash(made, body):
     app, _ = made()
     reply = call(app, "POST", "/v1/events", body, {"content-type": "application/json"})
@@ -160,7 +164,7 @@ def test_a_shopper_is_forgotten_on_demand(made):
 
 
 def test_the_log_comes_out_whole_in_pages_of_either_format(made):
-    app, shop = made()
+    app, _ = made()
     call_json(app, "POST", "/v1/events", {"events": [event(str(n)) for n in range(5)]})
     after, ids = 0, []
     for form in ("parquet", "arrow", "parquet", "arrow"):

@@ -43,10 +43,10 @@ def test_an_operation_takes_a_key_of_its_scope_and_no_other(keyed, method, path,
 def test_a_key_comes_in_either_header(keyed):
     app, _, headers = keyed
     secret = headers["read"]["authorization"].removeprefix("Bearer ")
-    for given in ({"x-api-key": secret}, {"authorization": f"bearer {secret}"}):
-        assert call_json(app, "POST", "/v1/recommend", {"user_id": "u"}, given).status == 200
-    for given in ({"x-api-key": secret[:-1]}, {"authorization": f"Basic {secret}"}, {"cookie": secret}):
-        assert call_json(app, "POST", "/v1/recommend", {"user_id": "u"}, given).status == 401
+    for sent in ({"x-api-key": secret}, {"authorization": f"bearer {secret}"}):
+        assert call_json(app, "POST", "/v1/recommend", {"user_id": "u"}, sent).status == 200
+    for sent in ({"x-api-key": secret[:-1]}, {"authorization": f"Basic {secret}"}, {"cookie": secret}):
+        assert call_json(app, "POST", "/v1/recommend", {"user_id": "u"}, sent).status == 401
 
 
 def test_health_needs_no_key_and_tells_strangers_little(keyed):
@@ -59,7 +59,15 @@ def test_health_needs_no_key_and_tells_strangers_little(keyed):
     assert "/srv" in call(app, "GET", "/readyz", headers=headers["events"]).json["parts"]["ranking"]
 
 
-@given(st.dictionaries(st.text("abcXYZ09_.-", min_size=1, max_size=9), st.sets(st.sampled_from(["read", "events", "manage"]), min_size=1), min_size=1, max_size=4), st.text())
+@given(
+    st.dictionaries(
+        st.text("abcXYZ09_.-", min_size=1, max_size=9),
+        st.sets(st.sampled_from(["read", "events", "manage"]), min_size=1),
+        min_size=1,
+        max_size=4,
+    ),
+    st.text(),
+)
 def test_keys_are_found_by_their_secret_alone(scopes, other):
     made = {name: new_key(f"{name}:{'+'.join(sorted(of))}") for name, of in scopes.items()}
     keys = Keys.of({"K": " , ".join(entry for _, entry in made.values())}, "K")
@@ -73,8 +81,8 @@ def test_keys_are_found_by_their_secret_alone(scopes, other):
 
 @pytest.mark.parametrize(
     "entry",
-    ["", "secret", "a:read", "a:read:" + "0" * 63, "a:all:" + "0" * 64, "a b:read:" + "0" * 64, "a::" + "0" * 64,
-     "a:read:" + "G" * 64, "a:read+:" + "0" * 64],
+    ["", "secret", "a:read", "a:read:" + "0" * 63, "a:all:" + "0" * 64, "a b:read:" + "0" * 64,
+     "a::" + "0" * 64, "a:read:" + "G" * 64, "a:read+:" + "0" * 64],
 )  # fmt: skip
 def test_an_entry_that_is_no_key_is_refused_without_being_quoted(entry):
     good = "b:read:" + "1" * 64
@@ -108,14 +116,16 @@ def test_a_network_of_ipv6_addresses_is_one_caller_and_a_key_is_one_wherever_it_
     pair = new_key("a:read")
     app, _ = made({"VREC_API_KEYS": pair[1]}, security={"requests_per_second": 2, "burst": 2})
     header = {"x-api-key": pair[0]}
-    replies = [call(app, "GET", "/v1/arms", headers=header, client=f"198.51.100.{n}").status for n in range(3)]
+    replies = [
+        call(app, "GET", "/v1/arms", headers=header, client=f"198.51.100.{n}").status for n in range(3)
+    ]
     assert replies == [200, 200, 429]
     assert call(app, "GET", "/v1/arms", client="198.51.100.1").status == 401
 
 
 @pytest.mark.parametrize("said", [True, False])
 def test_a_body_is_refused_once_it_is_too_long_whether_it_said_so_or_not(made, said):
-    app, shop = made(security={"most_body_bytes": 1_000})
+    app, _ = made(security={"most_body_bytes": 1_000})
     headers = {"content-type": "application/json"}
     pieces = [b" " * 600, b" " * 600, b"{}"]
     body = b"".join(pieces) if said else pieces
@@ -143,7 +153,10 @@ def test_pages_of_other_sites_may_not_change_anything(made):
 @pytest.mark.parametrize("given", ["a b", "x" * 65, "", "ü", "a\r\nset-cookie: x"])
 def test_a_request_id_is_kept_where_it_is_sane_and_made_where_it_is_not(made, given):
     app, _ = made()
-    assert call(app, "GET", "/healthz", headers={"x-request-id": "Shop-1.a_b"}).headers["x-request-id"] == "Shop-1.a_b"
+    assert (
+        call(app, "GET", "/healthz", headers={"x-request-id": "Shop-1.a_b"}).headers["x-request-id"]
+        == "Shop-1.a_b"
+    )
     found = call(app, "GET", "/healthz", headers={"x-request-id": given}).headers["x-request-id"]
     assert found != given
     assert len(found) == 32
@@ -173,7 +186,12 @@ def test_an_error_that_nobody_expected_is_told_to_the_log_and_not_to_the_caller(
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/v1/none", 404), ("GET", "/v1/recommend", 405), ("PATCH", "/v1/events", 405), ("GET", "/docs", 404)],
+    [
+        ("GET", "/v1/none", 404),
+        ("GET", "/v1/recommend", 405),
+        ("PATCH", "/v1/events", 405),
+        ("GET", "/docs", 404),
+    ],
 )
 def test_paths_and_methods_that_are_not_there_are_problems_too(made, method, path, status):
     app, _ = made()
@@ -191,10 +209,14 @@ KINDS = ["application/json", "multipart/form-data; boundary=b", "multipart/form-
 @given(
     path=st.sampled_from(PATHS),
     kind=st.sampled_from(KINDS),
-    pieces=st.lists(st.binary(max_size=60) | st.sampled_from([b"--b\r\n", b"\r\n\r\n", b"--b--", b'{"events":[']), min_size=1, max_size=5),
+    pieces=st.lists(
+        st.binary(max_size=60) | st.sampled_from([b"--b\r\n", b"\r\n\r\n", b"--b--", b'{"events":[']),
+        min_size=1,
+        max_size=5,
+    ),
 )
 def test_no_bytes_whatever_make_the_service_fail(made, path, kind, pieces):
-    app, shop = _shared(made)
+    app, _ = _shared(made)
     method = "PUT" if path.endswith("F1") else "POST"
     reply = call(app, method, path, pieces, {"content-type": kind})
     assert 400 <= reply.status < 500

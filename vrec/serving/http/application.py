@@ -17,7 +17,7 @@ from vrec.serving.http.models import (
     ChangeGiven,
     EventGiven,
     EventsGiven,
-    NewVideo,
+    FormGiven,
     RecommendGiven,
     SearchGiven,
     VideoGiven,
@@ -38,10 +38,11 @@ def create_app(
     # No pages of documentation: they would load scripts from elsewhere.
     app = FastAPI(title="vrec", version=vrec.__version__, docs_url=None, redoc_url=None)
     app.add_middleware(Gate, keys=keys, config=config.security)
-    problems.install(app)
-    for part in (lists, events, catalogue):
-        app.include_router(part.routes(nodes, config, keys))
-    app.include_router(pages.routes(nodes, config, keys, metrics))
+    routers = [part.routes(nodes, config, keys) for part in (lists, events, catalogue)]
+    routers.append(pages.routes(nodes, config, keys, metrics))
+    for router in routers:
+        app.include_router(router)
+    problems.install(app, [route for router in routers for route in router.routes])
     app.openapi = _document(app)
     return app
 
@@ -51,7 +52,15 @@ def _document(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            models = (EventGiven, EventsGiven, RecommendGiven, SearchGiven, VideoGiven, NewVideo, ChangeGiven)
+            models = (
+                EventGiven,
+                EventsGiven,
+                RecommendGiven,
+                SearchGiven,
+                VideoGiven,
+                FormGiven,
+                ChangeGiven,
+            )
             _, more = models_json_schema(
                 [*((model, "validation") for model in models), (problems.ProblemDocument, "serialization")],
                 ref_template="#/components/schemas/{model}",

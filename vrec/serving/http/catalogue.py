@@ -15,7 +15,7 @@ from vrec.serving.http.answers import AddedSaid, CardSaid, json
 from vrec.serving.http.form import FORM, read_form
 from vrec.serving.http.keys import Keys, needing
 from vrec.serving.http.lists import USUAL, body_of, now_us, read
-from vrec.serving.http.models import ChangeGiven, NewVideo, VideoGiven, VideoId
+from vrec.serving.http.models import ChangeGiven, FormGiven, NewVideo, VideoGiven, VideoId
 from vrec.serving.http.problems import Problem, documented, tell
 from vrec.serving.nodes_protocol import Card, NodeAway, Nodes, UnknownVideo
 from vrec.serving.uploads import Uploads, readable_uri
@@ -54,7 +54,7 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         return await catalogue.add(given, uri, uploaded=False)
 
     @router.put(
-        "/v1/videos/{video_id:path}",
+        "/v1/videos/{video_id:video}",
         responses={200: {"model": CardSaid}, **documented(404, 415, *usual)},
         openapi_extra=body_of(ChangeGiven),
     )
@@ -63,7 +63,7 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         return await catalogue.change(video_id, await read(request, ChangeGiven))
 
     @router.delete(
-        "/v1/videos/{video_id:path}",
+        "/v1/videos/{video_id:video}",
         status_code=204,
         response_class=Response,
         responses=documented(404, *usual),
@@ -167,16 +167,6 @@ def row_of(video_id: str, card: Card) -> pa.Table:
 
 
 def _bodies() -> dict[str, Any]:
-    form = {
-        "allOf": [
-            {"$ref": "#/components/schemas/NewVideo"},
-            {
-                "type": "object",
-                "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary"}},
-            },
-        ]
-    }
     found = body_of(VideoGiven)
-    found["requestBody"]["content"][FORM] = {"schema": form}
+    found["requestBody"]["content"][FORM] = {"schema": {"$ref": f"#/components/schemas/{FormGiven.__name__}"}}
     return found

@@ -65,7 +65,8 @@ class Keys:
 def new_key(asked: str) -> tuple[str, str]:
     """A new secret, to be given to its user, and the entry for the environment variable.
 
-    The entry does not tell the secret. `asked` is `name:scopes`. Raises ServeError for a name or scopes that cannot be.
+    The entry does not tell the secret. `asked` is `name:scopes`. Raises ServeError for a name or scopes that
+    cannot be.
     """
     secret = f"vrec_{secrets.token_urlsafe(32)}"
     entry = f"{asked}:{hashlib.sha256(secret.encode()).hexdigest()}"

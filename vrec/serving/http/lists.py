@@ -8,12 +8,13 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ValidationError
+from starlette.convertors import Convertor, register_url_convertor
 
 from vrec.serve_config import ServeConfig
 from vrec.serving.arms import arm_of
 from vrec.serving.http.answers import ListSaid, RecommendSaid, json, list_said, spoken_of
 from vrec.serving.http.keys import Keys, needing
-from vrec.serving.http.models import MOST_ITEMS, RecommendGiven, SearchGiven, VideoId
+from vrec.serving.http.models import MOST_ITEMS, SIMILAR, RecommendGiven, SearchGiven, VideoId
 from vrec.serving.http.problems import Problem, documented, invalid, request_id_of, tell
 from vrec.serving.nodes_protocol import Card, NodeAway, Nodes
 from vrec.serving.wire import Answer, Ask, Filters
@@ -44,6 +45,21 @@ async def read(request: Request, model: type[Given]) -> Given:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise invalid(error) from None
+
+
+class _VideoPath(Convertor[str]):
+    """A video's id in a path. Ids may have slashes, which a server cannot tell from those of the path."""
+
+    regex = f".+(?<!{SIMILAR})"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("video", _VideoPath())
 
 
 def now_us() -> int:
@@ -79,7 +95,7 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         return await lists.said(answer, request_id_of(request))
 
     @router.get(
-        "/v1/videos/{video_id:path}/similar",
+        "/v1/videos/{video_id:video}/similar",
         responses={200: {"model": ListSaid}, **documented(*denied, 404, *USUAL)},
     )
     async def similar(

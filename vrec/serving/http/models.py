@@ -7,6 +7,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -30,6 +31,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 OLDEST_EVENT = timedelta(days=366)
 """How old an event may be when it comes."""
 
+SIMILAR = "/similar"
+"""What the path of a video's neighbours ends in."""
+
 # No control characters: ids are written to logs, keys of stores and file formats.
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_PLAIN)]
@@ -37,6 +41,15 @@ VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PLAIN)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_PLAIN)]
 Surface = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
+
+
+def _whole(given: Any) -> Any:
+    """JSON has one kind of number: 3.0 is as whole as 3."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+# After the bounds, or the document would not tell them.
+_WHOLE = BeforeValidator(_whole)
 Names = Annotated[list[Name], Field(max_length=50)]
 VideoKind = Literal["product", "live", "clip"]
 EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
@@ -117,7 +130,7 @@ class FiltersGiven(Given):
 class ContextGiven(Given):
     """What is known of the moment."""
 
-    age: Annotated[int, Field(ge=0, le=130)] | None = None
+    age: Annotated[int, Field(ge=0, le=130), _WHOLE] | None = None
     """The shopper's least age in years, where it was declared or proved."""
 
 
@@ -126,7 +139,7 @@ class Choice(Given):
 
     kinds: Annotated[list[VideoKind], Field(max_length=3)] = Field(default_factory=list)
     """Only videos of these kinds."""
-    k: int = Field(default=20, ge=1, le=MOST_ITEMS)
+    k: Annotated[int, Field(ge=1, le=MOST_ITEMS), _WHOLE] = 20
     """How many videos at most."""
     filters: FiltersGiven = Field(default_factory=FiltersGiven)
     """What the list may hold."""
@@ -182,7 +195,7 @@ class EventGiven(Shopper):
     """What happened."""
     value: Amount | None = None
     """Seconds for a watch, money for a purchase."""
-    position: Annotated[int, Field(ge=0, le=32_767)] | None = None
+    position: Annotated[int, Field(ge=0, le=32_767), _WHOLE] | None = None
     """The place in the list, from 0, as the answer gave it."""
     request_id: Id | None = None
     """The answer's request_id."""
@@ -243,13 +256,26 @@ class ChangeGiven(VideoFields):
     """Whose it is; null leaves it as it is."""
 
 
+def _addressable(video_id: str) -> str:
+    if video_id.endswith(SIMILAR):
+        raise PydanticCustomError("similar", "no id may end in /similar, which is a path of its own")
+    return video_id
+
+
 class NewVideo(VideoFields):
     """What is said of a new video, beside an uploaded file or a URI."""
 
     creator_id: Name
     """Whose it is."""
-    video_id: VideoId | None = None
+    video_id: Annotated[VideoId, AfterValidator(_addressable)] | None = None
     """Its id; one is made where absent."""
+
+
+class FormGiven(NewVideo):
+    """`POST /v1/videos` as a form: an uploaded video."""
+
+    file: Annotated[str, Field(json_schema_extra={"format": "binary"})]
+    """The video."""
 
 
 class VideoGiven(NewVideo):

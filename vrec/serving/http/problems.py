@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException as AnyHttpException
+from starlette.routing import BaseRoute, Match, Route
 
 from vrec.core.errors import (
     EventsError,
@@ -158,10 +159,12 @@ def request_id_of(request: Request) -> str:
     return request.state.request_id
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem document."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Makes every error of the app a problem document; `routes` say which methods a path takes."""
 
     async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, AnyHttpException) and error.status_code == 405:
+            error.headers = {"Allow": ", ".join(sorted(_methods(request, routes)))}
         problem = invalid(error, 1) if isinstance(error, RequestValidationError) else problem_of(error)
         if problem.status_code >= 500:
             tell(request_id_of(request), error)
@@ -169,6 +172,15 @@ def install(app: FastAPI) -> None:
 
     for kind in (AnyHttpException, RequestValidationError, VrecError, TimeoutError):
         app.add_exception_handler(kind, answer)
+
+
+def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
+    """All methods that a path takes: the router names those of one route only."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    return found
 
 
 def tell(request_id: str, error: Exception) -> None:
