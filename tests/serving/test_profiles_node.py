@@ -1,6 +1,7 @@
 """The node that keeps profiles: what it promises, on the embedded store, without Ray."""
 
 import asyncio
+import json
 import shutil
 import time
 
@@ -140,8 +141,9 @@ def test_a_node_that_starts_with_a_broken_bundle_takes_the_last_good_one(tmp_pat
     async def run():
         with pytest.raises(BundleError, match="broken"):
             await ProfilesNode(config_in(tmp_path)).reconfigure({"bundle": str(broken)})
-        first = await started(tmp_path, shop_bundle)
-        first._store.close()
+        (tmp_path / "data").mkdir()
+        said = {"uri": shop_bundle.uri, "encoder": shop_bundle.parts.fused.column("encoder")[0].as_py()}
+        (tmp_path / "data" / "served.json").write_text(json.dumps(said))
         node = ProfilesNode(config_in(tmp_path))
         await node.reconfigure({"bundle": str(broken)})
         assert await node.ready() == shop_bundle.version
@@ -151,8 +153,6 @@ def test_a_node_that_starts_with_a_broken_bundle_takes_the_last_good_one(tmp_pat
 
 
 def test_a_bundle_of_another_encoder_is_refused_where_there_are_profiles(tmp_path, shop_bundle):
-    import json
-
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "served.json").write_text(json.dumps({"encoder": "fused@another"}))
 

@@ -7,19 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from vrec.bundle.bundle import (
-    ABOUT,
-    FORMAT,
-    INDEX,
-    KIND,
-    NEIGHBOURS,
-    RANKER,
-    WORDS,
-    Bundle,
-    part_digest,
-    version_of,
-)
+from vrec.bundle.bundle import NEIGHBOURS, WORDS, Bundle
 from vrec.bundle.canaries import CANARIES, ask, canary_videos, compare
+from vrec.bundle.catalogue import ABOUT, FORMAT, INDEX, KIND, RANKER, part_digest, version_of
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.lexicon import Lexicon
 from vrec.bundle.neighbours import Neighbours

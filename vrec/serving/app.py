@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import torch
 from ray import serve
 from ray.serve import Application
-from threadpoolctl import threadpool_limits
 
 from vrec.serve_config import ServeConfig
 from vrec.serving.nodes.api import ApiNode
@@ -84,9 +82,3 @@ def _ranking_size(config: ServeConfig) -> dict[str, Any]:
             "target_ongoing_requests": 4,
         }
     }
-
-
-def one_thread() -> None:
-    """Keeps the libraries of this process to one thread each: replicas share the machine's cores."""
-    torch.set_num_threads(1)
-    threadpool_limits(1)

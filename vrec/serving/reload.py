@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.errors import BundleError, VrecError
 from vrec.core.tables import Folder
 
@@ -26,12 +26,17 @@ class Served(Generic[T]):
     last that passed.
     """
 
-    def __init__(self, data: str, make: Callable[[Bundle], T]) -> None:
-        """`make` turns a sound bundle into what the node works with; both happen in a thread."""
-        self._folder, self._make = Folder(data), make
+    def __init__(
+        self, data: str, load: Callable[[str], tuple[BundleCatalogue, T]], *, judge: bool = False
+    ) -> None:
+        """`load` gives the bundle in a folder and what the node works with, or raises; it runs in a thread.
+
+        Of all nodes those that `judge`, whose `load` asks the bundle its own questions, say which was good.
+        """
+        self._folder, self._load_one, self._judge = Folder(data), load, judge
         self._lock = asyncio.Lock()
         self.now: T | None = None
-        self.bundle: Bundle | None = None
+        self.bundle: BundleCatalogue | None = None
         self.refused: str | None = None
         """Why the bundle that was asked for last is not served; None where it is."""
 
@@ -51,7 +56,8 @@ class Served(Generic[T]):
             try:
                 self.bundle, self.now = await asyncio.to_thread(self._load, uri)
                 self.refused = None
-                await asyncio.to_thread(self._remember, self.bundle)
+                if self._judge:
+                    await asyncio.to_thread(self._remember, self.bundle)
             except VrecError as error:
                 self.refused = f"{uri}: {error}"
                 logger.error("bundle refused", extra={"bundle": uri, "why": str(error)})
@@ -64,19 +70,18 @@ class Served(Generic[T]):
             logger.info("bundle served", extra={"bundle": self.bundle.uri, "version": self.version})
             return True
 
-    def _load(self, uri: str) -> tuple[Bundle, T]:
+    def _load(self, uri: str) -> tuple[BundleCatalogue, T]:
         if not uri:
             raise BundleError("no bundle is named", mend="give one: `vrec serve --bundle DIR`")
-        bundle = Bundle.load(uri)
-        bundle.check()
-        encoder = self._last().get("encoder")
-        if encoder is not None and bundle.encoder != encoder:
+        bundle, made = self._load_one(uri)
+        last = self._last()
+        if last and bundle.encoder != last["encoder"]:
             raise BundleError(
-                f"{uri} was made with the encoder {bundle.encoder}, and the profiles here with {encoder}: "
-                "tastes are vectors of one encoder",
+                f"{uri} was made with the encoder {bundle.encoder}, and the profiles here with "
+                f"{last['encoder']}: tastes are vectors of one encoder",
                 mend="serve it with a new serve.data and serve.store, and send the exported events there",
             )
-        return bundle, self._make(bundle)
+        return bundle, made
 
     def _last(self) -> dict[str, Any]:
         try:
@@ -84,7 +89,7 @@ class Served(Generic[T]):
         except (FileNotFoundError, ValueError):
             return {}
 
-    def _remember(self, bundle: Bundle) -> None:
+    def _remember(self, bundle: BundleCatalogue) -> None:
         said = {"uri": bundle.uri, "version": bundle.version, "encoder": bundle.encoder}
         if self._last() != said:
             self._folder.write_json(SERVED, said)

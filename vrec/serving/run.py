@@ -12,7 +12,7 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.errors import BundleError, ServeError, StoreError
 from vrec.core.tables import absolute
 from vrec.profiles.store import open_store
@@ -81,7 +81,7 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
     For a store that is not in service, such as a new one that begins with a shop's log. Raises StoreError.
     """
     config = made_absolute(config)
-    bundle = Bundle.load(config.bundle)
+    bundle = BundleCatalogue.load(config.bundle)
     facts = facts_of(bundle.content)
     try:
         store = open_store(

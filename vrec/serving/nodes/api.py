@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.protocols import Applied
 from vrec.profiles.profile import Profile
 from vrec.serve_config import ServeConfig
@@ -39,7 +39,7 @@ class ApiNode:
     def __init__(self, config: ServeConfig, ranking: Any, profiles: Any, encoder: Any) -> None:
         """`ranking`, `profiles` and `encoder` are handles of those nodes; `encoder` may be None."""
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
-        self._served: Served[Fallback] = Served(config.data, self._make)
+        self._served: Served[Fallback] = Served(config.data, self._load)
         self._journal, self._changes = Journal(config.data), list[Change]()
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -124,8 +124,9 @@ class ApiNode:
             raise NodeAway("no bundle is loaded yet")
         return self._served.now
 
-    def _make(self, bundle: Bundle) -> Fallback:
-        return Fallback(bundle, self._config).with_changes(self._changes)
+    def _load(self, uri: str) -> tuple[BundleCatalogue, Fallback]:
+        bundle = BundleCatalogue.load(uri)
+        return bundle, Fallback(bundle, self._config).with_changes(self._changes)
 
     async def _keep_up(self) -> None:
         while True:

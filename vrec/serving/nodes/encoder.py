@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 from ray import serve
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.errors import EncodeFailed, ServeError, VideoError
 from vrec.core.protocols import Clip, Modality, Vectors
 from vrec.encoders.build import EncoderSet, build_encoders
@@ -72,8 +73,10 @@ class EncoderNode:
     """Embeds what comes while the service runs, with the encoders that the bundle was made with."""
 
     def __init__(self, config: ServeConfig, device: str = "cpu") -> None:
+        # Replicas share the machine's cores.
+        torch.set_num_threads(1)
         self._device = device
-        self._served: Served[Embedding | None] = Served(config.data, self._make)
+        self._served: Served[Embedding | None] = Served(config.data, self._load)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vrec-encoder")
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
@@ -95,12 +98,13 @@ class EncoderNode:
         """The version that is served."""
         return self._served.version
 
-    def _make(self, bundle: Bundle) -> Embedding | None:
-        # What moves from one bundle to another with the same encoders keeps them.
+    def _load(self, uri: str) -> tuple[BundleCatalogue, Embedding | None]:
+        bundle = BundleCatalogue.load(uri)
         now, before = self._served.now, self._served.bundle
+        # What moves from one bundle to another with the same encoders keeps them.
         if now is not None and before is not None and before.embed == bundle.embed:
-            return now
-        return None if bundle.embed is None else Embedding(bundle.embed, self._device)
+            return bundle, now
+        return bundle, None if bundle.embed is None else Embedding(bundle.embed, self._device)
 
     def _embedding(self) -> Embedding:
         if self._served.now is None:

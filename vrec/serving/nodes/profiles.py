@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.errors import VrecError
 from vrec.core.protocols import Applied, Content
 from vrec.profiles.profile import Profile, VideoFacts
@@ -35,7 +35,7 @@ class ProfilesNode:
 
     def __init__(self, config: ServeConfig) -> None:
         self._config = config
-        self._served: Served[Mapping[str, VideoFacts]] = Served(config.data, _facts)
+        self._served: Served[Mapping[str, VideoFacts]] = Served(config.data, _load)
         self._journal, self._changes = Journal(config.data), dict[str, Change]()
         self._changed: dict[str, VideoFacts | None] = {}
         self._store: Any = None
@@ -148,5 +148,6 @@ class ProfilesNode:
         return VideoFacts(facts.attributes, facts.duration_s, vector)
 
 
-def _facts(bundle: Bundle) -> Mapping[str, VideoFacts]:
-    return facts_of(bundle.content)
+def _load(uri: str) -> tuple[BundleCatalogue, Mapping[str, VideoFacts]]:
+    bundle = BundleCatalogue.load(uri)
+    return bundle, facts_of(bundle.content)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from vrec.bundle.bundle import Bundle
 from vrec.profiles.profile import Profile
@@ -32,8 +33,10 @@ class RankingNode:
 
     def __init__(self, config: ServeConfig, profiles: Any, encoder: Any) -> None:
         """`profiles` and `encoder` are handles of those nodes; `encoder` may be None."""
+        # Replicas share the machine's cores.
+        torch.set_num_threads(1)
         self._config, self._profiles, self._encoder = config, profiles, encoder
-        self._served: Served[Stock] = Served(config.data, self._make)
+        self._served: Served[Stock] = Served(config.data, self._load, judge=True)
         self._journal, self._changes = Journal(config.data), list[Change]()
         self._cursor: int | None = None
         self._changing = asyncio.Lock()
@@ -101,8 +104,10 @@ class RankingNode:
             raise RuntimeError("a request came before the first bundle")
         return self._served.now
 
-    def _make(self, bundle: Bundle) -> Stock:
-        return Stock(bundle, self._config).with_changes(self._changes)
+    def _load(self, uri: str) -> tuple[Bundle, Stock]:
+        bundle = Bundle.load(uri)
+        bundle.check()
+        return bundle, Stock(bundle, self._config).with_changes(self._changes)
 
     async def _learn_states(self) -> None:
         """Fetches the counts of all videos; where profiles are away, `_keep_up` tries again."""
