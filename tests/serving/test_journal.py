@@ -3,12 +3,10 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vrec.core.errors import SchemaError
 from vrec.core.schema import VIDEOS
-from vrec.serving.journal import Journal, newest
+from vrec.serving.journal import Journal
 from vrec.serving.wire import Change
 
 
@@ -84,26 +82,3 @@ def test_a_temporary_file_is_passed_over(tmp_path):
 def test_a_row_that_is_not_videos_is_refused(tmp_path):
     with pytest.raises(SchemaError):
         Journal(str(tmp_path)).write(Change("v", 1, pa.table({"video_id": ["v"]})))
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=8))
-def test_newest_keeps_the_latest_of_each_video(pairs):
-    changes = [Change(video, at, None) for video, at in pairs]
-    found = newest(changes)
-    assert set(found) == {video for video, _ in pairs}
-    for video, one in found.items():
-        own = [c for c in changes if c.video_id == video]
-        assert one.at == max(c.at for c in own)
-        assert one is [c for c in own if c.at == one.at][-1]
-
-
-def test_a_row_without_vectors_has_those_of_the_change_before_it():
-    vector = np.array([[0.6, 0.8]], np.float32)
-    first = change("v", 1, vectors={"fused": vector}, encoders={"fused": "fused@1"})
-    later = Change("v", 2, row("v", title="new"))
-    found = newest([later, first])["v"]
-    assert found.row.column("title").to_pylist() == ["new"]
-    assert found.vectors == first.vectors
-    assert found.encoders == first.encoders
-    gone = newest([first, Change("v", 2, None), Change("v", 3, row("v"))])["v"]
-    assert gone.vectors == {}

@@ -2,8 +2,6 @@
 
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -103,17 +101,3 @@ def _from_table(table: pa.Table) -> Change:
             encoders[modality] = name.decode()
     row = table.replace_schema_metadata(None) if table.num_rows else None
     return Change(said[b"video_id"].decode(), int(said[b"at"]), row, vectors, encoders)
-
-
-def newest(changes: Sequence[Change]) -> dict[str, Change]:
-    """Of each video the change that counts: the latest, and of equal times the last given.
-
-    A row that comes without vectors has those of the change before it.
-    """
-    found: dict[str, Change] = {}
-    for change in sorted(changes, key=lambda change: change.at):
-        before = found.get(change.video_id)
-        if before is not None and change.row is not None and not change.vectors:
-            change = replace(change, vectors=before.vectors, encoders=before.encoders)  # noqa: PLW2901
-        found[change.video_id] = change
-    return found

@@ -19,7 +19,8 @@ from vrec.profiles.update import facts_of
 from vrec.ranking.features.states import STATE, state_of
 from vrec.serve_config import ServeConfig
 from vrec.serving.arms import ArmCounts, ArmStatistics
-from vrec.serving.journal import Journal, newest
+from vrec.serving.changes import newest
+from vrec.serving.journal import Journal
 from vrec.serving.reload import Served
 from vrec.serving.wire import Change
 
@@ -131,10 +132,10 @@ class ProfilesNode:
     def _follow_journal(self) -> None:
         if not (new := self._journal.read_new()):
             return
-        self._changes = newest([*self._changes.values(), *new])
-        for name in {change.video_id for change in new}:
-            # What is removed is known no more: its events count, and move no taste.
-            self._changed[name] = self._facts_of(self._changes[name])
+        fresh = newest(self._changes, new)
+        self._changes |= fresh
+        # What is removed is known no more: its events count, and move no taste.
+        self._changed |= {name: self._facts_of(change) for name, change in fresh.items()}
 
     def _facts_of(self, change: Change) -> VideoFacts | None:
         if change.row is None:

@@ -1,0 +1,93 @@
+"""Where candidates come from, each source as an order of rows of which the first that may be given count."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vrec.bundle.neighbours import Neighbours
+from vrec.core.protocols import Vectors
+from vrec.ranking.order.facts import Places
+from vrec.retrieval.index import FaissIndex
+from vrec.serving.rows import Mask
+from vrec.serving.wares import Wares
+
+SCANNED = 20_000
+"""Rows that a filter may leave for the search by content to look at all of them; beyond, it asks the index
+for as many more as the filter lets through fewer."""
+ASKED = 2_000
+"""Vectors that the index is asked for at most."""
+DRAWN = 8
+"""Videos drawn for each of the hardly shown ones that are wanted: those with the fewest impressions are
+taken."""
+IMPRESSIONS = 0
+"""The place of impressions in a video's counts."""
+
+
+def by_neighbours(
+    wares: Wares, near: Neighbours, video_ids: Sequence[str], weights: Sequence[float]
+) -> tuple[Places, np.ndarray]:
+    """The neighbours of some videos and their scores, best first, ties by row.
+
+    A score is the sum of the neighbour's over those videos, each times its weight.
+    """
+    known = [
+        (near.place[name], weight)
+        for name, weight in zip(video_ids, weights, strict=True)
+        if name in near.place
+    ]
+    if not known or not near.places.shape[1]:
+        return np.zeros(0, np.int64), np.zeros(0)
+    places = np.array([place for place, _ in known])
+    found = near.places[places].ravel()
+    scores = (near.scores[places] * np.array([weight for _, weight in known])[:, None]).ravel()
+    # A neighbour that is no more has the place −1, which is no video's.
+    there = found >= 0
+    each, inverse = np.unique(found[there], return_inverse=True)
+    rows, total = wares.current[each], np.bincount(inverse, scores[there], len(each))
+    rows, total = rows[rows >= 0], total[rows >= 0]
+    order = np.lexsort((rows, -total))
+    return rows[order], total[order]
+
+
+def by_content(wares: Wares, index: FaissIndex, query: Vectors, need: int, mask: Mask | None) -> Places:
+    """The rows nearest to a (dim,) unit vector, best first: at least `need` that the mask wants, or about.
+
+    Videos that changed are looked at one by one, the others through the index unless the mask wants few.
+    """
+    base = len(wares.current)
+    if mask is not None:
+        wanted = np.flatnonzero(mask)
+        if len(wanted) <= SCANNED:
+            return _nearest(wares, wanted, query, need)
+        need = need * len(mask) // len(wanted) * 2
+    asked = min(need + min(len(wares.top), need), max(ASKED, need), len(index))
+    rows = np.zeros(0, np.int64)
+    if asked:
+        ids, _ = index.search(query[None], asked)
+        rows = wares.shelf.find(ids[0])
+        rows = rows[(rows >= 0) & (rows < base)]
+    return _nearest(wares, np.concatenate([rows, wares.changed]), query, need)
+
+
+def _nearest(wares: Wares, rows: Places, query: Vectors, need: int) -> Places:
+    vectors = wares.shelf.vectors[rows]
+    there = vectors.any(axis=1)
+    rows, scores = rows[there], vectors[there] @ query
+    if len(rows) > need:
+        least = np.partition(scores, len(rows) - need)[len(rows) - need]
+        rows, scores = rows[scores >= least], scores[scores >= least]
+    return rows[np.lexsort((rows, -scores))]
+
+
+def hardly_shown(wares: Wares, need: int, mask: Mask | None, rng: np.random.Generator) -> Places:
+    """Rows of videos with few impressions: of DRAWN × `need` drawn at random, those with the fewest first.
+
+    Every video comes up now and then, one that was never shown nearly always when it is drawn, and what it
+    costs does not depend on how many videos there are.
+    """
+    pool = np.flatnonzero(wares.listed) if mask is None else np.flatnonzero(mask)
+    if not len(pool) or not need:
+        return pool[:0]
+    drawn = pool[rng.integers(len(pool), size=DRAWN * need)]
+    shown = wares.states[drawn, IMPRESSIONS]
+    return drawn[np.argsort(shown, kind="stable")]

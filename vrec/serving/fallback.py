@@ -1,0 +1,52 @@
+"""The popular videos, for answers without ranking: what an HTTP process knows by itself, without torch."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from vrec.bundle.catalogue import BundleCatalogue
+from vrec.serve_config import ServeConfig
+from vrec.serving.filters import Gate, shopper_of
+from vrec.serving.wares import Stocked, Wares
+from vrec.serving.wire import Answer, Ask, Change, Item
+
+
+class Fallback:
+    """A bundle's popular videos with the changes since. It does not change: changes give another."""
+
+    def __init__(self, bundle: BundleCatalogue, config: ServeConfig) -> None:
+        self._version, self._config = bundle.version, config
+        self._wares = Wares.of(Stocked.of(bundle.content, bundle.encoder, bundle.popular))
+
+    def with_changes(self, changes: Sequence[Change]) -> Self:
+        """Another one, after more changes; see `Wares.with_changes`."""
+        other = object.__new__(type(self))
+        other.__dict__ = self.__dict__ | {"_wares": self._wares.with_changes(changes)}
+        return other
+
+    def card(self, video_id: str) -> dict[str, Any] | None:
+        """A video's row of VIDEOS by column, or None where there is no such video."""
+        return self._wares.card(video_id)
+
+    def answer(self, ask: Ask, missing: tuple[str, ...]) -> Answer:
+        """At most `ask.k` popular videos that the hard rules and the filters let pass; nothing is expected.
+
+        The shopper is a stranger here: what they bought is not known. `missing` is why nobody ranked.
+        """
+        rules = self._config.rerank.for_surface(ask.surface).rules
+        gate = Gate(self._wares, ask.filters, shopper_of(None, ask.filters, ask.age), rules, ask.at)
+        rows = gate.pick(self._wares.popular, min(ask.k, self._config.candidates.most))
+        items = tuple(
+            Item(
+                video_id=self._wares.shelf.video_ids[row],
+                score=1 / slot,
+                p_click=0.0,
+                watch_s=0.0,
+                p_conv=0.0,
+                utility=0.0,
+                reasons=("popular",),
+                source="popular",
+                propensity=1.0,
+            )
+            for slot, row in enumerate(rows, start=1)
+        )
+        return Answer(items, self._version, missing, len(rows), dict(gate.barred))

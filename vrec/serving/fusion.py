@@ -1,0 +1,42 @@
+"""Several orders of videos made into one."""
+
+from collections.abc import Mapping, Sequence
+
+from vrec.serving.wares import Wares
+from vrec.serving.wire import Item
+
+RANK_CONSTANT = 60
+"""What is added to ranks, as in the paper: a larger one makes less of the first places."""
+
+
+def fused(orders: Mapping[str, Sequence[int]], k: int, prefix: str, wares: Wares) -> tuple[Item, ...]:
+    """The at most `k` best rows of several orders as items, by reciprocal rank fusion; ties go by video_id.
+
+    A score is the sum of 1 / (60 + rank) over the orders that have the row (Cormack, Clarke and Büttcher,
+    SIGIR 2009). The source is the prefix and the name of the order that has it, or `both`. No ranker is
+    asked: expectations and utility are 0.
+    """
+    scores: dict[int, float] = {}
+    whose: dict[int, set[str]] = {}
+    for name, rows in orders.items():
+        # Orders that share the name up to a dash are parts of one source.
+        source = name.partition("-")[0]
+        for rank, row in enumerate(rows, start=1):
+            scores[row] = scores.get(row, 0.0) + 1 / (RANK_CONSTANT + rank)
+            whose.setdefault(row, set()).add(source)
+    names = wares.shelf.video_ids
+    best = sorted(scores, key=lambda row: (-scores[row], names[row]))[:k]
+    return tuple(
+        Item(
+            video_id=names[row],
+            score=scores[row],
+            p_click=0.0,
+            watch_s=0.0,
+            p_conv=0.0,
+            utility=0.0,
+            reasons=(),
+            source=f"{prefix}:{'both' if len(whose[row]) > 1 else next(iter(whose[row]))}",
+            propensity=1.0,
+        )
+        for row in best
+    )
