@@ -1,15 +1,23 @@
 """Where candidates come from, each source as an order of rows of which the first that may be given count."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from vrec.bundle.neighbours import Neighbours
 from vrec.core.protocols import Vectors
+from vrec.profiles.profile import Profile
+from vrec.profiles.user import taste
+from vrec.ranking.features.arrays import Context, Request
+from vrec.ranking.features.numbers import liked_before
 from vrec.ranking.order.facts import Places
 from vrec.retrieval.index import FaissIndex
-from vrec.serving.rows import Mask
+from vrec.serve_config import CandidatesConfig
+from vrec.serving.filters import Gate
+from vrec.serving.rows import Mask, no_states
 from vrec.serving.wares import Wares
+from vrec.serving.wire import Ask
 
 SCANNED = 20_000
 """Rows that a filter may leave for the search by content to look at all of them; beyond, it asks the index
@@ -23,12 +31,54 @@ IMPRESSIONS = 0
 """The place of impressions in a video's counts."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Sources:
+    """What candidates are found by."""
+
+    near: Neighbours
+    index: FaissIndex
+    config: CandidatesConfig
+
+    def candidates(
+        self, ask: Ask, user: Profile, wares: Wares, gate: Gate, *, rng: np.random.Generator
+    ) -> dict[int, str]:
+        """Rows, and which source had each first: cf, content, new or popular.
+
+        At most `most`, and at least `k` or `most` where as many may be given at all: then popular videos, of
+        which all videos are the last, fill up.
+        """
+        config = self.config
+        liked = liked_before(Request(user, Context(ask.at, ask.surface), (), no_states(0)))
+        names = list(liked.at)[: config.history]
+        weights = [liked.weights[name] * config.recency**step for step, name in enumerate(names)]
+        near = by_neighbours(wares, self.near, names, weights)
+        close, direction = near[:0], taste(user)
+        if direction is not None and config.content:
+            close = by_content(wares, self.index, direction, 2 * config.content, gate.mask)
+        late = config.new // 2
+        rare = hardly_shown(wares, config.new - late, gate.mask, rng)
+        picked: dict[int, str] = {}
+
+        def take(source: str, order: Places, need: int) -> None:
+            need = min(need, config.most - len(picked))
+            picked.update(dict.fromkeys(gate.pick(order, need) if need > 0 else (), source))
+
+        take("cf", near, config.most - config.content - config.popular - config.new)
+        take("content", close, config.content)
+        take("new", wares.dated, late)
+        take("new", rare, config.new - late)
+        take("popular", wares.popular, config.popular)
+        take("cf", near, config.most)
+        take("popular", wares.popular, ask.k - len(picked))
+        return picked
+
+
 def by_neighbours(
     wares: Wares, near: Neighbours, video_ids: Sequence[str], weights: Sequence[float]
-) -> tuple[Places, np.ndarray]:
-    """The neighbours of some videos and their scores, best first, ties by row.
+) -> Places:
+    """The neighbours of some videos, best first, ties by row.
 
-    A score is the sum of the neighbour's over those videos, each times its weight.
+    A neighbour's score is the sum of those that the videos give it, each times the video's weight.
     """
     known = [
         (near.place[name], weight)
@@ -36,7 +86,7 @@ def by_neighbours(
         if name in near.place
     ]
     if not known or not near.places.shape[1]:
-        return np.zeros(0, np.int64), np.zeros(0)
+        return np.zeros(0, np.int64)
     places = np.array([place for place, _ in known])
     found = near.places[places].ravel()
     scores = (near.scores[places] * np.array([weight for _, weight in known])[:, None]).ravel()
@@ -45,8 +95,7 @@ def by_neighbours(
     each, inverse = np.unique(found[there], return_inverse=True)
     rows, total = wares.current[each], np.bincount(inverse, scores[there], len(each))
     rows, total = rows[rows >= 0], total[rows >= 0]
-    order = np.lexsort((rows, -total))
-    return rows[order], total[order]
+    return rows[np.lexsort((rows, -total))]
 
 
 def by_content(wares: Wares, index: FaissIndex, query: Vectors, need: int, mask: Mask | None) -> Places:

@@ -1,4 +1,4 @@
-"""What a catalogue says of its videos as columns that grow: new rows at the end, old ones left as they are."""
+"""What a catalogue says of its videos as columns that grow: new rows at the end, old ones as they were."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

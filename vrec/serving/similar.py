@@ -1,8 +1,6 @@
 """Videos like one: by what else its viewers watch, and by what is in it."""
 
-from vrec.bundle.neighbours import Neighbours
-from vrec.retrieval.index import FaissIndex
-from vrec.serving.candidates import by_content, by_neighbours
+from vrec.serving.candidates import Sources, by_content, by_neighbours
 from vrec.serving.filters import Gate
 from vrec.serving.fusion import fused
 from vrec.serving.nodes_protocol import UnknownVideo
@@ -13,9 +11,7 @@ DEPTH = 50
 """Videos of each order that are fused, at least."""
 
 
-def similar_to(
-    video_id: str, k: int, wares: Wares, gate: Gate, near: Neighbours, index: FaissIndex
-) -> tuple[Item, ...]:
+def similar_to(video_id: str, k: int, wares: Wares, gate: Gate, sources: Sources) -> tuple[Item, ...]:
     """At most `k` videos like one and not itself, by neighbours and content, fused by reciprocal rank.
 
     The source is `similar:cf`, `similar:content` or `similar:both`. Rules are those of a stranger of unknown
@@ -25,9 +21,9 @@ def similar_to(
     if row is None:
         raise UnknownVideo(f"no video {video_id} is in the catalogue")
     depth = max(DEPTH, 2 * k)
-    orders = {"cf": by_neighbours(wares, near, [video_id], [1.0])[0]}
+    orders = {"cf": by_neighbours(wares, sources.near, [video_id], [1.0])}
     vector = wares.shelf.vectors[row]
     if vector.any():
-        orders["content"] = by_content(wares, index, vector, 2 * depth, gate.mask)
+        orders["content"] = by_content(wares, sources.index, vector, 2 * depth, gate.mask)
     allowed = {name: gate.each(order[order != row], depth) for name, order in orders.items()}
     return fused(allowed, k, "similar", wares)

@@ -10,25 +10,20 @@ import numpy as np
 from vrec.bundle.bundle import Bundle
 from vrec.core.protocols import Vectors
 from vrec.profiles.profile import Profile
-from vrec.profiles.user import taste
 from vrec.ranking.features.arrays import Context, Predictions, Request
-from vrec.ranking.features.numbers import liked_before
 from vrec.ranking.features.states import Exact
 from vrec.ranking.model import NetworkRanker
-from vrec.ranking.order.facts import Places, Shopper
-from vrec.ranking.order.reasons import reasons_of
-from vrec.ranking.order.rerank import arrange
-from vrec.ranking.order.utility import utility
+from vrec.ranking.order.facts import Places
 from vrec.ranking.ranked import ProfileRanker
 from vrec.serve_config import ServeConfig
-from vrec.serving.candidates import by_content, by_neighbours, hardly_shown
+from vrec.serving.candidates import Sources
 from vrec.serving.changes import content_of, newest
 from vrec.serving.filters import Gate, shopper_of
-from vrec.serving.rows import no_states
+from vrec.serving.lists import arranged, as_they_are
 from vrec.serving.search import Finder
 from vrec.serving.similar import similar_to
 from vrec.serving.wares import Stocked, Wares
-from vrec.serving.wire import Answer, Ask, Change, Filters, Item
+from vrec.serving.wire import Answer, Ask, Change, Filters
 
 
 class Stock:
@@ -42,6 +37,7 @@ class Stock:
         self._wares = Wares.of(Stocked.of(bundle.content, bundle.encoder, bundle.popular))
         self._changed: ProfileRanker | None = None
         """Knows the videos that changed, and no others."""
+        self._sources = Sources(bundle.neighbours, bundle.index, config.candidates)
         self._finder = Finder(bundle.lexicon, bundle.texts)
 
     @property
@@ -71,8 +67,8 @@ class Stock:
         """Another stock, after more changes: of each video the latest counts, in whatever order they come.
 
         It costs in proportion to the changes but for a few copies of a number a video. Vectors of other
-        encoders than the bundle's are left out, and a change without vectors leaves a video those of the
-        bundle. Make one at a time, and give counts to the last one from then on. Raises SchemaError and
+        encoders than the bundle's are left out, and a change without vectors leaves a video those that it
+        had. Make one at a time, and give counts to the last one from then on. Raises SchemaError and
         ServeError for rows that are not a video's, and then nothing has changed.
         """
         fresh = newest(self._wares.latest, changes)
@@ -105,21 +101,20 @@ class Stock:
         user, rules = self._fitting(user), self._config.rerank.for_surface(ask.surface).rules
         shopper = shopper_of(user, ask.filters, ask.age)
         gate = Gate(self._wares, ask.filters, shopper, rules, ask.at)
+        shelf, config = self._wares.shelf, self._config.rerank
         if ask.order == "popular":
-            picked = dict.fromkeys(
-                gate.pick(self._wares.popular, min(ask.k, self._config.candidates.most)), "popular"
-            )
+            picks = gate.pick(self._wares.popular, min(ask.k, self._config.candidates.most))
+            rows = np.array(picks, np.int64)
+            clock.lap("candidates")
+            found = self._expected(ask, user, rows, clock)
+            items = as_they_are(ask, shopper, shelf, config, rows=rows, found=found)
         else:
-            picked = self._candidates(ask, user, gate, rng)
-        names = self._wares.shelf.video_ids
-        order = list(picked) if ask.order == "popular" else sorted(picked, key=names.__getitem__)
-        rows, sources = np.array(order, np.int64), [picked[row] for row in order]
-        clock.lap("candidates")
-        found = self._expected(ask, user, rows, clock)
-        if ask.order == "popular":
-            items = self._as_they_are(ask, shopper, rows, found)
-        else:
-            items = self._arranged(ask, shopper, rows, found, sources, rng)
+            picked = self._sources.candidates(ask, user, self._wares, gate, rng=rng)
+            picks = sorted(picked, key=shelf.video_ids.__getitem__)
+            rows, sources = np.array(picks, np.int64), [picked[row] for row in picks]
+            clock.lap("candidates")
+            found = self._expected(ask, user, rows, clock)
+            items = arranged(ask, shopper, shelf, config, rows=rows, found=found, sources=sources, rng=rng)
         clock.lap("rerank")
         return Answer(items, self.version, (), len(rows), dict(gate.barred), clock.spent_ms)
 
@@ -127,7 +122,7 @@ class Stock:
         """At most `k` videos like one; see `similar_to`. Raises UnknownVideo."""
         rules = self._config.rerank.for_surface("similar").rules
         gate = Gate(self._wares, filters, shopper_of(None, filters), rules, at)
-        items = similar_to(video_id, k, self._wares, gate, self._bundle.neighbours, self._bundle.index)
+        items = similar_to(video_id, k, self._wares, gate, self._sources)
         return Answer(items, self.version, candidates=len(items), barred=dict(gate.barred))
 
     def search(self, text: str, vector: Vectors | None, k: int, filters: Filters, at: int) -> Answer:
@@ -157,35 +152,6 @@ class Stock:
             return user
         return replace(user, vector=None)
 
-    def _candidates(self, ask: Ask, user: Profile, gate: Gate, rng: np.random.Generator) -> dict[int, str]:
-        """Rows and which source had them first; at most `most`, and as many as `k` where that many may be given."""
-        config, wares = self._config.candidates, self._wares
-        liked = liked_before(Request(user, Context(ask.at, ask.surface), (), no_states(0)))
-        names = list(liked.at)[: config.history]
-        weights = [liked.weights[name] * config.recency**step for step, name in enumerate(names)]
-        near, _ = by_neighbours(wares, self._bundle.neighbours, names, weights)
-        close, direction = np.zeros(0, np.int64), taste(user)
-        if direction is not None and config.content:
-            close = by_content(wares, self._bundle.index, direction, 2 * config.content, gate.mask)
-        picked: dict[int, str] = {}
-
-        def take(source: str, order: Places, need: int) -> None:
-            need = min(need, config.most - len(picked))
-            picked.update(dict.fromkeys(gate.pick(order, need) if need > 0 else (), source))
-
-        take("cf", near, config.most - config.content - config.popular - config.new)
-        take("content", close, config.content)
-        take("new", wares.dated, config.new // 2)
-        take(
-            "new",
-            hardly_shown(wares, config.new - config.new // 2, gate.mask, rng),
-            config.new - config.new // 2,
-        )
-        take("popular", wares.popular, config.popular)
-        take("cf", near, config.most)
-        take("popular", wares.popular, ask.k - len(picked))
-        return picked
-
     def _expected(self, ask: Ask, user: Profile, rows: Places, clock: "_Clock") -> Predictions:
         """What the ranker expects of the videos in these rows."""
         names = self._wares.shelf.video_ids
@@ -206,56 +172,6 @@ class Stock:
         clock.lap("ranker")
         return found
 
-    def _arranged(
-        self,
-        ask: Ask,
-        shopper: Shopper,
-        rows: Places,
-        found: Predictions,
-        sources: Sequence[str],
-        rng: np.random.Generator,
-    ) -> tuple[Item, ...]:
-        config, shelf = self._config.rerank, self._wares.shelf
-        made = arrange(
-            found,
-            rows,
-            shelf,
-            shopper,
-            config,
-            sources=sources,
-            surface=ask.surface,
-            at=ask.at,
-            k=ask.k,
-            rng=rng,
-        )
-        best = found.take(made.rows)
-        return _items(
-            [shelf.video_ids[row] for row in rows[made.rows].tolist()],
-            best,
-            made.worth.tolist(),
-            scores=made.scores.tolist(),
-            reasons=made.reasons,
-            sources=[sources[row] for row in made.rows.tolist()],
-            chances=made.propensities.tolist(),
-        )
-
-    def _as_they_are(self, ask: Ask, shopper: Shopper, rows: Places, found: Predictions) -> tuple[Item, ...]:
-        """The items in the order of the rows, with scores that fall by one over the slot."""
-        config, shelf, count = self._config.rerank, self._wares.shelf, len(rows)
-        sources = ["popular"] * count
-        own, untried = config.for_surface(ask.surface).reasons, np.zeros(count, np.bool_)
-        reasons = reasons_of(rows, shelf, shopper, own, sources=sources, explored=untried, at=ask.at)
-        worth = utility(found, shelf.price[rows], ask.surface, config.utility)
-        return _items(
-            [shelf.video_ids[row] for row in rows.tolist()],
-            found,
-            worth.tolist(),
-            scores=[1 / slot for slot in range(1, count + 1)],
-            reasons=reasons,
-            sources=sources,
-            chances=[1.0] * count,
-        )
-
 
 class _Clock:
     """Milliseconds since the last lap, by stage."""
@@ -267,19 +183,3 @@ class _Clock:
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.spent_ms[stage], self._at = (now - self._at) * 1e3, now
-
-
-def _items(
-    ids: Sequence[str],
-    found: Predictions,
-    worth: Sequence[float],
-    *,
-    scores: Sequence[float],
-    reasons: Sequence[Sequence[str]],
-    sources: Sequence[str],
-    chances: Sequence[float],
-) -> tuple[Item, ...]:
-    heads = (found.p_click.tolist(), found.watch_s.tolist(), found.p_conv.tolist())
-    whys = [tuple(why) for why in reasons]
-    columns = (ids, scores, *heads, worth, whys, sources, chances)
-    return tuple(Item(*row) for row in zip(*columns, strict=True))

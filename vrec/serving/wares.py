@@ -63,12 +63,12 @@ class Stocked:
 class Wares:
     """What is known of all videos at this moment. It does not change but for `states`: changes give another.
 
-    A row is a video's place on `shelf`. Rows below `len(stocked)` are the bundle's; a video that has changed
+    A row is a video's place on `shelf`. The bundle's M videos have the first M rows; a video that has changed
     has a row beyond.
     """
 
     def __init__(self, stocked: Stocked, rows: Rows, top: dict[str, int], latest: dict[str, Change]) -> None:
-        """`top` are the rows of the videos that changed, −1 where removed; `latest` the changes themselves."""
+        """`top` are rows of the videos that changed, −1 where removed; `latest` the changes."""
         self.stocked, self._rows, self.top, self.latest = stocked, rows, top, latest
         self.count, base = len(rows), len(stocked.facts.shelf.video_ids)
         self.shelf: Shelf = rows.shelf(self.count, Layered(stocked.facts.shelf.place, top))
@@ -102,8 +102,9 @@ class Wares:
     def with_changes(self, changes: Sequence[Change]) -> Self:
         """The videos after more changes, of which the last of each video counts, whenever it was given.
 
-        A change that has no vector of the bundle's encoder leaves the video that of the bundle. This one stays
-        as it is. Raises SchemaError and ServeError for rows that are not a video's.
+        A change without vectors leaves a video those of the change before, and one that has none of the
+        bundle's encoder that of the bundle. This one stays as it is. Raises SchemaError and ServeError for
+        rows that are not a video's.
         """
         fresh = newest(self.latest, changes)
         if not fresh:
