@@ -55,21 +55,23 @@ class Sources:
         close, direction = near[:0], taste(user)
         if direction is not None and config.content:
             close = by_content(wares, self.index, direction, 2 * config.content, gate.mask)
-        late = config.new // 2
-        rare = hardly_shown(wares, config.new - late, gate.mask, rng)
+        late, rest = config.new // 2, config.most - config.content - config.popular - config.new
+        orders = (
+            ("cf", near, rest),
+            ("content", close, config.content),
+            ("new", wares.published(ask.at), late),
+            ("new", hardly_shown(wares, config.new - late, gate.mask, rng), config.new - late),
+            ("popular", wares.popular, config.popular),
+            ("cf", near, config.most),
+        )
+        if gate.mask is None:
+            gate.judge(np.concatenate([order[: need + need // 4] for _, order, need in orders if need > 0]))
         picked: dict[int, str] = {}
-
-        def take(source: str, order: Places, need: int) -> None:
-            need = min(need, config.most - len(picked))
-            picked.update(dict.fromkeys(gate.pick(order, need) if need > 0 else (), source))
-
-        take("cf", near, config.most - config.content - config.popular - config.new)
-        take("content", close, config.content)
-        take("new", wares.dated, late)
-        take("new", rare, config.new - late)
-        take("popular", wares.popular, config.popular)
-        take("cf", near, config.most)
-        take("popular", wares.popular, ask.k - len(picked))
+        for source, order, need in orders:
+            left = min(need, config.most - len(picked))
+            picked.update(dict.fromkeys(gate.pick(order, left) if left > 0 else (), source))
+        left = min(ask.k, config.most) - len(picked)
+        picked.update(dict.fromkeys(gate.pick(wares.popular, left) if left > 0 else (), "popular"))
         return picked
 
 

@@ -1,7 +1,7 @@
 """The videos of a shop as they are now: a bundle's, and what has changed since."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,7 +11,8 @@ import pyarrow as pa
 from vrec.core.protocols import Content
 from vrec.core.schema import VIDEOS, conform
 from vrec.ranking.features.states import Exact
-from vrec.ranking.order.facts import Places, Shelf, plain_tag
+from vrec.ranking.order.facts import Floats, Places, Shelf, Shopper, plain_tag
+from vrec.ranking.order.rules import RulesConfig, limits_of
 from vrec.serving.changes import content_of, newest
 from vrec.serving.rows import Facts, Layered, Mask, Rows, no_states
 from vrec.serving.wire import Change, Filters
@@ -89,9 +90,7 @@ class Wares:
         popular = self.current[stocked.popular]
         self.popular: Places = np.concatenate([popular[popular >= 0], new])
         """All rows that are a video, the popular ones first and those that the bundle did not have last."""
-        self.dated: Places = self._dated(new)
-        """Rows of videos with a date, the newest first; one that came later and has none has that of its
-        arrival."""
+        self._dated, self._dates = self._by_date(new)
 
     @classmethod
     def of(cls, stocked: Stocked) -> Self:
@@ -165,7 +164,27 @@ class Wares:
             mask &= ~(self.shelf.price > filters.most_price)
         return mask
 
-    def _among(self, name: str, names: frozenset[str]) -> Mask:
+    def open_to(self, shopper: Shopper, rules: RulesConfig, at: int) -> Mask:
+        """(N,) which videos no rule bars, but for those rules that name single videos."""
+        shelf = self.shelf
+        # NaN, an unknown date, is not greater than anything.
+        mask = self.listed & shelf.available & ~(shelf.published_at > at)
+        if rules.kinds is not None:
+            mask &= self._among("kind", rules.kinds)
+        blocked = {"creator": shopper.blocked_creators, "category": shopper.blocked_categories}
+        for name, names in blocked.items():
+            if names:
+                mask &= ~self._among(name, names)
+        return mask & ~self._tagged(limits_of(shopper, rules))
+
+    def published(self, at: int) -> Places:
+        """Rows of the videos that have a date and were published by a time in µs, the newest first.
+
+        A video that the bundle did not have and that has no date has that of its arrival.
+        """
+        return self._dated[np.searchsorted(self._dates, -at) :]
+
+    def _among(self, name: str, names: Collection[str]) -> Mask:
         codes = self._rows.codes(name)
         wanted = [codes[one] for one in names if one in codes]
         return np.isin(self._rows.column(name, self.count), wanted)
@@ -206,7 +225,11 @@ class Wares:
         new.sort(key=lambda name: (-self.latest[name].at, name))
         return np.array([self.top[name] for name in new], np.int64)
 
-    def _dated(self, new: Places) -> Places:
+    def _by_date(self, new: Places) -> tuple[Places, Floats]:
+        """Rows of the videos with a date, the newest first, and minus their dates.
+
+        One that came later and has none has that of its arrival.
+        """
         place, stock = self.stocked.dated, self.stocked.facts.shelf
         place = place[self.current[place] == place]
         dates = self.shelf.published_at[self.changed].copy()
@@ -215,5 +238,6 @@ class Wares:
         dates[arrived] = [self.latest[self.shelf.video_ids[row]].at for row in late]
         rows, dates = self.changed[~np.isnan(dates)], dates[~np.isnan(dates)]
         order = np.argsort(-dates, kind="stable")
-        at = np.searchsorted(-stock.published_at[place], -dates[order])
-        return np.insert(place, at, rows[order])
+        known = -stock.published_at[place]
+        at = np.searchsorted(known, -dates[order])
+        return np.insert(place, at, rows[order]), np.insert(known, at, -dates[order])

@@ -90,15 +90,19 @@ def judge_known(places: Places, shelf: Shelf, shopper: Shopper, config: RulesCon
     return Verdict(rule)
 
 
+def limits_of(shopper: Shopper, config: RulesConfig) -> set[str]:
+    """The tags, as shelves have them, of videos for which the shopper is too young or of unknown age."""
+    return {
+        plain_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
+    }
+
+
 def _masks(
     names: Sequence[str], places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
 ) -> dict[str, Mask]:
     """For each rule in order, which of the videos at these places of the shelf it bars."""
     none = np.zeros(len(places), np.bool_)
-    kinds = config.kinds
-    limits = {
-        plain_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
-    }
+    kinds, limits = config.kinds, limits_of(shopper, config)
     blocked = shopper.blocked_videos
     return {
         "unavailable": ~shelf.available[places],
@@ -106,7 +110,7 @@ def _masks(
         "unpublished": shelf.published_at[places] > at,
         "kind": none if kinds is None else ~_among(shelf.kind[places], shelf.kinds, kinds),
         "age": np.array([not limits.isdisjoint(shelf.tags[place]) for place in places.tolist()], np.bool_),
-        "blocked_video": np.array([name in blocked for name in names], np.bool_),
+        "blocked_video": np.array([name in blocked for name in names], np.bool_) if blocked else none,
         "blocked_creator": _among(shelf.creator[places], shelf.creators, shopper.blocked_creators),
         "blocked_category": _among(shelf.category[places], shelf.categories, shopper.blocked_categories),
         "bought": _lately(names, shopper.bought, at, config.bought_days),

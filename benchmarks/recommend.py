@@ -1,0 +1,198 @@
+"""Where the time of one recommendation goes: a ranking process with 100,000 videos, without HTTP.
+
+Run as `OMP_NUM_THREADS=1 python benchmarks/recommend.py`. The bundle is drawn, in memory: the ranker is the
+default DIN with first weights, whose numbers mean nothing and take as long as others. Each round answers a
+request of another shopper, by a stock without changes and by one with some, and then has the ranker alone
+predict as many candidates from features that are there already, so that whatever else the machine does falls
+on all of them.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from vrec.bundle.bundle import Bundle
+from vrec.bundle.canaries import CANARIES
+from vrec.bundle.lexicon import Lexicon
+from vrec.bundle.neighbours import Neighbours
+from vrec.core.protocols import Content, Vectors
+from vrec.core.schema import EMBEDDINGS
+from vrec.events.simulate import SimulateConfig, simulate
+from vrec.profiles.profile import Event, Profile, VideoFacts
+from vrec.profiles.update import ProfilesConfig, apply, facts_of
+from vrec.ranking.features.arrays import Context, Request
+from vrec.ranking.features.builder import FeatureBuilder
+from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.fit import fit_space
+from vrec.ranking.features.states import STATE
+from vrec.ranking.labels import LabelsConfig, labels_of
+from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.replay import replay, video_states
+from vrec.retrieval.index import FaissIndex
+from vrec.serve_config import ServeConfig
+from vrec.serving.stock import Stock
+from vrec.serving.wire import Ask, Change
+
+DIM, NEIGHBOURS, POPULAR, EVENTS = 64, 60, 500, 50
+DAY_US = 86_400_000_000
+NOW = 20_000 * DAY_US
+ENCODER = "simulated"
+LEARNED = SimulateConfig(users=200, videos=2_000, requests_per_user=6, slots=8, dim=DIM, creators=300)
+
+
+def unit(vectors: Vectors) -> Vectors:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def embeddings_of(ids: list[str], vectors: Vectors, encoder: str) -> pa.Table:
+    columns = [
+        pa.array(ids),
+        pa.repeat("fused", len(ids)),
+        pa.repeat(encoder, len(ids)),
+        pa.array(ids),
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
+    ]
+    return pa.Table.from_arrays(columns, names=[column.name for column in EMBEDDINGS.columns])
+
+
+def catalogue_of(first: Content, count: int, rng: np.random.Generator) -> tuple[Content, Vectors]:
+    """VIDEOS and embeddings of `count` videos around 300 centres: those in `first` and copies of them."""
+    videos, embeddings = first.videos, first.embeddings
+    assert videos is not None
+    assert embeddings is not None
+    rows = videos.take(pa.array(np.arange(count) % videos.num_rows))
+    ids = [f"video-{n:06}" for n in range(count)]
+    known = videos.column("video_id").to_pylist()
+    ids[: len(known)] = known
+    rows = rows.set_column(rows.column_names.index("video_id"), "video_id", pa.array(ids))
+    centres = unit(rng.normal(size=(300, DIM)))
+    vectors = unit(centres[rng.integers(300, size=count)] + 0.08 * rng.normal(size=(count, DIM)))
+    encoder = embeddings.column("encoder")[0].as_py()
+    own = Content(rows, embeddings_of(ids, vectors, encoder))
+    order = np.argsort(ids)
+    assert own.videos is not None
+    return Content(own.videos.take(pa.array(order)), own.embeddings), vectors[order]
+
+
+def ranker_of(content: Content) -> NetworkRanker:
+    """The default DIN, its space fitted on a simulated log, calibrated and knowing all videos."""
+    drawn, config, profiles = simulate(LEARNED), RankerConfig(), ProfilesConfig()
+    first = Content(drawn.videos, drawn.embeddings)
+    facts = facts_of(first)
+    requests = list(replay(drawn.events, video_states(drawn.events, facts, profiles), facts, profiles))
+    space = fit_space(drawn.events, requests, first, config.features)
+    labels = labels_of(drawn.events, drawn.videos, LabelsConfig())
+    part = (FeatureBuilder(space, Catalogue.of(first, space)).build(requests), labels)
+    network, head = untrained(config, space.shape, labels)
+    ranker = NetworkRanker.fitted(config, space, first, network, head, train=part, valid=part)
+    return ranker.with_videos(content)
+
+
+def bundle_of(count: int, rng: np.random.Generator) -> tuple[Bundle, Vectors]:
+    drawn = simulate(LEARNED)
+    content, vectors = catalogue_of(Content(drawn.videos, drawn.embeddings), count, rng)
+    assert content.videos is not None
+    ids = content.videos.column("video_id").to_pylist()
+    index = FaissIndex()
+    index.add(ids, vectors)
+    scores = -np.sort(-rng.random((count, NEIGHBOURS), np.float32), axis=1)
+    places = rng.integers(count, size=(count, NEIGHBOURS), dtype=np.int32)
+    bundle = Bundle(
+        uri="memory",
+        version="drawn",
+        made_at=NOW,
+        encoder=drawn.embeddings.column("encoder")[0].as_py(),
+        content=content,
+        texts=None,
+        popular=tuple(rng.permutation(ids)[:POPULAR].tolist()),
+        embed=None,
+        profiles=ProfilesConfig(),
+        ranker=ranker_of(content),
+        neighbours=Neighbours(tuple(ids), places, scores),
+        index=index,
+        lexicon=Lexicon.of(content.videos),
+        canaries=CANARIES.empty_table(),
+    )
+    return bundle, vectors
+
+
+def shopper(name: str, ids: list[str], vectors: Vectors, rng: np.random.Generator) -> Profile:
+    """A shopper with 50 clicks, half of them on videos near to one."""
+    near = np.argsort(-(vectors @ vectors[rng.integers(len(ids))]))[: EVENTS // 2]
+    liked = [*near.tolist(), *rng.integers(len(ids), size=EVENTS - len(near)).tolist()]
+    profile, config = Profile("user", name), ProfilesConfig()
+    for number, row in enumerate(rng.permutation(liked).tolist()):
+        event = Event(f"{name}-{number}", name, ids[row], "click", None, "feed", NOW - DAY_US + number)
+        profile = apply(profile, event, VideoFacts({}, None, vectors[row]), config)
+    return profile
+
+
+def changes_of(bundle: Bundle, vectors: Vectors, count: int) -> list[Change]:
+    """New videos that are as the first of the bundle."""
+    changes: list[Change] = []
+    for number in range(count):
+        row = bundle.videos.slice(number, 1)
+        name = f"new-{number:05}"
+        row = row.set_column(row.column_names.index("video_id"), "video_id", pa.array([name]))
+        encoder = bundle.encoder or ""
+        changes.append(Change(name, NOW, row, {"fused": vectors[number : number + 1]}, {"fused": encoder}))
+    return changes
+
+
+def timed(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return (time.perf_counter() - begun) * 1e3
+
+
+def alone(ranker: NetworkRanker, ids: list[str], user: Profile, rng: np.random.Generator) -> float:
+    """Milliseconds of the ranker's prediction for 300 candidates whose features are there."""
+    some = tuple(ids[row] for row in rng.choice(len(ids), 300, replace=False))
+    request = Request(user, Context(NOW, "feed"), some, np.zeros((len(some), len(STATE))))
+    features = ranker.builder.build([request])
+    return timed(lambda: ranker.predict(features))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--videos", type=int, default=100_000)
+    parser.add_argument("--changes", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=300)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    bundle, vectors = bundle_of(given.videos, rng)
+    ids = bundle.videos.column("video_id").to_pylist()
+    stock = Stock(bundle, ServeConfig())
+    stock.set_states(ids, rng.integers(0, 50, (len(ids), len(STATE))).astype(float))
+    changes = changes_of(bundle, vectors, given.changes + 1)
+    print(f"{given.changes:,} changes: {timed(lambda: stock.with_changes(changes[1:])):.1f} ms")
+    changed = stock.with_changes(changes[1:])
+    print(f"one more change: {timed(lambda: changed.with_changes(changes[:1])):.1f} ms")
+    assert isinstance(bundle.ranker, NetworkRanker)
+    users = [shopper(f"u{n}", ids, vectors, rng) for n in range(40)]
+    stages: dict[str, list[float]] = {}
+    for number in range(given.rounds + 20):
+        user = users[number % len(users)]
+        ask = Ask(f"r{number}", user.entity_id, "feed", 20, NOW)
+        found = {"the ranker alone": alone(bundle.ranker, ids, user, rng)}
+        for name, one in (("", stock), (", with changes", changed)):
+            begun = time.perf_counter()
+            answer = one.recommend(ask, user, rng)
+            found[f"whole{name}"] = (time.perf_counter() - begun) * 1e3
+            found |= {f"  {stage}{name}": spent for stage, spent in answer.spent_ms.items()}
+            assert answer.candidates == 300
+        if number >= 20:  # first calls allocate
+            for name, spent in found.items():
+                stages.setdefault(name, []).append(spent)
+    print(f"{'ms':28} {'p50':>7} {'p99':>7}")
+    for name, spent in stages.items():
+        print(f"{name:28} {np.percentile(spent, 50):7.2f} {np.percentile(spent, 99):7.2f}")
+
+
+if __name__ == "__main__":
+    main()
