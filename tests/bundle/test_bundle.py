@@ -216,7 +216,11 @@ def test_equal_values_may_change_places(bundle):
     kept = answers(("a", 0.9), ("b", 0.5), ("c", 0.5))
     compare(kept, answers(("a", 0.9), ("c", 0.5), ("b", 0.5)), "here")
     compare(kept, answers(("a", 0.9), ("b", 0.5), ("d", 0.5)), "here")
-    for other in (answers(("b", 0.9), ("a", 0.5), ("c", 0.5)), answers(("d", 0.9), ("b", 0.5), ("c", 0.5))):
+    for other in (
+        answers(("b", 0.9), ("a", 0.5), ("c", 0.5)),
+        answers(("d", 0.9), ("b", 0.5), ("c", 0.5)),
+        answers(("b", 0.5), ("c", 0.5), ("d", 0.5)),
+    ):
         with pytest.raises(BundleError, match="index of canary v"):
             compare(kept, other, "here")
 

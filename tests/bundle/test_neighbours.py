@@ -1,6 +1,7 @@
 """Neighbours of videos: the recommender's own answers for one video, and recommenders that have none."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from tests.bundles import shop, shop_parts
 from tests.events.rows import interactions, some_interactions
 from vrec.bundle import neighbours as module
 from vrec.bundle.neighbours import Neighbours
+from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.protocols import Content
 from vrec.retrieval.content import ContentBased
@@ -78,19 +80,21 @@ def test_popular_videos_are_nobodys_neighbours():
     for model in (Popular(), alone):
         with pytest.raises(BundleError, match="gives everyone the same"):
             Neighbours.of(model.fit(table), IDS, 3)
-    with_popular, without = (
-        Hybrid(HybridConfig(members=members)).fit(table)
-        for members in (("popular", "item_knn", "ease"), ("item_knn", "ease"))
-    )
-    # Where both others count the same, the blend is the one in which popularity never was.
-    with_popular.weights = np.insert(without.weights, 0, 9.0, axis=1)
-    without.config = without.config.model_copy(update={"cold_every": None})
+    # Some videos that nobody watched, of which a hybrid raises one in two.
+    content = Content(shop().videos, shop().embeddings)
     ids = shop().videos.column("video_id").to_pylist()
+    warm = table.filter(pc.is_in(table.column("video_id"), value_set=pa.array(ids[10:])))
+    with_popular, without = (
+        Hybrid(HybridConfig(members=members, cold_every=every)).fit(warm, content)
+        for members, every in ((("popular", "item_knn", "content"), 2), (("item_knn", "content"), None))
+    )
+    # With the same weights for the others, the blend is the one in which popularity never was.
+    with_popular.weights = np.insert(without.weights, 0, 9.0, axis=1)
     found, expected = (Neighbours.of(model, ids, 8) for model in (with_popular, without))
     assert np.array_equal(found.places, expected.places)
     assert np.array_equal(found.scores, expected.scores)
     # The hybrid itself is as it was.
-    assert list(with_popular.panel.members) == ["popular", "item_knn", "ease"]
+    assert list(with_popular.panel.members) == ["popular", "item_knn", "content"]
 
 
 def test_a_video_that_nobody_watched_has_neighbours_by_content_only():

@@ -102,6 +102,22 @@ def test_embeddings_are_those_of_the_videos_in_the_catalogue(tmp_path):
     bundle.check()
 
 
+def test_the_ranker_knows_videos_that_came_after_it_was_trained(tmp_path):
+    parts = shop_parts()
+    videos, fused = (
+        pa.concat_tables([table, with_column(table.slice(0, 1), name, ["brand-new"])])
+        for table, name in ((parts.videos, "video_id"), (parts.fused, "entity_id"))
+    )
+    write_bundle(str(tmp_path), replace(parts, videos=videos, fused=fused), BundleConfig(canaries=2))
+    ranker = Bundle.load(str(tmp_path)).ranker
+    assert "brand-new" not in parts.ranker.catalogue.rows
+    twin, rows = parts.videos.column("video_id")[0].as_py(), ranker.catalogue.rows
+    vectors = ranker.catalogue.arrays.vectors[[rows["brand-new"], rows[twin]]]
+    assert vectors.any()
+    assert np.array_equal(vectors[0], vectors[1])
+    assert ranker.figures.find(["brand-new"])[0] >= 0
+
+
 def test_the_encoders_settings_that_made_the_embeddings_are_kept(tmp_path):
     parts, embed = shop_parts(), EmbedConfig()
     names = encoder_names(embed.encoders)

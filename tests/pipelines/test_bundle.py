@@ -16,9 +16,9 @@ from vrec.encoders.build import encoder_names
 from vrec.encoders.embed_config import EmbedConfig
 
 
-def write_embeddings(folder: Path, config: EmbedConfig, **changes) -> None:
+def write_embeddings(folder: Path, embed: EmbedConfig, **changes) -> None:
     """A finished embedding folder whose vectors are the simulated ones."""
-    names, files = encoder_names(config.encoders), {}
+    names, files = encoder_names(embed.encoders), {}
     tables = {"fused": shop().embeddings, "text": text_embeddings(shop().videos)}
     for modality, table in tables.items():
         encoder = pa.array([names[modality]] * table.num_rows)
@@ -26,7 +26,7 @@ def write_embeddings(folder: Path, config: EmbedConfig, **changes) -> None:
         Folder(str(folder)).write_parquet(
             files[f"embeddings/{modality}"][0], table.set_column(2, table.schema.field("encoder"), encoder)
         )
-    about = {"kind": "embeddings", "format": FORMAT, "config": config.model_dump(mode="json"), "files": files}
+    about = {"kind": "embeddings", "format": FORMAT, "config": embed.model_dump(mode="json"), "files": files}
     Folder(str(folder)).write_json(MANIFEST, about | changes)
 
 
@@ -61,7 +61,7 @@ def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
     assert bundle.neighbours.places.shape == (100, 7)
     assert bundle.profiles.remember == 9
     assert bundle.embed == EmbedConfig(batch_size=7)
-    assert bundle.popular == Bundle.load(str(tmp_path / "b")).popular
+    assert len(bundle.popular) == done["popular"] > 50
     assert done["bytes"] == sum(path.stat().st_size for path in (tmp_path / "b").rglob("*") if path.is_file())
 
 
