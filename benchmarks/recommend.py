@@ -39,20 +39,20 @@ from vrec.serving.wire import Ask, Change
 
 DIM, NEIGHBOURS, POPULAR, EVENTS = 64, 60, 500, 50
 DAY_US = 86_400_000_000
-NOW = 20_000 * DAY_US
+NOW = 20_800 * DAY_US
 ENCODER = "simulated"
 LEARNED = SimulateConfig(users=200, videos=2_000, requests_per_user=6, slots=8, dim=DIM, creators=300)
 
 
-def unit(vectors: Vectors) -> Vectors:
+def unit(vectors: np.ndarray) -> Vectors:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def embeddings_of(ids: list[str], vectors: Vectors, encoder: str) -> pa.Table:
+def embeddings_of(ids: list[str], vectors: Vectors) -> pa.Table:
     columns = [
         pa.array(ids),
         pa.repeat("fused", len(ids)),
-        pa.repeat(encoder, len(ids)),
+        pa.repeat(ENCODER, len(ids)),
         pa.array(ids),
         pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
     ]
@@ -61,9 +61,8 @@ def embeddings_of(ids: list[str], vectors: Vectors, encoder: str) -> pa.Table:
 
 def catalogue_of(first: Content, count: int, rng: np.random.Generator) -> tuple[Content, Vectors]:
     """VIDEOS and embeddings of `count` videos around 300 centres: those in `first` and copies of them."""
-    videos, embeddings = first.videos, first.embeddings
+    videos = first.videos
     assert videos is not None
-    assert embeddings is not None
     rows = videos.take(pa.array(np.arange(count) % videos.num_rows))
     ids = [f"video-{n:06}" for n in range(count)]
     known = videos.column("video_id").to_pylist()
@@ -71,8 +70,7 @@ def catalogue_of(first: Content, count: int, rng: np.random.Generator) -> tuple[
     rows = rows.set_column(rows.column_names.index("video_id"), "video_id", pa.array(ids))
     centres = unit(rng.normal(size=(300, DIM)))
     vectors = unit(centres[rng.integers(300, size=count)] + 0.08 * rng.normal(size=(count, DIM)))
-    encoder = embeddings.column("encoder")[0].as_py()
-    own = Content(rows, embeddings_of(ids, vectors, encoder))
+    own = Content(rows, embeddings_of(ids, vectors))
     order = np.argsort(ids)
     assert own.videos is not None
     return Content(own.videos.take(pa.array(order)), own.embeddings), vectors[order]
@@ -105,7 +103,7 @@ def bundle_of(count: int, rng: np.random.Generator) -> tuple[Bundle, Vectors]:
         uri="memory",
         version="drawn",
         made_at=NOW,
-        encoder=drawn.embeddings.column("encoder")[0].as_py(),
+        encoder=ENCODER,
         content=content,
         texts=None,
         popular=tuple(rng.permutation(ids)[:POPULAR].tolist()),
@@ -138,8 +136,7 @@ def changes_of(bundle: Bundle, vectors: Vectors, count: int) -> list[Change]:
         row = bundle.videos.slice(number, 1)
         name = f"new-{number:05}"
         row = row.set_column(row.column_names.index("video_id"), "video_id", pa.array([name]))
-        encoder = bundle.encoder or ""
-        changes.append(Change(name, NOW, row, {"fused": vectors[number : number + 1]}, {"fused": encoder}))
+        changes.append(Change(name, NOW, row, {"fused": vectors[number : number + 1]}, {"fused": ENCODER}))
     return changes
 
 

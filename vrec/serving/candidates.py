@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vrec.bundle.neighbours import Neighbours
 from vrec.core.protocols import Vectors
@@ -54,7 +55,7 @@ class Sources:
         near = by_neighbours(wares, self.near, names, weights)
         close, direction = near[:0], taste(user)
         if direction is not None and config.content:
-            close = by_content(wares, self.index, direction, 2 * config.content, gate.mask)
+            close = by_content(wares, self.index, direction, config.content * 3 // 2, gate.mask)
         late, rest = config.new // 2, config.most - config.content - config.popular - config.new
         orders = (
             ("cf", near, rest),
@@ -64,8 +65,7 @@ class Sources:
             ("popular", wares.popular, config.popular),
             ("cf", near, config.most),
         )
-        if gate.mask is None:
-            gate.judge(np.concatenate([order[: need + need // 4] for _, order, need in orders if need > 0]))
+        gate.foresee([(order, need) for _, order, need in orders[:-1]])
         picked: dict[int, str] = {}
         for source, order, need in orders:
             left = min(need, config.most - len(picked))
@@ -78,7 +78,7 @@ class Sources:
 def by_neighbours(
     wares: Wares, near: Neighbours, video_ids: Sequence[str], weights: Sequence[float]
 ) -> Places:
-    """The neighbours of some videos, best first, ties by row.
+    """The neighbours of some videos, best first, ties by their order in the bundle.
 
     A neighbour's score is the sum of those that the videos give it, each times the video's weight.
     """
@@ -94,10 +94,20 @@ def by_neighbours(
     scores = (near.scores[places] * np.array([weight for _, weight in known])[:, None]).ravel()
     # A neighbour that is no more has the place −1, which is no video's.
     there = found >= 0
-    each, inverse = np.unique(found[there], return_inverse=True)
-    rows, total = wares.current[each], np.bincount(inverse, scores[there], len(each))
-    rows, total = rows[rows >= 0], total[rows >= 0]
-    return rows[np.lexsort((rows, -total))]
+    found, scores = found[there], scores[there]
+    order = _sorted(found)
+    found = found[order]
+    starts = np.flatnonzero(np.diff(found, prepend=-1))
+    total = np.add.reduceat(scores[order], starts) if len(starts) else scores
+    rows = wares.current[found[starts]]
+    # The bits of floats above 0 rise with them.
+    best = rows[_sorted(np.iinfo(np.int32).max - total.astype(np.float32).view(np.int32))]
+    return best[best >= 0]
+
+
+def _sorted(keys: npt.NDArray[np.int32]) -> Places:
+    """The order of (N,) keys from 0, equal ones as they stand: a fifth of the time of a stable argsort."""
+    return np.sort(keys.astype(np.int64) << 32 | np.arange(len(keys))) & 0xFFFFFFFF
 
 
 def by_content(wares: Wares, index: FaissIndex, query: Vectors, need: int, mask: Mask | None) -> Places:
@@ -117,6 +127,8 @@ def by_content(wares: Wares, index: FaissIndex, query: Vectors, need: int, mask:
         ids, _ = index.search(query[None], asked)
         rows = wares.shelf.find(ids[0])
         rows = rows[(rows >= 0) & (rows < base)]
+    if not len(wares.changed):
+        return rows
     return _nearest(wares, np.concatenate([rows, wares.changed]), query, need)
 
 

@@ -155,7 +155,9 @@ def no_states(count: int) -> Exact:
 
 def one_table(rows: Sequence[pa.Table]) -> pa.Table:
     """VIDEOS rows as one table; raises SchemaError."""
-    return pa.concat_tables([conform(row, VIDEOS, stage="serving", extra=True) for row in rows])
+    if not all(row.schema.equals(rows[0].schema) for row in rows):
+        rows = [conform(row, VIDEOS, stage="serving", extra=True) for row in rows]
+    return conform(pa.concat_tables(rows), VIDEOS, stage="serving", extra=True)
 
 
 def _columns(facts: Facts, states: Exact) -> dict[str, npt.NDArray[Any]]:

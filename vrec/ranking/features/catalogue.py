@@ -87,12 +87,13 @@ class Catalogue:
         ids = [i for i in dict.fromkeys(video_ids) if i in self.rows or i in other.rows]
         rows = np.append(0, self.find(ids))
         theirs = np.zeros_like(rows) if newer is None else np.append(0, newer.find(ids))
+        pairs = list(zip(rows.tolist(), theirs.tolist(), strict=True))
         arrays = {
             name: _picked(getattr(self.arrays, name), rows, getattr(other.arrays, name), theirs)
             for name in ("fields", "tags", "dense", "vectors")
         }
         names = (
-            [new[their] if their else mine[row] for row, their in zip(rows, theirs, strict=True)]
+            [new[their] if their else mine[row] for row, their in pairs]
             for mine, new in ((self.creators, other.creators), (self.categories, other.categories))
         )
         at = {video_id: row for row, video_id in enumerate(ids, start=1)}
