@@ -93,7 +93,7 @@ def _event(shopper: str, video: str) -> dict[str, Any]:
         "video_id": video,
         "kind": "watch",
         "value": 5.0,
-        "domain": "feed",
+        "surface": "feed",
     }
 
 
@@ -214,7 +214,8 @@ def run(config: ServeConfig, kills: dict[str, Any], seconds: float, rate: float)
         moments.append((what, time.time()))
         kill()
     while not near.poll(1):
-        pass
+        if not loader.is_alive():
+            raise SystemExit("the load ended early")
     told = near.recv()
     loader.join()
     ends = [at for _, at in moments[1:]] + [np.inf]

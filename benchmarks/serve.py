@@ -123,7 +123,7 @@ async def measure(url: str, videos: list[str], seconds: float, rounds: int) -> d
 
 def event(shopper: str, videos: list[str], rng: np.random.Generator) -> dict[str, Any]:
     video = videos[int(rng.integers(len(videos)))]
-    more = {"kind": "watch", "value": float(rng.integers(5, 60)), "domain": "feed"}
+    more = {"kind": "watch", "value": float(rng.integers(5, 60)), "surface": "feed"}
     return {"event_id": uuid.uuid4().hex, "user_id": shopper, "video_id": video} | more
 
 
@@ -201,6 +201,9 @@ def main() -> None:
             arguments = (done["url"], videos, asked.seconds, asked.rounds, far)
             loader = context.Process(target=loaded, args=arguments)
             loader.start()
+            while not near.poll(1):
+                if not loader.is_alive():
+                    raise SystemExit("the load ended early")
             found = near.recv()
             loader.join()
             stop()

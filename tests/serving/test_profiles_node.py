@@ -39,6 +39,14 @@ def events(*rows):
     return pa.Table.from_pylist(list(rows), schema=EVENTS.arrow())
 
 
+async def apply(node, *rows):
+    """What became of one call's events."""
+    (done,) = await node.apply(events(*rows), [len(rows)])
+    if isinstance(done, Exception):
+        raise done
+    return done
+
+
 async def started(folder, bundle, **more):
     node = ProfilesNode(config_in(folder, **more))
     await node.reconfigure({"bundle": bundle.uri})
@@ -49,15 +57,27 @@ def test_an_acknowledged_event_is_in_the_profile_and_counts_once(tmp_path, shop_
     async def run():
         node = await started(tmp_path, shop_bundle)
         assert await node.get("u") is None
-        assert await node.apply(events(event("a"), event("b"))) == Applied(2, 0)
-        assert await node.apply(events(event("b"), event("c"))) == Applied(1, 1)
+        assert await apply(node, event("a"), event("b")) == Applied(2, 0)
+        assert await apply(node, event("b"), event("c")) == Applied(1, 1)
         profile = await node.get("u")
         assert profile is not None
         assert profile.counts["event:click"] == 3
         with pytest.raises(EventsError):
-            await node.apply(events(event("d", kind="stare")))
+            await apply(node, event("d", kind="stare"))
         assert await node.erase("u") == 3
         assert await node.get("u") is None
+
+    asyncio.run(run())
+
+
+def test_of_calls_that_come_together_each_has_its_own_answer(tmp_path, shop_bundle):
+    async def run():
+        node = await started(tmp_path, shop_bundle)
+        rows = events(event("a"), event("b", kind="stare"), event("a"), event("c"))
+        first, wrong, rest = await node.apply(rows, [1, 1, 2])
+        assert (first, rest) == (Applied(1, 0), Applied(1, 1))
+        assert isinstance(wrong, EventsError)
+        assert (await node.get("u")).counts["event:click"] == 2
 
     asyncio.run(run())
 
@@ -65,12 +85,12 @@ def test_an_acknowledged_event_is_in_the_profile_and_counts_once(tmp_path, shop_
 def test_a_follower_is_given_every_video_with_new_events_and_its_counts(tmp_path, shop_bundle):
     async def run():
         node = await started(tmp_path, shop_bundle)
-        await node.apply(events(event("a", video_id="x")))
+        await apply(node, event("a", video_id="x"))
         cursor, states = await node.states(["x", "y"])
         click = STATE.index("event:click")
         assert states[:, click].tolist() == [1, 0]
         assert (await node.states_since(cursor))[1] == []
-        await node.apply(events(event("b", video_id="x"), event("c", video_id="z")))
+        await apply(node, event("b", video_id="x"), event("c", video_id="z"))
         cursor, names, states = await node.states_since(cursor)
         assert (names, states[:, click].tolist()) == (["x", "z"], [2, 1])
         cursor, names, states = await node.states_since(cursor)
@@ -88,18 +108,18 @@ def test_a_video_that_came_by_a_change_moves_the_taste_and_one_removed_does_not(
         node._journal.write(change("new", 5, vectors={"fused": vector}, encoders={"fused": encoder}))
         node._journal.write(change("other", 5, vectors={"fused": vector}, encoders={"fused": "another"}))
         await asyncio.sleep(0.3)
-        await node.apply(events(event("a", "u1", "new"), event("b", "u2", "other"), event("c", "u3", "none")))
+        await apply(node, event("a", "u1", "new"), event("b", "u2", "other"), event("c", "u3", "none"))
         assert taste(await node.get("u1")).tolist() == vector[0].tolist()
         assert taste(await node.get("u2")) is None
         assert taste(await node.get("u3")) is None
         # A new title keeps the vector; a removal takes it away.
         node._journal.write(Change("new", 6, row("new", title="another")))
         await asyncio.sleep(0.3)
-        await node.apply(events(event("d", "u4", "new")))
+        await apply(node, event("d", "u4", "new"))
         assert taste(await node.get("u4")).tolist() == vector[0].tolist()
         node._journal.write(Change("new", 7, None))
         await asyncio.sleep(0.3)
-        await node.apply(events(event("e", "u5", "new")))
+        await apply(node, event("e", "u5", "new"))
         assert taste(await node.get("u5")) is None
 
     asyncio.run(run())
@@ -109,7 +129,7 @@ def test_arms_count_what_was_noted_since_the_start(tmp_path, shop_bundle):
     async def run():
         node = await started(tmp_path, shop_bundle)
         now = time.time_ns() // 1000
-        await node.apply(events(event("a", kind="impression", at=now), event("b", at=now)))
+        await apply(node, event("a", kind="impression", at=now), event("b", at=now))
         await asyncio.sleep(0.3)
         (arm,) = (await node.arms()).arms
         assert (arm.impressions, arm.clicks) == (1, 1)

@@ -9,6 +9,7 @@ from vrec.profiles.profile import Profile
 from vrec.profiles.stores.fold import Facts
 from vrec.profiles.stores.redis import RedisConfig, RedisStore
 from vrec.profiles.stores.sqlite import SqliteConfig, SqliteStore
+from vrec.profiles.stores.sqlite_reader import SqliteReader
 from vrec.profiles.update import ProfilesConfig
 
 StoreConfig = Annotated[SqliteConfig | RedisConfig, Field(discriminator="kind")]
@@ -25,6 +26,22 @@ def open_store(
     match config:
         case SqliteConfig():
             return SqliteStore(config, facts, profiles)
+        case RedisConfig():
+            return RedisStore(config, facts, profiles)
+        case _:
+            assert_never(config)
+
+
+def open_reader(
+    config: SqliteConfig | RedisConfig, facts: Facts, profiles: ProfilesConfig
+) -> SqliteReader | RedisStore:
+    """What gives profiles as the store does, for a process beside the one that `open_store` runs in.
+
+    Raises StoreError where there is no store yet, or it cannot be reached from here.
+    """
+    match config:
+        case SqliteConfig():
+            return SqliteReader(config, facts, profiles)
         case RedisConfig():
             return RedisStore(config, facts, profiles)
         case _:

@@ -98,6 +98,10 @@ class SqliteFile:
         # What is deleted or replaced is overwritten with zeros: else a person's events would stay readable.
         self._db.execute("PRAGMA secure_delete = ON")
 
+    def read_only(self) -> None:
+        """Sees to it that nothing can be written over this connection."""
+        self._db.execute("PRAGMA query_only = ON")
+
     def prepare(self, path: Path) -> None:
         """Makes the tables where there are none; raises StoreError for a database of something else."""
         found = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")

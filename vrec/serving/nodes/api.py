@@ -11,6 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
 from vrec.bundle.catalogue import BundleCatalogue
+from vrec.core.errors import VrecError
 from vrec.core.protocols import Applied
 from vrec.profiles.profile import Profile
 from vrec.serve_config import ServeConfig
@@ -29,6 +30,8 @@ ERASE_TIMEOUT_S = 60.0
 """Seconds that an erasure or an export may take."""
 EMBED_TIMEOUT_S = 600.0
 """Seconds that embedding an upload may take; decoding has a shorter limit of its own."""
+TOGETHER = 256
+"""Requests whose events go to the store in one call at most."""
 READY_TIMEOUT_S = 3.0
 """Seconds that a part may take to say that it is ready."""
 
@@ -42,6 +45,8 @@ class ApiNode:
         self._served: Served[Fallback] = Served(config.data, self._load)
         self._journal, self._changes = Journal(config.data), list[Change]()
         self._changing = asyncio.Lock()
+        self._waiting: list[tuple[pa.Table, asyncio.Future[Applied]]] = []
+        self._sending: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -79,8 +84,12 @@ class ApiNode:
         return {name: card for name, card in found if card is not None}
 
     async def apply(self, events: pa.Table) -> Applied:
-        """See Nodes."""
-        return await _answered(self._profiles.apply.remote(events), self._config.apply_timeout_s)
+        """See Nodes. What comes while a call is under way waits and goes with the next one, all together."""
+        done: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, done))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send())
+        return await done
 
     async def profile(self, user_id: str) -> Profile | None:
         """See Nodes."""
@@ -128,6 +137,24 @@ class ApiNode:
         bundle = BundleCatalogue.load(uri)
         return bundle, Fallback(bundle, self._config).with_changes(self._changes)
 
+    async def _send(self) -> None:
+        """Sends what waits until nothing does."""
+        while self._waiting:
+            some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            tables = [events for events, _ in some]
+            sizes = [table.num_rows for table in tables]
+            try:
+                call = self._profiles.apply.remote(pa.concat_tables(tables).combine_chunks(), sizes)
+                results = await _answered(call, self._config.apply_timeout_s)
+            except Exception as error:  # whatever it is, those who wait are told
+                for _, done in some:
+                    if not done.done():
+                        done.set_exception(error)
+                continue
+            for (_, done), result in zip(some, results, strict=True):
+                if not done.done():
+                    done.set_exception(result) if isinstance(result, VrecError) else done.set_result(result)
+
     async def _keep_up(self) -> None:
         while True:
             await asyncio.sleep(self._config.refresh_s)
@@ -150,7 +177,7 @@ async def _answered(call: Awaitable[T], timeout_s: float) -> T:
     try:
         return await asyncio.wait_for(call, timeout_s)
     except RayTaskError as error:
-        raise error.cause from None  # type: ignore[misc]
+        raise error.cause from None
     except TimeoutError:
         raise NodeAway(f"no answer in {timeout_s:g} s") from None
     except (RayError, RayServeException) as error:

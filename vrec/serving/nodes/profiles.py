@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,15 @@ import pyarrow as pa
 
 from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.errors import VrecError
-from vrec.core.protocols import Applied, Content
+from vrec.core.protocols import Applied
 from vrec.profiles.profile import Profile, VideoFacts
 from vrec.profiles.store import open_store
 from vrec.profiles.stores.sqlite import SqliteConfig
-from vrec.profiles.update import facts_of
 from vrec.ranking.features.states import STATE, state_of
 from vrec.serve_config import ServeConfig
 from vrec.serving.arms import ArmCounts, ArmStatistics
-from vrec.serving.changes import newest
 from vrec.serving.journal import Journal
+from vrec.serving.known import Known
 from vrec.serving.reload import Served
 from vrec.serving.wire import Change
 
@@ -36,35 +37,42 @@ class ProfilesNode:
 
     def __init__(self, config: ServeConfig) -> None:
         self._config = config
-        self._served: Served[Mapping[str, VideoFacts]] = Served(config.data, _load)
-        self._journal, self._changes = Journal(config.data), dict[str, Change]()
-        self._changed: dict[str, VideoFacts | None] = {}
+        self._served: Served[Known] = Served(config.data, self._load)
+        self._journal, self._changes = Journal(config.data), list[Change]()
         self._store: Any = None
         self._arms = ArmCounts(config.arms)
         self._cursor = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._owner = uuid.uuid4().hex
+        self._task: asyncio.Task[None] | None = None
         # SQLite's profiles are in memory or a short read away; a server's answer is waited for in a thread.
         self._direct = isinstance(config.store, SqliteConfig)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Moves to the bundle that is named, where it is sound."""
+        if self._store is None:
+            self._changes += await asyncio.to_thread(self._journal.read_new)
         await self._served.move(user_config["bundle"])
         if self._store is not None or self._served.bundle is None:
             return
-        await asyncio.to_thread(self._follow_journal)
         profiles = self._served.bundle.profiles
         self._store = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
         self._cursor = await asyncio.to_thread(self._store.end)
-        task = asyncio.get_running_loop().create_task(self._keep_up())
-        self._tasks.add(task)
+        if isinstance(self._config.store, SqliteConfig):
+            await asyncio.to_thread(Path(owner_file(self._config.store)).write_text, self._owner)
+        self._task = asyncio.get_running_loop().create_task(self._keep_up())
 
     async def check_health(self) -> None:
         """Raises StoreError while the store cannot be opened at all; one that is away for a while is no cause
         to start this process anew."""
 
-    async def apply(self, events: pa.Table) -> Applied:
-        """What became of EVENTS, which are durable by now; raises StoreError, EventsError, SchemaError."""
-        return await asyncio.wrap_future(self._store.submit(events))
+    async def apply(self, events: pa.Table, sizes: Sequence[int]) -> list[Applied | VrecError]:
+        """What became of EVENTS of several calls, whose sizes they are, all of them durable by now.
+
+        Of a call whose events cannot be taken, the StoreError, EventsError or SchemaError in its place.
+        """
+        starts = np.cumsum([0, *sizes]).tolist()
+        parts = [events.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
+        return await asyncio.gather(*(self._applied(part) for part in parts))
 
     async def get(self, user_id: str) -> Profile | None:
         """A user's profile, with every event that was acknowledged before; None of who has none."""
@@ -91,6 +99,10 @@ class ProfilesNode:
         """How many events of a user were removed along with their profile."""
         return await asyncio.to_thread(self._store.erase, user_id)
 
+    async def owner(self) -> str:
+        """What stands in the file beside the embedded store: who finds it there has the same file."""
+        return self._owner
+
     async def arms(self) -> ArmStatistics:
         """What shoppers did in each arm since this process began."""
         return self._arms.snapshot()
@@ -104,14 +116,14 @@ class ProfilesNode:
         """Why the bundle that was asked for last is not served."""
         return self._served.refused
 
+    async def _applied(self, events: pa.Table) -> Applied | VrecError:
+        try:
+            return await asyncio.wrap_future(self._store.submit(events))
+        except VrecError as error:
+            return error
+
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoFacts]:
-        known, changed = self._served.now or {}, self._changed
-        found: dict[str, VideoFacts] = {}
-        for name in video_ids:
-            facts = changed[name] if name in changed else known.get(name)
-            if facts is not None:
-                found[name] = facts
-        return found
+        return {} if self._served.now is None else self._served.now.find(video_ids)
 
     def _states(self, video_ids: Sequence[str]) -> States:
         found = self._store.get("video", video_ids)
@@ -130,25 +142,16 @@ class ProfilesNode:
                 logger.warning("cannot keep up", extra={"why": str(error)[:300]})
 
     def _follow_journal(self) -> None:
-        if not (new := self._journal.read_new()):
-            return
-        fresh = newest(self._changes, new)
-        self._changes |= fresh
-        # What is removed is known no more: its events count, and move no taste.
-        self._changed |= {name: self._facts_of(change) for name, change in fresh.items()}
+        if new := self._journal.read_new():
+            self._changes += new
+            if self._served.now is not None:
+                self._served.now = self._served.now.with_changes(new)
 
-    def _facts_of(self, change: Change) -> VideoFacts | None:
-        if change.row is None:
-            return None
-        facts, before = facts_of(Content(change.row))[change.video_id], (self._served.now or {})
-        vector = None
-        if not change.vectors and change.video_id in before:
-            vector = before[change.video_id].vector
-        elif self._served.bundle is not None and change.encoders.get("fused") == self._served.bundle.encoder:
-            vector = change.vectors["fused"][0]
-        return VideoFacts(facts.attributes, facts.duration_s, vector)
+    def _load(self, uri: str) -> tuple[BundleCatalogue, Known]:
+        bundle = BundleCatalogue.load(uri)
+        return bundle, Known(bundle, self._changes)
 
 
-def _load(uri: str) -> tuple[BundleCatalogue, Mapping[str, VideoFacts]]:
-    bundle = BundleCatalogue.load(uri)
-    return bundle, facts_of(bundle.content)
+def owner_file(config: SqliteConfig) -> str:
+    """The file that names the process which has the embedded store open."""
+    return f"{config.path}.owner"

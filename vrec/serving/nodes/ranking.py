@@ -1,19 +1,27 @@
 """The node that ranks: candidates, features, the ranker and the list, for one request at a time."""
 
 import asyncio
+import gc
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from vrec.bundle.bundle import Bundle
-from vrec.profiles.profile import Profile
+from vrec.profiles.profile import Profile, VideoFacts
+from vrec.profiles.store import open_reader
+from vrec.profiles.stores.redis import RedisStore
+from vrec.profiles.stores.sqlite import SqliteConfig
+from vrec.profiles.stores.sqlite_reader import SqliteReader
 from vrec.serve_config import ServeConfig
 from vrec.serving.journal import Journal
+from vrec.serving.known import Known
+from vrec.serving.nodes.profiles import owner_file
 from vrec.serving.reload import Served
 from vrec.serving.stock import Stock
 from vrec.serving.wire import Answer, Ask, Change, Filters
@@ -24,8 +32,16 @@ STATES_AT_ONCE = 2_000
 """Videos whose counts are asked for in one call."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ware:
+    """What a bundle and the changes since come to."""
+
+    stock: Stock
+    known: Known
+
+
 class RankingNode:
-    """Answers from memory. Only the shopper's profile is fetched for each request, so that it is the newest.
+    """Answers from memory. Only the shopper's profile is read for each request, so that it is the newest.
 
     Videos' counts and changes of the catalogue are followed every `refresh_s`. What is missing is left out
     and named in the answer: a shopper without a profile is a stranger.
@@ -36,9 +52,10 @@ class RankingNode:
         # Replicas share the machine's cores.
         torch.set_num_threads(1)
         self._config, self._profiles, self._encoder = config, profiles, encoder
-        self._served: Served[Stock] = Served(config.data, self._load, judge=True)
+        self._served: Served[_Ware] = Served(config.data, self._load, judge=True)
         self._journal, self._changes = Journal(config.data), list[Change]()
         self._cursor: int | None = None
+        self._reader: SqliteReader | RedisStore | None = None
         self._changing = asyncio.Lock()
         self._rng = np.random.default_rng()
         self._task: asyncio.Task[None] | None = None
@@ -50,6 +67,9 @@ class RankingNode:
                 self._changes += await asyncio.to_thread(self._journal.read_new)
             if await self._served.move(user_config["bundle"]):
                 await self._learn_states()
+                # What is loaded stays: looking through it again and again would stop requests.
+                gc.collect()
+                gc.freeze()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep_up())
 
@@ -57,8 +77,7 @@ class RankingNode:
         """What to show a shopper now."""
         begun, missing = time.perf_counter(), []
         try:
-            call = self._profiles.get.remote(ask.user_id)
-            profile = await asyncio.wait_for(call, self._config.profile_timeout_s)
+            profile = await self._profile(ask.user_id)
         except Exception as error:  # whatever it is, an answer without it is better than none
             logger.warning("no profile", extra={"request_id": ask.request_id, "why": _said(error)})
             profile, missing = None, ["profiles"]
@@ -102,12 +121,43 @@ class RankingNode:
     def _stock(self) -> Stock:
         if self._served.now is None:
             raise RuntimeError("a request came before the first bundle")
-        return self._served.now
+        return self._served.now.stock
 
-    def _load(self, uri: str) -> tuple[Bundle, Stock]:
+    def _load(self, uri: str) -> tuple[Bundle, _Ware]:
         bundle = Bundle.load(uri)
         bundle.check()
-        return bundle, Stock(bundle, self._config).with_changes(self._changes)
+        stock = Stock(bundle, self._config).with_changes(self._changes)
+        return bundle, _Ware(stock, Known(bundle, self._changes))
+
+    async def _profile(self, user_id: str) -> Profile | None:
+        """A shopper's profile: read here where the store can be, else asked of the node that has it."""
+        if self._reader is not None:
+            if isinstance(self._reader, SqliteReader):
+                return self._reader.get("user", [user_id]).get(user_id)
+            return (await asyncio.to_thread(self._reader.get, "user", [user_id])).get(user_id)
+        return await asyncio.wait_for(self._profiles.get.remote(user_id), self._config.profile_timeout_s)
+
+    async def _open_reader(self) -> None:
+        """Opens the store for reading, where it is there by now and this process can reach the very same."""
+        store, bundle = self._config.store, self._served.bundle
+        if self._reader is not None or bundle is None:
+            return
+        if isinstance(store, SqliteConfig):
+            owner = await self._profiles.owner.remote()
+            # On another machine there may be another file at the same path, or none.
+            file = Path(owner_file(store))
+            if not file.exists() or file.read_text() != owner:
+                return
+        find = self._find
+        self._reader = await asyncio.to_thread(open_reader, store, find, bundle.profiles)
+
+    def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoFacts]:
+        return {} if self._served.now is None else self._served.now.known.find(video_ids)
+
+    def _changed(self, changes: Sequence[Change]) -> "_Ware":
+        now = self._served.now
+        assert now is not None
+        return _Ware(now.stock.with_changes(changes), now.known.with_changes(changes))
 
     async def _learn_states(self) -> None:
         """Fetches the counts of all videos; where profiles are away, `_keep_up` tries again."""
@@ -135,7 +185,8 @@ class RankingNode:
     async def _follow(self) -> None:
         if changes := await asyncio.to_thread(self._journal.read_new):
             self._changes += changes
-            self._served.now = await asyncio.to_thread(self._stock.with_changes, changes)
+            self._served.now = await asyncio.to_thread(self._changed, changes)
+        await self._open_reader()
         if self._cursor is None:
             await self._learn_states()
             return
