@@ -14,8 +14,9 @@ DEPTH = 50
 def similar_to(video_id: str, k: int, wares: Wares, gate: Gate, sources: Sources) -> tuple[Item, ...]:
     """At most `k` videos like one and not itself, by neighbours and content, fused by reciprocal rank.
 
-    The source is `similar:cf`, `similar:content` or `similar:both`. Rules are those of a stranger of unknown
-    age. Raises UnknownVideo for one that is not, or no more, in the catalogue.
+    One without neighbours of its own, such as a new one, counts by content alone, as if it were in both. The
+    source is `similar:cf`, `similar:content` or `similar:both`. Rules are those of a stranger of unknown age.
+    Raises UnknownVideo for one that is not, or no more, in the catalogue.
     """
     row = wares.shelf.place.get(video_id)
     if row is None:
@@ -26,4 +27,8 @@ def similar_to(video_id: str, k: int, wares: Wares, gate: Gate, sources: Sources
     if vector.any():
         orders["content"] = by_content(wares, sources.index, vector, 2 * depth, gate.mask)
     allowed = {name: gate.each(order[order != row], depth) for name, order in orders.items()}
-    return fused(allowed, k, "similar", wares)
+    # Nobody could have watched a new video along with others: content must do for both.
+    alone = {
+        row for row in allowed.get("content", ()) if not sources.near.find(wares.shelf.video_ids[row], 1)
+    }
+    return fused(allowed, k, "similar", wares, alone)

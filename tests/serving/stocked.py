@@ -1,0 +1,108 @@
+"""A stock of the small shop, its shoppers, and changes of its catalogue."""
+
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+
+from tests.bundles import shop, shop_parts
+from vrec.bundle.bundle import Bundle
+from vrec.core.schema import VIDEOS
+from vrec.profiles.profile import Profile, from_rows
+from vrec.profiles.update import profiles_of
+from vrec.ranking.features.states import state_of
+from vrec.ranking.order.facts import plain_tag
+from vrec.serve_config import ServeConfig
+from vrec.serving.stock import Stock
+from vrec.serving.wire import Ask, Change, Filters
+
+DAY_US = 86_400_000_000
+
+
+@cache
+def bundle_at(uri: str) -> Bundle:
+    return Bundle.load(uri)
+
+
+@cache
+def profiles() -> dict[tuple[str, str], Profile]:
+    parts = shop_parts()
+    content = bundle_content()
+    return {
+        (p.entity, p.entity_id): p for p in from_rows(profiles_of(shop().events, content, parts.profiles))
+    }
+
+
+@cache
+def bundle_content():
+    from vrec.core.protocols import Content
+
+    return Content(shop().videos, shop().embeddings)
+
+
+@cache
+def now() -> int:
+    """Some time after the last event."""
+    return int(np.asarray(shop().events.column("at").cast(pa.int64())).max()) + DAY_US
+
+
+def shoppers() -> list[Profile]:
+    return [p for (entity, _), p in sorted(profiles().items()) if entity == "user"]
+
+
+def stock_of(bundle: Bundle, config: ServeConfig | None = None) -> Stock:
+    """The stock with the counts of all videos."""
+    stock = Stock(bundle, config or ServeConfig())
+    ids = stock.video_ids
+    stock.set_states(ids, np.array([state_of(profiles().get(("video", name))) for name in ids]))
+    return stock
+
+
+def ask_of(k=10, user="u", **more) -> Ask:
+    return Ask(**({"request_id": "r", "user_id": user, "surface": "shop", "k": k, "at": now()} | more))
+
+
+def rng(seed=0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def ids(answer) -> list[str]:
+    return [item.video_id for item in answer.items]
+
+
+def row_of(stock_or_bundle, video_id: str, **changes) -> pa.Table:
+    """The VIDEOS row of a video of the shop with changes; of another one a plain row."""
+    rows = {row["video_id"]: row for row in shop().videos.to_pylist()}
+    row = (
+        rows.get(video_id, rows["video-00"] | {"title": None, "tags": []}) | {"video_id": video_id} | changes
+    )
+    return pa.Table.from_pylist([row], schema=VIDEOS.arrow())
+
+
+def change(video_id: str, at=None, vector=None, text=None, **changes) -> Change:
+    """A change of a video to what the shop says of it and `changes`; with vectors where they are given."""
+    vectors = {"fused": vector, "text": text}
+    given = {name: np.asarray(one, np.float32)[None] for name, one in vectors.items() if one is not None}
+    encoders = {"fused": "simulated", "text": "simulated-text"}
+    at = now() if at is None else at
+    return Change(video_id, at, row_of(None, video_id, **changes), given, {n: encoders[n] for n in given})
+
+
+def wanted(row: dict, filters: Filters, *, age=None, at=None) -> bool:
+    """Whether a video may be given, in plain words, but for what was bought."""
+    tags = {plain_tag(tag) for tag in row["tags"]}
+    published = row["published_at"]
+    return (
+        row["available"]
+        and (published is None or published.timestamp() * 1e6 <= (now() if at is None else at))
+        and (not filters.kinds or row["kind"] in filters.kinds)
+        and (not filters.categories or row["category"] in filters.categories)
+        and (not filters.creators or row["creator_id"] in filters.creators)
+        and (not filters.tags or bool(tags & {plain_tag(tag) for tag in filters.tags}))
+        and (not filters.languages or row["language"] is None or row["language"] in filters.languages)
+        and (filters.most_price is None or row["price"] is None or row["price"] <= filters.most_price)
+        and row["video_id"] not in filters.exclude
+        and row["creator_id"] not in filters.blocked_creators
+        and row["category"] not in filters.blocked_categories
+        and ("adult" not in tags or (age or 0) >= 18)
+    )
