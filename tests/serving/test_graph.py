@@ -69,13 +69,8 @@ def test_answers_follow_what_a_shopper_likes(tmp_path, shop_bundle):
     now = time.time_ns() // 1000
 
     async def run():
-        graph = await Graph(tmp_path, rerank={"default": {"diversity": {"kind": "none"}}}).started(
-            shop_bundle
-        )
-        rows = [
-            event(f"e{i}", video_id=name, kind="like", at=time.time_ns() // 1000)
-            for i, name in enumerate(liked)
-        ]
+        graph = await Graph(tmp_path).started(shop_bundle)
+        rows = [event(f"e{i}", video_id=name, kind="like", at=now) for i, name in enumerate(liked)]
         await graph.api.apply(events(*rows))
         answer = await graph.api.recommend(ask(k=20))
         assert {"cf", "content"} & {item.source for item in answer.items}
