@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from vrec.core.errors import RankError
 from vrec.ranking.features.arrays import CatalogueArrays, Features, Labels, Shape
@@ -88,6 +90,28 @@ def test_training_lowers_the_losses():
     assert [result.epoch for result, _ in heard] == [1, 2, 3, 4]
     assert all(result.examples == ROWS and result.examples_per_s > 0 for result, _ in heard)
     assert heard[-1][0].losses["total"] < heard[0][0].losses["total"]
+
+
+def test_the_slots_are_known_before_the_rest_is_learned_by_heart():
+    rng = np.random.default_rng(3)
+    features, labels = drawn()
+    rows = rng.integers(0, ROWS, 20_000)
+    # As in a log: slots that differ by video, so that the slot's share of the clicks must be told from it.
+    slot = (rng.integers(0, 10, len(rows)) * (1 + features.video[rows] % 3)) // 3
+    features = replace(features.take(rows), position=(slot + 1).astype(np.int32))
+    logit = features.catalogue.vectors[features.video, 0] - 0.3 * slot
+    click = (rng.random(len(rows)) < expit(logit)).astype(np.float32)
+    bought = click * (rng.random(len(rows)) < 0.4).astype(np.float32)
+    part = (features, replace(labels.take(rows), click=click, conversion=bought))
+    lr = LrConfig(content=False, id_dropout=0, position_dropout=0)
+    some = trainer(lr, train=part, valid=part, learning_rate=1e-3, epochs=2)
+    some.run()
+    found = some.network.positions.weight[:, 0].detach().numpy()[1:11]
+    # A weight for each slot and each video, the likeliest of all.
+    dummies = np.concatenate([np.eye(10)[slot], np.eye(VIDEOS + 1)[features.video]], axis=1)
+    exact = LogisticRegression(C=100).fit(dummies, click).coef_[0, :10]
+    np.testing.assert_allclose(found - found.mean(), exact - exact.mean(), atol=0.3)
+    assert 2.0 < np.ptp(found) < 3.4
 
 
 @pytest.mark.parametrize("stop_after", [1, 3])

@@ -36,8 +36,12 @@ class RankerTrainingConfig(TrainingConfig):
     """Epochs without a lower validation loss after which training stops; the best epoch's weights are kept.
     Ranking networks are often at their best after one or two."""
     weight_decay: float = Field(default=1e-5, ge=0)
-    """Share of every weight, times the learning rate, that is taken off it in a step (AdamW: Loshchilov &
-    Hutter 2019), against learning shoppers and videos by heart."""
+    """Share of every weight but the slots', times the learning rate, that is taken off it in a step (AdamW:
+    Loshchilov & Hutter 2019), against learning shoppers and videos by heart."""
+    position_learning_rate: float = Field(default=0.05, gt=0, le=1)
+    """Learning rate of the slots' terms, few numbers of which every impression speaks. At the pace of the
+    rest they are still under way when the rest begins to learn by heart, and as the validation loss goes on
+    to fall with them, training would stop too late."""
 
 
 def _itself(thing: Any) -> Any:
@@ -113,9 +117,7 @@ class Trainer:
         self.train, self.valid = (Examples(*part, head, self.device) for part in (train, valid))
         if (least := min(len(self.train), len(self.valid))) < worker.world:
             raise RankError(f"training: {least:,} impressions for {worker.world} workers")
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = _optimizer(self.network, config)
         self.epoch, self.best_epoch, self.best_loss = 0, 0, np.inf
         self.best: Weights = {}
 
@@ -251,6 +253,16 @@ class Trainer:
             "conversion": self.heads.conversion_weight,
         }
         return sum(weights[name] * loss for name, loss in means.items() if name in weights)
+
+
+def _optimizer(network: RankerNetwork, config: RankerTrainingConfig) -> torch.optim.Optimizer:
+    slots = [] if network.positions is None else [network.positions.weight]
+    rest = [weight for weight in network.parameters() if all(weight is not slot for slot in slots)]
+    groups = [
+        {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay},
+        {"params": slots, "lr": config.position_learning_rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
 
 
 def _seed(*parts: int) -> int:
