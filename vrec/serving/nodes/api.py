@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -30,6 +31,10 @@ ERASE_TIMEOUT_S = 60.0
 """Seconds that an erasure or an export may take."""
 EMBED_TIMEOUT_S = 600.0
 """Seconds that embedding an upload may take; decoding has a shorter limit of its own."""
+UNANSWERED = 2
+"""Requests in turn that ranking may leave unanswered before others no longer wait for it."""
+REST_S = 1.0
+"""Seconds until it is asked again."""
 TOGETHER = 256
 """Requests whose events go to the store in one call at most."""
 READY_TIMEOUT_S = 3.0
@@ -47,6 +52,7 @@ class ApiNode:
         self._changing = asyncio.Lock()
         self._waiting: list[tuple[pa.Table, asyncio.Future[Applied]]] = []
         self._sending: asyncio.Task[None] | None = None
+        self._unanswered, self._resting_until, self._probing = 0, 0.0, False
         self._task: asyncio.Task[None] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -61,8 +67,20 @@ class ApiNode:
             self._task = asyncio.get_running_loop().create_task(self._keep_up())
 
     async def recommend(self, ask: Ask) -> Answer:
-        """See Nodes."""
-        return await _answered(self._ranking.recommend.remote(ask), self._config.ranking_timeout_s)
+        """See Nodes. Where ranking has not answered lately, one request at a time finds out whether it does."""
+        resting = self._unanswered >= UNANSWERED
+        if resting and (self._probing or time.monotonic() < self._resting_until):
+            raise NodeAway("ranking has not answered lately")
+        self._probing = resting
+        try:
+            answer = await _answered(self._ranking.recommend.remote(ask), self._config.ranking_timeout_s)
+        except NodeAway:
+            self._unanswered, self._resting_until = self._unanswered + 1, time.monotonic() + REST_S
+            raise
+        finally:
+            self._probing = self._probing and not resting
+        self._unanswered = 0
+        return answer
 
     def fallback(self, ask: Ask) -> Answer:
         """See Nodes."""
