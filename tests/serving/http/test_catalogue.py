@@ -252,6 +252,16 @@ def test_what_lies_below_a_root_must_be_a_video_too_and_stays_where_it_is(made, 
     assert (root / "a.mp4").exists()
 
 
+def test_a_file_that_was_not_uploaded_with_the_request_is_not_removed_with_its_failure(made, tmp_path, film):
+    uploads = tmp_path / "data" / "uploads"
+    uploads.mkdir(parents=True)
+    other = uploads / f"{'0' * 32}.mp4"
+    other.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 20)
+    app, _ = made(security={"media_roots": [str(uploads)]})
+    assert add_uri(app, other).status == 422
+    assert other.exists()
+
+
 def test_an_entry_changes_in_what_is_given_and_in_nothing_else(made):
     app, shop = made()
     before = dict(shop.cards_now["mugs/1"])

@@ -67,7 +67,7 @@ def test_all_that_a_request_says_reaches_the_ranking(made):
     assert (shop.asks[1].filters.kinds, shop.asks[1].filters.categories) == (None, None)
 
 
-@pytest.mark.parametrize("fault", [NodeAway("killed"), TimeoutError(), "slow"])
+@pytest.mark.parametrize("fault", [NodeAway("killed"), TimeoutError(), RuntimeError("a bug"), "slow"])
 def test_where_ranking_is_away_the_answer_is_a_popular_list(made, fault):
     app, shop = made(ranking_timeout_s=0.05)
     shop.away, shop.slow_s = (None, 5) if fault == "slow" else (fault, None)
@@ -79,6 +79,9 @@ def test_where_ranking_is_away_the_answer_is_a_popular_list(made, fault):
         call_json(app, "POST", "/v1/search", {"text": "red"}),
         call(app, "GET", "/v1/videos/mugs%2F1/similar"),
     ):
+        if isinstance(fault, RuntimeError):
+            assert reply.status == 500
+            continue
         assert (reply.status, reply.headers["retry-after"]) == (503, "2")
         assert reply.json["type"] == "urn:vrec:problem:busy"
 

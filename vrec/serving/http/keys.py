@@ -86,7 +86,7 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API
 _header = APIKeyHeader(name=HEADER, auto_error=False, scheme_name="key", description="An API key.")
 
 
-def _check(
+async def _check(
     request: Request,
     scopes: SecurityScopes,
     bearer: Annotated[Any, Security(_bearer)],
@@ -94,7 +94,7 @@ def _check(
 ) -> None:
     """Raises the problem of a request whose key, found by the gate, is absent, unknown or lacks a scope.
 
-    The two schemes are here for the OpenAPI document alone.
+    The two schemes are here for the OpenAPI document alone. Async, or FastAPI would call it in a thread.
     """
     key: Key | None = request.state.key
     if key is None:

@@ -131,7 +131,7 @@ class _Lists:
         )
         try:
             answer = await self.within(self._nodes.recommend(ask))
-        except (NodeAway, TimeoutError) as error:
+        except Exception as error:  # whatever it is, popular videos are better than none
             tell(request_id, error)
             answer = self._nodes.fallback(ask)
             answer = replace(answer, degraded=answer.degraded or ("ranking",))

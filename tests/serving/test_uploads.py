@@ -1,0 +1,83 @@
+"""Files on their way in, checked before anything decodes them, and URIs that may be read."""
+
+import pytest
+
+from vrec.core.errors import EmptyVideo, SourceError, TooLarge, WrongContainer
+from vrec.serving.uploads import Uploads, container_of, local_path, readable_uri
+
+MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 9_000
+
+
+def test_a_file_is_refused_by_its_first_bytes_before_more_is_read(tmp_path):
+    incoming = Uploads(str(tmp_path), 10**9).begin()
+    incoming.write(b"<html>" + b"x" * 3_000)
+    with pytest.raises(WrongContainer, match="HTML"):
+        incoming.write(b"x" * 2_000)
+    incoming.drop()
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("head", "error"), [(b"", EmptyVideo), (b"<html>", WrongContainer), (b"PK\x03\x04", WrongContainer)]
+)
+def test_a_short_file_that_is_no_video_is_refused_at_its_end(tmp_path, head, error):
+    incoming = Uploads(str(tmp_path), 10**9).begin()
+    incoming.write(head)
+    with pytest.raises(error):
+        incoming.keep()
+    incoming.drop()
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_a_kept_file_has_all_bytes_and_only_uploads_are_forgotten(tmp_path):
+    uploads = Uploads(str(tmp_path), 10**9)
+    incoming = uploads.begin()
+    for at in range(0, len(MP4), 100):
+        incoming.write(MP4[at : at + 100])
+    assert [path.name[0] for path in (tmp_path / "uploads").iterdir()] == ["."]
+    uri = incoming.keep()
+    incoming.drop()
+    (name,) = (path.name for path in (tmp_path / "uploads").iterdir())
+    assert (tmp_path / "uploads" / name).read_bytes() == MP4
+    assert uri.endswith(".mp4")
+    other = tmp_path / name
+    other.write_bytes(MP4)
+    for near in (str(other), f"{tmp_path}/uploads/../{name}", f"/elsewhere/{name}", f"{uri}.mp4", ""):
+        uploads.forget(near)
+    assert other.exists()
+    assert (tmp_path / "uploads" / name).exists()
+    uploads.forget(uri)
+    assert list((tmp_path / "uploads").iterdir()) == []
+    uploads.forget(uri)
+
+
+def test_a_file_below_a_root_is_looked_at_before_it_is_read(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(MP4)
+    (tmp_path / "b.mp4").write_bytes(b"#EXTM3U\n/etc/passwd")
+    roots = [str(tmp_path)]
+    assert readable_uri(str(tmp_path / "a.mp4"), roots, len(MP4)) == str((tmp_path / "a.mp4").resolve())
+    with pytest.raises(TooLarge, match="9,012"):
+        readable_uri(str(tmp_path / "a.mp4"), roots, len(MP4) - 1)
+    with pytest.raises(WrongContainer, match="playlist"):
+        readable_uri(str(tmp_path / "b.mp4"), roots, 10**6)
+    with pytest.raises(SourceError):
+        readable_uri("http://a.test/a.mp4", ["http://a.test/"], 10**6)
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [("/a b", "/a b"), ("file:///a%20b", "/a b"), ("file://localhost/a", "/a"), ("file://other/a", None),
+     ("s3://a/b", None), ("file:///a?x", None), ("C:/a", "C:/a")],
+)  # fmt: skip
+def test_local_paths(uri, path):
+    assert local_path(uri) == path
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [(MP4, "video/mp4"), (b"\0\0\0\x14ftypqt  ", "video/quicktime"), (b"\x1aE\xdf\xa3..webm", "video/webm"),
+     (b"\x1aE\xdf\xa3..matroska", "video/x-matroska"), (b"RIFF....AVI LIST", "video/x-msvideo"),
+     (b"noise", "application/octet-stream"), (b"", "application/octet-stream")],
+)  # fmt: skip
+def test_containers(head, kind):
+    assert container_of(head).media_type == kind
