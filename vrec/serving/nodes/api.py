@@ -67,7 +67,7 @@ class ApiNode:
             self._task = asyncio.get_running_loop().create_task(self._keep_up())
 
     async def recommend(self, ask: Ask) -> Answer:
-        """See Nodes. Where ranking has not answered lately, one request at a time finds out whether it does."""
+        """See Nodes. Where ranking has not answered lately, one request at a time finds out if it does."""
         resting = self._unanswered >= UNANSWERED
         if resting and (self._probing or time.monotonic() < self._resting_until):
             raise NodeAway("ranking has not answered lately")

@@ -1,0 +1,164 @@
+"""The service on a real Ray, over real HTTP: it moves between bundles under load, and outlives its parts."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+import pytest
+
+from tests.bundles import write_shop_bundle
+from vrec.bundle.write import BundleConfig
+from vrec.core.errors import BundleError
+from vrec.serve_config import ServeConfig
+
+pytestmark = pytest.mark.cluster
+
+
+def post(url, body):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def event(shopper, video, kind="click", **more):
+    return {"event_id": uuid.uuid4().hex, "user_id": shopper, "video_id": video, "kind": kind} | more
+
+
+class Shoppers:
+    """Ask and click without pause in a thread of their own, and keep what they were told."""
+
+    def __init__(self, url):
+        self.url, self.going, self.lists, self.acknowledged = url, True, [], []
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.going = False
+        self.thread.join()
+
+    def _run(self):
+        while self.going:
+            status, answer = post(f"{self.url}/v1/recommend", {"user_id": "ann", "k": 3})
+            self.lists.append(
+                (status, answer.get("bundle"), answer.get("degraded"), len(answer.get("items", [])))
+            )
+            one = event("ann", "any")
+            if post(f"{self.url}/v1/events", one)[0] == 202:
+                self.acknowledged.append(one["event_id"])
+
+
+@pytest.fixture(scope="module")
+def service(ray_cluster, shop_bundle, tmp_path_factory):
+    import ray
+
+    from vrec.serving.run import start, stop
+
+    folder = tmp_path_factory.mktemp("service")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = ServeConfig.model_validate(
+        {
+            "bundle": shop_bundle.uri,
+            "data": str(folder / "data"),
+            "store": {"kind": "sqlite", "path": str(folder / "store.db")},
+            "port": port,
+            "replicas": {"encoder": 0},
+            "security": {"requests_per_second": 10_000, "burst": 10_000},
+        }
+    )
+    ray.init(address=ray_cluster.address, ignore_reinit_error=True, logging_level="ERROR")
+    try:
+        start(config)
+        yield config
+    finally:
+        stop()
+        ray.shutdown()
+
+
+def url_of(config):
+    return f"http://{config.host}:{config.port}"
+
+
+def exported(url):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with urllib.request.urlopen(f"{url}/v1/events?after=0&limit=50000", timeout=30) as answer:
+        return pq.read_table(pa.BufferReader(answer.read()))
+
+
+def test_a_shopper_is_served_and_remembered(service, shop_bundle):
+    url = url_of(service)
+    status, answer = post(f"{url}/v1/recommend", {"user_id": "eve", "k": 5})
+    assert (status, answer["degraded"], answer["bundle"]) == (200, False, shop_bundle.version)
+    assert len(answer["items"]) == 5
+    bought = answer["items"][0]["video_id"]
+    one = event("eve", bought, "purchase", value=9.5, request_id=answer["request_id"], position=0)
+    assert post(f"{url}/v1/events", one) == (202, {"new": 1, "repeated": 0})
+    assert post(f"{url}/v1/events", one) == (202, {"new": 0, "repeated": 1})
+    answer = post(f"{url}/v1/recommend", {"user_id": "eve", "k": 5})[1]
+    assert bought not in [item["video_id"] for item in answer["items"]]
+    assert post(f"{url}/v1/recommend", {"user_id": "eve", "k": 0})[0] == 422
+
+
+def test_moving_between_bundles_under_load_fails_no_request(service, shop_bundle, tmp_path):
+    from vrec.serving.run import start
+
+    other = write_shop_bundle(tmp_path / "other", BundleConfig(neighbours=10, popular=10))
+    broken = tmp_path / "broken"
+    shutil.copytree(shop_bundle.uri, broken)
+    (broken / "ranker" / "manifest.json").write_text("{}")
+    with Shoppers(url_of(service)) as shoppers:
+        time.sleep(1)
+        assert start(service.model_copy(update={"bundle": other.uri}))["reloaded"]
+        time.sleep(1)
+        with pytest.raises(BundleError, match="broken"):
+            start(service.model_copy(update={"bundle": str(broken)}))
+        time.sleep(1)
+        start(service)
+        time.sleep(1)
+    assert {one[0] for one in shoppers.lists} == {200}
+    assert {one[2:] for one in shoppers.lists} == {(False, 3)}
+    versions = [one[1] for one in shoppers.lists]
+    assert versions[0] == versions[-1] == shop_bundle.version
+    assert set(versions) == {shop_bundle.version, other.version}
+
+
+def replica(deployment):
+    from ray.serve.context import _get_global_client
+
+    found = _get_global_client().get_serve_details()["applications"]["vrec"]["deployments"][deployment]
+    return next((one["pid"] for one in found["replicas"] if one["state"] == "RUNNING"), None)
+
+
+def test_killed_replicas_cost_neither_an_error_nor_an_acknowledged_event(service):
+    url = url_of(service)
+    with Shoppers(url) as shoppers:
+        time.sleep(1)
+        for deployment in ("Ranking", "Profiles"):
+            killed = replica(deployment)
+            os.kill(killed, signal.SIGKILL)
+            until = time.time() + 90
+            while replica(deployment) in (killed, None) and time.time() < until:
+                time.sleep(0.5)
+            time.sleep(3)
+    assert {one[0] for one in shoppers.lists} == {200}
+    assert all(one[3] == 3 for one in shoppers.lists)
+    assert not shoppers.lists[-1][2]
+    ids = exported(url).column("event_id").to_pylist()
+    assert len(ids) == len(set(ids))
+    assert set(shoppers.acknowledged) <= set(ids)
