@@ -1,16 +1,21 @@
 """Rankers side by side on the latest part of a log: humble ones, deep ones, with content, with all heads.
 
-Run as `python benchmarks/rankers.py shop` (or `unfair`) or `… kuairand --data FOLDER`. Every ranker
-is trained with several seeds on the same examples; a figure is the mean over seeds and its 95 %
-interval (Student's t). On the shop, whose truth is known, `truth` is the share of pairs of videos
+Run as `python benchmarks/rankers.py shop` (or `unfair`, or `steady`) or `… kuairand --data FOLDER`. Every
+ranker is trained with several seeds on the same examples; a figure is the mean over seeds and its 95 %
+interval (Student's t). On the shops, whose truth is known, `truth` is the share of pairs of videos
 that are ranked for a shopper as the planted chance of a click in the first slot ranks them, which
-position bias in the log does not touch: over all videos on offer when the test part begins, and
-over those that nobody had been shown in training.
+position bias in the log does not touch: over all videos on offer when the test part begins, over
+those that nobody had been shown in training, and over pairs that were shown together in the test part.
+
+What position bias costs is told by a control (`slots alike`): the ranker that does not explain position, on
+the log of the same slates in a shop where every slot is looked at alike and about as much is clicked. Where
+it ranks no better there, the log has no bias to take away. The steady shop is drawn anew for every seed.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +30,15 @@ from vrec.core.schema import AT
 from vrec.evaluation.impressions import grouped_xauc
 from vrec.evaluation.ranking import RankerMetricsConfig, judge_ranker
 from vrec.events.datasets import kuairand_pure
-from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.events.simulate import Shop, SimulateConfig, Simulation, simulate
 from vrec.pipelines.cluster import connected
 from vrec.pipelines.impressions import Impressions, make_examples
 from vrec.profiles.profile import from_rows
 from vrec.profiles.update import ProfilesConfig, profiles_of
-from vrec.ranking.features.arrays import Context, Predictions, Request
+from vrec.ranking.features.arrays import Context, Features, Predictions, Request
 from vrec.ranking.features.states import state_of
+from vrec.ranking.labels import user_number
 from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
-from vrec.ranking.ranked import ProfileRanker
 from vrec.ranking.training import Trainer
 from vrec.settings import Settings, TrainConfig, load_settings
 
@@ -42,7 +47,12 @@ SHOP = SimulateConfig(
 )
 """A shop where looks count as much as the category, and half of the videos come out meanwhile."""
 UNFAIR = SHOP.model_copy(update={"popularity_quality": 0.0, "popularity_skew": 1.2, "logging_taste": 0.0})
-"""The same where what is shown on top is neither better nor nearer to taste: position bias at its worst."""
+"""The same where what is shown on top is neither better nor nearer to taste."""
+STEADY = UNFAIR.model_copy(update={"videos": 100, "temperature": 0.5})
+"""The same where a video stays in about the same slots: where slots are drawn almost anew for every request,
+as with 500 videos in a softmax, position bias takes and gives all videos much the same."""
+SHOPS = {"shop": SHOP, "unfair": UNFAIR, "steady": STEADY}
+UNEXPLAINED = ", position not explained"
 SHOP_SETTINGS = [
     "train.ranker.labels.conversion_window_hours=24",
     "train.ranker.features.history=20",
@@ -103,15 +113,19 @@ class Truth:
     """(shoppers × videos,) planted chances of a click in the first slot."""
     shopper: npt.NDArray[np.int64]
     cold: npt.NDArray[np.bool_]
+    shown: npt.NDArray[np.float64]
+    """The same chances of the test part's impressions."""
 
-    def scores(self, ranker: ProfileRanker) -> dict[str, float]:
+    def scores(self, ranker: NetworkRanker, test: Features) -> dict[str, float]:
         """The share of pairs of videos that a ranker has in the planted order."""
         found = ranker.predict_requests(self.requests).p_click
         rows = {"truth": np.ones(len(found), bool), "truth, cold": self.cold}
-        return {
+        scores = {
             name: grouped_xauc(self.chances[some], found[some], self.shopper[some])
             for name, some in rows.items()
         }
+        slates = test.request.astype(np.int64)
+        return scores | {"truth, shown": grouped_xauc(self.shown, ranker.predict(test).p_click, slates)}
 
 
 def shop_world(config: SimulateConfig, settings: Settings) -> World:
@@ -137,7 +151,23 @@ def planted(made: Simulation, found: Impressions) -> Truth:
     shopper, video = np.repeat(places, len(offer)), np.tile(offer, len(users))
     known = set(found.train.video_ids.to_pylist())
     cold = np.tile([i not in known for i in ids], len(users))
-    return Truth(requests, shop.click_probability(shopper, video, 0, day), shopper, cold)
+    chances = shop.click_probability(shopper, video, 0, day)
+    return Truth(requests, chances, shopper, cold, chances_of_shown(shop, found))
+
+
+def chances_of_shown(shop: Shop, found: Impressions) -> npt.NDArray[np.float64]:
+    places = {user_number(name): place for place, name in enumerate(shop.users.to_pylist())}
+    shopper = np.array([places[number] for number in found.test.labels.user.tolist()])
+    days = shop.days_of(pa.array(found.test.labels.at, pa.int64()).cast(AT))
+    return shop.click_probability(shopper, shop.video_places(found.test.video_ids), 0, days)
+
+
+def slots_alike(config: SimulateConfig) -> SimulateConfig:
+    """The same shop and slates where all slots are looked at alike, and about as much is clicked."""
+    looks = np.power(np.arange(1.0, config.slots + 1.0), -config.examination_decay).mean()
+    return config.model_copy(
+        update={"examination_decay": 0.0, "click_rate": config.click_rate * float(looks)}
+    )
 
 
 def kuairand_world(folder: Path, settings: Settings) -> World:
@@ -170,7 +200,7 @@ def run(world: World, name: str, seed: int) -> dict[str, float]:
     )
     scores = judged(name, found, ranker.predict(found.test.features, as_shown=True))
     if world.truth is not None:
-        scores |= world.truth.scores(ranker)
+        scores |= world.truth.scores(ranker, found.test.features)
     return scores | {"train_s": spent, "epochs": trainer.best_epoch}
 
 
@@ -199,9 +229,22 @@ def show(name: str, runs: list[dict[str, float]]) -> dict[str, tuple[float, floa
     return found
 
 
+def worlds(log: str, data: Path, seeds: int, settings: Settings) -> Iterator[tuple[int, World, World | None]]:
+    """For each seed the log to learn from, and of a shop the control where all slots are looked at alike."""
+    found: tuple[World, World | None] | None = None
+    for seed in range(seeds):
+        if log == "kuairand":
+            found = found or (kuairand_world(data, settings), None)
+        elif found is None or log == "steady":
+            shop = SHOPS[log].model_copy(update={"seed": SHOPS[log].seed + seed})
+            found = shop_world(shop, settings), shop_world(slots_alike(shop), settings)
+        world, control = found
+        yield seed, world, control
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("log", choices=["shop", "unfair", "kuairand"])
+    parser.add_argument("log", choices=[*SHOPS, "kuairand"])
     parser.add_argument("--data", type=Path, help="the folder of the public data sets")
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=5)
@@ -209,19 +252,24 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="YAML settings")
     given = parser.parse_args()
     settings = load_settings(given.config, [] if given.log == "kuairand" else SHOP_SETTINGS)
-    if given.log == "kuairand":
-        world = kuairand_world(given.data, settings)
-    else:
-        world = shop_world(SHOP if given.log == "shop" else UNFAIR, settings)
-    first = next(iter(world.examples.values()))
-    sizes = [len(part.labels) for part in (first.train, first.validation, first.test)]
-    print(f"{sizes} impressions to train, validate and test on; {int(first.cold.sum())} of cold videos")
-    results: dict[str, dict[str, tuple[float, float]]] = {}
-    results["counts alone"] = show("counts alone", [judged("counts alone", first, first.test.rates)])
-    for name in given.models:
-        # Without content this is DIN alone.
-        if name != "din + content" or "content" in world.examples:
-            results[name] = show(name, [run(world, name, seed) for seed in range(given.seeds)])
+    runs: dict[str, list[dict[str, float]]] = {}
+    for seed, world, control in worlds(given.log, given.data, given.seeds, settings):
+        first = next(iter(world.examples.values()))
+        sizes = [len(part.labels) for part in (first.train, first.validation, first.test)]
+        print(f"{sizes} impressions to train, validate and test on; {int(first.cold.sum())} of cold videos")
+        runs.setdefault("counts alone", []).append(judged("counts alone", first, first.test.rates))
+        for name in given.models:
+            # Without content this is DIN alone.
+            if name != "din + content" or "content" in world.examples:
+                runs.setdefault(name, []).append(run(world, name, seed))
+            if control is not None and name.endswith(UNEXPLAINED):
+                runs.setdefault(f"{name}, slots alike", []).append(run(control, name, seed))
+    for name in [name for name in runs if name + UNEXPLAINED in runs]:
+        pairs = zip(runs[name], runs[name + UNEXPLAINED], strict=True)
+        runs[f"{name}: gained by explaining position"] = [
+            {metric: ours[metric] - theirs[metric] for metric in ours} for ours, theirs in pairs
+        ]
+    results = {name: show(name, scores) for name, scores in runs.items()}
     if given.out:
         given.out.write_text(json.dumps(results, indent=1))
 
