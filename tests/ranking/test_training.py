@@ -10,6 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from vrec.core.errors import RankError
+from vrec.ranking.examples import check_teaches
 from vrec.ranking.features.arrays import CatalogueArrays, Features, Labels, Shape
 from vrec.ranking.networks.multitask import HeadsConfig
 from vrec.ranking.networks.network import DinConfig, LrConfig, RankerNetwork
@@ -196,6 +197,12 @@ def test_impressions_that_teach_nothing_are_refused(part, labels, words):
     changed = {name: np.full_like(getattr(sound, name), value) for name, value in labels.items()}
     with pytest.raises(RankError, match=words):
         trainer(**{part: (features, replace(sound, **changed))})
+
+
+def test_no_impressions_teach_nothing():
+    with pytest.raises(RankError, match="training: 0 of 0 impressions are clicked"):
+        check_teaches(HEADS, TRAIN[1].take(np.zeros(0, np.int64)), "training")
+    check_teaches(HEADS, TRAIN[1], "training")
 
 
 def test_a_head_that_is_left_out_needs_no_labels():

@@ -77,17 +77,6 @@ def labels_of(
     )
 
 
-def check_trainable(labels: Labels) -> None:
-    """Nothing; raises RankError where there are no impressions, or all or none of them were clicked."""
-    clicks = int(labels.click.sum())
-    if clicks in (0, len(labels)):
-        raise RankError(
-            f"the training part has {len(labels):,} impressions of which {clicks:,} were clicked, "
-            "want some that were and some that were not",
-            mend="give events that hold both, and check the columns given to --map",
-        )
-
-
 class TimePartsConfig(Config):
     """Where a log is cut into parts to train, validate and test on."""
 
