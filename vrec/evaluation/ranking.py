@@ -15,6 +15,7 @@ from vrec.core.errors import EvaluationError
 from vrec.evaluation.impressions import (
     Curve,
     Floats,
+    GroupedAuc,
     Numbers,
     TooLittle,
     auc,
@@ -178,19 +179,24 @@ def _judge(predictions: Predictions, labels: Labels, config: RankerMetricsConfig
     left_out: dict[str, str] = {}
     for name, (rows, measure) in _measures(predictions, labels, config).items():
         try:
-            metrics[name] = measure()
+            found = measure()
         except TooLittle as reason:
             left_out[name] = f"of {rows}: {reason}"
-    if "click_gauc" in metrics:
-        grouped = grouped_auc(labels.click, predictions.p_click, labels.user)
-        counts |= {"click_gauc_users": grouped.users, "click_gauc_rows": grouped.rows}
+            continue
+        metrics[name] = _value(found)
+        if isinstance(found, GroupedAuc):
+            counts |= {f"{name}_users": found.users, f"{name}_rows": found.rows}
     guesses = _measures(_constant(labels), labels, config)
-    return Judgement(metrics, {name: guesses[name][1]() for name in metrics}, left_out, counts)
+    return Judgement(metrics, {name: _value(guesses[name][1]()) for name in metrics}, left_out, counts)
+
+
+def _value(found: float | GroupedAuc) -> float:
+    return found.value if isinstance(found, GroupedAuc) else found
 
 
 def _measures(
     predictions: Predictions, labels: Labels, config: RankerMetricsConfig
-) -> dict[str, tuple[str, Callable[[], float]]]:
+) -> dict[str, tuple[str, Callable[[], float | GroupedAuc]]]:
     """Of each metric the rows it is about, in words, and how to find it."""
     click, p_click = labels.click, predictions.p_click
     watch, seconds = labels.watch_s, predictions.watch_s
@@ -202,7 +208,7 @@ def _measures(
     shown, ripe = "the impressions", "the mature impressions"
     return {
         "click_auc": (shown, lambda: auc(click, p_click)),
-        "click_gauc": (shown, lambda: grouped_auc(click, p_click, labels.user).value),
+        "click_gauc": (shown, lambda: grouped_auc(click, p_click, labels.user)),
         "click_log_loss": (shown, lambda: log_loss(click, p_click)),
         "click_ece": (shown, lambda: ece(click, p_click, config.bins)),
         "click_bias": (shown, lambda: bias(click, p_click)),
