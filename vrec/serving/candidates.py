@@ -21,8 +21,8 @@ from vrec.serving.wares import Wares
 from vrec.serving.wire import Ask
 
 SCANNED = 20_000
-"""Rows that a filter may leave for the search by content to look at all of them; beyond, it asks the index
-for as many more as the filter lets through fewer."""
+"""Rows that a filter may leave for the search by content to look at all of them at once; with more, the index
+is asked first, for as many more as the filter lets through fewer."""
 ASKED = 2_000
 """Vectors that the index is asked for at most."""
 DRAWN = 8
@@ -111,22 +111,28 @@ def _sorted(keys: npt.NDArray[np.int32]) -> Places:
 
 
 def by_content(wares: Wares, index: FaissIndex, query: Vectors, need: int, mask: Mask | None) -> Places:
-    """The rows nearest to a (dim,) unit vector, best first: at least `need` that the mask wants, or about.
+    """The rows nearest to a (dim,) unit vector, best first, `need` that the mask wants among them, or all.
 
     Videos that changed are looked at one by one, the others through the index unless the mask wants few.
     """
-    base = len(wares.current)
     if mask is not None:
         wanted = np.flatnonzero(mask)
-        if len(wanted) <= SCANNED:
-            return _nearest(wares, wanted, query, need)
-        need = need * len(mask) // len(wanted) * 2
+        if len(wanted) > SCANNED:
+            rows = _by_index(wares, index, query, need * len(mask) // len(wanted) * 2)
+            if np.count_nonzero(mask[rows]) >= need:
+                return rows
+        return _nearest(wares, wanted, query, need)
+    return _by_index(wares, index, query, need)
+
+
+def _by_index(wares: Wares, index: FaissIndex, query: Vectors, need: int) -> Places:
+    # What changed is asked for in vain.
     asked = min(need + min(len(wares.top), need), max(ASKED, need), len(index))
     rows = np.zeros(0, np.int64)
     if asked:
         ids, _ = index.search(query[None], asked)
         rows = wares.shelf.find(ids[0])
-        rows = rows[(rows >= 0) & (rows < base)]
+        rows = rows[(rows >= 0) & (rows < len(wares.current))]
     if not len(wares.changed):
         return rows
     return _nearest(wares, np.concatenate([rows, wares.changed]), query, need)
