@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import torch
 from ray import serve
 
 from vrec.bundle.catalogue import BundleCatalogue
@@ -73,8 +72,6 @@ class EncoderNode:
     """Embeds what comes while the service runs, with the encoders that the bundle was made with."""
 
     def __init__(self, config: ServeConfig, device: str = "cpu") -> None:
-        # Replicas share the machine's cores.
-        torch.set_num_threads(1)
         self._device = device
         self._served: Served[Embedding | None] = Served(config.data, self._load)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vrec-encoder")

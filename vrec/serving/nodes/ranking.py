@@ -7,12 +7,11 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.catalogue import BundleCatalogue
 from vrec.profiles.profile import Profile, VideoFacts
 from vrec.profiles.store import open_reader
 from vrec.profiles.stores.redis import RedisStore
@@ -23,8 +22,10 @@ from vrec.serving.journal import Journal
 from vrec.serving.known import Known
 from vrec.serving.nodes.profiles import owner_file
 from vrec.serving.reload import Served
-from vrec.serving.stock import Stock
 from vrec.serving.wire import Answer, Ask, Change, Filters
+
+if TYPE_CHECKING:
+    from vrec.serving.stock import Stock
 
 logger = logging.getLogger("ray.serve")
 
@@ -36,7 +37,7 @@ STATES_AT_ONCE = 2_000
 class _Ware:
     """What a bundle and the changes since come to."""
 
-    stock: Stock
+    stock: "Stock"
     known: Known
 
 
@@ -49,8 +50,6 @@ class RankingNode:
 
     def __init__(self, config: ServeConfig, profiles: Any, encoder: Any) -> None:
         """`profiles` and `encoder` are handles of those nodes; `encoder` may be None."""
-        # Replicas share the machine's cores.
-        torch.set_num_threads(1)
         self._config, self._profiles, self._encoder = config, profiles, encoder
         self._served: Served[_Ware] = Served(config.data, self._load, judge=True)
         self._journal, self._changes = Journal(config.data), list[Change]()
@@ -118,12 +117,20 @@ class RankingNode:
         return self._served.refused
 
     @property
-    def _stock(self) -> Stock:
+    def _stock(self) -> "Stock":
         if self._served.now is None:
             raise RuntimeError("a request came before the first bundle")
         return self._served.now.stock
 
-    def _load(self, uri: str) -> tuple[Bundle, _Ware]:
+    def _load(self, uri: str) -> tuple[BundleCatalogue, _Ware]:
+        # Here, so that whoever only names this class to Serve need not wait for torch.
+        import torch
+
+        from vrec.bundle.bundle import Bundle
+        from vrec.serving.stock import Stock
+
+        # Replicas share the machine's cores.
+        torch.set_num_threads(1)
         bundle = Bundle.load(uri)
         bundle.check()
         stock = Stock(bundle, self._config).with_changes(self._changes)
