@@ -47,11 +47,7 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         if request.headers.get("content-type", "").lower().startswith(FORM):
             given, uri = await read_form(request, catalogue.uploads)
             return await catalogue.add(given, uri, uploaded=True)
-        given = await read(request, VideoGiven)
-        security = config.security
-        allowed = security.media_roots, security.most_upload_bytes
-        uri = await asyncio.to_thread(readable_uri, given.uri, *allowed)
-        return await catalogue.add(given, uri, uploaded=False)
+        return await catalogue.add_from_uri(await read(request, VideoGiven))
 
     @router.put(
         "/v1/videos/{video_id:video}",
@@ -81,6 +77,13 @@ class _Catalogue:
     def __init__(self, nodes: Nodes, config: ServeConfig) -> None:
         self._nodes, self._config = nodes, config
         self.uploads = Uploads(config.data, config.security.most_upload_bytes)
+
+    async def add_from_uri(self, given: VideoGiven) -> Response:
+        """AddedSaid of a video that lies below one of the roots."""
+        security = self._config.security
+        allowed = security.media_roots, security.most_upload_bytes
+        uri = await asyncio.to_thread(readable_uri, given.uri, *allowed)
+        return await self.add(given, uri, uploaded=False)
 
     async def add(self, given: NewVideo, uri: str, *, uploaded: bool) -> Response:
         """AddedSaid, once the video is in the catalogue; an upload that cannot be used leaves nothing."""

@@ -28,6 +28,7 @@ CURSOR = "X-Next-Cursor"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SCHEMA = EVENTS.arrow()
+Responses = dict[int | str, dict[str, Any]]
 _BODY = {
     "requestBody": {
         "required": True,
@@ -48,12 +49,27 @@ _BODY = {
 def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
     """`/v1/events`, `/v1/profiles/{user_id}` and `/v1/arms`."""
     router = APIRouter(tags=["events"])
-    denied = (401,) if keys else ()
+    usual = documented(*((401,) if keys else ()), *USUAL)
+    _add_events(router, nodes, keys, usual)
+    _add_profiles(router, nodes, keys, usual)
 
+    @router.get(
+        "/v1/arms",
+        responses={200: {"model": ArmStatistics}, **usual},
+        dependencies=needing("read", keys),
+    )
+    async def arms() -> Response:
+        """What each arm's shoppers saw and did, with intervals that hold at however many looks."""
+        return json(await nodes.arms())
+
+    return router
+
+
+def _add_events(router: APIRouter, nodes: Nodes, keys: Keys | None, usual: Responses) -> None:
     @router.post(
         "/v1/events",
         status_code=202,
-        responses={202: {"model": EventsSaid}, **documented(*denied, 415, *USUAL)},
+        responses={202: {"model": EventsSaid}, **usual, **documented(415)},
         openapi_extra=_BODY,
         dependencies=needing("events", keys),
     )
@@ -65,7 +81,7 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
 
     @router.get(
         "/v1/events",
-        responses={200: _exported(), **documented(*denied, *USUAL)},
+        responses={200: _exported(), **usual},
         response_class=Response,
         dependencies=needing("manage", keys),
     )
@@ -81,9 +97,11 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         kind = PARQUET if form == "parquet" else ARROW
         return Response(content, 200, {CURSOR: str(cursor)}, kind)
 
+
+def _add_profiles(router: APIRouter, nodes: Nodes, keys: Keys | None, usual: Responses) -> None:
     @router.get(
         "/v1/profiles/{user_id:path}",
-        responses={200: {"model": ProfileSaid}, **documented(*denied, 404, *USUAL)},
+        responses={200: {"model": ProfileSaid}, **usual, **documented(404)},
         dependencies=needing("read", keys),
     )
     async def profile(user_id: Annotated[Id, Path()]) -> Response:
@@ -95,23 +113,12 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
 
     @router.delete(
         "/v1/profiles/{user_id:path}",
-        responses={200: {"model": ErasedSaid}, **documented(*denied, *USUAL)},
+        responses={200: {"model": ErasedSaid}, **usual},
         dependencies=needing("manage", keys),
     )
     async def erase(user_id: Annotated[Id, Path()]) -> Response:
         """Removes a shopper's events and profile for good; none of these events can come back."""
         return json({"user_id": user_id, "erased": await nodes.erase(user_id)})
-
-    @router.get(
-        "/v1/arms",
-        responses={200: {"model": ArmStatistics}, **documented(*denied, *USUAL)},
-        dependencies=needing("read", keys),
-    )
-    async def arms() -> Response:
-        """What each arm's shoppers saw and did, with intervals that hold at however many looks."""
-        return json(await nodes.arms())
-
-    return router
 
 
 def events_of(body: bytes, now: datetime) -> pa.Table:

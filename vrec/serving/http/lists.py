@@ -71,11 +71,11 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
     """`/v1/recommend`, `/v1/search` and `/v1/videos/{video_id}/similar`."""
     router = APIRouter(tags=["lists"], dependencies=needing("read", keys))
     lists = _Lists(nodes, config)
-    denied = (401,) if keys else ()
+    usual = documented(*((401,) if keys else ()), *USUAL)
 
     @router.post(
         "/v1/recommend",
-        responses={200: {"model": RecommendSaid}, **documented(*denied, 415, *USUAL)},
+        responses={200: {"model": RecommendSaid}, **usual, **documented(415)},
         openapi_extra=body_of(RecommendGiven),
     )
     async def recommend(request: Request) -> Response:
@@ -84,7 +84,7 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
 
     @router.post(
         "/v1/search",
-        responses={200: {"model": ListSaid}, **documented(*denied, 415, *USUAL)},
+        responses={200: {"model": ListSaid}, **usual, **documented(415)},
         openapi_extra=body_of(SearchGiven),
     )
     async def search(request: Request) -> Response:
@@ -94,9 +94,16 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         answer = await lists.within(nodes.search(given.text, given.k, filters, now_us()))
         return await lists.said(answer, request_id_of(request))
 
+    _add_similar(router, nodes, lists, usual)
+    return router
+
+
+def _add_similar(
+    router: APIRouter, nodes: Nodes, lists: "_Lists", usual: dict[int | str, dict[str, Any]]
+) -> None:
     @router.get(
         "/v1/videos/{video_id:video}/similar",
-        responses={200: {"model": ListSaid}, **documented(*denied, 404, *USUAL)},
+        responses={200: {"model": ListSaid}, **usual, **documented(404)},
     )
     async def similar(
         request: Request,
@@ -106,8 +113,6 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         """Videos that are like one of the catalogue, the nearest first."""
         answer = await lists.within(nodes.similar(video_id, k, Filters(), now_us()))
         return await lists.said(answer, request_id_of(request))
-
-    return router
 
 
 class _Lists:

@@ -47,7 +47,6 @@ def routes(
 ) -> APIRouter:
     """`/healthz`, `/readyz`, `/metrics` where metrics are given, `/media/` and the page."""
     router = APIRouter(tags=["pages"])
-    denied = (401, 403) if keys else ()
 
     @router.get("/healthz", responses={200: {"model": HealthSaid}, **documented(403, 500)})
     async def healthz() -> Response:
@@ -66,23 +65,27 @@ def routes(
         return json(said, 200 if state.ready else 503)
 
     if metrics is not None:
-
-        @router.get(
-            "/metrics",
-            responses={
-                200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-                **documented(*denied, 429, 500),
-            },
-            response_class=Response,
-            dependencies=needing("read", keys),
-        )
-        async def metrics_text() -> Response:
-            """Figures for Prometheus."""
-            return Response(await asyncio.to_thread(metrics), 200, {"content-type": METRICS})
-
+        _add_metrics(router, keys, metrics)
     _add_media(router, nodes, config)
     _add_page(router)
     return router
+
+
+def _add_metrics(router: APIRouter, keys: Keys | None, metrics: Callable[[], bytes]) -> None:
+    denied = (401, 403) if keys else ()
+
+    @router.get(
+        "/metrics",
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            **documented(*denied, 429, 500),
+        },
+        response_class=Response,
+        dependencies=needing("read", keys),
+    )
+    async def metrics_text() -> Response:
+        """Figures for Prometheus."""
+        return Response(await asyncio.to_thread(metrics), 200, {"content-type": METRICS})
 
 
 def _add_media(router: APIRouter, nodes: Nodes, config: ServeConfig) -> None:
