@@ -1,9 +1,9 @@
 """A service under constant load while its parts are killed: what shoppers see, and whether events are lost.
 
 Run as `python benchmarks/chaos.py --bundle DIR --store sqlite|redis --seconds 300`. The service is a real one
-on a local Ray; the load comes over HTTP from another process. Killed with SIGKILL are a ranking replica, a
-profile replica (with SQLite the process that owns the file) and, with Redis, the server, which is started
-again after three seconds, as a supervisor would. A client whose events were not acknowledged sends them anew,
+on a local Ray; the load comes over HTTP from another process. Killed with SIGKILL are the ranking replica, the
+profile replica (with SQLite the process that owns the file), Serve's controller, the HTTP replica and, with
+Redis, the server, which is started again after three seconds, as a supervisor would. A client whose events were not acknowledged sends them anew,
 as any must. Afterwards the log is read back over HTTP: every acknowledged event must be in it exactly once.
 """
 
@@ -28,6 +28,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -159,6 +160,12 @@ def replica_pid(deployment: str) -> int:
     return next(one["pid"] for one in replicas if one["state"] == "RUNNING")
 
 
+def controller_pid() -> int:
+    """The process of Serve's controller."""
+    named = (one for one in psutil.process_iter(["name", "cmdline"]) if one.info["cmdline"])
+    return next(one.pid for one in named if one.info["cmdline"][0].startswith("ray::ServeController"))
+
+
 def report(what: str, killed_at: float, until: float, told: Told) -> dict[str, Any]:
     """What requests met with between a kill and the next one."""
     said: dict[str, Any] = {"killed": what}
@@ -249,7 +256,12 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        kills = {"a ranking replica": killer("Ranking"), "a profile replica": killer("Profiles")}
+        kills = {
+            "the ranking replica": killer("Ranking"),
+            "the profile replica": killer("Profiles"),
+            "the controller": lambda: os.kill(controller_pid(), signal.SIGKILL),
+            "the HTTP replica": killer("Api"),
+        }
         store: dict[str, Any] = {"kind": "sqlite", "path": str(folder / "store.db")}
         if asked.store == "redis":
             kills["the Redis server"] = stack.enter_context(redis_server(folder))
