@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.errors import BundleError, VrecError
 from vrec.core.tables import Folder
+from vrec.serving import metrics
 
 logger = logging.getLogger("ray.serve")
 
@@ -55,11 +56,11 @@ class Served(Generic[T]):
                 return False
             try:
                 self.bundle, self.now = await asyncio.to_thread(self._load, uri)
-                self.refused = None
+                self._say_refused(None)
                 if self._judge:
                     await asyncio.to_thread(self._remember, self.bundle)
             except VrecError as error:
-                self.refused = f"{uri}: {error}"
+                self._say_refused(f"{uri}: {error}")
                 logger.error("bundle refused", extra={"bundle": uri, "why": str(error)})
                 last = self._last().get("uri")
                 if self.bundle is not None:
@@ -69,6 +70,10 @@ class Served(Generic[T]):
                 self.bundle, self.now = await asyncio.to_thread(self._load, last)
             logger.info("bundle served", extra={"bundle": self.bundle.uri, "version": self.version})
             return True
+
+    def _say_refused(self, why: str | None) -> None:
+        self.refused = why
+        metrics.meter().tell(metrics.REFUSED, float(why is not None))
 
     def _load(self, uri: str) -> tuple[BundleCatalogue, T]:
         if not uri:

@@ -16,7 +16,9 @@ from vrec.core.errors import VrecError
 from vrec.core.protocols import Applied
 from vrec.profiles.profile import Profile
 from vrec.serve_config import ServeConfig
-from vrec.serving.arms import ArmStatistics
+from vrec.serving import metrics
+from vrec.serving.arms import ArmStatistics, arm_of
+from vrec.serving.exposition import exposition
 from vrec.serving.fallback import Fallback
 from vrec.serving.http.application import create_app
 from vrec.serving.journal import Journal
@@ -44,8 +46,16 @@ READY_TIMEOUT_S = 3.0
 class ApiNode:
     """The Nodes behind HTTP as Ray Serve handles, with the errors of the other side as they were raised."""
 
-    def __init__(self, config: ServeConfig, ranking: Any, profiles: Any, encoder: Any) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        ranking: Any,
+        profiles: Any,
+        encoder: Any,
+        meter: metrics.Meter | None = None,
+    ) -> None:
         """`ranking`, `profiles` and `encoder` are handles of those nodes; `encoder` may be None."""
+        self._meter, self._surfaces = meter or metrics.meter(), metrics.Surfaces()
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
         self._served: Served[Fallback] = Served(config.data, self._load)
         self._journal, self._changes = Journal(config.data), list[Change]()
@@ -56,7 +66,7 @@ class ApiNode:
         self._task: asyncio.Task[None] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self, self._config)
+        return create_app(self, self._config, metrics=exposition)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Moves to the bundle that is named, where it is sound."""
@@ -71,7 +81,7 @@ class ApiNode:
         resting = self._unanswered >= UNANSWERED
         if resting and (self._probing or time.monotonic() < self._resting_until):
             raise NodeAway("ranking has not answered lately")
-        self._probing = resting
+        self._probing, begun = resting, time.perf_counter()
         try:
             answer = await _answered(self._ranking.recommend.remote(ask), self._config.ranking_timeout_s)
         except NodeAway:
@@ -80,11 +90,11 @@ class ApiNode:
         finally:
             self._probing = self._probing and not resting
         self._unanswered = 0
-        return answer
+        return self._told(ask, answer, time.perf_counter() - begun)
 
     def fallback(self, ask: Ask) -> Answer:
         """See Nodes."""
-        return self._local.answer(ask, ("ranking",))
+        return self._told(ask, self._local.answer(ask, ("ranking",)), None)
 
     async def similar(self, video_id: str, k: int, filters: Filters, at: int) -> Answer:
         """See Nodes."""
@@ -121,12 +131,19 @@ class ApiNode:
         """See Nodes."""
         if self._encoder is None:
             raise NodeAway("no encoder is running", mend="set serve.replicas.encoder to 1 or more")
-        return await _answered(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
+        try:
+            found = await _answered(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
+        except Exception as error:
+            self._meter.tell(metrics.UPLOADS, outcome=type(error).__name__)
+            raise
+        self._meter.tell(metrics.UPLOADS, outcome="embedded")
+        return found
 
     async def change(self, change: Change) -> None:
         """See Nodes."""
         async with self._changing:
             await asyncio.to_thread(self._journal.write, change)
+            self._meter.tell(metrics.CHANGES, change="removed" if change.row is None else "put")
             await self._read_journal()
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
@@ -145,6 +162,11 @@ class ApiNode:
             self._served.version, {"api": self._served.refused, **dict(zip(parts, states, strict=True))}
         )
 
+    def _told(self, ask: Ask, answer: Answer, call_s: float | None) -> Answer:
+        arm, surface = arm_of(ask.user_id, self._config.arms).name, self._surfaces.name(ask.surface)
+        metrics.tell_answer(self._meter, answer, arm, surface, call_s)
+        return answer
+
     @property
     def _local(self) -> Fallback:
         if self._served.now is None:
@@ -160,11 +182,13 @@ class ApiNode:
         while self._waiting:
             some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
             tables = [events for events, _ in some]
-            sizes = [table.num_rows for table in tables]
+            sizes, begun = [table.num_rows for table in tables], time.perf_counter()
             try:
-                call = self._profiles.apply.remote(pa.concat_tables(tables).combine_chunks(), sizes)
+                together = pa.concat_tables(tables).combine_chunks()
+                call = self._profiles.apply.remote(together, sizes)
                 results = await _answered(call, self._config.apply_timeout_s)
             except Exception as error:  # whatever it is, those who wait are told
+                self._meter.tell(metrics.EVENTS, max(1, sum(sizes)), outcome="failed")
                 for _, done in some:
                     if not done.done():
                         done.set_exception(error)
@@ -172,6 +196,7 @@ class ApiNode:
             for (_, done), result in zip(some, results, strict=True):
                 if not done.done():
                     done.set_exception(result) if isinstance(result, VrecError) else done.set_result(result)
+            metrics.tell_applied(self._meter, together, results, sizes, time.perf_counter() - begun)
 
     async def _keep_up(self) -> None:
         while True:
