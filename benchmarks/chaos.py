@@ -1,10 +1,11 @@
 """A service under constant load while its parts are killed: what shoppers see, and whether events are lost.
 
 Run as `python benchmarks/chaos.py --bundle DIR --store sqlite|redis --seconds 300`. The service is a real one
-on a local Ray; the load comes over HTTP from another process. Killed with SIGKILL are the ranking replica, the
-profile replica (with SQLite the process that owns the file), Serve's controller, the HTTP replica and, with
-Redis, the server, which is started again after three seconds, as a supervisor would. A client whose events were not acknowledged sends them anew,
-as any must. Afterwards the log is read back over HTTP: every acknowledged event must be in it exactly once.
+on a local Ray; the load comes over HTTP from another process. Killed with SIGKILL are the ranking replica,
+the profile replica (with SQLite the process that owns the file), Serve's controller, the HTTP replica and,
+with Redis, the server, which is started again after three seconds, as a supervisor would. A client whose
+events were not acknowledged sends them again, as any must. Afterwards the log is read back over HTTP: every
+acknowledged event must be in it exactly once.
 """
 
 import argparse
