@@ -1,10 +1,13 @@
 """The graph as a Ray Serve application: `serve run`, `serve deploy` and `vrec serve` all build it here."""
 
+import ipaddress
+import os
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
 
+from vrec.core.errors import ServeError
 from vrec.serve_config import ServeConfig
 from vrec.serving.nodes.api import ApiNode
 from vrec.serving.nodes.encoder import EncoderNode
@@ -23,8 +26,10 @@ def build(config: ServeConfig) -> Application:
     """The application: HTTP before ranking before profiles, and the encoder beside them.
 
     The bundle reaches every deployment as its `user_config`, and nothing else does: where that alone changes,
-    Serve hands it to the replicas that run, which move to the new bundle while they go on answering.
+    Serve hands it to the replicas that run, which move to the new bundle while they go on answering. Raises
+    ServeError as `check_host`.
     """
+    check_host(config)
     own = config.model_copy(update={"bundle": ""})
     bundle, replicas = {"bundle": config.bundle}, config.replicas
 
@@ -82,3 +87,16 @@ def _ranking_size(config: ServeConfig) -> dict[str, Any]:
             "target_ongoing_requests": 4,
         }
     }
+
+
+def check_host(config: ServeConfig) -> None:
+    """Raises ServeError where anyone on the network could call a service that asks for no key."""
+    try:
+        at_home = config.host == "localhost" or ipaddress.ip_address(config.host).is_loopback
+    except ValueError:
+        at_home = False
+    if not at_home and not os.environ.get(config.security.keys_variable):
+        raise ServeError(
+            f"serve.host is {config.host}, and {config.security.keys_variable} has no keys",
+            mend="make a key with `vrec serve --new-key NAME:SCOPES`, or listen on 127.0.0.1",
+        )

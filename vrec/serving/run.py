@@ -1,6 +1,5 @@
 """`vrec serve`: the application put on a cluster, or moved to another bundle where it runs already."""
 
-import ipaddress
 import os
 import time
 from contextlib import closing
@@ -19,7 +18,7 @@ from vrec.profiles.store import open_store
 from vrec.profiles.stores.sqlite import SqliteConfig
 from vrec.profiles.update import facts_of
 from vrec.serve_config import ServeConfig
-from vrec.serving.app import DEPLOYMENTS
+from vrec.serving.app import DEPLOYMENTS, check_host
 
 NAME = "vrec"
 IMPORT_PATH = "vrec.serving.app:build"
@@ -71,6 +70,7 @@ def application(config: ServeConfig) -> dict[str, Any]:
         "route_prefix": "/",
         "import_path": IMPORT_PATH,
         "args": args,
+        "logging_config": {"encoding": "JSON"},
         "deployments": [{"name": name, "user_config": {"bundle": config.bundle}} for name in deployments],
     }
 
@@ -93,19 +93,6 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
     with closing(store):
         starts = range(0, events.num_rows, LOADED_AT_ONCE)
         return sum(store.apply(events.slice(start, LOADED_AT_ONCE)).new for start in starts)
-
-
-def check_host(config: ServeConfig) -> None:
-    """Raises ServeError where anyone on the network could call a service that asks for no key."""
-    try:
-        at_home = config.host == "localhost" or ipaddress.ip_address(config.host).is_loopback
-    except ValueError:
-        at_home = False
-    if not at_home and not os.environ.get(config.security.keys_variable):
-        raise ServeError(
-            f"serve.host is {config.host}, and {config.security.keys_variable} has no keys",
-            mend="make a key with `vrec serve --new-key NAME:SCOPES`, or listen on 127.0.0.1",
-        )
 
 
 def _wait(client: Any) -> None:
