@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import numpy as np
@@ -62,8 +62,8 @@ class First:
 
 def chain() -> Any:
     few: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 1000}
-    last = serve.deployment(Last, **few).bind()
-    return serve.deployment(First, **few).bind(serve.deployment(Middle, **few).bind(last))
+    last, middle, first = (cast(Any, serve.deployment(kind, **few)) for kind in (Last, Middle, First))
+    return first.bind(middle.bind(last.bind()))
 
 
 def loaded(url: str, videos: list[str], seconds: float, rounds: int, pipe: Any) -> None:
