@@ -1,15 +1,19 @@
 """What Prometheus is told, by nodes in this process and by a node of Ray that exports it."""
 
 import asyncio
+import json
 import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.direct import Direct
+from tests.serving.http.client import call
 from tests.serving.test_graph import ask, shown
 from tests.serving.test_journal import row
 from tests.serving.test_profiles_node import config_in, event, events
@@ -19,7 +23,10 @@ from vrec.serving.exposition import exposition, gathered, merged
 from vrec.serving.nodes.api import ApiNode
 from vrec.serving.nodes.profiles import ProfilesNode
 from vrec.serving.nodes.ranking import RankingNode
+from vrec.serving.traffic import Traffic
 from vrec.serving.wire import Change
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
@@ -79,6 +86,22 @@ def test_a_refused_bundle_shows_until_a_sound_one_is_served(tmp_path, shop_bundl
         return seen
 
     assert asyncio.run(run()) == [0, 1, 0]
+
+
+def test_requests_are_counted_by_route_and_not_by_what_callers_write():
+    app = FastAPI()
+    app.add_api_route("/v1/videos/{video_id:path}", lambda video_id: video_id)
+    told = metrics.Totals()
+    app.add_middleware(Traffic, meter=told)
+    for number in range(3):
+        assert call(app, "GET", f"/v1/videos/{number}").status == 200
+    call(app, "GET", "/nothing/here")
+    call(app, "BREW", "/v1/videos/1")
+    assert told.counts == {
+        ("vrec_http_seconds", "GET /v1/videos/{video_id:path}", "200"): 3,
+        ("vrec_http_seconds", "other", "404"): 1,
+        ("vrec_http_seconds", "other /v1/videos/{video_id:path}", "405"): 1,
+    }
 
 
 def test_callers_cannot_make_figures_without_end():
@@ -166,3 +189,21 @@ def tell_all() -> None:
         to.tell(figure, 1.0, **dict.fromkeys(figure.tags, "y"))
     # A process that ends before its figures were fetched takes them with it.
     time.sleep(8)
+
+
+def test_the_dashboard_shows_figures_that_are_exported():
+    board = json.loads((ROOT / "deploy" / "grafana.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    named = {name for query in queries for name in re.findall(r"\bray_[a-z_]+", query)}
+    assert named - exported() - set(metrics.SERVE_NAMES) == set()
+    for figure in metrics.FIGURES:
+        assert named & set(figure.exported), f"{figure.name} is not shown"
+    assert set(metrics.SERVE_NAMES) <= named
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in board["panels"]:
+        if panel["type"] != "row":
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+    (variable,) = [v for v in board["templating"]["list"] if v["name"] == "datasource"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")

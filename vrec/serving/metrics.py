@@ -4,11 +4,12 @@ Ray puts `ray_` before every name and `_total` behind a counter's. What tells pr
 `WorkerId`; ours is `node`, the name of the deployment.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
@@ -46,6 +47,9 @@ class Figure:
         return tuple(f"ray_{self.name}{ending}" for ending in endings[self.kind])
 
 
+HTTP = Figure(
+    "vrec_http_seconds", "histogram", "Seconds of requests by route and status", ("route", "status"), LATENCY
+)
 STAGE = Figure(
     "vrec_stage_seconds",
     "histogram",
@@ -75,17 +79,15 @@ REFUSED = Figure("vrec_bundle_refused", "gauge", "1 where the bundle asked for l
 CHANGES = Figure("vrec_catalogue_changes", "counter", "Changes of the catalogue: put, removed", ("change",))
 UPLOADS = Figure("vrec_uploads", "counter", "Videos embedded, and those that were not by error", ("outcome",))
 
-FIGURES = (STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS)
+FIGURES = (HTTP, STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS)
 SERVE_NAMES = (
     "ray_serve_num_http_requests_total",
-    "ray_serve_num_http_error_requests_total",
-    "ray_serve_http_request_latency_ms_bucket",
     "ray_serve_deployment_replica_healthy",
     "ray_serve_deployment_queued_queries",
 )
 """What Ray Serve exports by itself and `deploy/grafana.json` shows."""
-
-
+REPEAT_S = 5.0
+"""Seconds after which gauges are told again: Ray drops one that has not been told for a while."""
 MOST_SURFACES = 20
 """Surfaces that are told apart: callers name them, and every name is another series to keep."""
 
@@ -124,11 +126,22 @@ class RayMeter:
             node = ""
         self._defaults = {NODE: node}
         self._takers: dict[str, Callable[..., None]] = {}
+        self._gauges: dict[tuple[str, ...], Callable[[], None]] = {}
 
     def tell(self, figure: Figure, value: float = 1.0, **tags: str) -> None:
         """See Meter."""
         take = self._takers.get(figure.name) or self._taker(figure)
         take(value, tags)
+        if figure.kind == "gauge":
+            if not self._gauges:
+                threading.Thread(target=self._repeat, name="vrec-gauges", daemon=True).start()
+            self._gauges[figure.name, *tags.values()] = partial(take, value, tags)
+
+    def _repeat(self) -> None:
+        while True:
+            time.sleep(REPEAT_S)
+            for take in list(self._gauges.values()):
+                take()
 
     def _taker(self, figure: Figure) -> Callable[..., None]:
         tags = (NODE, *figure.tags)

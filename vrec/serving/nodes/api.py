@@ -24,6 +24,7 @@ from vrec.serving.http.application import create_app
 from vrec.serving.journal import Journal
 from vrec.serving.nodes_protocol import Card, NodeAway, Readiness
 from vrec.serving.reload import Served
+from vrec.serving.traffic import Traffic
 from vrec.serving.wire import Answer, Ask, Change, Embedded, Filters
 
 logger = logging.getLogger("ray.serve")
@@ -66,7 +67,9 @@ class ApiNode:
         self._task: asyncio.Task[None] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self, self._config, metrics=exposition)
+        app = create_app(self, self._config, metrics=exposition)
+        app.add_middleware(Traffic, meter=self._meter)
+        return app
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Moves to the bundle that is named, where it is sound."""
