@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tests.bundles import shop, shop_parts
 from vrec.bundle.bundle import Bundle
+from vrec.core.protocols import Content
 from vrec.core.schema import VIDEOS
 from vrec.profiles.profile import Profile, from_rows
 from vrec.profiles.update import profiles_of
@@ -34,9 +35,7 @@ def profiles() -> dict[tuple[str, str], Profile]:
 
 
 @cache
-def bundle_content():
-    from vrec.core.protocols import Content
-
+def bundle_content() -> Content:
     return Content(shop().videos, shop().embeddings)
 
 
@@ -70,7 +69,7 @@ def ids(answer) -> list[str]:
     return [item.video_id for item in answer.items]
 
 
-def row_of(stock_or_bundle, video_id: str, **changes) -> pa.Table:
+def row_of(video_id: str, **changes) -> pa.Table:
     """The VIDEOS row of a video of the shop with changes; of another one a plain row."""
     rows = {row["video_id"]: row for row in shop().videos.to_pylist()}
     row = (
@@ -85,7 +84,7 @@ def change(video_id: str, at=None, vector=None, text=None, **changes) -> Change:
     given = {name: np.asarray(one, np.float32)[None] for name, one in vectors.items() if one is not None}
     encoders = {"fused": "simulated", "text": "simulated-text"}
     at = now() if at is None else at
-    return Change(video_id, at, row_of(None, video_id, **changes), given, {n: encoders[n] for n in given})
+    return Change(video_id, at, row_of(video_id, **changes), given, {n: encoders[n] for n in given})
 
 
 def wanted(row: dict, filters: Filters, *, age=None, at=None) -> bool:

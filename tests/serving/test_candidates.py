@@ -189,6 +189,20 @@ def test_meaning_is_by_cosine_of_the_bundle_s_texts(bundle):
     assert ids(stock.search("", query, 20, Filters(), now())) == best[:20]
 
 
+def test_a_video_s_new_text_takes_the_place_of_the_old_one(bundle):
+    stock = stock_of(bundle)
+    query = np.array(bundle.texts["vector"].to_pylist()[30], np.float32)
+    name = bundle.texts["entity_id"][30].as_py()
+    assert name in ids(stock.search("", query, 100, Filters(), now()))
+    turned = stock.with_changes([change(name, text=-query)])
+    assert name not in ids(turned.search("", query, 100, Filters(), now()))
+    assert ids(turned.search("", -query, 1, Filters(), now())) == [name]
+    other = stock.with_changes([change(name, price=1.0)])
+    assert ids(other.search("", query, 9, Filters(), now())) == ids(
+        stock.search("", query, 9, Filters(), now())
+    )
+
+
 def test_the_fallback_gives_the_popular_videos_by_the_same_rules(bundle):
     stock = stock_of(bundle)
     changes = [change("video-07", available=False), change("extra", tags=["adult"]), change("plain")]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bundles import shop, shop_parts
+from tests.bundles import shop
 from tests.serving.stocked import (
     DAY_US,
     ask_of,
@@ -28,12 +28,15 @@ from vrec.core.errors import SchemaError, ServeError
 from vrec.profiles.profile import Interest, Profile, from_rows
 from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
 from vrec.profiles.user import TASTE_AT, TASTE_WEIGHT, bought_by
+from vrec.ranking.features.arrays import Context, Request
 from vrec.ranking.features.states import state_of
+from vrec.ranking.labels import LabelsConfig, labels_of
 from vrec.ranking.model import NetworkRanker
 from vrec.ranking.rates import RatesConfig, RatesRanker
 from vrec.ranking.replay import replay, video_states
 from vrec.serve_config import ServeConfig
 from vrec.serving import wares
+from vrec.serving.changes import content_of
 from vrec.serving.stock import Stock
 from vrec.serving.wire import Change, Filters
 
@@ -244,6 +247,39 @@ def test_a_new_video_nobody_has_seen_is_tried_among_the_new_ones(stock):
     assert sources["fresh"] == sources["dated"] == "new"
 
 
+def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, stock):
+    vector = bundle.content.embeddings.column("vector").to_pylist()[10]
+    changes = [
+        change("twin", vector=vector, creator_id="creator-3", tags=["tag-5"], price=9.0, duration_s=40.0),
+        change("video-11", at=now(), creator_id="creator-4", price=80.0, duration_s=3.0),
+    ]
+    user = shoppers()[9]
+    answer = (
+        stock.with_changes(changes[:1])
+        .with_changes(changes[1:])
+        .recommend(ask_of(300, user.entity_id), user, rng())
+    )
+    content = content_of(changes, "simulated", 16)
+    whole = bundle.ranker.with_videos(content)
+    names = ids(answer)
+    assert {"twin", "video-11"} <= set(names)
+    states = np.array([state_of(profiles().get(("video", name))) for name in names])
+    expected = whole.predict_requests([Request(user, Context(now(), "shop"), tuple(names), states)])
+    for head in ("p_click", "watch_s", "p_conv"):
+        assert [getattr(item, head) for item in answer.items] == pytest.approx(
+            getattr(expected, head).tolist(), rel=1e-4
+        )
+    shown = {item.video_id: item for item in answer.items}
+    before = stock.recommend(ask_of(300, user.entity_id), user, rng())
+    assert shown["video-11"].p_click != {i.video_id: i for i in before.items}["video-11"].p_click
+
+
+def test_a_stranger_can_have_all_that_there_is(stock):
+    answer = stock.recommend(ask_of(1000), Profile("user", "nobody"), rng())
+    assert set(ids(answer)) == {name for name, row in cards(stock).items() if wanted(row, Filters())}
+    assert len(answer.items) > 90
+
+
 def test_a_taste_that_does_not_fit_counts_as_none(stock):
     user, ask = shoppers()[7], ask_of(12, shoppers()[7].entity_id)
     without = stock.recommend(ask, replace(user, vector=None), rng())
@@ -302,14 +338,11 @@ def test_rows_that_are_no_video_s_are_refused_and_nothing_changes(stock):
 
 
 def test_the_humble_ranker_serves_as_well(bundle):
-    parts, content = shop_parts(), bundle_content()
+    content = bundle_content()
     config, facts = ProfilesConfig(), facts_of(content)
     requests = list(replay(shop().events, video_states(shop().events, facts, config), facts, config))
-    from vrec.ranking.labels import LabelsConfig, labels_of
-
     labels = labels_of(shop().events, shop().videos, LabelsConfig())
     ranker = RatesRanker.fit(RatesConfig(), requests, labels, content)
-    assert parts.ranker is not ranker
     stock = stock_of(replace(bundle, ranker=ranker)).with_changes([change("new", duration_s=3.0, price=2.0)])
     user = shoppers()[4]
     answer = stock.recommend(ask_of(300, user.entity_id), user, rng())
