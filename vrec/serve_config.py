@@ -1,6 +1,6 @@
 """What `vrec serve` can be told: the typed arguments of the Ray Serve application."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -105,6 +105,12 @@ class ReplicasConfig(Config):
     """GPUs for each encoder replica; 0 embeds on CPUs."""
 
 
+def _beside(given: dict[str, Any]) -> SqliteConfig:
+    """The embedded store in a data folder; where that is a bucket, a database file cannot be in it."""
+    data = given.get("data", "")
+    return SqliteConfig() if not data or "://" in data else SqliteConfig(path=f"{data}/store.db")
+
+
 class ServeConfig(Config):
     """`vrec serve`, and the `args` of the application in a Serve config file."""
 
@@ -112,8 +118,8 @@ class ServeConfig(Config):
     """The bundle's folder, a path or a URI. A reload names another one."""
     data: str = "vrec-data"
     """A folder, a path or a URI that all nodes reach: uploads, and changes of the catalogue."""
-    store: StoreConfig = Field(default_factory=SqliteConfig)
-    """Where profiles and events are kept."""
+    store: StoreConfig = Field(default_factory=_beside)
+    """Where profiles and events are kept; by default SQLite's `store.db` in a `data` that is a folder here."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
     """What is ranked."""
     rerank: RerankConfig = Field(default_factory=RerankConfig)
