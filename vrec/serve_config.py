@@ -119,7 +119,7 @@ class ServeConfig(Config):
     data: str = "vrec-data"
     """A folder, a path or a URI that all nodes reach: uploads, and changes of the catalogue."""
     store: StoreConfig = Field(default_factory=_beside)
-    """Where profiles and events are kept; by default SQLite's `store.db` in a `data` that is a folder here."""
+    """Where profiles and events are kept; by default in `store.db` below `data` where that is local."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
     """What is ranked."""
     rerank: RerankConfig = Field(default_factory=RerankConfig)
