@@ -1,0 +1,71 @@
+// The large player, which measures how long a video really played.
+
+import { mediaUrl } from "./api.js";
+import { nameOf } from "./cards.js";
+import { $ } from "./dom.js";
+
+const TICK_MS = 100;
+
+export class Player {
+  #dialog = $("player");
+  #video = $("player-video");
+  #since = null;
+  #played_ms = 0;
+
+  constructor() {
+    $("player-close").addEventListener("click", () => this.#dialog.close());
+    this.#dialog.addEventListener("click", (event) => {
+      // A click on the dialog itself is one beside its content.
+      if (event.target === this.#dialog && !inside(event, this.#dialog)) this.#dialog.close();
+    });
+    this.#video.addEventListener("playing", () => (this.#since ??= performance.now()));
+    for (const name of ["pause", "waiting", "ended", "seeking", "emptied"]) {
+      this.#video.addEventListener(name, () => this.#stop());
+    }
+    this.#video.addEventListener("error", () => this.#video.hasAttribute("src") && this.#missing(true));
+  }
+
+  /** Seconds played so far. */
+  get seconds() {
+    return (this.#played_ms + (this.#since === null ? 0 : performance.now() - this.#since)) / 1000;
+  }
+
+  get isOpen() {
+    return this.#dialog.open;
+  }
+
+  /** Plays a video; returns the seconds it played when the player is closed. */
+  async open(item, buttons) {
+    this.#played_ms = 0;
+    this.#since = null;
+    $("player-title").textContent = nameOf(item);
+    $("player-buttons").replaceChildren(...buttons);
+    this.#missing(false);
+    this.#video.src = mediaUrl(item.video_id);
+    this.#dialog.showModal();
+    this.#video.play().catch(() => {});
+    const clock = setInterval(() => ($("player-seconds").textContent = this.seconds.toFixed(1)), TICK_MS);
+    await new Promise((done) => this.#dialog.addEventListener("close", done, { once: true }));
+    clearInterval(clock);
+    this.#stop();
+    const { seconds } = this;
+    this.#video.removeAttribute("src");
+    this.#video.load();
+    return seconds;
+  }
+
+  #stop() {
+    if (this.#since !== null) this.#played_ms += performance.now() - this.#since;
+    this.#since = null;
+  }
+
+  #missing(is) {
+    $("player-none").hidden = !is;
+    this.#video.hidden = is;
+  }
+}
+
+function inside({ clientX, clientY }, element) {
+  const box = element.getBoundingClientRect();
+  return clientX >= box.left && clientX <= box.right && clientY >= box.top && clientY <= box.bottom;
+}
