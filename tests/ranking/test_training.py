@@ -189,7 +189,6 @@ def test_a_loss_that_is_no_number_names_epoch_and_rate_and_keeps_the_last_good_w
         ("train", {"click": 1}, "training: 1,200 of 1,200 impressions are clicked"),
         ("valid", {"click": 0}, "validation: 0 of 1,200 impressions are clicked"),
         ("train", {"conversion": 0}, "training: 0 of [0-9]+ mature impressions are converted"),
-        ("valid", {"mature": 0}, "validation: 0 of 0 mature impressions are converted"),
     ],
 )
 def test_impressions_that_teach_nothing_are_refused(part, labels, words):
@@ -197,6 +196,24 @@ def test_impressions_that_teach_nothing_are_refused(part, labels, words):
     changed = {name: np.full_like(getattr(sound, name), value) for name, value in labels.items()}
     with pytest.raises(RankError, match=words):
         trainer(**{part: (features, replace(sound, **changed))})
+
+
+@pytest.mark.parametrize("labels", [{"mature": False}, {"conversion": 0}])
+def test_without_mature_conversions_to_validate_by_the_other_heads_say_when_to_stop(labels):
+    features, sound = VALID
+    changed = {name: np.full_like(getattr(sound, name), value) for name, value in labels.items()}
+    some, whole = trainer(valid=(features, replace(sound, **changed))), trainer()
+    assert "mature impressions are converted" in some.unjudged["conversion"]
+    assert not whole.unjudged
+    some.run_epoch()
+    whole.run_epoch()
+    # It learns all the same.
+    assert same(weights(some), weights(whole))
+    judged, all_judged = some.validate(), whole.validate()
+    assert judged == pytest.approx(
+        {"total": all_judged["total"] - all_judged["conversion"]}
+        | {head: all_judged[head] for head in ("click", "watch")}
+    )
 
 
 def test_no_impressions_teach_nothing():

@@ -15,6 +15,7 @@ from vrec.pipelines.cluster import connected, vrec_errors
 from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, Trained, train_network
 from vrec.pipelines.impressions import make_examples
 from vrec.pipelines.material import Material, Where, read_material
+from vrec.ranking.examples import unjudged
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.model import NetworkRanker, untrained
 from vrec.settings import Settings, TrainConfig
@@ -37,9 +38,10 @@ def train_ranker(where: Where, out: str, settings: Settings, *, address: str | N
 
     The log is replayed and cut by time into parts to train, validate and test on; the network is trained by
     Ray Train and goes on from its last epoch where an earlier run with the same log and settings was stopped.
-    `test.json` in the folder holds all metrics. Raises EventsError, SchemaError, SourceError or RankError for
-    what cannot be used, OutputError for a folder that cannot be written, ClusterError where Ray cannot be
-    reached or workers are lost again and again.
+    `test.json` in the folder holds all metrics, and in `unjudged` the heads that the validation part could
+    not judge. Raises EventsError, SchemaError, SourceError or RankError for what cannot be used, OutputError
+    for a folder that cannot be written, ClusterError where Ray cannot be reached or workers are lost again
+    and again.
     """
     Folder(out).check_writable()
     material = read_material(where, settings.events, settings.fit.modality)
@@ -68,7 +70,8 @@ def train_on(
     ranker.metrics = tested.ranker.overall.metrics
     ranker.save(out)
     folder = Folder(out)
-    folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared)})
+    blind = unjudged(config.ranker.heads, found.validation.labels)
+    folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": blind})
     folder.filesystem.delete_dir(folder.at(CHECKPOINTS))
     clicks = compared.auc
     return {
@@ -83,6 +86,7 @@ def train_on(
         "examples_per_s": round(trained.examples_per_s),
         "test": {who: getattr(tested, who).overall.metrics for who in Tested.__slots__},
         "left_out": tested.ranker.overall.left_out,
+        "unjudged": blind,
         "click_auc_above_rates": [clicks.value, clicks.low, clicks.high],
         "replay_s": round(replayed - begun, 3),
         "train_s": round(ended - replayed, 3),

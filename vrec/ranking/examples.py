@@ -55,6 +55,19 @@ def check_teaches(heads: HeadsConfig, labels: Labels, part: str) -> None:
         _both(labels.conversion[labels.mature] > 0, part, "mature impressions", "converted")
 
 
+def unjudged(heads: HeadsConfig, labels: Labels) -> dict[str, str]:
+    """Of each head but the click's that a validation part cannot judge, why; none where it can judge all.
+
+    Raises RankError where all impressions were clicked, or none.
+    """
+    _both(labels.click > 0, "validation", "impressions", "clicked")
+    try:
+        check_teaches(heads, labels, "validation")
+    except RankError as reason:
+        return {"conversion": f"trained, but of no say in when to stop: {reason}"}
+    return {}
+
+
 def _both(happened: npt.NDArray[np.bool_], part: str, rows: str, what: str) -> None:
     number = int(happened.sum())
     if number in (0, len(happened)):

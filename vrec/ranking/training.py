@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vrec.core.artefact import Arrays
 from vrec.core.errors import RankError
-from vrec.ranking.examples import Examples, check_teaches
+from vrec.ranking.examples import Examples, check_teaches, unjudged
 from vrec.ranking.features.arrays import Features, Labels
 from vrec.ranking.networks.layers import to_catalogue
 from vrec.ranking.networks.multitask import HeadsConfig, losses
@@ -104,11 +104,12 @@ class Trainer:
     ) -> None:
         """`head` is the watch head, None without one. Every worker gets all the impressions.
 
-        Raises RankError for impressions that cannot teach or judge: all or none clicked, or converted, or
-        fewer than workers.
+        Raises RankError for impressions that cannot teach: all or none clicked, or converted, or fewer than
+        workers; and for validation impressions that are all clicked or none.
         """
         check_teaches(heads, train[1], "training")
-        check_teaches(heads, valid[1], "validation")
+        self.unjudged = unjudged(heads, valid[1])
+        """Heads that the validation part cannot judge, and why: they do not count in when to stop."""
         self.config, self.heads, self.head, self.worker = config, heads, head, worker
         self.device = torch_device(config.device)
         self.network = network.to(self.device)
@@ -168,9 +169,10 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The validation losses by head and in `total`, for positions as they were; the best are remembered.
+        """The validation losses by head but those `unjudged`, and their `total`, for positions as they were.
 
-        Each worker judges its share, and all get the same answer.
+        The weights with the lowest total are remembered. Each worker judges its share, and all get the same
+        answer.
         """
         self.network.eval()
         sums: dict[str, Tensor] = {}
@@ -180,6 +182,8 @@ class Trainer:
             batch, labels = self.valid.take(rows)
             found = losses(self.network(batch, self.catalogue), labels, self.heads, self._watch_loss)
             for name, loss in found.items():
+                if name in self.unjudged:
+                    continue
                 weight = float(labels.mature.sum()) if name == "conversion" else float(len(rows))
                 sums[name] = sums.get(name, 0.0) + loss * weight
                 counts[name] = counts.get(name, 0.0) + weight
