@@ -22,11 +22,11 @@ const AWAY = {
 const DONE = { like: "liking", cart: "putting into the cart", purchase: "buying" };
 
 const player = new Player();
+const done = new Set();
 const hands = { open, act, similar: showSimilar, has: (kind, id) => done.has(`${now().id} ${kind} ${id}`) };
 const seen = (shown) => note("impression", now(), shown);
 const feed = new CardList($("feed"), hands, seen);
 const found = new CardList($("found-list"), hands, seen);
-const done = new Set();
 let asked = 0;
 let again = null;
 
@@ -89,7 +89,9 @@ async function open(shown) {
   await settle(`After watching “${nameOf(item)}” for ${seconds.toFixed(1)} s`, before, item.category);
 }
 
-const showSimilar = (item) => showFound(`Like “${nameOf(item)}”`, "similar", () => similar(item.video_id, K));
+function showSimilar(item) {
+  return showFound(`Like “${nameOf(item)}”`, "similar", () => similar(item.video_id, K));
+}
 
 async function showFound(title, surface, list) {
   $("found").hidden = false;
