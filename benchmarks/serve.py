@@ -62,7 +62,7 @@ class First:
 
 def chain() -> Any:
     few: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 1000}
-    last, middle, first = (cast(Any, serve.deployment(kind, **few)) for kind in (Last, Middle, First))
+    last, middle, first = (cast("Any", serve.deployment(kind, **few)) for kind in (Last, Middle, First))
     return first.bind(middle.bind(last.bind()))
 
 

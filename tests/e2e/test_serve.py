@@ -18,7 +18,8 @@ from vrec.bundle.write import BundleConfig
 from vrec.core.errors import BundleError
 from vrec.serve_config import ServeConfig
 
-pytestmark = pytest.mark.cluster
+# Starting the service is slow where the machine does other things as well.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 
 def post(url, body):
