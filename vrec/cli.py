@@ -242,7 +242,10 @@ def demo(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Embed a drawn catalogue (or yours), simulate shoppers in it, and show what vrec suggests to them."""
+    """Embed a drawn catalogue (or yours), simulate shoppers in it, and show what vrec suggests to them.
+
+    What it leaves can be served: the command is printed at the end.
+    """
     from vrec.pipelines.demo import TABLES
     from vrec.pipelines.demo import demo as run
     from vrec.settings import load_settings
@@ -258,6 +261,8 @@ def demo(
         if shop:
             print(f"{shop.events:,} events of simulated shoppers: open {shop.report}")
             print(f"  vrec recommend --model {shop.model} --k 5 asks the model that was fitted on them")
+            print("to see it served, with the page at http://127.0.0.1:8000:")
+            print(f"  vrec serve --bundle {shop.bundle} --data {Path(out) / 'serve'} --events {shop.log}")
     return DONE
 
 

@@ -103,6 +103,37 @@ class TrainConfig(Config):
     """Times that training goes on from its last epoch after a worker or its machine was lost."""
 
 
+class DemoRankerConfig(Config):
+    """In what the demo's ranker differs from `train.ranker`: it is small, as the shop and its log are."""
+
+    width: int = Field(default=8, ge=1)
+    """Width of the network's embeddings; of no effect on one that has none."""
+    hidden: tuple[int, ...] = (64, 32)
+    """Widths of its dense layers."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of their outputs that is left out while training."""
+    history: int = Field(default=20, ge=1)
+    """Videos of a shopper's history that it sees."""
+    epochs: int = Field(default=6, ge=1)
+    """The most passes over the shop's impressions."""
+    conversion_window_hours: float = Field(default=24.0, gt=0)
+    """Hours within which a purchase counts: short, as the simulated log is."""
+
+    def of(self, train: TrainConfig) -> TrainConfig:
+        """The same training with these differences."""
+        ranker = train.ranker
+        layers = {"width": self.width, "hidden": self.hidden, "dropout": self.dropout}
+        known = {name: value for name, value in layers.items() if name in type(ranker.network).model_fields}
+        changes = {
+            "network": known,
+            "features": {"history": self.history},
+            "labels": {"conversion_window_hours": self.conversion_window_hours},
+            "training": {"epochs": self.epochs},
+        }
+        parts = {name: getattr(ranker, name).model_copy(update=more) for name, more in changes.items()}
+        return train.model_copy(update={"ranker": ranker.model_copy(update=parts)})
+
+
 class DemoConfig(Config):
     """What `vrec demo` draws and shows."""
 
@@ -114,6 +145,8 @@ class DemoConfig(Config):
     """The page."""
     shop: SimulateConfig = Field(default_factory=lambda: SimulateConfig(users=600, slots=5))
     """The shoppers who are simulated in the catalogue."""
+    ranker: DemoRankerConfig = Field(default_factory=DemoRankerConfig)
+    """The ranker that is trained on what they did."""
     least_videos: int = Field(default=20, ge=4)
     """Embedded videos that a shop needs: with fewer, nobody is simulated."""
 

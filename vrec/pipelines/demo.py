@@ -23,12 +23,12 @@ from vrec.media.isolate import DecodeProcess
 from vrec.media.posters import PosterConfig, poster
 from vrec.media.sample import SampleConfig
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.demo_shop import EVALUATION, ShopDemo, demo_shop, plain_videos
+from vrec.pipelines.demo_shop import EVALUATION, ShopDemo, demo_shop, plain_videos, with_files
 from vrec.pipelines.embed import embed
 from vrec.pipelines.material import read_videos
 from vrec.settings import Settings
 
-REPORT, TABLES, CATALOGUE, SHOP = "report.html", "tables", "videos", "shop"
+REPORT, TABLES, CATALOGUE, SHOP, BUNDLE = "report.html", "tables", "videos", "shop", "bundle"
 
 
 def demo(
@@ -37,9 +37,9 @@ def demo(
     """The run's manifest, the path of its report, and the shop that was simulated in the catalogue.
 
     `videos` is embedded, or a drawn catalogue. `out` is a local folder: it gets the drawn videos, the tables
-    and report.html, and below `shop` what simulated shoppers did, a model fitted on it and its evaluation;
-    the shop is None where fewer than `demo.least_videos` were embedded. Raises as
-    `vrec.pipelines.embed.embed`.
+    and report.html, below `shop` what simulated shoppers did, models fitted on it and their evaluation, and
+    in `bundle` what `vrec serve` takes; the shop is None where fewer than `demo.least_videos` were embedded.
+    Raises as `vrec.pipelines.embed.embed` and `vrec.pipelines.train.train_on`.
     """
     folder = Path(out)
     try:
@@ -74,9 +74,11 @@ def _shop(
 ) -> ShopDemo | None:
     if fused is None or fused.num_rows < settings.demo.least_videos:
         return None
-    videos = plain_videos(media) if catalogue is None else catalogue
+    videos = with_files(plain_videos(media) if catalogue is None else catalogue, media)
     posters, tables = partial(_posters, media, settings=settings), str(folder / TABLES)
-    return demo_shop(folder / SHOP, tables, videos, fused, settings=settings, posters=posters)
+    return demo_shop(
+        folder / SHOP, folder / BUNDLE, tables, videos, fused, settings=settings, posters=posters
+    )
 
 
 def _embeddings(tables: str) -> dict[Modality, pa.Table]:

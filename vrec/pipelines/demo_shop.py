@@ -1,5 +1,7 @@
-"""The demo's second half: simulated shoppers in the catalogue, models fitted on what they did, a report."""
+"""The demo's second half: simulated shoppers in the catalogue, models fitted on what they did, a report, and
+a bundle to serve."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +12,19 @@ import pyarrow.parquet as pq
 
 from vrec.core.compute import pc
 from vrec.core.schema import VIDEOS
+from vrec.core.tables import absolute
 from vrec.evaluation.report import PAGE, Report, write_report
 from vrec.events.simulate import simulate
+from vrec.pipelines.bundle import bundle
 from vrec.pipelines.evaluate import run_comparison
 from vrec.pipelines.findings import to_report
 from vrec.pipelines.fit import fit_material
 from vrec.pipelines.material import Where, read_material
+from vrec.pipelines.train import train_on
 from vrec.settings import Settings
 
 EVENTS_FILE, VIDEOS_FILE, MODEL, EVALUATION = "EVENTS.parquet", "VIDEOS.parquet", "model", "evaluation"
+RANKER = "ranker"
 
 Posters = Callable[[Sequence[str]], Mapping[str, bytes]]
 """Makes the posters of some videos."""
@@ -34,12 +40,24 @@ class ShopDemo:
     """The path of the evaluation's page."""
     model: str
     """The folder of the fitted hybrid."""
+    log: str
+    """The path of the simulated EVENTS."""
+    bundle: str
+    """The folder to serve."""
 
 
 def demo_shop(
-    folder: Path, tables: str, videos: pa.Table, fused: pa.Table, *, settings: Settings, posters: Posters
+    folder: Path,
+    to_serve: Path,
+    tables: str,
+    videos: pa.Table,
+    fused: pa.Table,
+    *,
+    settings: Settings,
+    posters: Posters,
 ) -> ShopDemo:
-    """What was left in `folder`: EVENTS and VIDEOS, an evaluation of recommenders, and a fitted hybrid.
+    """What was left in `folder`: EVENTS and VIDEOS, an evaluation of recommenders, a hybrid and a ranker; and
+    in `to_serve` the bundle of the last two, in place of one that an earlier demo left there.
 
     `tables` is the embedding folder, `fused` its EMBEDDINGS and `videos` VIDEOS, of which only those that
     were embedded are on offer. All but the shoppers themselves is what any shop's events go through.
@@ -56,7 +74,25 @@ def demo_shop(
     report = to_report(run_comparison(material, settings), settings.evaluate, name="the demo's shop")
     write_report(_with_posters(report, posters), str(folder / EVALUATION))
     fit_material(material, str(folder / MODEL), settings, model="hybrid")
-    return ShopDemo(shop.events.num_rows, str(folder / EVALUATION / PAGE), str(folder / MODEL))
+    small = settings.model_copy(update={"train": settings.demo.ranker.of(settings.train)})
+    train_on(material, str(folder / RANKER), small.train)
+    shutil.rmtree(to_serve, ignore_errors=True)
+    bundle(where, str(to_serve), small, ranker=str(folder / RANKER), recommender=str(folder / MODEL))
+    return ShopDemo(
+        events=shop.events.num_rows,
+        report=str(folder / EVALUATION / PAGE),
+        model=str(folder / MODEL),
+        log=str(folder / EVENTS_FILE),
+        bundle=str(to_serve),
+    )
+
+
+def with_files(videos: pa.Table, media: pa.Table) -> pa.Table:
+    """VIDEOS with the absolute paths of the files that were embedded: a service runs in another folder."""
+    files = dict(zip(*(media.column(name).to_pylist() for name in ("video_id", "uri")), strict=True))
+    ids, uris = (videos.column(name).to_pylist() for name in ("video_id", "uri"))
+    paths = pa.array([absolute(files.get(name, uri)) for name, uri in zip(ids, uris, strict=True)])
+    return videos.set_column(videos.schema.get_field_index("uri"), videos.schema.field("uri"), paths)
 
 
 def on_offer(videos: pa.Table, fused: pa.Table) -> pa.Table:
