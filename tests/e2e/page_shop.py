@@ -1,0 +1,212 @@
+"""A shop of real short clips behind real HTTP, in this process: what the page is tried against."""
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import uvicorn
+
+from tests.contracts.shops import network
+from tests.serving.direct import Direct
+from vrec.bundle.parts import Parts
+from vrec.bundle.write import BundleConfig, write_bundle
+from vrec.core.compute import pc
+from vrec.core.protocols import Clip, Content
+from vrec.core.schema import EMBEDDINGS, EVENTS, conform
+from vrec.encoders.build import EncoderSet, build_encoders
+from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.text import clip_text
+from vrec.events.log import InterestConfig, gather, weigh
+from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.media.draw import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
+from vrec.media.isolate import DecodeProcess
+from vrec.profiles.update import ProfilesConfig, facts_of
+from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
+from vrec.ranking.networks.network import LrConfig
+from vrec.ranking.replay import replay, video_states
+from vrec.retrieval.knn import ItemKnn
+from vrec.serve_config import ServeConfig
+from vrec.serving.http.application import create_app
+from vrec.serving.nodes.api import ApiNode
+from vrec.serving.nodes.encoder import EncoderNode
+from vrec.serving.nodes.profiles import ProfilesNode
+from vrec.serving.nodes.ranking import RankingNode
+
+CATEGORIES = ("sneakers", "mugs", "lamps", "plants")
+DRAW = DrawConfig(videos=80, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160)
+"""Eight classes take turns, of which four are drawn: ten videos of each."""
+# Sound would bring an encoder more than the page needs.
+EMBED = EmbedConfig.model_validate({"encoders": {"audio": None}, "sample": {"frames": 2}})
+SHOPPERS = SimulateConfig(users=150, requests_per_user=8, slots=8, click_rate=0.3, cart_rate=0.4)
+
+
+@dataclass(frozen=True)
+class PageShop:
+    """A bundle on disk, and a clip that it does not know."""
+
+    uri: str
+    unknown: Path
+    """A video of a mug."""
+
+
+def write_page_shop(folder: Path) -> PageShop:
+    """Draws and embeds clips, simulates shoppers who look at them, and writes the bundle of it all."""
+    plan = [drawn for drawn in plan_catalogue(DRAW) if drawn.category in CATEGORIES]
+    more = plan_catalogue(DRAW.model_copy(update={"videos": DRAW.videos + 8}))[DRAW.videos :]
+    (unknown,) = (drawn for drawn in more if drawn.category == "mugs")
+    for drawn in (*plan, unknown):
+        draw_video(drawn, folder / "media")
+    videos = videos_table(plan, folder / "media")
+    tables, fused = _embedded(plan, folder / "media")
+    # Ages are features: a log that ended long ago would be nothing like what the ranker is asked.
+    ended = SHOPPERS.model_copy(update={"start": datetime.now(UTC) - timedelta(days=SHOPPERS.days)})
+    found = simulate(ended, videos, fused)
+    interest = InterestConfig()
+    rows = gather(weigh(found.events, interest, found.videos), interest)
+    parts = Parts(
+        videos=found.videos,
+        ranker=_ranker(found, tables["fused"]),
+        profiles=ProfilesConfig(),
+        fused=tables["fused"],
+        texts=tables["text"],
+        recommender=ItemKnn().fit(rows),
+        interactions=rows,
+        embed=EMBED,
+    )
+    write_bundle(str(folder / "bundle"), parts, BundleConfig())
+    return PageShop(str(folder / "bundle"), folder / "media" / unknown.file)
+
+
+def _embedded(plan: list[DrawnVideo], media: Path) -> tuple[dict[str, pa.Table], np.ndarray]:
+    """EMBEDDINGS by modality, and the fused vectors in the order of the plan."""
+    encoders, decoder = build_encoders(EMBED.encoders), DecodeProcess(EMBED.media())
+    decoded = list(decoder.decode_many([str(media / drawn.file) for drawn in plan]))
+    decoder.close()
+    clips = [
+        Clip(drawn.video_id, one.frames, one.audio, clip_text(drawn.title, drawn.tags))
+        for drawn, one in zip(plan, decoded, strict=True)
+    ]
+    vectors = {modality: np.stack(rows) for modality, rows in encoders.encode(clips).items()}
+    tables = {m: _embeddings(plan, m, encoders, vectors[m]) for m in ("fused", "text")}
+    return tables, vectors["fused"]
+
+
+def _embeddings(plan: list[DrawnVideo], modality: str, encoders: EncoderSet, vectors: np.ndarray) -> pa.Table:
+    ids = [drawn.video_id for drawn in plan]
+    table = pa.table(
+        {
+            "entity_id": ids,
+            "modality": pa.repeat(modality, len(ids)),
+            "encoder": pa.repeat(encoders.names[modality], len(ids)),
+            "content_hash": ids,
+            "vector": pa.FixedSizeListArray.from_arrays(
+                pa.array(vectors.ravel().astype(np.float32)), vectors.shape[1]
+            ),
+        }
+    )
+    return conform(table, EMBEDDINGS, stage="page_shop")
+
+
+@dataclass(frozen=True, eq=False)
+class _Impressions:
+    content: Content
+    events: pa.Table
+    train: tuple
+    valid: tuple
+
+
+def _ranker(found: Simulation, fused: pa.Table):
+    content, config = Content(found.videos, fused), ProfilesConfig()
+    facts = facts_of(content)
+    requests = list(replay(found.events, video_states(found.events, facts, config), facts, config))
+    labels = labels_of(found.events, found.videos, LabelsConfig())
+    parts = time_parts(labels.at, TimePartsConfig(validation_share=0.25))
+    of_request = parts.part(np.array([request.context.at for request in requests]))
+    of_label = parts.part(labels.at)
+    train, valid = (
+        (
+            [r for r, p in zip(requests, of_request, strict=True) if p == n],
+            labels.take(np.flatnonzero(of_label == n)),
+        )
+        for n in (0, 1)
+    )
+    at = found.events.column("at").cast(pa.int64())
+    log = found.events.filter(pc.less(at, parts.validation_from))
+    return network(_Impressions(content, log, train, valid), network=LrConfig())
+
+
+class PageService:
+    """The nodes and their HTTP on a port of this machine, in a thread with a loop of its own."""
+
+    def __init__(
+        self, shop: PageShop, folder: Path, environment: dict[str, str] | None = None, **more
+    ) -> None:
+        store = {"kind": "sqlite", "path": str(folder / "store.db")}
+        given = {"data": str(folder / "data"), "store": store, "refresh_s": 0.1} | more
+        self.config = ServeConfig.model_validate(given)
+        self._shop, self._environment = shop, environment or {}
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    def __enter__(self) -> "PageService":
+        self._thread.start()
+        assert self._up.wait(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+
+    def call(self, coroutine):
+        """What a coroutine gives in the service's own loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
+
+    def tell_of_others(self, shoppers: int = 250) -> None:
+        """Events of others over the last hour, enough for intervals of both arms."""
+        rng, now = np.random.default_rng(3), time.time_ns() // 1000
+        rows = []
+        for user in range(shoppers):
+            at = now - int(rng.integers(1, 55)) * 60_000_000
+            for place in range(6):
+                event = {
+                    "user_id": f"other-{user}",
+                    "video_id": f"mugs-{place + 1:02d}",
+                    "domain": "demo",
+                    "at": at,
+                }
+                rows.append(event | {"event_id": f"o-{user}-{place}", "kind": "impression"})
+                if rng.random() < 0.2:
+                    rows.append(event | {"event_id": f"oc-{user}-{place}", "kind": "click"})
+                    watched = {
+                        "event_id": f"ow-{user}-{place}",
+                        "kind": "watch",
+                        "value": float(rng.gamma(2, 4)),
+                    }
+                    rows.append(event | watched)
+                    if rng.random() < 0.15:
+                        rows.append(
+                            event | {"event_id": f"op-{user}-{place}", "kind": "purchase", "value": 9.0}
+                        )
+        self.call(self.api.apply(pa.Table.from_pylist(rows, schema=EVENTS.arrow())))
+
+    async def _serve(self) -> None:
+        self._loop, config = asyncio.get_running_loop(), self.config
+        self.profiles, self.encoder = Direct(ProfilesNode(config)), Direct(EncoderNode(config))
+        self.ranking = Direct(RankingNode(config, self.profiles, self.encoder))
+        self.api = ApiNode(config, self.ranking, self.profiles, self.encoder)
+        for node in (self.encoder.node, self.profiles.node, self.ranking.node, self.api):
+            await node.reconfigure({"bundle": self._shop.uri})
+        app = create_app(self.api, config, environment=self._environment)
+        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+        serving = asyncio.create_task(self._server.serve())
+        while not self._server.started:
+            await asyncio.sleep(0.02)
+        _, port = self._server.servers[0].sockets[0].getsockname()
+        self.address = f"http://127.0.0.1:{port}"
+        self._up.set()
+        await serving

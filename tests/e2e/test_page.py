@@ -1,0 +1,319 @@
+"""The page at / in a real browser, over the real nodes: what a person sees and does."""
+
+import re
+from collections import Counter
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from tests.e2e.page_shop import PageService, write_page_shop
+from tests.evaluation.windows import NEEDS_CHROMIUM, browser  # noqa: F401
+from vrec.serving.http.keys import new_key
+from vrec.serving.nodes_protocol import NodeAway
+
+pytestmark = NEEDS_CHROMIUM
+MANY_S = 20_000
+"""Milliseconds that something may take on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def page_shop(tmp_path_factory):
+    return write_page_shop(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def service(page_shop, tmp_path_factory):
+    with PageService(page_shop, tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture
+def tab(browser, service):  # noqa: F811
+    """A function that opens the page as a browser that was never here; nothing may go wrong in it."""
+    contexts, wrong = [], []
+
+    def opened(address=service.address, *, reduced_motion="reduce", **more):
+        context = browser.new_context(reduced_motion=reduced_motion, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(MANY_S)
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith((address, "data:")) else wrong.append(r.url))
+        page.goto(address)
+        page.wrong = wrong
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def ready(page):
+    page.wait_for_selector("#feed .card")
+    return page
+
+
+def kinds(page):
+    return Counter(page.eval_on_selector_all("#feed .card", "all => all.map(one => one.dataset.category)"))
+
+
+def news(page, beginning):
+    """The line that says what changed, once it begins so."""
+    page.wait_for_function(
+        "(words) => document.getElementById('news').textContent.startsWith(words)", arg=beginning
+    )
+    return page.text_content("#news")
+
+
+def sent(page, kind):
+    """The events of a kind that the page sent since it was opened by `recording`."""
+    return [event for event in page.events if event["kind"] == kind]
+
+
+def recording(page):
+    """The page, which keeps in `events` what it sends."""
+    page.events = []
+
+    def keep(request):
+        if request.url.endswith("/v1/events"):
+            page.events += request.post_data_json["events"]
+
+    page.on("request", keep)
+    return page
+
+
+def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, service):
+    page = recording(ready(tab()))
+    page.click("#shopper-new")
+    news(page, "Shopping as somebody new")
+    before = kinds(page)
+    assert sum(before.values()) == 20
+    kind = min(before, key=before.get)
+    for number in range(3):
+        page.locator(f"#feed .card[data-category={kind}]").nth(number).get_by_role(
+            "button", name="Watch"
+        ).click()
+        page.wait_for_function("() => Number(document.getElementById('player-seconds').textContent) > 0.3")
+        page.locator("#player").get_by_role("button", name="Like").click()
+        news(page, "After liking")
+        page.keyboard.press("Escape")
+        said = news(page, "After watching")
+    after = kinds(page)
+    assert after[kind] > before[kind]
+    shopper = page.input_value("#shopper-choice")
+    counts = service.call(service.api.profile(shopper)).counts
+    assert (counts["event:click"], counts["event:watch"], counts["event:like"]) == (3, 3, 3)
+    assert all(0.1 < event["value"] < 20 for event in sent(page, "watch"))
+    clicks = sent(page, "click")
+    assert all({"position", "request_id", "propensity"} <= event.keys() for event in clicks)
+    # The line is true to the list: it says of a kind how many there are.
+    for told, of, name in re.findall(r"→ (\d+) of (\d+) are ([a-z]+)", said):
+        assert (after[name], sum(after.values())) == (int(told), int(of))
+    chips = page.eval_on_selector_all(
+        "#mix li", "all => all.map(li => li.firstChild.data.trim() + li.querySelector('b').textContent)"
+    )
+    assert set(chips) == {f"{name}{n}" for name, n in after.items()}
+    assert "You see this" in page.text_content("#feed .card .why")
+
+
+def test_cards_half_in_view_are_impressions_of_their_answer_and_play(tab):
+    page = recording(ready(tab(reduced_motion="no-preference")))
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#feed video')].some(v => !v.paused && v.currentTime > 0)"
+    )
+    playing = page.eval_on_selector_all("#feed video", "all => all.map(v => !v.paused)")
+    assert playing[0]
+    assert not playing[-1]
+    page.wait_for_function("() => document.getElementById('foot-events').textContent !== '0'")
+    seen = sent(page, "impression")
+    first = page.eval_on_selector("#feed .card", "card => card.dataset.video")
+    assert seen[0]["video_id"] == first
+    assert seen[0]["position"] == 0
+    assert len({event["request_id"] for event in seen}) == 1
+    assert len(seen) < 20
+    page.click("#previews")
+    assert not any(page.eval_on_selector_all("#feed video", "all => all.map(v => !v.paused)"))
+
+
+def test_cart_and_purchase_count_and_what_is_bought_goes(tab, service):
+    page = ready(tab())
+    card = page.locator("#feed .card").first
+    video = card.get_attribute("data-video")
+    card.get_by_role("button", name="Add to cart").click()
+    news(page, "After putting into the cart")
+    card = page.locator(f"#feed .card[data-video={video}]")
+    assert card.get_by_role("button", name="In the cart").get_attribute("aria-pressed") == "true"
+    card.get_by_role("button", name="Buy").click()
+    news(page, "After buying")
+    assert page.locator(f"#feed .card[data-video={video}]").count() == 0
+    counts = service.call(service.api.profile(page.input_value("#shopper-choice"))).counts
+    assert (counts["event:cart"], counts["event:purchase"]) == (1, 1)
+
+
+def test_search_and_similar(tab):
+    page = ready(tab())
+    page.fill("#search-text", "mug")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#found-list .card")
+    assert "mug" in page.text_content("#found-title")
+    card = page.locator("#found-list .card").first
+    assert card.get_attribute("data-category") == "mugs"
+    name = card.locator("h3").text_content()
+    card.get_by_role("button", name="Similar").click()
+    page.wait_for_function("() => document.getElementById('found-title').textContent.startsWith('Like')")
+    assert name in page.text_content("#found-title")
+    page.wait_for_selector("#found-list .card")
+    assert page.locator("#found-list .card h3", has_text=name).count() == 0
+    page.click("#found-close")
+    assert page.locator("#found").is_hidden()
+    assert page.evaluate("document.activeElement.id") == "feed-title"
+
+
+def test_an_upload_is_found_recommended_and_similar(tab, page_shop):
+    page = ready(tab())
+    page.set_input_files("#upload [name=file]", page_shop.unknown)
+    page.fill("#upload [name=title]", "A speckled quokka mug")
+    page.fill("#upload [name=category]", "mugs")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.wait_for_function(
+        "() => document.getElementById('upload-seen').textContent.split('Place').length === 4"
+    )
+    seen = page.text_content("#upload-seen")
+    assert "recommended to this shopper" in seen
+    assert "Place 1 of" in seen
+    page.click("#upload-similar")
+    page.wait_for_selector("#found-list .card")
+    assert page.locator("#found-list .card").first.get_attribute("data-category") == "mugs"
+
+
+def test_what_cannot_be_used_is_refused_in_words(tab, tmp_path):
+    page = ready(tab())
+    (tmp_path / "words.mp4").write_text("not a video " * 100)
+    page.set_input_files("#upload [name=file]", tmp_path / "words.mp4")
+    page.fill("#upload [name=title]", "Words")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.wait_for_function("() => /not a video/.test(document.getElementById('upload-state').textContent)")
+    assert page.locator("#upload-seen li").count() == 0
+    # The browser itself writes down every answer that is an error.
+    assert all("422" in text for text in page.wrong)
+    page.wrong.clear()
+
+
+def test_by_keyboard_alone(tab):
+    page = ready(tab())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "To the feed"
+    page.keyboard.press("Enter")
+    reached = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent"))
+        style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert style == "solid"
+        if reached[-1] == "Watch":
+            break
+    assert reached[-1] == "Watch"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#player[open]")
+    assert page.evaluate("document.getElementById('player').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#player", state="hidden")
+    news(page, "After watching")
+    assert page.evaluate("document.activeElement.textContent") == "Watch"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    news(page, "After liking")
+    assert page.evaluate("document.activeElement.textContent") == "Liked"
+
+
+def test_no_sideways_scroll_on_a_phone(tab):
+    page = ready(tab(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True))
+    page.get_by_role("button", name="Similar").first.click()
+    page.wait_for_selector("#found-list .card")
+    page.locator("#arms summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Watch").first.click()
+    page.wait_for_selector("#player[open]")
+    box = page.locator("#player").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+    page.keyboard.press("Escape")
+
+
+def test_a_list_that_is_less_than_it_could_be_says_so(tab, service):
+    service.ranking.broken = NodeAway("killed")
+    try:
+        page = ready(tab())
+        assert "Ranking is away" in page.text_content("#degraded")
+        assert page.locator("#feed .figures:visible").count() == 0
+    finally:
+        service.ranking.broken = None
+    # It is asked again by itself until ranking is back.
+    page.wait_for_selector("#degraded", state="hidden")
+    assert page.locator("#feed .figures:visible").count() == 20
+
+
+def test_arms_are_drawn_and_told(tab, service):
+    service.tell_of_others()
+    page = ready(tab())
+    page.locator("#arms").scroll_into_view_if_needed()
+    page.wait_for_selector("#charts svg .mark")
+    assert page.locator("#charts figure").count() == 3
+    assert page.locator("#charts svg line.line").count() >= 3
+    page.locator("#arms summary").click()
+    row = page.locator("#arms-table tbody tr").text_content()
+    assert "ranked" in row
+    assert " to " in row
+
+
+def test_a_key_is_asked_for_only_where_it_is_wanted(tab, page_shop, tmp_path):
+    secret, entry = new_key("page:read+events")
+    with PageService(page_shop, tmp_path, {"VREC_API_KEYS": entry}) as keyed:
+        page = tab(keyed.address)
+        page.wait_for_selector("#key", state="visible")
+        page.fill("#key-text", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#key-problem:not([hidden])")
+        page.fill("#key-text", secret)
+        page.keyboard.press("Enter")
+        ready(page)
+        assert page.locator("#key").is_hidden()
+        assert page.evaluate("localStorage.getItem('vrec.key')") is None
+        page.reload()
+        ready(page)
+        assert all("401" in text for text in page.wrong)
+        page.wrong.clear()
+        page.context.close()
+
+
+def test_text_has_contrast_in_light_and_dark(tab):
+    for scheme in ("light", "dark"):
+        page = ready(tab(color_scheme=scheme))
+        assert page.evaluate(CONTRAST) == []
+
+
+CONTRAST = """() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const under = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = numbers(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0.5) return colour;
+    }
+    return numbers(getComputedStyle(document.documentElement).backgroundColor);
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!words || !element.checkVisibility()) continue;
+    const [a, b] = [light(numbers(getComputedStyle(element).color)), light(under(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(`${element.tagName} ${element.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
