@@ -11,11 +11,12 @@ from ray import serve
 
 from vrec.bundle.catalogue import BundleCatalogue
 from vrec.core.errors import EncodeFailed, ServeError, VideoError
-from vrec.core.protocols import Clip, Modality, Vectors
+from vrec.core.protocols import Clip, Modality, Vectors, VideoRef
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.encoders.embed_config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.isolate import DecodeProcess
+from vrec.media.source import local_copy
 from vrec.serve_config import ServeConfig
 from vrec.serving.reload import Served
 from vrec.serving.wire import Embedded
@@ -30,12 +31,13 @@ class Embedding:
     """A bundle's encoders and a killable process that decodes for them; all calls in one thread."""
 
     def __init__(self, config: EmbedConfig, device: str) -> None:
-        self._decoder = DecodeProcess(config.media())
+        self._decoder, self._most_bytes = DecodeProcess(config.media()), config.decode.max_bytes
         self.encoders: EncoderSet = build_encoders(config.encoders, device=device)
 
     def video(self, path: str, title: str | None, tags: Sequence[str]) -> Embedded:
-        """The vectors of a video file; raises VideoError that says what is wrong with it."""
-        (decoded,) = self._decoder.decode_many([path])
+        """The vectors of the video at a path or URI; raises VideoError that says what is wrong with it."""
+        with local_copy(VideoRef("upload", path), self._most_bytes) as video:
+            (decoded,) = self._decoder.decode_many([video.path])
         if isinstance(decoded, VideoError):
             raise decoded
         begun = time.perf_counter()
