@@ -103,6 +103,12 @@ def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, serv
         said = news(page, "After watching")
     after = kinds(page)
     assert after[kind] > before[kind]
+    liked = {event["video_id"] for event in sent(page, "like")}
+    marked = page.eval_on_selector_all(
+        "#feed [data-act=like][aria-pressed=true]", "all => all.map(b => b.closest('li').dataset.video)"
+    )
+    videos = page.eval_on_selector_all("#feed .card", "all => all.map(card => card.dataset.video)")
+    assert set(marked) == liked & set(videos)
     shopper = page.input_value("#shopper-choice")
     counts = service.call(service.api.profile(shopper)).counts
     assert (counts["event:click"], counts["event:watch"], counts["event:like"]) == (3, 3, 3)
@@ -195,7 +201,9 @@ def test_what_cannot_be_used_is_refused_in_words(tab, tmp_path):
     page.set_input_files("#upload [name=file]", tmp_path / "words.mp4")
     page.fill("#upload [name=title]", "Words")
     page.get_by_role("button", name="Add", exact=True).click()
-    page.wait_for_function("() => /not a video/.test(document.getElementById('upload-state').textContent)")
+    page.wait_for_function(
+        "() => /the file is text/.test(document.getElementById('upload-state').textContent)"
+    )
     assert page.locator("#upload-seen li").count() == 0
     # The browser itself writes down every answer that is an error.
     assert all("422" in text for text in page.wrong)

@@ -15,6 +15,11 @@ const SOURCES = {
   "search:meaning": "found by its meaning",
   "search:both": "found by words and meaning",
 };
+const ACTS = {
+  like: ["Like", "Liked"],
+  cart: ["Add to cart", "In the cart"],
+  purchase: ["Buy", "Bought"],
+};
 const HUES = 10;
 const hues = new Map();
 
@@ -27,36 +32,32 @@ export function hueOf(category) {
 
 export const nameOf = (item) => item.title ?? item.video_id;
 
-/** The buttons of a video. `hands` does each: {open, act, similar, has}. */
-export function buttonsOf(shownNow, hands, only = ["open", "like", "cart", "purchase", "similar"]) {
-  const words = {
-    like: ["Like", "Liked"],
-    cart: ["Add to cart", "In the cart"],
-    purchase: ["Buy", "Bought"],
-  };
-  return only.map((name) => {
-    const title = nameOf(shownNow().item);
-    if (name === "open") return button("Watch", title, () => hands.open(shownNow()), "first");
+/** The buttons of a video. `hands` does each: {open, act, similar}, and `has(act, id)` tells what was done before. */
+export function buttonsOf(shownNow, hands, only = ["open", ...Object.keys(ACTS), "similar"]) {
+  const title = nameOf(shownNow().item);
+  const made = only.map((name) => {
+    if (name === "open") return button("Watch", title, () => hands.open(shownNow()), { class: "first" });
     if (name === "similar") return button("Similar", title, () => hands.similar(shownNow().item));
-    const made = button(words[name][0], title, async () => {
-      if (made.getAttribute("aria-pressed") === "true") return;
-      press(made, words[name][1], title);
-      await hands.act(name, shownNow());
-    });
-    made.setAttribute("aria-pressed", "false");
-    if (hands.has(name, shownNow().item.video_id)) press(made, words[name][1], title);
-    return made;
+    const act = (event) => event.currentTarget.getAttribute("aria-pressed") === "true" || hands.act(name, shownNow());
+    return button(ACTS[name][0], title, act, { "data-act": name, "aria-pressed": "false" });
   });
+  press(made, shownNow().item, hands);
+  return made;
 }
 
-function button(words, title, onclick, kind = null) {
-  return el("button", { type: "button", class: kind, onclick, "aria-label": `${words}: ${title}` }, words);
+/** Shows on the buttons of a video what the shopper did with it. */
+export function press(buttons, item, hands) {
+  for (const one of buttons) {
+    const { act } = one.dataset;
+    if (!act || !hands.has(act, item.video_id)) continue;
+    one.textContent = ACTS[act][1];
+    one.setAttribute("aria-pressed", "true");
+    one.setAttribute("aria-label", `${ACTS[act][1]}: ${nameOf(item)}`);
+  }
 }
 
-function press(made, words, title) {
-  made.textContent = words;
-  made.setAttribute("aria-pressed", "true");
-  made.setAttribute("aria-label", `${words}: ${title}`);
+function button(words, title, onclick, more = {}) {
+  return el("button", { type: "button", onclick, "aria-label": `${words}: ${title}`, ...more }, words);
 }
 
 export class Card {
@@ -69,6 +70,7 @@ export class Card {
     this.facts = el("p", { class: "facts" });
     this.why = el("p", { class: "why" });
     this.figures = el("dl", { class: "figures" });
+    this.buttons = buttonsOf(() => this.shown, hands);
     this.element = el(
       "li",
       { class: `card ${hueOf(item.category)}`, "data-video": item.video_id, "data-category": item.category ?? "" },
@@ -78,7 +80,7 @@ export class Card {
       this.facts,
       this.why,
       this.figures,
-      el("div", { class: "buttons" }, ...buttonsOf(() => this.shown, hands)),
+      el("div", { class: "buttons" }, ...this.buttons),
     );
     this.update(shown);
   }

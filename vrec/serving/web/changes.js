@@ -1,6 +1,6 @@
 // What changed from one list to the next, in words that hold.
 
-const NONE = "without category";
+export const NONE = "without category";
 
 /** How many of the items are of each category. */
 export function mixOf(items) {

@@ -33,7 +33,7 @@ export function keepCharts() {
 function render({ level, arms }) {
   const known = arms.some((arm) => arm.ctr.low !== null);
   const sure = known
-    ? `The bars beside the lines are intervals that hold the truth with ${percent(level, 0)} however often one looks.`
+    ? `The bars beside the lines are intervals: ${percent(level, 0)} of such hold the truth, however often one looks.`
     : "No intervals yet: too few shoppers for them.";
   tell($("arms-note"), `Lines are the last ${MINUTES} minutes, the mark at the right is all since the service began. ${sure}`);
   $("charts").replaceChildren(...RATES.map((rate) => figure(rate, arms)));

@@ -1,6 +1,6 @@
 // A list of cards that follows its answers: cards stay, move, come and go, and tell when they were seen.
 
-import { Card } from "./cards.js";
+import { Card, press } from "./cards.js";
 import { resumePreviews } from "./previews.js";
 
 const SEEN_MS = 500;
@@ -25,6 +25,12 @@ export class CardList {
 
   clear() {
     this.show([], null, "feed");
+  }
+
+  /** Shows that something was done with a video, wherever it was done. */
+  tellDone(videoId) {
+    const card = this.cards.get(videoId);
+    if (card) press(card.buttons, card.shown.item, this.hands);
   }
 
   /** Shows the items of an answer; says how many came and how many of those that stayed have another place. */

@@ -1,8 +1,8 @@
 // The page: a shopper, what they do, and the feed that follows.
 
 import { recommend, search, similar, useKey, wire } from "./api.js";
-import { buttonsOf, hueOf, nameOf } from "./cards.js";
-import { changeOf, mixOf } from "./changes.js";
+import { buttonsOf, hueOf, nameOf, press } from "./cards.js";
+import { changeOf, mixOf, NONE } from "./changes.js";
 import { keepCharts } from "./charts.js";
 import { $, el, tell } from "./dom.js";
 import { flush, flushAtTheEnd, note, watchEvents } from "./events.js";
@@ -13,6 +13,7 @@ import { become, now, setAge, shoppers } from "./shopper.js";
 import { keepUpload } from "./upload.js";
 
 const K = 20;
+const FOUND = 12;
 const AGAIN_MS = 5_000;
 const AWAY = {
   ranking: "Ranking is away: this is what is popular, the same for everybody.",
@@ -72,6 +73,8 @@ async function settle(words, before, category) {
 async function act(kind, shown) {
   const { item } = shown;
   done.add(`${now().id} ${kind} ${item.video_id}`);
+  for (const list of [feed, found]) list.tellDone(item.video_id);
+  press($("player-buttons").children, item, hands);
   note(kind, now(), shown, kind === "purchase" ? item.price : null);
   await settle(`After ${DONE[kind]} “${nameOf(item)}”`, feed.items, item.category);
 }
@@ -90,7 +93,7 @@ async function open(shown) {
 }
 
 function showSimilar(item) {
-  return showFound(`Like “${nameOf(item)}”`, "similar", () => similar(item.video_id, K));
+  return showFound(`Like “${nameOf(item)}”`, "similar", () => similar(item.video_id, FOUND));
 }
 
 async function showFound(title, surface, list) {
@@ -115,7 +118,7 @@ function showMix(before, items) {
   const chips = names.map((name) => {
     const by = before.length ? mix.get(name) - (old.get(name) ?? 0) : 0;
     const change = by ? el("span", { class: "by" }, by > 0 ? `+${by}` : `−${-by}`) : null;
-    return el("li", { class: `dot ${hueOf(name)}` }, `${name} `, el("b", {}, String(mix.get(name))), change);
+    return el("li", { class: `dot ${hueOf(name === NONE ? null : name)}` }, `${name} `, el("b", {}, String(mix.get(name))), change);
   });
   $("mix").replaceChildren(...chips);
   const known = new Set([...$("categories").children].map((option) => option.value));
@@ -132,7 +135,7 @@ function showAnswer(answer) {
 }
 
 function showShoppers() {
-  const options = shoppers().map((one, place) => el("option", { value: one.id, selected: place === 0 }, one.id));
+  const options = shoppers().map(({ id }, place) => el("option", { value: id, selected: place === 0 }, id));
   $("shopper-choice").replaceChildren(...options);
   $("shopper-age").value = now().age ?? "";
 }
@@ -164,7 +167,7 @@ function listen() {
   $("search").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("search-text").value.trim();
-    if (text) showFound(`Search for “${text}”`, "search", () => search(text, K));
+    if (text) showFound(`Search for “${text}”`, "search", () => search(text, FOUND));
   });
   $("found-close").addEventListener("click", () => {
     $("found").hidden = true;
