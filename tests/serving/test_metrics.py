@@ -39,10 +39,11 @@ def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
             await node.reconfigure({"bundle": shop_bundle.uri})
         answer = await api.recommend(ask())
         api.fallback(ask())
-        late = time.time() - 3600
+        now = time.time_ns() // 1000
         video = shown(answer)[0]
-        await api.apply(events(event("a", video_id=video, at=int(late * 1e6)), event("b", video_id=video)))
-        await api.apply(events(event("a", video_id=video)))
+        old = event("a", video_id=video, at=now - 3_600_000_000)
+        await api.apply(events(old, event("b", video_id=video, at=now)))
+        await api.apply(events(event("a", video_id=video, at=now)))
         profiles.broken = StoreError("no room")
         with pytest.raises(StoreError):
             await api.apply(events(event("c", video_id=video)))
@@ -61,7 +62,7 @@ def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
     assert told.sums["vrec_events", "new"] == 2
     assert told.sums["vrec_events", "repeated"] == 1
     assert told.sums["vrec_events", "failed"] == 1
-    assert told.sums["vrec_event_lag_seconds",] >= 3600
+    assert 3600 <= told.sums["vrec_event_lag_seconds",] < 7200
     assert told.counts["vrec_apply_seconds",] == 2
     assert told.sums["vrec_catalogue_changes", "put"] == told.sums["vrec_catalogue_changes", "removed"] == 1
 
