@@ -9,6 +9,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from tests.e2e.page_shop import PageService, write_page_shop
 from tests.evaluation.windows import NEEDS_CHROMIUM, browser  # noqa: F401
+from vrec.core.errors import StoreError
 from vrec.serving.http.keys import new_key
 from vrec.serving.nodes_protocol import NodeAway
 
@@ -157,6 +158,56 @@ def test_cart_and_purchase_count_and_what_is_bought_goes(tab, service):
     assert page.locator(f"#feed .card[data-video={video}]").count() == 0
     counts = service.call(service.api.profile(page.input_value("#shopper-choice"))).counts
     assert (counts["event:cart"], counts["event:purchase"]) == (1, 1)
+
+
+def test_what_was_watched_counts_though_the_page_goes_away(tab, service):
+    page = ready(tab())
+    shopper = page.input_value("#shopper-choice")
+    page.get_by_role("button", name="Watch").first.click()
+    page.wait_for_function("() => Number(document.getElementById('player-seconds').textContent) > 0.3")
+    page.goto("about:blank")
+    for _ in range(100):
+        profile = service.call(service.api.profile(shopper))
+        if profile is not None and "event:watch" in profile.counts:
+            break
+        page.wait_for_timeout(100)
+    assert profile.counts["event:watch"] == 1
+
+
+def test_events_that_could_not_be_kept_are_sent_again_and_count_once(tab, service):
+    page = ready(tab())
+    service.profiles.broken = StoreError("no room")
+    try:
+        page.locator("#feed .card").first.get_by_role("button", name="Like").click()
+        page.wait_for_selector("#trouble", state="visible")
+        page.wait_for_function(
+            "() => document.getElementById('foot-events').textContent.includes('to be sent')"
+        )
+    finally:
+        service.profiles.broken = None
+    page.wait_for_function("() => /^[1-9][0-9]*$/.test(document.getElementById('foot-events').textContent)")
+    page.wait_for_selector("#trouble", state="hidden")
+    counts = service.call(service.api.profile(page.input_value("#shopper-choice"))).counts
+    assert counts["event:like"] == 1
+    assert all("503" in text for text in page.wrong)
+    page.wrong.clear()
+
+
+def test_where_a_file_is_missing_the_card_says_so(tab, page_shop):
+    video = ready(tab()).locator("#feed .card").first.get_attribute("data-video")
+    (file,) = page_shop.unknown.parents[1].rglob(f"{video}.mp4")
+    moved = file.rename(file.with_suffix(".away"))
+    try:
+        page = ready(tab())
+        card = page.locator(f"#feed .card[data-video={video}]")
+        card.locator(".picture.missing").wait_for()
+        card.get_by_role("button", name="Watch").click()
+        page.wait_for_selector("#player-none", state="visible")
+        page.keyboard.press("Escape")
+    finally:
+        moved.rename(file)
+    assert all("404" in text for text in page.wrong)
+    page.wrong.clear()
 
 
 def test_search_and_similar(tab):

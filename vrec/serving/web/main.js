@@ -28,6 +28,7 @@ const hands = { open, act, similar: showSimilar, has: (kind, id) => done.has(`${
 const seen = (shown) => note("impression", now(), shown);
 const feed = new CardList($("feed"), hands, seen);
 const found = new CardList($("found-list"), hands, seen);
+let watching = null;
 let asked = 0;
 let again = null;
 
@@ -85,11 +86,18 @@ async function open(shown) {
   note("click", now(), shown);
   const clicked = settle(null, before, item.category);
   coverPreviews(true);
+  watching = shown;
   const seconds = await player.open(item, buttonsOf(() => shown, hands, ["like", "cart", "purchase"]));
   coverPreviews(false);
+  noteWatch();
   await clicked;
-  if (seconds >= 0.1) note("watch", now(), shown, Math.round(seconds * 10) / 10);
   await settle(`After watching “${nameOf(item)}” for ${seconds.toFixed(1)} s`, before, item.category);
+}
+
+/** Puts down how long the video in the player played, once. */
+function noteWatch() {
+  if (watching && player.seconds >= 0.1) note("watch", now(), watching, Math.round(player.seconds * 10) / 10);
+  watching = null;
 }
 
 function showSimilar(item) {
@@ -189,7 +197,10 @@ function listen() {
     tell($("key-problem"), detail.refused ? "The service does not know that key." : null);
   });
   watchEvents((kept, waiting) => ($("foot-events").textContent = waiting ? `${kept}, ${waiting} to be sent` : String(kept)));
-  addEventListener("pagehide", flushAtTheEnd);
+  addEventListener("pagehide", () => {
+    noteWatch();
+    flushAtTheEnd();
+  });
 }
 
 $("previews").setAttribute("aria-pressed", String(arePaused()));
