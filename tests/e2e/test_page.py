@@ -1,89 +1,21 @@
 """The page at / in a real browser, over the real nodes: what a person sees and does."""
 
+# ruff: noqa: F401, F811 (fixtures are imported)
+
 import re
-from collections import Counter
 
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.e2e.page_shop import PageService, write_page_shop
-from tests.evaluation.windows import NEEDS_CHROMIUM, browser  # noqa: F401
+from tests.e2e.page_shop import PageService
+from tests.e2e.page_tab import CONTRAST, kinds, news, page_shop, ready, recording, sent, service, tab
+from tests.evaluation.windows import NEEDS_CHROMIUM, browser
 from vrec.core.errors import StoreError
 from vrec.serving.http.keys import new_key
 from vrec.serving.nodes_protocol import NodeAway
 
 pytestmark = NEEDS_CHROMIUM
-MANY_S = 20_000
-"""Milliseconds that something may take on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def page_shop(tmp_path_factory):
-    return write_page_shop(tmp_path_factory.mktemp("page"))
-
-
-@pytest.fixture(scope="module")
-def service(page_shop, tmp_path_factory):
-    with PageService(page_shop, tmp_path_factory.mktemp("service")) as running:
-        yield running
-
-
-@pytest.fixture
-def tab(browser, service):  # noqa: F811
-    """A function that opens the page as a browser that was never here; nothing may go wrong in it."""
-    contexts, wrong = [], []
-
-    def opened(address=service.address, *, reduced_motion="reduce", **more):
-        context = browser.new_context(reduced_motion=reduced_motion, **more)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(MANY_S)
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith((address, "data:")) else wrong.append(r.url))
-        page.goto(address)
-        page.wrong = wrong
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def ready(page):
-    page.wait_for_selector("#feed .card")
-    return page
-
-
-def kinds(page):
-    return Counter(page.eval_on_selector_all("#feed .card", "all => all.map(one => one.dataset.category)"))
-
-
-def news(page, beginning):
-    """The line that says what changed, once it begins so."""
-    page.wait_for_function(
-        "(words) => document.getElementById('news').textContent.startsWith(words)", arg=beginning
-    )
-    return page.text_content("#news")
-
-
-def sent(page, kind):
-    """The events of a kind that the page sent since it was opened by `recording`."""
-    return [event for event in page.events if event["kind"] == kind]
-
-
-def recording(page):
-    """The page, which keeps in `events` what it sends."""
-    page.events = []
-
-    def keep(request):
-        if request.url.endswith("/v1/events"):
-            page.events += request.post_data_json["events"]
-
-    page.on("request", keep)
-    return page
 
 
 def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, service):
@@ -352,27 +284,3 @@ def test_text_has_contrast_in_light_and_dark(tab):
     for scheme in ("light", "dark"):
         page = ready(tab(color_scheme=scheme))
         assert page.evaluate(CONTRAST) == []
-
-
-CONTRAST = """() => {
-  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const under = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = numbers(getComputedStyle(at).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0.5) return colour;
-    }
-    return numbers(getComputedStyle(document.documentElement).backgroundColor);
-  };
-  const poor = [];
-  for (const element of document.querySelectorAll("body *")) {
-    const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!words || !element.checkVisibility()) continue;
-    const [a, b] = [light(numbers(getComputedStyle(element).color)), light(under(element))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) poor.push(`${element.tagName} ${element.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
-  }
-  return poor;
-}"""
