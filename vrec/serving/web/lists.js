@@ -41,8 +41,8 @@ export class CardList {
     let came = 0;
     let moved = 0;
     for (const item of items) {
-      const shown = { item, requestId, surface };
       const old = this.cards.get(item.video_id);
+      const shown = this.#shown(old, { item, requestId, surface });
       const card = old ?? new Card(shown, this.hands);
       const up = old ? old.shown.item.position - item.position : null;
       if (old) card.update(shown);
@@ -58,6 +58,22 @@ export class CardList {
     if (focused && document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
     resumePreviews();
     return { came, moved, lostFocus: focused !== null && !focused.isConnected };
+  }
+
+  /** Counts a card as seen at once, as when something is done with it, unless it has been. */
+  countNow(videoId, shown = this.cards.get(videoId)?.shown) {
+    const card = this.cards.get(videoId);
+    if (!card || card.shown !== shown || shown.counted) return;
+    card.shown.counted = true;
+    this.#forget(card.element);
+    this.seen(card.shown);
+  }
+
+  /** What a card shows: one that was seen and stays in its place was shown by the answer before this one. */
+  #shown(old, shown) {
+    if (!old?.shown.counted || old.shown.item.position !== shown.item.position) return shown;
+    const { propensity } = old.shown.item;
+    return { ...old.shown, item: { ...shown.item, propensity } };
   }
 
   #drop(cards) {
@@ -78,7 +94,6 @@ export class CardList {
       else this.element.insertBefore(card.element, place);
       this.watch.observe(card.element);
     }
-    // Those in view are seen anew: the list they are in is another one.
     for (const element of this.visible) this.#wait(element);
   }
 
@@ -114,8 +129,10 @@ export class CardList {
     }
   }
 
+  /** Sees a card after a while, unless it has been seen where it is. */
   #wait(element) {
     this.#forget(element);
+    if (this.cards.get(element.dataset.video)?.shown.counted) return;
     this.timers.set(element, setTimeout(() => this.#tell(element), SEEN_MS));
   }
 
@@ -123,8 +140,7 @@ export class CardList {
     const hidden = document.visibilityState !== "visible" || document.querySelector("dialog[open]");
     if (hidden) return this.#wait(element);
     this.timers.delete(element);
-    const card = this.cards.get(element.dataset.video);
-    return card && this.seen(card.shown);
+    return this.countNow(element.dataset.video);
   }
 
   #forget(element) {

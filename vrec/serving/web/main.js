@@ -71,8 +71,14 @@ async function settle(words, before, category) {
   await refresh(words, before, category);
 }
 
+/** What a shopper does something with, they have seen: the impression comes before what follows from it. */
+function countFirst(shown) {
+  for (const list of [feed, found]) list.countNow(shown.item.video_id, shown);
+}
+
 async function act(kind, shown) {
   const { item } = shown;
+  countFirst(shown);
   done.add(`${now().id} ${kind} ${item.video_id}`);
   for (const list of [feed, found]) list.tellDone(item.video_id);
   press($("player-buttons").children, item, hands);
@@ -83,6 +89,7 @@ async function act(kind, shown) {
 async function open(shown) {
   const { item } = shown;
   const before = feed.items;
+  countFirst(shown);
   note("click", now(), shown);
   const clicked = settle(null, before, item.category);
   coverPreviews(true);
@@ -137,7 +144,7 @@ function showAnswer(answer) {
   tell($("degraded"), answer.why.map((part) => AWAY[part] ?? `A part is away: ${part}.`).join(" "));
   $("foot-bundle").textContent = answer.bundle;
   if (answer.arm) $("foot-arm").textContent = `${answer.arm}, ${Math.round(100 * answer.arm_share)} % of shoppers`;
-  const inside = Object.values(answer.spent_ms).reduce((sum, ms) => sum + ms, 0);
+  const inside = answer.spent_ms.total ?? 0;
   const within = inside ? `, ${inside.toFixed(0)} ms of it in ranking` : "";
   $("foot-latency").textContent = `${answer.took_ms.toFixed(0)} ms${within}`;
 }
@@ -197,6 +204,8 @@ function listen() {
     tell($("key-problem"), detail.refused ? "The service does not know that key." : null);
   });
   watchEvents((kept, waiting) => ($("foot-events").textContent = waiting ? `${kept}, ${waiting} to be sent` : String(kept)));
+  // Phones put a page away without telling it that it goes.
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && flushAtTheEnd());
   addEventListener("pagehide", () => {
     noteWatch();
     flushAtTheEnd();
