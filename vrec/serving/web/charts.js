@@ -47,6 +47,7 @@ function figure({ rate, of, title, say }, arms) {
   const now = Date.now() / 60e3;
   const x = (minute) => LEFT + ((WIDTH - GUTTER * 1.5 - LEFT) * Math.min(MINUTES, Math.max(0, minute - now + MINUTES))) / MINUTES;
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most);
+  if (!ends.length) return el("figure", {}, el("figcaption", {}, title), el("p", { class: "soft" }, "Nobody has seen a video yet."));
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, ...axes(most, say, y));
   arms.forEach((arm, number) => drawing.append(...lines(series[number], x, y, number), ...whole(arm[rate], y, number)));
   const legend = arms.map((arm, number) =>

@@ -77,5 +77,5 @@ async function lookOnce(list, id, begun) {
   if (place < 0) return;
   list.done = true;
   const after = ((performance.now() - begun) / 1000).toFixed(1);
-  list.line.textContent = `Place ${place + 1} of ${items.length} ${list.name}, ${after} s after it was added.`;
+  list.line.textContent = `Place ${place + 1} of the ${items.length} ${list.name}, ${after} s after it was added.`;
 }
