@@ -1,7 +1,7 @@
 """Every component's config in one place, and the only reader of YAML."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -119,13 +119,19 @@ class DemoRankerConfig(Config):
     conversion_window_hours: float = Field(default=24.0, gt=0)
     """Hours within which a purchase counts: short, as the simulated log is."""
 
-    def of(self, train: TrainConfig) -> TrainConfig:
-        """The same training with these differences."""
-        ranker = train.ranker
+    def of(self, train: TrainConfig, kinds: Collection[str]) -> TrainConfig:
+        """The same training with these differences, of a log with events of these kinds.
+
+        Where there are no conversions, none are learned: videos without a price are never bought.
+        """
+        ranker, heads = train.ranker, train.ranker.heads.heads
+        if not set(ranker.labels.conversion_kinds) & set(kinds):
+            heads = tuple(head for head in heads if head != "conversion")
         layers = {"width": self.width, "hidden": self.hidden, "dropout": self.dropout}
         known = {name: value for name, value in layers.items() if name in type(ranker.network).model_fields}
         changes = {
             "network": known,
+            "heads": {"heads": heads},
             "features": {"history": self.history},
             "labels": {"conversion_window_hours": self.conversion_window_hours},
             "training": {"epochs": self.epochs},
