@@ -24,7 +24,7 @@ def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, serv
     news(page, "Shopping as somebody new")
     before = kinds(page)
     assert sum(before.values()) == 20
-    kind = min(before, key=before.get)
+    kind = min((one for one in before if before[one] > 2), key=before.get)
     for number in range(3):
         page.locator(f"#feed .card[data-category={kind}]").nth(number).get_by_role(
             "button", name="Watch"
