@@ -55,7 +55,7 @@ def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, serv
         "#mix li", "all => all.map(li => li.firstChild.data.trim() + li.querySelector('b').textContent)"
     )
     assert set(chips) == {f"{name}{n}" for name, n in after.items()}
-    assert "You see this" in page.text_content("#feed .card .why")
+    assert any("You see this" in why for why in page.locator("#feed .card .why").all_text_contents())
 
 
 def test_cards_half_in_view_are_impressions_of_their_answer_and_play(tab):
