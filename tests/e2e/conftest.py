@@ -23,13 +23,14 @@ def start(*arguments, **more):
     command = [sys.executable, "-c", code, *map(str, arguments)]
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | more.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes, **more)
+    options = {"cwd": ROOT, "env": environment, "start_new_session": True}
+    return subprocess.Popen(command, **{**options, **pipes, **more})
 
 
-def vrec(*arguments, **more):
+def vrec(*arguments, timeout=170, **more):
     """(exit code, stdout, stderr) of a `vrec` command."""
     process = start(*arguments, **more)
-    out, err = process.communicate(timeout=170)
+    out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
 

@@ -2,10 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from vrec.bundle.bundle import Bundle
 from vrec.cli import run
+from vrec.events.read import ReadConfig, read_events
+from vrec.serve_config import ServeConfig
+from vrec.serving.run import load_events
 
 from .conftest import ONE_WORKER, QUICK, vrec
 
@@ -102,3 +107,35 @@ def test_demo_on_ones_own_videos_starts_ray_itself(shop, tmp_path):
     page = (tmp_path / "d" / "report.html").read_text()
     assert "data:image/jpeg" in page
     assert "https://" not in page.replace("http://www.w3.org", "")
+
+
+SMALL_SHOP = [
+    "demo.shop.users=80",
+    "demo.shop.requests_per_user=6",
+    "demo.shop.click_rate=0.3",
+    "demo.ranker.epochs=1",
+    "evaluate.models=[popular]",
+]
+
+
+@pytest.mark.timeout(300)
+def test_what_the_demo_leaves_is_served_by_the_command_that_it_prints(many_clips, on_cluster, tmp_path):
+    chosen = [part for setting in SMALL_SHOP for part in ("--set", setting)]
+    folder = shutil.copytree(many_clips, tmp_path / "clips")
+    # The bundle takes the place of an earlier demo's.
+    (tmp_path / "d" / "bundle").mkdir(parents=True)
+    (tmp_path / "d" / "bundle" / "manifest.json").write_text("{}")
+    arguments = ["--videos", folder, "--out", "d", *QUICK, *ONE_WORKER, *chosen]
+    code, said, complaints = vrec("demo", *arguments, env=on_cluster, cwd=tmp_path, timeout=280)
+    assert code == 0, complaints
+    command = next(line for line in said.splitlines() if line.startswith("  vrec serve ")).split()
+    options = dict(zip(command[2::2], command[3::2], strict=True))
+    assert options.keys() == {"--bundle", "--data", "--events"}
+    bundle = Bundle.load(str(tmp_path / options["--bundle"]))
+    bundle.check()
+    files = {Path(uri) for uri in bundle.videos.column("uri").to_pylist()}
+    assert files == set(folder.rglob("*.mp4"))
+    config = ServeConfig(bundle=bundle.uri, data=str(tmp_path / options["--data"]))
+    events = read_events(str(tmp_path / options["--events"]), {}, ReadConfig()).events
+    assert load_events(config, events) == events.num_rows
+    assert load_events(config, events) == 0
