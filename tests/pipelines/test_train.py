@@ -15,7 +15,7 @@ from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.protocols import Content
-from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, train_network
+from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, train_here, train_network
 from vrec.pipelines.impressions import make_examples
 from vrec.pipelines.train import train_ranker
 from vrec.profiles.update import facts_of
@@ -94,6 +94,19 @@ def test_parts_follow_in_time_and_labels_end_where_the_test_begins(examples):
     cold = [video not in seen for video in examples.test.video_ids.to_pylist()]
     assert examples.cold.tolist() == cold
     assert 0 < sum(cold) < len(cold)
+
+
+def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples, tmp_path):
+    train, valid = ((part.features, part.labels) for part in (examples.train, examples.validation))
+    config = SETTINGS.train.ranker
+    network, head = untrained(config, examples.space.shape, examples.train.labels)
+    alone = Trainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    expected = alone.run().state_dict()
+    found = train_here(Lesson(SETTINGS.train, train, valid), "run", str(tmp_path))
+    assert found.weights.keys() == expected.keys()
+    assert all(np.array_equal(found.weights[name], tensor.numpy()) for name, tensor in expected.items())
+    assert (found.epochs, found.best_epoch, found.resumed_from) == (alone.epoch, alone.best_epoch, 0)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.cluster

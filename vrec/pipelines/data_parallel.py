@@ -99,6 +99,14 @@ def train_network(lesson: Lesson, name: str, out: str) -> Trained:
     return told
 
 
+def train_here(lesson: Lesson, name: str, out: str) -> Trained:
+    """As `train_network`, in this process alone and without checkpoints.
+
+    For logs so small that starting a worker takes longer than the training. Raises RankError.
+    """
+    return _train(lesson, 0, 1, kept=False)
+
+
 def _work(given: dict[str, Any]) -> Trained | VrecError:
     """One worker's part: epochs until the trainer is done, a report after each.
 
@@ -111,19 +119,21 @@ def _work(given: dict[str, Any]) -> Trained | VrecError:
         return error
 
 
-def _train(lesson: Lesson, rank: int, world: int) -> Trained:
+def _train(lesson: Lesson, rank: int, world: int, *, kept: bool = True) -> Trained:
     config = lesson.config.ranker
     network, head = untrained(config, lesson.train[0].shape, lesson.train[1])
     worker = ALONE if world == 1 else Worker(rank, world, DistributedDataParallel, _summed)
     parts = {"train": lesson.train, "valid": lesson.valid}
     trainer = Trainer(network, config.heads, head, **parts, config=config.training, worker=worker)
-    losses, resumed_from = _restore(trainer), trainer.epoch
+    losses = _restore(trainer) if kept else {}
+    resumed_from = trainer.epoch
     rate = 0.0
     while not trainer.done:
         result, judged = trainer.run_epoch(), trainer.validate()
         rate = result.examples_per_s * world
         losses = judged if trainer.best_epoch == trainer.epoch else losses
-        _report(trainer, losses, rank)
+        if kept:
+            _report(trainer, losses, rank)
     weights = {name: tensor.cpu().numpy() for name, tensor in trainer.finish().state_dict().items()}
     return Trained(weights, trainer.epoch, trainer.best_epoch, losses, world, rate, resumed_from)
 

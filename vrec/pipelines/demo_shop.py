@@ -16,6 +16,7 @@ from vrec.core.tables import absolute
 from vrec.evaluation.report import PAGE, Report, write_report
 from vrec.events.simulate import simulate
 from vrec.pipelines.bundle import bundle
+from vrec.pipelines.data_parallel import train_here
 from vrec.pipelines.evaluate import run_comparison
 from vrec.pipelines.findings import to_report
 from vrec.pipelines.fit import fit_material
@@ -76,7 +77,7 @@ def demo_shop(
     fit_material(material, str(folder / MODEL), settings, model="hybrid")
     kinds = pc.unique(shop.events.column("kind")).to_pylist()
     small = settings.model_copy(update={"train": settings.demo.ranker.of(settings.train, kinds)})
-    train_on(material, str(folder / RANKER), small.train)
+    train_on(material, str(folder / RANKER), small.train, train=train_here)
     shutil.rmtree(to_serve, ignore_errors=True)
     bundle(where, str(to_serve), small, ranker=str(folder / RANKER), recommender=str(folder / MODEL))
     return ShopDemo(

@@ -1,6 +1,7 @@
 """`vrec train ranker`: from logged impressions to a ranker's folder, tested on the latest of them."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,9 +50,14 @@ def train_ranker(where: Where, out: str, settings: Settings, *, address: str | N
 
 
 def train_on(
-    material: Material, out: str, config: TrainConfig, *, address: str | None = None
+    material: Material,
+    out: str,
+    config: TrainConfig,
+    *,
+    address: str | None = None,
+    train: Callable[[Lesson, str, str], Trained] = train_network,
 ) -> dict[str, Any]:
-    """As `train_ranker`, of what has been read already."""
+    """As `train_ranker`, of what has been read already; `train` is `train_network` or `train_here`."""
     out = absolute(out)
     content = material.content or Content()
     begun = time.perf_counter()
@@ -60,7 +66,7 @@ def train_on(
         replayed = time.perf_counter()
         parts = ((some.features, some.labels) for some in (found.train, found.validation))
         lesson = Lesson(config, *parts)
-        trained = train_network(lesson, _run_name(material, config), out)
+        trained = train(lesson, _run_name(material, config), out)
         ended = time.perf_counter()
         ranker = _ranker(lesson, found.space, content, trained)
         predictions = ranker.predict(found.test.features, as_shown=True)
@@ -72,7 +78,8 @@ def train_on(
     folder = Folder(out)
     blind = unjudged(config.ranker.heads, found.validation.labels)
     folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": blind})
-    folder.filesystem.delete_dir(folder.at(CHECKPOINTS))
+    if train is train_network:
+        folder.filesystem.delete_dir(folder.at(CHECKPOINTS))
     clicks = compared.auc
     return {
         "model": ranker.name,
