@@ -44,7 +44,11 @@ class Readiness:
 
 
 class Nodes(Protocol):
-    """The graph behind HTTP. Any call may raise NodeAway or TimeoutError besides what it names."""
+    """The graph behind HTTP. Any call may raise NodeAway or TimeoutError besides what it names.
+
+    Each call sees to it that it ends: nobody else has a clock on it, which would hide from the graph that
+    one of its parts does not answer.
+    """
 
     async def recommend(self, ask: Ask) -> Answer:
         """At most `ask.k` videos for a shopper, best first."""

@@ -26,6 +26,7 @@ class Shop:
         self.cards_now = {row["video_id"]: row for row in videos}
         self.vectors = {}
         self.away = self.slow_s = None
+        self.timeout_s = config.ranking_timeout_s
         self.arm_counts = ArmCounts(config.arms)
         self.store = open_store(SqliteConfig(path=str(folder / "store.db")), lambda _: {}, ProfilesConfig())
         self.decoder = DecodeProcess(MediaConfig())
@@ -117,7 +118,7 @@ class Shop:
 
     async def _fail(self):
         if self.slow_s:
-            await asyncio.sleep(self.slow_s)
+            await asyncio.wait_for(asyncio.sleep(self.slow_s), self.timeout_s)
         if self.away is not None:
             raise self.away
 

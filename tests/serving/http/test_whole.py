@@ -16,12 +16,12 @@ from vrec.serving.nodes_protocol import NodeAway
 JSON = {"content-type": "application/json"}
 
 
-def over(folder, bundle, scenario):
+def over(folder, bundle, scenario, **more):
     """Runs `scenario(send, graph)` against the app; `send(method, path, content)` gives a reply."""
 
     async def run():
-        graph = await Graph(folder).started(bundle)
-        app = create_app(graph.api, config_in(folder), environment={})
+        graph = await Graph(folder, **more).started(bundle)
+        app = create_app(graph.api, config_in(folder, **more), environment={})
 
         async def send(method, path, content=None):
             body = b"" if content is None else json.dumps(content).encode()
@@ -70,6 +70,23 @@ def test_a_shopper_s_day(tmp_path, shop_bundle):
         assert (await send("GET", "/v1/profiles/anna")).status == 404
 
     over(tmp_path, shop_bundle, scenario)
+
+
+def test_after_two_waits_in_vain_nobody_waits_for_ranking(tmp_path, shop_bundle):
+    asked = []
+
+    async def never(ask):
+        asked.append(ask)
+        await asyncio.sleep(60)
+
+    async def scenario(send, graph):
+        graph.ranking.node.recommend = never
+        for _ in range(5):
+            reply = await send("POST", "/v1/recommend", {"user_id": "u", "k": 5})
+            assert (reply.status, reply.json["why"], len(ids(reply))) == (200, ["ranking"], 5)
+        assert len(asked) == 2
+
+    over(tmp_path, shop_bundle, scenario, ranking_timeout_s=0.05)
 
 
 def test_what_is_left_when_parts_are_killed(tmp_path, shop_bundle):

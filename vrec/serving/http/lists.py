@@ -1,6 +1,5 @@
 """The operations that answer with lists of videos."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -91,7 +90,7 @@ def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
         """Videos for a text, best first."""
         given = await read(request, SearchGiven)
         filters = given.filters.filters(given.kinds, given.exclude)
-        answer = await lists.within(nodes.search(given.text, given.k, filters, now_us()))
+        answer = await nodes.search(given.text, given.k, filters, now_us())
         return await lists.said(answer, request_id_of(request))
 
     _add_similar(router, nodes, lists, usual)
@@ -111,7 +110,7 @@ def _add_similar(
         k: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="How many videos at most.")] = 20,
     ) -> Response:
         """Videos that are like one of the catalogue, the nearest first."""
-        answer = await lists.within(nodes.similar(video_id, k, Filters(), now_us()))
+        answer = await nodes.similar(video_id, k, Filters(), now_us())
         return await lists.said(answer, request_id_of(request))
 
 
@@ -135,7 +134,7 @@ class _Lists:
             order=arm.order,
         )
         try:
-            answer = await self.within(self._nodes.recommend(ask))
+            answer = await self._nodes.recommend(ask)
         except Exception as error:  # whatever it is, popular videos are better than none
             tell(request_id, error)
             answer = self._nodes.fallback(ask)
@@ -151,15 +150,11 @@ class _Lists:
         answer, cards = await self._with_cards(answer)
         return json(list_said(answer, cards, request_id))
 
-    async def within(self, call: Any) -> Any:
-        """The call's result; raises TimeoutError where it takes longer than an answer may."""
-        return await asyncio.wait_for(call, self._config.ranking_timeout_s)
-
     async def _with_cards(self, answer: Answer) -> tuple[Answer, Mapping[str, Card]]:
         """The cards of what the answer speaks of; a list without them is better than none."""
         names: Sequence[str] = spoken_of(answer)
         try:
-            cards = await self.within(self._nodes.cards(names)) if names else {}
+            cards = await self._nodes.cards(names) if names else {}
         except (NodeAway, TimeoutError):
             return replace(answer, degraded=(*answer.degraded, "cards")), {}
         return answer, cards
