@@ -31,10 +31,15 @@ const found = new CardList($("found-list"), hands, seen);
 let watching = null;
 let asked = 0;
 let again = null;
+let unsaid = null;
 
-/** Asks for the feed and shows it; `words` begin the line that says what changed since `before`. */
+/**
+ * Asks for the feed and shows it; `words` begin the line that says what changed since `before`. Where another
+ * asks before the answer is there, its answer says so instead.
+ */
 async function refresh(words = null, before = feed.items, category = null) {
   const mine = ++asked;
+  if (words) unsaid = { words, before, category };
   clearTimeout(again);
   try {
     const answer = await recommend(now(), K);
@@ -43,7 +48,8 @@ async function refresh(words = null, before = feed.items, category = null) {
     if (change.lostFocus && !player.isOpen) $("feed-title").focus({ preventScroll: true });
     showMix(before, answer.items);
     showAnswer(answer);
-    if (words) tell($("news"), `${words}: ${changeOf(before, answer.items, category, change)}.`);
+    if (unsaid) tell($("news"), `${unsaid.words}: ${changeOf(unsaid.before, answer.items, unsaid.category, change)}.`);
+    unsaid = null;
     tell($("trouble"), null);
     $("key").hidden = true;
     if (answer.degraded) again = setTimeout(refresh, AGAIN_MS);

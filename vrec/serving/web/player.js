@@ -40,6 +40,7 @@ export class Player {
     this.#since = null;
     $("player-title").textContent = nameOf(item);
     $("player-buttons").replaceChildren(...buttons);
+    $("player-seconds").textContent = "0.0";
     this.#missing(false);
     this.#video.src = mediaUrl(item.video_id);
     this.#dialog.showModal();
