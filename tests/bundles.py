@@ -12,6 +12,8 @@ from vrec.bundle.parts import Parts
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.core.compute import pc
 from vrec.core.protocols import Content
+from vrec.core.schema import EMBEDDINGS, conform
+from vrec.encoders.embed_config import EmbedConfig
 from vrec.events.log import InterestConfig, gather, weigh
 from vrec.events.simulate import SimulateConfig, Simulation, simulate
 from vrec.profiles.update import ProfilesConfig, facts_of
@@ -69,16 +71,28 @@ def shop() -> Simulation:
 def shop_parts(kind: NetworkConfig = LrConfig()) -> Parts:  # noqa: B008
     """Parts that belong together, with a ranker of that network and an item_knn."""
     found = shop()
+    return parts_of(found, found.embeddings, text_embeddings(found.videos), kind)
+
+
+def parts_of(
+    found: Simulation,
+    fused: pa.Table,
+    texts: pa.Table,
+    kind: NetworkConfig = LrConfig(),  # noqa: B008
+    embed: EmbedConfig | None = None,
+) -> Parts:
+    """Parts of a simulated shop, with a ranker of that network and an item_knn fitted on its events."""
     interest = InterestConfig()
     rows = gather(weigh(found.events, interest, found.videos), interest)
     return Parts(
         videos=found.videos,
-        ranker=_ranker(found, kind),
+        ranker=_ranker(found, fused, kind),
         profiles=ProfilesConfig(),
-        fused=found.embeddings,
-        texts=text_embeddings(found.videos),
+        fused=fused,
+        texts=texts,
         recommender=ItemKnn().fit(rows),
         interactions=rows,
+        embed=embed,
     )
 
 
@@ -87,14 +101,19 @@ def text_embeddings(videos: pa.Table, dim: int = 8) -> pa.Table:
     ids = videos.column("video_id").combine_chunks()[1:]
     vectors = np.random.default_rng(5).normal(size=(len(ids), dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return embeddings_of(ids, "text", "simulated-text", vectors)
+
+
+def embeddings_of(ids, modality: str, encoder: str, vectors: np.ndarray) -> pa.Table:
+    """EMBEDDINGS rows of (N, dim) float32 vectors."""
     columns = {
         "entity_id": ids,
-        "modality": pa.repeat("text", len(ids)),
-        "encoder": pa.repeat("simulated-text", len(ids)),
+        "modality": pa.repeat(modality, len(ids)),
+        "encoder": pa.repeat(encoder, len(ids)),
         "content_hash": ids,
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
     }
-    return pa.table(columns)
+    return conform(pa.table(columns), EMBEDDINGS, stage="tests")
 
 
 def write_shop_bundle(folder: Path, config: BundleConfig = CONFIG) -> ShopBundle:
@@ -104,8 +123,8 @@ def write_shop_bundle(folder: Path, config: BundleConfig = CONFIG) -> ShopBundle
     return ShopBundle(str(folder), version, shop().events, parts)
 
 
-def _ranker(found: Simulation, kind: NetworkConfig) -> NetworkRanker:
-    content, config = Content(found.videos, found.embeddings), ProfilesConfig()
+def _ranker(found: Simulation, fused: pa.Table, kind: NetworkConfig) -> NetworkRanker:
+    content, config = Content(found.videos, fused), ProfilesConfig()
     facts = facts_of(content)
     requests = list(replay(found.events, video_states(found.events, facts, config), facts, config))
     labels = labels_of(found.events, found.videos, LabelsConfig())

@@ -11,25 +11,17 @@ import numpy as np
 import pyarrow as pa
 import uvicorn
 
-from tests.contracts.shops import network
+from tests.bundles import embeddings_of, parts_of
 from tests.serving.direct import Direct
-from vrec.bundle.parts import Parts
 from vrec.bundle.write import BundleConfig, write_bundle
-from vrec.core.compute import pc
-from vrec.core.protocols import Clip, Content
-from vrec.core.schema import EMBEDDINGS, EVENTS, conform
-from vrec.encoders.build import EncoderSet, build_encoders
+from vrec.core.protocols import Clip
+from vrec.core.schema import EVENTS
+from vrec.encoders.build import build_encoders
 from vrec.encoders.embed_config import EmbedConfig
 from vrec.encoders.text import clip_text
-from vrec.events.log import InterestConfig, gather, weigh
-from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.events.simulate import SimulateConfig, simulate
 from vrec.media.draw import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
 from vrec.media.isolate import DecodeProcess
-from vrec.profiles.update import ProfilesConfig, facts_of
-from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
-from vrec.ranking.networks.network import LrConfig
-from vrec.ranking.replay import replay, video_states
-from vrec.retrieval.knn import ItemKnn
 from vrec.serve_config import ServeConfig
 from vrec.serving.http.application import create_app
 from vrec.serving.nodes.api import ApiNode
@@ -66,18 +58,7 @@ def write_page_shop(folder: Path) -> PageShop:
     # Ages are features: a log that ended long ago would be nothing like what the ranker is asked.
     ended = SHOPPERS.model_copy(update={"start": datetime.now(UTC) - timedelta(days=SHOPPERS.days)})
     found = simulate(ended, videos, fused)
-    interest = InterestConfig()
-    rows = gather(weigh(found.events, interest, found.videos), interest)
-    parts = Parts(
-        videos=found.videos,
-        ranker=_ranker(found, tables["fused"]),
-        profiles=ProfilesConfig(),
-        fused=tables["fused"],
-        texts=tables["text"],
-        recommender=ItemKnn().fit(rows),
-        interactions=rows,
-        embed=EMBED,
-    )
+    parts = parts_of(found, tables["fused"], tables["text"], embed=EMBED)
     write_bundle(str(folder / "bundle"), parts, BundleConfig())
     return PageShop(str(folder / "bundle"), folder / "media" / unknown.file)
 
@@ -92,52 +73,9 @@ def _embedded(plan: list[DrawnVideo], media: Path) -> tuple[dict[str, pa.Table],
         for drawn, one in zip(plan, decoded, strict=True)
     ]
     vectors = {modality: np.stack(rows) for modality, rows in encoders.encode(clips).items()}
-    tables = {m: _embeddings(plan, m, encoders, vectors[m]) for m in ("fused", "text")}
-    return tables, vectors["fused"]
-
-
-def _embeddings(plan: list[DrawnVideo], modality: str, encoders: EncoderSet, vectors: np.ndarray) -> pa.Table:
     ids = [drawn.video_id for drawn in plan]
-    table = pa.table(
-        {
-            "entity_id": ids,
-            "modality": pa.repeat(modality, len(ids)),
-            "encoder": pa.repeat(encoders.names[modality], len(ids)),
-            "content_hash": ids,
-            "vector": pa.FixedSizeListArray.from_arrays(
-                pa.array(vectors.ravel().astype(np.float32)), vectors.shape[1]
-            ),
-        }
-    )
-    return conform(table, EMBEDDINGS, stage="page_shop")
-
-
-@dataclass(frozen=True, eq=False)
-class _Impressions:
-    content: Content
-    events: pa.Table
-    train: tuple
-    valid: tuple
-
-
-def _ranker(found: Simulation, fused: pa.Table):
-    content, config = Content(found.videos, fused), ProfilesConfig()
-    facts = facts_of(content)
-    requests = list(replay(found.events, video_states(found.events, facts, config), facts, config))
-    labels = labels_of(found.events, found.videos, LabelsConfig())
-    parts = time_parts(labels.at, TimePartsConfig(validation_share=0.25))
-    of_request = parts.part(np.array([request.context.at for request in requests]))
-    of_label = parts.part(labels.at)
-    train, valid = (
-        (
-            [r for r, p in zip(requests, of_request, strict=True) if p == n],
-            labels.take(np.flatnonzero(of_label == n)),
-        )
-        for n in (0, 1)
-    )
-    at = found.events.column("at").cast(pa.int64())
-    log = found.events.filter(pc.less(at, parts.validation_from))
-    return network(_Impressions(content, log, train, valid), network=LrConfig())
+    tables = {m: embeddings_of(ids, m, encoders.names[m], vectors[m]) for m in ("fused", "text")}
+    return tables, vectors["fused"]
 
 
 class PageService:

@@ -7,7 +7,7 @@ from vrec.bundle.catalogue import BundleCatalogue
 from vrec.serve_config import ServeConfig
 from vrec.serving.filters import Gate, shopper_of
 from vrec.serving.wares import Stocked, Wares
-from vrec.serving.wire import Answer, Ask, Change, Item
+from vrec.serving.wire import Answer, Ask, Change, unranked
 
 
 class Fallback:
@@ -35,18 +35,8 @@ class Fallback:
         rules = self._config.rerank.for_surface(ask.surface).rules
         gate = Gate(self._wares, ask.filters, shopper_of(None, ask.filters, ask.age), rules, ask.at)
         rows = gate.pick(self._wares.popular, min(ask.k, self._config.candidates.most))
+        names = self._wares.shelf.video_ids
         items = tuple(
-            Item(
-                video_id=self._wares.shelf.video_ids[row],
-                score=1 / slot,
-                p_click=0.0,
-                watch_s=0.0,
-                p_conv=0.0,
-                utility=0.0,
-                reasons=("popular",),
-                source="popular",
-                propensity=1.0,
-            )
-            for slot, row in enumerate(rows, start=1)
+            unranked(names[row], 1 / slot, "popular", ("popular",)) for slot, row in enumerate(rows, start=1)
         )
         return Answer(items, self._version, missing, len(rows), dict(gate.barred))

@@ -3,10 +3,18 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from vrec.serving.wares import Wares
-from vrec.serving.wire import Item
+from vrec.serving.wire import Item, unranked
 
 RANK_CONSTANT = 60
 """What is added to ranks, as in the paper: a larger one makes less of the first places."""
+
+DEPTH = 50
+"""Videos of each order that are fused, at least."""
+
+
+def depth_of(k: int) -> int:
+    """How many videos of each order are fused for a list of `k`."""
+    return max(DEPTH, 2 * k)
 
 
 def fused(
@@ -35,16 +43,8 @@ def fused(
     names = wares.shelf.video_ids
     best = sorted(scores, key=lambda row: (-scores[row], names[row]))[:k]
     return tuple(
-        Item(
-            video_id=names[row],
-            score=scores[row],
-            p_click=0.0,
-            watch_s=0.0,
-            p_conv=0.0,
-            utility=0.0,
-            reasons=(),
-            source=f"{prefix}:{'both' if len(whose[row]) > 1 else next(iter(whose[row]))}",
-            propensity=1.0,
+        unranked(
+            names[row], scores[row], f"{prefix}:{'both' if len(whose[row]) > 1 else next(iter(whose[row]))}"
         )
         for row in best
     )

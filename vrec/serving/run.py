@@ -16,9 +16,9 @@ from vrec.core.errors import BundleError, ServeError, StoreError
 from vrec.core.tables import absolute
 from vrec.profiles.store import open_store
 from vrec.profiles.stores.sqlite import SqliteConfig
-from vrec.profiles.update import facts_of
 from vrec.serve_config import ServeConfig
 from vrec.serving.app import DEPLOYMENTS, check_host
+from vrec.serving.known import Known
 
 NAME = "vrec"
 IMPORT_PATH = "vrec.serving.app:build"
@@ -82,11 +82,8 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
     """
     config = made_absolute(config)
     bundle = BundleCatalogue.load(config.bundle)
-    facts = facts_of(bundle.content)
     try:
-        store = open_store(
-            config.store, lambda ids: {i: facts[i] for i in ids if i in facts}, bundle.profiles
-        )
+        store = open_store(config.store, Known(bundle).find, bundle.profiles)
     except StoreError as error:
         mend = "load events before the service starts, or send them to it over HTTP"
         raise StoreError(str(error), mend=mend) from None

@@ -11,13 +11,10 @@ from vrec.core.protocols import Vectors
 from vrec.ranking.order.facts import Places
 from vrec.serving.changes import vector_of
 from vrec.serving.filters import Gate
-from vrec.serving.fusion import fused
+from vrec.serving.fusion import depth_of, fused
 from vrec.serving.rows import one_table
 from vrec.serving.wares import Wares
 from vrec.serving.wire import Change, Item
-
-DEPTH = 50
-"""Videos of each order that are fused, at least."""
 
 
 class Finder:
@@ -54,7 +51,7 @@ class Finder:
         compared, so videos that changed are an order of their own beside the bundle's. A vector of another
         length than the bundle's is left out. Rules are those of a stranger of unknown age.
         """
-        depth = max(DEPTH, 2 * k)
+        depth = depth_of(k)
         orders = {
             "words": self._by_words(text, depth, wares, gate),
             "words-new": self._by_new_words(text, depth, wares, gate),

@@ -2,13 +2,10 @@
 
 from vrec.serving.candidates import Sources, by_content, by_neighbours
 from vrec.serving.filters import Gate
-from vrec.serving.fusion import fused
+from vrec.serving.fusion import depth_of, fused
 from vrec.serving.nodes_protocol import UnknownVideo
 from vrec.serving.wares import Wares
 from vrec.serving.wire import Item
-
-DEPTH = 50
-"""Videos of each order that are fused, at least."""
 
 
 def similar_to(video_id: str, k: int, wares: Wares, gate: Gate, sources: Sources) -> tuple[Item, ...]:
@@ -21,7 +18,7 @@ def similar_to(video_id: str, k: int, wares: Wares, gate: Gate, sources: Sources
     row = wares.shelf.place.get(video_id)
     if row is None:
         raise UnknownVideo(f"no video {video_id} is in the catalogue")
-    depth = max(DEPTH, 2 * k)
+    depth = depth_of(k)
     orders = {"cf": by_neighbours(wares, sources.near, [video_id], [1.0])}
     vector = wares.shelf.vectors[row]
     if vector.any():

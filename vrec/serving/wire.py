@@ -68,6 +68,21 @@ class Item:
     """The chance of this video in this slot given those before it; 1 where nothing is tried out."""
 
 
+def unranked(video_id: str, score: float, source: str, reasons: tuple[str, ...] = ()) -> Item:
+    """An item of which no ranker was asked: expectations and utility are 0, and nothing was tried out."""
+    return Item(
+        video_id=video_id,
+        score=score,
+        p_click=0.0,
+        watch_s=0.0,
+        p_conv=0.0,
+        utility=0.0,
+        reasons=reasons,
+        source=source,
+        propensity=1.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A list of videos, best first, and how it came about."""

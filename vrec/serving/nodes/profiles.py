@@ -61,10 +61,6 @@ class ProfilesNode:
             await asyncio.to_thread(Path(owner_file(self._config.store)).write_text, self._owner)
         self._task = asyncio.get_running_loop().create_task(self._keep_up())
 
-    async def check_health(self) -> None:
-        """Raises StoreError while the store cannot be opened at all; one that is away for a while is no cause
-        to start this process anew."""
-
     async def apply(self, events: pa.Table, sizes: Sequence[int]) -> list[Applied | VrecError]:
         """What became of EVENTS of several calls, whose sizes they are, all of them durable by now.
 

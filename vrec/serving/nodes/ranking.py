@@ -103,11 +103,6 @@ class RankingNode:
         answer = self._stock.search(text, vector, k, filters, at)
         return replace(answer, degraded=(*missing, *answer.degraded))
 
-    async def cards(self, video_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """What is known of videos by id; those that are not known are absent."""
-        found = ((name, self._stock.card(name)) for name in video_ids)
-        return {name: card for name, card in found if card is not None}
-
     async def ready(self) -> str:
         """The version that is served."""
         return self._served.version
