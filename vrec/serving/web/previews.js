@@ -47,8 +47,11 @@ export class Preview {
 
   hold(is) {
     if (this.missing || is === this.video.hasAttribute("src")) return;
-    if (is) this.video.src = this.address;
-    else {
+    if (is) {
+      this.video.src = this.address;
+      // A new file ends the playing that was asked for where the card was seen to be in view before it was near.
+      this.settle();
+    } else {
       this.video.removeAttribute("src");
       // Without this the browser keeps the connection, of which it has six.
       this.video.load();
@@ -62,7 +65,7 @@ export class Preview {
   }
 
   settle() {
-    const plays = inView.has(this) && !paused && !covered && !this.missing && this.video.isConnected;
+    const plays = inView.has(this) && !paused && !covered && this.video.hasAttribute("src") && this.video.isConnected;
     if (plays && this.video.paused) this.video.play().catch(() => {});
     if (!plays) this.video.pause();
   }
