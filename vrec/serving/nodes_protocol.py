@@ -36,10 +36,12 @@ class Readiness:
     """The version of the bundle that answers."""
     parts: Mapping[str, str | None] = field(default_factory=dict)
     """By part, None where it is ready, else why it is not."""
+    refused: str | None = None
+    """Why the bundle that was asked for last is not the one that answers; None where it is."""
 
     @property
     def ready(self) -> bool:
-        """Whether every part is ready."""
+        """Whether every part is ready; with another bundle than was asked for, it is."""
         return all(why is None for why in self.parts.values())
 
 

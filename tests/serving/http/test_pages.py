@@ -61,7 +61,12 @@ def test_metrics_are_what_the_service_says(made):
 
 def test_ready_says_which_part_is_not(made):
     app, shop = made()
-    assert call(app, "GET", "/readyz").json == {"ready": True, "bundle": "shop-1", "parts": {"ranking": None}}
+    assert call(app, "GET", "/readyz").json == {
+        "ready": True,
+        "bundle": "shop-1",
+        "parts": {"ranking": None},
+        "refused": None,
+    }
     shop.away = OSError("gone")
     reply = call(app, "GET", "/readyz")
     assert (reply.status, reply.json["ready"], reply.json["parts"]) == (

@@ -89,6 +89,19 @@ def test_after_two_waits_in_vain_nobody_waits_for_ranking(tmp_path, shop_bundle)
     over(tmp_path, shop_bundle, scenario, ranking_timeout_s=0.05)
 
 
+def test_a_service_that_refused_a_bundle_is_ready_with_the_one_before_and_says_so(tmp_path, shop_bundle):
+    async def scenario(send, graph):
+        await graph.api.reconfigure({"bundle": str(tmp_path / "broken")})
+        ready = await send("GET", "/readyz")
+        assert (ready.status, ready.json["ready"], ready.json["bundle"]) == (200, True, shop_bundle.version)
+        assert "broken" in ready.json["refused"]
+        assert len(ids(await send("POST", "/v1/recommend", {"user_id": "u", "k": 5}))) == 5
+        await graph.api.reconfigure({"bundle": shop_bundle.uri})
+        assert (await send("GET", "/readyz")).json["refused"] is None
+
+    over(tmp_path, shop_bundle, scenario)
+
+
 def test_what_is_left_when_parts_are_killed(tmp_path, shop_bundle):
     async def scenario(send, graph):
         graph.ranking.broken = NodeAway("killed")

@@ -177,6 +177,8 @@ class ReadySaid(Said):
     bundle: str
     parts: dict[str, str | None]
     """By part, null where it is ready, else why it is not."""
+    refused: str | None
+    """Why the bundle that was asked for last is not the one that answers, null where it is."""
 
 
 def json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -57,11 +57,15 @@ def routes(
         "/readyz", responses={200: {"model": ReadySaid}, 503: {"model": ReadySaid}, **documented(500)}
     )
     async def readyz(request: Request) -> Response:
-        """Whether every part of the service can answer; why not is told to those who have a key."""
+        """Whether every part of the service can answer; why not is told to those who have a key.
+
+        A service that refused another bundle answers with the one before, and is ready.
+        """
         state = await nodes.ready()
         told = keys is None or request.state.key is not None
         parts = {part: why if told or why is None else "not ready" for part, why in state.parts.items()}
-        said = {"ready": state.ready, "bundle": state.bundle, "parts": parts}
+        refused = state.refused if told or state.refused is None else "refused"
+        said = {"ready": state.ready, "bundle": state.bundle, "parts": parts, "refused": refused}
         return json(said, 200 if state.ready else 503)
 
     if metrics is not None:

@@ -162,7 +162,7 @@ class ApiNode:
         parts = {"profiles": self._profiles, "ranking": self._ranking, "encoder": self._encoder}
         states = await asyncio.gather(*(_state(node) for node in parts.values()))
         return Readiness(
-            self._served.version, {"api": self._served.refused, **dict(zip(parts, states, strict=True))}
+            self._served.version, dict(zip(parts, states, strict=True)), self._served.refused
         )
 
     def _told(self, ask: Ask, answer: Answer, call_s: float | None) -> Answer:
