@@ -248,7 +248,7 @@ def test_workers_take_as_many_steps_and_all_rows_between_them(rows):
     for rank in range(3):
         worker = trainer(train=some, worker=Worker(rank, 3), batch_size=20)
         worker.epoch = 1
-        shares.append(list(worker._steps()))
+        shares.append(list(worker.steps(len(worker.train), worker.config.batch_size)))
     sizes = [[len(step) for step in share] for share in shares]
     assert sizes[0] == sizes[1] == sizes[2]
     assert max(sizes[0]) <= 20 // 3

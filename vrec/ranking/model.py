@@ -30,7 +30,7 @@ from vrec.ranking.order.utility import UtilityConfig
 from vrec.ranking.ranked import ProfileRanker, VideoFigures, merged
 from vrec.ranking.training import RankerTrainingConfig
 from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, spread
-from vrec.retrieval.training import seeded, torch_device
+from vrec.training.config import seeded, torch_device
 
 Rows = npt.NDArray[np.int64]
 

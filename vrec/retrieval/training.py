@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -13,11 +12,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.artefact import Arrays
-from vrec.core.config import Config
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval.histories import Histories, Indices, Matrix
 from vrec.retrieval.model import MatrixRecommender
 from vrec.retrieval.select import Scores, bar, best_dense
+from vrec.training.config import TrainingConfig, seeded, torch_device
 
 BLOCK_ROWS = 32
 """Rows that a network scores at once. Shorter blocks are filled up: the order in which a matrix product sums
@@ -29,18 +28,6 @@ HIDDEN_SHARE = 0.2
 """The share of a judging user's history that is hidden from the fit: the newest."""
 LEAST_HISTORY = 5
 """The shortest history of a user who judges."""
-
-
-class TrainingConfig(Config):
-    """What all networks' training has in common."""
-
-    learning_rate: float = Field(default=1e-3, gt=0, le=1)
-    """Adam's step size; halve it where the loss is not a number, or jumps."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the first weights, the order of batches, dropout and all else that is drawn."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    """Where the network is trained and scores: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` is CUDA where there is
-    a GPU for it, and the CPU elsewhere. Fits repeat bit for bit on a CPU, and nearly so on a GPU."""
 
 
 class JudgedConfig(TrainingConfig):
@@ -87,26 +74,6 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
             self._place(device)
         state = {name.removeprefix("weights."): torch.from_numpy(array) for name, array in arrays.items()}
         self.network.load_state_dict(state)
-
-
-def torch_device(name: str) -> torch.device:
-    """The device that a `device` setting means; raises ConfigError where this machine has none such."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device is {name}, but this machine has {torch.cuda.device_count()} CUDA GPUs")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"device is {name}, but this machine has no such GPU")
-    return device
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[np.random.Generator]:
-    """A generator for what NumPy draws; within, torch draws by `seed` too. The caller's state is kept."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield np.random.default_rng(seed)
 
 
 def batches(items: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

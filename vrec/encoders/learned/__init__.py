@@ -1,0 +1,1 @@
+"""Small heads that are trained on the frozen features of the encoders that `vrec embed` runs."""

@@ -1,0 +1,181 @@
+"""What the encoders find in each video of a catalogue, kept so that heads train without decoding again."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vrec.core.artefact import Artefact, read_artefact, write_artefact
+from vrec.core.errors import FitError, ModelError
+from vrec.core.protocols import Modality, Vectors
+from vrec.encoders.fusion import PARTS
+from vrec.encoders.vectors import unit_rows
+
+KIND = "features"
+MEND = "make the features again with `vrec train encoder`, without --features"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """The frozen features of N videos. A modality that none of them has is of length 0.
+
+    Raises FitError for arrays that do not fit each other, ids that are not sorted and unique, and numbers
+    that are not finite.
+    """
+
+    video_ids: tuple[str, ...]
+    frames: npt.NDArray[np.float16]
+    """(N, V, T, D) features of a network a frame, in time order; view 0 is the video itself, the others are
+    augmented pictures of it. Zeros where a video has fewer frames."""
+    lengths: npt.NDArray[np.int16]
+    """(N,) frames that are there, 0 to T."""
+    audio: Vectors
+    """(N, D) unit rows, or zeros where a video has no sound."""
+    text: Vectors
+    """(N, D) unit rows, or zeros where a video has no text."""
+    has: Mapping[Modality, npt.NDArray[np.bool_]]
+    """(N,) whether a video has a modality."""
+    names: Mapping[Modality, str]
+    """The encoder of each modality, by its name."""
+    embed: Mapping[str, Any] = field(default_factory=dict)
+    """The EmbedConfig, as JSON values, that made them; empty where only embeddings were at hand."""
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+        if any(a >= b for a, b in zip(self.video_ids, self.video_ids[1:], strict=False)):
+            raise FitError("features: video_ids are not sorted and unique", mend=MEND)
+        for modality in self.dims:
+            rows = self.frames if modality == "frames" else getattr(self, modality)
+            bad = np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
+            if len(bad):
+                raise FitError(
+                    f"features: {modality} of {len(bad):,} videos are not finite numbers, the first is "
+                    f"{self.video_ids[bad[0]]}",
+                    mend=MEND,
+                )
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    @property
+    def dims(self) -> dict[Modality, int]:
+        """The lengths of the modalities' vectors, without those that the whole catalogue lacks."""
+        return {m: w for m in PARTS if (w := getattr(self, m).shape[-1]) and self.has[m].any()}
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits that differ wherever ids, numbers, names or config do."""
+        found = hashlib.sha256()
+        about = {"ids": self.video_ids, "names": dict(self.names), "embed": dict(self.embed)}
+        found.update(json.dumps(about, sort_keys=True).encode())
+        for name, array in sorted(self._arrays().items()):
+            found.update(f"{name} {array.dtype} {array.shape}".encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()[:12]
+
+    def rows(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
+        """The features of some videos, by their rows in ascending order."""
+        at = np.asarray(indices, dtype=np.int64)
+        return type(self)(
+            tuple(self.video_ids[i] for i in at),
+            self.frames[at],
+            self.lengths[at],
+            self.audio[at],
+            self.text[at],
+            {modality: has[at] for modality, has in self.has.items()},
+            self.names,
+            self.embed,
+        )
+
+    def save(self, uri: str) -> None:
+        """Writes the features as a folder."""
+        about = {"names": dict(self.names), "embed": dict(self.embed)}
+        videos = pa.table({"video_id": pa.array(self.video_ids, pa.string())})
+        data = {"fingerprint": self.fingerprint, "videos": len(self)}
+        write_artefact(uri, Artefact(KIND, about, self._arrays(), {"videos": videos}, data=data))
+
+    @classmethod
+    def load(cls, uri: str) -> Self:
+        """The features that `save` wrote; raises ModelError where the folder holds no sound ones."""
+        found = read_artefact(uri, KIND)
+        arrays = found.arrays
+        try:
+            return cls(
+                tuple(found.tables["videos"].column("video_id").to_pylist()),
+                arrays["frames"],
+                arrays["lengths"],
+                arrays["audio"],
+                arrays["text"],
+                {m: arrays[f"has_{m}"] for m in PARTS},
+                found.config["names"],
+                found.config["embed"],
+            )
+        except (KeyError, FitError) as error:
+            raise ModelError(f"{uri} holds no sound features: {error}", mend=MEND) from None
+
+    @classmethod
+    def of_vectors(
+        cls,
+        ids: Sequence[str],
+        vectors: Mapping[Modality, npt.NDArray[np.floating]],
+        names: Mapping[Modality, str],
+        embed: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Features of videos of which only embeddings are at hand: one frame a video, one view, sorted by id.
+
+        `vectors` are (N, D) rows in the order of `ids`, a row of zeros where a video lacks the modality.
+        """
+        order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+        found = {m: _placed(vectors.get(m), order) for m in PARTS}
+        has: dict[Modality, npt.NDArray[np.bool_]] = {m: (found[m] != 0).any(axis=1) for m in PARTS}
+        return cls(
+            tuple(ids[int(place)] for place in order),
+            found["frames"][:, None, None, :].astype(np.float16),
+            has["frames"].astype(np.int16),
+            found["audio"],
+            found["text"],
+            has,
+            {m: names[m] for m in PARTS if m in vectors},
+            embed or {},
+        )
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        arrays = {name: getattr(self, name) for name in ("frames", "lengths", "audio", "text")}
+        return arrays | {f"has_{m}": self.has[m] for m in PARTS}
+
+    def _check_shapes(self) -> None:
+        count, frames = len(self.video_ids), self.frames
+        wrong: list[str] = []
+        if frames.ndim != 4 or len(frames) != count or frames.dtype != np.float16 or frames.shape[1] < 1:
+            wrong.append(f"frames are {frames.dtype} {frames.shape}, want float16 ({count}, V, T, D)")
+        for name, kind, axes in (("lengths", np.int16, 1), ("audio", np.float32, 2), ("text", np.float32, 2)):
+            array = getattr(self, name)
+            if array.ndim != axes or len(array) != count or array.dtype != kind:
+                wrong.append(f"{name} is {array.dtype} {array.shape}, want {np.dtype(kind)} of {count} rows")
+        for m in PARTS:
+            if m not in self.has or self.has[m].shape != (count,) or self.has[m].dtype != np.bool_:
+                wrong.append(f"has[{m}] is not (N,) bool")
+            elif self.has[m].any() and (getattr(self, m).shape[-1] == 0 or m not in self.names):
+                wrong.append(f"videos have {m}, but there are no vectors or no encoder's name")
+        if not wrong and not np.array_equal(self.has["frames"], self.lengths > 0):
+            wrong.append("has[frames] is not lengths > 0")
+        if not wrong and count and not 0 <= self.lengths.min() <= self.lengths.max() <= frames.shape[2]:
+            wrong.append(f"lengths go to {self.lengths.max()}, but there are {frames.shape[2]} frames")
+        if wrong:
+            raise FitError(f"features: {'; '.join(wrong)}", mend=MEND)
+
+
+def _placed(vectors: npt.NDArray[np.floating] | None, order: npt.NDArray[np.int64]) -> Vectors:
+    """(N, D) unit rows in a new order; rows of zeros stay so, and None is (N, 0)."""
+    if vectors is None:
+        return np.zeros((len(order), 0), np.float32)
+    rows = np.asarray(vectors)[order]
+    out = np.zeros(rows.shape, np.float32)
+    there = rows.any(axis=1)
+    out[there] = unit_rows(rows[there])
+    return out

@@ -1,0 +1,1 @@
+"""What the training of every network of vrec has in common: settings, device, randomness and epochs."""
