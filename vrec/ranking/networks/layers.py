@@ -205,7 +205,8 @@ class Dice(nn.Module):
             scale = torch.rsqrt(self.var + self.epsilon)
             normed = torch.addcmul(-self.mean * scale, x, scale)
         if not torch.is_grad_enabled():  # in place: fresh memory for each step costs more than the step
-            return normed.sigmoid_().mul_(rest).add_(self.alpha).mul_(x)
+            share = normed.sigmoid_()
+            return torch.addcmul(self.alpha, share, rest, out=share).mul_(x)
         return torch.addcmul(self.alpha, torch.sigmoid(normed), rest) * x
 
 
