@@ -9,7 +9,7 @@ from torch.nn import functional
 from vrec.ranking.networks.layers import Activation, Embedded, Mlp, Widths, activation_of, by_candidate
 
 PAIRS = 5_000
-"""Pairs of a candidate and an entry that are weighed at a time: with 36 numbers each they fit a core's cache."""
+"""Pairs of a candidate and an entry weighed at a time: with 36 numbers each they fit a core's cache."""
 
 
 class LocalActivation(nn.Module):
@@ -55,11 +55,11 @@ class LocalActivation(nn.Module):
         return self.last(self.deeper(self.activation(x)))[:, 0]
 
     def _first(self, history: Tensor, numbers: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function that gives the first layer's N × L × width numbers, in some shape, of (N, d) candidates of
-        (N,) requests and all entries of their histories.
+        """A function that gives the first layer's N × L × width numbers, in some shape, of (N, d) candidates
+        of (N,) requests and all entries of their histories.
 
         The layer is linear in [entry, candidate, difference, product, numbers], so that what depends on the
-        entry or the candidate alone is computed once for each of them, and no (N, L, 4 d) inputs are ever built.
+        entry or the candidate alone is computed once for each, and no (N, L, 4 d) inputs are ever built.
         """
         entry, own, difference, product, number = self.first.weight.split(
             [self.item, self.item, self.item, self.item, numbers.shape[2]], dim=1
