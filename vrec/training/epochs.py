@@ -78,6 +78,11 @@ class EpochTrainer(ABC, Generic[N]):
         self.epoch, self.best_epoch, self.best_loss = 0, 0, np.inf
         self.best: Weights = {}
 
+    @property
+    def learner(self) -> nn.Module:
+        """What is trained, and goes into `state`: the network, or more than it."""
+        return self.network
+
     @abstractmethod
     def run_epoch(self) -> EpochResult:
         """What one more epoch came to."""
@@ -102,14 +107,14 @@ class EpochTrainer(ABC, Generic[N]):
     def finish(self) -> N:
         """The network, its best weights put back, in eval mode."""
         if self.best:
-            self.network.load_state_dict(self.best)
+            self.learner.load_state_dict(self.best)
         return self.network.eval()
 
     def state(self) -> Arrays:
         """What a trainer of the same config and examples needs to go on from here, as arrays by name."""
         slots = self.optimizer.state_dict()["state"]
         optimizer = {f"{place}.{key}": value for place, slot in slots.items() for key, value in slot.items()}
-        parts = {"network": self.network.state_dict(), "best": self.best, "optimizer": optimizer}
+        parts = {"network": self.learner.state_dict(), "best": self.best, "optimizer": optimizer}
         arrays: Arrays = {
             f"{part}.{name}": tensor.detach().cpu().numpy().copy()
             for part, tensors in parts.items()
@@ -121,7 +126,7 @@ class EpochTrainer(ABC, Generic[N]):
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Takes up where the trainer was whose `state` this is."""
         network, best, optimizer = (_part(state, part) for part in ("network", "best", "optimizer"))
-        self.network.load_state_dict(network)
+        self.learner.load_state_dict(network)
         self.best = best
         slots: dict[int, Weights] = {}
         for name, tensor in optimizer.items():
@@ -134,7 +139,7 @@ class EpochTrainer(ABC, Generic[N]):
     def judged(self, total: float) -> None:
         """Remembers the weights where `total` is the lowest validation loss so far."""
         if total < self.best_loss:
-            self.best_loss, self.best_epoch, self.best = total, self.epoch, copied(self.network)
+            self.best_loss, self.best_epoch, self.best = total, self.epoch, copied(self.learner)
 
     def drawing_seed(self) -> int:
         """The seed of what this worker draws in this epoch."""

@@ -1,0 +1,69 @@
+"""A learned fusion: each video's modalities are weighed by gates that see them all."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vrec.core.protocols import Modality
+from vrec.encoders.learned.batch import FeatureBatch, unit
+from vrec.encoders.learned.head import Head
+from vrec.encoders.learned.reading import FusingConfig, Reader, dropped, presence
+
+
+class GatedConfig(FusingConfig):
+    """Modalities brought to one space and weighed by gates."""
+
+    kind: Literal["gated"] = "gated"
+    """A weighted sum with learned weights."""
+    gate_hidden: int = Field(default=32, ge=1, le=4096)
+    """Numbers between the modalities' vectors and the gates."""
+    modality_dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Chance that a modality of a video is hidden in a training step, so that the head does not rely on one
+    alone; never are all of them."""
+
+
+class GatedHead(Head):
+    """Modalities to one unit vector: Σ gate · unit vector, the gates a softmax over those that are there.
+
+    After the gated multimodal unit of Arevalo et al. (2017), with one gate a modality: what a gate says of a
+    video can be read.
+    """
+
+    def __init__(self, config: GatedConfig, dims: Mapping[Modality, int]) -> None:
+        super().__init__(dims, config.dim)
+        self.ordered = "frames" in dims and config.frames == "gru"
+        self.modality_dropout = config.modality_dropout
+        self.dropout = nn.Dropout(config.dropout)
+        self.readers = nn.ModuleDict({m: Reader(m, width, config, config.dim) for m, width in dims.items()})
+        last = nn.Linear(config.gate_hidden, len(dims))
+        # Equal gates at first: which modality tells most is learned, and not drawn.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        seen = len(dims) * (config.dim + 1)
+        self.gate = nn.Sequential(nn.Linear(seen, config.gate_hidden), nn.ReLU(), last)
+
+    def parts(self, batch: FeatureBatch) -> dict[Modality, Tensor]:
+        """The unit vector of each modality in the common space, (B, dim)."""
+        return {
+            m: unit(self.readers[m](self.dropout(self.scaled[m](getattr(batch, m))), batch.lengths))
+            for m in self.dims
+        }
+
+    def gates(self, parts: Mapping[Modality, Tensor], has: Tensor) -> Tensor:
+        """(B, M) weights of the modalities, in the order of `dims`: a softmax over those of (B, M) `has`."""
+        stacked = torch.stack([parts[m] for m in self.dims], dim=1) * has[:, :, None]  # (B, M, dim)
+        seen = torch.cat([stacked.flatten(1), has.float()], dim=1)
+        return torch.softmax(self.gate(seen).float().masked_fill(~has, -1e9), dim=1) * has
+
+    def forward(self, batch: FeatureBatch) -> Tensor:
+        """(B, dim) float32 unit rows."""
+        has = presence(batch, self.dims)
+        if self.training:
+            has = dropped(has, self.modality_dropout)
+        parts = self.parts(batch)
+        gates = self.gates(parts, has)
+        stacked = torch.stack([parts[m] for m in self.dims], dim=1)
+        return unit((gates[:, :, None] * stacked).sum(dim=1))

@@ -1,0 +1,64 @@
+"""What heads are trained by: each a scalar, over float32 rows of length 1."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def info_nce(left: Tensor, right: Tensor, temperature: float, against: Tensor | None = None) -> Tensor:
+    """The InfoNCE loss of (B, dim) pairs: each row must find its partner among all, both ways, averaged.
+
+    `against` are (B,) cosines of each row of `left` with something more that it must not take for its
+    partner, -inf for nothing. Van den Oord et al. (2018); both ways as in Chen et al. (2020).
+    """
+    logits = left @ right.T / temperature
+    partner = torch.arange(len(left), device=left.device)
+    forth = logits if against is None else torch.cat([logits, against[:, None] / temperature], dim=1)
+    return (functional.cross_entropy(forth, partner) + functional.cross_entropy(logits.T, partner)) / 2
+
+
+def co_watch(
+    left: Tensor,
+    right: Tensor,
+    rows: tuple[Tensor, Tensor],
+    *,
+    temperature: float,
+    log_q: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The InfoNCE loss of (B, dim) videos that the same shoppers watched, among the other pairs' videos.
+
+    It goes both ways and is their mean. `rows`, (B,) of the left and the right videos, tell videos apart: a
+    video is no negative of itself, nor of the one whose partner it is. `log_q` are the log chances (B,) with
+    which the left and the right videos come up in a batch. Popular ones come up as negatives more often, and
+    unless that is taken off they are pushed away from all others for being popular (Yi et al. 2019, eq. 3).
+    """
+    logits = left @ right.T / temperature
+    partner = torch.arange(len(left), device=left.device)
+    own = torch.eye(len(left), dtype=torch.bool, device=left.device)
+    forth, back = logits, logits.T
+    if log_q is not None:
+        forth, back = forth - log_q[1][None, :], back - log_q[0][None, :]
+    forth = forth.masked_fill(_same(*rows) & ~own, -torch.inf)
+    back = back.masked_fill(_same(*rows[::-1]) & ~own, -torch.inf)
+    return (functional.cross_entropy(forth, partner) + functional.cross_entropy(back, partner)) / 2
+
+
+def _same(asking: Tensor, found: Tensor) -> Tensor:
+    """(B, B) bool: whether the found video j is the asking video i, or the partner of i."""
+    return (asking[:, None] == found[None, :]) | (found[:, None] == found[None, :])
+
+
+def towards_targets(predicted: Tensor, targets: Tensor) -> Tensor:
+    """1 less the mean cosine of (B, k) predictions and the collaborative vectors they should be."""
+    return 1 - functional.cosine_similarity(predicted, targets, dim=1).mean()
+
+
+def like_targets(vectors: Tensor, targets: Tensor) -> Tensor:
+    """The mean squared difference of the pairwise cosines of (B, dim) vectors and of (B, k) targets.
+
+    Keeps relations and not places (Park et al. 2019), so the vectors need not be of the targets' length.
+    """
+    wanted = functional.normalize(targets, dim=1)
+    own = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
+    difference = (vectors @ vectors.T - wanted @ wanted.T).masked_fill(own, 0.0)
+    return (difference**2).sum() / (len(vectors) * (len(vectors) - 1))

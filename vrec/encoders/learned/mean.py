@@ -1,0 +1,31 @@
+"""The humblest head: a projection of the mean of a video's frames. It cannot see their order."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor, nn
+
+from vrec.core.protocols import Modality
+from vrec.encoders.learned.batch import FeatureBatch, frames_mean, projection, unit
+from vrec.encoders.learned.head import Head, HeadConfig
+
+
+class MeanHeadConfig(HeadConfig):
+    """A linear map of the frames' mean: what any head that sees more has to beat."""
+
+    kind: Literal["mean"] = "mean"
+    """The mean of frames."""
+
+
+class MeanHead(Head):
+    """A linear map of the mean of a video's frames."""
+
+    def __init__(self, config: MeanHeadConfig, dims: Mapping[Modality, int]) -> None:
+        super().__init__({"frames": dims["frames"]}, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.project = projection(dims["frames"], config.dim)
+
+    def forward(self, batch: FeatureBatch) -> Tensor:
+        """(B, dim) float32 unit rows."""
+        mean = self.scaled["frames"](frames_mean(batch.frames, batch.lengths))
+        return unit(self.project(self.dropout(mean)))

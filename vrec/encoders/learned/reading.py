@@ -1,0 +1,49 @@
+"""How fusing heads read their modalities, and which of them they are shown in training."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vrec.core.protocols import Modality
+from vrec.encoders.learned.batch import FeatureBatch, frames_mean, projection
+from vrec.encoders.learned.gru import GruFrames
+from vrec.encoders.learned.head import HeadConfig
+
+
+class FusingConfig(HeadConfig):
+    """What heads over several modalities have in common."""
+
+    frames: Literal["mean", "gru"] = "mean"
+    """How frames are read: their mean, or a GRU within the head that sees their order."""
+    hidden: int = Field(default=128, ge=1, le=4096)
+    """Numbers that the GRU keeps in mind, in each direction; unused by `mean`."""
+
+
+class Reader(nn.Module):
+    """The scaled features of one modality to a vector of `dim` numbers."""
+
+    def __init__(self, modality: Modality, inputs: int, config: FusingConfig, dim: int) -> None:
+        super().__init__()
+        self.modality = modality
+        ordered = modality == "frames" and config.frames == "gru"
+        self.read = GruFrames(inputs, config.hidden, dim) if ordered else projection(inputs, dim)
+
+    def forward(self, scaled: Tensor, lengths: Tensor) -> Tensor:
+        """(B, dim) from (B, D), or from (B, T, D) frames of which (B,) are there."""
+        if isinstance(self.read, GruFrames):
+            return self.read(scaled, lengths)
+        return self.read(frames_mean(scaled, lengths) if self.modality == "frames" else scaled)
+
+
+def presence(batch: FeatureBatch, dims: Mapping[Modality, int]) -> Tensor:
+    """(B, M) bool: which modalities of `dims`, in its order, the videos have."""
+    return torch.stack([batch.has[modality] for modality in dims], dim=1)
+
+
+def dropped(has: Tensor, chance: float) -> Tensor:
+    """(B, M) bool: `has` with each modality hidden by a chance, but never all that a video has."""
+    kept = has & (torch.rand(has.shape, device=has.device) >= chance)
+    return torch.where(kept.any(dim=1, keepdim=True), kept, has)
