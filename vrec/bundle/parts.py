@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.compute import pc
-from vrec.core.errors import BundleError, ConfigError
+from vrec.core.errors import BundleError, ConfigError, ModelError
 from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.encoders.build import encoder_names
@@ -128,7 +128,7 @@ def _check_ranker(ranker: ProfileRanker, encoder: str | None) -> None:
 def _check_encoders(config: EmbedConfig, tables: dict[Modality, pa.Table | None]) -> None:
     try:
         names = encoder_names(config.encoders)
-    except ConfigError as error:
+    except (ConfigError, ModelError) as error:
         raise BundleError(f"the encoders cannot be had: {error}", mend=error.mend) from None
     for modality, table in tables.items():
         if table is not None and names.get(modality) != (found := encoder_of(table)):

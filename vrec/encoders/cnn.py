@@ -64,7 +64,7 @@ class CnnEncoder:
         Raises ConfigError when the weights cannot be had, or device and config do not go together.
         """
         self.config = config
-        self.name = cnn_name(config)
+        self.name = self.cnn_name = cnn_name(config)
         self.features, self.dim = _runner(config, device)
 
     def encode(self, clips: Sequence[Clip]) -> Vectors:
@@ -73,15 +73,25 @@ class CnnEncoder:
         Raises ValueError for a clip without frames or with frames of another size, and
         EncodeFailed, naming the video, for a vector that is not finite.
         """
-        pooled = np.empty((len(clips), self.dim), dtype=np.float32)
+        return self.pooled(self.frame_features(clips), clips)
+
+    def frame_features(self, clips: Sequence[Clip]) -> list[Vectors]:
+        """The network's features of each clip's frames, (T, dim) float32, in time order.
+
+        Raises ValueError for a clip without frames or with frames of another size.
+        """
         if not clips:
-            return pooled
+            return []
         frames = [self._frames(clip) for clip in clips]
         features = self.features(np.concatenate(frames) if len(frames) > 1 else frames[0])  # (ΣT, dim)
-        ends = np.cumsum([len(block) for block in frames])[:-1]
-        for row, block in zip(pooled, np.split(features, ends), strict=True):
+        return np.split(features, np.cumsum([len(block) for block in frames])[:-1])
+
+    def pooled(self, features: Sequence[Vectors], clips: Sequence[Clip]) -> Vectors:
+        """(N, dim) float32 unit rows of clips whose `frame_features` these are; raises EncodeFailed."""
+        rows = np.empty((len(clips), self.dim), dtype=np.float32)
+        for row, block in zip(rows, features, strict=True):
             row[:] = self._pool(block)
-        return unit_clip_rows(pooled, clips, self.modality)
+        return unit_clip_rows(rows, clips, self.modality) if clips else rows
 
     def _frames(self, clip: Clip) -> Frames:
         side = self.config.frame_px

@@ -49,7 +49,8 @@ class EmbedConfig(Config):
 
     @model_validator(mode="after")
     def _frames_fit(self) -> Self:
-        wanted = self.encoders.frames.frame_px if self.encoders.frames else self.decode.frame_px
+        cnn = self.encoders.cnn
+        wanted = cnn.frame_px if cnn else self.decode.frame_px
         if wanted != self.decode.frame_px:
             raise ValueError(
                 f"embed.encoders.frames.frame_px is {wanted} and embed.decode.frame_px "

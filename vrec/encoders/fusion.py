@@ -62,6 +62,8 @@ class Fusion:
     """
 
     modality: Modality = "fused"
+    by_frame = False
+    """It takes one vector of the frames."""
 
     def __init__(
         self, config: FusionConfig, names: Mapping[Modality, str], dims: Mapping[Modality, int]
@@ -76,6 +78,8 @@ class Fusion:
             raise ValueError("fusion needs at least one encoder with a share above 0")
         self.name = fusion_name(config, names)
         self.dim = sum(self.dims.values())
+        self.takes: tuple[Modality, ...] = tuple(m for m in self.dims if config.share(m) > 0)
+        """The modalities of which a video needs one."""
 
     def fuse(self, parts: Mapping[Modality, Sequence[np.ndarray | None]]) -> Vectors:
         """(N, dim) float32 unit rows from N vectors, or None where absent, for every modality.

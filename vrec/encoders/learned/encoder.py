@@ -118,6 +118,8 @@ class LearnedEncoder:
         None where a video lacks the modality. Raises ValueError for a video with nothing that the head
         takes, and for features of another length.
         """
+        if not frames:
+            return np.zeros((0, self.dim), np.float32)
         batch = self._batch(frames, vectors)
         out, able = self._encode(batch)
         if not able.all():
