@@ -28,6 +28,7 @@ from vrec.ranking.labels import TimePartsConfig
 from vrec.ranking.model import RankerConfig
 from vrec.retrieval.build import RetrievalConfig
 from vrec.serve_config import ServeConfig
+from vrec.tune_config import TuneConfig
 
 
 class EventsConfig(Config):
@@ -172,6 +173,8 @@ class Settings(Config):
     """`vrec evaluate`."""
     train: TrainConfig = Field(default_factory=TrainConfig)
     """`vrec train`."""
+    tune: TuneConfig = Field(default_factory=TuneConfig)
+    """`vrec tune`."""
     bundle: BundleConfig = Field(default_factory=BundleConfig)
     """`vrec bundle`."""
     serve: ServeConfig = Field(default_factory=ServeConfig)
@@ -187,7 +190,7 @@ def load_settings(config: Path | str | None = None, overrides: Sequence[str] = (
     """
     changes: dict[str, Any] = {}
     if config is not None:
-        changes = _read_yaml(Path(config))
+        changes = read_yaml(Path(config))
     for override in overrides:
         _apply_override(changes, override)
     return validate_settings(changes)
@@ -220,7 +223,8 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; raises ConfigError where it cannot be read or holds another."""
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import ray
 
 from vrec.core.protocols import Content
-from vrec.evaluation.metrics import ACCURACY
 from vrec.evaluation.outcome import EvaluationConfig
-from vrec.evaluation.truth import Truth
-from vrec.retrieval.build import RetrievalConfig, build
-from vrec.settings import EvaluateConfig, validate_settings
+from vrec.pipelines.tune.changes import with_changes
+from vrec.pipelines.validation import validated
+from vrec.retrieval.build import RetrievalConfig
+from vrec.settings import EvaluateConfig, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Trial:
     settings: Mapping[str, Any]
     score: float
     """The mean over the validation users of the headline metric."""
-    fit_s: float
+    seconds: float
+    """To fit, and to ask and judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,8 @@ def combinations(grid: Mapping[str, Sequence[Any]], most: int, seed: int) -> lis
 
 def with_settings(config: RetrievalConfig, model: str, changes: Mapping[str, Any]) -> RetrievalConfig:
     """The config with some settings of one model changed; raises ConfigError for one that is none."""
-    whole = config.model_dump(mode="json", exclude_unset=True)
-    part = whole.setdefault(model, {})
-    for name, value in changes.items():
-        *groups, last = name.split(".")
-        level = part
-        for group in groups:
-            level = level.setdefault(group, {})
-        level[last] = value
-    return validate_settings({"retrieval": whole}).retrieval
+    whole = {f"retrieval.{model}.{name}": value for name, value in changes.items()}
+    return with_changes(Settings(retrieval=config), whole).retrieval
 
 
 def choose(
@@ -96,12 +90,5 @@ def _try(
 ) -> tuple[float, float]:
     train, validation, content = ray.get([*refs])
     begun = time.perf_counter()
-    fitted = build(model, config).fit(train, content)
-    fit_s = time.perf_counter() - begun
-    k = metrics.headline_k
-    videos = {*fitted.videos.ids.to_pylist(), *validation.column("video_id").to_pylist()}
-    truth = Truth(train, validation, videos)
-    found = fitted.recommend(truth.users.ids.to_pylist(), k)
-    hits = truth.hits(truth.lists(found, model))
-    judged = truth.judged(hits, k, truth.population())
-    return float(ACCURACY[metrics.headline_metric](judged, k).mean()), fit_s
+    score = validated(model, config, train, validation, content=content, metrics=metrics)
+    return score, time.perf_counter() - begun

@@ -9,19 +9,19 @@ import pyarrow as pa
 import ray
 
 from vrec.core.compute import pc
-from vrec.core.errors import EvaluationError
 from vrec.core.protocols import Content
 from vrec.core.tables import Folder, join
 from vrec.evaluation.offline import evaluate as compare
 from vrec.evaluation.report import PAGE, metrics_json, write_report
 from vrec.evaluation.sampled import evaluate_sampled
 from vrec.events.log import gather
-from vrec.events.split import Split, cold_users, cold_videos, popularity_thirds, split
+from vrec.events.split import Split, cold_users, cold_videos, popularity_thirds
 from vrec.pipelines.choose import Chosen, choose, with_settings
 from vrec.pipelines.cluster import connected, vrec_errors
 from vrec.pipelines.findings import Outcome, Run, to_report
 from vrec.pipelines.material import Material, Where, read_material
 from vrec.pipelines.recommenders import Ref, start_asking, start_fit
+from vrec.pipelines.validation import inner_split, outer_split
 from vrec.retrieval.build import RetrievalConfig, check_kind
 from vrec.retrieval.histories import Vocabulary
 from vrec.retrieval.popular import Popular
@@ -69,7 +69,7 @@ def run_comparison(
     ConfigError or ClusterError.
     """
     config = settings.evaluate
-    models, parts = _models(config, material.content), _split(material, settings)
+    models, parts = _models(config, material.content), outer_split(material, settings)
     train = gather(parts.train, settings.events.interest, parts.cut)
     catalogue = _catalogue(train, parts.test, material.content)
     depth = len(catalogue) if like_paper else max(config.metrics.ks)
@@ -103,24 +103,10 @@ def _models(config: EvaluateConfig, content: Content | None) -> list[str]:
     return [model for model in named if content is not None or model != "content"]
 
 
-def _split(material: Material, settings: Settings) -> Split:
-    config = settings.evaluate.split
-    if config.kind == "time" and not material.clock:
-        raise EvaluationError(
-            f"{material.name} tells the order of a user's events, not their times: it has no cut in time",
-            mend="split it with --split last",
-        )
-    return split(material.interactions, config)
-
-
 def _choose(models: Sequence[str], parts: Split, material: Material, settings: Settings) -> Chosen:
     if not settings.evaluate.search:
         return Chosen(settings.retrieval, ())
-    # The same kind of split once more: what is best at finding test from train is best looked for so.
-    config = settings.evaluate.split
-    if config.kind == "time":
-        config = config.model_copy(update={"test_from": None})
-    inner = split(parts.train, config)
+    inner = inner_split(parts.train, settings)
     train = gather(inner.train, settings.events.interest, inner.cut)
     return choose(
         models,
