@@ -15,7 +15,7 @@ class TuneConfig(Config):
     """Seed of what is drawn. Where several trials run at once, what is suggested depends also on which of
     them ends first."""
     random_trials: int = Field(default=10, ge=1)
-    """Finished trials before which settings are drawn at random; from then on by what was found (TPE: Bergstra
+    """Finished trials up to which settings are drawn at random; the others by what was found (TPE: Bergstra
     et al. 2011)."""
     concurrent: int | None = Field(default=None, ge=1)
     """The most trials at the same time; by default as many as the cluster's CPUs and GPUs hold when the sweep

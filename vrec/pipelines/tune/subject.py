@@ -1,0 +1,166 @@
+"""What can be tuned: recommenders and the ranker. A trial sees nothing of the test part."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from vrec.core.protocols import Content
+from vrec.events.log import gather
+from vrec.events.split import Split
+from vrec.pipelines.impressions import make_examples
+from vrec.pipelines.material import Material, Where, read_material
+from vrec.pipelines.validation import inner_split, outer_split, validated
+from vrec.ranking.features.arrays import Features, Labels
+from vrec.ranking.model import untrained
+from vrec.ranking.training import Trainer
+from vrec.retrieval.build import check_kind
+from vrec.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something that has settings, and a way to judge them."""
+
+    kind: str
+    """`cf`, `ranker` or `encoder`."""
+    model: str
+    """Which recommender; else the kind again."""
+    data: str
+    """The data's name, for people."""
+    fingerprint: str
+    """A digest of the data."""
+    metric: str
+    """What is made as high as it goes, for people."""
+    follows: tuple[str, ...]
+    """Groups of settings, or settings, that a trial follows."""
+    epochs: bool
+    """Whether a trial has a figure after each epoch, not one at its end alone."""
+    prepare: Callable[[], Any]
+    """Gives what all trials share, once connected to the cluster; nothing of the test part is in it."""
+    trial: Callable[[Any, Settings], Iterator[float]]
+    """The figure after each epoch, of what `prepare` gave and a trial's settings; runs on a worker."""
+    taken_by: str
+    """The command that takes the best settings as its --config."""
+
+
+@dataclass(frozen=True, slots=True)
+class CfMaterial:
+    """What trials of a recommender share."""
+
+    inner: Split
+    """The part that may be learned from, split once more; its rows are not gathered."""
+    content: Content | None
+
+
+def cf_subject(where: Where, settings: Settings, model: str) -> Subject:
+    """The recommender of that name on these events.
+
+    The test part is what `vrec evaluate` with the same settings would test on. Raises FitError for a name
+    that is none, EventsError, SchemaError or SourceError for what cannot be read.
+    """
+    check_kind(model)
+    material = read_material(where, settings.events, settings.fit.modality)
+    return Subject(
+        kind="cf",
+        model=model,
+        data=material.name,
+        fingerprint=fingerprint(material),
+        metric=settings.evaluate.metrics.headline,
+        follows=(f"retrieval.{model}", *_members(model), "events.interest.half_life_days"),
+        epochs=False,
+        prepare=partial(cf_material, material, settings),
+        trial=partial(try_cf, model),
+        taken_by=f"vrec fit --model {model}",
+    )
+
+
+def _members(model: str) -> tuple[str, ...]:
+    # A hybrid's members have the settings of their own names unless it gives others.
+    return ("retrieval",) if model == "hybrid" else ()
+
+
+def cf_material(material: Material, settings: Settings) -> CfMaterial:
+    """The part that comes before the test part, split as that was; raises EvaluationError."""
+    return CfMaterial(inner_split(outer_split(material, settings).train, settings), material.content)
+
+
+def try_cf(model: str, material: CfMaterial, settings: Settings) -> Iterator[float]:
+    """The headline metric of `evaluate.metrics` over the validation users, once."""
+    inner = material.inner
+    train = gather(inner.train, settings.events.interest, inner.cut)
+    yield validated(
+        model,
+        settings.retrieval,
+        train,
+        inner.test,
+        content=material.content,
+        metrics=settings.evaluate.metrics,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RankerMaterial:
+    """What trials of the ranker share: impressions to train and to validate on."""
+
+    train: tuple[Features, Labels]
+    valid: tuple[Features, Labels]
+
+
+def ranker_subject(where: Where, settings: Settings) -> Subject:
+    """The ranker on this log; parts are cut as `vrec train ranker` cuts them.
+
+    What makes examples, or decides what a loss means, is the same for all trials: else their losses could
+    not be compared. Raises EventsError, SchemaError or SourceError for what cannot be read.
+    """
+    material = read_material(where, settings.events, settings.fit.modality)
+    return Subject(
+        kind="ranker",
+        model="ranker",
+        data=material.name,
+        fingerprint=fingerprint(material),
+        metric="−validation loss",
+        follows=(
+            "train.ranker.network",
+            "train.ranker.training",
+            *(f"train.ranker.heads.{name}" for name in ("experts", "expert_width", "tower")),
+        ),
+        epochs=True,
+        prepare=partial(ranker_material, material, settings),
+        trial=try_ranker,
+        taken_by="vrec train ranker",
+    )
+
+
+def ranker_material(material: Material, settings: Settings) -> RankerMaterial:
+    """The log as examples, without those of the test part; raises RankError. Needs a cluster."""
+    found = make_examples(material.events, material.content or Content(), settings.train)
+    train, valid = ((some.features, some.labels) for some in (found.train, found.validation))
+    return RankerMaterial(train, valid)
+
+
+def try_ranker(material: RankerMaterial, settings: Settings) -> Iterator[float]:
+    """The negative of the validation loss after each epoch, which is what a training keeps weights by."""
+    config = settings.train.ranker
+    network, head = untrained(config, material.train[0].shape, material.train[1])
+    train, valid = material.train, material.valid
+    trainer = Trainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    while not trainer.done:
+        trainer.run_epoch()
+        yield -trainer.validate()["total"]
+
+
+def fingerprint(material: Material) -> str:
+    """A digest of all that is learned from."""
+    content = material.content or Content()
+    state = hashlib.sha256()
+    for table in (material.events, material.interactions, content.videos, content.embeddings):
+        if table is not None:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+            state.update(sink.getvalue())
+    return state.hexdigest()[:12]
