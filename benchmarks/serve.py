@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ranking", type=int, default=0, help="replicas; dev.yaml, for two cores, has none")
     parser.add_argument("--bundle", default=None, help="one that was written before; drawn anew otherwise")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -191,6 +192,7 @@ def main() -> None:
                 "data": str(folder / "data"),
                 "store": {"kind": "sqlite", "path": str(folder / "store.db")},
                 "port": 8092,
+                "replicas": {"ranking": asked.ranking},
                 "security": {"requests_per_second": 1e6, "burst": 1_000_000},
             }
         )

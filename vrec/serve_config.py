@@ -85,8 +85,10 @@ class ReplicasConfig(Config):
 
     api: int = Field(default=1, ge=1)
     """Replicas that speak HTTP."""
-    ranking: int = Field(default=1, ge=1)
-    """Replicas that rank; where `ranking_most` is greater, the least."""
+    ranking: int = Field(default=1, ge=0)
+    """Replicas that rank; where `ranking_most` is greater, the least. With none, each HTTP replica ranks
+    itself: a call less for every request, for machines with few cores. What a separate one gives is lost: a
+    ranking that hangs or dies takes its HTTP replica along, and the load decides on both together."""
     ranking_most: int | None = Field(default=None, ge=1)
     """Ranking replicas at most, as many as the load needs; None keeps to `ranking`."""
     profiles: int = Field(default=1, ge=1)
@@ -103,6 +105,12 @@ class ReplicasConfig(Config):
     """CPUs set aside for each encoder replica."""
     encoder_gpus: float = Field(default=0.0, ge=0, le=8)
     """GPUs for each encoder replica; 0 embeds on CPUs."""
+
+    @model_validator(mode="after")
+    def _some_rank(self) -> Self:
+        if not self.ranking and self.ranking_most is not None:
+            raise ValueError("ranking_most needs ranking replicas: set ranking to 1 or more, or leave it out")
+        return self
 
 
 def _beside(given: dict[str, Any]) -> SqliteConfig:

@@ -20,16 +20,17 @@ from vrec.serving.wire import Ask, Change, Filters
 
 
 class Graph:
-    """All nodes but the encoder, in this process."""
+    """All nodes but the encoder, in this process; `within` ranks in the node that speaks HTTP."""
 
-    def __init__(self, folder, **more):
+    def __init__(self, folder, *, within=False, **more):
         config = config_in(folder, **more)
         self.profiles = Direct(ProfilesNode(config))
-        self.ranking = Direct(RankingNode(config, self.profiles, None))
+        self.ranking = None if within else Direct(RankingNode(config, self.profiles, None))
         self.api = ApiNode(config, self.ranking, self.profiles, None)
 
     async def move(self, uri):
-        for node in (self.profiles.node, self.ranking.node, self.api):
+        ranking = () if self.ranking is None else (self.ranking.node,)
+        for node in (self.profiles.node, *ranking, self.api):
             await node.reconfigure({"bundle": uri})
 
     async def started(self, bundle):

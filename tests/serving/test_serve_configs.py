@@ -9,7 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 from vrec.core.errors import ServeError
 from vrec.profiles.stores.redis import RedisConfig
 from vrec.serve_config import ServeConfig
-from vrec.serving.app import DEPLOYMENTS, build
+from vrec.serving.app import build, deployments
 from vrec.serving.run import application
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def test_a_file_says_what_vrec_serve_would(file):
     config = ServeConfig.model_validate(app.args)
     made = ServeDeploySchema.model_validate({"applications": [application(config)]}).applications[0]
     assert (app.name, app.route_prefix, app.import_path) == (made.name, made.route_prefix, made.import_path)
-    assert [d.name for d in app.deployments] == [d.name for d in made.deployments] == list(DEPLOYMENTS)
+    assert [d.name for d in app.deployments] == [d.name for d in made.deployments] == deployments(config)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

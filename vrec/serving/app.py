@@ -14,8 +14,6 @@ from vrec.serving.nodes.encoder import EncoderNode
 from vrec.serving.nodes.profiles import ProfilesNode
 from vrec.serving.nodes.ranking import RankingNode
 
-DEPLOYMENTS = ("Profiles", "Encoder", "Ranking", "Api")
-"""All of which take `user_config: {bundle: …}`: another one there is a hot reload."""
 HEALTH_S = 1.0
 """Seconds between two looks at whether a replica is alive: how soon a killed one is missed."""
 WAITING = 200
@@ -62,18 +60,27 @@ def build(config: ServeConfig) -> Application:
             num_replicas=replicas.encoder,
             max_ongoing_requests=64,
         ).bind(own, "cuda" if replicas.encoder_gpus else "cpu")
-    ranking = node(
-        RankingNode,
-        "Ranking",
-        replicas.ranking_cpus,
-        max_ongoing_requests=32,
-        max_queued_requests=WAITING,
-        **_ranking_size(config),
-    ).bind(own, profiles, encoder)
-    api = serve.ingress()(ApiNode)
-    return node(api, "Api", replicas.api_cpus, num_replicas=replicas.api, max_ongoing_requests=1_000).bind(
-        own, ranking, profiles, encoder
-    )
+    ranking = None
+    if replicas.ranking:
+        ranking = node(
+            RankingNode,
+            "Ranking",
+            replicas.ranking_cpus,
+            max_ongoing_requests=32,
+            max_queued_requests=WAITING,
+            **_ranking_size(config),
+        ).bind(own, profiles, encoder)
+    cpus = replicas.api_cpus + (0 if replicas.ranking else replicas.ranking_cpus)
+    api = node(serve.ingress()(ApiNode), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000)
+    return api.bind(own, ranking, profiles, encoder)
+
+
+def deployments(config: ServeConfig) -> list[str]:
+    """The names of the application's deployments, all of which take `user_config: {bundle: …}`: another one
+    there is a hot reload."""
+    replicas = config.replicas
+    counts = {"Profiles": replicas.profiles, "Encoder": replicas.encoder, "Ranking": replicas.ranking}
+    return [*(name for name, count in counts.items() if count), "Api"]
 
 
 def _ranking_size(config: ServeConfig) -> dict[str, Any]:

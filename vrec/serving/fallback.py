@@ -9,6 +9,9 @@ from vrec.serving.filters import Gate, shopper_of
 from vrec.serving.wares import Stocked, Wares
 from vrec.serving.wire import Answer, Ask, Change, unranked
 
+CARDS = 10_000
+"""Cards kept at most: making one takes longer than all else that is said of a video."""
+
 
 class Fallback:
     """A bundle's popular videos with the changes since. It does not change: changes give another."""
@@ -16,16 +19,21 @@ class Fallback:
     def __init__(self, bundle: BundleCatalogue, config: ServeConfig) -> None:
         self._version, self._config = bundle.version, config
         self._wares = Wares.of(Stocked.of(bundle.content, bundle.encoder, bundle.popular))
+        self._cards: dict[str, dict[str, Any] | None] = {}
 
     def with_changes(self, changes: Sequence[Change]) -> Self:
         """Another one, after more changes; see `Wares.with_changes`."""
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__ | {"_wares": self._wares.with_changes(changes)}
+        other.__dict__ = self.__dict__ | {"_wares": self._wares.with_changes(changes), "_cards": {}}
         return other
 
     def card(self, video_id: str) -> dict[str, Any] | None:
         """A video's row of VIDEOS by column, or None where there is no such video."""
-        return self._wares.card(video_id)
+        if video_id not in self._cards:
+            if len(self._cards) >= CARDS:
+                self._cards.clear()
+            self._cards[video_id] = self._wares.card(video_id)
+        return self._cards[video_id]
 
     def answer(self, ask: Ask, missing: tuple[str, ...]) -> Answer:
         """At most `ask.k` popular videos that the hard rules and the filters let pass; nothing is expected.

@@ -17,7 +17,7 @@ from vrec.core.tables import absolute
 from vrec.profiles.store import open_store
 from vrec.profiles.stores.sqlite import SqliteConfig
 from vrec.serve_config import ServeConfig
-from vrec.serving.app import DEPLOYMENTS, check_host
+from vrec.serving.app import check_host, deployments
 from vrec.serving.known import Known
 
 NAME = "vrec"
@@ -51,7 +51,8 @@ def start(config: ServeConfig) -> dict[str, Any]:
     before = client.get_serve_details()["applications"].get(NAME)
     client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application(config)]}))
     _wait(client)
-    if refused := serve.get_deployment_handle("Ranking", NAME).refused.remote().result():
+    judge = "Ranking" if config.replicas.ranking else "Api"
+    if refused := serve.get_deployment_handle(judge, NAME).refused.remote().result():
         raise BundleError(f"{refused}. The bundle before it stays in service")
     return {
         "url": f"http://{config.host}:{config.port}",
@@ -64,14 +65,15 @@ def start(config: ServeConfig) -> dict[str, Any]:
 def application(config: ServeConfig) -> dict[str, Any]:
     """The application as a Serve config file has it, with the bundle where a change of it is a hot reload."""
     args = config.model_dump(mode="json", exclude={"bundle"})
-    deployments = [name for name in DEPLOYMENTS if name != "Encoder" or config.replicas.encoder]
     return {
         "name": NAME,
         "route_prefix": "/",
         "import_path": IMPORT_PATH,
         "args": args,
         "logging_config": {"encoding": "JSON"},
-        "deployments": [{"name": name, "user_config": {"bundle": config.bundle}} for name in deployments],
+        "deployments": [
+            {"name": name, "user_config": {"bundle": config.bundle}} for name in deployments(config)
+        ],
     }
 
 

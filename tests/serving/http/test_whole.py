@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from tests.serving.direct import Direct
 from tests.serving.http.client import acall, form
 from tests.serving.test_graph import Graph
@@ -16,11 +18,11 @@ from vrec.serving.nodes_protocol import NodeAway
 JSON = {"content-type": "application/json"}
 
 
-def over(folder, bundle, scenario, **more):
+def over(folder, bundle, scenario, *, within=False, **more):
     """Runs `scenario(send, graph)` against the app; `send(method, path, content)` gives a reply."""
 
     async def run():
-        graph = await Graph(folder, **more).started(bundle)
+        graph = await Graph(folder, within=within, **more).started(bundle)
         app = create_app(graph.api, config_in(folder, **more), environment={})
 
         async def send(method, path, content=None):
@@ -36,7 +38,8 @@ def ids(reply):
     return [item["video_id"] for item in reply.json["items"]]
 
 
-def test_a_shopper_s_day(tmp_path, shop_bundle):
+@pytest.mark.parametrize("within", [False, True], ids=["by itself", "within HTTP"])
+def test_a_shopper_s_day(tmp_path, shop_bundle, within):
     async def scenario(send, graph):
         assert (await send("GET", "/readyz")).json["ready"]
         ask = {"user_id": "anna", "k": 10}
@@ -69,7 +72,7 @@ def test_a_shopper_s_day(tmp_path, shop_bundle):
         assert (await send("DELETE", "/v1/profiles/anna")).json["erased"] == 11
         assert (await send("GET", "/v1/profiles/anna")).status == 404
 
-    over(tmp_path, shop_bundle, scenario)
+    over(tmp_path, shop_bundle, scenario, within=within)
 
 
 def test_after_two_waits_in_vain_nobody_waits_for_ranking(tmp_path, shop_bundle):
@@ -89,17 +92,20 @@ def test_after_two_waits_in_vain_nobody_waits_for_ranking(tmp_path, shop_bundle)
     over(tmp_path, shop_bundle, scenario, ranking_timeout_s=0.05)
 
 
-def test_a_service_that_refused_a_bundle_is_ready_with_the_one_before_and_says_so(tmp_path, shop_bundle):
+@pytest.mark.parametrize("within", [False, True], ids=["by itself", "within HTTP"])
+def test_a_service_that_refused_a_bundle_is_ready_with_the_one_before_and_says_so(
+    tmp_path, shop_bundle, within
+):
     async def scenario(send, graph):
-        await graph.api.reconfigure({"bundle": str(tmp_path / "broken")})
+        await graph.move(str(tmp_path / "broken"))
         ready = await send("GET", "/readyz")
         assert (ready.status, ready.json["ready"], ready.json["bundle"]) == (200, True, shop_bundle.version)
         assert "broken" in ready.json["refused"]
         assert len(ids(await send("POST", "/v1/recommend", {"user_id": "u", "k": 5}))) == 5
-        await graph.api.reconfigure({"bundle": shop_bundle.uri})
+        await graph.move(shop_bundle.uri)
         assert (await send("GET", "/readyz")).json["refused"] is None
 
-    over(tmp_path, shop_bundle, scenario)
+    over(tmp_path, shop_bundle, scenario, within=within)
 
 
 def test_what_is_left_when_parts_are_killed(tmp_path, shop_bundle):

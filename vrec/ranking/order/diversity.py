@@ -99,12 +99,18 @@ class Likeness:
     def to(self, one: int) -> Floats:
         """(N,) float64 how alike each candidate is to one of them."""
         content, creator, category = self.weights
-        by, of = _same(self.creator, one), _same(self.category, one)
         if self.blank[one]:
+            by, of = _same(self.creator, one), _same(self.category, one)
             alike = np.where(self.blank, 0.5 + 0.25 * (by + of), 0.5)
         else:
-            alike = 0.5 + 0.5 * (self.vectors @ self.vectors[one]).astype(np.float64)
-        return content * alike.clip(0, 1) + creator * by + category * of
+            alike = (0.5 + 0.5 * (self.vectors @ self.vectors[one]).astype(np.float64)).clip(0, 1)
+        alike *= content
+        # Most shops weigh content alone, and this is done for every slot.
+        if creator:
+            alike += creator * _same(self.creator, one)
+        if category:
+            alike += category * _same(self.category, one)
+        return alike
 
 
 def _same(codes: Places, one: int) -> Floats:

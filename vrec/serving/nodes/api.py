@@ -1,6 +1,7 @@
 """The node that speaks HTTP: it asks the others, and knows enough to answer without them."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Mapping, Sequence
@@ -22,6 +23,8 @@ from vrec.serving.exposition import exposition
 from vrec.serving.fallback import Fallback
 from vrec.serving.http.application import create_app
 from vrec.serving.journal import Journal
+from vrec.serving.nodes.ranking import RankingNode
+from vrec.serving.nodes.within import Within
 from vrec.serving.nodes_protocol import Card, NodeAway, Readiness
 from vrec.serving.reload import Served
 from vrec.serving.traffic import Traffic
@@ -55,7 +58,12 @@ class ApiNode:
         encoder: Any,
         meter: metrics.Meter | None = None,
     ) -> None:
-        """`ranking`, `profiles` and `encoder` are handles of those nodes; `encoder` may be None."""
+        """`ranking`, `profiles` and `encoder` are handles of those nodes.
+
+        `encoder` may be None, and without `ranking` this node ranks itself.
+        """
+        self._within = RankingNode(config, profiles, encoder) if ranking is None else None
+        ranking = ranking or Within(self._within)
         self._meter, self._surfaces = meter or metrics.meter(), metrics.Surfaces()
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
         self._served: Served[Fallback] = Served(config.data, self._load)
@@ -73,6 +81,8 @@ class ApiNode:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Moves to the bundle that is named, where it is sound."""
+        if self._within is not None:
+            await self._within.reconfigure(user_config)
         async with self._changing:
             await self._read_journal()
             await self._served.move(user_config["bundle"])
@@ -161,9 +171,15 @@ class ApiNode:
         """See Nodes."""
         parts = {"profiles": self._profiles, "ranking": self._ranking, "encoder": self._encoder}
         states = await asyncio.gather(*(_state(node) for node in parts.values()))
-        return Readiness(
-            self._served.version, dict(zip(parts, states, strict=True)), self._served.refused
-        )
+        refused = self._served.refused
+        if all(state is None for state in states):
+            with contextlib.suppress(Exception):  # it was there a moment ago
+                refused = await self.refused()
+        return Readiness(self._served.version, dict(zip(parts, states, strict=True)), refused)
+
+    async def refused(self) -> str | None:
+        """Why the bundle that was asked for last is not served; ranking knows what it answered."""
+        return self._served.refused or await _answered(self._ranking.refused.remote(), READY_TIMEOUT_S)
 
     def _told(self, ask: Ask, answer: Answer, call_s: float | None) -> Answer:
         arm, surface = arm_of(ask.user_id, self._config.arms).name, self._surfaces.name(ask.surface)
