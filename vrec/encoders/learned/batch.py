@@ -38,27 +38,30 @@ class FeatureBatch:
 class FeatureTensors:
     """A FeatureSet of which batches are taken; the whole stays in the CPU's memory, as it is."""
 
-    def __init__(self, features: FeatureSet, device: torch.device) -> None:
+    def __init__(self, features: FeatureSet, device: torch.device, dims: Mapping[Modality, int]) -> None:
+        """`dims` are the lengths that a head wants: of a modality that all videos lack it gets zeros."""
         self.device = device
         self.views = features.frames.shape[1]
-        self._frames = torch.from_numpy(np.require(features.frames, requirements="W"))
         self._lengths = torch.from_numpy(features.lengths.astype(np.int64))
-        self._vectors = {
-            m: torch.from_numpy(np.require(getattr(features, m), requirements="W")) for m in ("audio", "text")
-        }
         self._has: dict[Modality, Tensor] = {
-            m: torch.from_numpy(np.array(has)) for m, has in features.has.items()
+            m: torch.from_numpy(np.array(h)) for m, h in features.has.items()
         }
+        self._rows: dict[Modality, Tensor] = {}
+        for m in self._has:
+            array = np.require(getattr(features, m), requirements="W")
+            missing = m not in features.dims and m in dims
+            shape = (*array.shape[:-1], dims[m]) if missing else array.shape
+            self._rows[m] = torch.zeros(()).expand(shape) if missing else torch.from_numpy(array)
 
     def take(self, rows: npt.NDArray[np.int64], views: npt.NDArray[np.int64] | int = 0) -> FeatureBatch:
         """Some videos by their rows, each in a view of its own, or all in one."""
         at, view = torch.from_numpy(rows), torch.from_numpy(np.broadcast_to(views, rows.shape).copy())
         has: dict[Modality, Tensor] = {m: found[at].to(self.device) for m, found in self._has.items()}
         return FeatureBatch(
-            self._frames[at, view].to(self.device).float(),
+            self._rows["frames"][at, view].to(self.device).float(),
             self._lengths[at].to(self.device),
-            self._vectors["audio"][at].to(self.device),
-            self._vectors["text"][at].to(self.device),
+            self._rows["audio"][at].to(self.device),
+            self._rows["text"][at].to(self.device),
             has,
         )
 

@@ -100,9 +100,12 @@ class LearnedEncoder:
 
         Raises ModelError for features of other encoders than those that it was trained on.
         """
-        if problem := self.stored.misfit(features.names):
+        # Of a modality that the whole catalogue lacks, no encoder was asked.
+        names = dict(self.names)
+        names.update({m: features.names[m] for m in features.dims})
+        if problem := self.stored.misfit(names):
             raise ModelError(f"{self.name} {problem}", mend="give it features of those encoders")
-        tensors = FeatureTensors(features, self.device)
+        tensors = FeatureTensors(features, self.device, self.head.dims)
         out = np.zeros((len(features), self.dim), np.float32)
         able = np.zeros(len(features), bool)
         for start in range(0, len(features), BLOCK):

@@ -175,7 +175,8 @@ def _placed(vectors: npt.NDArray[np.floating] | None, order: npt.NDArray[np.int6
     if vectors is None:
         return np.zeros((len(order), 0), np.float32)
     rows = np.asarray(vectors)[order]
-    out = np.zeros(rows.shape, np.float32)
-    there = rows.any(axis=1)
+    # What is not finite stays so, for the check of all features to name the video.
+    out = np.where(np.isfinite(rows), 0, np.nan).astype(np.float32)
+    there = rows.any(axis=1) & np.isfinite(rows).all(axis=1)
     out[there] = unit_rows(rows[there])
     return out

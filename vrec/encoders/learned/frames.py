@@ -26,7 +26,7 @@ class LearnedFrames:
         self.name, self.dim = self._head.name, self._head.dim
 
     def encode(self, clips: Sequence[Clip]) -> Vectors:
-        """(N, dim) float32 unit rows in the clips' order; raises ValueError and EncodeFailed as a CNN does."""
+        """(N, dim) float32 unit rows in the order of the clips; raises as `CnnEncoder.encode` does."""
         return self.pooled(self.cnn.frame_features(clips), clips)
 
     def frame_features(self, clips: Sequence[Clip]) -> list[Vectors]:

@@ -27,7 +27,7 @@ class Lessons:
     ) -> None:
         """With `unwatched`, each step on pairs also takes videos that nobody has watched."""
         self.split, self.behaviour, self.device = split, behaviour, device
-        self.tensors = FeatureTensors(features, device)
+        self.tensors = FeatureTensors(features, device, features.dims)
         self.examples = len(split.train if behaviour is None else split.pairs)
         """How many there are in an epoch: videos, or pairs with behaviour."""
         nobody = np.zeros(0, np.int64)

@@ -27,10 +27,11 @@ def co_watch(
 ) -> Tensor:
     """The InfoNCE loss of (B, dim) videos that the same shoppers watched, among the other pairs' videos.
 
-    It goes both ways and is their mean. `rows`, (B,) of the left and the right videos, tell videos apart: a
-    video is no negative of itself, nor of the one whose partner it is. `log_q` are the log chances (B,) with
-    which the left and the right videos come up in a batch. Popular ones come up as negatives more often, and
-    unless that is taken off they are pushed away from all others for being popular (Yi et al. 2019, eq. 3).
+    It goes both ways and is their mean. `rows`, (B,) of the left and the right videos, tell videos apart: no
+    video is sought among others that include itself. `log_q` are the log chances (B,) with which the left and
+    the right videos come up in a batch. Popular ones come up as negatives more often, and unless that is
+    taken off they are pushed away from all others for being popular (Yi et al. 2019). A partner that comes up
+    again stays among the negatives: the correction counts on it.
     """
     logits = left @ right.T / temperature
     partner = torch.arange(len(left), device=left.device)
@@ -38,14 +39,9 @@ def co_watch(
     forth, back = logits, logits.T
     if log_q is not None:
         forth, back = forth - log_q[1][None, :], back - log_q[0][None, :]
-    forth = forth.masked_fill(_same(*rows) & ~own, -torch.inf)
-    back = back.masked_fill(_same(*rows[::-1]) & ~own, -torch.inf)
+    itself = (rows[0][:, None] == rows[1][None, :]) & ~own
+    forth, back = forth.masked_fill(itself, -torch.inf), back.masked_fill(itself.T, -torch.inf)
     return (functional.cross_entropy(forth, partner) + functional.cross_entropy(back, partner)) / 2
-
-
-def _same(asking: Tensor, found: Tensor) -> Tensor:
-    """(B, B) bool: whether the found video j is the asking video i, or the partner of i."""
-    return (asking[:, None] == found[None, :]) | (found[:, None] == found[None, :])
 
 
 def towards_targets(predicted: Tensor, targets: Tensor) -> Tensor:
