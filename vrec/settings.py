@@ -28,6 +28,7 @@ from vrec.ranking.labels import TimePartsConfig
 from vrec.ranking.model import RankerConfig
 from vrec.retrieval.build import RetrievalConfig
 from vrec.serve_config import ServeConfig
+from vrec.training.workers import WorkersConfig
 from vrec.tune_config import TuneConfig
 
 
@@ -82,7 +83,7 @@ class EvaluateConfig(Config):
     """Videos shown of each."""
 
 
-class TrainConfig(Config):
+class TrainConfig(WorkersConfig):
     """How `vrec train ranker` makes examples of a log and learns from them."""
 
     ranker: RankerConfig = Field(default_factory=RankerConfig)
@@ -93,15 +94,6 @@ class TrainConfig(Config):
     """How profiles are made of events; serve with the same."""
     shards: int | None = Field(default=None, ge=1)
     """Parts in which the log is replayed at the same time, by default one a CPU of the cluster."""
-    workers: int | None = Field(default=None, ge=1)
-    """Workers that train at the same time, each on its share of every batch; by default one a GPU share
-    where `gpus_per_worker` asks for some, else 1: on a CPU a second one pays for large networks only."""
-    cpus_per_worker: float = Field(default=1.0, gt=0)
-    """CPUs that Ray sets aside for one worker."""
-    gpus_per_worker: float = Field(default=0.0, ge=0, le=8)
-    """GPUs that Ray sets aside for one worker; 0 trains on CPUs."""
-    failures: int = Field(default=2, ge=0)
-    """Times that training goes on from its last epoch after a worker or its machine was lost."""
 
 
 class DemoRankerConfig(Config):

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -15,9 +16,9 @@ from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.protocols import Content
-from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, train_here, train_network
+from vrec.pipelines.data_parallel import CHECKPOINTS, train_here, train_network
 from vrec.pipelines.impressions import make_examples
-from vrec.pipelines.train import train_ranker
+from vrec.pipelines.train import RankerLesson, train_ranker
 from vrec.profiles.update import facts_of
 from vrec.ranking.features.arrays import concatenated
 from vrec.ranking.features.builder import FeatureBuilder
@@ -102,7 +103,7 @@ def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples
     network, head = untrained(config, examples.space.shape, examples.train.labels)
     alone = Trainer(network, config.heads, head, train=train, valid=valid, config=config.training)
     expected = alone.run().state_dict()
-    found = train_here(Lesson(SETTINGS.train, train, valid), "run", str(tmp_path))
+    found = train_here(RankerLesson(SETTINGS.train, train, valid), "run", str(tmp_path))
     assert found.weights.keys() == expected.keys()
     assert all(np.array_equal(found.weights[name], tensor.numpy()) for name, tensor in expected.items())
     assert (found.epochs, found.best_epoch, found.resumed_from) == (alone.epoch, alone.best_epoch, 0)
@@ -112,7 +113,7 @@ def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
 def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was_not(examples, tmp_path):
-    parts = {
+    parts: dict[str, Any] = {
         "train": (examples.train.features, examples.train.labels),
         "valid": (examples.validation.features, examples.validation.labels),
     }
@@ -125,7 +126,7 @@ def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was
 
     killer = threading.Thread(target=kill_after_a_checkpoint, args=(tmp_path / CHECKPOINTS / "run",))
     killer.start()
-    lesson = Lesson(SETTINGS.train.model_copy(update={"ranker": config}), **parts)
+    lesson = RankerLesson(SETTINGS.train.model_copy(update={"ranker": config}), **parts)
     trained = train_network(lesson, "run", str(tmp_path))
     killer.join()
     assert trained.resumed_from >= 1

@@ -1,4 +1,4 @@
-"""Training a ranking network on Ray Train: equal workers, a checkpoint an epoch, and no epoch done twice."""
+"""Training a network on Ray Train: equal workers, a checkpoint an epoch, and no epoch done twice."""
 
 import contextlib
 import logging
@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vrec.core.errors import VrecError
 from vrec.pipelines.cluster import ClusterError
-from vrec.ranking.features.arrays import Features, Labels
-from vrec.ranking.model import untrained
-from vrec.ranking.training import ALONE, Trainer, Worker
-from vrec.settings import TrainConfig
+from vrec.training.epochs import ALONE, EpochTrainer, Worker
+from vrec.training.workers import WorkersConfig
 
 STATE = "state.npz"
 """The file of a checkpoint."""
@@ -31,16 +29,18 @@ LOSS = "losses."
 CHECKPOINTS = "checkpoints"
 """The subfolder of `--out` that checkpoints are kept in while training goes on."""
 
-Part = tuple[Features, Labels]
 
+class Lesson(Protocol):
+    """What every worker is given: what to train, and on what. Goes through Ray's object store."""
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What every worker is given: what to train, and on what."""
+    @property
+    def spread(self) -> WorkersConfig:
+        """Over how many workers the training is spread."""
+        ...
 
-    config: TrainConfig
-    train: Part
-    valid: Part
+    def trainer(self, worker: Worker) -> EpochTrainer[Any]:
+        """The trainer of one worker; raises VrecError where this cannot be learned from."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,24 @@ class Trained:
     epochs: int
     best_epoch: int
     losses: Mapping[str, float]
-    """Validation losses after the best epoch, by head and in `total`."""
+    """Validation losses after the best epoch, by name and in `total`."""
     workers: int
     examples_per_s: float
-    """Impressions that all workers together trained on in a second, over the last epoch."""
+    """Examples that all workers together trained on in a second, over the last epoch."""
     resumed_from: int
     """The epoch that a run that was stopped had reached; 0 for a new one."""
+    stopped: str | None
+    """Why training ended early with the last good weights; None where it did not."""
 
 
 def train_network(lesson: Lesson, name: str, out: str) -> Trained:
     """The best weights, after training on the cluster that this process is connected to.
 
     A checkpoint is kept below `out` after every epoch, under `name`: a run of the same name goes on from
-    there, as it does after a worker was killed. Raises RankError as the `Trainer`, and ClusterError where
-    workers were lost more often than `failures` allows.
+    there, as it does after a worker was killed. Raises what the lesson's trainer raises, and ClusterError
+    where workers were lost more often than `failures` allows.
     """
-    config = lesson.config
+    config = lesson.spread
     workers = config.workers or _workers(config)
     trainer = TorchTrainer(
         _work,
@@ -91,7 +93,7 @@ def train_network(lesson: Lesson, name: str, out: str) -> Trained:
         except ray.train.TrainingFailedError as error:
             raise ClusterError(
                 f"training: workers were lost ({' '.join(str(error).split())[:300]})",
-                mend="run the same command again, it goes on from the last epoch; or raise train.failures",
+                mend="run the same command again, it goes on from the last epoch; or raise `failures`",
             ) from None
     told: Any = result.return_value
     if isinstance(told, VrecError):
@@ -102,7 +104,7 @@ def train_network(lesson: Lesson, name: str, out: str) -> Trained:
 def train_here(lesson: Lesson, name: str, out: str) -> Trained:
     """As `train_network`, in this process alone and without checkpoints.
 
-    For logs so small that starting a worker takes longer than the training. Raises RankError.
+    For lessons so small that starting a worker takes longer than the training. Raises as the trainer does.
     """
     return _train(lesson, 0, 1, kept=False)
 
@@ -120,11 +122,8 @@ def _work(given: dict[str, Any]) -> Trained | VrecError:
 
 
 def _train(lesson: Lesson, rank: int, world: int, *, kept: bool = True) -> Trained:
-    config = lesson.config.ranker
-    network, head = untrained(config, lesson.train[0].shape, lesson.train[1])
     worker = ALONE if world == 1 else Worker(rank, world, DistributedDataParallel, _summed)
-    parts = {"train": lesson.train, "valid": lesson.valid}
-    trainer = Trainer(network, config.heads, head, **parts, config=config.training, worker=worker)
+    trainer = lesson.trainer(worker)
     losses = _restore(trainer) if kept else {}
     resumed_from = trainer.epoch
     rate = 0.0
@@ -135,10 +134,11 @@ def _train(lesson: Lesson, rank: int, world: int, *, kept: bool = True) -> Train
         if kept:
             _report(trainer, losses, rank)
     weights = {name: tensor.cpu().numpy() for name, tensor in trainer.finish().state_dict().items()}
-    return Trained(weights, trainer.epoch, trainer.best_epoch, losses, world, rate, resumed_from)
+    ends = trainer.epoch, trainer.best_epoch
+    return Trained(weights, *ends, losses, world, rate, resumed_from, trainer.stopped)
 
 
-def _restore(trainer: Trainer) -> dict[str, float]:
+def _restore(trainer: EpochTrainer[Any]) -> dict[str, float]:
     """The best epoch's validation losses, after taking up where an earlier run ended, if there was one."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
@@ -152,7 +152,7 @@ def _restore(trainer: Trainer) -> dict[str, float]:
     return {name.removeprefix(LOSS): float(v) for name, v in state.items() if name.startswith(LOSS)}
 
 
-def _report(trainer: Trainer, losses: Mapping[str, float], rank: int) -> None:
+def _report(trainer: EpochTrainer[Any], losses: Mapping[str, float], rank: int) -> None:
     metrics = {"epoch": trainer.epoch}
     if rank:
         ray.train.report(metrics)
@@ -171,13 +171,13 @@ def _summed(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return total.cpu().numpy()
 
 
-def _workers(config: TrainConfig) -> int:
+def _workers(config: WorkersConfig) -> int:
     if not config.gpus_per_worker:
         return 1
     return max(1, int(ray.cluster_resources().get("GPU", 0.0) / config.gpus_per_worker))
 
 
-def _resources(config: TrainConfig) -> dict[str, float]:
+def _resources(config: WorkersConfig) -> dict[str, float]:
     share = {"CPU": config.cpus_per_worker}
     return share | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
 

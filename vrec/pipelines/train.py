@@ -17,13 +17,38 @@ from vrec.pipelines.data_parallel import CHECKPOINTS, Lesson, Trained, train_net
 from vrec.pipelines.impressions import make_examples
 from vrec.pipelines.material import Material, Where, read_material
 from vrec.ranking.examples import unjudged
+from vrec.ranking.features.arrays import Features, Labels
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.model import NetworkRanker, untrained
+from vrec.ranking.training import Trainer
 from vrec.settings import Settings, TrainConfig
+from vrec.training.epochs import Worker
+from vrec.training.workers import WorkersConfig
 
 REPORT = "test.json"
 """What the test part says of the ranker, beside its manifest."""
 JUDGED = RankerMetricsConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class RankerLesson:
+    """A ranking network to train, and impressions; implements `Lesson`."""
+
+    config: TrainConfig
+    train: tuple[Features, Labels]
+    valid: tuple[Features, Labels]
+
+    @property
+    def spread(self) -> WorkersConfig:
+        """Over how many workers the training is spread."""
+        return self.config
+
+    def trainer(self, worker: Worker) -> Trainer:
+        """The trainer of one worker; raises RankError for impressions that cannot teach."""
+        config = self.config.ranker
+        network, head = untrained(config, self.train[0].shape, self.train[1])
+        parts = {"train": self.train, "valid": self.valid}
+        return Trainer(network, config.heads, head, **parts, config=config.training, worker=worker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +90,7 @@ def train_on(
         found = make_examples(material.events, content, config)
         replayed = time.perf_counter()
         parts = ((some.features, some.labels) for some in (found.train, found.validation))
-        lesson = Lesson(config, *parts)
+        lesson = RankerLesson(config, *parts)
         trained = train(lesson, _run_name(material, config), out)
         ended = time.perf_counter()
         ranker = _ranker(lesson, found.space, content, trained)
@@ -100,7 +125,7 @@ def train_on(
     }
 
 
-def _ranker(lesson: Lesson, space: FeatureSpace, content: Content, trained: Trained) -> NetworkRanker:
+def _ranker(lesson: RankerLesson, space: FeatureSpace, content: Content, trained: Trained) -> NetworkRanker:
     config, train, valid = lesson.config.ranker, lesson.train, lesson.valid
     network, head = untrained(config, train[0].shape, train[1])
     network.load_state_dict({n: torch.from_numpy(np.array(array)) for n, array in trained.weights.items()})

@@ -77,6 +77,8 @@ class EpochTrainer(ABC, Generic[N]):
         self.worker = worker
         self.epoch, self.best_epoch, self.best_loss = 0, 0, np.inf
         self.best: Weights = {}
+        self.stopped: str | None = None
+        """Why training ended early with the last good weights; None where it did not."""
 
     @property
     def learner(self) -> nn.Module:
