@@ -87,6 +87,12 @@ class ServeError(VrecError):
     mend = "check `serve:` in the settings"
 
 
+class CompressError(VrecError):
+    """A network cannot be made smaller: nothing to calibrate or learn on, or numbers that are not finite."""
+
+    mend = "check the videos and settings that the message names"
+
+
 class EvaluationError(VrecError):
     """An evaluation cannot say anything: nothing to test on, or no support for the estimate."""
 
