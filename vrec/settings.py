@@ -13,6 +13,7 @@ from vrec.bundle.config import BundleConfig
 from vrec.core.config import Config
 from vrec.core.errors import ConfigError, plain_reason
 from vrec.core.protocols import Modality
+from vrec.encoder_config import TrainEncoderConfig
 from vrec.encoders.embed_config import EmbedConfig
 from vrec.evaluation.gallery.report import GalleryConfig
 from vrec.evaluation.outcome import EvaluationConfig
@@ -164,7 +165,9 @@ class Settings(Config):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     """`vrec evaluate`."""
     train: TrainConfig = Field(default_factory=TrainConfig)
-    """`vrec train`."""
+    """`vrec train ranker`."""
+    encoder: TrainEncoderConfig = Field(default_factory=TrainEncoderConfig)
+    """`vrec train encoder`."""
     tune: TuneConfig = Field(default_factory=TuneConfig)
     """`vrec tune`."""
     bundle: BundleConfig = Field(default_factory=BundleConfig)
