@@ -19,6 +19,9 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train what is learned by gradient: the ranker.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 
+tune_app = typer.Typer(help="Look for better settings, by trials on a validation part.", no_args_is_help=True)
+app.add_typer(tune_app, name="tune")
+
 DONE, COULD_NOT_RUN, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 
 Videos = Annotated[

@@ -1,6 +1,7 @@
 """Which settings are tried next, and which trials are stopped: Optuna and ASHA, with the default first."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,17 @@ DEFAULT = 0
 """The number of the trial of the settings as given."""
 _UNBOUNDED = 10**6
 """Epochs that no training comes to."""
+
+
+@contextlib.contextmanager
+def silent_optuna() -> Iterator[None]:
+    """Within, Optuna logs errors alone, not every trial and study."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 class Suggestions(OptunaSearch):

@@ -22,6 +22,18 @@ from vrec.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
+class Data:
+    """What a sweep learns from."""
+
+    name: str
+    """For people."""
+    fingerprint: str
+    """A digest of all of it."""
+    prepare: Callable[[], Any]
+    """Gives what all trials share, once connected to the cluster; nothing of the test part is in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """Something that has settings, and a way to judge them."""
 
@@ -29,18 +41,14 @@ class Subject:
     """`cf`, `ranker` or `encoder`."""
     model: str
     """Which recommender; else the kind again."""
-    data: str
-    """The data's name, for people."""
-    fingerprint: str
-    """A digest of the data."""
     metric: str
     """What is made as high as it goes, for people."""
     follows: tuple[str, ...]
     """Groups of settings, or settings, that a trial follows."""
     epochs: bool
     """Whether a trial has a figure after each epoch, not one at its end alone."""
-    prepare: Callable[[], Any]
-    """Gives what all trials share, once connected to the cluster; nothing of the test part is in it."""
+    read: Callable[[], Data]
+    """Gives the data; raises EventsError, SchemaError or SourceError for what cannot be read."""
     trial: Callable[[Any, Settings], Iterator[float]]
     """The figure after each epoch, of what `prepare` gave and a trial's settings; runs on a worker."""
     taken_by: str
@@ -60,22 +68,24 @@ def cf_subject(where: Where, settings: Settings, model: str) -> Subject:
     """The recommender of that name on these events.
 
     The test part is what `vrec evaluate` with the same settings would test on. Raises FitError for a name
-    that is none, EventsError, SchemaError or SourceError for what cannot be read.
+    that is none.
     """
     check_kind(model)
-    material = read_material(where, settings.events, settings.fit.modality)
     return Subject(
         kind="cf",
         model=model,
-        data=material.name,
-        fingerprint=fingerprint(material),
         metric=settings.evaluate.metrics.headline,
         follows=(f"retrieval.{model}", *_members(model), "events.interest.half_life_days"),
         epochs=False,
-        prepare=partial(cf_material, material, settings),
+        read=partial(_read, where, settings, cf_material),
         trial=partial(try_cf, model),
         taken_by=f"vrec fit --model {model}",
     )
+
+
+def _read(where: Where, settings: Settings, prepare: Callable[[Material, Settings], Any]) -> Data:
+    material = read_material(where, settings.events, settings.fit.modality)
+    return Data(material.name, fingerprint(material), partial(prepare, material, settings))
 
 
 def _members(model: str) -> tuple[str, ...]:
@@ -114,14 +124,11 @@ def ranker_subject(where: Where, settings: Settings) -> Subject:
     """The ranker on this log; parts are cut as `vrec train ranker` cuts them.
 
     What makes examples, or decides what a loss means, is the same for all trials: else their losses could
-    not be compared. Raises EventsError, SchemaError or SourceError for what cannot be read.
+    not be compared.
     """
-    material = read_material(where, settings.events, settings.fit.modality)
     return Subject(
         kind="ranker",
         model="ranker",
-        data=material.name,
-        fingerprint=fingerprint(material),
         metric="−validation loss",
         follows=(
             "train.ranker.network",
@@ -129,7 +136,7 @@ def ranker_subject(where: Where, settings: Settings) -> Subject:
             *(f"train.ranker.heads.{name}" for name in ("experts", "expert_width", "tower")),
         ),
         epochs=True,
-        prepare=partial(ranker_material, material, settings),
+        read=partial(_read, where, settings, ranker_material),
         trial=try_ranker,
         taken_by="vrec train ranker",
     )

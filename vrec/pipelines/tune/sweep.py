@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 from ray import cloudpickle, tune
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 from ray.tune.experiment import Trial as RayTrial
@@ -20,9 +19,9 @@ from ray.tune.schedulers import FIFOScheduler
 from vrec.pipelines.cluster import ClusterError, Resources
 from vrec.pipelines.tune.changes import with_changes
 from vrec.pipelines.tune.journal import Journal, Trial, TuneError
-from vrec.pipelines.tune.search import SCORE, Halving, Suggestions
+from vrec.pipelines.tune.search import SCORE, Halving, Suggestions, silent_optuna
 from vrec.pipelines.tune.space import Space
-from vrec.pipelines.tune.subject import Subject
+from vrec.pipelines.tune.subject import Data, Subject
 from vrec.settings import Settings
 
 VALUE = "value"
@@ -33,6 +32,8 @@ Watch = Callable[[Sequence[Trial]], None]
 _QUIET = {
     # Ctrl-C ends the command, as it does everywhere in vrec, instead of the sweep's first half.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Its newer reporter prints even where it is to be silent.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # Files of CSV, JSON and TensorBoard that nobody asked for.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # What is finished is in the journal: Ray's own snapshots are never read.
@@ -42,6 +43,7 @@ _QUIET = {
 
 def run_sweep(
     subject: Subject,
+    data: Data,
     settings: Settings,
     space: Space,
     journal: Journal,
@@ -52,17 +54,17 @@ def run_sweep(
     """All finished trials, by number, after making those of `tune.trials` that the journal lacks.
 
     Needs a connection to the cluster. Raises ClusterError where it is too small for one trial, and what
-    `subject.prepare` raises.
+    `data.prepare` raises.
     """
     finished, config = journal.trials(), settings.tune
     if len(finished) >= config.trials:
         return finished
     concurrent = _fitting(settings, resources)
-    shared = {"base": settings, "trial": subject.trial, "material": subject.prepare()}
+    shared = {"base": settings, "trial": subject.trial, "material": data.prepare()}
     share: dict[str, float] = {"cpu": config.cpus} | ({"gpu": config.gpus} if config.gpus else {})
     halving = Halving(config, finished)
     told = _Told(journal, finished, halving.stopped, watch)
-    with tempfile.TemporaryDirectory() as scratch, _quiet():
+    with tempfile.TemporaryDirectory() as scratch, _quiet(), silent_optuna():
         tune.Tuner(
             tune.with_resources(tune.with_parameters(_try, **shared), share),
             tune_config=tune.TuneConfig(
@@ -103,6 +105,10 @@ class _Told(tune.Callback):
         self.journal, self.stopped, self.watch = journal, stopped, watch
         self.trials = {trial.number: trial for trial in finished}
         self.begun: dict[int, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its callbacks down at the beginning; a terminal cannot be.
+        return self.__dict__ | {"watch": None}
 
     def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         number = trial.config["number"]
@@ -182,14 +188,11 @@ def _quiet() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in names}
     kept = {name: os.environ.get(name) for name in _QUIET}
     os.environ.update(_QUIET)
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        optuna.logging.set_verbosity(verbosity)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         for name, value in kept.items():

@@ -1,0 +1,11 @@
+"""The job `vrec tune`, for `ray job submit --working-dir . -- python jobs/tune.py cf …`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vrec.cli import run
+
+if __name__ == "__main__":
+    sys.exit(run(["tune", *sys.argv[1:]]))

@@ -1,0 +1,72 @@
+"""`vrec tune`: settings that are best on the validation part, from those given on."""
+
+from pathlib import Path
+from typing import Any
+
+from vrec.core.tables import Folder, absolute, join
+from vrec.evaluation.tuning import PAGE
+from vrec.pipelines.cluster import connected, vrec_errors
+from vrec.pipelines.tune.changes import differences
+from vrec.pipelines.tune.journal import Journal, TuneError, ranked
+from vrec.pipelines.tune.results import BEST, write_results
+from vrec.pipelines.tune.space import read_space
+from vrec.pipelines.tune.subject import Subject
+from vrec.pipelines.tune.sweep import Watch, run_sweep
+from vrec.settings import Settings
+
+_NOT_COMPARED = ("trials", "concurrent", "cpus", "gpus")
+"""Settings of a sweep with others of which it may go on."""
+
+
+def tune(
+    subject: Subject,
+    space: Path,
+    out: str,
+    settings: Settings,
+    *,
+    address: str | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """What was found, after trying `tune.trials` settings of the `space` in a YAML file.
+
+    `out` gets `trials/*.json` as they end, and then `leaderboard.json`, `best.yaml` and `report.html`. The
+    same call goes on where one was stopped: what is finished is not made again. The settings as given are
+    the first trial, so the best are never worse on the validation part. A trial that fails, or whose process
+    is lost, is a row with its reason. Raises ConfigError for a wrong space, TuneError where `out` holds
+    another sweep or no trial has a figure, ClusterError, OutputError, and what `subject.read` raises.
+    """
+    out = absolute(out)
+    Folder(out).check_writable()
+    found = read_space(space, settings, subject.follows)
+    data = subject.read()
+    dimensions = {key: [d.kind, str(d.distribution)] for key, d in found.dimensions.items()}
+    given = differences(settings)
+    given["tune"] = {k: v for k, v in settings.tune.model_dump().items() if k not in _NOT_COMPARED}
+    about = {"kind": subject.kind, "model": subject.model, "data": data.fingerprint}
+    journal = Journal(out, about | {"metric": subject.metric, "space": dimensions, "settings": given})
+    before = len(journal.trials())
+    with connected(address) as resources, vrec_errors():
+        trials = run_sweep(subject, data, settings, found, journal, resources=resources, watch=watch)
+    importance = write_results(out, subject, settings, found, trials, data=data.name)
+    best, failed = ranked(trials)[0], [trial for trial in trials if trial.state == "failed"]
+    if best.score is None:
+        raise TuneError(
+            f"none of {len(trials)} trials has a figure; the first: {best.error}",
+            mend=f"see {join(out, PAGE)}; remove {out} to begin anew",
+        )
+    default = next((trial for trial in trials if trial.number == 0), None)
+    return {
+        "model": subject.model,
+        "metric": subject.metric,
+        "out": out,
+        "trials": len(trials),
+        "resumed_from": before,
+        "stopped": sum(trial.state == "stopped" for trial in trials),
+        "failed": [{"trial": t.number, "error": t.error, "changes": dict(t.changes)} for t in failed],
+        "best": {"trial": best.number, "score": best.score, "changes": dict(best.changes)},
+        "default": None if default is None else default.score,
+        "importance": dict(importance),
+        "config": join(out, BEST),
+        "report": join(out, PAGE),
+        "taken_by": subject.taken_by,
+    }

@@ -1,0 +1,171 @@
+"""`vrec tune …`: a sweep over settings, its leaderboard live on the terminal."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from vrec.options import (
+    DONE,
+    SOME_FAILED,
+    Address,
+    AsJson,
+    ConfigFile,
+    DataSet,
+    Debug,
+    Embeddings,
+    Events,
+    Mapped,
+    Overrides,
+    VideosTable,
+    to_mapping,
+    tune_app,
+)
+
+if TYPE_CHECKING:
+    from vrec.pipelines.tune.journal import Trial
+    from vrec.pipelines.tune.subject import Subject
+    from vrec.pipelines.tune.sweep import Watch
+    from vrec.settings import Settings
+
+Space = Annotated[Path, typer.Option(help="YAML with the settings to vary; configs/tune has some.")]
+Out = Annotated[str, typer.Option(help="A folder for trials, report and best settings; a path or a URI.")]
+_SHOWN = 12
+"""Trials on the terminal: more would scroll."""
+
+
+@tune_app.command("cf")
+def tune_cf(
+    *,
+    events: Events,
+    model: Annotated[str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….")],
+    space: Space,
+    out: Out,
+    videos: VideosTable = None,
+    embeddings: Embeddings = None,
+    mapped: Mapped = None,
+    dataset: DataSet = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Look for settings of a recommender. Run it again to resume."""
+    from vrec.pipelines.material import Where
+    from vrec.pipelines.tune.subject import cf_subject
+    from vrec.settings import load_settings
+
+    settings = load_settings(config, overrides or [])
+    where = Where(events, dataset, to_mapping(mapped), videos, embeddings)
+    return _run(cf_subject(where, settings, model), space, out, settings, address=address, as_json=as_json)
+
+
+@tune_app.command("ranker")
+def tune_ranker(
+    *,
+    events: Events,
+    space: Space,
+    out: Out,
+    videos: VideosTable = None,
+    embeddings: Embeddings = None,
+    mapped: Mapped = None,
+    dataset: DataSet = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Look for settings of the ranker. Run it again to resume."""
+    from vrec.pipelines.material import Where
+    from vrec.pipelines.tune.subject import ranker_subject
+    from vrec.settings import load_settings
+
+    settings = load_settings(config, overrides or [])
+    where = Where(events, dataset, to_mapping(mapped), videos, embeddings)
+    return _run(ranker_subject(where, settings), space, out, settings, address=address, as_json=as_json)
+
+
+def _run(
+    subject: "Subject", space: Path, out: str, settings: "Settings", *, address: str | None, as_json: bool
+) -> int:
+    from vrec.pipelines.tune.tune import tune
+
+    if as_json:
+        done = tune(subject, space, out, settings, address=address)
+        print(json.dumps(done, ensure_ascii=False))
+    else:
+        with _board(subject.metric, settings.tune.trials) as watch:
+            done = tune(subject, space, out, settings, address=address, watch=watch)
+        _say(done)
+    return SOME_FAILED if done["failed"] else DONE
+
+
+@contextlib.contextmanager
+def _board(metric: str, wanted: int) -> "Iterator[Watch]":
+    """What shows all trials: a table that is drawn anew on a terminal, a line a trial in a log."""
+    console = Console()
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    with Live(console=console, refresh_per_second=2) as live:
+        yield lambda trials: live.update(leaderboard(trials, metric, wanted))
+
+
+def _lines(console: Console) -> "Callable[[Sequence[Trial]], None]":
+    told: set[int] = set()
+
+    def watch(trials: "Sequence[Trial]") -> None:
+        ended = {trial.number for trial in trials if trial.state != "running"}
+        if not told and len(ended) > 1:
+            told.update(ended)
+        for trial in trials:
+            if trial.number in ended - told:
+                came = trial.error or f"{trial.score:.4f}"
+                line = f"trial {trial.number} {trial.state} in {trial.seconds:.1f} s: {came} {_words(trial)}"
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
+        told.update(ended)
+
+    return watch
+
+
+def leaderboard(trials: "Sequence[Trial]", metric: str, wanted: int) -> Table:
+    """The trials as a table, best first; of many, the best ones, and those that run or failed."""
+    from vrec.pipelines.tune.journal import ranked
+
+    ended = sum(trial.state != "running" for trial in trials)
+    table = Table(title=f"{ended} of {wanted} trials ended", title_justify="left", expand=True)
+    for heading, width in (("trial", 5), (metric, 9), ("epochs", 6), ("", 8), ("settings", None)):
+        table.add_column(heading, width=width, overflow="fold")
+    for trial in ranked(trials)[:_SHOWN]:
+        score = "" if trial.score is None else f"{trial.score:.4f}"
+        what = trial.error or _words(trial)
+        table.add_row(str(trial.number), score, str(len(trial.values)), trial.state, escape(what))
+    return table
+
+
+def _words(trial: "Trial") -> str:
+    if not trial.changes:
+        return "default" if trial.number == 0 else ""
+    return ", ".join(
+        f"{key.rsplit('.', 1)[-1]}={f'{value:.4g}' if isinstance(value, float) else value}"
+        for key, value in trial.changes.items()
+    )
+
+
+def _say(done: Mapping[str, Any]) -> None:
+    best, default, count = done["best"], done["default"], done["trials"]
+    beside = "" if default is None else f", the default {default:.4f}"
+    before = f", {done['resumed_from']} of them of an earlier run" if done["resumed_from"] else ""
+    print(f"{count} trials of {done['model']}{before}: best {done['metric']} {best['score']:.4f}{beside}")
+    for failed in done["failed"][:20]:
+        print(f"  trial {failed['trial']} failed: {failed['error']}")
+    print(f"  {done['taken_by']} --config {done['config']} takes the best settings; open {done['report']}")
