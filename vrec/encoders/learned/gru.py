@@ -38,6 +38,9 @@ class GruFrames(nn.Module):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """(B, dim) from (B, T, D) frames of which (B,) are there; meaningless where none is."""
+        if not frames.shape[1]:
+            # No video of the batch has any: there must be something to read all the same.
+            frames = frames.new_zeros(len(frames), 1, frames.shape[2])
         packed = pack_padded_sequence(
             frames, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
         )

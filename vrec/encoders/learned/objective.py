@@ -29,13 +29,14 @@ class ObjectiveConfig(Config):
     """Whether a clip must be told from its own reverse, where the head sees the frames' order."""
     popularity_correction: bool = True
     """Whether the chance with which a video comes up in a batch is taken off its scores (logQ)."""
-    distillation: Literal["none", "likeness", "vector"] = "likeness"
-    """How the vectors of collaborative filtering teach: by their pairwise likeness, or by themselves, through
-    a linear map that is thrown away afterwards."""
+    distillation: Literal["none", "likeness", "vector"] = "vector"
+    """How the vectors of collaborative filtering teach: by themselves, through a linear map that is thrown
+    away afterwards (van den Oord et al. 2013), or by their pairwise likeness (Park et al. 2019)."""
     distillation_weight: float = Field(default=1.0, ge=0)
     """Weight of that beside the contrast of watched pairs."""
-    unwatched_weight: float = Field(default=0.2, ge=0)
-    """Weight in `aligned` of the self-supervised losses, over videos that nobody has watched."""
+    unwatched_weight: float = Field(default=0.05, ge=0)
+    """Weight in `aligned` of the self-supervised losses, over videos that nobody has watched. They tell each
+    video from all others, which is not what brings those together that are watched together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ class Objective(nn.Module):
         if isinstance(self.head, VaeHead):
             with self._precision(views.one):
                 elbo = self.head.negative_elbo(views.one, self.beta)
-            return {"elbo": elbo}, elbo
+            # Counted by number of evidence and not by video, it is of the size of a contrast.
+            return {"elbo": elbo}, elbo / self.head.config.evidence
         one, other = self._vectors(views.one), self._vectors(views.other)
         contrast = info_nce(one, other, self.config.temperature, self._reversed(one, views.other))
         if not self.agrees:
