@@ -142,7 +142,7 @@ def test_a_killed_compaction_leaves_the_old_table_readable(tmp_path):
         chosen_parts(folder, {part: None})
     )  # and killed before the manifest
     assert read_media(str(tmp_path)).equals(before)
-    state = previous_state(folder, {"files": {"media": []}})
+    state = previous_state(folder, [])
     assert state["video_id"].to_pylist() == ["b"], "the part is still there to resume from"
 
 
@@ -150,7 +150,7 @@ def test_a_damaged_part_costs_its_videos_a_second_run_and_no_more(tmp_path):
     folder = Folder(str(tmp_path))
     write_part(folder, [row("a")], [vectors(0)])
     folder.write(f"{PARTS}/torn.arrow", b"ARROW1\0\0 and then the power went")
-    assert previous_state(folder, None)["video_id"].to_pylist() == ["a"]
+    assert previous_state(folder, [])["video_id"].to_pylist() == ["a"]
     assert len(folder.files(PARTS)) == 1
 
 

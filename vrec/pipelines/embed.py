@@ -56,8 +56,8 @@ def embed(
     SchemaError, OutputError or ClusterError where the job cannot run; a bad video costs a
     FAILURES row only.
     """
-    source, folder = open_source(videos), _open_output(out)
-    with _locked(folder), contextlib.ExitStack() as stack:
+    source, folder = open_source(videos), open_output(out)
+    with locked(folder), contextlib.ExitStack() as stack:
         # Ray takes seconds to reach; a run that finds nothing new never needs it.
         reach = functools.cache(lambda: stack.enter_context(connected(address)))
         return _embed(source, folder, config or EmbedConfig(), reach, log=log, watch=watch)
@@ -78,10 +78,10 @@ def _embed(
     job = EmbedJob(folder.uri, config, recipe_of(config, names))
     old = read_manifest(folder.uri)
     clock.lap("start_s")
-    state, hash_now = previous_state(folder, old), lambda rows: _hash_now(rows, job, reach)
-    plan = make_plan(refs, duplicates, state, job.recipe, hash_now)
+    state = previous_state(folder, old["files"]["media"] if old else ())
+    plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: hash_now(rows, job, reach))
     clock.lap("plan_s")
-    totals = _run(plan, job, reach, log, watch)
+    totals = run_plan(plan, job, reach, log, watch)
     clock.lap("embed_s")
     plan.parts.update(dict.fromkeys(totals.parts))
     work = Compaction(folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _next(old))
@@ -107,7 +107,8 @@ def _embed(
     return manifest
 
 
-def _open_output(out: str) -> Folder:
+def open_output(out: str) -> Folder:
+    """The folder, which can be written; raises OutputError."""
     folder = Folder(out)
     info = folder.filesystem.get_file_info(folder.path)
     if info.is_file:
@@ -117,7 +118,7 @@ def _open_output(out: str) -> Folder:
 
 
 @contextlib.contextmanager
-def _locked(folder: Folder) -> Iterator[None]:
+def locked(folder: Folder) -> Iterator[None]:
     """Holds the folder for one run; the lock goes with the process, however that ends. Local disks only."""
     if not folder.local:
         yield
@@ -139,7 +140,8 @@ def _next(old: dict[str, Any] | None) -> int:
     return (old["generation"] if old else 0) + 1
 
 
-def _hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
+def hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
+    """`video_id` and `now_hash` of REFS rows, hashed here, and on the cluster once that takes long."""
     rows, stage = refs.select(["video_id", "uri"]), HashVideos(job.config.decode.max_bytes)
     done: list[pa.Table] = []
     begun, at, size = time.monotonic(), 0, 64
@@ -155,18 +157,24 @@ def _hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
     return pa.concat_tables(done)
 
 
-def _run(
+def run_plan(
     plan: Plan,
     job: EmbedJob,
     reach: Reach,
     log: TextIO | None,
-    watch: Watch | None,
+    watch: Watch | None = None,
+    *,
+    verb: str = "embed",
 ) -> Totals:
+    """What the workers did: a part in the job's folder for each batch of the plan's videos.
+
+    Progress goes to `log` as that of `verb`, and `watch` hears of each batch that ends.
+    """
     totals = Totals()
     if not plan.pending.num_rows:
         return totals
     dataset: Any = _dataset(plan.pending, job, reach())
-    with JobProgress("embed", plan.pending.num_rows, log) as progress, vrec_errors():
+    with JobProgress(verb, plan.pending.num_rows, log) as progress, vrec_errors():
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
                 totals.add(row)

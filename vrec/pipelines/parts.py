@@ -80,11 +80,14 @@ def _vector_column(vectors: Sequence[np.ndarray | None]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(values), mask=mask)
 
 
-def previous_state(folder: Folder, manifest: Mapping[str, Any] | None) -> pa.Table:
-    """STATE rows of the finished table and of parts that a killed run left; the last row of an id counts."""
+def previous_state(folder: Folder, finished: Iterable[str]) -> pa.Table:
+    """STATE rows of a finished table's Parquet files and of parts that a killed run left.
+
+    Of rows with the same id the last one counts.
+    """
     wanted = [name for name in STATE.names if name != "origin"]
     found: list[pa.Table] = []
-    for name in manifest["files"]["media"] if manifest else []:
+    for name in finished:
         found.append(_with_origin(folder.read_parquet(name, wanted), ""))
     for file in folder.files(PARTS):
         name = f"{PARTS}/{file}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow as pa
 from vrec.core.errors import EncodeFailed, VideoError
 from vrec.core.protocols import Clip, Modality, VideoRef
 from vrec.core.tables import Folder
-from vrec.encoders.build import EncoderSet, build_encoders
+from vrec.encoders.build import Rows, build_encoders
 from vrec.encoders.embed_config import EmbedConfig
 from vrec.media.decode import Decoded
 from vrec.media.isolate import DecodeProcess
@@ -51,6 +51,14 @@ DECODED = pa.schema(
 Vectors = dict[Modality, np.ndarray | None]
 
 
+class ClipEncoders(Protocol):
+    """What finds vectors in clips, such as an `EncoderSet`."""
+
+    def encode(self, clips: Sequence[Clip]) -> dict[Modality, Rows]:
+        """(dim,) float32 vectors by modality, one entry a clip in order, None where it is absent."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedJob:
     """All that a worker needs to know of a run."""
@@ -58,6 +66,10 @@ class EmbedJob:
     out: str
     config: EmbedConfig
     recipe: str
+
+    def encoders(self, device: str) -> ClipEncoders:
+        """What finds the vectors of which parts are made, loaded on a device."""
+        return build_encoders(self.config.encoders, device=device)
 
 
 @dataclass(slots=True)
@@ -79,7 +91,7 @@ class FusedEmbedder:
         # The child starts up while this process loads its models.
         with ThreadPoolExecutor(1) as pool:
             started = pool.submit(self._decoder.start)
-            self._encoders = build_encoders(job.config.encoders, device="cpu")
+            self._encoders = job.encoders("cpu")
             warm_up(self._encoders, job.config)
             started.result()
 
@@ -117,7 +129,7 @@ class Encode:
     def __init__(self, job: EmbedJob) -> None:
         self._job = job
         device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
-        self._encoders = build_encoders(job.config.encoders, device=device)
+        self._encoders = job.encoders(device)
         warm_up(self._encoders, job.config)
         self._folder = Folder(job.out)
 
@@ -149,7 +161,7 @@ def _as_row(outcome: Outcome) -> dict[str, Any]:
     return row
 
 
-def warm_up(encoders: EncoderSet, config: EmbedConfig) -> None:
+def warm_up(encoders: ClipEncoders, config: EmbedConfig) -> None:
     """Encodes a second of noise, so that what libraries do at first use counts as start-up."""
     px, noise = config.decode.frame_px, np.random.default_rng(0)
     frames = noise.integers(0, 255, (config.sample.frames, px, px, 3), np.uint8)
@@ -216,7 +228,7 @@ def _fail(row: dict[str, Any], error: VideoError) -> None:
     }
 
 
-def encode_outcomes(outcomes: Sequence[Outcome], encoders: EncoderSet) -> list[Vectors]:
+def encode_outcomes(outcomes: Sequence[Outcome], encoders: ClipEncoders) -> list[Vectors]:
     """Each outcome's vectors by modality, none for a failed one; a clip that no encoder takes fails alone."""
     alive = [o for o in outcomes if o.clip is not None]
     start = time.perf_counter()
@@ -235,7 +247,7 @@ def encode_outcomes(outcomes: Sequence[Outcome], encoders: EncoderSet) -> list[V
     return [{} if o.clip is None else next(in_turn) for o in outcomes]
 
 
-def _encode(clips: Sequence[Clip], encoders: EncoderSet) -> list[Vectors]:
+def _encode(clips: Sequence[Clip], encoders: ClipEncoders) -> list[Vectors]:
     if not clips:
         return []
     by_modality = encoders.encode(clips)
