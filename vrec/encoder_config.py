@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from vrec.core.config import Config
 from vrec.encoders.learned.encoder import LearnedConfig
-from vrec.encoders.learned.gated import GatedConfig
+from vrec.encoders.learned.heads.gated import GatedConfig
 from vrec.encoders.learned.train import EncoderTrainingConfig
 from vrec.media.augment import AugmentConfig
 from vrec.retrieval.als import AlsConfig

@@ -11,10 +11,10 @@ from vrec.core.protocols import Clip, Encoder
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig
 from vrec.encoders.cnn import CnnConfig, CnnEncoder
 from vrec.encoders.learned.config import GruConfig
+from vrec.encoders.learned.embedding import LearnedFrames
 from vrec.encoders.learned.encoder import LearnedConfig
-from vrec.encoders.learned.frames import LearnedFrames
-from vrec.encoders.learned.gru import GruHeadConfig
-from vrec.encoders.learned.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.gru import GruHeadConfig
+from vrec.encoders.learned.heads.mean import MeanHeadConfig
 from vrec.encoders.text import TextConfig, TextEncoder
 
 

@@ -82,7 +82,7 @@ def _lite0(frame_px: int) -> Backbone:
     net.load_state_dict(torch.load(_lite0_path(), weights_only=True, map_location="cpu"))
     # The lite models were trained on (x - 127) / 128, not on ImageNet's mean and deviation: the
     # running statistics of the first batch norm agree with it on real frames, and a test holds it.
-    return _probe(net.extract_features, net, [127.0] * 3, [128.0] * 3, frame_px)
+    return _probe(net, [127.0] * 3, [128.0] * 3, frame_px, ask="extract_features")
 
 
 def _torchvision(name: str, frame_px: int) -> Backbone:
@@ -108,7 +108,7 @@ def _torchvision(name: str, frame_px: int) -> Backbone:
     transform = weights.transforms()
     mean = [255.0 * value for value in transform.mean]
     std = [255.0 * value for value in transform.std]
-    return _probe(net, net, mean, std, frame_px)
+    return _probe(net, mean, std, frame_px)
 
 
 def _timm(name: str, frame_px: int) -> Backbone:
@@ -124,7 +124,7 @@ def _timm(name: str, frame_px: int) -> Backbone:
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
     mean = [255.0 * value for value in data["mean"]]
     std = [255.0 * value for value in data["std"]]
-    return _probe(net, net, mean, std, frame_px)
+    return _probe(net, mean, std, frame_px)
 
 
 def _fetch(weights: str, load: Callable[[], Any]) -> Any:
@@ -144,24 +144,18 @@ def _missing(library: str, weights: str) -> ConfigError:
 
 
 def _probe(
-    features: "Callable[[Tensor], Tensor]",
-    owner: "nn.Module",
-    mean: Sequence[float],
-    std: Sequence[float],
-    frame_px: int,
+    owner: "nn.Module", mean: Sequence[float], std: Sequence[float], frame_px: int, *, ask: str = "forward"
 ) -> Backbone:
     """The backbone whose `dim` is found by passing one empty picture."""
     import torch
 
-    network = _fused(features, owner, mean, std)
+    network = _fused(owner, mean, std, ask)
     with torch.inference_mode():
         dim = network(torch.zeros(1, frame_px, frame_px, 3, dtype=torch.uint8)).shape[1]
     return Backbone(network=network, dim=int(dim), frame_px=frame_px)
 
 
-def _fused(
-    features: "Callable[[Tensor], Tensor]", owner: "nn.Module", mean: Sequence[float], std: Sequence[float]
-) -> "nn.Module":
+def _fused(owner: "nn.Module", mean: Sequence[float], std: Sequence[float], ask: str) -> "nn.Module":
     import torch
     from torch import nn
 
@@ -179,7 +173,8 @@ def _fused(
 
         def forward(self, pictures: "Tensor") -> "Tensor":
             planes = pictures.permute(0, 3, 1, 2).to(self.mean.dtype)  # (N, 3, S, S)
-            out = features((planes - self.mean) * self.scale)
+            # By name, so that a copy of this module asks the copy of its owner.
+            out = getattr(self.owner, ask)((planes - self.mean) * self.scale)
             return out.mean((2, 3)) if out.ndim == 4 else out.flatten(1)
 
     return Fused().eval()

@@ -15,7 +15,7 @@ from vrec.encoders.learned.config import GruConfig, LearnedFusionConfig, frames_
 from vrec.encoders.text import TextConfig, TextEncoder, clip_text, text_name
 
 if TYPE_CHECKING:
-    from vrec.encoders.learned.fusing import LearnedFusion
+    from vrec.encoders.learned.embedding import LearnedFusion
 
 Rows = list[np.ndarray | None]
 
@@ -139,7 +139,7 @@ class EncoderSet:
         self, config: FusionConfig | LearnedFusionConfig, device: str
     ) -> "Fusion | LearnedFusion | None":
         if isinstance(config, LearnedFusionConfig):
-            from vrec.encoders.learned.fusing import LearnedFusion
+            from vrec.encoders.learned.embedding import LearnedFusion
 
             frames = self._encoders.get("frames")
             below = frames.cnn_name if frames is not None and _sees_frames(frames) else None
@@ -156,7 +156,7 @@ def build_encoders(config: EncodersConfig, *, device: str = "cpu") -> EncoderSet
     encoders: list[Encoder] = []
     if isinstance(config.frames, GruConfig):
         # Its import brings torch, which whoever encodes with OpenVINO alone does without.
-        from vrec.encoders.learned.frames import LearnedFrames
+        from vrec.encoders.learned.embedding import LearnedFrames
 
         encoders.append(LearnedFrames(config.frames, device=device))
     elif config.frames is not None:

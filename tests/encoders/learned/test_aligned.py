@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from tests.encoders.learned.catalogues import feature_set, unit
-from vrec.encoders.learned.batch import FeatureTensors
 from vrec.encoders.learned.behaviour import Behaviour
 from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.gated import GatedConfig, GatedHead
-from vrec.encoders.learned.mean import MeanHeadConfig
-from vrec.encoders.learned.reading import presence
+from vrec.encoders.learned.heads.batch import FeatureTensors
+from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
+from vrec.encoders.learned.heads.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.reading import presence
+from vrec.encoders.learned.heads.vae import VaeConfig
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
-from vrec.encoders.learned.vae import VaeConfig
 
 GROUPS, SEEN, COLD = 8, 320, 120
 

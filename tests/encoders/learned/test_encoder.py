@@ -18,10 +18,10 @@ from vrec.encoders.embed_config import EmbedConfig
 from vrec.encoders.learned.config import GruConfig, LearnedFusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.gated import GatedConfig
-from vrec.encoders.learned.gru import GruHeadConfig
-from vrec.encoders.learned.mean import MeanHeadConfig
-from vrec.encoders.learned.vae import VaeConfig
+from vrec.encoders.learned.heads.gated import GatedConfig
+from vrec.encoders.learned.heads.gru import GruHeadConfig
+from vrec.encoders.learned.heads.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.vae import VaeConfig
 from vrec.settings import load_settings
 
 GRU, GATED = GruHeadConfig(dim=8, hidden=4), GatedConfig(dim=8, frames="gru", hidden=4)

@@ -8,15 +8,15 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tests.encoders.learned.catalogues import backwards, moving, of_topics
-from vrec.encoders.learned.batch import FeatureTensors
 from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.gated import GatedConfig, GatedHead
-from vrec.encoders.learned.gru import GruHeadConfig
-from vrec.encoders.learned.mean import MeanHeadConfig
-from vrec.encoders.learned.reading import dropped, presence
+from vrec.encoders.learned.heads.batch import FeatureTensors
+from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
+from vrec.encoders.learned.heads.gru import GruHeadConfig
+from vrec.encoders.learned.heads.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.reading import dropped, presence
+from vrec.encoders.learned.heads.vae import VaeConfig, VaeHead, divergence, product_of_experts
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
-from vrec.encoders.learned.vae import VaeConfig, VaeHead, divergence, product_of_experts
 
 
 def trained(config: LearnedConfig, features: FeatureSet, **changed) -> LearnedEncoder:

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vrec.encoders.learned.batch import FeatureTensors
 from vrec.encoders.learned.behaviour import Behaviour
 from vrec.encoders.learned.features import FeatureSet
+from vrec.encoders.learned.heads.batch import FeatureTensors
 from vrec.encoders.learned.objective import Pairs, Views
 from vrec.encoders.learned.split import Rows, Split
 

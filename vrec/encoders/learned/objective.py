@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.config import Config
-from vrec.encoders.learned.batch import FeatureBatch, Scaled, fit_scale, projection, unit
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.gated import GatedHead
-from vrec.encoders.learned.head import Head
+from vrec.encoders.learned.heads.batch import FeatureBatch, Scaled, fit_scale, projection, unit
+from vrec.encoders.learned.heads.gated import GatedHead
+from vrec.encoders.learned.heads.head import Head
+from vrec.encoders.learned.heads.vae import VaeHead
 from vrec.encoders.learned.losses import co_watch, info_nce, like_targets, towards_targets
-from vrec.encoders.learned.vae import VaeHead
 
 
 class ObjectiveConfig(Config):

@@ -6,8 +6,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.batch import FeatureBatch, frames_mean, projection, unit
-from vrec.encoders.learned.head import Head, HeadConfig
+from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, projection, unit
+from vrec.encoders.learned.heads.head import Head, HeadConfig
 
 
 class MeanHeadConfig(HeadConfig):

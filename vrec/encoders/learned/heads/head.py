@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from vrec.core.config import Config
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.batch import FeatureBatch, Scaled, fit_scale
 from vrec.encoders.learned.features import FeatureSet
+from vrec.encoders.learned.heads.batch import FeatureBatch, Scaled, fit_scale
 
 
 class HeadConfig(Config):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.batch import FeatureBatch, frames_mean, projection, unit
-from vrec.encoders.learned.head import Head, HeadConfig
+from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, projection, unit
+from vrec.encoders.learned.heads.head import Head, HeadConfig
 
 
 class GruHeadConfig(HeadConfig):

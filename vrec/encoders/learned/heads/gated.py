@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.batch import FeatureBatch, unit
-from vrec.encoders.learned.head import Head
-from vrec.encoders.learned.reading import FusingConfig, Reader, dropped, presence
+from vrec.encoders.learned.heads.batch import FeatureBatch, unit
+from vrec.encoders.learned.heads.head import Head
+from vrec.encoders.learned.heads.reading import FusingConfig, Reader, dropped, presence
 
 
 class GatedConfig(FusingConfig):

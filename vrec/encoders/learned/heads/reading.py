@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.batch import FeatureBatch, frames_mean, projection
-from vrec.encoders.learned.gru import GruFrames
-from vrec.encoders.learned.head import HeadConfig
+from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, projection
+from vrec.encoders.learned.heads.gru import GruFrames
+from vrec.encoders.learned.heads.head import HeadConfig
 
 
 class FusingConfig(HeadConfig):

@@ -1,11 +1,14 @@
-"""A learned encoder of frames as `vrec embed` runs it: a network a frame, and a head over them in order."""
+"""Learned encoders as `vrec embed` runs them: of frames, and the fusion of modalities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from vrec.core.protocols import Clip, Modality, Vectors
 from vrec.encoders.cnn import CnnEncoder
 from vrec.encoders.learned.config import GruConfig, frames_encoder
 from vrec.encoders.learned.encoder import LearnedEncoder
+from vrec.encoders.learned.stored import StoredEncoder
 from vrec.encoders.vectors import unit_clip_rows
 
 
@@ -36,3 +39,31 @@ class LearnedFrames:
     def pooled(self, features: Sequence[Vectors], clips: Sequence[Clip]) -> Vectors:
         """(N, dim) float32 unit rows of clips whose `frame_features` these are; raises EncodeFailed."""
         return unit_clip_rows(self._head.encode_parts(features, {}), clips, self.modality)
+
+
+class LearnedFusion:
+    """What the modalities' encoders give to one unit vector a video, by a trained head."""
+
+    modality: Modality = "fused"
+
+    def __init__(self, stored: StoredEncoder, uri: str, *, by_frame: bool, device: str = "cpu") -> None:
+        """With `by_frame` it takes a network's features of each frame, else one vector for all of them.
+
+        Raises ModelError where what was read from the folder `uri` is no sound encoder.
+        """
+        self._encoder = LearnedEncoder.of(stored, uri, device=device)
+        self.by_frame = by_frame
+        self.name, self.dim = self._encoder.name, self._encoder.dim
+        self.takes: tuple[Modality, ...] = tuple(stored.dims)
+        """The modalities of which a video needs one."""
+
+    def fuse(self, parts: Mapping[Modality, Sequence[Vectors | None]]) -> Vectors:
+        """(N, dim) float32 unit rows from N vectors, or None where absent, for every modality.
+
+        Of frames, (T, D) features of each where it is `by_frame`. Raises ValueError for a row with nothing
+        that it takes.
+        """
+        count = max((len(rows) for rows in parts.values()), default=0)
+        nothing: list[Vectors | None] = [None] * count
+        frames = [None if f is None else np.atleast_2d(f) for f in parts.get("frames", nothing)]
+        return self._encoder.encode_parts(frames, parts)
