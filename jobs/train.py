@@ -1,4 +1,4 @@
-"""The job `vrec train`, for `ray job submit --working-dir . -- python jobs/train.py ranker …`."""
+"""The job `vrec train`, for `ray job submit --working-dir . -- python jobs/train.py encoder …`."""
 
 import sys
 from pathlib import Path

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import vrec.tune_command  # noqa: F401  its commands register themselves
+import vrec.encoder_command
+import vrec.tune_command  # noqa: F401
 from vrec.bundle_command import bundle
 from vrec.console import list_failures, say_embedded, say_fitted, say_recommendations, say_trained
 from vrec.core.errors import VrecError, mend_of

@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-train_app = typer.Typer(help="Train what is learned by gradient: the ranker.", no_args_is_help=True)
+train_app = typer.Typer(help="Train what is learned by gradient: the ranker, encoders.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 
 tune_app = typer.Typer(help="Look for better settings, by trials on a validation part.", no_args_is_help=True)

@@ -115,8 +115,11 @@ def _work(given: dict[str, Any]) -> Trained | VrecError:
     What is wrong with the examples or settings is returned and not raised: another try would end the same.
     """
     context = ray.train.get_context()
+    lesson: Lesson = ray.get(given["lesson"])
+    # As many as Ray sets aside: a worker that took the machine's would be in the others' way.
+    torch.set_num_threads(max(1, int(lesson.spread.cpus_per_worker)))
     try:
-        return _train(ray.get(given["lesson"]), context.get_world_rank(), context.get_world_size())
+        return _train(lesson, context.get_world_rank(), context.get_world_size())
     except VrecError as error:
         return error
 
