@@ -10,6 +10,7 @@ from typing import Any, Self
 import pyarrow as pa
 from pydantic import ValidationError
 
+from vrec.bundle.models import embed_at
 from vrec.core.artefact import Artefact, read_artefact
 from vrec.core.digest import digest
 from vrec.core.errors import BundleError, VrecError
@@ -76,6 +77,7 @@ def read_bundle(uri: str) -> tuple[str, Artefact]:
 def catalogue_of(uri: str, version: str, found: Artefact) -> dict[str, Any]:
     """The fields of BundleCatalogue, from a bundle's own files."""
     about, tables = json.loads(found.blobs[ABOUT]), found.tables
+    embed = about["embed"]
     return {
         "uri": uri,
         "version": version,
@@ -84,7 +86,7 @@ def catalogue_of(uri: str, version: str, found: Artefact) -> dict[str, Any]:
         "content": Content(tables["videos"], tables.get("fused")),
         "texts": tables.get("texts"),
         "popular": tuple(tables["popular"].column("video_id").to_pylist()),
-        "embed": None if about["embed"] is None else EmbedConfig.model_validate(about["embed"]),
+        "embed": None if embed is None else embed_at(embed, uri, found.data["parts"]),
         "profiles": ProfilesConfig.model_validate(about["profiles"]),
     }
 
@@ -137,8 +139,8 @@ def _manifest(folder: Folder) -> dict[str, Any]:
 
 
 def _check_parts(uri: str, parts: Mapping[str, str]) -> None:
-    for name in (RANKER, INDEX):
-        if part_digest(uri, name) != parts[name]:
+    for name, written in parts.items():
+        if part_digest(uri, name) != written:
             raise BundleError(
                 f"{uri}/{name} is not what the bundle was written with: the digest of its manifest differs"
             )

@@ -12,6 +12,7 @@ from vrec.bundle.canaries import CANARIES, ask, canary_videos, compare
 from vrec.bundle.catalogue import ABOUT, FORMAT, INDEX, KIND, RANKER, part_digest, version_of
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.lexicon import Lexicon
+from vrec.bundle.models import copy_models, embed_with
 from vrec.bundle.neighbours import Neighbours
 from vrec.bundle.parts import Parts, checked, encoder_of, vectors_of
 from vrec.core.artefact import Artefact, write_artefact
@@ -105,15 +106,19 @@ def _write(folder: Folder, bundle: Bundle, config: BundleConfig) -> None:
         "words": vocabulary,
         "canaries": bundle.canaries,
     }
+    embed, models = None, dict[str, str]()
+    if bundle.embed is not None:
+        models = copy_models(bundle.embed, folder.uri)
+        embed = embed_with(bundle.embed.model_dump(mode="json"), models)
     about = {
         "encoder": bundle.encoder,
-        "embed": None if bundle.embed is None else bundle.embed.model_dump(mode="json"),
+        "embed": embed,
         "profiles": bundle.profiles.model_dump(mode="json"),
     }
     data = {
         "format": FORMAT,
         "made_at": bundle.made_at,
-        "parts": {name: part_digest(folder.uri, name) for name in (RANKER, INDEX)},
+        "parts": {name: part_digest(folder.uri, name) for name in (RANKER, INDEX, *models.values())},
     }
     write_artefact(
         folder.uri,

@@ -1,0 +1,47 @@
+"""The learned models of a bundle's encoders: a bundle holds copies of its own, so that it can be moved."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vrec.core.errors import BundleError
+from vrec.core.tables import MANIFEST, Folder, join
+from vrec.encoders.embed_config import EmbedConfig
+
+MODELS = (("frames", "model"), ("fusion", "model"))
+"""Below `embed.encoders`, what names the folder of a model where its encoder has one."""
+
+
+def copy_models(embed: EmbedConfig, uri: str) -> dict[str, str]:
+    """Which folder of the bundle at `uri` holds a copy of each model's folder, once it is written.
+
+    Their manifests are written last. Raises BundleError for a model that is not there, OutputError.
+    """
+    found = {folder: f"encoder-{part}" for part, _, folder in _named(embed.model_dump(mode="json"))}
+    for folder, name in found.items():
+        source, copy = Folder(folder), Folder(join(uri, name))
+        files = [file for file in source.files() if file != MANIFEST]
+        if not source.exists(MANIFEST):
+            raise BundleError(f"{folder}: no {MANIFEST} there, so no model", mend="give the encoder's folder")
+        for file in (*files, MANIFEST):
+            copy.write(file, source.read(file))
+    return found
+
+
+def embed_with(embed: Mapping[str, Any], folders: Mapping[str, str]) -> dict[str, Any]:
+    """EmbedConfig as JSON values with other folders of models; those that `folders` does not know stay."""
+    encoders = dict(embed["encoders"])
+    for part, field, folder in _named(embed):
+        encoders[part] = {**encoders[part], field: folders.get(folder, folder)}
+    return {**embed, "encoders": encoders}
+
+
+def embed_at(embed: Mapping[str, Any], uri: str, names: Mapping[str, str]) -> EmbedConfig:
+    """The EmbedConfig of the bundle at `uri`, which holds models in the folders `names`."""
+    return EmbedConfig.model_validate(embed_with(embed, {name: join(uri, name) for name in names}))
+
+
+def _named(embed: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Part, field and folder of each model."""
+    encoders = embed["encoders"]
+    given = ((part, field, (encoders[part] or {}).get(field)) for part, field in MODELS)
+    return [(part, field, folder) for part, field, folder in given if folder]
