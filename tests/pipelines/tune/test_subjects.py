@@ -1,0 +1,122 @@
+"""What a trial sees: the part that may be learned from, and nothing that was in the test part."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from tests.pipelines.shop import write_shop
+from vrec.core.compute import pc
+from vrec.events.log import gather, weigh
+from vrec.pipelines.material import Material, read_material
+from vrec.pipelines.tune.changes import with_changes
+from vrec.pipelines.tune.subject import (
+    cf_material,
+    fingerprint,
+    ranker_material,
+    try_cf,
+    try_ranker,
+)
+from vrec.pipelines.validation import inner_split, outer_split
+from vrec.ranking.labels import time_parts
+from vrec.settings import load_settings
+
+SETTINGS = load_settings(
+    overrides=[
+        "train.shards=2",
+        "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
+        "train.ranker.features={history: 5, min_count: 2}",
+        "train.ranker.training={epochs: 2, batch_size: 256}",
+        "train.ranker.labels={conversion_kinds: [cart], conversion_window_hours: 6}",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory) -> Material:
+    shop = write_shop(tmp_path_factory.mktemp("shop"))
+    return read_material(shop.where, SETTINGS.events, "fused")
+
+
+def poisoned(table: pa.Table, since, seed: int) -> pa.Table:
+    """The rows since a moment with each other's videos; their number and times are as they were."""
+    frame = pl.from_arrow(table).with_row_index("row")
+    late = frame.filter(pl.col("at") >= since)
+    videos = late["video_id"].to_numpy()[np.random.default_rng(seed).permutation(late.height)]
+    swapped = late.with_columns(pl.Series("video_id", videos, dtype=late.schema["video_id"]))
+    assert not swapped["video_id"].equals(late["video_id"])
+    whole = pl.concat([frame.filter(pl.col("at") < since), swapped]).sort("row").drop("row")
+    return whole.to_arrow().cast(table.schema)
+
+
+CF = ({}, {"retrieval.item_knn.shrink": 20.0, "events.interest.half_life_days": 5.0})
+
+
+def test_trials_of_a_recommender_never_see_the_test_part(material):
+    parts = outer_split(material, SETTINGS)
+    other = replace(material, interactions=poisoned(material.interactions, parts.cut, seed=0))
+    assert outer_split(other, SETTINGS).test != parts.test
+    found, same = (cf_material(each, SETTINGS) for each in (material, other))
+    assert found.inner.train.equals(same.inner.train)
+    assert found.inner.test.equals(same.inner.test)
+    assert pc.max(found.inner.train["at"]).as_py() < found.inner.cut
+    assert pc.max(found.inner.test["at"]).as_py() < parts.cut
+    for changes in CF:
+        settings = with_changes(SETTINGS, changes)
+        first, second = (list(try_cf("item_knn", each, settings)) for each in (found, same))
+        assert first == second
+        assert 0 < first[0] < 1
+    # Did anything reach what trials see, they would tell.
+    fewer = found.inner.train.slice(found.inner.train.num_rows // 2)
+    worse = replace(found, inner=replace(found.inner, train=fewer))
+    assert list(try_cf("item_knn", worse, SETTINGS)) != list(try_cf("item_knn", found, SETTINGS))
+
+
+def test_what_fades_interest_is_followed(material):
+    found = cf_material(material, SETTINGS)
+    assert len({tuple(try_cf("item_knn", found, with_changes(SETTINGS, changes))) for changes in CF}) == 2
+
+
+def test_the_trial_of_a_recommender_is_evaluates_own(material):
+    """The figure is what a fit on the same rows by hand comes to: hits over the ideal gain, user by user."""
+    inner = inner_split(outer_split(material, SETTINGS).train, SETTINGS)
+    from vrec.retrieval.build import build
+
+    model = build("popular", SETTINGS.retrieval).fit(gather(inner.train, SETTINGS.events.interest, inner.cut))
+    wanted: dict[str, set[str]] = {}
+    for row in inner.test.to_pylist():
+        wanted.setdefault(row["user_id"], set()).add(row["video_id"])
+    gained = dict.fromkeys(wanted, 0.0)
+    for row in model.recommend(sorted(wanted), 10).to_pylist():
+        if row["video_id"] in wanted[row["user_id"]]:
+            gained[row["user_id"]] += 1 / np.log2(row["rank"] + 1)
+    ideal = {u: sum(1 / np.log2(r + 1) for r in range(1, min(10, len(v)) + 1)) for u, v in wanted.items()}
+    expected = np.mean([gained[user] / ideal[user] for user in wanted])
+    (score,) = try_cf("popular", cf_material(material, SETTINGS), SETTINGS)
+    assert score == pytest.approx(expected)
+
+
+def test_trials_of_the_ranker_never_see_the_test_part(material, local_ray):
+    shown = material.events.filter(pc.equal(material.events["kind"], "impression"))
+    at = np.asarray(shown["at"].cast(pa.int64()))
+    cut = time_parts(at, SETTINGS.train.parts).test_from
+    since = pa.scalar(cut, pa.timestamp("us", "UTC")).as_py()
+    events = poisoned(material.events, since, seed=0)
+    interactions = weigh(events, SETTINGS.events.interest, material.content.videos)
+    other = replace(material, events=events, interactions=interactions)
+    found, same = (ranker_material(each, SETTINGS) for each in (material, other))
+    for part in ("train", "valid"):
+        assert getattr(found, part)[1].at.max() < cut
+    for changes in ({}, {"train.ranker.training.learning_rate": 0.01}):
+        settings = with_changes(SETTINGS, changes)
+        assert list(try_ranker(found, settings)) == list(try_ranker(same, settings))
+    assert len(list(try_ranker(found, SETTINGS))) == 2
+
+
+def test_other_data_have_another_fingerprint(material):
+    other = replace(material, events=material.events.slice(1))
+    assert fingerprint(material) == fingerprint(replace(material, name="elsewhere"))
+    assert fingerprint(material) != fingerprint(other)
+    assert fingerprint(material) != fingerprint(replace(material, content=None))

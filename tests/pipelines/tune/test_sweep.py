@@ -1,0 +1,173 @@
+"""Sweeps on a real Ray: failures are rows, the default is first and never beaten, a killed driver goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.core.errors import ConfigError
+from vrec.pipelines.cluster import ClusterError
+from vrec.pipelines.fit import fit
+from vrec.pipelines.tune.journal import TuneError
+from vrec.pipelines.tune.subject import Data, Subject, cf_subject
+from vrec.pipelines.tune.tune import tune
+from vrec.settings import load_settings
+
+SPACE = "retrieval.als.factors: {int: [1, 200]}\nretrieval.als.alpha: {log_uniform: [0.1, 100]}\n"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> ShopOnDisk:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+def subject_of(trial, *, epochs: bool = False, data: str = "one") -> Subject:
+    """A subject whose trials do as the test says."""
+    return Subject(
+        kind="cf",
+        model="als",
+        metric="closeness",
+        follows=("retrieval.als",),
+        epochs=epochs,
+        read=lambda: Data("made up", data, lambda: 150),
+        trial=trial,
+        taken_by="vrec fit --model als",
+    )
+
+
+def make_trial():
+    """Better the nearer to 150 factors; some settings fail, each in its way."""
+
+    def trial(aim, settings):
+        import os
+        import signal
+
+        factors = settings.retrieval.als.factors
+        kinds = {0: "raise", 1: "nan", 2: "kill"}
+        match kinds.get(factors % 12 if factors != 64 else 9):
+            case "raise":
+                raise ZeroDivisionError("these settings divide by nothing")
+            case "nan":
+                yield 0.5
+                yield float("nan")
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+        for epoch in range(1, 5):
+            yield -abs(factors - aim) / 100 - 1 / epoch
+
+    return trial
+
+
+@pytest.mark.timeout(600)
+def test_trials_that_fail_are_rows_and_the_sweep_ends(space, tmp_path, local_ray):
+    out = tmp_path / "out"
+    settings = load_settings(overrides=["tune.trials=24", "tune.random_trials=20"])
+    seen: list[int] = []
+    done = tune(
+        subject_of(make_trial(), epochs=True), space, str(out), settings, watch=lambda t: seen.append(len(t))
+    )
+    assert done["trials"] == 24
+    assert max(seen) == 24
+    rows = json.loads((out / "leaderboard.json").read_text())["trials"]
+    errors = [row["error"] for row in rows if row["state"] == "failed"]
+    for what in ("ZeroDivisionError: these settings", "TuneError: the figure after epoch 2 is nan", "WorkerLost"):
+        assert any(error.startswith(what) for error in errors), (what, errors)
+    assert len(done["failed"]) == len(errors) < 24
+    scores = [row["score"] for row in rows if row["score"] is not None]
+    assert scores == sorted(scores, reverse=True)
+    assert done["best"]["score"] == scores[0] >= done["default"]
+    assert done["stopped"] > 0
+    default = next(row for row in rows if row["number"] == 0)
+    assert (default["state"], len(default["values"])) == ("done", 4)
+    best = load_settings(out / "best.yaml")
+    assert best.retrieval.als.factors == done["best"]["changes"]["retrieval.als.factors"]
+    page = (out / "report.html").read_text()
+    assert "ZeroDivisionError" in page
+    assert "Learning curves" in page
+    more = tune(
+        subject_of(make_trial(), epochs=True),
+        space,
+        str(out),
+        load_settings(overrides=["tune.trials=26", "tune.random_trials=20"]),
+    )
+    assert (more["trials"], more["resumed_from"]) == (26, 24)
+    with pytest.raises(TuneError, match="another data"):
+        tune(subject_of(make_trial(), epochs=True, data="other"), space, str(out), settings)
+
+
+def test_the_best_settings_are_what_fit_takes_and_no_worse_than_the_default(shop, space, tmp_path, local_ray):
+    settings = load_settings(overrides=["tune.trials=4", "retrieval.als.iterations=3"])
+    done = tune(cf_subject(shop.where, settings, "als"), space, str(tmp_path / "out"), settings)
+    assert done["best"]["score"] >= done["default"] > 0
+    best = load_settings(done["config"])
+    assert best.retrieval.als.iterations == 3
+    assert "tune" not in yaml.safe_load(Path(done["config"]).read_text())
+    fitted = fit(shop.where, str(tmp_path / "model"), best, model="als")
+    assert fitted["users"] > 0
+    again = tune(cf_subject(shop.where, settings, "als"), space, str(tmp_path / "out"), settings)
+    assert again["resumed_from"] == 4
+    assert again["best"] == done["best"]
+
+
+def test_invalid_combinations_are_failed_trials(shop, tmp_path, local_ray):
+    space = tmp_path / "space.yaml"
+    space.write_text("retrieval.als.alpha: {uniform: [-2, -1]}")
+    settings = load_settings(overrides=["tune.trials=2", "retrieval.als.iterations=3"])
+    done = tune(cf_subject(shop.where, settings, "als"), space, str(tmp_path / "out"), settings)
+    assert done["best"]["trial"] == 0
+    (failed,) = done["failed"]
+    assert failed["error"].startswith("ConfigError: retrieval.als.alpha")
+
+
+def test_what_cannot_be_run_is_said_before_anything_is(shop, space, tmp_path, local_ray):
+    greedy = load_settings(overrides=["tune.cpus=64"])
+    with pytest.raises(ClusterError, match="a trial wants 64 CPUs"):
+        tune(cf_subject(shop.where, greedy, "als"), space, str(tmp_path / "out"), greedy)
+    space.write_text("retrieval.als.factor: {int: [1, 2]}")
+    with pytest.raises(ConfigError, match=r"did you mean retrieval\.als\.factors\?"):
+        tune(cf_subject(shop.where, greedy, "als"), space, str(tmp_path / "other"), greedy)
+    space.write_text(SPACE)
+
+    def trial(material, settings):
+        yield float("inf")
+
+    settings = load_settings(overrides=["tune.trials=1"])
+    with pytest.raises(TuneError, match="none of 1 trials has a figure"):
+        tune(subject_of(trial), space, str(tmp_path / "none"), settings)
+    assert "No trial of als ended well" in (tmp_path / "none" / "report.html").read_text()
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_command(shop, space, tmp_path, ray_cluster):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from vrec.cli import main; main()", "tune", "cf", "--events"]
+    command += [shop.where.events, "--model", "als", "--space", str(space), "--out", str(out), "--address", ray_cluster.address]
+    command += ["--json", "--set", "tune.trials=12", "--set", "retrieval.als.iterations=3"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list((out / "trials").glob("*.json")) if (out / "trials").exists() else []) < 3:
+        assert first.poll() is None
+        time.sleep(0.02)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    kept = {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")}
+    assert 3 <= len(kept) < 12
+    done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert (done["trials"], done["resumed_from"]) == (12, len(kept))
+    for name, content in kept.items():
+        assert (out / "trials" / name).read_bytes() == content
+    assert done["best"]["score"] >= done["default"]
