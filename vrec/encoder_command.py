@@ -86,9 +86,8 @@ def say_trained_encoder(done: Mapping[str, Any]) -> None:
     if done["stopped"]:
         print(f"  stopped: {done['stopped']}")
     if done["judged"]:
-        print(
-            f"  held-out videos find their partner at a mean reciprocal rank of {done['validation']['mrr']:.3f}"
-        )
+        rank = done["validation"]["mrr"]
+        print(f"  videos that were held out find their partner at a mean reciprocal rank of {rank:.3f}")
     else:
         print("  too few videos to hold some out: training's own loss chose the epoch")
     print("to use it, embed with it, and fit and evaluate on what that leaves:")

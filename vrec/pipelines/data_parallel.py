@@ -106,7 +106,14 @@ def train_here(lesson: Lesson, name: str, out: str) -> Trained:
 
     For lessons so small that starting a worker takes longer than the training. Raises as the trainer does.
     """
-    return _train(lesson, 0, 1, kept=False)
+    threads = torch.get_num_threads()
+    # Steps of such lessons are short: where other processes want the cores, threads that wait for each other
+    # at every step take twenty times as long as one.
+    torch.set_num_threads(1)
+    try:
+        return _train(lesson, 0, 1, kept=False)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _work(given: dict[str, Any]) -> Trained | VrecError:
