@@ -61,7 +61,7 @@ class First:
 
 
 def chain() -> Any:
-    few: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 1000}
+    few: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.05}, "max_ongoing_requests": 1000}
     last, middle, first = (cast("Any", serve.deployment(kind, **few)) for kind in (Last, Middle, First))
     return first.bind(middle.bind(last.bind()))
 
@@ -179,7 +179,8 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--ranking", type=int, default=0, help="replicas; dev.yaml, for two cores, has none")
+    parser.add_argument("--api", type=int, default=2, help="HTTP replicas, as in serve_configs/dev.yaml")
+    parser.add_argument("--ranking", type=int, default=0, help="ranking replicas; with none, HTTP ones rank")
     parser.add_argument("--bundle", default=None, help="one that was written before; drawn anew otherwise")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -192,7 +193,7 @@ def main() -> None:
                 "data": str(folder / "data"),
                 "store": {"kind": "sqlite", "path": str(folder / "store.db")},
                 "port": 8092,
-                "replicas": {"ranking": asked.ranking},
+                "replicas": {"api": asked.api, "ranking": asked.ranking},
                 "security": {"requests_per_second": 1e6, "burst": 1_000_000},
             }
         )
