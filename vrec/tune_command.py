@@ -94,6 +94,37 @@ def tune_ranker(
     return _run(ranker_subject(where, settings), space, out, settings, address=address, as_json=as_json)
 
 
+@tune_app.command("encoder")
+def tune_encoder(
+    *,
+    features: Annotated[
+        str, typer.Option(help="The folder of features that `vrec train encoder` made: OUT/features.")
+    ],
+    space: Space,
+    out: Out,
+    events: Annotated[
+        str | None,
+        typer.Option(help="Events (.parquet or .csv), or a data set's folder, to align the encoder with."),
+    ] = None,
+    mapped: Mapped = None,
+    dataset: DataSet = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Look for settings of an encoder that is trained on features. Run it again to resume."""
+    from vrec.pipelines.material import Where
+    from vrec.pipelines.tune.subject import encoder_subject
+    from vrec.settings import load_settings
+
+    settings = load_settings(config, overrides or [])
+    where = None if events is None else Where(events, dataset, to_mapping(mapped))
+    subject = encoder_subject(features, where, settings)
+    return _run(subject, space, out, settings, address=address, as_json=as_json)
+
+
 def _run(
     subject: "Subject", space: Path, out: str, settings: "Settings", *, address: str | None, as_json: bool
 ) -> int:

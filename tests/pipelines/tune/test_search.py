@@ -40,7 +40,9 @@ def sweep(space, settings, finished=(), trials=30) -> list[Trial]:
             score = closeness(suggestion)
             search.on_trial_complete(f"t{n}", {"score": score})
             found.append(
-                Trial(suggestion["number"], suggestion["changes"], "done", (score,), drawn=suggestion["drawn"])
+                Trial(
+                    suggestion["number"], suggestion["changes"], "done", (score,), drawn=suggestion["drawn"]
+                )
             )
     return found
 

@@ -10,7 +10,7 @@ from vrec.core.errors import ConfigError
 from vrec.pipelines.material import Where
 from vrec.pipelines.tune.changes import differences, value_of, with_changes
 from vrec.pipelines.tune.space import read_space
-from vrec.pipelines.tune.subject import cf_subject, ranker_subject
+from vrec.pipelines.tune.subject import cf_subject, encoder_subject, ranker_subject
 from vrec.settings import Settings, load_settings
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "tune"
@@ -31,7 +31,7 @@ def test_spaces_that_are_shipped_hold_the_defaults_and_nothing_that_settings_ref
         case "ranker":
             subject = ranker_subject(NOWHERE, settings)
         case "encoder":
-            pytest.skip("looked at beside the encoder's subject")
+            subject = encoder_subject("nowhere", None, settings)
         case model:
             subject = cf_subject(NOWHERE, settings, model)
     space = read_space(path, settings, subject.follows)
@@ -114,3 +114,10 @@ def test_a_kind_that_changes_lets_go_of_the_other_ones_settings():
     assert other.train.ranker.network.kind == "lr"
     with pytest.raises(ConfigError, match="width"):
         with_changes(given, {"train.ranker.network.kind": "lr", "train.ranker.network.width": 8})
+
+
+def test_a_kind_is_said_only_where_it_must_be():
+    """What is left out stays left out: with events, the encoder's objective is `aligned` unless it is set."""
+    found = with_changes(Settings(), {"encoder.training.objective.temperature": 0.2})
+    assert "kind" not in found.encoder.training.objective.model_fields_set
+    assert found.encoder.learned.kind == Settings().encoder.learned.kind

@@ -84,7 +84,11 @@ def test_trials_that_fail_are_rows_and_the_sweep_ends(space, tmp_path, local_ray
     assert max(seen) == 24
     rows = json.loads((out / "leaderboard.json").read_text())["trials"]
     errors = [row["error"] for row in rows if row["state"] == "failed"]
-    for what in ("ZeroDivisionError: these settings", "TuneError: the figure after epoch 2 is nan", "WorkerLost"):
+    for what in (
+        "ZeroDivisionError: these settings",
+        "TuneError: the figure after epoch 2 is nan",
+        "WorkerLost",
+    ):
         assert any(error.startswith(what) for error in errors), (what, errors)
     assert len(done["failed"]) == len(errors) < 24
     scores = [row["score"] for row in rows if row["score"] is not None]
@@ -156,7 +160,17 @@ def test_what_cannot_be_run_is_said_before_anything_is(shop, space, tmp_path, lo
 def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_command(shop, space, tmp_path, ray_cluster):
     out = tmp_path / "out"
     command = [sys.executable, "-c", "from vrec.cli import main; main()", "tune", "cf", "--events"]
-    command += [shop.where.events, "--model", "als", "--space", str(space), "--out", str(out), "--address", ray_cluster.address]
+    command += [
+        shop.where.events,
+        "--model",
+        "als",
+        "--space",
+        str(space),
+        "--out",
+        str(out),
+        "--address",
+        ray_cluster.address,
+    ]
     command += ["--json", "--set", "tune.trials=12", "--set", "retrieval.als.iterations=3"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(list((out / "trials").glob("*.json")) if (out / "trials").exists() else []) < 3:

@@ -1,7 +1,10 @@
 """Settings with some of them changed, by their dotted names."""
 
 from collections.abc import Mapping
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_origin
+
+from pydantic import BaseModel
 
 from vrec.settings import Settings, validate_settings
 
@@ -23,12 +26,12 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         *groups, last = key.split(".")
         level, there = whole, settings
         for group in groups:
-            there = getattr(there, group, None)
+            either, there = _is_either(there, group), getattr(there, group, None)
             if not isinstance(level.get(group), dict):
                 level[group] = {}
             level = level[group]
-            if isinstance(kind := getattr(there, "kind", None), str):
-                level.setdefault("kind", kind)
+            if either:
+                level.setdefault("kind", getattr(there, "kind", None))
         if last == "kind" and level.get("kind") != changes[key]:
             level.clear()
         level[last] = changes[key]
@@ -43,3 +46,13 @@ def value_of(settings: Settings, key: str) -> Any:
             return None
         there = there.get(part)
     return there
+
+
+def _is_either(there: Any, group: str) -> bool:
+    """Whether a group of settings is one of several kinds, so that which must be said."""
+    field = type(there).model_fields.get(group) if isinstance(there, BaseModel) else None
+    return (
+        field is not None
+        and get_origin(field.annotation) in {Union, UnionType}
+        and field.discriminator is not None
+    )

@@ -1,4 +1,4 @@
-"""What can be tuned: recommenders and the ranker. A trial sees nothing of the test part."""
+"""What can be tuned: recommenders, the ranker, encoders. A trial sees nothing of the test part."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -9,16 +9,33 @@ from typing import Any
 import pyarrow as pa
 
 from vrec.core.protocols import Content
+from vrec.encoders.learned.features import FeatureSet
 from vrec.events.log import gather
 from vrec.events.split import Split
 from vrec.pipelines.impressions import make_examples
 from vrec.pipelines.material import Material, Where, read_material
+from vrec.pipelines.train_encoder import EncoderMaterial, interactions_of, tune_trial
 from vrec.pipelines.validation import inner_split, outer_split, validated
 from vrec.ranking.features.arrays import Features, Labels
 from vrec.ranking.model import untrained
 from vrec.ranking.training import Trainer
 from vrec.retrieval.build import check_kind
 from vrec.settings import Settings
+
+# Of an encoder's training, what leaves the videos and pairs that it is judged by as they are.
+_TAUGHT = (
+    "learning_rate",
+    "batch_size",
+    "epochs",
+    "patience",
+    "weight_decay",
+    "objective.temperature",
+    "objective.audio_agreement",
+    "objective.popularity_correction",
+    "objective.distillation",
+    "objective.distillation_weight",
+    "objective.unwatched_weight",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +177,39 @@ def try_ranker(material: RankerMaterial, settings: Settings) -> Iterator[float]:
         yield -trainer.validate()["total"]
 
 
+def encoder_subject(features: str, where: Where | None, settings: Settings) -> Subject:
+    """The head that is trained on the FeatureSet in a folder and, where there are events, on behaviour.
+
+    Behaviour is of what lies before the test part of `evaluate.split`.
+    """
+    return Subject(
+        kind="encoder",
+        model="encoder",
+        metric="validation MRR",
+        follows=("encoder.learned", *(f"encoder.training.{name}" for name in _TAUGHT)),
+        epochs=True,
+        read=partial(_read_features, features, where, settings),
+        trial=tune_trial,
+        taken_by="vrec train encoder",
+    )
+
+
+def _read_features(uri: str, where: Where | None, settings: Settings) -> Data:
+    features = FeatureSet.load(uri)
+    seen = None if where is None else interactions_of(where, settings)
+    material = EncoderMaterial(features, seen)
+    return Data(uri, f"{features.fingerprint}-{_digest(seen)}", lambda: material)
+
+
 def fingerprint(material: Material) -> str:
     """A digest of all that is learned from."""
     content = material.content or Content()
+    return _digest(material.events, material.interactions, content.videos, content.embeddings)
+
+
+def _digest(*tables: pa.Table | None) -> str:
     state = hashlib.sha256()
-    for table in (material.events, material.interactions, content.videos, content.embeddings):
+    for table in tables:
         if table is not None:
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, table.schema) as writer:
