@@ -1,0 +1,80 @@
+"""What a sweep adds to its trials: wall time a trial beside the bare loop over the same settings.
+
+Run as `OMP_NUM_THREADS=1 python benchmarks/tune_overhead.py --seconds 30`. A trial is an epoch loop of real
+work, products of matrices on one thread, counted beforehand to last about so long. Both sides do the same
+work in the same number of epochs; the sweep makes one trial at a time on a local Ray that is up already, and
+its figure is of all trials but the first, which waits for its worker to start: that is told separately.
+"""
+
+import argparse
+import functools
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vrec.pipelines.cluster import connected
+from vrec.pipelines.tune.journal import TRIALS
+from vrec.pipelines.tune.subject import Data, Subject
+from vrec.pipelines.tune.tune import tune
+from vrec.settings import Settings, load_settings
+
+EPOCHS, SIZE = 10, 256
+
+
+def work(products: int, material: np.ndarray, settings: Settings) -> Iterator[float]:
+    """A figure after each of the epochs of one trial."""
+    for _ in range(EPOCHS):
+        total = material
+        for _ in range(products):
+            total = total @ material
+            total = total / np.abs(total).max()
+        yield -abs(settings.retrieval.als.factors - 100) + float(np.abs(total).max())
+
+
+def products_for(seconds: float, material: np.ndarray) -> int:
+    begun = time.perf_counter()
+    list(work(200, material, Settings()))
+    return max(1, round(200 * seconds / (time.perf_counter() - begun)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--trials", type=int, default=5)
+    given = parser.parse_args()
+    material = np.random.default_rng(0).standard_normal((SIZE, SIZE))
+    trial = functools.partial(work, products_for(given.seconds, material))
+
+    bare: list[float] = []
+    for _ in range(given.trials - 1):
+        begun = time.perf_counter()
+        list(trial(material, Settings()))
+        bare.append(time.perf_counter() - begun)
+
+    about: dict[str, Any] = {"kind": "cf", "model": "als", "metric": "made up", "follows": ("retrieval.als",)}
+    subject = Subject(
+        **about, epochs=True, read=lambda: Data("made up", "1", lambda: material), trial=trial, taken_by="–"
+    )
+    settings = load_settings(
+        overrides=[f"tune.trials={given.trials}", "tune.concurrent=1", "tune.early_stop=false"]
+    )
+    with tempfile.TemporaryDirectory() as folder, connected():
+        space = Path(folder) / "space.yaml"
+        space.write_text("retrieval.als.factors: {int: [1, 200]}\n")
+        begun = time.time()
+        tune(subject, space, f"{folder}/out", settings)
+        ends = sorted(path.stat().st_mtime for path in (Path(folder) / "out" / TRIALS).iterdir())
+    a_trial, alone = (ends[-1] - ends[0]) / (given.trials - 1), float(np.mean(bare))
+    print(f"bare loop    {alone:.2f} s a trial ({', '.join(f'{s:.1f}' for s in bare)})")
+    print(f"in a sweep   {a_trial:.2f} s a trial; the first ended after {ends[0] - begun:.1f} s")
+    print(f"ratio        {a_trial / alone:.3f}")
+
+
+if __name__ == "__main__":
+    main()

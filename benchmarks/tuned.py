@@ -1,0 +1,95 @@
+"""Tuned settings against the default on the test part, which no trial saw; paired over the same users.
+
+Run as `OMP_NUM_THREADS=1 python benchmarks/tuned.py cf --events DIR --dataset movielens_100k --model item_knn
+--config best.yaml`, or `… ranker --events EVENTS.parquet --videos VIDEOS.parquet --config best.yaml`, with
+the best.yaml that `vrec tune` wrote for the same events. Prints Markdown rows.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+
+from vrec.core.protocols import Content
+from vrec.evaluation.offline import evaluate
+from vrec.evaluation.ranking import compare_rankers, judge_ranker
+from vrec.events.log import gather
+from vrec.pipelines.cluster import connected
+from vrec.pipelines.impressions import make_examples
+from vrec.pipelines.material import Material, Where, read_material
+from vrec.pipelines.train import JUDGED, train_on
+from vrec.pipelines.validation import outer_split
+from vrec.ranking.model import NetworkRanker
+from vrec.retrieval.build import build
+from vrec.retrieval.popular import Popular
+from vrec.settings import Settings, load_settings
+
+
+def test_cf(material: Material, model: str, candidates: dict[str, Settings]) -> None:
+    given = candidates["default"]
+    parts = outer_split(material, given)
+    train = gather(parts.train, given.events.interest, parts.cut)
+    users, depth = sorted(set(parts.test["user_id"].to_pylist())), max(given.evaluate.metrics.ks)
+    known = set(train["user_id"].to_pylist())
+    popular = Popular().fit(train, material.content)
+    strangers = popular.recommend_anyone([user for user in users if user not in known], depth)
+    lists = {"popular": [pa.concat_tables([popular.recommend(users, depth), strangers])]}
+    for name, settings in candidates.items():
+        rows = gather(parts.train, settings.events.interest, parts.cut)
+        fitted = build(model, settings.retrieval).fit(rows, material.content)
+        lists[name] = [pa.concat_tables([fitted.recommend(users, depth), strangers])]
+    config = given.evaluate.metrics
+    seen = [user for user in users if user in known]
+    found = evaluate(lists, train, parts.test, config, user_slices={"users of the train part": seen})
+    for part in (found.overall, *found.slices):
+        if part.side == "users":
+            for who, figures in part.metrics.items():
+                m = figures[config.headline]
+                print(f"| {part.name}, {part.users} | {who} | {m.mean:.4f} [{m.low:.4f}, {m.high:.4f}] |")
+            for name, gaps in part.against_best.items():
+                gap = gaps[config.headline]
+                print(
+                    f"|  | {name} − {found.best_single} | {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] |"
+                )
+
+
+def test_ranker(material: Material, candidates: dict[str, Settings]) -> None:
+    content, predicted = material.content or Content(), {}
+    found = make_examples(material.events, content, candidates["default"].train)
+    labels = found.test.labels
+    for name, settings in candidates.items():
+        with TemporaryDirectory() as out:
+            train_on(material, out, settings.train)
+            predicted[name] = NetworkRanker.load(out).predict(found.test.features, as_shown=True)
+        metrics = judge_ranker(predicted[name], labels, found.cold, JUDGED).overall.metrics
+        print(f"| {name} | " + " | ".join(f"{key} {value:.4f}" for key, value in metrics.items()) + " |")
+    tuned, default = predicted["tuned"].p_click, predicted["default"].p_click
+    print(compare_rankers(tuned, default, labels.click, labels.user, JUDGED))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=["cf", "ranker"])
+    parser.add_argument("--events", required=True)
+    parser.add_argument("--dataset")
+    parser.add_argument("--videos")
+    parser.add_argument("--model", default="item_knn")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--set", action="append", default=[], help="settings that both have")
+    given = parser.parse_args()
+    candidates = {"default": load_settings(None, given.set), "tuned": load_settings(given.config)}
+    where = Where(given.events, given.dataset, videos=given.videos)
+    settings = candidates["default"]
+    material = read_material(where, settings.events, settings.fit.modality)
+    if given.kind == "cf":
+        test_cf(material, given.model, candidates)
+        return
+    with connected():
+        test_ranker(material, candidates)
+
+
+if __name__ == "__main__":
+    main()
