@@ -43,7 +43,7 @@ def test_cf(material: Material, model: str, candidates: dict[str, Settings]) -> 
     seen = [user for user in users if user in known]
     found = evaluate(lists, train, parts.test, config, user_slices={"users of the train part": seen})
     for part in (found.overall, *found.slices):
-        if part.side == "users":
+        if part.side != "videos":
             for who, figures in part.metrics.items():
                 m = figures[config.headline]
                 print(f"| {part.name}, {part.users} | {who} | {m.mean:.4f} [{m.low:.4f}, {m.high:.4f}] |")

@@ -1,0 +1,127 @@
+"""The page of a sweep: where its marks lie, what it says, and how it looks in a real browser."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrec.evaluation.tuning import (
+    SweepReport,
+    Tried,
+    Varied,
+    coordinate,
+    curves,
+    place,
+    render_sweep,
+    write_sweep,
+)
+
+from .windows import NEEDS_CHROMIUM, browser, open_window
+
+__all__ = ["browser"]
+
+VARIED = [
+    Varied("retrieval.als.factors", low=8, high=256, log=True),
+    Varied("retrieval.als.alpha", low=0.0, high=40.0),
+    Varied("retrieval.item_knn.weighting", choices=["none", "tfidf", "bm25"]),
+    Varied(
+        "retrieval.hybrid.members", choices=[["popular", "item_knn", "ease", "content"], ["popular", "als"]]
+    ),
+]
+
+
+def tried(number: int, values: tuple[float, ...]) -> Tried:
+    settings = dict(zip([v.key for v in VARIED], (8 * 2**number, 4.0 * number, "tfidf", None), strict=True))
+    return Tried(number, settings, "done", max(values, default=None), values, 31.5, None)
+
+
+REPORT = SweepReport(
+    model="als",
+    data="<b>a shop & more</b>",
+    metric="ndcg@10",
+    trials=[
+        tried(2, (0.1, 0.3, 0.2)),
+        tried(0, (0.1, 0.15, 0.2)),
+        replace(tried(3, (0.05,)), state="stopped"),
+        replace(tried(1, ()), state="failed", score=None, error="WorkerLost: <gone>"),
+    ],
+    varied=VARIED,
+    importance={"retrieval.als.factors": 0.75, "retrieval.als.alpha": 0.25},
+    best="retrieval:\n  als:\n    factors: 32\n",
+    taken_by="vrec fit --model als",
+)
+
+
+@given(st.floats(1e-4, 1e4), st.floats(1e-4, 1e4))
+def test_numbers_lie_between_their_ends_logarithms_too(one, other):
+    low, high = sorted((one, other))
+    for log in (False, True):
+        varied = Varied("a", low=low, high=high, log=log)
+        middle = math.sqrt(low) * math.sqrt(high) if log else (low + high) / 2
+        assert place(varied, low) == pytest.approx(0 if high > low else 50, abs=0.01)
+        if high > low * 1.001:
+            assert place(varied, high) == pytest.approx(100, abs=0.01)
+            assert place(varied, middle) == pytest.approx(50, abs=0.5)
+        assert place(varied, high * 1.5) is None
+        assert place(varied, None) is None
+
+
+def test_choices_lie_evenly_and_long_ones_are_numbered():
+    assert [place(VARIED[2], choice) for choice in ("none", "tfidf", "bm25", "other")] == [0, 50, 100, None]
+    axis = coordinate(VARIED[3])
+    assert [text for _, text in axis.ticks] == ["1", "2"]
+    assert axis.legend.startswith("1 is [popular, item_knn")
+    assert coordinate(VARIED[2]).legend == ""
+
+
+def test_learning_curves_are_drawn_where_there_are_epochs():
+    found = curves([trial for trial in REPORT.trials if trial.score is not None])
+    assert found is not None
+    assert found.epochs == 3
+    # The best lies on top, at the top of a scale from .05 to .3.
+    assert found.paths[-1].number == 2
+    assert [point.split(",")[0] for point in found.paths[-1].points.split()] == ["0.00", "50.00", "100.00"]
+    assert float(found.paths[-1].points.split()[1].split(",")[1]) == pytest.approx(0)
+    assert curves([tried(0, (0.1,)), tried(1, (0.2,))]) is None
+
+
+def test_the_page_says_what_came_of_every_trial_and_escapes_it():
+    page = render_sweep(REPORT)
+    for part in ("WorkerLost: &lt;gone&gt;", "&lt;b&gt;a shop &amp; more", "0.3000", "of trial 2", "75 %"):
+        assert part in page
+    assert "<script" not in page
+    assert "stopped after 1 epoch<" in page
+
+
+@pytest.mark.parametrize("trials", [[], REPORT.trials[3:], REPORT.trials[1:2]])
+def test_a_page_of_little_is_still_a_page(trials):
+    page = render_sweep(replace(REPORT, trials=trials, importance={}, best=""))
+    assert ("No trial of als ended well" in page) == (not any(t.score for t in trials))
+    if trials and trials[0].number == 0:
+        assert "The default of als stays the best" in page
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("width", [1280, 360])
+def test_nothing_scrolls_sideways_and_the_best_line_passes_its_ticks(browser, tmp_path, width):
+    write_sweep(REPORT, str(tmp_path))
+    with (
+        open_window(browser, viewport={"width": width, "height": 800}) as window,
+        window.at((tmp_path / "report.html").as_uri()) as page,
+    ):
+        wide, view = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= view
+        at, tick, line = page.evaluate(
+            """(() => {
+                const svg = document.querySelector('.parallel > svg');
+                const best = svg.querySelector('.best');
+                const point = best.points[2].matrixTransform(best.getScreenCTM());
+                const axes = [...document.querySelectorAll('.axis')];
+                const box = axes[2].querySelectorAll('i')[1].getBoundingClientRect();
+                return [[point.x, point.y], (box.left + box.right) / 2, axes[2].getBoundingClientRect().top];
+            })()"""
+        )
+        assert at[0] == pytest.approx(tick, abs=1.5)
+        assert line < at[1] < line + 60
