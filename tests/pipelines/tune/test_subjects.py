@@ -5,15 +5,18 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.shop import write_shop
+from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.core.compute import pc
+from vrec.encoders.learned.features import FeatureSet
 from vrec.events.log import gather, weigh
-from vrec.pipelines.material import Material, read_material
+from vrec.pipelines.material import Material, Where, read_material
 from vrec.pipelines.tune.changes import with_changes
 from vrec.pipelines.tune.subject import (
     cf_material,
+    encoder_subject,
     fingerprint,
     ranker_material,
     try_cf,
@@ -35,8 +38,12 @@ SETTINGS = load_settings(
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory) -> Material:
-    shop = write_shop(tmp_path_factory.mktemp("shop"))
+def shop(tmp_path_factory) -> ShopOnDisk:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def material(shop) -> Material:
     return read_material(shop.where, SETTINGS.events, "fused")
 
 
@@ -113,6 +120,27 @@ def test_trials_of_the_ranker_never_see_the_test_part(material, local_ray):
         settings = with_changes(SETTINGS, changes)
         assert list(try_ranker(found, settings)) == list(try_ranker(same, settings))
     assert len(list(try_ranker(found, SETTINGS))) == 2
+
+
+def test_trials_of_an_encoder_never_see_the_test_part(shop, material, tmp_path):
+    table = shop.simulation.embeddings
+    vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
+    features = FeatureSet.of_vectors(table["entity_id"].to_pylist(), {"text": vectors}, {"text": "drawn"})
+    features.save(str(tmp_path / "features"))
+    cut = outer_split(material, SETTINGS).cut
+    pq.write_table(poisoned(material.events, cut, seed=0), tmp_path / "EVENTS.parquet")
+    small = load_settings(
+        overrides=["encoder.learned={kind: gated, dim: 8}", "encoder.training={epochs: 2, batch_size: 64}"]
+    )
+    found = []
+    for events in (shop.where.events, str(tmp_path / "EVENTS.parquet")):
+        subject = encoder_subject(str(tmp_path / "features"), Where(events), small)
+        data = subject.read()
+        found.append((data.fingerprint, list(subject.trial(data.prepare(), small))))
+    assert found[0] == found[1]
+    alone = encoder_subject(str(tmp_path / "features"), None, small).read()
+    assert alone.fingerprint != found[0][0]
+    assert len(found[0][1]) == 2
 
 
 def test_other_data_have_another_fingerprint(material):
