@@ -1,11 +1,11 @@
 """A small network that learns to see what a large one sees, from pictures without labels.
 
-The student's features are to be the teacher's (FitNets: Romero et al. 2015), so that whatever was made for the
-teacher's, such as thresholds and heads, has the same meaning on the student's.
+The student's features are to be the teacher's (FitNets: Romero et al. 2015), so that whatever was made for
+the teacher's, such as thresholds and heads, has the same meaning on the student's.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ Teacher = Callable[[Frames], Vectors]
 Watch = Callable[["Step"], None]
 
 _FIRST_LOOK = 256
-"""Pictures from which the scale of the teacher's features is taken, and the student's norms."""
+"""Pictures from which the scale of the teacher's features is taken."""
 
 
 class DistilConfig(Config):
@@ -54,6 +54,16 @@ class DistilConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
+class Lessons:
+    """Pictures without labels."""
+
+    pictures: Frames
+    """(N, S, S, 3) uint8, of the teacher's size."""
+    videos: npt.NDArray[np.int64]
+    """(N,) int64: of which video each is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One look at the videos kept back."""
 
@@ -79,26 +89,24 @@ def distil(
     student: "nn.Module",
     student_px: int,
     teacher: Teacher,
-    pictures: Frames,
-    videos: Sequence[int],
+    lessons: Lessons,
     config: DistilConfig,
+    *,
     watch: Watch | None = None,
 ) -> Distilled:
     """How `student` learned the `teacher`'s features; it is changed in place and left with its best weights.
 
-    `pictures` (N, S, S, 3) uint8 are of the teacher's size, `videos` (N,) say of which video each is; the
-    student maps (B, student_px, student_px, 3) uint8 to (B, dim). Where a loss is not a number, learning ends
-    with the last good weights. Raises CompressError for fewer than two videos, for features that are not
-    finite or of another length, and where not even the first step was good.
+    The student maps (B, student_px, student_px, 3) uint8 to (B, dim). Where a loss is not a number, learning
+    ends with the last good weights. Raises CompressError for fewer than two videos, for features that are not
+    finite or of another length, and where not even the first weights were good.
     """
     import torch
 
-    train, kept_back = _parts(np.asarray(videos, np.int64), config)
-    random = np.random.default_rng(config.seed)
+    train, kept_back = _parts(lessons.videos, config)
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        lesson = _Lesson(student, student_px, teacher, pictures, config, random)
+        lesson = _Lesson(student, student_px, teacher, lessons.pictures, config)
         lesson.begin(train, kept_back)
         return lesson.learn(train, watch)
     finally:
@@ -113,29 +121,6 @@ def shown(pictures: Frames, px: int) -> Frames:
     return _scaled(torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2), px)
 
 
-def refresh_norms(network: "nn.Module", batches: "Iterator[Tensor]") -> None:
-    """Nothing; batch norms forget what they knew of their input and learn it from `batches`.
-
-    A network that sees smaller pictures, or has lost channels, has other statistics than it was trained with
-    (Touvron et al. 2019).
-    """
-    import torch
-    from torch import nn
-
-    norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all batches
-        norm.train()
-    with torch.no_grad():
-        for batch in batches:
-            network(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
-
-
 class _Lesson:
     def __init__(
         self,
@@ -144,29 +129,22 @@ class _Lesson:
         teacher: Teacher,
         pictures: Frames,
         config: DistilConfig,
-        random: np.random.Generator,
     ) -> None:
         import torch
 
         self._student = student.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._px, self._teacher, self._pictures = px, teacher, pictures
-        self._config, self._random = config, random
+        self._config, self._random = config, np.random.default_rng(config.seed)
         self._result = Distilled()
         self._best: dict[str, Tensor] = {}
 
     def begin(self, train: npt.NDArray[np.int64], kept_back: npt.NDArray[np.int64]) -> None:
-        """Looks at the teacher's features and lets the student's norms meet pictures of its own size."""
+        """Looks at the teacher's features, of some pictures to learn from and of all that are kept back."""
         import torch
 
         first = self._random.permutation(train)[:_FIRST_LOOK]
         known = self._asked(self._pictures[first])
         self._scale = float(known.var(axis=0).sum()) or 1.0
-        size = self._config.batch
-        small = (
-            torch.from_numpy(shown(self._pictures[first[at : at + size]], self._px))
-            for at in range(0, len(first) - len(first) % size or len(first), size)
-        )
-        refresh_norms(self._student, small)
         self._kept_small = shown(self._pictures[kept_back], self._px)
         self._kept_known = self._asked(self._pictures[kept_back])
         with torch.no_grad():
@@ -294,4 +272,6 @@ def _parts(
 
 def _pace(step: int, steps: int) -> float:
     warm = max(1, steps // 20)
-    return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+    return (
+        (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+    )

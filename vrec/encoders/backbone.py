@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrec.compression.network import network_facts
 from vrec.core.errors import ConfigError
 from vrec.encoders.digest import file_digest, package_file
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LITE0 = "efficientnet_lite0"
+COMPRESSED = "compressed:"
+"""What weights begin with that `vrec compress` made; the folder follows."""
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 _IMAGENET_CLASSES = 1000
 
@@ -38,10 +41,13 @@ def weights_digest(weights: str) -> str:
     """What identifies `weights`: the SHA-256 of a packaged file, else name and version of the library.
 
     A hub's file is not there before its first use, so its name and the version of the library
-    that resolves the name stand for it. Raises ConfigError when the library is missing.
+    that resolves the name stand for it. Raises ConfigError when the library is missing, and ModelError for a
+    folder without a compressed network.
     """
     if weights == LITE0:
         return file_digest(_lite0_path())
+    if weights.startswith(COMPRESSED):
+        return network_facts(weights.removeprefix(COMPRESSED))[0]
     library = weights.split(":", 1)[0]
     try:
         return f"{weights} by {library} {version(library)}"
@@ -63,6 +69,11 @@ def load_backbone(weights: str, frame_px: int) -> Backbone:
             return _torchvision(name, frame_px)
         case "timm":
             return _timm(name, frame_px)
+        case "compressed":
+            raise ConfigError(
+                f"{weights} is compressed already and can be run, not trained or converted",
+                mend="give the weights that it was made of",
+            )
         case _:
             raise ConfigError(f"{weights}: unknown weights")
 

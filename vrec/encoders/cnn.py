@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 from pydantic import Field
 
+from vrec.compression.network import NetworkFacts, Runtime, load_network, network_facts
 from vrec.core.config import Config
 from vrec.core.errors import ConfigError
 from vrec.core.protocols import Clip, Frames, Modality, Vectors
-from vrec.encoders.backbone import LITE0, load_backbone, weights_digest
+from vrec.encoders.backbone import COMPRESSED, LITE0, load_backbone, weights_digest
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.pooling import attention_pool, mean_pool
-from vrec.encoders.runtime import Runner, openvino_runner, torch_runner
+from vrec.encoders.runtime import Runner, onnx_runner, openvino_runner, torch_runner
 from vrec.encoders.vectors import unit_clip_rows
 
 
@@ -22,16 +23,21 @@ class CnnConfig(Config):
 
     kind: Literal["cnn"] = "cnn"
     """Which frame encoder this configures."""
-    weights: str = Field(default=LITE0, pattern=r"^(efficientnet_lite0|(torchvision|timm):[\w./-]+)$")
-    """`efficientnet_lite0` (comes with vrec), `torchvision:NAME` or `timm:NAME` (a hub delivers it once)."""
+    weights: str = Field(
+        default=LITE0, pattern=r"^(efficientnet_lite0|(torchvision|timm):[\w./-]+|compressed:.+)$"
+    )
+    """`efficientnet_lite0` (comes with vrec), `torchvision:NAME` or `timm:NAME` (a hub delivers it once), or
+    `compressed:FOLDER`, as `vrec compress` writes it."""
     frame_px: int = Field(default=224, ge=32, le=1024)
     """Pixels a side of the square frames it takes; the frame sampler must deliver the same."""
     pooling: Literal["mean", "attention"] = "mean"
     """How frames are pooled: their mean, or a mean that weighs each by its likeness to that mean."""
     attention_temperature: float = Field(default=0.1, gt=0)
     """Softness of attention pooling in units of cosine; larger is nearer to the mean. Unused by `mean`."""
-    backend: Literal["auto", "openvino", "torch"] = "auto"
-    """What runs the network; `auto` is OpenVINO on a CPU and torch on a GPU. The vectors are the same."""
+    backend: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+    """What runs the network; `auto` is OpenVINO on a CPU and torch on a GPU, with the same vectors. Only
+    compressed networks run on onnxruntime; for them `auto` is what was faster when they were made, and in
+    int8, which each rounds in its own way, the choice changes the name."""
     threads: int = Field(default=1, ge=1)
     """CPU threads an encoder uses; several encoders on one machine are faster with 1 each."""
     batch_frames: int = Field(default=64, ge=1)
@@ -50,6 +56,10 @@ def cnn_name(config: CnnConfig) -> str:
     }
     if config.pooling == "attention":
         parts["attention_temperature"] = config.attention_temperature
+    if config.weights.startswith(COMPRESSED):
+        facts = network_facts(config.weights.removeprefix(COMPRESSED))[1]
+        if facts.rounded:
+            parts["runtime"] = _runtime(config, facts)
     return encoder_name("cnn", parts)
 
 
@@ -113,6 +123,8 @@ class CnnEncoder:
 def _runner(config: CnnConfig, device: str) -> tuple[Runner, int]:
     if config.half and device == "cpu":
         raise ConfigError("encoders.frames.half=true needs a GPU", mend="leave half out on a CPU")
+    if config.weights.startswith(COMPRESSED):
+        return _compressed(config, device)
     load = partial(load_backbone, config.weights, config.frame_px)
     backend = config.backend
     if backend == "auto":
@@ -125,6 +137,42 @@ def _runner(config: CnnConfig, device: str) -> tuple[Runner, int]:
             )
         digest = weights_digest(config.weights)
         return openvino_runner(config.weights, digest, config.frame_px, config.threads, load)
+    if backend == "onnxruntime":
+        raise ConfigError(
+            f"encoders.frames.backend=onnxruntime runs compressed networks, not {config.weights}",
+            mend="use backend=auto",
+        )
     return torch_runner(
         load(), device=device, threads=config.threads, batch_frames=config.batch_frames, half=config.half
     )
+
+
+def _compressed(config: CnnConfig, device: str) -> tuple[Runner, int]:
+    folder = config.weights.removeprefix(COMPRESSED)
+    onnx, facts = load_network(folder)
+    if device != "cpu" or config.half:
+        raise ConfigError(
+            f"{config.weights} is a network for CPUs",
+            mend="set embed.layout=fused, which encodes on CPUs, or give the weights that it was made of",
+        )
+    if facts.frame_px != config.frame_px:
+        raise ConfigError(
+            f"{config.weights} takes pictures of {facts.frame_px} pixels a side, not {config.frame_px}",
+            mend=f"set embed.encoders.frames.frame_px and embed.decode.frame_px to {facts.frame_px}, or take "
+            f"--config {folder}/embed.yaml, which does",
+        )
+    return onnx_runner(onnx, _runtime(config, facts), facts.frame_px, config.threads)
+
+
+def _runtime(config: CnnConfig, facts: NetworkFacts) -> Runtime:
+    match config.backend:
+        case "auto":
+            return facts.runtime
+        case "openvino" | "onnxruntime":
+            return config.backend
+        case "torch":
+            raise ConfigError(
+                f"encoders.frames.backend=torch does not run {config.weights}", mend="use backend=auto"
+            )
+        case _:
+            assert_never(config.backend)

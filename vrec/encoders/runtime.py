@@ -5,6 +5,8 @@ torch, and every actor of a job would pay that again.
 """
 
 import hashlib
+import importlib.util
+import io
 import json
 import logging
 import os
@@ -16,10 +18,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
+from vrec.compression.network import Runtime as OnnxRuntime
+from vrec.core.errors import ConfigError
 from vrec.core.protocols import Frames, Vectors
 from vrec.encoders.digest import file_digest
 
@@ -62,6 +66,25 @@ def openvino_runner(
     """A runner on OpenVINO's CPU plugin in float32 and its dim; `load` is called only if no file is kept."""
     ov = openvino_module()
     model = _kept_model(ov, f"{weights}|{digest}|{frame_px}", load)
+    return _openvino_run(ov, model, frame_px, threads)
+
+
+def onnx_runner(onnx: bytes, runtime: OnnxRuntime, frame_px: int, threads: int) -> tuple[Runner, int]:
+    """A runner of an ONNX graph on the CPU, and its dim; int8 where the graph says so, float32 elsewhere.
+
+    Raises ConfigError where onnxruntime is asked for and not installed.
+    """
+    match runtime:
+        case "openvino":
+            ov = openvino_module()
+            return _openvino_run(ov, ov.Core().read_model(io.BytesIO(onnx)), frame_px, threads)
+        case "onnxruntime":
+            return _onnxruntime_run(onnx, threads)
+        case _:
+            assert_never(runtime)
+
+
+def _openvino_run(ov: ModuleType, model: Any, frame_px: int, threads: int) -> tuple[Runner, int]:
     # One picture a request: within 2 % of a whole clip's batch on one core, any number of frames
     # without compiling again, and a row that cannot depend on its neighbours in a batch.
     model.reshape([1, frame_px, frame_px, 3])
@@ -83,6 +106,30 @@ def openvino_runner(
         out = np.empty((len(frames), dim), dtype=np.float32)
         for row, picture in zip(out, frames, strict=True):
             result = request.infer([np.ascontiguousarray(picture[None])], share_inputs=True)
+            row[:] = result[0][0]
+        return out
+
+    return run, dim
+
+
+def _onnxruntime_run(onnx: bytes, threads: int) -> tuple[Runner, int]:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise ConfigError(
+            "encoders.frames.backend=onnxruntime needs the package onnxruntime",
+            mend='pip install "vrec[compress]", or set backend=openvino',
+        )
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    given, dim = session.get_inputs()[0].name, int(session.get_outputs()[0].shape[1])
+
+    def run(frames: Frames) -> Vectors:
+        out = np.empty((len(frames), dim), dtype=np.float32)
+        for row, picture in zip(out, frames, strict=True):
+            result: Any = session.run(None, {given: np.ascontiguousarray(picture[None])})
             row[:] = result[0][0]
         return out
 

@@ -1,0 +1,73 @@
+"""A compressed network on disk: one ONNX graph under a manifest that says what it takes and gives."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from vrec.core.artefact import Artefact, read_artefact, write_artefact
+from vrec.core.digest import digest
+from vrec.core.errors import ModelError
+
+KIND = "network"
+_FILE = "network.onnx"
+
+Runtime = Literal["openvino", "onnxruntime"]
+RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """What must be known of a network to run it and to name it."""
+
+    method: str
+    """How it was made, such as `student+static`."""
+    frame_px: int
+    """Pixels a side of the pictures that it takes."""
+    dim: int
+    """Length of the features that it gives."""
+    runtime: Runtime
+    """What ran it fastest on the machine that made it."""
+    rounded: bool
+    """Whether it computes in int8: then each runtime, and each kind of processor, rounds in its own way."""
+    teacher: str
+    """The weights that it stands in for."""
+
+
+def save_network(
+    uri: str,
+    onnx: bytes,
+    facts: NetworkFacts,
+    *,
+    data: dict[str, Any] | None = None,
+    metrics: dict[str, float] | None = None,
+) -> None:
+    """Writes the folder; `data` says what it was made from. Raises OutputError."""
+    blobs = {_FILE: onnx}
+    write_artefact(uri, Artefact(KIND, asdict(facts), blobs=blobs, data=data or {}, metrics=metrics or {}))
+
+
+def load_network(uri: str) -> tuple[bytes, NetworkFacts]:
+    """The ONNX graph and the facts of a folder; raises ModelError where it is not a sound one."""
+    found = read_artefact(uri, KIND)
+    return found.blobs[_FILE], _facts(uri, found)
+
+
+def network_facts(uri: str) -> tuple[str, NetworkFacts]:
+    """A digest of the network and its facts, for its name; raises ModelError as `load_network`."""
+    onnx, facts = load_network(uri)
+    return digest({"onnx": hashlib.sha256(onnx).hexdigest(), **asdict(facts)}), facts
+
+
+def _facts(uri: str, found: Artefact) -> NetworkFacts:
+    try:
+        facts = NetworkFacts(**found.config)
+    except TypeError as error:
+        raise ModelError(
+            f"{uri}: its manifest is of another version of vrec ({error})", mend=_AGAIN
+        ) from None
+    if facts.runtime not in RUNTIMES:
+        raise ModelError(f"{uri}: it wants the unknown runtime {facts.runtime}", mend=_AGAIN)
+    return facts
+
+
+_AGAIN = "make it again with `vrec compress`"

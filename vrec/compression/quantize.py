@@ -1,0 +1,128 @@
+"""A network in int8: weights alone rounded beforehand (dynamic), or weights and activations (static).
+
+The rounding is onnxruntime's. Its static form marks every tensor with the scale that it has (QDQ), which both
+onnxruntime and OpenVINO turn into kernels that multiply in int8 (Jacob et al. 2018).
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from vrec.compression.export import PICTURES, need_onnx
+from vrec.core.config import Config
+from vrec.core.errors import CompressError
+from vrec.core.protocols import Frames
+
+
+class QuantizeConfig(Config):
+    """How a network is rounded to int8."""
+
+    calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
+    """How an activation's range is taken of the pictures: all of it, all but the outermost (a `percentile`
+    of 99.99), or what keeps most information."""
+    pictures: int = Field(default=128, ge=1)
+    """Pictures it is calibrated on, drawn from all videos."""
+    reduce_range: bool = False
+    """Weights in 7 bits: set it where the network is to run on processors without VNNI, whose int8 products
+    can overflow."""
+    seed: int = Field(default=0, ge=0)
+    """Draws the pictures."""
+
+
+def dynamic_int8(onnx: bytes) -> bytes:
+    """The graph with weights in int8; activations are scaled anew for each picture, as it runs.
+
+    Raises ConfigError where onnxruntime or onnx is not installed.
+    """
+    need_onnx()
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    def work(source: Path, target: Path) -> None:
+        # Unsigned weights, one scale a tensor: signed ones lose more; a scale a channel is not heeded here.
+        quantize_dynamic(source, target, weight_type=QuantType.QUInt8)
+
+    return _through_files(onnx, work)
+
+
+def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
+    """The graph with weights in int8, one scale a channel, and activations in uint8, one scale a tensor.
+
+    `pictures` (N, S, S, 3) uint8 are real frames of the size that the graph takes; `config.pictures` of them
+    are drawn. Raises CompressError without any, or with those of another size.
+    """
+    need_onnx()
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    if not len(pictures):
+        raise CompressError(
+            "static int8 needs pictures to calibrate on, and there are none",
+            mend="give --videos a folder with at least one video that can be decoded",
+        )
+    _check_size(onnx, pictures)
+    drawn = np.random.default_rng(config.seed).permutation(len(pictures))[: config.pictures]
+    methods = {
+        "minmax": CalibrationMethod.MinMax,
+        "percentile": CalibrationMethod.Percentile,
+        "entropy": CalibrationMethod.Entropy,
+    }
+
+    def work(source: Path, target: Path) -> None:
+        quantize_static(
+            source,
+            target,
+            _reader(pictures[np.sort(drawn)]),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            reduce_range=config.reduce_range,
+            calibrate_method=methods[config.calibration],
+        )
+
+    return _through_files(onnx, work)
+
+
+def _reader(pictures: Frames) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Pictures(CalibrationDataReader):
+        """One picture at a time."""
+
+        def __init__(self) -> None:
+            self._left: Iterator[npt.NDArray[np.uint8]] = iter(pictures)
+
+        def get_next(self) -> Any:
+            picture = next(self._left, None)
+            return None if picture is None else {PICTURES: picture[None]}
+
+    return Pictures()
+
+
+def _through_files(onnx: bytes, work: Callable[[Path, Path], None]) -> bytes:
+    """What `work` makes of a graph, which is first folded and given shapes."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory(prefix="vrec-int8-") as name:
+        folder = Path(name)
+        source, ready, target = (folder / f"{part}.onnx" for part in ("given", "ready", "made"))
+        source.write_bytes(onnx)
+        quant_pre_process(source, ready, skip_symbolic_shape=True)
+        work(ready, target)
+        return target.read_bytes()
+
+
+def _check_size(onnx: bytes, pictures: Frames) -> None:
+    from onnx import load_model_from_string
+
+    (given,) = load_model_from_string(onnx).graph.input
+    wanted = tuple(size.dim_value for size in given.type.tensor_type.shape.dim)[1:]
+    if pictures.dtype != np.uint8 or pictures.shape[1:] != wanted:
+        raise CompressError(
+            f"pictures to calibrate on are {pictures.dtype} {pictures.shape}, want uint8 (N, {wanted[0]}, "
+            f"{wanted[1]}, {wanted[2]})"
+        )
