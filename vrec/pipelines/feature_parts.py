@@ -1,6 +1,6 @@
 """From the parts that workers left to one FeatureSet, and several of them as one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.protocols import Modality
+from vrec.encoders.build import encoder_names
 from vrec.encoders.fusion import PARTS as MODALITIES
 from vrec.encoders.learned.features import FeatureSet
 from vrec.pipelines.feature_stages import FeatureJob
@@ -16,9 +17,7 @@ from vrec.pipelines.feature_stages import FeatureJob
 Array = npt.NDArray[Any]
 
 
-def features_of_parts(
-    parts: Sequence[pa.Table], job: FeatureJob, names: Mapping[Modality, str]
-) -> FeatureSet:
+def features_of_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
     """The features in PART tables of a job, without the videos that failed."""
     good = [part.filter(pc.is_null(part["error"])) for part in parts]
     columns = {m: [v for part in good for v in _rows(part, m)] for m in MODALITIES}
@@ -32,8 +31,9 @@ def features_of_parts(
         "audio": (audio != 0).any(axis=1),
         "text": (text != 0).any(axis=1),
     }
+    names = encoder_names(job.config.encoders)
     told = job.config.model_dump(mode="json")
-    return FeatureSet(tuple(ids[i] for i in order), frames, lengths, audio, text, has, dict(names), told)
+    return FeatureSet(tuple(ids[i] for i in order), frames, lengths, audio, text, has, names, told)
 
 
 def joined(sets: Sequence[FeatureSet]) -> FeatureSet:

@@ -5,7 +5,7 @@ plan (what changed) → features (one part a batch, as `vrec embed` does) → on
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -14,11 +14,9 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.digest import digest
 from vrec.core.errors import ModelError, SourceError
-from vrec.core.protocols import Modality
 from vrec.core.schema import FAILURES, conform
 from vrec.core.tables import MANIFEST, Folder
 from vrec.encoders.build import encoder_names
-from vrec.encoders.embed_config import EmbedConfig
 from vrec.encoders.learned.features import FeatureSet
 from vrec.media.source import open_source
 from vrec.pipelines.cluster import connected
@@ -63,12 +61,10 @@ def make_features(
     holds something else; a bad video costs a FAILURES row only.
     """
     source, folder = open_source(videos), open_output(out)
-    config = _apart(settings.embed)
     with locked(folder), contextlib.ExitStack() as stack:
         reach = functools.cache(lambda: stack.enter_context(connected(address)))
         refs, duplicates = catalogue(source.refs(), source.uri)
-        names = encoder_names(config.encoders)
-        job = _job(folder, config, names, settings)
+        job = job_of(folder, settings)
         old = _earlier(folder)
         facts = [name] if old and folder.exists(name := _facts_name(old)) else []
         state = previous_state(folder, facts)
@@ -82,23 +78,20 @@ def make_features(
         found = _facts(folder, facts, plan, parts, refs)
         if not found["error"].null_count:
             raise SourceError(f"{source.uri}: {_no_use(found)}", mend="mend or replace the videos")
-        made = features_of_parts(parts, job, names)
+        made = features_of_parts(parts, job)
         features = joined([some for some in (_kept(old, plan), made) if some is not None])
         _write(folder, features, found)
         return MadeFeatures(features, folder.uri, False, totals.videos, _failures(found, duplicates))
 
 
-def _apart(config: EmbedConfig) -> EmbedConfig:
-    """The config with a network for the frames and nothing fused: what heads are trained on is frozen."""
-    encoders = config.encoders.model_copy(update={"frames": config.encoders.cnn, "fusion": None})
-    return config.model_copy(update={"encoders": encoders})
-
-
-def _job(
-    folder: Folder, config: EmbedConfig, names: Mapping[Modality, str], settings: Settings
-) -> FeatureJob:
+def job_of(folder: Folder, settings: Settings) -> FeatureJob:
+    """What workers are told: a network for the frames and nothing fused, since what heads take is frozen."""
+    encoders = settings.embed.encoders
+    encoders = encoders.model_copy(update={"frames": encoders.cnn, "fusion": None})
+    config = settings.embed.model_copy(update={"encoders": encoders})
     kept = settings.encoder.features
-    parts = {"embed": recipe_of(config, names), "features": kept.model_dump(mode="json"), "version": VERSION}
+    recipe = recipe_of(config, encoder_names(encoders))
+    parts = {"embed": recipe, "features": kept.model_dump(mode="json"), "version": VERSION}
     return FeatureJob(folder.uri, config, digest(parts), kept)
 
 

@@ -1,0 +1,136 @@
+"""Pairs, popularity and targets against a few lines of plain Python."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vrec.core.errors import FitError
+from vrec.core.schema import INTERACTIONS
+from vrec.encoder_config import BehaviourConfig
+from vrec.encoders.learned.features import FeatureSet
+from vrec.events.log import InterestConfig, gather
+from vrec.pipelines.behaviour import make_behaviour
+from vrec.retrieval.als import Als
+
+NO_TARGETS = BehaviourConfig(targets="none", least_users=1, pairs_per_user=10_000)
+PLAIN = InterestConfig(half_life_days=None)
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def features(count: int) -> FeatureSet:
+    """Features of v00, v01, …: what they are is of no consequence here."""
+    rows = np.random.default_rng(0).normal(0, 1, (count, 4))
+    return FeatureSet.of_vectors([f"v{i:02}" for i in range(count)], {"text": rows}, {"text": "t"})
+
+
+def interactions(watched) -> pa.Table:
+    """INTERACTIONS of (user, video) in the order of time."""
+    rows = [
+        {"user_id": f"u{user}", "video_id": f"v{video:02}", "weight": 1.0, "at": START + timedelta(hours=i)}
+        for i, (user, video) in enumerate(watched)
+    ]
+    return pa.Table.from_pylist(rows, schema=INTERACTIONS.arrow())
+
+
+def unordered(behaviour) -> list[tuple[int, int]]:
+    ends = zip(behaviour.left.tolist(), behaviour.right.tolist(), strict=True)
+    return sorted((min(pair), max(pair)) for pair in ends)
+
+
+def expected_pairs(watched, window: int, videos: int) -> list[tuple[int, int]]:
+    """All pairs at most `window` steps apart, of each user's videos by when each was last watched."""
+    found = []
+    for user in {user for user, _ in watched}:
+        last = {video: at for at, (who, video) in enumerate(watched) if who == user and video < videos}
+        history = sorted(last, key=last.__getitem__)
+        found += [
+            (min(one, other), max(one, other))
+            for (i, one), (j, other) in combinations(enumerate(history), 2)
+            if j - i <= window
+        ]
+    return sorted(found)
+
+
+LOGS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(LOGS, st.integers(1, 5), st.randoms(use_true_random=False))
+def test_pairs_are_those_of_plain_python_whatever_the_order_of_rows(watched, window, random):
+    config = NO_TARGETS.model_copy(update={"window": window})
+    wanted = expected_pairs(watched, window, 8)
+    table = interactions(watched)
+    shuffled = table.take(random.sample(range(len(watched)), len(watched)))
+    if not wanted:
+        with pytest.raises(FitError):
+            make_behaviour(table, features(8), config, PLAIN)
+        return
+    found = make_behaviour(table, features(8), config, PLAIN)
+    again = make_behaviour(shuffled, features(8), config, PLAIN)
+    assert unordered(found.behaviour) == wanted
+    assert np.array_equal(found.behaviour.left, again.behaviour.left)
+    assert np.array_equal(found.behaviour.right, again.behaviour.right)
+    ends = [row for pair in wanted for row in pair]
+    assert found.behaviour.popularity.tolist() == np.bincount(ends, minlength=8).tolist()
+    assert found.pairs == len(wanted)
+    assert found.videos == len({video for _, video in watched if video < 8})
+    assert found.unknown == len({video for _, video in watched if video >= 8})
+
+
+@settings(deadline=None)
+@given(LOGS, st.integers(1, 6), st.integers(0, 5))
+def test_no_user_has_more_pairs_than_the_bound_and_those_are_of_all_their_pairs(watched, most, seed):
+    wanted = expected_pairs(watched, 10, 10)
+    if not wanted:
+        return
+    config = NO_TARGETS.model_copy(update={"pairs_per_user": most, "seed": seed})
+    found = unordered(make_behaviour(interactions(watched), features(10), config, PLAIN).behaviour)
+    each = [expected_pairs([w for w in watched if w[0] == user], 10, 10) for user in range(5)]
+    assert len(found) == sum(min(most, len(pairs)) for pairs in each)
+    rest = list(wanted)
+    for pair in found:
+        rest.remove(pair)
+
+
+def test_either_video_of_a_pair_is_the_left_one_as_often():
+    watched = [(user, video) for user in range(200) for video in (0, 1)]
+    behaviour = make_behaviour(interactions(watched), features(2), NO_TARGETS, PLAIN).behaviour
+    assert 70 < (behaviour.left == 0).sum() < 130
+
+
+def test_targets_are_the_vectors_of_als_for_videos_that_enough_users_watched():
+    rng = np.random.default_rng(1)
+    watched = [(user, int(video)) for user in range(30) for video in rng.choice(12, 5, replace=False)]
+    watched += [(0, 13), (99, 14)]
+    config = BehaviourConfig(least_users=2)
+    table = interactions(watched)
+    found = make_behaviour(table, features(16), config, PLAIN)
+    model = Als(config.als).fit(gather(table, PLAIN))
+    places = {video: at for at, video in enumerate(model.videos.ids.to_pylist())}
+    targets, known = found.behaviour.targets, found.behaviour.has_target
+    assert targets is not None
+    assert known is not None
+    counts = np.bincount([video for _, video in set(watched)], minlength=16)
+    assert known.tolist() == (counts >= 2).tolist()
+    for row in np.flatnonzero(known):
+        assert np.array_equal(targets[row], model.item_factors[places[f"v{row:02}"]])
+    assert found.targets == known.sum()
+    assert (found.behaviour.popularity[counts < 2] == 0).all()
+
+
+def test_events_that_know_no_video_of_the_features_are_refused_with_examples_of_both():
+    table = interactions([(0, 50), (0, 51)])
+    with pytest.raises(
+        FitError, match=r"2 videos, such as v50, but none of the 3 with features, such as v00"
+    ):
+        make_behaviour(table, features(3), NO_TARGETS, PLAIN)
+
+
+def test_shoppers_of_one_video_each_teach_nothing():
+    with pytest.raises(FitError, match="no shopper of 3 watched two"):
+        make_behaviour(interactions([(0, 0), (1, 0), (2, 1)]), features(3), NO_TARGETS, PLAIN)

@@ -1,0 +1,179 @@
+"""Training encoders: from videos and events to a folder, with the same weights after a kill."""
+
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipelines.shop import ShopOnDisk, write_shop
+from tests.pipelines.test_train import kill_after_a_checkpoint
+from vrec.cli import run
+from vrec.core.compute import pc
+from vrec.core.errors import ConfigError, FitError
+from vrec.core.tables import read_embeddings
+from vrec.encoders.learned.encoder import LearnedEncoder
+from vrec.encoders.learned.features import FeatureSet
+from vrec.pipelines.data_parallel import CHECKPOINTS, train_here, train_network
+from vrec.pipelines.material import Where
+from vrec.pipelines.train_encoder import (
+    EncoderMaterial,
+    interactions_of,
+    lesson_of,
+    train_encoder,
+    tune_trial,
+)
+from vrec.settings import Settings, load_settings
+from vrec.training.epochs import ALONE
+
+SMALL = [
+    "encoder.learned={kind: gated, dim: 8}",
+    "encoder.training={epochs: 3, batch_size: 64}",
+    "encoder.behaviour.als.factors=4",
+    "embed.sample.frames=4",
+    "encoder.features.views=1",
+    "embed.workers=1",
+]
+SETTINGS = load_settings(overrides=SMALL)
+
+
+def changed(**training: Any) -> Settings:
+    encoder = SETTINGS.encoder
+    update = {"training": encoder.training.model_copy(update=training)}
+    return SETTINGS.model_copy(update={"encoder": encoder.model_copy(update=update)})
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> ShopOnDisk:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def features(shop, tmp_path_factory) -> str:
+    """The folder of features of the shop's videos: their content vectors, as text."""
+    table = shop.simulation.embeddings
+    vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
+    made = FeatureSet.of_vectors(table["entity_id"].to_pylist(), {"text": vectors}, {"text": "drawn"})
+    folder = str(tmp_path_factory.mktemp("features"))
+    made.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def material(shop, features) -> EncoderMaterial:
+    return EncoderMaterial(FeatureSet.load(features), interactions_of(shop.where, SETTINGS))
+
+
+def test_events_align_an_encoder_and_the_report_counts_what_taught_it(shop, features, tmp_path):
+    done = train_encoder(shop.where, None, features, str(tmp_path), SETTINGS)
+    assert json.loads(json.dumps(done)) == done
+    assert done["objective"] == "aligned"
+    seen = done["behaviour"]
+    assert seen["pairs"] > 100
+    assert 0 < seen["targets"] == seen["paired"] <= seen["videos"] <= 60
+    encoder = LearnedEncoder.load(str(tmp_path))
+    assert encoder.name == done["model"]
+    assert encoder.stored.metrics == done["validation"]
+    assert encoder.stored.data["pairs"] == seen["pairs"]
+    assert [file.name for file in tmp_path.iterdir() if file.is_dir()] == []
+
+
+def test_nothing_after_the_cut_reaches_an_encoder(shop, features, tmp_path):
+    log = shop.simulation.events
+    cut = log["at"][log.num_rows * 3 // 4]
+    settings = load_settings(
+        overrides=[*SMALL, f"evaluate.split={{kind: time, test_from: '{cut.as_py().isoformat()}'}}"]
+    )
+    # Whatever is later is now with other videos.
+    videos = pc.if_else(pc.greater_equal(log["at"], cut), log["video_id"][0], log["video_id"])
+    turned = log.set_column(log.schema.get_field_index("video_id"), log.schema.field("video_id"), videos)
+    path = tmp_path / "EVENTS.parquet"
+    pq.write_table(turned, path)
+    names = [
+        train_encoder(where, None, features, str(tmp_path / "out"), settings)["model"]
+        for where in (shop.where, Where(str(path), videos=shop.where.videos))
+    ]
+    assert names[0] == names[1]
+
+
+def test_an_objective_that_is_named_is_kept_with_events_or_without(material):
+    named = load_settings(overrides=[*SMALL, "encoder.training.objective.kind=self_supervised"])
+    lesson, watched = lesson_of(material, named)
+    assert lesson.config.training.objective.kind == "self_supervised"
+    assert watched is None
+    aligned = load_settings(overrides=[*SMALL, "encoder.training.objective.kind=aligned"])
+    with pytest.raises(FitError, match="learns from what was watched"):
+        lesson_of(EncoderMaterial(material.features, None), aligned)
+
+
+def test_without_videos_and_features_there_is_nothing_to_train_on(tmp_path):
+    with pytest.raises(ConfigError, match="nothing to train on"):
+        train_encoder(None, None, None, str(tmp_path), SETTINGS)
+
+
+def test_one_video_is_refused(features, tmp_path):
+    FeatureSet.load(features).rows([0]).save(str(tmp_path / "one"))
+    with pytest.raises(FitError, match="1 video with features"):
+        train_encoder(None, None, str(tmp_path / "one"), str(tmp_path / "out"), SETTINGS)
+
+
+def test_a_trial_gives_one_rank_an_epoch(material):
+    found = list(tune_trial(material, SETTINGS))
+    assert len(found) == 3
+    assert all(0 < value <= 1 for value in found)
+    assert found == list(tune_trial(material, SETTINGS))
+    with pytest.raises(FitError, match="no trial can be judged"):
+        list(tune_trial(material, changed(validation=0.0)))
+
+
+def test_training_here_gives_the_weights_of_a_trainer(material, tmp_path):
+    lesson, _ = lesson_of(material, SETTINGS)
+    expected = lesson.trainer(ALONE).run().state_dict()
+    found = train_here(lesson, "run", str(tmp_path))
+    assert found.weights.keys() == expected.keys()
+    assert all(np.array_equal(found.weights[name], tensor.numpy()) for name, tensor in expected.items())
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was_not(
+    material, tmp_path, local_ray
+):
+    # Steps so small that epochs take longer than Ray takes to note a checkpoint.
+    lesson, _ = lesson_of(material, changed(epochs=6, patience=6, batch_size=4))
+    alone = lesson.trainer(ALONE)
+    expected = {name: tensor.numpy() for name, tensor in alone.run().state_dict().items()}
+    killer = threading.Thread(target=kill_after_a_checkpoint, args=(tmp_path / CHECKPOINTS / "run",))
+    killer.start()
+    trained = train_network(lesson, "run", str(tmp_path))
+    killer.join()
+    assert trained.resumed_from >= 1
+    assert (trained.epochs, trained.best_epoch) == (alone.epoch, alone.best_epoch)
+    assert trained.stopped is None
+    for name, weights in expected.items():
+        assert np.array_equal(trained.weights[name], weights), name
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_the_command_trains_on_two_workers_and_embed_runs_what_it_leaves(clips, local_ray, tmp_path, capsys):
+    encoder, out = tmp_path / "encoder", tmp_path / "embedded"
+    options = ["encoder.learned={kind: gru, dim: 8, hidden: 4}", "encoder.workers=2", *SMALL[1:]]
+    sets = [part for option in options for part in ("--set", option)]
+    # Three of the clips are broken: they are listed and cost nothing else.
+    assert run(["train", "encoder", "--videos", str(clips), "--out", str(encoder), "--json", *sets]) == 3
+    done = json.loads(capsys.readouterr().out)
+    assert done["workers"] == 2
+    assert len(done["failures"]) == 3
+    assert not (encoder / CHECKPOINTS).exists()
+    more = ["--set", "embed.sample.frames=4", *done["use"].split()]
+    assert run(["embed", "--videos", str(clips), "--out", str(out), *more]) == 3
+    table = read_embeddings(str(out), "frames")
+    assert table is not None
+    assert set(table["encoder"].to_pylist()) == {done["model"]}
+    found = np.stack(table["vector"].to_numpy(zero_copy_only=False))
+    wanted, able = LearnedEncoder.load(str(encoder)).encode_features(FeatureSet.load(done["features"]))
+    assert able.all()
+    assert np.abs(found - wanted).max() < 1e-4
