@@ -73,6 +73,13 @@ def test_a_sweep_that_goes_on_knows_what_was_found_and_draws_anew(space):
     assert np.mean([t.score for t in after]) > np.mean([t.score for t in before])
 
 
+def test_a_sweep_that_goes_on_does_not_draw_the_same_at_random_again(space):
+    settings = load_settings(overrides=["tune.random_trials=99"])
+    before = sweep(space, settings, trials=5)
+    after = sweep(space, settings, before, trials=4)
+    assert [t.changes for t in after] != [t.changes for t in before[1:]]
+
+
 def test_a_default_that_was_under_way_when_a_sweep_was_killed_comes_first(space):
     others = sweep(space, Settings(), trials=4)[2:]
     after = sweep(space, Settings(), others, trials=3)
