@@ -5,10 +5,12 @@ from typing import Any
 
 from vrec.core.errors import BundleError
 from vrec.core.tables import MANIFEST, Folder, join
+from vrec.encoders.backbone import COMPRESSED
 from vrec.encoders.embed_config import EmbedConfig
 
-MODELS = (("frames", "model"), ("fusion", "model"))
-"""Below `embed.encoders`, what names the folder of a model where its encoder has one."""
+MODELS = (("frames", "model", ""), ("frames", "weights", COMPRESSED), ("fusion", "model", ""))
+"""Below `embed.encoders`, what names the folder of a model where its encoder has one, and what stands before
+the folder there."""
 
 
 def copy_models(embed: EmbedConfig, uri: str) -> dict[str, str]:
@@ -16,7 +18,7 @@ def copy_models(embed: EmbedConfig, uri: str) -> dict[str, str]:
 
     Their manifests are written last. Raises BundleError for a model that is not there, OutputError.
     """
-    found = {folder: f"encoder-{part}" for part, _, folder in _named(embed.model_dump(mode="json"))}
+    found = {folder: f"encoder-{part}" for part, _, _, folder in _named(embed.model_dump(mode="json"))}
     for folder, name in found.items():
         source, copy = Folder(folder), Folder(join(uri, name))
         files = [file for file in source.files() if file != MANIFEST]
@@ -30,8 +32,8 @@ def copy_models(embed: EmbedConfig, uri: str) -> dict[str, str]:
 def embed_with(embed: Mapping[str, Any], folders: Mapping[str, str]) -> dict[str, Any]:
     """EmbedConfig as JSON values with other folders of models; those that `folders` does not know stay."""
     encoders = dict(embed["encoders"])
-    for part, field, folder in _named(embed):
-        encoders[part] = {**encoders[part], field: folders.get(folder, folder)}
+    for part, field, before, folder in _named(embed):
+        encoders[part] = {**encoders[part], field: before + folders.get(folder, folder)}
     return {**embed, "encoders": encoders}
 
 
@@ -40,8 +42,11 @@ def embed_at(embed: Mapping[str, Any], uri: str, names: Mapping[str, str]) -> Em
     return EmbedConfig.model_validate(embed_with(embed, {name: join(uri, name) for name in names}))
 
 
-def _named(embed: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Part, field and folder of each model."""
-    encoders = embed["encoders"]
-    given = ((part, field, (encoders[part] or {}).get(field)) for part, field in MODELS)
-    return [(part, field, folder) for part, field, folder in given if folder]
+def _named(embed: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Part, field, what stands before the folder, and the folder of each model."""
+    encoders, found = embed["encoders"], list[tuple[str, str, str, str]]()
+    for part, field, before in MODELS:
+        named = (encoders[part] or {}).get(field)
+        if named and named.startswith(before):
+            found.append((part, field, before, named.removeprefix(before)))
+    return found
