@@ -5,9 +5,10 @@
 FOLDER holds `labels.csv` with the columns file, label and source, and the clips; FEATURES is where their
 features are kept, made by the first run. No head sees a label: all are trained self-supervised, with their
 defaults, on all clips for the classes and on seven in ten, by seed, for the direction, which is then asked of
-the other three; of the clips of another catalogue too, whose features `--moving` names. Prints leave-one-out 1-NN accuracy, overall and with neighbours from another source only, on
-vectors less their mean, with 95 % intervals by bootstrap over clips of the mean over seeds, and the spread
-of seeds. What cold videos gain by alignment with behaviour is in `learned_encoders_cold.py`.
+the other three; also of the clips of another catalogue, whose features `--moving` names. Prints leave-one-out
+1-NN accuracy, overall and with neighbours from another source only, on vectors less their mean, with 95 %
+intervals by bootstrap over clips of the mean over seeds, and the spread of seeds. What cold videos gain by
+alignment with behaviour is in `learned_encoders_cold.py`.
 """
 
 import argparse
