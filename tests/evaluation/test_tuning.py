@@ -13,6 +13,7 @@ from vrec.evaluation.tuning import (
     Varied,
     coordinate,
     curves,
+    floor,
     place,
     render_sweep,
     write_sweep,
@@ -39,7 +40,7 @@ def tried(number: int, values: tuple[float, ...]) -> Tried:
 
 REPORT = SweepReport(
     model="als",
-    data="<b>a shop & more</b>",
+    data="<b>a shop & more</b>/" + "long" * 20,
     metric="ndcg@10",
     trials=[
         tried(2, (0.1, 0.3, 0.2)),
@@ -85,6 +86,14 @@ def test_learning_curves_are_drawn_where_there_are_epochs():
     assert [point.split(",")[0] for point in found.paths[-1].points.split()] == ["0.00", "50.00", "100.00"]
     assert float(found.paths[-1].points.split()[1].split(",")[1]) == pytest.approx(0)
     assert curves([tried(0, (0.1,)), tried(1, (0.2,))]) is None
+
+
+def test_trials_that_went_wrong_leave_room_for_the_others():
+    scored = [tried(number, (score,)) for number, score in enumerate((-0.40, -0.42, -0.43, -0.45, -9.0))]
+    assert floor(scored) == pytest.approx(-0.49)
+    assert floor(scored[:3]) == -math.inf
+    assert "drawn at the lower edge" in render_sweep(replace(REPORT, trials=scored))
+    assert "drawn at the lower edge" not in render_sweep(replace(REPORT, trials=scored[:4]))
 
 
 def test_the_page_says_what_came_of_every_trial_and_escapes_it():

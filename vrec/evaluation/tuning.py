@@ -117,7 +117,8 @@ def render_sweep(report: SweepReport) -> str:
         counts={
             state: sum(t.state == state for t in report.trials) for state in ("done", "stopped", "failed")
         },
-        history=history([math.nan if t.score is None else t.score for t in in_order]),
+        history=history([math.nan if t.score is None else max(t.score, floor(scored)) for t in in_order]),
+        cut=any(value < floor(scored) for trial in scored for value in trial.values),
         axes=[coordinate(varied) for varied in report.varied] + [_score_axis(scored, report.metric)],
         paths=_paths(scored, report.varied),
         curves=curves(scored),
@@ -166,7 +167,8 @@ def curves(scored: Sequence[Tried]) -> Curves | None:
     last = max((len(trial.values) for trial in scored), default=0)
     if last < 2:
         return None
-    axis = Axis.over([value for trial in scored for value in trial.values], zero=False)
+    least = floor(scored)
+    axis = Axis.over([max(value, least) for trial in scored for value in trial.values], zero=False)
     found = []
     for rank, trial in reversed(list(enumerate(scored))):
         points = [(100 * i / (last - 1), 100 - axis.at(value)) for i, value in enumerate(trial.values)]
@@ -175,6 +177,17 @@ def curves(scored: Sequence[Tried]) -> Curves | None:
         told = f"trial {trial.number}: {len(trial.values)} epochs, best {trial.score:.4f}"
         found.append(Path(trial.number, _polyline(points), _strength(rank, len(scored)), told))
     return Curves(found, axis.ticks, last)
+
+
+def floor(scored: Sequence[Tried]) -> float:
+    """The least figure that plots reach down to: three times as far from the best as the middle score is.
+
+    One trial that went wrong would else leave no room for the differences among good ones.
+    """
+    scores = sorted((trial.score or 0.0 for trial in scored), reverse=True)
+    if len(scores) < 4 or scores[0] == scores[len(scores) // 2]:
+        return -math.inf
+    return scores[0] - 3 * (scores[0] - scores[len(scores) // 2])
 
 
 def _paths(scored: Sequence[Tried], varied: Sequence[Varied]) -> list[Path]:
@@ -192,7 +205,7 @@ def _paths(scored: Sequence[Tried], varied: Sequence[Varied]) -> list[Path]:
 
 
 def _score_scale(scored: Sequence[Tried]) -> Axis:
-    return Axis.over([trial.score or 0.0 for trial in scored], zero=False, ticks=3)
+    return Axis.over([max(trial.score or 0.0, floor(scored)) for trial in scored], zero=False, ticks=3)
 
 
 def _score_axis(scored: Sequence[Tried], metric: str) -> Coordinate:
