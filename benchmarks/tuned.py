@@ -16,6 +16,7 @@ from vrec.evaluation.offline import evaluate
 from vrec.evaluation.ranking import compare_rankers, judge_ranker
 from vrec.events.log import gather
 from vrec.pipelines.cluster import connected
+from vrec.pipelines.data_parallel import train_here
 from vrec.pipelines.impressions import make_examples
 from vrec.pipelines.material import Material, Where, read_material
 from vrec.pipelines.train import JUDGED, train_on
@@ -60,7 +61,7 @@ def test_ranker(material: Material, candidates: dict[str, Settings]) -> None:
     labels = found.test.labels
     for name, settings in candidates.items():
         with TemporaryDirectory() as out:
-            train_on(material, out, settings.train)
+            train_on(material, out, settings.train, train=train_here)
             predicted[name] = NetworkRanker.load(out).predict(found.test.features, as_shown=True)
         metrics = judge_ranker(predicted[name], labels, found.cold, JUDGED).overall.metrics
         print(f"| {name} | " + " | ".join(f"{key} {value:.4f}" for key, value in metrics.items()) + " |")
