@@ -78,10 +78,9 @@ def main() -> None:
     a_trial, alone = (ends[-1] - ends[0]) / (given.trials - 1), float(np.mean(bare))
     print(f"bare loop    {alone:.2f} s a trial ({', '.join(f'{s:.1f}' for s in bare)})")
     print(f"in a sweep   {a_trial:.2f} s a trial; the first ended after {ends[0] - begun:.1f} s")
+    own = float(np.mean(inside))
     print(f"ratio        {a_trial / alone:.3f} to the bare loop")
-    print(
-        f"             {a_trial / float(np.mean(inside)):.3f} to the trials' own time, {np.mean(inside):.2f} s"
-    )
+    print(f"             {a_trial / own:.3f} to the trials' own time, {own:.2f} s")
 
 
 if __name__ == "__main__":
