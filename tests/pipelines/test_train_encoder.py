@@ -14,14 +14,16 @@ from vrec.cli import run
 from vrec.core.compute import pc
 from vrec.core.errors import ConfigError, FitError
 from vrec.core.tables import read_embeddings
-from vrec.encoders.learned.encoder import LearnedEncoder
+from vrec.encoders.learned.encoder import LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
+from vrec.encoders.vectors import unit_rows
 from vrec.pipelines.data_parallel import CHECKPOINTS, train_here, train_network
 from vrec.pipelines.material import Where
 from vrec.pipelines.train_encoder import (
     EncoderMaterial,
     interactions_of,
     lesson_of,
+    pooled,
     train_encoder,
     tune_trial,
 )
@@ -134,6 +136,25 @@ def test_training_here_gives_the_weights_of_a_trainer(material, tmp_path):
     found = train_here(lesson, "run", str(tmp_path))
     assert found.weights.keys() == expected.keys()
     assert all(np.array_equal(found.weights[name], tensor.numpy()) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("kind", ["mean", "gated", "vae"])
+def test_a_head_that_sees_no_order_gives_the_same_for_frames_and_their_mean(kind):
+    rng = np.random.default_rng(0)
+    lengths = np.array([0, 1, 2, 4, 4], np.int16)
+    frames = rng.normal(0, 1, (5, 2, 4, 6)) * (np.arange(4)[:, None] < lengths[:, None, None, None])
+    has: dict[Any, Any] = {"frames": lengths > 0, "audio": np.ones(5, bool), "text": np.zeros(5, bool)}
+    sound = unit_rows(rng.normal(0, 1, (5, 3)))
+    names: dict[Any, str] = {"frames": "drawn", "audio": "drawn"}
+    rest = lengths, sound, np.zeros((5, 0), np.float32), has, names
+    whole = FeatureSet(tuple("abcde"), frames.astype(np.float16), *rest)
+    config = load_settings(overrides=[f"encoder.learned={{kind: {kind}, dim: 4}}"]).encoder.learned
+    head = untrained(config, whole, 0)
+    weights = {name: tensor.numpy() for name, tensor in head.state_dict().items()}
+    encoder = LearnedEncoder.fitted(config, whole, weights)
+    (found, able), (wanted, also) = (encoder.encode_features(some) for some in (pooled(whole), whole))
+    assert np.array_equal(able, also)
+    assert np.abs(found - wanted).max() < 5e-3
 
 
 @pytest.mark.cluster

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,13 +63,26 @@ class EncoderLesson:
     def trainer(self, worker: Worker) -> EncoderTrainer:
         """The trainer of one worker; raises FitError where there is too little to learn from."""
         training = self.config.training
+        head = untrained(self.config.learned, self.features, training.seed)
         return EncoderTrainer(
-            untrained(self.config.learned, self.features, training.seed),
-            features=self.features,
+            head,
+            # A head that sees no order sees a mean, which need not be taken anew at every step.
+            features=self.features if head.ordered else pooled(self.features),
             behaviour=self.behaviour,
             config=training,
             worker=worker,
         )
+
+
+def pooled(features: FeatureSet) -> FeatureSet:
+    """The same features with one frame a video and view: the mean of those that are there."""
+    count = np.maximum(features.lengths, 1)[:, None, None]
+    means = features.frames.sum(axis=2, dtype=np.float32) / count  # (N, V, D)
+    return replace(
+        features,
+        frames=means[:, :, None].astype(np.float16),
+        lengths=np.minimum(features.lengths, 1).astype(np.int16),
+    )
 
 
 def train_encoder(
