@@ -1,5 +1,6 @@
 """`vrec tune`: settings that are best on the validation part, from those given on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ from vrec.core.tables import Folder, absolute, join
 from vrec.evaluation.tuning import PAGE
 from vrec.pipelines.cluster import connected, vrec_errors
 from vrec.pipelines.tune.changes import differences
-from vrec.pipelines.tune.journal import Journal, TuneError, ranked
+from vrec.pipelines.tune.journal import Journal, Trial, TuneError, ranked
 from vrec.pipelines.tune.results import BEST, write_results
-from vrec.pipelines.tune.space import read_space
-from vrec.pipelines.tune.subject import Subject
+from vrec.pipelines.tune.search import DEFAULT
+from vrec.pipelines.tune.space import Space, read_space
+from vrec.pipelines.tune.subject import Data, Subject
 from vrec.pipelines.tune.sweep import Watch, run_sweep
 from vrec.settings import Settings
 
@@ -39,34 +41,51 @@ def tune(
     Folder(out).check_writable()
     found = read_space(space, settings, subject.follows)
     data = subject.read()
-    dimensions = {key: [d.kind, str(d.distribution)] for key, d in found.dimensions.items()}
-    given = differences(settings)
-    given["tune"] = {k: v for k, v in settings.tune.model_dump().items() if k not in _NOT_COMPARED}
-    about = {"kind": subject.kind, "model": subject.model, "data": data.fingerprint}
-    journal = Journal(out, about | {"metric": subject.metric, "space": dimensions, "settings": given})
+    journal = Journal(out, _about(subject, data, found, settings))
     before = len(journal.trials())
     with connected(address) as resources, vrec_errors():
         trials = run_sweep(subject, data, settings, found, journal, resources=resources, watch=watch)
     importance = write_results(out, subject, settings, found, trials, data=data.name)
-    best, failed = ranked(trials)[0], [trial for trial in trials if trial.state == "failed"]
+    best = ranked(trials)[0]
     if best.score is None:
         raise TuneError(
             f"none of {len(trials)} trials has a figure; the first: {best.error}",
             mend=f"see {join(out, PAGE)}; remove {out} to begin anew",
         )
-    default = next((trial for trial in trials if trial.number == 0), None)
     return {
         "model": subject.model,
         "metric": subject.metric,
         "out": out,
-        "trials": len(trials),
         "resumed_from": before,
-        "stopped": sum(trial.state == "stopped" for trial in trials),
-        "failed": [{"trial": t.number, "error": t.error, "changes": dict(t.changes)} for t in failed],
-        "best": {"trial": best.number, "score": best.score, "changes": dict(best.changes)},
-        "default": None if default is None else default.score,
+        **_came_to(trials),
         "importance": dict(importance),
         "config": join(out, BEST),
         "report": join(out, PAGE),
         "taken_by": subject.taken_by,
+    }
+
+
+def _about(subject: Subject, data: Data, space: Space, settings: Settings) -> dict[str, Any]:
+    """All that must be the same for trials to be comparable."""
+    given = differences(settings)
+    given["tune"] = {k: v for k, v in settings.tune.model_dump().items() if k not in _NOT_COMPARED}
+    return {
+        "kind": subject.kind,
+        "model": subject.model,
+        "data": data.fingerprint,
+        "metric": subject.metric,
+        "space": {key: [d.kind, str(d.distribution)] for key, d in space.dimensions.items()},
+        "settings": given,
+    }
+
+
+def _came_to(trials: Sequence[Trial]) -> dict[str, Any]:
+    best, default = ranked(trials)[0], next((t for t in trials if t.number == DEFAULT), None)
+    failed = [trial for trial in trials if trial.state == "failed"]
+    return {
+        "trials": len(trials),
+        "stopped": sum(trial.state == "stopped" for trial in trials),
+        "failed": [{"trial": t.number, "error": t.error, "changes": dict(t.changes)} for t in failed],
+        "best": {"trial": best.number, "score": best.score, "changes": dict(best.changes)},
+        "default": None if default is None else default.score,
     }
