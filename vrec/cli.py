@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+import vrec.compress_command
 import vrec.encoder_command
 import vrec.tune_command  # noqa: F401
 from vrec.bundle_command import bundle

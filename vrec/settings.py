@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from vrec.bundle.config import BundleConfig
+from vrec.compression.config import CompressConfig
 from vrec.core.config import Config
 from vrec.core.errors import ConfigError, plain_reason
 from vrec.core.protocols import Modality
@@ -170,6 +171,8 @@ class Settings(Config):
     """`vrec train encoder`."""
     tune: TuneConfig = Field(default_factory=TuneConfig)
     """`vrec tune`."""
+    compress: CompressConfig = Field(default_factory=CompressConfig)
+    """`vrec compress`."""
     bundle: BundleConfig = Field(default_factory=BundleConfig)
     """`vrec bundle`."""
     serve: ServeConfig = Field(default_factory=ServeConfig)

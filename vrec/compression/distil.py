@@ -102,12 +102,14 @@ def distil(
     """
     import torch
 
-    train, kept_back = _parts(lessons.videos, config)
+    back = kept_back(lessons.videos, config)
+    is_back = np.isin(lessons.videos, back)
+    train, held = np.flatnonzero(~is_back), np.flatnonzero(is_back)
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
         lesson = _Lesson(student, student_px, teacher, lessons.pictures, config)
-        lesson.begin(train, kept_back)
+        lesson.begin(train, held)
         return lesson.learn(train, watch)
     finally:
         torch.set_num_threads(before)
@@ -119,6 +121,22 @@ def shown(pictures: Frames, px: int) -> Frames:
     import torch
 
     return _scaled(torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2), px)
+
+
+def kept_back(videos: npt.NDArray[np.int64], config: DistilConfig) -> npt.NDArray[np.int64]:
+    """The videos, of all that `videos` names, that a student does not learn from but is judged on.
+
+    Raises CompressError for fewer than two.
+    """
+    known = np.unique(videos)
+    if len(known) < 2:
+        raise CompressError(
+            f"a student needs pictures of at least 2 videos, one to learn from and one to be judged on: "
+            f"there {'is' if len(known) == 1 else 'are'} {len(known)}",
+            mend="give --videos a folder with more videos that can be decoded",
+        )
+    count = min(len(known) - 1, max(1, round(len(known) * config.validation)))
+    return np.sort(np.random.default_rng(config.seed).permutation(known)[:count])
 
 
 class _Lesson:
@@ -251,23 +269,6 @@ def _scaled(planes: "Tensor", px: int) -> Frames:
     if planes.shape[2:] != (px, px):
         planes = interpolate(planes, (px, px), mode="bilinear", antialias=True)
     return planes.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _parts(
-    videos: npt.NDArray[np.int64], config: DistilConfig
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows to learn from, and rows of the videos kept back."""
-    known = np.unique(videos)
-    if len(known) < 2:
-        raise CompressError(
-            f"a student needs pictures of at least 2 videos, one to learn from and one to be judged on: "
-            f"there {'is' if len(known) == 1 else 'are'} {len(known)}",
-            mend="give --videos a folder with more videos that can be decoded",
-        )
-    count = min(len(known) - 1, max(1, round(len(known) * config.validation)))
-    back = np.random.default_rng(config.seed).permutation(known)[:count]
-    is_back = np.isin(videos, back)
-    return np.flatnonzero(~is_back), np.flatnonzero(is_back)
 
 
 def _pace(step: int, steps: int) -> float:

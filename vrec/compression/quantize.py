@@ -4,6 +4,9 @@ The rounding is onnxruntime's. Its static form marks every tensor with the scale
 onnxruntime and OpenVINO turn into kernels that multiply in int8 (Jacob et al. 2018).
 """
 
+import contextlib
+import io
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,9 +114,22 @@ def _through_files(onnx: bytes, work: Callable[[Path, Path], None]) -> bytes:
         folder = Path(name)
         source, ready, target = (folder / f"{part}.onnx" for part in ("given", "ready", "made"))
         source.write_bytes(onnx)
-        quant_pre_process(source, ready, skip_symbolic_shape=True)
-        work(ready, target)
+        with _quiet():
+            quant_pre_process(source, ready, skip_symbolic_shape=True)
+            work(ready, target)
         return target.read_bytes()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # onnxruntime prints what it calibrates, and warns of the uint8 input, which stays as it is.
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _check_size(onnx: bytes, pictures: Frames) -> None:
