@@ -1,9 +1,11 @@
 """Every index against the battery of the VectorIndex protocol."""
 
+import faiss
 import pytest
 
-from tests.contracts.index_battery import CHECKS, Build, make_points
+from tests.contracts.index_battery import CHECKS, Build, Points, make_points
 from vrec.retrieval.index import ExactIndex, FaissIndex, IndexConfig
+from vrec.retrieval.index_config import Float16Config, ProductConfig, ScalarConfig, StorageConfig
 
 POINTS = make_points()
 INDEXES: dict[str, Build] = {
@@ -19,3 +21,48 @@ INDEXES: dict[str, Build] = {
 @pytest.mark.parametrize("kind", INDEXES)
 def test_index_holds_the_contract(kind: str, check):
     check(INDEXES[kind], POINTS)
+
+
+STORAGES: dict[str, StorageConfig] = {
+    "float16": Float16Config(),
+    "scalar-8": ScalarConfig(bits=8),
+    "scalar-6": ScalarConfig(bits=6),
+    "scalar-4": ScalarConfig(bits=4),
+    "product-1": ProductConfig(dims=1, learn_from=1000),
+    "product-4": ProductConfig(dims=4, learn_from=1000),
+}
+SIZES = {
+    "flat": IndexConfig(),
+    "lists": IndexConfig(exact_up_to=100, probes=24),
+    "retrained": IndexConfig(exact_up_to=20, retrain_growth=1.01, lists=20),
+}
+
+
+def kept_so(config: IndexConfig) -> tuple[Build, Points]:
+    """Indexes with codes learned of the battery's points, and these points as such an index keeps them."""
+    learned = FaissIndex(config.model_copy(update={"exact_up_to": 10_000}))
+    learned.add(POINTS.ids, POINTS.vectors)
+    assert learned._codes is not None
+    queries, codes = POINTS.queries.copy(), learned._codes.index
+    kept = learned._codes[:]
+    queries[0] = kept[0]
+
+    def build() -> FaissIndex:
+        index = FaissIndex(config)
+        assert index._codes is not None
+        index._codes.index = faiss.clone_index(codes)
+        index._codes.index.reset()
+        return index
+
+    return build, Points(POINTS.ids, kept, queries)
+
+
+@pytest.fixture(scope="module", params=[(name, size) for name in STORAGES for size in SIZES], ids="-".join)
+def kept(request: pytest.FixtureRequest) -> tuple[Build, Points]:
+    name, size = request.param
+    return kept_so(SIZES[size].model_copy(update={"storage": STORAGES[name]}))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_index_of_codes_holds_the_contract_for_what_it_keeps(kept: tuple[Build, Points], check):
+    check(*kept)

@@ -1,7 +1,6 @@
 """Nearest vectors by inner product: exact up to a size, approximate beyond it, and exact under a filter."""
 
 import io
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -9,86 +8,23 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
 from vrec.core.artefact import Artefact, blob_path, read_artefact, write_artefact
-from vrec.core.config import Config
 from vrec.core.errors import FitError
 from vrec.core.protocols import Vectors
+from vrec.core.tables import Folder
+from vrec.retrieval.index_codes import Codes
+from vrec.retrieval.index_config import Float32Config, IndexConfig
+from vrec.retrieval.index_input import checked_queries, checked_vectors
 from vrec.retrieval.nearest import SPARE, Places, exact_candidates, rescore, search_with_blas, settle
+
+__all__ = ["ExactIndex", "FaissIndex", "IndexConfig"]
 
 Found = tuple[list[list[str]], list[list[float]]]
 KIND = "index"
+VECTORS, LISTS, CODES = "vectors.npy", "lists.faiss", "codes.faiss"
 _READ_FOR_EACH = 32
 """Vectors read for each of the k asked for, at least: a large k needs more lists than `probes`."""
-
-
-class IndexConfig(Config):
-    """When the search becomes approximate, and how well it then finds."""
-
-    exact_up_to: int = Field(default=50_000, ge=1)
-    """Vectors up to which every search is exact; with more, unfiltered ones go through inverted lists."""
-    lists: int | None = Field(default=None, ge=1)
-    """Inverted lists; twice the square root of the number of vectors by default."""
-    probes: int = Field(default=16, ge=1)
-    """Lists read for a query: more find more and take longer, in proportion."""
-    rerank: int = Field(default=3, ge=1)
-    """Candidates taken from the lists for each of the k asked for, and scored again by the exact vectors."""
-    retrain_growth: float = Field(default=2.0, gt=1)
-    """How many times the vectors of the last training there must be before the lists are learned anew."""
-    training_per_list: int = Field(default=64, ge=39)
-    """Vectors that the lists are learned from, for each list; drawn at random."""
-    seed: int = Field(default=0, ge=0)
-    """Draws the training vectors and the first centres."""
-
-
-def checked_vectors(ids: Sequence[str], vectors: Vectors, dim: int | None) -> Vectors:
-    """The (N, dim) vectors as contiguous float32; raises FitError naming what is wrong, and an id."""
-    found = np.ascontiguousarray(vectors, dtype=np.float32)
-    if found.ndim != 2 or len(found) != len(ids):
-        raise FitError(f"index.add: {len(ids):,} ids with vectors of shape {found.shape}", mend=_ROWS)
-    strange = next((name for name in ids if not isinstance(name, str)), None)
-    if strange is not None:
-        raise FitError(f"index.add: id {strange!r} is {type(strange).__name__}, want str", mend=_ROWS)
-    if len(set(ids)) < len(ids):
-        twice = Counter(ids).most_common(1)[0][0]
-        raise FitError(f"index.add: {len(ids) - len(set(ids)):,} ids come twice, such as {twice}", mend=_ROWS)
-    if dim is not None and len(found) and found.shape[1] != dim:
-        raise FitError(
-            f"index.add: {len(found):,} vectors have {found.shape[1]} dimensions, such as that of {ids[0]}; "
-            f"the index has {dim}",
-            mend="add vectors of the same encoder, or build the index anew",
-        )
-    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
-    if len(bad):
-        raise FitError(
-            f"index.add: {len(bad):,} of {len(found):,} vectors are not finite, such as that of "
-            f"{ids[int(bad[0])]}",
-            mend="leave these ids out, or embed them again",
-        )
-    return found
-
-
-_ROWS = "give one id, a string, and one row for each vector"
-
-
-def checked_queries(queries: Vectors, k: int, dim: int | None) -> Vectors:
-    """The (Q, dim) queries as contiguous float32; raises FitError for k < 1, another dim or NaN."""
-    found = np.ascontiguousarray(queries, dtype=np.float32)
-    if k < 1:
-        raise FitError(f"index.search: k is {k}", mend="ask for at least 1")
-    if found.ndim != 2 or (dim is not None and len(found) and found.shape[1] != dim):
-        raise FitError(
-            f"index.search: queries of shape {found.shape}, want (queries, {dim or 'dim'})",
-            mend="ask with vectors of the encoder that the index was filled from",
-        )
-    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
-    if len(bad):
-        raise FitError(
-            f"index.search: {len(bad):,} of {len(found):,} queries are not finite, such as row {bad[0]}",
-            mend="leave these queries out",
-        )
-    return found
 
 
 class ExactIndex:
@@ -126,14 +62,21 @@ class ExactIndex:
 class FaissIndex:
     """The VectorIndex for a shop of any size.
 
-    Up to `exact_up_to` vectors every search is exact. With more, a search goes through faiss's inverted lists
-    of 8-bit vectors (IVF, SQ8), and the best `rerank` × k are scored again by the float32 vectors, which are
-    kept: 5 bytes for each dimension of a vector, and about 150 for its id. Scores are always those of the
-    float32 vectors. With `allowed`, the search is exact whatever its size: a product with the allowed vectors
-    alone. What is never to be found, such as videos sold out, is better removed than filtered by each search.
+    Up to `exact_up_to` vectors every search is exact. With more, a search goes through faiss's inverted
+    lists. With `allowed`, the search is exact whatever its size: a product with the allowed vectors alone.
+    What is never to be found, such as videos sold out, is better removed than filtered by each search.
 
-    Searches may run side by side; `add` and `remove` may not run beside anything: fill another index
-    and swap it in.
+    With storage `float32` the lists hold 8-bit vectors (IVF, SQ8), the best `rerank` × k are scored again by
+    the float32 vectors, which are kept, and scores are always those of the vectors that were added: 4 bytes
+    for each dimension, with lists 5 and 8 more for each vector.
+
+    With any other storage nothing but float16 numbers or codes is kept (see `Codes`), with lists and without:
+    "exact", filters and scores then mean what was kept, and products are those of the query as it is with the
+    rounded vectors. A vector costs 2 bytes a dimension with `float16`, bits / 8 with `scalar`, 1 / `dims`
+    with `product`, and with lists 16 more.
+
+    An id costs about 150 bytes whatever the storage. Searches may run side by side; `add` and `remove` may
+    not run beside anything: fill another index and swap it in.
     """
 
     def __init__(self, config: IndexConfig | None = None) -> None:
@@ -145,6 +88,8 @@ class FaissIndex:
         self._lists: Any = None
         self._trained_on = 0
         self._read_only = False
+        storage = self.config.storage
+        self._codes = None if isinstance(storage, Float32Config) else Codes(self.config, storage)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -152,7 +97,13 @@ class FaissIndex:
     @property
     def dim(self) -> int | None:
         """The vectors' length; None until the first are added."""
-        return self._vectors.shape[1] or None
+        return (self._vectors.shape[1] or None) if self._codes is None else self._codes.dim
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors or codes and of the lists, as `save` writes them; no ids, no mapped lists."""
+        kept = self._lists if self._codes is None else self._codes.index
+        return len(self) * self._vectors.shape[1] * 4 + (0 if kept is None else _packed(kept).nbytes)
 
     def add(self, ids: Sequence[str], vectors: Vectors) -> None:
         """Adds or replaces vectors; see `VectorIndex`. Learns the lists when they are due."""
@@ -161,12 +112,17 @@ class FaissIndex:
         rows = checked_vectors(ids, vectors, self.dim)
         if not ids:
             return
+        if self._codes is not None:
+            self._codes.check(ids, rows)
         replaced = [slot for name in ids if (slot := self._slots.get(name)) is not None]
         for name in ids:
             if name not in self._slots:
                 self._slots[name] = len(self._ids)
                 self._ids.append(name)
         slots = np.array([self._slots[name] for name in ids], np.int64)
+        if self._codes is not None:
+            self._codes.put(slots, rows)
+            return
         self._reserve(len(self._ids), rows.shape[1])
         self._vectors[slots] = rows
         self._longest = max(self._longest, float(np.linalg.norm(rows, axis=1).max()))
@@ -190,8 +146,11 @@ class FaissIndex:
         for slot, old in zip(holes, moved, strict=True):
             self._ids[slot] = self._ids[old]
             self._slots[self._ids[slot]] = slot
-        self._vectors[holes] = self._vectors[moved]
         del self._ids[count:]
+        if self._codes is not None:
+            self._codes.keep(count, holes, moved)
+            return
+        self._vectors[holes] = self._vectors[moved]
         if self._lists is None:
             return
         if count * 2 < self.config.exact_up_to:
@@ -211,59 +170,77 @@ class FaissIndex:
         total = len(self) if places is None else len(places)
         if not total or not len(queries):
             return [[] for _ in queries], [[] for _ in queries]
-        vectors, ids, k = self._vectors[: len(self)], self._ids, min(k, total)
-        exact = self._lists is None or places is not None
-        found = exact_candidates(queries, vectors, k, places) if exact else self._from_lists(queries, k)
+        k, codes = min(k, total), self._codes
+        vectors = self._vectors[: len(self)] if codes is None else codes
+        exact = places is not None or not (self._trained_on if codes is None else codes.trained_on)
+        if codes is not None and places is None:
+            found = codes.candidates(queries, k, self._probes(k))
+        elif exact:
+            found = exact_candidates(queries, vectors, k, places)
+        else:
+            found = self._from_lists(queries, k)
         scores = rescore(queries, vectors, found)
+        longest = self._longest if codes is None else codes.longest
         # How far a float32 product can be from the true one, twice: for two scores to have changed places.
-        slack = np.linalg.norm(queries, axis=1) * np.float32(2 * vectors.shape[1] * 2.0**-23 * self._longest)
-        return settle(queries, vectors, found, scores, k=k, slack=slack, exact=exact, places=places, ids=ids)
+        slack = np.linalg.norm(queries, axis=1) * np.float32(2 * queries.shape[1] * 2.0**-23 * longest)
+        return settle(
+            queries, vectors, found, scores, k=k, slack=slack, exact=exact, places=places, ids=self._ids
+        )
+
+    def _probes(self, k: int) -> int:
+        kept = self._lists if self._codes is None else self._codes.index
+        lists = getattr(kept, "nlist", 1)
+        return min(lists, max(self.config.probes, -(-_READ_FOR_EACH * k * lists // len(self))))
 
     def _from_lists(self, queries: Vectors, k: int) -> Places:
         wanted = min(k * self.config.rerank + SPARE, len(self))
-        lists = self._lists.nlist
-        probes = max(self.config.probes, -(-_READ_FOR_EACH * k * lists // len(self)))
         parameters: Any = faiss.SearchParametersIVF()
-        parameters.nprobe = min(probes, lists)
+        parameters.nprobe = self._probes(k)
         return self._lists.search(queries, wanted, params=parameters)[1]
 
     def save(self, uri: str) -> None:
-        """Writes the index as a folder: ids, float32 vectors and lists."""
-        vectors = io.BytesIO()
-        np.save(vectors, self._vectors[: len(self)], allow_pickle=False)
-        blobs = {"vectors.npy": vectors.getvalue()}
-        if self._lists is not None:
-            blobs["lists.faiss"] = faiss.serialize_index(self._lists).tobytes()
-        state = {"trained_on": np.array(self._trained_on), "longest": np.array(self._longest)}
+        """Writes the index as a folder: ids, and float32 vectors and lists, or codes in their lists."""
+        blobs: dict[str, bytes] = {}
+        trained_on, longest, kept = self._trained_on, self._longest, self._lists
+        if self._codes is not None:
+            trained_on, longest, kept = self._codes.trained_on, self._codes.longest, self._codes.index
+        else:
+            vectors = io.BytesIO()
+            np.save(vectors, self._vectors[: len(self)], allow_pickle=False)
+            blobs[VECTORS] = vectors.getvalue()
+        if kept is not None:
+            blobs[LISTS if self._codes is None else CODES] = _packed(kept).tobytes()
+        state = {"trained_on": np.array(trained_on), "longest": np.array(longest)}
         tables = {"ids": pa.table({"id": pa.array(self._ids, pa.string())})}
         data = {"vectors": len(self), "dim": self.dim}
         write_artefact(uri, Artefact(KIND, self.config.model_dump(mode="json"), state, tables, blobs, data))
 
     @classmethod
     def load(cls, uri: str, *, mmap: bool = False) -> Self:
-        """The index that `save` wrote; raises ModelError where the folder is not a sound one.
+        """The index that `save` wrote, which answers as it did; raises ModelError where it is unsound.
 
         With `mmap`, a local folder's vectors and lists are mapped: processes on one machine share them, only
         what is searched is read, their digests are not checked, and the index cannot be changed.
         """
-        path = blob_path(uri, "vectors.npy") if mmap else None
-        found = read_artefact(uri, KIND, blobs=path is None)
+        mapped = mmap and Folder(uri).local
+        found = read_artefact(uri, KIND, blobs=not mapped)
         index = cls(IndexConfig.model_validate(found.config))
         index._ids = found.tables["ids"].column("id").to_pylist()
         index._slots = {name: slot for slot, name in enumerate(index._ids)}
-        index._trained_on = int(found.arrays["trained_on"])
-        index._longest = float(found.arrays["longest"])
-        index._read_only = path is not None
-        if path is not None:
-            index._vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-            if index._trained_on:
-                read: Any = faiss.read_index
-                index._lists = read(blob_path(uri, "lists.faiss"), faiss.IO_FLAG_MMAP)
+        index._read_only = mapped
+        trained_on, longest = int(found.arrays["trained_on"]), float(found.arrays["longest"])
+        if index._codes is not None:
+            index._codes.trained_on, index._codes.longest = trained_on, longest
+            if found.data["dim"] is not None:
+                index._codes.index = _unpacked(uri, CODES, found)
+            return index
+        index._trained_on, index._longest = trained_on, longest
+        if mapped:
+            index._vectors = np.load(str(blob_path(uri, VECTORS)), mmap_mode="r", allow_pickle=False)
         else:
-            index._vectors = np.load(io.BytesIO(found.blobs["vectors.npy"]), allow_pickle=False)
-            if index._trained_on:
-                raw = np.frombuffer(found.blobs["lists.faiss"], np.uint8)
-                index._lists = faiss.deserialize_index(raw)
+            index._vectors = np.load(io.BytesIO(found.blobs[VECTORS]), allow_pickle=False)
+        if trained_on:
+            index._lists = _unpacked(uri, LISTS, found)
         return index
 
     def _reserve(self, count: int, dim: int) -> None:
@@ -296,3 +273,15 @@ class FaissIndex:
     def _check_writable(self) -> None:
         if self._read_only:
             raise FitError("the index is mapped from its file", mend="load it with mmap=False to change it")
+
+
+def _packed(index: Any) -> npt.NDArray[np.uint8]:
+    return faiss.serialize_index(index)
+
+
+def _unpacked(uri: str, name: str, found: Artefact) -> Any:
+    """A faiss index from what was read, or mapped where its blob was not read."""
+    if name in found.blobs:
+        return faiss.deserialize_index(np.frombuffer(found.blobs[name], np.uint8))
+    read: Any = faiss.read_index
+    return read(blob_path(uri, name), faiss.IO_FLAG_MMAP)

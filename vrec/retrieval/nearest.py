@@ -1,5 +1,7 @@
 """The k best of many by inner product, exactly: scores do not depend on company, and ties go by id."""
 
+from typing import Protocol
+
 import faiss
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +10,15 @@ from vrec.core.protocols import Vectors
 
 Places = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
+
+
+class Rows(Protocol):
+    """(N, dim) vectors to be read by place; `rows[places]` is (..., dim) float32. An array is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: Places | slice, /) -> Vectors: ...
+
 
 SPARE = 16
 """Candidates beyond k, so that rounding and small ties at the end of the k are settled among them."""
@@ -26,7 +37,7 @@ def search_with_blas() -> None:
     faiss.cvar.distance_compute_blas_database_bs = 4096
 
 
-def exact_candidates(queries: Vectors, vectors: Vectors, k: int, places: Places | None) -> Places:
+def exact_candidates(queries: Vectors, vectors: Rows, k: int, places: Places | None) -> Places:
     """The (Q, c) places of the c = k + SPARE nearest by float32 products, or all where there are fewer.
 
     `vectors` is (N, dim); `places` are the rows that may be found, all by default.
@@ -35,7 +46,7 @@ def exact_candidates(queries: Vectors, vectors: Vectors, k: int, places: Places 
     total = len(vectors) if places is None else len(places)
     wanted = min(k + SPARE, total)
     if places is None:
-        return faiss.knn(queries, vectors, wanted, metric=faiss.METRIC_INNER_PRODUCT)[1]
+        return faiss.knn(queries, vectors[:], wanted, metric=faiss.METRIC_INNER_PRODUCT)[1]
     best = np.empty((len(queries), 0), np.float32)
     found = np.empty((len(queries), 0), np.int64)
     for start in range(0, total, BLOCK_ROWS):
@@ -50,7 +61,7 @@ def exact_candidates(queries: Vectors, vectors: Vectors, k: int, places: Places 
     return found
 
 
-def rescore(queries: Vectors, vectors: Vectors, places: Places) -> Scores:
+def rescore(queries: Vectors, vectors: Rows, places: Places) -> Scores:
     """(Q, c) inner products of each query with the vectors at its (Q, c) places; −inf where a place is −1.
 
     Summed in float64, one pair at a time: equal vectors have equal scores, in whatever company.
@@ -67,7 +78,7 @@ def rescore(queries: Vectors, vectors: Vectors, places: Places) -> Scores:
 
 def settle(
     queries: Vectors,
-    vectors: Vectors,
+    vectors: Rows,
     found: Places,
     scores: Scores,
     *,
@@ -109,7 +120,7 @@ def _by_score_and_id(scores: Scores, places: Places, k: int, ids: list[str]) -> 
 
 
 def _among_all(
-    query: Scores, vectors: Vectors, *, k: int, slack: float, places: Places | None, ids: list[str]
+    query: Scores, vectors: Rows, *, k: int, slack: float, places: Places | None, ids: list[str]
 ) -> tuple[list[str], list[float]]:
     total = len(vectors) if places is None else len(places)
     near = np.empty(total, np.float32)
