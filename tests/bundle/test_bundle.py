@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.bundles import CONFIG, write_shop_bundle
+from tests.serving.stocked import ask_of, rng, shoppers, stock_of
 from vrec.bundle.bundle import Bundle
 from vrec.bundle.canaries import canary_videos, compare
 from vrec.bundle.config import BundleConfig
@@ -18,6 +19,7 @@ from vrec.bundle.write import write_bundle
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.profiles.update import ProfilesConfig
+from vrec.settings import load_settings
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +232,24 @@ def test_canaries_are_spread_over_the_catalogue():
     assert canary_videos(ids, 3) == ("v0", "v4", "v9")
     assert canary_videos(ids, 50) == tuple(ids)
     assert canary_videos(ids[:1], 16) == ("v0",)
+
+
+@pytest.mark.parametrize(
+    ("options", "smaller"), [(["kind=float16"], 1.9), (["kind=scalar", "bits=8", "learn_from=20"], 2.5)]
+)
+def test_an_operator_says_how_the_index_keeps_vectors(shop_bundle, bundle, tmp_path, options, smaller):
+    """The settings reach the index, its files and who loads it; canaries are answered from what is kept."""
+    told = load_settings(overrides=[f"bundle.index.storage.{option}" for option in options]).bundle.index
+    folder = str(tmp_path / "bundle")
+    version = write_bundle(folder, shop_bundle.parts, CONFIG.model_copy(update={"index": told}))
+    found = Bundle.load(folder)
+    found.check()
+    assert found.index.config.storage == told.storage
+    assert version != shop_bundle.version
+    assert found.index.nbytes * smaller < bundle.index.nbytes
+    assert not list(Path(folder).rglob("vectors-*.npy"))
+    stock, before = stock_of(found), stock_of(bundle)
+    for user in shoppers()[:10]:
+        answers = [one.recommend(ask_of(), user, rng()) for one in (stock, before)]
+        assert len(answers[0].items) == len(answers[1].items) == 10
+        assert len({item.video_id for item in answers[0].items} & {i.video_id for i in answers[1].items}) >= 7
