@@ -88,6 +88,20 @@ def test_answers_are_those_of_what_is_kept(index: FaissIndex):
         assert index.search(queries, 10, NAMES[::step]) == reference.search(queries, 10, NAMES[::step])
 
 
+def test_scores_nearer_than_rounding_are_told_apart():
+    """Vectors that differ where queries hardly look: float32 products confuse their order."""
+    rng = np.random.default_rng(3)
+    rows = np.repeat(rng.normal(size=(1, 64)).astype(np.float16) * np.float16(100), 1200, axis=0)
+    rows[:, :8] += (rng.integers(0, 9, (1200, 8)) * 0.25).astype(np.float16)
+    queries = rng.normal(size=(20, 64)).astype(np.float32)
+    queries[:, :8] *= 1e-4
+    index = FaissIndex(IndexConfig(storage=Float16Config()))
+    index.add(NAMES, rows.astype(np.float32))
+    reference, kept = kept_by(index)
+    assert np.array_equal(kept, rows)
+    assert index.search(queries, 20) == reference.search(queries, 20)
+
+
 @pytest.mark.parametrize("mmap", [False, True], ids=["read", "mapped"])
 def test_saved_and_loaded_is_the_same(tmp_path: Path, index: FaissIndex, mmap: bool):
     index.remove(NAMES[::7])
