@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from vrec.compression.norms import set_norms
 from vrec.core.config import Config
 from vrec.core.errors import CompressError
 from vrec.core.protocols import Frames, Vectors
@@ -25,7 +26,7 @@ Teacher = Callable[[Frames], Vectors]
 Watch = Callable[["Step"], None]
 
 _FIRST_LOOK = 256
-"""Pictures from which the scale of the teacher's features is taken."""
+"""Pictures from which the scale of the teacher's features, and the student's norms, are taken."""
 
 
 class DistilConfig(Config):
@@ -177,6 +178,7 @@ class _Lesson:
         weights = [part for part in self._student.parameters() if part.requires_grad]
         optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
         self._look(0, [math.nan], watch)
+        self._set_norms(train, watch)
         for step in range(config.steps):
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * _pace(step, config.steps)
@@ -194,6 +196,14 @@ class _Lesson:
                     break
                 losses = []
         return self._end()
+
+    def _set_norms(self, train: npt.NDArray[np.int64], watch: Watch | None) -> None:
+        """Takes the norms' statistics from the pictures where the student then misses less."""
+        rows = self._random.permutation(train)[:_FIRST_LOOK]
+        set_norms(self._student, shown(self._pictures[rows], self._px), self._config.batch)
+        self._look(0, [math.nan], watch)
+        if self._best:
+            self._student.load_state_dict(self._best)
 
     def _end(self) -> Distilled:
         if not self._best:

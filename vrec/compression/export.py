@@ -4,7 +4,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING
 
-from vrec.core.errors import ConfigError
+from vrec.core.errors import CompressError, ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +18,8 @@ FEATURES = "features"
 def to_onnx(network: "nn.Module", frame_px: int) -> bytes:
     """The ONNX graph, for one picture at a time, of a network from (N, S, S, 3) uint8 to (N, dim) float32.
 
-    Raises ConfigError where the packages that write ONNX are not installed.
+    Raises ConfigError where the packages that write ONNX are not installed, and CompressError for a network
+    that cannot be written so.
     """
     import torch
 
@@ -40,8 +41,18 @@ def to_onnx(network: "nn.Module", frame_px: int) -> bytes:
             )
         assert program is not None  # with dynamo it always is a program
         return program.model_proto.SerializeToString()
+    except Exception as error:  # the exporter's own errors have no common ancestor
+        raise CompressError(
+            f"the network cannot be written as ONNX ({type(error).__name__}: {first_line(error)})",
+            mend="compress another network: efficientnet_lite0 and those of torchvision are known to work",
+        ) from error
     finally:
         loud.setLevel(level)
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says first, in at most 200 characters."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")[:200]
 
 
 def need_onnx() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.compression.export import PICTURES, need_onnx
+from vrec.compression.export import PICTURES, first_line, need_onnx
 from vrec.core.config import Config
 from vrec.core.errors import CompressError
 from vrec.core.protocols import Frames
@@ -40,7 +40,8 @@ class QuantizeConfig(Config):
 def dynamic_int8(onnx: bytes) -> bytes:
     """The graph with weights in int8; activations are scaled anew for each picture, as it runs.
 
-    Raises ConfigError where onnxruntime or onnx is not installed.
+    Raises ConfigError where onnxruntime or onnx is not installed, and CompressError for a graph that it
+    cannot round.
     """
     need_onnx()
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -56,7 +57,7 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
     """The graph with weights in int8, one scale a channel, and activations in uint8, one scale a tensor.
 
     `pictures` (N, S, S, 3) uint8 are real frames of the size that the graph takes; `config.pictures` of them
-    are drawn. Raises CompressError without any, or with those of another size.
+    are drawn. Raises as `dynamic_int8`, and CompressError without pictures or with those of another size.
     """
     need_onnx()
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -107,17 +108,23 @@ def _reader(pictures: Frames) -> Any:
 
 
 def _through_files(onnx: bytes, work: Callable[[Path, Path], None]) -> bytes:
-    """What `work` makes of a graph, which is first folded and given shapes."""
+    """What `work` makes of a graph, which is first folded and given shapes; raises CompressError."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory(prefix="vrec-int8-") as name:
         folder = Path(name)
         source, ready, target = (folder / f"{part}.onnx" for part in ("given", "ready", "made"))
         source.write_bytes(onnx)
-        with _quiet():
-            quant_pre_process(source, ready, skip_symbolic_shape=True)
-            work(ready, target)
-        return target.read_bytes()
+        try:
+            with _quiet():
+                quant_pre_process(source, ready, skip_symbolic_shape=True)
+                work(ready, target)
+            return target.read_bytes()
+        except Exception as error:  # onnxruntime raises whatever its parts raise
+            raise CompressError(
+                f"onnxruntime cannot round this network ({type(error).__name__}: {first_line(error)})",
+                mend="take methods that are not in int8",
+            ) from error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vrec.compression.distil import Lessons
 from vrec.core.errors import CompressError, ConfigError, plain_reason
-from vrec.core.protocols import Clip
+from vrec.core.protocols import Clip, Frames
 from vrec.media.isolate import DecodeProcess
 from vrec.media.source import open_source
 from vrec.pipelines.plan import catalogue
@@ -36,15 +36,17 @@ class Catalogue:
     """Some videos of a catalogue, decoded as `vrec embed` does, at whatever size is asked for."""
 
     def __init__(self, videos: str, settings: Settings, frame_px: int) -> None:
-        """Raises SourceError for no catalogue, and CompressError where fewer than 3 of its videos decode."""
+        """`failed` says why videos were left out.
+
+        Raises SourceError for no catalogue, and CompressError where fewer than 3 of its videos decode.
+        """
         config, source = settings.compress, open_source(videos)
         refs = catalogue(source.refs(), source.uri)[0].sort_by("video_id")
         drawn = np.random.default_rng(config.seed).permutation(refs.num_rows)[: config.videos]
         self._refs, self._settings, self._px = refs.take(np.sort(drawn)), settings, frame_px
         self._clips: dict[int, dict[str, Clip]] = {}
-        self.failed: dict[str, str] = {}
-        """Why a video was left out."""
-        self.ids = tuple(self._decoded(frame_px))
+        self._clips[frame_px], self.failed = self._decode(frame_px, {})
+        self.ids = tuple(self._clips[frame_px])
         if len(self.ids) < _LEAST:
             why = "".join(f"; {name}: {reason}" for name, reason in list(self.failed.items())[:1])
             raise CompressError(
@@ -56,30 +58,32 @@ class Catalogue:
     def clips(self, frame_px: int) -> list[Clip]:
         """The clip of each of `ids`, with pictures of that size; raises CompressError where one fails now."""
         if frame_px not in self._clips:
-            self._clips[frame_px] = self._decoded(frame_px)
-        found = self._clips[frame_px]
-        lost = [name for name in self.ids if name not in found]
-        if lost:
-            raise CompressError(
-                f"{len(lost)} videos decode at {self._px} pixels and not at {frame_px}: {lost[0]}"
-            )
-        return [found[name] for name in self.ids]
+            found, failed = self._decode(frame_px, {})
+            if lost := [name for name in self.ids if name not in found]:
+                raise CompressError(
+                    f"{len(lost)} videos decode at {self._px} pixels and not at {frame_px}, such as "
+                    f"{lost[0]}: {failed[lost[0]]}",
+                    mend="set compress.student.frame_px to another size, such as a multiple of 32",
+                )
+            self._clips[frame_px] = found
+        return [self._clips[frame_px][name] for name in self.ids]
 
     def lessons(self) -> Lessons:
         """Pictures to learn from, with the places in `ids` of their videos."""
-        frames = self._settings.embed.sample.model_copy(update={"frames": self._settings.compress.frames})
-        found = self._decode(self._px, {"sample": frames})
-        blocks = [(row, found[name].frames) for row, name in enumerate(self.ids) if name in found]
-        rows = [np.full(len(block), row, np.int64) for row, block in blocks if block is not None]
-        return Lessons(
-            np.concatenate([block for _, block in blocks if block is not None]), np.concatenate(rows)
-        )
+        settings = self._settings
+        sample = settings.embed.sample.model_copy(update={"frames": settings.compress.frames})
+        found, _ = self._decode(self._px, {"sample": sample})
+        blocks: list[Frames] = []
+        rows: list[int] = []
+        for row, name in enumerate(self.ids):
+            frames = found[name].frames if name in found else None
+            if frames is not None:
+                blocks.append(frames)
+                rows += [row] * len(frames)
+        return Lessons(np.concatenate(blocks), np.array(rows, np.int64))
 
-    def _decoded(self, frame_px: int) -> dict[str, Clip]:
-        self._clips[frame_px] = self._decode(frame_px, {})
-        return self._clips[frame_px]
-
-    def _decode(self, frame_px: int, changes: Mapping[str, object]) -> dict[str, Clip]:
+    def _decode(self, frame_px: int, changes: Mapping[str, object]) -> tuple[dict[str, Clip], dict[str, str]]:
+        """The clips by video, and why the others could not be decoded."""
         embed = self._settings.embed
         parts = {
             "decode": embed.decode.model_copy(update={"frame_px": frame_px}),
@@ -87,17 +91,17 @@ class Catalogue:
         }
         job = EmbedJob("", embed.model_copy(update={**parts, **changes}), "")
         found: dict[str, Clip] = {}
+        failed: dict[str, str] = {}
         with DecodeProcess(job.config.media()) as decoder:
             for start in range(0, self._refs.num_rows, job.config.batch_size):
                 batch: pa.Table = self._refs.slice(start, job.config.batch_size)
                 for outcome in decode_refs(batch, decoder, job):
+                    name = outcome.row["video_id"]
                     if outcome.clip is not None:
-                        found[outcome.row["video_id"]] = outcome.clip
+                        found[name] = outcome.clip
                     else:
-                        self.failed[outcome.row["video_id"]] = (
-                            f"{outcome.row['error']}: {outcome.row['message']}"
-                        )
-        return found
+                        failed[name] = f"{outcome.row['error']}: {outcome.row['message']}"
+        return found, failed
 
 
 def read_labels(path: str, ids: Sequence[str]) -> Labels:

@@ -25,8 +25,8 @@ class Networks:
     def __init__(
         self, cnn: CnnConfig, teacher: Teacher, catalogue: Catalogue, config: CompressConfig, say: Say
     ) -> None:
-        self._cnn, self._teacher, self._config = cnn, teacher, config
-        self._catalogue, self._say = catalogue, say
+        self.cnn, self.catalogue, self.config, self.say = cnn, catalogue, config, say
+        self._teacher = teacher
         self._made: dict[Network, bytes | CompressError] = {}
         self._lessons: Lessons | None = None
 
@@ -40,8 +40,8 @@ class Networks:
             case "dynamic":
                 return dynamic_int8(onnx), px
             case "static":
-                pictures = [clip.frames for clip in self._catalogue.clips(px) if clip.frames is not None]
-                return static_int8(onnx, np.concatenate(pictures), self._config.quantize), px
+                pictures = [clip.frames for clip in self.catalogue.clips(px) if clip.frames is not None]
+                return static_int8(onnx, np.concatenate(pictures), self.config.quantize), px
 
     def network(self, network: Network) -> bytes:
         """The ONNX graph in float32; raises CompressError, each time, where it could not be made."""
@@ -57,43 +57,48 @@ class Networks:
 
     def frame_px(self, network: Network) -> int:
         """Pixels a side of the pictures that a network takes."""
-        return self._cnn.frame_px if network in ("whole", "pruned") else self._config.student.frame_px
+        return self.cnn.frame_px if network in ("whole", "pruned") else self.config.student.frame_px
 
     def new_rows(self, method: Method) -> npt.NDArray[np.int64] | None:
         """Rows of the catalogue that a method did not learn from; None where it learned nothing."""
         if STEPS[method][0] not in LEARNED:
             return None
-        return kept_back(self._pictures().videos, self._config.distil)
+        return kept_back(self._pictures().videos, self.config.distil)
+
+    @property
+    def kept_back(self) -> int:
+        """Videos that nothing learned from; 0 where nothing learned."""
+        return 0 if self._lessons is None else len(kept_back(self._lessons.videos, self.config.distil))
 
     def _network(self, network: Network) -> bytes:
         px = self.frame_px(network)
-        if network in ("smaller", "student") and px >= self._cnn.frame_px:
+        if network in ("smaller", "student") and px >= self.cnn.frame_px:
             raise CompressError(
-                f"compress.student.frame_px is {px}, not below the network's own {self._cnn.frame_px}",
+                f"compress.student.frame_px is {px}, not below the network's own {self.cnn.frame_px}",
                 mend="lower compress.student.frame_px, or take other methods",
             )
         try:
-            owner = load_backbone(self._cnn.weights, px).network
+            owner = load_backbone(self.cnn.weights, px).network
         except (RuntimeError, AssertionError, ValueError) as error:
             raise CompressError(
-                f"{self._cnn.weights} does not take pictures of {px} pixels a side: {error}",
+                f"{self.cnn.weights} does not take pictures of {px} pixels a side: {error}",
                 mend="leave `smaller` and `student` out of compress.methods",
             ) from error
         if network == "pruned":
-            owner = pruned(owner, self._config.prune)
+            owner = pruned(owner, self.config.prune)
         if network in LEARNED:
             told = functools.partial(self._tell, network)
-            done = distil(owner, px, self._teacher, self._pictures(), self._config.distil, watch=told)
-            self._say(_summary(network, done))
+            done = distil(owner, px, self._teacher, self._pictures(), self.config.distil, watch=told)
+            self.say(_summary(network, done))
         return to_onnx(owner, px)
 
     def _tell(self, network: Network, step: Step) -> None:
-        steps = self._config.distil.steps
-        self._say(f"{network}: step {step.step} of {steps}, misses {step.kept_back:.3f} of the variance")
+        steps = self.config.distil.steps
+        self.say(f"{network}: step {step.step} of {steps}, misses {step.kept_back:.3f} of the variance")
 
     def _pictures(self) -> Lessons:
         if self._lessons is None:
-            self._lessons = self._catalogue.lessons()
+            self._lessons = self.catalogue.lessons()
         return self._lessons
 
 

@@ -1,0 +1,11 @@
+"""The job `vrec compress`, for `ray job submit --working-dir . -- python jobs/compress.py …`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vrec.cli import run
+
+if __name__ == "__main__":
+    sys.exit(run(["compress", *sys.argv[1:]]))
