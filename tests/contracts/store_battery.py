@@ -227,6 +227,10 @@ def check_erased_is_gone_and_stays_away(place):
         assert store.apply(fresh) == Applied(1, 0)
         assert store.get("user", [user])[user] == wanted(fresh)["user", user]
         assert ids_of(log_of(store)) == [*ids_of(others), "fresh"]
+        store.apply(changed(fresh, event_id="alone", video_id="alone"))
+        seen = store.get("video", ["alone", "unseen"])
+        store.erase(user)
+        assert store.get("video", ["alone", "unseen"]) == seen != {}
 
 
 def check_odd_ids(place):

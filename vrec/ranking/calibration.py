@@ -12,7 +12,6 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 
 from vrec.core.artefact import Arrays
@@ -181,6 +180,9 @@ def _beyond(xs: Doubles, ys: Doubles, seen: float, limit: float) -> list[tuple[f
 
 
 def _platt(odds: Doubles, truth: Doubles, weights: Doubles) -> Doubles:
+    # Here, and below: a service that scores would wait for the import.
+    from scipy.optimize import minimize
+
     share = weights / weights.sum()
 
     def loss(line: Doubles) -> tuple[float, Doubles]:
@@ -194,6 +196,8 @@ def _platt(odds: Doubles, truth: Doubles, weights: Doubles) -> Doubles:
 
 
 def _shift(odds: Doubles, truth: Doubles, weights: Doubles) -> float:
+    from scipy.optimize import brentq
+
     def excess(offset: float) -> float:
         return float(weights @ (expit(odds + offset) - truth))
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 from scipy.special import expit, logit, polygamma
-from sklearn.linear_model import LogisticRegression
 
 from vrec.core.artefact import Arrays, Artefact, read_artefact, write_artefact
 from vrec.core.config import Config
@@ -98,6 +97,9 @@ class Rates:
             watch_s,
             strength,
         )
+        # Here: a service that scores would wait for the import.
+        from sklearn.linear_model import LogisticRegression
+
         found = LogisticRegression().fit(unfitted._ratios(counts), clicked)
         return replace(unfitted, intercept=float(found.intercept_[0]), weights=found.coef_[0])
 

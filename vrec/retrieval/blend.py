@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
-from scipy import optimize
 
 from vrec.core.config import Config
 from vrec.retrieval.histories import Histories
@@ -122,6 +121,9 @@ def learn(choices: Choices, ridge: float, first: Weights) -> Weights:
     sampling: with the best alone, being one of them would tell nothing). The loss is convex; each user
     counts the same, however much they chose. Cao et al. 2007 (ListNet), with the chosen sharing the target.
     """
+    # Here: a service that blends would wait for the import.
+    from scipy.optimize import minimize
+
     users = len(choices.starts)
     sizes = np.diff(np.append(choices.starts, len(choices.chosen)))
     owner = np.repeat(np.arange(users), sizes)
@@ -139,7 +141,7 @@ def learn(choices: Choices, ridge: float, first: Weights) -> Weights:
         slack = (odds / total[owner] - target) / users
         return value, np.concatenate([features.T @ slack, bent.T @ slack]) + 2 * ridge * flat
 
-    found = optimize.minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
     return found.x.reshape(first.shape)
 
 

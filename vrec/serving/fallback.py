@@ -16,9 +16,12 @@ CARDS = 10_000
 class Fallback:
     """A bundle's popular videos with the changes since. It does not change: changes give another."""
 
-    def __init__(self, bundle: BundleCatalogue, config: ServeConfig) -> None:
+    def __init__(self, bundle: BundleCatalogue, config: ServeConfig, stocked: Stocked | None = None) -> None:
+        """`stocked` is what the bundle's videos come to, where this process has worked it out already."""
         self._version, self._config = bundle.version, config
-        self._wares = Wares.of(Stocked.of(bundle.content, bundle.encoder, bundle.popular))
+        if stocked is None:
+            stocked = Stocked.of(bundle.content, bundle.encoder, bundle.popular)
+        self._wares = Wares.of(stocked)
         self._cards: dict[str, dict[str, Any] | None] = {}
 
     def with_changes(self, changes: Sequence[Change]) -> Self:

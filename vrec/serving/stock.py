@@ -51,6 +51,11 @@ class Stock:
         return self._bundle.encoder
 
     @property
+    def stocked(self) -> Stocked:
+        """What the bundle's videos come to, without the changes since."""
+        return self._wares.stocked
+
+    @property
     def video_ids(self) -> list[str]:
         """The ids of all videos, available or not."""
         return self._wares.video_ids

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vrec.core.errors import StoreError, plain_reason
-from vrec.profiles.profile import Profile
+from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.codec import (
     Row,
     event_of,
@@ -153,6 +153,20 @@ class SqliteFile:
             found.update(
                 key for (key,) in self._db.execute(f"SELECT key FROM events WHERE key IN ({marks})", part)
             )
+        return found
+
+    def present(self, kind: Entity, ids: Sequence[str]) -> set[str]:
+        """Those of the users or videos that may have a profile; the others have no event."""
+        found: set[str] = set()
+        for start in range(0, len(ids), VARIABLES):
+            part = ids[start : start + VARIABLES]
+            asked = self._db.execute(
+                f"WITH asked (name) AS (VALUES {','.join(['(?)'] * len(part))}) SELECT name FROM asked "
+                f"WHERE EXISTS (SELECT 1 FROM events WHERE {kind}_id = name) "
+                f"OR EXISTS (SELECT 1 FROM profiles WHERE entity = '{kind}' AND entity_id = name)",
+                part,
+            )
+            found.update(name for (name,) in asked)
         return found
 
     def append(self, rows: Sequence[tuple[int, bytes, Row]]) -> None:

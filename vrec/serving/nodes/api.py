@@ -193,8 +193,9 @@ class ApiNode:
         return self._served.now
 
     def _load(self, uri: str) -> tuple[BundleCatalogue, Fallback]:
-        bundle = BundleCatalogue.load(uri)
-        return bundle, Fallback(bundle, self._config).with_changes(self._changes)
+        shared = None if self._within is None else self._within.stocked(uri)
+        bundle, stocked = shared or (BundleCatalogue.load(uri), None)
+        return bundle, Fallback(bundle, self._config, stocked).with_changes(self._changes)
 
     async def _send(self) -> None:
         """Sends what waits until nothing does."""

@@ -123,8 +123,12 @@ class ProfilesNode:
 
     def _states(self, video_ids: Sequence[str]) -> States:
         found = self._store.get("video", video_ids)
-        rows = [state_of(found.get(name)) for name in video_ids]
-        return np.array(rows).reshape(len(rows), len(STATE))
+        rows = np.zeros((len(video_ids), len(STATE)))
+        # Of a large catalogue most videos may have no events yet: theirs stay zero at no cost.
+        for place, name in enumerate(video_ids):
+            if (profile := found.get(name)) is not None:
+                rows[place] = state_of(profile)
+        return rows
 
     async def _keep_up(self) -> None:
         while True:

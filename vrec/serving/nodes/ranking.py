@@ -26,6 +26,7 @@ from vrec.serving.wire import Answer, Ask, Change, Filters
 
 if TYPE_CHECKING:
     from vrec.serving.stock import Stock
+    from vrec.serving.wares import Stocked
 
 logger = logging.getLogger("ray.serve")
 
@@ -102,6 +103,11 @@ class RankingNode:
                 missing = ["encoder"]
         answer = self._stock.search(text, vector, k, filters, at)
         return replace(answer, degraded=(*missing, *answer.degraded))
+
+    def stocked(self, uri: str) -> "tuple[BundleCatalogue, Stocked] | None":
+        """The bundle in that folder and what its videos come to, where it is the one that is served."""
+        bundle = self._served.bundle
+        return (bundle, self._stock.stocked) if bundle is not None and bundle.uri == uri else None
 
     async def ready(self) -> str:
         """The version that is served."""
