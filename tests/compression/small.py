@@ -34,6 +34,8 @@ def _set_norms(network: nn.Module, given: np.ndarray) -> None:
     network.train()
     features(network, given)
     network.eval()
+    for norm in norms:
+        norm.momentum = 0.1
 
 
 def _block(given: int, inner: int, out: int) -> nn.Sequential:

@@ -2,7 +2,7 @@
 
 import csv
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,10 @@ class Catalogue:
         """The clip of each of `ids`, with pictures of that size; raises CompressError where one fails now."""
         if frame_px not in self._clips:
             found, failed = self._decode(frame_px, {})
+            if set(self.ids) - set(found):
+                # Once more: on a busy machine a long video may take too long one time and not the next.
+                again, failed = self._decode(frame_px, {}, without=found)
+                found |= again
             if lost := [name for name in self.ids if name not in found]:
                 raise CompressError(
                     f"{len(lost)} videos decode at {self._px} pixels and not at {frame_px}, such as "
@@ -82,8 +86,10 @@ class Catalogue:
                 rows += [row] * len(frames)
         return Lessons(np.concatenate(blocks), np.array(rows, np.int64))
 
-    def _decode(self, frame_px: int, changes: Mapping[str, object]) -> tuple[dict[str, Clip], dict[str, str]]:
-        """The clips by video, and why the others could not be decoded."""
+    def _decode(
+        self, frame_px: int, changes: Mapping[str, object], without: Collection[str] = ()
+    ) -> tuple[dict[str, Clip], dict[str, str]]:
+        """The clips by video, and why the others could not be decoded; those of `without` are not tried."""
         embed = self._settings.embed
         parts = {
             "decode": embed.decode.model_copy(update={"frame_px": frame_px}),
@@ -93,8 +99,9 @@ class Catalogue:
         found: dict[str, Clip] = {}
         failed: dict[str, str] = {}
         with DecodeProcess(job.config.media()) as decoder:
-            for start in range(0, self._refs.num_rows, job.config.batch_size):
-                batch: pa.Table = self._refs.slice(start, job.config.batch_size)
+            refs = self._refs.filter([name not in without for name in self._refs["video_id"].to_pylist()])
+            for start in range(0, refs.num_rows, job.config.batch_size):
+                batch: pa.Table = refs.slice(start, job.config.batch_size)
                 for outcome in decode_refs(batch, decoder, job):
                     name = outcome.row["video_id"]
                     if outcome.clip is not None:
