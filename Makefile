@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= demo-out
 VIDEOS ?=
+WORKERS ?= 2
 
 .PHONY: setup demo test lint type bench check lock clean
 
@@ -22,7 +23,7 @@ demo: setup
 	$(BIN)/vrec demo --out $(OUT) $(if $(VIDEOS),--videos $(VIDEOS))
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -2,14 +2,24 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 # Before anything loads NumPy or torch: their pools of threads spin for cores that other workers, browsers and
 # Ray need, which made tests of small networks take several times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
+CLUSTERS = {
+    "e2e": ("bad_input", "cli", "job_submit", "kill", "serve"),
+    "pipelines": ("embed", "evaluate", "features", "fit", "train", "train_encoder"),
+    "pipelines/tune": ("subjects", "sweep"),
+    "serving": ("metrics",),
+}
+"""By folder, the files of tests that use Ray: `ray_cluster`, or commands that start one of their own."""
+ON_RAY = {f"tests/{folder}/test_{name}.py" for folder, names in CLUSTERS.items() for name in names}
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +55,17 @@ def shop_bundle(tmp_path_factory: pytest.TempPathFactory):
     from tests.bundles import write_shop_bundle
 
     return write_shop_bundle(tmp_path_factory.mktemp("bundle") / "shop")
+
+
+class _Together(LoadScopeScheduling):
+    """Gives what starts clusters to one worker, and any other file to any; the longest comes first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "clusters" if file in ON_RAY else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """How `pytest -n` shares the tests out."""
+    return _Together(config, log)
