@@ -47,6 +47,15 @@ def test_exactly_the_asked_frames_come(sixty, decoder, as_bytes):
     assert (video.width, video.height, video.decoder, video.note) == (160, 120, decoder, None)
 
 
+def test_widths_that_decord_cannot_scale_to_are_left_to_the_other(sixty):
+    """Of 48 and 72 pixels decord makes rows of 64 and 80."""
+    for width in (32, 48, 72):
+        given = MediaConfig(decode={"fit": "squash", "frame_px": width})
+        assert decode(sixty, given).frames.shape == (8, width, width, 3)
+    with pytest.raises(UnreadableVideo, match="48×48"):
+        decode(sixty, MediaConfig(decode={"decoder": "decord", "fit": "squash", "frame_px": 48}))
+
+
 def test_keyframe_sampling_takes_keyframes(sixty):
     video = decode(sixty, config(sample={"strategy": "keyframes", "frames": 5}))
     assert [number_of(frame) for frame in video.frames] == [0, 12, 24, 36, 48]

@@ -58,8 +58,8 @@ class DecordDecoder:
     def read(self, media: Media, indices: Indices, config: DecodeConfig) -> Pictures:
         """The frames at `indices`; those that do not decode are left out.
 
-        Raises UnreadableVideo where decord refuses the file or counts its frames otherwise than
-        the container does, and NoFrames where not one frame decodes.
+        Raises UnreadableVideo where decord refuses the file, counts its frames otherwise than
+        the container does or does not scale them as it should, and NoFrames where not one frame decodes.
         """
         decord = _decord()
         if decord is None:
@@ -76,6 +76,9 @@ class DecordDecoder:
         got = _read(reader, indices.tolist(), decord.DECORDError)
         if not got:
             raise NoFrames("its video stream is there, but not one frame of it decodes")
+        # At some widths, such as 48, decord gives rows with what pads them.
+        if any(frame.shape != (to.height, to.width, 3) for frame in got.values()):
+            raise UnreadableVideo(f"decord cannot scale it to {to.width}×{to.height}")
         order = sorted(got)
         frames = cut(np.stack([got[i] for i in order]), to, config.frame_px)
         return Pictures(np.ascontiguousarray(frames), np.array(order, np.int64))
