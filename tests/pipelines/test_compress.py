@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from torch import nn
 
+from vrec.bundle.models import copy_models, embed_with
 from vrec.cli import run
 from vrec.compress_command import say_compressed
 from vrec.compression.config import CompressConfig
@@ -22,6 +23,7 @@ from vrec.compression.network import load_network
 from vrec.core.errors import ConfigError
 from vrec.encoders.build import build_encoders, encoder_names
 from vrec.encoders.cnn import CnnEncoder, cnn_name
+from vrec.encoders.embed_config import EmbedConfig
 from vrec.encoders.learned.config import GruConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
@@ -182,7 +184,7 @@ def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head
         ]
     )
     before = build_encoders(settings.embed.encoders)
-    done = compress(str(clips), str(tmp_path), settings)
+    done = compress(str(clips), str(tmp_path / "out"), settings)
     assert done["head"] == before.names["frames"]
     assert 0 < done["rows"][1]["recall"] <= 1
     after_settings = load_settings(done["config"])
@@ -193,6 +195,19 @@ def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head
     wanted, found = (np.stack(encoders.encode(shown)["frames"]) for encoders in (before, after))
     assert found.shape == (9, 8)
     assert 0.9 < (found * wanted).sum(axis=1).mean() < 1 - 1e-6
+    # A bundle takes the head with the network beneath it, wherever both were made.
+    embed, bundle = after_settings.embed, str(tmp_path / "bundle")
+    copied = embed_with(embed.model_dump(mode="json"), copy_models(embed, bundle))
+    shutil.rmtree(tmp_path / "out")
+    moved = str(shutil.move(bundle, tmp_path / "moved"))
+    folder = f"{moved}/{copied['encoders']['frames']['model']}"
+    again = build_encoders(
+        EmbedConfig.model_validate(
+            embed_with(embed.model_dump(mode="json"), {done["out"] + "/head": folder})
+        ).encoders
+    )
+    assert again.names == after.names
+    assert np.array_equal(np.stack(again.encode(shown)["frames"]), found)
 
 
 def test_a_learned_fusion_does_not_go_along(clips, head, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from vrec.core.errors import BundleError
 from vrec.core.tables import MANIFEST, Folder, join
 from vrec.encoders.backbone import COMPRESSED
 from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.learned.stored import NETWORK
 
 MODELS = (("frames", "model", ""), ("frames", "weights", COMPRESSED), ("fusion", "model", ""))
 """Below `embed.encoders`, what names the folder of a model where its encoder has one, and what stands before
@@ -21,7 +22,8 @@ def copy_models(embed: EmbedConfig, uri: str) -> dict[str, str]:
     found = {folder: f"encoder-{part}" for part, _, _, folder in _named(embed.model_dump(mode="json"))}
     for folder, name in found.items():
         source, copy = Folder(folder), Folder(join(uri, name))
-        files = [file for file in source.files() if file != MANIFEST]
+        files = [f"{NETWORK}/{file}" for file in source.files(NETWORK)]
+        files += [file for file in source.files() if file != MANIFEST]
         if not source.exists(MANIFEST):
             raise BundleError(f"{folder}: no {MANIFEST} there, so no model", mend="give the encoder's folder")
         for file in (*files, MANIFEST):

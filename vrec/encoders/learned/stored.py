@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from vrec.compression.network import load_network, save_network
 from vrec.core.artefact import Arrays, Artefact, read_artefact, write_artefact
 from vrec.core.errors import ModelError
 from vrec.core.protocols import Modality
+from vrec.core.tables import join
+from vrec.encoders.backbone import COMPRESSED
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.fusion import PARTS
 
 KIND = "encoder"
+NETWORK = "network"
+"""The subfolder with the compressed network whose features it takes, where it takes those of one."""
 MEND = "give a folder that `vrec train encoder --out` wrote"
 
 
@@ -59,12 +64,17 @@ class StoredEncoder:
         return None
 
     def save(self, uri: str) -> None:
-        """Writes the encoder as a folder."""
+        """Writes the encoder as a folder, with the compressed network below it, if there is one: who moves or
+        copies the folder takes all that it needs. Raises ModelError where that network is not there."""
+        below, embed = _below(self.embed), self.embed
+        if below is not None:
+            save_network(join(uri, NETWORK), *load_network(below))
+            embed = _on(embed, NETWORK)
         config = {
             "encoder": dict(self.config),
             "dims": dict(self.dims),
             "names": dict(self.names),
-            "embed": dict(self.embed),
+            "embed": dict(embed),
         }
         write_artefact(uri, Artefact(KIND, config, self.weights, data=self.data, metrics=self.metrics))
 
@@ -78,7 +88,7 @@ def read_stored(uri: str) -> StoredEncoder:
             config["encoder"],
             {m: int(config["dims"][m]) for m in PARTS if m in config["dims"]},
             {m: str(config["names"][m]) for m in PARTS if m in config["names"]},
-            config["embed"],
+            _on(config["embed"], join(uri, NETWORK)) if _below(config["embed"]) == NETWORK else config["embed"],
             found.arrays,
             found.data,
             found.metrics,
@@ -89,6 +99,19 @@ def read_stored(uri: str) -> StoredEncoder:
     if not stored.dims or set(stored.dims) != set(stored.names):
         raise ModelError(f"{uri} is no sound encoder: it names no features that it takes", mend=MEND)
     return stored
+
+
+def _below(embed: Mapping[str, Any]) -> str | None:
+    """The folder of the compressed network that makes the features, None where it is another one."""
+    weights = ((embed.get("encoders") or {}).get("frames") or {}).get("weights", "")
+    return weights.removeprefix(COMPRESSED) if weights.startswith(COMPRESSED) else None
+
+
+def _on(embed: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The same EmbedConfig with the compressed network in another folder."""
+    encoders = embed["encoders"]
+    frames = {**encoders["frames"], "weights": COMPRESSED + folder}
+    return {**embed, "encoders": {**encoders, "frames": frames}}
 
 
 def _digest(arrays: Arrays) -> str:
