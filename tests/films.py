@@ -1,5 +1,8 @@
 """Small videos made on the spot through PyAV, with every frame telling its own number."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,6 +42,20 @@ def quarters() -> np.ndarray:
     return picture
 
 
+@contextlib.contextmanager
+def _no_more_urgent() -> Iterator[None]:
+    """Leaves this thread's scheduling as it was: as root, SVT-AV1 makes it real-time, as then is every process
+    that the tests start from it, a cluster's and a browser's, and all others on the machine starve."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
 def write_video(
     path: Path,
     pictures: list[np.ndarray],
@@ -54,7 +71,7 @@ def write_video(
 ) -> Path:
     """The path of a new video of these pictures, with a 440 Hz tone of `tone_s` seconds where given."""
     height, width = pictures[0].shape[:2]
-    with av.open(str(path), "w") as file:
+    with _no_more_urgent(), av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.gop_size = gop
