@@ -7,6 +7,8 @@ from typing import Any
 # Before anything loads NumPy or torch: their pools of threads spin for cores that other workers, browsers and
 # Ray need, which made tests of small networks take several times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers step back for all else (nice 15): beside another process's tests they would hardly run.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling

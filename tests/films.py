@@ -44,8 +44,8 @@ def quarters() -> np.ndarray:
 
 @contextlib.contextmanager
 def _no_more_urgent() -> Iterator[None]:
-    """Leaves this thread's scheduling as it was: as root, SVT-AV1 makes it real-time, as then is every process
-    that the tests start from it, a cluster's and a browser's, and all others on the machine starve."""
+    """Leaves this thread's scheduling as it was. As root, SVT-AV1 makes it real-time, and so would be every
+    process that the tests start from it, a cluster's and a browser's: all others on the machine starve."""
     if not hasattr(os, "sched_getscheduler"):
         yield
         return
