@@ -83,12 +83,14 @@ def read_stored(uri: str) -> StoredEncoder:
     """What lies in a learned encoder's folder; raises ModelError where it is not a sound one."""
     found = read_artefact(uri, KIND)
     try:
-        config = found.config
+        config, embed = found.config, found.config["embed"]
+        if _below(embed) == NETWORK:
+            embed = _on(embed, join(uri, NETWORK))
         stored = StoredEncoder(
             config["encoder"],
             {m: int(config["dims"][m]) for m in PARTS if m in config["dims"]},
             {m: str(config["names"][m]) for m in PARTS if m in config["names"]},
-            _on(config["embed"], join(uri, NETWORK)) if _below(config["embed"]) == NETWORK else config["embed"],
+            embed,
             found.arrays,
             found.data,
             found.metrics,
