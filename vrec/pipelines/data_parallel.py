@@ -1,6 +1,7 @@
 """Training a network on Ray Train: equal workers, a checkpoint an epoch, and no epoch done twice."""
 
 import contextlib
+import gc
 import logging
 import os
 import tempfile
@@ -87,6 +88,9 @@ def train_network(lesson: Lesson, name: str, out: str) -> Trained:
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
+    # An embedding that failed before in this process leaves its worker in a cycle, and with it a CPU: these
+    # workers would wait for it without end.
+    gc.collect()
     with _quiet_ray_train():
         try:
             result = trainer.fit()
