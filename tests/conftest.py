@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+# Where this is set, as in many containers, each of hundreds of processes that tests start would compile its
+# libraries anew: more than half of what tests with Ray cost.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Before anything loads NumPy or torch: their pools of threads spin for cores that other workers, browsers and
 # Ray need, which made tests of small networks take several times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
