@@ -5,8 +5,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from pydantic import Field
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as ops
 
 from vrec.core.config import Config
 from vrec.core.protocols import Frames
@@ -55,6 +53,10 @@ def augment(frames: Frames, config: AugmentConfig, seed: int) -> Frames:
     The same frames, config and seed give the same result. The crop follows Szegedy et al. 2015
     (random area and ratio).
     """
+    # Settings hold the config above, and every command reads them: this library takes over a second to load.
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as ops
+
     side = frames.shape[1]
     drawn = _draw(config, side, np.random.default_rng(seed))
     clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # (T, 3, S, S)
@@ -73,6 +75,8 @@ def augment(frames: Frames, config: AugmentConfig, seed: int) -> Frames:
 
 
 def _colour(clip: torch.Tensor, drawn: _Draw) -> torch.Tensor:
+    from torchvision.transforms.v2 import functional as ops
+
     if drawn.brightness != 1:
         clip = ops.adjust_brightness(clip, drawn.brightness)
     if drawn.contrast != 1:
