@@ -1,13 +1,15 @@
 """What cold videos gain where an encoder is aligned with behaviour: NDCG@10 of content with each embedding.
 
-    python benchmarks/learned_encoders_cold.py shop VIDEOS FEATURES [--seeds 5]
+    python benchmarks/learned_encoders_cold.py shop VIDEOS FEATURES [--seeds 5] [--tastes loud or quiet]
     python benchmarks/learned_encoders_cold.py microlens FOLDER [--seeds 3] [--users 20000]
 
 `shop`: simulated shoppers in a catalogue (a VIDEOS table, or a labels.csv whose labels are the categories;
 and features that `vrec train encoder` kept of it). Their tastes are planted over categories and, less, over
-the frozen fused vectors themselves. Each seed is another shop with other withheld videos; the 1-NN accuracy
-of the withheld ones' categories is printed too, neighbours being all videos. `microlens`: FOLDER holds
-`microlens50k/`; titles alone.
+the frozen fused vectors themselves (`loud`: the frozen vectors are then the truth, and nothing can be
+better), or over a few directions alone in which the frozen vectors differ little (`quiet`: most of what videos
+look like says nothing). `the truth` are the vectors that tastes are over. Each seed is another shop with other
+withheld videos; the 1-NN accuracy of the withheld ones' categories is printed too, neighbours being all
+videos. `microlens`: FOLDER holds `microlens50k/`; titles alone.
 
 All that shoppers did with the withheld videos is taken out of what anything learns from, before the cut and
 after it; they are the cold videos, a fifth of the shop and 700 of MicroLens. The recommender is `content`, by
@@ -37,6 +39,7 @@ from vrec.encoders.fusion import FusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.text import TextConfig, TextEncoder, clip_text
+from vrec.encoders.vectors import unit_rows
 from vrec.evaluation.metrics import ACCURACY
 from vrec.evaluation.truth import Truth
 from vrec.events.datasets import microlens_50k
@@ -175,6 +178,18 @@ def catalogue(path: str) -> pa.Table:
     return conform(table, VIDEOS, stage=path)
 
 
+QUIET = slice(8, 14)
+"""Principal components of the frozen vectors that quiet tastes are over; the first eight tell categories."""
+
+
+def quiet(fused: Vectors) -> Vectors:
+    """(N, 6) unit vectors of directions in which the frozen vectors differ little, one as loud as another."""
+    scores, sizes, _ = np.linalg.svd((fused - fused.mean(axis=0)).astype(np.float64), full_matrices=False)
+    share = (sizes[QUIET] ** 2).sum() / (sizes**2).sum()
+    print(f"tastes are over {share:.1%} of the frozen vectors' variance", flush=True)
+    return unit_rows(scores[:, QUIET])
+
+
 def shop(options: argparse.Namespace) -> None:
     features, results = FeatureSet.load(options.features), []
     offer = on_offer(catalogue(options.videos), pa.table({"entity_id": pa.array(features.video_ids)}))
@@ -183,22 +198,28 @@ def shop(options: argparse.Namespace) -> None:
     category = dict(zip(offer["video_id"].to_pylist(), offer["category"].to_pylist(), strict=True))
     labels = [category[video] for video in features.video_ids]
     chance = np.random.default_rng(0).normal(0, 1, (len(features), 32)).astype(np.float32)
+    truth, tastes = fused, dict[str, float]()
+    if options.tastes == "quiet":
+        truth, tastes = quiet(fused), {"category_weight": 0.0, "vector_weight": 4.0}
     for seed in range(options.seeds):
-        config = SimulateConfig(users=options.users, slots=5, seed=seed)
-        made = simulate(config, offer, fused[places])
+        config = SimulateConfig.model_validate({"users": options.users, "slots": 5, "seed": seed, **tastes})
+        made = simulate(config, offer, truth[places])
         rows = weigh(made.events, InterestConfig(), made.videos)
         trial = withhold(split(rows, TimeSplit()), len(features) // 5, seed, features, None)
         ways = {
             "random vectors": (chance, everyone),
+            "the truth": (truth, everyone),
             "frozen: CNN mean": (frames_mean(features), everyone),
             "frozen: concat": (frozen(features, FusionConfig(kind="concat")), everyone),
             "frozen: weighted": (fused, everyone),
         }
         for aligned, way in ((False, "self-supervised"), (True, "aligned")):
-            for kind in ("mean", "gru", "vae", "gated"):
+            for kind in options.heads:
                 # Self-supervised, an epoch is the videos and not the pairs, and takes no time.
                 head = [f"encoder.learned.kind={kind}", *(SHORT if aligned and kind == "gru" else [])]
                 ways[f"{way}: {kind}"] = learned(trial, head, seed, aligned=aligned)
+        alone = ["encoder.learned.kind=gated", "encoder.learned.keep=0"]
+        ways["aligned: gated, nothing kept"] = learned(trial, alone, seed, aligned=True)
         found = {name: judged(trial, *way) for name, way in ways.items()}
         asked = np.isin(features.video_ids, trial.withheld)
         for name, (vectors, _) in ways.items():
@@ -234,6 +255,7 @@ def microlens(options: argparse.Namespace) -> None:
             "frozen titles": (features.text, features.has["text"]),
             "aligned": learned(trial, size, seed, aligned=True),
             "aligned, without distillation": learned(trial, plain, seed, aligned=True),
+            "aligned, nothing kept": learned(trial, [*size, "encoder.learned.keep=0"], seed, aligned=True),
         }
         results.append({name: judged(trial, *one) for name, one in ways.items()})
         print(f"trial {seed} done", flush=True)
@@ -248,6 +270,8 @@ def main() -> None:
     one.add_argument("features")
     one.add_argument("--seeds", type=int, default=5)
     one.add_argument("--users", type=int, default=2000)
+    one.add_argument("--tastes", choices=("loud", "quiet"), default="loud")
+    one.add_argument("--heads", nargs="+", default=["mean", "gru", "vae", "gated"])
     one.set_defaults(run=shop)
     other = modes.add_parser("microlens")
     other.add_argument("folder")

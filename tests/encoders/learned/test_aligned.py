@@ -13,6 +13,8 @@ from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
 from vrec.encoders.learned.heads.reading import presence
 from vrec.encoders.learned.heads.vae import VaeConfig
+from vrec.encoders.learned.losses import co_watch
+from vrec.encoders.learned.objective import ObjectiveConfig
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
 
 GROUPS, SEEN, COLD = 8, 320, 120
@@ -87,7 +89,8 @@ def raw() -> np.ndarray:
     return unit(np.concatenate(blocks, axis=1))
 
 
-CONFIGS = [MeanHeadConfig(dim=16), GatedConfig(dim=16), VaeConfig(dim=16, layer=48)]
+# What is learned, and nothing beside it.
+CONFIGS = [MeanHeadConfig(dim=16, keep=0), GatedConfig(dim=16, keep=0), VaeConfig(dim=16, layer=48, keep=0)]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
@@ -98,11 +101,25 @@ def test_cold_videos_come_to_lie_among_those_that_the_same_shoppers_watch(config
     assert mrr["after"] > 2 * mrr["before"]
 
 
+def test_watched_pairs_have_a_temperature_of_their_own():
+    config = EncoderTrainingConfig(objective=ObjectiveConfig(kind="aligned", watched_temperature=0.7))
+    head = untrained(MeanHeadConfig(dim=16), FEATURES, 0)
+    trainer = EncoderTrainer(head, features=FEATURES, behaviour=behaviour(False), config=config)
+    objective, pairs = trainer.objective.eval(), trainer.lessons.pairs(np.arange(50))
+    left, right = objective.head(pairs.left), objective.head(pairs.right)
+    wanted = co_watch(left, right, pairs.rows, temperature=0.7, log_q=pairs.log_q)
+    assert objective(None, pairs)["co_watch"].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("distillation", ["likeness", "vector"])
 def test_collaborative_vectors_teach_where_cold_videos_belong(distillation):
     """Weighed so that the contrast of pairs is nothing beside them."""
     encoder, _ = aligned(
-        MeanHeadConfig(dim=16), targets=True, epochs=24, distillation=distillation, distillation_weight=1e4
+        MeanHeadConfig(dim=16, keep=0),
+        targets=True,
+        epochs=24,
+        distillation=distillation,
+        distillation_weight=1e4,
     )
     assert same_group(encoder.encode_features(FEATURES)[0]) > same_group(raw()) + 0.2
 

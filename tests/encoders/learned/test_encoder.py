@@ -39,7 +39,8 @@ def test_a_saved_encoder_answers_the_same(config, tmp_path):
     encoder = made(config)
     encoder.save(str(tmp_path))
     again = LearnedEncoder.load(str(tmp_path))
-    assert (again.name, again.dim, again.names) == (encoder.name, 8, encoder.names)
+    assert (again.name, again.dim, again.names) == (encoder.name, encoder.dim, encoder.names)
+    assert again.encode_features(FEATURES)[0].shape == (20, encoder.dim)
     for one, other in zip(encoder.encode_features(FEATURES), again.encode_features(FEATURES), strict=True):
         assert np.array_equal(one, other)
     kind, _, digest = encoder.name.partition("@")
@@ -130,7 +131,8 @@ def test_learned_encoders_run_as_others_do(folders, fusion, clips: list[Clip]):
     encoders = build_encoders(config)
     assert encoders.names == encoder_names(config)
     assert encoders.names["fused"].startswith(f"{fusion}@")
-    assert (encoders.dims["frames"], encoders.dims["fused"]) == (8, 8)
+    # What is learned, and 256 numbers that are kept of the features.
+    assert (encoders.dims["frames"], encoders.dims["fused"]) == (8 + 256, 8 + 256)
     mixed = [
         clips[0],
         Clip("nothing"),

@@ -133,7 +133,7 @@ class LearnedEncoder:
     @torch.inference_mode()
     def _encode(self, batch: FeatureBatch) -> tuple[Vectors, npt.NDArray[np.bool_]]:
         able = self.head.usable(batch.has)
-        rows = self.head(batch) * able[:, None]
+        rows = self.head.vectors(batch) * able[:, None]
         return rows.cpu().numpy(), able.cpu().numpy()
 
     def _batch(

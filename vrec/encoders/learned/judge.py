@@ -64,8 +64,8 @@ def _views_mrr(objective: Objective, lessons: Lessons) -> float:
     one, other = [], []
     for rows in _blocks(lessons.split.judges):
         views = lessons.views(rows)
-        one.append(objective.head(views.one))
-        other.append(objective.head(views.other))
+        one.append(objective.head.vectors(views.one))
+        other.append(objective.head.vectors(views.other))
     places = torch.arange(len(lessons.split.judges), device=one[0].device)
     return mean_reciprocal_rank(torch.cat(one), torch.cat(other), places, None)
 
@@ -77,7 +77,7 @@ def _pairs_mrr(objective: Objective, lessons: Lessons) -> float:
     # Every so many of the videos that were trained on, so that partners are sought among a whole catalogue.
     among = lessons.split.train[:: -(-len(lessons.split.train) // JUDGES)]
     candidates = np.unique(np.concatenate([left, right, lessons.split.judges, among]))
-    vectors = torch.cat([objective.head(lessons.tensors.take(rows)) for rows in _blocks(candidates)])
+    vectors = torch.cat([objective.head.vectors(lessons.tensors.take(rows)) for rows in _blocks(candidates)])
     asking, wanted = (
         torch.from_numpy(np.searchsorted(candidates, rows)).to(vectors.device) for rows in (left, right)
     )

@@ -22,7 +22,10 @@ class ObjectiveConfig(Config):
     kind: Literal["self_supervised", "aligned"] = "self_supervised"
     """`self_supervised` needs nothing but the videos; `aligned` learns from what shoppers watched."""
     temperature: float = Field(default=0.1, gt=0)
-    """Softness of the contrast in units of cosine; smaller ones dwell on the nearest of the others."""
+    """Softness of the contrast of views in units of cosine; smaller ones dwell on the nearest others."""
+    watched_temperature: float = Field(default=0.3, gt=0)
+    """Softness of the contrast of watched pairs. One video that was watched tells of another far less surely
+    than one view of a video tells of the next, and asking for too much is learned by heart."""
     audio_agreement: float = Field(default=0.2, ge=0)
     """Weight of finding a video's sound among others' by its picture, and the reverse; 0 leaves it out."""
     reversed_negatives: bool = True
@@ -146,7 +149,8 @@ class Objective(nn.Module):
         config = self.config
         left, right = self._vectors(pairs.left), self._vectors(pairs.right)
         log_q = pairs.log_q if config.popularity_correction else None
-        found = {"co_watch": co_watch(left, right, pairs.rows, temperature=config.temperature, log_q=log_q)}
+        contrast = co_watch(left, right, pairs.rows, temperature=config.watched_temperature, log_q=log_q)
+        found = {"co_watch": contrast}
         total = found["co_watch"]
         if pairs.targets is not None and pairs.has_target is not None and config.distillation != "none":
             found["distillation"] = self._distilled(torch.cat([left, right]), pairs.targets, pairs.has_target)

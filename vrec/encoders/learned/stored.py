@@ -46,8 +46,9 @@ class StoredEncoder:
 
     @property
     def dim(self) -> int:
-        """Length of its vectors."""
-        return int(self.config["dim"])
+        """Length of its vectors: what is learned, and what is kept of the features."""
+        kept = min(int(self.config["kept_dim"]), sum(self.dims.values())) if self.config["keep"] else 0
+        return int(self.config["dim"]) + kept
 
     @property
     def name(self) -> str:

@@ -33,7 +33,7 @@ class GatedHead(Head):
     """
 
     def __init__(self, config: GatedConfig, dims: Mapping[Modality, int]) -> None:
-        super().__init__(dims, config.dim)
+        super().__init__(dims, config)
         self.ordered = "frames" in dims and config.frames == "gru"
         self.modality_dropout = config.modality_dropout
         self.dropout = nn.Dropout(config.dropout)

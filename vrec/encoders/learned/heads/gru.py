@@ -54,7 +54,7 @@ class GruHead(Head):
     ordered = True
 
     def __init__(self, config: GruHeadConfig, dims: Mapping[Modality, int]) -> None:
-        super().__init__({"frames": dims["frames"]}, config.dim)
+        super().__init__({"frames": dims["frames"]}, config)
         self.dropout = nn.Dropout(config.dropout)
         self.frames = GruFrames(dims["frames"], config.hidden, config.dim)
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -10,13 +11,19 @@ from vrec.core.config import Config
 from vrec.core.protocols import Modality
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureBatch, Scaled, fit_scale
+from vrec.encoders.learned.heads.kept import Kept
 
 
 class HeadConfig(Config):
     """What all heads have in common."""
 
     dim: int = Field(default=128, ge=2, le=4096)
-    """Length of the vectors. Longer ones lose less of the features, and cost as much more in an index."""
+    """Length of what is learned. Longer ones lose less of the features, and cost as much more in an index."""
+    keep: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the likeness of two videos that stays that of the features themselves; the rest is learned.
+    What is learned of few videos, or of one goal alone, forgets what else the features knew."""
+    kept_dim: int = Field(default=256, ge=1, le=4096)
+    """The most numbers that are kept of the features, in which their videos differ most."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of the features' numbers that is hidden in a training step."""
 
@@ -27,18 +34,31 @@ class Head(nn.Module, ABC):
     ordered = False
     """Whether the order of the frames is seen."""
 
-    def __init__(self, dims: Mapping[Modality, int], dim: int) -> None:
+    def __init__(self, dims: Mapping[Modality, int], config: HeadConfig) -> None:
         """`dims` are the lengths of the features of the modalities that it takes."""
         super().__init__()
-        self.dims, self.dim = dict(dims), dim
+        self.dims, self.dim, self.keep = dict(dims), config.dim, config.keep
         self.scaled = nn.ModuleDict({modality: Scaled(width) for modality, width in dims.items()})
+        self.kept = Kept(dims, min(config.kept_dim, sum(dims.values()))) if config.keep else None
 
     def fit_scales(self, features: FeatureSet) -> None:
-        """Takes the means and scales of the modalities from the features to train on."""
+        """Takes the means and scales of the modalities, and what is kept, from the features to train on."""
         for modality in self.dims:
             scaled = self.scaled[modality]
             assert isinstance(scaled, Scaled)
             fit_scale(scaled, features, modality)
+        if self.kept is not None:
+            self.kept.fit(features, self.scaled)
+
+    def vectors(self, batch: FeatureBatch) -> Tensor:
+        """(B, dim + what is kept) float32 unit rows: what is learned beside what is kept, each with its share
+        of the likeness of two videos. What it gives for a video that is not `usable` means nothing."""
+        learned = self(batch)
+        if self.kept is None:
+            return learned
+        return torch.cat(
+            [learned * (1 - self.keep) ** 0.5, self.kept(batch, self.scaled) * self.keep**0.5], dim=1
+        )
 
     def usable(self, has: Mapping[Modality, Tensor]) -> Tensor:
         """(B,) bool: which videos have any modality that the head takes."""
@@ -50,4 +70,4 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """(B, dim) float32 unit rows; what it gives for a video that is not `usable` means nothing."""
+        """(B, dim) float32 unit rows, what is learned; nothing is meant by those of a video not `usable`."""

@@ -21,7 +21,7 @@ class MeanHead(Head):
     """A linear map of the mean of a video's frames."""
 
     def __init__(self, config: MeanHeadConfig, dims: Mapping[Modality, int]) -> None:
-        super().__init__({"frames": dims["frames"]}, config.dim)
+        super().__init__({"frames": dims["frames"]}, config)
         self.dropout = nn.Dropout(config.dropout)
         self.project = projection(dims["frames"], config.dim)
 

@@ -43,7 +43,7 @@ class VaeHead(Head):
     """
 
     def __init__(self, config: VaeConfig, dims: Mapping[Modality, int]) -> None:
-        super().__init__(dims, config.dim)
+        super().__init__(dims, config)
         self.ordered = "frames" in dims and config.frames == "gru"
         self.config = config
         self.dropout = nn.Dropout(config.dropout)
