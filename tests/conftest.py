@@ -14,8 +14,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray's workers step back for all else (nice 15): beside another process's tests they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# An example that is late says that the machine is busy, and nothing of the code.
+hypothesis.settings.register_profile("vrec", deadline=None)
+hypothesis.settings.load_profile("vrec")
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS = {
