@@ -6,10 +6,10 @@
 `shop`: simulated shoppers in a catalogue (a VIDEOS table, or a labels.csv whose labels are the categories;
 and features that `vrec train encoder` kept of it). Their tastes are planted over categories and, less, over
 the frozen fused vectors themselves (`loud`: the frozen vectors are then the truth, and nothing can be
-better), or over a few directions alone in which the frozen vectors differ little (`quiet`: most of what videos
-look like says nothing). `the truth` are the vectors that tastes are over. Each seed is another shop with other
-withheld videos; the 1-NN accuracy of the withheld ones' categories is printed too, neighbours being all
-videos. `microlens`: FOLDER holds `microlens50k/`; titles alone.
+better), or over a few directions alone in which the frozen vectors differ little (`quiet`: most of what
+videos look like says nothing). `the truth` are the vectors that tastes are over. Each seed is another shop
+with other withheld videos; the 1-NN accuracy of the withheld ones' categories is printed too, neighbours
+being all videos. `microlens`: FOLDER holds `microlens50k/`; titles alone.
 
 All that shoppers did with the withheld videos is taken out of what anything learns from, before the cut and
 after it; they are the cold videos, a fifth of the shop and 700 of MicroLens. The recommender is `content`, by
