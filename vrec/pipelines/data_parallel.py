@@ -115,7 +115,7 @@ def train_here(lesson: Lesson, name: str, out: str) -> Trained:
     # at every step take twenty times as long as one.
     torch.set_num_threads(1)
     try:
-        return _train(lesson, 0, 1, kept=False)
+        return train_epochs(lesson, 0, 1, kept=False)
     finally:
         torch.set_num_threads(threads)
 
@@ -130,12 +130,17 @@ def _work(given: dict[str, Any]) -> Trained | VrecError:
     # As many as Ray sets aside: a worker that took the machine's would be in the others' way.
     torch.set_num_threads(max(1, int(lesson.spread.cpus_per_worker)))
     try:
-        return _train(lesson, context.get_world_rank(), context.get_world_size())
+        return train_epochs(lesson, context.get_world_rank(), context.get_world_size())
     except VrecError as error:
         return error
 
 
-def _train(lesson: Lesson, rank: int, world: int, *, kept: bool = True) -> Trained:
+def train_epochs(lesson: Lesson, rank: int, world: int, *, kept: bool = True) -> Trained:
+    """What one of `world` workers comes to: epochs from Ray Train's checkpoint, if there is one, to the end.
+
+    Each epoch is reported to Ray Train and, by the worker of rank 0, kept as a checkpoint, unless `kept` is
+    False. Raises as the lesson's trainer does.
+    """
     worker = ALONE if world == 1 else Worker(rank, world, DistributedDataParallel, _summed)
     trainer = lesson.trainer(worker)
     losses = _restore(trainer) if kept else {}
