@@ -47,7 +47,8 @@ def test_callers_that_wait_share_a_commit(place):
         held.close()
         assert first.result(30) == Applied(1, 0)
         assert {future.result(30) for future in others} == {Applied(1, 0)}
-        assert sum("COMMIT" in s for s in statements) == 2
+        # One where the writer got to run only when all were there.
+        assert sum("COMMIT" in s for s in statements) in (1, 2)
         assert log_of(store).equals(EVENTS.slice(0, 200))
 
 

@@ -27,6 +27,8 @@ EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "
 
 PUT_AT_ONCE = 500
 """Profiles that one transaction stores."""
+READ_AT_ONCE = 500
+"""Profiles that are read while other readers wait."""
 
 
 class SqliteConfig(FoldConfig):
@@ -105,15 +107,18 @@ class SqliteStore:
         """The profiles of users or videos that have any event, by id; see ProfileStore."""
         self._check_open()
         found: dict[str, Profile] = {}
-        if len(ids) > 1:
-            # Of a shop's videos most may have no event; asking for each alone took sixty times as long.
-            with self._reading, refusing(self._path):
-                there = self._reader.present(kind, ids)
-            ids = [name for name in ids if name in there]
+        rest: list[str] = []
         for name in ids:
-            profile = self._hot.find((kind, name)) or self._read((kind, name))
-            if profile.seen:
+            profile = self._hot.find((kind, name)) or (self._read((kind, name)) if len(ids) == 1 else None)
+            if profile is None:
+                rest.append(name)
+            elif profile.seen:
                 found[name] = profile
+        for start in range(0, len(rest), READ_AT_ONCE):
+            # Read without making them hot: whoever follows all videos would drive out the shoppers in use.
+            with self._reading, refusing(self._path), self._reader.reading():
+                loaded = self._reader.load_many(kind, rest[start : start + READ_AT_ONCE])
+            found |= {name: self._fold(profile, events) for name, (profile, events) in loaded.items()}
         return found
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:

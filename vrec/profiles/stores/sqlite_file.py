@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vrec.core.errors import StoreError, plain_reason
-from vrec.profiles.profile import Entity, Profile
+from vrec.profiles.profile import Entity, Event, Profile
 from vrec.profiles.stores.codec import (
     Row,
     event_of,
@@ -155,18 +155,27 @@ class SqliteFile:
             )
         return found
 
-    def present(self, kind: Entity, ids: Sequence[str]) -> set[str]:
-        """Those of the users or videos that may have a profile; the others have no event."""
-        found: set[str] = set()
+    def load_many(self, kind: Entity, ids: Sequence[str]) -> dict[str, tuple[Profile, list[Event]]]:
+        """The stored profiles of users or videos and the events since, of those that have any event, by id.
+
+        `load` for each alone takes several times as long, most of all where most have no event.
+        """
+        found: dict[str, tuple[Profile, list[Event]]] = {}
         for start in range(0, len(ids), VARIABLES):
             part = ids[start : start + VARIABLES]
-            asked = self._db.execute(
-                f"WITH asked (name) AS (VALUES {','.join(['(?)'] * len(part))}) SELECT name FROM asked "
-                f"WHERE EXISTS (SELECT 1 FROM events WHERE {kind}_id = name) "
-                f"OR EXISTS (SELECT 1 FROM profiles WHERE entity = '{kind}' AND entity_id = name)",
+            marks = ",".join("?" * len(part))
+            stored = self._db.execute(
+                f"SELECT entity_id, profile FROM profiles WHERE entity = '{kind}' AND entity_id IN ({marks})",
                 part,
             )
-            found.update(name for (name,) in asked)
+            found.update((name, (unpack_profile(profile), [])) for name, profile in stored)
+            since = self._db.execute(
+                f"SELECT {kind}_id, row FROM events LEFT JOIN profiles ON entity = '{kind}' "
+                f"AND entity_id = {kind}_id WHERE {kind}_id IN ({marks}) AND number > coalesce(upto, 0)",
+                part,
+            )
+            for name, row in since:
+                found.setdefault(name, (Profile(kind, name), []))[1].append(event_of(unpack_row(row)))
         return found
 
     def append(self, rows: Sequence[tuple[int, bytes, Row]]) -> None:
