@@ -30,6 +30,7 @@ _TAUGHT = (
     "patience",
     "weight_decay",
     "objective.temperature",
+    "objective.watched_temperature",
     "objective.audio_agreement",
     "objective.popularity_correction",
     "objective.distillation",
