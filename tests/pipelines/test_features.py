@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import ray
 
 from vrec.core.errors import ModelError, SourceError
 from vrec.core.tables import Folder, read_embeddings
@@ -28,11 +29,18 @@ def made(clips, local_ray, tmp_path_factory):
     return make_features(str(clips), str(tmp_path_factory.mktemp("features")), SETTINGS)
 
 
-def test_features_are_what_embed_finds_before_pooling(made, clips, local_ray, tmp_path):
+@pytest.fixture(scope="module")
+def embedded(clips, local_ray, tmp_path_factory) -> str:
+    """The folder of the same clips' embeddings. Not to be changed."""
+    out = str(tmp_path_factory.mktemp("embedded"))
+    embed(str(clips), out, SETTINGS.embed)
+    return out
+
+
+def test_features_are_what_embed_finds_before_pooling(made, embedded):
     features = made.features
-    embed(str(clips), str(tmp_path), SETTINGS.embed)
     for modality in ("frames", "audio", "text"):
-        table = read_embeddings(str(tmp_path), modality)
+        table = read_embeddings(embedded, modality)
         ids = [] if table is None else table["entity_id"].to_pylist()
         has = features.has[modality]
         assert [video for video, there in zip(features.video_ids, has, strict=True) if there] == ids
@@ -50,6 +58,12 @@ def test_features_are_what_embed_finds_before_pooling(made, clips, local_ray, tm
     assert len(made.failures) == 3
     assert made.new == len(features) + 3
     assert features.frames.shape[1:3] == (2, 4)
+
+
+def test_ray_data_tells_nobody_of_a_run(embedded):
+    names = {one["name"] for one in ray.util.list_named_actors(all_namespaces=True)}
+    assert "AutoscalingCoordinator" in names, "Ray Data has other names for its actors now"
+    assert "DataUsageCollectionActor" not in names
 
 
 def test_a_changed_copy_differs_and_is_of_the_same_video(made):
@@ -116,8 +130,7 @@ def test_a_catalogue_of_which_nothing_can_be_used_is_refused(clips, local_ray, t
         make_features(str(broken), str(tmp_path / "out"), SETTINGS)
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(clips, local_ray, tmp_path):
-    embed(str(clips), str(tmp_path), SETTINGS.embed)
+def test_a_folder_that_holds_something_else_is_left_alone(clips, embedded, local_ray):
     with pytest.raises(ModelError):
-        make_features(str(clips), str(tmp_path), SETTINGS)
-    assert read_embeddings(str(tmp_path), "frames") is not None
+        make_features(str(clips), embedded, SETTINGS)
+    assert read_embeddings(embedded, "frames") is not None

@@ -49,6 +49,8 @@ def connected(address: str | None = None) -> Iterator[Resources]:
     `ray job submit` sets), else a local Ray that ends with the block. Raises ClusterError.
     """
     _quiet_ray_data()
+    # vrec tells nobody that it is used; Ray Data would, by an actor of its own on the cluster.
+    os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
     if ray.is_initialized():
         yield _resources()
         return
@@ -60,7 +62,6 @@ def connected(address: str | None = None) -> Iterator[Resources]:
         # A new Ray inherits the environment; a runtime environment would make it discard the workers
         # that it starts ahead of need.
         os.environ.update(WORKER_ENVIRONMENT)
-        # vrec tells nobody that it is used; Ray would.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options = {"include_dashboard": False}
     else:
