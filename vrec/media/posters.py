@@ -1,12 +1,15 @@
 """Small JPEG pictures that stand for a video on a page."""
 
 import io
+from collections.abc import Mapping, Sequence
 
 from PIL import Image
 from pydantic import Field
 
 from vrec.core.config import Config
 from vrec.core.protocols import Frames
+from vrec.media.decode import MediaConfig
+from vrec.media.isolate import DecodeProcess
 
 
 class PosterConfig(Config):
@@ -30,3 +33,19 @@ def poster(frames: Frames, config: PosterConfig) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=config.quality, optimize=True)
     return out.getvalue()
+
+
+def make_posters(
+    rows: Sequence[Mapping[str, str]], media: MediaConfig, config: PosterConfig
+) -> dict[str, bytes]:
+    """JPEGs by `video_id` of the files at `uri`, decoded as `media` says; none for one that fails.
+
+    Stands here and not with what asks for posters: a worker that only makes some need load no more than this.
+    """
+    found: dict[str, bytes] = {}
+    with DecodeProcess(media) as decoder:
+        for row, result in zip(rows, decoder.decode_many([r["uri"] for r in rows]), strict=True):
+            # A file that went away since it was embedded has no poster; the page shows a blank.
+            if not isinstance(result, Exception):
+                found[row["video_id"]] = poster(result.frames, config)
+    return found

@@ -17,10 +17,8 @@ from vrec.evaluation.gallery.build import build_gallery, choose_shown
 from vrec.evaluation.gallery.page import write_gallery
 from vrec.evaluation.report import PAGE
 from vrec.media.audio import AudioConfig
-from vrec.media.decode import MediaConfig
 from vrec.media.draw import draw_video, plan_catalogue, videos_table
-from vrec.media.isolate import DecodeProcess
-from vrec.media.posters import PosterConfig, poster
+from vrec.media.posters import make_posters
 from vrec.media.sample import SampleConfig
 from vrec.pipelines.cluster import connected
 from vrec.pipelines.demo_shop import EVALUATION, ShopDemo, demo_shop, plain_videos, with_files
@@ -111,7 +109,7 @@ def _catalogue_table(source: str) -> pa.Table | None:
 def _posters(media: pa.Table, shown: Sequence[str], settings: Settings) -> dict[str, bytes]:
     wanted = set(shown)
     rows = [r for r in media.select(["video_id", "uri"]).to_pylist() if r["video_id"] in wanted]
-    make = ray.remote(_make_posters)
+    make = ray.remote(make_posters)
     lanes = max(1, int(ray.cluster_resources().get("CPU", 1)))
     config = settings.embed.media().model_copy(
         update={
@@ -124,13 +122,3 @@ def _posters(media: pa.Table, shown: Sequence[str], settings: Settings) -> dict[
     )
     found = ray.get([make.remote(rows[lane::lanes], config, settings.demo.poster) for lane in range(lanes)])
     return {video_id: jpeg for part in found for video_id, jpeg in part.items()}
-
-
-def _make_posters(rows: Sequence[dict[str, str]], media: MediaConfig, look: PosterConfig) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    with DecodeProcess(media) as decoder:
-        for row, result in zip(rows, decoder.decode_many([r["uri"] for r in rows]), strict=True):
-            # A file that went away since it was embedded has no poster; the page shows a blank.
-            if not isinstance(result, Exception):
-                found[row["video_id"]] = poster(result.frames, look)
-    return found
