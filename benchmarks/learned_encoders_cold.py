@@ -125,6 +125,13 @@ def learned(
     )
 
 
+def alone(encoded: tuple[Vectors, npt.NDArray[np.bool_]]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    """What is learned of these vectors, without what they keep of the features beside it."""
+    vectors, able = encoded
+    config = load_settings().encoder.learned
+    return vectors[:, : config.dim] / np.float32((1 - config.keep) ** 0.5), able
+
+
 def interval(each: Floats, digits: int = 4) -> str:
     draws = np.random.default_rng(0).integers(0, len(each), (4000, len(each)))
     low, high = np.quantile(each[draws].mean(axis=1), (0.025, 0.975))
@@ -218,8 +225,8 @@ def shop(options: argparse.Namespace) -> None:
                 # Self-supervised, an epoch is the videos and not the pairs, and takes no time.
                 head = [f"encoder.learned.kind={kind}", *(SHORT if aligned and kind == "gru" else [])]
                 ways[f"{way}: {kind}"] = learned(trial, head, seed, aligned=aligned)
-        alone = ["encoder.learned.kind=gated", "encoder.learned.keep=0"]
-        ways["aligned: gated, nothing kept"] = learned(trial, alone, seed, aligned=True)
+                if aligned:
+                    ways[f"{way}: {kind}, nothing kept"] = alone(ways[f"{way}: {kind}"])
         found = {name: judged(trial, *way) for name, way in ways.items()}
         asked = np.isin(features.video_ids, trial.withheld)
         for name, (vectors, _) in ways.items():
@@ -249,13 +256,12 @@ def microlens(options: argparse.Namespace) -> None:
     chance = np.random.default_rng(0).normal(0, 1, (len(ids), 32)).astype(np.float32)
     for seed in range(options.seeds):
         trial = withhold(parts, 700, seed, features, options.users)
-        plain = [*size, "encoder.behaviour.targets=none"]
+        aligned = learned(trial, size, seed, aligned=True)
         ways = {
             "random vectors": (chance, np.ones(len(ids), bool)),
             "frozen titles": (features.text, features.has["text"]),
-            "aligned": learned(trial, size, seed, aligned=True),
-            "aligned, without distillation": learned(trial, plain, seed, aligned=True),
-            "aligned, nothing kept": learned(trial, [*size, "encoder.learned.keep=0"], seed, aligned=True),
+            "aligned": aligned,
+            "aligned, nothing kept": alone(aligned),
         }
         results.append({name: judged(trial, *one) for name, one in ways.items()})
         print(f"trial {seed} done", flush=True)

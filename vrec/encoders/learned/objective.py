@@ -23,7 +23,7 @@ class ObjectiveConfig(Config):
     """`self_supervised` needs nothing but the videos; `aligned` learns from what shoppers watched."""
     temperature: float = Field(default=0.1, gt=0)
     """Softness of the contrast of views in units of cosine; smaller ones dwell on the nearest others."""
-    watched_temperature: float = Field(default=0.3, gt=0)
+    watched_temperature: float = Field(default=0.2, gt=0)
     """Softness of the contrast of watched pairs. One video that was watched tells of another far less surely
     than one view of a video tells of the next, and asking for too much is learned by heart."""
     audio_agreement: float = Field(default=0.2, ge=0)
