@@ -40,7 +40,7 @@ LEARNED: frozenset[Network] = frozenset({"pruned", "student"})
 class StudentConfig(Config):
     """What a student sees."""
 
-    frame_px: int = Field(default=160, ge=32, le=1024)
+    frame_px: int = Field(default=192, ge=32, le=1024)
     """Pixels a side of its pictures; the work of a network grows with their square."""
 
 

@@ -16,10 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from vrec.compression.bias import correct_biases
 from vrec.compression.export import PICTURES, first_line, need_onnx
 from vrec.core.config import Config
 from vrec.core.errors import CompressError
 from vrec.core.protocols import Frames
+
+_CALIBRATIONS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+"""What onnxruntime calls them."""
 
 
 class QuantizeConfig(Config):
@@ -33,6 +37,8 @@ class QuantizeConfig(Config):
     reduce_range: bool = False
     """Weights in 7 bits: set it where the network is to run on processors without VNNI, whose int8 products
     can overflow."""
+    correct_bias: bool = True
+    """Whether the layers' biases take back what rounded weights add on average, on the same pictures."""
     seed: int = Field(default=0, ge=0)
     """Draws the pictures."""
 
@@ -60,6 +66,7 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
     are drawn. Raises as `dynamic_int8`, and CompressError without pictures or with those of another size.
     """
     need_onnx()
+    from onnx import load_model
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     if not len(pictures):
@@ -69,24 +76,24 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
         )
     _check_size(onnx, pictures)
     drawn = np.random.default_rng(config.seed).permutation(len(pictures))[: config.pictures]
-    methods = {
-        "minmax": CalibrationMethod.MinMax,
-        "percentile": CalibrationMethod.Percentile,
-        "entropy": CalibrationMethod.Entropy,
-    }
+    shown = pictures[np.sort(drawn)]
 
     def work(source: Path, target: Path) -> None:
         quantize_static(
             source,
             target,
-            _reader(pictures[np.sort(drawn)]),
+            _reader(shown),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             reduce_range=config.reduce_range,
-            calibrate_method=methods[config.calibration],
+            calibrate_method=CalibrationMethod[_CALIBRATIONS[config.calibration]],
         )
+        if config.correct_bias:
+            rounded = load_model(target)
+            correct_biases(rounded, load_model(source), shown)
+            target.write_bytes(rounded.SerializeToString())
 
     return _through_files(onnx, work)
 
