@@ -260,6 +260,15 @@ def test_quality_is_what_counting_gives():
     assert found.other_source is None
 
 
+def test_what_all_videos_share_makes_no_neighbours_of_those_with_labels():
+    # Seen from afar, where all lie, the directions from their middle hardly count.
+    ways = np.repeat(np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float32), 2, axis=0)
+    vectors = np.array([10, 0], np.float32) + ways * np.tile(np.float32([4, 1]), 4)[:, None]
+    labels = Labels(tuple(range(8)), tuple("eewwnnss"), tuple("xyxyxyxy"))
+    found = quality(vectors, vectors, labels, None)
+    assert (found.one_nn, found.other_source) == (1.0, 1.0)
+
+
 def test_a_label_of_one_source_does_not_count_where_another_source_is_asked_for():
     vectors = np.eye(5, 3, dtype=np.float32)[[0, 0, 1, 1, 2]] + np.arange(15).reshape(5, 3) * 1e-3
     labels = Labels(tuple(range(5)), ("a", "a", "b", "b", "c"), ("x", "y", "x", "y", "x"))
