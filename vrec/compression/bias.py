@@ -17,8 +17,8 @@ Floats = npt.NDArray[np.float64]
 def correct_biases(rounded: "ModelProto", exact: "ModelProto", pictures: Frames) -> None:
     """Shifts the biases of convolutions in a QDQ graph, in place.
 
-    Rounding a channel's few weights does not cancel out: it adds the same to all that the channel gives, and
-    the most where weights are large and nearly cancel each other. Each channel's bias loses what the rounded
+    The errors of a channel's few weights do not cancel out: on average they add something to what it gives,
+    and the most where weights are large. Each channel's bias loses what the rounded
     weights add over the `exact` graph's, in the mean over (N, S, S, 3) uint8 `pictures` and all places, each
     layer seeing what the exact one sees. A convolution without a bias is left as it is.
     """
