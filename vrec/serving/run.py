@@ -52,7 +52,10 @@ def start(config: ServeConfig) -> dict[str, Any]:
     client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application(config)]}))
     _wait(client)
     judge = "Ranking" if config.replicas.ranking else "Api"
-    if refused := serve.get_deployment_handle(judge, NAME).refused.remote().result():
+    node: Any = serve.get_deployment_handle(judge, NAME)
+    # With RAY_SERVE_THROUGHPUT_OPTIMIZED, a handle works in an event loop alone unless told to have its own.
+    node._init(_run_router_in_separate_loop=True)
+    if refused := node.refused.remote().result():
         raise BundleError(f"{refused}. The bundle before it stays in service")
     return {
         "url": f"http://{config.host}:{config.port}",
