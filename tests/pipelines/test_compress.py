@@ -164,7 +164,7 @@ def head(clips, tmp_path_factory) -> str:
         {"frames": cnn_name(cnn)},
         settings.embed.model_dump(mode="json"),
     )
-    config = GruHeadConfig(dim=8)
+    config = GruHeadConfig(dim=8, keep=0)
     weights = {name: value.numpy() for name, value in untrained(config, features, 0).state_dict().items()}
     folder = str(tmp_path_factory.mktemp("head"))
     LearnedEncoder.fitted(config, features, weights).save(folder)
