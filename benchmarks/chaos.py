@@ -249,6 +249,8 @@ def main() -> None:
     parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--rate", type=float, default=10, help="requests of each kind a second")
+    parser.add_argument("--api", type=int, default=1, help="HTTP replicas")
+    parser.add_argument("--ranking", type=int, default=1, help="ranking replicas; with none, HTTP ones rank")
     parser.add_argument("--out", default=None, help="a JSON file")
     asked = parser.parse_args()
 
@@ -261,14 +263,22 @@ def main() -> None:
             "the ranking replica": killer("Ranking"),
             "the profile replica": killer("Profiles"),
             "the controller": lambda: os.kill(controller_pid(), signal.SIGKILL),
-            "the HTTP replica": killer("Api"),
+            "the HTTP replica" if asked.api == 1 else f"one of {asked.api} HTTP replicas": killer("Api"),
         }
+        if not asked.ranking:
+            del kills["the ranking replica"]
         store: dict[str, Any] = {"kind": "sqlite", "path": str(folder / "store.db")}
         if asked.store == "redis":
             kills["the Redis server"] = stack.enter_context(redis_server(folder))
             store = {"kind": "redis"}
         config = ServeConfig.model_validate(
-            {"bundle": asked.bundle, "data": str(folder / "data"), "store": store, "port": 8091}
+            {
+                "bundle": asked.bundle,
+                "data": str(folder / "data"),
+                "store": store,
+                "port": 8091,
+                "replicas": {"api": asked.api, "ranking": asked.ranking},
+            }
         )
         stack.enter_context(connected())
         found = run(config, kills, asked.seconds, asked.rate)

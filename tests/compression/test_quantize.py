@@ -7,7 +7,7 @@ import torch
 
 from tests.compression.small import PX, SmallNetwork, missed, pictures
 from vrec.compression.export import to_onnx
-from vrec.compression.quantize import QuantizeConfig, dynamic_int8, static_int8
+from vrec.compression.quantize import QuantizeConfig, dynamic_int8, static_int8, sums_overflow
 from vrec.core.errors import CompressError
 from vrec.encoders.runtime import onnx_runner
 
@@ -86,3 +86,20 @@ def test_what_cannot_be_rounded_is_said(graph):
         static_int8(graph, pictures(2, 40), QuantizeConfig())
     with pytest.raises(CompressError, match="cannot round this network"):
         dynamic_int8(b"no graph at all")
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "overflow"),
+    [
+        ("x86_64", "fpu avx2 avx512_vnni", False),
+        ("x86_64", "fpu avx2 avx_vnni", False),
+        ("AMD64", "fpu avx2", True),
+        ("x86_64", None, True),
+        ("aarch64", None, False),
+    ],
+)
+def test_sums_overflow_on_x86_that_does_not_say_it_has_vnni(machine, flags, overflow, tmp_path):
+    told = tmp_path / "cpuinfo"
+    if flags is not None:
+        told.write_text(f"processor: 0\nflags: {flags}\n")
+    assert sums_overflow(machine, told) == overflow

@@ -7,6 +7,7 @@ onnxruntime and OpenVINO turn into kernels that multiply in int8 (Jacob et al. 2
 import contextlib
 import io
 import logging
+import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,9 +35,9 @@ class QuantizeConfig(Config):
     of 99.99), or what keeps most information."""
     pictures: int = Field(default=128, ge=1)
     """Pictures it is calibrated on, drawn from all videos."""
-    reduce_range: bool = False
-    """Weights in 7 bits: set it where the network is to run on processors without VNNI, whose int8 products
-    can overflow."""
+    reduce_range: bool | None = None
+    """Weights in 7 bits, for x86 processors without VNNI, whose int8 sums overflow otherwise; None takes them
+    where the processor that compresses is such."""
     correct_bias: bool = True
     """Whether the layers' biases take back what rounded weights add on average, on the same pictures."""
     seed: int = Field(default=0, ge=0)
@@ -87,7 +88,7 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            reduce_range=config.reduce_range,
+            reduce_range=sums_overflow() if config.reduce_range is None else config.reduce_range,
             calibrate_method=CalibrationMethod[_CALIBRATIONS[config.calibration]],
         )
         if config.correct_bias:
@@ -96,6 +97,20 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
             target.write_bytes(rounded.SerializeToString())
 
     return _through_files(onnx, work)
+
+
+def sums_overflow(machine: str | None = None, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether int8 products are summed in 16 bits, which two of 8 bits overflow: on x86 without VNNI.
+
+    `machine` and `cpuinfo` are what this machine says of itself. Where it says nothing, the answer is yes: a bit
+    less of the weights costs little, and an overflow much.
+    """
+    if (machine or platform.machine()).lower() not in {"x86_64", "amd64"}:
+        return False
+    try:
+        return "vnni" not in cpuinfo.read_text()
+    except OSError:
+        return True
 
 
 def _reader(pictures: Frames) -> Any:
