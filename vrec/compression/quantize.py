@@ -102,8 +102,8 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
 def sums_overflow(machine: str | None = None, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether int8 products are summed in 16 bits, which two of 8 bits overflow: on x86 without VNNI.
 
-    `machine` and `cpuinfo` are what this machine says of itself. Where it says nothing, the answer is yes: a bit
-    less of the weights costs little, and an overflow much.
+    `machine` and `cpuinfo` are what this machine says of itself. Where it says nothing, the answer is yes: a
+    bit less of the weights costs little, and an overflow much.
     """
     if (machine or platform.machine()).lower() not in {"x86_64", "amd64"}:
         return False
