@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.exceptions import GetTimeoutError
 from ray.serve.schema import ServeDeploySchema
 
 from vrec.core.errors import ServeError
 from vrec.profiles.stores.redis import RedisConfig
 from vrec.serve_config import ServeConfig
+from vrec.serving import run
 from vrec.serving.app import build, deployments
 from vrec.serving.run import application
 
@@ -70,3 +72,12 @@ def test_prod_grows_shares_a_store_and_needs_keys(monkeypatch):
         build(config)
     monkeypatch.setenv(config.security.keys_variable, "shop:read:" + "0" * 64)
     build(config)
+
+
+def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
+    def away(**_):
+        raise GetTimeoutError("Get timed out:\nsome objects are not ready.")
+
+    monkeypatch.setattr(run.serve, "start", away)
+    with pytest.raises(ServeError, match=r"Serve did not start: GetTimeoutError: Get timed out: some objects"):
+        run.start(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))

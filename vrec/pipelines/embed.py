@@ -15,6 +15,7 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy
+from ray.data.read_api import from_blocks
 
 from vrec.core.compute import pc
 from vrec.core.errors import OutputError
@@ -151,7 +152,7 @@ def hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
         at += size
     if (rest := rows.slice(at)).num_rows:
         size = max(size, math.ceil(rest.num_rows / (reach().cpus * 4)))
-        dataset = ray.data.from_arrow([rest.slice(i, size) for i in range(0, rest.num_rows, size)])
+        dataset = from_blocks([rest.slice(i, size) for i in range(0, rest.num_rows, size)])
         hashed: Any = dataset.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         done.extend(ray.get(hashed.to_arrow_refs()))
     return pa.concat_tables(done)
@@ -191,9 +192,8 @@ def _dataset(pending: pa.Table, job: EmbedJob, cluster: Resources) -> "ray.data.
     sizes = batch_sizes(pending.num_rows, lanes, config.batch_size)
     starts = itertools.accumulate(sizes, initial=0)
     # A block is a batch is a part: whatever Ray repeats, it repeats a whole part, which has one name.
-    blocks = ray.data.from_arrow(
-        [pending.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
-    )
+    # Others than from_blocks may cut blocks anew, and start two workers only to look at them.
+    blocks = from_blocks([pending.slice(start, size) for start, size in zip(starts, sizes, strict=False)])
     lanes = min(lanes, len(sizes))
     arguments: dict[str, Any] = {"fn_constructor_args": (job,), "batch_format": "pyarrow", "batch_size": None}
     if not split:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
@@ -46,7 +47,13 @@ def start(config: ServeConfig) -> dict[str, Any]:
     check_host(config)
     begun = time.perf_counter()
     config = made_absolute(config)
-    serve.start(http_options={"host": config.host, "port": config.port})
+    try:
+        serve.start(http_options={"host": config.host, "port": config.port})
+    except (RayError, TimeoutError) as error:
+        raise ServeError(
+            f"Serve did not start: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            mend="start it again: on a machine that does much else its proxy may not be ready in time",
+        ) from None
     client: Any = _get_global_client()
     before = client.get_serve_details()["applications"].get(NAME)
     client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application(config)]}))
