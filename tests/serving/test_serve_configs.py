@@ -79,5 +79,5 @@ def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
         raise GetTimeoutError("Get timed out:\nsome objects are not ready.")
 
     monkeypatch.setattr(run.serve, "start", away)
-    with pytest.raises(ServeError, match=r"Serve did not start: GetTimeoutError: Get timed out: some objects"):
+    with pytest.raises(ServeError, match=r"Serve did not start: GetTimeoutError: Get timed out: some"):
         run.start(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))
