@@ -6,9 +6,12 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limits import RateLimitItemPerSecond
+from limits.strategies import MovingWindowRateLimiter
 
 from tests.serving.http.client import call, call_json
 from vrec.core.errors import ServeError
+from vrec.serving.http.gate import Windows
 from vrec.serving.http.keys import Keys, new_key
 
 EVENT = {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click"}
@@ -107,6 +110,22 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up
     assert call(app, "GET", "/healthz").status == 200
     time.sleep(int(reply.headers["retry-after"]))
     assert call(app, "GET", "/v1/arms").status == 200
+
+
+def test_windows_are_cleared_by_one_thread_a_second_and_not_by_one_a_request():
+    storage = Windows()
+    storage.timer.join()
+    window, limit = MovingWindowRateLimiter(storage), RateLimitItemPerSecond(5)
+    assert window.hit(limit, "somebody")
+    first = storage.timer
+    time.sleep(0.05)
+    assert [window.hit(limit, "somebody") for _ in range(5)] == [True] * 4 + [False]
+    assert storage.timer is first
+    first.function()
+    assert len(next(iter(storage.events.values()))) == 5
+    time.sleep(1.1)
+    first.function()
+    assert not next(iter(storage.events.values()), [])
 
 
 def test_a_network_of_ipv6_addresses_is_one_caller_and_a_key_is_one_wherever_it_is(made):
