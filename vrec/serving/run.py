@@ -61,7 +61,8 @@ def start(config: ServeConfig) -> dict[str, Any]:
     judge = "Ranking" if config.replicas.ranking else "Api"
     node: Any = serve.get_deployment_handle(judge, NAME)
     # With RAY_SERVE_THROUGHPUT_OPTIMIZED, a handle works in an event loop alone unless told to have its own.
-    node._init(_run_router_in_separate_loop=True)
+    if not node.is_initialized:
+        node._init(_run_router_in_separate_loop=True)
     if refused := node.refused.remote().result():
         raise BundleError(f"{refused}. The bundle before it stays in service")
     return {
