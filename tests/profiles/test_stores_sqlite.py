@@ -52,6 +52,22 @@ def test_callers_that_wait_share_a_commit(place):
         assert log_of(store).equals(EVENTS.slice(0, 200))
 
 
+def test_of_many_profiles_only_the_events_since_they_were_stored_are_read(place):
+    """Not all that a popular video ever had: a scan of the index by number, for many at once as for one."""
+    with closing(place.open()) as store:
+        store.apply(EVENTS.slice(0, 50))
+        statements = []
+        store._reader._db.set_trace_callback(statements.append)
+        videos = sorted(set(EVENTS.slice(0, 50)["video_id"].to_pylist()))
+        assert len(store.get("video", videos)) == len(videos) > 1
+        asked = [s for s in statements if " events " in s]
+        store._reader._db.set_trace_callback(None)
+        plans = [row[3] for s in asked for row in store._reader._db.execute(f"EXPLAIN QUERY PLAN {s}")]
+        found = [step for step in plans if step.startswith(("SEARCH events", "SCAN events"))]
+        assert len(found) == 1
+        assert found[0].endswith("(video_id=? AND number>?)")
+
+
 def test_purchases_are_on_the_disk_itself(place):
     with closing(place.open()) as store:
         statements = said(store)

@@ -19,7 +19,7 @@ from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.codec import Row, event_of, key_of, rows_of
 from vrec.profiles.stores.fold import Facts, Fold, FoldConfig
 from vrec.profiles.stores.hot import HotProfiles, Key
-from vrec.profiles.stores.sqlite_file import SqliteFile, absolute, lock, refusing
+from vrec.profiles.stores.sqlite_file import VARIABLES, SqliteFile, absolute, lock, refusing
 from vrec.profiles.update import ProfilesConfig
 
 EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
@@ -27,8 +27,6 @@ EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "
 
 PUT_AT_ONCE = 500
 """Profiles that one transaction stores."""
-READ_AT_ONCE = 500
-"""Profiles that are read while other readers wait."""
 
 
 class SqliteConfig(FoldConfig):
@@ -106,18 +104,16 @@ class SqliteStore:
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """The profiles of users or videos that have any event, by id; see ProfileStore."""
         self._check_open()
-        found: dict[str, Profile] = {}
-        rest: list[str] = []
-        for name in ids:
-            profile = self._hot.find((kind, name)) or (self._read((kind, name)) if len(ids) == 1 else None)
-            if profile is None:
-                rest.append(name)
-            elif profile.seen:
-                found[name] = profile
-        for start in range(0, len(rest), READ_AT_ONCE):
+        if len(ids) == 1:
+            profile = self._hot.find((kind, ids[0])) or self._read((kind, ids[0]))
+            return {ids[0]: profile} if profile.seen else {}
+        hot = ((name, self._hot.find((kind, name))) for name in ids)
+        found = {name: profile for name, profile in hot if profile is not None}
+        rest = [name for name in dict.fromkeys(ids) if name not in found]
+        for start in range(0, len(rest), VARIABLES):
             # Read without making them hot: whoever follows all videos would drive out the shoppers in use.
             with self._reading, refusing(self._path), self._reader.reading():
-                loaded = self._reader.load_many(kind, rest[start : start + READ_AT_ONCE])
+                loaded = self._reader.load_many(kind, rest[start : start + VARIABLES])
             found |= {name: self._fold(profile, events) for name, (profile, events) in loaded.items()}
         return found
 
