@@ -47,8 +47,8 @@ class StoredEncoder:
     @property
     def dim(self) -> int:
         """Length of its vectors: what is learned, and what is kept of the features."""
-        kept = min(int(self.config["kept_dim"]), sum(self.dims.values())) if self.config["keep"] else 0
-        return int(self.config["dim"]) + kept
+        kept = self.weights.get("kept.components")
+        return int(self.config["dim"]) + (0 if kept is None else kept.shape[1])
 
     @property
     def name(self) -> str:
