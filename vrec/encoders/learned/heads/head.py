@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from vrec.core.config import Config
 from vrec.core.protocols import Modality
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.batch import FeatureBatch, Scaled, fit_scale
+from vrec.encoders.learned.heads.batch import (
+    ROWS,
+    FeatureBatch,
+    FeatureTensors,
+    Scaled,
+    fit_scale,
+    frames_mean,
+)
 from vrec.encoders.learned.heads.kept import Kept
 
 
@@ -48,7 +55,17 @@ class Head(nn.Module, ABC):
             assert isinstance(scaled, Scaled)
             fit_scale(scaled, features, modality)
         if self.kept is not None:
-            self.kept.fit(features, self.scaled)
+            tensors = FeatureTensors(features, torch.device("cpu"), self.dims)
+            blocks = (tensors.take(rows.numpy()) for rows in torch.arange(len(features)).split(ROWS))
+            self.kept.fit((self.means(block), block.has) for block in blocks)
+
+    def means(self, batch: FeatureBatch) -> dict[Modality, Tensor]:
+        """The scaled features of each modality, (B, D); of frames, the mean of those that are there."""
+        found: dict[Modality, Tensor] = {}
+        for modality in self.dims:
+            scaled = self.scaled[modality](getattr(batch, modality))
+            found[modality] = frames_mean(scaled, batch.lengths) if modality == "frames" else scaled
+        return found
 
     def vectors(self, batch: FeatureBatch) -> Tensor:
         """(B, dim + what is kept) float32 unit rows: what is learned beside what is kept, each with its share
@@ -56,9 +73,8 @@ class Head(nn.Module, ABC):
         learned = self(batch)
         if self.kept is None:
             return learned
-        return torch.cat(
-            [learned * (1 - self.keep) ** 0.5, self.kept(batch, self.scaled) * self.keep**0.5], dim=1
-        )
+        kept = self.kept(self.means(batch), batch.has)
+        return torch.cat([learned * (1 - self.keep) ** 0.5, kept * self.keep**0.5], dim=1)
 
     def usable(self, has: Mapping[Modality, Tensor]) -> Tensor:
         """(B,) bool: which videos have any modality that the head takes."""

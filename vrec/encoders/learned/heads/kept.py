@@ -1,14 +1,13 @@
 """What a learned vector keeps of the features that it was made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
 from vrec.encoders.fusion import FusionWeights
-from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.batch import ROWS, FeatureBatch, FeatureTensors, frames_mean, unit
+from vrec.encoders.learned.heads.batch import unit
 
 
 class Kept(nn.Module):
@@ -22,29 +21,27 @@ class Kept(nn.Module):
 
     def __init__(self, dims: Mapping[Modality, int], width: int) -> None:
         super().__init__()
-        self.dims = dict(dims)
         shares = FusionWeights().model_dump()
         self.shares: dict[Modality, float] = {m: shares[m] for m in dims}
         self.register_buffer("components", torch.zeros(sum(dims.values()), width))
 
-    def fit(self, features: FeatureSet, scaled: nn.ModuleDict) -> None:
-        """Takes the components from the videos to train on, whose scales are known."""
-        tensors = FeatureTensors(features, torch.device("cpu"), self.dims)
+    def fit(self, videos: Iterable[tuple[Mapping[Modality, Tensor], Mapping[Modality, Tensor]]]) -> None:
+        """Takes the components from the videos to train on: what `forward` is given, in batches."""
         products = torch.zeros(len(self.components), len(self.components), dtype=torch.float64)
-        for rows in torch.arange(len(features)).split(ROWS):
-            fused = self._fused(tensors.take(rows.numpy()), scaled).double()
+        for means, has in videos:
+            fused = self._fused(means, has).double()
             products += fused.T @ fused
         # Ascending, of a symmetric matrix: the last columns are the directions of most variance.
         _, vectors = torch.linalg.eigh(products)
         self.components.copy_(vectors.flip(1)[:, : self.components.shape[1]])
 
-    def forward(self, batch: FeatureBatch, scaled: nn.ModuleDict) -> Tensor:
-        """(B, width) float32 unit rows; zeros of a video that has none of the modalities."""
-        return unit(self._fused(batch, scaled) @ self.components)
+    def forward(self, means: Mapping[Modality, Tensor], has: Mapping[Modality, Tensor]) -> Tensor:
+        """(B, width) float32 unit rows, from (B, D) scaled features of each modality and (B,) bool who has it.
 
-    def _fused(self, batch: FeatureBatch, scaled: nn.ModuleDict) -> Tensor:
-        blocks = []
-        for m in self.dims:
-            rows = frames_mean(batch.frames, batch.lengths) if m == "frames" else getattr(batch, m)
-            blocks.append(unit(scaled[m](rows)) * (batch.has[m] * self.shares[m] ** 0.5)[:, None])
+        Zeros of a video that has none of the modalities.
+        """
+        return unit(self._fused(means, has) @ self.components)
+
+    def _fused(self, means: Mapping[Modality, Tensor], has: Mapping[Modality, Tensor]) -> Tensor:
+        blocks = [unit(means[m]) * (has[m] * share**0.5)[:, None] for m, share in self.shares.items()]
         return torch.cat(blocks, dim=1)

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, unit
+from vrec.encoders.learned.heads.batch import FeatureBatch, unit
 from vrec.encoders.learned.heads.head import Head
 from vrec.encoders.learned.heads.reading import FusingConfig, Reader, dropped, presence
 
@@ -88,7 +88,7 @@ class VaeHead(Head):
         """The negative evidence lower bound, the mean over videos and over what was shown of them."""
         has = presence(batch, self.dims)
         means, log_variances = self.opinions(batch)
-        targets = self._targets(batch)
+        targets = self.means(batch)
         total, count = means.new_zeros(()), has.new_zeros((), dtype=torch.long)
         for shown in _shown(has):
             mean, log_variance = product_of_experts(means, log_variances, shown)
@@ -98,13 +98,6 @@ class VaeHead(Head):
             total = total + (loss * rows).sum()
             count = count + rows.sum()
         return total / count.clamp(min=1)
-
-    def _targets(self, batch: FeatureBatch) -> dict[Modality, Tensor]:
-        found: dict[Modality, Tensor] = {}
-        for m in self.dims:
-            scaled = self.scaled[m](getattr(batch, m))
-            found[m] = frames_mean(scaled, batch.lengths) if m == "frames" else scaled
-        return found
 
     def _unexplained(self, latent: Tensor, targets: Mapping[Modality, Tensor], has: Tensor) -> Tensor:
         """(B,): Gaussian reconstruction losses of the modalities that are there."""
