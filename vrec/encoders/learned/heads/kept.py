@@ -36,7 +36,7 @@ class Kept(nn.Module):
         self.components.copy_(vectors.flip(1)[:, : self.components.shape[1]])
 
     def forward(self, means: Mapping[Modality, Tensor], has: Mapping[Modality, Tensor]) -> Tensor:
-        """(B, width) float32 unit rows, from (B, D) scaled features of each modality and (B,) bool who has it.
+        """(B, width) float32 unit rows, of (B, D) scaled features and (B,) bool who has them, by modality.
 
         Zeros of a video that has none of the modalities.
         """
