@@ -7,7 +7,7 @@ OUT ?= demo-out
 VIDEOS ?=
 WORKERS ?= 2
 
-.PHONY: setup demo test lint type bench check lock clean
+.PHONY: setup demo test lint type bench docs check lock clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,13 @@ check: lint type test
 
 bench: setup
 	$(BIN)/python benchmarks/embed.py
+
+# Strict: a link that leads nowhere, or a page that docs/index.md does not list, is an error.
+docs: setup
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --group docs --constraint requirements.lock
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs $(WORKERS) \
+		--conf-dir docs --doctree-dir docs/_build/doctrees . docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
