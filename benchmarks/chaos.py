@@ -36,9 +36,9 @@ import ray
 from ray.serve.context import _get_global_client
 
 from vrec.bundle.bundle import Bundle
+from vrec.config.serve import ServeConfig
 from vrec.pipelines.cluster import connected
-from vrec.serve_config import ServeConfig
-from vrec.serving.run import NAME, start, stop
+from vrec.serving.deploy import NAME, start, stop
 
 SHOPPERS = 200
 BATCH = 20

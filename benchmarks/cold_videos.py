@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.protocols import Content
-from vrec.evaluation.offline import EvaluationConfig, Scores, evaluate
+from vrec.evaluation.offline.run import EvaluationConfig, Scores, evaluate
 from vrec.events.datasets import microlens_50k
-from vrec.events.log import InterestConfig, gather, weigh
+from vrec.events.interactions import InterestConfig, gather, weigh
 from vrec.events.split import LastSplit, split
-from vrec.retrieval.build import RetrievalConfig, build
+from vrec.retrieval.registry import RetrievalConfig, build
 
 MODELS = ("popular", "item_knn", "als", "content", "hybrid")
 CONFIG = RetrievalConfig.model_validate(

@@ -18,8 +18,8 @@ import psutil
 from vrec.core.errors import VideoError
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import DecodeConfig, MediaConfig, decode
-from vrec.media.isolate import DecodeProcess
-from vrec.media.sample import SampleConfig
+from vrec.media.decode_process import DecodeProcess
+from vrec.media.frame_sampling import SampleConfig
 
 SILENT = AudioConfig(enabled=False)
 

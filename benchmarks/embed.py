@@ -22,11 +22,11 @@ from typing import Any
 import psutil
 from embed_baselines import LANES, Batch, hand_tuned, rate, straightforward
 
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.media.draw import DrawConfig, draw_video, plan_catalogue
+from vrec.encoders.config import EmbedConfig
 from vrec.media.source import ENDINGS
 from vrec.pipelines.cluster import WORKER_ENVIRONMENT, connected
-from vrec.pipelines.embed import embed
+from vrec.pipelines.embed.run import embed
+from vrec.synthetic.videos import DrawConfig, draw_video, plan_catalogue
 
 
 def with_vrec(folder: Path, out: Path, **changes: Any) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import ray
 
 from vrec.core.protocols import Clip, VideoRef
 from vrec.encoders.build import EncoderSet, build_encoders
-from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.config import EmbedConfig
 from vrec.media.decode import decode
 from vrec.media.source import content_hash
-from vrec.pipelines.stages import warm_up
+from vrec.pipelines.embed.stages import warm_up
 
 LANES = os.cpu_count() or 1
 

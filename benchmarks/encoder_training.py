@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vrec.encoders.learned.behaviour import Behaviour
+from vrec.config.load import load_settings
+from vrec.encoders.learned.behavior import Behaviour
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.train import EncoderTrainer
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.data_parallel import train_network
-from vrec.pipelines.train_encoder import EncoderLesson
-from vrec.settings import load_settings
+from vrec.pipelines.train.data_parallel import train_network
+from vrec.pipelines.train.encoder import EncoderLesson
 from vrec.training.epochs import EpochResult, Worker
 
 WAYS = {"1 worker, 1 thread": (1, 1), "1 worker, 2 threads": (1, 2), "2 workers, 1 thread each": (2, 1)}

@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 
 from vrec.core.protocols import Vectors
-from vrec.retrieval.index import FaissIndex, IndexConfig
+from vrec.retrieval.index.index import FaissIndex, IndexConfig
 
 K = 10
 

@@ -25,14 +25,14 @@ from index import K, clustered, flat_search, recall, rounds_of
 from vrec.core.protocols import Clip, Vectors
 from vrec.encoders.text import TextConfig, TextEncoder, clip_text
 from vrec.events.datasets import microlens_50k
-from vrec.retrieval.index import FaissIndex, IndexConfig
-from vrec.retrieval.index_config import (
+from vrec.retrieval.index.config import (
     Float16Config,
     Float32Config,
     ProductConfig,
     ScalarConfig,
     StorageConfig,
 )
+from vrec.retrieval.index.index import FaissIndex, IndexConfig
 
 HELD_OUT = 1000
 STORAGES: dict[str, StorageConfig] = {
@@ -45,7 +45,7 @@ STORAGES: dict[str, StorageConfig] = {
 }
 RESIDENT = """
 import gc, sys
-from vrec.retrieval.index import FaissIndex
+from vrec.retrieval.index.index import FaissIndex
 def resident():
     gc.collect()
     with open("/proc/self/statm") as found:

@@ -20,8 +20,8 @@ from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
 from vrec.core.schema import AT, INTERACTIONS
-from vrec.retrieval.histories import Matrix
-from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn, similar_videos
+from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn, similar_videos
 from vrec.retrieval.similarity import SimilarityConfig
 
 TOP = 20

@@ -8,17 +8,18 @@ import argparse
 import numpy as np
 import pyarrow as pa
 
-from vrec.bundle.parts import Parts
+from vrec.bundle.inputs import Parts
 from vrec.bundle.write import BundleConfig, write_bundle
+from vrec.config.load import load_settings
+from vrec.config.settings import TrainConfig
 from vrec.core.protocols import Content
 from vrec.core.schema import AT, INTERACTIONS
-from vrec.events.simulate import SimulateConfig, Simulation, simulate
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.impressions import make_examples
-from vrec.ranking.model import NetworkRanker, untrained
+from vrec.pipelines.train.impressions import make_examples
+from vrec.ranking.network_ranker import NetworkRanker, untrained
 from vrec.ranking.training import Trainer
-from vrec.retrieval.knn import ItemKnn
-from vrec.settings import TrainConfig, load_settings
+from vrec.retrieval.models.knn import ItemKnn
+from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
 
 USERS, EACH = 30_000, 20
 """Users with interactions that neighbours come of, and how many each."""

@@ -23,14 +23,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from vrec.config.load import load_settings
 from vrec.core.protocols import Modality, Vectors
 from vrec.encoders.fusion import Fusion, FusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.vectors import unit_rows
-from vrec.pipelines.features import make_features
-from vrec.pipelines.train_encoder import EncoderMaterial, lesson_of
-from vrec.settings import load_settings
+from vrec.pipelines.features.run import make_features
+from vrec.pipelines.train.encoder import EncoderMaterial, lesson_of
 from vrec.training.epochs import ALONE
 
 Floats = npt.NDArray[np.float64]

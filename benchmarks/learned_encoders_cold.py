@@ -32,6 +32,7 @@ import pyarrow as pa
 import torch
 from learned_encoders import correct, frames_mean, frozen
 
+from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.protocols import Clip, Content, Vectors
 from vrec.core.schema import AT, EMBEDDINGS, VIDEOS, conform
@@ -40,18 +41,17 @@ from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.text import TextConfig, TextEncoder, clip_text
 from vrec.encoders.vectors import unit_rows
-from vrec.evaluation.metrics import ACCURACY
-from vrec.evaluation.truth import Truth
+from vrec.evaluation.offline.ground_truth import Truth
+from vrec.evaluation.offline.metrics import ACCURACY
 from vrec.events.datasets import microlens_50k
-from vrec.events.log import InterestConfig, gather, weigh
-from vrec.events.shop import SimulateConfig
-from vrec.events.simulate import simulate
+from vrec.events.interactions import InterestConfig, gather, weigh
 from vrec.events.split import LastSplit, Split, TimeSplit, split
 from vrec.pipelines.demo_shop import on_offer
-from vrec.pipelines.material import read_videos
-from vrec.pipelines.train_encoder import EncoderMaterial, lesson_of
-from vrec.retrieval.content import ContentBased, ContentConfig
-from vrec.settings import load_settings
+from vrec.pipelines.inputs import read_videos
+from vrec.pipelines.train.encoder import EncoderMaterial, lesson_of
+from vrec.retrieval.models.content import ContentBased, ContentConfig
+from vrec.synthetic.shop.shop import SimulateConfig
+from vrec.synthetic.shop.simulate import simulate
 from vrec.training.epochs import ALONE
 
 Floats = npt.NDArray[np.float64]

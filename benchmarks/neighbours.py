@@ -19,9 +19,9 @@ from vrec.encoders.audio import audible
 from vrec.encoders.build import EncodersConfig, build_encoders
 from vrec.encoders.cnn import CnnConfig
 from vrec.encoders.fusion import Fusion, FusionConfig, FusionWeights
-from vrec.evaluation.gallery.neighbours import one_nn_accuracy
+from vrec.evaluation.reports.gallery.neighbors import one_nn_accuracy
 from vrec.media.decode import DecodeConfig, MediaConfig, decode
-from vrec.media.sample import SampleConfig
+from vrec.media.frame_sampling import SampleConfig
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from scipy.stats import binom
 
-from vrec.evaluation.logged import (
+from vrec.evaluation.off_policy.estimators import Estimate, OffPolicyConfig, estimate, replay
+from vrec.evaluation.off_policy.log import (
     LoggedBandit,
     RewardModel,
     RewardModelConfig,
     fit_reward_means,
     logged_bandit,
 )
-from vrec.evaluation.off_policy import Estimate, OffPolicyConfig, estimate, replay
-from vrec.events.simulate import Shop, SimulateConfig, Simulation, simulate
+from vrec.synthetic.shop.simulate import Shop, SimulateConfig, Simulation, simulate
 
 SHOP = SimulateConfig(
     users=500, videos=60, requests_per_user=20, slots=1, click_rate=0.05, cold_share=0.1, logging_taste=0.6

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vrec.evaluation.logged import LoggedBandit, RewardModelConfig, fit_reward_means, logged_bandit
-from vrec.evaluation.off_policy import Estimate, OffPolicyConfig, estimate
+from vrec.evaluation.off_policy.estimators import Estimate, OffPolicyConfig, estimate
+from vrec.evaluation.off_policy.log import LoggedBandit, RewardModelConfig, fit_reward_means, logged_bandit
 from vrec.events.datasets import open_bandit
 
 METHODS = (

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vrec.core.protocols import Vectors
-from vrec.retrieval.propagate import BLOCK_ROWS, GramSums, propagate_by_degree, propagate_plain
+from vrec.retrieval.models.propagate import BLOCK_ROWS, GramSums, propagate_by_degree, propagate_plain
 
 MODES = {"plain": propagate_plain, "degree": propagate_by_degree}
 

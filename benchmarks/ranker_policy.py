@@ -16,22 +16,22 @@ from scipy.special import logit, softmax
 
 from vrec.core.compute import pc
 from vrec.core.protocols import Content
-from vrec.evaluation.logged import LoggedBandit, RewardModelConfig, fit_reward_means
-from vrec.evaluation.off_policy import OffPolicyConfig, estimate
-from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate
+from vrec.evaluation.off_policy.log import LoggedBandit, RewardModelConfig, fit_reward_means
 from vrec.profiles.profile import Profile, from_rows
 from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
-from vrec.ranking.build import fit_network
+from vrec.ranking.base import ProfileRanker
 from vrec.ranking.features.arrays import Request
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.catalog import Catalogue
 from vrec.ranking.features.fit import fit_space
-from vrec.ranking.features.states import state_of
+from vrec.ranking.features.video_counts import state_of
 from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
-from vrec.ranking.model import RankerConfig
-from vrec.ranking.ranked import ProfileRanker
-from vrec.ranking.rates import RatesConfig, RatesRanker
+from vrec.ranking.network_ranker import RankerConfig
+from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
+from vrec.ranking.registry import fit_network
 from vrec.ranking.replay import impressions, replay, video_states
+from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
 
 SHOP = SimulateConfig(
     users=1500, videos=80, requests_per_user=30, slots=1, click_rate=0.1, cold_share=0.1, seed=3

@@ -24,23 +24,24 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
+from vrec.config.load import load_settings
+from vrec.config.settings import Settings, TrainConfig
 from vrec.core.compute import pc
 from vrec.core.protocols import Content
 from vrec.core.schema import AT
-from vrec.evaluation.impressions import grouped_xauc
-from vrec.evaluation.ranking import RankerMetricsConfig, judge_ranker
+from vrec.evaluation.ranking.metrics import grouped_xauc
+from vrec.evaluation.ranking.run import RankerMetricsConfig, judge_ranker
 from vrec.events.datasets import kuairand_pure
-from vrec.events.simulate import Shop, SimulateConfig, Simulation, simulate
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.impressions import Impressions, make_examples
+from vrec.pipelines.train.impressions import Impressions, make_examples
 from vrec.profiles.profile import from_rows
 from vrec.profiles.update import ProfilesConfig, profiles_of
 from vrec.ranking.features.arrays import Context, Features, Predictions, Request
-from vrec.ranking.features.states import state_of
+from vrec.ranking.features.video_counts import state_of
 from vrec.ranking.labels import user_number
-from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, untrained
 from vrec.ranking.training import Trainer
-from vrec.settings import Settings, TrainConfig, load_settings
+from vrec.synthetic.shop.simulate import Shop, SimulateConfig, Simulation, simulate
 
 SHOP = SimulateConfig(
     users=1200, videos=500, requests_per_user=15, slots=8, cold_share=0.5, vector_weight=3.0, seed=1

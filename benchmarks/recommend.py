@@ -15,27 +15,27 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from vrec.bundle.bm25 import Lexicon
 from vrec.bundle.bundle import Bundle
-from vrec.bundle.canaries import CANARIES
-from vrec.bundle.lexicon import Lexicon
-from vrec.bundle.neighbours import Neighbours
+from vrec.bundle.neighbors import Neighbours
+from vrec.bundle.smoke_requests import CANARIES
+from vrec.config.serve import ServeConfig
 from vrec.core.protocols import Content, Vectors
 from vrec.core.schema import EMBEDDINGS
-from vrec.events.simulate import SimulateConfig, simulate
 from vrec.profiles.profile import Event, Profile, VideoFacts
 from vrec.profiles.update import ProfilesConfig, apply, facts_of
 from vrec.ranking.features.arrays import Context, Request
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.catalog import Catalogue
 from vrec.ranking.features.fit import fit_space
-from vrec.ranking.features.states import STATE
+from vrec.ranking.features.video_counts import STATE
 from vrec.ranking.labels import LabelsConfig, labels_of
-from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, untrained
 from vrec.ranking.replay import replay, video_states
-from vrec.retrieval.index import FaissIndex
-from vrec.serve_config import ServeConfig
-from vrec.serving.stock import Stock
-from vrec.serving.wire import Ask, Change
+from vrec.retrieval.index.index import FaissIndex
+from vrec.serving.messages import Ask, Change
+from vrec.serving.recommend.engine import Stock
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
 
 DIM, NEIGHBOURS, POPULAR, EVENTS = 64, 60, 500, 50
 DAY_US = 86_400_000_000

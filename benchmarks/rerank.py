@@ -22,9 +22,9 @@ from scipy.special import expit
 from scipy.stats import t
 
 from vrec.core.protocols import Content
-from vrec.events.simulate import SimulateConfig, Simulation, simulate
-from vrec.ranking.order.facts import Shelf, Shopper
-from vrec.ranking.order.rerank import RerankConfig, Reranked, rerank
+from vrec.ranking.reranking.catalog import Shelf, Shopper
+from vrec.ranking.reranking.rerank import RerankConfig, Reranked, rerank
+from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
 
 SHOP = SimulateConfig(users=500, videos=500, requests_per_user=1, slots=10, cold_share=0.0)
 CANDIDATES, K, NOISE = 300, 10, 0.5

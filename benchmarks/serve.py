@@ -25,9 +25,9 @@ from large_shop import large_bundle
 from ray import serve
 
 from vrec.bundle.bundle import Bundle
+from vrec.config.serve import ServeConfig
 from vrec.pipelines.cluster import connected
-from vrec.serve_config import ServeConfig
-from vrec.serving.run import start, stop
+from vrec.serving.deploy import start, stop
 
 SHOPPERS = 500
 HISTORY = 50

@@ -29,8 +29,8 @@ import pyarrow as pa
 from vrec.core.protocols import ProfileStore
 from vrec.core.schema import AT, EVENTS
 from vrec.profiles.profile import Profile, VideoFacts
-from vrec.profiles.store import RedisConfig, SqliteConfig, open_store
 from vrec.profiles.stores.codec import key_of, pack_row, rows_of
+from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
 from vrec.profiles.update import ProfilesConfig
 
 USERS, VIDEOS, DIM, BATCH = 20_000, 5_000, 256, 100

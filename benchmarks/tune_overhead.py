@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from vrec.config.load import load_settings
+from vrec.config.settings import Settings
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.tune.journal import TRIALS
-from vrec.pipelines.tune.subject import Data, Subject
-from vrec.pipelines.tune.tune import tune
-from vrec.settings import Settings, load_settings
+from vrec.pipelines.tune.run import tune
+from vrec.pipelines.tune.targets import Data, Subject
+from vrec.pipelines.tune.trial_log import TRIALS
 
 EPOCHS, SIZE = 10, 256
 

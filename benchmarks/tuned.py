@@ -11,20 +11,21 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
+from vrec.config.load import load_settings
+from vrec.config.settings import Settings
 from vrec.core.protocols import Content
-from vrec.evaluation.offline import evaluate
-from vrec.evaluation.ranking import compare_rankers, judge_ranker
-from vrec.events.log import gather
+from vrec.evaluation.offline.run import evaluate
+from vrec.evaluation.ranking.run import compare_rankers, judge_ranker
+from vrec.events.interactions import gather
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.data_parallel import train_here
-from vrec.pipelines.impressions import make_examples
-from vrec.pipelines.material import Material, Where, read_material
-from vrec.pipelines.train import JUDGED, train_on
-from vrec.pipelines.validation import outer_split
-from vrec.ranking.model import NetworkRanker
-from vrec.retrieval.build import build
-from vrec.retrieval.popular import Popular
-from vrec.settings import Settings, load_settings
+from vrec.pipelines.evaluate.validation import outer_split
+from vrec.pipelines.inputs import Material, Where, read_material
+from vrec.pipelines.train.data_parallel import train_here
+from vrec.pipelines.train.impressions import make_examples
+from vrec.pipelines.train.ranker import JUDGED, train_on
+from vrec.ranking.network_ranker import NetworkRanker
+from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.registry import build
 
 
 def test_cf(material: Material, model: str, candidates: dict[str, Settings]) -> None:

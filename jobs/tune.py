@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vrec.cli import run
+from vrec.cli.main import run
 
 if __name__ == "__main__":
     sys.exit(run(["tune", *sys.argv[1:]]))

@@ -8,20 +8,20 @@ import numpy as np
 import pyarrow as pa
 
 from tests.contracts.shops import network
-from vrec.bundle.parts import Parts
+from vrec.bundle.inputs import Parts
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.core.compute import pc
 from vrec.core.protocols import Content
 from vrec.core.schema import EMBEDDINGS, conform
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.events.log import InterestConfig, gather, weigh
-from vrec.events.simulate import SimulateConfig, Simulation, simulate
+from vrec.encoders.config import EmbedConfig
+from vrec.events.interactions import InterestConfig, gather, weigh
 from vrec.profiles.update import ProfilesConfig, facts_of
 from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
-from vrec.ranking.model import NetworkRanker
+from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.networks.network import LrConfig, NetworkConfig
 from vrec.ranking.replay import replay, video_states
-from vrec.retrieval.knn import ItemKnn
+from vrec.retrieval.models.knn import ItemKnn
+from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
 
 SHOP = SimulateConfig(
     users=80,

@@ -3,9 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from vrec.config.load import load_settings, setting_keys
+from vrec.config.settings import Settings
 from vrec.core.digest import digest
 from vrec.core.errors import ConfigError
-from vrec.settings import Settings, load_settings, setting_keys
 
 
 def test_a_typo_names_the_nearest_setting():

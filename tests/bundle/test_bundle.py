@@ -12,14 +12,14 @@ import pytest
 from tests.bundles import CONFIG, write_shop_bundle
 from tests.serving.stocked import ask_of, rng, shoppers, stock_of
 from vrec.bundle.bundle import Bundle
-from vrec.bundle.canaries import canary_videos, compare
 from vrec.bundle.config import BundleConfig
-from vrec.bundle.neighbours import Neighbours
+from vrec.bundle.neighbors import Neighbours
+from vrec.bundle.smoke_requests import canary_videos, compare
 from vrec.bundle.write import write_bundle
+from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.profiles.update import ProfilesConfig
-from vrec.settings import load_settings
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrec.bundle.lexicon import Lexicon, tokens
+from vrec.bundle.bm25 import Lexicon, tokens
 from vrec.core.schema import VIDEOS
 
 K1, B = 1.5, 0.75

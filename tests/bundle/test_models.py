@@ -8,12 +8,12 @@ import pytest
 
 from tests.bundles import CONFIG, embeddings_of, parts_of, shop
 from vrec.bundle.bundle import Bundle
-from vrec.bundle.catalogue import BundleCatalogue
+from vrec.bundle.catalog import BundleCatalogue
 from vrec.bundle.write import write_bundle
 from vrec.core.errors import BundleError
 from vrec.core.protocols import Clip
 from vrec.encoders.build import build_encoders
-from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.gated import GatedConfig

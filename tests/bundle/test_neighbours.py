@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from tests.bundles import shop, shop_parts
 from tests.events.rows import interactions, some_interactions
-from vrec.bundle import neighbours as module
-from vrec.bundle.neighbours import Neighbours
+from vrec.bundle import neighbors as module
+from vrec.bundle.neighbors import Neighbours
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.protocols import Content
-from vrec.retrieval.content import ContentBased
-from vrec.retrieval.ease import Ease
-from vrec.retrieval.hybrid import Hybrid, HybridConfig
-from vrec.retrieval.knn import ItemKnn, UserKnn
-from vrec.retrieval.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.popular import Popular
+from vrec.retrieval.models.content import ContentBased
+from vrec.retrieval.models.ease import Ease
+from vrec.retrieval.models.hybrid import Hybrid, HybridConfig
+from vrec.retrieval.models.knn import ItemKnn, UserKnn
+from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
+from vrec.retrieval.models.popular import Popular
 
 IDS = [f"v{n}" for n in range(10)]
 

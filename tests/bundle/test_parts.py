@@ -15,8 +15,8 @@ from vrec.bundle.write import popular_first, write_bundle
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError, SchemaError
 from vrec.encoders.build import encoder_names
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.retrieval.knn import ItemKnn
+from vrec.encoders.config import EmbedConfig
+from vrec.retrieval.models.knn import ItemKnn
 
 
 def with_column(table: pa.Table, name: str, values) -> pa.Table:

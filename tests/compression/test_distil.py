@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.compression.small import PX, SmallNetwork, features, missed, pictures
-from vrec.compression.distil import DistilConfig, Lessons, distil, kept_back, shown
+from vrec.compression.distill import DistilConfig, Lessons, distil, kept_back, shown
 from vrec.compression.prune import PruneConfig, pruned
 from vrec.core.errors import CompressError
 

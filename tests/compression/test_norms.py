@@ -3,7 +3,7 @@
 import torch
 
 from tests.compression.small import PX, SmallNetwork, features, missed, pictures
-from vrec.compression.norms import set_norms
+from vrec.compression.batch_norm import set_norms
 
 
 def test_norms_that_were_lost_are_found_again():

@@ -5,9 +5,9 @@ from pathlib import Path
 from vrec.core.protocols import Clip
 from vrec.encoders.text import clip_text
 from vrec.media.decode import MediaConfig, decode
-from vrec.media.draw.film import draw_video
-from vrec.media.draw.plan import DrawConfig, plan_catalogue
-from vrec.media.sample import SampleConfig
+from vrec.media.frame_sampling import SampleConfig
+from vrec.synthetic.videos.encode import draw_video
+from vrec.synthetic.videos.plan import DrawConfig, plan_catalogue
 
 
 def decoded_clips(folder: Path, count: int) -> list[Clip]:

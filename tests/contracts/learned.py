@@ -5,7 +5,7 @@ import numpy as np
 from vrec.encoders.audio import AudioEncoderConfig
 from vrec.encoders.build import EncodersConfig, encoder_names
 from vrec.encoders.cnn import CnnConfig
-from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig

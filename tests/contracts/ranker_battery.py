@@ -21,7 +21,7 @@ from vrec.core.protocols import Ranker
 from vrec.core.schema import RANKED, RECOMMENDATIONS, conform
 from vrec.profiles.profile import Profile
 from vrec.ranking.features.arrays import Context
-from vrec.retrieval.popular import Popular
+from vrec.retrieval.models.popular import Popular
 
 AnyRanker = Ranker[Profile, Context]
 Make = Callable[[RankingShop], AnyRanker]

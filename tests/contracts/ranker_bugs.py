@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from tests.contracts.shops import NOVELTY, STRANGER
-from vrec.core.artefact import read_artefact
+from vrec.core.artifact import read_artefact
 from vrec.core.errors import VrecError
 from vrec.core.schema import RANKED
 from vrec.profiles.profile import Profile
-from vrec.ranking.rates import RatesConfig, RatesRanker
+from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
 
 
 class Sound(RatesRanker):

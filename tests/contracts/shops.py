@@ -8,23 +8,23 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.protocols import Content
 from vrec.core.schema import RECOMMENDATIONS
-from vrec.events.simulate import SimulateConfig, simulate
 from vrec.profiles.profile import Profile, from_rows
 from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
-from vrec.ranking.build import fit_network
 from vrec.ranking.features.arrays import Context, Labels, Request
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.catalog import Catalogue
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.space import FeaturesConfig
 from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
-from vrec.ranking.model import NetworkRanker, RankerConfig
+from vrec.ranking.network_ranker import NetworkRanker, RankerConfig
 from vrec.ranking.networks.multitask import HeadsConfig
 from vrec.ranking.networks.network import DinConfig
 from vrec.ranking.networks.watch_heads import CreadConfig
-from vrec.ranking.rates import RatesConfig, RatesRanker
+from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
+from vrec.ranking.registry import fit_network
 from vrec.ranking.replay import replay, video_states
 from vrec.ranking.training import RankerTrainingConfig
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
 
 SHOP = SimulateConfig(
     users=60,

@@ -17,7 +17,7 @@ from vrec.core.protocols import Applied
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.profiles.profile import Draft, Profile
 from vrec.profiles.stores.codec import key_of, rows_of
-from vrec.profiles.stores.sqlite import SqliteStore, _Waiting
+from vrec.profiles.stores.sqlite.store import SqliteStore, _Waiting
 from vrec.profiles.update import note
 
 

@@ -14,7 +14,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import VrecError
 from vrec.core.protocols import Applied
 from vrec.profiles.stores.codec import rows_of
-from vrec.profiles.stores.sqlite import _Waiting
+from vrec.profiles.stores.sqlite.store import _Waiting
 
 
 class ExportSkips(Sound):

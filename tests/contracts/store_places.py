@@ -14,9 +14,9 @@ import pytest
 import redis
 
 from vrec.core.protocols import Content
-from vrec.events.simulate import SimulateConfig, simulate
-from vrec.profiles.store import RedisConfig, SqliteConfig, open_store
+from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
 from vrec.profiles.update import ProfilesConfig, facts_of
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
 
 CONFIG = ProfilesConfig(remember=8)
 """Few are remembered, so that most late events come later than that."""

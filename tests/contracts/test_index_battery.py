@@ -7,7 +7,7 @@ import pytest
 
 from tests.contracts.index_battery import CHECKS, make_points
 from vrec.core.errors import FitError
-from vrec.retrieval.index import ExactIndex
+from vrec.retrieval.index.index import ExactIndex
 
 POINTS = make_points(400)
 

@@ -4,8 +4,8 @@ import faiss
 import pytest
 
 from tests.contracts.index_battery import CHECKS, Build, Points, make_points
-from vrec.retrieval.index import ExactIndex, FaissIndex, IndexConfig
-from vrec.retrieval.index_config import Float16Config, ProductConfig, ScalarConfig, StorageConfig
+from vrec.retrieval.index.config import Float16Config, ProductConfig, ScalarConfig, StorageConfig
+from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
 POINTS = make_points()
 INDEXES: dict[str, Build] = {

@@ -5,7 +5,7 @@ import pytest
 from tests.contracts import ranker_bugs as bugs
 from tests.contracts.ranker_battery import CHECKS
 from vrec.core.errors import VrecError
-from vrec.ranking.rates import RatesConfig
+from vrec.ranking.rate_baseline import RatesConfig
 
 BUGS = {
     bugs.NoReasons: "check_identity",

@@ -4,11 +4,11 @@ import pytest
 
 from tests.contracts.ranker_battery import CHECKS, Make
 from tests.contracts.shops import TINY, network, rates
-from vrec.ranking.build import RANKERS
 from vrec.ranking.calibration import CalibrationConfig
 from vrec.ranking.networks.multitask import HeadsConfig
 from vrec.ranking.networks.network import DcnConfig, LrConfig
 from vrec.ranking.networks.watch_heads import D2qConfig, RawConfig
+from vrec.ranking.registry import RANKERS
 
 
 def networks(vectors: bool = True, **parts) -> Make:

@@ -7,8 +7,8 @@ import pytest
 from tests.contracts.recommender_battery import CHECKS
 from vrec.core.errors import VrecError
 from vrec.core.schema import RECOMMENDATIONS
-from vrec.retrieval.histories import build_histories
-from vrec.retrieval.popular import Popular, PopularConfig
+from vrec.retrieval.interaction_matrix import build_histories
+from vrec.retrieval.models.popular import Popular, PopularConfig
 
 
 class Sound(Popular):

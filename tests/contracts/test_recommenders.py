@@ -3,19 +3,19 @@
 import pytest
 
 from tests.contracts.recommender_battery import CHECKS, Make
-from vrec.retrieval.als import Als, AlsConfig
-from vrec.retrieval.blend import BlendConfig
-from vrec.retrieval.content import ContentBased
-from vrec.retrieval.ease import Ease, EaseConfig
-from vrec.retrieval.hybrid import Hybrid, HybridConfig
-from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
-from vrec.retrieval.mult_vae import MultVae, MultVaeConfig
-from vrec.retrieval.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.popular import Popular, PopularConfig
-from vrec.retrieval.propagate import Propagate, PropagateConfig
-from vrec.retrieval.sequence import Sequence, SequenceConfig
+from vrec.retrieval.models.als import Als, AlsConfig
+from vrec.retrieval.models.content import ContentBased
+from vrec.retrieval.models.ease import Ease, EaseConfig
+from vrec.retrieval.models.hybrid import Hybrid, HybridConfig
+from vrec.retrieval.models.hybrid_weights import BlendConfig
+from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
+from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
+from vrec.retrieval.models.popular import Popular, PopularConfig
+from vrec.retrieval.models.propagate import Propagate, PropagateConfig
+from vrec.retrieval.models.sasrec import Sequence, SequenceConfig
+from vrec.retrieval.models.single_models import SINGLES
 from vrec.retrieval.similarity import SimilarityConfig
-from vrec.retrieval.singles import SINGLES
 
 LEARNED = BlendConfig(least_users=5)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vrec.media.draw import DrawConfig, draw_video, plan_catalogue
+from vrec.synthetic.videos import DrawConfig, draw_video, plan_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 # Sound is left to the tests of pipelines: its encoder brings torch into every worker that starts here.
@@ -19,7 +19,7 @@ MANY = 24
 
 def start(*arguments, **more):
     """A `vrec` command of this checkout in a process group of its own."""
-    code = "import sys; from vrec.cli import run; sys.exit(run(sys.argv[1:]))"
+    code = "import sys; from vrec.cli.main import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | more.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

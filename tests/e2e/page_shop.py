@@ -14,20 +14,20 @@ import uvicorn
 from tests.bundles import embeddings_of, parts_of
 from tests.serving.direct import Direct
 from vrec.bundle.write import BundleConfig, write_bundle
+from vrec.config.serve import ServeConfig
 from vrec.core.protocols import Clip
 from vrec.core.schema import EVENTS
 from vrec.encoders.build import build_encoders
-from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
-from vrec.events.simulate import SimulateConfig, simulate
-from vrec.media.draw import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
-from vrec.media.isolate import DecodeProcess
-from vrec.serve_config import ServeConfig
-from vrec.serving.http.application import create_app
-from vrec.serving.nodes.api import ApiNode
-from vrec.serving.nodes.encoder import EncoderNode
-from vrec.serving.nodes.profiles import ProfilesNode
-from vrec.serving.nodes.ranking import RankingNode
+from vrec.media.decode_process import DecodeProcess
+from vrec.serving.deployments.api import ApiNode
+from vrec.serving.deployments.encoder import EncoderNode
+from vrec.serving.deployments.profiles import ProfilesNode
+from vrec.serving.deployments.ranking import RankingNode
+from vrec.serving.http.app import create_app
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
+from vrec.synthetic.videos import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
 
 CATEGORIES = ("sneakers", "mugs", "lamps", "plants")
 DRAW = DrawConfig(videos=80, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160)

@@ -13,10 +13,10 @@ from films import write_video
 
 from vrec.core.errors import video_errors
 from vrec.core.tables import read_embeddings, read_failures, read_media
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.media.draw import DrawConfig, draw_video, plan_catalogue
+from vrec.encoders.config import EmbedConfig
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.embed import embed
+from vrec.pipelines.embed.run import embed
+from vrec.synthetic.videos import DrawConfig, draw_video, plan_catalogue
 
 pytestmark = pytest.mark.timeout(300)
 GOOD = DrawConfig(videos=100, near_duplicates=0, broken=0, seconds=0.6, fps=5, width=96, height=96)

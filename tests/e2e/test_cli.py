@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from vrec.bundle.bundle import Bundle
-from vrec.cli import run
+from vrec.cli.main import run
+from vrec.config.serve import ServeConfig
 from vrec.events.read import ReadConfig, read_events
-from vrec.serve_config import ServeConfig
-from vrec.serving.run import load_events
+from vrec.serving.deploy import load_events
 
 from .conftest import ONE_WORKER, QUICK, vrec
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from vrec.config.load import load_settings
 from vrec.core.tables import Folder, read_embeddings, read_failures, read_manifest, read_media
 from vrec.pipelines.cluster import connected
-from vrec.pipelines.embed import embed
-from vrec.settings import load_settings
+from vrec.pipelines.embed.run import embed
 
 from .conftest import MANY, ONE_WORKER, QUICK, start
 

@@ -12,8 +12,8 @@ from tests.e2e.page_shop import PageService
 from tests.e2e.page_tab import CONTRAST, kinds, news, page_shop, ready, recording, sent, service, tab
 from tests.evaluation.windows import NEEDS_CHROMIUM, browser
 from vrec.core.errors import StoreError
+from vrec.serving.deployments.protocol import NodeAway
 from vrec.serving.http.keys import new_key
-from vrec.serving.nodes_protocol import NodeAway
 
 pytestmark = NEEDS_CHROMIUM
 

@@ -15,8 +15,8 @@ import pytest
 
 from tests.bundles import write_shop_bundle
 from vrec.bundle.write import BundleConfig
+from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError
-from vrec.serve_config import ServeConfig
 
 # Starting the service is slow where the machine does other things as well.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -65,7 +65,7 @@ class Shoppers:
 def service(ray_cluster, shop_bundle, tmp_path_factory):
     import ray
 
-    from vrec.serving.run import start, stop
+    from vrec.serving.deploy import start, stop
 
     folder = tmp_path_factory.mktemp("service")
     with socket.socket() as free:
@@ -117,7 +117,7 @@ def test_a_shopper_is_served_and_remembered(service, shop_bundle):
 
 
 def test_moving_between_bundles_under_load_fails_no_request(service, shop_bundle, tmp_path):
-    from vrec.serving.run import start
+    from vrec.serving.deploy import start
 
     other = write_shop_bundle(tmp_path / "other", BundleConfig(neighbours=10, popular=10))
     broken = tmp_path / "broken"

@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.impressions import (
+from vrec.evaluation.ranking.metrics import (
     Curve,
     TooLittle,
     auc,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
 
-from vrec.evaluation import metrics
-from vrec.evaluation.metrics import ACCURACY, Judged, Lists
+from vrec.evaluation.offline import metrics
+from vrec.evaluation.offline.metrics import ACCURACY, Judged, Lists
 
 
 @st.composite

@@ -13,15 +13,15 @@ from scipy.stats import binom, bootstrap, norm
 
 from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.logged import (
+from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate, replay
+from vrec.evaluation.off_policy.log import (
     LoggedBandit,
     RewardModel,
     RewardModelConfig,
     fit_reward_means,
     logged_bandit,
 )
-from vrec.evaluation.off_policy import OffPolicyConfig, estimate, replay
-from vrec.events.simulate import SimulateConfig, simulate
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import open_bandit

@@ -11,10 +11,10 @@ from scipy import stats
 from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError, SchemaError
 from vrec.evaluation.intervals import percentile_interval, resampled_means
-from vrec.evaluation.metrics import ACCURACY, Judged
-from vrec.evaluation.offline import evaluate
-from vrec.evaluation.outcome import Evaluation, EvaluationConfig
-from vrec.retrieval.popular import Popular
+from vrec.evaluation.offline.metrics import ACCURACY, Judged
+from vrec.evaluation.offline.results import Evaluation, EvaluationConfig
+from vrec.evaluation.offline.run import evaluate
+from vrec.retrieval.models.popular import Popular
 
 from .tables import drawn_shop, interactions, recommendations
 

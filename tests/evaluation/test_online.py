@@ -18,8 +18,8 @@ from vrec.evaluation.online import (
     fixed_interval,
     user_outcomes,
 )
-from vrec.events.log import DAY_US
-from vrec.events.simulate import SimulateConfig, simulate
+from vrec.events.interactions import DAY_US
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
 
 CONFIG = OnlineConfig(min_users=100, expected_users=2000)
 

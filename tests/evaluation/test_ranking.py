@@ -6,8 +6,8 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.impressions import TooLittle
-from vrec.evaluation.ranking import RankerMetricsConfig, compare_rankers, judge_ranker
+from vrec.evaluation.ranking.metrics import TooLittle
+from vrec.evaluation.ranking.run import RankerMetricsConfig, compare_rankers, judge_ranker
 from vrec.ranking.features.arrays import Labels, Predictions
 
 CONFIG = RankerMetricsConfig(resamples=200)

@@ -12,13 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.core.errors import OutputError
-from vrec.evaluation.charts import Axis, forest, history, scatter
-from vrec.evaluation.offline import evaluate
-from vrec.evaluation.outcome import Estimate, EvaluationConfig
-from vrec.evaluation.report import DataFacts, ModelNotes, Report, Shopper, metrics_json, render, write_report
-from vrec.evaluation.sampled import SampledConfig, evaluate_sampled
-from vrec.evaluation.wording import figure, label, signed
-from vrec.retrieval.popular import Popular
+from vrec.evaluation.offline.results import Estimate, EvaluationConfig
+from vrec.evaluation.offline.run import evaluate
+from vrec.evaluation.offline.sampled import SampledConfig, evaluate_sampled
+from vrec.evaluation.reports.charts import Axis, forest, history, scatter
+from vrec.evaluation.reports.comparison import (
+    DataFacts,
+    ModelNotes,
+    Report,
+    Shopper,
+    metrics_json,
+    render,
+    write_report,
+)
+from vrec.evaluation.reports.wording import figure, label, signed
+from vrec.retrieval.models.popular import Popular
 
 from .markup import EVIL, Loads
 from .tables import drawn_shop, interactions, recommendations

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vrec.evaluation.report import Report, write_report
+from vrec.evaluation.reports.comparison import Report, write_report
 
 from .test_report import report
 from .windows import NEEDS_CHROMIUM, Window, browser, open_window

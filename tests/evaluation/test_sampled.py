@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.outcome import EvaluationConfig
-from vrec.evaluation.sampled import SampledConfig, draw_negatives, evaluate_sampled
-from vrec.evaluation.truth import Truth
-from vrec.retrieval.popular import Popular
+from vrec.evaluation.offline.ground_truth import Truth
+from vrec.evaluation.offline.results import EvaluationConfig
+from vrec.evaluation.offline.sampled import SampledConfig, draw_negatives, evaluate_sampled
+from vrec.retrieval.models.popular import Popular
 
 from .tables import drawn_shop, interactions, recommendations
 

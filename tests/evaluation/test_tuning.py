@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrec.evaluation.tuning import (
+from vrec.evaluation.reports.tuning import (
     SweepReport,
     Tried,
     Varied,

@@ -10,8 +10,8 @@ from tests.events.rows import pair_set
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS, conform
 from vrec.events.datasets import DATASETS, KUAIRAND_INTEREST, MICROLENS_END, Dataset, open_bandit
-from vrec.events.frames import to_frame
-from vrec.events.log import InterestConfig, weigh
+from vrec.events.interactions import InterestConfig, weigh
+from vrec.events.polars_tables import to_frame
 from vrec.events.split import LastSplit, split
 
 

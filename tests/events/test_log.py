@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.events.rows import START, day, events, interactions, shuffled, some_interactions, videos
 from vrec.core.errors import EventsError, SchemaError
 from vrec.core.schema import EVENT_KINDS, INTERACTIONS, conform
-from vrec.events.log import InterestConfig, gather, weigh
+from vrec.events.interactions import InterestConfig, gather, weigh
 
 PLAIN = InterestConfig()
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.events.rows import START, day
 from vrec.core.errors import EventsError, SchemaError, SourceError
 from vrec.core.schema import EVENT_KINDS, EVENTS, conform
-from vrec.events.casts import as_time
+from vrec.events.columns import as_time
 from vrec.events.read import EventKind, EventLog, ReadConfig, read_events
 
 NOW = day(30)

@@ -11,8 +11,8 @@ from scipy.stats import chisquare
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
 from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
-from vrec.events.simulate import SimulateConfig, _draw_slates, simulate
-from vrec.media.draw import DrawConfig, plan_catalogue, videos_table
+from vrec.synthetic.shop.simulate import SimulateConfig, _draw_slates, simulate
+from vrec.synthetic.videos import DrawConfig, plan_catalogue, videos_table
 
 SMALL = SimulateConfig(users=200, videos=60, days=10, requests_per_user=20)
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.events.rows import day, interactions, pair_set, row_set, shuffled, some_interactions
 from vrec.core.errors import EvaluationError, EventsError
-from vrec.events.log import InterestConfig, gather
+from vrec.events.interactions import InterestConfig, gather
 from vrec.events.split import (
     LastSplit,
     RandomSplit,

@@ -11,10 +11,10 @@ import pytest
 from vrec.core.errors import BlackVideo, VideoError
 from vrec.core.schema import VIDEOS, conform
 from vrec.media.decode import MediaConfig, decode
-from vrec.media.draw import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
-from vrec.media.draw.scene import frames
-from vrec.media.draw.sound import RATE, sound
 from vrec.media.fingerprint import near_duplicates
+from vrec.synthetic.videos import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
+from vrec.synthetic.videos.audio import RATE, sound
+from vrec.synthetic.videos.scene import frames
 
 SMALL = DrawConfig(videos=8, near_duplicates=1, broken=3, seconds=1.0, fps=8, width=160, height=128)
 

@@ -6,7 +6,7 @@ import pytest
 
 from vrec.core.errors import VideoError
 from vrec.media.decode import Decoded, MediaConfig, decode
-from vrec.media.isolate import DecodeProcess
+from vrec.media.decode_process import DecodeProcess
 
 EMBEDDED = {
     # file: (decoder, width, height, frames, a word of the note or None)

@@ -15,7 +15,7 @@ from films import number_of, numbered, write_video
 
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VanishedVideo
 from vrec.media.decode import Decoded, MediaConfig
-from vrec.media.isolate import DecodeProcess
+from vrec.media.decode_process import DecodeProcess
 
 SQUASH = {"fit": "squash"}
 
@@ -85,7 +85,7 @@ def test_a_stopped_child_is_killed_by_the_parent(clips, monkeypatch):
         stopped = process.pid
         os.kill(stopped, signal.SIGSTOP)
         later = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
-        monkeypatch.setattr("vrec.media.isolate.time", later)
+        monkeypatch.setattr("vrec.media.decode_process.time", later)
         got = list(process.decode_many(clips[:3]))
         assert not psutil.pid_exists(stopped)
     assert isinstance(got[0], DecodeTimeout)
@@ -152,7 +152,7 @@ def test_a_video_that_needs_too_much_memory_is_refused_and_the_next_is_not(tmp_p
 def test_no_child_outlives_a_killed_parent(clips):
     code = (
         "import sys, time; from vrec.media.decode import MediaConfig;"
-        "from vrec.media.isolate import DecodeProcess; p = DecodeProcess(MediaConfig());"
+        "from vrec.media.decode_process import DecodeProcess; p = DecodeProcess(MediaConfig());"
         "results = p.decode_many(sys.argv[1:]); next(results); print(p.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, *clips], stdout=subprocess.PIPE, text=True)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vrec.media.draw import DrawConfig, plan_catalogue
-from vrec.media.draw.scene import frames
 from vrec.media.posters import PosterConfig, poster
+from vrec.synthetic.videos import DrawConfig, plan_catalogue
+from vrec.synthetic.videos.scene import frames
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from vrec.media.audio import AudioConfig
 from vrec.media.augment import AugmentConfig, augment
 from vrec.media.decode import MediaConfig, decode
 from vrec.media.fingerprint import MAX_DISTANCE, distance, near_duplicates
+from vrec.media.frame_sampling import SampleConfig, pick
 from vrec.media.mel import MelConfig, log_mel
 from vrec.media.quality import QualityConfig, check_length, check_picture
-from vrec.media.sample import SampleConfig, pick
 
 STILL = AugmentConfig(
     min_area=1, max_stretch=1, flip=0, rotate_deg=0, scale=0, brightness=0, contrast=0, saturation=0, hue=0

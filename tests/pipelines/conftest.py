@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vrec.media.draw import DrawConfig, draw_video, plan_catalogue
+from vrec.synthetic.videos import DrawConfig, draw_video, plan_catalogue
 
 SMALL = DrawConfig(videos=8, near_duplicates=1, broken=3, seconds=1.0, fps=8, width=160, height=160)
 

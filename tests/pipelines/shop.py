@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from vrec.events.simulate import SimulateConfig, Simulation, simulate
-from vrec.pipelines.material import Where
+from vrec.pipelines.inputs import Where
+from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
 
 CONFIG = SimulateConfig(users=120, videos=60, categories=4, creators=8, days=20, requests_per_user=8, slots=4)
 

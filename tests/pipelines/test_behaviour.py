@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vrec.config.train_encoder import BehaviourConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import INTERACTIONS
-from vrec.encoder_config import BehaviourConfig
 from vrec.encoders.learned.features import FeatureSet
-from vrec.events.log import InterestConfig, gather
-from vrec.pipelines.behaviour import make_behaviour
-from vrec.retrieval.als import Als
+from vrec.events.interactions import InterestConfig, gather
+from vrec.pipelines.train.behavior import make_behaviour
+from vrec.retrieval.models.als import Als
 
 NO_TARGETS = BehaviourConfig(targets="none", least_users=1, pairs_per_user=10_000)
 PLAIN = InterestConfig(half_life_days=None)

@@ -10,10 +10,10 @@ import pytest
 from tests.bundles import shop, shop_parts, text_embeddings
 from tests.contracts.shops import ranking_shop, rates
 from vrec.bundle.bundle import Bundle
-from vrec.cli import run
+from vrec.cli.main import run
 from vrec.core.tables import FORMAT, MANIFEST, Folder
 from vrec.encoders.build import encoder_names
-from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.config import EmbedConfig
 
 
 def write_embeddings(folder: Path, embed: EmbedConfig, **changes) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from vrec.core.schema import FAILURES
 from vrec.core.tables import FORMAT, MANIFEST, Folder, read_embeddings, read_failures, read_media
-from vrec.pipelines.compact import Compaction, chosen_parts, sweep
-from vrec.pipelines.parts import PARTS, last_of_each, part_name, part_table, previous_state
+from vrec.pipelines.embed.checkpoints import PARTS, last_of_each, part_name, part_table, previous_state
+from vrec.pipelines.embed.compact import Compaction, chosen_parts, sweep
 
 NAMES = {"frames": "cnn@1", "audio": "logmel@1", "text": "use@1", "fused": "concat@1"}
 

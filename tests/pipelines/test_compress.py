@@ -15,25 +15,25 @@ from rich.console import Console
 from torch import nn
 
 from vrec.bundle.models import copy_models, embed_with
-from vrec.cli import run
-from vrec.compress_command import say_compressed
+from vrec.cli.main import run
+from vrec.cli.output import print_compressed
 from vrec.compression.config import CompressConfig
 from vrec.compression.export import to_onnx
 from vrec.compression.network import load_network
+from vrec.config.load import load_settings
 from vrec.core.errors import ConfigError
 from vrec.encoders.build import build_encoders, encoder_names
 from vrec.encoders.cnn import CnnEncoder, cnn_name
-from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.config import GruConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.gru import GruHeadConfig
-from vrec.pipelines import compress_networks
-from vrec.pipelines.compress import choose, compress
-from vrec.pipelines.compress_catalogue import Catalogue, Labels, read_labels
-from vrec.pipelines.compress_judge import Quality, quality
-from vrec.pipelines.compress_rows import Row
-from vrec.settings import load_settings
+from vrec.pipelines.compress import networks as compress_networks
+from vrec.pipelines.compress.dataset import Catalogue, Labels, read_labels
+from vrec.pipelines.compress.measure import Quality, quality
+from vrec.pipelines.compress.rows import Row
+from vrec.pipelines.compress.run import choose, compress
 
 SMALL = [
     "embed.decode.frame_px=64",
@@ -127,7 +127,7 @@ def test_the_chosen_is_the_fastest_and_embeds_as_it_was_judged(done, clips):
 
 def test_the_table_says_what_is_lost_and_how_to_go_on(done, capsys):
     console = Console(width=80)
-    say_compressed({**done, "failed": {"dynamic": "no luck. To mend it: none"}}, console)
+    print_compressed({**done, "failed": {"dynamic": "no luck. To mend it: none"}}, console)
     text = capsys.readouterr().out
     assert f"{done['chosen']} ←" in text
     for row in done["rows"][1:]:
@@ -140,7 +140,7 @@ def test_the_table_says_what_is_lost_and_how_to_go_on(done, capsys):
     assert "dynamic failed: no luck" in text
     assert "3 videos were left out, such as broken/" in text
     assert f"--config {done['config']}" in text
-    say_compressed({**done, "chosen": None, "out": None}, console)
+    print_compressed({**done, "chosen": None, "out": None}, console)
     assert "nothing was written" in capsys.readouterr().out
 
 
@@ -173,7 +173,7 @@ def head(clips, tmp_path_factory) -> str:
 
 def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head, tmp_path, monkeypatch):
     # On some machines int8 is no faster at this size, and then nothing would be written.
-    monkeypatch.setattr("vrec.pipelines.compress.choose", lambda rows, config: rows[1])
+    monkeypatch.setattr("vrec.pipelines.compress.run.choose", lambda rows, config: rows[1])
     settings = load_settings(
         overrides=[
             "embed.decode.frame_px=64",
@@ -211,7 +211,7 @@ def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head
 
 
 def test_a_learned_fusion_does_not_go_along(clips, head, tmp_path, monkeypatch):
-    monkeypatch.setattr("vrec.pipelines.compress.choose", lambda rows, config: rows[1])
+    monkeypatch.setattr("vrec.pipelines.compress.run.choose", lambda rows, config: rows[1])
     fusion = f"embed.encoders.fusion={{kind: learned, model: {head}}}"
     settings = load_settings(overrides=[*SMALL, fusion, "compress.methods=[dynamic]"])
     done = compress(str(clips), str(tmp_path), settings)

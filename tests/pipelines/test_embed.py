@@ -15,11 +15,11 @@ from vrec.core.errors import OutputError, SourceError
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
 from vrec.core.tables import read_embeddings, read_failures, read_manifest, read_media
 from vrec.encoders.build import encoder_names
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.pipelines.embed import embed
-from vrec.pipelines.parts import PARTS, REFS, part_name
-from vrec.pipelines.plan import recipe_of
-from vrec.pipelines.stages import Decode, EmbedJob, Encode, FusedEmbedder
+from vrec.encoders.config import EmbedConfig
+from vrec.pipelines.embed.checkpoints import PARTS, REFS, part_name
+from vrec.pipelines.embed.plan import recipe_of
+from vrec.pipelines.embed.run import embed
+from vrec.pipelines.embed.stages import Decode, EmbedJob, Encode, FusedEmbedder
 
 FEW = {"sample": {"frames": 2}, "batch_size": 4, "workers": 1}
 QUICK = EmbedConfig.model_validate(FEW)
@@ -187,7 +187,7 @@ def test_stages_are_plain_callables(clips, tmp_path):
 
 
 def test_a_worker_starts_without_what_only_recommenders_need():
-    code = "import sys, vrec.pipelines.stages; print({'torch', 'sklearn', 'polars'} & set(sys.modules))"
+    code = "import sys, vrec.pipelines.embed.stages; print({'torch', 'sklearn', 'polars'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
 

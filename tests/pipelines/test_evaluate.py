@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
+from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.errors import ConfigError, EvaluationError, FitError
-from vrec.pipelines.choose import combinations, with_settings
-from vrec.pipelines.evaluate import evaluate, run_comparison
-from vrec.pipelines.findings import to_report
-from vrec.pipelines.material import Material, read_material
-from vrec.settings import Settings, load_settings
+from vrec.pipelines.evaluate.grid_search import combinations, with_settings
+from vrec.pipelines.evaluate.report import to_report
+from vrec.pipelines.evaluate.run import evaluate, run_comparison
+from vrec.pipelines.inputs import Material, read_material
 
 SETTINGS = load_settings(
     overrides=[

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import ray
 
+from vrec.config.load import load_settings
 from vrec.core.errors import ModelError, SourceError
 from vrec.core.tables import Folder, read_embeddings
 from vrec.encoders.build import encoder_names
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.vectors import unit_rows
 from vrec.media.source import open_source
-from vrec.pipelines.embed import embed
-from vrec.pipelines.features import FACTS, make_features
-from vrec.pipelines.parts import PARTS
-from vrec.pipelines.plan import catalogue
-from vrec.settings import load_settings
+from vrec.pipelines.embed.checkpoints import PARTS
+from vrec.pipelines.embed.plan import catalogue
+from vrec.pipelines.embed.run import embed
+from vrec.pipelines.features.run import FACTS, make_features
 
 SETTINGS = load_settings(
     overrides=["embed.sample.frames=4", "encoder.features.views=1", "embed.workers=1", "embed.batch_size=4"]
@@ -109,9 +109,9 @@ def test_a_catalogue_that_changed_costs_only_what_is_new(made, clips, local_ray,
 
 
 def test_what_a_killed_run_left_is_not_made_again(made, clips, local_ray, tmp_path):
-    from vrec.pipelines.feature_stages import FeatureJob
-    from vrec.pipelines.features import job_of
-    from vrec.pipelines.stages import FusedEmbedder
+    from vrec.pipelines.embed.stages import FusedEmbedder
+    from vrec.pipelines.features.run import job_of
+    from vrec.pipelines.features.stages import FeatureJob
 
     job = job_of(Folder(str(tmp_path)), SETTINGS)
     assert isinstance(job, FeatureJob)

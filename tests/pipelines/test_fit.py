@@ -7,14 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
 from vrec.core.errors import FitError, ModelError, OutputError, SourceError
 from vrec.core.schema import RECOMMENDATIONS, conform
-from vrec.events.log import gather, weigh
-from vrec.pipelines.fit import fit, recommend_all, recommend_some
-from vrec.pipelines.material import Where, read_users
-from vrec.retrieval.build import build, load
-from vrec.retrieval.knn import ItemKnn
-from vrec.settings import load_settings
+from vrec.events.interactions import gather, weigh
+from vrec.pipelines.fit.run import fit, recommend_all, recommend_some
+from vrec.pipelines.inputs import Where, read_users
+from vrec.retrieval.models.knn import ItemKnn
+from vrec.retrieval.registry import build, load
 
 SETTINGS = load_settings(
     overrides=["fit.shard_users=50", "retrieval.item_knn.neighbours=7", "fit.blocks=tasks"]
@@ -53,7 +53,7 @@ def test_what_ray_fits_and_writes_is_what_one_process_would(shop, ray_cluster, t
 
 
 def test_every_model_of_the_registry_is_built_by_its_name():
-    from vrec.retrieval.build import KINDS
+    from vrec.retrieval.registry import KINDS
 
     assert {build(kind, SETTINGS.retrieval).kind for kind in KINDS} == set(KINDS)
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from vrec.core.errors import SourceError
 from vrec.core.protocols import VideoRef
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.pipelines.embed import batch_sizes
-from vrec.pipelines.parts import STATE
-from vrec.pipelines.plan import catalogue, make_plan, recipe_of
+from vrec.encoders.config import EmbedConfig
+from vrec.pipelines.embed.checkpoints import STATE
+from vrec.pipelines.embed.plan import catalogue, make_plan, recipe_of
+from vrec.pipelines.embed.run import batch_sizes
 
 RECIPE = "r1"
 

@@ -13,20 +13,20 @@ import psutil
 import pytest
 
 from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.protocols import Content
-from vrec.pipelines.data_parallel import CHECKPOINTS, train_here, train_network
-from vrec.pipelines.impressions import make_examples
-from vrec.pipelines.train import RankerLesson, train_ranker
+from vrec.pipelines.train.data_parallel import CHECKPOINTS, train_here, train_network
+from vrec.pipelines.train.impressions import make_examples
+from vrec.pipelines.train.ranker import RankerLesson, train_ranker
 from vrec.profiles.update import facts_of
 from vrec.ranking.features.arrays import concatenated
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.labels import user_number
-from vrec.ranking.model import NetworkRanker, untrained
+from vrec.ranking.network_ranker import NetworkRanker, untrained
 from vrec.ranking.replay import replay, video_states
 from vrec.ranking.training import Trainer
-from vrec.settings import load_settings
 
 SETTINGS = load_settings(
     overrides=[

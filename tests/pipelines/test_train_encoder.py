@@ -10,16 +10,18 @@ import pytest
 from ray.train import Checkpoint
 
 from tests.pipelines.shop import ShopOnDisk, write_shop
-from vrec.cli import run
+from vrec.cli.main import run
+from vrec.config.load import load_settings
+from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.errors import ConfigError, FitError
 from vrec.core.tables import read_embeddings
 from vrec.encoders.learned.encoder import LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.vectors import unit_rows
-from vrec.pipelines.data_parallel import CHECKPOINTS, train_epochs, train_here
-from vrec.pipelines.material import Where
-from vrec.pipelines.train_encoder import (
+from vrec.pipelines.inputs import Where
+from vrec.pipelines.train.data_parallel import CHECKPOINTS, train_epochs, train_here
+from vrec.pipelines.train.encoder import (
     EncoderMaterial,
     interactions_of,
     lesson_of,
@@ -27,7 +29,6 @@ from vrec.pipelines.train_encoder import (
     train_encoder,
     tune_trial,
 )
-from vrec.settings import Settings, load_settings
 from vrec.training.epochs import ALONE
 
 SMALL = [

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from tests.contracts.store_places import CONFIG, facts, world
 from vrec.core.errors import StoreError
-from vrec.profiles.store import StoreConfig, open_store
+from vrec.profiles.stores.factory import StoreConfig, open_store
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 from tests.contracts.store_places import CONFIG, facts, world
 from vrec.profiles.profile import Event, Profile
+from vrec.profiles.stores.cache import GROUPS_REMEMBERED, HotProfiles, Loaded
 from vrec.profiles.stores.fold import Fold
-from vrec.profiles.stores.hot import GROUPS_REMEMBERED, HotProfiles, Loaded
 
 FOLD = Fold(facts, CONFIG)
 VIDEO = world()[0].column("video_id")[0].as_py()

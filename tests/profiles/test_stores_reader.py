@@ -7,8 +7,8 @@ import pytest
 
 from tests.contracts.store_places import CONFIG, SqlitePlace, facts, world
 from vrec.core.errors import StoreError
-from vrec.profiles.stores.sqlite import SqliteConfig
-from vrec.profiles.stores.sqlite_reader import SqliteReader
+from vrec.profiles.stores.sqlite.reader import SqliteReader
+from vrec.profiles.stores.sqlite.store import SqliteConfig
 
 
 def reader_of(place):

@@ -15,7 +15,7 @@ from tests.contracts.store_places import CONFIG, RedisPlace, RedisServer, facts,
 from tests.contracts.store_profiles import assert_near, changed, ids_of, log_of, stored, wanted
 from vrec.core.errors import StoreError
 from vrec.core.protocols import Applied
-from vrec.profiles.stores.redis import MOST_EVENTS, RedisConfig, RedisStore
+from vrec.profiles.stores.redis.store import MOST_EVENTS, RedisConfig, RedisStore
 
 EVENTS = world()[0]
 

@@ -18,7 +18,7 @@ from tests.contracts.store_profiles import changed, ids_of, log_of, of_user, sto
 from vrec.core.errors import StoreError
 from vrec.core.protocols import Applied
 from vrec.core.schema import EVENT_KINDS
-from vrec.profiles.stores.sqlite import EventKind, SqliteConfig, SqliteStore
+from vrec.profiles.stores.sqlite.store import EventKind, SqliteConfig, SqliteStore
 
 EVENTS = world()[0]
 
@@ -87,7 +87,8 @@ def test_another_store_on_the_same_file_is_refused(place):
             place.open()
         assert "Redis" in caught.value.mend
         code = (
-            "import sys; from vrec.profiles.store import *; from vrec.profiles.update import ProfilesConfig\n"
+            "import sys; from vrec.profiles.stores.factory import *\n"
+            "from vrec.profiles.update import ProfilesConfig\n"
             "try: open_store(SqliteConfig(path=sys.argv[1]), lambda ids: {}, ProfilesConfig())\n"
             "except Exception as error: print(type(error).__name__, error)"
         )

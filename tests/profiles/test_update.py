@@ -14,8 +14,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import EventsError, SchemaError
 from vrec.core.protocols import Content
 from vrec.core.schema import EVENT_KINDS, PROFILES, conform
-from vrec.events.log import DAY_US, InterestConfig, weigh
-from vrec.events.simulate import SimulateConfig, simulate
+from vrec.events.interactions import DAY_US, InterestConfig, weigh
 from vrec.profiles.profile import Event, Interest, Profile, VideoFacts, from_rows, to_rows
 from vrec.profiles.update import ProfilesConfig, apply, facts_of, profiles_of
 from vrec.profiles.user import (
@@ -28,6 +27,7 @@ from vrec.profiles.user import (
     interest_of,
     taste,
 )
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
 
 CONFIG = ProfilesConfig()
 DIM = 4

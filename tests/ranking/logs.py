@@ -9,14 +9,14 @@ from events.rows import day, events
 from hypothesis import strategies as st
 
 from vrec.core.protocols import Content
-from vrec.events.simulate import SimulateConfig, simulate
 from vrec.profiles.update import ProfilesConfig, facts_of
 from vrec.ranking.features.arrays import Features
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalogue import Catalogue
+from vrec.ranking.features.catalog import Catalogue
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.space import FeaturesConfig
 from vrec.ranking.replay import replay, video_states
+from vrec.synthetic.shop.simulate import SimulateConfig, simulate
 
 CONFIG = ProfilesConfig()
 SECOND = 1 / 86_400

@@ -7,9 +7,9 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from vrec.core.artefact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import Artefact, read_artefact, write_artefact
 from vrec.core.errors import ModelError, RankError
-from vrec.evaluation.impressions import auc, bias, ece, xauc
+from vrec.evaluation.ranking.metrics import auc, bias, ece, xauc
 from vrec.ranking.calibration import CalibrationConfig, Calibrator
 
 ISOTONIC, TEMPERATURE, NONE = (CalibrationConfig(method=m) for m in ("isotonic", "temperature", "none"))

@@ -19,15 +19,15 @@ from tests.contracts.ranker_battery import SHOP
 from tests.contracts.shops import TINY, network
 from vrec.core.errors import ModelError, RankError
 from vrec.core.protocols import Content
-from vrec.ranking import model as model_module
-from vrec.ranking.build import load
+from vrec.ranking import network_ranker as model_module
 from vrec.ranking.calibration import Calibrator
 from vrec.ranking.features.arrays import Features, Labels, Predictions, Request
-from vrec.ranking.features.states import STATE
-from vrec.ranking.model import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.features.video_counts import STATE
+from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, untrained
 from vrec.ranking.networks.layers import to_batch, to_catalogue
 from vrec.ranking.networks.multitask import HeadsConfig
-from vrec.ranking.rates import RatesConfig, RatesRanker
+from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
+from vrec.ranking.registry import load
 from vrec.ranking.uncertainty import LastLayerLaplace, spread
 
 RANKER = cache(lambda: network(SHOP()))

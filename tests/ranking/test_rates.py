@@ -17,11 +17,11 @@ from vrec.core.protocols import Content
 from vrec.core.schema import VIDEOS
 from vrec.profiles.profile import Profile
 from vrec.profiles.video import Prior
+from vrec.ranking.base import VideoFigures
 from vrec.ranking.features.arrays import Context, Labels, Request
-from vrec.ranking.features.states import STATE
+from vrec.ranking.features.video_counts import STATE
 from vrec.ranking.labels import LabelsConfig
-from vrec.ranking.ranked import VideoFigures
-from vrec.ranking.rates import Rates, RatesConfig, RatesRanker
+from vrec.ranking.rate_baseline import Rates, RatesConfig, RatesRanker
 
 RATES = Rates(
     labels=LabelsConfig(),

@@ -23,7 +23,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import EventsError, RankError
 from vrec.profiles.profile import Profile, from_rows
 from vrec.profiles.update import apply, event_rows, facts_of, profiles_of
-from vrec.ranking.features.states import STATE, state_of
+from vrec.ranking.features.video_counts import STATE, state_of
 from vrec.ranking.replay import impressions, replay, video_states
 
 

@@ -9,10 +9,10 @@ import pytest
 from tests.retrieval.catalogues import embeddings, interactions, scores, videos
 from vrec.core.errors import FitError, SchemaError
 from vrec.core.protocols import Content
-from vrec.retrieval import content as module
 from vrec.retrieval.attributes import AttributesConfig
-from vrec.retrieval.content import ContentBased, ContentConfig
-from vrec.retrieval.popular import Popular
+from vrec.retrieval.models import content as module
+from vrec.retrieval.models.content import ContentBased, ContentConfig
+from vrec.retrieval.models.popular import Popular
 
 PLAIN = ContentConfig(centre=False, recency=1.0, attributes_share=0.0)
 ROWS = np.random.default_rng(0).normal(size=(9, 4))

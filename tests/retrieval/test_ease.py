@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from vrec.core.errors import FitError
-from vrec.retrieval.ease import Ease, EaseConfig
+from vrec.retrieval.models.ease import Ease, EaseConfig
 
 
 def closed_form(matrix: np.ndarray, regularisation: float) -> np.ndarray:

@@ -13,11 +13,19 @@ from scipy import optimize
 
 from tests.contracts.worlds import graded
 from vrec.core.errors import FitError, ModelError
-from vrec.retrieval.blend import BlendConfig, Choices, blended, even, gather_choices, history_length, learn
-from vrec.retrieval.build import load
-from vrec.retrieval.hybrid import Hybrid, HybridConfig
-from vrec.retrieval.panel import standardise
-from vrec.retrieval.popular import Popular
+from vrec.retrieval.models.hybrid import Hybrid, HybridConfig
+from vrec.retrieval.models.hybrid_weights import (
+    BlendConfig,
+    Choices,
+    blended,
+    even,
+    gather_choices,
+    history_length,
+    learn,
+)
+from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.registry import load
+from vrec.retrieval.score_panel import standardise
 
 WORLD = graded()
 CONFIG = HybridConfig(members=("popular", "item_knn", "ease"), blend=BlendConfig(least_users=5))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.core.errors import FitError, ModelError
-from vrec.retrieval import nearest
-from vrec.retrieval.index import ExactIndex, FaissIndex, IndexConfig
+from vrec.retrieval.index import exact_search as nearest
+from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
 LISTS = IndexConfig(exact_up_to=50, lists=12, probes=6)
 NAMES = [f"v{number}" for number in range(40)]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.core.errors import FitError, ModelError
-from vrec.retrieval.index import ExactIndex, FaissIndex, IndexConfig
-from vrec.retrieval.index_config import Float16Config, ProductConfig, ScalarConfig, StorageConfig
+from vrec.retrieval.index.config import Float16Config, ProductConfig, ScalarConfig, StorageConfig
+from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
 STORAGES: dict[str, StorageConfig] = {
     "float16": Float16Config(),

@@ -11,8 +11,8 @@ from scipy import sparse
 
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from vrec.retrieval import similarity as module
-from vrec.retrieval.histories import Vocabulary, build_histories
-from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.interaction_matrix import Vocabulary, build_histories
+from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.similarity import SimilarityConfig, dense_product, in_threads, row_blocks
 
 configs = st.fixed_dictionaries(

@@ -19,8 +19,8 @@ from scipy import sparse
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.retrieval.matrices import ids, random_matrix, to_interactions
-from vrec.retrieval.histories import Vocabulary, build_histories
-from vrec.retrieval.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.interaction_matrix import Vocabulary, build_histories
+from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.similarity import Weighting
 
 K = 15

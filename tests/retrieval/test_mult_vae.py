@@ -7,8 +7,8 @@ from scipy.special import logsumexp
 
 from tests.retrieval.matrices import dense_scores, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
-from vrec.retrieval.mult_vae import MultVae, MultVaeConfig, MultVaeNetwork, unit_bags
-from vrec.retrieval.popular import Popular
+from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig, MultVaeNetwork, unit_bags
+from vrec.retrieval.models.popular import Popular
 
 
 def by_hand(network: MultVaeNetwork, x: np.ndarray) -> tuple[np.ndarray, ...]:

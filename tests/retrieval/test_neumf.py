@@ -10,9 +10,9 @@ from scipy import sparse
 from tests.retrieval.matrices import dense_scores, matrices, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
 from vrec.core.errors import FitError
-from vrec.retrieval import neumf
-from vrec.retrieval.neumf import NeuMf, NeuMfConfig, NeuMfNetwork, Unwatched
-from vrec.retrieval.popular import Popular
+from vrec.retrieval.models import neumf
+from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig, NeuMfNetwork, Unwatched
+from vrec.retrieval.models.popular import Popular
 
 
 def by_hand(network: NeuMfNetwork, layers: int) -> np.ndarray:

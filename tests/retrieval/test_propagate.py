@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from tests.retrieval.catalogues import embeddings, interactions, scores
 from vrec.core.errors import FitError
 from vrec.core.protocols import Content
-from vrec.retrieval import propagate as module
-from vrec.retrieval.propagate import (
+from vrec.retrieval.models import propagate as module
+from vrec.retrieval.models.propagate import (
     GramSums,
     Propagate,
     PropagateConfig,

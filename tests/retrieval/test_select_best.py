@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrec.retrieval.select import best_dense
+from vrec.retrieval.topk import best_dense
 
 
 @given(

@@ -9,8 +9,8 @@ from scipy.special import logsumexp
 
 from tests.retrieval.matrices import to_interactions
 from tests.retrieval.planted import chains, found
-from vrec.retrieval.knn import ItemKnn
-from vrec.retrieval.sequence import Sequence, SequenceConfig, SequenceNetwork, window_batches, windows
+from vrec.retrieval.models.knn import ItemKnn
+from vrec.retrieval.models.sasrec import Sequence, SequenceConfig, SequenceNetwork, window_batches, windows
 
 SMALL = SequenceConfig(
     dim=16, max_length=8, dropout=0.1, learning_rate=1e-2, batch_windows=32, epochs=40, judges=0

@@ -7,13 +7,13 @@ import torch
 
 from tests.retrieval.matrices import random_matrix, to_interactions
 from tests.retrieval.planted import blocks
-from vrec.core.artefact import read_artefact
+from vrec.core.artifact import read_artefact
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval import training
-from vrec.retrieval.histories import Histories, Vocabulary, build_histories
-from vrec.retrieval.mult_vae import MultVae, MultVaeConfig
-from vrec.retrieval.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.sequence import Sequence, SequenceConfig
+from vrec.retrieval.interaction_matrix import Histories, Vocabulary, build_histories
+from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
+from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
+from vrec.retrieval.models.sasrec import Sequence, SequenceConfig
 from vrec.retrieval.training import JudgedConfig, choose_judges, ndcg_sum, seeded, torch_device, train
 
 MODELS = {

@@ -7,15 +7,15 @@ import pyarrow as pa
 
 from tests.bundles import shop, shop_parts
 from vrec.bundle.bundle import Bundle
+from vrec.config.serve import ServeConfig
 from vrec.core.protocols import Content
 from vrec.core.schema import VIDEOS
 from vrec.profiles.profile import Profile, from_rows
 from vrec.profiles.update import profiles_of
-from vrec.ranking.features.states import state_of
-from vrec.ranking.order.facts import plain_tag
-from vrec.serve_config import ServeConfig
-from vrec.serving.stock import Stock
-from vrec.serving.wire import Ask, Change, Filters
+from vrec.ranking.features.video_counts import state_of
+from vrec.ranking.reranking.catalog import plain_tag
+from vrec.serving.messages import Ask, Change, Filters
+from vrec.serving.recommend.engine import Stock
 
 DAY_US = 86_400_000_000
 

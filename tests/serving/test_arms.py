@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vrec.config.serve import ArmsConfig
 from vrec.core.errors import SchemaError
 from vrec.core.schema import EVENTS
 from vrec.evaluation.online import OnlineConfig, difference_over_time
-from vrec.serve_config import ArmsConfig
-from vrec.serving import arms as module
-from vrec.serving.arms import MINUTE_US, ArmCounts, arm_of
+from vrec.serving import experiments as module
+from vrec.serving.experiments import MINUTE_US, ArmCounts, arm_of
 
 TWO = ArmsConfig.model_validate({"arms": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]})
 NOW = 1_000 * MINUTE_US

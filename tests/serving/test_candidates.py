@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serving.stocked import ask_of, bundle_at, change, ids, now, rng, shoppers, stock_of, wanted
+from vrec.config.serve import ServeConfig
 from vrec.profiles.profile import Profile
-from vrec.serve_config import ServeConfig
-from vrec.serving import candidates
-from vrec.serving.candidates import by_content, by_neighbours, hardly_shown
-from vrec.serving.fallback import Fallback
-from vrec.serving.fusion import fused
-from vrec.serving.nodes_protocol import UnknownVideo
-from vrec.serving.wares import Stocked, Wares
-from vrec.serving.wire import Change, Filters
+from vrec.serving.catalog.snapshot import Stocked, Wares
+from vrec.serving.deployments.protocol import UnknownVideo
+from vrec.serving.messages import Change, Filters
+from vrec.serving.recommend import candidates
+from vrec.serving.recommend.candidates import by_content, by_neighbours, hardly_shown
+from vrec.serving.recommend.fallback import Fallback
+from vrec.serving.recommend.rank_fusion import fused
 
 NAMES = [f"video-{n:02}" for n in range(100)]
 
@@ -222,7 +222,7 @@ def test_the_fallback_gives_the_popular_videos_by_the_same_rules(bundle):
 
 
 def test_the_fallback_needs_no_torch():
-    code = "import sys, vrec.serving.fallback; sys.exit('torch' in sys.modules)"
+    code = "import sys, vrec.serving.recommend.fallback; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 

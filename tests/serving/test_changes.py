@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.serving.test_journal import change, row
-from vrec.serving.changes import newest
-from vrec.serving.wire import Change
+from vrec.serving.catalog.updates import newest
+from vrec.serving.messages import Change
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=8))

@@ -12,11 +12,11 @@ from tests.serving.test_journal import change, row
 from tests.serving.test_profiles_node import config_in, event, events
 from vrec.core.errors import StoreError
 from vrec.core.protocols import Applied
-from vrec.serving.nodes.api import ApiNode
-from vrec.serving.nodes.profiles import ProfilesNode
-from vrec.serving.nodes.ranking import RankingNode
-from vrec.serving.nodes_protocol import NodeAway
-from vrec.serving.wire import Ask, Change, Filters
+from vrec.serving.deployments.api import ApiNode
+from vrec.serving.deployments.profiles import ProfilesNode
+from vrec.serving.deployments.protocol import NodeAway
+from vrec.serving.deployments.ranking import RankingNode
+from vrec.serving.messages import Ask, Change, Filters
 
 
 class Graph:

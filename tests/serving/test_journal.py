@@ -6,8 +6,8 @@ import pytest
 
 from vrec.core.errors import SchemaError
 from vrec.core.schema import VIDEOS
-from vrec.serving.journal import Journal
-from vrec.serving.wire import Change
+from vrec.serving.catalog.journal import Journal
+from vrec.serving.messages import Change
 
 
 def row(video_id, title="t", available=True):

@@ -18,13 +18,13 @@ from tests.serving.test_graph import ask, shown
 from tests.serving.test_journal import row
 from tests.serving.test_profiles_node import config_in, event, events
 from vrec.core.errors import BundleError, StoreError
-from vrec.serving import metrics
-from vrec.serving.exposition import exposition, gathered, merged
-from vrec.serving.nodes.api import ApiNode
-from vrec.serving.nodes.profiles import ProfilesNode
-from vrec.serving.nodes.ranking import RankingNode
-from vrec.serving.traffic import Traffic
-from vrec.serving.wire import Change
+from vrec.serving.deployments.api import ApiNode
+from vrec.serving.deployments.profiles import ProfilesNode
+from vrec.serving.deployments.ranking import RankingNode
+from vrec.serving.messages import Change
+from vrec.serving.observability import metrics
+from vrec.serving.observability.exposition import exposition, gathered, merged
+from vrec.serving.observability.requests import Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,8 +68,8 @@ def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
 
 
 def test_a_refused_bundle_shows_until_a_sound_one_is_served(tmp_path, shop_bundle, monkeypatch):
-    from vrec.bundle.catalogue import BundleCatalogue
-    from vrec.serving.reload import Served
+    from vrec.bundle.catalog import BundleCatalogue
+    from vrec.serving.bundle_swap import Served
 
     here = metrics.Totals()
     monkeypatch.setattr(metrics, "meter", lambda: here)

@@ -11,14 +11,14 @@ import pytest
 
 from tests.bundles import write_shop_bundle
 from tests.serving.test_journal import change, row
+from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError, EventsError
 from vrec.core.protocols import Applied
 from vrec.core.schema import EVENTS
 from vrec.profiles.user import taste
-from vrec.ranking.features.states import STATE
-from vrec.serve_config import ServeConfig
-from vrec.serving.nodes.profiles import ProfilesNode
-from vrec.serving.wire import Change
+from vrec.ranking.features.video_counts import STATE
+from vrec.serving.deployments.profiles import ProfilesNode
+from vrec.serving.messages import Change
 
 
 def config_in(folder, **more):

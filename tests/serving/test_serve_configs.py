@@ -7,12 +7,12 @@ import yaml
 from ray.exceptions import GetTimeoutError
 from ray.serve.schema import ServeDeploySchema
 
+from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
-from vrec.profiles.stores.redis import RedisConfig
-from vrec.serve_config import ServeConfig
-from vrec.serving import run
+from vrec.profiles.stores.redis.store import RedisConfig
+from vrec.serving import deploy as run
 from vrec.serving.app import build, deployments
-from vrec.serving.run import application
+from vrec.serving.deploy import application
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "serve_configs").glob("*.yaml"))

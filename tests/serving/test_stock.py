@@ -23,22 +23,22 @@ from tests.serving.stocked import (
     stock_of,
     wanted,
 )
+from vrec.config.serve import ServeConfig
 from vrec.core.compute import pc
 from vrec.core.errors import SchemaError, ServeError
 from vrec.profiles.profile import Interest, Profile, from_rows
 from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
 from vrec.profiles.user import TASTE_AT, TASTE_WEIGHT, bought_by
 from vrec.ranking.features.arrays import Context, Request
-from vrec.ranking.features.states import state_of
+from vrec.ranking.features.video_counts import state_of
 from vrec.ranking.labels import LabelsConfig, labels_of
-from vrec.ranking.model import NetworkRanker
-from vrec.ranking.rates import RatesConfig, RatesRanker
+from vrec.ranking.network_ranker import NetworkRanker
+from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
 from vrec.ranking.replay import replay, video_states
-from vrec.serve_config import ServeConfig
-from vrec.serving import wares
-from vrec.serving.changes import content_of
-from vrec.serving.stock import Stock
-from vrec.serving.wire import Change, Filters
+from vrec.serving.catalog import snapshot as wares
+from vrec.serving.catalog.updates import content_of
+from vrec.serving.messages import Change, Filters
+from vrec.serving.recommend.engine import Stock
 
 CATEGORIES = [f"category-{n}" for n in range(5)]
 CREATORS = [f"creator-{n}" for n in range(12)]

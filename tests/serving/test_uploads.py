@@ -3,7 +3,7 @@
 import pytest
 
 from vrec.core.errors import EmptyVideo, SourceError, TooLarge, WrongContainer
-from vrec.serving.uploads import Uploads, container_of, local_path, readable_uri
+from vrec.serving.catalog.uploads import Uploads, container_of, local_path, readable_uri
 
 MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 9_000
 

@@ -6,15 +6,15 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from vrec.bundle.canaries import ask, compare
-from vrec.bundle.catalogue import INDEX, RANKER, BundleCatalogue, bundle_errors, catalogue_of, read_bundle
-from vrec.bundle.lexicon import Lexicon
-from vrec.bundle.neighbours import Neighbours
+from vrec.bundle.bm25 import Lexicon
+from vrec.bundle.catalog import INDEX, RANKER, BundleCatalogue, bundle_errors, catalogue_of, read_bundle
+from vrec.bundle.neighbors import Neighbours
+from vrec.bundle.smoke_requests import ask, compare
 from vrec.core.errors import BundleError, VrecError
 from vrec.core.tables import join
-from vrec.ranking.build import load as load_ranker
-from vrec.ranking.ranked import ProfileRanker
-from vrec.retrieval.index import FaissIndex
+from vrec.ranking.base import ProfileRanker
+from vrec.ranking.registry import load as load_ranker
+from vrec.retrieval.index.index import FaissIndex
 
 NEIGHBOURS, WORDS = "neighbours.", "lexicon."
 """What the names of arrays begin with."""

@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from vrec.core.config import Config
-from vrec.retrieval.index import IndexConfig
-from vrec.retrieval.popular import PopularConfig
+from vrec.retrieval.index.index import IndexConfig
+from vrec.retrieval.models.popular import PopularConfig
 
 
 class BundleConfig(Config):

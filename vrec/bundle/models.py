@@ -6,8 +6,8 @@ from typing import Any
 from vrec.core.errors import BundleError
 from vrec.core.tables import MANIFEST, Folder, join
 from vrec.encoders.backbone import COMPRESSED
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.encoders.learned.stored import NETWORK
+from vrec.encoders.config import EmbedConfig
+from vrec.encoders.learned.artifact import NETWORK
 
 MODELS = (("frames", "model", ""), ("frames", "weights", COMPRESSED), ("fusion", "model", ""))
 """Below `embed.encoders`, what names the folder of a model where its encoder has one, and what stands before

@@ -7,20 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from vrec.bundle.bm25 import Lexicon
 from vrec.bundle.bundle import NEIGHBOURS, WORDS, Bundle
-from vrec.bundle.canaries import CANARIES, ask, canary_videos, compare
-from vrec.bundle.catalogue import ABOUT, FORMAT, INDEX, KIND, RANKER, part_digest, version_of
+from vrec.bundle.catalog import ABOUT, FORMAT, INDEX, KIND, RANKER, part_digest, version_of
 from vrec.bundle.config import BundleConfig
-from vrec.bundle.lexicon import Lexicon
+from vrec.bundle.inputs import Parts, checked, encoder_of, vectors_of
 from vrec.bundle.models import copy_models, embed_with
-from vrec.bundle.neighbours import Neighbours
-from vrec.bundle.parts import Parts, checked, encoder_of, vectors_of
-from vrec.core.artefact import Artefact, write_artefact
+from vrec.bundle.neighbors import Neighbours
+from vrec.bundle.smoke_requests import CANARIES, ask, canary_videos, compare
+from vrec.core.artifact import Artefact, write_artefact
 from vrec.core.errors import BundleError
 from vrec.core.protocols import Content
 from vrec.core.tables import MANIFEST, Folder, join
-from vrec.retrieval.index import FaissIndex
-from vrec.retrieval.popular import Popular
+from vrec.retrieval.index.index import FaissIndex
+from vrec.retrieval.models.popular import Popular
 
 __all__ = ["BundleConfig", "Parts", "write_bundle"]
 

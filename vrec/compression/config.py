@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vrec.compression.distil import DistilConfig
+from vrec.compression.distill import DistilConfig
 from vrec.compression.prune import PruneConfig
 from vrec.compression.quantize import QuantizeConfig
 from vrec.core.config import Config

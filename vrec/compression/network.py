@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vrec.core.artefact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import Artefact, read_artefact, write_artefact
 from vrec.core.digest import digest
 from vrec.core.errors import ModelError
 

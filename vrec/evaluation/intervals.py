@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vrec.evaluation.metrics import Floats
+from vrec.evaluation.offline.metrics import Floats
 
 _CHUNK_CELLS = 2_000_000
 """Resamples × users weighed at once: 16 MB of float64."""

@@ -19,8 +19,8 @@ from scipy.special import ndtri
 from vrec.core.config import Config
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import EVENTS, VIDEOS, conform
-from vrec.events.frames import to_frame
-from vrec.events.log import DAY_US, micros
+from vrec.events.interactions import DAY_US, micros
+from vrec.events.polars_tables import to_frame
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS
-from vrec.events.frames import to_frame, to_table
-from vrec.events.log import InterestConfig
+from vrec.events.interactions import InterestConfig
+from vrec.events.polars_tables import to_frame, to_table
 
 MICROLENS_END = datetime(2024, 1, 1, tzinfo=UTC)
 """When every user of MicroLens is said to have watched their last video."""

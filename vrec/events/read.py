@@ -20,9 +20,9 @@ from vrec.core.config import Config
 from vrec.core.errors import EventsError, SchemaError, plain_reason
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.core.tables import resolve
-from vrec.events.casts import as_number, as_text, as_time, as_whole_number
-from vrec.events.frames import count_bad, to_frame, to_table
-from vrec.events.log import micros
+from vrec.events.columns import as_number, as_text, as_time, as_whole_number
+from vrec.events.interactions import micros
+from vrec.events.polars_tables import count_bad, to_frame, to_table
 
 EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
 

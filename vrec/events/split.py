@@ -13,8 +13,8 @@ from pydantic import Field
 from vrec.core.config import Config
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import INTERACTIONS, conform
-from vrec.events.frames import to_frame, to_table
-from vrec.events.log import InterestConfig, gather, micros, sound_interactions
+from vrec.events.interactions import InterestConfig, gather, micros, sound_interactions
+from vrec.events.polars_tables import to_frame, to_table
 
 
 class TimeSplit(Config):

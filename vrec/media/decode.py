@@ -19,8 +19,8 @@ from vrec.media.decoders.decord_decoder import DecordDecoder, distrust
 from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures
 from vrec.media.decoders.pyav_decoder import PyAvDecoder
 from vrec.media.fingerprint import phash
+from vrec.media.frame_sampling import Indices, SampleConfig, pick
 from vrec.media.quality import QualityConfig, check_length, check_picture
-from vrec.media.sample import Indices, SampleConfig, pick
 
 __all__ = ["DecodeConfig", "Decoded", "Decoder", "MediaConfig", "decode"]
 
@@ -83,7 +83,7 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> Decoded:
 
     `source` is a path to a regular file, or a file's bytes. Raises a VideoError that names the
     reason: see `vrec.core.errors`. A file that hangs or crashes the decoder does so to this
-    process; `vrec.media.isolate` decodes in a process of its own.
+    process; `vrec.media.decode_process` decodes in a process of its own.
     """
     begun = time.perf_counter()
     try:

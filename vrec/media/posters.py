@@ -9,7 +9,7 @@ from pydantic import Field
 from vrec.core.config import Config
 from vrec.core.protocols import Frames
 from vrec.media.decode import MediaConfig
-from vrec.media.isolate import DecodeProcess
+from vrec.media.decode_process import DecodeProcess
 
 
 class PosterConfig(Config):

@@ -7,16 +7,16 @@ import pyarrow.fs as pafs
 from pydantic import ValidationError
 
 from vrec.bundle.bundle import Bundle
-from vrec.bundle.parts import Parts
+from vrec.bundle.inputs import Parts
 from vrec.bundle.write import write_bundle
+from vrec.config.settings import Settings
 from vrec.core.errors import BundleError
 from vrec.core.tables import Folder, absolute, read_embeddings, read_manifest
-from vrec.encoders.embed_config import EmbedConfig
-from vrec.events.log import gather
-from vrec.pipelines.material import Where, read_material
-from vrec.ranking.build import load as load_ranker
-from vrec.retrieval.build import load as load_recommender
-from vrec.settings import Settings
+from vrec.encoders.config import EmbedConfig
+from vrec.events.interactions import gather
+from vrec.pipelines.inputs import Where, read_material
+from vrec.ranking.registry import load as load_ranker
+from vrec.retrieval.registry import load as load_recommender
 
 
 def bundle(

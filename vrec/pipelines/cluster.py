@@ -15,7 +15,7 @@ import ray.exceptions
 
 from vrec.core import errors
 from vrec.core.errors import VrecError, plain_reason
-from vrec.media.isolate import THREAD_SETTINGS
+from vrec.media.decode_process import THREAD_SETTINGS
 
 # One thread a worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
 # more than they give.

@@ -10,21 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
+from vrec.config.settings import Settings
 from vrec.core.errors import OutputError, SchemaError, plain_reason
 from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.tables import read_embeddings, read_failures, read_media
-from vrec.evaluation.gallery.build import build_gallery, choose_shown
-from vrec.evaluation.gallery.page import write_gallery
-from vrec.evaluation.report import PAGE
+from vrec.evaluation.reports.comparison import PAGE
+from vrec.evaluation.reports.gallery.build import build_gallery, choose_shown
+from vrec.evaluation.reports.gallery.page import write_gallery
 from vrec.media.audio import AudioConfig
-from vrec.media.draw import draw_video, plan_catalogue, videos_table
+from vrec.media.frame_sampling import SampleConfig
 from vrec.media.posters import make_posters
-from vrec.media.sample import SampleConfig
 from vrec.pipelines.cluster import connected
 from vrec.pipelines.demo_shop import EVALUATION, ShopDemo, demo_shop, plain_videos, with_files
-from vrec.pipelines.embed import embed
-from vrec.pipelines.material import read_videos
-from vrec.settings import Settings
+from vrec.pipelines.embed.run import embed
+from vrec.pipelines.inputs import read_videos
+from vrec.synthetic.videos import draw_video, plan_catalogue, videos_table
 
 REPORT, TABLES, CATALOGUE, SHOP, BUNDLE = "report.html", "tables", "videos", "shop", "bundle"
 
@@ -37,7 +37,7 @@ def demo(
     `videos` is embedded, or a drawn catalogue. `out` is a local folder: it gets the drawn videos, the tables
     and report.html, below `shop` what simulated shoppers did, models fitted on it and their evaluation, and
     in `bundle` what `vrec serve` takes; the shop is None where fewer than `demo.least_videos` were embedded.
-    Raises as `vrec.pipelines.embed.embed` and `vrec.pipelines.train.train_on`.
+    Raises as `vrec.pipelines.embed.run.embed` and `vrec.pipelines.train.ranker.train_on`.
     """
     folder = Path(out)
     try:

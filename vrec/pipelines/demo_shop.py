@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.schema import VIDEOS
 from vrec.core.tables import absolute
-from vrec.evaluation.report import PAGE, Report, write_report
-from vrec.events.simulate import simulate
+from vrec.evaluation.reports.comparison import PAGE, Report, write_report
 from vrec.pipelines.bundle import bundle
-from vrec.pipelines.data_parallel import train_here
-from vrec.pipelines.evaluate import run_comparison
-from vrec.pipelines.findings import to_report
-from vrec.pipelines.fit import fit_material
-from vrec.pipelines.material import Where, read_material
-from vrec.pipelines.train import train_on
-from vrec.settings import Settings
+from vrec.pipelines.evaluate.report import to_report
+from vrec.pipelines.evaluate.run import run_comparison
+from vrec.pipelines.fit.run import fit_material
+from vrec.pipelines.inputs import Where, read_material
+from vrec.pipelines.train.data_parallel import train_here
+from vrec.pipelines.train.ranker import train_on
+from vrec.synthetic.shop.simulate import simulate
 
 EVENTS_FILE, VIDEOS_FILE, MODEL, EVALUATION = "EVENTS.parquet", "VIDEOS.parquet", "model", "evaluation"
 RANKER = "ranker"

@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from vrec.core.config import Config
-from vrec.events.log import DAY_US, InterestConfig
+from vrec.events.interactions import DAY_US, InterestConfig
 from vrec.profiles.profile import Draft, Event, FloatVector, Interest, Profile, VideoFacts
 
 HOUR_US = 3_600_000_000
@@ -61,7 +61,7 @@ def bought_by(profile: Profile) -> dict[str, int]:
 
 
 def interest_of(event: Event, facts: VideoFacts | None, config: InterestConfig) -> float:
-    """How much interest an event shows: what `vrec.events.log.weigh` gives for its row, 0 for none."""
+    """Return the interest that an event shows, as `vrec.events.interactions.weigh` does; 0 for none."""
     weight = float(getattr(config, event.kind))
     if event.kind != "watch" or event.value is None:
         return weight

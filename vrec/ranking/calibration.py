@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy.special import expit, logit
 
-from vrec.core.artefact import Arrays
+from vrec.core.artifact import Arrays
 from vrec.core.config import Config
 from vrec.core.errors import ModelError, RankError
 from vrec.ranking.features.arrays import Floats, Labels, Predictions

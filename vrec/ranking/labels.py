@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from vrec.core.config import Config
 from vrec.core.errors import RankError
 from vrec.core.schema import EVENTS, VIDEOS, conform
-from vrec.events.frames import to_frame
+from vrec.events.polars_tables import to_frame
 from vrec.profiles.user import HOUR_US
 from vrec.ranking.features.arrays import Labels
 from vrec.ranking.replay import impressions

@@ -15,7 +15,7 @@ from vrec.core.errors import RankError
 from vrec.profiles.profile import Draft, Profile, VideoFacts
 from vrec.profiles.update import ProfilesConfig, event_rows, in_order, note, sound_events
 from vrec.ranking.features.arrays import Context, Request
-from vrec.ranking.features.states import STATE, Exact
+from vrec.ranking.features.video_counts import STATE, Exact
 
 STATES = pa.schema([("event_id", pa.string()), ("state", pa.list_(pa.float64(), len(STATE)))])
 """Of each impression its video's counts before its moment."""

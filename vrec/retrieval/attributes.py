@@ -14,7 +14,7 @@ from vrec.core.compute import pc
 from vrec.core.config import Config
 from vrec.core.errors import FitError
 from vrec.core.schema import VIDEOS, conform
-from vrec.retrieval.histories import Matrix
+from vrec.retrieval.interaction_matrix import Matrix
 
 _NO_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _RUNS = re.compile(rf"[{_NO_SPACES}]+|[^\W_{_NO_SPACES}]+")

@@ -14,8 +14,8 @@ from pydantic import Field
 from scipy import sparse
 
 from vrec.core.config import Config
-from vrec.retrieval.histories import Matrix
-from vrec.retrieval.select import Scores, best_dense
+from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.topk import Scores, best_dense
 
 Floats = npt.NDArray[np.float32]
 

@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vrec.core.artefact import Arrays
+from vrec.core.artifact import Arrays
 from vrec.core.errors import ConfigError, FitError
-from vrec.retrieval.histories import Histories, Indices, Matrix
-from vrec.retrieval.model import MatrixRecommender
-from vrec.retrieval.select import Scores, bar, best_dense
+from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.interaction_matrix import Histories, Indices, Matrix
+from vrec.retrieval.topk import Scores, bar, best_dense
 from vrec.training.config import TrainingConfig, seeded, torch_device
 
 BLOCK_ROWS = 32

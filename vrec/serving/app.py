@@ -7,12 +7,12 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
+from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
-from vrec.serve_config import ServeConfig
-from vrec.serving.nodes.api import ApiNode
-from vrec.serving.nodes.encoder import EncoderNode
-from vrec.serving.nodes.profiles import ProfilesNode
-from vrec.serving.nodes.ranking import RankingNode
+from vrec.serving.deployments.api import ApiNode
+from vrec.serving.deployments.encoder import EncoderNode
+from vrec.serving.deployments.profiles import ProfilesNode
+from vrec.serving.deployments.ranking import RankingNode
 
 HEALTH_S = 1.0
 """Seconds between two looks at whether a replica is alive: how soon a killed one is missed."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from vrec.core.artefact import Arrays
+from vrec.core.artifact import Arrays
 
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from tests.encoders.learned.catalogues import feature_set, unit
-from vrec.encoders.learned.behaviour import Behaviour
+from vrec.encoders.learned.behavior import Behaviour
 from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureTensors
 from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.reading import presence
+from vrec.encoders.learned.heads.modality_inputs import presence
 from vrec.encoders.learned.heads.vae import VaeConfig
 from vrec.encoders.learned.losses import co_watch
 from vrec.encoders.learned.objective import ObjectiveConfig

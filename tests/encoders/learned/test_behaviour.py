@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vrec.core.errors import FitError
-from vrec.encoders.learned.behaviour import Behaviour
+from vrec.encoders.learned.behavior import Behaviour
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import pytest
 
 from tests.contracts.learned import drawn_features, other_cnn, write_encoder
 from tests.encoders.learned.catalogues import of_topics
+from vrec.config.load import load_settings
 from vrec.core.errors import ConfigError, ModelError
 from vrec.core.protocols import Clip
 from vrec.encoders.build import EncodersConfig, build_encoders, encoder_names
 from vrec.encoders.cnn import CnnConfig, CnnEncoder
-from vrec.encoders.embed_config import EmbedConfig
+from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.config import GruConfig, LearnedFusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, untrained
 from vrec.encoders.learned.features import FeatureSet
@@ -22,7 +23,6 @@ from vrec.encoders.learned.heads.gated import GatedConfig
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
 from vrec.encoders.learned.heads.vae import VaeConfig
-from vrec.settings import load_settings
 
 GRU, GATED = GruHeadConfig(dim=8, hidden=4), GatedConfig(dim=8, frames="gru", hidden=4)
 HEADS = [MeanHeadConfig(dim=8), GRU, GATED, VaeConfig(dim=8, layer=6)]

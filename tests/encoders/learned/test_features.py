@@ -7,8 +7,8 @@ import pytest
 
 from tests.encoders.learned.catalogues import NAMES, feature_set, of_topics, unit
 from vrec.core.errors import FitError, ModelError
+from vrec.encoders.learned.artifact import read_stored
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.stored import read_stored
 
 HAS = {"audio": np.arange(9) % 3 > 0, "frames": np.arange(9) != 4}
 

@@ -14,7 +14,7 @@ from vrec.encoders.learned.heads.batch import FeatureTensors
 from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.reading import dropped, presence
+from vrec.encoders.learned.heads.modality_inputs import dropped, presence
 from vrec.encoders.learned.heads.vae import VaeConfig, VaeHead, divergence, product_of_experts
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
 

@@ -8,14 +8,14 @@ import torch
 
 from tests.encoders.learned.catalogues import feature_set, moving, of_topics
 from vrec.core.errors import FitError
-from vrec.encoders.learned.behaviour import Behaviour
+from vrec.encoders.learned.behavior import Behaviour
 from vrec.encoders.learned.encoder import untrained
 from vrec.encoders.learned.heads.gated import GatedConfig
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
 from vrec.encoders.learned.heads.vae import VaeConfig
-from vrec.encoders.learned.judge import mean_reciprocal_rank
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
+from vrec.encoders.learned.validation import mean_reciprocal_rank
 from vrec.training.epochs import Worker
 
 FEATURES, TOPIC = of_topics(90, seed=0, has={"audio": np.arange(90) % 4 > 0, "frames": np.arange(90) % 7 > 0})

@@ -11,12 +11,12 @@ import pytest
 
 from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA
-from vrec.evaluation.gallery.build import build_gallery
-from vrec.evaluation.gallery.report import GalleryConfig, GalleryReport
-from vrec.media.draw import DrawConfig, plan_catalogue, videos_table
-from vrec.media.draw.scene import frames
-from vrec.media.draw.sound import sound
+from vrec.evaluation.reports.gallery.build import build_gallery
+from vrec.evaluation.reports.gallery.report import GalleryConfig, GalleryReport
 from vrec.media.posters import PosterConfig, poster
+from vrec.synthetic.videos import DrawConfig, plan_catalogue, videos_table
+from vrec.synthetic.videos.audio import sound
+from vrec.synthetic.videos.scene import frames
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vrec.evaluation.gallery.page import write_gallery
+from vrec.evaluation.reports.gallery.page import write_gallery
 
 from ..windows import NEEDS_CHROMIUM, Window, browser, open_window, sync_api
 from .conftest import Run

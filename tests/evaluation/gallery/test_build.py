@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import SchemaError
-from vrec.evaluation.gallery.build import choose_shown
-from vrec.evaluation.gallery.neighbours import nearest
-from vrec.evaluation.gallery.report import GalleryConfig
+from vrec.evaluation.reports.gallery.build import choose_shown
+from vrec.evaluation.reports.gallery.neighbors import nearest
+from vrec.evaluation.reports.gallery.report import GalleryConfig
 
 from .conftest import Run, embeddings_table, failures_table, media_table
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vrec.evaluation.gallery import neighbours
-from vrec.evaluation.gallery.neighbours import map_2d, nearest, one_nn_accuracy, prepare, spread
+from vrec.evaluation.reports.gallery import neighbors as neighbours
+from vrec.evaluation.reports.gallery.neighbors import map_2d, nearest, one_nn_accuracy, prepare, spread
 
 # Small whole numbers: many vectors coincide or point the same way, so that ties are the rule.
 VECTORS = hnp.arrays(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vrec.evaluation.gallery.page import render_gallery, write_gallery
-from vrec.evaluation.gallery.report import GalleryConfig
+from vrec.evaluation.reports.gallery.page import render_gallery, write_gallery
+from vrec.evaluation.reports.gallery.report import GalleryConfig
 
 from ..markup import EVIL, Loads
 from .conftest import Run, failures_table

@@ -10,11 +10,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
-from vrec.pipelines.tune.journal import Journal, Trial, TuneError, ranked
+from vrec.config.load import load_settings
+from vrec.config.settings import Settings
+from vrec.config.tune import TuneConfig
 from vrec.pipelines.tune.search import Halving, Suggestions, silent_optuna
 from vrec.pipelines.tune.space import read_space
-from vrec.settings import Settings, load_settings
-from vrec.tune_config import TuneConfig
+from vrec.pipelines.tune.trial_log import Journal, Trial, TuneError, ranked
 
 FACTORS = "retrieval.als.factors"
 

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vrec.config.load import load_settings
+from vrec.config.patch import differences, value_of, with_changes
+from vrec.config.settings import Settings
 from vrec.core.errors import ConfigError
-from vrec.pipelines.material import Where
-from vrec.pipelines.tune.changes import differences, value_of, with_changes
+from vrec.pipelines.inputs import Where
 from vrec.pipelines.tune.space import read_space
-from vrec.pipelines.tune.subject import cf_subject, encoder_subject, ranker_subject
-from vrec.settings import Settings, load_settings
+from vrec.pipelines.tune.targets import cf_subject, encoder_subject, ranker_subject
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "tune"
 NOWHERE = Where("nowhere.parquet")

@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
+from vrec.config.patch import with_changes
 from vrec.core.compute import pc
 from vrec.encoders.learned.features import FeatureSet
-from vrec.events.log import gather, weigh
-from vrec.pipelines.material import Material, Where, read_material
-from vrec.pipelines.tune.changes import with_changes
-from vrec.pipelines.tune.subject import (
+from vrec.events.interactions import gather, weigh
+from vrec.pipelines.evaluate.validation import inner_split, outer_split
+from vrec.pipelines.inputs import Material, Where, read_material
+from vrec.pipelines.tune.targets import (
     cf_material,
     encoder_subject,
     fingerprint,
@@ -22,9 +24,7 @@ from vrec.pipelines.tune.subject import (
     try_cf,
     try_ranker,
 )
-from vrec.pipelines.validation import inner_split, outer_split
 from vrec.ranking.labels import time_parts
-from vrec.settings import load_settings
 
 SETTINGS = load_settings(
     overrides=[
@@ -89,7 +89,7 @@ def test_what_fades_interest_is_followed(material):
 def test_the_trial_of_a_recommender_is_evaluates_own(material):
     """The figure is what a fit on the same rows by hand comes to: hits over the ideal gain, user by user."""
     inner = inner_split(outer_split(material, SETTINGS).train, SETTINGS)
-    from vrec.retrieval.build import build
+    from vrec.retrieval.registry import build
 
     model = build("popular", SETTINGS.retrieval).fit(gather(inner.train, SETTINGS.events.interest, inner.cut))
     wanted: dict[str, set[str]] = {}

@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
 from vrec.core.errors import ConfigError
 from vrec.pipelines.cluster import ClusterError
-from vrec.pipelines.fit import fit
-from vrec.pipelines.tune.journal import TuneError
-from vrec.pipelines.tune.subject import Data, Subject, cf_subject
-from vrec.pipelines.tune.tune import tune
-from vrec.settings import load_settings
+from vrec.pipelines.fit.run import fit
+from vrec.pipelines.tune.run import tune
+from vrec.pipelines.tune.targets import Data, Subject, cf_subject
+from vrec.pipelines.tune.trial_log import TuneError
 
 SPACE = "retrieval.als.factors: {int: [1, 200]}\nretrieval.als.alpha: {log_uniform: [0.1, 100]}\n"
 
@@ -150,7 +150,7 @@ def test_what_cannot_be_run_is_said_before_anything_is(shop, space, tmp_path, lo
 @pytest.mark.timeout(600)
 def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_command(shop, space, tmp_path, ray_cluster):
     out = tmp_path / "out"
-    command = [sys.executable, "-c", "from vrec.cli import main; main()", "tune", "cf", "--events"]
+    command = [sys.executable, "-c", "from vrec.cli.main import main; main()", "tune", "cf", "--events"]
     command += [
         shop.where.events,
         "--model",

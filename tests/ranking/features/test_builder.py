@@ -9,20 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.logs import CONFIG, builder_for, requests_of, same_features, shop, shop_builder, some_log
 
-from vrec.core.artefact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import Artefact, read_artefact, write_artefact
 from vrec.core.compute import pc
 from vrec.core.errors import ModelError, RankError
 from vrec.core.protocols import Content
-from vrec.events.log import DAY_US
+from vrec.events.interactions import DAY_US
 from vrec.profiles.profile import Event, Interest, Profile
 from vrec.profiles.update import apply, facts_of
 from vrec.profiles.user import HOUR_US, taste
 from vrec.ranking.features.arrays import Context, Request
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalogue import Catalogue, unit
+from vrec.ranking.features.catalog import Catalogue, unit
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.space import BLOCKS, FIELDS, FeaturesConfig, FeatureSpace
-from vrec.ranking.features.states import RATES, STATE, state_of
+from vrec.ranking.features.video_counts import RATES, STATE, state_of
 
 DAWN = 20_000 * DAY_US
 

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import logit
 from scipy.stats import rankdata
 
-from vrec.core.artefact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import Artefact, read_artefact, write_artefact
 from vrec.core.errors import ModelError, RankError
 from vrec.ranking.networks.watch_heads import CreadHead, D2qHead
 from vrec.ranking.networks.watch_time import (

@@ -6,8 +6,8 @@ import pyarrow as pa
 from vrec.core.protocols import Content
 from vrec.core.schema import AT, EMBEDDINGS, VIDEOS, conform
 from vrec.ranking.features.arrays import Predictions
-from vrec.ranking.order.facts import Shelf, Shopper
-from vrec.ranking.order.rerank import RerankConfig, rerank
+from vrec.ranking.reranking.catalog import Shelf, Shopper
+from vrec.ranking.reranking.rerank import RerankConfig, rerank
 
 DAY_US = 86_400_000_000
 NOW = 20_000 * DAY_US

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.order.shop import DAY_US, NOW
 
-from vrec.ranking.order.boosts import Caps, CapsConfig, FreshnessConfig, freshness
+from vrec.ranking.reranking.boosts import Caps, CapsConfig, FreshnessConfig, freshness
 
 
 def test_freshness_halves_with_age():

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.order.shop import shelf_of
 
-from vrec.ranking.order.diversity import (
+from vrec.ranking.reranking.diversity import (
     DppConfig,
     Likeness,
     LikenessConfig,

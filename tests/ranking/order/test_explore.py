@@ -6,9 +6,9 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import truncnorm
 
-from vrec.evaluation.logged import LoggedBandit
-from vrec.evaluation.off_policy import OffPolicyConfig, estimate
-from vrec.ranking.order.explore import REACH, ExplorationConfig, draw_winner, win_chance, win_chances
+from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate
+from vrec.evaluation.off_policy.log import LoggedBandit
+from vrec.ranking.reranking.exploration import REACH, ExplorationConfig, draw_winner, win_chance, win_chances
 
 PAIRS = st.lists(
     st.tuples(st.floats(-3, 3), st.one_of(st.just(0.0), st.floats(1e-4, 10))), min_size=1, max_size=12

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from ranking.order.shop import DAY_US, NOW, shelf_of
 
 from vrec.core.errors import RankError
-from vrec.ranking.order.facts import Shopper
-from vrec.ranking.order.reasons import ReasonsConfig, phrase, reasons_of
+from vrec.ranking.reranking.catalog import Shopper
+from vrec.ranking.reranking.reasons import ReasonsConfig, phrase, reasons_of
 
 IDS = [f"v{i}" for i in range(6)]
 

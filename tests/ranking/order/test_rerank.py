@@ -8,9 +8,9 @@ from ranking.order.shop import DAY_US, NOW, config_of, ids, plain, ranked_of, ru
 
 from vrec.core.errors import RankError, SchemaError
 from vrec.core.schema import RANKED, conform
-from vrec.ranking.order.diversity import DppConfig, MmrConfig, NoDiversityConfig
-from vrec.ranking.order.facts import Shopper
-from vrec.ranking.order.rerank import ListConfig, RerankConfig, rerank
+from vrec.ranking.reranking.catalog import Shopper
+from vrec.ranking.reranking.diversity import DppConfig, MmrConfig, NoDiversityConfig
+from vrec.ranking.reranking.rerank import ListConfig, RerankConfig, rerank
 
 LISTS = {
     "off": {"kind": "off"},

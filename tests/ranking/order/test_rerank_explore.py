@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ranking.order.shop import config_of, ids, plain, ranked_of, run, shelf_of
 
-from vrec.ranking.order.explore import win_chances
+from vrec.ranking.reranking.exploration import win_chances
 
 
 def test_propensities_are_the_chances_given_the_slots_before():

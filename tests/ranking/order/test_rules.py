@@ -4,8 +4,8 @@ from ranking.order.shop import DAY_US, NOW, embeddings_of, shelf_of, videos_of
 
 from vrec.core.errors import RankError
 from vrec.core.protocols import Content
-from vrec.ranking.order.facts import Shelf, Shopper
-from vrec.ranking.order.rules import RULES, RulesConfig, judge
+from vrec.ranking.reranking.catalog import Shelf, Shopper
+from vrec.ranking.reranking.eligibility_rules import RULES, RulesConfig, judge
 
 ADULT = Shopper(age=18)
 

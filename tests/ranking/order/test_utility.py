@@ -6,7 +6,7 @@ from ranking.order.shop import predictions_of
 from scipy.special import expit
 
 from vrec.core.errors import RankError
-from vrec.ranking.order.utility import Blend, UtilityConfig, utility, utility_slope
+from vrec.ranking.reranking.utility import Blend, UtilityConfig, utility, utility_slope
 
 CHANCE = st.floats(0, 1, width=32)
 HEADS = st.tuples(CHANCE, st.floats(0, 3600, width=32), CHANCE)

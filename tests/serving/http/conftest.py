@@ -3,8 +3,8 @@
 import pytest
 
 from tests.serving.http.shop import Shop
-from vrec.serve_config import ServeConfig
-from vrec.serving.http.application import create_app
+from vrec.config.serve import ServeConfig
+from vrec.serving.http.app import create_app
 from vrec.serving.http.keys import new_key
 
 

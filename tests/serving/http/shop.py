@@ -7,13 +7,13 @@ import numpy as np
 
 from vrec.core.errors import VideoError
 from vrec.media.decode import MediaConfig
-from vrec.media.isolate import DecodeProcess
-from vrec.profiles.store import open_store
-from vrec.profiles.stores.sqlite import SqliteConfig
+from vrec.media.decode_process import DecodeProcess
+from vrec.profiles.stores.factory import open_store
+from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
-from vrec.serving.arms import ArmCounts
-from vrec.serving.nodes_protocol import Readiness, UnknownVideo
-from vrec.serving.wire import Answer, Embedded, Item
+from vrec.serving.deployments.protocol import Readiness, UnknownVideo
+from vrec.serving.experiments import ArmCounts
+from vrec.serving.messages import Answer, Embedded, Item
 
 
 class Shop:

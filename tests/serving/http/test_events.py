@@ -14,7 +14,7 @@ import pytest
 from tests.serving.http.client import acall, call, call_json
 from vrec.core.errors import StoreError
 from vrec.core.schema import EVENTS, conform
-from vrec.serving.http.models import MOST_EVENTS
+from vrec.serving.http.schemas.requests import MOST_EVENTS
 
 
 def event(event_id="e", **more):

@@ -11,8 +11,8 @@ from limits.strategies import MovingWindowRateLimiter
 
 from tests.serving.http.client import call, call_json
 from vrec.core.errors import ServeError
-from vrec.serving.http.gate import Windows
 from vrec.serving.http.keys import Keys, new_key
+from vrec.serving.http.middleware import Windows
 
 EVENT = {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click"}
 NEEDED = [

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from tests.serving.http.client import call, call_json
-from vrec.serving.arms import arm_of
-from vrec.serving.nodes_protocol import NodeAway
+from vrec.serving.deployments.protocol import NodeAway
+from vrec.serving.experiments import arm_of
 
 
 def click(video_id, user="u", event_id="e"):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.serving.http.client import call
-from vrec.serving.http import pages
+from vrec.serving.http.routes import pages
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from tests.serving.http.client import acall, form
 from tests.serving.test_graph import Graph
 from tests.serving.test_profiles_node import config_in
 from vrec.core.errors import StoreError
-from vrec.serving.http.application import create_app
-from vrec.serving.nodes.api import ApiNode
-from vrec.serving.nodes.encoder import EncoderNode
-from vrec.serving.nodes_protocol import NodeAway
+from vrec.serving.deployments.api import ApiNode
+from vrec.serving.deployments.encoder import EncoderNode
+from vrec.serving.deployments.protocol import NodeAway
+from vrec.serving.http.app import create_app
 
 JSON = {"content-type": "application/json"}
 

@@ -9,7 +9,7 @@ from vrec.core.config import Config
 from vrec.core.errors import ConfigError
 from vrec.core.protocols import Modality
 from vrec.encoders.cnn import CnnConfig, cnn_name
-from vrec.encoders.learned.stored import StoredEncoder, read_stored
+from vrec.encoders.learned.artifact import StoredEncoder, read_stored
 
 
 class GruConfig(Config):

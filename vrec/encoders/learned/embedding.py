@@ -6,9 +6,9 @@ import numpy as np
 
 from vrec.core.protocols import Clip, Modality, Vectors
 from vrec.encoders.cnn import CnnEncoder
+from vrec.encoders.learned.artifact import StoredEncoder
 from vrec.encoders.learned.config import GruConfig, frames_encoder
 from vrec.encoders.learned.encoder import LearnedEncoder
-from vrec.encoders.learned.stored import StoredEncoder
 from vrec.encoders.vectors import unit_clip_rows
 
 

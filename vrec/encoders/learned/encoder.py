@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from vrec.core.errors import FitError, ModelError
 from vrec.core.protocols import Modality, Vectors
+from vrec.encoders.learned.artifact import MEND, StoredEncoder, read_stored
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureBatch, FeatureTensors
 from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
@@ -17,7 +18,6 @@ from vrec.encoders.learned.heads.gru import GruHead, GruHeadConfig
 from vrec.encoders.learned.heads.head import Head
 from vrec.encoders.learned.heads.mean import MeanHead, MeanHeadConfig
 from vrec.encoders.learned.heads.vae import VaeConfig, VaeHead
-from vrec.encoders.learned.stored import MEND, StoredEncoder, read_stored
 from vrec.training.config import seeded
 
 LearnedConfig = Annotated[

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.artefact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import Artefact, read_artefact, write_artefact
 from vrec.core.errors import FitError, ModelError
 from vrec.core.protocols import Modality, Vectors
 from vrec.encoders.fusion import PARTS

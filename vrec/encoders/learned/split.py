@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vrec.core.errors import FitError
-from vrec.encoders.learned.behaviour import Behaviour
+from vrec.encoders.learned.behavior import Behaviour
 
 Rows = npt.NDArray[np.int64]
 

@@ -10,16 +10,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vrec.core.artefact import Arrays
+from vrec.core.artifact import Arrays
 from vrec.core.errors import FitError
-from vrec.encoders.learned.behaviour import Behaviour
+from vrec.encoders.learned.batches import Lessons
+from vrec.encoders.learned.behavior import Behaviour
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.head import Head
 from vrec.encoders.learned.heads.vae import VaeHead
-from vrec.encoders.learned.judge import judge, unjudged
-from vrec.encoders.learned.lessons import Lessons
 from vrec.encoders.learned.objective import Objective, ObjectiveConfig
 from vrec.encoders.learned.split import split
+from vrec.encoders.learned.validation import judge, unjudged
 from vrec.training.config import TrainingConfig, seeded, torch_device
 from vrec.training.epochs import ALONE, EpochResult, EpochTrainer, Weights, Worker, copied, finite
 

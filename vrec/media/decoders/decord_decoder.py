@@ -11,7 +11,7 @@ from vrec.core.errors import NoFrames, UnreadableVideo
 from vrec.media.decoders.container import Media
 from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
 from vrec.media.decoders.signature import is_turned
-from vrec.media.sample import Indices
+from vrec.media.frame_sampling import Indices
 
 # What decord 0.6.0's own FFmpeg reads right; measured in docs/decisions/decoder.md.
 CODECS = {"h264", "hevc", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "ffv1"}

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vrec.core.config import Config
 from vrec.core.protocols import Frames
-from vrec.media.sample import Indices
+from vrec.media.frame_sampling import Indices
 
 DecoderName = Literal["decord", "pyav"]
 

@@ -18,7 +18,7 @@ from vrec.core.errors import NoFrames
 from vrec.media.decoders.container import Media, open_again
 from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
 from vrec.media.decoders.orientation import orientation
-from vrec.media.sample import Indices
+from vrec.media.frame_sampling import Indices
 
 # In these codecs a frame marked as no reference is needed by no other frame, so it may be skipped
 # and every other frame comes out bit for bit the same. (HEVC's mark holds within a sub-layer only.)

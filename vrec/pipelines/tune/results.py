@@ -9,14 +9,14 @@ import optuna
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from vrec.config.patch import differences, value_of, with_changes
+from vrec.config.settings import Settings
 from vrec.core.tables import Folder
-from vrec.evaluation.tuning import SweepReport, Tried, Varied, write_sweep
-from vrec.pipelines.tune.changes import differences, value_of, with_changes
-from vrec.pipelines.tune.journal import Trial, ranked
+from vrec.evaluation.reports.tuning import SweepReport, Tried, Varied, write_sweep
 from vrec.pipelines.tune.search import silent_optuna
 from vrec.pipelines.tune.space import Dimension, Space
-from vrec.pipelines.tune.subject import Subject
-from vrec.settings import Settings
+from vrec.pipelines.tune.targets import Subject
+from vrec.pipelines.tune.trial_log import Trial, ranked
 
 BEST, LEADERBOARD = "best.yaml", "leaderboard.json"
 _FEWEST = 4

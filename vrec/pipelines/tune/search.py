@@ -11,10 +11,10 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from vrec.pipelines.tune.journal import Trial
+from vrec.config.settings import Settings
+from vrec.config.tune import TuneConfig
 from vrec.pipelines.tune.space import Space
-from vrec.settings import Settings
-from vrec.tune_config import TuneConfig
+from vrec.pipelines.tune.trial_log import Trial
 
 SCORE = "score"
 """Tune's name of what is made as high as it goes: the best epoch's figure so far."""

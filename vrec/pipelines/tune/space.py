@@ -13,9 +13,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from vrec.config.load import read_yaml, setting_keys
+from vrec.config.patch import value_of, with_changes
+from vrec.config.settings import Settings
 from vrec.core.errors import ConfigError
-from vrec.pipelines.tune.changes import value_of, with_changes
-from vrec.settings import Settings, read_yaml, setting_keys
 
 
 def _choice(values: Sequence[Any]) -> BaseDistribution:

@@ -16,13 +16,13 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, Worker
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 
+from vrec.config.patch import with_changes
+from vrec.config.settings import Settings
 from vrec.pipelines.cluster import ClusterError, Resources
-from vrec.pipelines.tune.changes import with_changes
-from vrec.pipelines.tune.journal import Journal, Trial, TuneError
 from vrec.pipelines.tune.search import SCORE, Halving, Suggestions, silent_optuna
 from vrec.pipelines.tune.space import Space
-from vrec.pipelines.tune.subject import Data, Subject
-from vrec.settings import Settings
+from vrec.pipelines.tune.targets import Data, Subject
+from vrec.pipelines.tune.trial_log import Journal, Trial, TuneError
 
 VALUE = "value"
 """Tune's name of an epoch's own figure."""

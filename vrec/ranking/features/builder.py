@@ -9,9 +9,8 @@ import numpy.typing as npt
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US
 from vrec.ranking.features.arrays import Features, Places, Request
-from vrec.ranking.features.catalogue import Catalogue
-from vrec.ranking.features.likeness import Likeness
-from vrec.ranking.features.numbers import (
+from vrec.ranking.features.catalog import Catalogue
+from vrec.ranking.features.numeric import (
     Liked,
     affinities,
     liked_before,
@@ -23,7 +22,8 @@ from vrec.ranking.features.numbers import (
     video_numbers,
 )
 from vrec.ranking.features.space import BLOCKS, HOURS, WEEKDAYS, FeatureSpace
-from vrec.ranking.features.states import Exact
+from vrec.ranking.features.taste_similarity import Likeness
+from vrec.ranking.features.video_counts import Exact
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -12,11 +12,11 @@ from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.protocols import Content
 from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
-from vrec.events.frames import to_frame
+from vrec.events.polars_tables import to_frame
 from vrec.ranking.features.arrays import Floats, Request
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalogue import Catalogue, content_vectors, table_numbers
-from vrec.ranking.features.numbers import states_of
+from vrec.ranking.features.catalog import Catalogue, content_vectors, table_numbers
+from vrec.ranking.features.numeric import states_of
 from vrec.ranking.features.space import (
     BLOCKS,
     FIELDS,
@@ -26,7 +26,7 @@ from vrec.ranking.features.space import (
     FeaturesConfig,
     FeatureSpace,
 )
-from vrec.ranking.features.states import RATES, STATE, USER_RATES, Exact, column, fit_rates, state_of
+from vrec.ranking.features.video_counts import RATES, STATE, USER_RATES, Exact, column, fit_rates, state_of
 
 UNSCALED = {block: np.array([[0.0], [1.0]]).repeat(len(names), axis=1) for block, names in BLOCKS.items()}
 

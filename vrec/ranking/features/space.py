@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
-from vrec.core.artefact import Arrays
+from vrec.core.artifact import Arrays
 from vrec.core.compute import pc
 from vrec.core.config import Config
 from vrec.core.errors import ModelError
 from vrec.ranking.features.arrays import Floats, Shape
-from vrec.ranking.features.states import RATES, USER_RATES, Exact
+from vrec.ranking.features.video_counts import RATES, USER_RATES, Exact
 
 FIELDS = ("video_id", "creator_id", "category", "kind", "domain", "language")
 """Fields of a video that have a vocabulary; tags have one too."""

@@ -16,7 +16,7 @@ from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
 
-from vrec.core.artefact import Arrays
+from vrec.core.artifact import Arrays
 from vrec.core.config import Config
 from vrec.core.errors import RankError
 from vrec.ranking.features.arrays import Floats

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Self, get_args
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 
+from vrec.config.serve import Scope
 from vrec.core.errors import ServeError
-from vrec.serve_config import Scope
-from vrec.serving.http.problems import Problem
+from vrec.serving.http.errors import Problem
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 HEADER = "X-API-Key"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vrec.core.protocols import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, unit
 from vrec.encoders.learned.heads.head import Head
-from vrec.encoders.learned.heads.reading import FusingConfig, Reader, dropped, presence
+from vrec.encoders.learned.heads.modality_inputs import FusingConfig, Reader, dropped, presence
 
 
 class GatedConfig(FusingConfig):

@@ -18,7 +18,7 @@ from vrec.encoders.learned.heads.batch import (
     fit_scale,
     frames_mean,
 )
-from vrec.encoders.learned.heads.kept import Kept
+from vrec.encoders.learned.heads.pca_residual import Kept
 
 
 class HeadConfig(Config):

@@ -1,0 +1,5 @@
+"""`python -m vrec`, the same as `vrec`."""
+
+from vrec.cli.main import main
+
+main()

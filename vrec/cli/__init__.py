@@ -1,0 +1,1 @@
+"""Command line of vrec: one module per command."""

@@ -1,0 +1,27 @@
+"""`vrec bundle`."""
+
+from typing import Annotated
+
+import typer
+
+from vrec.cli.options import DONE, LogOptions, SettingsOptions, command
+from vrec.cli.output import print_bundled
+
+
+@command
+def bundle(
+    *,
+    log: LogOptions,
+    ranker: Annotated[str, typer.Option(help="The ranker's folder; a path or a URI.")],
+    out: Annotated[str, typer.Option(help="A new folder for the bundle; a path or a URI.")],
+    recommender: Annotated[
+        str | None, typer.Option(help="The folder of the recommender that tells videos' neighbours.")
+    ] = None,
+    run: SettingsOptions,
+) -> int:
+    """Put videos, embeddings, a recommender and a ranker together into the folder that `vrec serve` loads."""
+    from vrec.pipelines.bundle import bundle as write_bundle
+
+    done = write_bundle(log.inputs(), out, run.settings(), ranker=ranker, recommender=recommender)
+    run.show(done, print_bundled)
+    return DONE

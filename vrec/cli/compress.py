@@ -1,0 +1,28 @@
+"""`vrec compress`."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vrec.cli.options import DONE, SettingsOptions, Videos, command
+from vrec.cli.output import print_compressed
+
+
+@command
+def compress(
+    *,
+    videos: Videos,
+    out: Annotated[str, typer.Option(help="The folder for the chosen network; a path or a URI.")],
+    run: SettingsOptions,
+) -> int:
+    """Make the network that sees frames smaller and faster, and measure what that costs in quality."""
+    from vrec.pipelines.compress.run import compress as compress_network
+
+    def progress(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    done = compress_network(videos, out, run.settings(), say=progress)
+    run.show(done, lambda done: print_compressed(done, Console()))
+    return DONE

@@ -1,0 +1,32 @@
+"""`vrec demo`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vrec.cli.options import DONE, RunOptions, command
+from vrec.cli.output import print_demo
+
+
+@command
+def demo(
+    *,
+    videos: Annotated[
+        str | None, typer.Option(help="Your own videos; drawn ones where none are given.")
+    ] = None,
+    out: Annotated[str, typer.Option(help="The folder for the tables; a path or a URI.")] = "demo-out",
+    run: RunOptions,
+) -> int:
+    """Embed a drawn catalogue (or yours), simulate shoppers in it, and show what vrec suggests to them.
+
+    What it leaves can be served: the command is printed at the end.
+    """
+    from vrec.pipelines.demo import TABLES
+    from vrec.pipelines.demo import demo as run_demo
+
+    manifest, report, shop = run_demo(out, run.settings(), videos=videos, address=run.address)
+    done = manifest | {"report": report, "shop": asdict(shop) if shop else None}
+    run.show(done, lambda done: print_demo(done, str(Path(out) / TABLES), str(Path(out) / "serve")))
+    return DONE

@@ -1,0 +1,35 @@
+"""`vrec evaluate`."""
+
+from typing import Annotated
+
+import typer
+
+from vrec.cli.options import DONE, LogOptions, RunOptions, command
+
+
+@command
+def evaluate(
+    *,
+    log: LogOptions,
+    out: Annotated[str, typer.Option(help="A local folder for report.html and metrics.json.")] = "evaluation",
+    models: Annotated[
+        str | None, typer.Option(help="Recommenders to compare, by commas; `popular` always is.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="time (the default), last or random: see evaluate.split.")
+    ] = None,
+    like_paper: Annotated[
+        bool, typer.Option("--like-paper", help="Also rank among sampled negatives, as many papers do.")
+    ] = False,
+    run: RunOptions,
+) -> int:
+    """Compare recommenders on events that they have not seen, and write report.html."""
+    from vrec.pipelines.evaluate.run import evaluate as compare
+
+    chosen = [f"evaluate.split.kind={split}"] if split else []
+    if models:
+        chosen.append(f"evaluate.models=[{models}]")
+    inputs = log.inputs()
+    done = compare(inputs, out, run.settings(chosen), like_paper=like_paper, address=run.address)
+    run.show(done, lambda done: print(f"open {done['report']}"))
+    return DONE

@@ -1,0 +1,53 @@
+"""`vrec fit` and `vrec recommend`."""
+
+from typing import Annotated
+
+import typer
+
+from vrec.cli.options import DONE, LogOptions, RunOptions, command
+from vrec.cli.output import print_fitted, print_recommendations, print_recommended
+
+
+@command
+def fit(
+    *,
+    log: LogOptions,
+    model: Annotated[str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….")],
+    out: Annotated[str, typer.Option(help="The folder for the model; a path or a URI.")],
+    run: RunOptions,
+) -> int:
+    """Fit a recommender on events and write it to a folder."""
+    from vrec.pipelines.fit.run import fit as fit_recommender
+
+    done = fit_recommender(log.inputs(), out, run.settings(), model=model, address=run.address)
+    run.show(done, print_fitted)
+    return DONE
+
+
+@command
+def recommend(
+    *,
+    model: Annotated[str, typer.Option(help="A model's folder; a path or a URI.")],
+    k: Annotated[int, typer.Option(help="Most videos for each user.")] = 10,
+    user: Annotated[list[str] | None, typer.Option(help="A user's id. May be repeated.")] = None,
+    users: Annotated[
+        str | None, typer.Option(help="A file of user_ids: .parquet, .csv, or one a line. All by default.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="A folder for Parquet files; JSON lines are printed when none is given."),
+    ] = None,
+    run: RunOptions,
+) -> int:
+    """Recommend videos to some users, or to all that a model was fitted with."""
+    from vrec.pipelines.fit.run import recommend_all, recommend_some
+    from vrec.pipelines.inputs import read_users
+
+    settings = run.settings()
+    asked = list(user or []) + (read_users(users) if users else [])
+    if out is None:
+        print_recommendations(recommend_some(model, asked or None, k))
+        return DONE
+    done = recommend_all(model, out, settings, k=k, users=asked or None, address=run.address)
+    run.show(done, lambda done: print_recommended(done, out))
+    return DONE

@@ -1,0 +1,91 @@
+"""The `vrec` command: run one command and turn its outcome into an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from vrec import __version__
+from vrec.cli.bundle import bundle
+from vrec.cli.compress import compress
+from vrec.cli.demo import demo
+from vrec.cli.embed import embed, failures
+from vrec.cli.evaluate import evaluate
+from vrec.cli.fit import fit, recommend
+from vrec.cli.options import COULD_NOT_RUN, DONE, WRONG_USAGE
+from vrec.cli.serve import serve
+from vrec.cli.train import train_encoder, train_ranker
+from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
+from vrec.core.errors import VrecError
+
+app = typer.Typer(
+    name="vrec",
+    help="A video recommender for shops, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+train_app = typer.Typer(help="Train what is learned by gradient: the ranker, encoders.", no_args_is_help=True)
+train_app.command("ranker")(train_ranker)
+train_app.command("encoder")(train_encoder)
+
+tune_app = typer.Typer(help="Look for better settings, by trials on a validation part.", no_args_is_help=True)
+tune_app.command("cf")(tune_cf)
+tune_app.command("ranker")(tune_ranker)
+tune_app.command("encoder")(tune_encoder)
+
+# In the order in which `vrec --help` lists them.
+for command in (demo, embed, failures, fit, recommend, evaluate, compress, bundle, serve):
+    app.command()(command)
+app.add_typer(train_app, name="train")
+app.add_typer(tune_app, name="tune")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"vrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _vrec(
+    *,
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """A video recommender for shops, on Ray."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of one command: 0 done, 1 could not run, 2 wrong usage, 3 done with failed rows."""
+    debug = "--debug" in arguments or bool(os.environ.get("VREC_DEBUG"))
+    parser = typer.main.get_command(app)
+    try:
+        code = parser.main(list(arguments), prog_name="vrec", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except VrecError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"vrec: {error}. To mend it: {error.mend}", file=sys.stderr)
+        return COULD_NOT_RUN
+    except KeyboardInterrupt:
+        print("vrec: stopped; the same command goes on from here", file=sys.stderr)
+        return COULD_NOT_RUN
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            error.show()  # type: ignore[attr-defined]
+            return WRONG_USAGE
+        if debug:
+            traceback.print_exc()
+        what = " ".join(str(error).split())[:300]
+        print(f"vrec: {type(error).__name__}: {what}. To see more: add --debug", file=sys.stderr)
+        return COULD_NOT_RUN
+
+
+def main() -> None:
+    """Entry point of the `vrec` command."""
+    sys.exit(run(sys.argv[1:]))

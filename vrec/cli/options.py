@@ -1,0 +1,154 @@
+"""Options that commands share, each declared once, and the decorator that adds them to a command."""
+
+import dataclasses
+import functools
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vrec.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vrec.config.settings import Settings
+    from vrec.pipelines.inputs import Where
+
+DONE, COULD_NOT_RUN, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
+"""Exit codes of every command."""
+
+Command = Callable[..., int]
+
+Videos = Annotated[
+    str, typer.Option(help="A folder of videos or a VIDEOS table (.parquet); a path or a URI.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Options of every command."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
+
+    def show(self, result: Mapping[str, Any], write_text: Callable[[Mapping[str, Any]], None]) -> None:
+        """Print a command's result: as one line of JSON with `--json`, else by `write_text`."""
+        if self.as_json:
+            print(json.dumps(result, ensure_ascii=False))
+        else:
+            write_text(result)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsOptions(OutputOptions):
+    """Options of a command that has settings."""
+
+    config: Annotated[Path | None, typer.Option("--config", help="YAML with settings that differ.")] = None
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting: a.b=c. May be repeated.")
+    ] = None
+
+    def settings(self, extra: Sequence[str] = ()) -> "Settings":
+        """Load the defaults changed by `--config`, then `--set`, then `extra`; raises ConfigError."""
+        from vrec.config.load import load_settings
+
+        return load_settings(self.config, [*(self.overrides or []), *extra])
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions(SettingsOptions):
+    """Options of a command that runs on Ray."""
+
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster; a local Ray is started when none is given.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventsFormatOptions:
+    """Options that say how a table of events is laid out."""
+
+    mapped: Annotated[
+        str | None, typer.Option("--map", help="The table's own names for columns: user_id=uid,at=time.")
+    ] = None
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="The public data set that --events is the folder of.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalEventsOptions(EventsFormatOptions):
+    """Options of a command that learns from events where there are some."""
+
+    events: Annotated[
+        str | None,
+        typer.Option(help="Events (.parquet or .csv), or a data set's folder, to align the encoder with."),
+    ] = None
+
+    def inputs(self) -> "Where | None":
+        """Return where the events are, None without `--events`; raises ConfigError for a bad `--map`."""
+        from vrec.pipelines.inputs import Where
+
+        return None if self.events is None else Where(self.events, self.dataset, to_mapping(self.mapped))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions(EventsFormatOptions):
+    """Options of a command that reads a shop's events and, for what depends on content, its videos."""
+
+    events: Annotated[
+        str, typer.Option(help="Events (.parquet or .csv), or a data set's folder; a path or a URI.")
+    ]
+    videos: Annotated[
+        str | None,
+        typer.Option("--videos", help="A VIDEOS table (.parquet), for what depends on content."),
+    ] = None
+    embeddings: Annotated[
+        str | None, typer.Option(help="An embedding folder, for what depends on content.")
+    ] = None
+
+    def inputs(self) -> "Where":
+        """Return where the tables are; raises ConfigError for a bad `--map`."""
+        from vrec.pipelines.inputs import Where
+
+        mapping = to_mapping(self.mapped)
+        return Where(self.events, self.dataset, mapping, self.videos, self.embeddings)
+
+
+def command(function: Command) -> Command:
+    """Return the function with its option groups expanded, for `typer.Typer.command` to register.
+
+    A keyword parameter annotated with one of the option groups above becomes one option per field, and the
+    function receives the group. Every other parameter is an option or argument as typer reads it.
+    """
+    own = inspect.signature(function, eval_str=True).parameters
+    groups: dict[str, type[Any]] = {
+        key: p.annotation for key, p in own.items() if dataclasses.is_dataclass(p.annotation)
+    }
+    parameters = [p for key, p in own.items() if key not in groups]
+    for group in groups.values():
+        parameters += inspect.signature(group, eval_str=True).parameters.values()
+    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+
+    @functools.wraps(function)
+    def run(**values: Any) -> int:
+        for key, group in groups.items():
+            fields = [field.name for field in dataclasses.fields(group)]
+            values[key] = group(**{field: values.pop(field) for field in fields})
+        return function(**values)
+
+    # typer reads both: the signature for defaults, the annotations for types.
+    run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in keyword_only}
+    return run
+
+
+def to_mapping(text: str | None) -> dict[str, str]:
+    """Parse `--map` into column names by EVENTS column; raises ConfigError."""
+    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
+    if wrong := [name for name, equals, column in pairs if not (name.strip() and equals and column.strip())]:
+        raise ConfigError(f"--map {text}: want column=column, such as user_id=uid, at {wrong[0]}")
+    return {name.strip(): column.strip() for name, _, column in pairs}

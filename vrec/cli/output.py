@@ -1,0 +1,192 @@
+"""What the commands say on a terminal or into a log."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vrec.core.errors import mend_of
+
+
+def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
+    """Print what `vrec embed` did."""
+    counts, times, rate = manifest["counts"], manifest["timings"], manifest["throughput"]
+    pace = f" at {rate['videos_per_s']:.1f} videos/s" if rate else ""
+    done = f"{counts['embedded']:,} of {counts['videos']:,} videos"
+    print(f"embedded {done} in {times['wall_s']:.1f} s{pace}: {out}")
+    if counts["kept"]:
+        print(f"  {counts['kept']:,} unchanged since the last run, {counts['new']:,} new or changed")
+    if ignored := manifest["ignored"]:
+        files = "file" if ignored == 1 else "files"
+        print(f"  {ignored:,} {files} passed over: not a video by the ending")
+    if groups := manifest["near_duplicates"]:
+        many = "group" if len(groups) == 1 else "groups"
+        print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")
+
+
+def list_failures(rows: pa.Table, out: str, console: Console, most: int | None) -> None:
+    """Print FAILURES, all of them or the first `most`."""
+    shown = rows.to_pylist()[:most]
+    # A log has no width: there, a row stays on one line so that it can be searched for.
+    if not console.is_terminal:
+        for row in shown:
+            line = f"{row['video_id']}: {row['error']}: {row['message']}. To mend it: {mend_of(row['error'])}"
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+    else:
+        table = Table(title=f"{rows.num_rows:,} failed", title_justify="left", show_lines=False)
+        for heading in ("video", "error", "why", "how to mend it"):
+            table.add_column(heading, overflow="fold")
+        for row in shown:
+            cells = (row["video_id"], row["error"], row["message"], mend_of(row["error"]))
+            table.add_row(*(cell.replace("[", r"\[") for cell in cells))
+        console.print(table)
+    if len(shown) < rows.num_rows:
+        console.print(f"… and {rows.num_rows - len(shown):,} more: vrec failures {out}", soft_wrap=True)
+
+
+def print_fitted(done: Mapping[str, Any]) -> None:
+    """Print what `vrec fit` did."""
+    know = f"{done['interactions']:,} interactions of {done['users']:,} users with {done['videos']:,} videos"
+    print(f"fitted {done['model']} on {know} in {done['fit_s']:.1f} s: {done['out']}")
+    if done["duplicates"]:
+        print(f"  {done['duplicates']:,} events were there twice and count once")
+    if done["future"]:
+        print(f"  {done['future']:,} events lie in the future and were left out")
+
+
+def print_trained_ranker(done: Mapping[str, Any]) -> None:
+    """Print what `vrec train ranker` did, and what the latest impressions say of it."""
+    count, resumed = done["impressions"], done["resumed_from"]
+    after = f", {resumed} of them before it was stopped" if resumed else ""
+    print(
+        f"trained {done['model']} on {count['train']:,} impressions in {done['train_s']:.1f} s: "
+        f"{done['epochs']} epochs{after}, the best was epoch {done['best_epoch']}: {done['out']}"
+    )
+    print(f"  on the latest {count['test']:,} impressions, beside counts alone:")
+    for name, ours in done["test"]["ranker"].items():
+        theirs = done["test"]["rates"].get(name)
+        print(f"  {name:<20} {ours:>9.4f}" + ("" if theirs is None else f" {theirs:>9.4f}"))
+    for name, why in done["left_out"].items():
+        print(f"  {name:<20} not said: {why}")
+    difference, low, high = done["click_auc_above_rates"]
+    print(f"  click AUC {difference:+.4f} [{low:+.4f}, {high:+.4f}] above counts alone")
+
+
+def print_bundled(done: Mapping[str, Any]) -> None:
+    """Print what `vrec bundle` put together."""
+    known = f"{done['vectors']:,} with vectors, {done['neighbours']:,} with neighbours"
+    size = f"{done['bytes'] / 1e6:,.1f} MB in {done['seconds']:.1f} s"
+    print(f"bundle {done['version']} of {done['videos']:,} videos, {known}, {size}: {done['out']}")
+
+
+def print_recommendations(rows: pa.Table) -> None:
+    """Print RECOMMENDATIONS as JSON lines."""
+    for row in rows.to_pylist():
+        print(json.dumps(row | {"score": round(row["score"], 6)}, ensure_ascii=False))
+
+
+def print_trained_encoder(done: Mapping[str, Any]) -> None:
+    """Print what `vrec train encoder` did, and how to use what it left."""
+    videos, seen = done["videos"], done["behaviour"]
+    kept = "unchanged since the last run" if done["reused"] else f"{videos['new']:,} new or changed"
+    print(f"features of {videos['features']:,} videos, {kept}: {done['features']}")
+    for failed in done["failures"][:20]:
+        print(f"  {failed['video_id']}: {failed['error']}: {failed['message']}")
+    if videos["failed"] > 20:
+        print(f"  … and {videos['failed'] - 20:,} more")
+    if seen:
+        print(
+            f"{seen['pairs']:,} pairs of {seen['paired']:,} videos that the same shoppers watched, "
+            f"{seen['targets']:,} with a vector to learn; {seen['videos']:,} were watched at all"
+        )
+        if seen["unknown"]:
+            print(f"  {seen['unknown']:,} watched videos have no features and were left out")
+    after = f", {done['resumed_from']} of them before it was stopped" if done["resumed_from"] else ""
+    print(
+        f"trained {done['model']} ({done['objective']}) on {', '.join(done['takes'])} in "
+        f"{done['train_s']:.1f} s: {done['epochs']} epochs{after}, the best was epoch "
+        f"{done['best_epoch']}: {done['out']}"
+    )
+    if done["stopped"]:
+        print(f"  stopped: {done['stopped']}")
+    if done["judged"]:
+        rank = done["validation"]["mrr"]
+        print(f"  videos that were held out find their partner at a mean reciprocal rank of {rank:.3f}")
+    else:
+        print("  too few videos to hold some out: training's own loss chose the epoch")
+    print("to use it, embed with it, and fit and evaluate on what that leaves:")
+    print(f"  vrec embed --videos … --out … {done['use']}")
+
+
+def print_recommended(done: Mapping[str, Any], out: str) -> None:
+    """Print what `vrec recommend --out` did."""
+    print(f"{done['rows']:,} rows for {done['users']:,} users in {done['seconds']:.1f} s: {out}")
+
+
+def print_demo(done: Mapping[str, Any], tables: str, data: str) -> None:
+    """Print what `vrec demo` did, and how to serve it with its data in the folder `data`."""
+    print_embedded(done, tables)
+    print(f"open {done['report']}")
+    if shop := done["shop"]:
+        print(f"{shop['events']:,} events of simulated shoppers: open {shop['report']}")
+        print(f"  vrec recommend --model {shop['model']} --k 5 asks the model that was fitted on them")
+        print("to see it served, with the page at http://127.0.0.1:8000:")
+        print(f"  vrec serve --bundle {shop['bundle']} --data {data} --events {shop['log']}")
+
+
+def print_compressed(done: Mapping[str, Any], console: Console) -> None:
+    """Print the table, and how to use what was chosen."""
+    console.print(_compression_table(done))
+    behind = f", behind the head {done['head']}" if done["head"] else ""
+    if done["labelled"]:
+        print("1-NN: % of labelled videos whose nearest has their label; lost: points below the original")
+        print("other source: the same where the nearest must be of another source")
+    print("speed: times as fast as the original, on one core")
+    print(f"kept: % of a video's 10 nearest, as the original has them, that stay{behind}; new: the same of")
+    print(f"videos not learned from ({done['new_videos']:,} where a network learned)")
+    for method, why in done["failed"].items():
+        print(f"{method} failed: {why}")
+    if done["left_out"]:
+        name, why = next(iter(done["left_out"].items()))
+        print(f"{len(done['left_out']):,} videos were left out, such as {name}: {why}")
+    if done["chosen"] is None:
+        print("none is faster at so small a loss, and nothing was written; what may be lost is set by")
+        print("compress.most_lost with labels and compress.least_recall without")
+        return
+    print(f"{done['chosen']} is the fastest that loses no more than allowed: {done['out']}")
+    if done["lost_fusion"]:
+        print(f"the learned fusion {done['lost_fusion']} takes the original's features, and is left out:")
+        print("train one on the new ones with `vrec train encoder` and the config below")
+    print(f"  vrec embed --videos … --out … --config {done['config']}")
+
+
+def _compression_table(done: Mapping[str, Any]) -> Table:
+    labelled, first = done["labelled"] > 0, done["rows"][0]
+    title = f"{done['videos']:,} videos, {done['labelled']:,} labelled"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    headings = ["network", "px", "runs on", "MB", "frames\n/ s", "speed"]
+    headings += ["1-NN", "lost", "other\nsource"] if labelled else []
+    rows = []
+    for row in done["rows"]:
+        mark = " ←" if row["method"] == done["chosen"] else ""
+        cells = [row["method"] + mark, str(row["frame_px"]), row["runtime"], f"{row['megabytes']:.1f}"]
+        cells += [f"{row['frames_per_s']:.0f}", f"{row['speed']:.2f}×"]
+        if labelled:
+            cells += [_percent(row["one_nn"]), _percent(first["one_nn"] - row["one_nn"])]
+            cells.append(_percent(row["other_source"]))
+        rows.append([*cells, _percent(row["recall"]), _percent(row["recall_new"])])
+    for number, heading in enumerate([*headings, "kept", "new"]):
+        # Where a terminal is narrow, headings are broken and no figure is.
+        width = max(len(row[number]) for row in rows)
+        table.add_column(heading, justify="left" if number in (0, 2) else "right", min_width=width)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"

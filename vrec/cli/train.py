@@ -1,0 +1,48 @@
+"""`vrec train ranker` and `vrec train encoder`."""
+
+from typing import Annotated
+
+import typer
+
+from vrec.cli.options import DONE, SOME_FAILED, LogOptions, OptionalEventsOptions, RunOptions, command
+from vrec.cli.output import print_trained_encoder, print_trained_ranker
+
+
+@command
+def train_ranker(
+    *,
+    log: LogOptions,
+    out: Annotated[str, typer.Option(help="The folder for the ranker; a path or a URI.")],
+    run: RunOptions,
+) -> int:
+    """Train a ranker on logged impressions: clicks, watch time and conversions. Run it again to resume."""
+    from vrec.pipelines.train.ranker import train_ranker as train
+
+    done = train(log.inputs(), out, run.settings(), address=run.address)
+    run.show(done, print_trained_ranker)
+    return DONE
+
+
+@command
+def train_encoder(
+    *,
+    out: Annotated[str, typer.Option(help="The folder for the encoder; a path or a URI.")],
+    videos: Annotated[
+        str | None, typer.Option(help="A folder of videos or a VIDEOS table (.parquet); a path or a URI.")
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="The folder in which the videos' features are kept, within --out by default; without "
+            "--videos those in it are trained on as they are."
+        ),
+    ] = None,
+    log: OptionalEventsOptions,
+    run: RunOptions,
+) -> int:
+    """Train an encoder on a catalogue's videos, and on what shoppers watched. Run it again to resume."""
+    from vrec.pipelines.train.encoder import train_encoder as train
+
+    done = train(log.inputs(), videos, features, out, run.settings(), address=run.address)
+    run.show(done, print_trained_encoder)
+    return SOME_FAILED if done["failures"] else DONE

@@ -1,0 +1,144 @@
+"""`vrec tune …`: a sweep over settings, its leaderboard live on the terminal."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from vrec.cli.options import DONE, SOME_FAILED, LogOptions, OptionalEventsOptions, RunOptions, command
+
+if TYPE_CHECKING:
+    from vrec.config.settings import Settings
+    from vrec.pipelines.tune.sweep import Watch
+    from vrec.pipelines.tune.targets import Subject
+    from vrec.pipelines.tune.trial_log import Trial
+
+Space = Annotated[Path, typer.Option(help="YAML with the settings to vary; configs/tune has some.")]
+Out = Annotated[str, typer.Option(help="A folder for trials, report and best settings; a path or a URI.")]
+_SHOWN = 12
+"""Trials on the terminal: more would scroll."""
+
+
+@command
+def tune_cf(
+    *,
+    log: LogOptions,
+    model: Annotated[str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….")],
+    space: Space,
+    out: Out,
+    run: RunOptions,
+) -> int:
+    """Look for settings of a recommender. Run it again to resume."""
+    from vrec.pipelines.tune.targets import cf_subject
+
+    settings = run.settings()
+    return _tune(cf_subject(log.inputs(), settings, model), space, out, settings, run)
+
+
+@command
+def tune_ranker(*, log: LogOptions, space: Space, out: Out, run: RunOptions) -> int:
+    """Look for settings of the ranker. Run it again to resume."""
+    from vrec.pipelines.tune.targets import ranker_subject
+
+    settings = run.settings()
+    return _tune(ranker_subject(log.inputs(), settings), space, out, settings, run)
+
+
+@command
+def tune_encoder(
+    *,
+    features: Annotated[
+        str, typer.Option(help="The folder of features that `vrec train encoder` made: OUT/features.")
+    ],
+    space: Space,
+    out: Out,
+    log: OptionalEventsOptions,
+    run: RunOptions,
+) -> int:
+    """Look for settings of an encoder that is trained on features. Run it again to resume."""
+    from vrec.pipelines.tune.targets import encoder_subject
+
+    settings = run.settings()
+    return _tune(encoder_subject(features, log.inputs(), settings), space, out, settings, run)
+
+
+def _tune(subject: "Subject", space: Path, out: str, settings: "Settings", run: RunOptions) -> int:
+    from vrec.pipelines.tune.run import tune
+
+    if run.as_json:
+        done = tune(subject, space, out, settings, address=run.address)
+        print(json.dumps(done, ensure_ascii=False))
+    else:
+        with _board(subject.metric, settings.tune.trials) as watch:
+            done = tune(subject, space, out, settings, address=run.address, watch=watch)
+        _say(done)
+    return SOME_FAILED if done["failed"] else DONE
+
+
+@contextlib.contextmanager
+def _board(metric: str, wanted: int) -> "Iterator[Watch]":
+    """What shows all trials: a table that is drawn anew on a terminal, a line a trial in a log."""
+    console = Console()
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    with Live(console=console, refresh_per_second=2) as live:
+        yield lambda trials: live.update(leaderboard(trials, metric, wanted))
+
+
+def _lines(console: Console) -> "Callable[[Sequence[Trial]], None]":
+    told: set[int] = set()
+
+    def watch(trials: "Sequence[Trial]") -> None:
+        ended = {trial.number for trial in trials if trial.state != "running"}
+        if not told and len(ended) > 1:
+            told.update(ended)
+        for trial in trials:
+            if trial.number in ended - told:
+                came = trial.error or f"{trial.score:.4f}"
+                line = f"trial {trial.number} {trial.state} in {trial.seconds:.1f} s: {came} {_words(trial)}"
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
+        told.update(ended)
+
+    return watch
+
+
+def leaderboard(trials: "Sequence[Trial]", metric: str, wanted: int) -> Table:
+    """The trials as a table, best first; of many, the best ones, and those that run or failed."""
+    from vrec.pipelines.tune.trial_log import ranked
+
+    ended = sum(trial.state != "running" for trial in trials)
+    table = Table(title=f"{ended} of {wanted} trials ended", title_justify="left", expand=True)
+    for heading, width in (("trial", 5), (metric, 9), ("epochs", 6), ("", 8), ("settings", None)):
+        table.add_column(heading, width=width, overflow="fold")
+    for trial in ranked(trials)[:_SHOWN]:
+        score = "" if trial.score is None else f"{trial.score:.4f}"
+        what = trial.error or _words(trial)
+        table.add_row(str(trial.number), score, str(len(trial.values)), trial.state, escape(what))
+    return table
+
+
+def _words(trial: "Trial") -> str:
+    if not trial.changes:
+        return "default" if trial.number == 0 else ""
+    return ", ".join(
+        f"{key.rsplit('.', 1)[-1]}={f'{value:.4g}' if isinstance(value, float) else value}"
+        for key, value in trial.changes.items()
+    )
+
+
+def _say(done: Mapping[str, Any]) -> None:
+    best, default, count = done["best"], done["default"], done["trials"]
+    beside = "" if default is None else f", the default {default:.4f}"
+    before = f", {done['resumed_from']} of them of an earlier run" if done["resumed_from"] else ""
+    print(f"{count} trials of {done['model']}{before}: best {done['metric']} {best['score']:.4f}{beside}")
+    for failed in done["failed"][:20]:
+        print(f"  trial {failed['trial']} failed: {failed['error']}")
+    print(f"  {done['taken_by']} --config {done['config']} takes the best settings; open {done['report']}")

@@ -1,0 +1,1 @@
+"""Settings of every command, read from YAML and the command line."""

@@ -1,0 +1,59 @@
+"""Settings with some of them changed, by their dotted names."""
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Union, get_origin
+
+from pydantic import BaseModel
+
+from vrec.config.load import validate_settings
+from vrec.config.settings import Settings
+
+
+def differences(settings: Settings) -> dict[str, Any]:
+    """What was set, as a nested mapping of plain JSON values: as YAML, what `--config` takes."""
+    return settings.model_dump(mode="json", exclude_unset=True)
+
+
+def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with others in place of some, such as `{"retrieval.als.factors": 32}`.
+
+    Where a `kind` changes, what was set of the other kind is let go. Raises ConfigError as
+    `validate_settings` does.
+    """
+    whole = differences(settings)
+    # A kind comes before what belongs to it.
+    for key in sorted(changes, key=lambda key: (not key.endswith(".kind"), key)):
+        *groups, last = key.split(".")
+        level, there = whole, settings
+        for group in groups:
+            either, there = _is_either(there, group), getattr(there, group, None)
+            if not isinstance(level.get(group), dict):
+                level[group] = {}
+            level = level[group]
+            if either:
+                level.setdefault("kind", getattr(there, "kind", None))
+        if last == "kind" and level.get("kind") != changes[key]:
+            level.clear()
+        level[last] = changes[key]
+    return validate_settings(whole)
+
+
+def value_of(settings: Settings, key: str) -> Any:
+    """The value of a setting by its dotted name, as plain JSON; None where this kind has no such setting."""
+    there: Any = settings.model_dump(mode="json")
+    for part in key.split("."):
+        if not isinstance(there, dict):
+            return None
+        there = there.get(part)
+    return there
+
+
+def _is_either(there: Any, group: str) -> bool:
+    """Whether a group of settings is one of several kinds, so that which must be said."""
+    field = type(there).model_fields.get(group) if isinstance(there, BaseModel) else None
+    return (
+        field is not None
+        and get_origin(field.annotation) in {Union, UnionType}
+        and field.discriminator is not None
+    )

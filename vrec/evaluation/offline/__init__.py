@@ -1,0 +1,1 @@
+"""Offline evaluation of recommenders on held-out interactions."""

@@ -1,0 +1,1 @@
+"""Evaluation of rankers on held-out impressions."""

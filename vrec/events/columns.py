@@ -1,0 +1,109 @@
+"""What a file's columns hold, as the types of EVENTS: text, numbers and times, or what is wrong with them."""
+
+import polars as pl
+
+from vrec.events.polars_tables import count_bad
+
+Cast = tuple[pl.Series, str | None]
+"""A column in its type, and what is wrong with it."""
+
+AT = pl.Datetime("us", "UTC")
+
+_UNITS = (("s", 1e11, 1e6), ("ms", 1e14, 1e3), ("µs", 1e17, 1.0))
+"""A unit of time since 1970, the number from which on it is another, and the µs in it."""
+
+_TIME = (
+    r"^\s*(?P<day>\d{4}-\d\d-\d\d)(?:[T ](?P<hour>\d\d:\d\d)(?P<second>:\d\d(?:\.\d{1,9})?)?"
+    r"\s?(?P<zone>[Zz]|[+-]\d\d:?\d\d|[+-]\d\d)?)?\s*$"
+)
+
+
+def as_text(column: pl.Series) -> Cast:
+    """The column as text; whole numbers become their digits, so that 7 and "7" are one id."""
+    dtype = column.dtype
+    if dtype == pl.String:
+        return column, None
+    if dtype.is_integer() or isinstance(dtype, pl.Categorical | pl.Enum | pl.Null):
+        return column.cast(pl.String), None
+    return _refused(column, pl.String(), "text or whole numbers")
+
+
+def as_number(column: pl.Series, least: float, most: float, *, above: bool = False) -> Cast:
+    """The column as float32; what is not a finite number from `least` (or `above` it) to `most` is wrong."""
+    dtype = column.dtype
+    if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Null)):
+        return _refused(column, pl.Float32(), "numbers")
+    text = column.str.strip_chars() if dtype == pl.String else column
+    number = text.cast(pl.Float64, strict=False).cast(pl.Float32, strict=False)
+    inside = number.is_finite() & (number <= most) & ((number > least) if above else (number >= least))
+    bad = column.is_not_null() & ~inside.fill_null(value=False)
+    bounds = f"{'above' if above else 'from'} {least:g}"
+    bounds += f" to {most:g}" if most < float("inf") else ""
+    return number, count_bad(column.to_frame(), column.name, bad, f"not a number {bounds}")
+
+
+def as_whole_number(column: pl.Series, most: int) -> Cast:
+    """The column as int16; what is not a whole number from 0 to `most` is wrong."""
+    number, wrong = as_number(column, 0, most)
+    if wrong is None:
+        bad = (number != number.floor()).fill_null(value=False)
+        wrong = count_bad(column.to_frame(), column.name, bad, "not a whole number")
+    return number.cast(pl.Int16, strict=False), wrong
+
+
+def as_time(column: pl.Series) -> Cast:
+    """The column as µs UTC, from dates and times (no zone means UTC), numbers since 1970, or text of either.
+
+    The unit of numbers is told by the greatest of them: below 1e11 it is s, below 1e14 ms, below 1e17 µs.
+    As seconds 1e11 is the year 5138, as ms it is 1973. Numbers of more than one unit are wrong, as are
+    numbers below 0. Text is ISO 8601: a day, then perhaps a time, then perhaps a zone.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pl.Date):
+        return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), None
+    if isinstance(dtype, pl.Datetime):
+        plain = column.cast(pl.Datetime("us", dtype.time_zone))
+        zoned = plain.dt.convert_time_zone("UTC") if dtype.time_zone else plain.dt.replace_time_zone("UTC")
+        return zoned, None
+    if dtype.is_integer() or dtype.is_float():
+        return _since_1970(column)
+    if isinstance(dtype, pl.String):
+        number = column.str.strip_chars().cast(pl.Float64, strict=False)
+        return _since_1970(number) if number.null_count() == column.null_count() else _written(column)
+    return _refused(column, AT, "times")
+
+
+def _since_1970(column: pl.Series) -> Cast:
+    wrong = as_number(column, 0, _UNITS[-1][1])[1]
+    greatest = column.cast(pl.Float64).max()
+    if wrong or not isinstance(greatest, float):
+        return pl.Series(column.name, [None], dtype=AT).new_from_index(0, len(column)), wrong
+    name, _, micros = next((u for u in _UNITS if greatest < u[1]), _UNITS[-1])
+    lower = [limit for _, limit, size in _UNITS if size > micros]
+    if lower:
+        reason = f"below {lower[-1]:g}, another unit than the greatest ({column.max()}, read as {name}),"
+        wrong = count_bad(column.to_frame(), column.name, (column < lower[-1]).fill_null(value=False), reason)
+    whole = column if column.dtype.is_integer() else column.cast(pl.Float64)
+    return (whole * micros).round().cast(pl.Int64).cast(AT), wrong
+
+
+def _written(column: pl.Series) -> Cast:
+    part = column.str.extract_groups(_TIME).struct.unnest()
+    written = part.select(
+        pl.concat_str(
+            pl.col("day"),
+            pl.lit("T"),
+            pl.col("hour").fill_null("00:00"),
+            pl.col("second").fill_null(":00"),
+            pl.col("zone").str.replace("^[Zz]$", "+0000").fill_null("+0000"),
+        ).alias(column.name)
+    ).to_series()
+    time = written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
+    bad = column.is_not_null() & time.is_null()
+    return time.cast(AT), count_bad(column.to_frame(), column.name, bad, "that read as no time")
+
+
+def _refused(column: pl.Series, dtype: pl.DataType, want: str) -> Cast:
+    return pl.Series(column.name, [None], dtype=dtype).new_from_index(0, len(column)), (
+        f"{column.name} is {str(column.dtype).lower()}, want {want}"
+    )

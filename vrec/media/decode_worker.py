@@ -1,0 +1,106 @@
+"""Decode worker: `python -m vrec.media.decode_worker FD`, started by `vrec.media.decode_process`.
+
+It handles hostile bytes, so it is told a path and answers in JSON and raw arrays: nothing that it
+sends can make the parent run code. It imports only what decoding needs, torch not among it.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from vrec.core.errors import DecodeCrashed, VideoError
+from vrec.media.decode import Decoded, MediaConfig, decode
+
+LENGTH_BYTES = 4
+HEARTBEAT_S = 1.0
+
+
+def main(descriptor: int) -> None:
+    """None; decodes what it is asked until the parent goes away."""
+    channel = socket.socket(fileno=descriptor)
+    threading.Thread(target=_leave_with, args=(channel, os.getppid()), daemon=True).start()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    requests = channel.makefile("rb")
+    config = MediaConfig.model_validate_json(requests.readline())
+    _limit(config.decode.max_memory_mb)
+    _send(channel, {"ready": os.getpid()})
+    for line in requests:
+        # The default action of the alarm ends the process even where native code never returns.
+        signal.setitimer(signal.ITIMER_REAL, config.decode.timeout_s)
+        header, arrays = _answer(json.loads(line)["path"], config)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _send(channel, header, *arrays)
+
+
+def _answer(path: str, config: MediaConfig) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+    try:
+        return _packed(decode(path, config))
+    except MemoryError:
+        error: VideoError = DecodeCrashed("it needs more memory than decode.max_memory_mb")
+    except VideoError as caught:
+        error = caught
+    except Exception as caught:
+        error = DecodeCrashed(f"the decoder failed in a way it should not: {type(caught).__name__}: {caught}")
+    return {"error": type(error).__name__, "message": str(error), "mend": error.mend}, ()
+
+
+def _packed(video: Decoded) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+    header: dict[str, Any] = {
+        "frames": video.frames.shape[0],
+        "audio": None if video.audio is None else len(video.audio),
+        "times_s": video.times_s.tolist(),
+        "width": video.width,
+        "height": video.height,
+        "fps": video.fps,
+        "duration_s": video.duration_s,
+        "decoder": video.decoder,
+        "note": video.note,
+        "has_audio": video.has_audio,
+        "phash": video.phash,
+        "decode_s": video.decode_s,
+    }
+    arrays = [video.frames.data.cast("B")]
+    if video.audio is not None and len(video.audio):
+        arrays.append(video.audio.data.cast("B"))
+    return header, tuple(arrays)
+
+
+def _send(channel: socket.socket, header: dict[str, Any], *arrays: memoryview) -> None:
+    text = json.dumps(header).encode()
+    channel.sendall(len(text).to_bytes(LENGTH_BYTES, "big") + text)
+    for array in arrays:
+        channel.sendall(array)
+
+
+def _limit(megabytes: int) -> None:
+    limit = megabytes * 1024**2
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _leave_with(channel: socket.socket, parent: int) -> None:
+    """End this process when the parent is gone, whatever the main thread is decoding.
+
+    The kernel's parent-death signal would do this too, but it fires when the *thread* that started
+    the child ends, and Ray runs tasks in threads that come and go.
+    """
+    watch = select.poll()
+    watch.register(channel, select.POLLRDHUP)
+    while os.getppid() == parent:
+        if watch.poll(HEARTBEAT_S * 1000):
+            break
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]))
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)

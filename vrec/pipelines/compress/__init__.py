@@ -1,0 +1,1 @@
+"""Compress the frame encoder."""

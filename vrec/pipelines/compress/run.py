@@ -1,0 +1,85 @@
+"""`vrec compress`: smaller networks for the frames, measured beside the one in use; the best is written."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from vrec.compression.config import CompressConfig
+from vrec.compression.export import need_onnx
+from vrec.compression.network import RUNTIMES
+from vrec.config.settings import Settings
+from vrec.core.tables import Folder, absolute
+from vrec.encoders.cnn import CnnEncoder
+from vrec.pipelines.compress.dataset import Catalogue, read_labels
+from vrec.pipelines.compress.networks import Networks, Say
+from vrec.pipelines.compress.rows import Row, measure
+from vrec.pipelines.compress.target import subject_of
+from vrec.pipelines.compress.trials import make_trials
+from vrec.pipelines.compress.write import lost_fusion, write_compressed
+
+
+def compress(videos: str, out: str, settings: Settings, *, say: Say | None = None) -> dict[str, Any]:
+    """What was measured: `rows`, one a network with the original first, `failed`, and what was `chosen`.
+
+    `videos` is a folder or a VIDEOS table. The chosen network is the fastest of those that lose no more than
+    `settings.compress` allows; `out` gets it, with an embed.yaml for `vrec embed --config`. `chosen` is None,
+    and nothing is written, where none is both faster than the original and good enough. Where a learned head
+    is in use, the network beneath it is compressed, and judged by the head's vectors. `say` is told of
+    progress. Raises SourceError, ConfigError, ModelError, OutputError, and CompressError where too few videos
+    decode or no method works.
+    """
+    need_onnx()
+    say = say or (lambda text: None)
+    config, subject, out = settings.compress, subject_of(settings), absolute(out)
+    Folder(out).check_writable()
+    catalogue = Catalogue(videos, settings, subject.cnn.frame_px)
+    labels = read_labels(config.labels, catalogue.ids) if config.labels else None
+    say(f"{len(catalogue.ids):,} videos decoded, {len(catalogue.failed):,} left out")
+    original = CnnEncoder(subject.cnn)
+    networks = Networks(subject.cnn, original.features, catalogue, config, say)
+    with tempfile.TemporaryDirectory(prefix="vrec-compress-") as folder:
+        trials, failed = make_trials(networks, folder)
+    say(f"measuring {len(trials)} networks beside the original")
+    rows = measure(subject, original, trials, networks, labels)
+    chosen = choose(rows, config)
+    done: dict[str, Any] = {
+        "videos": len(catalogue.ids),
+        "left_out": catalogue.failed,
+        "labelled": len(labels.rows) if labels else 0,
+        "new_videos": networks.kept_back,
+        "original": original.name,
+        "head": subject.stored.name if subject.stored else None,
+        "rows": [row.flat() for row in rows],
+        "failed": failed,
+        "chosen": chosen.method if chosen else None,
+        "out": out if chosen else None,
+    }
+    if chosen:
+        trial = next(trial for method, trial in trials.items() if method == chosen.method)
+        runtime = next(name for name in RUNTIMES if name == chosen.runtime)
+        facts = replace(trial.facts, runtime=runtime)
+        measured = {name: value for name, value in chosen.flat().items() if isinstance(value, float)}
+        data = {"original": done["original"], "videos": done["videos"], "table": done["rows"]}
+        done["config"] = write_compressed(
+            out, trial.onnx, facts, subject, settings, data=data, metrics=measured
+        )
+        done["lost_fusion"] = lost_fusion(settings)
+    return done
+
+
+def choose(rows: Sequence[Row], config: CompressConfig) -> Row | None:
+    """The fastest row that loses no more than allowed, None where none is; the first row is the original.
+
+    With labels 1-NN accuracy over all labelled videos decides, else the neighbours of new videos.
+    """
+    first = rows[0].quality
+    good = []
+    for row in rows[1:]:
+        if first.one_nn is not None and row.quality.one_nn is not None:
+            fine = first.one_nn - row.quality.one_nn <= config.most_lost + 1e-9
+        else:
+            fine = row.quality.recall_new >= config.least_recall
+        if fine and row.speed > 1:
+            good.append(row)
+    return max(good, key=lambda row: row.speed, default=None)

@@ -1,0 +1,140 @@
+"""What manifest.json says of an embedding run."""
+
+import math
+import platform
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+import vrec
+from vrec.core.compute import pc
+from vrec.core.tables import Folder
+from vrec.media.fingerprint import near_duplicates
+from vrec.pipelines.cluster import Resources
+from vrec.pipelines.embed.compact import Files
+from vrec.pipelines.embed.plan import Plan
+
+_STAGE_TIMES = ("read_s", "decode_s", "encode_s", "write_s")
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall time of a run's phases."""
+
+    laps: dict[str, float] = field(default_factory=dict)
+    _started: float = field(default_factory=time.perf_counter)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        """Ends a phase and gives it a name."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+    def wall_s(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._started
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the workers have done in this run."""
+
+    videos: int = 0
+    failed: int = 0
+    video_s: float = 0.0
+    began_at: float = math.inf
+    ended_at: float = -math.inf
+    workers: set[str] = field(default_factory=set)
+    stage_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGE_TIMES, 0.0))
+    parts: list[str] = field(default_factory=list)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Adds one SUMMARY row."""
+        self.parts.append(row["part"])
+        self.videos += row["videos"]
+        self.failed += row["failed"]
+        self.video_s += row["video_s"]
+        self.began_at = min(self.began_at, row["began_at"])
+        self.ended_at = max(self.ended_at, row["ended_at"])
+        self.workers.add(row["worker"])
+        for name in _STAGE_TIMES:
+            self.stage_s[name] += row[name]
+
+
+def describe(folder: Folder, files: Files, plan: Plan, totals: Totals, *, near: bool) -> dict[str, Any]:
+    """What the finished table holds and what became of the catalogue's videos."""
+    media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
+    embedded = media["error"].null_count
+    counts = {
+        "videos": plan.total,
+        "embedded": embedded,
+        "failed": media.num_rows - embedded + plan.duplicates.num_rows,
+        "kept": plan.kept.num_rows,
+        "new": totals.videos,
+        "dropped": plan.dropped,
+    }
+    return {"counts": counts, "dims": _dims(folder, files), **_about_media(media, near=near)}
+
+
+def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
+    """Phases by wall time, stages by the sum of all workers' time, and the rate from the first batch on.
+
+    The rate leaves out how long the workers took to start, which does not grow with the catalogue.
+    """
+    seconds = {**clock.laps, "wall_s": clock.wall_s(), **totals.stage_s}
+    rate = None
+    if totals.videos:
+        work_s = totals.ended_at - totals.began_at
+        rate = {
+            "videos_per_s": round(totals.videos / work_s, 3),
+            "video_seconds_per_s": round(totals.video_s / work_s, 2),
+            "over_s": round(work_s, 3),
+            "workers": len(totals.workers),
+        }
+    return {"timings": {name: round(s, 4) for name, s in seconds.items()}, "throughput": rate}
+
+
+def _dims(folder: Folder, files: Files) -> dict[str, int]:
+    """The vectors' length of each modality that has any."""
+    found = {}
+    for table, names in files.items():
+        if table.startswith("embeddings/"):
+            vector = folder.parquet_schema(names[0]).field("vector").type
+            found[table.partition("/")[2]] = vector.list_size
+    return found
+
+
+def _about_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
+    """Which decoder read which video, and groups of videos that show the same content."""
+    good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
+    counted = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
+    other = good.filter(pc.not_equal(good["decoder"], "decord"))
+    groups: list[list[str]] = []
+    if near:
+        pictured = good.filter(pc.is_valid(good["phash"]))
+        groups = near_duplicates(pictured["video_id"].to_pylist(), pictured["phash"].to_pylist())
+    return {
+        "decoders": counted,
+        "not_by_decord": {row["video_id"]: row["note"] for row in other.to_pylist()},
+        "near_duplicates": groups,
+    }
+
+
+def about_run(cluster: Resources | None) -> dict[str, Any]:
+    """Who ran when and on what; `machine` is null where nothing had to be embedded."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    machine = None
+    if cluster:
+        machine = {
+            "ray": cluster.ray_version,
+            "nodes": cluster.nodes,
+            "cpus": cluster.cpus,
+            "gpus": cluster.gpus,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        }
+    return {"vrec": vrec.__version__, "created_at": now, "machine": machine}

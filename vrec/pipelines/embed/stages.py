@@ -1,0 +1,295 @@
+"""What the workers of `vrec embed` do, as plain callables on Arrow tables: decode, encode, or both."""
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from vrec.core.errors import EncodeFailed, VideoError
+from vrec.core.protocols import Clip, Modality, VideoRef
+from vrec.core.tables import Folder
+from vrec.encoders.build import Rows, build_encoders
+from vrec.encoders.config import EmbedConfig
+from vrec.media.decode import Decoded
+from vrec.media.decode_process import DecodeProcess
+from vrec.media.source import LocalVideo, local_copy
+from vrec.pipelines.embed.checkpoints import PART, part_name, part_table
+
+SUMMARY = pa.schema(
+    [
+        pa.field("part", pa.string()),
+        pa.field("videos", pa.int64()),
+        pa.field("failed", pa.int64()),
+        *(pa.field(n, pa.float64()) for n in ("read_s", "decode_s", "encode_s", "write_s", "video_s")),
+        *(pa.field(n, pa.float64()) for n in ("began_at", "ended_at")),
+        pa.field("worker", pa.string()),
+    ]
+)
+"""What a worker answers: one row a finished part; `began_at` and `ended_at` are seconds of Unix time."""
+
+PART_FACTS = [name for name in PART.names if not name.startswith("vector_")]
+
+DECODED = pa.schema(
+    [
+        *(PART.field(name) for name in PART_FACTS),
+        pa.field("read_s", pa.float64()),
+        pa.field("text", pa.string()),
+        pa.field("pixels", pa.large_binary()),
+        pa.field("wave", pa.large_binary()),
+    ]
+)
+"""What goes from CPUs to GPUs in the split layout: a video's facts, uint8 frames and float32 sound."""
+
+Vectors = dict[Modality, np.ndarray | None]
+
+
+class ClipEncoders(Protocol):
+    """What finds vectors in clips, such as an `EncoderSet`."""
+
+    def encode(self, clips: Sequence[Clip]) -> dict[Modality, Rows]:
+        """(dim,) float32 vectors by modality, one entry a clip in order, None where it is absent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedJob:
+    """All that a worker needs to know of a run."""
+
+    out: str
+    config: EmbedConfig
+    recipe: str
+
+    def encoders(self, device: str) -> ClipEncoders:
+        """What finds the vectors of which parts are made, loaded on a device."""
+        return build_encoders(self.config.encoders, device=device)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One video on its way through a worker: its row so far, its clip or why there is none."""
+
+    row: dict[str, Any]
+    clip: Clip | None = None
+    read_s: float = 0.0
+
+
+class FusedEmbedder:
+    """REFS to SUMMARY: decodes in a child process, encodes here meanwhile, and commits one part a batch."""
+
+    def __init__(self, job: EmbedJob) -> None:
+        self._job = job
+        self._folder = Folder(job.out)
+        self._decoder = DecodeProcess(job.config.media())
+        # The child starts up while this process loads its models.
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(self._decoder.start)
+            self._encoders = job.encoders("cpu")
+            warm_up(self._encoders, job.config)
+            started.result()
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """One SUMMARY row for the part that now holds these videos."""
+
+        def run() -> tuple[list[Outcome], list[Vectors]]:
+            outcomes, vectors = [], []
+            for outcome in decode_refs(batch, self._decoder, self._job):
+                vectors.extend(encode_outcomes([outcome], self._encoders))
+                # The picture is not needed any more, and a batch of long clips' sound is large.
+                outcome.clip = None
+                outcomes.append(outcome)
+            return outcomes, vectors
+
+        return commit(batch["video_id"].to_pylist(), self._job.recipe, self._folder, run)
+
+
+class Decode:
+    """REFS to decoded rows: the first half of the split layout, for CPUs that feed a GPU."""
+
+    def __init__(self, job: EmbedJob) -> None:
+        self._job = job
+        self._decoder = DecodeProcess(job.config.media())
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """One row a video with its facts, its frames and sound as bytes, or its failure."""
+        outcomes = list(decode_refs(batch, self._decoder, self._job))
+        return pa.Table.from_pylist([_as_row(outcome) for outcome in outcomes], schema=DECODED)
+
+
+class Encode:
+    """Decoded rows to SUMMARY: the second half of the split layout, on a GPU where Ray gives one."""
+
+    def __init__(self, job: EmbedJob) -> None:
+        self._job = job
+        device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
+        self._encoders = job.encoders(device)
+        warm_up(self._encoders, job.config)
+        self._folder = Folder(job.out)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """One SUMMARY row for the part that now holds these videos."""
+        outcomes = [self._outcome(row) for row in batch.to_pylist()]
+        ids = [o.row["video_id"] for o in outcomes]
+        return commit(
+            ids, self._job.recipe, self._folder, lambda: (outcomes, encode_outcomes(outcomes, self._encoders))
+        )
+
+    def _outcome(self, decoded: dict[str, Any]) -> Outcome:
+        row = {name: decoded[name] for name in PART_FACTS}
+        outcome = Outcome(row, read_s=decoded["read_s"])
+        if decoded["pixels"] is not None:
+            px = self._job.config.decode.frame_px
+            pixels = np.frombuffer(decoded["pixels"], np.uint8).reshape(-1, px, px, 3)  # (T, S, S, 3)
+            wave = None if decoded["wave"] is None else np.frombuffer(decoded["wave"], np.float32)
+            outcome.clip = Clip(row["video_id"], pixels, wave, decoded["text"])
+        return outcome
+
+
+def _as_row(outcome: Outcome) -> dict[str, Any]:
+    row = outcome.row | {"read_s": outcome.read_s}
+    if (clip := outcome.clip) is not None:
+        row["text"] = clip.text
+        row["pixels"] = None if clip.frames is None else clip.frames.tobytes()
+        row["wave"] = None if clip.audio is None else clip.audio.tobytes()
+    return row
+
+
+def warm_up(encoders: ClipEncoders, config: EmbedConfig) -> None:
+    """Encodes a second of noise, so that what libraries do at first use counts as start-up."""
+    px, noise = config.decode.frame_px, np.random.default_rng(0)
+    frames = noise.integers(0, 255, (config.sample.frames, px, px, 3), np.uint8)
+    encoders.encode([Clip("warm-up", frames, noise.normal(0, 0.1, 16_000).astype(np.float32), "warm")])
+
+
+def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Iterator[Outcome]:
+    """An Outcome for each REFS row, in order; a video that cannot be used carries its error in the row."""
+    refs = batch.to_pylist()
+    with contextlib.ExitStack() as copies, ThreadPoolExecutor(4) as pool:
+        fetched = list(pool.map(lambda r: _fetch(r, job, copies), refs))
+        paths = [video.path for video, _ in fetched if isinstance(video, LocalVideo)]
+        decoded = iter(decoder.decode_many(paths))
+        for ref, (video, read_s) in zip(refs, fetched, strict=True):
+            row = {k: ref[k] for k in ("video_id", "uri", "text_hash")} | {"recipe": job.recipe}
+            row |= {"frames": 0, "has_audio": False, "decode_s": 0.0, "encode_s": 0.0}
+            outcome = Outcome(row, read_s=read_s)
+            if isinstance(video, LocalVideo):
+                row["content_hash"] = video.content_hash
+                result = next(decoded)
+            else:
+                result = video
+            if isinstance(result, VideoError):
+                _fail(row, result)
+            else:
+                _describe(row, result)
+                outcome.clip = Clip(ref["video_id"], result.frames, result.audio, ref["text"])
+            yield outcome
+
+
+def _fetch(
+    ref: dict[str, Any], job: EmbedJob, copies: contextlib.ExitStack
+) -> tuple[LocalVideo | VideoError, float]:
+    start = time.perf_counter()
+    try:
+        copy = local_copy(VideoRef(ref["video_id"], ref["uri"]), job.config.decode.max_bytes)
+        video: LocalVideo | VideoError = copies.enter_context(copy)
+    except VideoError as error:
+        video = error
+    return video, time.perf_counter() - start
+
+
+def _describe(row: dict[str, Any], decoded: Decoded) -> None:
+    row |= {
+        "decoder": decoded.decoder,
+        "width": decoded.width,
+        "height": decoded.height,
+        "fps": decoded.fps,
+        "duration_s": decoded.duration_s,
+        "frames": len(decoded.frames),
+        "has_audio": decoded.has_audio,
+        "phash": decoded.phash,
+        "note": decoded.note,
+        "decode_s": decoded.decode_s,
+    }
+
+
+def _fail(row: dict[str, Any], error: VideoError) -> None:
+    row |= {
+        "error": type(error).__name__,
+        "stage": error.stage,
+        "message": str(error),
+        "at": datetime.now(UTC),
+    }
+
+
+def encode_outcomes(outcomes: Sequence[Outcome], encoders: ClipEncoders) -> list[Vectors]:
+    """Each outcome's vectors by modality, none for a failed one; a clip that no encoder takes fails alone."""
+    alive = [o for o in outcomes if o.clip is not None]
+    start = time.perf_counter()
+    try:
+        found = _encode([o.clip for o in alive if o.clip], encoders)
+    except (EncodeFailed, ValueError, RuntimeError) as error:
+        if len(alive) > 1:
+            return [v for o in outcomes for v in encode_outcomes([o], encoders)]
+        for outcome in alive:
+            _fail(outcome.row, EncodeFailed(f"no encoder took it: {error}"))
+        return [{} for _ in outcomes]
+    took = (time.perf_counter() - start) / max(len(alive), 1)
+    for outcome in alive:
+        outcome.row["encode_s"] = took
+    in_turn = iter(found)
+    return [{} if o.clip is None else next(in_turn) for o in outcomes]
+
+
+def _encode(clips: Sequence[Clip], encoders: ClipEncoders) -> list[Vectors]:
+    if not clips:
+        return []
+    by_modality = encoders.encode(clips)
+    return [{m: vectors[i] for m, vectors in by_modality.items()} for i in range(len(clips))]
+
+
+def commit(
+    video_ids: Sequence[str],
+    recipe: str,
+    folder: Folder,
+    run: Callable[[], tuple[list[Outcome], list[Vectors]]],
+) -> pa.Table:
+    """One SUMMARY row for the part of these videos, which `run` makes unless it is there already.
+
+    It is there when Ray repeats a task whose worker died after writing and before answering.
+    """
+    began_at, name = time.time(), part_name(recipe, video_ids)
+    if folder.exists(name):
+        rows = folder.read_arrow(name).select(PART_FACTS).to_pylist()
+        return _summary(name, rows, began_at=began_at, read_s=0.0, write_s=0.0)
+    outcomes, vectors = run()
+    rows, read_s = [o.row for o in outcomes], sum(o.read_s for o in outcomes)
+    start = time.perf_counter()
+    folder.write_arrow(name, part_table(rows, vectors))
+    return _summary(name, rows, began_at=began_at, read_s=read_s, write_s=time.perf_counter() - start)
+
+
+def _summary(
+    name: str, rows: Sequence[dict[str, Any]], *, began_at: float, read_s: float, write_s: float
+) -> pa.Table:
+    good = [r for r in rows if r.get("error") is None]
+    row = {
+        "part": name,
+        "videos": len(rows),
+        "failed": len(rows) - len(good),
+        "read_s": read_s,
+        "decode_s": sum(r["decode_s"] or 0.0 for r in rows),
+        "encode_s": sum(r["encode_s"] or 0.0 for r in rows),
+        "write_s": write_s,
+        "video_s": sum(r.get("duration_s") or 0.0 for r in good),
+        "began_at": began_at,
+        "ended_at": time.time(),
+        "worker": f"{socket.gethostname()}:{os.getpid()}",
+    }
+    return pa.Table.from_pylist([row], schema=SUMMARY)

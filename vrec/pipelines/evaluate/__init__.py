@@ -1,0 +1,1 @@
+"""Compare recommenders on held-out interactions."""

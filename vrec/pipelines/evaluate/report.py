@@ -1,0 +1,142 @@
+"""From the outcome of a comparison to what its report says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vrec.config.settings import EvaluateConfig
+from vrec.core.compute import pc
+from vrec.core.protocols import Content
+from vrec.evaluation.offline.results import Evaluation
+from vrec.evaluation.offline.sampled import SampledEvaluation
+from vrec.evaluation.reports.comparison import DataFacts, ModelNotes, Report, Shopper
+from vrec.events.split import Split
+from vrec.pipelines.evaluate.grid_search import Trial
+from vrec.pipelines.inputs import Material
+from vrec.retrieval.registry import RetrievalConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One model's part in a comparison."""
+
+    lists: Sequence[pa.Table]
+    """RECOMMENDATIONS, one table a seed."""
+    fit_s: float
+    """Mean over the seeds."""
+    ask_s: float
+    """Mean over the seeds, of all shards together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that a comparison found."""
+
+    material: Material
+    parts: Split
+    train: pa.Table
+    """INTERACTIONS that the models were fitted on: gathered, faded as of the cut."""
+    config: RetrievalConfig
+    """The settings that were chosen."""
+    trials: Sequence[Trial]
+    runs: Mapping[str, Run]
+    evaluation: Evaluation
+    sampled: SampledEvaluation | None
+
+
+def to_report(
+    outcome: Outcome,
+    config: EvaluateConfig,
+    *,
+    name: str | None = None,
+    posters: Mapping[str, bytes] | None = None,
+) -> Report:
+    """The report of an outcome, with `evaluate.shoppers` of its test users as examples."""
+    content = outcome.material.content
+    return Report(
+        data=_facts(outcome, config, name or outcome.material.name),
+        evaluation=outcome.evaluation,
+        models={model: _notes(outcome, model, config) for model in outcome.runs},
+        sampled=outcome.sampled,
+        shoppers=_shoppers(outcome, config),
+        titles=_titles(content),
+        posters=posters or {},
+    )
+
+
+def _facts(outcome: Outcome, config: EvaluateConfig, name: str) -> DataFacts:
+    rows, split = outcome.material.interactions, config.split
+    notes = {"strangers": "users who are not in train get the popular videos from every model"}
+    match split.kind:
+        case "time":
+            words = "by time, at " + (
+                "a given moment" if split.test_from else f"the last {split.test_share:.0%}"
+            )
+        case "last":
+            words = f"each user's last {split.last_n}" if split.last_n > 1 else "each user's last video"
+        case "random":
+            words = f"a random {split.test_share:.0%} of each user's videos (only to compare with papers)"
+    if split.kind == "last":
+        notes["leak"] = "such a split lets the fit see what others did after the moment that is tested"
+    if outcome.material.duplicates:
+        notes["duplicates"] = f"{outcome.material.duplicates:,} events were there twice and count once"
+    cut = outcome.parts.cut
+    return DataFacts(
+        name=name,
+        users=len(rows.column("user_id").unique()),
+        videos=len(rows.column("video_id").unique()),
+        interactions=rows.num_rows,
+        split=words,
+        cut=cut.isoformat() if cut else None,
+        repeats=outcome.parts.repeats,
+        notes=notes,
+    )
+
+
+def _notes(outcome: Outcome, model: str, config: EvaluateConfig) -> ModelNotes:
+    run, mine = outcome.runs[model], [trial for trial in outcome.trials if trial.model == model]
+    users = len(outcome.parts.test.column("user_id").unique())
+    settings: dict[str, Any] = getattr(outcome.config, model).model_dump(mode="json", exclude={"models"})
+    return ModelNotes(
+        settings=settings,
+        chosen=f"the best of {len(mine)} on the validation part" if mine else "defaults, or as given",
+        fit_s=run.fit_s,
+        users_per_s=users / max(run.ask_s, 1e-9),
+        history=[trial.score for trial in mine],
+        history_metric=config.metrics.headline,
+    )
+
+
+def _shoppers(outcome: Outcome, config: EvaluateConfig) -> list[Shopper]:
+    train, test = outcome.train.sort_by([("at", "descending"), ("video_id", "ascending")]), outcome.parts.test
+    both = sorted(set(train.column("user_id").to_pylist()) & set(test.column("user_id").to_pylist()))
+    drawn = np.random.default_rng(config.metrics.seed).permutation(len(both))[: config.shoppers]
+    best = outcome.evaluation.models[0]
+    shown = dict.fromkeys([best, *(model for model in ("hybrid", "popular") if model in outcome.runs)])
+    found = []
+    for user in (both[i] for i in sorted(drawn)):
+        lists = {model: _of(outcome.runs[model].lists[0], user, by="rank") for model in shown}
+        found.append(
+            Shopper(
+                user_id=user,
+                watched=_of(train, user)[: config.shopper_videos],
+                went_on=_of(test, user)[: config.shopper_videos],
+                suggested={model: videos[: config.shopper_videos] for model, videos in lists.items()},
+            )
+        )
+    return found
+
+
+def _of(table: pa.Table, user: str, by: str | None = None) -> list[str]:
+    rows = table.filter(pc.equal(table.column("user_id"), user))
+    return (rows.sort_by(by) if by else rows).column("video_id").to_pylist()
+
+
+def _titles(content: Content | None) -> dict[str, str]:
+    if content is None or content.videos is None:
+        return {}
+    rows = content.videos.select(["video_id", "title"]).to_pylist()
+    return {row["video_id"]: row["title"] for row in rows if row["title"]}

@@ -1,0 +1,1 @@
+"""Compute and store the frozen features that encoders learn from."""

@@ -1,0 +1,88 @@
+"""From the parts that workers left to one FeatureSet, and several of them as one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vrec.core.compute import pc
+from vrec.core.protocols import Modality
+from vrec.encoders.build import encoder_names
+from vrec.encoders.fusion import PARTS as MODALITIES
+from vrec.encoders.learned.features import FeatureSet
+from vrec.pipelines.features.stages import FeatureJob
+
+Array = npt.NDArray[Any]
+
+
+def features_of_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
+    """The features in PART tables of a job, without the videos that failed."""
+    good = [part.filter(pc.is_null(part["error"])) for part in parts]
+    columns = {m: [v for part in good for v in _rows(part, m)] for m in MODALITIES}
+    ids = [video for part in good for video in part["video_id"].to_pylist()]
+    shown = [count for part in good for count in part["frames"].to_pylist()]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    frames, lengths = _frames([columns["frames"][i] for i in order], [shown[i] for i in order], job)
+    audio, text = (_vectors([columns[m][i] for i in order]) for m in ("audio", "text"))
+    has: dict[Modality, Array] = {
+        "frames": lengths > 0,
+        "audio": (audio != 0).any(axis=1),
+        "text": (text != 0).any(axis=1),
+    }
+    names = encoder_names(job.config.encoders)
+    told = job.config.model_dump(mode="json")
+    return FeatureSet(tuple(ids[i] for i in order), frames, lengths, audio, text, has, names, told)
+
+
+def joined(sets: Sequence[FeatureSet]) -> FeatureSet:
+    """Features of the same settings and different videos as one set."""
+    ids = [video for some in sets for video in some.video_ids]
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    has: dict[Modality, Array] = {
+        m: np.concatenate([some.has[m] for some in sets])[order] for m in MODALITIES
+    }
+    return FeatureSet(
+        tuple(ids[i] for i in order),
+        _stacked([some.frames for some in sets])[order],
+        np.concatenate([some.lengths for some in sets])[order],
+        _stacked([some.audio for some in sets])[order],
+        _stacked([some.text for some in sets])[order],
+        has,
+        sets[0].names,
+        sets[0].embed,
+    )
+
+
+def _rows(part: pa.Table, modality: Modality) -> list[Array | None]:
+    column = part[f"vector_{modality}"].combine_chunks()
+    return [None if not row.is_valid else row.values.to_numpy() for row in column]
+
+
+def _frames(rows: Sequence[Array | None], shown: Sequence[int], job: FeatureJob) -> tuple[Array, Array]:
+    """(N, V, T, D) float16 and (N,) int16 of rows of V · t · D numbers."""
+    views, most = 1 + job.features.views, job.config.sample.frames
+    there = [
+        (at, row, count) for at, (row, count) in enumerate(zip(rows, shown, strict=True)) if row is not None
+    ]
+    dim = len(there[0][1]) // (views * there[0][2]) if there else 0
+    frames, lengths = np.zeros((len(rows), views, most, dim), np.float16), np.zeros(len(rows), np.int16)
+    for at, row, count in there:
+        frames[at, :, :count], lengths[at] = row.reshape(views, count, dim), count
+    return frames, lengths
+
+
+def _vectors(rows: Sequence[Array | None]) -> Array:
+    """(N, D) float32, zeros for None; D is 0 where there is nothing."""
+    dim = max((len(row) for row in rows if row is not None), default=0)
+    return np.array([np.zeros(dim) if row is None else row for row in rows], np.float32).reshape(
+        len(rows), dim
+    )
+
+
+def _stacked(blocks: Sequence[Array]) -> Array:
+    # A catalogue's part may lack a modality altogether, of which another has some.
+    width = max(block.shape[-1] for block in blocks)
+    wide = [np.zeros((*b.shape[:-1], width), b.dtype) if b.shape[-1] < width else b for b in blocks]
+    return np.concatenate(wide)

@@ -1,0 +1,1 @@
+"""Fit recommenders and recommend in batches."""

@@ -1,0 +1,91 @@
+"""Fitting and asking recommenders on Ray: one task a fit, one task a shard of users."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import ray
+
+from vrec.config.settings import FitConfig
+from vrec.core.protocols import Content
+from vrec.core.tables import Folder
+from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.registry import RetrievalConfig, build
+from vrec.retrieval.similarity import in_threads
+
+RECOMMENDED = "recommendations"
+"""The subfolder that batches of RECOMMENDATIONS are written to."""
+
+S = TypeVar("S")
+T = TypeVar("T")
+Ref = Any
+"""A Ray object reference."""
+
+
+def spread(function: Callable[[S, range], T], shared: S, blocks: Sequence[range]) -> Iterator[T]:
+    """What `function` gives for `shared` and each block, in order, each computed by a task of its own."""
+    # It goes to the object store once, not with every task.
+    ref = ray.put(shared)
+    pending = [_apply.remote(function, ref, block) for block in blocks]
+    for done in pending:
+        yield ray.get(done)
+
+
+@ray.remote(num_cpus=1)
+def _apply(function: Callable[[S, range], T], shared: S, block: range) -> T:
+    return function(shared, block)
+
+
+def start_fit(
+    kind: str, config: RetrievalConfig, interactions: Ref, content: Ref, resources: FitConfig
+) -> tuple[Ref, Ref]:
+    """References to the fitted model and to its seconds; `interactions` and `content` are references too."""
+    task: Any = _fit.options(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns=2)
+    tasks = resources.blocks == "tasks" or (resources.blocks == "auto" and len(ray.nodes()) > 1)
+    model, seconds = task.remote(kind, config, interactions, content, tasks)
+    return model, seconds
+
+
+@ray.remote
+def _fit(
+    kind: str, config: RetrievalConfig, interactions: pa.Table, content: Content | None, tasks: bool
+) -> tuple[MatrixRecommender, float]:
+    begun = time.perf_counter()
+    model = build(kind, config, spread if tasks else in_threads).fit(interactions, content)
+    return model, time.perf_counter() - begun
+
+
+def start_asking(model: Ref, users: Sequence[str], k: int, shard: int) -> list[Ref]:
+    """References to (RECOMMENDATIONS, seconds), one for each shard of users, in their order."""
+    return [_ask.remote(model, list(users[i : i + shard]), k) for i in range(0, len(users), shard)]
+
+
+@ray.remote(num_cpus=1)
+def _ask(model: MatrixRecommender, users: list[str], k: int) -> tuple[pa.Table, float]:
+    begun = time.perf_counter()
+    return model.recommend(users, k), time.perf_counter() - begun
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of RECOMMENDATIONS."""
+
+    name: str
+    rows: int
+    users: int
+
+
+def start_writing(model: Ref, users: Sequence[str], k: int, shard: int, out: str) -> list[Ref]:
+    """References to the Parts that tasks write below `out`, one for each shard of users, in their order."""
+    starts = range(0, len(users), shard)
+    return [_write.remote(model, list(users[i : i + shard]), k, out, n) for n, i in enumerate(starts)]
+
+
+@ray.remote(num_cpus=1)
+def _write(model: MatrixRecommender, users: list[str], k: int, out: str, number: int) -> Part:
+    found = model.recommend(users, k)
+    name = f"{RECOMMENDED}/{number:05d}.parquet"
+    Folder(out).write_parquet(name, found)
+    return Part(name, found.num_rows, len(found.column("user_id").unique()))

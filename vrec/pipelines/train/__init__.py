@@ -1,0 +1,1 @@
+"""Train rankers and encoders."""

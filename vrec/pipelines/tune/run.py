@@ -1,0 +1,91 @@
+"""`vrec tune`: settings that are best on the validation part, from those given on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vrec.config.patch import differences
+from vrec.config.settings import Settings
+from vrec.core.tables import Folder, absolute, join
+from vrec.evaluation.reports.tuning import PAGE
+from vrec.pipelines.cluster import connected, vrec_errors
+from vrec.pipelines.tune.results import BEST, write_results
+from vrec.pipelines.tune.search import DEFAULT
+from vrec.pipelines.tune.space import Space, read_space
+from vrec.pipelines.tune.sweep import Watch, run_sweep
+from vrec.pipelines.tune.targets import Data, Subject
+from vrec.pipelines.tune.trial_log import Journal, Trial, TuneError, ranked
+
+_NOT_COMPARED = ("trials", "concurrent", "cpus", "gpus")
+"""Settings of a sweep with others of which it may go on."""
+
+
+def tune(
+    subject: Subject,
+    space: Path,
+    out: str,
+    settings: Settings,
+    *,
+    address: str | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """What was found, after trying `tune.trials` settings of the `space` in a YAML file.
+
+    `out` gets `trials/*.json` as they end, and then `leaderboard.json`, `best.yaml` and `report.html`. The
+    same call goes on where one was stopped: what is finished is not made again. The settings as given are
+    the first trial, so the best are never worse on the validation part. A trial that fails, or whose process
+    is lost, is a row with its reason. Raises ConfigError for a wrong space, TuneError where `out` holds
+    another sweep or no trial has a figure, ClusterError, OutputError, and what `subject.read` raises.
+    """
+    out = absolute(out)
+    Folder(out).check_writable()
+    found = read_space(space, settings, subject.follows)
+    data = subject.read()
+    journal = Journal(out, _about(subject, data, found, settings))
+    before = len(journal.trials())
+    with connected(address) as resources, vrec_errors():
+        trials = run_sweep(subject, data, settings, found, journal, resources=resources, watch=watch)
+    importance = write_results(out, subject, settings, found, trials, data=data.name)
+    best = ranked(trials)[0]
+    if best.score is None:
+        raise TuneError(
+            f"none of {len(trials)} trials has a figure; the first: {best.error}",
+            mend=f"see {join(out, PAGE)}; remove {out} to begin anew",
+        )
+    return {
+        "model": subject.model,
+        "metric": subject.metric,
+        "out": out,
+        "resumed_from": before,
+        **_came_to(trials),
+        "importance": dict(importance),
+        "config": join(out, BEST),
+        "report": join(out, PAGE),
+        "taken_by": subject.taken_by,
+    }
+
+
+def _about(subject: Subject, data: Data, space: Space, settings: Settings) -> dict[str, Any]:
+    """All that must be the same for trials to be comparable."""
+    given = differences(settings)
+    given["tune"] = {k: v for k, v in settings.tune.model_dump().items() if k not in _NOT_COMPARED}
+    return {
+        "kind": subject.kind,
+        "model": subject.model,
+        "data": data.fingerprint,
+        "metric": subject.metric,
+        "space": {key: [d.kind, str(d.distribution)] for key, d in space.dimensions.items()},
+        "settings": given,
+    }
+
+
+def _came_to(trials: Sequence[Trial]) -> dict[str, Any]:
+    best, default = ranked(trials)[0], next((t for t in trials if t.number == DEFAULT), None)
+    failed = [trial for trial in trials if trial.state == "failed"]
+    return {
+        "trials": len(trials),
+        "stopped": sum(trial.state == "stopped" for trial in trials),
+        "failed": [{"trial": t.number, "error": t.error, "changes": dict(t.changes)} for t in failed],
+        "best": {"trial": best.number, "score": best.score, "changes": dict(best.changes)},
+        "default": None if default is None else default.score,
+    }

@@ -1,0 +1,290 @@
+"""Profiles and events on a Redis server, which many processes may share."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import redis
+from pydantic import Field
+from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
+from redis.retry import Retry
+
+from vrec.core.errors import StoreError
+from vrec.core.protocols import EXPORT_ROWS, Applied
+from vrec.profiles.profile import Entity, Profile
+from vrec.profiles.stores.cache import Key
+from vrec.profiles.stores.codec import (
+    Row,
+    event_of,
+    key_of,
+    pack_profile,
+    pack_row,
+    rows_of,
+    table_of,
+    unpack_profile,
+    unpack_row,
+)
+from vrec.profiles.stores.fold import Facts, Fold, FoldConfig
+from vrec.profiles.stores.redis import scripts as redis_scripts
+from vrec.profiles.update import ProfilesConfig
+
+MOST_EVENTS = 20_000
+"""Events in one call at most: about a fifth of a second in which the server does nothing else."""
+ATTEMPTS = 20
+"""Times that an erasure begins anew because others write meanwhile."""
+MENDS: tuple[tuple[type[redis.RedisError], str, str], ...] = (
+    (redis.OutOfMemoryError, "", "raise its maxmemory, and keep maxmemory-policy at noeviction"),
+    (redis.ReadOnlyError, "", "give the address of the primary, not of a replica"),
+    (redis.AuthenticationError, "", "correct the user and password in the URL"),
+    (NoPermissionError, "", "let the user run scripts and use the keys of the prefix"),
+    (redis.BusyLoadingError, "", "wait until the server has read its AOF, and send the events again"),
+    (redis.ResponseError, "MISCONF", "make room on its disk (its log says more), and send the events again"),
+    (redis.ConnectionError, "", "start the server or mend the way to it, and send the same events again"),
+    (redis.TimeoutError, "", "the events may be kept or not: send them again, none counts twice"),
+)
+"""What to do about the server's errors, by their kind and a word in them."""
+
+
+class RedisConfig(FoldConfig):
+    """Where the shared store is, and what it must keep."""
+
+    kind: Literal["redis"] = "redis"
+    """Profiles and events on a server, for many processes."""
+    url_variable: str = "VREC_REDIS_URL"
+    """The environment variable that holds the server's URL, such as redis://user:password@host:6379/0, or
+    rediss: for TLS; so no password stands in a config."""
+    prefix: str = Field(default="vrec", min_length=1)
+    """What the keys in Redis begin with: a store of its own for each."""
+    fsync: Literal["always", "everysec", "unchecked"] = "always"
+    """What the server's `appendfsync` must be at least. `always`: an acknowledged event is on the disk.
+    `everysec`: up to two seconds of acknowledged events may be lost with the machine, and with the server
+    where its disk is slow. `unchecked`: whatever a server does that does not tell its settings."""
+    timeout_s: float = Field(default=2.0, gt=0)
+    """Seconds to wait for a connection or an answer before giving up."""
+    connections: int = Field(default=32, ge=1)
+    """Connections at most, and calls of `submit` at work at once."""
+
+
+class RedisStore:
+    """A ProfileStore on a Redis server: the log is a stream, a profile the stored one and the events since.
+
+    A script appends events to the log and to the tails of their users and videos, so writers never wait for
+    each other; long tails are folded into the stored profiles by whoever lengthened them.
+    """
+
+    def __init__(self, config: RedisConfig, facts: Facts, profiles: ProfilesConfig) -> None:
+        """Opens the store; raises StoreError where there is no server, or it keeps less than asked for."""
+        self._config, self._prefix = config, config.prefix
+        self._fold = Fold(facts, profiles)
+        url = os.environ.get(config.url_variable, "")
+        self._db = _client(url, config)
+        place = urlsplit(url)  # of which no more is shown than this: a password stands in it
+        self._name = f"Redis at {place.hostname or place.path}:{place.port or 6379}"
+        self._apply = self._db.register_script(redis_scripts.APPLY)
+        self._put = self._db.register_script(redis_scripts.PUT)
+        self._erase = self._db.register_script(redis_scripts.ERASE)
+        self._threads = ThreadPoolExecutor(config.connections, "vrec-store")
+        self._closing, self._closed = Lock(), False
+        try:
+            self._check_settings()
+        except StoreError:
+            self.close()
+            raise
+
+    def apply(self, events: pa.Table) -> Applied:
+        """What became of EVENTS; see ProfileStore. One call is one script."""
+        self._check_open()
+        return self._append(rows_of(events))
+
+    def submit(self, events: pa.Table) -> Future[Applied]:
+        """A future of what became of EVENTS; see ProfileStore."""
+        rows = rows_of(events)
+        with self._closing:
+            self._check_open()
+            return self._threads.submit(self._append, rows)
+
+    def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
+        """The profiles of users or videos that have any event, by id; see ProfileStore."""
+        self._check_open()
+        found = self._load([(kind, name) for name in dict.fromkeys(ids)])
+        return {name: profile for (_, name), (profile, _) in found.items() if profile.seen}
+
+    def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
+        """The next EVENTS of the log and the cursor behind them; see ProfileStore."""
+        self._check_open()
+        with self._refusing():
+            found: Any = self._db.xrange(f"{self._prefix}:log", f"({after}-0", "+", limit)
+        rows = [unpack_row(fields[b"e"]) for _, fields in found]
+        return table_of(rows), _number(found[-1][0]) if found else after
+
+    def end(self) -> int:
+        """The cursor behind the newest event; see ProfileStore."""
+        self._check_open()
+        with self._refusing():
+            found: Any = self._db.xrevrange(f"{self._prefix}:log", count=1)
+        return _number(found[0][0]) if found else 0
+
+    def erase(self, user_id: str) -> int:
+        """How many events of a user were removed along with their profile; see ProfileStore."""
+        self._check_open()
+        p = self._prefix
+        keys = [f"{p}:events:{user_id}", f"{p}:user:{user_id}", f"{p}:tail:user:{user_id}", f"{p}:log"]
+        for _ in range(ATTEMPTS):
+            with self._refusing():
+                numbers: Any = self._db.lrange(keys[0], 0, -1)
+                pipe = self._db.pipeline(transaction=False)
+                for number in numbers:
+                    pipe.xrange(keys[-1], number, number)
+                rows = [unpack_row(fields[b"e"]) for entries in pipe.execute() for _, fields in entries]
+            # First the videos take in the events that are about to go.
+            if not self._fold_tails(list({_key("video", row[2]) for row in rows})):
+                continue
+            with self._refusing():
+                erased: Any = self._erase(keys, [len(numbers)])
+            if erased >= 0:
+                return erased
+        raise StoreError(
+            f"{self._name}: events of the user come faster than they can be erased",
+            mend="stop sending events of the user, and erase them again",
+        )
+
+    def check(self) -> None:
+        """Returns when the server could write a key at this moment; raises StoreError otherwise."""
+        self._check_open()
+        with self._refusing():
+            self._db.set(f"{self._prefix}:probe", 1)
+
+    def close(self) -> None:
+        """Returns when everything submitted is done and the connections are closed; see ProfileStore."""
+        with self._closing:
+            self._closed = True
+        self._threads.shutdown()
+        self._db.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self._name}: the store is closed", mend="open the store again")
+
+    def _append(self, rows: list[Row]) -> Applied:
+        if len(rows) > MOST_EVENTS:
+            raise StoreError(
+                f"{len(rows):,} events in one call, which would hold up {self._name} for all others",
+                mend=f"send at most {MOST_EVENTS:,} events in a call",
+            )
+        args: list[Any] = [self._prefix, self._config.fold_after]
+        for row in rows:
+            args += (key_of(row[0]), row[1], row[2], pack_row(row))
+        with self._refusing():
+            answer: Any = self._apply(args=args)
+        new, names = answer
+        long = [name.decode() for name in names]
+        with suppress(Exception):  # the events are kept, and the next one of theirs tries again
+            self._fold_tails([_key(kind, name) for kind, name in zip(long[::2], long[1::2], strict=True)])
+        return Applied(new, len(rows) - new)
+
+    def _load(self, keys: Sequence[Key]) -> dict[Key, tuple[Profile, list[bytes]]]:
+        """Each profile with all its events, and those of them that the stored one lacks."""
+        with self._refusing():
+            pipe = self._db.pipeline(transaction=True)
+            for key in keys:
+                stored, tail = self._names(key)
+                pipe.get(stored)
+                pipe.lrange(tail, 0, -1)
+            answers = pipe.execute()
+        found = {}
+        for key, stored, tail in zip(keys, answers[::2], answers[1::2], strict=True):
+            profile = Profile(*key) if stored is None else unpack_profile(stored)
+            found[key] = self._fold(profile, [event_of(unpack_row(event)) for event in tail]), tail
+        return found
+
+    def _fold_tails(self, keys: Sequence[Key]) -> bool:
+        """Whether all these profiles could be stored anew, none of them by another process meanwhile."""
+        done = True
+        for key, (profile, tail) in self._load(keys).items():
+            if tail:
+                with self._refusing():
+                    args = [tail[0], pack_profile(profile), len(tail)]
+                    done &= self._put(self._names(key), args) == 1
+        return done
+
+    def _names(self, key: Key) -> tuple[str, str]:
+        kind, name = key
+        return f"{self._prefix}:{kind}:{name}", f"{self._prefix}:tail:{kind}:{name}"
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Turns what Redis and the network say within it into a StoreError that says what to do."""
+        try:
+            yield
+        except redis.RedisError as error:
+            mends = (mend for kind, word, mend in MENDS if isinstance(error, kind) and word in str(error))
+            raise StoreError(f"{self._name}: {error}", mend=next(mends, StoreError.mend)) from error
+
+    def _check_settings(self) -> None:
+        """Raises StoreError where the server keeps less than is asked for, or throws keys away when full."""
+        if self._config.fsync == "unchecked":
+            return self.check()
+        try:
+            with self._refusing():
+                found: Any = self._db.config_get("append*", "maxmemory-policy")
+        except StoreError as error:
+            if not isinstance(error.__cause__, redis.ResponseError):
+                raise
+            raise StoreError(
+                f"{self._name} does not tell its settings: {error.__cause__}",
+                mend="see that it keeps an AOF, and set fsync to unchecked",
+            ) from None
+        enough = ("always",) if self._config.fsync == "always" else ("always", "everysec")
+        wrong = []
+        if found["appendonly"] != "yes":
+            wrong.append("appendonly is no, want yes")
+        if found["appendfsync"] not in enough:
+            wrong.append(f"appendfsync is {found['appendfsync']}, want {self._config.fsync}")
+        if found["maxmemory-policy"].startswith("allkeys"):
+            wrong.append(f"maxmemory-policy is {found['maxmemory-policy']}, want noeviction")
+        if wrong:
+            raise StoreError(
+                f"{self._name} may lose acknowledged events: {'; '.join(wrong)}",
+                mend="correct its redis.conf, or ask for less with fsync",
+            )
+        return None
+
+
+def _client(url: str, config: RedisConfig) -> redis.Redis:
+    if not url:
+        raise StoreError(
+            f"the environment variable {config.url_variable} is not set",
+            mend=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0",
+        )
+    try:
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=config.connections,
+            timeout=config.timeout_s,
+            socket_timeout=config.timeout_s,
+            socket_connect_timeout=config.timeout_s,
+            # Once, for a connection that died with a server that is back: a script may run twice by that, and
+            # the ids see to it that its events count once.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        )
+    except ValueError:
+        # Neither the URL nor the error is shown: a password may stand in them.
+        raise StoreError(
+            f"the URL in {config.url_variable} is not one of a Redis server",
+            mend="give one such as redis://user:password@host:6379/0; in the password : / @ are %3A %2F %40",
+        ) from None
+    return redis.Redis(connection_pool=pool)
+
+
+def _key(kind: str, name: str) -> Key:
+    return ("user", name) if kind == "user" else ("video", name)
+
+
+def _number(stream_id: bytes) -> int:
+    return int(stream_id.split(b"-")[0])

@@ -1,0 +1,1 @@
+"""Profile and event store in an SQLite file."""

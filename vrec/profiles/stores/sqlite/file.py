@@ -1,0 +1,248 @@
+"""The database file of the SQLite store: its tables, and everything that is read from and written to it."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from vrec.core.errors import StoreError, plain_reason
+from vrec.profiles.profile import Entity, Event, Profile
+from vrec.profiles.stores.cache import Key, Loaded
+from vrec.profiles.stores.codec import (
+    Row,
+    event_of,
+    pack_profile,
+    pack_row,
+    table_of,
+    unpack_profile,
+    unpack_row,
+)
+from vrec.profiles.stores.fold import Fold
+
+APPLICATION = 0x76726563
+"""What marks the file as vrec's: "vrec" in ASCII."""
+VERSION = 1
+TABLES = """
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY,      -- the order in which they came
+    key BLOB NOT NULL UNIQUE,        -- stands for event_id; stays when the rest is erased
+    user_id TEXT, video_id TEXT, row BLOB
+);
+CREATE INDEX IF NOT EXISTS events_of_users ON events (user_id, number);
+CREATE INDEX IF NOT EXISTS events_of_videos ON events (video_id, number);
+CREATE TABLE IF NOT EXISTS profiles (
+    entity TEXT NOT NULL, entity_id TEXT NOT NULL,
+    upto INTEGER NOT NULL,           -- the last event's number that is in it
+    profile BLOB NOT NULL, UNIQUE (entity, entity_id)
+);
+CREATE TABLE IF NOT EXISTS probe (one INTEGER PRIMARY KEY, times INTEGER NOT NULL);
+"""
+VARIABLES = 500
+"""Values in one statement; SQLite allows 999 in the oldest version that Python 3.11 takes."""
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turns what SQLite and the system say within it into a StoreError that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}", mend=_mend(str(error))) from error
+    except OSError as error:
+        raise StoreError(f"{path}: {plain_reason(error)}", mend="give a path that can be written") from error
+
+
+def _mend(said: str) -> str:
+    mends = {
+        "locked": "another program holds the database: let it finish, and send the events again",
+        "full": "make room on the disk, and send the events again",
+        "disk I/O": "make room on the disk or mend it, and send the events again",
+        "readonly": "make the file and its folder writable for this user",
+        "unable to open": "give a path whose folder exists and can be written",
+        "closed": "open the store again",
+        "not a database": "give another path, or restore the file from a backup",
+        "malformed": "restore the file from a backup, or recover it with `sqlite3 FILE .recover`",
+    }
+    return next((mend for part, mend in mends.items() if part in said), StoreError.mend)
+
+
+def lock(path: Path) -> sqlite3.Connection:
+    """A connection that holds PATH.lock until it is closed or its process dies, on every platform.
+
+    Raises StoreError where another store holds it.
+    """
+    with refusing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            held.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            held.close()
+            if "locked" not in str(error):
+                raise
+            raise StoreError(
+                f"{path} is open in another store, which alone may write to it",
+                mend="stop the other process, or keep profiles in Redis where several are to write",
+            ) from None
+    return held
+
+
+class SqliteFile:
+    """One connection to the database. Its methods raise sqlite3's errors; see `refusing`."""
+
+    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+        self._db = sqlite3.connect(path, busy_timeout_s, isolation_level=None, check_same_thread=False)
+        # What is deleted or replaced is overwritten with zeros: else a person's events would stay readable.
+        self._db.execute("PRAGMA secure_delete = ON")
+
+    def read_only(self) -> None:
+        """Sees to it that nothing can be written over this connection."""
+        self._db.execute("PRAGMA query_only = ON")
+
+    def prepare(self, path: Path) -> None:
+        """Makes the tables where there are none; raises StoreError for a database of something else."""
+        found = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
+        if found == (0, 0) and self._one("SELECT count(*) FROM sqlite_master") == 0:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(
+                f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; "
+                f"PRAGMA user_version = {VERSION}; COMMIT"
+            )
+        elif found != (APPLICATION, VERSION):
+            raise StoreError(
+                f"{path} is a database, but not a store of this version of vrec",
+                mend="give another path, or the version of vrec that wrote it",
+            )
+
+    @contextmanager
+    def writing(self, survives_power_loss: bool) -> Iterator[None]:
+        """A transaction that is committed at its end, or undone where anything in it fails."""
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if survives_power_loss else 'NORMAL'}")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # After a full disk SQLite may have undone it already.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A transaction in which everything is read as of one moment."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    def last(self) -> int:
+        """The number of the last event; 0 where there is none."""
+        return self._one("SELECT coalesce(max(number), 0) FROM events")
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of the keys that are in the log, erased events among them."""
+        found: set[bytes] = set()
+        for start in range(0, len(keys), VARIABLES):
+            part = keys[start : start + VARIABLES]
+            marks = ",".join("?" * len(part))
+            found.update(
+                key for (key,) in self._db.execute(f"SELECT key FROM events WHERE key IN ({marks})", part)
+            )
+        return found
+
+    def load_many(self, kind: Entity, ids: Sequence[str]) -> dict[str, tuple[Profile, list[Event]]]:
+        """The stored profiles of users or videos and the events since, of those that have any event, by id.
+
+        At most VARIABLES of them. `load` for each takes longer, most of all where most have no event, and is
+        the faster for one.
+        """
+        marks = ",".join(["(?)"] * len(ids))
+        stored = self._db.execute(
+            f"SELECT entity_id, profile FROM profiles WHERE entity = '{kind}' "
+            f"AND entity_id IN (VALUES {marks})",
+            ids,
+        )
+        found = {name: (unpack_profile(profile), list[Event]()) for name, profile in stored}
+        # In this order: from each id to its events behind what is stored, however many there were before.
+        rows = self._db.execute(
+            f"WITH asked (name) AS (VALUES {marks}) SELECT name, row FROM asked CROSS JOIN events "
+            f"ON {kind}_id = name AND number > coalesce((SELECT upto FROM profiles "
+            f"WHERE entity = '{kind}' AND entity_id = name), 0)",
+            ids,
+        )
+        for name, row in rows:
+            found.setdefault(name, (Profile(kind, name), []))[1].append(event_of(unpack_row(row)))
+        return found
+
+    def append(self, rows: Sequence[tuple[int, bytes, Row]]) -> None:
+        """Adds events under their numbers and keys."""
+        values = [(number, key, row[1], row[2], pack_row(row)) for number, key, row in rows]
+        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values)
+
+    def load(self, key: Key, fold: Fold) -> Loaded:
+        """A profile with all its events in the log; one without any has no `seen`."""
+        entity, name = key
+        found = self._db.execute(
+            "SELECT upto, profile FROM profiles WHERE entity = ? AND entity_id = ?", key
+        ).fetchone()
+        upto, profile = (0, Profile(entity, name)) if found is None else (found[0], unpack_profile(found[1]))
+        # Erased events have neither user nor video, so this finds none of them.
+        since = self._db.execute(
+            f"SELECT row FROM events WHERE {entity}_id = ? AND number > ?", (name, upto)
+        ).fetchall()
+        events = [event_of(unpack_row(row)) for (row,) in since]
+        return Loaded(fold(profile, events), self.last(), len(events))
+
+    def put(self, loaded: Sequence[Loaded]) -> None:
+        """Stores profiles in place of those that are there."""
+        values = [(p.profile.entity, p.profile.entity_id, p.upto, pack_profile(p.profile)) for p in loaded]
+        self._db.executemany(
+            "INSERT INTO profiles VALUES (?, ?, ?, ?) ON CONFLICT (entity, entity_id) "
+            "DO UPDATE SET upto = excluded.upto, profile = excluded.profile",
+            values,
+        )
+
+    def rows(self, after: int, limit: int) -> tuple[pa.Table, int]:
+        """At most `limit` EVENTS numbered above `after`, and the last one's number."""
+        found = self._db.execute(
+            "SELECT number, row FROM events WHERE number > ? AND row IS NOT NULL ORDER BY number LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        return table_of([unpack_row(row) for _, row in found]), found[-1][0] if found else after
+
+    def videos_of(self, user_id: str) -> list[str]:
+        """The videos of a user's events."""
+        found = self._db.execute("SELECT DISTINCT video_id FROM events WHERE user_id = ?", (user_id,))
+        return [video_id for (video_id,) in found]
+
+    def erase(self, user_id: str) -> int:
+        """How many events of the user lost all but their keys; the user's profile goes too."""
+        self._db.execute("DELETE FROM profiles WHERE entity = 'user' AND entity_id = ?", (user_id,))
+        return self._db.execute(
+            "UPDATE events SET user_id = NULL, video_id = NULL, row = NULL WHERE user_id = ?", (user_id,)
+        ).rowcount
+
+    def forget(self) -> None:
+        """Moves what was committed into the database and empties the WAL, where old pages would stay."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def probe(self) -> None:
+        """Writes one row, to see that it can be done."""
+        self._db.execute("INSERT INTO probe VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET times = times + 1")
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._db.close()
+
+    def _one(self, sql: str) -> int:
+        return self._db.execute(sql).fetchone()[0]
+
+
+def absolute(path: str) -> Path:
+    """The path as the process sees it now, whatever its working folder becomes."""
+    return Path(os.path.abspath(path))

@@ -1,0 +1,224 @@
+"""What is known of each video apart from events, ready for features: fields, numbers and content vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vrec.core.compute import pc
+from vrec.core.errors import RankError
+from vrec.core.protocols import Content
+from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
+from vrec.ranking.features.arrays import CatalogueArrays, Floats
+from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
+from vrec.ranking.features.video_counts import Exact
+
+NEVER = np.iinfo(np.int64).min
+"""`published` where it is not known."""
+GRID = 2.0**20
+"""Vectors are rounded to multiples of 1 / GRID: products of two such and sums of them are exact in float64,
+so that a cosine has the same bits whatever the batch, the library and the machine (the error is 5e-7)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """M videos as a feature space sees them; row 0 is the unknown video."""
+
+    space: FeatureSpace
+    arrays: CatalogueArrays
+    rows: Mapping[str, int]
+    """The row of each video_id."""
+    published: npt.NDArray[np.int64]
+    """(M,) µs since 1970, or NEVER."""
+    creators: Sequence[str | None]
+    """(M,) the creator's key in users' counts, such as "creator:ann"."""
+    categories: Sequence[str | None]
+    """(M,) the category's key in users' counts."""
+
+    @classmethod
+    def of(cls, content: Content, space: FeatureSpace) -> Self:
+        """The catalogue of all videos in `content` and of those whose ids the space has a place for.
+
+        A value without a place has place 0. A video without vector has zeros, and all have where `content`
+        has no embeddings. Raises RankError for embeddings of another encoder than the space's and for
+        vectors that are not finite; SchemaError for other columns.
+        """
+        ids = space.vocabularies["video_id"]
+        count = len(ids) + 1
+        fields, dense = np.zeros((count, len(FIELDS)), np.int32), _blank_numbers(count)
+        fields[:, 0] = np.arange(count)
+        dense[0] = 0
+        arrays = CatalogueArrays(
+            fields=fields,
+            tags=np.zeros((count, space.config.tags), np.int32),
+            dense=dense,
+            vectors=np.zeros((count, space.dim), np.float32),
+        )
+        rows = {video_id: row for row, video_id in enumerate(ids, start=1)}
+        never, nobody = np.full(count, NEVER), (None,) * count
+        return cls(space, arrays, rows, never, nobody, nobody).with_videos(content)
+
+    def with_videos(self, content: Content) -> Self:
+        """A catalogue in which what `content` says of its videos is added or replaced; rows keep their place.
+
+        Nothing is fitted: a new video has no place of its own, but its creator, tags, numbers and vector
+        count. A video that is in one part of `content` only keeps what it had of the other. Errors as `of`.
+        """
+        added = self._with_rows(content)
+        if content.videos is not None:
+            added = added._with_table(conform(content.videos, VIDEOS, stage="Catalogue", extra=True))
+        if content.embeddings is not None and self.space.dim:
+            added = added._with_vectors(conform(content.embeddings, EMBEDDINGS, stage="Catalogue"))
+        return added
+
+    def find(self, video_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """(N,) the rows of videos, 0 for those that are not known."""
+        return np.array([self.rows.get(video_id, 0) for video_id in video_ids], np.int64)
+
+    def among(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
+        """The catalogue of some videos alone: as `newer` knows them, or else this one.
+
+        Features made by it are the same to the last bit. What neither knows is left out.
+        """
+        other = self if newer is None else newer
+        ids = [i for i in dict.fromkeys(video_ids) if i in self.rows or i in other.rows]
+        rows = np.append(0, self.find(ids))
+        theirs = np.zeros_like(rows) if newer is None else np.append(0, newer.find(ids))
+        pairs = list(zip(rows.tolist(), theirs.tolist(), strict=True))
+        arrays = {
+            name: _picked(getattr(self.arrays, name), rows, getattr(other.arrays, name), theirs)
+            for name in ("fields", "tags", "dense", "vectors")
+        }
+        names = (
+            [new[their] if their else mine[row] for row, their in pairs]
+            for mine, new in ((self.creators, other.creators), (self.categories, other.categories))
+        )
+        at = {video_id: row for row, video_id in enumerate(ids, start=1)}
+        published = _picked(self.published, rows, other.published, theirs)
+        return type(self)(self.space, CatalogueArrays(**arrays), at, published, *names)
+
+    def __len__(self) -> int:
+        return len(self.published)
+
+    def _with_rows(self, content: Content) -> Self:
+        rows = dict(self.rows)
+        for ids in content.ids:
+            for video_id in ids.to_pylist():
+                rows.setdefault(video_id, len(rows) + 1)
+        more = len(rows) + 1 - len(self)
+        old = self.arrays
+        return replace(
+            self,
+            rows=rows,
+            arrays=CatalogueArrays(
+                fields=np.pad(old.fields, ((0, more), (0, 0))),
+                tags=np.pad(old.tags, ((0, more), (0, 0))),
+                dense=np.concatenate([old.dense, _blank_numbers(more)]),
+                vectors=np.pad(old.vectors, ((0, more), (0, 0))),
+            ),
+            published=np.concatenate([self.published, np.full(more, NEVER)]),
+            creators=(*self.creators, *[None] * more),
+            categories=(*self.categories, *[None] * more),
+        )
+
+    def _with_table(self, videos: pa.Table) -> Self:
+        at = [self.rows[video_id] for video_id in videos.column("video_id").to_pylist()]
+        space, arrays = self.space, self.arrays
+        for place, field in enumerate(FIELDS[1:], start=1):
+            arrays.fields[at, place] = space.places(field, videos.column(field))
+        arrays.tags[at] = _tags(videos.column("tags").combine_chunks(), space)
+        no_vector = np.zeros((len(at), 1))
+        raw = np.concatenate([table_numbers(videos), no_vector], axis=1)
+        arrays.dense[at, :-1] = space.scaled("video", raw)[:, :-1]
+        self.published[at] = np.asarray(pc.fill_null(videos.column("published_at").cast(pa.int64()), NEVER))
+        creators, categories = list(self.creators), list(self.categories)
+        names = zip(*(videos.column(name).to_pylist() for name in ("creator_id", "category")), strict=True)
+        for row, (creator, category) in zip(at, names, strict=True):
+            creators[row] = f"creator:{creator}"
+            categories[row] = None if category is None else f"category:{category}"
+        return replace(self, creators=tuple(creators), categories=tuple(categories))
+
+    def _with_vectors(self, embeddings: pa.Table) -> Self:
+        space = self.space
+        encoder, vectors = content_vectors(embeddings)
+        if encoder is not None and (encoder != space.encoder or vectors.shape[1] != space.dim):
+            raise RankError(
+                f"Catalogue: the embeddings are of {encoder} ({vectors.shape[1]} long), the ranker was "
+                f"trained with those of {space.encoder} ({space.dim} long)",
+                mend="embed the catalogue with the ranker's encoder, or train the ranker again",
+            )
+        at = [self.rows[video_id] for video_id in embeddings.column("entity_id").to_pylist()]
+        self.arrays.vectors[at] = unit(vectors.astype(np.float64) - space.mean)
+        self.arrays.dense[at, -1] = 0
+        return self
+
+
+def _picked(
+    mine: npt.NDArray[Any], rows: npt.NDArray[np.int64], new: npt.NDArray[Any], theirs: npt.NDArray[np.int64]
+) -> npt.NDArray[Any]:
+    """Rows of two arrays: of the second where a row of it is given, which is not 0."""
+    found = mine[rows]
+    found[theirs > 0] = new[theirs[theirs > 0]]
+    return found
+
+
+def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:
+    """The one encoder of EMBEDDINGS rows and their (N, dim) vectors; None and no rows for an empty table.
+
+    Raises RankError for rows of several encoders and for vectors that are not finite.
+    """
+    encoders = sorted(pc.unique(embeddings.column("encoder")).to_pylist())
+    if len(encoders) > 1:
+        raise RankError(
+            f"EMBEDDINGS.encoder has {len(encoders)} values, such as {encoders[0]} and {encoders[1]}",
+            mend="give the embeddings of one encoder",
+        )
+    column = embeddings.column("vector").combine_chunks()
+    vectors = np.asarray(column.flatten(), np.float32).reshape(-1, column.type.list_size)
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        example = embeddings.column("entity_id")[int(bad[0])].as_py()
+        raise RankError(
+            f"EMBEDDINGS.vector is not finite in {len(bad):,} of {len(vectors):,} rows, such as {example}",
+            mend="embed those videos again",
+        )
+    return (encoders[0] if encoders else None), vectors
+
+
+def unit(vectors: Exact) -> Exact:
+    """(N, dim) rows at length 1, rounded to the GRID; rows of zeros stay. Exact alone or among others."""
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    # Squares of numbers on the grid sum without error, in whatever order.
+    within = np.rint(vectors / np.where(largest > 0, largest, 1) * GRID) / GRID
+    lengths = np.sqrt((within * within).sum(axis=1, keepdims=True))
+    return np.rint(within / np.where(lengths > 0, lengths, 1) * GRID) / GRID
+
+
+def table_numbers(videos: pa.Table) -> Exact:
+    """(N, 4) raw numbers of VIDEOS rows: log duration and price, NaN where missing, beside indicators."""
+    found: list[Exact] = []
+    for name in ("duration_s", "price"):
+        value = np.asarray(videos.column(name).to_numpy(), np.float64)
+        known = np.isfinite(value) & (value >= 0)
+        found += [np.log1p(np.where(known, value, np.nan)), (~known).astype(float)]
+    return np.stack(found, axis=1)
+
+
+def _blank_numbers(count: int) -> Floats:
+    blank = [float(name.startswith("no_")) for name in BLOCKS["video"]]
+    return np.tile(np.array(blank, np.float32), (count, 1))
+
+
+def _tags(tags: pa.ListArray, space: FeatureSpace) -> npt.NDArray[np.int32]:
+    found = np.zeros((len(tags), space.config.tags), np.int32)
+    rows, places = np.asarray(pc.list_parent_indices(tags)), space.places("tags", pc.list_flatten(tags))
+    rows, places = rows[places > 0].astype(np.int64), places[places > 0]
+    # The n-th known tag of each row goes to its column n.
+    starts = np.searchsorted(rows, rows)
+    nth = np.arange(len(rows)) - starts
+    kept = nth < space.config.tags
+    found[rows[kept], nth[kept]] = places[kept]
+    return found

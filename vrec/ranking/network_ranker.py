@@ -1,0 +1,293 @@
+"""The ranker on a network: a feature space, a catalogue, weights and calibration that belong together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field, ValidationError
+from scipy.special import expit
+from torch import Tensor
+
+from vrec.core.artifact import Arrays, Artefact, read_artefact, write_artefact
+from vrec.core.config import Config
+from vrec.core.errors import ConfigError, ModelError, RankError
+from vrec.core.protocols import Content
+from vrec.ranking.base import ProfileRanker, VideoFigures, merged
+from vrec.ranking.calibration import CalibrationConfig, Calibrator, fit_calibrators
+from vrec.ranking.features.arrays import Features, Floats, Labels, Predictions, Request, Shape
+from vrec.ranking.features.builder import FeatureBuilder
+from vrec.ranking.features.catalog import Catalogue
+from vrec.ranking.features.space import FeaturesConfig, FeatureSpace
+from vrec.ranking.labels import LabelsConfig
+from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.multitask import Head, HeadsConfig, Outputs
+from vrec.ranking.networks.network import DinConfig, NetworkConfig, RankerNetwork
+from vrec.ranking.networks.watch_heads import CreadConfig, WatchHead
+from vrec.ranking.networks.watch_time import WatchConfig, fit_watch_head, restore_watch_head
+from vrec.ranking.reranking.utility import UtilityConfig
+from vrec.ranking.training import RankerTrainingConfig
+from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, spread
+from vrec.training.config import seeded, torch_device
+
+Rows = npt.NDArray[np.int64]
+
+BLOCK = 2048
+"""Candidates that are scored at once: memory is flat however many there are."""
+
+
+class RankerConfig(Config):
+    """A ranker on a network, part by part."""
+
+    network: NetworkConfig = Field(default_factory=DinConfig)
+    """Which network, and how it is built."""
+    heads: HeadsConfig = Field(default_factory=HeadsConfig)
+    """What it answers."""
+    watch: WatchConfig = Field(default_factory=CreadConfig)
+    """How watch time is learned; of no effect without the watch head."""
+    features: FeaturesConfig = Field(default_factory=FeaturesConfig)
+    """What it sees."""
+    labels: LabelsConfig = Field(default_factory=LabelsConfig)
+    """What counts as the outcome of an impression."""
+    training: RankerTrainingConfig = Field(default_factory=RankerTrainingConfig)
+    """How it is trained."""
+    calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
+    """How its numbers are made to mean what they say."""
+    laplace: LaplaceConfig = Field(default_factory=LaplaceConfig)
+    """How unsure of a click it is taken to be."""
+    utility: UtilityConfig = Field(default_factory=UtilityConfig)
+    """What is aimed at."""
+
+
+def untrained(config: RankerConfig, shape: Shape, labels: Labels) -> tuple[RankerNetwork, WatchHead | None]:
+    """The network for features of this shape with its first weights, and the watch head of training labels.
+
+    None where the config has no watch head. Equal arguments give equal weights. Raises RankError where the
+    labels have no watch time to learn.
+    """
+    head = None
+    if "watch" in config.heads.heads:
+        head = fit_watch_head(config.watch, labels.watch_s, labels.duration_s)
+    return _network(config, shape, head), head
+
+
+class NetworkRanker(ProfileRanker):
+    """Ranks by a trained network: logistic regression, DCNv2 or DIN."""
+
+    kind = "network"
+
+    def __init__(
+        self,
+        config: RankerConfig,
+        space: FeatureSpace,
+        content: Content,
+        network: RankerNetwork,
+        head: WatchHead | None,
+        *,
+        calibrators: Mapping[str, Calibrator],
+        factor: npt.NDArray[np.float64] | None,
+    ) -> None:
+        """`calibrators` are by head, none where a head's answers stay as they are; `factor` gives the spread,
+        which is 0 without. Raises RankError for embeddings of another encoder than the space's.
+        """
+        self.config, self.space, self.head, self.worth = config, space, head, config.utility
+        self.calibrators, self.factor = dict(calibrators), factor
+        self.metrics: dict[str, float] = {}
+        """What it scored when it was tested; kept with it on disk."""
+        self.device = _device(config.training.device)
+        self.network = network.to(self.device).eval()
+        self._stock(merged(Content(), content), Catalogue.of(content, space))
+
+    @classmethod
+    def fitted(
+        cls,
+        config: RankerConfig,
+        space: FeatureSpace,
+        content: Content,
+        network: RankerNetwork,
+        head: WatchHead | None,
+        *,
+        train: tuple[Features, Labels],
+        valid: tuple[Features, Labels],
+    ) -> Self:
+        """The ranker of a trained network: calibrated on validation impressions, its spread of training ones.
+
+        `untrained` gave network and head. Positions are taken as they were, so that what they did is not
+        laid at the videos' door.
+        """
+        raw = cls(config, space, content, network, head, calibrators={}, factor=None)
+        shown = raw.predict(valid[0], as_shown=True)
+        calibrators = fit_calibrators(config.calibration, config.heads.heads, shown, valid[1])
+        laplace: LastLayerLaplace | None = None
+        for outputs, _ in raw._outputs(train[0], as_shown=True):
+            inputs = _numpy(outputs.last)
+            laplace = laplace or LastLayerLaplace(inputs.shape[1], config.laplace)
+            laplace.add(inputs, expit(_numpy(outputs.click)))
+        factor = None if laplace is None else laplace.factor()
+        return cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
+
+    @property
+    def name(self) -> str:
+        """The kind of the network, such as "din"."""
+        return self.config.network.kind
+
+    @property
+    def builder(self) -> FeatureBuilder:
+        """What makes the features that this ranker was trained on, of its videos."""
+        return FeatureBuilder(self.space, self.catalogue)
+
+    def predict(self, features: Features, *, as_shown: bool = False) -> Predictions:
+        """What to expect of N candidates, whose features this ranker's `builder` made.
+
+        As if each were shown in the first slot, or `as_shown` in the slots that the features name: the one to
+        rank by, the other to hold against what came of them. Raises RankError for features of another space.
+        """
+        if features.shape != self.space.shape or len(features.catalogue.fields) > len(self.items):
+            raise RankError(
+                f"{self.name}: the features are of another feature space or catalogue",
+                mend="make them with the ranker's own builder",
+            )
+        durations = self.durations[features.video]
+        parts = [
+            self._answers(outputs, durations[rows])
+            for outputs, rows in self._outputs(features, as_shown=as_shown)
+        ]
+        if not parts:
+            return Predictions(*(np.zeros(0, np.float32) for _ in range(4)))
+        return Predictions(*(np.concatenate(answers) for answers in zip(*parts, strict=True)))
+
+    def predict_requests(self, requests: Sequence[Request]) -> Predictions:
+        """See `ProfileRanker`."""
+        return self.predict(self.builder.build(requests))
+
+    def with_videos(self, content: Content) -> Self:
+        """The same ranker with the videos of `content` as well, or as they are there.
+
+        Nothing is trained: a new video is known by its creator, tags, numbers and vector. Raises RankError
+        for embeddings of another encoder, and SchemaError.
+        """
+        other = copy(self)
+        other._stock(merged(self.content, content), self.catalogue.with_videos(content))
+        return other
+
+    def among(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
+        """See `ProfileRanker`."""
+        other, newer = copy(self), self._same(newer)
+        over = None if newer is None else newer.catalogue
+        other.content, other.catalogue = Content(), self.catalogue.among(video_ids, over)
+        ids = list(other.catalogue.rows)
+        other.figures = self.figures.among(ids, None if newer is None else newer.figures)
+        other.durations = np.append(np.float32(np.nan), other.figures.duration_s[:-1])
+        other.items = self.items[np.append(0, self.catalogue.find(ids))]
+        if newer is not None and over is not None:
+            theirs = torch.from_numpy(np.append(0, over.find(ids))).to(self.device)
+            other.items = torch.where(theirs[:, None] > 0, newer.items[theirs], other.items)
+        return other
+
+    def save(self, uri: str) -> None:
+        """Writes the fitted ranker as a folder; see `Ranker`."""
+        record, arrays, tables = self.space.store()
+        parts = {f"calibrator.{name}": one.arrays() for name, one in self.calibrators.items()}
+        parts["weights"] = {name: _numpy(tensor) for name, tensor in self.network.state_dict().items()}
+        parts["watch"] = {} if self.head is None else self.head.arrays()
+        parts["laplace"] = {} if self.factor is None else {"factor": self.factor}
+        arrays |= {f"{part}.{name}": array for part, found in parts.items() for name, array in found.items()}
+        content = {"videos": self.content.videos, "embeddings": self.content.embeddings}
+        tables |= {name: table for name, table in content.items() if table is not None}
+        data = {"space": record, "calibrated": sorted(self.calibrators), "videos": len(self.catalogue) - 1}
+        config = self.config.model_dump(mode="json")
+        write_artefact(
+            uri, Artefact(self.kind, config, dict(arrays), tables, data=data, metrics=self.metrics)
+        )
+
+    @classmethod
+    def load(cls, uri: str) -> Self:
+        """The ranker that `save` wrote; see `Ranker`.
+
+        Raises ModelError also where it was trained on other features than this version makes.
+        """
+        found = read_artefact(uri, cls.kind)
+        try:
+            config = RankerConfig.model_validate(found.config)
+            space = FeatureSpace.restore(found.data["space"], found.arrays, found.tables)
+            head = None
+            if "watch" in config.heads.heads:
+                head = restore_watch_head(config.watch, _part(found.arrays, "watch"))
+            network = _network(config, space.shape, head)
+            weights = _part(found.arrays, "weights")
+            network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+            names: list[str] = found.data["calibrated"]
+            calibrators = {n: Calibrator.restore(_part(found.arrays, f"calibrator.{n}")) for n in names}
+        except (ValidationError, KeyError, RuntimeError) as error:
+            # torch tells of weights that do not fit by a RuntimeError.
+            raise ModelError(
+                f"{uri} is a ranker of another version: {error}", mend="train it again with this version"
+            ) from None
+        content = Content(found.tables.get("videos"), found.tables.get("embeddings"))
+        factor = found.arrays.get("laplace.factor")
+        ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
+        ranker.metrics = dict(found.metrics)
+        return ranker
+
+    def _stock(self, content: Content, catalogue: Catalogue) -> None:
+        """Sets what depends on the videos."""
+        self.content, self.catalogue, self.figures = content, catalogue, VideoFigures.of(content)
+        self.durations: Floats = np.full(len(catalogue), np.nan, np.float32)
+        rows = self.figures.find(list(catalogue.rows))
+        self.durations[list(catalogue.rows.values())] = self.figures.duration_s[rows]
+        self.items = self.network.items(to_catalogue(catalogue.arrays, self.device))
+
+    @torch.no_grad()
+    def _outputs(self, features: Features, *, as_shown: bool) -> Iterator[tuple[Outputs, Rows]]:
+        """Outputs of block after block of candidates, and which rows those are."""
+        catalogue = to_catalogue(features.catalogue, self.device) if as_shown else None
+        for start in range(0, len(features), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(features)))
+            batch = to_batch(features if len(rows) == len(features) else features.take(rows), self.device)
+            if catalogue is None:
+                yield self.network.score(batch, self.items), rows
+            else:
+                yield self.network(batch, catalogue), rows
+
+    def _answers(self, outputs: Outputs, durations: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """p_click, watch_s, p_conv and spread, each (B,)."""
+        raw = expit(_numpy(outputs.click).astype(np.float64))
+        p_click = self._calibrated("click", raw)
+        watch_s, p_conv, unsure = (np.zeros(len(raw), np.float32) for _ in range(3))
+        if outputs.watch is not None and self.head is not None:
+            watch_s = self._calibrated("watch", self.head.seconds(_numpy(outputs.watch), durations))
+        if outputs.conversion is not None:
+            both = raw * expit(_numpy(outputs.conversion).astype(np.float64))
+            # Two calibrators can disagree by a little.
+            p_conv = np.minimum(self._calibrated("conversion", both), p_click)
+        if self.factor is not None:
+            unsure = spread(_numpy(outputs.last), self.factor)
+        return p_click, watch_s, p_conv, unsure
+
+    def _calibrated(self, head: Head, values: npt.NDArray[np.floating]) -> Floats:
+        single = values.astype(np.float32)
+        return self.calibrators[head].apply(single) if head in self.calibrators else single
+
+
+def _network(config: RankerConfig, shape: Shape, head: WatchHead | None) -> RankerNetwork:
+    with seeded(config.training.seed):
+        return RankerNetwork(shape, config.network, config.heads, 0 if head is None else head.width)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch_device(name)
+    except ConfigError:
+        # A ranker that was trained on a GPU must serve on a machine without one.
+        return torch_device("auto")
+
+
+def _part(arrays: Arrays, part: str) -> Arrays:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _numpy(tensor: Tensor) -> npt.NDArray[Any]:
+    return tensor.detach().cpu().numpy()

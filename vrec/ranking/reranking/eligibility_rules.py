@@ -1,0 +1,132 @@
+"""What must not be shown, and by which rule: hard rules, which nothing outvotes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from vrec.core.config import Config
+from vrec.events.interactions import DAY_US
+from vrec.ranking.reranking.catalog import Places, Shelf, Shopper, plain_tag
+
+Mask = npt.NDArray[np.bool_]
+
+RULES = (
+    "unknown",
+    "unavailable",
+    "unpublished",
+    "kind",
+    "age",
+    "blocked_video",
+    "blocked_creator",
+    "blocked_category",
+    "bought",
+    "seen",
+)
+"""The rules, in the order in which the first that bars a video is named: not on the shelf, not available,
+not published yet, of a kind that the surface does not show, above the shopper's age, blocked by the shopper,
+bought already, watched already."""
+
+
+class RulesConfig(Config):
+    """What a surface does not show."""
+
+    kinds: frozenset[Literal["product", "live", "clip"]] | None = None
+    """VIDEOS.kind that the surface shows; all by default."""
+    ages: Mapping[str, int] = Field(default_factory=lambda: {"adult": 18, "18+": 18, "alcohol": 18})
+    """Years that a shopper must have declared to be shown a video with the tag; case does not count."""
+    bought_days: float | None = Field(default=None, ge=0)
+    """Days after a purchase during which its video is not shown; None is for ever, 0 shows it again at
+    once. By video: events do not say which of its products was bought."""
+    seen_days: float | None = Field(default=0, ge=0)
+    """Days after a watch during which the video is not shown; None is for ever, 0 shows it again at once."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Verdict:
+    """Which of N candidates may be shown."""
+
+    rule: Places
+    """(N,) the place in RULES of the first rule that bars it, −1 where none does."""
+
+    @property
+    def allowed(self) -> Mask:
+        """(N,) whether it may be shown."""
+        return self.rule < 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many candidates each rule bars; rules that bar none are left out."""
+        return {
+            name: int(n) for place, name in enumerate(RULES) if (n := np.count_nonzero(self.rule == place))
+        }
+
+
+def judge(
+    video_ids: Sequence[str], shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
+) -> Verdict:
+    """Which of N videos may be shown to a shopper at a time in µs, and what bars the others.
+
+    A video without a publishing date counts as published, one without a category is in none that is blocked,
+    and a shopper who declared no age is too young for every limit.
+    """
+    places = shelf.find(video_ids)
+    rule = np.where(places < 0, RULES.index("unknown"), -1)
+    known = np.flatnonzero(places >= 0)
+    rule[known] = judge_known(places[known], shelf, shopper, config, at=at).rule
+    return Verdict(rule)
+
+
+def judge_known(places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int) -> Verdict:
+    """The same of the videos at (N,) places of the shelf."""
+    rows: list[int] = places.tolist()
+    names = [shelf.video_ids[row] for row in rows]
+    rule = np.full(len(places), -1)
+    for name, wrong in _masks(names, places, shelf, shopper, config, at=at).items():
+        rule[(rule < 0) & wrong] = RULES.index(name)
+    return Verdict(rule)
+
+
+def limits_of(shopper: Shopper, config: RulesConfig) -> set[str]:
+    """The tags, as shelves have them, of videos for which the shopper is too young or of unknown age."""
+    return {
+        plain_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
+    }
+
+
+def _masks(
+    names: Sequence[str], places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
+) -> dict[str, Mask]:
+    """For each rule in order, which of the videos at these places of the shelf it bars."""
+    none = np.zeros(len(places), np.bool_)
+    kinds, limits = config.kinds, limits_of(shopper, config)
+    blocked = shopper.blocked_videos
+    return {
+        "unavailable": ~shelf.available[places],
+        # NaN, an unknown date, is not greater than anything.
+        "unpublished": shelf.published_at[places] > at,
+        "kind": none if kinds is None else ~_among(shelf.kind[places], shelf.kinds, kinds),
+        "age": np.array([not limits.isdisjoint(shelf.tags[place]) for place in places.tolist()], np.bool_),
+        "blocked_video": np.array([name in blocked for name in names], np.bool_) if blocked else none,
+        "blocked_creator": _among(shelf.creator[places], shelf.creators, shopper.blocked_creators),
+        "blocked_category": _among(shelf.category[places], shelf.categories, shopper.blocked_categories),
+        "bought": _lately(names, shopper.bought, at, config.bought_days),
+        "seen": _lately(names, shopper.history, at, config.seen_days),
+    }
+
+
+def _among(codes: Places, names: Sequence[str], wanted: frozenset[str]) -> Mask:
+    if not wanted:
+        return np.zeros(len(codes), np.bool_)
+    # By the videos at hand: a shop may have more creators than anyone asks about.
+    return np.array([code >= 0 and names[code] in wanted for code in codes.tolist()], np.bool_)
+
+
+def _lately(names: Sequence[str], times: Mapping[str, int], at: int, days: float | None) -> Mask:
+    if not times or days == 0:
+        return np.zeros(len(names), np.bool_)
+    least = -np.inf if days is None else at - days * DAY_US
+    return np.array([name in times and times[name] >= least for name in names], np.bool_)

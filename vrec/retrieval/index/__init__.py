@@ -1,0 +1,1 @@
+"""Approximate nearest-neighbor index over unit vectors."""

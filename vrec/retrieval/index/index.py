@@ -1,0 +1,294 @@
+"""Nearest vectors by inner product: exact up to a size, approximate beyond it, and exact under a filter."""
+
+import io
+from collections.abc import Sequence
+from typing import Any, Self
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vrec.core.artifact import Artefact, blob_path, read_artefact, write_artefact
+from vrec.core.errors import FitError
+from vrec.core.protocols import Vectors
+from vrec.core.tables import Folder
+from vrec.retrieval.index.codes import Codes
+from vrec.retrieval.index.config import Float32Config, IndexConfig
+from vrec.retrieval.index.exact_search import (
+    SPARE,
+    Places,
+    exact_candidates,
+    rescore,
+    search_with_blas,
+    settle,
+)
+from vrec.retrieval.index.validate import checked_queries, checked_vectors
+
+__all__ = ["ExactIndex", "FaissIndex", "IndexConfig"]
+
+Found = tuple[list[list[str]], list[list[float]]]
+KIND = "index"
+VECTORS, LISTS, CODES = "vectors.npy", "lists.faiss", "codes.faiss"
+_READ_FOR_EACH = 32
+"""Vectors read for each of the k asked for, at least: a large k needs more lists than `probes`."""
+
+
+class ExactIndex:
+    """The VectorIndex for a few thousand vectors: one product in float64, and the others' reference."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, npt.NDArray[np.float32]] = {}
+
+    def add(self, ids: Sequence[str], vectors: Vectors) -> None:
+        """Adds or replaces vectors; see `VectorIndex`."""
+        dim = len(next(iter(self._rows.values()))) if self._rows else None
+        self._rows.update(zip(ids, checked_vectors(ids, vectors, dim).copy(), strict=True))
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Removes vectors; see `VectorIndex`."""
+        for name in ids:
+            self._rows.pop(name, None)
+
+    def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> Found:
+        """The k nearest of each query; see `VectorIndex`."""
+        names = sorted(self._rows if allowed is None else self._rows.keys() & set(allowed))
+        dim = len(next(iter(self._rows.values()))) if self._rows else None
+        queries = checked_queries(queries, k, dim)
+        if not names:
+            return [[] for _ in queries], [[] for _ in queries]
+        matrix = np.stack([self._rows[name] for name in names])
+        # One row at a time and in float64, so that equal vectors have equal scores wherever they stand.
+        scores = np.einsum("qd,nd->qn", queries.astype(np.float64), matrix.astype(np.float64))
+        scores = scores.astype(np.float32)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(scores, order, axis=1)
+        return [[names[place] for place in row] for row in order], best.tolist()
+
+
+class FaissIndex:
+    """The VectorIndex for a shop of any size.
+
+    Up to `exact_up_to` vectors every search is exact. With more, a search goes through faiss's inverted
+    lists. With `allowed`, the search is exact whatever its size: a product with the allowed vectors alone.
+    What is never to be found, such as videos sold out, is better removed than filtered by each search.
+
+    With storage `float32` the lists hold 8-bit vectors (IVF, SQ8), the best `rerank` × k are scored again by
+    the float32 vectors, which are kept, and scores are always those of the vectors that were added: 4 bytes
+    for each dimension, with lists 5 and 8 more for each vector.
+
+    With any other storage nothing but float16 numbers or codes is kept (see `Codes`), with lists and without:
+    "exact", filters and scores then mean what was kept, and products are those of the query as it is with the
+    rounded vectors. A vector costs 2 bytes a dimension with `float16`, bits / 8 with `scalar`, 1 / `dims`
+    with `product`, and with lists 16 more.
+
+    An id costs about 150 bytes whatever the storage. Searches may run side by side; `add` and `remove` may
+    not run beside anything: fill another index and swap it in.
+    """
+
+    def __init__(self, config: IndexConfig | None = None) -> None:
+        self.config = config if config is not None else IndexConfig()
+        self._ids: list[str] = []
+        self._slots: dict[str, int] = {}
+        self._vectors = np.empty((0, 0), np.float32)
+        self._longest = 0.0
+        self._lists: Any = None
+        self._trained_on = 0
+        self._read_only = False
+        storage = self.config.storage
+        self._codes = None if isinstance(storage, Float32Config) else Codes(self.config, storage)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def dim(self) -> int | None:
+        """The vectors' length; None until the first are added."""
+        return (self._vectors.shape[1] or None) if self._codes is None else self._codes.dim
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors or codes and of the lists, as `save` writes them; no ids, no mapped lists."""
+        kept = self._lists if self._codes is None else self._codes.index
+        return len(self) * self._vectors.shape[1] * 4 + (0 if kept is None else _packed(kept).nbytes)
+
+    def add(self, ids: Sequence[str], vectors: Vectors) -> None:
+        """Adds or replaces vectors; see `VectorIndex`. Learns the lists when they are due."""
+        self._check_writable()
+        ids = list(ids)
+        rows = checked_vectors(ids, vectors, self.dim)
+        if not ids:
+            return
+        if self._codes is not None:
+            self._codes.check(ids, rows)
+        replaced = [slot for name in ids if (slot := self._slots.get(name)) is not None]
+        for name in ids:
+            if name not in self._slots:
+                self._slots[name] = len(self._ids)
+                self._ids.append(name)
+        slots = np.array([self._slots[name] for name in ids], np.int64)
+        if self._codes is not None:
+            self._codes.put(slots, rows)
+            return
+        self._reserve(len(self._ids), rows.shape[1])
+        self._vectors[slots] = rows
+        self._longest = max(self._longest, float(np.linalg.norm(rows, axis=1).max()))
+        if len(self) > max(self.config.exact_up_to, self._trained_on * self.config.retrain_growth):
+            self._train()
+        elif self._lists is not None:
+            self._forget(replaced)
+            self._lists.add_with_ids(rows, slots)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Removes vectors; see `VectorIndex`. The search is exact again below half of `exact_up_to`."""
+        self._check_writable()
+        gone = [slot for name in dict.fromkeys(ids) if (slot := self._slots.pop(name, None)) is not None]
+        if not gone:
+            return
+        count = len(self) - len(gone)
+        # The rows stay without holes: those at the end move into the places that became free.
+        holes = [slot for slot in gone if slot < count]
+        shut = set(gone)
+        moved = [slot for slot in range(count, len(self)) if slot not in shut]
+        for slot, old in zip(holes, moved, strict=True):
+            self._ids[slot] = self._ids[old]
+            self._slots[self._ids[slot]] = slot
+        del self._ids[count:]
+        if self._codes is not None:
+            self._codes.keep(count, holes, moved)
+            return
+        self._vectors[holes] = self._vectors[moved]
+        if self._lists is None:
+            return
+        if count * 2 < self.config.exact_up_to:
+            self._lists, self._trained_on = None, 0
+            return
+        self._forget([*gone, *moved])
+        if holes:
+            self._lists.add_with_ids(self._vectors[holes], np.array(holes, np.int64))
+
+    def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> Found:
+        """The k nearest of each query; see `VectorIndex`."""
+        queries = checked_queries(queries, k, self.dim)
+        places = None
+        if allowed is not None:
+            slots = {slot for name in allowed if (slot := self._slots.get(name)) is not None}
+            places = np.array(sorted(slots), np.int64)
+        total = len(self) if places is None else len(places)
+        if not total or not len(queries):
+            return [[] for _ in queries], [[] for _ in queries]
+        k, codes = min(k, total), self._codes
+        vectors = self._vectors[: len(self)] if codes is None else codes
+        exact = places is not None or not (self._trained_on if codes is None else codes.trained_on)
+        if codes is not None and places is None:
+            found = codes.candidates(queries, k, self._probes(k))
+        elif exact:
+            found = exact_candidates(queries, vectors, k, places)
+        else:
+            found = self._from_lists(queries, k)
+        scores = rescore(queries, vectors, found)
+        longest = self._longest if codes is None else codes.longest
+        # How far a float32 product can be from the true one, twice: for two scores to have changed places.
+        slack = np.linalg.norm(queries, axis=1) * np.float32(2 * queries.shape[1] * 2.0**-23 * longest)
+        return settle(
+            queries, vectors, found, scores, k=k, slack=slack, exact=exact, places=places, ids=self._ids
+        )
+
+    def _probes(self, k: int) -> int:
+        kept = self._lists if self._codes is None else self._codes.index
+        lists = getattr(kept, "nlist", 1)
+        return min(lists, max(self.config.probes, -(-_READ_FOR_EACH * k * lists // len(self))))
+
+    def _from_lists(self, queries: Vectors, k: int) -> Places:
+        wanted = min(k * self.config.rerank + SPARE, len(self))
+        parameters: Any = faiss.SearchParametersIVF()
+        parameters.nprobe = self._probes(k)
+        return self._lists.search(queries, wanted, params=parameters)[1]
+
+    def save(self, uri: str) -> None:
+        """Writes the index as a folder: ids, and float32 vectors and lists, or codes in their lists."""
+        blobs: dict[str, bytes] = {}
+        trained_on, longest, kept = self._trained_on, self._longest, self._lists
+        if self._codes is not None:
+            trained_on, longest, kept = self._codes.trained_on, self._codes.longest, self._codes.index
+        else:
+            vectors = io.BytesIO()
+            np.save(vectors, self._vectors[: len(self)], allow_pickle=False)
+            blobs[VECTORS] = vectors.getvalue()
+        if kept is not None:
+            blobs[LISTS if self._codes is None else CODES] = _packed(kept).tobytes()
+        state = {"trained_on": np.array(trained_on), "longest": np.array(longest)}
+        tables = {"ids": pa.table({"id": pa.array(self._ids, pa.string())})}
+        data = {"vectors": len(self), "dim": self.dim}
+        write_artefact(uri, Artefact(KIND, self.config.model_dump(mode="json"), state, tables, blobs, data))
+
+    @classmethod
+    def load(cls, uri: str, *, mmap: bool = False) -> Self:
+        """The index that `save` wrote, which answers as it did; raises ModelError where it is unsound.
+
+        With `mmap`, a local folder's vectors and lists are mapped: processes on one machine share them, only
+        what is searched is read, their digests are not checked, and the index cannot be changed.
+        """
+        mapped = mmap and Folder(uri).local
+        found = read_artefact(uri, KIND, blobs=not mapped)
+        index = cls(IndexConfig.model_validate(found.config))
+        index._ids = found.tables["ids"].column("id").to_pylist()
+        index._slots = {name: slot for slot, name in enumerate(index._ids)}
+        index._read_only = mapped
+        trained_on, longest = int(found.arrays["trained_on"]), float(found.arrays["longest"])
+        if index._codes is not None:
+            index._codes.trained_on, index._codes.longest = trained_on, longest
+            if found.data["dim"] is not None:
+                index._codes.index = _unpacked(uri, CODES, found)
+            return index
+        index._trained_on, index._longest = trained_on, longest
+        if mapped:
+            index._vectors = np.load(str(blob_path(uri, VECTORS)), mmap_mode="r", allow_pickle=False)
+        else:
+            index._vectors = np.load(io.BytesIO(found.blobs[VECTORS]), allow_pickle=False)
+        if trained_on:
+            index._lists = _unpacked(uri, LISTS, found)
+        return index
+
+    def _reserve(self, count: int, dim: int) -> None:
+        if count > len(self._vectors):
+            room = np.empty((max(count, len(self._vectors) * 3 // 2), dim), np.float32)
+            room[: len(self._vectors)] = self._vectors.reshape(len(self._vectors), dim)
+            self._vectors = room
+
+    def _train(self) -> None:
+        search_with_blas()
+        count, dim = len(self), self._vectors.shape[1]
+        vectors = self._vectors[:count]
+        lists = min(self.config.lists or int(2 * count**0.5), count)
+        drawn = np.random.default_rng(self.config.seed).permutation(count)
+        drawn = np.sort(drawn[: lists * self.config.training_per_list])
+        index = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(dim), dim, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+        )
+        index.cp.seed = self.config.seed + 1
+        index.cp.max_points_per_centroid = self.config.training_per_list
+        index.cp.min_points_per_centroid = 1
+        index.train(vectors[drawn])
+        index.add_with_ids(vectors, np.arange(count, dtype=np.int64))
+        self._lists, self._trained_on = index, count
+
+    def _forget(self, slots: Sequence[int]) -> None:
+        if slots:
+            self._lists.remove_ids(faiss.IDSelectorBatch(np.array(slots, np.int64)))
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise FitError("the index is mapped from its file", mend="load it with mmap=False to change it")
+
+
+def _packed(index: Any) -> npt.NDArray[np.uint8]:
+    return faiss.serialize_index(index)
+
+
+def _unpacked(uri: str, name: str, found: Artefact) -> Any:
+    """A faiss index from what was read, or mapped where its blob was not read."""
+    if name in found.blobs:
+        return faiss.deserialize_index(np.frombuffer(found.blobs[name], np.uint8))
+    read: Any = faiss.read_index
+    return read(blob_path(uri, name), faiss.IO_FLAG_MMAP)

@@ -1,0 +1,218 @@
+"""Tastes as refreshed by like-minded users: W = (U Uᵀ) C V, without any matrix of users by users or videos.
+
+U (n, k) are users' tastes and V (m, k) videos in one space, C = Û V̂ᵀ their cosines, where a hat means rows of
+length 1. By associativity W = U · (UᵀÛ)(V̂ᵀV): two sums of k × k, which blocks of rows add to, and one small
+product for each user.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
+from scipy import sparse
+
+from vrec.core.artifact import Arrays
+from vrec.core.config import Config
+from vrec.core.errors import FitError
+from vrec.core.protocols import Content, Vectors
+from vrec.core.schema import EMBEDDINGS, conform
+from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.index.exact_search import search_with_blas
+from vrec.retrieval.interaction_matrix import Histories, Matrix, Vocabulary
+from vrec.retrieval.models.content import embedding_rows
+from vrec.retrieval.topk import Scores
+
+Square = npt.NDArray[np.float64]
+BLOCK_ROWS = 16_384
+"""Rows held in float64 at once."""
+
+
+@dataclass(frozen=True)
+class GramSums:
+    """What a set of rows X (n, k) adds to the formula; the sums of two sets add up to those of both."""
+
+    cross: Square
+    """(k, k) XᵀX̂."""
+    cosine: Square
+    """(k, k) X̂ᵀX̂."""
+    total: npt.NDArray[np.float64]
+    """(k,) the sum of X̂'s rows."""
+
+    @classmethod
+    def of(cls, block: Vectors) -> "GramSums":
+        """The sums of one block of rows, in float64; rows of zeros add nothing."""
+        rows = block.astype(np.float64)
+        unit = unit_length(rows)
+        return cls(rows.T @ unit, unit.T @ unit, unit.sum(axis=0))
+
+    @classmethod
+    def of_all(cls, rows: Vectors) -> "GramSums":
+        """The sums of all rows, a block at a time; (1, k) zeros where there is none."""
+        found = cls.of(rows[:BLOCK_ROWS])
+        for start in range(BLOCK_ROWS, len(rows), BLOCK_ROWS):
+            found = found + cls.of(rows[start : start + BLOCK_ROWS])
+        return found
+
+    def __add__(self, other: "GramSums") -> "GramSums":
+        return GramSums(self.cross + other.cross, self.cosine + other.cosine, self.total + other.total)
+
+
+def unit_length(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The same rows at length 1; rows of zeros stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+
+
+def propagate_plain(tastes: Vectors, users: GramSums, videos: GramSums) -> npt.NDArray[np.float64]:
+    """The rows of W = (U Uᵀ) C V for a block of tastes (B, k), from the sums over all users and videos."""
+    return tastes.astype(np.float64) @ (users.cross @ videos.cross.T)
+
+
+def propagate_by_degree(tastes: Vectors, users: GramSums, videos: GramSums) -> npt.NDArray[np.float64]:
+    """The rows of W = D⁻¹ (Û Ûᵀ) C V for a block of tastes (B, k): the mean over users, by their cosine.
+
+    D is the rows' sums of Û Ûᵀ, and at least 1, which a user alone contributes: where others are as unlike as
+    alike the sum nears 0 and says nothing.
+    """
+    unit = unit_length(tastes.astype(np.float64))
+    degree = np.maximum(unit @ users.total, 1)
+    return unit @ (users.cosine @ videos.cross.T) / degree[:, None]
+
+
+def propagate_by_neighbours(
+    tastes: Vectors, unit_users: Vectors, videos: GramSums, neighbours: int
+) -> npt.NDArray[np.float64]:
+    """The rows of W = N (C V) for a block of tastes (B, k), where N is the mean of like-minded users.
+
+    N has, for each row, the cosines of the `neighbours` nearest of `unit_users` (n, k), none below 0, divided
+    by their sum. Time is O(B n k): for all users it grows with their square.
+    """
+    search_with_blas()
+    unit = unit_length(tastes.astype(np.float64))
+    count = min(neighbours, len(unit_users))
+    cosines, near = faiss.knn(
+        unit.astype(np.float32), np.ascontiguousarray(unit_users), count, metric=faiss.METRIC_INNER_PRODUCT
+    )
+    weights = np.maximum(cosines.astype(np.float64), 0)
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    mixed = sparse.csr_matrix(
+        (weights.ravel(), near.ravel(), np.arange(len(near) + 1) * count), shape=(len(near), len(unit_users))
+    )
+    return (mixed @ unit_users.astype(np.float64)) @ videos.cross.T
+
+
+class PropagateConfig(Config):
+    """Whose taste refreshes whose, and in which space."""
+
+    mode: Literal["plain", "degree", "neighbours"] = "neighbours"
+    """All users by the formula as it is; all by cosine and divided by its sum; or the nearest alone, which is
+    the only one that is more than another metric, and takes time in proportion to users²."""
+    neighbours: int = Field(default=50, ge=1)
+    """How many users are near, of whom the user is one; for that mode only."""
+    space: Literal["interactions", "embeddings"] | None = None
+    """Where tastes and videos live: factors of the interactions, or the videos' embeddings; these by default
+    where they are given."""
+    factors: int = Field(default=64, ge=1)
+    """Factors of the interactions."""
+    seed: int = Field(default=0, ge=0)
+    """Draws the first directions of the factors."""
+
+
+class Propagate(MatrixRecommender[PropagateConfig]):
+    """Ranks videos by S = W Vᵀ, W the users' tastes after propagation over like-minded users.
+
+    A taste is the mean of a user's videos by weight. V is the centred unit embeddings, or the right singular
+    vectors of the interactions (randomised SVD, Halko, Martinsson and Tropp 2011). A new event costs its
+    user's row of W and nothing else. `fit` raises FitError where embeddings are asked for and there are none.
+    """
+
+    kind = "propagate"
+    Config = PropagateConfig
+
+    def _catalogue(self, interactions: pa.Table, content: Content | None) -> Vocabulary:
+        known = [interactions.column("video_id")]
+        embeddings = self._embeddings(content)
+        if embeddings is not None:
+            known.append(conform(embeddings, EMBEDDINGS, stage="Propagate.fit").column("entity_id"))
+        return Vocabulary.of(*known)
+
+    def _embeddings(self, content: Content | None) -> pa.Table | None:
+        if self.config.space == "interactions":
+            return None
+        found = None if content is None else content.embeddings
+        if found is None and self.config.space == "embeddings":
+            raise FitError(
+                "Propagate.fit: there are no embeddings", mend="give --embeddings, or set space=interactions"
+            )
+        return found
+
+    def _fit(self, histories: Histories, content: Content | None) -> None:
+        embeddings = self._embeddings(content)
+        if embeddings is not None:
+            self.vectors = embedding_rows(embeddings, self.videos, centre=True)
+        else:
+            self.vectors = self._factors(histories)
+        tastes = self._tastes(histories.weights).astype(np.float32)
+        if not tastes.any():
+            raise FitError(
+                "Propagate.fit: none of the videos that were watched has an embedding",
+                mend="give the embeddings of these videos, under the same ids",
+            )
+        self.sums = GramSums.of_all(tastes)
+        self.video_sums = GramSums.of_all(self.vectors)
+        self.unit_users = np.zeros((0, tastes.shape[1]), np.float32)
+        if self.config.mode == "neighbours":
+            self.unit_users = unit_length(tastes.astype(np.float64)).astype(np.float32)
+
+    def _factors(self, histories: Histories) -> Vectors:
+        # Takes a second to import, which every command would pay.
+        from sklearn.utils.extmath import randomized_svd
+
+        count = min(self.config.factors, *histories.weights.shape)
+        right = randomized_svd(_means(histories.weights), count, random_state=self.config.seed)[2]
+        return np.ascontiguousarray(right.T, dtype=np.float32)
+
+    def _tastes(self, weights: Matrix) -> npt.NDArray[np.float64]:
+        return np.asarray(_means(weights) @ self.vectors.astype(np.float64))
+
+    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+        del users
+        tastes = self._tastes(histories.weights).astype(np.float32)
+        match self.config.mode:
+            case "plain":
+                refreshed = propagate_plain(tastes, self.sums, self.video_sums)
+            case "degree":
+                refreshed = propagate_by_degree(tastes, self.sums, self.video_sums)
+            case "neighbours":
+                refreshed = propagate_by_neighbours(
+                    tastes, self.unit_users, self.video_sums, self.config.neighbours
+                )
+        scores = (refreshed @ self.vectors.astype(np.float64).T).astype(np.float32)
+        scores[~tastes.any(axis=1)] = -np.inf
+        scores[:, ~self.vectors.any(axis=1)] = -np.inf
+        return scores
+
+    def _arrays(self) -> Arrays:
+        sums = {"users": self.sums, "videos": self.video_sums}
+        parts = {
+            f"{name}.{part}": array for name, found in sums.items() for part, array in vars(found).items()
+        }
+        return {"vectors": self.vectors, "unit_users": self.unit_users, **parts}
+
+    def _restore(self, arrays: Arrays) -> None:
+        self.vectors, self.unit_users = arrays["vectors"], arrays["unit_users"]
+        self.sums, self.video_sums = (
+            GramSums(*(arrays[f"{name}.{part}"] for part in ("cross", "cosine", "total")))
+            for name in ("users", "videos")
+        )
+
+
+def _means(weights: Matrix) -> Matrix:
+    # Each row divided by its sum, in float64.
+    sums = np.asarray(weights.sum(axis=1), np.float64).ravel()
+    share = weights.data.astype(np.float64) / np.repeat(sums, np.diff(weights.indptr))
+    return sparse.csr_matrix((share, weights.indices, weights.indptr), shape=weights.shape)

@@ -1,0 +1,1 @@
+"""Catalogue state while serving: snapshots, changes and uploads."""

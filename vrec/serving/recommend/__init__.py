@@ -1,0 +1,1 @@
+"""Recommendation engine: candidates, eligibility, fusion, ranking and search."""

@@ -1,0 +1,110 @@
+"""What may be given to a shopper: the hard rules, and what the request wants to see."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from vrec.profiles.profile import Profile
+from vrec.profiles.user import bought_by
+from vrec.ranking.reranking.catalog import Places, Shopper
+from vrec.ranking.reranking.eligibility_rules import RULES, RulesConfig, judge_known
+from vrec.serving.catalog.columns import Mask
+from vrec.serving.catalog.snapshot import Wares
+from vrec.serving.messages import Filters
+
+LOOKED_AT = 16
+"""Videos of an order that are judged at first, at least."""
+
+
+def shopper_of(user: Profile | None, filters: Filters, age: int | None = None) -> Shopper:
+    """What the rules and reasons ask of a shopper; a stranger without a profile.
+
+    Watched is what showed interest, as far back as the profile's history goes: a watch that was too short to
+    show any does not count.
+    """
+    return Shopper(
+        history={} if user is None else {entry.video_id: entry.at for entry in user.history},
+        bought={} if user is None else bought_by(user),
+        counts={} if user is None else user.counts,
+        blocked_videos=filters.exclude,
+        blocked_creators=filters.blocked_creators,
+        blocked_categories=filters.blocked_categories,
+        age=age,
+    )
+
+
+class Gate:
+    """Lets pass what may be given in one answer, each video once."""
+
+    def __init__(self, wares: Wares, filters: Filters, shopper: Shopper, rules: RulesConfig, at: int) -> None:
+        self.wares, self.mask = wares, wares.passing(filters)
+        """`mask` is (N,) which videos the request wants to see, None for all."""
+        self._shopper, self._rules, self._at = shopper, rules, at
+        self._open: Mask | None = None
+        self._rule: dict[int, int] = {}
+        """Of the rows that were judged the place in RULES of what bars them, −1 where nothing does."""
+        self._met: set[int] = set()
+        self.barred: Counter[str] = Counter()
+        """How many of the videos met so far each rule barred. Where an order is gone through at length, what
+        is sold out, unpublished, of a wrong kind, blocked or not for the shopper's age is not counted."""
+
+    def foresee(self, orders: Sequence[tuple[Places, int]]) -> None:
+        """Judges what `pick` will look at first in orders of which so many are needed, all at once.
+
+        Nothing is picked by that: one call for many rows only costs less than many for a few.
+        """
+        firsts = [order[: _looked_at(need)] for order, need in orders if need > 0]
+        if firsts and self.mask is None:
+            self._judge(np.concatenate(firsts))
+
+    def _judge(self, rows: Places) -> None:
+        fresh = [row for row in dict.fromkeys(rows.tolist()) if row not in self._rule]
+        if fresh:
+            places = np.array(fresh, np.int64)
+            verdict = judge_known(places, self.wares.shelf, self._shopper, self._rules, at=self._at)
+            self._rule.update(zip(fresh, verdict.rule.tolist(), strict=True))
+
+    def pick(self, order: Places, need: int) -> list[int]:
+        """The first at most `need` rows in the order that may be given and were not met in an earlier one."""
+        size = _looked_at(need)
+        found = self._allowed(order[:size], need)
+        rest = order[size:]
+        if len(found) < need and len(rest):
+            # Most of a catalogue may be barred: what is known of all rows at once is not judged one by one.
+            if self._open is None:
+                self._open = self.wares.open_to(self._shopper, self._rules, self._at)
+            rest = rest[self._open[rest]]
+        while len(found) < need and len(rest):
+            found += self._allowed(rest[:size], need - len(found))
+            rest, size = rest[size:], size * 4
+        return found
+
+    def each(self, order: Places, need: int) -> list[int]:
+        """The same, whether or not they were met in an earlier order."""
+        met, self._met = self._met, set()
+        try:
+            return self.pick(order, need)
+        finally:
+            self._met |= met
+
+    def _allowed(self, rows: Places, need: int) -> list[int]:
+        if self.mask is not None:
+            rows = rows[self.mask[rows]]
+        self._judge(rows)
+        found: list[int] = []
+        for row in rows.tolist():
+            if len(found) == need:
+                break
+            if row in self._met:
+                continue
+            self._met.add(row)
+            if (rule := self._rule[row]) < 0:
+                found.append(row)
+            else:
+                self.barred[RULES[rule]] += 1
+        return found
+
+
+def _looked_at(need: int) -> int:
+    return max(LOOKED_AT, need + need // 4)

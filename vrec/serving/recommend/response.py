@@ -1,0 +1,77 @@
+"""From candidates and what is expected of them to the items of an answer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vrec.ranking.features.arrays import Predictions
+from vrec.ranking.reranking.catalog import Places, Shelf, Shopper
+from vrec.ranking.reranking.reasons import reasons_of
+from vrec.ranking.reranking.rerank import RerankConfig, arrange
+from vrec.ranking.reranking.utility import utility
+from vrec.serving.messages import Ask, Item
+
+
+def arranged(
+    ask: Ask,
+    shopper: Shopper,
+    shelf: Shelf,
+    config: RerankConfig,
+    *,
+    rows: Places,
+    found: Predictions,
+    sources: Sequence[str],
+    rng: np.random.Generator,
+) -> tuple[Item, ...]:
+    """The list of at most `ask.k` of (N,) rows in the order of video_id; see `arrange`."""
+    made = arrange(
+        found, rows, shelf, shopper, config, sources=sources, surface=ask.surface, at=ask.at, k=ask.k, rng=rng
+    )
+    chosen: list[int] = made.rows.tolist()
+    return _items(
+        shelf,
+        rows[made.rows],
+        found.take(made.rows),
+        worth=made.worth.tolist(),
+        scores=made.scores.tolist(),
+        reasons=made.reasons,
+        sources=[sources[row] for row in chosen],
+        chances=made.propensities.tolist(),
+    )
+
+
+def as_they_are(
+    ask: Ask, shopper: Shopper, shelf: Shelf, config: RerankConfig, *, rows: Places, found: Predictions
+) -> tuple[Item, ...]:
+    """The popular videos of (N,) rows in that order, with scores that are one over the slot from 1."""
+    sources, untried = ["popular"] * len(rows), np.zeros(len(rows), np.bool_)
+    own = config.for_surface(ask.surface).reasons
+    return _items(
+        shelf,
+        rows,
+        found,
+        worth=utility(found, shelf.price[rows], ask.surface, config.utility).tolist(),
+        scores=[1 / slot for slot in range(1, len(rows) + 1)],
+        reasons=reasons_of(rows, shelf, shopper, own, sources=sources, explored=untried, at=ask.at),
+        sources=sources,
+        chances=[1.0] * len(rows),
+    )
+
+
+def _items(
+    shelf: Shelf,
+    rows: Places,
+    found: Predictions,
+    *,
+    worth: Sequence[float],
+    scores: Sequence[float],
+    reasons: Sequence[Sequence[str]],
+    sources: Sequence[str],
+    chances: Sequence[float],
+) -> tuple[Item, ...]:
+    places: list[int] = rows.tolist()
+    ids = [shelf.video_ids[row] for row in places]
+    heads = (found.p_click.tolist(), found.watch_s.tolist(), found.p_conv.tolist())
+    whys = [tuple(why) for why in reasons]
+    columns = (ids, scores, *heads, worth, whys, sources, chances)
+    return tuple(Item(*row) for row in zip(*columns, strict=True))

@@ -1,0 +1,1 @@
+"""Drawn product clips and simulated shoppers, for the demo and for tests."""

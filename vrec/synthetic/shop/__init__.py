@@ -1,0 +1,1 @@
+"""Simulated shoppers of a catalogue."""

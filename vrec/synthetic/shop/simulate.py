@@ -1,0 +1,218 @@
+"""EVENTS of simulated shoppers in a shop with a planted truth, so that estimates can be held against it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.special import expit, logit
+
+from vrec.core.compute import pc
+from vrec.core.digest import digest
+from vrec.core.schema import AT, EMBEDDINGS, EVENTS, conform
+from vrec.synthetic.shop.preferences import plant_shop
+from vrec.synthetic.shop.shop import BLOCK_CELLS, DAY_US, Floats, Places, Shop, SimulateConfig
+
+__all__ = ["Shop", "SimulateConfig", "Simulation", "simulate"]
+
+SECOND_US = 1_000_000
+COMPLETE = 0.95
+"""A share watched above this is a watch to the end."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A shop's log and its truth."""
+
+    shop: Shop
+    """Tastes, quality, examination: everything that the events were drawn from."""
+    events: pa.Table
+    """EVENTS by time. Of an impression, `propensity` is the chance of this video in this slot given the
+    slots before it: in slot 0 the policy's own probability; a whole slate's is the product."""
+
+    @property
+    def videos(self) -> pa.Table:
+        """VIDEOS, with `published_at` filled in."""
+        return self.shop.videos
+
+    @property
+    def embeddings(self) -> pa.Table | None:
+        """The content vectors as EMBEDDINGS rows of modality fused, or None where there are none."""
+        if self.shop.vectors is None:
+            return None
+        vectors, ids = self.shop.vectors, self.shop.videos.column("video_id")
+        flat = pa.array(vectors.ravel(), pa.float32())
+        table = pa.table(
+            {
+                "entity_id": ids,
+                "modality": pa.repeat("fused", len(ids)),
+                "encoder": pa.repeat("simulated", len(ids)),
+                "content_hash": [digest({"video_id": str(i)}) for i in ids],
+                "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+            }
+        )
+        return conform(table, EMBEDDINGS, stage="simulate")
+
+
+def simulate(
+    config: SimulateConfig, videos: pa.Table | None = None, vectors: npt.NDArray[np.floating] | None = None
+) -> Simulation:
+    """The events of a shop and the shop itself.
+
+    With `videos` (VIDEOS rows) tastes are planted over that catalogue's categories, tags and creators, and
+    over `vectors` ((V, dim), in the order of `videos`) where they are given; without, catalogue and vectors
+    are drawn. Videos without a price are never bought; videos without a duration count as of median length.
+    Equal arguments give equal events. Raises SchemaError and EventsError as `plant_shop`.
+    """
+    shop = plant_shop(config, videos, vectors)
+    rng = np.random.default_rng([config.seed, 2])
+    shown = _show(shop, rng)
+    return Simulation(shop, _events(shop, shown, rng))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Impressions, N rows by request and slot."""
+
+    request: Places
+    user: Places
+    video: Places
+    slot: Places
+    day: Places
+    at: Places
+    """µs since 1970 of the request."""
+    propensity: Floats
+
+    def some(self, rows: Places) -> "_Shown":
+        return _Shown(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+def _show(shop: Shop, rng: np.random.Generator) -> _Shown:
+    """Requests at random times of shoppers by activity, and the slates that the logging policy draws."""
+    config = shop.config
+    users = rng.choice(config.users, size=config.requests, p=shop.activity)
+    start = round(config.start.timestamp() * 1e6)
+    # Evenings are busy, and each shopper has an hour of their own within them.
+    evening = (19.0 + 3.0 * rng.normal(size=config.users))[users] + 2.5 * rng.normal(size=len(users))
+    day = np.sort(rng.integers(config.days, size=len(users)))
+    at = start + day * DAY_US + ((evening % 24) / 24 * DAY_US).astype(np.int64)
+    order = np.lexsort((users, at))
+    users, at = users[order], at[order]
+    day = (at - start) // DAY_US
+    parts: list[_Shown] = []
+    for today in np.unique(day):
+        offer = shop.on_offer(int(today))
+        rows = np.flatnonzero(day == today)
+        for some in np.array_split(rows, 1 + len(rows) * len(offer) // BLOCK_CELLS):
+            slates, chances = _draw_slates(shop.logging_scores(users[some], offer), config.slots, rng)
+            depth = slates.shape[1]
+            parts.append(
+                _Shown(
+                    request=np.repeat(some, depth),
+                    user=np.repeat(users[some], depth),
+                    video=offer[slates].ravel(),
+                    slot=np.tile(np.arange(depth), len(some)),
+                    day=np.full(slates.size, today),
+                    at=np.repeat(at[some], depth),
+                    propensity=chances.ravel(),
+                )
+            )
+    return _Shown(*(np.concatenate([getattr(p, n) for p in parts]) for n in _Shown.__dataclass_fields__))
+
+
+def _draw_slates(scores: Floats, slots: int, rng: np.random.Generator) -> tuple[Places, Floats]:
+    """(N, ≤ slots) columns drawn by softmax without replacement, and each one's chance given those before.
+
+    Gumbel noise on the scores and the top of each row is the same as drawing one by one (Plackett-Luce;
+    Kool et al. 2019, "Stochastic beams and where to find them").
+    """
+    depth = min(slots, scores.shape[1])
+    noisy = scores - np.log(rng.standard_exponential(scores.shape))
+    top = np.argpartition(-noisy, depth - 1, axis=1)[:, :depth]
+    order = np.argsort(-np.take_along_axis(noisy, top, axis=1), axis=1, kind="stable")
+    slates = np.take_along_axis(top, order, axis=1)
+    mass = np.exp(scores - scores.max(axis=1, keepdims=True))
+    drawn = np.take_along_axis(mass, slates, axis=1)
+    # What is left before each slot, from the end: subtracting from the total would cancel to zero.
+    np.put_along_axis(mass, slates, 0.0, axis=1)
+    left = mass.sum(axis=1, keepdims=True) + np.cumsum(drawn[:, ::-1], axis=1)[:, ::-1]
+    return slates, drawn / left
+
+
+def _events(shop: Shop, shown: _Shown, rng: np.random.Generator) -> pa.Table:
+    """What followed the impressions: clicks, watches, carts, purchases."""
+    config = shop.config
+    liking = shop.liking(shown.user, shown.video, shown.day)
+    seen = rng.random(len(liking)) < shop.examination[shown.slot] * expit(shop.base + liking)
+    rows = np.flatnonzero(seen)
+    clicked, taste = shown.some(rows), liking[rows]
+    delay = 1 + rng.exponential(8.0, len(rows)) + clicked.slot
+    click_at = clicked.at + (delay * SECOND_US).astype(np.int64)
+    seconds = _watched(shop, clicked.video, taste, rng)
+    watch_at = click_at + (seconds * SECOND_US).astype(np.int64)
+    prices = np.asarray(shop.videos.column("price").cast(pa.float64()), np.float64)
+    price, dearer = prices[clicked.video], _log_ratio(prices)[clicked.video]
+    rate = logit(config.cart_rate) + config.cart_taste * taste - config.price_sensitivity * dearer
+    carted = np.isfinite(price) & (rng.random(len(rows)) < expit(np.nan_to_num(rate)))
+    cart_at = watch_at + (rng.exponential(60.0, len(rows)) * SECOND_US).astype(np.int64)
+    bought = carted & (rng.random(len(rows)) < config.purchase_rate)
+    hours = rng.exponential(size=len(rows)) * config.purchase_delay_hours
+    purchase_at = cart_at + ((hours * 3600 + 30) * SECOND_US).astype(np.int64)
+    nothing, cart, buy = np.full(len(rows), np.nan), np.flatnonzero(carted), np.flatnonzero(bought)
+    blank, chance = np.full(len(shown.at), np.nan), shown.propensity
+    kinds = [
+        _rows(shop, shown, "impression", value=blank, at=shown.at, propensity=chance),
+        _rows(shop, clicked, "click", value=nothing, at=click_at),
+        _rows(shop, clicked, "watch", value=seconds, at=watch_at),
+        _rows(shop, clicked.some(cart), "cart", value=nothing[cart], at=cart_at[cart]),
+        _rows(shop, clicked.some(buy), "purchase", value=price[buy], at=purchase_at[buy]),
+    ]
+    table = pa.concat_tables(kinds)
+    end = round(config.start.timestamp() * 1e6) + config.days * DAY_US
+    table = table.filter(pc.less(table.column("at").cast(pa.int64()), end))
+    order = np.argsort(np.asarray(table.column("at").cast(pa.int64())), kind="stable")
+    return conform(table.take(pa.array(order)).combine_chunks(), EVENTS, stage="simulate")
+
+
+def _watched(shop: Shop, videos: Places, taste: Floats, rng: np.random.Generator) -> Floats:
+    """(N,) seconds watched: the share falls with the video's length and rises with taste."""
+    config = shop.config
+    duration = np.asarray(shop.videos.column("duration_s").cast(pa.float64()), np.float64)
+    known = duration[np.isfinite(duration)]
+    duration = np.where(np.isfinite(duration), duration, np.median(known) if len(known) else 30.0)
+    noise = config.watch_spread * rng.normal(size=len(videos))
+    length = _log_ratio(duration)[videos]
+    share = expit(config.watch_level + config.watch_taste * taste - config.watch_duration * length + noise)
+    return duration[videos] * np.where(share > COMPLETE, 1.0, share)
+
+
+def _log_ratio(values: Floats) -> Floats:
+    """Log of each value over the median of those that are known."""
+    known = values[np.isfinite(values) & (values > 0)]
+    middle = np.median(known) if len(known) else 1.0
+    return np.log(np.maximum(values, np.finfo(float).tiny) / middle)
+
+
+def _rows(
+    shop: Shop, rows: _Shown, kind: str, *, value: Floats, at: Places, propensity: Floats | None = None
+) -> pa.Table:
+    seed, width = shop.config.seed, len(str(shop.config.requests - 1))
+    requests = pa.array([f"r{seed}-{n:0{width}}" for n in range(shop.config.requests)], pa.string())
+    request, slot = requests.take(pa.array(rows.request)), pa.array(rows.slot)
+    videos = shop.videos.take(pa.array(rows.video))
+    return pa.table(
+        {
+            "event_id": pc.binary_join_element_wise(request, slot.cast(pa.string()), kind, "-"),
+            "user_id": shop.users.take(pa.array(rows.user)),
+            "video_id": videos.column("video_id"),
+            "kind": pa.repeat(kind, len(at)),
+            "value": pa.array(value, pa.float32(), mask=np.isnan(value)),
+            "position": slot.cast(pa.int16()),
+            "request_id": request,
+            "propensity": pa.nulls(len(at), pa.float32())
+            if propensity is None
+            else pa.array(propensity, pa.float32()),
+            "domain": videos.column("domain"),
+            "at": pa.array(at, pa.int64()).cast(AT),
+        }
+    )
