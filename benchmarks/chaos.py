@@ -35,10 +35,10 @@ import pyarrow.parquet as pq
 import ray
 from ray.serve.context import _get_global_client
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.bundle import ServingBundle
 from vrec.config.serve import ServeConfig
-from vrec.pipelines.cluster import connected
-from vrec.serving.deploy import NAME, start, stop
+from vrec.pipelines.cluster import connect_cluster
+from vrec.serving.deploy import APPLICATION_NAME, deploy_service, stop_service
 
 SHOPPERS = 200
 BATCH = 20
@@ -157,7 +157,9 @@ def redis_server(folder: Path) -> Iterator[Any]:
 def replica_pid(deployment: str) -> int:
     """The process of a replica that runs."""
     client: Any = _get_global_client()
-    replicas = client.get_serve_details()["applications"][NAME]["deployments"][deployment]["replicas"]
+    replicas = client.get_serve_details()["applications"][APPLICATION_NAME]["deployments"][deployment][
+        "replicas"
+    ]
     return next(one["pid"] for one in replicas if one["state"] == "RUNNING")
 
 
@@ -209,8 +211,8 @@ async def logged(url: str) -> Counter[str]:
 
 def run(config: ServeConfig, kills: dict[str, Any], seconds: float, rate: float) -> dict[str, Any]:
     """The reports of all kills, and the reconciliation."""
-    url = start(config)["url"]
-    videos = Bundle.load(config.bundle).videos.column("video_id").to_pylist()
+    url = deploy_service(config)["url"]
+    videos = ServingBundle.load(config.bundle).videos.column("video_id").to_pylist()
     near, far = multiprocessing.get_context("spawn").Pipe()
     arguments = (url, seconds, rate, videos, far)
     loader = multiprocessing.get_context("spawn").Process(target=load, args=arguments)
@@ -280,9 +282,9 @@ def main() -> None:
                 "replicas": {"api": asked.api, "ranking": asked.ranking},
             }
         )
-        stack.enter_context(connected())
+        stack.enter_context(connect_cluster())
         found = run(config, kills, asked.seconds, asked.rate)
-        stop()
+        stop_service()
         ray.shutdown()
     for one in found["kills"]:
         print(json.dumps(one))

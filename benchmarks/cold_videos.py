@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.compute import pc
-from vrec.core.protocols import Content
-from vrec.evaluation.offline.run import EvaluationConfig, Scores, evaluate
+from vrec.core.protocols import CatalogContent
+from vrec.evaluation.offline.run import EvaluationConfig, PopulationScores, evaluate_recommendations
 from vrec.events.datasets import microlens_50k
-from vrec.events.interactions import InterestConfig, gather, weigh
-from vrec.events.split import LastSplit, split
-from vrec.retrieval.registry import RetrievalConfig, build
+from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
+from vrec.events.split import LeaveLastOutConfig, split_interactions
+from vrec.retrieval.registry import RetrievalConfig, build_recommender
 
 MODELS = ("popular", "item_knn", "als", "content", "hybrid")
 CONFIG = RetrievalConfig.model_validate(
@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     found = microlens_50k(options.folder)
     assert found.videos is not None
-    parts = split(weigh(found.events, InterestConfig()), LastSplit())
+    parts = split_interactions(weigh_events(found.events, InterestConfig()), LeaveLastOutConfig())
     rng = np.random.default_rng(0)
     watched = sorted(set(parts.test.column("video_id").to_pylist()))
     withheld = pa.array(rng.choice(watched, options.withheld, replace=False).tolist())
@@ -48,10 +48,12 @@ def main() -> None:
     test = parts.test.filter(known)
     drawn = rng.permutation(test.num_rows)[: options.users]
     test = test.take(np.sort(drawn))
-    train = gather(train, InterestConfig())
-    users, content = test.column("user_id").to_pylist(), Content(found.videos)
-    lists = {model: build(model, CONFIG).fit(train, content).recommend(users, 50) for model in MODELS}
-    result = evaluate(
+    train = aggregate_interactions(train, InterestConfig())
+    users, content = test.column("user_id").to_pylist(), CatalogContent(found.videos)
+    lists = {
+        model: build_recommender(model, CONFIG).fit(train, content).recommend(users, 50) for model in MODELS
+    }
+    result = evaluate_recommendations(
         lists,
         train,
         test,
@@ -63,7 +65,7 @@ def main() -> None:
         report(scores, result.best_single)
 
 
-def report(scores: Scores, best: str) -> None:
+def report(scores: PopulationScores, best: str) -> None:
     print(f"\n{scores.name}: {scores.users:,} users; against the best single model overall, {best}")
     for model, row in scores.metrics.items():
         words = [f"{model:10}"]

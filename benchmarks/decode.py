@@ -19,7 +19,7 @@ from vrec.core.errors import VideoError
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import DecodeConfig, MediaConfig, decode
 from vrec.media.decode_process import DecodeProcess
-from vrec.media.frame_sampling import SampleConfig
+from vrec.media.frame_sampling import FrameSamplingConfig
 
 SILENT = AudioConfig(enabled=False)
 
@@ -117,7 +117,7 @@ def main() -> None:
         folder = Path(name)
         hd = [draw(folder / "hd.mp4", (1280, 720), 20, 0)]
         small = [draw(folder / f"s{i}.mp4", (320, 240), 3, i, tone=True) for i in range(12)]
-        exact, keys = (SampleConfig(strategy="uniform"), SampleConfig(strategy="keyframes"))
+        exact, keys = (FrameSamplingConfig(strategy="uniform"), FrameSamplingConfig(strategy="keyframes"))
         for decoder in ("decord", "pyav"):
             configs = [
                 MediaConfig(sample=s, decode=DecodeConfig(decoder=decoder), audio=SILENT)

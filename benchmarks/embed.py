@@ -23,10 +23,10 @@ import psutil
 from embed_baselines import LANES, Batch, hand_tuned, rate, straightforward
 
 from vrec.encoders.config import EmbedConfig
-from vrec.media.source import ENDINGS
-from vrec.pipelines.cluster import WORKER_ENVIRONMENT, connected
+from vrec.media.source import VIDEO_EXTENSIONS
+from vrec.pipelines.cluster import WORKER_ENVIRONMENT, connect_cluster
 from vrec.pipelines.embed.run import embed
-from vrec.synthetic.videos import DrawConfig, draw_video, plan_catalogue
+from vrec.synthetic.videos import SyntheticVideosConfig, draw_video, plan_catalog
 
 
 def with_vrec(folder: Path, out: Path, **changes: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def with_vrec(folder: Path, out: Path, **changes: Any) -> dict[str, Any]:
     with Path(os.devnull).open("w") as nowhere:
         config = EmbedConfig.model_validate(changes)
         manifest = embed(
-            str(folder), str(out), config, log=nowhere, watch=lambda r: batches.append(_batch(r))
+            str(folder), str(out), config, log=nowhere, on_batch=lambda r: batches.append(_batch(r))
         )
     if batches:
         manifest["rate"] = rate(batches, manifest["timings"]["compact_s"])
@@ -48,7 +48,7 @@ def _batch(row: Mapping[str, Any]) -> Batch:
 
 def throughput(folder: Path, rounds: int) -> dict[str, float]:
     """Ratios of vrec's rate to the others', medians over interleaved rounds."""
-    paths = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    paths = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in VIDEO_EXTENSIONS)
     rates: dict[str, list[float]] = {}
     systems: dict[str, Callable[[Path], float]] = {
         "vrec": lambda out: with_vrec(folder, out)["rate"],
@@ -65,7 +65,7 @@ def throughput(folder: Path, rounds: int) -> dict[str, float]:
                 if name == "hand-tuned loop":
                     found = systems[name](Path(out))
                 else:
-                    with connected():
+                    with connect_cluster():
                         found = systems[name](Path(out))
             rates.setdefault(name, []).append(found)
             print(f"  round {number + 1}: {name}: {rates[name][-1]:.2f} videos/s", flush=True)
@@ -82,7 +82,7 @@ def throughput(folder: Path, rounds: int) -> dict[str, float]:
 
 def second_run(folder: Path) -> float:
     """Share of the first run's decode and encode time that an unchanged catalogue costs."""
-    with tempfile.TemporaryDirectory() as out, connected():
+    with tempfile.TemporaryDirectory() as out, connect_cluster():
         first = with_vrec(folder, Path(out))
         second = with_vrec(folder, Path(out))
     assert second["counts"]["new"] == 0
@@ -101,11 +101,11 @@ def memory(small: int, large: int) -> float:
     for count in (small, large):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "videos"
-            _draw(folder, 100, DrawConfig(seconds=1.0, fps=8, width=160, height=160))
+            _draw(folder, 100, SyntheticVideosConfig(seconds=1.0, fps=8, width=160, height=160))
             originals = sorted(folder.rglob("*.mp4"))
             for number in range(count - len(originals)):
                 os.link(originals[number % 100], folder / f"copy-{number}.mp4")
-            with _Peak() as peak, connected():
+            with _Peak() as peak, connect_cluster():
                 with_vrec(folder, Path(place) / "out")
         peaks.append(peak.bytes)
         print(f"  {count} videos: peak {peak.bytes / 2**20:.0f} MiB over all processes")
@@ -138,8 +138,8 @@ class _Peak:
             self.bytes = max(self.bytes, total)
 
 
-def _draw(folder: Path, count: int, config: DrawConfig) -> None:
-    plan = plan_catalogue(config.model_copy(update={"videos": count, "near_duplicates": 0, "broken": 0}))
+def _draw(folder: Path, count: int, config: SyntheticVideosConfig) -> None:
+    plan = plan_catalog(config.model_copy(update={"videos": count, "near_duplicates": 0, "broken": 0}))
     with multiprocessing.get_context("spawn").Pool(LANES) as pool:
         pool.starmap(draw_video, [(drawn, folder) for drawn in plan])
 
@@ -147,7 +147,7 @@ def _draw(folder: Path, count: int, config: DrawConfig) -> None:
 def _clips(arguments: argparse.Namespace, place: Path) -> Path:
     if arguments.videos:
         return Path(arguments.videos)
-    _draw(place, arguments.clips, DrawConfig(seconds=4.0, fps=25, width=320, height=240))
+    _draw(place, arguments.clips, SyntheticVideosConfig(seconds=4.0, fps=25, width=320, height=240))
     return place
 
 

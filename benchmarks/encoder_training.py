@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from vrec.config.load import load_settings
-from vrec.encoders.learned.behavior import Behaviour
+from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.train import EncoderTrainer
-from vrec.pipelines.cluster import connected
+from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.train.data_parallel import train_network
-from vrec.pipelines.train.encoder import EncoderLesson
-from vrec.training.epochs import EpochResult, Worker
+from vrec.pipelines.train.encoder import EncoderTrainingTask
+from vrec.training.epochs import EpochResult, TrainingWorker
 
 WAYS = {"1 worker, 1 thread": (1, 1), "1 worker, 2 threads": (1, 2), "2 workers, 1 thread each": (2, 1)}
 
@@ -36,21 +36,23 @@ class Watched(EncoderTrainer):
         before, begun = _ran_or_ready_s(), time.perf_counter()
         result = super().run_epoch()
         busy = (_ran_or_ready_s() - before) / (time.perf_counter() - begun)
-        told = self.worker.reduce(np.array([busy]))[0] / self.worker.world
-        print(f"busy {told:.3f}, {result.examples_per_s * self.worker.world:,.0f} examples/s", flush=True)
+        told = self.worker.reduce(np.array([busy]))[0] / self.worker.world_size
+        print(
+            f"busy {told:.3f}, {result.examples_per_s * self.worker.world_size:,.0f} examples/s", flush=True
+        )
         with open(os.environ["VREC_BENCHMARK_LOG"], "a") as file:
             if self.worker.rank == 0:
-                file.write(f"{told} {result.examples_per_s * self.worker.world}\n")
+                file.write(f"{told} {result.examples_per_s * self.worker.world_size}\n")
         return result
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedLesson(EncoderLesson):
+class WatchedLesson(EncoderTrainingTask):
     log: str = ""
 
-    def trainer(self, worker: Worker) -> EncoderTrainer:
+    def trainer(self, worker: TrainingWorker) -> EncoderTrainer:
         os.environ["VREC_BENCHMARK_LOG"] = self.log
-        made = EncoderLesson.trainer(self, worker)
+        made = EncoderTrainingTask.trainer(self, worker)
         made.__class__ = Watched
         return made
 
@@ -62,7 +64,7 @@ def _ran_or_ready_s() -> float:
     return (int(ran) + int(ready)) / 1e9
 
 
-def drawn(videos: int, pairs: int) -> tuple[FeatureSet, Behaviour]:
+def drawn(videos: int, pairs: int) -> tuple[FeatureSet, BehaviorSignals]:
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 20, videos)
     centres = rng.normal(0, 1, (20, 1280))
@@ -75,7 +77,7 @@ def drawn(videos: int, pairs: int) -> tuple[FeatureSet, Behaviour]:
     left = rng.integers(0, videos, pairs)
     right = (left + rng.integers(1, videos, pairs)) % videos
     popularity = np.bincount(np.concatenate([left, right]), minlength=videos).astype(np.float64)
-    return features, Behaviour(left, right, popularity)
+    return features, BehaviorSignals(left, right, popularity)
 
 
 def main() -> None:
@@ -85,7 +87,7 @@ def main() -> None:
     parser.add_argument("--head", default="gru")
     options = parser.parse_args()
     features, behaviour = drawn(options.videos, 2 * options.videos)
-    with connected():
+    with connect_cluster():
         for name, (workers, threads) in WAYS.items():
             settings = load_settings(
                 overrides=[

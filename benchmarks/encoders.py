@@ -21,9 +21,9 @@ import torch
 from vrec.core.protocols import Clip
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig
 from vrec.encoders.backbone import LITE0, load_backbone
-from vrec.encoders.cnn import CnnConfig, CnnEncoder
+from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.encoders.runtime import openvino_module
-from vrec.encoders.text import TextConfig, TextEncoder
+from vrec.encoders.text import TextEncoder, TextEncoderConfig
 
 FRAMES = 8
 SIDE = 224
@@ -86,7 +86,7 @@ def measure_others(rounds: int) -> None:
     text = Clip("", text="Stoneware mug, 350 ml, teal. mugs, teal")
     ways = {
         "audio, 30 s of sound": partial(AudioEncoder(AudioEncoderConfig()).encode, [sound]),
-        "text, one title": partial(TextEncoder(TextConfig()).encode, [text]),
+        "text, one title": partial(TextEncoder(TextEncoderConfig()).encode, [text]),
     }
     for name, run in ways.items():
         run()
@@ -122,8 +122,8 @@ def main() -> None:
         "OpenVINO any batch, latency": openvino_way(frames, -1, "LATENCY"),
         "OpenVINO batch 1, latency": openvino_way(frames, 1, "LATENCY"),
         "OpenVINO batch 1, throughput": openvino_way(frames, 1, "THROUGHPUT"),
-        "CnnEncoder(openvino)": partial(CnnEncoder(CnnConfig(backend="openvino")).encode, [clip]),
-        "CnnEncoder(torch)": partial(CnnEncoder(CnnConfig(backend="torch")).encode, [clip]),
+        "CnnEncoder(openvino)": partial(CnnEncoder(CnnEncoderConfig(backend="openvino")).encode, [clip]),
+        "CnnEncoder(torch)": partial(CnnEncoder(CnnEncoderConfig(backend="torch")).encode, [clip]),
     }
     print(f"{FRAMES} frames of {SIDE} px, one thread, {rounds} interleaved rounds")
     measure(ways, rounds, base="torch eager")

@@ -23,25 +23,25 @@ import numpy as np
 from index import K, clustered, flat_search, recall, rounds_of
 
 from vrec.core.protocols import Clip, Vectors
-from vrec.encoders.text import TextConfig, TextEncoder, clip_text
+from vrec.encoders.text import TextEncoder, TextEncoderConfig, clip_text
 from vrec.events.datasets import microlens_50k
 from vrec.retrieval.index.config import (
-    Float16Config,
-    Float32Config,
-    ProductConfig,
-    ScalarConfig,
+    Float16StorageConfig,
+    Float32StorageConfig,
+    ProductQuantizerConfig,
+    ScalarQuantizerConfig,
     StorageConfig,
 )
 from vrec.retrieval.index.index import FaissIndex, IndexConfig
 
 HELD_OUT = 1000
 STORAGES: dict[str, StorageConfig] = {
-    "float32, the default": Float32Config(),
-    "float16": Float16Config(),
-    "scalar, 8 bits": ScalarConfig(),
-    "scalar, 6 bits": ScalarConfig(bits=6),
-    "scalar, 4 bits": ScalarConfig(bits=4),
-    "product, 2 dims": ProductConfig(),
+    "float32, the default": Float32StorageConfig(),
+    "float16": Float16StorageConfig(),
+    "scalar, 8 bits": ScalarQuantizerConfig(),
+    "scalar, 6 bits": ScalarQuantizerConfig(bits=6),
+    "scalar, 4 bits": ScalarQuantizerConfig(bits=4),
+    "product, 2 dims": ProductQuantizerConfig(),
 }
 RESIDENT = """
 import gc, sys
@@ -75,7 +75,7 @@ def title_vectors(folder: str, kept: str | None) -> Vectors:
         assert found is not None
         texts = [clip_text(title) for title in found["title"].to_pylist()]
         clips = [Clip(str(number), text=text) for number, text in enumerate(texts) if text is not None]
-        vectors = TextEncoder(TextConfig()).encode(clips)
+        vectors = TextEncoder(TextEncoderConfig()).encode(clips)
         if kept is not None:
             np.save(kept, vectors, allow_pickle=False)
     return vectors[np.random.default_rng(0).permutation(len(vectors))]

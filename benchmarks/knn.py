@@ -19,7 +19,7 @@ import pyarrow as pa
 from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
-from vrec.core.schema import AT, INTERACTIONS
+from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.retrieval.interaction_matrix import Matrix
 from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn, similar_videos
 from vrec.retrieval.similarity import SimilarityConfig
@@ -49,7 +49,7 @@ def to_table(matrix: Matrix) -> pa.Table:
         names[0].take(pa.array(rows)),
         names[1].take(pa.array(matrix.indices)),
         pa.array(matrix.data),
-        pa.array(np.zeros(matrix.nnz, np.int64)).cast(AT),
+        pa.array(np.zeros(matrix.nnz, np.int64)).cast(TIMESTAMP),
     ]
     return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 

@@ -8,18 +8,18 @@ import argparse
 import numpy as np
 import pyarrow as pa
 
-from vrec.bundle.inputs import Parts
+from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.config.load import load_settings
-from vrec.config.settings import TrainConfig
-from vrec.core.protocols import Content
-from vrec.core.schema import AT, INTERACTIONS
-from vrec.pipelines.cluster import connected
-from vrec.pipelines.train.impressions import make_examples
-from vrec.ranking.network_ranker import NetworkRanker, untrained
-from vrec.ranking.training import Trainer
+from vrec.config.settings import TrainRankerConfig
+from vrec.core.protocols import CatalogContent
+from vrec.core.schema import INTERACTIONS, TIMESTAMP
+from vrec.pipelines.cluster import connect_cluster
+from vrec.pipelines.train.impressions import build_examples
+from vrec.ranking.network_ranker import NetworkRanker, build_untrained
+from vrec.ranking.training import RankerTrainer
 from vrec.retrieval.models.knn import ItemKnn
-from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
+from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate
 
 USERS, EACH = 30_000, 20
 """Users with interactions that neighbours come of, and how many each."""
@@ -28,7 +28,7 @@ USERS, EACH = 30_000, 20
 def large_bundle(uri: str, *, videos: int, dim: int = 64) -> str:
     """The folder of the bundle that was written."""
     made = simulate(
-        SimulateConfig(
+        SimulationConfig(
             users=1500, videos=videos, requests_per_user=8, dim=dim, cold_share=0.0, click_rate=0.2
         )
     )
@@ -36,7 +36,7 @@ def large_bundle(uri: str, *, videos: int, dim: int = 64) -> str:
         None, ["train.ranker.training.epochs=1", "train.ranker.labels.conversion_window_hours=24"]
     ).train
     interactions = drawn_interactions(made)
-    parts = Parts(
+    parts = BundleInputs(
         videos=made.videos,
         ranker=trained(made, settings),
         profiles=settings.profiles,
@@ -48,22 +48,22 @@ def large_bundle(uri: str, *, videos: int, dim: int = 64) -> str:
     return uri
 
 
-def trained(made: Simulation, config: TrainConfig) -> NetworkRanker:
+def trained(made: ShopSimulation, config: TrainRankerConfig) -> NetworkRanker:
     """A DIN with its default sizes, after one epoch."""
-    content = Content(made.videos, made.embeddings)
-    with connected():
-        found = make_examples(made.events, content, config)
+    content = CatalogContent(made.videos, made.embeddings)
+    with connect_cluster():
+        found = build_examples(made.events, content, config)
     train, valid = ((part.features, part.labels) for part in (found.train, found.validation))
-    network, head = untrained(config.ranker, train[0].shape, train[1])
-    trainer = Trainer(
+    network, head = build_untrained(config.ranker, train[0].shape, train[1])
+    trainer = RankerTrainer(
         network, config.ranker.heads, head, train=train, valid=valid, config=config.ranker.training
     )
-    return NetworkRanker.fitted(
+    return NetworkRanker.from_training(
         config.ranker, found.space, content, trainer.run(), head, train=train, valid=valid
     )
 
 
-def drawn_interactions(made: Simulation) -> pa.Table:
+def drawn_interactions(made: ShopSimulation) -> pa.Table:
     """INTERACTIONS of users who watch in two categories each, the popular videos more often."""
     rng = np.random.default_rng(0)
     names = made.videos.column("video_id")
@@ -80,7 +80,7 @@ def drawn_interactions(made: Simulation) -> pa.Table:
         pa.array([f"u{user}" for user in range(USERS) for _ in range(EACH)]),
         names.take(pa.array(rows)).combine_chunks(),
         pa.array(np.ones(len(rows), np.float32)),
-        pa.array(at).cast(AT),
+        pa.array(at).cast(TIMESTAMP),
     ]
     return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 

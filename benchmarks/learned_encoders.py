@@ -25,13 +25,13 @@ from sklearn.preprocessing import StandardScaler
 
 from vrec.config.load import load_settings
 from vrec.core.protocols import Modality, Vectors
-from vrec.encoders.fusion import Fusion, FusionConfig
+from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.vectors import unit_rows
-from vrec.pipelines.features.run import make_features
-from vrec.pipelines.train.encoder import EncoderMaterial, lesson_of
-from vrec.training.epochs import ALONE
+from vrec.pipelines.features.run import extract_features
+from vrec.pipelines.train.encoder import EncoderInputs, build_training_task
+from vrec.training.epochs import SINGLE_WORKER
 
 Floats = npt.NDArray[np.float64]
 HEADS = {
@@ -50,11 +50,11 @@ def frames_mean(features: FeatureSet) -> Vectors:
     return unit_rows(rows)
 
 
-def frozen(features: FeatureSet, config: FusionConfig) -> Vectors:
+def frozen(features: FeatureSet, config: ModalityFusionConfig) -> Vectors:
     """(N, dim) unit rows: what `vrec embed` fuses without training."""
     blocks: dict[Modality, Vectors] = {"frames": frames_mean(features)}
     blocks |= {m: getattr(features, m) for m in ("audio", "text") if m in features.dims}
-    fusion = Fusion(config, features.names, {m: block.shape[1] for m, block in blocks.items()})
+    fusion = ModalityFusion(config, features.names, {m: block.shape[1] for m, block in blocks.items()})
     return fusion.fuse(
         {
             m: [row if there else None for row, there in zip(block, features.has[m], strict=True)]
@@ -66,10 +66,10 @@ def frozen(features: FeatureSet, config: FusionConfig) -> Vectors:
 def trained(features: FeatureSet, options: Sequence[str], seed: int) -> LearnedEncoder:
     """An encoder that was trained self-supervised on these features."""
     settings = load_settings(overrides=[*options, f"encoder.training.seed={seed}"])
-    lesson, _ = lesson_of(EncoderMaterial(features, None), settings)
-    head = lesson.trainer(ALONE).run()
+    lesson, _ = build_training_task(EncoderInputs(features, None), settings)
+    head = lesson.trainer(SINGLE_WORKER).run()
     weights = {name: tensor.numpy() for name, tensor in head.state_dict().items()}
-    return LearnedEncoder.fitted(lesson.config.learned, features, weights)
+    return LearnedEncoder.from_weights(lesson.config.learned, features, weights)
 
 
 def correct(vectors: Vectors, labels: Sequence[str], sources: Sequence[str] | None = None) -> Floats:
@@ -106,8 +106,8 @@ def classes(features: FeatureSet, rows: Mapping[str, Mapping[str, str]], seeds: 
     print(f"{across.sum()} clips of {len(set(named[across]))} classes from more than one source")
     ways = {
         "CNN, mean of frames": [frames_mean(features)],
-        "concat with sound": [frozen(features, FusionConfig(kind="concat"))],
-        "weighted with sound": [frozen(features, FusionConfig())],
+        "concat with sound": [frozen(features, ModalityFusionConfig(kind="concat"))],
+        "weighted with sound": [frozen(features, ModalityFusionConfig())],
     }
     for name, options in HEADS.items():
         ways[name] = [trained(features, options, seed).encode_features(features)[0] for seed in range(seeds)]
@@ -153,7 +153,7 @@ def direction(features: FeatureSet, seeds: int) -> None:
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(len(features))
             cut = round(0.7 * len(features))
-            ours, theirs = (features.rows(np.sort(part)) for part in (order[:cut], order[cut:]))
+            ours, theirs = (features.select(np.sort(part)) for part in (order[:cut], order[cut:]))
             encoder = trained(ours, HEADS[name], seed)
             nearest.append(told_by_neighbour(encoder, theirs))
             probed.append(told_by_probe(encoder, ours, theirs))
@@ -192,7 +192,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with (options.folder / "labels.csv").open(encoding="utf-8") as file:
         rows = {row["file"].rpartition(".")[0]: row for row in csv.DictReader(file)}
-    made = make_features(str(options.folder), options.features, load_settings())
+    made = extract_features(str(options.folder), options.features, load_settings())
     classes(made.features, rows, options.seeds)
     direction(made.features, options.seeds)
     if options.moving:

@@ -34,25 +34,25 @@ from learned_encoders import correct, frames_mean, frozen
 
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
-from vrec.core.protocols import Clip, Content, Vectors
-from vrec.core.schema import AT, EMBEDDINGS, VIDEOS, conform
-from vrec.encoders.fusion import FusionConfig
+from vrec.core.protocols import CatalogContent, Clip, Vectors
+from vrec.core.schema import EMBEDDINGS, TIMESTAMP, VIDEOS, conform
+from vrec.encoders.fusion import ModalityFusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.text import TextConfig, TextEncoder, clip_text
+from vrec.encoders.text import TextEncoder, TextEncoderConfig, clip_text
 from vrec.encoders.vectors import unit_rows
-from vrec.evaluation.offline.ground_truth import Truth
+from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import ACCURACY
 from vrec.events.datasets import microlens_50k
-from vrec.events.interactions import InterestConfig, gather, weigh
-from vrec.events.split import LastSplit, Split, TimeSplit, split
-from vrec.pipelines.demo_shop import on_offer
+from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
+from vrec.events.split import InteractionSplit, LeaveLastOutConfig, TimeSplitConfig, split_interactions
+from vrec.pipelines.demo_shop import embedded_videos
 from vrec.pipelines.inputs import read_videos
-from vrec.pipelines.train.encoder import EncoderMaterial, lesson_of
-from vrec.retrieval.models.content import ContentBased, ContentConfig
-from vrec.synthetic.shop.shop import SimulateConfig
+from vrec.pipelines.train.encoder import EncoderInputs, build_training_task
+from vrec.retrieval.models.content import ContentConfig, ContentRecommender
+from vrec.synthetic.shop.shop import SimulationConfig
 from vrec.synthetic.shop.simulate import simulate
-from vrec.training.epochs import ALONE
+from vrec.training.epochs import SINGLE_WORKER
 
 Floats = npt.NDArray[np.float64]
 K = 10
@@ -69,7 +69,9 @@ class Trial:
     withheld: list[str]
 
 
-def withhold(parts: Split, count: int, seed: int, features: FeatureSet, users: int | None) -> Trial:
+def withhold(
+    parts: InteractionSplit, count: int, seed: int, features: FeatureSet, users: int | None
+) -> Trial:
     """A trial with so many of the test's videos withheld; at most so many users of the test stay."""
     rng = np.random.default_rng(seed)
     watched = sorted(set(parts.test["video_id"].to_pylist()) & set(features.video_ids))
@@ -93,14 +95,16 @@ def judged(trial: Trial, vectors: Vectors, able: npt.NDArray[np.bool_]) -> dict[
     embeddings = pa.Table.from_arrays(
         [pa.array(ids), *repeated, rows], schema=EMBEDDINGS.arrow(vectors.shape[1])
     )
-    train = gather(trial.train, InterestConfig())
-    model = ContentBased(ContentConfig(attributes_share=0)).fit(train, Content(embeddings=embeddings))
-    truth = Truth(train, trial.test, set(trial.features.video_ids) | set(train["video_id"].to_pylist()))
+    train = aggregate_interactions(trial.train, InterestConfig())
+    model = ContentRecommender(ContentConfig(attributes_share=0)).fit(
+        train, CatalogContent(embeddings=embeddings)
+    )
+    truth = GroundTruth(train, trial.test, set(trial.features.video_ids) | set(train["video_id"].to_pylist()))
     users, population = truth.users.ids.to_pylist(), truth.population()
     found: dict[str, dict[str, Floats]] = {}
     for name, among in (("cold", trial.withheld), ("all", None)):
-        lists = truth.lists(model.recommend(users, K, candidates=among), "content")
-        hits = truth.judged(truth.hits(lists), K, population)
+        lists = truth.index_lists(model.recommend(users, K, candidates=among), "content")
+        hits = truth.score_lists(truth.hits(lists), K, population)
         found[name] = {metric: ACCURACY[metric](hits, K) for metric in ("ndcg", "hit_rate")}
     return found
 
@@ -110,9 +114,9 @@ def learned(
 ) -> tuple[Vectors, npt.NDArray[np.bool_]]:
     """The vectors of a head that was trained on the trial's features, and its behaviour where `aligned`."""
     settings = load_settings(overrides=[*options, f"encoder.training.seed={seed}"])
-    material = EncoderMaterial(trial.features, trial.train if aligned else None)
-    lesson, watched = lesson_of(material, settings)
-    trainer = lesson.trainer(ALONE)
+    material = EncoderInputs(trial.features, trial.train if aligned else None)
+    lesson, watched = build_training_task(material, settings)
+    trainer = lesson.trainer(SINGLE_WORKER)
     head = trainer.run()
     if watched is not None:
         print(
@@ -120,7 +124,7 @@ def learned(
             flush=True,
         )
     weights = {name: tensor.numpy() for name, tensor in head.state_dict().items()}
-    return LearnedEncoder.fitted(lesson.config.learned, trial.features, weights).encode_features(
+    return LearnedEncoder.from_weights(lesson.config.learned, trial.features, weights).encode_features(
         trial.features
     )
 
@@ -178,7 +182,7 @@ def catalogue(path: str) -> pa.Table:
             "language": pa.nulls(len(rows), pa.string()),
             "price": pa.nulls(len(rows), pa.float32()),
             "duration_s": pa.array([float(row["duration_s"]) for row in rows], pa.float32()),
-            "published_at": pa.nulls(len(rows), AT),
+            "published_at": pa.nulls(len(rows), TIMESTAMP),
             "available": pa.repeat(True, len(rows)),
         }
     )
@@ -199,8 +203,8 @@ def quiet(fused: Vectors) -> Vectors:
 
 def shop(options: argparse.Namespace) -> None:
     features, results = FeatureSet.load(options.features), []
-    offer = on_offer(catalogue(options.videos), pa.table({"entity_id": pa.array(features.video_ids)}))
-    fused, everyone = frozen(features, FusionConfig()), np.ones(len(features), bool)
+    offer = embedded_videos(catalogue(options.videos), pa.table({"entity_id": pa.array(features.video_ids)}))
+    fused, everyone = frozen(features, ModalityFusionConfig()), np.ones(len(features), bool)
     places = [features.video_ids.index(video) for video in offer["video_id"].to_pylist()]
     category = dict(zip(offer["video_id"].to_pylist(), offer["category"].to_pylist(), strict=True))
     labels = [category[video] for video in features.video_ids]
@@ -209,15 +213,17 @@ def shop(options: argparse.Namespace) -> None:
     if options.tastes == "quiet":
         truth, tastes = quiet(fused), {"category_weight": 0.0, "vector_weight": 4.0}
     for seed in range(options.seeds):
-        config = SimulateConfig.model_validate({"users": options.users, "slots": 5, "seed": seed, **tastes})
+        config = SimulationConfig.model_validate({"users": options.users, "slots": 5, "seed": seed, **tastes})
         made = simulate(config, offer, truth[places])
-        rows = weigh(made.events, InterestConfig(), made.videos)
-        trial = withhold(split(rows, TimeSplit()), len(features) // 5, seed, features, None)
+        rows = weigh_events(made.events, InterestConfig(), made.videos)
+        trial = withhold(
+            split_interactions(rows, TimeSplitConfig()), len(features) // 5, seed, features, None
+        )
         ways = {
             "random vectors": (chance, everyone),
             "the truth": (truth, everyone),
             "frozen: CNN mean": (frames_mean(features), everyone),
-            "frozen: concat": (frozen(features, FusionConfig(kind="concat")), everyone),
+            "frozen: concat": (frozen(features, ModalityFusionConfig(kind="concat")), everyone),
             "frozen: weighted": (fused, everyone),
         }
         for aligned, way in ((False, "self-supervised"), (True, "aligned")):
@@ -245,12 +251,15 @@ def microlens(options: argparse.Namespace) -> None:
     assert found.videos is not None
     ids = found.videos["video_id"].to_pylist()
     texts = [clip_text(title) for title in found.videos["title"].to_pylist()]
-    encoder = TextEncoder(TextConfig())
+    encoder = TextEncoder(TextEncoderConfig())
     vectors = np.zeros((len(ids), encoder.dim), np.float32)
     there = [i for i, text in enumerate(texts) if text is not None]
     vectors[there] = encoder.encode([Clip(ids[i], text=texts[i]) for i in there])
-    features = FeatureSet.of_vectors(ids, {"text": vectors}, {"text": encoder.name})
-    parts, results = split(weigh(found.events, InterestConfig()), LastSplit()), []
+    features = FeatureSet.from_embeddings(ids, {"text": vectors}, {"text": encoder.name})
+    parts, results = (
+        split_interactions(weigh_events(found.events, InterestConfig()), LeaveLastOutConfig()),
+        [],
+    )
     size = [*SHORT, "encoder.learned.kind=gated", "encoder.training.batch_size=1024"]
     size.append("encoder.behaviour.pairs_per_user=10")
     chance = np.random.default_rng(0).normal(0, 1, (len(ids), 32)).astype(np.float32)

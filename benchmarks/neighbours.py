@@ -17,11 +17,11 @@ import numpy as np
 from vrec.core.protocols import Clip, Modality
 from vrec.encoders.audio import audible
 from vrec.encoders.build import EncodersConfig, build_encoders
-from vrec.encoders.cnn import CnnConfig
-from vrec.encoders.fusion import Fusion, FusionConfig, FusionWeights
+from vrec.encoders.cnn import CnnEncoderConfig
+from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig, ModalityWeights
 from vrec.evaluation.reports.gallery.neighbors import one_nn_accuracy
 from vrec.media.decode import DecodeConfig, MediaConfig, decode
-from vrec.media.frame_sampling import SampleConfig
+from vrec.media.frame_sampling import FrameSamplingConfig
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,12 @@ def frames_table(folder: Path) -> None:
     print("frames alone (plain: overall, across sources; centred: the same, catalogue mean subtracted)")
     for fit in ("crop", "squash"):
         for strategy in ("uniform", "keyframes"):
-            sample = SampleConfig(strategy=strategy, frames=8)
+            sample = FrameSamplingConfig(strategy=strategy, frames=8)
             data = read(folder, MediaConfig(sample=sample, decode=DecodeConfig(fit=fit)))
             for pooling in ("mean", "attention"):
-                config = EncodersConfig(frames=CnnConfig(pooling=pooling), audio=None, text=None, fusion=None)
+                config = EncodersConfig(
+                    frames=CnnEncoderConfig(pooling=pooling), audio=None, text=None, fusion=None
+                )
                 found = build_encoders(config).encode(data.clips)
                 report(f"{fit} {strategy} {pooling}", stack(found["frames"]), data)
 
@@ -103,8 +105,8 @@ def fuse(
     names: dict[Modality, str],
     dims: dict[Modality, int],
 ) -> np.ndarray:
-    config = FusionConfig(weights=FusionWeights(frames=1.0, audio=share))
-    return Fusion(config, names, dims).fuse(found)
+    config = ModalityFusionConfig(weights=ModalityWeights(frames=1.0, audio=share))
+    return ModalityFusion(config, names, dims).fuse(found)
 
 
 def main() -> None:

@@ -16,17 +16,22 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from scipy.stats import binom
 
-from vrec.evaluation.off_policy.estimators import Estimate, OffPolicyConfig, estimate, replay
+from vrec.evaluation.off_policy.estimators import (
+    OffPolicyConfig,
+    PolicyValueEstimate,
+    estimate_policy_value,
+    replay_estimate,
+)
 from vrec.evaluation.off_policy.log import (
     LoggedBandit,
     RewardModel,
     RewardModelConfig,
     fit_reward_means,
-    logged_bandit,
+    read_logged_bandit,
 )
-from vrec.synthetic.shop.simulate import Shop, SimulateConfig, Simulation, simulate
+from vrec.synthetic.shop.simulate import ShopSimulation, SimulatedShop, SimulationConfig, simulate
 
-SHOP = SimulateConfig(
+SHOP = SimulationConfig(
     users=500, videos=60, requests_per_user=20, slots=1, click_rate=0.05, cold_share=0.1, logging_taste=0.6
 )
 
@@ -42,17 +47,17 @@ class Tally:
     errors: list[float] = field(default_factory=list)
     widths: list[float] = field(default_factory=list)
 
-    def add(self, found: Estimate, truth: float) -> None:
+    def add(self, found: PolicyValueEstimate, truth: float) -> None:
         self.covered += found.low <= truth <= found.high
         self.errors.append(found.value - truth)
         self.widths.append(found.high - found.low)
 
 
-def target_of(shop: Shop) -> Callable[[Places, Places], Floats]:
+def target_of(shop: SimulatedShop) -> Callable[[Places, Places], Floats]:
     """A policy that knows tastes better than the logging one and popularity less."""
 
     def policy(users: Places, videos: Places) -> Floats:
-        likes = shop.liking(users, videos, paired=False)
+        likes = shop.affinity(users, videos, paired=False)
         return softmax(1.2 * likes + 0.4 * shop.popularity[videos], axis=1)
 
     return policy
@@ -62,30 +67,30 @@ def target_of(shop: Shop) -> Callable[[Places, Places], Floats]:
 class Case:
     """A simulated log and a target policy, as the estimators take them."""
 
-    shop: Shop
+    shop: SimulatedShop
     log: LoggedBandit
     users: Places
     days: Places
     policy: Callable[[Places, Places], Floats]
 
     @classmethod
-    def of(cls, simulation: Simulation) -> "Case":
+    def of(cls, simulation: ShopSimulation) -> "Case":
         shop = simulation.shop
-        rows, log = logged_bandit(simulation.events)
+        rows, log = read_logged_bandit(simulation.events)
         # The shop's shoppers are all there are: requests, not shoppers, are what was sampled.
-        log = replace(log, actions=shop.video_places(rows.column("video_id")), groups=log.groups[:0])
-        users, days = shop.user_places(rows.column("user_id")), shop.days_of(rows.column("at"))
+        log = replace(log, actions=shop.video_indices(rows.column("video_id")), groups=log.groups[:0])
+        users, days = shop.user_indices(rows.column("user_id")), shop.days_of(rows.column("at"))
         return cls(shop, log, users, days, target_of(shop))
 
     def chances(self) -> Floats:
         """(N,) the target's chance of what was shown."""
-        return self.shop.chance_of(self.policy, self.users, self.log.actions, self.days)
+        return self.shop.policy_probability(self.policy, self.users, self.log.actions, self.days)
 
     def all_chances(self, rows: Places) -> Floats:
         """(B, videos) the target's chance of each video, 0 for those that were not out yet."""
         full = np.zeros((len(rows), self.shop.videos.num_rows))
         for day in np.unique(self.days[rows]):
-            offer, here = self.shop.on_offer(int(day)), np.flatnonzero(self.days[rows] == day)
+            offer, here = self.shop.available_videos(int(day)), np.flatnonzero(self.days[rows] == day)
             full[np.ix_(here, offer)] = self.policy(self.users[rows[here]], offer)
         return full
 
@@ -93,33 +98,42 @@ class Case:
         """The best reward model there can be: the planted chances themselves."""
         every = np.arange(len(self.log))
         clicks = expit(
-            self.shop.base + self.shop.liking(self.users, np.arange(self.shop.videos.num_rows), paired=False)
+            self.shop.base_log_odds
+            + self.shop.affinity(self.users, np.arange(self.shop.videos.num_rows), paired=False)
         )
         return RewardModel(clicks[every, self.log.actions], (self.all_chances(every) * clicks).sum(axis=1))
 
-    def estimates(self) -> dict[str, Estimate]:
+    def estimates(self) -> dict[str, PolicyValueEstimate]:
         """What each estimator says."""
         log, chances = self.log, self.chances()
         means = fit_reward_means(log, self.all_chances, RewardModelConfig())
         choice = self.all_chances(np.arange(len(log))).argmax(axis=1)
         return {
-            "ips": estimate(log, chances, OffPolicyConfig(method="ips")),
-            "clipped ips (at 5)": estimate(log, chances, OffPolicyConfig(method="clipped_ips", clip=5)),
-            "snips": estimate(log, chances, OffPolicyConfig(method="snips")),
-            "snips, bootstrap": estimate(log, chances, OffPolicyConfig(method="snips", interval="bootstrap")),
-            "dr, smoothed means": estimate(log, chances, OffPolicyConfig(method="dr"), means),
-            "dr, true rewards": estimate(log, chances, OffPolicyConfig(method="dr"), self.true_model()),
-            "naive replay": replay(log, choice, OffPolicyConfig()),
-            "naive mean of the log": estimate(log, log.propensities, OffPolicyConfig(method="ips")),
+            "ips": estimate_policy_value(log, chances, OffPolicyConfig(method="ips")),
+            "clipped ips (at 5)": estimate_policy_value(
+                log, chances, OffPolicyConfig(method="clipped_ips", clip=5)
+            ),
+            "snips": estimate_policy_value(log, chances, OffPolicyConfig(method="snips")),
+            "snips, bootstrap": estimate_policy_value(
+                log, chances, OffPolicyConfig(method="snips", interval="bootstrap")
+            ),
+            "dr, smoothed means": estimate_policy_value(log, chances, OffPolicyConfig(method="dr"), means),
+            "dr, true rewards": estimate_policy_value(
+                log, chances, OffPolicyConfig(method="dr"), self.true_model()
+            ),
+            "naive replay": replay_estimate(log, choice, OffPolicyConfig()),
+            "naive mean of the log": estimate_policy_value(
+                log, log.propensities, OffPolicyConfig(method="ips")
+            ),
         }
 
 
-def coverage(replications: int, config: SimulateConfig = SHOP) -> dict[str, Tally]:
+def coverage(replications: int, config: SimulationConfig = SHOP) -> dict[str, Tally]:
     """How each estimator did over replications with seeds from 0."""
     tallies: dict[str, Tally] = {}
     for seed in range(replications):
         case = Case.of(simulate(config.model_copy(update={"seed": seed})))
-        truth = case.shop.true_value(case.policy)
+        truth = case.shop.true_policy_value(case.policy)
         for name, found in case.estimates().items():
             tallies.setdefault(name, Tally()).add(found, truth)
     return tallies

@@ -17,8 +17,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vrec.evaluation.off_policy.estimators import Estimate, OffPolicyConfig, estimate
-from vrec.evaluation.off_policy.log import LoggedBandit, RewardModelConfig, fit_reward_means, logged_bandit
+from vrec.evaluation.off_policy.estimators import OffPolicyConfig, PolicyValueEstimate, estimate_policy_value
+from vrec.evaluation.off_policy.log import (
+    LoggedBandit,
+    RewardModelConfig,
+    fit_reward_means,
+    read_logged_bandit,
+)
 from vrec.events.datasets import open_bandit
 
 METHODS = (
@@ -33,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 
 def read_log(folder: Path, policy: str) -> LoggedBandit:
     """One policy's log, all slots; its rows are taken as independent, since the dataset names no shopper."""
-    _, log = logged_bandit(open_bandit(folder, policy).events, position=None)
+    _, log = read_logged_bandit(open_bandit(folder, policy).events, position=None)
     return replace(log, groups=log.groups[:0])
 
 
@@ -44,16 +49,16 @@ def shares(log: LoggedBandit, items: int) -> Floats:
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def estimated(log: LoggedBandit, policy: Floats) -> dict[str, Estimate]:
+def estimated(log: LoggedBandit, policy: Floats) -> dict[str, PolicyValueEstimate]:
     """What each estimator says of a (slots, items) policy."""
     target = policy[log.positions, log.actions]
     model = fit_reward_means(log, lambda rows: policy[log.positions[rows]], RewardModelConfig())
-    return {name: estimate(log, target, config, model) for name, config in METHODS}
+    return {name: estimate_policy_value(log, target, config, model) for name, config in METHODS}
 
 
-def on_policy(log: LoggedBandit) -> Estimate:
+def on_policy(log: LoggedBandit) -> PolicyValueEstimate:
     """The log's own click rate, as any other estimate."""
-    return estimate(log, log.propensities, OffPolicyConfig(method="ips", interval="bootstrap"))
+    return estimate_policy_value(log, log.propensities, OffPolicyConfig(method="ips", interval="bootstrap"))
 
 
 def report(name: str, own: LoggedBandit, other: LoggedBandit, policy: Floats) -> None:
@@ -69,7 +74,7 @@ def report(name: str, own: LoggedBandit, other: LoggedBandit, policy: Floats) ->
           f"{'yes' if guess.low <= truth.value <= guess.high else 'no'}")  # fmt: skip
 
 
-def _percent(found: Estimate) -> str:
+def _percent(found: PolicyValueEstimate) -> str:
     return f"{found.value:>8.3%}   {found.low:.3%} to {found.high:.3%}"
 
 

@@ -33,7 +33,7 @@ def run(users: int, videos: int, dim: int, mode: str) -> tuple[float, float, flo
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         tastes, vectors = drawn(users, dim, 0), drawn(videos, dim, 1)
         begun = time.perf_counter()
-        sums, video_sums = GramSums.of_all(tastes), GramSums.of_all(vectors)
+        sums, video_sums = GramSums.from_all_rows(tastes), GramSums.from_all_rows(vectors)
         refreshed = np.empty_like(tastes)
         for start in range(0, users, BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)

@@ -15,25 +15,25 @@ import pyarrow as pa
 from scipy.special import logit, softmax
 
 from vrec.core.compute import pc
-from vrec.core.protocols import Content
-from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate
+from vrec.core.protocols import CatalogContent
+from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate_policy_value
 from vrec.evaluation.off_policy.log import LoggedBandit, RewardModelConfig, fit_reward_means
-from vrec.profiles.profile import Profile, from_rows
-from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
+from vrec.profiles.profile import Profile, profiles_from_table
+from vrec.profiles.update import ProfilesConfig, build_profiles, video_metadata
 from vrec.ranking.base import ProfileRanker
-from vrec.ranking.features.arrays import Request
+from vrec.ranking.features.arrays import RankingRequest
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalog import Catalogue
+from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
-from vrec.ranking.features.video_counts import state_of
-from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
+from vrec.ranking.features.video_counts import profile_counts
+from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, split_log
 from vrec.ranking.network_ranker import RankerConfig
-from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
-from vrec.ranking.registry import fit_network
-from vrec.ranking.replay import impressions, replay, video_states
-from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
+from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
+from vrec.ranking.registry import fit_network_ranker
+from vrec.ranking.replay import impressions, replay_requests, replay_video_counts
+from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate
 
-SHOP = SimulateConfig(
+SHOP = SimulationConfig(
     users=1500, videos=80, requests_per_user=30, slots=1, click_rate=0.1, cold_share=0.1, seed=3
 )
 LABELS = LabelsConfig(conversion_window_hours=24)
@@ -48,15 +48,17 @@ Floats = npt.NDArray[np.float64]
 class Later:
     """The part of a log that is tested on: requests, what was logged of them, and the truth."""
 
-    def __init__(self, made: Simulation, requests: list[Request], shown: pa.Table, until: int) -> None:
+    def __init__(
+        self, made: ShopSimulation, requests: list[RankingRequest], shown: pa.Table, until: int
+    ) -> None:
         """`requests` and `shown` are of the whole log, in one order; `until` is when the test part begins."""
         rows = np.flatnonzero(np.array([r.context.at for r in requests]) >= until)
         self.shop, self.requests = made.shop, [requests[row] for row in rows]
         shown = shown.take(pa.array(rows))
-        labels = labels_of(made.events, made.videos, LABELS)
-        self.users = self.shop.user_places(shown.column("user_id"))
+        labels = build_labels(made.events, made.videos, LABELS)
+        self.users = self.shop.user_indices(shown.column("user_id"))
         self.log = LoggedBandit(
-            actions=self.shop.video_places(shown.column("video_id")),
+            actions=self.shop.video_indices(shown.column("video_id")),
             rewards=labels.click[rows].astype(float),
             propensities=np.asarray(shown.column("propensity")).astype(float),
             positions=np.zeros(len(rows), np.int64),
@@ -64,20 +66,22 @@ class Later:
         )
         self.days = self.shop.days_of(shown.column("at"))
         before = made.events.filter(pc.less(made.events.column("at").cast(pa.int64()), until))
-        profiles = from_rows(profiles_of(before, Content(made.videos, made.embeddings), ProfilesConfig()))
+        profiles = profiles_from_table(
+            build_profiles(before, CatalogContent(made.videos, made.embeddings), ProfilesConfig())
+        )
         counted = {p.entity_id: p for p in profiles if p.entity == "video"}
         self.ids = np.array(made.videos.column("video_id").to_pylist())
         # As of the morning of the test: a shop would count in batches, and rank by somewhat older counts.
-        self.states = np.array([state_of(counted.get(i) or Profile("video", i)) for i in self.ids])
+        self.states = np.array([profile_counts(counted.get(i) or Profile("video", i)) for i in self.ids])
 
     def policy(self, ranker: ProfileRanker, sharpness: float) -> Floats:
         """(N, videos) chances with which the ranker's policy shows each video, 0 for what is not on offer."""
         chances = np.zeros((len(self.requests), len(self.ids)))
         for day in np.unique(self.days):
-            offer = self.shop.on_offer(int(day))
+            offer = self.shop.available_videos(int(day))
             rows = np.flatnonzero(self.days == day)
             asked = [
-                Request(
+                RankingRequest(
                     self.requests[r].user,
                     self.requests[r].context,
                     tuple(self.ids[offer]),
@@ -104,7 +108,7 @@ class Later:
         said = [
             f"{m} {e.value:.4f} [{e.low:.4f}, {e.high:.4f}]"
             for m in ("snips", "dr")
-            for e in [estimate(self.log, target, OffPolicyConfig(method=m), model)]
+            for e in [estimate_policy_value(self.log, target, OffPolicyConfig(method=m), model)]
         ]
         weights = target / self.log.propensities
         worth = weights.sum() ** 2 / (weights**2).sum()
@@ -116,15 +120,20 @@ def main() -> None:
     parser.add_argument("--sharpness", type=float, default=1.0)
     given = parser.parse_args()
     made = simulate(SHOP)
-    content, facts = Content(made.videos, made.embeddings), facts_of(Content(made.videos, made.embeddings))
+    content, facts = (
+        CatalogContent(made.videos, made.embeddings),
+        video_metadata(CatalogContent(made.videos, made.embeddings)),
+    )
     requests = list(
-        replay(made.events, video_states(made.events, facts, ProfilesConfig()), facts, ProfilesConfig())
+        replay_requests(
+            made.events, replay_video_counts(made.events, facts, ProfilesConfig()), facts, ProfilesConfig()
+        )
     )
     at = np.array([r.context.at for r in requests])
-    parts = time_parts(at, TimePartsConfig(validation_share=0.15))
+    parts = split_log(at, LogSplitConfig(validation_share=0.15))
     later = Later(made, requests, impressions(made.events), parts.test_from)
-    labels = labels_of(made.events, made.videos, LABELS, parts.test_from - 1)
-    rows = [np.flatnonzero(parts.part(at) == part) for part in (0, 1)]
+    labels = build_labels(made.events, made.videos, LABELS, parts.test_from - 1)
+    rows = [np.flatnonzero(parts.split_of(at) == part) for part in (0, 1)]
     first = made.events.filter(pc.less(made.events.column("at").cast(pa.int64()), parts.validation_from))
     known = [requests[row] for row in rows[0]]
     print(f"{len(rows[0]):,} requests to train on, {len(later.requests):,} to test on")
@@ -132,22 +141,23 @@ def main() -> None:
     later.report(
         "counts alone",
         later.policy(
-            RatesRanker.fit(RatesConfig(labels=LABELS), known, labels.take(rows[0]), content), given.sharpness
+            RateBaselineRanker.fit(RateBaselineConfig(labels=LABELS), known, labels.take(rows[0]), content),
+            given.sharpness,
         ),
     )
     base = RankerConfig(labels=LABELS)
     space = fit_space(first, known, content, base.features)
-    built = FeatureBuilder(space, Catalogue.of(content, space)).build(requests)
+    built = FeatureBuilder(space, CatalogFeatures.from_content(content, space)).build(requests)
     train, valid = ((built.take(some), labels.take(some)) for some in rows)
     for name, changes in NETWORKS.items():
         config = RankerConfig.model_validate(base.model_dump() | changes | {"heads": {"heads": ["click"]}})
-        ranker = fit_network(config, space, content, train=train, valid=valid)
+        ranker = fit_network_ranker(config, space, content, train=train, valid=valid)
         later.report(name, later.policy(ranker, given.sharpness))
 
 
 def _own(later: Later, row: int) -> Floats:
     """(videos,) the logging policy's chances for one request."""
-    offer = later.shop.on_offer(int(later.days[row]))
+    offer = later.shop.available_videos(int(later.days[row]))
     chances = np.zeros(len(later.ids))
     chances[offer] = later.shop.logging_policy(later.users[row : row + 1], offer)[0]
     return chances

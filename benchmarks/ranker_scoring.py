@@ -17,13 +17,13 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from vrec.ranking.features.arrays import CatalogueArrays, Features, Shape
-from vrec.ranking.networks.layers import Batch, to_batch, to_catalogue
-from vrec.ranking.networks.multitask import HeadsConfig
+from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, RankingFeatures
+from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalogue
+from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.networks.network import DinConfig, RankerNetwork
 
 CPU = torch.device("cpu")
-SHAPE = Shape(
+SHAPE = FeatureShape(
     fields=(10_001, 501, 51),
     tags=301,
     video=6,
@@ -39,7 +39,7 @@ WATCH_WIDTH = 20
 Answers = list[np.ndarray]
 
 
-def make_features(candidates: int, history: int, seed: int = 0) -> Features:
+def make_features(candidates: int, history: int, seed: int = 0) -> RankingFeatures:
     """One request's features, drawn at random; the history is full."""
     rng = np.random.default_rng(seed)
     videos = SHAPE.fields[0]
@@ -51,13 +51,13 @@ def make_features(candidates: int, history: int, seed: int = 0) -> Features:
         return np.stack([rng.integers(0, size, rows, dtype=np.int32) for size in sizes], axis=1)
 
     vectors = numbers(videos, SHAPE.dim)
-    catalogue = CatalogueArrays(
+    catalogue = CatalogFeatureArrays(
         fields=places(SHAPE.fields, videos),
         tags=places((SHAPE.tags,) * 4, videos),
         dense=numbers(videos, SHAPE.video),
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
     )
-    return Features(
+    return RankingFeatures(
         catalogue=catalogue,
         shape=SHAPE,
         request=np.zeros(candidates, np.int32),
@@ -79,11 +79,11 @@ class Scoring(nn.Module):
         self.network = network
 
     def forward(self, items: Tensor, *batch: Tensor) -> list[Tensor]:
-        outputs = self.network.score(Batch(*batch), items)
+        outputs = self.network.score(RankingBatch(*batch), items)
         return [part for part in outputs if part is not None]
 
 
-def eager_side(module: Scoring, items: Tensor, features: Features) -> Callable[[], Answers]:
+def eager_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Callable[[], Answers]:
     """vrec's own call, as serving makes it."""
 
     @torch.inference_mode()
@@ -93,7 +93,7 @@ def eager_side(module: Scoring, items: Tensor, features: Features) -> Callable[[
     return call
 
 
-def onnx_side(module: Scoring, items: Tensor, features: Features) -> Callable[[], Answers]:
+def onnx_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Callable[[], Answers]:
     """The same weights in onnxruntime; they, and all graph rewriting, are done before the first call."""
     batch = to_batch(features, CPU)
     program = torch.onnx.export(module, (items, *batch), dynamo=True, verbose=False)
@@ -107,7 +107,7 @@ def onnx_side(module: Scoring, items: Tensor, features: Features) -> Callable[[]
     return lambda: [np.asarray(part) for part in session.run(None, inputs)]
 
 
-def compiled_side(module: Scoring, items: Tensor, features: Features) -> Callable[[], Answers]:
+def compiled_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Callable[[], Answers]:
     """The same module through torch.compile, for these sizes alone."""
     return eager_side(torch.compile(module, dynamic=False), items, features)  # type: ignore[arg-type]
 
@@ -132,7 +132,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     features = make_features(given.candidates, given.history)
-    network = RankerNetwork(SHAPE, DinConfig(), HeadsConfig(), WATCH_WIDTH).eval()
+    network = RankerNetwork(SHAPE, DinConfig(), RankerHeadsConfig(), WATCH_WIDTH).eval()
     for weights in network.parameters():
         nn.init.normal_(weights, std=0.2)  # first weights are so small that wrong answers would differ little
     items = network.items(to_catalogue(features.catalogue, CPU))

@@ -18,26 +18,26 @@ from torch import Tensor, nn
 from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models.ranking import DIN
 
-from vrec.ranking.features.arrays import Shape
-from vrec.ranking.networks.layers import Batch, CatalogueTensors
-from vrec.ranking.networks.multitask import HeadsConfig, LabelTensors, losses
+from vrec.ranking.features.arrays import FeatureShape
+from vrec.ranking.networks.layers import CatalogueTensors, RankingBatch
+from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
 from vrec.ranking.networks.network import DinConfig, RankerNetwork
 
 CONTEXT = (1000, 24, 7)
 """Places of the request's fields."""
 CONFIG = DinConfig(content=False, id_dropout=0, position="none")
-HEADS = HeadsConfig(heads=("click",), tower=())
+HEADS = RankerHeadsConfig(heads=("click",), tower=())
 LEARNING_RATE = 1e-3
 
 
-def make_batches(batches: int, size: int, videos: int, length: int) -> list[tuple[Batch, Tensor]]:
+def make_batches(batches: int, size: int, videos: int, length: int) -> list[tuple[RankingBatch, Tensor]]:
     """Impressions, each of a request of its own, and their clicks; histories of 0 to `length` videos."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(batches):
         history = rng.integers(1, videos, (size, length), dtype=np.int32)
         history[np.arange(length) >= rng.integers(0, length + 1, (size, 1))] = 0
-        batch = Batch(
+        batch = RankingBatch(
             request=torch.arange(size, dtype=torch.int32),
             video=torch.from_numpy(rng.integers(1, videos, size, dtype=np.int32)),
             candidate=torch.zeros(size, 0),
@@ -53,9 +53,9 @@ def make_batches(batches: int, size: int, videos: int, length: int) -> list[tupl
     return found
 
 
-def make_vrec(batches: list[tuple[Batch, Tensor]], videos: int) -> Callable[[], None]:
+def make_vrec(batches: list[tuple[RankingBatch, Tensor]], videos: int) -> Callable[[], None]:
     """An epoch over the batches."""
-    shape = Shape((videos,), 1, 0, 0, CONTEXT, 0, 0, 0, 1)
+    shape = FeatureShape((videos,), 1, 0, 0, CONTEXT, 0, 0, 0, 1)
     network = RankerNetwork(shape, CONFIG, HEADS, watch_width=0)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     catalogue = CatalogueTensors(
@@ -68,13 +68,13 @@ def make_vrec(batches: list[tuple[Batch, Tensor]], videos: int) -> Callable[[], 
     def run() -> None:
         for batch, clicks in batches:
             labels = LabelTensors(clicks, torch.zeros_like(clicks), torch.ones_like(clicks).bool(), None)
-            loss = losses(network(batch, catalogue), labels, HEADS)["total"]
+            loss = multitask_losses(network(batch, catalogue), labels, HEADS)["total"]
             step(optimizer, loss)
 
     return run
 
 
-def make_rechub(batches: list[tuple[Batch, Tensor]], videos: int) -> Callable[[], None]:
+def make_rechub(batches: list[tuple[RankingBatch, Tensor]], videos: int) -> Callable[[], None]:
     """An epoch over the batches."""
     width = CONFIG.width
     fields = [SparseFeature(f"context_{n}", places, width) for n, places in enumerate(CONTEXT)]

@@ -25,25 +25,25 @@ import pyarrow as pa
 from scipy import stats
 
 from vrec.config.load import load_settings
-from vrec.config.settings import Settings, TrainConfig
+from vrec.config.settings import Settings, TrainRankerConfig
 from vrec.core.compute import pc
-from vrec.core.protocols import Content
-from vrec.core.schema import AT
+from vrec.core.protocols import CatalogContent
+from vrec.core.schema import TIMESTAMP
 from vrec.evaluation.ranking.metrics import grouped_xauc
-from vrec.evaluation.ranking.run import RankerMetricsConfig, judge_ranker
+from vrec.evaluation.ranking.run import RankerMetricsConfig, evaluate_ranker
 from vrec.events.datasets import kuairand_pure
-from vrec.pipelines.cluster import connected
-from vrec.pipelines.train.impressions import Impressions, make_examples
-from vrec.profiles.profile import from_rows
-from vrec.profiles.update import ProfilesConfig, profiles_of
-from vrec.ranking.features.arrays import Context, Features, Predictions, Request
-from vrec.ranking.features.video_counts import state_of
-from vrec.ranking.labels import user_number
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, untrained
-from vrec.ranking.training import Trainer
-from vrec.synthetic.shop.simulate import Shop, SimulateConfig, Simulation, simulate
+from vrec.pipelines.cluster import connect_cluster
+from vrec.pipelines.train.impressions import ImpressionDataset, build_examples
+from vrec.profiles.profile import profiles_from_table
+from vrec.profiles.update import ProfilesConfig, build_profiles
+from vrec.ranking.features.arrays import RankerPredictions, RankingFeatures, RankingRequest, RequestContext
+from vrec.ranking.features.video_counts import profile_counts
+from vrec.ranking.labels import hash_user_id
+from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
+from vrec.ranking.training import RankerTrainer
+from vrec.synthetic.shop.simulate import ShopSimulation, SimulatedShop, SimulationConfig, simulate
 
-SHOP = SimulateConfig(
+SHOP = SimulationConfig(
     users=1200, videos=500, requests_per_user=15, slots=8, cold_share=0.5, vector_weight=3.0, seed=1
 )
 """A shop where looks count as much as the category, and half of the videos come out meanwhile."""
@@ -99,9 +99,9 @@ METRICS = (
 class World:
     """A log as examples, without and with content, and the truth where it is known."""
 
-    examples: dict[str, Impressions]
-    contents: dict[str, Content]
-    config: TrainConfig
+    examples: dict[str, ImpressionDataset]
+    contents: dict[str, CatalogContent]
+    config: TrainRankerConfig
     truth: "Truth | None"
 
 
@@ -109,7 +109,7 @@ class World:
 class Truth:
     """Shoppers as the test part begins, every video for each of them, and what they would click."""
 
-    requests: list[Request]
+    requests: list[RankingRequest]
     chances: npt.NDArray[np.float64]
     """(shoppers × videos,) planted chances of a click in the first slot."""
     shopper: npt.NDArray[np.int64]
@@ -117,7 +117,7 @@ class Truth:
     shown: npt.NDArray[np.float64]
     """The same chances of the test part's impressions."""
 
-    def scores(self, ranker: NetworkRanker, test: Features) -> dict[str, float]:
+    def scores(self, ranker: NetworkRanker, test: RankingFeatures) -> dict[str, float]:
         """The share of pairs of videos that a ranker has in the planted order."""
         found = ranker.predict_requests(self.requests).p_click
         rows = {"truth": np.ones(len(found), bool), "truth, cold": self.cold}
@@ -129,26 +129,28 @@ class Truth:
         return scores | {"truth, shown": grouped_xauc(self.shown, ranker.predict(test).p_click, slates)}
 
 
-def shop_world(config: SimulateConfig, settings: Settings) -> World:
+def shop_world(config: SimulationConfig, settings: Settings) -> World:
     made = simulate(config)
-    contents = {"plain": Content(made.videos), "content": Content(made.videos, made.embeddings)}
-    with connected():
-        examples = {n: make_examples(made.events, c, settings.train) for n, c in contents.items()}
+    contents = {"plain": CatalogContent(made.videos), "content": CatalogContent(made.videos, made.embeddings)}
+    with connect_cluster():
+        examples = {n: build_examples(made.events, c, settings.train) for n, c in contents.items()}
     return World(examples, contents, settings.train, planted(made, examples["plain"]))
 
 
-def planted(made: Simulation, found: Impressions) -> Truth:
-    shop, until = made.shop, found.parts.test_from
+def planted(made: ShopSimulation, found: ImpressionDataset) -> Truth:
+    shop, until = made.shop, found.split.test_from
     before = made.events.filter(pc.less(made.events.column("at").cast(pa.int64()), until))
-    profiles = from_rows(profiles_of(before, Content(made.videos, made.embeddings), ProfilesConfig()))
+    profiles = profiles_from_table(
+        build_profiles(before, CatalogContent(made.videos, made.embeddings), ProfilesConfig())
+    )
     users = [p for p in profiles if p.entity == "user"][:SHOPPERS]
     videos = {p.entity_id: p for p in profiles if p.entity == "video"}
-    day = int(shop.days_of(pa.array([until], pa.int64()).cast(AT))[0])
-    offer = shop.on_offer(day)
+    day = int(shop.days_of(pa.array([until], pa.int64()).cast(TIMESTAMP))[0])
+    offer = shop.available_videos(day)
     ids = made.videos.column("video_id").take(pa.array(offer)).to_pylist()
-    states = np.array([state_of(videos.get(i)) for i in ids])
-    requests = [Request(user, Context(until, "shop"), tuple(ids), states) for user in users]
-    places = shop.user_places(pa.array([user.entity_id for user in users]))
+    states = np.array([profile_counts(videos.get(i)) for i in ids])
+    requests = [RankingRequest(user, RequestContext(until, "shop"), tuple(ids), states) for user in users]
+    places = shop.user_indices(pa.array([user.entity_id for user in users]))
     shopper, video = np.repeat(places, len(offer)), np.tile(offer, len(users))
     known = set(found.train.video_ids.to_pylist())
     cold = np.tile([i not in known for i in ids], len(users))
@@ -156,14 +158,14 @@ def planted(made: Simulation, found: Impressions) -> Truth:
     return Truth(requests, chances, shopper, cold, chances_of_shown(shop, found))
 
 
-def chances_of_shown(shop: Shop, found: Impressions) -> npt.NDArray[np.float64]:
-    places = {user_number(name): place for place, name in enumerate(shop.users.to_pylist())}
+def chances_of_shown(shop: SimulatedShop, found: ImpressionDataset) -> npt.NDArray[np.float64]:
+    places = {hash_user_id(name): place for place, name in enumerate(shop.users.to_pylist())}
     shopper = np.array([places[number] for number in found.test.labels.user.tolist()])
-    days = shop.days_of(pa.array(found.test.labels.at, pa.int64()).cast(AT))
-    return shop.click_probability(shopper, shop.video_places(found.test.video_ids), 0, days)
+    days = shop.days_of(pa.array(found.test.labels.at, pa.int64()).cast(TIMESTAMP))
+    return shop.click_probability(shopper, shop.video_indices(found.test.video_ids), 0, days)
 
 
-def slots_alike(config: SimulateConfig) -> SimulateConfig:
+def slots_alike(config: SimulationConfig) -> SimulationConfig:
     """The same shop and slates where all slots are looked at alike, and about as much is clicked."""
     looks = np.power(np.arange(1.0, config.slots + 1.0), -config.examination_decay).mean()
     return config.model_copy(
@@ -173,9 +175,9 @@ def slots_alike(config: SimulateConfig) -> SimulateConfig:
 
 def kuairand_world(folder: Path, settings: Settings) -> World:
     found = kuairand_pure(folder)
-    contents = {"plain": Content(found.videos)}
-    with connected():
-        examples = {n: make_examples(found.events, c, settings.train) for n, c in contents.items()}
+    contents = {"plain": CatalogContent(found.videos)}
+    with connect_cluster():
+        examples = {n: build_examples(found.events, c, settings.train) for n, c in contents.items()}
     return World(examples, contents, settings.train, None)
 
 
@@ -191,22 +193,22 @@ def run(world: World, name: str, seed: int) -> dict[str, float]:
         base["network"] = SMALL | base["network"]
     config = RankerConfig.model_validate(base)
     train, valid = ((part.features, part.labels) for part in (found.train, found.validation))
-    network, head = untrained(config, train[0].shape, train[1])
+    network, head = build_untrained(config, train[0].shape, train[1])
     begun = time.perf_counter()
-    trainer = Trainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
     network = trainer.run()
     spent = time.perf_counter() - begun
-    ranker = NetworkRanker.fitted(
+    ranker = NetworkRanker.from_training(
         config, found.space, world.contents[examples], network, head, train=train, valid=valid
     )
-    scores = judged(name, found, ranker.predict(found.test.features, as_shown=True))
+    scores = judged(name, found, ranker.predict(found.test.features, at_logged_positions=True))
     if world.truth is not None:
         scores |= world.truth.scores(ranker, found.test.features)
     return scores | {"train_s": spent, "epochs": trainer.best_epoch}
 
 
-def judged(name: str, found: Impressions, shown: Predictions) -> dict[str, float]:
-    said = judge_ranker(shown, found.test.labels, found.cold, RankerMetricsConfig())
+def judged(name: str, found: ImpressionDataset, shown: RankerPredictions) -> dict[str, float]:
+    said = evaluate_ranker(shown, found.test.labels, found.cold, RankerMetricsConfig())
     scores = {metric: said.overall.metrics[metric] for metric in METRICS if metric in said.overall.metrics}
     answered = MODELS.get(name, ("", {}))[1].get("heads")
     if answered == CLICK:

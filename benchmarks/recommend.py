@@ -15,33 +15,33 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vrec.bundle.bm25 import Lexicon
-from vrec.bundle.bundle import Bundle
-from vrec.bundle.neighbors import Neighbours
-from vrec.bundle.smoke_requests import CANARIES
+from vrec.bundle.bm25 import Bm25Index
+from vrec.bundle.bundle import ServingBundle
+from vrec.bundle.neighbors import VideoNeighbors
+from vrec.bundle.smoke_requests import SMOKE_ANSWERS
 from vrec.config.serve import ServeConfig
-from vrec.core.protocols import Content, Vectors
+from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS
-from vrec.profiles.profile import Event, Profile, VideoFacts
-from vrec.profiles.update import ProfilesConfig, apply, facts_of
-from vrec.ranking.features.arrays import Context, Request
+from vrec.profiles.profile import EventRecord, Profile, VideoMetadata
+from vrec.profiles.update import ProfilesConfig, apply_event, video_metadata
+from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalog import Catalogue
+from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
-from vrec.ranking.features.video_counts import STATE
-from vrec.ranking.labels import LabelsConfig, labels_of
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, untrained
-from vrec.ranking.replay import replay, video_states
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
+from vrec.ranking.labels import LabelsConfig, build_labels
+from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
+from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.retrieval.index.index import FaissIndex
-from vrec.serving.messages import Ask, Change
-from vrec.serving.recommend.engine import Stock
-from vrec.synthetic.shop.simulate import SimulateConfig, simulate
+from vrec.serving.messages import CatalogChange, RecommendQuery
+from vrec.serving.recommend.engine import RecommendEngine
+from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
 DIM, NEIGHBOURS, POPULAR, EVENTS = 64, 60, 500, 50
 DAY_US = 86_400_000_000
 NOW = 20_800 * DAY_US
 ENCODER = "simulated"
-LEARNED = SimulateConfig(users=200, videos=2_000, requests_per_user=6, slots=8, dim=DIM, creators=300)
+LEARNED = SimulationConfig(users=200, videos=2_000, requests_per_user=6, slots=8, dim=DIM, creators=300)
 
 
 def unit(vectors: np.ndarray) -> Vectors:
@@ -59,7 +59,9 @@ def embeddings_of(ids: list[str], vectors: Vectors) -> pa.Table:
     return pa.Table.from_arrays(columns, names=[column.name for column in EMBEDDINGS.columns])
 
 
-def catalogue_of(first: Content, count: int, rng: np.random.Generator) -> tuple[Content, Vectors]:
+def catalogue_of(
+    first: CatalogContent, count: int, rng: np.random.Generator
+) -> tuple[CatalogContent, Vectors]:
     """VIDEOS and embeddings of `count` videos around 300 centres: those in `first` and copies of them."""
     videos = first.videos
     assert videos is not None
@@ -70,36 +72,38 @@ def catalogue_of(first: Content, count: int, rng: np.random.Generator) -> tuple[
     rows = rows.set_column(rows.column_names.index("video_id"), "video_id", pa.array(ids))
     centres = unit(rng.normal(size=(300, DIM)))
     vectors = unit(centres[rng.integers(300, size=count)] + 0.08 * rng.normal(size=(count, DIM)))
-    own = Content(rows, embeddings_of(ids, vectors))
+    own = CatalogContent(rows, embeddings_of(ids, vectors))
     order = np.argsort(ids)
     assert own.videos is not None
-    return Content(own.videos.take(pa.array(order)), own.embeddings), vectors[order]
+    return CatalogContent(own.videos.take(pa.array(order)), own.embeddings), vectors[order]
 
 
-def ranker_of(content: Content) -> NetworkRanker:
+def ranker_of(content: CatalogContent) -> NetworkRanker:
     """The default DIN, its space fitted on a simulated log, calibrated and knowing all videos."""
     drawn, config, profiles = simulate(LEARNED), RankerConfig(), ProfilesConfig()
-    first = Content(drawn.videos, drawn.embeddings)
-    facts = facts_of(first)
-    requests = list(replay(drawn.events, video_states(drawn.events, facts, profiles), facts, profiles))
+    first = CatalogContent(drawn.videos, drawn.embeddings)
+    facts = video_metadata(first)
+    requests = list(
+        replay_requests(drawn.events, replay_video_counts(drawn.events, facts, profiles), facts, profiles)
+    )
     space = fit_space(drawn.events, requests, first, config.features)
-    labels = labels_of(drawn.events, drawn.videos, LabelsConfig())
-    part = (FeatureBuilder(space, Catalogue.of(first, space)).build(requests), labels)
-    network, head = untrained(config, space.shape, labels)
-    ranker = NetworkRanker.fitted(config, space, first, network, head, train=part, valid=part)
+    labels = build_labels(drawn.events, drawn.videos, LabelsConfig())
+    part = (FeatureBuilder(space, CatalogFeatures.from_content(first, space)).build(requests), labels)
+    network, head = build_untrained(config, space.shape, labels)
+    ranker = NetworkRanker.from_training(config, space, first, network, head, train=part, valid=part)
     return ranker.with_videos(content)
 
 
-def bundle_of(count: int, rng: np.random.Generator) -> tuple[Bundle, Vectors]:
+def bundle_of(count: int, rng: np.random.Generator) -> tuple[ServingBundle, Vectors]:
     drawn = simulate(LEARNED)
-    content, vectors = catalogue_of(Content(drawn.videos, drawn.embeddings), count, rng)
+    content, vectors = catalogue_of(CatalogContent(drawn.videos, drawn.embeddings), count, rng)
     assert content.videos is not None
     ids = content.videos.column("video_id").to_pylist()
     index = FaissIndex()
     index.add(ids, vectors)
     scores = -np.sort(-rng.random((count, NEIGHBOURS), np.float32), axis=1)
     places = rng.integers(count, size=(count, NEIGHBOURS), dtype=np.int32)
-    bundle = Bundle(
+    bundle = ServingBundle(
         uri="memory",
         version="drawn",
         made_at=NOW,
@@ -110,10 +114,10 @@ def bundle_of(count: int, rng: np.random.Generator) -> tuple[Bundle, Vectors]:
         embed=None,
         profiles=ProfilesConfig(),
         ranker=ranker_of(content),
-        neighbours=Neighbours(tuple(ids), places, scores),
+        neighbors=VideoNeighbors(tuple(ids), places, scores),
         index=index,
-        lexicon=Lexicon.of(content.videos),
-        canaries=CANARIES.empty_table(),
+        text_index=Bm25Index.from_videos(content.videos),
+        smoke_answers=SMOKE_ANSWERS.empty_table(),
     )
     return bundle, vectors
 
@@ -124,19 +128,21 @@ def shopper(name: str, ids: list[str], vectors: Vectors, rng: np.random.Generato
     liked = [*near.tolist(), *rng.integers(len(ids), size=EVENTS - len(near)).tolist()]
     profile, config = Profile("user", name), ProfilesConfig()
     for number, row in enumerate(rng.permutation(liked).tolist()):
-        event = Event(f"{name}-{number}", name, ids[row], "click", None, "feed", NOW - DAY_US + number)
-        profile = apply(profile, event, VideoFacts({}, None, vectors[row]), config)
+        event = EventRecord(f"{name}-{number}", name, ids[row], "click", None, "feed", NOW - DAY_US + number)
+        profile = apply_event(profile, event, VideoMetadata({}, None, vectors[row]), config)
     return profile
 
 
-def changes_of(bundle: Bundle, vectors: Vectors, count: int) -> list[Change]:
+def changes_of(bundle: ServingBundle, vectors: Vectors, count: int) -> list[CatalogChange]:
     """New videos that are as the first of the bundle."""
-    changes: list[Change] = []
+    changes: list[CatalogChange] = []
     for number in range(count):
         row = bundle.videos.slice(number, 1)
         name = f"new-{number:05}"
         row = row.set_column(row.column_names.index("video_id"), "video_id", pa.array([name]))
-        changes.append(Change(name, NOW, row, {"fused": vectors[number : number + 1]}, {"fused": ENCODER}))
+        changes.append(
+            CatalogChange(name, NOW, row, {"fused": vectors[number : number + 1]}, {"fused": ENCODER})
+        )
     return changes
 
 
@@ -149,7 +155,9 @@ def timed(call: Callable[[], object]) -> float:
 def alone(ranker: NetworkRanker, ids: list[str], user: Profile, rng: np.random.Generator) -> float:
     """Milliseconds of the ranker's prediction for 300 candidates whose features are there."""
     some = tuple(ids[row] for row in rng.choice(len(ids), 300, replace=False))
-    request = Request(user, Context(NOW, "feed"), some, np.zeros((len(some), len(STATE))))
+    request = RankingRequest(
+        user, RequestContext(NOW, "feed"), some, np.zeros((len(some), len(VIDEO_COUNT_KEYS)))
+    )
     features = ranker.builder.build([request])
     return timed(lambda: ranker.predict(features))
 
@@ -164,8 +172,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     bundle, vectors = bundle_of(given.videos, rng)
     ids = bundle.videos.column("video_id").to_pylist()
-    stock = Stock(bundle, ServeConfig())
-    stock.set_states(ids, rng.integers(0, 50, (len(ids), len(STATE))).astype(float))
+    stock = RecommendEngine(bundle, ServeConfig())
+    stock.set_video_counts(ids, rng.integers(0, 50, (len(ids), len(VIDEO_COUNT_KEYS))).astype(float))
     changes = changes_of(bundle, vectors, given.changes + 1)
     print(f"{given.changes:,} changes: {timed(lambda: stock.with_changes(changes[1:])):.1f} ms")
     changed = stock.with_changes(changes[1:])
@@ -175,7 +183,7 @@ def main() -> None:
     stages: dict[str, list[float]] = {}
     for number in range(given.rounds + 20):
         user = users[number % len(users)]
-        ask = Ask(f"r{number}", user.entity_id, "feed", 20, NOW)
+        ask = RecommendQuery(f"r{number}", user.entity_id, "feed", 20, NOW)
         found = {"the ranker alone": alone(bundle.ranker, ids, user, rng)}
         for name, one in (("", stock), (", with changes", changed)):
             begun = time.perf_counter()

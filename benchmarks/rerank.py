@@ -21,12 +21,12 @@ import pyarrow as pa
 from scipy.special import expit
 from scipy.stats import t
 
-from vrec.core.protocols import Content
-from vrec.ranking.reranking.catalog import Shelf, Shopper
-from vrec.ranking.reranking.rerank import RerankConfig, Reranked, rerank
-from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
+from vrec.core.protocols import CatalogContent
+from vrec.ranking.reranking.catalog import CatalogArrays, ShopperContext
+from vrec.ranking.reranking.rerank import RerankConfig, RerankedList, rerank
+from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate
 
-SHOP = SimulateConfig(users=500, videos=500, requests_per_user=1, slots=10, cold_share=0.0)
+SHOP = SimulationConfig(users=500, videos=500, requests_per_user=1, slots=10, cold_share=0.0)
 CANDIDATES, K, NOISE = 300, 10, 0.5
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 FIGURES = ("clicks", "distance", "categories", "coverage")
@@ -40,19 +40,19 @@ Places = npt.NDArray[np.int64]
 class Case:
     """A shop, and what a ranker says of each shopper's candidates."""
 
-    simulation: Simulation
-    shelf: Shelf
+    simulation: ShopSimulation
+    shelf: CatalogArrays
     at: int
     users: Places
     candidates: Sequence[Places]
     ranked: Sequence[pa.Table]
 
     @classmethod
-    def of(cls, config: SimulateConfig, users: int) -> "Case":
+    def of(cls, config: SimulationConfig, users: int) -> "Case":
         simulation = simulate(config)
         shop, rng = simulation.shop, np.random.default_rng([config.seed, 9])
         chosen = rng.choice(config.users, users, replace=False)
-        logits = shop.base + shop.liking(chosen, np.arange(config.videos), paired=False)
+        logits = shop.base_log_odds + shop.affinity(chosen, np.arange(config.videos), paired=False)
         guessed = logits + NOISE * rng.normal(size=logits.shape)
         candidates = [np.argsort(-row, kind="stable")[:CANDIDATES] for row in guessed]
         names = simulation.videos.column("video_id")
@@ -61,10 +61,10 @@ class Case:
             for places, row in zip(candidates, guessed, strict=True)
         ]
         at = round(config.start.timestamp() * 1e6) + config.days * DAY_US
-        shelf = Shelf.of(Content(simulation.videos, simulation.embeddings))
+        shelf = CatalogArrays.from_content(CatalogContent(simulation.videos, simulation.embeddings))
         return cls(simulation, shelf, at, chosen, candidates, ranked)
 
-    def rerank(self, user: int, config: RerankConfig, shopper: Shopper, seed: int = 0) -> Reranked:
+    def rerank(self, user: int, config: RerankConfig, shopper: ShopperContext, seed: int = 0) -> RerankedList:
         """One shopper's list."""
         return rerank(
             self.ranked[user],
@@ -82,8 +82,8 @@ class Case:
         """(4,) FIGURES of all shoppers' lists."""
         shop, per_user, shown = self.simulation.shop, [], set()
         for user, place in enumerate(self.users):
-            found = self.rerank(user, config, Shopper())
-            videos = shop.video_places(found.table.column("video_id"))
+            found = self.rerank(user, config, ShopperContext())
+            videos = shop.video_indices(found.table.column("video_id"))
             slots = np.arange(len(videos))
             clicks = shop.click_probability(np.full(len(videos), place), videos, slots).sum()
             vectors = self.shelf.vectors[videos].astype(np.float64)
@@ -168,7 +168,7 @@ def print_times(rounds: int) -> None:
     """Milliseconds a request of each kind, in interleaved rounds, by the processor's clock and the wall's."""
     case = Case.of(SHOP, 20)
     watched = case.shelf.video_ids[:50]
-    shopper = Shopper(history={name: case.at - DAY_US * n for n, name in enumerate(watched)}, age=30)
+    shopper = ShopperContext(history={name: case.at - DAY_US * n for n, name in enumerate(watched)}, age=30)
     tried = {"exploration": {"scale": 1.0}}
     kinds = {
         "by worth": config_of({"kind": "off"}),

@@ -24,10 +24,10 @@ from fastapi import FastAPI, Request
 from large_shop import large_bundle
 from ray import serve
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.bundle import ServingBundle
 from vrec.config.serve import ServeConfig
-from vrec.pipelines.cluster import connected
-from vrec.serving.deploy import start, stop
+from vrec.pipelines.cluster import connect_cluster
+from vrec.serving.deploy import deploy_service, stop_service
 
 SHOPPERS = 500
 HISTORY = 50
@@ -186,7 +186,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bundle = asked.bundle or large_bundle(str(folder / "bundle"), videos=asked.videos)
-        videos = Bundle.load(bundle).videos.column("video_id").to_pylist()
+        videos = ServingBundle.load(bundle).videos.column("video_id").to_pylist()
         config = ServeConfig.model_validate(
             {
                 "bundle": bundle,
@@ -197,8 +197,8 @@ def main() -> None:
                 "security": {"requests_per_second": 1e6, "burst": 1_000_000},
             }
         )
-        with connected():
-            done = start(config)
+        with connect_cluster():
+            done = deploy_service(config)
             serve.run(chain(), name="floor", route_prefix="/floor")
             context = multiprocessing.get_context("spawn")
             near, far = context.Pipe()
@@ -210,7 +210,7 @@ def main() -> None:
                     raise SystemExit("the load ended early")
             found = near.recv()
             loader.join()
-            stop()
+            stop_service()
         show(found, done["seconds"], len(videos))
 
 

@@ -27,9 +27,9 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.protocols import ProfileStore
-from vrec.core.schema import AT, EVENTS
-from vrec.profiles.profile import Profile, VideoFacts
-from vrec.profiles.stores.codec import key_of, pack_row, rows_of
+from vrec.core.schema import EVENTS, TIMESTAMP
+from vrec.profiles.profile import Profile, VideoMetadata
+from vrec.profiles.stores.codec import event_key, pack_row, rows_from_table
 from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
 from vrec.profiles.update import ProfilesConfig
 
@@ -53,15 +53,15 @@ def drawn(count: int, seed: int, kinds: tuple[str, ...] = KINDS) -> pa.Table:
         "request_id": [f"request-{i:08}" for i in range(count)],
         "propensity": rng.uniform(0, 1, count).astype(np.float32),
         "domain": ["shop"] * count,
-        "at": pa.array(1_700_000_000_000_000 + np.arange(count) * 1000).cast(AT),
+        "at": pa.array(1_700_000_000_000_000 + np.arange(count) * 1000).cast(TIMESTAMP),
     }
     return pa.table(columns, schema=EVENTS.arrow())
 
 
-def catalogue() -> Callable[[Collection[str]], Mapping[str, VideoFacts]]:
+def catalogue() -> Callable[[Collection[str]], Mapping[str, VideoMetadata]]:
     rng = np.random.default_rng(0)
     known = {
-        f"video-{i:06}": VideoFacts(
+        f"video-{i:06}": VideoMetadata(
             {f"category:{i % 40}": 1.0, f"creator:{i % 700}": 1.0, "kind:product": 1.0, "domain:shop": 1.0},
             20.0,
             rng.normal(size=DIM).astype(np.float32),
@@ -101,7 +101,7 @@ def floor(path: Path, events: pa.Table) -> None:
     db.execute("CREATE TABLE log (n INTEGER PRIMARY KEY, key BLOB UNIQUE, u TEXT, v TEXT, row BLOB)")
     db.execute("CREATE INDEX users ON log (u, n)")
     db.execute("CREATE INDEX videos ON log (v, n)")
-    rows = [(key_of(row[0]), row[1], row[2], pack_row(row)) for row in rows_of(events)]
+    rows = [(event_key(row[0]), row[1], row[2], pack_row(row)) for row in rows_from_table(events)]
     for start in range(0, len(rows), BATCH):
         db.execute("BEGIN")
         db.executemany("INSERT INTO log (key, u, v, row) VALUES (?, ?, ?, ?)", rows[start : start + BATCH])

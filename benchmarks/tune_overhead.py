@@ -20,9 +20,9 @@ import numpy as np
 
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings
-from vrec.pipelines.cluster import connected
+from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.tune.run import tune
-from vrec.pipelines.tune.targets import Data, Subject
+from vrec.pipelines.tune.targets import TuneData, TuneTarget
 from vrec.pipelines.tune.trial_log import TRIALS
 
 EPOCHS, SIZE = 10, 256
@@ -62,13 +62,17 @@ def main() -> None:
         bare.append(time.perf_counter() - begun)
 
     about: dict[str, Any] = {"kind": "cf", "model": "als", "metric": "made up", "follows": ("retrieval.als",)}
-    subject = Subject(
-        **about, epochs=True, read=lambda: Data("made up", "1", lambda: material), trial=trial, taken_by="–"
+    subject = TuneTarget(
+        **about,
+        reports_epochs=True,
+        read=lambda: TuneData("made up", "1", lambda: material),
+        run_trial=trial,
+        command="–",
     )
     settings = load_settings(
         overrides=[f"tune.trials={given.trials}", "tune.concurrent=1", "tune.early_stop=false"]
     )
-    with tempfile.TemporaryDirectory() as folder, connected():
+    with tempfile.TemporaryDirectory() as folder, connect_cluster():
         space = Path(folder) / "space.yaml"
         space.write_text("retrieval.als.factors: {int: [1, 200]}\n")
         begun = time.time()

@@ -13,37 +13,39 @@ import pyarrow as pa
 
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings
-from vrec.core.protocols import Content
-from vrec.evaluation.offline.run import evaluate
-from vrec.evaluation.ranking.run import compare_rankers, judge_ranker
-from vrec.events.interactions import gather
-from vrec.pipelines.cluster import connected
-from vrec.pipelines.evaluate.validation import outer_split
-from vrec.pipelines.inputs import Material, Where, read_material
-from vrec.pipelines.train.data_parallel import train_here
-from vrec.pipelines.train.impressions import make_examples
-from vrec.pipelines.train.ranker import JUDGED, train_on
+from vrec.core.protocols import CatalogContent
+from vrec.evaluation.offline.run import evaluate_recommendations
+from vrec.evaluation.ranking.run import compare_rankers, evaluate_ranker
+from vrec.events.interactions import aggregate_interactions
+from vrec.pipelines.cluster import connect_cluster
+from vrec.pipelines.evaluate.validation import test_split
+from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.pipelines.train.data_parallel import train_in_process
+from vrec.pipelines.train.impressions import build_examples
+from vrec.pipelines.train.ranker import METRICS_CONFIG, train_on_inputs
 from vrec.ranking.network_ranker import NetworkRanker
-from vrec.retrieval.models.popular import Popular
-from vrec.retrieval.registry import build
+from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.registry import build_recommender
 
 
-def test_cf(material: Material, model: str, candidates: dict[str, Settings]) -> None:
+def test_cf(material: InputData, model: str, candidates: dict[str, Settings]) -> None:
     given = candidates["default"]
-    parts = outer_split(material, given)
-    train = gather(parts.train, given.events.interest, parts.cut)
+    parts = test_split(material, given)
+    train = aggregate_interactions(parts.train, given.events.interest, parts.cutoff)
     users, depth = sorted(set(parts.test["user_id"].to_pylist())), max(given.evaluate.metrics.ks)
     known = set(train["user_id"].to_pylist())
-    popular = Popular().fit(train, material.content)
-    strangers = popular.recommend_anyone([user for user in users if user not in known], depth)
+    popular = PopularRecommender().fit(train, material.content)
+    strangers = popular.recommend_unpersonalized([user for user in users if user not in known], depth)
     lists = {"popular": [pa.concat_tables([popular.recommend(users, depth), strangers])]}
     for name, settings in candidates.items():
-        rows = gather(parts.train, settings.events.interest, parts.cut)
-        fitted = build(model, settings.retrieval).fit(rows, material.content)
+        rows = aggregate_interactions(parts.train, settings.events.interest, parts.cutoff)
+        fitted = build_recommender(model, settings.retrieval).fit(rows, material.content)
         lists[name] = [pa.concat_tables([fitted.recommend(users, depth), strangers])]
     config = given.evaluate.metrics
     seen = [user for user in users if user in known]
-    found = evaluate(lists, train, parts.test, config, user_slices={"users of the train part": seen})
+    found = evaluate_recommendations(
+        lists, train, parts.test, config, user_slices={"users of the train part": seen}
+    )
     for part in (found.overall, *found.slices):
         if part.side != "videos":
             for who, figures in part.metrics.items():
@@ -56,18 +58,18 @@ def test_cf(material: Material, model: str, candidates: dict[str, Settings]) -> 
                 )
 
 
-def test_ranker(material: Material, candidates: dict[str, Settings]) -> None:
-    content, predicted = material.content or Content(), {}
-    found = make_examples(material.events, content, candidates["default"].train)
+def test_ranker(material: InputData, candidates: dict[str, Settings]) -> None:
+    content, predicted = material.content or CatalogContent(), {}
+    found = build_examples(material.events, content, candidates["default"].train)
     labels = found.test.labels
     for name, settings in candidates.items():
         with TemporaryDirectory() as out:
-            train_on(material, out, settings.train, train=train_here)
-            predicted[name] = NetworkRanker.load(out).predict(found.test.features, as_shown=True)
-        metrics = judge_ranker(predicted[name], labels, found.cold, JUDGED).overall.metrics
+            train_on_inputs(material, out, settings.train, train=train_in_process)
+            predicted[name] = NetworkRanker.load(out).predict(found.test.features, at_logged_positions=True)
+        metrics = evaluate_ranker(predicted[name], labels, found.cold, METRICS_CONFIG).overall.metrics
         print(f"| {name} | " + " | ".join(f"{key} {value:.4f}" for key, value in metrics.items()) + " |")
     tuned, default = predicted["tuned"].p_click, predicted["default"].p_click
-    print(compare_rankers(tuned, default, labels.click, labels.user, JUDGED))
+    print(compare_rankers(tuned, default, labels.click, labels.user, METRICS_CONFIG))
 
 
 def main() -> None:
@@ -83,13 +85,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="settings that both have")
     given = parser.parse_args()
     candidates = {"default": load_settings(None, given.set), "tuned": load_settings(given.config)}
-    where = Where(given.events, given.dataset, videos=given.videos)
+    where = InputPaths(given.events, given.dataset, videos=given.videos)
     settings = candidates["default"]
-    material = read_material(where, settings.events, settings.fit.modality)
+    material = read_inputs(where, settings.events, settings.fit.modality)
     if given.kind == "cf":
         test_cf(material, given.model, candidates)
         return
-    with connected():
+    with connect_cluster():
         test_ranker(material, candidates)
 
 

@@ -8,22 +8,22 @@ import numpy as np
 import pyarrow as pa
 
 from tests.contracts.shops import network
-from vrec.bundle.inputs import Parts
+from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.core.compute import pc
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, conform
 from vrec.encoders.config import EmbedConfig
-from vrec.events.interactions import InterestConfig, gather, weigh
-from vrec.profiles.update import ProfilesConfig, facts_of
-from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
+from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
+from vrec.profiles.update import ProfilesConfig, video_metadata
+from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, split_log
 from vrec.ranking.network_ranker import NetworkRanker
-from vrec.ranking.networks.network import LrConfig, NetworkConfig
-from vrec.ranking.replay import replay, video_states
+from vrec.ranking.networks.network import LogisticRegressionConfig, NetworkConfig
+from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.retrieval.models.knn import ItemKnn
-from vrec.synthetic.shop.simulate import SimulateConfig, Simulation, simulate
+from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate
 
-SHOP = SimulateConfig(
+SHOP = SimulationConfig(
     users=80,
     videos=100,
     requests_per_user=8,
@@ -48,43 +48,43 @@ class ShopBundle:
     version: str
     events: pa.Table
     """EVENTS of 80 shoppers."""
-    parts: Parts
+    parts: BundleInputs
 
 
 @dataclass(frozen=True, eq=False)
 class _Impressions:
     """What `network` asks for of a shop."""
 
-    content: Content
+    content: CatalogContent
     events: pa.Table
     train: tuple
     valid: tuple
 
 
 @cache
-def shop() -> Simulation:
+def shop() -> ShopSimulation:
     """The simulated shop, always the same."""
     return simulate(SHOP)
 
 
 @cache
-def shop_parts(kind: NetworkConfig = LrConfig()) -> Parts:  # noqa: B008
+def shop_parts(kind: NetworkConfig = LogisticRegressionConfig()) -> BundleInputs:  # noqa: B008
     """Parts that belong together, with a ranker of that network and an item_knn."""
     found = shop()
     return parts_of(found, found.embeddings, text_embeddings(found.videos), kind)
 
 
 def parts_of(
-    found: Simulation,
+    found: ShopSimulation,
     fused: pa.Table,
     texts: pa.Table,
-    kind: NetworkConfig = LrConfig(),  # noqa: B008
+    kind: NetworkConfig = LogisticRegressionConfig(),  # noqa: B008
     embed: EmbedConfig | None = None,
-) -> Parts:
+) -> BundleInputs:
     """Parts of a simulated shop, with a ranker of that network and an item_knn fitted on its events."""
     interest = InterestConfig()
-    rows = gather(weigh(found.events, interest, found.videos), interest)
-    return Parts(
+    rows = aggregate_interactions(weigh_events(found.events, interest, found.videos), interest)
+    return BundleInputs(
         videos=found.videos,
         ranker=_ranker(found, fused, kind),
         profiles=ProfilesConfig(),
@@ -123,14 +123,16 @@ def write_shop_bundle(folder: Path, config: BundleConfig = CONFIG) -> ShopBundle
     return ShopBundle(str(folder), version, shop().events, parts)
 
 
-def _ranker(found: Simulation, fused: pa.Table, kind: NetworkConfig) -> NetworkRanker:
-    content, config = Content(found.videos, fused), ProfilesConfig()
-    facts = facts_of(content)
-    requests = list(replay(found.events, video_states(found.events, facts, config), facts, config))
-    labels = labels_of(found.events, found.videos, LabelsConfig())
-    parts = time_parts(labels.at, TimePartsConfig(validation_share=0.25))
-    of_request = parts.part(np.array([request.context.at for request in requests]))
-    of_label = parts.part(labels.at)
+def _ranker(found: ShopSimulation, fused: pa.Table, kind: NetworkConfig) -> NetworkRanker:
+    content, config = CatalogContent(found.videos, fused), ProfilesConfig()
+    facts = video_metadata(content)
+    requests = list(
+        replay_requests(found.events, replay_video_counts(found.events, facts, config), facts, config)
+    )
+    labels = build_labels(found.events, found.videos, LabelsConfig())
+    parts = split_log(labels.at, LogSplitConfig(validation_share=0.25))
+    of_request = parts.split_of(np.array([request.context.at for request in requests]))
+    of_label = parts.split_of(labels.at)
     train, valid = (
         (
             [r for r, p in zip(requests, of_request, strict=True) if p == n],

@@ -11,10 +11,11 @@ import pytest
 
 from tests.bundles import CONFIG, write_shop_bundle
 from tests.serving.stocked import ask_of, rng, shoppers, stock_of
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.bm25 import Bm25Index
+from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.config import BundleConfig
-from vrec.bundle.neighbors import Neighbours
-from vrec.bundle.smoke_requests import canary_videos, compare
+from vrec.bundle.neighbors import VideoNeighbors
+from vrec.bundle.smoke_requests import check_smoke_answers, smoke_request_videos
 from vrec.bundle.write import write_bundle
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
@@ -23,8 +24,8 @@ from vrec.profiles.update import ProfilesConfig
 
 
 @pytest.fixture(scope="module")
-def bundle(shop_bundle) -> Bundle:
-    return Bundle.load(shop_bundle.uri)
+def bundle(shop_bundle) -> ServingBundle:
+    return ServingBundle.load(shop_bundle.uri)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def another(shop_bundle, tmp_path_factory) -> Path:
     """A bundle of the same shop without its most popular video."""
     parts = shop_bundle.parts
     folder = tmp_path_factory.mktemp("another") / "bundle"
-    best = Bundle.load(shop_bundle.uri).popular[0]
+    best = ServingBundle.load(shop_bundle.uri).popular[0]
     videos = parts.videos.filter(pc.not_equal(parts.videos.column("video_id"), best))
     write_bundle(str(folder), replace(parts, videos=videos), CONFIG)
     return folder
@@ -57,7 +58,7 @@ def test_what_was_written_comes_back(shop_bundle, bundle):
     assert (bundle.version, bundle.encoder, bundle.embed) == (shop_bundle.version, "simulated", None)
     assert bundle.profiles == parts.profiles
     assert len(bundle.index) == len(ids)
-    expected = Neighbours.of(parts.recommender, ids, 20)
+    expected = VideoNeighbors.from_recommender(parts.recommender, ids, 20)
     assert np.array_equal(bundle.neighbours.places, expected.places)
     assert np.array_equal(bundle.neighbours.scores, expected.scores)
     assert bundle.neighbours.ids == tuple(ids)
@@ -80,7 +81,7 @@ def test_the_popular_come_by_how_many_watched_them(shop_bundle, bundle):
 def test_the_version_says_what_is_in_it_and_not_when_it_was_made(shop_bundle, tmp_path, another):
     again = write_shop_bundle(tmp_path / "again")
     assert again.version == shop_bundle.version
-    assert Bundle.load(str(another)).version != shop_bundle.version
+    assert ServingBundle.load(str(another)).version != shop_bundle.version
     mixed = replace(shop_bundle.parts, videos=shop_bundle.parts.videos.take(np.arange(100)[::-1]))
     assert write_bundle(str(tmp_path / "mixed"), mixed, CONFIG) == shop_bundle.version
     other = replace(shop_bundle.parts, profiles=ProfilesConfig(remember=9))
@@ -97,35 +98,35 @@ def test_any_flipped_byte_of_any_file_is_refused(copied):
             with pytest.raises(
                 BundleError, match=r"is not what was written|is not what the bundle"
             ) as caught:
-                Bundle.load(str(copied))
+                ServingBundle.load(str(copied))
             assert path.name in str(caught.value) or path.parent.name in str(caught.value)
         path.write_bytes(whole)
-    Bundle.load(str(copied)).check()
+    ServingBundle.load(str(copied)).check()
 
 
 def test_any_missing_file_is_refused_by_name(copied):
     for path in files(copied):
         path.rename(copied / "away")
         with pytest.raises(BundleError, match=rf"{path.name}(:| is missing| there)"):
-            Bundle.load(str(copied))
+            ServingBundle.load(str(copied))
         (copied / "away").rename(path)
-    Bundle.load(str(copied))
+    ServingBundle.load(str(copied))
 
 
 def test_a_manifest_of_another_bundle_is_refused(copied, another):
     mine = (copied / "manifest.json").read_bytes()
     shutil.copy(another / "manifest.json", copied / "manifest.json")
     with pytest.raises(BundleError, match="is missing"):
-        Bundle.load(str(copied))
+        ServingBundle.load(str(copied))
     (copied / "manifest.json").write_bytes(mine)
     for part in ("ranker", "index"):
         shutil.move(copied / part, copied / "kept")
         shutil.copytree(another / part, copied / part)
         with pytest.raises(BundleError, match=f"/{part} is not what the bundle was written with"):
-            Bundle.load(str(copied))
+            ServingBundle.load(str(copied))
         shutil.rmtree(copied / part)
         shutil.move(copied / "kept", copied / part)
-    Bundle.load(str(copied))
+    ServingBundle.load(str(copied))
 
 
 def test_half_a_bundle_is_none_and_the_next_writer_completes_it(copied, shop_bundle):
@@ -133,9 +134,9 @@ def test_half_a_bundle_is_none_and_the_next_writer_completes_it(copied, shop_bun
     for path in files(copied)[::3]:
         path.unlink()
     with pytest.raises(BundleError, match="only half of one"):
-        Bundle.load(str(copied))
+        ServingBundle.load(str(copied))
     assert write_bundle(str(copied), shop_bundle.parts, CONFIG) == shop_bundle.version
-    Bundle.load(str(copied)).check()
+    ServingBundle.load(str(copied)).check()
 
 
 def test_what_is_there_already_is_never_changed(copied, shop_bundle):
@@ -154,19 +155,19 @@ def test_other_versions_and_other_folders_are_refused(copied, tmp_path):
         return str(copied)
 
     with pytest.raises(BundleError, match="format 2; this vrec reads format 1"):
-        Bundle.load(written(data=manifest["data"] | {"format": 2}))
+        ServingBundle.load(written(data=manifest["data"] | {"format": 2}))
     with pytest.raises(BundleError, match="kind item_knn, not a bundle"):
-        Bundle.load(written(kind="item_knn"))
+        ServingBundle.load(written(kind="item_knn"))
     with pytest.raises(BundleError, match="another version of vrec"):
-        Bundle.load(written(files={k: v for k, v in manifest["files"].items() if k != "about.json"}))
+        ServingBundle.load(written(files={k: v for k, v in manifest["files"].items() if k != "about.json"}))
     with pytest.raises(BundleError, match="another version of vrec"):
-        Bundle.load(written(data={"format": 1}))
+        ServingBundle.load(written(data={"format": 1}))
     for text in ("{", "[]", "null", '{"kind": "bundle"}', '{"kind": "bundle", "data": 3}'):
         path.write_text(text)
         with pytest.raises(BundleError, match=r"manifest\.json is not a bundle's"):
-            Bundle.load(str(copied))
+            ServingBundle.load(str(copied))
     with pytest.raises(BundleError, match=r"no manifest\.json"):
-        Bundle.load(str(tmp_path / "nowhere"))
+        ServingBundle.load(str(tmp_path / "nowhere"))
 
 
 def test_a_canary_that_is_answered_otherwise_is_named(bundle):
@@ -180,31 +181,31 @@ def test_a_canary_that_is_answered_otherwise_is_named(bundle):
         named = f"{kind} of canary {rows[place]['of']} is not what it was"
         for new in (value * 1.01 + 0.01, float("nan")):
             changed = [*rows[:place], rows[place] | {"value": new}, *rows[place + 1 :]]
-            other = replace(bundle, canaries=pa.Table.from_pylist(changed, schema=kept.schema))
+            other = replace(bundle, smoke_answers=pa.Table.from_pylist(changed, schema=kept.schema))
             with pytest.raises(BundleError, match=named):
                 other.check()
         near = [*rows[:place], rows[place] | {"value": value * (1 + 1e-5)}, *rows[place + 1 :]]
-        replace(bundle, canaries=pa.Table.from_pylist(near, schema=kept.schema)).check()
+        replace(bundle, smoke_answers=pa.Table.from_pylist(near, schema=kept.schema)).check()
         fewer = kept.filter(np.arange(len(rows)) != place)
         with pytest.raises(BundleError, match="is not what it was"):
-            replace(bundle, canaries=fewer).check()
+            replace(bundle, smoke_answers=fewer).check()
 
 
 def test_a_part_that_answers_otherwise_is_found(bundle, another):
-    other = Bundle.load(str(another))
+    other = ServingBundle.load(str(another))
     with pytest.raises(BundleError, match="index of canary"):
         replace(bundle, index=other.index).check()
     with pytest.raises(BundleError, match="of canary"):
-        replace(bundle, neighbours=other.neighbours).check()
+        replace(bundle, neighbors=other.neighbors).check()
     with pytest.raises(BundleError, match="search of canary"):
-        replace(bundle, lexicon=type(bundle.lexicon).of(bundle.videos.slice(50))).check()
+        replace(bundle, text_index=Bm25Index.from_videos(bundle.videos.slice(50))).check()
 
 
 def test_answers_that_are_not_finite_are_refused(bundle):
     wrong = pc.if_else(pc.equal(bundle.canaries.column("ask"), "watch_s"), float("inf"), 0.5)
     table = bundle.canaries.set_column(4, "value", wrong.cast(pa.float32()))
     with pytest.raises(BundleError, match=r"watch_s of canary .* is not a finite number"):
-        compare(table, table, "here")
+        check_smoke_answers(table, table, "here")
 
 
 def test_equal_values_may_change_places(bundle):
@@ -216,22 +217,22 @@ def test_equal_values_may_change_places(bundle):
         return pa.Table.from_pylist(rows, schema=bundle.canaries.schema)
 
     kept = answers(("a", 0.9), ("b", 0.5), ("c", 0.5))
-    compare(kept, answers(("a", 0.9), ("c", 0.5), ("b", 0.5)), "here")
-    compare(kept, answers(("a", 0.9), ("b", 0.5), ("d", 0.5)), "here")
+    check_smoke_answers(kept, answers(("a", 0.9), ("c", 0.5), ("b", 0.5)), "here")
+    check_smoke_answers(kept, answers(("a", 0.9), ("b", 0.5), ("d", 0.5)), "here")
     for other in (
         answers(("b", 0.9), ("a", 0.5), ("c", 0.5)),
         answers(("d", 0.9), ("b", 0.5), ("c", 0.5)),
         answers(("b", 0.5), ("c", 0.5), ("d", 0.5)),
     ):
         with pytest.raises(BundleError, match="index of canary v"):
-            compare(kept, other, "here")
+            check_smoke_answers(kept, other, "here")
 
 
 def test_canaries_are_spread_over_the_catalogue():
     ids = [f"v{n}" for n in range(10)]
-    assert canary_videos(ids, 3) == ("v0", "v4", "v9")
-    assert canary_videos(ids, 50) == tuple(ids)
-    assert canary_videos(ids[:1], 16) == ("v0",)
+    assert smoke_request_videos(ids, 3) == ("v0", "v4", "v9")
+    assert smoke_request_videos(ids, 50) == tuple(ids)
+    assert smoke_request_videos(ids[:1], 16) == ("v0",)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_an_operator_says_how_the_index_keeps_vectors(shop_bundle, bundle, tmp_p
     told = load_settings(overrides=[f"bundle.index.storage.{option}" for option in options]).bundle.index
     folder = str(tmp_path / "bundle")
     version = write_bundle(folder, shop_bundle.parts, CONFIG.model_copy(update={"index": told}))
-    found = Bundle.load(folder)
+    found = ServingBundle.load(folder)
     found.check()
     assert found.index.config.storage == told.storage
     assert version != shop_bundle.version

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrec.bundle.bm25 import Lexicon, tokens
+from vrec.bundle.bm25 import Bm25Index, tokenize
 from vrec.core.schema import VIDEOS
 
 K1, B = 1.5, 0.75
@@ -21,11 +21,11 @@ def videos(*rows: dict) -> pa.Table:
     return pa.Table.from_pylist(full, schema=VIDEOS.arrow())
 
 
-def titled(*titles: str | None) -> Lexicon:
-    return Lexicon.of(videos(*({"title": title} for title in titles)))
+def titled(*titles: str | None) -> Bm25Index:
+    return Bm25Index.from_videos(videos(*({"title": title} for title in titles)))
 
 
-def found(lexicon: Lexicon, text: str, k: int = 10) -> list[str]:
+def found(lexicon: Bm25Index, text: str, k: int = 10) -> list[str]:
     return [video_id for video_id, _ in lexicon.search(text, k)]
 
 
@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_formula_and_ties_go_by_id(documents, asked):
 
 
 def test_all_that_the_catalogue_says_is_searched():
-    lexicon = Lexicon.of(
+    lexicon = Bm25Index.from_videos(
         videos(
             {"title": "Hand-made mug"},
             {"tags": ["Mug", "gift"]},
@@ -95,17 +95,17 @@ def test_chinese_is_found_without_a_dictionary():
 
 
 def test_tokens_are_words_and_pairs_of_characters():
-    assert list(tokens("Ｒed\u00a0MUG_2 Café")) == ["red", "mug", "2", "café"]
-    assert list(tokens("cafe\u0301")) == ["café"]
-    assert list(tokens("红a色红", asked=True)) == ["红", "a", "色红"]
-    assert list(tokens("色红")) == ["色", "红", "色红"]
+    assert list(tokenize("Ｒed\u00a0MUG_2 Café")) == ["red", "mug", "2", "café"]
+    assert list(tokenize("cafe\u0301")) == ["café"]
+    assert list(tokenize("红a色红", is_query=True)) == ["红", "a", "色红"]
+    assert list(tokenize("色红")) == ["色", "红", "色红"]
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_found_by_itself_or_has_no_tokens(text):
     lexicon = titled(text, "another thing")
     first = lexicon.search(text, 2)
-    assert bool(first) == bool(list(tokens(text, asked=True)))
+    assert bool(first) == bool(list(tokenize(text, is_query=True)))
     assert not first or "v0" in dict(first)
 
 
@@ -114,7 +114,10 @@ def test_the_order_of_the_rows_is_of_no_consequence_and_a_restored_one_answers_t
     rows = [
         {"video_id": f"v{n}", "title": title} for n, title in enumerate(["red mug", "red", "mug", "红色 mug"])
     ]
-    lexicon, other = Lexicon.of(videos(*rows)), Lexicon.of(videos(*(rows[n] for n in order)))
-    restored = Lexicon.restore(other.ids, *other.store())
+    lexicon, other = (
+        Bm25Index.from_videos(videos(*rows)),
+        Bm25Index.from_videos(videos(*(rows[n] for n in order))),
+    )
+    restored = Bm25Index.from_arrays(other.ids, *other.to_arrays())
     for query in ("mug red", "红色", "nothing"):
         assert lexicon.search(query, 4) == other.search(query, 4) == restored.search(query, 4)

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from tests.bundles import CONFIG, embeddings_of, parts_of, shop
-from vrec.bundle.bundle import Bundle
-from vrec.bundle.catalog import BundleCatalogue
+from vrec.bundle.bundle import ServingBundle
+from vrec.bundle.catalog import BundleCatalog
 from vrec.bundle.write import write_bundle
 from vrec.core.errors import BundleError
 from vrec.core.protocols import Clip
 from vrec.encoders.build import build_encoders
 from vrec.encoders.config import EmbedConfig
-from vrec.encoders.learned.encoder import LearnedEncoder, untrained
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.gated import GatedConfig
-from vrec.encoders.text import TextConfig, text_name
+from vrec.encoders.learned.heads.gated import GatedHeadConfig
+from vrec.encoders.text import TextEncoderConfig, text_name
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def parts(tmp_path_factory):
     """Parts of a shop whose videos are embedded by their titles through a head with first weights."""
     found = shop()
     ids = sorted(found.videos.column("video_id").to_pylist())
-    names = {"text": text_name(TextConfig())}
+    names = {"text": text_name(TextEncoderConfig())}
     texts = build_encoders(EmbedConfig.model_validate({"encoders": only_text(None)}).encoders)
     vectors = np.stack(texts.encode([Clip(name, text=f"title of {name}") for name in ids])["text"])
-    features = FeatureSet.of_vectors(ids, {"text": vectors}, names)
-    config = GatedConfig(dim=16)
-    weights = {name: value.numpy() for name, value in untrained(config, features, 0).state_dict().items()}
-    encoder = LearnedEncoder.fitted(config, features, weights)
+    features = FeatureSet.from_embeddings(ids, {"text": vectors}, names)
+    config = GatedHeadConfig(dim=16)
+    weights = {name: value.numpy() for name, value in init_head(config, features, 0).state_dict().items()}
+    encoder = LearnedEncoder.from_weights(config, features, weights)
     folder = str(tmp_path_factory.mktemp("learned") / "model")
     encoder.save(folder)
     fused = embeddings_of(ids, "fused", encoder.name, encoder.encode_features(features)[0])
@@ -53,7 +53,7 @@ def test_a_bundle_holds_its_own_copy_of_what_was_learned_and_can_be_moved(parts,
     version = write_bundle(str(tmp_path / "bundle"), replace(parts, embed=embed), CONFIG)
     shutil.rmtree(model)
     shutil.move(tmp_path / "bundle", tmp_path / "moved")
-    bundle = Bundle.load(str(tmp_path / "moved"))
+    bundle = ServingBundle.load(str(tmp_path / "moved"))
     bundle.check()
     assert bundle.version == version
     made = build_encoders(bundle.embed.encoders)
@@ -69,7 +69,7 @@ def test_another_model_in_its_place_is_refused(parts, tmp_path):
     manifest = folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace("gated", "gru"))
     with pytest.raises(BundleError, match="encoder-fusion is not what the bundle was written with"):
-        BundleCatalogue.load(str(tmp_path / "bundle"))
+        BundleCatalog.load(str(tmp_path / "bundle"))
 
 
 def test_a_model_that_is_gone_is_named_before_anything_is_a_bundle(parts, tmp_path):

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from tests.bundles import shop, shop_parts
 from tests.events.rows import interactions, some_interactions
 from vrec.bundle import neighbors as module
-from vrec.bundle.neighbors import Neighbours
+from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
-from vrec.core.protocols import Content
-from vrec.retrieval.models.content import ContentBased
+from vrec.core.protocols import CatalogContent
+from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
-from vrec.retrieval.models.hybrid import Hybrid, HybridConfig
+from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
 from vrec.retrieval.models.knn import ItemKnn, UserKnn
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.models.popular import PopularRecommender
 
 IDS = [f"v{n}" for n in range(10)]
 
@@ -27,7 +27,7 @@ IDS = [f"v{n}" for n in range(10)]
 @given(some_interactions(), st.integers(1, 12), st.sampled_from([ItemKnn, UserKnn, Ease]))
 def test_they_are_what_who_watched_the_one_video_is_recommended(table, count, kind):
     model, offered = kind().fit(table), IDS[:7]
-    found = Neighbours.of(model, offered, count)
+    found = VideoNeighbors.from_recommender(model, offered, count)
     assert found.places.shape == found.scores.shape == (7, min(count, 6))
     assert (found.places.dtype, found.scores.dtype) == (np.int32, np.float32)
     for video in offered:
@@ -48,21 +48,21 @@ def test_what_there_is_none_of_is_padding():
     model = ItemKnn().fit(
         interactions(*((u, v, 1, 0) for u in "ab" for v in ("v0", "v1")), ("c", "v2", 1, 0))
     )
-    found = Neighbours.of(model, IDS, 4)
+    found = VideoNeighbors.from_recommender(model, IDS, 4)
     assert found.find("v0", 4) == [("v1", 1.0)]
     assert found.find("v2", 4) == found.find("v9", 4) == found.find("unheard-of", 4) == []
     assert found.places[0].tolist() == [1, -1, -1, -1]
     assert found.scores[0].tolist() == [1, 0, 0, 0]
     assert found.find("v0", 0) == []
-    assert Neighbours.of(model, ["v0"], 4).find("v0", 4) == []
+    assert VideoNeighbors.from_recommender(model, ["v0"], 4).find("v0", 4) == []
 
 
 def test_they_do_not_depend_on_how_many_videos_are_asked_about_at_once(monkeypatch):
     ids = shop().videos.column("video_id").to_pylist()[::-1]
     model = shop_parts().recommender
-    whole = Neighbours.of(model, ids, 5)
+    whole = VideoNeighbors.from_recommender(model, ids, 5)
     monkeypatch.setattr(module, "BATCH", 7)
-    parts = Neighbours.of(model, ids, 5)
+    parts = VideoNeighbors.from_recommender(model, ids, 5)
     assert np.array_equal(whole.places, parts.places)
     assert np.array_equal(whole.scores, parts.scores)
 
@@ -70,27 +70,27 @@ def test_they_do_not_depend_on_how_many_videos_are_asked_about_at_once(monkeypat
 def test_a_recommender_that_knows_users_only_is_refused():
     model = NeuMf(NeuMfConfig(epochs=1, device="cpu")).fit(interactions(("a", "v0", 1, 0), ("b", "v1", 1, 0)))
     with pytest.raises(BundleError, match="neumf knows users") as caught:
-        Neighbours.of(model, IDS, 3)
-    assert "item_knn" in caught.value.mend
+        VideoNeighbors.from_recommender(model, IDS, 3)
+    assert "item_knn" in caught.value.fix
 
 
 def test_popular_videos_are_nobodys_neighbours():
     table = shop_parts().interactions
-    alone = Hybrid(HybridConfig(members=("popular",)))
-    for model in (Popular(), alone):
+    alone = HybridRecommender(HybridConfig(members=("popular",)))
+    for model in (PopularRecommender(), alone):
         with pytest.raises(BundleError, match="gives everyone the same"):
-            Neighbours.of(model.fit(table), IDS, 3)
+            VideoNeighbors.from_recommender(model.fit(table), IDS, 3)
     # Some videos that nobody watched, of which a hybrid raises one in two.
-    content = Content(shop().videos, shop().embeddings)
+    content = CatalogContent(shop().videos, shop().embeddings)
     ids = shop().videos.column("video_id").to_pylist()
     warm = table.filter(pc.is_in(table.column("video_id"), value_set=pa.array(ids[10:])))
     with_popular, without = (
-        Hybrid(HybridConfig(members=members, cold_every=every)).fit(warm, content)
+        HybridRecommender(HybridConfig(members=members, cold_every=every)).fit(warm, content)
         for members, every in ((("popular", "item_knn", "content"), 2), (("item_knn", "content"), None))
     )
     # With the same weights for the others, the blend is the one in which popularity never was.
     with_popular.weights = np.insert(without.weights, 0, 9.0, axis=1)
-    found, expected = (Neighbours.of(model, ids, 8) for model in (with_popular, without))
+    found, expected = (VideoNeighbors.from_recommender(model, ids, 8) for model in (with_popular, without))
     assert np.array_equal(found.places, expected.places)
     assert np.array_equal(found.scores, expected.scores)
     # The hybrid itself is as it was.
@@ -100,8 +100,11 @@ def test_popular_videos_are_nobodys_neighbours():
 def test_a_video_that_nobody_watched_has_neighbours_by_content_only():
     shown, table = shop(), shop_parts().interactions
     watched = set(table.column("video_id").to_pylist())
-    content = Content(shown.videos, shown.embeddings)
+    content = CatalogContent(shown.videos, shown.embeddings)
     fresh = table.filter(np.asarray(table.column("video_id")) != sorted(watched)[0])
     video, ids = sorted(watched)[0], shown.videos.column("video_id").to_pylist()
-    assert Neighbours.of(ItemKnn().fit(fresh), ids, 5).find(video, 5) == []
-    assert len(Neighbours.of(ContentBased().fit(fresh, content), ids, 5).find(video, 5)) == 5
+    assert VideoNeighbors.from_recommender(ItemKnn().fit(fresh), ids, 5).find(video, 5) == []
+    assert (
+        len(VideoNeighbors.from_recommender(ContentRecommender().fit(fresh, content), ids, 5).find(video, 5))
+        == 5
+    )

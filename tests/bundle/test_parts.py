@@ -9,9 +9,9 @@ import pytest
 from tests.bundles import shop_parts
 from tests.contracts.shops import ranking_shop, rates
 from tests.events.rows import interactions
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.config import BundleConfig
-from vrec.bundle.write import popular_first, write_bundle
+from vrec.bundle.write import popular_videos, write_bundle
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError, SchemaError
 from vrec.encoders.build import encoder_names
@@ -77,7 +77,7 @@ def test_what_does_not_belong_together_is_refused(changes, words, tmp_path):
     parts = shop_parts()
     with pytest.raises(BundleError, match=words) as caught:
         write_bundle(str(tmp_path / "b"), replace(parts, **changes(parts)), BundleConfig())
-    assert caught.value.mend
+    assert caught.value.fix
     assert not (tmp_path / "b" / "manifest.json").exists()
 
 
@@ -93,12 +93,12 @@ def test_other_columns_are_refused(tmp_path):
 def test_embeddings_are_those_of_the_videos_in_the_catalogue(tmp_path):
     parts = shop_parts()
     write_bundle(str(tmp_path), replace(parts, videos=parts.videos.slice(40)), BundleConfig(canaries=2))
-    bundle = Bundle.load(str(tmp_path))
+    bundle = ServingBundle.load(str(tmp_path))
     ids = set(bundle.videos.column("video_id").to_pylist())
     assert len(ids) == len(bundle.index) == bundle.content.embeddings.num_rows == 60
     assert set(bundle.texts.column("entity_id").to_pylist()) == ids
     assert set(bundle.popular) <= ids
-    assert {bundle.neighbours.ids[n] for n in np.unique(bundle.neighbours.places) if n >= 0} <= ids
+    assert {bundle.neighbors.ids[n] for n in np.unique(bundle.neighbors.places) if n >= 0} <= ids
     bundle.check()
 
 
@@ -109,13 +109,13 @@ def test_the_ranker_knows_videos_that_came_after_it_was_trained(tmp_path):
         for table, name in ((parts.videos, "video_id"), (parts.fused, "entity_id"))
     )
     write_bundle(str(tmp_path), replace(parts, videos=videos, fused=fused), BundleConfig(canaries=2))
-    ranker = Bundle.load(str(tmp_path)).ranker
+    ranker = ServingBundle.load(str(tmp_path)).ranker
     assert "brand-new" not in parts.ranker.catalogue.rows
     twin, rows = parts.videos.column("video_id")[0].as_py(), ranker.catalogue.rows
     vectors = ranker.catalogue.arrays.vectors[[rows["brand-new"], rows[twin]]]
     assert vectors.any()
     assert np.array_equal(vectors[0], vectors[1])
-    assert ranker.figures.find(["brand-new"])[0] >= 0
+    assert ranker.scalars.find(["brand-new"])[0] >= 0
 
 
 def test_the_encoders_settings_that_made_the_embeddings_are_kept(tmp_path):
@@ -128,7 +128,7 @@ def test_the_encoders_settings_that_made_the_embeddings_are_kept(tmp_path):
         replace(parts, ranker=ranker, fused=fused, texts=texts, embed=embed),
         BundleConfig(canaries=2),
     )
-    bundle = Bundle.load(str(tmp_path))
+    bundle = ServingBundle.load(str(tmp_path))
     assert bundle.embed == embed
     assert bundle.encoder == names["fused"]
     bundle.check()
@@ -145,11 +145,11 @@ def test_a_bundle_needs_no_embeddings_nor_recommender_nor_interactions(tmp_path)
         interactions=None,
     )
     write_bundle(str(tmp_path), bare, BundleConfig(canaries=3))
-    bundle = Bundle.load(str(tmp_path))
+    bundle = ServingBundle.load(str(tmp_path))
     assert (bundle.encoder, bundle.texts, bundle.content.embeddings) == (None, None, None)
     assert len(bundle.index) == 0
     assert bundle.index.search(np.zeros((1, 4), np.float32), 3) == ([[]], [[]])
-    assert bundle.neighbours.find(bundle.neighbours.ids[0], 5) == []
+    assert bundle.neighbors.find(bundle.neighbors.ids[0], 5) == []
     at = dict(zip(*(parts.videos.column(n).to_pylist() for n in ("video_id", "published_at")), strict=True))
     assert list(bundle.popular) == sorted(at, key=lambda video: (-at[video].timestamp(), video))
     bundle.check()
@@ -157,10 +157,10 @@ def test_a_bundle_needs_no_embeddings_nor_recommender_nor_interactions(tmp_path)
 
 def test_the_popular_are_on_offer():
     parts, config = shop_parts(), BundleConfig(popular=5)
-    best = popular_first(parts.videos, parts.interactions, config)
+    best = popular_videos(parts.videos, parts.interactions, config)
     gone = pc.invert(pc.is_in(parts.videos.column("video_id"), value_set=pa.array(best[:2])))
     videos = with_column(parts.videos, "available", gone.to_pylist())
-    rest = popular_first(videos, parts.interactions, config)
+    rest = popular_videos(videos, parts.interactions, config)
     assert rest[:3] == best[2:]
     assert len(rest) == 5
-    assert not set(popular_first(videos, None, BundleConfig())) & set(best[:2])
+    assert not set(popular_videos(videos, None, BundleConfig())) & set(best[:2])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.compression.small import PX, SmallNetwork, features, pictures
-from vrec.compression.export import need_onnx, to_onnx
+from vrec.compression.export import require_onnx, to_onnx
 from vrec.core.errors import CompressError, ConfigError
 from vrec.encoders.runtime import onnx_runner
 
@@ -35,5 +35,5 @@ def test_missing_packages_are_all_named_with_what_installs_them(monkeypatch):
     absent = ("onnx", "onnxscript")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else find(name))
     with pytest.raises(ConfigError, match="needs the packages onnx, onnxscript") as caught:
-        need_onnx()
-    assert "vrec[compress]" in caught.value.mend
+        require_onnx()
+    assert "vrec[compress]" in caught.value.fix

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from vrec.compression.network import NetworkFacts, load_network, network_facts, save_network
+from vrec.compression.network import CompressedNetworkInfo, load_network, network_info, save_network
 from vrec.core.errors import ModelError
 
-FACTS = NetworkFacts("student_static", 160, 1280, "openvino", True, "efficientnet_lite0")
+FACTS = CompressedNetworkInfo("student_static", 160, 1280, "openvino", True, "efficientnet_lite0")
 OTHER = ("static", 192, 640, "onnxruntime", False, "torchvision:resnet50")
 
 
@@ -20,17 +20,17 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 def test_the_digest_is_of_the_graph_and_of_every_fact_and_not_of_the_place(tmp_path):
     changed = [(b"graph", FACTS), (b"another", FACTS)]
-    for field, value in zip(fields(NetworkFacts), OTHER, strict=True):
+    for field, value in zip(fields(CompressedNetworkInfo), OTHER, strict=True):
         changed.append((b"graph", replace(FACTS, **{field.name: value})))
     digests = []
     for number, (graph, facts) in enumerate(changed):
         save_network(str(tmp_path / str(number)), graph, facts)
-        found, read = network_facts(str(tmp_path / str(number)))
+        found, read = network_info(str(tmp_path / str(number)))
         assert read == facts
         digests.append(found)
     assert len(set(digests)) == len(changed)
     save_network(str(tmp_path / "elsewhere"), b"graph", FACTS)
-    assert network_facts(str(tmp_path / "elsewhere"))[0] == digests[0]
+    assert network_info(str(tmp_path / "elsewhere"))[0] == digests[0]
 
 
 def test_a_graph_that_was_changed_on_disk_is_refused(tmp_path):
@@ -53,7 +53,7 @@ def test_a_manifest_that_says_what_nobody_knows_is_refused(tmp_path, changes, re
     path.write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match=reason) as caught:
         load_network(str(tmp_path))
-    assert "vrec compress" in caught.value.mend
+    assert "vrec compress" in caught.value.fix
 
 
 def test_no_folder_is_refused(tmp_path):

@@ -5,18 +5,18 @@ from pathlib import Path
 from vrec.core.protocols import Clip
 from vrec.encoders.text import clip_text
 from vrec.media.decode import MediaConfig, decode
-from vrec.media.frame_sampling import SampleConfig
+from vrec.media.frame_sampling import FrameSamplingConfig
 from vrec.synthetic.videos.encode import draw_video
-from vrec.synthetic.videos.plan import DrawConfig, plan_catalogue
+from vrec.synthetic.videos.plan import SyntheticVideosConfig, plan_catalog
 
 
 def decoded_clips(folder: Path, count: int) -> list[Clip]:
     """`count` clips of different wares, with 4, 3, 2, 1, 1, … frames, sound, zh and en text."""
-    plan = plan_catalogue(DrawConfig(videos=count, near_duplicates=0, broken=0, seconds=1.5, fps=8))
+    plan = plan_catalog(SyntheticVideosConfig(videos=count, near_duplicates=0, broken=0, seconds=1.5, fps=8))
     clips = []
     for number, drawn in enumerate(plan):
         draw_video(drawn, folder)
-        frames = SampleConfig(frames=max(1, 4 - number))
+        frames = FrameSamplingConfig(frames=max(1, 4 - number))
         decoded = decode(folder / drawn.file, MediaConfig(sample=frames))
         clips.append(
             Clip(

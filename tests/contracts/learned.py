@@ -4,9 +4,9 @@ import numpy as np
 
 from vrec.encoders.audio import AudioEncoderConfig
 from vrec.encoders.build import EncodersConfig, encoder_names
-from vrec.encoders.cnn import CnnConfig
+from vrec.encoders.cnn import CnnEncoderConfig
 from vrec.encoders.config import EmbedConfig
-from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
+from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
 
@@ -22,20 +22,20 @@ def drawn_features(
     rows = {m: np.abs(rng.normal(size=(12, DIMS[m]))) for m in modalities}
     names = encoder_names(embed.encoders)
     ids = [f"drawn-{i}" for i in range(12)]
-    return FeatureSet.of_vectors(ids, rows, names, embed.model_dump(mode="json"))
+    return FeatureSet.from_embeddings(ids, rows, names, embed.model_dump(mode="json"))
 
 
-def write_encoder(uri: str, config: LearnedConfig, features: FeatureSet, seed: int = 0) -> str:
+def write_encoder(uri: str, config: AnyHeadConfig, features: FeatureSet, seed: int = 0) -> str:
     """The name of an encoder that is trained for an epoch and written to a folder."""
     training = EncoderTrainingConfig(epochs=1, device="cpu", seed=seed)
-    trainer = EncoderTrainer(untrained(config, features, seed), features=features, config=training)
+    trainer = EncoderTrainer(init_head(config, features, seed), features=features, config=training)
     weights = {name: weight.numpy() for name, weight in trainer.run().state_dict().items()}
-    encoder = LearnedEncoder.fitted(config, features, weights)
+    encoder = LearnedEncoder.from_weights(config, features, weights)
     encoder.save(uri)
     return encoder.name
 
 
 def other_cnn() -> EmbedConfig:
     """Settings that make the frames' features by another name."""
-    frames = CnnConfig(pooling="attention")
+    frames = CnnEncoderConfig(pooling="attention")
     return EmbedConfig(encoders=EncodersConfig(frames=frames, audio=AudioEncoderConfig()))

@@ -20,10 +20,10 @@ from vrec.core.errors import ModelError, RankError, SchemaError
 from vrec.core.protocols import Ranker
 from vrec.core.schema import RANKED, RECOMMENDATIONS, conform
 from vrec.profiles.profile import Profile
-from vrec.ranking.features.arrays import Context
-from vrec.retrieval.models.popular import Popular
+from vrec.ranking.features.arrays import RequestContext
+from vrec.retrieval.models.popular import PopularRecommender
 
-AnyRanker = Ranker[Profile, Context]
+AnyRanker = Ranker[Profile, RequestContext]
 Make = Callable[[RankingShop], AnyRanker]
 CLOSE = 1e-5
 """Largest relative difference of a number between two companies: float32 sums round by the batch's shape."""
@@ -242,7 +242,7 @@ def check_damaged_folders_are_refused(make: Make) -> None:
 
 def check_other_kinds_are_refused(make: Make) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        Popular().fit(graded().interactions).save(folder)
+        PopularRecommender().fit(graded().interactions).save(folder)
         with pytest.raises(ModelError, match="popular"):
             type(_made(make)).load(folder)
 

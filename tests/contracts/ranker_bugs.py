@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from tests.contracts.shops import NOVELTY, STRANGER
-from vrec.core.artifact import read_artefact
+from vrec.core.artifact import read_artifact
 from vrec.core.errors import VrecError
 from vrec.core.schema import RANKED
 from vrec.profiles.profile import Profile
-from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
+from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 
 
-class Sound(RatesRanker):
+class Sound(RateBaselineRanker):
     """Smoothed rates."""
 
 
@@ -232,7 +232,7 @@ class FittedByChance(Sound):
     def fit(cls, config, requests, labels, content):
         found = super().fit(config, requests, labels, content)
         rates = replace(found.rates, intercept=found.rates.intercept + np.random.default_rng().random())
-        return cls(config, rates, found.figures)
+        return cls(config, rates, found.scalars)
 
 
 class NotesTheRequest(Sound):
@@ -257,24 +257,24 @@ class LossySave(Sound):
     def load(cls, uri):
         found = super().load(uri)
         rates = replace(found.rates, weights=found.rates.weights.astype(np.float16).astype(float))
-        return cls(found.config, rates, found.figures)
+        return cls(found.config, rates, found.scalars)
 
 
 class LosesDurations(Sound):
     @classmethod
     def load(cls, uri):
         found = super().load(uri)
-        blank = replace(found.figures, duration_s=np.full_like(found.figures.duration_s, np.nan))
+        blank = replace(found.scalars, duration_s=np.full_like(found.scalars.duration_s, np.nan))
         return cls(found.config, found.rates, blank)
 
 
 class LoadsAnyKind(Sound):
     @classmethod
     def load(cls, uri):
-        found = read_artefact(uri)
+        found = read_artifact(uri)
         if found.kind == cls.kind:
             return super().load(uri)
-        return cls(RatesConfig(), None, None)
+        return cls(RateBaselineConfig(), None, None)
 
 
 class LoadsTheDamaged(Sound):

@@ -11,7 +11,7 @@ import pytest
 from tests.contracts.store_places import catalogue, world
 from tests.contracts.store_profiles import assert_near, changed, ids_of, log_of, of_user, stored, wanted
 from vrec.core.errors import EventsError, SchemaError, StoreError
-from vrec.core.protocols import Applied, ProfileStore
+from vrec.core.protocols import ApplyResult, ProfileStore
 from vrec.core.schema import EVENTS
 
 
@@ -50,13 +50,13 @@ def check_repeated_count_once(place):
     events = world()[0].slice(0, 120)
     half, twice = events.slice(0, 60), pa.concat_tables([events.slice(60), events.slice(60)])
     with closing(place.open()) as store:
-        assert store.apply(half) == Applied(60, 0)
-        assert store.apply(half) == Applied(0, 60)
-        assert store.apply(twice) == Applied(60, 60)
-        assert store.apply(events.take(pa.array(np.arange(120)[::-1]))) == Applied(0, 120)
+        assert store.apply(half) == ApplyResult(60, 0)
+        assert store.apply(half) == ApplyResult(0, 60)
+        assert store.apply(twice) == ApplyResult(60, 60)
+        assert store.apply(events.take(pa.array(np.arange(120)[::-1]))) == ApplyResult(0, 120)
         assert stored(store, wanted(events)) == wanted(events)
     with closing(place.open()) as store:
-        assert store.apply(events) == Applied(0, 120)
+        assert store.apply(events) == ApplyResult(0, 120)
         assert stored(store, wanted(events)) == wanted(events)
         assert log_of(store).equals(events)
 
@@ -66,7 +66,7 @@ def check_first_of_an_id_stays(place):
     other = changed(events, kind="purchase", value=9.0, user_id="someone-else")
     with closing(place.open()) as store:
         store.apply(events)
-        assert store.apply(other) == Applied(0, 40)
+        assert store.apply(other) == ApplyResult(0, 40)
         assert log_of(store).equals(events)
         assert store.get("user", ["someone-else"]) == {}
         assert stored(store, wanted(events)) == wanted(events)
@@ -126,7 +126,7 @@ def check_bad_rows_change_nothing(place):
                 store.submit(table)
         assert log_of(store).num_rows == 0
         assert stored(store, wanted(events)) == {}
-        assert store.apply(events) == Applied(20, 0)
+        assert store.apply(events) == ApplyResult(20, 0)
 
 
 def check_export_gives_the_log_as_it_came(place):
@@ -221,10 +221,10 @@ def check_erased_is_gone_and_stays_away(place):
         assert store.get("user", [user]) == {}
         rest = {key: profile for key, profile in want.items() if key != ("user", user)}
         assert stored(store, rest) == rest
-        assert store.apply(mine) == Applied(0, mine.num_rows)
+        assert store.apply(mine) == ApplyResult(0, mine.num_rows)
         assert store.get("user", [user]) == {}
         fresh = changed(mine.slice(0, 1), event_id="fresh")
-        assert store.apply(fresh) == Applied(1, 0)
+        assert store.apply(fresh) == ApplyResult(1, 0)
         assert store.get("user", [user])[user] == wanted(fresh)["user", user]
         assert ids_of(log_of(store)) == [*ids_of(others), "fresh"]
         store.apply(changed(fresh, event_id="alone", video_id="alone"))
@@ -240,7 +240,7 @@ def check_odd_ids(place):
     events = changed(events, event_id=odd)
     with closing(place.open()) as store:
         store.apply(events)
-        assert store.apply(events) == Applied(0, 10)
+        assert store.apply(events) == ApplyResult(0, 10)
         assert log_of(store).equals(events)
         assert set(store.get("user", odd)) == set(store.get("video", odd)) == set(odd)
         assert [store.erase(name) for name in odd] == [1] * 10
@@ -252,8 +252,8 @@ def check_futures(place):
     with closing(place.open()) as store:
         futures = [store.submit(events.slice(start, 5)) for start in range(0, 60, 5)]
         assert all(isinstance(future, Future) for future in futures)
-        assert [future.result(30) for future in futures] == [Applied(5, 0)] * 12
-        assert store.submit(events.slice(0, 0)).result(30) == Applied(0, 0)
+        assert [future.result(30) for future in futures] == [ApplyResult(5, 0)] * 12
+        assert store.submit(events.slice(0, 0)).result(30) == ApplyResult(0, 0)
         assert sorted(ids_of(log_of(store))) == sorted(ids_of(events))
 
 
@@ -261,12 +261,12 @@ def check_closed_is_refused(place):
     events = world()[0].slice(0, 5)
     store = place.open()
     waiting, user = store.submit(events), events.column("user_id")[0].as_py()
-    assert waiting.result(30) == Applied(5, 0)
+    assert waiting.result(30) == ApplyResult(5, 0)
     assert set(store.get("user", [user])) == {user}
     waiting = store.submit(changed(events, event_id=list("abcde")))
     store.close()
     store.close()
-    assert waiting.result(0) == Applied(5, 0)
+    assert waiting.result(0) == ApplyResult(5, 0)
     calls = (
         lambda: store.apply(events),
         lambda: store.submit(events),

@@ -13,12 +13,12 @@ import pyarrow as pa
 from tests.contracts.store_places import CONFIG, catalogue
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
-from vrec.core.protocols import Applied
+from vrec.core.protocols import ApplyResult
 from vrec.core.schema import EVENT_KINDS, EVENTS
-from vrec.profiles.profile import Draft, Profile
-from vrec.profiles.stores.codec import key_of, rows_of
-from vrec.profiles.stores.sqlite.store import SqliteStore, _Waiting
-from vrec.profiles.update import note
+from vrec.profiles.profile import Profile, ProfileBuilder
+from vrec.profiles.stores.codec import event_key, rows_from_table
+from vrec.profiles.stores.sqlite.store import SqliteStore, _PendingAppend
+from vrec.profiles.update import record_event
 
 
 class Sound(SqliteStore):
@@ -36,8 +36,8 @@ class CountsTwice(Sound):
     """Every event is new."""
 
     def submit(self, events):
-        rows = rows_of(events)
-        return self._enqueue(_Waiting(rows, [os.urandom(16) for _ in rows]))
+        rows = rows_from_table(events)
+        return self._enqueue(_PendingAppend(rows, [os.urandom(16) for _ in rows]))
 
 
 class RemembersUntilClosed(Sound):
@@ -48,31 +48,31 @@ class RemembersUntilClosed(Sound):
         super().__init__(*args)
 
     def submit(self, events):
-        rows = rows_of(events)
-        return self._enqueue(_Waiting(rows, [key_of(self.salt + row[0]) for row in rows]))
+        rows = rows_from_table(events)
+        return self._enqueue(_PendingAppend(rows, [event_key(self.salt + row[0]) for row in rows]))
 
 
 class KnowsOtherCallsOnly(Sound):
     """What is twice in one table counts twice."""
 
     def submit(self, events):
-        rows, ids = rows_of(events), events.column("event_id").to_pylist()
+        rows, ids = rows_from_table(events), events.column("event_id").to_pylist()
         return self._enqueue(
-            _Waiting(rows, [key_of(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)])
+            _PendingAppend(rows, [event_key(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)])
         )
 
 
 class SaysAllIsNew(Sound):
     def apply(self, events):
-        return Applied(super().apply(events).new and events.num_rows, 0)
+        return ApplyResult(super().apply(events).new and events.num_rows, 0)
 
 
 class SameIdOtherEvent(Sound):
     """An id with other content is taken for another event."""
 
     def submit(self, events):
-        rows = rows_of(events)
-        return self._enqueue(_Waiting(rows, [key_of(row[0] + row[3]) for row in rows]))
+        rows = rows_from_table(events)
+        return self._enqueue(_PendingAppend(rows, [event_key(row[0] + row[3]) for row in rows]))
 
 
 class Altered(Sound):
@@ -115,11 +115,11 @@ class LateAreLost(Altered):
     """The update rule alone, which takes what is older than it remembers for repeated."""
 
     def altered(self, profile, events):
-        draft = Draft(profile)
+        draft = ProfileBuilder(profile)
         for event in sorted(events, key=lambda event: (event.at, event.event_id)):
-            note(draft, event, catalogue().get(event.video_id), CONFIG)
+            record_event(draft, event, catalogue().get(event.video_id), CONFIG)
         found = self._sound(profile, events)
-        return found if len(draft.done().seen) < CONFIG.remember else replace(found, counts=draft.counts)
+        return found if len(draft.build().seen) < CONFIG.remember else replace(found, counts=draft.counts)
 
 
 class CoarseVectors(Altered):
@@ -151,7 +151,7 @@ class AcknowledgedBeforehand(Sound):
     """`apply` returns at once, and what it was given is applied later."""
 
     def apply(self, events):
-        rows_of(events)
+        rows_from_table(events)
         sound = super().apply
 
         def later():
@@ -159,7 +159,7 @@ class AcknowledgedBeforehand(Sound):
                 sound(events)
 
         threading.Timer(0.05, later).start()
-        return Applied(events.num_rows, 0)
+        return ApplyResult(events.num_rows, 0)
 
 
 class StaleProfiles(Sound):
@@ -167,7 +167,7 @@ class StaleProfiles(Sound):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self._hot.note = lambda events: {("user", "nobody") for _ in events if False}
+        self._hot.record_commit = lambda events: {("user", "nobody") for _ in events if False}
 
 
 class KeepsTheSoundRows(Sound):

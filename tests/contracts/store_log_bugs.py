@@ -12,9 +12,9 @@ import pyarrow as pa
 from tests.contracts.store_bugs import Sound
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
-from vrec.core.protocols import Applied
-from vrec.profiles.stores.codec import rows_of
-from vrec.profiles.stores.sqlite.store import _Waiting
+from vrec.core.protocols import ApplyResult
+from vrec.profiles.stores.codec import rows_from_table
+from vrec.profiles.stores.sqlite.store import _PendingAppend
 
 
 class ExportSkips(Sound):
@@ -55,7 +55,7 @@ class CursorStartsAnew(Sound):
 
 class EndIsOneShort(Sound):
     def end(self):
-        return max(0, super().end() - 1)
+        return max(0, super().latest_cursor() - 1)
 
 
 class ExportsWhatItHasSeen(Sound):
@@ -75,7 +75,7 @@ class EraseLeavesEvents(Sound):
                 self._file._db.execute("SELECT 1 FROM events WHERE user_id = ?", (user_id,)).fetchall()
             )
             self._file._db.execute("UPDATE events SET user_id = '-' WHERE user_id = ?", (user_id,))
-        self._hot.drop([("user", user_id)])
+        self._hot.invalidate([("user", user_id)])
         return count
 
 
@@ -135,7 +135,7 @@ class WritesInTheBackground(Sound):
 
     def submit(self, events):
         future, sound = Future(), super().submit
-        rows_of(events)
+        rows_from_table(events)
 
         def later():
             with suppress(VrecError):
@@ -159,10 +159,10 @@ class NotesIdsAfterwards(Sound):
 
     def apply(self, events):
         ids = events.column("event_id").to_pylist()
-        rows = rows_of(events.filter(pa.array([name not in self.noted for name in ids], pa.bool_())))
-        new = self._enqueue(_Waiting(rows, [os.urandom(16) for _ in rows])).result().new
+        rows = rows_from_table(events.filter(pa.array([name not in self.noted for name in ids], pa.bool_())))
+        new = self._enqueue(_PendingAppend(rows, [os.urandom(16) for _ in rows])).result().new
         self.noted.update(ids)
-        return Applied(new, len(ids) - new)
+        return ApplyResult(new, len(ids) - new)
 
 
 class WaitsInSubmit(Sound):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
-from vrec.profiles.update import ProfilesConfig, facts_of
-from vrec.synthetic.shop.simulate import SimulateConfig, simulate
+from vrec.profiles.update import ProfilesConfig, video_metadata
+from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
 CONFIG = ProfilesConfig(remember=8)
 """Few are remembered, so that most late events come later than that."""
@@ -25,14 +25,14 @@ CONFIG = ProfilesConfig(remember=8)
 @cache
 def world():
     """A small shop's events in the order of (at, event_id), and its catalogue."""
-    found = simulate(SimulateConfig(users=12, videos=15, days=40, slots=4, click_rate=0.3, dim=4))
+    found = simulate(SimulationConfig(users=12, videos=15, days=40, slots=4, click_rate=0.3, dim=4))
     events = found.events.sort_by([("at", "ascending"), ("event_id", "ascending")]).combine_chunks()
-    return events, Content(found.videos, found.embeddings)
+    return events, CatalogContent(found.videos, found.embeddings)
 
 
 @cache
 def catalogue():
-    return facts_of(world()[1])
+    return video_metadata(world()[1])
 
 
 def facts(video_ids):

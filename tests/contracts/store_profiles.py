@@ -7,16 +7,16 @@ import pytest
 from tests.contracts.store_places import CONFIG, world
 from vrec.core.compute import pc
 from vrec.core.schema import EVENTS
-from vrec.profiles.profile import from_rows
-from vrec.profiles.update import profiles_of
+from vrec.profiles.profile import profiles_from_table
+from vrec.profiles.update import build_profiles
 
 ENTITIES = ("user", "video")
 
 
 def wanted(events):
     """The profiles of all who have an event, by entity and id."""
-    table = profiles_of(events, world()[1], CONFIG)
-    return {(p.entity, p.entity_id): p for p in from_rows(table) if p.seen}
+    table = build_profiles(events, world()[1], CONFIG)
+    return {(p.entity, p.entity_id): p for p in profiles_from_table(table) if p.seen}
 
 
 def stored(store, keys):

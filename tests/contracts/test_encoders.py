@@ -9,29 +9,29 @@ from tests.contracts.encoder_battery import CHECKS
 from tests.contracts.learned import drawn_features, write_encoder
 from vrec.core.protocols import Clip, Encoder
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig
-from vrec.encoders.cnn import CnnConfig, CnnEncoder
-from vrec.encoders.learned.config import GruConfig
-from vrec.encoders.learned.embedding import LearnedFrames
-from vrec.encoders.learned.encoder import LearnedConfig
+from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
+from vrec.encoders.learned.config import GruEncoderConfig
+from vrec.encoders.learned.embedding import LearnedFrameEncoder
+from vrec.encoders.learned.encoder import AnyHeadConfig
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.text import TextConfig, TextEncoder
+from vrec.encoders.text import TextEncoder, TextEncoderConfig
 
 
-def learned(config: LearnedConfig) -> Encoder:
+def learned(config: AnyHeadConfig) -> Encoder:
     with tempfile.TemporaryDirectory() as folder:
         write_encoder(folder, config, drawn_features(("frames",)))
-        return LearnedFrames(GruConfig(model=folder))
+        return LearnedFrameEncoder(GruEncoderConfig(model=folder))
 
 
 ENCODERS = {
-    "cnn": lambda: CnnEncoder(CnnConfig()),
-    "cnn-attention": lambda: CnnEncoder(CnnConfig(pooling="attention")),
-    "cnn-torch": lambda: CnnEncoder(CnnConfig(backend="torch", batch_frames=5)),
+    "cnn": lambda: CnnEncoder(CnnEncoderConfig()),
+    "cnn-attention": lambda: CnnEncoder(CnnEncoderConfig(pooling="attention")),
+    "cnn-torch": lambda: CnnEncoder(CnnEncoderConfig(backend="torch", batch_frames=5)),
     "gru": lambda: learned(GruHeadConfig(dim=32, hidden=16)),
     "learned-mean": lambda: learned(MeanHeadConfig(dim=32)),
     "audio": lambda: AudioEncoder(AudioEncoderConfig()),
-    "text": lambda: TextEncoder(TextConfig()),
+    "text": lambda: TextEncoder(TextEncoderConfig()),
 }
 
 

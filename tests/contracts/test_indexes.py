@@ -4,7 +4,12 @@ import faiss
 import pytest
 
 from tests.contracts.index_battery import CHECKS, Build, Points, make_points
-from vrec.retrieval.index.config import Float16Config, ProductConfig, ScalarConfig, StorageConfig
+from vrec.retrieval.index.config import (
+    Float16StorageConfig,
+    ProductQuantizerConfig,
+    ScalarQuantizerConfig,
+    StorageConfig,
+)
 from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
 POINTS = make_points()
@@ -24,12 +29,12 @@ def test_index_holds_the_contract(kind: str, check):
 
 
 STORAGES: dict[str, StorageConfig] = {
-    "float16": Float16Config(),
-    "scalar-8": ScalarConfig(bits=8),
-    "scalar-6": ScalarConfig(bits=6),
-    "scalar-4": ScalarConfig(bits=4),
-    "product-1": ProductConfig(dims=1, learn_from=1000),
-    "product-4": ProductConfig(dims=4, learn_from=1000),
+    "float16": Float16StorageConfig(),
+    "scalar-8": ScalarQuantizerConfig(bits=8),
+    "scalar-6": ScalarQuantizerConfig(bits=6),
+    "scalar-4": ScalarQuantizerConfig(bits=4),
+    "product-1": ProductQuantizerConfig(dims=1, learn_from=1000),
+    "product-4": ProductQuantizerConfig(dims=4, learn_from=1000),
 }
 SIZES = {
     "flat": IndexConfig(),

@@ -5,7 +5,7 @@ import pytest
 from tests.contracts import ranker_bugs as bugs
 from tests.contracts.ranker_battery import CHECKS
 from vrec.core.errors import VrecError
-from vrec.ranking.rate_baseline import RatesConfig
+from vrec.ranking.rate_baseline import RateBaselineConfig
 
 BUGS = {
     bugs.NoReasons: "check_identity",
@@ -48,7 +48,7 @@ BUGS = {
 
 
 def made(ranker: type[bugs.Sound]):
-    return lambda shop: ranker.fit(RatesConfig(), *shop.train, shop.content)
+    return lambda shop: ranker.fit(RateBaselineConfig(), *shop.train, shop.content)
 
 
 def caught_by(make, only: str | None = None) -> set[str]:

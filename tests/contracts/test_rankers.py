@@ -5,9 +5,9 @@ import pytest
 from tests.contracts.ranker_battery import CHECKS, Make
 from tests.contracts.shops import TINY, network, rates
 from vrec.ranking.calibration import CalibrationConfig
-from vrec.ranking.networks.multitask import HeadsConfig
-from vrec.ranking.networks.network import DcnConfig, LrConfig
-from vrec.ranking.networks.watch_heads import D2qConfig, RawConfig
+from vrec.ranking.networks.multitask import RankerHeadsConfig
+from vrec.ranking.networks.network import DcnConfig, LogisticRegressionConfig
+from vrec.ranking.networks.watch_heads import D2qConfig, RawWatchConfig
 from vrec.ranking.registry import RANKERS
 
 
@@ -17,7 +17,7 @@ def networks(vectors: bool = True, **parts) -> Make:
 
 MAKERS: dict[str, Make] = {
     "rates": rates,
-    "lr": networks(network=LrConfig(), watch=RawConfig()),
+    "lr": networks(network=LogisticRegressionConfig(), watch=RawWatchConfig()),
     "dcn": networks(network=DcnConfig(width=4, hidden=(8,), cross_layers=2), watch=D2qConfig(min_rows=20)),
     "din": networks(),
     "din-plain": networks(
@@ -25,7 +25,7 @@ MAKERS: dict[str, Make] = {
         network=TINY.network.model_copy(update={"position": "none", "activation": "prelu"}),
         calibration=CalibrationConfig(method="temperature"),
     ),
-    "din-clicks-only": networks(heads=HeadsConfig(heads=("click",), tower=(8,))),
+    "din-clicks-only": networks(heads=RankerHeadsConfig(heads=("click",), tower=(8,))),
 }
 
 

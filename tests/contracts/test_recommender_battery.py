@@ -7,11 +7,11 @@ import pytest
 from tests.contracts.recommender_battery import CHECKS
 from vrec.core.errors import VrecError
 from vrec.core.schema import RECOMMENDATIONS
-from vrec.retrieval.interaction_matrix import build_histories
-from vrec.retrieval.models.popular import Popular, PopularConfig
+from vrec.retrieval.interaction_matrix import build_interaction_matrix
+from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
 
 
-class Sound(Popular):
+class Sound(PopularRecommender):
     """Popularity weighed by what a user has in common with others, so that users differ."""
 
     def _fit(self, histories, content):
@@ -89,9 +89,9 @@ class OneTooFew(Sound):
 class KeepsSeen(Sound):
     def _answer(self, asked, places, histories, **more):
         self._scores_of = histories.rows(more["rows"])
-        empty = build_histories(self.nothing, self.users, self.videos)
+        empty = build_interaction_matrix(self.nothing, self.users, self.videos)
         more["rows"] = np.zeros(len(places), np.int64)
-        return super()._answer(asked, places, empty, **more)
+        return super()._recommend_rows(asked, places, empty, **more)
 
     def fit(self, interactions, content=None):
         self.nothing = interactions.slice(0, 0)

@@ -4,24 +4,24 @@ import pytest
 
 from tests.contracts.recommender_battery import CHECKS, Make
 from vrec.retrieval.models.als import Als, AlsConfig
-from vrec.retrieval.models.content import ContentBased
+from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease, EaseConfig
-from vrec.retrieval.models.hybrid import Hybrid, HybridConfig
+from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
 from vrec.retrieval.models.hybrid_weights import BlendConfig
 from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.models.popular import Popular, PopularConfig
-from vrec.retrieval.models.propagate import Propagate, PropagateConfig
-from vrec.retrieval.models.sasrec import Sequence, SequenceConfig
-from vrec.retrieval.models.single_models import SINGLES
+from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.retrieval.models.propagate import PropagationConfig, PropagationRecommender
+from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
+from vrec.retrieval.models.single_models import SINGLE_MODELS
 from vrec.retrieval.similarity import SimilarityConfig
 
 LEARNED = BlendConfig(least_users=5)
 
 RECOMMENDERS: dict[str, Make] = {
-    "popular": Popular,
-    "popular-trend": lambda: Popular(PopularConfig(half_life_days=7)),
+    "popular": PopularRecommender,
+    "popular-trend": lambda: PopularRecommender(PopularConfig(half_life_days=7)),
     "item_knn": lambda: ItemKnn(ItemKnnConfig(neighbours=70)),
     "item_knn-pearson": lambda: ItemKnn(ItemKnnConfig(similarity="pearson", shrink=2, recency_half_life=3)),
     "user_knn": lambda: UserKnn(SimilarityConfig(neighbours=70)),
@@ -30,11 +30,13 @@ RECOMMENDERS: dict[str, Make] = {
     "ease": lambda: Ease(EaseConfig(regularisation=3)),
     "mult_vae": lambda: MultVae(MultVaeConfig(hidden=16, latent=8, epochs=2)),
     "neumf": lambda: NeuMf(NeuMfConfig(factors=4, layers=(8, 4), epochs=2)),
-    "sequence": lambda: Sequence(SequenceConfig(max_length=6, dim=8, layers=1, epochs=2)),
-    "content": ContentBased,
-    "propagate": lambda: Propagate(PropagateConfig(neighbours=5)),
-    "propagate-plain": lambda: Propagate(PropagateConfig(mode="plain", space="interactions", factors=3)),
-    "hybrid": lambda: Hybrid(
+    "sequence": lambda: SASRec(SASRecConfig(max_length=6, dim=8, layers=1, epochs=2)),
+    "content": ContentRecommender,
+    "propagate": lambda: PropagationRecommender(PropagationConfig(neighbours=5)),
+    "propagate-plain": lambda: PropagationRecommender(
+        PropagationConfig(mode="plain", space="interactions", factors=3)
+    ),
+    "hybrid": lambda: HybridRecommender(
         HybridConfig(members=("popular", "item_knn", "ease", "content"), strangers=False, blend=LEARNED)
     ),
 }
@@ -47,4 +49,4 @@ def test_recommender_holds_the_contract(kind: str, check):
 
 
 def test_no_recommender_is_left_out():
-    assert {make().name for make in RECOMMENDERS.values()} == {*SINGLES, "hybrid"}
+    assert {make().name for make in RECOMMENDERS.values()} == {*SINGLE_MODELS, "hybrid"}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.protocols import Content
-from vrec.core.schema import AT, EMBEDDINGS, INTERACTIONS, VIDEOS
+from vrec.core.protocols import CatalogContent
+from vrec.core.schema import EMBEDDINGS, INTERACTIONS, TIMESTAMP, VIDEOS
 
 DAY_US = 86_400_000_000
 START_US = 1_767_225_600_000_000
@@ -17,7 +17,7 @@ class World:
     """What a recommender is fitted with."""
 
     interactions: pa.Table
-    content: Content
+    content: CatalogContent
 
     @property
     def users(self) -> list[str]:
@@ -35,12 +35,12 @@ class World:
 def interactions(rows: list[tuple[str, str, float, int]]) -> pa.Table:
     """INTERACTIONS of (user, video, weight, day)."""
     users, videos, weights, days = zip(*rows, strict=True)
-    at = pa.array([START_US + day * DAY_US for day in days], pa.int64()).cast(AT)
+    at = pa.array([START_US + day * DAY_US for day in days], pa.int64()).cast(TIMESTAMP)
     columns = [pa.array(users), pa.array(videos), pa.array(weights, pa.float32()), at]
     return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 
 
-def content(videos: list[str], vectors: np.ndarray, categories: list[str]) -> Content:
+def content(videos: list[str], vectors: np.ndarray, categories: list[str]) -> CatalogContent:
     """VIDEOS and EMBEDDINGS of some videos."""
     rows = [
         {
@@ -68,7 +68,7 @@ def content(videos: list[str], vectors: np.ndarray, categories: list[str]) -> Co
         }
         for video, row in zip(videos, unit, strict=True)
     ]
-    return Content(
+    return CatalogContent(
         pa.Table.from_pylist(rows, schema=VIDEOS.arrow()),
         pa.Table.from_pylist(embeddings, schema=EMBEDDINGS.arrow(vectors.shape[1])),
     )

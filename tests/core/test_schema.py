@@ -2,15 +2,15 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import SchemaError, VideoError, video_errors
-from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, VIDEOS, Column, Schema, conform
+from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, VIDEOS, TableColumn, TableSchema, conform
 
-SMALL = Schema(
+SMALL = TableSchema(
     "SMALL",
     (
-        Column("video_id", pa.string()),
-        Column("weight", pa.float32()),
-        Column("at", pa.timestamp("us", tz="UTC")),
-        Column("title", pa.string(), nullable=True),
+        TableColumn("video_id", pa.string()),
+        TableColumn("weight", pa.float32()),
+        TableColumn("at", pa.timestamp("us", tz="UTC")),
+        TableColumn("title", pa.string(), nullable=True),
     ),
 )
 
@@ -73,5 +73,5 @@ def test_every_video_error_says_how_to_mend_it():
     assert len(kinds) > 10
     for name, kind in kinds.items():
         if kind is not VideoError:
-            assert kind.mend != VideoError.mend, name
+            assert kind.fix != VideoError.fix, name
         assert str(kind("what happened")) == "what happened"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vrec.synthetic.videos import DrawConfig, draw_video, plan_catalogue
+from vrec.synthetic.videos import SyntheticVideosConfig, draw_video, plan_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 # Sound is left to the tests of pipelines: its encoder brings torch into every worker that starts here.
@@ -44,8 +44,10 @@ def on_cluster(ray_cluster) -> dict[str, str]:
 def many_clips(tmp_path_factory) -> Path:
     """Clips enough for a job to be killed half-way. Not to be changed."""
     folder = tmp_path_factory.mktemp("many")
-    config = DrawConfig(videos=MANY, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160)
-    for drawn in plan_catalogue(config):
+    config = SyntheticVideosConfig(
+        videos=MANY, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160
+    )
+    for drawn in plan_catalog(config):
         draw_video(drawn, folder)
     return folder
 

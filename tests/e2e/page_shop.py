@@ -21,20 +21,28 @@ from vrec.encoders.build import build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.decode_process import DecodeProcess
-from vrec.serving.deployments.api import ApiNode
-from vrec.serving.deployments.encoder import EncoderNode
-from vrec.serving.deployments.profiles import ProfilesNode
-from vrec.serving.deployments.ranking import RankingNode
+from vrec.serving.deployments.api import ApiDeployment
+from vrec.serving.deployments.encoder import EncoderDeployment
+from vrec.serving.deployments.profiles import ProfilesDeployment
+from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.http.app import create_app
-from vrec.synthetic.shop.simulate import SimulateConfig, simulate
-from vrec.synthetic.videos import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
+from vrec.synthetic.shop.simulate import SimulationConfig, simulate
+from vrec.synthetic.videos import (
+    SyntheticVideo,
+    SyntheticVideosConfig,
+    draw_video,
+    plan_catalog,
+    videos_table,
+)
 
 CATEGORIES = ("sneakers", "mugs", "lamps", "plants")
-DRAW = DrawConfig(videos=80, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160)
+DRAW = SyntheticVideosConfig(
+    videos=80, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160
+)
 """Eight classes take turns, of which four are drawn: ten videos of each."""
 # Sound would bring an encoder more than the page needs.
 EMBED = EmbedConfig.model_validate({"encoders": {"audio": None}, "sample": {"frames": 2}})
-SHOPPERS = SimulateConfig(users=150, requests_per_user=8, slots=8, click_rate=0.3, cart_rate=0.4)
+SHOPPERS = SimulationConfig(users=150, requests_per_user=8, slots=8, click_rate=0.3, cart_rate=0.4)
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ class PageShop:
 
 def write_page_shop(folder: Path) -> PageShop:
     """Draws and embeds clips, simulates shoppers who look at them, and writes the bundle of it all."""
-    plan = [drawn for drawn in plan_catalogue(DRAW) if drawn.category in CATEGORIES]
-    more = plan_catalogue(DRAW.model_copy(update={"videos": DRAW.videos + 8}))[DRAW.videos :]
+    plan = [drawn for drawn in plan_catalog(DRAW) if drawn.category in CATEGORIES]
+    more = plan_catalog(DRAW.model_copy(update={"videos": DRAW.videos + 8}))[DRAW.videos :]
     (unknown,) = (drawn for drawn in more if drawn.category == "mugs")
     for drawn in (*plan, unknown):
         draw_video(drawn, folder / "media")
@@ -63,7 +71,7 @@ def write_page_shop(folder: Path) -> PageShop:
     return PageShop(str(folder / "bundle"), folder / "media" / unknown.file)
 
 
-def _embedded(plan: list[DrawnVideo], media: Path) -> tuple[dict[str, pa.Table], np.ndarray]:
+def _embedded(plan: list[SyntheticVideo], media: Path) -> tuple[dict[str, pa.Table], np.ndarray]:
     """EMBEDDINGS by modality, and the fused vectors in the order of the plan."""
     encoders, decoder = build_encoders(EMBED.encoders), DecodeProcess(EMBED.media())
     decoded = list(decoder.decode_many([str(media / drawn.file) for drawn in plan]))
@@ -134,9 +142,9 @@ class PageService:
 
     async def _serve(self) -> None:
         self._loop, config = asyncio.get_running_loop(), self.config
-        self.profiles, self.encoder = Direct(ProfilesNode(config)), Direct(EncoderNode(config))
-        self.ranking = Direct(RankingNode(config, self.profiles, self.encoder))
-        self.api = ApiNode(config, self.ranking, self.profiles, self.encoder)
+        self.profiles, self.encoder = Direct(ProfilesDeployment(config)), Direct(EncoderDeployment(config))
+        self.ranking = Direct(RankingDeployment(config, self.profiles, self.encoder))
+        self.api = ApiDeployment(config, self.ranking, self.profiles, self.encoder)
         for node in (self.encoder.node, self.profiles.node, self.ranking.node, self.api):
             await node.reconfigure({"bundle": self._shop.uri})
         app = create_app(self.api, config, environment=self._environment)

@@ -14,12 +14,12 @@ from films import write_video
 from vrec.core.errors import video_errors
 from vrec.core.tables import read_embeddings, read_failures, read_media
 from vrec.encoders.config import EmbedConfig
-from vrec.pipelines.cluster import connected
+from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.embed.run import embed
-from vrec.synthetic.videos import DrawConfig, draw_video, plan_catalogue
+from vrec.synthetic.videos import SyntheticVideosConfig, draw_video, plan_catalog
 
 pytestmark = pytest.mark.timeout(300)
-GOOD = DrawConfig(videos=100, near_duplicates=0, broken=0, seconds=0.6, fps=5, width=96, height=96)
+GOOD = SyntheticVideosConfig(videos=100, near_duplicates=0, broken=0, seconds=0.6, fps=5, width=96, height=96)
 
 # Made with ../shared/data/hostile; what each must come to is tested one by one in tests/media.
 HOSTILE_FAILURES = {
@@ -91,7 +91,7 @@ def broken(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def test_every_good_video_is_embedded_and_every_bad_one_explained(ray_cluster, tmp_path):
-    plan = plan_catalogue(GOOD)
+    plan = plan_catalog(GOOD)
     for drawn in plan:
         draw_video(drawn, tmp_path / "good")
     (tmp_path / "odd").mkdir()
@@ -115,8 +115,8 @@ def test_every_good_video_is_embedded_and_every_bad_one_explained(ray_cluster, t
     pq.write_table(pa.table({"video_id": ids, "uri": uris}), table)
     out = str(tmp_path / "out")
     config = EmbedConfig.model_validate({"sample": {"frames": 2}, "batch_size": 4})
-    with connected(ray_cluster.address):
-        manifest = embed(str(table), out, config, watch=lambda _: Path(doomed).unlink(missing_ok=True))
+    with connect_cluster(ray_cluster.address):
+        manifest = embed(str(table), out, config, on_batch=lambda _: Path(doomed).unlink(missing_ok=True))
 
     failures = {(r["video_id"], r["error"]): r for r in read_failures(out).to_pylist()}
     got = {i: error for i, error in failures if not i.startswith("hostile/") and error != "DuplicateVideoId"}
@@ -127,7 +127,7 @@ def test_every_good_video_is_embedded_and_every_bad_one_explained(ray_cluster, t
     assert manifest["counts"]["embedded"] == len(embedded)
     assert manifest["counts"]["failed"] == len(failures) == len(rows) - len(embedded)
     for (video_id, error), row in failures.items():
-        assert video_errors()[error].mend, video_id
+        assert video_errors()[error].fix, video_id
         assert row["message"], video_id
         assert "Errno" not in row["message"], row
     print(f"{len(embedded)} embedded, {len(failures)} explained: {sorted({e for _, e in failures})}")

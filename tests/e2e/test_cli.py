@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
 from vrec.config.serve import ServeConfig
-from vrec.events.read import ReadConfig, read_events
+from vrec.events.read import EventReadConfig, read_events
 from vrec.serving.deploy import load_events
 
 from .conftest import ONE_WORKER, QUICK, vrec
@@ -35,7 +35,7 @@ def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, t
     assert "1 file passed over" in said
     assert "page: WrongContainer: " in complaints
     assert "nothing: EmptyVideo: " in complaints
-    assert "To mend it: " in complaints
+    assert "To fix it: " in complaints
     assert "core_worker" not in complaints
     assert "Traceback" not in complaints
 
@@ -43,7 +43,7 @@ def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, t
     rows = [json.loads(line) for line in listed.splitlines()]
     assert code == 0
     assert {r["video_id"]: r["error"] for r in rows} == {"page": "WrongContainer", "nothing": "EmptyVideo"}
-    assert all(r["mend"] for r in rows)
+    assert all(r["fix"] for r in rows)
 
     (shop / "page.mp4").unlink()
     (shop / "nothing.mov").unlink()
@@ -90,7 +90,7 @@ def assert_one_line_with_its_mend(answer, code, words):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["embed", "--videos", "/absent", "--out", "OUT"], 1, "/absent: no such folder. To mend it: "),
+        (["embed", "--videos", "/absent", "--out", "OUT"], 1, "/absent: no such folder. Fix: "),
         ([*EMBED, "--set", "embed.batchsize=4"], 1, "did you mean embed.batch_size?"),
         ([*EMBED, "--config", "/absent.yaml"], 1, "/absent.yaml: no such file"),
         ([*EMBED[:-1], "/proc/vrec"], 1, "cannot write"),
@@ -146,11 +146,11 @@ def test_the_demo_starts_ray_itself_and_the_command_that_it_prints_serves_what_i
     command = next(line for line in said.splitlines() if line.startswith("  vrec serve ")).split()
     options = dict(zip(command[2::2], command[3::2], strict=True))
     assert options.keys() == {"--bundle", "--data", "--events"}
-    bundle = Bundle.load(str(tmp_path / options["--bundle"]))
+    bundle = ServingBundle.load(str(tmp_path / options["--bundle"]))
     bundle.check()
     files = {Path(uri) for uri in bundle.videos.column("uri").to_pylist()}
     assert files == set(folder.rglob("*.mp4"))
     config = ServeConfig(bundle=bundle.uri, data=str(tmp_path / options["--data"]))
-    events = read_events(str(tmp_path / options["--events"]), {}, ReadConfig()).events
+    events = read_events(str(tmp_path / options["--events"]), {}, EventReadConfig()).events
     assert load_events(config, events) == events.num_rows
     assert load_events(config, events) == 0

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from vrec.config.load import load_settings
-from vrec.core.tables import Folder, read_embeddings, read_failures, read_manifest, read_media
-from vrec.pipelines.cluster import connected
+from vrec.core.tables import StorageFolder, read_embeddings, read_failures, read_manifest, read_media
+from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.embed.run import embed
 
 from .conftest import MANY, ONE_WORKER, QUICK, start
@@ -33,7 +33,7 @@ def second_node(ray_cluster):
 def undisturbed(many_clips, ray_cluster, second_node, tmp_path_factory):
     """What a run comes to that nothing befalls; its batches and workers do not tell in the rows."""
     out = tmp_path_factory.mktemp("undisturbed")
-    with connected(ray_cluster.address):
+    with connect_cluster(ray_cluster.address):
         embed(str(many_clips), str(out), load_settings(overrides=[*QUICK[1::2], *ONE_WORKER[1::2]]).embed)
     return out
 
@@ -89,7 +89,7 @@ def test_a_killed_driver_resumes_without_repeating_finished_work_and_a_killed_wo
     # Its workers die with it; what a dying one still writes is finished work as well.
     wait_until_gone("FusedEmbedder")
     before = {part.name for part in parts(tmp_path)}
-    done = sum(Folder(str(tmp_path)).read_arrow(f"_parts/{name}").num_rows for name in before)
+    done = sum(StorageFolder(str(tmp_path)).read_arrow(f"_parts/{name}").num_rows for name in before)
     assert 4 <= done < MANY
     process = begin(many_clips, tmp_path, on_cluster)
     # A run that resumes loses a worker as well as any other does.

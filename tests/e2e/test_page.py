@@ -12,8 +12,8 @@ from tests.e2e.page_shop import PageService
 from tests.e2e.page_tab import CONTRAST, kinds, news, page_shop, ready, recording, sent, service, tab
 from tests.evaluation.windows import NEEDS_CHROMIUM, browser
 from vrec.core.errors import StoreError
-from vrec.serving.deployments.protocol import NodeAway
-from vrec.serving.http.keys import new_key
+from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.http.keys import create_key
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -242,7 +242,7 @@ def test_no_sideways_scroll_on_a_phone(tab):
 
 
 def test_a_list_that_is_less_than_it_could_be_says_so(tab, service):
-    service.ranking.broken = NodeAway("killed")
+    service.ranking.broken = BackendUnavailable("killed")
     try:
         page = ready(tab())
         assert "Ranking is away" in page.text_content("#degraded")
@@ -268,7 +268,7 @@ def test_arms_are_drawn_and_told(tab, service):
 
 
 def test_a_key_is_asked_for_only_where_it_is_wanted(tab, page_shop, tmp_path):
-    secret, entry = new_key("page:read+events")
+    secret, entry = create_key("page:read+events")
     with PageService(page_shop, tmp_path, {"VREC_API_KEYS": entry}) as keyed:
         page = tab(keyed.address)
         page.wait_for_selector("#key", state="visible")

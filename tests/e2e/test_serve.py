@@ -65,7 +65,7 @@ class Shoppers:
 def service(ray_cluster, shop_bundle, tmp_path_factory):
     import ray
 
-    from vrec.serving.deploy import start, stop
+    from vrec.serving.deploy import deploy_service, stop_service
 
     folder = tmp_path_factory.mktemp("service")
     with socket.socket() as free:
@@ -83,10 +83,10 @@ def service(ray_cluster, shop_bundle, tmp_path_factory):
     )
     ray.init(address=ray_cluster.address, ignore_reinit_error=True, logging_level="ERROR")
     try:
-        start(config)
+        deploy_service(config)
         yield config
     finally:
-        stop()
+        stop_service()
         ray.shutdown()
 
 
@@ -117,7 +117,7 @@ def test_a_shopper_is_served_and_remembered(service, shop_bundle):
 
 
 def test_moving_between_bundles_under_load_fails_no_request(service, shop_bundle, tmp_path):
-    from vrec.serving.deploy import start
+    from vrec.serving.deploy import deploy_service
 
     other = write_shop_bundle(tmp_path / "other", BundleConfig(neighbours=10, popular=10))
     broken = tmp_path / "broken"
@@ -125,12 +125,12 @@ def test_moving_between_bundles_under_load_fails_no_request(service, shop_bundle
     (broken / "ranker" / "manifest.json").write_text("{}")
     with Shoppers(url_of(service)) as shoppers:
         time.sleep(1)
-        assert start(service.model_copy(update={"bundle": other.uri}))["reloaded"]
+        assert deploy_service(service.model_copy(update={"bundle": other.uri}))["reloaded"]
         time.sleep(1)
         with pytest.raises(BundleError, match="broken"):
-            start(service.model_copy(update={"bundle": str(broken)}))
+            deploy_service(service.model_copy(update={"bundle": str(broken)}))
         time.sleep(1)
-        start(service)
+        deploy_service(service)
         time.sleep(1)
     assert {one[0] for one in shoppers.lists} == {200}
     assert {one[2:] for one in shoppers.lists} == {(False, 3)}

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from vrec.core.errors import ConfigError, EncodeFailed
 from vrec.core.protocols import Clip
 from vrec.encoders.backbone import load_backbone
-from vrec.encoders.cnn import CnnConfig, CnnEncoder, cnn_name
+from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig, cnn_name
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def eager_features(net, frames: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("backend", ["openvino", "torch"])
 def test_vectors_equal_plain_torch(backend, lite0, clips: list[Clip]):
-    vectors = CnnEncoder(CnnConfig(backend=backend)).encode(clips)
+    vectors = CnnEncoder(CnnEncoderConfig(backend=backend)).encode(clips)
     for vector, clip in zip(vectors, clips, strict=True):
         pooled = eager_features(lite0, clip.frames).mean(axis=0)
         assert np.abs(vector - pooled / np.linalg.norm(pooled)).max() < 1e-4
@@ -41,7 +41,7 @@ def test_vectors_equal_plain_torch(backend, lite0, clips: list[Clip]):
 def test_features_before_pooling_equal_plain_torch_on_noise(lite0):
     """Noise reaches every unit; features, up to about 3 here, agree to 1e-4."""
     frames = np.random.default_rng(5).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
-    encoder = CnnEncoder(CnnConfig(backend="openvino"))
+    encoder = CnnEncoder(CnnEncoderConfig(backend="openvino"))
     assert np.abs(encoder.features(frames) - eager_features(lite0, frames)).max() < 1e-4
 
 
@@ -68,7 +68,7 @@ def test_a_real_cat_is_a_cat(lite0, shared_data):
     from vrec.media.decode import MediaConfig, decode
 
     frames = decode(shared_data / "videos" / "animal_01.mp4", MediaConfig()).frames
-    features = torch.from_numpy(CnnEncoder(CnnConfig()).features(frames))
+    features = torch.from_numpy(CnnEncoder(CnnEncoderConfig()).features(frames))
     with torch.inference_mode():
         classes = lite0._fc(features).argmax(dim=1)
     assert ((classes >= 281) & (classes <= 285)).float().mean() >= 0.75
@@ -76,8 +76,8 @@ def test_a_real_cat_is_a_cat(lite0, shared_data):
 
 def test_attention_and_mean_differ_on_a_moving_clip(clips: list[Clip]):
     moving = [clip for clip in clips if len(clip.frames) > 1]
-    mean = CnnEncoder(CnnConfig()).encode(moving)
-    attention = CnnEncoder(CnnConfig(pooling="attention", attention_temperature=0.01)).encode(moving)
+    mean = CnnEncoder(CnnEncoderConfig()).encode(moving)
+    attention = CnnEncoder(CnnEncoderConfig(pooling="attention", attention_temperature=0.01)).encode(moving)
     assert np.abs(mean - attention).max() > 1e-4
 
 
@@ -93,11 +93,11 @@ def test_attention_and_mean_differ_on_a_moving_clip(clips: list[Clip]):
 )
 def test_frames_of_another_shape_are_refused_by_name(frames):
     with pytest.raises(ValueError, match=r"odd-one: frames are .* want uint8 \(T, 224, 224, 3\)"):
-        CnnEncoder(CnnConfig()).encode([Clip("odd-one", frames=frames)])
+        CnnEncoder(CnnEncoderConfig()).encode([Clip("odd-one", frames=frames)])
 
 
 def test_numbers_that_are_not_finite_name_the_video(clips: list[Clip]):
-    encoder = CnnEncoder(CnnConfig(backend="torch"))
+    encoder = CnnEncoder(CnnEncoderConfig(backend="torch"))
     with torch.no_grad():
         next(encoder_parameters(encoder)).fill_(float("nan"))
     with pytest.raises(EncodeFailed, match=clips[0].video_id):
@@ -114,24 +114,26 @@ def encoder_parameters(encoder: CnnEncoder):
 
 
 def test_name_follows_what_changes_the_vectors():
-    base = cnn_name(CnnConfig())
-    same = [CnnConfig(threads=2), CnnConfig(backend="torch"), CnnConfig(batch_frames=1)]
-    same.append(CnnConfig(attention_temperature=0.7))  # not used by mean pooling
+    base = cnn_name(CnnEncoderConfig())
+    same = [CnnEncoderConfig(threads=2), CnnEncoderConfig(backend="torch"), CnnEncoderConfig(batch_frames=1)]
+    same.append(CnnEncoderConfig(attention_temperature=0.7))  # not used by mean pooling
     assert {cnn_name(config) for config in same} == {base}
     others = [
-        CnnConfig(pooling="attention"),
-        CnnConfig(pooling="attention", attention_temperature=0.7),
-        CnnConfig(frame_px=192),
-        CnnConfig(half=True),
-        CnnConfig(weights="torchvision:resnet18"),
-        CnnConfig(weights="torchvision:resnet34"),
+        CnnEncoderConfig(pooling="attention"),
+        CnnEncoderConfig(pooling="attention", attention_temperature=0.7),
+        CnnEncoderConfig(frame_px=192),
+        CnnEncoderConfig(half=True),
+        CnnEncoderConfig(weights="torchvision:resnet18"),
+        CnnEncoderConfig(weights="torchvision:resnet34"),
     ]
     assert len({base, *(cnn_name(config) for config in others)}) == len(others) + 1
 
 
 def test_other_frame_size_runs():
     frames = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
-    vectors = CnnEncoder(CnnConfig(frame_px=96, backend="torch")).encode([Clip("small", frames=frames)])
+    vectors = CnnEncoder(CnnEncoderConfig(frame_px=96, backend="torch")).encode(
+        [Clip("small", frames=frames)]
+    )
     assert vectors.shape == (1, 1280)
 
 
@@ -147,7 +149,7 @@ def test_torchvision_weights_by_name(tmp_path, monkeypatch):
     torch.save(net.state_dict(), checkpoints / url.rsplit("/", 1)[-1])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     frames = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
-    config = CnnConfig(weights="torchvision:shufflenet_v2_x0_5")
+    config = CnnEncoderConfig(weights="torchvision:shufflenet_v2_x0_5")
     vector = CnnEncoder(config).encode([Clip("noise", frames=frames)])[0]
 
     net.fc = torch.nn.Identity()
@@ -165,23 +167,23 @@ def test_unreachable_hub_says_how_to_mend_it(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(blocked))
     with pytest.raises(ConfigError, match="torchvision:resnet18: its weights could not be fetched") as caught:
         load_backbone("torchvision:resnet18", 224)
-    assert "efficientnet_lite0" in caught.value.mend
+    assert "efficientnet_lite0" in caught.value.fix
 
 
 def test_missing_library_and_unknown_names_say_how_to_mend_it(monkeypatch):
     with pytest.raises(ConfigError, match="no such classification weights") as caught:
         load_backbone("torchvision:resnet999", 224)
-    assert "list_models" in caught.value.mend
+    assert "list_models" in caught.value.fix
     with pytest.raises(ValidationError):
-        CnnConfig(weights="resnet50")
+        CnnEncoderConfig(weights="resnet50")
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match="timm:resnet18 needs the package timm") as caught:
         load_backbone("timm:resnet18", 224)
-    assert 'pip install "vrec[hub]"' in caught.value.mend
+    assert 'pip install "vrec[hub]"' in caught.value.fix
 
 
 def test_device_and_config_that_do_not_go_together_are_refused():
     with pytest.raises(ConfigError, match="half=true needs a GPU"):
-        CnnEncoder(CnnConfig(half=True))
+        CnnEncoder(CnnEncoderConfig(half=True))
     with pytest.raises(ConfigError, match="runs on the CPU, not on cuda"):
-        CnnEncoder(CnnConfig(backend="openvino"), device="cuda")
+        CnnEncoder(CnnEncoderConfig(backend="openvino"), device="cuda")

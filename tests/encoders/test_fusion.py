@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vrec.encoders.fusion import Fusion, FusionConfig, FusionWeights, fusion_name
+from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig, ModalityWeights, fusion_name
 from vrec.encoders.vectors import unit_rows
 
 NAMES = {"frames": "cnn@0", "audio": "audio@0", "text": "text@0"}
@@ -23,7 +23,7 @@ def random_parts(seed: int, count: int) -> dict:
 def test_cosine_is_the_mean_of_cosines_weighted_by_share(seed, frames, audio, text):
     shares = {"frames": frames, "audio": audio, "text": text}
     parts = random_parts(seed, 2)
-    fusion = Fusion(FusionConfig(weights=FusionWeights(**shares)), NAMES, DIMS)
+    fusion = ModalityFusion(ModalityFusionConfig(weights=ModalityWeights(**shares)), NAMES, DIMS)
     a, b = fusion.fuse(parts)
     expected = sum(shares[m] * float(parts[m][0] @ parts[m][1]) for m in DIMS) / sum(shares.values())
     assert float(a @ b) == pytest.approx(expected, abs=1e-5)
@@ -34,7 +34,7 @@ def test_any_mix_of_absent_modalities_gives_unit_rows_with_zero_blocks(seed, pre
     parts = random_parts(seed, len(present))
     for m in DIMS:
         parts[m] = [row if m in keep else None for row, keep in zip(parts[m], present, strict=True)]
-    fused = Fusion(FusionConfig(), NAMES, DIMS).fuse(parts)
+    fused = ModalityFusion(ModalityFusionConfig(), NAMES, DIMS).fuse(parts)
     assert fused.dtype == np.float32
     assert np.allclose(np.linalg.norm(fused, axis=1), 1, atol=1e-6)
     for row, keep in zip(fused, present, strict=True):
@@ -46,7 +46,7 @@ def test_any_mix_of_absent_modalities_gives_unit_rows_with_zero_blocks(seed, pre
 def test_two_videos_that_have_only_one_modality_compare_by_it_alone(seed):
     parts = random_parts(seed, 2)
     alone = {**parts, "audio": [None, None], "text": [None, None]}
-    a, b = Fusion(FusionConfig(), NAMES, DIMS).fuse(alone)
+    a, b = ModalityFusion(ModalityFusionConfig(), NAMES, DIMS).fuse(alone)
     assert float(a @ b) == pytest.approx(float(parts["frames"][0] @ parts["frames"][1]), abs=1e-5)
 
 
@@ -54,7 +54,7 @@ def test_two_videos_that_have_only_one_modality_compare_by_it_alone(seed):
 def test_rows_do_not_depend_on_their_batch(seed):
     parts = random_parts(seed, 5)
     parts["audio"][2] = None
-    fusion = Fusion(FusionConfig(kind="concat"), NAMES, DIMS)
+    fusion = ModalityFusion(ModalityFusionConfig(kind="concat"), NAMES, DIMS)
     together = fusion.fuse(parts)
     for i in range(5):
         assert np.array_equal(fusion.fuse({m: [rows[i]] for m, rows in parts.items()})[0], together[i])
@@ -63,29 +63,31 @@ def test_rows_do_not_depend_on_their_batch(seed):
 def test_scale_of_the_parts_is_irrelevant():
     parts = random_parts(0, 3)
     scaled = {**parts, "audio": [row * 7 for row in parts["audio"]]}
-    fusion = Fusion(FusionConfig(), NAMES, DIMS)
+    fusion = ModalityFusion(ModalityFusionConfig(), NAMES, DIMS)
     assert np.allclose(fusion.fuse(parts), fusion.fuse(scaled), atol=1e-6)
 
 
 def test_concat_gives_every_modality_the_same_share():
     parts = random_parts(1, 2)
-    equal = FusionConfig(weights=FusionWeights(frames=3, audio=3, text=3))
-    concat = Fusion(FusionConfig(kind="concat"), NAMES, DIMS).fuse(parts)
-    assert np.allclose(concat, Fusion(equal, NAMES, DIMS).fuse(parts), atol=1e-6)
+    equal = ModalityFusionConfig(weights=ModalityWeights(frames=3, audio=3, text=3))
+    concat = ModalityFusion(ModalityFusionConfig(kind="concat"), NAMES, DIMS).fuse(parts)
+    assert np.allclose(concat, ModalityFusion(equal, NAMES, DIMS).fuse(parts), atol=1e-6)
 
 
 def test_nothing_to_fuse_is_an_error_and_no_videos_is_not():
-    fusion = Fusion(FusionConfig(), NAMES, DIMS)
+    fusion = ModalityFusion(ModalityFusionConfig(), NAMES, DIMS)
     parts = random_parts(0, 2)
     with pytest.raises(ValueError, match="row 1 has no modality"):
         fusion.fuse({m: [rows[0], None] for m, rows in parts.items()})
     assert fusion.fuse({m: [] for m in DIMS}).shape == (0, 13)
     with pytest.raises(ValueError, match="at least one encoder with a share above 0"):
-        Fusion(FusionConfig(weights=FusionWeights(audio=0)), {"audio": "audio@0"}, {"audio": 3})
+        ModalityFusion(
+            ModalityFusionConfig(weights=ModalityWeights(audio=0)), {"audio": "audio@0"}, {"audio": 3}
+        )
 
 
 def test_wrong_parts_are_refused():
-    fusion = Fusion(FusionConfig(), NAMES, DIMS)
+    fusion = ModalityFusion(ModalityFusionConfig(), NAMES, DIMS)
     parts = random_parts(0, 2)
     with pytest.raises(ValueError, match="unequal counts"):
         fusion.fuse({**parts, "audio": parts["audio"][:1]})
@@ -96,14 +98,14 @@ def test_wrong_parts_are_refused():
 
 
 def test_name_follows_shares_and_parts():
-    base = fusion_name(FusionConfig(), NAMES)
-    assert base == fusion_name(FusionConfig(), dict(reversed(NAMES.items())))
-    assert base != fusion_name(FusionConfig(kind="concat"), NAMES)
-    assert base != fusion_name(FusionConfig(weights=FusionWeights(audio=0.3)), NAMES)
-    assert base != fusion_name(FusionConfig(), {**NAMES, "audio": "audio@1"})
-    assert base != fusion_name(FusionConfig(), {"frames": "cnn@0", "audio": "audio@0"})
+    base = fusion_name(ModalityFusionConfig(), NAMES)
+    assert base == fusion_name(ModalityFusionConfig(), dict(reversed(NAMES.items())))
+    assert base != fusion_name(ModalityFusionConfig(kind="concat"), NAMES)
+    assert base != fusion_name(ModalityFusionConfig(weights=ModalityWeights(audio=0.3)), NAMES)
+    assert base != fusion_name(ModalityFusionConfig(), {**NAMES, "audio": "audio@1"})
+    assert base != fusion_name(ModalityFusionConfig(), {"frames": "cnn@0", "audio": "audio@0"})
 
 
 def test_weights_where_they_have_no_effect_are_refused():
     with pytest.raises(ValidationError, match="no effect with kind=concat"):
-        FusionConfig.model_validate({"kind": "concat", "weights": {"audio": 0.5}})
+        ModalityFusionConfig.model_validate({"kind": "concat", "weights": {"audio": 0.5}})

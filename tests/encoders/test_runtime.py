@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vrec.encoders.backbone import Backbone
+from vrec.encoders.backbone import FrameBackbone
 from vrec.encoders.runtime import cache_dir, openvino_runner
 
 FRAMES = np.random.default_rng(2).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -28,15 +28,15 @@ class Small(torch.nn.Module):
         return torch.relu(self.conv(pictures.permute(0, 3, 1, 2).float() / 255)).mean((2, 3))
 
 
-def load_small() -> Backbone:
-    return Backbone(network=Small().eval(), dim=16, frame_px=32)
+def load_small() -> FrameBackbone:
+    return FrameBackbone(network=Small().eval(), dim=16, frame_px=32)
 
 
 def runner(load=load_small):
     return openvino_runner("small", "of this test", 32, 1, load)[0]
 
 
-def refuse() -> Backbone:
+def refuse() -> FrameBackbone:
     raise AssertionError("the network was converted again")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrec.core.protocols import Clip
-from vrec.encoders.text import TextConfig, TextEncoder, clip_text, text_name
+from vrec.encoders.text import TextEncoder, TextEncoderConfig, clip_text, text_name
 
 PAIRS = [
     ("red dress", "红色连衣裙"),
@@ -22,7 +22,7 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def encoder() -> TextEncoder:
-    return TextEncoder(TextConfig())
+    return TextEncoder(TextEncoderConfig())
 
 
 def embed(encoder: TextEncoder, *texts: str) -> np.ndarray:
@@ -41,8 +41,8 @@ def test_chinese_and_english_names_of_one_thing_are_nearest(encoder):
 def test_long_texts_are_cut_and_the_cut_is_part_of_the_name(encoder):
     long = "red dress " * 5_000
     assert np.allclose(embed(encoder, long), embed(encoder, long[:1000]), atol=1e-6)
-    assert text_name(TextConfig(max_chars=999)) != text_name(TextConfig())
-    assert text_name(TextConfig(threads=2)) == text_name(TextConfig())
+    assert text_name(TextEncoderConfig(max_chars=999)) != text_name(TextEncoderConfig())
+    assert text_name(TextEncoderConfig(threads=2)) == text_name(TextEncoderConfig())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.schema import AT, INTERACTIONS, RECOMMENDATIONS
+from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS, TIMESTAMP
 
 
 def interactions(pairs: Iterable[tuple[str, str]]) -> pa.Table:
@@ -15,7 +15,7 @@ def interactions(pairs: Iterable[tuple[str, str]]) -> pa.Table:
         pa.array([user for user, _ in rows], pa.string()),
         pa.array([video for _, video in rows], pa.string()),
         pa.array(np.ones(len(rows), np.float32)),
-        pa.array(np.arange(len(rows)) * 1_000_000, pa.int64()).cast(AT),
+        pa.array(np.arange(len(rows)) * 1_000_000, pa.int64()).cast(TIMESTAMP),
     ]
     return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 

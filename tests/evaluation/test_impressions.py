@@ -8,12 +8,12 @@ from sklearn.metrics import roc_auc_score
 
 from vrec.core.errors import EvaluationError
 from vrec.evaluation.ranking.metrics import (
-    Curve,
-    TooLittle,
+    InsufficientDataError,
+    WeightedAucCurve,
     auc,
     bias,
     ece,
-    equal_counts,
+    equal_count_bins,
     grouped_auc,
     grouped_xauc,
     log_loss,
@@ -50,7 +50,9 @@ def agreement(truth, guess):
 def test_auc_is_scikit_learns(case):
     outcome, predicted, _ = case
     if outcome.min() == outcome.max():
-        with pytest.raises(TooLittle, match=f"all {len(outcome)} rows have outcome {outcome[0]:g}"):
+        with pytest.raises(
+            InsufficientDataError, match=f"all {len(outcome)} rows have outcome {outcome[0]:g}"
+        ):
             auc(outcome, predicted)
         return
     assert auc(outcome, predicted) == pytest.approx(roc_auc_score(outcome, predicted), abs=1e-12)
@@ -61,7 +63,7 @@ def test_a_weighted_curve_is_that_of_repeated_rows(case, data):
     outcome, predicted, _ = case
     times = data.draw(hnp.arrays(np.int64, len(outcome), elements=st.integers(0, 3)))
     more, guesses = outcome.repeat(times), predicted.repeat(times)
-    found = Curve(outcome, predicted).auc(times)
+    found = WeightedAucCurve(outcome, predicted).auc(times)
     if not len(more) or more.min() == more.max():
         assert np.isnan(found)
     else:
@@ -78,7 +80,9 @@ def test_grouped_auc_is_scikit_learns_of_each_user(case):
             want.append(roc_auc_score(outcome[mine], predicted[mine]))
             weight.append(mine.sum())
     if not want:
-        with pytest.raises(TooLittle, match=f"none of {len(np.unique(user))} users has both outcomes"):
+        with pytest.raises(
+            InsufficientDataError, match=f"none of {len(np.unique(user))} users has both outcomes"
+        ):
             grouped_auc(outcome, predicted, user)
         return
     found = grouped_auc(outcome, predicted, user)
@@ -93,7 +97,7 @@ def test_xauc_counts_every_pair(case):
     watch, predicted, group = case
     agreeing, pairs = agreement(watch, predicted)
     if not pairs:
-        with pytest.raises(TooLittle, match="the same observation"):
+        with pytest.raises(InsufficientDataError, match="the same observation"):
             xauc(watch, predicted)
         return
     assert xauc(watch, predicted) == pytest.approx(agreeing / pairs, abs=1e-12)
@@ -102,7 +106,7 @@ def test_xauc_counts_every_pair(case):
     if pairs:
         assert grouped_xauc(watch, predicted, group) == pytest.approx(agreeing / pairs, abs=1e-12)
     else:
-        with pytest.raises(TooLittle, match="no group"):
+        with pytest.raises(InsufficientDataError, match="no group"):
             grouped_xauc(watch, predicted, group)
 
 
@@ -152,13 +156,15 @@ def test_the_order_of_rows_is_of_no_consequence(case, random):
     shuffled = list(range(len(outcome)))
     random.shuffle(shuffled)
     assert ece(outcome, predicted, 5) == pytest.approx(ece(outcome[shuffled], predicted[shuffled], 5))
-    np.testing.assert_array_equal(equal_counts(predicted, 5)[shuffled], equal_counts(predicted[shuffled], 5))
+    np.testing.assert_array_equal(
+        equal_count_bins(predicted, 5)[shuffled], equal_count_bins(predicted[shuffled], 5)
+    )
 
 
 @given(rows(), st.integers(1, 8))
 def test_bins_rise_with_the_values_and_equals_share_one(case, most):
     _, values, _ = case
-    bins = equal_counts(values, most)
+    bins = equal_count_bins(values, most)
     order = np.argsort(values, kind="stable")
     assert (np.diff(bins[order]) >= 0).all()
     assert bins.min() == 0
@@ -168,12 +174,12 @@ def test_bins_rise_with_the_values_and_equals_share_one(case, most):
 
 def test_bins_have_as_many_rows_and_unknown_values_their_own():
     values = np.random.default_rng(0).permutation(103).astype(float)
-    assert np.ptp(np.bincount(equal_counts(values, 10))) <= 1
+    assert np.ptp(np.bincount(equal_count_bins(values, 10))) <= 1
     values[:7] = np.nan
-    bins = equal_counts(values, 10)
+    bins = equal_count_bins(values, 10)
     assert (bins[:7] == 10).all()
     assert bins[7:].max() == 9
-    assert (equal_counts(np.full(3, np.nan), 4) == 0).all()
+    assert (equal_count_bins(np.full(3, np.nan), 4) == 0).all()
 
 
 @pytest.mark.parametrize("metric", [auc, log_loss, lambda y, p: ece(y, p, 20), mae, bias, xauc])
@@ -184,7 +190,7 @@ def test_what_is_no_number_is_refused(metric):
         metric(np.array([0, 1, np.inf]), np.array([0.1, 0.2, 0.3]))
     with pytest.raises(EvaluationError, match=r"\(3,\) observations with \(2,\) predictions"):
         metric(np.array([0, 1, 1]), np.array([0.1, 0.2]))
-    with pytest.raises(TooLittle, match="there are no rows"):
+    with pytest.raises(InsufficientDataError, match="there are no rows"):
         metric(np.zeros(0), np.zeros(0))
 
 

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
 
 from vrec.evaluation.offline import metrics
-from vrec.evaluation.offline.metrics import ACCURACY, Judged, Lists
+from vrec.evaluation.offline.metrics import ACCURACY, RankedHits, RankedLists
 
 
 @st.composite
-def judged(draw: st.DrawFn) -> Judged:
+def judged(draw: st.DrawFn) -> RankedHits:
     depth = draw(st.integers(1, 12))
     rows = draw(st.lists(st.lists(st.booleans(), min_size=depth, max_size=depth), min_size=1, max_size=8))
     hits = np.array(rows)
     missed = draw(st.lists(st.integers(0, 9), min_size=len(rows), max_size=len(rows)))
-    return Judged(hits, np.maximum(1, hits.sum(axis=1) + np.array(missed)))
+    return RankedHits(hits, np.maximum(1, hits.sum(axis=1) + np.array(missed)))
 
 
 @pytest.fixture(scope="module")
-def drawn() -> tuple[Judged, list, list]:
+def drawn() -> tuple[RankedHits, list, list]:
     """200 users with lists of 0 to 30 of 60 videos, and the same as ir-measures takes it."""
     rng = np.random.default_rng(5)
     hits, relevant, qrels, run = [], [], [], []
@@ -39,7 +39,7 @@ def drawn() -> tuple[Judged, list, list]:
         run += [ir_measures.ScoredDoc(f"u{user}", f"v{v}", -float(i)) for i, v in enumerate(given_)]
         # An empty list must be in the run, or the user would be left out of it.
         run += [] if len(given_) else [ir_measures.ScoredDoc(f"u{user}", "none", 0.0)]
-    return Judged(np.array(hits), np.array(relevant)), qrels, run
+    return RankedHits(np.array(hits), np.array(relevant)), qrels, run
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 30])
@@ -60,18 +60,18 @@ def test_equal_to_trec_eval(drawn, k: int) -> None:
 
 @settings(deadline=None)
 @given(judged(), st.data())
-def test_bounds_perfection_and_order(lists: Judged, data: st.DataObject) -> None:
+def test_bounds_perfection_and_order(lists: RankedHits, data: st.DataObject) -> None:
     users, depth = lists.hits.shape
     k = data.draw(st.integers(1, depth))
     order = np.array(data.draw(st.permutations(range(users))))
-    perfect = Judged(np.arange(depth) < lists.relevant[:, None], lists.relevant)
+    perfect = RankedHits(np.arange(depth) < lists.relevant[:, None], lists.relevant)
     for name, metric in ACCURACY.items():
         values = metric(lists, k)
         assert values.shape == (users,)
         assert ((values >= 0) & (values <= 1 + 1e-12)).all(), name
         assert (values[~lists.hits[:, :k].any(axis=1)] == 0).all()
         np.testing.assert_array_equal(
-            metric(Judged(lists.hits[order], lists.relevant[order]), k), values[order]
+            metric(RankedHits(lists.hits[order], lists.relevant[order]), k), values[order]
         )
         best = metric(perfect, k)
         assert (values <= best + 1e-12).all()
@@ -83,7 +83,7 @@ def test_bounds_perfection_and_order(lists: Judged, data: st.DataObject) -> None
 
 @settings(deadline=None)
 @given(judged(), st.data())
-def test_a_hit_moved_up_never_costs(lists: Judged, data: st.DataObject) -> None:
+def test_a_hit_moved_up_never_costs(lists: RankedHits, data: st.DataObject) -> None:
     rows, columns = np.nonzero(lists.hits)
     if not len(rows):
         return
@@ -92,7 +92,7 @@ def test_a_hit_moved_up_never_costs(lists: Judged, data: st.DataObject) -> None:
     high = data.draw(st.integers(0, int(low)))
     moved = lists.hits.copy()
     moved[row] = np.insert(np.delete(lists.hits[row], low), high, True)
-    after = Judged(moved, lists.relevant)
+    after = RankedHits(moved, lists.relevant)
     for k in range(1, lists.hits.shape[1] + 1):
         for name, metric in ACCURACY.items():
             assert metric(after, k)[row] >= metric(lists, k)[row] - 1e-12, name
@@ -102,7 +102,7 @@ def test_a_hit_moved_up_never_costs(lists: Judged, data: st.DataObject) -> None:
 
 
 def test_by_hand() -> None:
-    lists = Judged(np.array([[False, True, True]]), np.array([4]))
+    lists = RankedHits(np.array([[False, True, True]]), np.array([4]))
     assert metrics.recall(lists, 3)[0] == pytest.approx(2 / 4)
     assert metrics.ndcg(lists, 3)[0] == pytest.approx(
         (1 / math.log2(3) + 1 / 2) / (1 + 1 / math.log2(3) + 1 / 2)
@@ -114,19 +114,19 @@ def test_by_hand() -> None:
 
 def test_what_cannot_be_judged() -> None:
     with pytest.raises(ValueError, match="no relevant video"):
-        Judged(np.zeros((1, 2), bool), np.array([0]))
+        RankedHits(np.zeros((1, 2), bool), np.array([0]))
     with pytest.raises(ValueError, match="more hits"):
-        Judged(np.ones((1, 2), bool), np.array([1]))
+        RankedHits(np.ones((1, 2), bool), np.array([1]))
     with pytest.raises(ValueError, match="want"):
-        Judged(np.ones((1, 2), bool), np.array([1, 1]))
+        RankedHits(np.ones((1, 2), bool), np.array([1, 1]))
     with pytest.raises(ValueError, match="down to rank 2"):
-        metrics.ndcg(Judged(np.zeros((1, 2), bool), np.array([1])), 3)
+        metrics.ndcg(RankedHits(np.zeros((1, 2), bool), np.array([1])), 3)
 
 
-def lists_of(rows: list[list[int]], videos: int) -> Lists:
+def lists_of(rows: list[list[int]], videos: int) -> RankedLists:
     flat = [(user, video, rank) for user, row in enumerate(rows) for rank, video in enumerate(row, 1)]
     user, video, rank = np.array(flat, dtype=np.int64).reshape(-1, 3).T
-    return Lists(len(rows), videos, user, video, rank)
+    return RankedLists(len(rows), videos, user, video, rank)
 
 
 @st.composite

@@ -13,15 +13,15 @@ from scipy.stats import binom, bootstrap, norm
 
 from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate, replay
+from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate_policy_value, replay_estimate
 from vrec.evaluation.off_policy.log import (
     LoggedBandit,
     RewardModel,
     RewardModelConfig,
     fit_reward_means,
-    logged_bandit,
+    read_logged_bandit,
 )
-from vrec.synthetic.shop.simulate import SimulateConfig, simulate
+from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import open_bandit
@@ -51,7 +51,7 @@ def test_each_estimator_is_its_formula():
     z = norm.ppf(0.95)
 
     def of(method, **more):
-        found = estimate(log, target, config(method, level=0.9, **more), model)
+        found = estimate_policy_value(log, target, config(method, level=0.9, **more), model)
         return found.value, (found.low + found.high) / 2, (found.high - found.low) / 2
 
     def mean(terms):
@@ -63,8 +63,10 @@ def test_each_estimator_is_its_formula():
     value = (w * r).sum() / w.sum()
     spread = np.sqrt((w**2 * (r - value) ** 2).sum()) / w.sum() * np.sqrt(len(w) / (len(w) - 1))
     assert of("snips") == pytest.approx((value, value, z * spread))
-    assert estimate(log, target, config()).effective_sample_size == pytest.approx(w.sum() ** 2 / (w**2).sum())
-    clipped = estimate(log, target, config("clipped_ips", clip=2))
+    assert estimate_policy_value(log, target, config()).effective_sample_size == pytest.approx(
+        w.sum() ** 2 / (w**2).sum()
+    )
+    clipped = estimate_policy_value(log, target, config("clipped_ips", clip=2))
     assert clipped.clipped == pytest.approx((w * r).mean() - clipped.value)
     assert clipped.clipped > 0
 
@@ -72,14 +74,14 @@ def test_each_estimator_is_its_formula():
 def test_the_bootstrap_agrees_with_scipy_s_percentile_interval():
     log, target, _ = drawn(n=1500)
     w = target / log.propensities
-    found = estimate(log, target, config(interval="bootstrap", resamples=4000))
+    found = estimate_policy_value(log, target, config(interval="bootstrap", resamples=4000))
     reference = bootstrap(
         (w * log.rewards, w),
         lambda a, b, axis: a.sum(axis=axis) / b.sum(axis=axis),
         paired=True, method="percentile", n_resamples=4000, rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     assert (found.low, found.high) == pytest.approx(tuple(reference), rel=0.03)
-    assert found == estimate(log, target, config(interval="bootstrap", resamples=4000))
+    assert found == estimate_policy_value(log, target, config(interval="bootstrap", resamples=4000))
 
 
 @settings(deadline=None)
@@ -88,7 +90,7 @@ def test_the_logging_policy_s_own_value_is_the_plain_mean_by_every_method(seed):
     log, _, _ = drawn(n=300, seed=seed)
     model = RewardModel(np.full(300, 0.1), np.full(300, 0.1))
     for method in ("ips", "clipped_ips", "snips", "dr"):
-        found = estimate(log, log.propensities, config(method), model)
+        found = estimate_policy_value(log, log.propensities, config(method), model)
         assert found.value == pytest.approx(log.rewards.mean())
         assert found.effective_sample_size == pytest.approx(300)
         assert found.low <= found.value <= found.high
@@ -98,8 +100,8 @@ def test_the_logging_policy_s_own_value_is_the_plain_mean_by_every_method(seed):
 @given(st.floats(-5, 5), st.floats(0.1, 10))
 def test_snips_moves_and_scales_with_the_rewards(shift, scale):
     log, target, _ = drawn(n=500)
-    plain = estimate(log, target, config())
-    moved = estimate(replace(log, rewards=scale * log.rewards + shift), target, config())
+    plain = estimate_policy_value(log, target, config())
+    moved = estimate_policy_value(replace(log, rewards=scale * log.rewards + shift), target, config())
     for name in ("value", "low", "high"):
         assert getattr(moved, name) == pytest.approx(scale * getattr(plain, name) + shift, abs=1e-9)
 
@@ -110,13 +112,13 @@ def test_rows_of_one_group_count_as_one():
     twice = LoggedBandit(
         *(np.repeat(a, 2) for a in (log.actions, log.rewards, log.propensities, log.positions))
     )
-    once, doubled = estimate(log, target, config()), np.repeat(target, 2)
-    naive = estimate(twice, doubled, config())
-    grouped = estimate(replace(twice, groups=np.repeat(np.arange(800), 2)), doubled, config())
+    once, doubled = estimate_policy_value(log, target, config()), np.repeat(target, 2)
+    naive = estimate_policy_value(twice, doubled, config())
+    grouped = estimate_policy_value(replace(twice, groups=np.repeat(np.arange(800), 2)), doubled, config())
     assert (grouped.value, grouped.low, grouped.high) == pytest.approx((once.value, once.low, once.high))
     assert naive.high - naive.low == pytest.approx((once.high - once.low) / np.sqrt(2), rel=0.01)
-    relabelled = estimate(replace(log, groups=groups * 7 + 3), target, config())
-    assert relabelled == estimate(replace(log, groups=groups), target, config())
+    relabelled = estimate_policy_value(replace(log, groups=groups * 7 + 3), target, config())
+    assert relabelled == estimate_policy_value(replace(log, groups=groups), target, config())
 
 
 def test_the_reward_model_never_looks_at_the_row_that_it_predicts():
@@ -176,7 +178,10 @@ def test_better_reward_models_give_narrower_intervals():
     good = RewardModel(rates[log.actions], np.full(5000, np.array([0.1, 0.2, 0.4, 0.3]) @ rates))
     widths = [
         (e.high - e.low)
-        for e in (estimate(log, target, config("ips")), estimate(log, target, config("dr"), good))
+        for e in (
+            estimate_policy_value(log, target, config("ips")),
+            estimate_policy_value(log, target, config("dr"), good),
+        )
     ]
     assert widths[1] < 0.95 * widths[0]
 
@@ -187,35 +192,35 @@ def test_what_has_no_support_is_refused():
     with pytest.raises(
         EvaluationError, match=r"propensities must be in \(0, 1\]; \d+ of 4,000 are not, such as 0\.0"
     ):
-        estimate(never, target, config())
+        estimate_policy_value(never, target, config())
     with pytest.raises(EvaluationError, match="propensities must be finite"):
-        estimate(replace(log, propensities=np.full(4000, np.nan)), target, config())
+        estimate_policy_value(replace(log, propensities=np.full(4000, np.nan)), target, config())
     with pytest.raises(EvaluationError, match=r"target must be in \[0, 1\]"):
-        estimate(log, target * 4, config())
+        estimate_policy_value(log, target * 4, config())
     seen = log.actions != 2
     cut = LoggedBandit(*(a[seen] for a in (log.actions, log.rewards, log.propensities / 0.85, log.positions)))
     with pytest.raises(EvaluationError, match=r"about 4\d% of the target's choices are never in the log"):
-        estimate(cut, target[seen], config())
+        estimate_policy_value(cut, target[seen], config())
     with pytest.raises(EvaluationError, match="never in the log"):
-        estimate(log, np.zeros(4000), config())
+        estimate_policy_value(log, np.zeros(4000), config())
     with pytest.raises(EvaluationError, match="not probabilities of these actions"):
-        estimate(log, np.minimum(target * 1.5, 1), config())
+        estimate_policy_value(log, np.minimum(target * 1.5, 1), config())
     with pytest.raises(
         EvaluationError, match=r"worth \d+\.\d of the target's own, below min_effective_sample 3000"
     ):
-        estimate(log, target, config(min_effective_sample=3000))
+        estimate_policy_value(log, target, config(min_effective_sample=3000))
     with pytest.raises(EvaluationError, match=r"target are \(3,\), want \(4000,\)"):
-        estimate(log, target[:3], config())
+        estimate_policy_value(log, target[:3], config())
 
 
 def test_misuse_is_refused():
     log, target, _ = drawn()
     with pytest.raises(EvaluationError, match="dr needs a reward model"):
-        estimate(log, target, config("dr"))
+        estimate_policy_value(log, target, config("dr"))
     with pytest.raises(EvaluationError, match=r"model\.logged must be 4,000 finite"):
-        estimate(log, target, config("dr"), RewardModel(np.ones(3), np.ones(3)))
+        estimate_policy_value(log, target, config("dr"), RewardModel(np.ones(3), np.ones(3)))
     with pytest.raises(EvaluationError, match="choice is in 0 of 4,000 rows"):
-        replay(log, np.full(4000, 9), config())
+        replay_estimate(log, np.full(4000, 9), config())
     with pytest.raises(EvaluationError, match="2 groups cannot be split into 5 folds"):
         fit_reward_means(
             replace(log, groups=log.actions % 2),
@@ -227,8 +232,8 @@ def test_misuse_is_refused():
 
 
 def test_events_become_a_log():
-    events = simulate(SimulateConfig(users=20, videos=10, days=3, slots=2, click_rate=0.4)).events
-    rows, log = logged_bandit(events, position=None)
+    events = simulate(SimulationConfig(users=20, videos=10, days=3, slots=2, click_rate=0.4)).events
+    rows, log = read_logged_bandit(events, position=None)
     shown = [e for e in events.to_pylist() if e["kind"] == "impression"]
     clicked = {(e["request_id"], e["video_id"]) for e in events.to_pylist() if e["kind"] == "click"}
     assert rows.column("event_id").to_pylist() == [e["event_id"] for e in shown]
@@ -237,11 +242,11 @@ def test_events_become_a_log():
     names = sorted({e["video_id"] for e in shown})
     assert [names[a] for a in log.actions] == [e["video_id"] for e in shown]
     assert len(np.unique(log.groups)) == len({e["user_id"] for e in shown})
-    assert len(logged_bandit(events)[1]) == len(shown) / 2
+    assert len(read_logged_bandit(events)[1]) == len(shown) / 2
     place = events.column_names.index("propensity")
     without = events.set_column(place, "propensity", pa.nulls(events.num_rows, pa.float32()))
     with pytest.raises(EvaluationError, match="is an impression with request_id, propensity and position 0"):
-        logged_bandit(without)
+        read_logged_bandit(without)
     assert pc.all(pc.equal(rows.column("kind"), "impression")).as_py()
 
 

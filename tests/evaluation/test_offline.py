@@ -11,10 +11,10 @@ from scipy import stats
 from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError, SchemaError
 from vrec.evaluation.intervals import percentile_interval, resampled_means
-from vrec.evaluation.offline.metrics import ACCURACY, Judged
-from vrec.evaluation.offline.results import Evaluation, EvaluationConfig
-from vrec.evaluation.offline.run import evaluate
-from vrec.retrieval.models.popular import Popular
+from vrec.evaluation.offline.metrics import ACCURACY, RankedHits
+from vrec.evaluation.offline.results import EvaluationConfig, OfflineEvaluation
+from vrec.evaluation.offline.run import evaluate_recommendations
+from vrec.retrieval.models.popular import PopularRecommender
 
 from .tables import drawn_shop, interactions, recommendations
 
@@ -45,14 +45,14 @@ def shop() -> tuple[pa.Table, pa.Table]:
 def tables(shop: tuple[pa.Table, pa.Table]) -> dict[str, pa.Table]:
     train, test = shop
     users = sorted(set(train["user_id"].to_pylist()))
-    popular = Popular().fit(train).recommend(users, 5)
+    popular = PopularRecommender().fit(train).recommend(users, 5)
     chance = recommendations(random_lists(train, test, 1))
     return {"popular": popular, "chance": chance, "twin": chance}
 
 
 @pytest.fixture(scope="module")
-def found(shop: tuple[pa.Table, pa.Table], tables: dict[str, pa.Table]) -> Evaluation:
-    return evaluate(tables, *shop, CONFIG)
+def found(shop: tuple[pa.Table, pa.Table], tables: dict[str, pa.Table]) -> OfflineEvaluation:
+    return evaluate_recommendations(tables, *shop, CONFIG)
 
 
 def by_loop(
@@ -66,7 +66,7 @@ def by_loop(
     return {
         user: float(
             ACCURACY[metric](
-                Judged(
+                RankedHits(
                     np.array([[given.get((user, rank)) in relevant for rank in range(1, k + 1)]]),
                     np.array([len(relevant)]),
                 ),
@@ -79,7 +79,7 @@ def by_loop(
 
 @pytest.mark.parametrize("metric", ACCURACY)
 @pytest.mark.parametrize("k", [3, 5])
-def test_means_as_by_loop(shop, tables, found: Evaluation, metric: str, k: int) -> None:
+def test_means_as_by_loop(shop, tables, found: OfflineEvaluation, metric: str, k: int) -> None:
     for model, table in tables.items():
         want = by_loop(table, shop[1], metric, k)
         estimate = found.overall.metrics[model][f"{metric}@{k}"]
@@ -93,7 +93,7 @@ def test_means_as_by_loop(shop, tables, found: Evaluation, metric: str, k: int) 
 def test_slices_as_by_loop(shop, tables) -> None:
     test = shop[1]
     users, videos = {"u01", "u07", "u20", "nobody"}, {f"v{i:02}" for i in range(0, 30, 7)}
-    found = evaluate(
+    found = evaluate_recommendations(
         tables,
         *shop,
         CONFIG,
@@ -120,13 +120,13 @@ def test_slices_as_by_loop(shop, tables) -> None:
 
 
 def test_a_user_without_a_list_counts_as_zero() -> None:
-    found = evaluate({"popular": recommendations({"u2": ["b"]})}, TRAIN, TEST, CONFIG)
+    found = evaluate_recommendations({"popular": recommendations({"u2": ["b"]})}, TRAIN, TEST, CONFIG)
     assert found.overall.metrics["popular"]["recall@3"].mean == pytest.approx(1 / 2)
     assert found.lengths["popular"].served == 1
     assert found.lengths["popular"].full == {3: 0, 5: 0}
 
 
-def test_differences_are_paired(shop, tables, found: Evaluation) -> None:
+def test_differences_are_paired(shop, tables, found: OfflineEvaluation) -> None:
     popular, chance = (by_loop(tables[m], shop[1], "ndcg", 5) for m in ("popular", "chance"))
     gaps = np.array([chance[u] - popular[u] for u in popular])
     got = found.overall.against_popular["chance"]["ndcg@5"]
@@ -140,33 +140,33 @@ def test_differences_are_paired(shop, tables, found: Evaluation) -> None:
     assert got.high - got.low != pytest.approx(sum(e.high - e.low for e in alone), rel=0.05)
 
 
-def test_a_twin_differs_by_nothing(shop, tables, found: Evaluation) -> None:
+def test_a_twin_differs_by_nothing(shop, tables, found: OfflineEvaluation) -> None:
     against = found.overall.against_popular
     assert against["chance"] == against["twin"]
     renamed = {"popular": tables["chance"], "twin": tables["chance"], "other": tables["popular"]}
-    twin = evaluate(renamed, *shop, CONFIG).overall.against_popular["twin"]
+    twin = evaluate_recommendations(renamed, *shop, CONFIG).overall.against_popular["twin"]
     assert all((d.mean, d.low, d.high, d.clear) == (0, 0, 0, False) for d in twin.values())
 
 
 def test_leaders_and_the_best_single_one() -> None:
     perfect, half = recommendations(GOOD), recommendations({"u1": ["d"]})
     tables = {"popular": recommendations({}), "half": half, "hybrid": perfect}
-    found = evaluate(tables, TRAIN, TEST, CONFIG)
+    found = evaluate_recommendations(tables, TRAIN, TEST, CONFIG)
     assert list(found.models) == ["hybrid", "half", "popular"]
     assert found.best_single == "half"
     leader = found.overall.leaders["recall@5"]
     assert (leader.model, leader.runner_up) == ("hybrid", "half")
     assert leader.lead is not None
     assert leader.lead.mean == pytest.approx(1 - 1 / 4)
-    assert leader.lead.clear
+    assert leader.lead.is_significant
     assert found.overall.against_best["hybrid"]["recall@5"] == leader.lead
     assert "half" not in found.overall.against_best
-    assert evaluate(tables, TRAIN, TEST, CONFIG, combined=()).best_single == "hybrid"
+    assert evaluate_recommendations(tables, TRAIN, TEST, CONFIG, combined=()).best_single == "hybrid"
 
 
 def test_seeds_are_averaged_and_their_spread_told() -> None:
     perfect, nothing = recommendations(GOOD), recommendations({"u1": ["d"]})
-    found = evaluate({"popular": nothing, "m": [perfect, nothing]}, TRAIN, TEST, CONFIG)
+    found = evaluate_recommendations({"popular": nothing, "m": [perfect, nothing]}, TRAIN, TEST, CONFIG)
     got = found.overall.metrics["m"]["recall@5"]
     assert got.mean == pytest.approx((1 + 1 / 4) / 2)
     assert got.seeds_sd == pytest.approx(np.std([1, 1 / 4], ddof=1))
@@ -182,7 +182,7 @@ def test_beyond_accuracy(shop, tables) -> None:
     rng = np.random.default_rng(0)
     ids = sorted(set(test["video_id"].to_pylist()))[:-3]
     vectors = rng.normal(size=(len(ids), 6))
-    found = evaluate(
+    found = evaluate_recommendations(
         tables, train, test, CONFIG, vectors=([*ids, "not in the shop"], np.vstack([vectors, vectors[:1]]))
     )
     got = found.beyond["chance"]
@@ -209,30 +209,30 @@ def test_beyond_accuracy(shop, tables) -> None:
             spread.append(1 - cosines[np.triu_indices(len(known), 1)].mean())
     assert got["diversity@3"].mean == pytest.approx(np.mean(spread), abs=1e-6)
     assert got["diversity@3"].users == len(spread) < len(bits)
-    assert "diversity@3" not in evaluate(tables, train, test, CONFIG).beyond["chance"]
+    assert "diversity@3" not in evaluate_recommendations(tables, train, test, CONFIG).beyond["chance"]
 
 
-def test_order_of_rows_and_repeats_are_of_no_consequence(shop, tables, found: Evaluation) -> None:
+def test_order_of_rows_and_repeats_are_of_no_consequence(shop, tables, found: OfflineEvaluation) -> None:
     rng = np.random.default_rng(1)
 
     def shuffled(table: pa.Table) -> pa.Table:
         return table.take(pa.array(rng.permutation(table.num_rows)))
 
     train, test = shop
-    again = evaluate(
+    again = evaluate_recommendations(
         {model: shuffled(table) for model, table in tables.items()},
         shuffled(pa.concat_tables([train, train])),
         shuffled(pa.concat_tables([test, test])),
         CONFIG,
     )
     assert again.to_json() == found.to_json()
-    reseeded = evaluate(tables, train, test, CONFIG.model_copy(update={"seed": 1}))
+    reseeded = evaluate_recommendations(tables, train, test, CONFIG.model_copy(update={"seed": 1}))
     assert reseeded.overall.metrics != found.overall.metrics
     assert reseeded.overall.metrics["chance"]["ndcg@5"].mean == found.overall.metrics["chance"]["ndcg@5"].mean
 
 
 def test_facts() -> None:
-    found = evaluate(
+    found = evaluate_recommendations(
         {"popular": recommendations(GOOD)},
         TRAIN,
         interactions([("u1", "c"), ("u1", "d"), ("u2", "b"), ("u9", "e")]),
@@ -268,27 +268,27 @@ def bad_rank() -> pa.Table:
 )
 def test_lists_that_are_wrong(tables, message: str) -> None:
     with pytest.raises(EvaluationError, match=message) as caught:
-        evaluate(tables, TRAIN, TEST, CONFIG)
-    assert caught.value.mend
+        evaluate_recommendations(tables, TRAIN, TEST, CONFIG)
+    assert caught.value.fix
 
 
 def test_nothing_to_test_on() -> None:
     tables = {"popular": recommendations(GOOD)}
     with pytest.raises(EvaluationError, match=r"test has no rows \(train has 4\)"):
-        evaluate(tables, TRAIN, TEST.slice(0, 0), CONFIG)
+        evaluate_recommendations(tables, TRAIN, TEST.slice(0, 0), CONFIG)
     with pytest.raises(EvaluationError, match=r"test: .*1 pairs are in train as well.*user u1, video a"):
-        evaluate(tables, TRAIN, pa.concat_tables([TEST, TRAIN.slice(0, 1)]), CONFIG)
+        evaluate_recommendations(tables, TRAIN, pa.concat_tables([TEST, TRAIN.slice(0, 1)]), CONFIG)
     with pytest.raises(EvaluationError, match=r"test: video_id: 1 of 3 rows.*such as c"):
-        evaluate(tables, TRAIN, TEST, CONFIG, catalogue=["a", "b", "d"])
+        evaluate_recommendations(tables, TRAIN, TEST, CONFIG, catalogue=["a", "b", "d"])
     with pytest.raises(EvaluationError, match="vectors: 1 ids"):
-        evaluate(tables, TRAIN, TEST, CONFIG, vectors=(["a"], np.ones((2, 2))))
+        evaluate_recommendations(tables, TRAIN, TEST, CONFIG, vectors=(["a"], np.ones((2, 2))))
     with pytest.raises(SchemaError, match="evaluate: test: missing user_id"):
-        evaluate(tables, TRAIN, TEST.drop_columns("user_id"), CONFIG)
+        evaluate_recommendations(tables, TRAIN, TEST.drop_columns("user_id"), CONFIG)
 
 
 def test_everyone_new_and_nothing_in_train() -> None:
     empty = TRAIN.slice(0, 0)
-    found = evaluate({"popular": recommendations({})}, empty, TEST, CONFIG)
+    found = evaluate_recommendations({"popular": recommendations({})}, empty, TEST, CONFIG)
     assert found.facts.new_users == 2
     assert found.overall.metrics["popular"]["ndcg@5"].mean == 0
     assert json.dumps(found.to_json(), allow_nan=False)

@@ -13,13 +13,13 @@ from vrec.core.errors import EvaluationError
 from vrec.evaluation.online import (
     METRICS,
     OnlineConfig,
-    compare,
+    compare_arms,
     difference_over_time,
-    fixed_interval,
+    fixed_horizon_interval,
     user_outcomes,
 )
 from vrec.events.interactions import DAY_US
-from vrec.synthetic.shop.simulate import SimulateConfig, simulate
+from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
 CONFIG = OnlineConfig(min_users=100, expected_users=2000)
 
@@ -34,7 +34,7 @@ def drawn_users(rng, users, lift=0.0):
 
 @pytest.fixture(scope="module")
 def shop():
-    simulation = simulate(SimulateConfig(users=60, days=20, videos=40, click_rate=0.3))
+    simulation = simulate(SimulationConfig(users=60, days=20, videos=40, click_rate=0.3))
     arms = {u: "new" if i % 3 else "old" for i, u in enumerate(simulation.shop.users.to_pylist())}
     return simulation, arms
 
@@ -100,7 +100,7 @@ def test_a_look_is_the_ratio_of_sums_with_the_delta_method_s_error():
             variance += np.var(y[some] - ratio * n[some], ddof=1) / len(some) / n[some].mean() ** 2
         assert looks.difference[users - 1] == pytest.approx(value[True] - value[False])
         assert looks.error[users - 1] == pytest.approx(np.sqrt(variance))
-        low, high = fixed_interval(looks, CONFIG)
+        low, high = fixed_horizon_interval(looks, CONFIG)
         assert high[users - 1] - low[users - 1] == pytest.approx(2 * 1.959964 * np.sqrt(variance), rel=1e-6)
         rho2 = (-2 * np.log(0.05) + np.log(-2 * np.log(0.05) + 1)) / 2000
         reach = np.sqrt(variance * users) * np.sqrt(
@@ -113,7 +113,7 @@ def test_constant_peeking_raises_no_more_false_alarms_than_promised_and_a_fixed_
     rng, experiments, alarms = np.random.default_rng(1), 400, {"sequence": 0, "fixed": 0}
     for _ in range(experiments):
         looks = difference_over_time(*drawn_users(rng, 3000), CONFIG)
-        low, high = fixed_interval(looks, CONFIG)
+        low, high = fixed_horizon_interval(looks, CONFIG)
         watched = np.isfinite(looks.low)
         alarms["sequence"] += bool(((looks.low > 0) | (looks.high < 0))[watched].any())
         alarms["fixed"] += bool(((low > 0) | (high < 0))[watched].any())
@@ -135,7 +135,7 @@ def test_every_arm_is_compared_with_the_control_in_every_metric(shop):
     simulation, arms = shop
     arms = {u: ("a", "b", "control")[i % 3] for i, u in enumerate(arms)}
     outcomes = user_outcomes(simulation.events, arms, CONFIG, simulation.videos)
-    found = compare(outcomes, "control", OnlineConfig(min_users=10))
+    found = compare_arms(outcomes, "control", OnlineConfig(min_users=10))
     assert [(c.arm, c.metric) for c in found] == [(arm, m) for arm in ("a", "b") for m in METRICS]
     for c in found:
         total, trials = METRICS[c.metric]
@@ -144,7 +144,7 @@ def test_every_arm_is_compared_with_the_control_in_every_metric(shop):
             assert value == pytest.approx(rows[total].sum() / rows[trials].sum())
         assert c.low < c.difference < c.high
         assert c.users == outcomes.filter(pl.col("arm").is_in([c.arm, "control"])).height
-    early = compare(outcomes, "control", OnlineConfig(min_users=1000))
+    early = compare_arms(outcomes, "control", OnlineConfig(min_users=1000))
     assert all(np.isinf(c.low) and np.isinf(c.high) and np.isfinite(c.difference) for c in early)
 
 
@@ -174,6 +174,6 @@ def test_what_cannot_be_compared_is_refused(shop):
         user_outcomes(simulation.events, arms, OnlineConfig(window_days=300))
     outcomes = user_outcomes(simulation.events, arms, CONFIG)
     with pytest.raises(EvaluationError, match="want users of control and of another arm, got new, old"):
-        compare(outcomes, "control", CONFIG)
+        compare_arms(outcomes, "control", CONFIG)
     with pytest.raises(EvaluationError, match="got old"):
-        compare(outcomes.filter(pl.col("arm") == "old"), "old", CONFIG)
+        compare_arms(outcomes.filter(pl.col("arm") == "old"), "old", CONFIG)

@@ -6,9 +6,9 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.ranking.metrics import TooLittle
-from vrec.evaluation.ranking.run import RankerMetricsConfig, compare_rankers, judge_ranker
-from vrec.ranking.features.arrays import Labels, Predictions
+from vrec.evaluation.ranking.metrics import InsufficientDataError
+from vrec.evaluation.ranking.run import RankerMetricsConfig, compare_rankers, evaluate_ranker
+from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions
 
 CONFIG = RankerMetricsConfig(resamples=200)
 
@@ -21,7 +21,7 @@ def log(rows=4000, seed=0):
     duration = rng.lognormal(3, 1, rows)
     mean = p_click * duration
     duration[rng.random(rows) < 0.1] = np.nan
-    labels = Labels(
+    labels = ImpressionLabels(
         click=click.astype(np.float32),
         watch_s=np.where(rng.random(rows) < 0.4, 0, rng.exponential(mean / 0.6)).astype(np.float32),
         conversion=(click & (rng.random(rows) < cvr)).astype(np.float32),
@@ -31,12 +31,12 @@ def log(rows=4000, seed=0):
         user=rng.integers(0, rows // 10, rows),
     )
     truth = (p_click, mean, p_click * cvr, np.zeros(rows))
-    return labels, Predictions(*(values.astype(np.float32) for values in truth))
+    return labels, RankerPredictions(*(values.astype(np.float32) for values in truth))
 
 
 def test_the_truth_beats_the_constant_in_all_that_it_can():
     labels, truth = log()
-    found = judge_ranker(truth, labels, None, CONFIG)
+    found = evaluate_ranker(truth, labels, None, CONFIG)
     assert found.cold is None
     assert not found.overall.left_out
     metrics, constant = found.overall.metrics, found.overall.constant
@@ -55,7 +55,7 @@ def test_the_truth_beats_the_constant_in_all_that_it_can():
 
 def test_conversions_are_judged_on_mature_impressions_only():
     labels, truth = log()
-    found = judge_ranker(truth, labels, None, CONFIG).overall
+    found = evaluate_ranker(truth, labels, None, CONFIG).overall
     ripe = labels.mature
     tried = ripe & (labels.click > 0)
     want = roc_auc_score(labels.conversion[tried], (truth.p_conv / truth.p_click)[tried])
@@ -65,7 +65,7 @@ def test_conversions_are_judged_on_mature_impressions_only():
     )
     assert found.counts["mature_clicks"] == tried.sum()
     unripe = replace(labels, conversion=np.where(ripe, labels.conversion, 1 - labels.conversion))
-    assert judge_ranker(truth, unripe, None, CONFIG).overall == found
+    assert evaluate_ranker(truth, unripe, None, CONFIG).overall == found
 
 
 def test_a_click_held_impossible_is_no_division_by_zero():
@@ -73,23 +73,23 @@ def test_a_click_held_impossible_is_no_division_by_zero():
     never = replace(
         truth, p_click=truth.p_click * (truth.p_click > 0.2), p_conv=truth.p_conv * (truth.p_click > 0.2)
     )
-    assert 0.4 < judge_ranker(never, labels, None, CONFIG).overall.metrics["cvr_auc"] < 1
+    assert 0.4 < evaluate_ranker(never, labels, None, CONFIG).overall.metrics["cvr_auc"] < 1
 
 
 def test_the_cold_slice_is_what_these_rows_alone_say():
     labels, truth = log()
     cold = np.random.default_rng(1).random(len(labels)) < 0.3
-    found = judge_ranker(truth, labels, cold, CONFIG)
+    found = evaluate_ranker(truth, labels, cold, CONFIG)
     rows = np.flatnonzero(cold)
-    part = Predictions(*(getattr(truth, name)[rows] for name in Predictions.__slots__))
-    assert found.cold == judge_ranker(part, labels.take(rows), None, CONFIG).overall
-    assert found.overall == judge_ranker(truth, labels, None, CONFIG).overall
+    part = RankerPredictions(*(getattr(truth, name)[rows] for name in RankerPredictions.__slots__))
+    assert found.cold == evaluate_ranker(part, labels.take(rows), None, CONFIG).overall
+    assert found.overall == evaluate_ranker(truth, labels, None, CONFIG).overall
 
 
 def test_duration_is_no_merit_within_its_buckets():
     labels, truth = log()
     by_length = replace(truth, watch_s=np.nan_to_num(labels.duration_s))
-    metrics = judge_ranker(by_length, labels, None, CONFIG).overall.metrics
+    metrics = evaluate_ranker(by_length, labels, None, CONFIG).overall.metrics
     assert metrics["watch_xauc"] > 0.56
     assert metrics["watch_xauc_duration"] < 0.52
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_said_is_left_out_with_its_reason():
     labels, truth = log(rows=50)
     nobody = np.zeros(50, np.float32)
     none = replace(labels, click=nobody, conversion=nobody, watch_s=nobody, mature=np.zeros(50, dtype=bool))
-    found = judge_ranker(truth, none, np.zeros(50, dtype=bool), CONFIG)
+    found = evaluate_ranker(truth, none, np.zeros(50, dtype=bool), CONFIG)
     assert found.overall.left_out["click_auc"] == "of the impressions: all 50 rows have outcome 0"
     assert found.overall.left_out["cvr_auc"] == "of the mature clicks: there are no rows"
     assert {"click_log_loss", "click_ece", "watch_mae"} <= found.overall.metrics.keys()
@@ -118,15 +118,15 @@ def test_predictions_that_cannot_be_are_refused(name, value):
     values = getattr(truth, name).copy()
     values[7] = value
     with pytest.raises(EvaluationError, match=rf"{name}: 1 of 50 predictions .* in row 7"):
-        judge_ranker(replace(truth, **{name: values}), labels, None, CONFIG)
+        evaluate_ranker(replace(truth, **{name: values}), labels, None, CONFIG)
 
 
 def test_broken_labels_are_refused_and_not_left_out():
     labels, truth = log(rows=50)
     with pytest.raises(EvaluationError, match="neither 0 nor 1"):
-        judge_ranker(truth, replace(labels, click=labels.click + 0.5), None, CONFIG)
+        evaluate_ranker(truth, replace(labels, click=labels.click + 0.5), None, CONFIG)
     with pytest.raises(EvaluationError, match="'cold': 3"):
-        judge_ranker(truth, labels, np.zeros(3, dtype=bool), CONFIG)
+        evaluate_ranker(truth, labels, np.zeros(3, dtype=bool), CONFIG)
 
 
 def test_a_ranker_is_no_better_than_itself():
@@ -175,5 +175,5 @@ def test_the_interval_is_as_wide_as_differences_vary_from_log_to_log():
 
 def test_one_outcome_compares_nothing():
     ones = np.ones(5)
-    with pytest.raises(TooLittle, match="all 5 rows have outcome 1"):
+    with pytest.raises(InsufficientDataError, match="all 5 rows have outcome 1"):
         compare_rankers(ones, ones, ones, np.arange(5), CONFIG)

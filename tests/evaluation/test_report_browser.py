@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vrec.evaluation.reports.comparison import Report, write_report
+from vrec.evaluation.reports.comparison import ComparisonReport, write_comparison
 
 from .test_report import report
 from .windows import NEEDS_CHROMIUM, Window, browser, open_window
@@ -15,9 +15,9 @@ pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
-def address(report: Report, tmp_path_factory: pytest.TempPathFactory) -> str:
+def address(report: ComparisonReport, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("evaluation")
-    write_report(report, str(folder))
+    write_comparison(report, str(folder))
     return (folder / "report.html").as_uri()
 
 
@@ -77,7 +77,7 @@ def test_tick_labels_do_not_run_into_each_other(page) -> None:
     assert crowded == 0
 
 
-def test_a_mark_stands_at_its_figure(page, report: Report) -> None:
+def test_a_mark_stands_at_its_figure(page, report: ComparisonReport) -> None:
     """The leader's mark in the first plot, measured on the screen: the axis ends at 1."""
     share = page.evaluate(
         """(() => {

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.offline.ground_truth import Truth
+from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.results import EvaluationConfig
 from vrec.evaluation.offline.sampled import SampledConfig, draw_negatives, evaluate_sampled
-from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.models.popular import PopularRecommender
 
 from .tables import drawn_shop, interactions, recommendations
 
@@ -24,7 +24,7 @@ def leave_one_out(seed: int = 0, videos: int = 60):
 
 def test_negatives_are_nobodys_own_and_the_same_each_time() -> None:
     train, test = leave_one_out()
-    truth = Truth(train, test)
+    truth = GroundTruth(train, test)
     config = SampledConfig(negatives=30)
     drawn = draw_negatives(truth, config)
     assert drawn.shape == (len(truth.users), 30)
@@ -43,7 +43,7 @@ def test_negatives_are_nobodys_own_and_the_same_each_time() -> None:
 def test_negatives_are_drawn_evenly() -> None:
     """200 seeds: each video that a user may get comes up as often as any other, within chance."""
     train, test = leave_one_out()
-    truth = Truth(train, test)
+    truth = GroundTruth(train, test)
     counts = np.zeros(len(truth.videos))
     for seed in range(200):
         drawn = draw_negatives(truth, SampledConfig(negatives=10, seed=seed))[0]
@@ -88,7 +88,7 @@ def test_places_by_hand() -> None:
 def test_chance_is_chance_and_more_negatives_are_harder() -> None:
     train, test = leave_one_out(videos=60)
     users = test["user_id"].to_pylist()
-    full = Popular().fit(train).recommend(users, 60)
+    full = PopularRecommender().fit(train).recommend(users, 60)
     few, many = (
         evaluate_sampled({"popular": full}, train, test, SampledConfig(negatives=n), CONFIG) for n in (5, 40)
     )
@@ -111,7 +111,7 @@ def test_what_cannot_be_sampled() -> None:
     train, test = drawn_shop(0)
     with pytest.raises(EvaluationError, match="users have more than one video, such as user u") as caught:
         evaluate_sampled({}, train, test, SampledConfig(), CONFIG)
-    assert "last_n=1" in caught.value.mend
+    assert "last_n=1" in caught.value.fix
     train, test = leave_one_out()
     with pytest.raises(EvaluationError, match="negatives: 1000 wanted, but user u00"):
         evaluate_sampled({}, train, test, SampledConfig(negatives=1000), CONFIG)

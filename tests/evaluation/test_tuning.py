@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from vrec.evaluation.reports.tuning import (
     SweepReport,
-    Tried,
-    Varied,
-    coordinate,
-    curves,
-    floor,
-    place,
-    render_sweep,
-    write_sweep,
+    TrialSummary,
+    VariedSetting,
+    axis_position,
+    coordinate_axis,
+    epoch_curves,
+    render_sweep_report,
+    score_floor,
+    write_sweep_report,
 )
 
 from .windows import NEEDS_CHROMIUM, browser, open_window
@@ -24,18 +24,18 @@ from .windows import NEEDS_CHROMIUM, browser, open_window
 __all__ = ["browser"]
 
 VARIED = [
-    Varied("retrieval.als.factors", low=8, high=256, log=True),
-    Varied("retrieval.als.alpha", low=0.0, high=40.0),
-    Varied("retrieval.item_knn.weighting", choices=["none", "tfidf", "bm25"]),
-    Varied(
+    VariedSetting("retrieval.als.factors", low=8, high=256, log=True),
+    VariedSetting("retrieval.als.alpha", low=0.0, high=40.0),
+    VariedSetting("retrieval.item_knn.weighting", choices=["none", "tfidf", "bm25"]),
+    VariedSetting(
         "retrieval.hybrid.members", choices=[["popular", "item_knn", "ease", "content"], ["popular", "als"]]
     ),
 ]
 
 
-def tried(number: int, values: tuple[float, ...]) -> Tried:
+def tried(number: int, values: tuple[float, ...]) -> TrialSummary:
     settings = dict(zip([v.key for v in VARIED], (8 * 2**number, 4.0 * number, "tfidf", None), strict=True))
-    return Tried(number, settings, "done", max(values, default=None), values, 31.5, None)
+    return TrialSummary(number, settings, "done", max(values, default=None), values, 31.5, None)
 
 
 REPORT = SweepReport(
@@ -51,7 +51,7 @@ REPORT = SweepReport(
     varied=VARIED,
     importance={"retrieval.als.factors": 0.75, "retrieval.als.alpha": 0.25},
     best="retrieval:\n  als:\n    factors: 32\n",
-    taken_by="vrec fit --model als",
+    command="vrec fit --model als",
 )
 
 
@@ -59,48 +59,53 @@ REPORT = SweepReport(
 def test_numbers_lie_between_their_ends_logarithms_too(one, other):
     low, high = sorted((one, other))
     for log in (False, True):
-        varied = Varied("a", low=low, high=high, log=log)
+        varied = VariedSetting("a", low=low, high=high, log=log)
         middle = math.sqrt(low) * math.sqrt(high) if log else (low + high) / 2
         if high == low:
-            assert place(varied, low) == 50
+            assert axis_position(varied, low) == 50
         # Neighbouring floats may have one logarithm.
         if high > low * 1.001:
-            assert place(varied, low) == pytest.approx(0, abs=0.01)
-            assert place(varied, high) == pytest.approx(100, abs=0.01)
-            assert place(varied, middle) == pytest.approx(50, abs=0.5)
-        assert place(varied, high * 1.5) is None
-        assert place(varied, None) is None
+            assert axis_position(varied, low) == pytest.approx(0, abs=0.01)
+            assert axis_position(varied, high) == pytest.approx(100, abs=0.01)
+            assert axis_position(varied, middle) == pytest.approx(50, abs=0.5)
+        assert axis_position(varied, high * 1.5) is None
+        assert axis_position(varied, None) is None
 
 
 def test_choices_lie_evenly_and_long_ones_are_numbered():
-    assert [place(VARIED[2], choice) for choice in ("none", "tfidf", "bm25", "other")] == [0, 50, 100, None]
-    axis = coordinate(VARIED[3])
+    assert [axis_position(VARIED[2], choice) for choice in ("none", "tfidf", "bm25", "other")] == [
+        0,
+        50,
+        100,
+        None,
+    ]
+    axis = coordinate_axis(VARIED[3])
     assert [text for _, text in axis.ticks] == ["1", "2"]
     assert axis.legend.startswith("1 is [popular, item_knn")
-    assert coordinate(VARIED[2]).legend == ""
+    assert coordinate_axis(VARIED[2]).legend == ""
 
 
 def test_learning_curves_are_drawn_where_there_are_epochs():
-    found = curves([trial for trial in REPORT.trials if trial.score is not None])
+    found = epoch_curves([trial for trial in REPORT.trials if trial.score is not None])
     assert found is not None
     assert found.epochs == 3
     # The best lies on top, at the top of a scale from .05 to .3.
     assert found.paths[-1].number == 2
     assert [point.split(",")[0] for point in found.paths[-1].points.split()] == ["0.00", "50.00", "100.00"]
     assert float(found.paths[-1].points.split()[1].split(",")[1]) == pytest.approx(0)
-    assert curves([tried(0, (0.1,)), tried(1, (0.2,))]) is None
+    assert epoch_curves([tried(0, (0.1,)), tried(1, (0.2,))]) is None
 
 
 def test_trials_that_went_wrong_leave_room_for_the_others():
     scored = [tried(number, (score,)) for number, score in enumerate((-0.40, -0.42, -0.43, -0.45, -9.0))]
-    assert floor(scored) == pytest.approx(-0.49)
-    assert floor(scored[:3]) == -math.inf
-    assert "drawn at the lower edge" in render_sweep(replace(REPORT, trials=scored))
-    assert "drawn at the lower edge" not in render_sweep(replace(REPORT, trials=scored[:4]))
+    assert score_floor(scored) == pytest.approx(-0.49)
+    assert score_floor(scored[:3]) == -math.inf
+    assert "drawn at the lower edge" in render_sweep_report(replace(REPORT, trials=scored))
+    assert "drawn at the lower edge" not in render_sweep_report(replace(REPORT, trials=scored[:4]))
 
 
 def test_the_page_says_what_came_of_every_trial_and_escapes_it():
-    page = render_sweep(REPORT)
+    page = render_sweep_report(REPORT)
     for part in ("WorkerLost: &lt;gone&gt;", "&lt;b&gt;a shop &amp; more", "0.3000", "of trial 2", "75 %"):
         assert part in page
     assert "<script" not in page
@@ -109,7 +114,7 @@ def test_the_page_says_what_came_of_every_trial_and_escapes_it():
 
 @pytest.mark.parametrize("trials", [[], REPORT.trials[3:], REPORT.trials[1:2]])
 def test_a_page_of_little_is_still_a_page(trials):
-    page = render_sweep(replace(REPORT, trials=trials, importance={}, best=""))
+    page = render_sweep_report(replace(REPORT, trials=trials, importance={}, best=""))
     assert ("No trial of als ended well" in page) == (not any(t.score for t in trials))
     if trials and trials[0].number == 0:
         assert "The default of als stays the best" in page
@@ -118,7 +123,7 @@ def test_a_page_of_little_is_still_a_page(trials):
 @NEEDS_CHROMIUM
 @pytest.mark.parametrize("width", [1280, 360])
 def test_nothing_scrolls_sideways_and_the_best_line_passes_its_ticks(browser, tmp_path, width):
-    write_sweep(REPORT, str(tmp_path))
+    write_sweep_report(REPORT, str(tmp_path))
     with (
         open_window(browser, viewport={"width": width, "height": 800}) as window,
         window.at((tmp_path / "report.html").as_uri()) as page,

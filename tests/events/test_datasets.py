@@ -9,14 +9,14 @@ import pytest
 from tests.events.rows import pair_set
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS, conform
-from vrec.events.datasets import DATASETS, KUAIRAND_INTEREST, MICROLENS_END, Dataset, open_bandit
-from vrec.events.interactions import InterestConfig, weigh
-from vrec.events.polars_tables import to_frame
-from vrec.events.split import LastSplit, split
+from vrec.events.datasets import DATASETS, KUAIRAND_INTEREST_CONFIG, MICROLENS_END, PublicDataset, open_bandit
+from vrec.events.interactions import InterestConfig, weigh_events
+from vrec.events.polars_tables import to_polars
+from vrec.events.split import LeaveLastOutConfig, split_interactions
 
 
 @pytest.fixture(scope="module")
-def sets(shared_data: Path) -> dict[str, Dataset]:
+def sets(shared_data: Path) -> dict[str, PublicDataset]:
     return {name: read(shared_data / "interactions") for name, read in DATASETS.items()}
 
 
@@ -25,13 +25,13 @@ def test_every_set_is_sound(sets, name):
     found = sets[name]
     assert found.name == name
     assert found.note
-    events = to_frame(conform(found.events, EVENTS, stage="test"))
+    events = to_polars(conform(found.events, EVENTS, stage="test"))
     assert events["event_id"].is_unique().all()
     assert events["at"].is_sorted()
-    weighed = weigh(found.events, InterestConfig(), found.videos)
+    weighed = weigh_events(found.events, InterestConfig(), found.videos)
     assert 0 < weighed.num_rows <= events.height
     if found.videos is not None:
-        videos = to_frame(conform(found.videos, VIDEOS, stage="test"))
+        videos = to_polars(conform(found.videos, VIDEOS, stage="test"))
         assert videos["video_id"].is_unique().all()
         assert events["video_id"].is_in(videos["video_id"].to_list()).all()
         assert not (videos["duration_s"] <= 0).any()
@@ -40,7 +40,7 @@ def test_every_set_is_sound(sets, name):
 
 def test_movielens(sets):
     found = sets["movielens_100k"]
-    events, videos = to_frame(found.events), to_frame(found.videos)
+    events, videos = to_polars(found.events), to_polars(found.videos)
     assert (events.height, events["user_id"].n_unique(), events["video_id"].n_unique()) == (
         100_000,
         943,
@@ -55,7 +55,7 @@ def test_movielens(sets):
 
 def test_microlens_keeps_the_order_and_its_end(sets, shared_data):
     found = sets["microlens_50k"]
-    events = to_frame(found.events)
+    events = to_polars(found.events)
     assert (events.height, events["user_id"].n_unique(), found.videos.num_rows) == (359_708, 50_000, 19_220)
     lines = (shared_data / "interactions/microlens50k/MicroLens-50k_pairs.tsv").read_text().splitlines()
     histories = dict(line.split("\t") for line in lines)
@@ -64,13 +64,13 @@ def test_microlens_keeps_the_order_and_its_end(sets, shared_data):
         assert own["video_id"].to_list() == histories[user].split()
         assert own["at"].max() == MICROLENS_END
         assert set(own["at"].diff().drop_nulls()) == {dt.timedelta(days=1)}
-    parts = split(weigh(found.events, InterestConfig()), LastSplit())
+    parts = split_interactions(weigh_events(found.events, InterestConfig()), LeaveLastOutConfig())
     assert pair_set(parts.test) == {(user, videos.split()[-1]) for user, videos in histories.items()}
 
 
 def test_kuairand(sets, shared_data):
     found = sets["kuairand_pure"]
-    events = to_frame(found.events)
+    events = to_polars(found.events)
     base = shared_data / "interactions/kuairand_pure"
     windows = [pl.read_parquet(base / f"{part}.parquet") for part in ("val", "test")]
     assert [w.height - w.unique().height for w in windows] == [2_750, 2_710], "exact duplicates"
@@ -86,7 +86,7 @@ def test_kuairand(sets, shared_data):
     assert one["kind"].to_list() == ["click", "impression", "watch"]
     assert one["value"].to_list()[2] == pytest.approx(61.802)
     assert one["at"][0] == dt.datetime(2022, 4, 24, 15, 5, 41, 436_000, tzinfo=dt.UTC)
-    videos = to_frame(found.videos)
+    videos = to_polars(found.videos)
     assert videos.height == 7_583
     assert videos["duration_s"].null_count() == 239
     assert videos["published_at"].min() == dt.datetime(2022, 4, 9, tzinfo=dt.UTC)
@@ -97,20 +97,20 @@ def test_kuairand(sets, shared_data):
 def test_a_whole_watch_in_kuairand_is_its_own_long_view(sets, shared_data):
     found = sets["kuairand_pure"]
     only_watch = dict.fromkeys(("click", "like", "follow", "share"), 0.0)
-    whole = weigh(found.events, KUAIRAND_INTEREST.model_copy(update=only_watch), found.videos)
+    whole = weigh_events(found.events, KUAIRAND_INTEREST_CONFIG.model_copy(update=only_watch), found.videos)
     base = shared_data / "interactions/kuairand_pure"
     raw = pl.concat([pl.read_parquet(base / f"{part}.parquet") for part in ("val", "test")])
     long = raw.filter(pl.col("long_view") == 1).select(
         pl.col("user_id", "video_id").cast(pl.String), at=pl.col("time_ms") * 1000
     )
-    ours = to_frame(whole).select("user_id", "video_id", pl.col("at").to_physical())
+    ours = to_polars(whole).select("user_id", "video_id", pl.col("at").to_physical())
     assert ours.join(long, on=ours.columns, how="anti").height == 0
     assert ours.unique().height / long.unique().height == pytest.approx(0.992, abs=0.001)
 
 
 @pytest.mark.parametrize(("policy", "clicks"), [("random", 46), ("bts", 69)])
 def test_open_bandit(sets, shared_data, policy, clicks):
-    events = to_frame(sets[f"open_bandit_{policy}"].events)
+    events = to_polars(sets[f"open_bandit_{policy}"].events)
     raw = pl.read_csv(shared_data / f"interactions/obd_men/{policy}_men.csv")
     shown, clicked = (events.filter(pl.col("kind") == kind) for kind in ("impression", "click"))
     assert (shown.height, clicked.height) == (10_000, clicks)

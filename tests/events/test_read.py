@@ -15,7 +15,7 @@ from tests.events.rows import START, day
 from vrec.core.errors import EventsError, SchemaError, SourceError
 from vrec.core.schema import EVENT_KINDS, EVENTS, conform
 from vrec.events.columns import as_time
-from vrec.events.read import EventKind, EventLog, ReadConfig, read_events
+from vrec.events.read import EventKind, EventReadConfig, ReadEvents, read_events
 
 NOW = day(30)
 
@@ -31,11 +31,11 @@ def parquet(folder: Path, name: str = "events.parquet", **columns) -> str:
     return str(folder / name)
 
 
-def read(uri: str, mapping: dict[str, str] | None = None, **options) -> EventLog:
-    return read_events(uri, mapping, ReadConfig(**options), now=NOW)
+def read(uri: str, mapping: dict[str, str] | None = None, **options) -> ReadEvents:
+    return read_events(uri, mapping, EventReadConfig(**options), now=NOW)
 
 
-def rows(log: EventLog, *names: str) -> list[tuple]:
+def rows(log: ReadEvents, *names: str) -> list[tuple]:
     return [tuple(row[n] for n in names) for row in log.events.to_pylist()]
 
 
@@ -226,7 +226,7 @@ def test_a_mapping_that_fits_nothing_is_explained(tmp_path):
     with pytest.raises(SchemaError) as caught:
         read(uri, {"at": "time"})
     assert str(caught.value) == f"{uri}: missing user_id, video_id; the table has uid, item, time"
-    assert "--map user_id=" in caught.value.mend
+    assert "--map user_id=" in caught.value.fix
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path):
@@ -291,9 +291,9 @@ def test_events_from_the_future_are_refused_or_dropped(tmp_path):
     assert rows(log, "user_id") == [("a",), ("b",)]
     assert log.future == 1
     assert read(uri, future_tolerance_s=301).future == 0
-    assert read_events(uri, config=ReadConfig(future="drop"), now=NOW.replace(tzinfo=None)).future == 1
+    assert read_events(uri, config=EventReadConfig(future="drop"), now=NOW.replace(tzinfo=None)).future == 1
     with pytest.raises(EventsError, match="all 3 events lie in the future"):
-        read_events(uri, config=ReadConfig(future="drop"), now=START)
+        read_events(uri, config=EventReadConfig(future="drop"), now=START)
 
 
 def test_the_present_is_now_by_default(tmp_path):

@@ -11,10 +11,10 @@ from scipy.stats import chisquare
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
 from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
-from vrec.synthetic.shop.simulate import SimulateConfig, _draw_slates, simulate
-from vrec.synthetic.videos import DrawConfig, plan_catalogue, videos_table
+from vrec.synthetic.shop.simulate import SimulationConfig, _draw_slates, simulate
+from vrec.synthetic.videos import SyntheticVideosConfig, plan_catalog, videos_table
 
-SMALL = SimulateConfig(users=200, videos=60, days=10, requests_per_user=20)
+SMALL = SimulationConfig(users=200, videos=60, days=10, requests_per_user=20)
 
 
 def of_kind(events, kind):
@@ -80,7 +80,7 @@ def test_clicks_agree_with_the_planted_chances_in_every_slot_and_by_taste(drift)
     chances = simulation.shop.click_probability(users, videos, slots, days)
     # A click after midnight of the last day is not in the log: few, and far below the noise.
     missed, noise = clicked - chances, np.sqrt(chances * (1 - chances))
-    taste = simulation.shop.liking(users, videos, days)
+    taste = simulation.shop.affinity(users, videos, days)
     for weight in [slots == slot for slot in range(SMALL.slots)] + [taste]:
         assert abs((missed * weight).sum()) < 4 * np.linalg.norm(noise * weight)
 
@@ -124,13 +124,13 @@ def test_a_policy_s_true_value_is_the_sum_over_everything_that_can_happen():
     ).shop
     by_hand = 0.0
     for day in range(4):
-        offer = shop.on_offer(day)
+        offer = shop.available_videos(day)
         for user in range(7):
             shown = shop.logging_policy(np.array([user]), offer)[0]
             for chance, video in zip(shown, offer, strict=True):
                 click = shop.click_probability(np.array([user]), np.array([video]), 0, day)[0]
                 by_hand += shop.activity[user] / 4 * chance * click
-    assert shop.true_value(shop.logging_policy) == pytest.approx(by_hand)
+    assert shop.true_policy_value(shop.logging_policy) == pytest.approx(by_hand)
 
 
 def test_the_log_s_own_click_rate_is_the_logging_policy_s_true_value(small, impressions):
@@ -190,10 +190,10 @@ def test_purchases_follow_carts_follow_clicks_and_cost_the_price(small):
 
 
 def test_tastes_lie_over_a_given_catalogue(tmp_path: Path):
-    drawn = plan_catalogue(DrawConfig())
+    drawn = plan_catalog(SyntheticVideosConfig())
     videos = videos_table(drawn, tmp_path)
     vectors = np.random.default_rng(0).normal(size=(videos.num_rows, 16)).astype(np.float32)
-    config = SimulateConfig(users=300, days=5, interests=0.05, vector_weight=0.5)
+    config = SimulationConfig(users=300, days=5, interests=0.05, vector_weight=0.5)
     simulation = simulate(config, videos, vectors)
     assert simulation.videos.drop_columns("published_at").equals(
         conform(videos, VIDEOS, stage="test").drop_columns("published_at")

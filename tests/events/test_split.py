@@ -9,30 +9,32 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.events.rows import day, interactions, pair_set, row_set, shuffled, some_interactions
 from vrec.core.errors import EvaluationError, EventsError
-from vrec.events.interactions import InterestConfig, gather
+from vrec.events.interactions import InterestConfig, aggregate_interactions
 from vrec.events.split import (
-    LastSplit,
-    RandomSplit,
-    Split,
+    InteractionSplit,
+    LeaveLastOutConfig,
+    RandomSplitConfig,
     SplitConfig,
-    TimeSplit,
+    TimeSplitConfig,
     cold_users,
     cold_videos,
     popularity_thirds,
-    split,
+    split_interactions,
 )
 
 configs = st.one_of(
-    st.builds(TimeSplit, test_share=st.floats(0.05, 0.9)),
-    st.builds(TimeSplit, test_from=st.integers(0, 9).map(lambda n: day(n / 2))),
-    st.builds(LastSplit, last_n=st.integers(1, 3)),
-    st.builds(RandomSplit, test_share=st.floats(0.05, 0.9), seed=st.integers(0, 9)),
+    st.builds(TimeSplitConfig, test_share=st.floats(0.05, 0.9)),
+    st.builds(TimeSplitConfig, test_from=st.integers(0, 9).map(lambda n: day(n / 2))),
+    st.builds(LeaveLastOutConfig, last_n=st.integers(1, 3)),
+    st.builds(RandomSplitConfig, test_share=st.floats(0.05, 0.9), seed=st.integers(0, 9)),
 )
 
 
-def tried(table: pa.Table, config: TimeSplit | LastSplit | RandomSplit) -> Split | None:
+def tried(
+    table: pa.Table, config: TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig
+) -> InteractionSplit | None:
     try:
-        return split(table, config)
+        return split_interactions(table, config)
     except EvaluationError:
         return None
 
@@ -47,14 +49,16 @@ def test_nothing_is_lost_but_the_repeats_that_are_counted(table, config):
     assert got.test.num_rows > 0
     tested = pair_set(got.test)
     later = [r for r in row_set(table) if (r[0], r[1]) in tested]
-    assert got.train.num_rows + len(later) + got.repeats == table.num_rows
+    assert got.train.num_rows + len(later) + got.dropped_repeats == table.num_rows
     kept = row_set(table)
     for row in row_set(got.train):
         kept.remove(row)
     left = [r for r in kept if (r[0], r[1]) not in tested]
-    assert len(left) == got.repeats, "train holds rows of the table, and what is in neither part is a repeat"
+    assert len(left) == got.dropped_repeats, (
+        "train holds rows of the table, and what is in neither part is a repeat"
+    )
     assert {(r[0], r[1]) for r in left} <= pair_set(got.train)
-    whole = gather(table, InterestConfig())
+    whole = aggregate_interactions(table, InterestConfig())
     want = [r for r in row_set(whole) if (r[0], r[1]) in tested]
     assert row_set(got.test) == want, "a test pair has all of its weight and its last time"
 
@@ -66,17 +70,23 @@ def test_the_order_of_rows_is_of_no_consequence(table, config, random):
     if one is not None and other is not None:
         assert one.train.equals(other.train)
         assert one.test.equals(other.test)
-        assert (one.cut, one.repeats, one.name) == (other.cut, other.repeats, config.kind)
+        assert (one.cutoff, one.dropped_repeats, one.name) == (
+            other.cutoff,
+            other.dropped_repeats,
+            config.kind,
+        )
 
 
 @given(some_interactions(), st.floats(0.05, 0.9))
 def test_time_knows_nothing_of_the_test(table, share):
-    got = tried(table, TimeSplit(test_share=share))
+    got = tried(table, TimeSplitConfig(test_share=share))
     assume(got is not None)
-    assert max(got.train["at"].to_pylist()) < got.cut <= min(got.test["at"].to_pylist())
-    later = [at for at in table["at"].to_pylist() if at >= got.cut]
+    assert max(got.train["at"].to_pylist()) < got.cutoff <= min(got.test["at"].to_pylist())
+    later = [at for at in table["at"].to_pylist() if at >= got.cutoff]
     assert len(later) >= max(1, round(share * table.num_rows))
-    assert sum(at > got.cut for at in later) < max(1, round(share * table.num_rows)), "no earlier than needed"
+    assert sum(at > got.cutoff for at in later) < max(1, round(share * table.num_rows)), (
+        "no earlier than needed"
+    )
 
 
 @given(some_interactions(), st.integers(1, 3))
@@ -91,16 +101,16 @@ def test_last_takes_each_users_latest_videos(table, n):
         if len(seen) > n
         for video in sorted(seen, key=lambda v: (seen[v], v))[-n:]
     }
-    got = tried(table, LastSplit(last_n=n))
+    got = tried(table, LeaveLastOutConfig(last_n=n))
     assert (pair_set(got.test) if got else set()) == want
     if got:
-        assert got.cut is None
-        assert got.repeats == 0
+        assert got.cutoff is None
+        assert got.dropped_repeats == 0
 
 
 @given(some_interactions(), st.floats(0.05, 0.9), st.integers(0, 5))
 def test_random_takes_a_share_of_each_users_videos_and_leaves_one(table, share, seed):
-    got = tried(table, RandomSplit(test_share=share, seed=seed))
+    got = tried(table, RandomSplitConfig(test_share=share, seed=seed))
     every, tested = defaultdict(set), defaultdict(set)
     for user, video in pair_set(table):
         every[user].add(video)
@@ -112,8 +122,8 @@ def test_random_takes_a_share_of_each_users_videos_and_leaves_one(table, share, 
 
 def test_random_follows_its_seed():
     table = interactions(*[("u", f"v{n}", 1, 0) for n in range(40)])
-    parts = {seed: split(table, RandomSplit(seed=seed)) for seed in (0, 1)}
-    assert split(table, RandomSplit(seed=1)).test.equals(parts[1].test)
+    parts = {seed: split_interactions(table, RandomSplitConfig(seed=seed)) for seed in (0, 1)}
+    assert split_interactions(table, RandomSplitConfig(seed=1)).test.equals(parts[1].test)
     assert not parts[0].test.equals(parts[1].test)
 
 
@@ -121,7 +131,7 @@ def test_random_takes_every_video_alike():
     table = interactions(*[("u", f"v{n}", 1, 0) for n in range(5)])
     counts = defaultdict(int)
     for seed in range(400):
-        for _, video in pair_set(split(table, RandomSplit(seed=seed)).test):
+        for _, video in pair_set(split_interactions(table, RandomSplitConfig(seed=seed)).test):
             counts[video] += 1
     assert sum(counts.values()) == 400
     assert all(55 <= counts[f"v{n}"] <= 105 for n in range(5)), dict(counts)
@@ -129,23 +139,23 @@ def test_random_takes_every_video_alike():
 
 def test_a_repeat_after_the_cut_is_counted_and_left_out():
     table = interactions(("u", "a", 1, 0), ("u", "a", 1, 5), ("u", "b", 2, 5), ("u", "b", 3, 6))
-    got = split(table, TimeSplit(test_from=day(5)))
+    got = split_interactions(table, TimeSplitConfig(test_from=day(5)))
     assert row_set(got.test) == [("u", "b", 5.0, day(6))]
     assert row_set(got.train) == [("u", "a", 1.0, day(0))]
-    assert got.repeats == 1
-    assert got.cut == day(5)
+    assert got.dropped_repeats == 1
+    assert got.cutoff == day(5)
 
 
 def test_a_cut_without_a_zone_is_utc():
     table = interactions(("u", "a", 1, 0), ("u", "b", 1, 1))
     naive = dt.datetime(2026, 3, 2)
-    assert split(table, TimeSplit(test_from=naive)).cut == day(1)
+    assert split_interactions(table, TimeSplitConfig(test_from=naive)).cutoff == day(1)
 
 
 def test_a_user_with_one_event_stays_in_train():
     table = interactions(("one", "a", 1, 9), ("two", "a", 1, 0), ("two", "b", 1, 1))
-    for config in (LastSplit(), RandomSplit(test_share=0.9)):
-        got = split(table, config)
+    for config in (LeaveLastOutConfig(), RandomSplitConfig(test_share=0.9)):
+        got = split_interactions(table, config)
         assert ("one", "a") in pair_set(got.train)
         assert {user for user, _ in pair_set(got.test)} == {"two"}
 
@@ -153,27 +163,43 @@ def test_a_user_with_one_event_stays_in_train():
 @pytest.mark.parametrize(
     ("rows", "config", "message"),
     [
-        ([], TimeSplit(), "there are no interactions"),
-        ([("u", "a", 1, 0), ("u", "b", 1, 0)], TimeSplit(), r"time: train is empty: 2 interactions from"),
-        ([("u", "a", 1, 0)], TimeSplit(test_from=day(3)), r"time: test is empty: .* cut at 2026-03-04"),
-        ([("u", "a", 1, 0), ("u", "a", 1, 1)], TimeSplit(), r"test is empty: .*1 repeat what the user has"),
-        ([("u", "a", 1, 0)], LastSplit(), r"last: test is empty: no user of 1 has more than 1 videos"),
-        ([("u", "a", 1, 0)], RandomSplit(), r"random: test is empty: no user of 1 has a video to spare"),
+        ([], TimeSplitConfig(), "there are no interactions"),
+        (
+            [("u", "a", 1, 0), ("u", "b", 1, 0)],
+            TimeSplitConfig(),
+            r"time: train is empty: 2 interactions from",
+        ),
+        ([("u", "a", 1, 0)], TimeSplitConfig(test_from=day(3)), r"time: test is empty: .* cut at 2026-03-04"),
+        (
+            [("u", "a", 1, 0), ("u", "a", 1, 1)],
+            TimeSplitConfig(),
+            r"test is empty: .*1 repeat what the user has",
+        ),
+        (
+            [("u", "a", 1, 0)],
+            LeaveLastOutConfig(),
+            r"last: test is empty: no user of 1 has more than 1 videos",
+        ),
+        (
+            [("u", "a", 1, 0)],
+            RandomSplitConfig(),
+            r"random: test is empty: no user of 1 has a video to spare",
+        ),
     ],
 )
 def test_an_empty_part_is_explained(rows, config, message):
     with pytest.raises(EvaluationError, match=message):
-        split(interactions(*rows), config)
+        split_interactions(interactions(*rows), config)
 
 
 def test_weights_that_are_not_numbers_are_refused():
     with pytest.raises(EventsError, match="split: weight has 1"):
-        split(interactions(("u", "a", float("nan"), 0)), TimeSplit())
+        split_interactions(interactions(("u", "a", float("nan"), 0)), TimeSplitConfig())
 
 
 def test_the_kind_of_split_is_chosen_by_name():
     choice = TypeAdapter(SplitConfig)
-    assert choice.validate_python({"kind": "last", "last_n": 2}) == LastSplit(last_n=2)
+    assert choice.validate_python({"kind": "last", "last_n": 2}) == LeaveLastOutConfig(last_n=2)
     with pytest.raises(ValidationError):
         choice.validate_python({"kind": "last", "test_share": 0.1})
 
@@ -183,7 +209,7 @@ def test_cold_ones_are_counted_by_the_other_side_once():
         ("u", "a", 1, 0), ("u", "a", 1, 0), ("w", "b", 1, 0), ("x", "b", 1, 0),
         ("u", "b", 1, 5), ("new", "a", 1, 5), ("new", "z", 1, 5),
     )  # fmt: skip
-    got = split(table, TimeSplit(test_from=day(5)))
+    got = split_interactions(table, TimeSplitConfig(test_from=day(5)))
     assert cold_videos(got, 0) == ["z"]
     assert cold_videos(got, 1) == ["a", "z"]
     assert cold_videos(got, 2) == ["a", "b", "z"]

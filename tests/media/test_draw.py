@@ -12,20 +12,28 @@ from vrec.core.errors import BlackVideo, VideoError
 from vrec.core.schema import VIDEOS, conform
 from vrec.media.decode import MediaConfig, decode
 from vrec.media.fingerprint import near_duplicates
-from vrec.synthetic.videos import DrawConfig, DrawnVideo, draw_video, plan_catalogue, videos_table
-from vrec.synthetic.videos.audio import RATE, sound
-from vrec.synthetic.videos.scene import frames
+from vrec.synthetic.videos import (
+    SyntheticVideo,
+    SyntheticVideosConfig,
+    draw_video,
+    plan_catalog,
+    videos_table,
+)
+from vrec.synthetic.videos.audio import SAMPLE_RATE_HZ, synthesize_audio
+from vrec.synthetic.videos.scene import render_frames
 
-SMALL = DrawConfig(videos=8, near_duplicates=1, broken=3, seconds=1.0, fps=8, width=160, height=128)
+SMALL = SyntheticVideosConfig(
+    videos=8, near_duplicates=1, broken=3, seconds=1.0, fps=8, width=160, height=128
+)
 
 
 @pytest.fixture(scope="module")
-def plan() -> list[DrawnVideo]:
-    return plan_catalogue(SMALL)
+def plan() -> list[SyntheticVideo]:
+    return plan_catalog(SMALL)
 
 
 @pytest.fixture(scope="module")
-def folder(plan: list[DrawnVideo], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(plan: list[SyntheticVideo], tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("drawn")
     for drawn in plan:
         draw_video(drawn, where)
@@ -33,12 +41,12 @@ def folder(plan: list[DrawnVideo], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_default_catalogue_has_eight_of_each_class_and_no_colour_that_gives_a_class_away() -> None:
-    plan = plan_catalogue(DrawConfig())
+    plan = plan_catalog(SyntheticVideosConfig())
     good = [d for d in plan if d.damage == "none" and d.size == d.drawn_size]
     assert Counter(d.category for d in good) == dict.fromkeys({d.category for d in good}, 8)
     assert len({d.category for d in good}) == 8
     for category in {d.category for d in good}:
-        assert len({d.colour for d in good if d.category == category}) == 8
+        assert len({d.color for d in good if d.category == category}) == 8
     assert {d.language for d in good} == {"zh", "en"}
     assert {d.kind for d in good} == {"product", "clip", "live"}
     assert [d.damage for d in plan if d.damage != "none"] == ["text", "truncated", "black"]
@@ -46,7 +54,7 @@ def test_default_catalogue_has_eight_of_each_class_and_no_colour_that_gives_a_cl
 
 @pytest.mark.parametrize("videos", [1, 3, 8, 200])
 def test_ids_and_files_are_unique_at_every_size(videos: int) -> None:
-    plan = plan_catalogue(DrawConfig(videos=videos, near_duplicates=12, broken=9))
+    plan = plan_catalog(SyntheticVideosConfig(videos=videos, near_duplicates=12, broken=9))
     assert len(plan) == videos + 21
     assert len({d.video_id for d in plan}) == len(plan)
     assert len({d.file for d in plan}) == len(plan)
@@ -55,20 +63,20 @@ def test_ids_and_files_are_unique_at_every_size(videos: int) -> None:
 def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: Path) -> None:
     digests = []
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        drawn = plan_catalogue(SMALL.model_copy(update={"seed": seed}))[0]
+        drawn = plan_catalog(SMALL.model_copy(update={"seed": seed}))[0]
         draw_video(drawn, tmp_path / name)
         digests.append(hashlib.sha256((tmp_path / name / drawn.file).read_bytes()).hexdigest())
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_videos_table_conforms_and_points_at_the_files(plan: list[DrawnVideo], folder: Path) -> None:
+def test_videos_table_conforms_and_points_at_the_files(plan: list[SyntheticVideo], folder: Path) -> None:
     table = conform(videos_table(plan, folder), VIDEOS, stage="test")
     assert table.num_rows == len(plan)
     assert all(Path(uri).is_file() for uri in table.column("uri").to_pylist())
     assert table.column("category").null_count == 0
 
 
-def test_good_clips_decode_with_moving_picture_and_sound(plan: list[DrawnVideo], folder: Path) -> None:
+def test_good_clips_decode_with_moving_picture_and_sound(plan: list[SyntheticVideo], folder: Path) -> None:
     for drawn in plan:
         if drawn.damage != "none":
             continue
@@ -81,17 +89,17 @@ def test_good_clips_decode_with_moving_picture_and_sound(plan: list[DrawnVideo],
         assert float(np.sqrt(np.mean(got.audio**2))) > 0.01, f"{drawn.video_id} is silent"
 
 
-def test_decoded_sound_is_the_sound_that_was_planted(plan: list[DrawnVideo], folder: Path) -> None:
+def test_decoded_sound_is_the_sound_that_was_planted(plan: list[SyntheticVideo], folder: Path) -> None:
     """Its spectrum, in sixty bands, is nearest to its own plan's among all the plans'."""
     good = [d for d in plan if d.damage == "none" and d.size == d.drawn_size]
-    planted = np.stack([_spectrum(sound(d), RATE) for d in good])
+    planted = np.stack([_spectrum(synthesize_audio(d), SAMPLE_RATE_HZ) for d in good])
     for number, drawn in enumerate(good):
         heard = decode(folder / drawn.file, MediaConfig()).audio
         assert heard is not None
         assert int(np.argmax(planted @ _spectrum(heard, 16_000))) == number
 
 
-def test_broken_ones_fail_and_say_why(plan: list[DrawnVideo], folder: Path) -> None:
+def test_broken_ones_fail_and_say_why(plan: list[SyntheticVideo], folder: Path) -> None:
     for drawn in plan:
         if drawn.damage == "none":
             continue
@@ -101,15 +109,15 @@ def test_broken_ones_fail_and_say_why(plan: list[DrawnVideo], folder: Path) -> N
         assert str(caught.value)
 
 
-def test_a_repost_is_told_as_a_copy_and_nothing_else_is(plan: list[DrawnVideo], folder: Path) -> None:
+def test_a_repost_is_told_as_a_copy_and_nothing_else_is(plan: list[SyntheticVideo], folder: Path) -> None:
     good = [d for d in plan if d.damage == "none"]
     hashes = [decode(folder / d.file, MediaConfig()).phash for d in good]
     assert near_duplicates([d.video_id for d in good], hashes) == [["sneakers-01", "sneakers-01-repost"]]
 
 
-def test_a_scene_has_its_frames_at_its_size(plan: list[DrawnVideo]) -> None:
+def test_a_scene_has_its_frames_at_its_size(plan: list[SyntheticVideo]) -> None:
     repost = next(d for d in plan if d.video_id.endswith("repost"))
-    pictures = list(frames(repost))
+    pictures = list(render_frames(repost))
     assert len(pictures) == 8
     assert {p.size for p in pictures} == {repost.size} != {repost.drawn_size}
 

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from vrec.core.errors import VideoError
-from vrec.media.decode import Decoded, MediaConfig, decode
+from vrec.media.decode import DecodedVideo, MediaConfig, decode
 from vrec.media.decode_process import DecodeProcess
 
 EMBEDDED = {
@@ -54,7 +54,7 @@ REFUSED = {
 
 
 @cache
-def in_this_process(path: str) -> Decoded | VideoError:
+def in_this_process(path: str) -> DecodedVideo | VideoError:
     """Once for all tests: none of them changes it."""
     try:
         return decode(path, MediaConfig())
@@ -66,7 +66,7 @@ def in_this_process(path: str) -> Decoded | VideoError:
 def test_legal_or_half_whole_files_are_embedded(shared_data, name):
     decoder, width, height, frames, note = EMBEDDED[name]
     video = in_this_process(str(shared_data / "hostile" / name))
-    assert isinstance(video, Decoded), video
+    assert isinstance(video, DecodedVideo), video
     assert (video.decoder, video.width, video.height) == (decoder, width, height)
     assert video.frames.shape == (frames, 224, 224, 3)
     assert (note in video.note) if note else video.note is None, video.note
@@ -93,7 +93,7 @@ def test_the_child_gives_what_this_process_gives(shared_data):
             want = in_this_process(path)
             if isinstance(want, VideoError):
                 assert type(got) is type(want), path
-                assert (str(got), got.mend) == (str(want), want.mend)
+                assert (str(got), got.fix) == (str(want), want.fix)
                 continue
             assert not isinstance(got, VideoError), path
             assert (got.frames == want.frames).all()

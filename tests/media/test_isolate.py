@@ -14,7 +14,7 @@ import pytest
 from films import number_of, numbered, write_video
 
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VanishedVideo
-from vrec.media.decode import Decoded, MediaConfig
+from vrec.media.decode import DecodedVideo, MediaConfig
 from vrec.media.decode_process import DecodeProcess
 
 SQUASH = {"fit": "squash"}
@@ -40,7 +40,7 @@ def heavy(tmp_path_factory):
 
 
 def first_numbers(results) -> list[int | str]:
-    return [number_of(r.frames[0]) if isinstance(r, Decoded) else type(r).__name__ for r in results]
+    return [number_of(r.frames[0]) if isinstance(r, DecodedVideo) else type(r).__name__ for r in results]
 
 
 def test_results_come_in_order_with_failures_in_their_places(clips, tmp_path):

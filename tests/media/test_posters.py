@@ -5,14 +5,14 @@ import pytest
 from PIL import Image
 
 from vrec.media.posters import PosterConfig, poster
-from vrec.synthetic.videos import DrawConfig, plan_catalogue
-from vrec.synthetic.videos.scene import frames
+from vrec.synthetic.videos import SyntheticVideosConfig, plan_catalog
+from vrec.synthetic.videos.scene import render_frames
 
 
 @pytest.fixture(scope="module")
 def clip() -> np.ndarray:
-    drawn = plan_catalogue(DrawConfig(videos=1, seconds=1.0, fps=5))[0]
-    return np.stack([np.asarray(picture) for picture in frames(drawn)])
+    drawn = plan_catalog(SyntheticVideosConfig(videos=1, seconds=1.0, fps=5))[0]
+    return np.stack([np.asarray(picture) for picture in render_frames(drawn)])
 
 
 def test_a_poster_is_the_middle_frame_at_its_size(clip: np.ndarray) -> None:

@@ -13,8 +13,8 @@ from vrec.core.errors import BlackVideo, FrozenVideo, TooShort
 from vrec.media.audio import AudioConfig
 from vrec.media.augment import AugmentConfig, augment
 from vrec.media.decode import MediaConfig, decode
-from vrec.media.fingerprint import MAX_DISTANCE, distance, near_duplicates
-from vrec.media.frame_sampling import SampleConfig, pick
+from vrec.media.fingerprint import MAX_DISTANCE, hamming_distance, near_duplicates
+from vrec.media.frame_sampling import FrameSamplingConfig, sample_indices
 from vrec.media.mel import MelConfig, log_mel
 from vrec.media.quality import QualityConfig, check_length, check_picture
 
@@ -24,7 +24,7 @@ STILL = AugmentConfig(
 
 gaps = st.lists(st.floats(0.001, 5), min_size=1, max_size=80)
 configs = st.builds(
-    SampleConfig,
+    FrameSamplingConfig,
     strategy=st.sampled_from(["uniform", "segment", "keyframes"]),
     frames=st.integers(1, 20),
     seed=st.none() | st.integers(0, 99),
@@ -35,12 +35,12 @@ configs = st.builds(
 def test_sampling_gives_rising_indices_and_as_many_as_there_are(steps, config, keys):
     times_s = np.cumsum(steps)
     keys = {0} | {k for k in keys if k < len(steps)}
-    got = pick(config, times_s, sorted(keys))
+    got = sample_indices(config, times_s, sorted(keys))
     assert len(got) == min(config.frames, len(steps))
     assert (np.diff(got) > 0).all()
     assert got[0] >= 0
     assert got[-1] < len(steps)
-    assert (got == pick(config, times_s, sorted(keys))).all()
+    assert (got == sample_indices(config, times_s, sorted(keys))).all()
     if config.strategy == "keyframes" and len(keys) >= config.frames < len(steps):
         assert set(got.tolist()) <= keys
 
@@ -48,21 +48,32 @@ def test_sampling_gives_rising_indices_and_as_many_as_there_are(steps, config, k
 @given(st.integers(20, 400), st.integers(1, 16), st.integers(0, 9))
 def test_each_segment_gives_one_frame(count, frames, seed):
     times_s = np.arange(count) / 25
-    got = pick(SampleConfig(strategy="segment", frames=frames, seed=seed), times_s, ())
+    got = sample_indices(FrameSamplingConfig(strategy="segment", frames=frames, seed=seed), times_s, ())
     assert (np.floor((got + 1e-9) * frames / count) <= np.arange(frames)).all()
     assert (np.ceil((got + 1) * frames / count) > np.arange(frames)).all()
 
 
 def test_uniform_takes_middles_and_segments_vary_with_the_seed():
     times_s = np.arange(80) / 25
-    assert pick(SampleConfig(), times_s, ()).tolist() == [5, 15, 25, 35, 45, 55, 65, 75]
-    assert pick(SampleConfig(strategy="segment"), times_s, ()).tolist() == [5, 15, 25, 35, 45, 55, 65, 75]
-    draws = {tuple(pick(SampleConfig(strategy="segment", seed=s), times_s, ())) for s in range(20)}
+    assert sample_indices(FrameSamplingConfig(), times_s, ()).tolist() == [5, 15, 25, 35, 45, 55, 65, 75]
+    assert sample_indices(FrameSamplingConfig(strategy="segment"), times_s, ()).tolist() == [
+        5,
+        15,
+        25,
+        35,
+        45,
+        55,
+        65,
+        75,
+    ]
+    draws = {
+        tuple(sample_indices(FrameSamplingConfig(strategy="segment", seed=s), times_s, ())) for s in range(20)
+    }
     assert len(draws) == 20
     # Two keyframes say too little of eight frames' worth: exact frames instead.
-    assert pick(SampleConfig(strategy="keyframes"), times_s, (0, 40)).tolist()[0] == 5
+    assert sample_indices(FrameSamplingConfig(strategy="keyframes"), times_s, (0, 40)).tolist()[0] == 5
     with pytest.raises(ValueError, match="no frames"):
-        pick(SampleConfig(), np.empty(0), ())
+        sample_indices(FrameSamplingConfig(), np.empty(0), ())
 
 
 def noise(seed: int, frames: int = 8) -> np.ndarray:
@@ -102,8 +113,8 @@ def test_the_hash_survives_a_poorer_encoding_and_tells_videos_apart(tmp_path):
         write_video(tmp_path / "b.webm", small, codec="libvpx-vp9", options={"crf": "45", "b": "0"}), plain
     )
     other = decode(write_video(tmp_path / "c.mp4", pictures[::-1]), plain)
-    assert distance(good.phash, poor.phash) <= MAX_DISTANCE
-    assert distance(good.phash, other.phash) > 2 * MAX_DISTANCE
+    assert hamming_distance(good.phash, poor.phash) <= MAX_DISTANCE
+    assert hamming_distance(good.phash, other.phash) > 2 * MAX_DISTANCE
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrec.config.train_encoder import BehaviourConfig
+from vrec.config.train_encoder import BehaviorConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import INTERACTIONS
 from vrec.encoders.learned.features import FeatureSet
-from vrec.events.interactions import InterestConfig, gather
-from vrec.pipelines.train.behavior import make_behaviour
+from vrec.events.interactions import InterestConfig, aggregate_interactions
+from vrec.pipelines.train.behavior import build_behavior
 from vrec.retrieval.models.als import Als
 
-NO_TARGETS = BehaviourConfig(targets="none", least_users=1, pairs_per_user=10_000)
+NO_TARGETS = BehaviorConfig(targets="none", least_users=1, pairs_per_user=10_000)
 PLAIN = InterestConfig(half_life_days=None)
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 def features(count: int) -> FeatureSet:
     """Features of v00, v01, …: what they are is of no consequence here."""
     rows = np.random.default_rng(0).normal(0, 1, (count, 4))
-    return FeatureSet.of_vectors([f"v{i:02}" for i in range(count)], {"text": rows}, {"text": "t"})
+    return FeatureSet.from_embeddings([f"v{i:02}" for i in range(count)], {"text": rows}, {"text": "t"})
 
 
 def interactions(watched) -> pa.Table:
@@ -68,15 +68,15 @@ def test_pairs_are_those_of_plain_python_whatever_the_order_of_rows(watched, win
     shuffled = table.take(random.sample(range(len(watched)), len(watched)))
     if not wanted:
         with pytest.raises(FitError):
-            make_behaviour(table, features(8), config, PLAIN)
+            build_behavior(table, features(8), config, PLAIN)
         return
-    found = make_behaviour(table, features(8), config, PLAIN)
-    again = make_behaviour(shuffled, features(8), config, PLAIN)
-    assert unordered(found.behaviour) == wanted
-    assert np.array_equal(found.behaviour.left, again.behaviour.left)
-    assert np.array_equal(found.behaviour.right, again.behaviour.right)
+    found = build_behavior(table, features(8), config, PLAIN)
+    again = build_behavior(shuffled, features(8), config, PLAIN)
+    assert unordered(found.behavior) == wanted
+    assert np.array_equal(found.behavior.left, again.behavior.left)
+    assert np.array_equal(found.behavior.right, again.behavior.right)
     ends = [row for pair in wanted for row in pair]
-    assert found.behaviour.popularity.tolist() == np.bincount(ends, minlength=8).tolist()
+    assert found.behavior.popularity.tolist() == np.bincount(ends, minlength=8).tolist()
     assert found.pairs == len(wanted)
     assert found.videos == len({video for _, video in watched if video < 8})
     assert found.unknown == len({video for _, video in watched if video >= 8})
@@ -89,7 +89,7 @@ def test_no_user_has_more_pairs_than_the_bound_and_those_are_of_all_their_pairs(
     if not wanted:
         return
     config = NO_TARGETS.model_copy(update={"pairs_per_user": most, "seed": seed})
-    found = unordered(make_behaviour(interactions(watched), features(10), config, PLAIN).behaviour)
+    found = unordered(build_behavior(interactions(watched), features(10), config, PLAIN).behavior)
     each = [expected_pairs([w for w in watched if w[0] == user], 10, 10) for user in range(5)]
     assert len(found) == sum(min(most, len(pairs)) for pairs in each)
     rest = list(wanted)
@@ -99,7 +99,7 @@ def test_no_user_has_more_pairs_than_the_bound_and_those_are_of_all_their_pairs(
 
 def test_either_video_of_a_pair_is_the_left_one_as_often():
     watched = [(user, video) for user in range(200) for video in (0, 1)]
-    behaviour = make_behaviour(interactions(watched), features(2), NO_TARGETS, PLAIN).behaviour
+    behaviour = build_behavior(interactions(watched), features(2), NO_TARGETS, PLAIN).behavior
     assert 70 < (behaviour.left == 0).sum() < 130
 
 
@@ -107,12 +107,12 @@ def test_targets_are_the_vectors_of_als_for_videos_that_enough_users_watched():
     rng = np.random.default_rng(1)
     watched = [(user, int(video)) for user in range(30) for video in rng.choice(12, 5, replace=False)]
     watched += [(0, 13), (99, 14)]
-    config = BehaviourConfig(least_users=2)
+    config = BehaviorConfig(least_users=2)
     table = interactions(watched)
-    found = make_behaviour(table, features(16), config, PLAIN)
-    model = Als(config.als).fit(gather(table, PLAIN))
+    found = build_behavior(table, features(16), config, PLAIN)
+    model = Als(config.als).fit(aggregate_interactions(table, PLAIN))
     places = {video: at for at, video in enumerate(model.videos.ids.to_pylist())}
-    targets, known = found.behaviour.targets, found.behaviour.has_target
+    targets, known = found.behavior.targets, found.behavior.has_target
     assert targets is not None
     assert known is not None
     counts = np.bincount([video for _, video in set(watched)], minlength=16)
@@ -120,7 +120,7 @@ def test_targets_are_the_vectors_of_als_for_videos_that_enough_users_watched():
     for row in np.flatnonzero(known):
         assert np.array_equal(targets[row], model.item_factors[places[f"v{row:02}"]])
     assert found.targets == known.sum()
-    assert (found.behaviour.popularity[counts < 2] == 0).all()
+    assert (found.behavior.popularity[counts < 2] == 0).all()
 
 
 def test_events_that_know_no_video_of_the_features_are_refused_with_examples_of_both():
@@ -128,9 +128,9 @@ def test_events_that_know_no_video_of_the_features_are_refused_with_examples_of_
     with pytest.raises(
         FitError, match=r"2 videos, such as v50, but none of the 3 with features, such as v00"
     ):
-        make_behaviour(table, features(3), NO_TARGETS, PLAIN)
+        build_behavior(table, features(3), NO_TARGETS, PLAIN)
 
 
 def test_shoppers_of_one_video_each_teach_nothing():
     with pytest.raises(FitError, match="no shopper of 3 watched two"):
-        make_behaviour(interactions([(0, 0), (1, 0), (2, 1)]), features(3), NO_TARGETS, PLAIN)
+        build_behavior(interactions([(0, 0), (1, 0), (2, 1)]), features(3), NO_TARGETS, PLAIN)

@@ -9,9 +9,9 @@ import pytest
 
 from tests.bundles import shop, shop_parts, text_embeddings
 from tests.contracts.shops import ranking_shop, rates
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
-from vrec.core.tables import FORMAT, MANIFEST, Folder
+from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
 
@@ -23,11 +23,16 @@ def write_embeddings(folder: Path, embed: EmbedConfig, **changes) -> None:
     for modality, table in tables.items():
         encoder = pa.array([names[modality]] * table.num_rows)
         files[f"embeddings/{modality}"] = [f"embeddings/{modality}-1.parquet"]
-        Folder(str(folder)).write_parquet(
+        StorageFolder(str(folder)).write_parquet(
             files[f"embeddings/{modality}"][0], table.set_column(2, table.schema.field("encoder"), encoder)
         )
-    about = {"kind": "embeddings", "format": FORMAT, "config": embed.model_dump(mode="json"), "files": files}
-    Folder(str(folder)).write_json(MANIFEST, about | changes)
+    about = {
+        "kind": "embeddings",
+        "format": TABLE_FORMAT,
+        "config": embed.model_dump(mode="json"),
+        "files": files,
+    }
+    StorageFolder(str(folder)).write_json(MANIFEST, about | changes)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +59,11 @@ def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
     more += ["--set", "bundle.neighbours=7", "--set", "train.profiles.remember=9", "--json"]
     assert command(folders, tmp_path / "b", *more) == 0
     done = json.loads(capsys.readouterr().out)
-    bundle = Bundle.load(str(tmp_path / "b"))
+    bundle = ServingBundle.load(str(tmp_path / "b"))
     bundle.check()
     assert (done["version"], done["encoder"]) == (bundle.version, bundle.encoder)
     assert (done["videos"], done["vectors"], done["texts"]) == (100, 100, 99)
-    assert bundle.neighbours.places.shape == (100, 7)
+    assert bundle.neighbors.places.shape == (100, 7)
     assert bundle.profiles.remember == 9
     assert bundle.embed == EmbedConfig(batch_size=7)
     assert len(bundle.popular) == done["popular"] > 50
@@ -68,7 +73,7 @@ def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
 def test_it_says_in_a_line_what_was_made(folders, tmp_path, capsys):
     assert command(folders, tmp_path / "b") == 0
     (line,) = capsys.readouterr().out.splitlines()
-    version = Bundle.load(str(tmp_path / "b")).version
+    version = ServingBundle.load(str(tmp_path / "b")).version
     assert line.startswith(f"bundle {version} of 100 videos, 0 with vectors, 0 with neighbours, ")
     assert command(folders, tmp_path / "b") == 1
     assert "there is a manifest.json already" in capsys.readouterr().err
@@ -78,7 +83,7 @@ def test_what_does_not_belong_together_is_told_in_a_line(folders, tmp_path, caps
     def told(*more: str, **others: str) -> str:
         assert command(folders, tmp_path / "b", *more, **others) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert "To mend it: " in line
+        assert "To fix it: " in line
         return line
 
     tables = f"--embeddings={folders / 'tables'}"

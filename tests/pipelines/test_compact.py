@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.core.schema import FAILURES
-from vrec.core.tables import FORMAT, MANIFEST, Folder, read_embeddings, read_failures, read_media
-from vrec.pipelines.embed.checkpoints import PARTS, last_of_each, part_name, part_table, previous_state
-from vrec.pipelines.embed.compact import Compaction, chosen_parts, sweep
+from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder, read_embeddings, read_failures, read_media
+from vrec.pipelines.embed.checkpoints import PARTS, build_part, keep_last_per_key, part_name, previous_state
+from vrec.pipelines.embed.compact import TableCompaction, remove_unlisted_files, select_parts
 
 NAMES = {"frames": "cnn@1", "audio": "logmel@1", "text": "use@1", "fused": "concat@1"}
 
@@ -44,25 +44,26 @@ def vectors(seed, *, audio=True):
 
 def write_part(folder, rows, vecs):
     name = part_name("r", [r["video_id"] for r in rows])
-    folder.write_arrow(name, part_table(rows, vecs))
+    folder.write_arrow(name, build_part(rows, vecs))
     return name
 
 
 def finish(folder, work):
     files = work.finish()
     folder.write_json(
-        MANIFEST, {"kind": "embeddings", "format": FORMAT, "generation": work.generation, "files": files}
+        MANIFEST,
+        {"kind": "embeddings", "format": TABLE_FORMAT, "generation": work.generation, "files": files},
     )
-    sweep(folder, files)
+    remove_unlisted_files(folder, files)
     return files
 
 
 def test_parts_become_tables_value_for_value(tmp_path):
-    folder = Folder(str(tmp_path))
+    folder = StorageFolder(str(tmp_path))
     vecs = [vectors(0), vectors(1, audio=False), {}]
     name = write_part(folder, [row("a"), row("b"), row("c", error="BlackVideo")], vecs)
-    work = Compaction(folder, URIS, NAMES, 8192, 1)
-    work.add(chosen_parts(folder, {name: None}))
+    work = TableCompaction(folder, URIS, NAMES, 8192, 1)
+    work.add(select_parts(folder, {name: None}))
     finish(folder, work)
     out = str(tmp_path)
     frames, audio = read_embeddings(out, "frames"), read_embeddings(out, "audio")
@@ -80,16 +81,16 @@ def test_parts_become_tables_value_for_value(tmp_path):
 
 
 def test_a_later_run_rewrites_only_files_that_lost_a_row(tmp_path):
-    folder = Folder(str(tmp_path))
-    work = Compaction(folder, URIS, NAMES, rows_per_file=2, generation=1)
+    folder = StorageFolder(str(tmp_path))
+    work = TableCompaction(folder, URIS, NAMES, rows_per_file=2, generation=1)
     names = [write_part(folder, [row(i) for i in pair], [vectors(0), vectors(1)]) for pair in ("ab", "cd")]
-    work.add(chosen_parts(folder, dict.fromkeys(names)))
+    work.add(select_parts(folder, dict.fromkeys(names)))
     first = finish(folder, work)
     assert [len(first[t]) for t in ("media", "embeddings/frames")] == [2, 2]
 
-    again = Compaction(folder, URIS, NAMES, 2, 2)
-    again.keep(first, pa.array(["a", "b", "d"]))
-    again.add(chosen_parts(folder, {write_part(folder, [row("c")], [vectors(9)]): None}))
+    again = TableCompaction(folder, URIS, NAMES, 2, 2)
+    again.add_existing(first, pa.array(["a", "b", "d"]))
+    again.add(select_parts(folder, {write_part(folder, [row("c")], [vectors(9)]): None}))
     second = finish(folder, again)
     assert len(set(first["media"]) & set(second["media"])) == 1, "the untouched file is the same file"
     assert read_media(str(tmp_path))["video_id"].to_pylist() == ["a", "b", "c", "d"]
@@ -101,30 +102,30 @@ def test_a_later_run_rewrites_only_files_that_lost_a_row(tmp_path):
 
 
 def test_a_duplicates_row_is_not_kept_from_run_to_run(tmp_path):
-    folder = Folder(str(tmp_path))
+    folder = StorageFolder(str(tmp_path))
     name = write_part(folder, [row("a"), row("b", error="TooShort")], [vectors(0), {}])
-    work = Compaction(folder, URIS, NAMES, 10, 1)
-    work.add(chosen_parts(folder, {name: None}))
+    work = TableCompaction(folder, URIS, NAMES, 10, 1)
+    work.add(select_parts(folder, {name: None}))
     duplicate = {"video_id": "a", "uri": "/2", "stage": "read", "error": "DuplicateVideoId", "message": "x"}
     work.add_failures(pa.Table.from_pylist([duplicate | {"at": datetime.now(UTC)}], FAILURES.arrow()))
     files = finish(folder, work)
     assert read_failures(str(tmp_path))["error"].to_pylist() == ["DuplicateVideoId", "TooShort"]
-    again = Compaction(folder, URIS, NAMES, 10, 2)
-    again.keep(files, pa.array(["a", "b"]))
+    again = TableCompaction(folder, URIS, NAMES, 10, 2)
+    again.add_existing(files, pa.array(["a", "b"]))
     finish(folder, again)
     assert read_failures(str(tmp_path))["error"].to_pylist() == ["TooShort"]
 
 
 def test_a_video_that_moved_keeps_its_vectors_and_gets_its_new_uri(tmp_path):
-    folder = Folder(str(tmp_path))
-    work = Compaction(folder, URIS, NAMES, 10, 1)
+    folder = StorageFolder(str(tmp_path))
+    work = TableCompaction(folder, URIS, NAMES, 10, 1)
     rows, vecs = [row("a"), row("b", error="TooShort")], [vectors(0), {}]
-    work.add(chosen_parts(folder, {write_part(folder, rows, vecs): None}))
+    work.add(select_parts(folder, {write_part(folder, rows, vecs): None}))
     first = finish(folder, work)
     moved = pa.table({"video_id": ["a", "b", "c"], "uri": ["/new/a", "/new/b", "/new/c"]})
-    again = Compaction(folder, moved, NAMES, 10, 2)
-    again.keep(first, pa.array(["a", "b"]))
-    again.add(chosen_parts(folder, {write_part(folder, [row("c")], [vectors(1)]): None}))
+    again = TableCompaction(folder, moved, NAMES, 10, 2)
+    again.add_existing(first, pa.array(["a", "b"]))
+    again.add(select_parts(folder, {write_part(folder, [row("c")], [vectors(1)]): None}))
     second = finish(folder, again)
     assert read_media(str(tmp_path))["uri"].to_pylist() == ["/new/a", "/new/b", "/new/c"]
     assert read_failures(str(tmp_path))["uri"].to_pylist() == ["/new/b"]
@@ -132,14 +133,14 @@ def test_a_video_that_moved_keeps_its_vectors_and_gets_its_new_uri(tmp_path):
 
 
 def test_a_killed_compaction_leaves_the_old_table_readable(tmp_path):
-    folder = Folder(str(tmp_path))
-    work = Compaction(folder, URIS, NAMES, 10, 1)
-    work.add(chosen_parts(folder, {write_part(folder, [row("a")], [vectors(0)]): None}))
+    folder = StorageFolder(str(tmp_path))
+    work = TableCompaction(folder, URIS, NAMES, 10, 1)
+    work.add(select_parts(folder, {write_part(folder, [row("a")], [vectors(0)]): None}))
     finish(folder, work)
     before = read_media(str(tmp_path))
     part = write_part(folder, [row("b")], [vectors(1)])
-    Compaction(folder, URIS, NAMES, 10, 2).add(
-        chosen_parts(folder, {part: None})
+    TableCompaction(folder, URIS, NAMES, 10, 2).add(
+        select_parts(folder, {part: None})
     )  # and killed before the manifest
     assert read_media(str(tmp_path)).equals(before)
     state = previous_state(folder, [])
@@ -147,7 +148,7 @@ def test_a_killed_compaction_leaves_the_old_table_readable(tmp_path):
 
 
 def test_a_damaged_part_costs_its_videos_a_second_run_and_no_more(tmp_path):
-    folder = Folder(str(tmp_path))
+    folder = StorageFolder(str(tmp_path))
     write_part(folder, [row("a")], [vectors(0)])
     folder.write(f"{PARTS}/torn.arrow", b"ARROW1\0\0 and then the power went")
     assert previous_state(folder, [])["video_id"].to_pylist() == ["a"]
@@ -167,5 +168,5 @@ def test_last_of_each_is_what_a_dict_would_keep(pairs):
     table = pa.table(
         {"k": pa.array([k for k, _ in pairs], pa.string()), "v": pa.array([v for _, v in pairs], pa.int64())}
     )
-    got = last_of_each(table, "k")
+    got = keep_last_per_key(table, "k")
     assert dict(zip(got["k"].to_pylist(), got["v"].to_pylist(), strict=True)) == dict(pairs)

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from torch import nn
 
-from vrec.bundle.models import copy_models, embed_with
+from vrec.bundle.models import copy_encoder_models, replace_model_folders
 from vrec.cli.main import run
 from vrec.cli.output import print_compressed
 from vrec.compression.config import CompressConfig
@@ -25,15 +25,15 @@ from vrec.core.errors import ConfigError
 from vrec.encoders.build import build_encoders, encoder_names
 from vrec.encoders.cnn import CnnEncoder, cnn_name
 from vrec.encoders.config import EmbedConfig
-from vrec.encoders.learned.config import GruConfig
-from vrec.encoders.learned.encoder import LearnedEncoder, untrained
+from vrec.encoders.learned.config import GruEncoderConfig
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.pipelines.compress import networks as compress_networks
-from vrec.pipelines.compress.dataset import Catalogue, Labels, read_labels
-from vrec.pipelines.compress.measure import Quality, quality
-from vrec.pipelines.compress.rows import Row
-from vrec.pipelines.compress.run import choose, compress
+from vrec.pipelines.compress.dataset import CompressionDataset, VideoLabels, read_labels
+from vrec.pipelines.compress.measure import NeighborQuality, measure_quality
+from vrec.pipelines.compress.rows import CompressionRow
+from vrec.pipelines.compress.run import choose_network, compress
 
 SMALL = [
     "embed.decode.frame_px=64",
@@ -119,7 +119,7 @@ def test_the_chosen_is_the_fastest_and_embeds_as_it_was_judged(done, clips):
     )
     assert settings.embed.decode.frame_px == facts.frame_px
     encoders = build_encoders(settings.embed.encoders)
-    shown = Catalogue(str(clips), settings, facts.frame_px).clips(facts.frame_px)
+    shown = CompressionDataset(str(clips), settings, facts.frame_px).clips(facts.frame_px)
     found = encoders.encode(shown)["frames"]
     assert all(row is not None and row.shape == (facts.dim,) for row in found)
     assert encoder_names(settings.embed.encoders)["frames"] != done["original"]
@@ -127,7 +127,7 @@ def test_the_chosen_is_the_fastest_and_embeds_as_it_was_judged(done, clips):
 
 def test_the_table_says_what_is_lost_and_how_to_go_on(done, capsys):
     console = Console(width=80)
-    print_compressed({**done, "failed": {"dynamic": "no luck. To mend it: none"}}, console)
+    print_compressed({**done, "failed": {"dynamic": "no luck. Fix: none"}}, console)
     text = capsys.readouterr().out
     assert f"{done['chosen']} ←" in text
     for row in done["rows"][1:]:
@@ -148,7 +148,7 @@ def test_the_table_says_what_is_lost_and_how_to_go_on(done, capsys):
 def head(clips, tmp_path_factory) -> str:
     """The folder of a GRU with its first weights, on the features of the drawn clips' frames."""
     settings = load_settings(overrides=SMALL)
-    catalogue = Catalogue(str(clips), settings, 64)
+    catalogue = CompressionDataset(str(clips), settings, 64)
     cnn = settings.embed.encoders.cnn
     assert cnn is not None
     frames = np.stack(CnnEncoder(cnn).frame_features(catalogue.clips(64)))[:, None]  # (N, 1, T, D)
@@ -165,9 +165,9 @@ def head(clips, tmp_path_factory) -> str:
         settings.embed.model_dump(mode="json"),
     )
     config = GruHeadConfig(dim=8, keep=0)
-    weights = {name: value.numpy() for name, value in untrained(config, features, 0).state_dict().items()}
+    weights = {name: value.numpy() for name, value in init_head(config, features, 0).state_dict().items()}
     folder = str(tmp_path_factory.mktemp("head"))
-    LearnedEncoder.fitted(config, features, weights).save(folder)
+    LearnedEncoder.from_weights(config, features, weights).save(folder)
     return folder
 
 
@@ -189,21 +189,21 @@ def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head
     assert 0 < done["rows"][1]["recall"] <= 1
     after_settings = load_settings(done["config"])
     after = build_encoders(after_settings.embed.encoders)
-    assert isinstance(after_settings.embed.encoders.frames, GruConfig)
+    assert isinstance(after_settings.embed.encoders.frames, GruEncoderConfig)
     assert after.names["frames"] != before.names["frames"]
-    shown = Catalogue(str(clips), settings, 64).clips(64)
+    shown = CompressionDataset(str(clips), settings, 64).clips(64)
     wanted, found = (np.stack(encoders.encode(shown)["frames"]) for encoders in (before, after))
     assert found.shape == (9, 8)
     assert 0.9 < (found * wanted).sum(axis=1).mean() < 1 - 1e-6
     # A bundle takes the head with the network beneath it, wherever both were made.
     embed, bundle = after_settings.embed, str(tmp_path / "bundle")
-    copied = embed_with(embed.model_dump(mode="json"), copy_models(embed, bundle))
+    copied = replace_model_folders(embed.model_dump(mode="json"), copy_encoder_models(embed, bundle))
     shutil.rmtree(tmp_path / "out")
     moved = str(shutil.move(bundle, tmp_path / "moved"))
     folder = f"{moved}/{copied['encoders']['frames']['model']}"
     again = build_encoders(
         EmbedConfig.model_validate(
-            embed_with(embed.model_dump(mode="json"), {done["out"] + "/head": folder})
+            replace_model_folders(embed.model_dump(mode="json"), {done["out"] + "/head": folder})
         ).encoders
     )
     assert again.names == after.names
@@ -220,8 +220,10 @@ def test_a_learned_fusion_does_not_go_along(clips, head, tmp_path, monkeypatch):
     assert encoder_names(after)["fused"].startswith("fused@")
 
 
-def a_row(method: str, speed: float, one_nn: float | None, recall_new: float) -> Row:
-    return Row(method, 64, "openvino", 1.0, 100.0, speed, Quality(one_nn, None, 1.0, recall_new))
+def a_row(method: str, speed: float, one_nn: float | None, recall_new: float) -> CompressionRow:
+    return CompressionRow(
+        method, 64, "openvino", 1.0, 100.0, speed, NeighborQuality(one_nn, None, 1.0, recall_new)
+    )
 
 
 def test_the_fastest_within_the_loss_is_chosen():
@@ -229,21 +231,21 @@ def test_the_fastest_within_the_loss_is_chosen():
     first = a_row("original", 1, 0.80, 1)
     fast, good = a_row("static", 3, 0.77, 0.9), a_row("student", 2, 0.78, 0.1)
     slow = a_row("dynamic", 0.9, 0.80, 1)
-    assert choose([first, fast, good, slow], config) is good
-    assert choose([first, fast, slow], config) is None
+    assert choose_network([first, fast, good, slow], config) is good
+    assert choose_network([first, fast, slow], config) is None
     unlabelled = [
         replace(row, quality=replace(row.quality, one_nn=None)) for row in (first, fast, good, slow)
     ]
-    assert choose(unlabelled, config) is unlabelled[1]
-    assert choose(unlabelled[::2], config) is None
+    assert choose_network(unlabelled, config) is unlabelled[1]
+    assert choose_network(unlabelled[::2], config) is None
 
 
 def test_quality_is_what_counting_gives():
     random = np.random.default_rng(0)
     truth = random.normal(size=(30, 6)).astype(np.float32)
     vectors = truth + random.normal(scale=0.5, size=truth.shape).astype(np.float32)
-    labels = Labels(tuple(range(0, 30, 2)), tuple("abc"[i % 3] for i in range(15)), None)
-    found = quality(vectors, truth, labels, np.array([3, 7]))
+    labels = VideoLabels(tuple(range(0, 30, 2)), tuple("abc"[i % 3] for i in range(15)), None)
+    found = measure_quality(vectors, truth, labels, np.array([3, 7]))
 
     def near(rows: np.ndarray) -> np.ndarray:
         unit = rows - rows.mean(axis=0)
@@ -264,15 +266,15 @@ def test_what_all_videos_share_makes_no_neighbours_of_those_with_labels():
     # Seen from afar, where all lie, the directions from their middle hardly count.
     ways = np.repeat(np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float32), 2, axis=0)
     vectors = np.array([10, 0], np.float32) + ways * np.tile(np.float32([4, 1]), 4)[:, None]
-    labels = Labels(tuple(range(8)), tuple("eewwnnss"), tuple("xyxyxyxy"))
-    found = quality(vectors, vectors, labels, None)
+    labels = VideoLabels(tuple(range(8)), tuple("eewwnnss"), tuple("xyxyxyxy"))
+    found = measure_quality(vectors, vectors, labels, None)
     assert (found.one_nn, found.other_source) == (1.0, 1.0)
 
 
 def test_a_label_of_one_source_does_not_count_where_another_source_is_asked_for():
     vectors = np.eye(5, 3, dtype=np.float32)[[0, 0, 1, 1, 2]] + np.arange(15).reshape(5, 3) * 1e-3
-    labels = Labels(tuple(range(5)), ("a", "a", "b", "b", "c"), ("x", "y", "x", "y", "x"))
-    found = quality(vectors.astype(np.float32), vectors.astype(np.float32), labels, None)
+    labels = VideoLabels(tuple(range(5)), ("a", "a", "b", "b", "c"), ("x", "y", "x", "y", "x"))
+    found = measure_quality(vectors.astype(np.float32), vectors.astype(np.float32), labels, None)
     assert found.one_nn == pytest.approx(4 / 5)
     assert found.other_source == pytest.approx(1.0)
 
@@ -280,9 +282,9 @@ def test_a_label_of_one_source_does_not_count_where_another_source_is_asked_for(
 def test_labels_are_matched_by_file_or_by_id_and_refused_where_none_fits(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("file,label,source\nb.mp4,cat,x\nz.mp4,dog,y\na/c.mov,dog,y\n")
-    assert read_labels(str(path), ["a/c", "b", "d"]) == Labels((0, 1), ("dog", "cat"), ("y", "x"))
+    assert read_labels(str(path), ["a/c", "b", "d"]) == VideoLabels((0, 1), ("dog", "cat"), ("y", "x"))
     path.write_text("video_id,label\nb.v2,cat\n")
-    assert read_labels(str(path), ["b.v2"]) == Labels((0,), ("cat",), None)
+    assert read_labels(str(path), ["b.v2"]) == VideoLabels((0,), ("cat",), None)
     with pytest.raises(ConfigError, match=r"names none of 1 videos: it has b.v2, and the catalogue b$"):
         read_labels(str(path), ["b"])
     path.write_text("name,label\nb,cat\n")

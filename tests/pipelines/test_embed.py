@@ -17,9 +17,9 @@ from vrec.core.tables import read_embeddings, read_failures, read_manifest, read
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
 from vrec.pipelines.embed.checkpoints import PARTS, REFS, part_name
-from vrec.pipelines.embed.plan import recipe_of
+from vrec.pipelines.embed.plan import recipe_digest
 from vrec.pipelines.embed.run import embed
-from vrec.pipelines.embed.stages import Decode, EmbedJob, Encode, FusedEmbedder
+from vrec.pipelines.embed.stages import DecodeStage, EmbedJob, EncodeStage, FusedEmbedder
 
 FEW = {"sample": {"frames": 2}, "batch_size": 4, "workers": 1}
 QUICK = EmbedConfig.model_validate(FEW)
@@ -154,7 +154,7 @@ def test_what_cannot_run_says_so_before_it_works(clips, tmp_path):
 def test_a_worker_that_cannot_write_stops_the_job_in_words(clips, local_ray, tmp_path):
     files = sorted(str(p) for p in clips.rglob("*.mp4"))
     pq.write_table(pa.table({"video_id": ["a"], "uri": files[:1]}), tmp_path / "v.parquet")
-    recipe = recipe_of(SILENT, encoder_names(SILENT.encoders))
+    recipe = recipe_digest(SILENT, encoder_names(SILENT.encoders))
     (tmp_path / "out" / part_name(recipe, ["a"])).mkdir(parents=True)
     with pytest.raises(OutputError, match=r"cannot write _parts/.*: is a directory"):
         embed(str(tmp_path / "v.parquet"), str(tmp_path / "out"), SILENT)
@@ -180,7 +180,7 @@ def test_stages_are_plain_callables(clips, tmp_path):
     table = refs(clips)
     fused = FusedEmbedder(EmbedJob(str(tmp_path / "fused"), QUICK, "r"))(table).to_pylist()[0]
     job = EmbedJob(str(tmp_path / "split"), QUICK, "r")
-    split = Encode(job)(Decode(job)(table)).to_pylist()[0]
+    split = EncodeStage(job)(DecodeStage(job)(table)).to_pylist()[0]
     assert fused["videos"] == split["videos"] == table.num_rows
     assert fused["failed"] == split["failed"] == 3
     assert fused["part"] == split["part"]

@@ -11,10 +11,10 @@ from vrec.config.load import load_settings
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.errors import ConfigError, EvaluationError, FitError
-from vrec.pipelines.evaluate.grid_search import combinations, with_settings
-from vrec.pipelines.evaluate.report import to_report
+from vrec.pipelines.evaluate.grid_search import grid_combinations, with_model_settings
+from vrec.pipelines.evaluate.report import build_report
 from vrec.pipelines.evaluate.run import evaluate, run_comparison
-from vrec.pipelines.inputs import Material, read_material
+from vrec.pipelines.inputs import InputData, read_inputs
 
 SETTINGS = load_settings(
     overrides=[
@@ -35,8 +35,8 @@ def shop(tmp_path_factory) -> ShopOnDisk:
 
 
 @pytest.fixture(scope="module")
-def material(shop) -> Material:
-    return read_material(shop.where, SETTINGS.events, "fused")
+def material(shop) -> InputData:
+    return read_inputs(shop.where, SETTINGS.events, "fused")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_settings_are_chosen_by_what_was_found_on_the_validation_part(outcome):
 
 
 def test_the_report_says_what_the_evaluation_found(outcome, tmp_path):
-    report = to_report(outcome, SETTINGS.evaluate)
+    report = build_report(outcome, SETTINGS.evaluate)
     assert report.models["als"].settings["factors"] == outcome.config.als.factors
     assert len(report.shoppers) == SETTINGS.evaluate.shoppers
     for shopper in report.shoppers:
@@ -121,7 +121,7 @@ def replaced(settings: Settings, split: dict) -> object:
 
 def test_a_log_without_times_has_no_cut_in_time(material):
     with pytest.raises(EvaluationError, match="not their times"):
-        run_comparison(replace(material, clock=False), SETTINGS)
+        run_comparison(replace(material, has_clock=False), SETTINGS)
 
 
 def test_unknown_models_are_refused_before_anything_is_fitted(material):
@@ -131,12 +131,12 @@ def test_unknown_models_are_refused_before_anything_is_fitted(material):
 
 
 def test_grids():
-    assert combinations({"a": [1, 2], "b": [3]}, most=9, seed=0) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
-    some = combinations({"a": list(range(10)), "b": list(range(10))}, most=7, seed=1)
+    assert grid_combinations({"a": [1, 2], "b": [3]}, most=9, seed=0) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
+    some = grid_combinations({"a": list(range(10)), "b": list(range(10))}, most=7, seed=1)
     assert len(some) == 7 == len({(row["a"], row["b"]) for row in some})
     with pytest.raises(ConfigError, match=r"retrieval\.ease\.regularization: unknown; did you mean"):
-        with_settings(SETTINGS.retrieval, "ease", {"regularization": 3})
-    changed = with_settings(SETTINGS.retrieval, "hybrid", {"blend.ridge": 0.5})
+        with_model_settings(SETTINGS.retrieval, "ease", {"regularization": 3})
+    changed = with_model_settings(SETTINGS.retrieval, "hybrid", {"blend.ridge": 0.5})
     assert changed.hybrid.blend.ridge == 0.5
     assert changed.hybrid.members == SETTINGS.retrieval.hybrid.members
     assert changed.als.iterations == 3

@@ -8,15 +8,15 @@ import ray
 
 from vrec.config.load import load_settings
 from vrec.core.errors import ModelError, SourceError
-from vrec.core.tables import Folder, read_embeddings
+from vrec.core.tables import StorageFolder, read_embeddings
 from vrec.encoders.build import encoder_names
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.vectors import unit_rows
 from vrec.media.source import open_source
 from vrec.pipelines.embed.checkpoints import PARTS
-from vrec.pipelines.embed.plan import catalogue
+from vrec.pipelines.embed.plan import deduplicate_refs
 from vrec.pipelines.embed.run import embed
-from vrec.pipelines.features.run import FACTS, make_features
+from vrec.pipelines.features.run import FACTS, extract_features
 
 SETTINGS = load_settings(
     overrides=["embed.sample.frames=4", "encoder.features.views=1", "embed.workers=1", "embed.batch_size=4"]
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def made(clips, local_ray, tmp_path_factory):
-    return make_features(str(clips), str(tmp_path_factory.mktemp("features")), SETTINGS)
+    return extract_features(str(clips), str(tmp_path_factory.mktemp("features")), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_changed_copy_differs_and_is_of_the_same_video(made):
 
 
 def test_a_finished_cache_is_reused_and_one_of_other_settings_is_not(made, clips):
-    again = make_features(str(clips), made.uri, SETTINGS)
+    again = extract_features(str(clips), made.uri, SETTINGS)
     assert again.reused
     assert again.new == 0
     assert again.features.fingerprint == made.features.fingerprint
@@ -91,33 +91,33 @@ def test_a_catalogue_that_changed_costs_only_what_is_new(made, clips, local_ray,
     gone, twin = whole.video_ids[0], whole.video_ids[1]
     (some / f"{gone}.mp4").unlink()
     shutil.copy(some / f"{twin}.mp4", some / "a-twin.mp4")
-    changed = make_features(str(some), str(out), SETTINGS)
+    changed = extract_features(str(some), str(out), SETTINGS)
     assert not changed.reused
     assert changed.new == 1
     found = changed.features
     assert found.video_ids == ("a-twin", *whole.video_ids[1:])
-    assert found.rows(range(1, len(found))).fingerprint == whole.rows(range(1, len(whole))).fingerprint
+    assert found.select(range(1, len(found))).fingerprint == whole.rows(range(1, len(whole))).fingerprint
     assert np.array_equal(found.frames[0, 0], found.frames[1, 0])
     assert not np.array_equal(found.frames[0, 1], found.frames[1, 1])
     assert FeatureSet.load(str(out)).fingerprint == found.fingerprint
-    assert len(Folder(str(out)).files(FACTS)) == 1
-    assert not Folder(str(out)).files(PARTS)
+    assert len(StorageFolder(str(out)).files(FACTS)) == 1
+    assert not StorageFolder(str(out)).files(PARTS)
     (some / "a-twin.mp4").unlink()
-    fewer = make_features(str(some), str(out), SETTINGS)
+    fewer = extract_features(str(some), str(out), SETTINGS)
     assert fewer.new == 0
     assert fewer.features.fingerprint == whole.rows(range(1, len(whole))).fingerprint
 
 
 def test_what_a_killed_run_left_is_not_made_again(made, clips, local_ray, tmp_path):
     from vrec.pipelines.embed.stages import FusedEmbedder
-    from vrec.pipelines.features.run import job_of
+    from vrec.pipelines.features.run import feature_job
     from vrec.pipelines.features.stages import FeatureJob
 
-    job = job_of(Folder(str(tmp_path)), SETTINGS)
+    job = feature_job(StorageFolder(str(tmp_path)), SETTINGS)
     assert isinstance(job, FeatureJob)
-    refs, _ = catalogue(open_source(str(clips)).refs(), str(clips))
+    refs, _ = deduplicate_refs(open_source(str(clips)).refs(), str(clips))
     FusedEmbedder(job)(refs.slice(0, 5))
-    rest = make_features(str(clips), str(tmp_path), SETTINGS)
+    rest = extract_features(str(clips), str(tmp_path), SETTINGS)
     assert rest.new == refs.num_rows - 5
     assert rest.features.fingerprint == made.features.fingerprint
 
@@ -127,10 +127,10 @@ def test_a_catalogue_of_which_nothing_can_be_used_is_refused(clips, local_ray, t
     broken.mkdir()
     (broken / "a.mp4").write_bytes(b"<html>")
     with pytest.raises(SourceError, match=r"a: WrongContainer"):
-        make_features(str(broken), str(tmp_path / "out"), SETTINGS)
+        extract_features(str(broken), str(tmp_path / "out"), SETTINGS)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(clips, embedded, local_ray):
     with pytest.raises(ModelError):
-        make_features(str(clips), embedded, SETTINGS)
+        extract_features(str(clips), embedded, SETTINGS)
     assert read_embeddings(embedded, "frames") is not None

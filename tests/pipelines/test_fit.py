@@ -10,11 +10,11 @@ from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.errors import FitError, ModelError, OutputError, SourceError
 from vrec.core.schema import RECOMMENDATIONS, conform
-from vrec.events.interactions import gather, weigh
-from vrec.pipelines.fit.run import fit, recommend_all, recommend_some
-from vrec.pipelines.inputs import Where, read_users
+from vrec.events.interactions import aggregate_interactions, weigh_events
+from vrec.pipelines.fit.run import fit, recommend_all, recommend_users
+from vrec.pipelines.inputs import InputPaths, read_users
 from vrec.retrieval.models.knn import ItemKnn
-from vrec.retrieval.registry import build, load
+from vrec.retrieval.registry import build_recommender, load_recommender
 
 SETTINGS = load_settings(
     overrides=["fit.shard_users=50", "retrieval.item_knn.neighbours=7", "fit.blocks=tasks"]
@@ -29,15 +29,15 @@ def shop(tmp_path_factory) -> ShopOnDisk:
 def test_what_ray_fits_and_writes_is_what_one_process_would(shop, ray_cluster, tmp_path):
     model, out = str(tmp_path / "model"), str(tmp_path / "out")
     done = fit(shop.where, model, SETTINGS, model="item_knn", address=ray_cluster.address)
-    rows = gather(
-        weigh(shop.simulation.events, SETTINGS.events.interest, shop.simulation.videos),
+    rows = aggregate_interactions(
+        weigh_events(shop.simulation.events, SETTINGS.events.interest, shop.simulation.videos),
         SETTINGS.events.interest,
     )
     alone = ItemKnn(SETTINGS.retrieval.item_knn).fit(rows)
     users = alone.users.ids.to_pylist()
     assert done["interactions"] == rows.num_rows
     assert done["users"] == len(users)
-    assert load(model).recommend(users, 9).equals(alone.recommend(users, 9))
+    assert load_recommender(model).recommend(users, 9).equals(alone.recommend(users, 9))
 
     # Shards of 50 users each, and a stale file of a run with more of them.
     stale = tmp_path / "out" / "recommendations" / "00099.parquet"
@@ -53,17 +53,21 @@ def test_what_ray_fits_and_writes_is_what_one_process_would(shop, ray_cluster, t
 
 
 def test_every_model_of_the_registry_is_built_by_its_name():
-    from vrec.retrieval.registry import KINDS
+    from vrec.retrieval.registry import RECOMMENDER_KINDS
 
-    assert {build(kind, SETTINGS.retrieval).kind for kind in KINDS} == set(KINDS)
+    assert {build_recommender(kind, SETTINGS.retrieval).kind for kind in RECOMMENDER_KINDS} == set(
+        RECOMMENDER_KINDS
+    )
 
 
 def test_a_model_can_be_asked_without_ray(shop, tmp_path):
-    rows = gather(weigh(shop.simulation.events, SETTINGS.events.interest), SETTINGS.events.interest)
-    build("popular", SETTINGS.retrieval).fit(rows).save(str(tmp_path / "m"))
+    rows = aggregate_interactions(
+        weigh_events(shop.simulation.events, SETTINGS.events.interest), SETTINGS.events.interest
+    )
+    build_recommender("popular", SETTINGS.retrieval).fit(rows).save(str(tmp_path / "m"))
     user = rows["user_id"][0].as_py()
-    assert recommend_some(str(tmp_path / "m"), [user, "stranger"], 3).num_rows == 3
-    assert len(recommend_some(str(tmp_path / "m"), None, 1)["user_id"].unique()) == len(
+    assert recommend_users(str(tmp_path / "m"), [user, "stranger"], 3).num_rows == 3
+    assert len(recommend_users(str(tmp_path / "m"), None, 1)["user_id"].unique()) == len(
         rows["user_id"].unique()
     )
 
@@ -72,12 +76,12 @@ def test_what_cannot_be_fitted_is_told_before_ray_starts(shop, tmp_path):
     with pytest.raises(FitError, match=r"no recommender is called itemknn; did you mean item_knn\?"):
         fit(shop.where, str(tmp_path / "m"), SETTINGS, model="itemknn")
     with pytest.raises(SourceError, match="movielens is no data set"):
-        fit(Where("/nowhere", dataset="movielens"), str(tmp_path / "m"), SETTINGS, model="popular")
+        fit(InputPaths("/nowhere", dataset="movielens"), str(tmp_path / "m"), SETTINGS, model="popular")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         fit(shop.where, str(tmp_path / "file" / "m"), SETTINGS, model="popular")
     with pytest.raises(ModelError, match=r"no manifest\.json there"):
-        recommend_some(str(tmp_path), ["u"], 3)
+        recommend_users(str(tmp_path), ["u"], 3)
 
 
 def test_users_are_read_from_whatever_lists_them(tmp_path):

@@ -11,7 +11,7 @@ from vrec.core.errors import SourceError
 from vrec.core.protocols import VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.pipelines.embed.checkpoints import STATE
-from vrec.pipelines.embed.plan import catalogue, make_plan, recipe_of
+from vrec.pipelines.embed.plan import deduplicate_refs, make_plan, recipe_digest
 from vrec.pipelines.embed.run import batch_sizes
 
 RECIPE = "r1"
@@ -40,7 +40,7 @@ def hashes(now, asked=None):
 
 
 def refs_of(*ids):
-    return catalogue([VideoRef(i, f"/v/{i}.mp4") for i in ids], "/v")
+    return deduplicate_refs([VideoRef(i, f"/v/{i}.mp4") for i in ids], "/v")
 
 
 def test_only_what_changed_is_pending():
@@ -64,22 +64,22 @@ def test_only_what_changed_is_pending():
         "timed_out",
         "vanished_again",
     ]
-    assert plan.kept["video_id"].to_pylist() == ["same", "failed"]
+    assert plan.reused["video_id"].to_pylist() == ["same", "failed"]
     assert plan.parts == {"_parts/p.arrow": ["failed"]}
     assert plan.dropped == 1
     assert asked == ["same", "changed", "failed"], "nothing else is read just to be hashed"
 
 
 def test_a_new_title_is_a_change():
-    before, none = catalogue([VideoRef("a", "/a.mp4", "Red dress", ("dress",))], "/")
-    after, _ = catalogue([VideoRef("a", "/a.mp4", "Blue dress", ("dress",))], "/")
+    before, none = deduplicate_refs([VideoRef("a", "/a.mp4", "Red dress", ("dress",))], "/")
+    after, _ = deduplicate_refs([VideoRef("a", "/a.mp4", "Blue dress", ("dress",))], "/")
     done = state(("a", "h", before["text_hash"][0].as_py(), RECIPE, None, ""))
     assert make_plan(before, none, done, RECIPE, hashes({"a": "h"})).pending.num_rows == 0
     assert make_plan(after, none, done, RECIPE, hashes({"a": "h"})).pending.num_rows == 1
 
 
 def test_the_first_claim_to_an_id_wins_and_others_are_failures():
-    refs, duplicates = catalogue([VideoRef("a", "/1"), VideoRef("b", "/2"), VideoRef("a", "/3")], "/")
+    refs, duplicates = deduplicate_refs([VideoRef("a", "/1"), VideoRef("b", "/2"), VideoRef("a", "/3")], "/")
     assert refs["uri"].to_pylist() == ["/1", "/2"]
     assert [(r["video_id"], r["uri"], r["error"]) for r in duplicates.to_pylist()] == [
         ("a", "/3", "DuplicateVideoId")
@@ -89,7 +89,7 @@ def test_the_first_claim_to_an_id_wins_and_others_are_failures():
 
 def test_an_empty_catalogue_is_refused():
     with pytest.raises(SourceError, match="no videos"):
-        catalogue([], "/v")
+        deduplicate_refs([], "/v")
 
 
 IDS = st.sampled_from([f"v{i}" for i in range(6)])
@@ -111,7 +111,7 @@ ROW = st.tuples(
 def test_every_id_is_pending_or_kept_and_never_both(ids, rows, now):
     refs, duplicates = refs_of(*ids)
     plan = make_plan(refs, duplicates, state(*rows), RECIPE, hashes(now))
-    pending, kept = plan.pending["video_id"].to_pylist(), plan.kept["video_id"].to_pylist()
+    pending, kept = plan.pending["video_id"].to_pylist(), plan.reused["video_id"].to_pylist()
     assert Counter(pending + kept) == Counter(set(ids))
     assert plan.total == len(ids)
     for i in kept:
@@ -123,12 +123,12 @@ def test_every_id_is_pending_or_kept_and_never_both(ids, rows, now):
 
 def test_only_settings_that_change_vectors_change_the_recipe():
     def recipe(**embed):
-        return recipe_of(EmbedConfig.model_validate(embed), {"frames": "cnn@1"})
+        return recipe_digest(EmbedConfig.model_validate(embed), {"frames": "cnn@1"})
 
     base = recipe()
     assert base == recipe(batch_size=3, workers=1, decode={"timeout_s": 5.0})
     assert base != recipe(sample={"frames": 4})
-    assert base != recipe_of(EmbedConfig(), {"frames": "cnn@2"})
+    assert base != recipe_digest(EmbedConfig(), {"frames": "cnn@2"})
 
 
 @given(st.integers(1, 5000), st.integers(1, 64), st.integers(1, 64))

@@ -16,17 +16,17 @@ from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import Content
-from vrec.pipelines.train.data_parallel import CHECKPOINTS, train_here, train_network
-from vrec.pipelines.train.impressions import make_examples
-from vrec.pipelines.train.ranker import RankerLesson, train_ranker
-from vrec.profiles.update import facts_of
-from vrec.ranking.features.arrays import concatenated
+from vrec.core.protocols import CatalogContent
+from vrec.pipelines.train.data_parallel import CHECKPOINTS, train_in_process, train_network
+from vrec.pipelines.train.impressions import build_examples
+from vrec.pipelines.train.ranker import RankerTrainingTask, train_ranker
+from vrec.profiles.update import video_metadata
+from vrec.ranking.features.arrays import concatenate_features
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.labels import user_number
-from vrec.ranking.network_ranker import NetworkRanker, untrained
-from vrec.ranking.replay import replay, video_states
-from vrec.ranking.training import Trainer
+from vrec.ranking.labels import hash_user_id
+from vrec.ranking.network_ranker import NetworkRanker, build_untrained
+from vrec.ranking.replay import replay_requests, replay_video_counts
+from vrec.ranking.training import RankerTrainer
 
 SETTINGS = load_settings(
     overrides=[
@@ -46,22 +46,22 @@ def shop(tmp_path_factory) -> ShopOnDisk:
 
 
 @pytest.fixture(scope="module")
-def content(shop) -> Content:
-    return Content(shop.simulation.videos, shop.simulation.embeddings)
+def content(shop) -> CatalogContent:
+    return CatalogContent(shop.simulation.videos, shop.simulation.embeddings)
 
 
 @pytest.fixture(scope="module")
 def examples(shop, content, local_ray):
-    return make_examples(shop.simulation.events, content, SETTINGS.train)
+    return build_examples(shop.simulation.events, content, SETTINGS.train)
 
 
 def test_shards_give_the_examples_of_one_replay(shop, content, examples):
-    log, facts = shop.simulation.events, facts_of(content)
-    states = video_states(log, facts, SETTINGS.train.profiles)
-    requests = list(replay(log, states, facts, SETTINGS.train.profiles))
+    log, facts = shop.simulation.events, video_metadata(content)
+    states = replay_video_counts(log, facts, SETTINGS.train.profiles)
+    requests = list(replay_requests(log, states, facts, SETTINGS.train.profiles))
     whole = FeatureBuilder(examples.space, examples.catalogue).build(requests)
     parts = (examples.train, examples.validation, examples.test)
-    found = concatenated([part.features for part in parts])
+    found = concatenate_features([part.features for part in parts])
     assert len(found) == len(whole)
 
     def rows(features, users, at):
@@ -78,7 +78,7 @@ def test_shards_give_the_examples_of_one_replay(shop, content, examples):
         table = np.concatenate([np.stack([users, at], axis=1), *blocks], axis=1)
         return table[np.lexsort(table.T[::-1])]
 
-    names = np.array([user_number(r.user.entity_id) for r in requests])
+    names = np.array([hash_user_id(r.user.entity_id) for r in requests])
     at = np.array([r.context.at for r in requests])
     expected = rows(whole, names[whole.request], at[whole.request])
     users = np.concatenate([part.labels.user for part in parts])
@@ -100,10 +100,10 @@ def test_parts_follow_in_time_and_labels_end_where_the_test_begins(examples):
 def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples, tmp_path):
     train, valid = ((part.features, part.labels) for part in (examples.train, examples.validation))
     config = SETTINGS.train.ranker
-    network, head = untrained(config, examples.space.shape, examples.train.labels)
-    alone = Trainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    network, head = build_untrained(config, examples.space.shape, examples.train.labels)
+    alone = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
     expected = alone.run().state_dict()
-    found = train_here(RankerLesson(SETTINGS.train, train, valid), "run", str(tmp_path))
+    found = train_in_process(RankerTrainingTask(SETTINGS.train, train, valid), "run", str(tmp_path))
     assert found.weights.keys() == expected.keys()
     assert all(np.array_equal(found.weights[name], tensor.numpy()) for name, tensor in expected.items())
     assert (found.epochs, found.best_epoch, found.resumed_from) == (alone.epoch, alone.best_epoch, 0)
@@ -120,13 +120,13 @@ def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was
     # Steps so small that epochs take longer than Ray takes to note a checkpoint.
     training = SETTINGS.train.ranker.training.model_copy(update={"batch_size": 8})
     config = SETTINGS.train.ranker.model_copy(update={"training": training})
-    network, head = untrained(config, examples.space.shape, examples.train.labels)
-    alone = Trainer(network, config.heads, head, **parts, config=config.training)
+    network, head = build_untrained(config, examples.space.shape, examples.train.labels)
+    alone = RankerTrainer(network, config.heads, head, **parts, config=config.training)
     expected = {name: tensor.numpy() for name, tensor in alone.run().state_dict().items()}
 
     killer = threading.Thread(target=kill_after_a_checkpoint, args=(tmp_path / CHECKPOINTS / "run",))
     killer.start()
-    lesson = RankerLesson(SETTINGS.train.model_copy(update={"ranker": config}), **parts)
+    lesson = RankerTrainingTask(SETTINGS.train.model_copy(update={"ranker": config}), **parts)
     trained = train_network(lesson, "run", str(tmp_path))
     killer.join()
     assert trained.resumed_from >= 1
@@ -165,4 +165,4 @@ def test_a_log_without_clicks_is_refused(shop, local_ray):
     events = shop.simulation.events
     shown = events.filter(pc.equal(events.column("kind"), "impression"))
     with pytest.raises(RankError, match="click"):
-        make_examples(shown, Content(shop.simulation.videos), SETTINGS.train)
+        build_examples(shown, CatalogContent(shop.simulation.videos), SETTINGS.train)

@@ -16,20 +16,20 @@ from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.errors import ConfigError, FitError
 from vrec.core.tables import read_embeddings
-from vrec.encoders.learned.encoder import LearnedEncoder, untrained
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.vectors import unit_rows
-from vrec.pipelines.inputs import Where
-from vrec.pipelines.train.data_parallel import CHECKPOINTS, train_epochs, train_here
+from vrec.pipelines.inputs import InputPaths
+from vrec.pipelines.train.data_parallel import CHECKPOINTS, train_epochs, train_in_process
 from vrec.pipelines.train.encoder import (
-    EncoderMaterial,
-    interactions_of,
-    lesson_of,
-    pooled,
+    EncoderInputs,
+    build_training_task,
+    mean_pool_frames,
+    read_training_interactions,
+    run_encoder_trial,
     train_encoder,
-    tune_trial,
 )
-from vrec.training.epochs import ALONE
+from vrec.training.epochs import SINGLE_WORKER
 
 SMALL = [
     "encoder.learned={kind: gated, dim: 8}",
@@ -58,15 +58,15 @@ def features(shop, tmp_path_factory) -> str:
     """The folder of features of the shop's videos: their content vectors, as text."""
     table = shop.simulation.embeddings
     vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
-    made = FeatureSet.of_vectors(table["entity_id"].to_pylist(), {"text": vectors}, {"text": "drawn"})
+    made = FeatureSet.from_embeddings(table["entity_id"].to_pylist(), {"text": vectors}, {"text": "drawn"})
     folder = str(tmp_path_factory.mktemp("features"))
     made.save(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def material(shop, features) -> EncoderMaterial:
-    return EncoderMaterial(FeatureSet.load(features), interactions_of(shop.where, SETTINGS))
+def material(shop, features) -> EncoderInputs:
+    return EncoderInputs(FeatureSet.load(features), read_training_interactions(shop.where, SETTINGS))
 
 
 def test_events_align_an_encoder_and_the_report_counts_what_taught_it(shop, features, tmp_path):
@@ -96,19 +96,19 @@ def test_nothing_after_the_cut_reaches_an_encoder(shop, features, tmp_path):
     pq.write_table(turned, path)
     names = [
         train_encoder(where, None, features, str(tmp_path / "out"), settings)["model"]
-        for where in (shop.where, Where(str(path), videos=shop.where.videos))
+        for where in (shop.where, InputPaths(str(path), videos=shop.where.videos))
     ]
     assert names[0] == names[1]
 
 
 def test_an_objective_that_is_named_is_kept_with_events_or_without(material):
     named = load_settings(overrides=[*SMALL, "encoder.training.objective.kind=self_supervised"])
-    lesson, watched = lesson_of(material, named)
+    lesson, watched = build_training_task(material, named)
     assert lesson.config.training.objective.kind == "self_supervised"
     assert watched is None
     aligned = load_settings(overrides=[*SMALL, "encoder.training.objective.kind=aligned"])
     with pytest.raises(FitError, match="learns from what was watched"):
-        lesson_of(EncoderMaterial(material.features, None), aligned)
+        build_training_task(EncoderInputs(material.features, None), aligned)
 
 
 def test_without_videos_and_features_there_is_nothing_to_train_on(tmp_path):
@@ -117,24 +117,24 @@ def test_without_videos_and_features_there_is_nothing_to_train_on(tmp_path):
 
 
 def test_one_video_is_refused(features, tmp_path):
-    FeatureSet.load(features).rows([0]).save(str(tmp_path / "one"))
+    FeatureSet.load(features).select([0]).save(str(tmp_path / "one"))
     with pytest.raises(FitError, match="1 video with features"):
         train_encoder(None, None, str(tmp_path / "one"), str(tmp_path / "out"), SETTINGS)
 
 
 def test_a_trial_gives_one_rank_an_epoch(material):
-    found = list(tune_trial(material, SETTINGS))
+    found = list(run_encoder_trial(material, SETTINGS))
     assert len(found) == 3
     assert all(0 < value <= 1 for value in found)
-    assert found == list(tune_trial(material, SETTINGS))
+    assert found == list(run_encoder_trial(material, SETTINGS))
     with pytest.raises(FitError, match="no trial can be judged"):
-        list(tune_trial(material, changed(validation=0.0)))
+        list(run_encoder_trial(material, changed(validation=0.0)))
 
 
 def test_training_here_gives_the_weights_of_a_trainer(material, tmp_path):
-    lesson, _ = lesson_of(material, SETTINGS)
-    expected = lesson.trainer(ALONE).run().state_dict()
-    found = train_here(lesson, "run", str(tmp_path))
+    lesson, _ = build_training_task(material, SETTINGS)
+    expected = lesson.trainer(SINGLE_WORKER).run().state_dict()
+    found = train_in_process(lesson, "run", str(tmp_path))
     assert found.weights.keys() == expected.keys()
     assert all(np.array_equal(found.weights[name], tensor.numpy()) for name, tensor in expected.items())
 
@@ -150,10 +150,12 @@ def test_a_head_that_sees_no_order_gives_the_same_for_frames_and_their_mean(kind
     rest = lengths, sound, np.zeros((5, 0), np.float32), has, names
     whole = FeatureSet(tuple("abcde"), frames.astype(np.float16), *rest)
     config = load_settings(overrides=[f"encoder.learned={{kind: {kind}, dim: 4}}"]).encoder.learned
-    head = untrained(config, whole, 0)
+    head = init_head(config, whole, 0)
     weights = {name: tensor.numpy() for name, tensor in head.state_dict().items()}
-    encoder = LearnedEncoder.fitted(config, whole, weights)
-    (found, able), (wanted, also) = (encoder.encode_features(some) for some in (pooled(whole), whole))
+    encoder = LearnedEncoder.from_weights(config, whole, weights)
+    (found, able), (wanted, also) = (
+        encoder.encode_features(some) for some in (mean_pool_frames(whole), whole)
+    )
     assert np.array_equal(able, also)
     assert np.abs(found - wanted).max() < 5e-3
 
@@ -166,8 +168,8 @@ def test_a_training_that_was_cut_short_ends_with_the_weights_of_one_that_was_not
     material, tmp_path, monkeypatch
 ):
     """As a worker of Ray does it; that Ray starts one anew after a kill is tested with the ranker."""
-    lesson, _ = lesson_of(material, changed(epochs=6, patience=6))
-    alone = lesson.trainer(ALONE)
+    lesson, _ = build_training_task(material, changed(epochs=6, patience=6))
+    alone = lesson.trainer(SINGLE_WORKER)
     expected = {name: tensor.numpy() for name, tensor in alone.run().state_dict().items()}
 
     def kept(metrics, checkpoint):

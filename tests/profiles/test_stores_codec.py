@@ -11,14 +11,14 @@ from hypothesis.extra.numpy import arrays
 from tests.contracts.store_places import world
 from vrec.core.errors import EventsError, StoreError
 from vrec.core.schema import EVENT_KINDS, EVENTS
-from vrec.profiles.profile import Interest, Profile
+from vrec.profiles.profile import InterestEvent, Profile
 from vrec.profiles.stores.codec import (
-    event_of,
-    key_of,
+    event_from_row,
+    event_key,
     pack_profile,
     pack_row,
-    rows_of,
-    table_of,
+    rows_from_table,
+    table_from_rows,
     unpack_profile,
     unpack_row,
 )
@@ -35,7 +35,7 @@ PROFILES = st.builds(
     st.none() | arrays(np.float32, st.integers(0, 5), elements=SINGLE),
     st.dictionaries(TEXT, FINITE, max_size=6),
     st.lists(st.tuples(AT, TEXT), max_size=6).map(tuple),
-    st.lists(st.builds(Interest, AT, TEXT, TEXT, FINITE), max_size=6).map(tuple),
+    st.lists(st.builds(InterestEvent, AT, TEXT, TEXT, FINITE), max_size=6).map(tuple),
 )
 ROWS = st.tuples(
     TEXT,
@@ -56,7 +56,7 @@ ROWS = st.tuples(
 def test_profiles_come_back_to_the_last_bit(profile):
     found = unpack_profile(pack_profile(profile))
     assert found == profile
-    assert all(isinstance(entry, Interest) for entry in found.history)
+    assert all(isinstance(entry, InterestEvent) for entry in found.history)
     if found.vector is not None:
         found.vector[:] = 0  # it is its own, not the packed bytes
 
@@ -64,17 +64,17 @@ def test_profiles_come_back_to_the_last_bit(profile):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(ROWS, max_size=5))
 def test_events_come_back_as_they_were(rows):
-    table = table_of(rows)
+    table = table_from_rows(rows)
     assert table.schema.equals(EVENTS.arrow())
-    assert [unpack_row(pack_row(row)) for row in rows_of(table)] == rows
-    assert [event_of(row) for row in rows] == list(event_rows(table))
+    assert [unpack_row(pack_row(row)) for row in rows_from_table(table)] == rows
+    assert [event_from_row(row) for row in rows] == list(event_rows(table))
 
 
 def test_events_that_profiles_refuse_are_refused():
     events = world()[0].slice(0, 3)
     bad = events.set_column(3, EVENTS.arrow().field("kind"), pa.array(["click", "gaze", "click"]))
     with pytest.raises(EventsError, match="gaze"):
-        rows_of(bad)
+        rows_from_table(bad)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_other_bytes_are_refused(data):
 
 
 def test_keys_stay_the_same_for_ever():
-    assert key_of("event-1").hex() == "ecff491f4762f725c4383b6eddbc9095"
+    assert event_key("event-1").hex() == "ecff491f4762f725c4383b6eddbc9095"

@@ -7,12 +7,12 @@ import pytest
 
 from tests.contracts.store_places import CONFIG, SqlitePlace, facts, world
 from vrec.core.errors import StoreError
-from vrec.profiles.stores.sqlite.reader import SqliteReader
+from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 
 
 def reader_of(place):
-    return SqliteReader(place.config, facts, CONFIG)
+    return SqliteProfileReader(place.config, facts, CONFIG)
 
 
 def test_a_reader_sees_every_acknowledged_event_at_once(tmp_path):
@@ -40,5 +40,5 @@ def test_a_reader_cannot_write(tmp_path):
 def test_a_reader_makes_no_store(tmp_path):
     config = SqliteConfig(path=str(tmp_path / "none.db"))
     with pytest.raises(StoreError, match=r"none\.db"):
-        SqliteReader(config, facts, CONFIG)
+        SqliteProfileReader(config, facts, CONFIG)
     assert not (tmp_path / "none.db").exists()

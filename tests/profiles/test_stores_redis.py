@@ -14,8 +14,8 @@ import redis
 from tests.contracts.store_places import CONFIG, RedisPlace, RedisServer, facts, world
 from tests.contracts.store_profiles import assert_near, changed, ids_of, log_of, stored, wanted
 from vrec.core.errors import StoreError
-from vrec.core.protocols import Applied
-from vrec.profiles.stores.redis.store import MOST_EVENTS, RedisConfig, RedisStore
+from vrec.core.protocols import ApplyResult
+from vrec.profiles.stores.redis.store import MAX_EVENTS_PER_CALL, RedisConfig, RedisStore
 
 EVENTS = world()[0]
 
@@ -54,12 +54,12 @@ def test_a_server_that_is_away_is_told_at_once_and_used_when_it_is_back(tmp_path
             ):
                 with pytest.raises(StoreError, match=r"Redis at 127\.0\.0\.1") as caught:
                     call()
-                assert "start the server" in caught.value.mend
+                assert "start the server" in caught.value.fix
             with pytest.raises(StoreError):
                 store.submit(EVENTS).result(30)
             server.start()
             store.check()
-            assert store.apply(EVENTS.slice(0, 100)) == Applied(50, 50)
+            assert store.apply(EVENTS.slice(0, 100)) == ApplyResult(50, 50)
             assert stored(store, wanted(EVENTS)) == wanted(EVENTS.slice(0, 100))
     finally:
         server.stop()
@@ -72,7 +72,7 @@ def test_a_server_that_hangs_is_given_up(tmp_path):
         os.environ["VREC_TEST_DEAF"] = f"redis://127.0.0.1:{deaf.getsockname()[1]}"
         with pytest.raises(StoreError) as caught:
             RedisStore(RedisConfig(url_variable="VREC_TEST_DEAF", timeout_s=0.2), facts, CONFIG)
-        assert "none counts twice" in caught.value.mend
+        assert "none counts twice" in caught.value.fix
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_server_that_does_not_tell_its_settings_is_refused_unless_unchecked(se
         config = RedisConfig(url_variable="VREC_TEST_SHOP", prefix="acl")
         with pytest.raises(StoreError, match="does not tell its settings") as caught:
             RedisStore(config, facts, CONFIG)
-        assert "unchecked" in caught.value.mend
+        assert "unchecked" in caught.value.fix
         RedisStore(config.model_copy(update={"fsync": "unchecked"}), facts, CONFIG).close()
     finally:
         client.execute_command("ACL", "DELUSER", "shop")
@@ -124,13 +124,13 @@ def test_a_full_server_keeps_nothing_by_halves_and_works_again(server, place):
         try:
             with pytest.raises(StoreError) as caught:
                 store.apply(EVENTS)
-            assert "maxmemory" in caught.value.mend
+            assert "maxmemory" in caught.value.fix
             with pytest.raises(StoreError):
                 store.check()
             assert log_of(store).equals(EVENTS.slice(0, 20))
         finally:
             settings(server, maxmemory="0")
-        assert store.apply(EVENTS) == Applied(EVENTS.num_rows - 20, 20)
+        assert store.apply(EVENTS) == ApplyResult(EVENTS.num_rows - 20, 20)
         assert stored(store, wanted(EVENTS)) == wanted(EVENTS)
 
 
@@ -146,7 +146,7 @@ def test_passwords_are_never_told(server):
             RedisStore(RedisConfig(url_variable="VREC_TEST_SECRET"), facts, CONFIG)
         told, error = "", caught.value
         while error is not None:
-            told, error = f"{told} {error} {getattr(error, 'mend', '')}", error.__cause__
+            told, error = f"{told} {error} {getattr(error, 'fix', '')}", error.__cause__
         assert "hunter2" not in told
 
 
@@ -185,7 +185,7 @@ def test_a_user_is_erased_while_others_and_they_write(place):
         thread = threading.Thread(target=erase)
         thread.start()
         for row in range(150):
-            assert store.apply(events.slice(row, 1)) == Applied(1, 0)
+            assert store.apply(events.slice(row, 1)) == ApplyResult(1, 0)
         done.set()
         thread.join()
         assert sum(erased) + store.erase("gone") == 50
@@ -201,16 +201,16 @@ def test_a_user_is_erased_while_others_and_they_write(place):
 
 def test_calls_that_would_hold_up_the_server_are_refused(place):
     with closing(place.open()) as store:
-        ids = [str(row) for row in range(MOST_EVENTS + 1)]
+        ids = [str(row) for row in range(MAX_EVENTS_PER_CALL + 1)]
         many = changed(EVENTS.slice(0, 1).take(pa.array([0] * len(ids))), event_id=ids)
         with pytest.raises(StoreError, match="in one call") as caught:
             store.apply(many)
-        assert "at most" in caught.value.mend
-        assert store.apply(many.slice(1)) == Applied(MOST_EVENTS, 0)
+        assert "at most" in caught.value.fix
+        assert store.apply(many.slice(1)) == ApplyResult(MAX_EVENTS_PER_CALL, 0)
 
 
 def test_a_script_that_the_server_has_forgotten_is_sent_again(server, place):
     with closing(place.open()) as store:
         store.apply(EVENTS.slice(0, 5))
         redis.Redis(port=server.port).script_flush()
-        assert store.apply(EVENTS.slice(0, 10)) == Applied(5, 5)
+        assert store.apply(EVENTS.slice(0, 10)) == ApplyResult(5, 5)

@@ -16,7 +16,7 @@ import pytest
 from tests.contracts.store_places import CONFIG, SqlitePlace, facts, world
 from tests.contracts.store_profiles import changed, ids_of, log_of, of_user, stored, wanted
 from vrec.core.errors import StoreError
-from vrec.core.protocols import Applied
+from vrec.core.protocols import ApplyResult
 from vrec.core.schema import EVENT_KINDS
 from vrec.profiles.stores.sqlite.store import EventKind, SqliteConfig, SqliteStore
 
@@ -45,8 +45,8 @@ def test_callers_that_wait_share_a_commit(place):
         others = [store.submit(EVENTS.slice(row, 1)) for row in range(1, 200)]
         held.execute("ROLLBACK")
         held.close()
-        assert first.result(30) == Applied(1, 0)
-        assert {future.result(30) for future in others} == {Applied(1, 0)}
+        assert first.result(30) == ApplyResult(1, 0)
+        assert {future.result(30) for future in others} == {ApplyResult(1, 0)}
         # One where the writer got to run only when all were there.
         assert sum("COMMIT" in s for s in statements) in (1, 2)
         assert log_of(store).equals(EVENTS.slice(0, 200))
@@ -85,7 +85,7 @@ def test_another_store_on_the_same_file_is_refused(place):
     with closing(place.open()) as store:
         with pytest.raises(StoreError, match="open in another store") as caught:
             place.open()
-        assert "Redis" in caught.value.mend
+        assert "Redis" in caught.value.fix
         code = (
             "import sys; from vrec.profiles.stores.factory import *\n"
             "from vrec.profiles.update import ProfilesConfig\n"
@@ -97,7 +97,7 @@ def test_another_store_on_the_same_file_is_refused(place):
         )
         assert found.stdout.startswith("StoreError")
         assert "open in another store" in found.stdout
-        assert store.apply(EVENTS.slice(0, 5)) == Applied(5, 0)
+        assert store.apply(EVENTS.slice(0, 5)) == ApplyResult(5, 0)
     place.open().close()
 
 
@@ -118,10 +118,10 @@ def test_a_locked_database_is_told_and_works_again(tmp_path):
         for call in (lambda: store.apply(EVENTS.slice(5, 5)), store.check, lambda: store.erase("nobody")):
             with pytest.raises(StoreError, match="locked") as caught:
                 call()
-            assert "send the events again" in caught.value.mend
+            assert "send the events again" in caught.value.fix
         assert stored(store, wanted(EVENTS)) == wanted(EVENTS.slice(0, 5))
         other.execute("ROLLBACK")
-        assert store.apply(EVENTS.slice(0, 10)) == Applied(5, 5)
+        assert store.apply(EVENTS.slice(0, 10)) == ApplyResult(5, 5)
         assert stored(store, wanted(EVENTS)) == wanted(EVENTS.slice(0, 10))
 
 
@@ -141,7 +141,7 @@ while refused < 3:
         kept += store.apply(part).new
         row += 50
     except StoreError as error:
-        assert "disk" in error.mend, error.mend
+        assert "disk" in error.fix, error.fix
         refused += 1
 with pytest.raises(StoreError, match="disk"):
     for _ in range(100):  # each takes a little of what is left
@@ -176,7 +176,7 @@ def test_a_full_disk_is_told_keeps_nothing_by_halves_and_works_again(tmp_path):
 def test_a_path_that_cannot_be_is_refused(path):
     with pytest.raises(StoreError) as caught:
         SqliteStore(SqliteConfig(path=path), facts, CONFIG)
-    assert "path" in caught.value.mend or "writable" in caught.value.mend
+    assert "path" in caught.value.fix or "writable" in caught.value.fix
 
 
 def test_files_of_something_else_are_refused_and_stay_as_they_are(tmp_path):
@@ -216,7 +216,7 @@ def test_a_caller_that_goes_away_leaves_its_events_to_be_kept(place):
         return await asyncio.wrap_future(store.submit(EVENTS.slice(5, 5)))
 
     with closing(place.open()) as store:
-        assert asyncio.run(gone(store)) == Applied(5, 0)
+        assert asyncio.run(gone(store)) == ApplyResult(5, 0)
         assert log_of(store).num_rows == 10
 
 
@@ -264,7 +264,7 @@ def test_another_encoder_is_told_and_no_event_is_lost(place):
 
     with closing(SqliteStore(place.config, longer, CONFIG)) as store:
         buys = changed(EVENTS.slice(0, 1), user_id=user, kind="purchase", event_id="new")
-        assert store.apply(buys) == Applied(1, 0)
+        assert store.apply(buys) == ApplyResult(1, 0)
         with pytest.raises(StoreError, match="two encoders"):
             store.get("user", [user])
         assert ids_of(log_of(store))[-1] == "new"
@@ -286,11 +286,11 @@ def test_a_catalogue_that_fails_costs_no_event(place):
         store.apply(EVENTS.slice(0, 100))
         assert stored(store, wanted(EVENTS)) == wanted(EVENTS.slice(0, 100))
         broken.set()
-        assert store.apply(EVENTS.slice(100, 300)) == Applied(300, 0)
+        assert store.apply(EVENTS.slice(100, 300)) == ApplyResult(300, 0)
         with pytest.raises(RuntimeError):
             store.get("user", ids_of_users())
         with pytest.raises(RuntimeError):
             store.erase(ids_of_users()[0])
         broken.clear()
-        assert store.apply(EVENTS.slice(0, 401)) == Applied(1, 400)
+        assert store.apply(EVENTS.slice(0, 401)) == ApplyResult(1, 400)
         assert stored(store, wanted(EVENTS)) == wanted(EVENTS.slice(0, 401))

@@ -9,23 +9,23 @@ from vrec.profiles.profile import Profile
 from vrec.profiles.video import (
     MAX_STRENGTH,
     MIN_STRENGTH,
-    Prior,
+    RatePrior,
     VideoProfileConfig,
     fit_prior,
     fit_priors,
-    smoothed,
-    statistics,
+    smoothed_rate,
+    video_statistics,
 )
 
-ANY = Prior(rate=0.5, strength=7.0)
+ANY = RatePrior(rate=0.5, strength=7.0)
 
 
 def test_a_smoothed_rate_is_the_beta_posterior_s_mean():
     a, b, clicks, impressions = 2.0, 38.0, 3.0, 20.0
     posterior = (a + clicks) / (a + b + impressions)
-    assert smoothed(clicks, impressions, a / (a + b), a + b) == pytest.approx(posterior)
-    assert smoothed(0.0, 0.0, 0.05, 10.0) == 0.05
-    assert smoothed(5.0, 0.0, 0.05, 10.0) < 1
+    assert smoothed_rate(clicks, impressions, a / (a + b), a + b) == pytest.approx(posterior)
+    assert smoothed_rate(0.0, 0.0, 0.05, 10.0) == 0.05
+    assert smoothed_rate(5.0, 0.0, 0.05, 10.0) < 1
 
 
 @settings(deadline=None)
@@ -33,7 +33,7 @@ def test_a_smoothed_rate_is_the_beta_posterior_s_mean():
 def test_a_smoothed_rate_lies_between_the_prior_and_the_video_s_own(total, more, rate, strength):
     trials = total + more
     own = total / trials if trials else rate
-    found = float(smoothed(total, trials, rate, strength))
+    found = float(smoothed_rate(total, trials, rate, strength))
     assert min(own, rate) - 1e-9 <= found <= max(own, rate) + 1e-9
 
 
@@ -64,7 +64,7 @@ def test_fitted_priors_err_less_than_raw_rates():
     clicks = rng.binomial(trials.astype(int), truth).astype(float)
     prior = fit_prior(clicks, trials, clicks, ANY)
     raw = ((clicks / trials - truth) ** 2).mean()
-    assert ((smoothed(clicks, trials, prior.rate, prior.strength) - truth) ** 2).mean() < 0.5 * raw
+    assert ((smoothed_rate(clicks, trials, prior.rate, prior.strength) - truth) ** 2).mean() < 0.5 * raw
 
 
 def test_videos_that_do_not_differ_and_those_that_only_differ_give_the_extremes():
@@ -83,15 +83,15 @@ def test_each_statistic_is_drawn_to_its_own_prior():
         "watches_timed": 5.0, "watch_share": 3.0, "watch_share_squared": 2.0, "completions": 1.0,
     }  # fmt: skip
     config = VideoProfileConfig(
-        click=Prior(rate=0.2, strength=10), watch_share=Prior(rate=0.5, strength=5),
-        completion=Prior(rate=0.1, strength=15), conversion=Prior(rate=0.3, strength=10),
+        click=RatePrior(rate=0.2, strength=10), watch_share=RatePrior(rate=0.5, strength=5),
+        completion=RatePrior(rate=0.1, strength=15), conversion=RatePrior(rate=0.3, strength=10),
     )  # fmt: skip
-    found = statistics(Profile("video", "v", None, counts), config)
+    found = video_statistics(Profile("video", "v", None, counts), config)
     assert found.click_rate == pytest.approx((10 + 2) / 110)
     assert found.watch_share == pytest.approx((3 + 2.5) / 10)
     assert found.completion_rate == pytest.approx((1 + 1.5) / 20)
     assert found.conversion_rate == pytest.approx((2 + 3) / 20)
-    empty = statistics(Profile("video", "v"), config)
+    empty = video_statistics(Profile("video", "v"), config)
     assert (empty.click_rate, empty.watch_share, empty.completion_rate, empty.conversion_rate) == (
         0.2,
         0.5,

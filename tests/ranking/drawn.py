@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vrec.ranking.features.arrays import CatalogueArrays, Features, Shape
-from vrec.ranking.networks.layers import Embedded
+from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, RankingFeatures
+from vrec.ranking.networks.layers import EmbeddedBatch
 
 CPU = torch.device("cpu")
-SHAPE = Shape(
+SHAPE = FeatureShape(
     fields=(31, 6, 4), tags=8, video=2, dim=5, context=(3, 4), user=3, candidate=4, history=2, positions=6
 )
 ITEM, CONTEXT, CANDIDATE, NUMBERS = 5, 3, 4, 2
@@ -36,7 +36,7 @@ def drawn_catalogue(rng, shape=SHAPE, videos=31):
     vectors[rng.random(videos) < 0.2] = 0
     for part in (fields, tags, dense, vectors):
         part[0] = 0
-    return CatalogueArrays(fields, tags, dense, vectors)
+    return CatalogFeatureArrays(fields, tags, dense, vectors)
 
 
 def drawn_features(seed=0, candidates=24, requests=5, length=7, shape=SHAPE, videos=31):
@@ -47,7 +47,7 @@ def drawn_features(seed=0, candidates=24, requests=5, length=7, shape=SHAPE, vid
     history[np.arange(length) >= rng.integers(0, length + 1, (requests, 1))] = 0
     history[1:2] = 0
     dense = numbers(rng, requests, length, shape.history) * (history != 0)[:, :, None]
-    return Features(
+    return RankingFeatures(
         catalogue=catalogue,
         shape=shape,
         request=np.sort(rng.integers(0, requests, candidates)).astype(np.int32),
@@ -93,7 +93,7 @@ def embedded(requests, seed=0, candidates=9, length=6):
     def drawn(*size):
         return torch.from_numpy(rng.normal(size=size).astype(np.float32))
 
-    return Embedded(
+    return EmbeddedBatch(
         item=drawn(candidates, ITEM),
         candidate=drawn(candidates, CANDIDATE),
         request=torch.from_numpy(rng.integers(0, requests, candidates).astype(np.int32)),

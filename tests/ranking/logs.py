@@ -8,15 +8,15 @@ import pyarrow as pa
 from events.rows import day, events
 from hypothesis import strategies as st
 
-from vrec.core.protocols import Content
-from vrec.profiles.update import ProfilesConfig, facts_of
-from vrec.ranking.features.arrays import Features
+from vrec.core.protocols import CatalogContent
+from vrec.profiles.update import ProfilesConfig, video_metadata
+from vrec.ranking.features.arrays import RankingFeatures
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalog import Catalogue
+from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
-from vrec.ranking.features.space import FeaturesConfig
-from vrec.ranking.replay import replay, video_states
-from vrec.synthetic.shop.simulate import SimulateConfig, simulate
+from vrec.ranking.features.space import RankerFeaturesConfig
+from vrec.ranking.replay import replay_requests, replay_video_counts
+from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
 CONFIG = ProfilesConfig()
 SECOND = 1 / 86_400
@@ -25,8 +25,10 @@ SECOND = 1 / 86_400
 @cache
 def shop():
     """EVENTS and content of a small shop where many videos are clicked."""
-    made = simulate(SimulateConfig(users=15, videos=30, days=20, slots=4, click_rate=0.4, creators=5, dim=6))
-    return made.events, Content(made.videos, made.embeddings)
+    made = simulate(
+        SimulationConfig(users=15, videos=30, days=20, slots=4, click_rate=0.4, creators=5, dim=6)
+    )
+    return made.events, CatalogContent(made.videos, made.embeddings)
 
 
 @cache
@@ -38,14 +40,14 @@ def shop_builder():
 
 def builder_for(log, content, config=None):
     space = fit_space(
-        log, requests_of(log, content), content, config or FeaturesConfig(min_count=2, history=5)
+        log, requests_of(log, content), content, config or RankerFeaturesConfig(min_count=2, history=5)
     )
-    return FeatureBuilder(space, Catalogue.of(content, space))
+    return FeatureBuilder(space, CatalogFeatures.from_content(content, space))
 
 
 def requests_of(log, content, config=CONFIG):
-    facts = facts_of(content)
-    return list(replay(log, video_states(log, facts, config), facts, config))
+    facts = video_metadata(content)
+    return list(replay_requests(log, replay_video_counts(log, facts, config), facts, config))
 
 
 def some_log(least=1, most=40, *, few=False):
@@ -78,9 +80,9 @@ def named(rows):
     return [row | {"event_id": event_id} for row, event_id in zip(rows, ids, strict=True)]
 
 
-def same_features(a: Features, b: Features) -> bool:
+def same_features(a: RankingFeatures, b: RankingFeatures) -> bool:
     """Whether all is the same to the last bit."""
-    names = [name for name in Features.__dataclass_fields__ if name not in ("catalogue", "shape")]
+    names = [name for name in RankingFeatures.__dataclass_fields__ if name not in ("catalogue", "shape")]
     return all(
         getattr(a, name).dtype == getattr(b, name).dtype
         and getattr(a, name).shape == getattr(b, name).shape

@@ -6,15 +6,18 @@ import torch
 from ranking.drawn import CPU, SHAPE, stirred
 
 from vrec.ranking.networks.layers import to_batch, to_catalogue
-from vrec.ranking.networks.multitask import HeadsConfig, LabelTensors, losses
-from vrec.ranking.networks.network import DcnConfig, DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
+from vrec.ranking.networks.network import DcnConfig, DinConfig, LogisticRegressionConfig, RankerNetwork
 
 WATCH_WIDTH = 3
-ALL, ONE = HeadsConfig(experts=2, expert_width=6, tower=(5,)), HeadsConfig(heads=("click",), tower=())
+ALL, ONE = (
+    RankerHeadsConfig(experts=2, expert_width=6, tower=(5,)),
+    RankerHeadsConfig(heads=("click",), tower=()),
+)
 SMALL = {"width": 4, "hidden": (8, 6)}
 CONFIGS = {
-    "lr": LrConfig(),
-    "lr without content": LrConfig(content=False, position="none"),
+    "lr": LogisticRegressionConfig(),
+    "lr without content": LogisticRegressionConfig(content=False, position="none"),
     "dcn": DcnConfig(**SMALL),
     "dcn parallel": DcnConfig(**SMALL, structure="parallel", cross_layers=1),
     "din": DinConfig(**SMALL, attention=(5,)),
@@ -62,4 +65,6 @@ def labels_of(features, seed=3):
 
 def loss_of(network, features, heads):
     outputs = network(to_batch(features, CPU), to_catalogue(features.catalogue, CPU))
-    return losses(outputs, labels_of(features), heads, lambda out, targets: (out - targets).square().mean())
+    return multitask_losses(
+        outputs, labels_of(features), heads, lambda out, targets: (out - targets).square().mean()
+    )

@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from vrec.core.artifact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError, RankError
 from vrec.evaluation.ranking.metrics import auc, bias, ece, xauc
 from vrec.ranking.calibration import CalibrationConfig, Calibrator
@@ -140,8 +140,8 @@ def test_a_row_alone_gives_what_it_gives_among_others(config):
 def test_a_stored_calibrator_is_the_same(config, scale, tmp_path):
     _, predicted, outcome = clicks() if scale == "chance" else watches()
     calibrator = Calibrator.fit(config, predicted, outcome, scale=scale)
-    write_artefact(str(tmp_path), Artefact("test", {}, calibrator.arrays()))
-    again = Calibrator.restore(read_artefact(str(tmp_path)).arrays)
+    write_artifact(str(tmp_path), ModelArtifact("test", {}, calibrator.arrays()))
+    again = Calibrator.restore(read_artifact(str(tmp_path)).arrays)
     assert (again.method, again.scale) == (calibrator.method, calibrator.scale)
     np.testing.assert_array_equal(again.apply(predicted), calibrator.apply(predicted))
 

@@ -11,7 +11,7 @@ from ranking.logs import micros, requests_of, shop, some_log
 from vrec.core.compute import pc
 from vrec.core.errors import RankError, SchemaError
 from vrec.profiles.user import HOUR_US
-from vrec.ranking.labels import LabelsConfig, TimePartsConfig, labels_of, time_parts
+from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, split_log
 from vrec.ranking.replay import impressions
 
 WINDOWS = LabelsConfig(
@@ -58,7 +58,7 @@ def searched(log, config, end):
 @given(some_log(few=True), st.integers(0, 8), st.randoms(use_true_random=False))
 def test_labels_are_those_of_a_plain_search(log, ends, random):
     end = [None, *sorted(set(micros(log).tolist()))][min(ends, len(set(micros(log).tolist())))]
-    found = labels_of(shuffled(log, random), None, WINDOWS, end)
+    found = build_labels(shuffled(log, random), None, WINDOWS, end)
     expected = searched(log, WINDOWS, micros(log).max() if end is None else end)
     rows = zip(found.click, found.watch_s, found.conversion, found.mature, strict=True)
     for row, (click, watch, conversion, mature) in zip(rows, expected, strict=True):
@@ -70,7 +70,7 @@ def test_labels_are_those_of_a_plain_search(log, ends, random):
 @given(some_log())
 def test_labels_lie_in_the_order_of_replay_and_users_have_the_same_number_in_any_part(log):
     requests, end = requests_of(log, shop()[1]), int(micros(log).max())
-    labels = labels_of(log, None, WINDOWS)
+    labels = build_labels(log, None, WINDOWS)
     assert labels.at.tolist() == [r.context.at for r in requests for _ in r.video_ids]
     users = [r.user.entity_id for r in requests for _ in r.video_ids]
     assert (
@@ -79,7 +79,7 @@ def test_labels_lie_in_the_order_of_replay_and_users_have_the_same_number_in_any
         == len(set(labels.user.tolist()))
     )
     own = [
-        labels_of(log.filter(pc.equal(log.column("user_id"), u)), None, WINDOWS, end)
+        build_labels(log.filter(pc.equal(log.column("user_id"), u)), None, WINDOWS, end)
         for u in sorted(set(users))
     ]
     for name in ("click", "watch_s", "conversion", "mature", "user", "at"):
@@ -97,13 +97,13 @@ def test_an_event_belongs_to_the_latest_impression_or_to_that_of_its_request():
         {"kind": "purchase", "request_id": "r", "at": day(3 * HOUR)},
         {"kind": "click", "video_id": "w", "at": day(0)},
     )
-    labels = labels_of(log, videos(v=12.5, w=3.0), LabelsConfig())
+    labels = build_labels(log, videos(v=12.5, w=3.0), LabelsConfig())
     assert labels.click.tolist() == [1, 0]
     assert labels.watch_s.tolist() == [0, 12]
     assert labels.conversion.tolist() == [1, 0]
     assert labels.mature.tolist() == [False, False]
     assert labels.duration_s.tolist() == [12.5, 12.5]
-    assert np.isnan(labels_of(log, videos(w=3.0, v=None), LabelsConfig()).duration_s).all()
+    assert np.isnan(build_labels(log, videos(w=3.0, v=None), LabelsConfig()).duration_s).all()
 
 
 def test_a_part_s_end_hides_what_came_after():
@@ -113,18 +113,18 @@ def test_a_part_s_end_hides_what_came_after():
         {"kind": "purchase", "at": day(1)},
         {"kind": "impression", "at": day(9), "video_id": "w"},
     )
-    whole = labels_of(log, None, LabelsConfig())
+    whole = build_labels(log, None, LabelsConfig())
     assert (whole.conversion[0], whole.mature.tolist()) == (1, [True, False])
-    early = labels_of(log, None, LabelsConfig(), end=int(micros(log)[1]))
+    early = build_labels(log, None, LabelsConfig(), end=int(micros(log)[1]))
     assert (early.click[0], early.conversion[0], early.mature[0]) == (1, 0, False)
-    late = labels_of(log, None, LabelsConfig(), end=int(micros(log)[0]) + 72 * HOUR_US)
+    late = build_labels(log, None, LabelsConfig(), end=int(micros(log)[0]) + 72 * HOUR_US)
     assert late.mature.tolist() == [True, False]
 
 
 def test_the_shop_s_clicks_purchases_and_seconds_are_all_found():
     log, content = shop()
     everything = LabelsConfig(conversion_window_hours=9999, response_window_hours=9999)
-    labels = labels_of(log, content.videos, everything)
+    labels = build_labels(log, content.videos, everything)
     kinds = log.column("kind").to_pylist()
     assert labels.click.sum() == kinds.count("click")
     assert labels.conversion.sum() == kinds.count("purchase")
@@ -138,7 +138,7 @@ def test_the_shop_s_clicks_purchases_and_seconds_are_all_found():
 def test_other_columns_are_refused():
     log, _ = shop()
     with pytest.raises(SchemaError, match="missing at"):
-        labels_of(log.drop_columns(["at"]), None, LabelsConfig())
+        build_labels(log.drop_columns(["at"]), None, LabelsConfig())
 
 
 @settings(deadline=None)
@@ -146,11 +146,11 @@ def test_other_columns_are_refused():
 def test_parts_are_cut_between_moments_near_their_shares(times):
     at = np.array(times, np.int64)
     try:
-        parts = time_parts(at, TimePartsConfig())
+        parts = split_log(at, LogSplitConfig())
     except RankError:
         assert len(set(times)) < 3 or len(times) < 20 or max(times.count(t) for t in times) > 1
         return
-    part = parts.part(at)
+    part = parts.split_of(at)
     assert set(part) == {0, 1, 2}
     for moment in set(times):
         assert len(set(part[at == moment])) == 1
@@ -163,11 +163,11 @@ def test_parts_are_cut_between_moments_near_their_shares(times):
 
 def test_parts_that_cannot_be_are_refused():
     with pytest.raises(RankError, match="4 impressions at 1 times cannot be cut"):
-        time_parts(np.zeros(4, np.int64), TimePartsConfig())
+        split_log(np.zeros(4, np.int64), LogSplitConfig())
     with pytest.raises(RankError, match="0 impressions"):
-        time_parts(np.zeros(0, np.int64), TimePartsConfig())
+        split_log(np.zeros(0, np.int64), LogSplitConfig())
     with pytest.raises(ValidationError, match="leave nothing to train on"):
-        TimePartsConfig(validation_share=0.5, test_share=0.5)
+        LogSplitConfig(validation_share=0.5, test_share=0.5)
     assert (
-        time_parts(np.arange(10), TimePartsConfig()).part(np.arange(10)).tolist() == [0] * 7 + [1] + [2] * 2
+        split_log(np.arange(10), LogSplitConfig()).split_of(np.arange(10)).tolist() == [0] * 7 + [1] + [2] * 2
     )

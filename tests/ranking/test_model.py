@@ -18,28 +18,28 @@ from sklearn.metrics import roc_auc_score
 from tests.contracts.ranker_battery import SHOP
 from tests.contracts.shops import TINY, network
 from vrec.core.errors import ModelError, RankError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.ranking import network_ranker as model_module
 from vrec.ranking.calibration import Calibrator
-from vrec.ranking.features.arrays import Features, Labels, Predictions, Request
-from vrec.ranking.features.video_counts import STATE
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, untrained
+from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingFeatures, RankingRequest
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
+from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
 from vrec.ranking.networks.layers import to_batch, to_catalogue
-from vrec.ranking.networks.multitask import HeadsConfig
-from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
-from vrec.ranking.registry import load
-from vrec.ranking.uncertainty import LastLayerLaplace, spread
+from vrec.ranking.networks.multitask import RankerHeadsConfig
+from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
+from vrec.ranking.registry import load_ranker
+from vrec.ranking.uncertainty import LastLayerLaplace, click_logit_std
 
 RANKER = cache(lambda: network(SHOP()))
 
 
-def part(name: str) -> tuple[Features, Labels]:
+def part(name: str) -> tuple[RankingFeatures, ImpressionLabels]:
     requests, labels = getattr(SHOP(), name)
     return RANKER().builder.build(requests), labels
 
 
-def same(one: Predictions, other: Predictions, rtol: float = 0.0) -> bool:
-    names = Predictions.__dataclass_fields__
+def same(one: RankerPredictions, other: RankerPredictions, rtol: float = 0.0) -> bool:
+    names = RankerPredictions.__dataclass_fields__
     return all(np.allclose(getattr(one, n), getattr(other, n), rtol=rtol, atol=rtol) for n in names)
 
 
@@ -50,7 +50,7 @@ def test_it_ranks_better_than_chance():
 
 def test_answers_are_calibrated_on_the_validation_part():
     features, labels = part("valid")
-    found = RANKER().predict(features, as_shown=True)
+    found = RANKER().predict(features, at_logged_positions=True)
     assert set(RANKER().calibrators) == {"click", "watch", "conversion"}
     assert found.p_click.mean() == pytest.approx(labels.click.mean(), rel=0.1)
     assert found.watch_s.mean() == pytest.approx(labels.watch_s.mean(), rel=0.15)
@@ -63,7 +63,7 @@ def test_without_calibrators_answers_are_the_networks_own():
     bare = NetworkRanker(
         ranker.config, ranker.space, ranker.content, ranker.network, ranker.head, calibrators={}, factor=None
     )
-    found = bare.predict(features, as_shown=True)
+    found = bare.predict(features, at_logged_positions=True)
     with torch.no_grad():
         catalogue = to_catalogue(features.catalogue, torch.device("cpu"))
         outputs = ranker.network(to_batch(features, torch.device("cpu")), catalogue)
@@ -77,7 +77,7 @@ def test_without_calibrators_answers_are_the_networks_own():
     assert found.watch_s == pytest.approx(
         ranker.head.seconds(outputs.watch.numpy(), asked), rel=1e-4, abs=1e-4
     )
-    assert (found.spread == 0).all()
+    assert (found.click_logit_std == 0).all()
 
 
 def test_the_spread_is_that_of_the_training_impressions():
@@ -87,7 +87,9 @@ def test_the_spread_is_that_of_the_training_impressions():
         outputs = ranker.network(to_batch(features, cpu), to_catalogue(features.catalogue, cpu))
     last, chance = outputs.last.numpy(), expit(outputs.click.numpy())
     factor = LastLayerLaplace(last.shape[1], TINY.laplace).add(last, chance).factor()
-    assert ranker.predict(features, as_shown=True).spread == pytest.approx(spread(last, factor), rel=1e-3)
+    assert ranker.predict(features, at_logged_positions=True).click_logit_std == pytest.approx(
+        click_logit_std(last, factor), rel=1e-3
+    )
 
 
 def test_candidates_are_scored_for_the_first_slot_wherever_they_were_shown():
@@ -96,23 +98,33 @@ def test_candidates_are_scored_for_the_first_slot_wherever_they_were_shown():
     moved = replace(features, position=np.roll(features.position, 7))
     assert same(ranker.predict(features), ranker.predict(moved))
     first = replace(features, position=np.ones_like(features.position))
-    assert same(ranker.predict(features), ranker.predict(first, as_shown=True), rtol=1e-5)
-    assert not same(ranker.predict(features, as_shown=True), ranker.predict(moved, as_shown=True), rtol=1e-3)
+    assert same(ranker.predict(features), ranker.predict(first, at_logged_positions=True), rtol=1e-5)
+    assert not same(
+        ranker.predict(features, at_logged_positions=True),
+        ranker.predict(moved, at_logged_positions=True),
+        rtol=1e-3,
+    )
 
 
 def test_blocks_do_not_matter(monkeypatch):
     features, _ = part("valid")
     for as_shown in (False, True):
-        whole = RANKER().predict(features, as_shown=as_shown)
+        whole = RANKER().predict(features, at_logged_positions=as_shown)
         with monkeypatch.context() as patch:
             patch.setattr(model_module, "BLOCK", 37)
-            assert same(RANKER().predict(features, as_shown=as_shown), whole, rtol=1e-5)
+            assert same(RANKER().predict(features, at_logged_positions=as_shown), whole, rtol=1e-5)
 
 
 def test_nothing_gives_nothing():
     features, _ = part("valid")
     found = RANKER().predict(features.take(np.zeros(0, np.int64)))
-    assert found.p_click.shape == found.watch_s.shape == found.p_conv.shape == found.spread.shape == (0,)
+    assert (
+        found.p_click.shape
+        == found.watch_s.shape
+        == found.p_conv.shape
+        == found.click_logit_std.shape
+        == (0,)
+    )
 
 
 def test_features_of_another_space_are_refused():
@@ -127,15 +139,15 @@ def test_untrained_networks_repeat_and_leave_the_callers_randomness_alone():
     torch.manual_seed(4)
     want = torch.rand(2)
     torch.manual_seed(4)
-    one, _ = untrained(TINY, features.shape, labels)
-    other, head = untrained(TINY, features.shape, labels)
+    one, _ = build_untrained(TINY, features.shape, labels)
+    other, head = build_untrained(TINY, features.shape, labels)
     assert torch.equal(torch.rand(2), want)
     assert head is not None
     assert all(
         torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     )
-    clicks = TINY.model_copy(update={"heads": HeadsConfig(heads=("click",))})
-    assert untrained(clicks, features.shape, labels)[1] is None
+    clicks = TINY.model_copy(update={"heads": RankerHeadsConfig(heads=("click",))})
+    assert build_untrained(clicks, features.shape, labels)[1] is None
 
 
 def test_new_videos_are_known_by_what_they_are():
@@ -144,7 +156,7 @@ def test_new_videos_are_known_by_what_they_are():
     twin_of = shop.content.videos["video_id"][3].as_py()
     row = shop.content.videos.slice(3, 1).to_pylist()[0] | {"video_id": "twin", "price": 12.0}
     vector = shop.content.embeddings.slice(3, 1).to_pylist()[0] | {"entity_id": "twin"}
-    content = Content(
+    content = CatalogContent(
         pa.Table.from_pylist([row], shop.content.videos.schema),
         pa.Table.from_pylist([vector], shop.content.embeddings.schema),
     )
@@ -169,9 +181,9 @@ def test_a_ranker_with_new_videos_is_saved_with_them(tmp_path):
         [shop.content.videos.slice(5, 1).to_pylist()[0] | {"duration_s": 900.0, "price": 3.0}],
         shop.content.videos.schema,
     )
-    more = RANKER().with_videos(Content(moved))
+    more = RANKER().with_videos(CatalogContent(moved))
     more.save(str(tmp_path))
-    loaded = load(str(tmp_path))
+    loaded = load_ranker(str(tmp_path))
     given = (shop.candidates, shop.users, shop.videos, shop.context)
     assert loaded.score(*given).equals(more.score(*given))
     assert not more.score(*given).equals(RANKER().score(*given))
@@ -188,7 +200,7 @@ def changed_shop():
     vectors = content.embeddings.slice(6, 2).to_pylist()
     vectors[0] |= {"entity_id": rows[0]["video_id"]}
     vectors[1] |= {"entity_id": "brand new"}
-    return Content(
+    return CatalogContent(
         pa.Table.from_pylist(rows, content.videos.schema),
         pa.Table.from_pylist(vectors, content.embeddings.schema),
     )
@@ -199,34 +211,38 @@ def changed_shop():
 @given(st.data())
 def test_among_some_videos_features_and_answers_are_as_among_all(kind, data):
     shop = SHOP()
-    ranker = RANKER() if kind == "network" else RatesRanker.fit(RatesConfig(), *shop.train, shop.content)
+    ranker = (
+        RANKER()
+        if kind == "network"
+        else RateBaselineRanker.fit(RateBaselineConfig(), *shop.train, shop.content)
+    )
     change = changed_shop()
     ids = change.videos.column("video_id").to_pylist()
-    whole, few = ranker.with_videos(change), ranker.among(ids).with_videos(change)
+    whole, few = ranker.with_videos(change), ranker.restricted_to(ids).with_videos(change)
     names = [*shop.content.videos.column("video_id").to_pylist(), "brand new", "never heard of"]
     asked = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
     user = data.draw(st.sampled_from(sorted(shop.users.values(), key=lambda one: one.entity_id)))
-    states = np.arange(len(asked) * len(STATE)).reshape(len(asked), -1) % 7.0
-    request = Request(user, shop.context, tuple(asked), states)
+    states = np.arange(len(asked) * len(VIDEO_COUNT_KEYS)).reshape(len(asked), -1) % 7.0
+    request = RankingRequest(user, shop.context, tuple(asked), states)
     history = [entry.video_id for entry in user.history]
     for newer, whole_ranker in ((None, ranker), (few, whole)):
-        some = ranker.among([*asked, *history], newer)
+        some = ranker.restricted_to([*asked, *history], newer)
         expected, found = (one.predict_requests([request]) for one in (whole_ranker, some))
         assert same(found, expected, rtol=1e-5)
         if isinstance(some, NetworkRanker):
             ours, theirs = (one.builder.build([request]) for one in (some, whole_ranker))
             for name in ("candidate", "user", "context", "history_dense"):
                 assert (getattr(ours, name) == getattr(theirs, name)).all(), name
-            assert some.figures.price[some.figures.find(asked)].tobytes() == (
-                whole_ranker.figures.price[whole_ranker.figures.find(asked)].tobytes()
+            assert some.scalars.price[some.scalars.find(asked)].tobytes() == (
+                whole_ranker.scalars.price[whole_ranker.scalars.find(asked)].tobytes()
             )
 
 
 def test_a_ranker_does_not_take_another_kind_s_word_on_videos():
     shop = SHOP()
-    other = RatesRanker.fit(RatesConfig(), *shop.train, shop.content)
+    other = RateBaselineRanker.fit(RateBaselineConfig(), *shop.train, shop.content)
     with pytest.raises(RankError, match="a rates ranker does not know videos as a network ranker does"):
-        RANKER().among([], other)
+        RANKER().restricted_to([], other)
 
 
 def test_vectors_of_another_encoder_are_refused():
@@ -234,16 +250,16 @@ def test_vectors_of_another_encoder_are_refused():
     place = vectors.column_names.index("encoder")
     other = vectors.set_column(place, vectors.schema.field(place), pa.array(["other@1"] * vectors.num_rows))
     with pytest.raises(RankError, match="other@1"):
-        RANKER().with_videos(Content(None, other))
+        RANKER().with_videos(CatalogContent(None, other))
 
 
 def test_it_loads_by_its_kind(tmp_path):
     RANKER().save(str(tmp_path / "network"))
-    rates = RatesRanker.fit(RatesConfig(), *SHOP().train, SHOP().content)
+    rates = RateBaselineRanker.fit(RateBaselineConfig(), *SHOP().train, SHOP().content)
     rates.save(str(tmp_path / "rates"))
-    assert isinstance(load(str(tmp_path / "network")), NetworkRanker)
-    assert isinstance(load(str(tmp_path / "rates")), RatesRanker)
-    for one, other in ((NetworkRanker, "rates"), (RatesRanker, "network")):
+    assert isinstance(load_ranker(str(tmp_path / "network")), NetworkRanker)
+    assert isinstance(load_ranker(str(tmp_path / "rates")), RateBaselineRanker)
+    for one, other in ((NetworkRanker, "rates"), (RateBaselineRanker, "network")):
         with pytest.raises(ModelError, match=f"is a {other}"):
             one.load(str(tmp_path / other))
 

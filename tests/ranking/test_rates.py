@@ -13,23 +13,23 @@ from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from vrec.core.errors import RankError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import VIDEOS
 from vrec.profiles.profile import Profile
-from vrec.profiles.video import Prior
-from vrec.ranking.base import VideoFigures
-from vrec.ranking.features.arrays import Context, Labels, Request
-from vrec.ranking.features.video_counts import STATE
+from vrec.profiles.video import RatePrior
+from vrec.ranking.base import VideoScalars
+from vrec.ranking.features.arrays import ImpressionLabels, RankingRequest, RequestContext
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.ranking.labels import LabelsConfig
-from vrec.ranking.rate_baseline import Rates, RatesConfig, RatesRanker
+from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker, SmoothedRates
 
-RATES = Rates(
+RATES = SmoothedRates(
     labels=LabelsConfig(),
     intercept=-1.5,
     weights=np.array([0.8, 0.6, 1.1]),
-    video=Prior(rate=0.1, strength=20.0),
-    user=Prior(rate=0.12, strength=10.0),
-    conversion=Prior(rate=0.05, strength=30.0),
+    video=RatePrior(rate=0.1, strength=20.0),
+    user=RatePrior(rate=0.12, strength=10.0),
+    conversion=RatePrior(rate=0.05, strength=30.0),
     surfaces={"feed": 0.2, "shop": -0.3},
     edges=np.array([10.0, 30.0]),
     watch_s=np.array([2.0, 5.0, 9.0, 4.0]),
@@ -38,16 +38,18 @@ RATES = Rates(
 
 
 def state(**counts: float) -> np.ndarray:
-    row = np.zeros(len(STATE))
+    row = np.zeros(len(VIDEO_COUNT_KEYS))
     for name, value in counts.items():
-        row[STATE.index(name if name == "watch_s" else f"event:{name}")] = value
+        row[VIDEO_COUNT_KEYS.index(name if name == "watch_s" else f"event:{name}")] = value
     return row
 
 
-def request(*states: np.ndarray, shown: float = 0, clicks: float = 0, surface: str = "feed") -> Request:
+def request(
+    *states: np.ndarray, shown: float = 0, clicks: float = 0, surface: str = "feed"
+) -> RankingRequest:
     user = Profile("user", "u", counts={"event:impression": shown, "event:click": clicks})
     videos = tuple(f"v{n}" for n in range(len(states)))
-    return Request(user, Context(0, surface), videos, np.array(states))
+    return RankingRequest(user, RequestContext(0, surface), videos, np.array(states))
 
 
 def test_the_answers_by_hand():
@@ -72,11 +74,11 @@ def test_the_spread_is_that_of_the_beta_distribution(clicks, missed):
     alone = replace(RATES, weights=np.array([1.0, 0.0, 0.0]))
     found = alone.predict([request(state(impression=clicks + missed, click=clicks))], np.array([np.nan]))
     drawn = beta(clicks + 2, missed + 18).rvs(200_000, random_state=3)
-    assert found.spread[0] == pytest.approx(np.std(logit(drawn)), rel=0.02)
+    assert found.click_logit_std[0] == pytest.approx(np.std(logit(drawn)), rel=0.02)
 
 
 @cache
-def planted(seed: int) -> tuple[list[Request], Labels, np.ndarray]:
+def planted(seed: int) -> tuple[list[RankingRequest], ImpressionLabels, np.ndarray]:
     """Impressions whose log-odds are the sum of a video's, a shopper's and a surface's, and their chances."""
     rng = np.random.default_rng(seed)
     rows, videos, users = 20_000, 60, 200
@@ -93,9 +95,9 @@ def planted(seed: int) -> tuple[list[Request], Labels, np.ndarray]:
         counts = state(impression=shown, click=clicks, watch_s=seconds, purchase=sold)
         profile = dict(zip(("event:impression", "event:click"), of_users[user[row]], strict=True))
         requests.append(
-            Request(
+            RankingRequest(
                 Profile("user", f"u{user[row]}", counts=profile),
-                Context(row, "feed" if feed[row] else "shop"),
+                RequestContext(row, "feed" if feed[row] else "shop"),
                 (f"v{video[row]}",),
                 counts[None],
             )
@@ -104,14 +106,16 @@ def planted(seed: int) -> tuple[list[Request], Labels, np.ndarray]:
         of_users[user[row]] += 1, click[row]
     at = np.arange(rows)
     mature = np.ones(rows, bool)
-    labels = Labels(click, watch, bought, mature, duration.astype(np.float32), at, user.astype(np.int64))
+    labels = ImpressionLabels(
+        click, watch, bought, mature, duration.astype(np.float32), at, user.astype(np.int64)
+    )
     return requests, labels, chance
 
 
 def test_the_fit_finds_what_was_planted():
     requests, labels, chance = planted(1)
     first, last = slice(0, 14_000), np.arange(14_000, 20_000)
-    rates = Rates.fit(RatesConfig(), requests[first], labels.take(np.arange(14_000)))
+    rates = SmoothedRates.fit(RateBaselineConfig(), requests[first], labels.take(np.arange(14_000)))
     found = rates.predict(requests[14_000:], labels.duration_s[last])
     assert roc_auc_score(labels.click[last], found.p_click) > 0.9 * roc_auc_score(
         labels.click[last], chance[last]
@@ -129,8 +133,10 @@ def test_what_differs_between_lengths_is_not_taken_for_the_videos_own():
     """Where watches go by the length alone, a video's own mean says next to nothing."""
     requests, labels, _ = planted(1)
     watch = np.random.default_rng(4).exponential(labels.duration_s).astype(np.float32)
-    assert Rates.fit(RatesConfig(), requests, replace(labels, watch_s=watch)).watch_strength > 300
-    assert Rates.fit(RatesConfig(), requests, labels).watch_strength < 100
+    assert (
+        SmoothedRates.fit(RateBaselineConfig(), requests, replace(labels, watch_s=watch)).watch_strength > 300
+    )
+    assert SmoothedRates.fit(RateBaselineConfig(), requests, labels).watch_strength < 100
 
 
 def test_what_counts_as_a_conversion_is_what_the_labels_say():
@@ -148,12 +154,12 @@ def test_more_conversions_than_clicks_are_no_more_than_clicks():
 
 def test_one_video_one_surface_and_no_durations_can_be_fitted():
     requests, labels, _ = planted(1)
-    some = [replace(r, video_ids=("v",), context=Context(0, "feed")) for r in requests[:300]]
+    some = [replace(r, video_ids=("v",), context=RequestContext(0, "feed")) for r in requests[:300]]
     labels = replace(labels.take(np.arange(300)), duration_s=np.full(300, np.nan, np.float32))
-    rates = Rates.fit(RatesConfig(), some, labels)
+    rates = SmoothedRates.fit(RateBaselineConfig(), some, labels)
     found = rates.predict(some, labels.duration_s)
     assert np.isfinite(found.p_click).all()
-    assert np.isfinite(found.spread).all()
+    assert np.isfinite(found.click_logit_std).all()
     assert rates.surfaces["feed"] == pytest.approx(0, abs=1e-9)
 
 
@@ -161,32 +167,34 @@ def test_one_video_one_surface_and_no_durations_can_be_fitted():
 def test_clicks_of_one_class_are_refused(click):
     requests, labels, _ = planted(1)
     with pytest.raises(RankError, match="of 20,000 impressions are clicked"):
-        Rates.fit(RatesConfig(), requests, replace(labels, click=np.full(20_000, click, np.float32)))
+        SmoothedRates.fit(
+            RateBaselineConfig(), requests, replace(labels, click=np.full(20_000, click, np.float32))
+        )
 
 
 def test_another_number_of_labels_is_refused():
     requests, labels, _ = planted(1)
     with pytest.raises(RankError, match="20,000 labels for 19,999 candidates"):
-        Rates.fit(RatesConfig(), requests[1:], labels)
+        SmoothedRates.fit(RateBaselineConfig(), requests[1:], labels)
 
 
-def videos(**columns: list) -> Content:
+def videos(**columns: list) -> CatalogContent:
     names = columns["video_id"]
     blank = {"uri": "x", "kind": "clip", "product_ids": [], "creator_id": "c", "domain": "d", "tags": []}
     rows = [
         blank | {"available": True} | {name: column[row] for name, column in columns.items()}
         for row in range(len(names))
     ]
-    return Content(pa.Table.from_pylist(rows, schema=VIDEOS.arrow()))
+    return CatalogContent(pa.Table.from_pylist(rows, schema=VIDEOS.arrow()))
 
 
 def test_new_videos_have_their_durations_and_old_ones_the_latest():
-    before = VideoFigures.of(videos(video_id=["a", "b"], duration_s=[5.0, 0.0], price=[None, 2.0]))
+    before = VideoScalars.from_content(videos(video_id=["a", "b"], duration_s=[5.0, 0.0], price=[None, 2.0]))
     after = before.with_videos(videos(video_id=["c", "a"], duration_s=[7.0, 6.0], price=[1.0, None]))
     rows = after.find(["a", "b", "c", "nobody-knows"])
     assert after.duration_s[rows] == pytest.approx([6.0, np.nan, 7.0, np.nan], nan_ok=True)
     assert after.price[rows] == pytest.approx([np.nan, 2.0, 1.0, np.nan], nan_ok=True)
-    ranker = RatesRanker(RatesConfig(), RATES, before)
+    ranker = RateBaselineRanker(RateBaselineConfig(), RATES, before)
     asked = [replace(request(state()), video_ids=("c",))]
     answers = [
         r.predict_requests(asked).watch_s[0]
@@ -197,4 +205,4 @@ def test_new_videos_have_their_durations_and_old_ones_the_latest():
 
 def test_a_video_that_is_there_twice_is_refused():
     with pytest.raises(RankError, match="1 duplicates of 2, such as a"):
-        VideoFigures.of(videos(video_id=["a", "a"]))
+        VideoScalars.from_content(videos(video_id=["a", "a"]))

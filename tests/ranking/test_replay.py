@@ -21,30 +21,30 @@ from ranking.logs import (
 
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError, RankError
-from vrec.profiles.profile import Profile, from_rows
-from vrec.profiles.update import apply, event_rows, facts_of, profiles_of
-from vrec.ranking.features.video_counts import STATE, state_of
-from vrec.ranking.replay import impressions, replay, video_states
+from vrec.profiles.profile import Profile, profiles_from_table
+from vrec.profiles.update import apply_event, build_profiles, event_rows, video_metadata
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, profile_counts
+from vrec.ranking.replay import impressions, replay_requests, replay_video_counts
 
 
 def parts_of(log, content):
-    facts = facts_of(content)
-    return video_states(log, facts, CONFIG), facts
+    facts = video_metadata(content)
+    return replay_video_counts(log, facts, CONFIG), facts
 
 
 def served(log, content, request):
     """The request as serving makes it: profiles by `apply`, event by event, of all that came before."""
-    facts = facts_of(content)
+    facts = video_metadata(content)
     before = log.filter(pa.array(micros(log) < request.context.at))
     order = np.lexsort((before.column("event_id").to_pylist(), micros(before)))
     profiles: dict[tuple[str, str], Profile] = {}
     for event in event_rows(before.take(pa.array(order))):
         for key in (("user", event.user_id), ("video", event.video_id)):
             owned = profiles.get(key, Profile(*key))
-            profiles[key] = apply(owned, event, facts.get(event.video_id), CONFIG)
+            profiles[key] = apply_event(owned, event, facts.get(event.video_id), CONFIG)
     user = ("user", request.user.entity_id)
-    states = [state_of(profiles.get(("video", video_id))) for video_id in request.video_ids]
-    return replace(request, user=profiles.get(user, Profile(*user)), states=np.array(states))
+    states = [profile_counts(profiles.get(("video", video_id))) for video_id in request.video_ids]
+    return replace(request, user=profiles.get(user, Profile(*user)), video_counts=np.array(states))
 
 
 @settings(max_examples=25, deadline=None)
@@ -103,7 +103,7 @@ def test_states_are_the_counts_of_a_table_before_each_impression():
     assert len(rows) == (frame["kind"] == "impression").sum()
     for shown in frame.filter(pl.col("kind") == "impression").sample(40, seed=1).iter_rows(named=True):
         before = frame.filter(pl.col("video_id") == shown["video_id"], pl.col("at") < shown["at"])
-        state = dict(zip(STATE, rows[shown["event_id"]], strict=True))
+        state = dict(zip(VIDEO_COUNT_KEYS, rows[shown["event_id"]], strict=True))
         for kind, count in before["kind"].value_counts().iter_rows():
             assert state[f"event:{kind}"] == count
         watched = before.filter(pl.col("kind") == "watch")["value"].cast(pl.Float64).sum()
@@ -116,7 +116,9 @@ def test_a_request_s_profile_is_that_of_the_user_s_earlier_events():
     for request in requests_of(log, content)[::29]:
         before = log.filter(pa.array(micros(log) < request.context.at))
         profiles = {
-            p.entity_id: p for p in from_rows(profiles_of(before, content, CONFIG)) if p.entity == "user"
+            p.entity_id: p
+            for p in profiles_from_table(build_profiles(before, content, CONFIG))
+            if p.entity == "user"
         }
         user = request.user.entity_id
         assert request.user == profiles.get(user, Profile("user", user))
@@ -131,12 +133,12 @@ def test_any_subset_of_videos_or_users_in_any_order_gives_its_part(log, random):
     parts = []
     for video in videos:
         own = log.filter(pc.equal(log.column("video_id"), video))
-        parts.append(video_states(shuffled(own, random), facts, CONFIG))
+        parts.append(replay_video_counts(shuffled(own, random), facts, CONFIG))
     assert pa.concat_tables(parts).combine_chunks().equals(states)
-    whole = list(replay(shuffled(log, random), shuffled(states, random), facts, CONFIG))
+    whole = list(replay_requests(shuffled(log, random), shuffled(states, random), facts, CONFIG))
     single = []
     for user in sorted(set(log.column("user_id").to_pylist())):
-        single += replay(log.filter(pc.equal(log.column("user_id"), user)), states, facts, CONFIG)
+        single += replay_requests(log.filter(pc.equal(log.column("user_id"), user)), states, facts, CONFIG)
     assert len(whole) == len(single)
     if whole:
         assert same_features(shop_builder().build(whole), shop_builder().build(single))
@@ -175,19 +177,19 @@ def test_impressions_of_one_request_are_its_candidates():
     assert (two.video_ids, two.positions.tolist()) == (("z", "c"), [-1, -1])
     assert impressions(events(*rows)).column("video_id").to_pylist() == ["a", "b", "z", "c"]
     assert one.user == Profile("user", "u")
-    assert not one.states.any()
+    assert not one.video_counts.any()
 
 
 def test_logs_that_cannot_be_replayed_are_refused():
     log, content = shop()
     states, facts = parts_of(log, content)
     with pytest.raises(RankError, match=r"1 of [\d,]+ events repeat another's event_id, such as r0-"):
-        video_states(pa.concat_tables([log, log.slice(4, 1)]), facts, CONFIG)
+        replay_video_counts(pa.concat_tables([log, log.slice(4, 1)]), facts, CONFIG)
     with pytest.raises(RankError, match=r"replay: [\d,]+ impressions have no state, such as r0-"):
-        list(replay(log, states.slice(9), facts, CONFIG))
+        list(replay_requests(log, states.slice(9), facts, CONFIG))
     wrong = log.set_column(3, log.schema.field("kind"), pa.repeat("glance", log.num_rows))
     with pytest.raises(EventsError, match=r"EVENTS\.kind is not usable"):
-        video_states(wrong, facts, CONFIG)
+        replay_video_counts(wrong, facts, CONFIG)
     nothing = log.slice(0, 0)
-    assert not video_states(nothing, facts, CONFIG).num_rows
-    assert not list(replay(nothing, states, facts, CONFIG))
+    assert not replay_video_counts(nothing, facts, CONFIG).num_rows
+    assert not list(replay_requests(nothing, states, facts, CONFIG))

@@ -10,21 +10,21 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from vrec.core.errors import RankError
-from vrec.ranking.examples import check_teaches
-from vrec.ranking.features.arrays import CatalogueArrays, Features, Labels, Shape
-from vrec.ranking.networks.multitask import HeadsConfig
-from vrec.ranking.networks.network import DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.examples import check_trainable
+from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, ImpressionLabels, RankingFeatures
+from vrec.ranking.networks.multitask import RankerHeadsConfig
+from vrec.ranking.networks.network import DinConfig, LogisticRegressionConfig, RankerNetwork
 from vrec.ranking.networks.watch_heads import CreadConfig
 from vrec.ranking.networks.watch_time import fit_watch_head
-from vrec.ranking.training import RankerTrainingConfig, Trainer, Worker
+from vrec.ranking.training import RankerTrainer, RankerTrainingConfig, TrainingWorker
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
-HEADS = HeadsConfig(experts=2, tower=(4,))
+HEADS = RankerHeadsConfig(experts=2, tower=(4,))
 DIN = DinConfig(width=4, hidden=(12,), attention=(6,), dropout=0.2)
 CONFIG = RankerTrainingConfig(epochs=4, batch_size=100, learning_rate=0.01, patience=4, device="cpu")
 
 
-def drawn(seed: int = 1) -> tuple[Features, Labels]:
+def drawn(seed: int = 1) -> tuple[RankingFeatures, ImpressionLabels]:
     """Impressions whose clicks go by the video and by whether it is near the history."""
     rng = np.random.default_rng(seed)
     video = rng.integers(0, VIDEOS + 1, ROWS).astype(np.int32)
@@ -39,13 +39,13 @@ def drawn(seed: int = 1) -> tuple[Features, Labels]:
     duration = np.where(video % 5 == 0, np.nan, 10.0 + video).astype(np.float32)
     watch = (click * rng.exponential(8, ROWS)).astype(np.float32)
     conversion = click * (rng.random(ROWS) < 0.4).astype(np.float32)
-    shape = Shape((VIDEOS + 1, 7), 5, 2, 5, (3, 24), 3, 2, 2, 11)
+    shape = FeatureShape((VIDEOS + 1, 7), 5, 2, 5, (3, 24), 3, 2, 2, 11)
     fields = np.stack([np.arange(VIDEOS + 1), np.arange(VIDEOS + 1) % 7], axis=1).astype(np.int32)
     dense = world.normal(size=(VIDEOS + 1, 2)).astype(np.float32)
     tags = world.integers(0, 5, (VIDEOS + 1, 2)).astype(np.int32)
     context = np.stack([np.arange(USERS) % 3, np.arange(USERS) % 24], axis=1).astype(np.int32)
-    features = Features(
-        CatalogueArrays(fields, tags, dense, vectors),
+    features = RankingFeatures(
+        CatalogFeatureArrays(fields, tags, dense, vectors),
         shape,
         request,
         video,
@@ -57,21 +57,27 @@ def drawn(seed: int = 1) -> tuple[Features, Labels]:
         world.random((USERS, 6, 2)).astype(np.float32) * (history != 0)[:, :, None],
     )
     at, mature = np.arange(ROWS, dtype=np.int64), rng.random(ROWS) < 0.8
-    return features, Labels(click, watch, conversion, mature, duration, at, request.astype(np.int64))
+    return features, ImpressionLabels(
+        click, watch, conversion, mature, duration, at, request.astype(np.int64)
+    )
 
 
 TRAIN, VALID = drawn(1), drawn(2)
 
 
-def trainer(network=DIN, train=TRAIN, valid=VALID, worker: Worker | None = None, **changed) -> Trainer:
+def trainer(
+    network=DIN, train=TRAIN, valid=VALID, worker: TrainingWorker | None = None, **changed
+) -> RankerTrainer:
     head = fit_watch_head(CreadConfig(thresholds=6), train[1].watch_s, train[1].duration_s)
     torch.manual_seed(7)
     made = RankerNetwork(train[0].shape, network, HEADS, head.width)
     config = CONFIG.model_copy(update=changed)
-    return Trainer(made, HEADS, head, train=train, valid=valid, config=config, worker=worker or Worker())
+    return RankerTrainer(
+        made, HEADS, head, train=train, valid=valid, config=config, worker=worker or TrainingWorker()
+    )
 
 
-def weights(of: Trainer) -> dict[str, np.ndarray]:
+def weights(of: RankerTrainer) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in of.network.state_dict().items()}
 
 
@@ -104,7 +110,7 @@ def test_the_slots_are_known_before_the_rest_is_learned_by_heart():
     click = (rng.random(len(rows)) < expit(logit)).astype(np.float32)
     bought = click * (rng.random(len(rows)) < 0.4).astype(np.float32)
     part = (features, replace(labels.take(rows), click=click, conversion=bought))
-    lr = LrConfig(content=False, id_dropout=0, position_dropout=0)
+    lr = LogisticRegressionConfig(content=False, id_dropout=0, position_dropout=0)
     some = trainer(lr, train=part, valid=part, learning_rate=1e-3, epochs=2)
     some.run()
     found = some.network.positions.weight[:, 0].detach().numpy()[1:11]
@@ -178,7 +184,7 @@ def test_a_loss_that_is_no_number_names_epoch_and_rate_and_keeps_the_last_good_w
     some.train.features = some.train.features._replace(candidate=torch.from_numpy(broken))
     with pytest.raises(RankError, match="epoch 2") as told:
         some.run_epoch()
-    assert "0.01" in told.value.mend
+    assert "0.01" in told.value.fix
     assert same(weights(some), good)
 
 
@@ -218,16 +224,18 @@ def test_without_mature_conversions_to_validate_by_the_other_heads_say_when_to_s
 
 def test_no_impressions_teach_nothing():
     with pytest.raises(RankError, match="training: 0 of 0 impressions are clicked"):
-        check_teaches(HEADS, TRAIN[1].take(np.zeros(0, np.int64)), "training")
-    check_teaches(HEADS, TRAIN[1], "training")
+        check_trainable(HEADS, TRAIN[1].take(np.zeros(0, np.int64)), "training")
+    check_trainable(HEADS, TRAIN[1], "training")
 
 
 def test_a_head_that_is_left_out_needs_no_labels():
     features, sound = TRAIN
     blank = replace(sound, conversion=np.zeros_like(sound.conversion))
-    heads = HeadsConfig(heads=("click",), tower=(4,))
-    network = RankerNetwork(features.shape, LrConfig(), heads, 0)
-    some = Trainer(network, heads, None, train=(features, blank), valid=(features, blank), config=CONFIG)
+    heads = RankerHeadsConfig(heads=("click",), tower=(4,))
+    network = RankerNetwork(features.shape, LogisticRegressionConfig(), heads, 0)
+    some = RankerTrainer(
+        network, heads, None, train=(features, blank), valid=(features, blank), config=CONFIG
+    )
     assert set(some.validate()) == {"click", "total"}
 
 
@@ -246,7 +254,7 @@ def test_workers_take_as_many_steps_and_all_rows_between_them(rows):
         some[1].mature[:] = True
     shares = []
     for rank in range(3):
-        worker = trainer(train=some, worker=Worker(rank, 3), batch_size=20)
+        worker = trainer(train=some, worker=TrainingWorker(rank, 3), batch_size=20)
         worker.epoch = 1
         shares.append(list(worker.steps(len(worker.train), worker.config.batch_size)))
     sizes = [[len(step) for step in share] for share in shares]
@@ -261,7 +269,7 @@ def test_workers_judge_as_one_would():
     """The sums of three workers, each over its share, give the losses of one over all."""
     asked = []
     for rank in range(3):
-        trainer(worker=Worker(rank, 3, reduce=lambda sums: asked.append(sums) or sums)).validate()
+        trainer(worker=TrainingWorker(rank, 3, reduce=lambda sums: asked.append(sums) or sums)).validate()
     total, count = np.split(np.sum(asked, axis=0), 2)
     alone = trainer().validate()
     together = dict(zip(sorted(alone), total / count, strict=True))

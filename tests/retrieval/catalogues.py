@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.schema import AT, EMBEDDINGS, INTERACTIONS, VIDEOS
+from vrec.core.schema import EMBEDDINGS, INTERACTIONS, TIMESTAMP, VIDEOS
 
 
 def videos(**rows: dict[str, Any]) -> pa.Table:
@@ -29,7 +29,7 @@ def embeddings(**vectors: Any) -> pa.Table:
 def interactions(*rows: tuple[str, str, float, int]) -> pa.Table:
     """INTERACTIONS of (user, video, weight, day)."""
     users, names, weights, days = zip(*rows, strict=True)
-    at = (pa.array(np.array(days, np.int64) * 86_400_000_000)).cast(AT)
+    at = (pa.array(np.array(days, np.int64) * 86_400_000_000)).cast(TIMESTAMP)
     columns = [pa.array(users), pa.array(names), pa.array(weights, pa.float32()), at]
     return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tests.contracts.worlds import START_US
-from vrec.core.schema import AT, INTERACTIONS
+from vrec.core.schema import INTERACTIONS, TIMESTAMP
 
 
 def ids(prefix: str, count: int) -> list[str]:
@@ -21,7 +21,7 @@ def to_interactions(matrix: np.ndarray, at: np.ndarray | None = None) -> pa.Tabl
         pa.array(ids("u", matrix.shape[0])).take(pa.array(rows)),
         pa.array(ids("v", matrix.shape[1])).take(pa.array(columns)),
         pa.array(matrix[rows, columns], pa.float32()),
-        pa.array(START_US + at[rows, columns], pa.int64()).cast(AT),
+        pa.array(START_US + at[rows, columns], pa.int64()).cast(TIMESTAMP),
     ]
     return pa.Table.from_arrays(parts, schema=INTERACTIONS.arrow())
 

@@ -10,9 +10,9 @@ from tests.retrieval.catalogues import videos
 from vrec.core.errors import FitError, SchemaError
 from vrec.retrieval.attributes import (
     AttributesConfig,
-    Filters,
+    VideoFilters,
     attribute_vectors,
-    matching,
+    filter_videos,
     title_words,
 )
 
@@ -121,16 +121,16 @@ def test_filters_pass_what_a_plain_loop_passes(data):
             and (available is None or row["available"] == available)
         )
 
-    filters = Filters(**wanted, min_price=low, max_price=high, available=available)
-    assert matching(table, filters) == [row["video_id"] for row in rows if passes(row)]
+    filters = VideoFilters(**wanted, min_price=low, max_price=high, available=available)
+    assert filter_videos(table, filters) == [row["video_id"] for row in rows if passes(row)]
 
 
 def test_value_that_no_video_has_is_named_with_the_nearest():
     table = videos(a={"category": "shoes"}, b={"category": "hats"})
     with pytest.raises(FitError, match=r"VIDEOS\.category is never shoe; did you mean shoes\?"):
-        matching(table, Filters(category=("hats", "shoe")))
+        filter_videos(table, VideoFilters(category=("hats", "shoe")))
     with pytest.raises(FitError, match="tags is never x"):
-        matching(table, Filters(tags=("x",)))
-    assert matching(table, Filters(category=())) == []
+        filter_videos(table, VideoFilters(tags=("x",)))
+    assert filter_videos(table, VideoFilters(category=())) == []
     with pytest.raises(ValueError, match="colour"):
-        Filters(colour="red")  # type: ignore[call-arg]
+        VideoFilters(colour="red")  # type: ignore[call-arg]

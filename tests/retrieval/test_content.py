@@ -8,11 +8,11 @@ import pytest
 
 from tests.retrieval.catalogues import embeddings, interactions, scores, videos
 from vrec.core.errors import FitError, SchemaError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.retrieval.attributes import AttributesConfig
 from vrec.retrieval.models import content as module
-from vrec.retrieval.models.content import ContentBased, ContentConfig
-from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.models.content import ContentConfig, ContentRecommender
+from vrec.retrieval.models.popular import PopularRecommender
 
 PLAIN = ContentConfig(centre=False, recency=1.0, attributes_share=0.0)
 ROWS = np.random.default_rng(0).normal(size=(9, 4))
@@ -26,14 +26,18 @@ def close(found: dict[str, float], want: np.ndarray, names: range) -> bool:
 
 
 def test_mean_taste_is_weighted_by_strength_and_recency():
-    model = ContentBased(PLAIN.model_copy(update={"recency": 0.5})).fit(WATCHED, Content(embeddings=EMBEDDED))
+    model = ContentRecommender(PLAIN.model_copy(update={"recency": 0.5})).fit(
+        WATCHED, CatalogContent(embeddings=EMBEDDED)
+    )
     taste = UNIT[2] * 0.25 + UNIT[0] * 0.5 + UNIT[1] * 3
     want = UNIT @ taste / np.linalg.norm(taste)
     assert close(scores(model.recommend(["ann"], 9), "ann"), want, range(3, 9))
 
 
 def test_centre_is_subtracted_before_rows_are_brought_to_one_length():
-    model = ContentBased(PLAIN.model_copy(update={"centre": True})).fit(WATCHED, Content(embeddings=EMBEDDED))
+    model = ContentRecommender(PLAIN.model_copy(update={"centre": True})).fit(
+        WATCHED, CatalogContent(embeddings=EMBEDDED)
+    )
     rows = ROWS - ROWS.mean(axis=0)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     want = rows @ rows[5]
@@ -48,7 +52,7 @@ def test_likeness_is_shared_between_embedding_and_attributes(monkeypatch):
     )
     rows = embeddings(a=[1, 0], b=[0, 1], c=[1, 0])
     config = PLAIN.model_copy(update={"attributes_share": 0.4})
-    model = ContentBased(config).fit(interactions(("ann", "a", 1, 0)), Content(table, rows))
+    model = ContentRecommender(config).fit(interactions(("ann", "a", 1, 0)), CatalogContent(table, rows))
     found = scores(model.recommend(["ann"], 9), "ann")
     # d has attributes alone, which then are all of its length; none of them is a's.
     assert found == pytest.approx({"b": 0.4, "c": 0.6, "d": 0.0}, abs=1e-6)
@@ -61,8 +65,10 @@ def test_either_part_alone_will_do_whatever_the_share(part: str, share: float):
         a={"category": "hats"}, b={"category": "hats"}, c={"category": "bags"}, d={"category": "bags"}
     )
     rows = embeddings(a=[1, 0], b=[1, 0.1], c=[0, 1], d=[0, 1])
-    known = Content(table, None) if part == "videos" else Content(None, rows)
-    model = ContentBased(ContentConfig(attributes_share=share)).fit(interactions(("ann", "a", 1, 0)), known)
+    known = CatalogContent(table, None) if part == "videos" else CatalogContent(None, rows)
+    model = ContentRecommender(ContentConfig(attributes_share=share)).fit(
+        interactions(("ann", "a", 1, 0)), known
+    )
     assert model.recommend(["ann"], 1).column("video_id").to_pylist() == ["b"]
 
 
@@ -70,7 +76,7 @@ def test_cold_videos_are_recommended_and_videos_without_content_are_not():
     watched = interactions(
         ("ann", "v0", 1, 0), ("ann", "bare", 50, 5), ("bo", "bare", 1, 0), ("cy", "v5", 1, 0)
     )
-    model = ContentBased(PLAIN).fit(watched, Content(embeddings=EMBEDDED))
+    model = ContentRecommender(PLAIN).fit(watched, CatalogContent(embeddings=EMBEDDED))
     found = model.recommend(["ann", "bo", "cy"], 20)
     assert close(scores(found, "ann"), UNIT @ UNIT[0], range(1, 9))
     assert scores(found, "bo") == {}
@@ -79,13 +85,13 @@ def test_cold_videos_are_recommended_and_videos_without_content_are_not():
 
 def test_long_ago_is_not_lost_where_nothing_else_is_known():
     rows = [("ann", "v0", 1, 0)] + [("ann", f"bare{n}", 1, 1 + n) for n in range(2000)]
-    model = ContentBased(PLAIN.model_copy(update={"recency": 0.5}))
-    model.fit(interactions(*rows), Content(embeddings=EMBEDDED))
+    model = ContentRecommender(PLAIN.model_copy(update={"recency": 0.5}))
+    model.fit(interactions(*rows), CatalogContent(embeddings=EMBEDDED))
     assert close(scores(model.recommend(["ann"], 20), "ann"), UNIT @ UNIT[0], range(1, 9))
 
 
 def test_new_shoppers_and_new_events_are_served_without_another_fit():
-    model = ContentBased(PLAIN).fit(WATCHED, Content(embeddings=EMBEDDED))
+    model = ContentRecommender(PLAIN).fit(WATCHED, CatalogContent(embeddings=EMBEDDED))
     found = model.recommend_from(interactions(("new", "v7", 1, 0), ("new", "stranger", 1, 1)), 20)
     assert scores(found, "new") == pytest.approx(
         {f"v{n}": UNIT[n] @ UNIT[7] for n in range(9) if n != 7}, abs=1e-6
@@ -98,7 +104,7 @@ def test_equal_content_ties_by_id_wherever_it_stands():
     twins = [f"v{n:03}" for n in (3, 77, 120, 121, 199)]
     rows |= dict.fromkeys(twins, rows["v003"] * 3)
     watched = interactions(*[(f"u{n}", f"v{n:03}", 1, 0) for n in range(10, 60)])
-    model = ContentBased().fit(watched, Content(embeddings=embeddings(**rows)))
+    model = ContentRecommender().fit(watched, CatalogContent(embeddings=embeddings(**rows)))
     for user in model.users.ids.to_pylist():
         found = model.recommend([user], 200).column("video_id").to_pylist()
         places = [found.index(name) for name in twins]
@@ -107,21 +113,23 @@ def test_equal_content_ties_by_id_wherever_it_stands():
 
 def test_nothing_known_is_refused_by_name():
     with pytest.raises(FitError, match="no content"):
-        ContentBased().fit(WATCHED)
+        ContentRecommender().fit(WATCHED)
     with pytest.raises(FitError, match="none of the 4 videos that were watched, such as v0, has content"):
-        ContentBased().fit(WATCHED, Content(embeddings=embeddings(x=[1, 0], y=[0, 1])))
+        ContentRecommender().fit(WATCHED, CatalogContent(embeddings=embeddings(x=[1, 0], y=[0, 1])))
     with pytest.raises(FitError, match=r"2 videos have more than one row, such as v\d"):
-        ContentBased().fit(WATCHED, Content(embeddings=pa.concat_tables([EMBEDDED, EMBEDDED.slice(0, 2)])))
+        ContentRecommender().fit(
+            WATCHED, CatalogContent(embeddings=pa.concat_tables([EMBEDDED, EMBEDDED.slice(0, 2)]))
+        )
     broken = embeddings(v0=[1, 0], v1=[float("nan"), 1])
     with pytest.raises(FitError, match="not finite in 1 of 2 rows, such as that of v1"):
-        ContentBased().fit(WATCHED, Content(embeddings=broken))
+        ContentRecommender().fit(WATCHED, CatalogContent(embeddings=broken))
     with pytest.raises(SchemaError, match="missing encoder"):
-        ContentBased().fit(WATCHED, Content(embeddings=EMBEDDED.drop_columns(["encoder"])))
+        ContentRecommender().fit(WATCHED, CatalogContent(embeddings=EMBEDDED.drop_columns(["encoder"])))
 
 
 def test_blank_embedding_is_no_content():
     rows = embeddings(v0=[1, 0], v1=[0, 0], v2=[1, 1])
-    model = ContentBased(PLAIN).fit(WATCHED, Content(embeddings=rows))
+    model = ContentRecommender(PLAIN).fit(WATCHED, CatalogContent(embeddings=rows))
     assert scores(model.recommend(["ann", "bo"], 9), "ann") == {}
     assert set(scores(model.recommend_from(interactions(("x", "v0", 1, 0)), 9), "x")) == {"v2"}
 
@@ -147,13 +155,13 @@ def test_titles_find_videos_that_nobody_has_watched(shared_data: Path):
     table = videos(**{name: {"title": titles[name]} for name in seen if name in titles})
     config = ContentConfig(attributes=AttributesConfig(title=1))
     found = (
-        ContentBased(config)
-        .fit(watched, Content(table))
+        ContentRecommender(config)
+        .fit(watched, CatalogContent(table))
         .recommend(list(testing), 10, candidates=sorted(cold))
     )
     given = zip(found.column("user_id").to_pylist(), found.column("video_id").to_pylist(), strict=True)
     hits = sum(testing[user][-1] == name for user, name in given)
     assert len(testing) > 200
     assert hits / len(testing) > 5 * 10 / 700
-    popular = Popular().fit(watched).recommend(list(testing), 10, candidates=sorted(cold))
+    popular = PopularRecommender().fit(watched).recommend(list(testing), 10, candidates=sorted(cold))
     assert popular.num_rows == 0

@@ -50,7 +50,7 @@ def test_a_catalogue_too_large_is_refused_with_the_memory_it_would_take() -> Non
     table = to_interactions(random_matrix(1, 5, 11))
     with pytest.raises(FitError, match=r"11 videos are more than max_videos, 10; .* GB") as caught:
         Ease(EaseConfig(max_videos=10)).fit(table)
-    assert "item_knn" in caught.value.mend
+    assert "item_knn" in caught.value.fix
     Ease(EaseConfig(max_videos=11)).fit(table)
 
 

@@ -9,14 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.core.errors import FitError, ModelError
-from vrec.retrieval.index.config import Float16Config, ProductConfig, ScalarConfig, StorageConfig
+from vrec.retrieval.index.config import (
+    Float16StorageConfig,
+    ProductQuantizerConfig,
+    ScalarQuantizerConfig,
+    StorageConfig,
+)
 from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
 STORAGES: dict[str, StorageConfig] = {
-    "float16": Float16Config(),
-    "scalar-8": ScalarConfig(learn_from=500),
-    "scalar-4": ScalarConfig(bits=4, learn_from=500),
-    "product-2": ProductConfig(dims=2, learn_from=500),
+    "float16": Float16StorageConfig(),
+    "scalar-8": ScalarQuantizerConfig(learn_from=500),
+    "scalar-4": ScalarQuantizerConfig(bits=4, learn_from=500),
+    "product-2": ProductQuantizerConfig(dims=2, learn_from=500),
 }
 NAMES = [f"v{number:04}" for number in range(1200)]
 FEW = NAMES[:40]
@@ -53,7 +58,7 @@ def index(request: pytest.FixtureRequest) -> FaissIndex:
 
 def test_float16_keeps_the_nearest_half():
     for lists in (False, True):
-        _, rows = kept_by(filled(Float16Config(), lists=lists))
+        _, rows = kept_by(filled(Float16StorageConfig(), lists=lists))
         assert np.array_equal(rows, rows.astype(np.float16))
         # Between two halves, faiss and NumPy take different ones.
         nearest = np.abs(vectors_of(1200).astype(np.float16) - vectors_of(1200))
@@ -63,7 +68,7 @@ def test_float16_keeps_the_nearest_half():
 @pytest.mark.parametrize("bits", [4, 6, 8])
 def test_scalar_codes_are_off_by_half_a_step_at_most(bits):
     rows = vectors_of(1200)
-    _, kept = kept_by(filled(ScalarConfig(bits=bits)))
+    _, kept = kept_by(filled(ScalarQuantizerConfig(bits=bits)))
     step = (rows.max(axis=0) - rows.min(axis=0)) / (2**bits - 1)
     assert (np.abs(kept - rows) <= step * 0.51).all()
     assert (np.abs(kept - rows).max(axis=0) > step * 0.4).all()
@@ -71,7 +76,7 @@ def test_scalar_codes_are_off_by_half_a_step_at_most(bits):
 
 def test_product_codes_are_256_runs_and_each_run_has_the_nearest():
     rows = vectors_of(1200)
-    _, kept = kept_by(filled(ProductConfig(dims=2, learn_from=500)))
+    _, kept = kept_by(filled(ProductQuantizerConfig(dims=2, learn_from=500)))
     for start in range(0, 16, 2):
         runs = np.unique(kept[:, start : start + 2], axis=0)
         assert 200 < len(runs) <= 256
@@ -95,7 +100,7 @@ def test_scores_nearer_than_rounding_are_told_apart():
     rows[:, :8] += (rng.integers(0, 9, (1200, 8)) * 0.25).astype(np.float16)
     queries = rng.normal(size=(20, 64)).astype(np.float32)
     queries[:, :8] *= 1e-4
-    index = FaissIndex(IndexConfig(storage=Float16Config()))
+    index = FaissIndex(IndexConfig(storage=Float16StorageConfig()))
     index.add(NAMES, rows.astype(np.float32))
     reference, kept = kept_by(index)
     assert np.array_equal(kept, rows)
@@ -149,7 +154,10 @@ def test_no_float32_vectors_are_kept(tmp_path: Path):
 
 
 def test_few_vectors_are_float16_until_codes_can_be_learned():
-    for storage in (ScalarConfig(bits=4, learn_from=500), ProductConfig(dims=4, learn_from=500)):
+    for storage in (
+        ScalarQuantizerConfig(bits=4, learn_from=500),
+        ProductQuantizerConfig(dims=4, learn_from=500),
+    ):
         for up_to in (100, 5000):
             index = FaissIndex(IndexConfig(exact_up_to=up_to, lists=10, probes=10, storage=storage))
             index.add(NAMES[:499], vectors_of(499))
@@ -207,15 +215,15 @@ def test_any_changes_leave_the_exact_answer(changes, k, exact_up_to, name, data)
 
 
 def test_what_cannot_be_kept_is_refused_and_changes_nothing():
-    index = filled(Float16Config())
+    index = filled(Float16StorageConfig())
     before = index.search(vectors_of(3), 5)
     large = vectors_of(2)
     large[1, 3] = 70_000
     with pytest.raises(FitError, match="v0001") as error:
         index.add(["new", "v0001"], large)
-    assert "float32" in str(error.value.mend)
+    assert "float32" in str(error.value.fix)
     assert (len(index), index.search(vectors_of(3), 5)) == (1200, before)
-    odd = FaissIndex(IndexConfig(storage=ProductConfig(dims=3)))
+    odd = FaissIndex(IndexConfig(storage=ProductQuantizerConfig(dims=3)))
     with pytest.raises(FitError, match="16 dimensions cannot be cut into runs of 3"):
         odd.add(NAMES, vectors_of(1200))
     assert len(odd) == 0

@@ -11,9 +11,9 @@ from scipy import sparse
 
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from vrec.retrieval import similarity as module
-from vrec.retrieval.interaction_matrix import Vocabulary, build_histories
+from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
 from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
-from vrec.retrieval.similarity import SimilarityConfig, dense_product, in_threads, row_blocks
+from vrec.retrieval.similarity import SimilarityConfig, dense_product, map_in_threads, row_blocks
 
 configs = st.fixed_dictionaries(
     {
@@ -151,7 +151,7 @@ def test_blocks_are_plain_tasks_in_any_hands() -> None:
         task = pickle.loads(pickle.dumps(partial(function, comparison)))
         return [pickle.loads(pickle.dumps(task(block))) for block in blocks]
 
-    near = [ItemKnn(spread=spread).fit(table).similarities for spread in (in_other_processes, in_threads)]
+    near = [ItemKnn(spread=spread).fit(table).similarities for spread in (in_other_processes, map_in_threads)]
     assert len(row_blocks(150)) > 1
     assert np.array_equal(near[0].toarray(), near[1].toarray())
 
@@ -191,5 +191,5 @@ def test_nobody_is_alike_without_a_shared_video() -> None:
     matrix = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 1]], np.float32)
     model = UserKnn(SimilarityConfig(similarity="pearson", weighting="tfidf")).fit(to_interactions(matrix))
     of_v1 = to_interactions(np.array([[0, 1, 0, 0]], np.float32))
-    newcomer = build_histories(of_v1, Vocabulary.of(of_v1["user_id"]), model.videos)
-    assert np.flatnonzero(model.neighbours(newcomer).toarray()).tolist() == [1]
+    newcomer = build_interaction_matrix(of_v1, IdVocabulary.from_columns(of_v1["user_id"]), model.videos)
+    assert np.flatnonzero(model.nearest_users(newcomer).toarray()).tolist() == [1]

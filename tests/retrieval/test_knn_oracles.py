@@ -19,9 +19,9 @@ from scipy import sparse
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.retrieval.matrices import ids, random_matrix, to_interactions
-from vrec.retrieval.interaction_matrix import Vocabulary, build_histories
+from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
 from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
-from vrec.retrieval.similarity import Weighting
+from vrec.retrieval.similarity import RowWeighting
 
 K = 15
 pytestmark = pytest.mark.filterwarnings("ignore:Method expects CSR")
@@ -79,15 +79,15 @@ def test_bm25_products_of_implicit_have_our_cosines(matrix) -> None:
 @pytest.mark.parametrize(("kind", "oracle"), [("tfidf", tfidf_weight), ("bm25", bm25_weight)])
 def test_weights_are_those_of_implicit(matrix, kind: str, oracle) -> None:
     options = (1.2, 0.75) if kind == "bm25" else ()
-    found = Weighting.of(matrix, kind).apply(matrix)
+    found = RowWeighting.fit(matrix, kind).apply(matrix)
     np.testing.assert_allclose(found.toarray(), oracle(matrix, *options).toarray(), rtol=1e-5)
 
 
 def test_users_similarities_are_cosines_of_scikit_learn(matrix) -> None:
     table = to_interactions(matrix.toarray())
     model = UserKnn(UserKnn.Config(neighbours=K)).fit(table)
-    histories = build_histories(table, Vocabulary.of(table["user_id"]), model.videos)
-    found = model.neighbours(histories).toarray()
+    histories = build_interaction_matrix(table, IdVocabulary.from_columns(table["user_id"]), model.videos)
+    found = model.nearest_users(histories).toarray()
     want = cosine_similarity(matrix)
     np.fill_diagonal(want, 0)
     want[want < np.sort(want, axis=1)[:, [-K]]] = 0

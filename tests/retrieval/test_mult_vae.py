@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from tests.retrieval.matrices import dense_scores, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig, MultVaeNetwork, unit_bags
-from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.models.popular import PopularRecommender
 
 
 def by_hand(network: MultVaeNetwork, x: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -80,4 +80,4 @@ def test_it_learns_planted_tastes():
     table, held = blocks()
     config = MultVaeConfig(epochs=60, hidden=64, latent=16, learning_rate=3e-3, judges=0)
     assert recall(MultVae(config).fit(table), held) > 0.9
-    assert recall(Popular().fit(table), held) < 0.3
+    assert recall(PopularRecommender().fit(table), held) < 0.3

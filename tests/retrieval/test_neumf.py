@@ -11,8 +11,8 @@ from tests.retrieval.matrices import dense_scores, matrices, random_matrix, to_i
 from tests.retrieval.planted import blocks, recall
 from vrec.core.errors import FitError
 from vrec.retrieval.models import neumf
-from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig, NeuMfNetwork, Unwatched
-from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.models.neumf import NegativeSampler, NeuMf, NeuMfConfig, NeuMfNetwork
+from vrec.retrieval.models.popular import PopularRecommender
 
 
 def by_hand(network: NeuMfNetwork, layers: int) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_blocks_of_videos_make_no_difference(monkeypatch: pytest.MonkeyPatch):
 def test_negatives_are_never_watched_and_evenly_drawn(matrix: np.ndarray, seed: int):
     rng = np.random.default_rng(seed)
     users = rng.integers(0, len(matrix), 5)
-    drawn = Unwatched(sparse.csr_matrix(matrix)).draw(users, 3000, rng)
+    drawn = NegativeSampler(sparse.csr_matrix(matrix)).draw(users, 3000, rng)
     for user, row in zip(users, drawn, strict=True):
         (open_,) = np.nonzero(matrix[user] == 0)
         if not len(open_):
@@ -113,4 +113,4 @@ def test_it_learns_planted_tastes():
     table, held = blocks()
     config = NeuMfConfig(epochs=30, batch_interactions=64, learning_rate=5e-3, factors=8, layers=(16, 8))
     assert recall(NeuMf(config).fit(table), held) > 0.8
-    assert recall(Popular().fit(table), held) < 0.3
+    assert recall(PopularRecommender().fit(table), held) < 0.3

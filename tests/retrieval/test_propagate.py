@@ -8,16 +8,16 @@ from hypothesis.extra.numpy import arrays
 
 from tests.retrieval.catalogues import embeddings, interactions, scores
 from vrec.core.errors import FitError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.retrieval.models import propagate as module
 from vrec.retrieval.models.propagate import (
     GramSums,
-    Propagate,
-    PropagateConfig,
+    PropagationConfig,
+    PropagationRecommender,
+    normalize_rows,
     propagate_by_degree,
     propagate_by_neighbours,
     propagate_plain,
-    unit_length,
 )
 
 FLOATS = st.floats(-3, 3, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
@@ -46,7 +46,7 @@ def cosines(users: np.ndarray, videos: np.ndarray) -> np.ndarray:
 def test_plain_is_the_dense_product(space):
     users, videos = space
     dense = (users.astype(np.float64) @ users.T.astype(np.float64)) @ cosines(users, videos) @ videos
-    found = propagate_plain(users, GramSums.of(users), GramSums.of(videos))
+    found = propagate_plain(users, GramSums.from_rows(users), GramSums.from_rows(videos))
     assert np.allclose(found, dense, atol=1e-9)
 
 
@@ -56,7 +56,7 @@ def test_degree_is_the_dense_product_with_clamped_row_sums(space):
     affinity = unit(users) @ unit(users).T
     dense = affinity @ cosines(users, videos) @ videos
     dense /= np.maximum(affinity.sum(axis=1, keepdims=True), 1)
-    found = propagate_by_degree(users, GramSums.of(users), GramSums.of(videos))
+    found = propagate_by_degree(users, GramSums.from_rows(users), GramSums.from_rows(videos))
     assert np.allclose(found, dense, atol=1e-9)
 
 
@@ -74,7 +74,7 @@ def test_neighbours_is_the_dense_product_with_the_nearest_only(
     near = np.where(affinity >= least, np.maximum(affinity, 0), 0)
     dense = (near / near.sum(axis=1, keepdims=True)) @ cosines(users, videos) @ videos
     found = propagate_by_neighbours(
-        users, unit(users).astype(np.float32), GramSums.of(videos), neighbours=neighbours
+        users, unit(users).astype(np.float32), GramSums.from_rows(videos), neighbours=neighbours
     )
     assert np.allclose(found, dense, atol=1e-5)
 
@@ -82,7 +82,10 @@ def test_neighbours_is_the_dense_product_with_the_nearest_only(
 @given(spaces(), st.integers(0, 12))
 def test_sums_of_parts_add_up_in_any_order(space, cut: int):
     users, _ = space
-    whole, parts = GramSums.of(users), (GramSums.of(users[:cut]), GramSums.of(users[cut:]))
+    whole, parts = (
+        GramSums.from_rows(users),
+        (GramSums.from_rows(users[:cut]), GramSums.from_rows(users[cut:])),
+    )
     for joined in (parts[0] + parts[1], parts[1] + parts[0]):
         assert np.allclose(joined.cross, whole.cross)
         assert np.allclose(joined.cosine, whole.cosine)
@@ -92,12 +95,12 @@ def test_sums_of_parts_add_up_in_any_order(space, cut: int):
 def test_sums_go_block_by_block(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
     rows = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    assert np.allclose(GramSums.of_all(rows).cross, rows.T @ unit(rows))
-    assert GramSums.of_all(rows[:0]).cross.tolist() == np.zeros((3, 3)).tolist()
+    assert np.allclose(GramSums.from_all_rows(rows).cross, rows.T @ unit(rows))
+    assert GramSums.from_all_rows(rows[:0]).cross.tolist() == np.zeros((3, 3)).tolist()
 
 
 def test_rows_of_zeros_stay_zeros():
-    assert unit_length(np.zeros((2, 3))).tolist() == np.zeros((2, 3)).tolist()
+    assert normalize_rows(np.zeros((2, 3))).tolist() == np.zeros((2, 3)).tolist()
 
 
 def shop(users: int = 40, videos: int = 30, seed: int = 0):
@@ -118,7 +121,7 @@ MODES = ("plain", "degree", "neighbours")
 @pytest.mark.parametrize("mode", MODES)
 def test_scores_are_the_formula_over_factors(mode: str):
     rows = shop()
-    model = Propagate(PropagateConfig(mode=mode, factors=5, neighbours=8)).fit(rows)
+    model = PropagationRecommender(PropagationConfig(mode=mode, factors=5, neighbours=8)).fit(rows)
     matrix, right = model.histories.weights.toarray().astype(np.float64), model.vectors.astype(np.float64)
     tastes = matrix / matrix.sum(axis=1, keepdims=True) @ right
     affinity = unit(tastes) @ unit(tastes).T
@@ -137,7 +140,7 @@ def test_scores_are_the_formula_over_factors(mode: str):
 
 
 def test_factors_are_the_leading_directions_of_mean_tastes():
-    model = Propagate(PropagateConfig(factors=5)).fit(shop())
+    model = PropagationRecommender(PropagationConfig(factors=5)).fit(shop())
     matrix = model.histories.weights.toarray().astype(np.float64)
     means = matrix / matrix.sum(axis=1, keepdims=True)
     assert np.allclose(model.vectors.T @ model.vectors, np.eye(5), atol=1e-5)
@@ -150,9 +153,9 @@ def test_factors_are_the_leading_directions_of_mean_tastes():
 def test_camps_are_told_apart_and_one_row_alone_gives_the_same(mode: str, space: str):
     rng = np.random.default_rng(1)
     vectors = {f"v{n:02}": rng.normal(size=6) + (3 if n < 15 else -3) for n in range(30)}
-    content = Content(embeddings=embeddings(**vectors))
+    content = CatalogContent(embeddings=embeddings(**vectors))
     rows = shop()
-    model = Propagate(PropagateConfig(mode=mode, space=space, factors=4)).fit(rows, content)
+    model = PropagationRecommender(PropagationConfig(mode=mode, space=space, factors=4)).fit(rows, content)
     found = model.recommend(model.users.ids.to_pylist(), 5)
     own = [
         (int(user[1:]) % 2 == 0) == (int(video[1:]) < 15)
@@ -167,18 +170,21 @@ def test_camps_are_told_apart_and_one_row_alone_gives_the_same(mode: str, space:
 def test_embeddings_know_videos_that_nobody_has_watched():
     vectors = {"seen": [1, 0.1, 0], "like it": [1, 0, 0], "other": [0, 1, 0], "third": [0, 0, 1]}
     rows = interactions(("ann", "seen", 1, 0), ("bo", "other", 1, 0), ("bo", "bare", 1, 0))
-    model = Propagate().fit(rows, Content(embeddings=embeddings(**vectors)))
+    model = PropagationRecommender().fit(rows, CatalogContent(embeddings=embeddings(**vectors)))
     assert model.recommend(["ann"], 1)["video_id"].to_pylist() == ["like it"]
     assert "bare" not in model.recommend(["ann", "bo"], 9)["video_id"].to_pylist()
 
 
 def test_same_seed_gives_the_same_factors():
-    found = [Propagate(PropagateConfig(factors=4)).fit(shop()).recommend(["u00"], 9) for _ in range(2)]
+    found = [
+        PropagationRecommender(PropagationConfig(factors=4)).fit(shop()).recommend(["u00"], 9)
+        for _ in range(2)
+    ]
     assert found[0].equals(found[1])
 
 
 def test_embeddings_that_are_not_there_are_refused():
     with pytest.raises(FitError, match="there are no embeddings"):
-        Propagate(PropagateConfig(space="embeddings")).fit(shop())
+        PropagationRecommender(PropagationConfig(space="embeddings")).fit(shop())
     with pytest.raises(FitError, match="none of the videos that were watched has an embedding"):
-        Propagate().fit(shop(), Content(embeddings=embeddings(x=[1, 0], y=[0, 1])))
+        PropagationRecommender().fit(shop(), CatalogContent(embeddings=embeddings(x=[1, 0], y=[0, 1])))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrec.retrieval.topk import best_dense
+from vrec.retrieval.topk import topk_dense
 
 
 @given(
@@ -20,7 +20,7 @@ def test_best_are_those_of_a_full_sort(seed, rows, videos, k, levels, silent) ->
     rng = np.random.default_rng(seed)
     scores = rng.integers(-levels, levels, (rows, videos)).astype(np.float32)
     scores[rng.random(scores.shape) < silent] = rng.choice([-np.inf, np.nan])
-    places, found = best_dense(scores.copy(), k)
+    places, found = topk_dense(scores.copy(), k)
     assert places.shape == found.shape == (rows, min(k, videos))
     for row in range(rows):
         order = [n for n in np.lexsort((np.arange(videos), -scores[row])) if scores[row, n] > -np.inf][:k]

@@ -10,23 +10,23 @@ from scipy.special import logsumexp
 from tests.retrieval.matrices import to_interactions
 from tests.retrieval.planted import chains, found
 from vrec.retrieval.models.knn import ItemKnn
-from vrec.retrieval.models.sasrec import Sequence, SequenceConfig, SequenceNetwork, window_batches, windows
+from vrec.retrieval.models.sasrec import SASRec, SASRecConfig, SASRecNetwork, window_batches, windows
 
-SMALL = SequenceConfig(
+SMALL = SASRecConfig(
     dim=16, max_length=8, dropout=0.1, learning_rate=1e-2, batch_windows=32, epochs=40, judges=0
 )
 
 
 @pytest.fixture
-def network() -> SequenceNetwork:
+def network() -> SASRecNetwork:
     torch.manual_seed(0)
-    network = SequenceNetwork(20, SMALL).eval()
+    network = SASRecNetwork(20, SMALL).eval()
     for weights in network.parameters():
         torch.nn.init.normal_(weights, std=0.4)
     return network.requires_grad_(False)
 
 
-def test_nothing_looks_ahead(network: SequenceNetwork):
+def test_nothing_looks_ahead(network: SASRecNetwork):
     places = torch.randint(20, (5, 8), generator=torch.manual_seed(1))
     before = network(places)
     for position in range(1, 8):
@@ -37,7 +37,7 @@ def test_nothing_looks_ahead(network: SequenceNetwork):
         assert ((after - before)[:, position:].abs().amax(dim=2) > 1e-3).all()
 
 
-def test_filling_changes_nothing_before_it(network: SequenceNetwork):
+def test_filling_changes_nothing_before_it(network: SASRecNetwork):
     places = torch.randint(20, (5, 4), generator=torch.manual_seed(1))
     alone = network(places)
     for filling in (0, 7, 19):
@@ -45,7 +45,7 @@ def test_filling_changes_nothing_before_it(network: SequenceNetwork):
         torch.testing.assert_close(network(filled)[:, :4], alone, rtol=1e-5, atol=1e-5)
 
 
-def test_loss_is_the_cross_entropy_computed_by_hand(network: SequenceNetwork):
+def test_loss_is_the_cross_entropy_computed_by_hand(network: SASRecNetwork):
     generator = torch.manual_seed(1)
     places, targets = (torch.randint(20, (5, 6), generator=generator) for _ in range(2))
     targets[0, 3:] = targets[4, 1:] = -1
@@ -59,7 +59,7 @@ def test_loss_is_the_cross_entropy_computed_by_hand(network: SequenceNetwork):
     assert network.loss(places, targets, everything).item() == pytest.approx(want, rel=1e-5)
 
 
-def test_drawn_negatives_stand_for_all(network: SequenceNetwork):
+def test_drawn_negatives_stand_for_all(network: SASRecNetwork):
     """The softmax's denominator is right on average: exp(loss − the true logit's part) is its estimate."""
     places, target = torch.tensor([[3, 1, 4]]), torch.tensor([[-1, -1, 5]])
     true = network(places)[0, 2] @ network.videos.weight[5]
@@ -73,7 +73,7 @@ def test_drawn_negatives_stand_for_all(network: SequenceNetwork):
     assert abs(np.mean(sums) - want.item()) < 4 * error < 0.3 * want.item()
 
 
-def test_a_draw_of_only_the_true_one_is_harmless(network: SequenceNetwork):
+def test_a_draw_of_only_the_true_one_is_harmless(network: SASRecNetwork):
     assert network.loss(torch.tensor([[3]]), torch.tensor([[5]]), torch.tensor([5])).item() == 0
 
 
@@ -106,7 +106,7 @@ def test_an_epoch_has_each_window_once(lengths: list[int], size: int, seed: int)
 def test_it_learns_order_that_neighbours_cannot_see(negatives: int | None):
     table, following = chains()
     config = SMALL.model_copy(update={"negatives": negatives})
-    hits = (found(Sequence(config).fit(table), len(following), 1)[:, 0] == following).mean()
+    hits = (found(SASRec(config).fit(table), len(following), 1)[:, 0] == following).mean()
     blind = (found(ItemKnn().fit(table), len(following), 1)[:, 0] == following).mean()
     assert hits > 0.95
     assert blind < 0.7
@@ -114,7 +114,7 @@ def test_it_learns_order_that_neighbours_cannot_see(negatives: int | None):
 
 def test_only_the_newest_videos_count():
     """With room for two, what is older changes nothing; times decide which are newest, and in what order."""
-    model = Sequence(SMALL.model_copy(update={"max_length": 2, "epochs": 2})).fit(chains()[0])
+    model = SASRec(SMALL.model_copy(update={"max_length": 2, "epochs": 2})).fit(chains()[0])
     x, at = np.zeros((3, 24)), np.zeros((3, 24), np.int64)
     x[:, [9, 4]], at[:2, [9, 4]], at[2, [9, 4]] = 1, [1, 2], [2, 1]
     x[1, [17, 20]] = 1
@@ -128,12 +128,12 @@ def test_only_the_newest_videos_count():
 
 
 def test_without_any_order_nothing_is_recommended(tmp_path):
-    model = Sequence(SMALL).fit(to_interactions(np.eye(3)))
+    model = SASRec(SMALL).fit(to_interactions(np.eye(3)))
     assert model.recommend(["u00000", "u00001"], 3).num_rows == 0
     model.save(str(tmp_path))
-    assert Sequence.load(str(tmp_path)).recommend(["u00000"], 3).num_rows == 0
+    assert SASRec.load(str(tmp_path)).recommend(["u00000"], 3).num_rows == 0
 
 
 def test_heads_share_the_dimensions():
     with pytest.raises(ValueError, match="no multiple of heads"):
-        SequenceConfig(dim=10, heads=4)
+        SASRecConfig(dim=10, heads=4)

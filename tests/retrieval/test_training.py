@@ -7,19 +7,26 @@ import torch
 
 from tests.retrieval.matrices import random_matrix, to_interactions
 from tests.retrieval.planted import blocks
-from vrec.core.artifact import read_artefact
+from vrec.core.artifact import read_artifact
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval import training
-from vrec.retrieval.interaction_matrix import Histories, Vocabulary, build_histories
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, build_interaction_matrix
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.models.sasrec import Sequence, SequenceConfig
-from vrec.retrieval.training import JudgedConfig, choose_judges, ndcg_sum, seeded, torch_device, train
+from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
+from vrec.retrieval.training import (
+    EarlyStoppingConfig,
+    hold_out_validation_users,
+    ndcg_sum,
+    seeded_rng,
+    torch_device,
+    train_with_early_stopping,
+)
 
 MODELS = {
     "mult_vae": (MultVae, MultVaeConfig(epochs=3, hidden=48, latent=16)),
     "neumf": (NeuMf, NeuMfConfig(epochs=2, batch_interactions=64)),
-    "sequence": (Sequence, SequenceConfig(epochs=3, dim=16, max_length=6, negatives=20)),
+    "sequence": (SASRec, SASRecConfig(epochs=3, dim=16, max_length=6, negatives=20)),
 }
 
 
@@ -27,8 +34,10 @@ def users_of(table: pa.Table) -> list[str]:
     return sorted(set(table["user_id"].to_pylist()))
 
 
-def histories_of(table: pa.Table) -> Histories:
-    return build_histories(table, Vocabulary.of(table["user_id"]), Vocabulary.of(table["video_id"]))
+def histories_of(table: pa.Table) -> InteractionMatrix:
+    return build_interaction_matrix(
+        table, IdVocabulary.from_columns(table["user_id"]), IdVocabulary.from_columns(table["video_id"])
+    )
 
 
 @pytest.fixture(params=MODELS)
@@ -71,7 +80,7 @@ def test_a_folder_keeps_every_bit_and_no_pickle(kind: str, tmp_path):
     state = loaded.network.state_dict()
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(state[name], tensor)
-        assert read_artefact(str(tmp_path)).arrays[f"weights.{name}"].dtype == np.float32
+        assert read_artifact(str(tmp_path)).arrays[f"weights.{name}"].dtype == np.float32
 
 
 def test_alone_as_in_company(kind: str):
@@ -104,7 +113,7 @@ def test_a_loss_that_is_no_number_is_an_error(kind: str):
     model.config = model.config.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(FitError, match=rf"{kind}: the loss is not a finite number in epoch \d") as caught:
         model.fit(table)
-    assert "lower learning_rate, which is 1e+30" in caught.value.mend
+    assert "lower learning_rate, which is 1e+30" in caught.value.fix
 
 
 def test_devices():
@@ -113,7 +122,7 @@ def test_devices():
     with pytest.raises(ConfigError, match="device is cuda:99, but this machine has"):
         torch_device("cuda:99")
     with pytest.raises(ValueError, match="device"):
-        JudgedConfig(device="gpu")
+        EarlyStoppingConfig(device="gpu")
 
 
 def test_a_model_of_another_machines_gpu_loads(tmp_path):
@@ -139,7 +148,9 @@ def test_the_best_epochs_weights_are_kept():
         assert network.training
         yield network(torch.ones(1, 1)).sum()
 
-    train(network, losses, epochs=9, learning_rate=0.1, who="x", judge=judge, patience=2)
+    train_with_early_stopping(
+        network, losses, epochs=9, learning_rate=0.1, model_name="x", validate=judge, patience=2
+    )
     assert len(states) == 5
     assert network.weight.item() == states[2] != states[4]
     assert not network.training
@@ -148,15 +159,17 @@ def test_the_best_epochs_weights_are_kept():
 def test_judges_hide_the_newest_fifth():
     table, _ = blocks()
     histories = histories_of(table)
-    with seeded(0) as rng:
-        shown, judges = choose_judges(histories, JudgedConfig(judges=0.25, max_judges=20), rng)
+    with seeded_rng(0) as rng:
+        shown, judges = hold_out_validation_users(
+            histories, EarlyStoppingConfig(judges=0.25, max_judges=20), rng
+        )
     assert judges is not None
     assert len(judges.users) == 20
     whole = histories.rows(judges.users)
     # Six videos each: two are hidden, and all of them are newer than those shown.
-    assert (np.diff(judges.hidden.indptr) == 2).all()
-    assert (judges.hidden + judges.shown.weights != whole.weights).nnz == 0
-    hidden_at = whole.where(np.asarray(judges.hidden[whole.weights.nonzero()]).ravel() > 0).at
+    assert (np.diff(judges.held_out.indptr) == 2).all()
+    assert (judges.held_out + judges.shown.weights != whole.weights).nnz == 0
+    hidden_at = whole.select_entries(np.asarray(judges.held_out[whole.weights.nonzero()]).ravel() > 0).at
     assert (hidden_at.reshape(-1, 2).min(axis=1) >= judges.shown.at.reshape(-1, 4).max(axis=1)).all()
     assert (shown.rows(judges.users).weights != judges.shown.weights).nnz == 0
     others = np.setdiff1d(np.arange(histories.users), judges.users)
@@ -165,7 +178,9 @@ def test_judges_hide_the_newest_fifth():
 
 def test_short_histories_do_not_judge():
     histories = histories_of(to_interactions(np.eye(4, 6) + np.eye(4, 6, 1)))
-    shown, judges = choose_judges(histories, JudgedConfig(judges=0.9), np.random.default_rng(0))
+    shown, judges = hold_out_validation_users(
+        histories, EarlyStoppingConfig(judges=0.9), np.random.default_rng(0)
+    )
     assert judges is None
     assert shown is histories
 

@@ -6,23 +6,23 @@ import numpy as np
 import pyarrow as pa
 
 from tests.bundles import shop, shop_parts
-from vrec.bundle.bundle import Bundle
+from vrec.bundle.bundle import ServingBundle
 from vrec.config.serve import ServeConfig
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import VIDEOS
-from vrec.profiles.profile import Profile, from_rows
-from vrec.profiles.update import profiles_of
-from vrec.ranking.features.video_counts import state_of
-from vrec.ranking.reranking.catalog import plain_tag
-from vrec.serving.messages import Ask, Change, Filters
-from vrec.serving.recommend.engine import Stock
+from vrec.profiles.profile import Profile, profiles_from_table
+from vrec.profiles.update import build_profiles
+from vrec.ranking.features.video_counts import profile_counts
+from vrec.ranking.reranking.catalog import normalize_tag
+from vrec.serving.messages import CatalogChange, RecommendQuery, RequestFilters
+from vrec.serving.recommend.engine import RecommendEngine
 
 DAY_US = 86_400_000_000
 
 
 @cache
-def bundle_at(uri: str) -> Bundle:
-    return Bundle.load(uri)
+def bundle_at(uri: str) -> ServingBundle:
+    return ServingBundle.load(uri)
 
 
 @cache
@@ -30,13 +30,14 @@ def profiles() -> dict[tuple[str, str], Profile]:
     parts = shop_parts()
     content = bundle_content()
     return {
-        (p.entity, p.entity_id): p for p in from_rows(profiles_of(shop().events, content, parts.profiles))
+        (p.entity, p.entity_id): p
+        for p in profiles_from_table(build_profiles(shop().events, content, parts.profiles))
     }
 
 
 @cache
-def bundle_content() -> Content:
-    return Content(shop().videos, shop().embeddings)
+def bundle_content() -> CatalogContent:
+    return CatalogContent(shop().videos, shop().embeddings)
 
 
 @cache
@@ -49,16 +50,18 @@ def shoppers() -> list[Profile]:
     return [p for (entity, _), p in sorted(profiles().items()) if entity == "user"]
 
 
-def stock_of(bundle: Bundle, config: ServeConfig | None = None) -> Stock:
+def stock_of(bundle: ServingBundle, config: ServeConfig | None = None) -> RecommendEngine:
     """The stock with the counts of all videos."""
-    stock = Stock(bundle, config or ServeConfig())
+    stock = RecommendEngine(bundle, config or ServeConfig())
     ids = stock.video_ids
-    stock.set_states(ids, np.array([state_of(profiles().get(("video", name))) for name in ids]))
+    stock.set_video_counts(ids, np.array([profile_counts(profiles().get(("video", name))) for name in ids]))
     return stock
 
 
-def ask_of(k=10, user="u", **more) -> Ask:
-    return Ask(**({"request_id": "r", "user_id": user, "surface": "shop", "k": k, "at": now()} | more))
+def ask_of(k=10, user="u", **more) -> RecommendQuery:
+    return RecommendQuery(
+        **({"request_id": "r", "user_id": user, "surface": "shop", "k": k, "at": now()} | more)
+    )
 
 
 def rng(seed=0) -> np.random.Generator:
@@ -78,18 +81,18 @@ def row_of(video_id: str, **changes) -> pa.Table:
     return pa.Table.from_pylist([row], schema=VIDEOS.arrow())
 
 
-def change(video_id: str, at=None, vector=None, text=None, **changes) -> Change:
+def change(video_id: str, at=None, vector=None, text=None, **changes) -> CatalogChange:
     """A change of a video to what the shop says of it and `changes`; with vectors where they are given."""
     vectors = {"fused": vector, "text": text}
     given = {name: np.asarray(one, np.float32)[None] for name, one in vectors.items() if one is not None}
     encoders = {"fused": "simulated", "text": "simulated-text"}
     at = now() if at is None else at
-    return Change(video_id, at, row_of(video_id, **changes), given, {n: encoders[n] for n in given})
+    return CatalogChange(video_id, at, row_of(video_id, **changes), given, {n: encoders[n] for n in given})
 
 
-def wanted(row: dict, filters: Filters, *, age=None, at=None) -> bool:
+def wanted(row: dict, filters: RequestFilters, *, age=None, at=None) -> bool:
     """Whether a video may be given, in plain words, but for what was bought."""
-    tags = {plain_tag(tag) for tag in row["tags"]}
+    tags = {normalize_tag(tag) for tag in row["tags"]}
     published = row["published_at"]
     return (
         row["available"]
@@ -97,7 +100,7 @@ def wanted(row: dict, filters: Filters, *, age=None, at=None) -> bool:
         and (not filters.kinds or row["kind"] in filters.kinds)
         and (not filters.categories or row["category"] in filters.categories)
         and (not filters.creators or row["creator_id"] in filters.creators)
-        and (not filters.tags or bool(tags & {plain_tag(tag) for tag in filters.tags}))
+        and (not filters.tags or bool(tags & {normalize_tag(tag) for tag in filters.tags}))
         and (not filters.languages or row["language"] is None or row["language"] in filters.languages)
         and (filters.most_price is None or row["price"] is None or row["price"] <= filters.most_price)
         and row["video_id"] not in filters.exclude

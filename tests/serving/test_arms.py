@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrec.config.serve import ArmsConfig
+from vrec.config.serve import ExperimentConfig
 from vrec.core.errors import SchemaError
 from vrec.core.schema import EVENTS
 from vrec.evaluation.online import OnlineConfig, difference_over_time
 from vrec.serving import experiments as module
-from vrec.serving.experiments import MINUTE_US, ArmCounts, arm_of
+from vrec.serving.experiments import MINUTE_US, ArmCounts, assign_arm
 
-TWO = ArmsConfig.model_validate({"arms": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]})
+TWO = ExperimentConfig.model_validate({"arms": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]})
 NOW = 1_000 * MINUTE_US
 
 
@@ -62,7 +62,7 @@ def test_figures_are_those_of_the_offline_comparison_on_the_same_sums(rows, cut)
             sums[user][place] += value if kind == "watch" else 1
     told = counts.snapshot().arms
     users = sorted(sums)
-    treated = np.array([arm_of(user, TWO).name == "b" for user in users], bool)
+    treated = np.array([assign_arm(user, TWO).name == "b" for user in users], bool)
     matrix = np.array([sums[user] for user in users]).reshape(-1, 4)
     for arm, member in zip(told, (~treated, treated), strict=True):
         own = matrix[member].sum(0)
@@ -96,7 +96,7 @@ def test_an_interval_holds_the_truth_at_all_looks_as_often_as_it_says():
         OnlineConfig(level=0.9, min_users=50, expected_users=300),
     )
     for run in range(60):
-        counts, wrong = ArmCounts(ArmsConfig(), online), False
+        counts, wrong = ArmCounts(ExperimentConfig(), online), False
         for look in range(30):
             rows = []
             for n in range(20):
@@ -113,7 +113,7 @@ def test_an_interval_holds_the_truth_at_all_looks_as_often_as_it_says():
 
 
 def test_the_series_has_the_last_hour_by_minutes_whatever_order_events_come_in():
-    counts = ArmCounts(ArmsConfig())
+    counts = ArmCounts(ExperimentConfig())
     rows = [("u", "impression", None, NOW - minute * MINUTE_US) for minute in (70, 3, 61, 0, 65, 59, 3)]
     counts.add(table([*rows, ("u", "click", None, NOW + 5 * MINUTE_US)]), NOW)
     (arm,) = counts.snapshot().arms
@@ -127,7 +127,7 @@ def test_the_series_has_the_last_hour_by_minutes_whatever_order_events_come_in()
 
 def test_sums_stay_when_shoppers_are_forgotten(monkeypatch):
     monkeypatch.setattr(module, "REMEMBERED_USERS", 10)
-    counts = ArmCounts(ArmsConfig())
+    counts = ArmCounts(ExperimentConfig())
     for n in range(50):
         counts.add(table([(f"u{n}", "impression", None, NOW), (f"u{n}", "click", None, NOW)]), NOW)
     (arm,) = counts.snapshot().arms
@@ -137,10 +137,10 @@ def test_sums_stay_when_shoppers_are_forgotten(monkeypatch):
 
 def test_a_table_that_is_not_of_events_is_refused():
     with pytest.raises(SchemaError):
-        ArmCounts(ArmsConfig()).add(pa.table({"user_id": ["u"]}))
+        ArmCounts(ExperimentConfig()).add(pa.table({"user_id": ["u"]}))
 
 
 def test_another_salt_deals_shoppers_anew():
     other = TWO.model_copy(update={"salt": "again"})
-    same = [arm_of(f"u{n}", TWO) == arm_of(f"u{n}", other) for n in range(4_000)]
+    same = [assign_arm(f"u{n}", TWO) == assign_arm(f"u{n}", other) for n in range(4_000)]
     assert abs(sum(same) / 4_000 - 0.5) < 0.03

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.serving.stocked import ask_of, bundle_at, change, ids, now, rng, shoppers, stock_of, wanted
 from vrec.config.serve import ServeConfig
 from vrec.profiles.profile import Profile
-from vrec.serving.catalog.snapshot import Stocked, Wares
+from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
 from vrec.serving.deployments.protocol import UnknownVideo
-from vrec.serving.messages import Change, Filters
+from vrec.serving.messages import CatalogChange, RequestFilters
 from vrec.serving.recommend import candidates
-from vrec.serving.recommend.candidates import by_content, by_neighbours, hardly_shown
-from vrec.serving.recommend.fallback import Fallback
-from vrec.serving.recommend.rank_fusion import fused
+from vrec.serving.recommend.candidates import content_candidates, neighbor_candidates, underexposed_candidates
+from vrec.serving.recommend.fallback import PopularFallback
+from vrec.serving.recommend.rank_fusion import fuse_ranks
 
 NAMES = [f"video-{n:02}" for n in range(100)]
 
@@ -33,10 +33,12 @@ def bundle(shop_bundle):
 @pytest.fixture(scope="module")
 def changed(bundle):
     """Wares where one video is gone, one has another vector, one another price, and two are new."""
-    base = Wares.of(Stocked.of(bundle.content, bundle.encoder, bundle.popular))
+    base = CatalogSnapshot.from_view(
+        BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
+    )
     return base.with_changes(
         [
-            Change("video-03", now(), None),
+            CatalogChange("video-03", now(), None),
             change("video-04", vector=np.eye(16)[0]),
             change("video-05", price=1.0),
             change("new", vector=np.eye(16)[1]),
@@ -57,7 +59,7 @@ def test_neighbours_are_added_up_over_the_history(bundle, changed, liked, seed):
         for neighbour, score in bundle.neighbours.find(name, 99):
             expected[neighbour] += weight * score
     expected.pop("video-03", None)
-    rows = by_neighbours(changed, bundle.neighbours, liked, weights)
+    rows = neighbor_candidates(changed, bundle.neighbours, liked, weights)
     found = [changed.shelf.video_ids[row] for row in rows]
     assert len(found) == len(set(found))
     assert set(found) == set(expected)
@@ -80,7 +82,7 @@ def test_content_finds_the_nearest_changed_videos_among_them(bundle, changed, se
     mask = None if share is None else changed.listed & (rng(seed).random(changed.count) < share)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "SCANNED", scanned)
-        rows = by_content(changed, bundle.index, query, need, mask)
+        rows = content_candidates(changed, bundle.index, query, need, mask)
     wanted_rows = np.flatnonzero(changed.listed if mask is None else mask)
     wanted_rows = wanted_rows[changed.shelf.vectors[wanted_rows].any(axis=1)]
     scores = changed.shelf.vectors[wanted_rows] @ query
@@ -130,12 +132,12 @@ def test_what_was_never_shown_is_drawn_more_than_the_rest(changed, bundle):
     changed.states[rare] = 0.0
     counts = Counter()
     for seed in range(60):
-        counts.update(hardly_shown(changed, 2, None, rng(seed))[:2].tolist())
+        counts.update(underexposed_candidates(changed, 2, None, rng(seed))[:2].tolist())
     often = {row for row, _ in counts.most_common(2)}
     assert often == set(rare)
     assert len(counts) > 40
     none = np.zeros(changed.count, np.bool_)
-    assert not len(hardly_shown(changed, 2, none, rng(0)))
+    assert not len(underexposed_candidates(changed, 2, none, rng(0)))
 
 
 @given(st.lists(st.permutations(range(6)), min_size=2, max_size=2), st.integers(1, 8), st.integers(0, 5))
@@ -146,7 +148,7 @@ def test_fusion_adds_reciprocal_ranks(changed, orders, k, cut):
     for rows in given_orders.values():
         for rank, row in enumerate(rows):
             expected[row] += (2 if row in alone else 1) / (61 + rank)
-    items = fused(given_orders, k, "x", changed, alone)
+    items = fuse_ranks(given_orders, k, "x", changed, alone)
     best = sorted(expected, key=lambda row: (-expected[row], changed.shelf.video_ids[row]))[:k]
     assert [item.video_id for item in items] == [changed.shelf.video_ids[row] for row in best]
     for item, row in zip(items, best, strict=True):
@@ -156,26 +158,29 @@ def test_fusion_adds_reciprocal_ranks(changed, orders, k, cut):
 
 def test_similar_videos_come_from_both_sides_and_unknown_ones_are_refused(bundle):
     stock = stock_of(bundle)
-    sources = {item.source for item in stock.similar("video-10", 100, Filters(), now()).items}
+    sources = {item.source for item in stock.similar("video-10", 100, RequestFilters(), now()).items}
     assert "similar:both" in sources
     assert sources <= {"similar:cf", "similar:content", "similar:both"}
-    for one, name in ((stock, "unheard-of"), (stock.with_changes([Change("video-10", 1, None)]), "video-10")):
+    for one, name in (
+        (stock, "unheard-of"),
+        (stock.with_changes([CatalogChange("video-10", 1, None)]), "video-10"),
+    ):
         with pytest.raises(UnknownVideo, match=f"no video {name} is in the catalogue"):
-            one.similar(name, 5, Filters(), now())
+            one.similar(name, 5, RequestFilters(), now())
 
 
 def test_search_is_by_words_alone_where_the_vector_does_not_fit(bundle):
     stock = stock_of(bundle)
     tag = stock.card("video-20")["tags"][0]
-    words = stock.search(tag, None, 100, Filters(), now())
+    words = stock.search(tag, None, 100, RequestFilters(), now())
     assert {item.source for item in words.items} == {"search:words"}
     assert "video-20" in ids(words)
     for vector in (np.ones(5, np.float32), np.full(8, np.nan, np.float32)):
-        assert stock.search(tag, vector, 100, Filters(), now()) == words
-    assert stock.search("", None, 5, Filters(), now()).items == ()
+        assert stock.search(tag, vector, 100, RequestFilters(), now()) == words
+    assert stock.search("", None, 5, RequestFilters(), now()).items == ()
     renamed = stock.with_changes([change("video-20", title="Zanzibar", tags=[])])
-    assert "video-20" not in ids(renamed.search(tag, None, 100, Filters(), now()))
-    assert ids(renamed.search("zanzibar", None, 100, Filters(), now())) == ["video-20"]
+    assert "video-20" not in ids(renamed.search(tag, None, 100, RequestFilters(), now()))
+    assert ids(renamed.search("zanzibar", None, 100, RequestFilters(), now())) == ["video-20"]
 
 
 def test_meaning_is_by_cosine_of_the_bundle_s_texts(bundle):
@@ -186,29 +191,31 @@ def test_meaning_is_by_cosine_of_the_bundle_s_texts(bundle):
     best = [
         names[row] for row in np.argsort(-scores) if scores[row] > 0 and stock.card(names[row])["available"]
     ]
-    assert ids(stock.search("", query, 20, Filters(), now())) == best[:20]
+    assert ids(stock.search("", query, 20, RequestFilters(), now())) == best[:20]
 
 
 def test_a_video_s_new_text_takes_the_place_of_the_old_one(bundle):
     stock = stock_of(bundle)
     query = np.array(bundle.texts["vector"].to_pylist()[30], np.float32)
     name = bundle.texts["entity_id"][30].as_py()
-    assert name in ids(stock.search("", query, 100, Filters(), now()))
+    assert name in ids(stock.search("", query, 100, RequestFilters(), now()))
     turned = stock.with_changes([change(name, text=-query)])
-    assert name not in ids(turned.search("", query, 100, Filters(), now()))
-    assert ids(turned.search("", -query, 1, Filters(), now())) == [name]
+    assert name not in ids(turned.search("", query, 100, RequestFilters(), now()))
+    assert ids(turned.search("", -query, 1, RequestFilters(), now())) == [name]
     other = stock.with_changes([change(name, price=1.0)])
-    assert ids(other.search("", query, 9, Filters(), now())) == ids(
-        stock.search("", query, 9, Filters(), now())
+    assert ids(other.search("", query, 9, RequestFilters(), now())) == ids(
+        stock.search("", query, 9, RequestFilters(), now())
     )
 
 
 def test_the_fallback_gives_the_popular_videos_by_the_same_rules(bundle):
     stock = stock_of(bundle)
     changes = [change("video-07", available=False), change("extra", tags=["adult"]), change("plain")]
-    fallback = pickle.loads(pickle.dumps(Fallback(bundle, ServeConfig()).with_changes(changes)))
+    fallback = pickle.loads(pickle.dumps(PopularFallback(bundle, ServeConfig()).with_changes(changes)))
     stock = stock.with_changes(changes)
-    filters = Filters(blocked_creators=frozenset({"creator-1"}), exclude=frozenset({bundle.popular[0]}))
+    filters = RequestFilters(
+        blocked_creators=frozenset({"creator-1"}), exclude=frozenset({bundle.popular[0]})
+    )
     for age, k in ((None, 500), (30, 500), (None, 3)):
         ask = ask_of(k, "u", filters=filters, age=age, order="popular")
         answer = fallback.answer(ask, ("ranking",))
@@ -231,5 +238,5 @@ def test_k_beyond_what_is_ranked_gives_as_many_as_are_ranked(bundle):
     user = shoppers()[1]
     answer = stock_of(bundle, few).recommend(ask_of(50, user.entity_id), user, rng())
     assert len(answer.items) == answer.candidates == 12
-    wide = replace(ask_of(50, user.entity_id), filters=Filters(kinds=frozenset({"live"})))
+    wide = replace(ask_of(50, user.entity_id), filters=RequestFilters(kinds=frozenset({"live"})))
     assert stock_of(bundle, few).recommend(wide, user, rng()).items == ()

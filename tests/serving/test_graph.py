@@ -11,12 +11,12 @@ from tests.serving.direct import Direct
 from tests.serving.test_journal import change, row
 from tests.serving.test_profiles_node import config_in, event, events
 from vrec.core.errors import StoreError
-from vrec.core.protocols import Applied
-from vrec.serving.deployments.api import ApiNode
-from vrec.serving.deployments.profiles import ProfilesNode
-from vrec.serving.deployments.protocol import NodeAway
-from vrec.serving.deployments.ranking import RankingNode
-from vrec.serving.messages import Ask, Change, Filters
+from vrec.core.protocols import ApplyResult
+from vrec.serving.deployments.api import ApiDeployment
+from vrec.serving.deployments.profiles import ProfilesDeployment
+from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.messages import CatalogChange, RecommendQuery, RequestFilters
 
 
 class Graph:
@@ -24,9 +24,9 @@ class Graph:
 
     def __init__(self, folder, *, within=False, **more):
         config = config_in(folder, **more)
-        self.profiles = Direct(ProfilesNode(config))
-        self.ranking = None if within else Direct(RankingNode(config, self.profiles, None))
-        self.api = ApiNode(config, self.ranking, self.profiles, None)
+        self.profiles = Direct(ProfilesDeployment(config))
+        self.ranking = None if within else Direct(RankingDeployment(config, self.profiles, None))
+        self.api = ApiDeployment(config, self.ranking, self.profiles, None)
 
     async def move(self, uri):
         ranking = () if self.ranking is None else (self.ranking.node,)
@@ -41,7 +41,9 @@ class Graph:
 
 
 def ask(user_id="u", k=10, **more):
-    return Ask(request_id="r", user_id=user_id, surface="feed", k=k, at=time.time_ns() // 1000, **more)
+    return RecommendQuery(
+        request_id="r", user_id=user_id, surface="feed", k=k, at=time.time_ns() // 1000, **more
+    )
 
 
 def shown(answer):
@@ -56,11 +58,11 @@ def test_an_acknowledged_event_counts_in_the_very_next_answer(tmp_path, shop_bun
         assert first.degraded == ()
         bought = shown(first)[0]
         done = await graph.api.apply(events(event("a", video_id=bought, kind="purchase", value=1.0)))
-        assert done == Applied(1, 0)
+        assert done == ApplyResult(1, 0)
         second = await graph.api.recommend(ask())
         assert bought not in shown(second)
-        assert second.barred["bought"] == 1
-        assert "bought" not in (await graph.api.recommend(ask("another"))).barred
+        assert second.excluded_by_rule["bought"] == 1
+        assert "bought" not in (await graph.api.recommend(ask("another"))).excluded_by_rule
 
     asyncio.run(run())
 
@@ -101,11 +103,13 @@ def test_without_the_ranking_node_there_are_popular_videos_that_are_allowed(tmp_
         graph = await Graph(tmp_path).started(shop_bundle)
         popular = shown(graph.api.fallback(ask(k=5)))
         assert len(popular) == 5
-        barred = Filters(exclude=frozenset(popular[:2]))
+        barred = RequestFilters(exclude=frozenset(popular[:2]))
         answer = graph.api.fallback(ask(k=5, filters=barred))
         assert answer.degraded == ("ranking",)
         assert shown(answer)[:3] == popular[2:]
-        await graph.api.change(Change(popular[2], time.time_ns() // 1000, row(popular[2], available=False)))
+        await graph.api.change(
+            CatalogChange(popular[2], time.time_ns() // 1000, row(popular[2], available=False))
+        )
         assert popular[2] not in shown(graph.api.fallback(ask(k=5)))
 
     asyncio.run(run())
@@ -123,7 +127,7 @@ def test_many_calls_at_once_are_each_answered_for_their_own_events(tmp_path, sho
         with pytest.raises(StoreError, match="no room"):
             await graph.api.apply(events(event("late")))
         graph.profiles.broken = None
-        assert await graph.api.apply(events(event("late"))) == Applied(1, 0)
+        assert await graph.api.apply(events(event("late"))) == ApplyResult(1, 0)
 
     asyncio.run(run())
 
@@ -140,10 +144,10 @@ def test_a_new_video_is_recommended_and_one_removed_is_not(tmp_path, shop_bundle
         assert "mine" in await graph.api.cards(["mine"])
         await asyncio.sleep(0.3)
         assert "mine" in shown(await graph.api.recommend(ask(k=100)))
-        assert len((await graph.api.similar("mine", 3, Filters(), at)).items) == 3
+        assert len((await graph.api.similar("mine", 3, RequestFilters(), at)).items) == 3
         await graph.api.apply(events(event("a", video_id="mine", kind="like", at=at)))
         assert (await graph.api.profile("u")).vector is not None
-        await graph.api.change(Change("mine", at + 1, None))
+        await graph.api.change(CatalogChange("mine", at + 1, None))
         await asyncio.sleep(0.3)
         assert "mine" not in shown(await graph.api.recommend(ask("another", k=100)))
         assert await graph.api.cards(["mine"]) == {}
@@ -195,11 +199,11 @@ def test_a_node_that_does_not_answer_is_away(tmp_path, shop_bundle):
 
         sound, graph.ranking.node.recommend = graph.ranking.node.recommend, never
         for _ in range(2):
-            with pytest.raises(NodeAway):
+            with pytest.raises(BackendUnavailable):
                 await graph.api.recommend(ask())
         # From now on nobody waits for it, until one who asked after a while had an answer.
         graph.ranking.node.recommend = sound
-        with pytest.raises(NodeAway, match="lately"):
+        with pytest.raises(BackendUnavailable, match="lately"):
             await graph.api.recommend(ask())
         await asyncio.sleep(1.1)
         assert len((await graph.api.recommend(ask())).items) == 10

@@ -6,8 +6,8 @@ import pytest
 
 from vrec.core.errors import SchemaError
 from vrec.core.schema import VIDEOS
-from vrec.serving.catalog.journal import Journal
-from vrec.serving.messages import Change
+from vrec.serving.catalog.journal import CatalogJournal
+from vrec.serving.messages import CatalogChange
 
 
 def row(video_id, title="t", available=True):
@@ -30,13 +30,15 @@ def row(video_id, title="t", available=True):
 
 
 def change(video_id, at, **more):
-    return Change(video_id, at, row(video_id), **more)
+    return CatalogChange(video_id, at, row(video_id), **more)
 
 
 def test_a_change_is_read_as_it_was_written_by_another_journal_and_once(tmp_path):
     vector = np.array([[0.6, 0.8]], np.float32)
-    Journal(str(tmp_path)).write(change("v", 5, vectors={"fused": vector}, encoders={"fused": "fused@1"}))
-    reader = Journal(str(tmp_path))
+    CatalogJournal(str(tmp_path)).write(
+        change("v", 5, vectors={"fused": vector}, encoders={"fused": "fused@1"})
+    )
+    reader = CatalogJournal(str(tmp_path))
     (found,) = reader.read_new()
     assert (found.video_id, found.at, found.encoders) == ("v", 5, {"fused": "fused@1"})
     assert found.row.equals(row("v"))
@@ -45,13 +47,13 @@ def test_a_change_is_read_as_it_was_written_by_another_journal_and_once(tmp_path
 
 
 def test_a_removal_has_no_row(tmp_path):
-    Journal(str(tmp_path)).write(Change("v", 5, None))
-    (found,) = Journal(str(tmp_path)).read_new()
+    CatalogJournal(str(tmp_path)).write(CatalogChange("v", 5, None))
+    (found,) = CatalogJournal(str(tmp_path)).read_new()
     assert (found.video_id, found.row) == ("v", None)
 
 
 def test_changes_that_come_in_quick_succession_are_all_seen(tmp_path):
-    reader, writer, seen = Journal(str(tmp_path)), Journal(str(tmp_path)), []
+    reader, writer, seen = CatalogJournal(str(tmp_path)), CatalogJournal(str(tmp_path)), []
     for at in range(40):
         writer.write(change(f"v{at}", at))
         seen += [c.at for c in reader.read_new()]
@@ -61,12 +63,12 @@ def test_changes_that_come_in_quick_succession_are_all_seen(tmp_path):
 
 def test_changes_come_by_time_whenever_they_were_written(tmp_path):
     for at in (3, 1, 2):
-        Journal(str(tmp_path)).write(change("v", at))
-    assert [c.at for c in Journal(str(tmp_path)).read_new()] == [1, 2, 3]
+        CatalogJournal(str(tmp_path)).write(change("v", at))
+    assert [c.at for c in CatalogJournal(str(tmp_path)).read_new()] == [1, 2, 3]
 
 
 def test_what_is_no_change_is_named_and_costs_no_other(tmp_path):
-    journal = Journal(str(tmp_path))
+    journal = CatalogJournal(str(tmp_path))
     journal.write(change("v", 1))
     (tmp_path / "changes" / "x.arrow").write_bytes(b"half")
     assert [c.video_id for c in journal.read_new()] == ["v"]
@@ -76,9 +78,9 @@ def test_what_is_no_change_is_named_and_costs_no_other(tmp_path):
 def test_a_temporary_file_is_passed_over(tmp_path):
     (tmp_path / "changes").mkdir()
     (tmp_path / "changes" / ".x.arrow.123").write_bytes(b"half")
-    assert Journal(str(tmp_path)).read_new() == []
+    assert CatalogJournal(str(tmp_path)).read_new() == []
 
 
 def test_a_row_that_is_not_videos_is_refused(tmp_path):
     with pytest.raises(SchemaError):
-        Journal(str(tmp_path)).write(Change("v", 1, pa.table({"video_id": ["v"]})))
+        CatalogJournal(str(tmp_path)).write(CatalogChange("v", 1, pa.table({"video_id": ["v"]})))

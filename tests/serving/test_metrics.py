@@ -18,23 +18,23 @@ from tests.serving.test_graph import ask, shown
 from tests.serving.test_journal import row
 from tests.serving.test_profiles_node import config_in, event, events
 from vrec.core.errors import BundleError, StoreError
-from vrec.serving.deployments.api import ApiNode
-from vrec.serving.deployments.profiles import ProfilesNode
-from vrec.serving.deployments.ranking import RankingNode
-from vrec.serving.messages import Change
+from vrec.serving.deployments.api import ApiDeployment
+from vrec.serving.deployments.profiles import ProfilesDeployment
+from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.messages import CatalogChange
 from vrec.serving.observability import metrics
-from vrec.serving.observability.exposition import exposition, gathered, merged
-from vrec.serving.observability.requests import Traffic
+from vrec.serving.observability.exposition import cluster_metrics_text, merge_expositions, scrape_nodes
+from vrec.serving.observability.requests import RequestMetricsMiddleware
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
     async def run():
-        config, told = config_in(tmp_path), metrics.Totals()
-        profiles = Direct(ProfilesNode(config))
-        ranking = Direct(RankingNode(config, profiles, None))
-        api = ApiNode(config, ranking, profiles, None, told)
+        config, told = config_in(tmp_path), metrics.InMemoryMetricsRecorder()
+        profiles = Direct(ProfilesDeployment(config))
+        ranking = Direct(RankingDeployment(config, profiles, None))
+        api = ApiDeployment(config, ranking, profiles, None, told)
         for node in (profiles.node, ranking.node, api):
             await node.reconfigure({"bundle": shop_bundle.uri})
         answer = await api.recommend(ask())
@@ -47,8 +47,8 @@ def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
         profiles.broken = StoreError("no room")
         with pytest.raises(StoreError):
             await api.apply(events(event("c", video_id=video)))
-        await api.change(Change("x", time.time_ns() // 1000, row("x")))
-        await api.change(Change("x", time.time_ns() // 1000, None))
+        await api.change(CatalogChange("x", time.time_ns() // 1000, row("x")))
+        await api.change(CatalogChange("x", time.time_ns() // 1000, None))
         return answer, told
 
     answer, told = asyncio.run(run())
@@ -68,21 +68,21 @@ def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
 
 
 def test_a_refused_bundle_shows_until_a_sound_one_is_served(tmp_path, shop_bundle, monkeypatch):
-    from vrec.bundle.catalog import BundleCatalogue
-    from vrec.serving.bundle_swap import Served
+    from vrec.bundle.catalog import BundleCatalog
+    from vrec.serving.bundle_swap import ServedBundle
 
-    here = metrics.Totals()
+    here = metrics.InMemoryMetricsRecorder()
     monkeypatch.setattr(metrics, "meter", lambda: here)
 
     def load(uri):
         if uri == "bad":
             raise BundleError("bad")
-        return BundleCatalogue.load(shop_bundle.uri), uri
+        return BundleCatalog.load(shop_bundle.uri), uri
 
     async def run():
-        served, seen = Served(str(tmp_path), load), []
+        served, seen = ServedBundle(str(tmp_path), load), []
         for uri in ("good", "bad", "other"):
-            await served.move(uri)
+            await served.swap_to(uri)
             seen.append(here.sums["vrec_bundle_refused",])
         return seen
 
@@ -92,8 +92,8 @@ def test_a_refused_bundle_shows_until_a_sound_one_is_served(tmp_path, shop_bundl
 def test_requests_are_counted_by_route_and_not_by_what_callers_write():
     app = FastAPI()
     app.add_api_route("/v1/videos/{video_id:path}", lambda video_id: video_id)
-    told = metrics.Totals()
-    app.add_middleware(Traffic, meter=told)
+    told = metrics.InMemoryMetricsRecorder()
+    app.add_middleware(RequestMetricsMiddleware, meter=told)
     for number in range(3):
         assert call(app, "GET", f"/v1/videos/{number}").status == 200
     call(app, "GET", "/nothing/here")
@@ -106,9 +106,9 @@ def test_requests_are_counted_by_route_and_not_by_what_callers_write():
 
 
 def test_callers_cannot_make_figures_without_end():
-    surfaces = metrics.Surfaces()
+    surfaces = metrics.SurfaceLabels()
     named = {surfaces.name(f"s{number}") for number in range(1000)}
-    assert len(named) == metrics.MOST_SURFACES + 1
+    assert len(named) == metrics.MAX_SURFACES + 1
     assert surfaces.name("s0") == "s0"
     assert surfaces.name("s999") == "other"
 
@@ -129,7 +129,7 @@ ray_vrec_b_seconds_sum{WorkerId="1"} 0.5
 
 
 def test_nodes_texts_become_one_with_each_figure_described_once():
-    text = "\n".join(merged([ONE, ONE.replace('"1"', '"2"')])) + "\n"
+    text = "\n".join(merge_expositions([ONE, ONE.replace('"1"', '"2"')])) + "\n"
     found = {family.name: family for family in text_string_to_metric_families(text)}
     assert set(found) == {"ray_vrec_a", "ray_vrec_b_seconds"}
     assert {s.labels["WorkerId"]: s.value for s in found["ray_vrec_a"].samples} == {"1": 2.0, "2": 2.0}
@@ -152,7 +152,7 @@ def test_a_node_that_does_not_answer_is_named_and_left_out():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     there = f"127.0.0.1:{server.server_address[1]}"
     try:
-        said = gathered([there, "127.0.0.1:1"], timeout_s=5).decode()
+        said = scrape_nodes([there, "127.0.0.1:1"], timeout_s=5).decode()
     finally:
         server.shutdown()
     assert said.startswith("# 127.0.0.1:1 was left out: ")
@@ -161,7 +161,7 @@ def test_a_node_that_does_not_answer_is_named_and_left_out():
 
 
 def exported() -> set[str]:
-    return {name for figure in metrics.FIGURES for name in figure.exported}
+    return {name for figure in metrics.METRICS for name in figure.exported}
 
 
 def test_ray_exports_every_figure_under_the_names_listed(ray_cluster):
@@ -174,7 +174,7 @@ def test_ray_exports_every_figure_under_the_names_listed(ray_cluster):
         until, found = time.monotonic() + 40, set[str]()
         while not exported() <= found and time.monotonic() < until:
             time.sleep(0.5)
-            text = exposition().decode()
+            text = cluster_metrics_text().decode()
             found = set(re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE))
     finally:
         ray.shutdown()
@@ -185,9 +185,9 @@ def test_ray_exports_every_figure_under_the_names_listed(ray_cluster):
 
 
 def tell_all() -> None:
-    to = metrics.meter()
-    for figure in metrics.FIGURES:
-        to.tell(figure, 1.0, **dict.fromkeys(figure.tags, "y"))
+    to = metrics.metrics_recorder()
+    for figure in metrics.METRICS:
+        to.record(figure, 1.0, **dict.fromkeys(figure.tags, "y"))
     # A process that ends before its figures were fetched takes them with it.
     time.sleep(8)
 
@@ -197,7 +197,7 @@ def test_the_dashboard_shows_figures_that_are_exported():
     queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
     named = {name for query in queries for name in re.findall(r"\bray_[a-z_]+", query)}
     assert named - exported() - set(metrics.SERVE_NAMES) == set()
-    for figure in metrics.FIGURES:
+    for figure in metrics.METRICS:
         assert named & set(figure.exported), f"{figure.name} is not shown"
     assert set(metrics.SERVE_NAMES) <= named
     ids = [panel["id"] for panel in board["panels"]]

@@ -13,12 +13,12 @@ from tests.bundles import write_shop_bundle
 from tests.serving.test_journal import change, row
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError, EventsError
-from vrec.core.protocols import Applied
+from vrec.core.protocols import ApplyResult
 from vrec.core.schema import EVENTS
-from vrec.profiles.user import taste
-from vrec.ranking.features.video_counts import STATE
-from vrec.serving.deployments.profiles import ProfilesNode
-from vrec.serving.messages import Change
+from vrec.profiles.user import taste_vector
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
+from vrec.serving.deployments.profiles import ProfilesDeployment
+from vrec.serving.messages import CatalogChange
 
 
 def config_in(folder, **more):
@@ -48,7 +48,7 @@ async def apply(node, *rows):
 
 
 async def started(folder, bundle, **more):
-    node = ProfilesNode(config_in(folder, **more))
+    node = ProfilesDeployment(config_in(folder, **more))
     await node.reconfigure({"bundle": bundle.uri})
     return node
 
@@ -57,8 +57,8 @@ def test_an_acknowledged_event_is_in_the_profile_and_counts_once(tmp_path, shop_
     async def run():
         node = await started(tmp_path, shop_bundle)
         assert await node.get("u") is None
-        assert await apply(node, event("a"), event("b")) == Applied(2, 0)
-        assert await apply(node, event("b"), event("c")) == Applied(1, 1)
+        assert await apply(node, event("a"), event("b")) == ApplyResult(2, 0)
+        assert await apply(node, event("b"), event("c")) == ApplyResult(1, 1)
         profile = await node.get("u")
         assert profile is not None
         assert profile.counts["event:click"] == 3
@@ -75,7 +75,7 @@ def test_of_calls_that_come_together_each_has_its_own_answer(tmp_path, shop_bund
         node = await started(tmp_path, shop_bundle)
         rows = events(event("a"), event("b", kind="stare"), event("a"), event("c"))
         first, wrong, rest = await node.apply(rows, [1, 1, 2])
-        assert (first, rest) == (Applied(1, 0), Applied(1, 1))
+        assert (first, rest) == (ApplyResult(1, 0), ApplyResult(1, 1))
         assert isinstance(wrong, EventsError)
         assert (await node.get("u")).counts["event:click"] == 2
 
@@ -86,15 +86,15 @@ def test_a_follower_is_given_every_video_with_new_events_and_its_counts(tmp_path
     async def run():
         node = await started(tmp_path, shop_bundle)
         await apply(node, event("a", video_id="x"))
-        cursor, states = await node.states(["x", "y"])
-        click = STATE.index("event:click")
+        cursor, states = await node.video_counts(["x", "y"])
+        click = VIDEO_COUNT_KEYS.index("event:click")
         assert states[:, click].tolist() == [1, 0]
-        assert (await node.states_since(cursor))[1] == []
+        assert (await node.video_counts_since(cursor))[1] == []
         await apply(node, event("b", video_id="x"), event("c", video_id="z"))
-        cursor, names, states = await node.states_since(cursor)
+        cursor, names, states = await node.video_counts_since(cursor)
         assert (names, states[:, click].tolist()) == (["x", "z"], [2, 1])
-        cursor, names, states = await node.states_since(cursor)
-        assert (names, states.shape) == ([], (0, len(STATE)))
+        cursor, names, states = await node.video_counts_since(cursor)
+        assert (names, states.shape) == ([], (0, len(VIDEO_COUNT_KEYS)))
 
     asyncio.run(run())
 
@@ -109,18 +109,18 @@ def test_a_video_that_came_by_a_change_moves_the_taste_and_one_removed_does_not(
         node._journal.write(change("other", 5, vectors={"fused": vector}, encoders={"fused": "another"}))
         await asyncio.sleep(0.3)
         await apply(node, event("a", "u1", "new"), event("b", "u2", "other"), event("c", "u3", "none"))
-        assert taste(await node.get("u1")).tolist() == vector[0].tolist()
-        assert taste(await node.get("u2")) is None
-        assert taste(await node.get("u3")) is None
+        assert taste_vector(await node.get("u1")).tolist() == vector[0].tolist()
+        assert taste_vector(await node.get("u2")) is None
+        assert taste_vector(await node.get("u3")) is None
         # A new title keeps the vector; a removal takes it away.
-        node._journal.write(Change("new", 6, row("new", title="another")))
+        node._journal.write(CatalogChange("new", 6, row("new", title="another")))
         await asyncio.sleep(0.3)
         await apply(node, event("d", "u4", "new"))
-        assert taste(await node.get("u4")).tolist() == vector[0].tolist()
-        node._journal.write(Change("new", 7, None))
+        assert taste_vector(await node.get("u4")).tolist() == vector[0].tolist()
+        node._journal.write(CatalogChange("new", 7, None))
         await asyncio.sleep(0.3)
         await apply(node, event("e", "u5", "new"))
-        assert taste(await node.get("u5")) is None
+        assert taste_vector(await node.get("u5")) is None
 
     asyncio.run(run())
 
@@ -160,11 +160,11 @@ def test_a_node_that_starts_with_a_broken_bundle_takes_the_last_good_one(tmp_pat
 
     async def run():
         with pytest.raises(BundleError, match="broken"):
-            await ProfilesNode(config_in(tmp_path)).reconfigure({"bundle": str(broken)})
+            await ProfilesDeployment(config_in(tmp_path)).reconfigure({"bundle": str(broken)})
         (tmp_path / "data").mkdir()
         said = {"uri": shop_bundle.uri, "encoder": shop_bundle.parts.fused.column("encoder")[0].as_py()}
         (tmp_path / "data" / "served.json").write_text(json.dumps(said))
-        node = ProfilesNode(config_in(tmp_path))
+        node = ProfilesDeployment(config_in(tmp_path))
         await node.reconfigure({"bundle": str(broken)})
         assert await node.ready() == shop_bundle.version
         assert "broken" in (await node.refused() or "")

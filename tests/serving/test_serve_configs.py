@@ -12,7 +12,7 @@ from vrec.core.errors import ServeError
 from vrec.profiles.stores.redis.store import RedisConfig
 from vrec.serving import deploy as run
 from vrec.serving.app import build, deployments
-from vrec.serving.deploy import application
+from vrec.serving.deploy import application_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "serve_configs").glob("*.yaml"))
@@ -30,7 +30,7 @@ def test_there_are_files():
 def test_a_file_says_what_vrec_serve_would(file):
     (app,) = read(file).applications
     config = ServeConfig.model_validate(app.args)
-    made = ServeDeploySchema.model_validate({"applications": [application(config)]}).applications[0]
+    made = ServeDeploySchema.model_validate({"applications": [application_schema(config)]}).applications[0]
     assert (app.name, app.route_prefix, app.import_path) == (made.name, made.route_prefix, made.import_path)
     assert [d.name for d in app.deployments] == [d.name for d in made.deployments] == deployments(config)
 
@@ -80,4 +80,4 @@ def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
 
     monkeypatch.setattr(run.serve, "start", away)
     with pytest.raises(ServeError, match=r"Serve did not start: GetTimeoutError: Get timed out: some"):
-        run.start(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))
+        run.deploy_service(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))

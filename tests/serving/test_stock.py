@@ -26,19 +26,19 @@ from tests.serving.stocked import (
 from vrec.config.serve import ServeConfig
 from vrec.core.compute import pc
 from vrec.core.errors import SchemaError, ServeError
-from vrec.profiles.profile import Interest, Profile, from_rows
-from vrec.profiles.update import ProfilesConfig, facts_of, profiles_of
-from vrec.profiles.user import TASTE_AT, TASTE_WEIGHT, bought_by
-from vrec.ranking.features.arrays import Context, Request
-from vrec.ranking.features.video_counts import state_of
-from vrec.ranking.labels import LabelsConfig, labels_of
+from vrec.profiles.profile import InterestEvent, Profile, profiles_from_table
+from vrec.profiles.update import ProfilesConfig, build_profiles, video_metadata
+from vrec.profiles.user import TASTE_AT, TASTE_WEIGHT, last_purchases
+from vrec.ranking.features.arrays import RankingRequest, RequestContext
+from vrec.ranking.features.video_counts import profile_counts
+from vrec.ranking.labels import LabelsConfig, build_labels
 from vrec.ranking.network_ranker import NetworkRanker
-from vrec.ranking.rate_baseline import RatesConfig, RatesRanker
-from vrec.ranking.replay import replay, video_states
+from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
+from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.serving.catalog import snapshot as wares
-from vrec.serving.catalog.updates import content_of
-from vrec.serving.messages import Change, Filters
-from vrec.serving.recommend.engine import Stock
+from vrec.serving.catalog.updates import changes_to_content
+from vrec.serving.messages import CatalogChange, RequestFilters
+from vrec.serving.recommend.engine import RecommendEngine
 
 CATEGORIES = [f"category-{n}" for n in range(5)]
 CREATORS = [f"creator-{n}" for n in range(12)]
@@ -49,7 +49,7 @@ def subsets(values, most=3):
 
 
 FILTERS = st.builds(
-    Filters,
+    RequestFilters,
     kinds=subsets(["product", "clip"]),
     categories=subsets([*CATEGORIES, "nowhere"]),
     creators=subsets(CREATORS, 8),
@@ -74,7 +74,7 @@ CHANGES = st.lists(
         kind=st.sampled_from(["product", "live"]),
     )
     | st.builds(
-        Change,
+        CatalogChange,
         st.sampled_from([f"video-{n:02}" for n in range(0, 100, 7)] + ["new-1"]),
         st.integers(0, 9).map(lambda n: now() + n),
         st.none(),
@@ -115,7 +115,7 @@ def test_all_that_may_be_given_is_and_nothing_else(stock, filters, changes, k, u
     allowed = {
         name
         for name, row in cards(now_stock).items()
-        if wanted(row, filters, age=age) and name not in bought_by(shopper)
+        if wanted(row, filters, age=age) and name not in last_purchases(shopper)
     }
     assert len(ids(answer)) == len(set(ids(answer))) == min(k, len(allowed))
     assert set(ids(answer)) <= allowed
@@ -177,18 +177,22 @@ def test_a_new_stock_leaves_the_old_one_as_it_was(stock):
     before, rows = stock.recommend(ask, user, rng()), cards(stock)
     first = ids(before)[0]
     after = stock.with_changes(
-        [Change(first, now(), None), change("video-01", price=1.0), change("brand-new", vector=np.eye(16)[0])]
+        [
+            CatalogChange(first, now(), None),
+            change("video-01", price=1.0),
+            change("brand-new", vector=np.eye(16)[0]),
+        ]
     )
     assert stock.with_changes([]) is stock
     assert (stock.videos(), after.videos()) == (100, 100)
     assert first not in ids(after.recommend(ask, user, rng()))
-    assert first not in ids(after.similar("video-01", 99, Filters(), now()))
+    assert first not in ids(after.similar("video-01", 99, RequestFilters(), now()))
     assert after.card(first) is None
     assert first not in after.video_ids
     after.set_states(["brand-new"], np.full((1, 11), 5.0))
     assert replace(stock.recommend(ask, user, rng()), spent_ms={}) == replace(before, spent_ms={})
     assert cards(stock) == rows
-    assert first in ids(stock.similar("video-01", 99, Filters(), now()))
+    assert first in ids(stock.similar("video-01", 99, RequestFilters(), now()))
 
 
 def test_a_video_that_is_sold_out_is_gone_at_once_and_back_when_it_is_there(stock):
@@ -209,7 +213,7 @@ def test_a_video_that_is_sold_out_is_gone_at_once_and_back_when_it_is_there(stoc
 def liking(vector, liked=()):
     """A shopper with a taste for a direction, who watched some videos."""
     counts = {TASTE_AT: float(now()), TASTE_WEIGHT: 1.0}
-    history = tuple(Interest(now() - 9 + n, f"e{n}", name, 1.0) for n, name in enumerate(liked))
+    history = tuple(InterestEvent(now() - 9 + n, f"e{n}", name, 1.0) for n, name in enumerate(liked))
     return Profile("user", "u", np.asarray(vector, np.float32), counts, (), history)
 
 
@@ -226,19 +230,19 @@ def test_a_new_video_is_recommended_to_who_likes_its_kind_and_found(bundle):
     assert "new" not in ids(after.recommend(ask_of(8), other, rng()))
     assert "new" not in ids(stock.recommend(ask_of(8), fitting, rng()))
     nearest = bundle.content.embeddings.column("entity_id")[60].as_py()
-    assert "new" in ids(after.similar(nearest, 5, Filters(), now()))
-    assert nearest in ids(after.similar("new", 5, Filters(), now()))
-    assert [(i.video_id, i.source) for i in after.search("zanzibar", None, 5, Filters(), now()).items] == [
-        ("new", "search:words")
-    ]
-    assert ids(after.search("", text, 5, Filters(), now()))[0] == "new"
-    assert after.search("glow", text, 1, Filters(), now()).items[0].source == "search:both"
-    assert not ids(stock.search("zanzibar", None, 5, Filters(), now()))
+    assert "new" in ids(after.similar(nearest, 5, RequestFilters(), now()))
+    assert nearest in ids(after.similar("new", 5, RequestFilters(), now()))
+    assert [
+        (i.video_id, i.source) for i in after.search("zanzibar", None, 5, RequestFilters(), now()).items
+    ] == [("new", "search:words")]
+    assert ids(after.search("", text, 5, RequestFilters(), now()))[0] == "new"
+    assert after.search("glow", text, 1, RequestFilters(), now()).items[0].source == "search:both"
+    assert not ids(stock.search("zanzibar", None, 5, RequestFilters(), now()))
     foreign = replace(new, encoders={"fused": "another", "text": "another"})
     elsewhere = stock.with_changes([foreign])
     assert "new" not in ids(elsewhere.recommend(ask_of(8), fitting, rng()))
-    assert ids(elsewhere.search("zanzibar", None, 5, Filters(), now())) == ["new"]
-    assert "new" not in ids(elsewhere.search("", text, 50, Filters(), now()))
+    assert ids(elsewhere.search("zanzibar", None, 5, RequestFilters(), now())) == ["new"]
+    assert "new" not in ids(elsewhere.search("", text, 50, RequestFilters(), now()))
 
 
 def test_a_new_video_nobody_has_seen_is_tried_among_the_new_ones(stock):
@@ -259,12 +263,14 @@ def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, stock):
         .with_changes(changes[1:])
         .recommend(ask_of(300, user.entity_id), user, rng())
     )
-    content = content_of(changes, "simulated", 16)
+    content = changes_to_content(changes, "simulated", 16)
     whole = bundle.ranker.with_videos(content)
     names = ids(answer)
     assert {"twin", "video-11"} <= set(names)
-    states = np.array([state_of(profiles().get(("video", name))) for name in names])
-    expected = whole.predict_requests([Request(user, Context(now(), "shop"), tuple(names), states)])
+    states = np.array([profile_counts(profiles().get(("video", name))) for name in names])
+    expected = whole.predict_requests(
+        [RankingRequest(user, RequestContext(now(), "shop"), tuple(names), states)]
+    )
     for head in ("p_click", "watch_s", "p_conv"):
         assert [getattr(item, head) for item in answer.items] == pytest.approx(
             getattr(expected, head).tolist(), rel=1e-4
@@ -276,7 +282,7 @@ def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, stock):
 
 def test_a_stranger_can_have_all_that_there_is(stock):
     answer = stock.recommend(ask_of(1000), Profile("user", "nobody"), rng())
-    assert set(ids(answer)) == {name for name, row in cards(stock).items() if wanted(row, Filters())}
+    assert set(ids(answer)) == {name for name, row in cards(stock).items() if wanted(row, RequestFilters())}
     assert len(answer.items) > 90
 
 
@@ -299,7 +305,7 @@ def test_a_history_of_unknown_videos_is_as_good_as_none(stock):
 def test_popular_order_is_the_bundle_s_and_the_rest_follows(bundle, stock):
     user = shoppers()[2]
     answer = stock.recommend(ask_of(1000, user.entity_id, order="popular"), user, rng())
-    bought = bought_by(user)
+    bought = last_purchases(user)
     assert bought
     popular = [name for name in bundle.popular if name not in bought]
     assert ids(answer)[: len(popular)] == popular
@@ -313,7 +319,9 @@ def test_popular_order_is_the_bundle_s_and_the_rest_follows(bundle, stock):
 def test_what_was_bought_long_ago_comes_back_where_the_surface_says_so(bundle):
     config = ServeConfig.model_validate({"rerank": {"surfaces": {"again": {"rules": {"bought_days": 1}}}}})
     stock, user = stock_of(bundle, config), shoppers()[2]
-    bought = {n for n, at in bought_by(user).items() if at < now() - DAY_US and stock.card(n)["available"]}
+    bought = {
+        n for n, at in last_purchases(user).items() if at < now() - DAY_US and stock.card(n)["available"]
+    }
     assert bought
     assert bought <= set(ids(stock.recommend(ask_of(1000, user.entity_id, surface="again"), user, rng())))
     assert not bought & set(ids(stock.recommend(ask_of(1000, user.entity_id), user, rng())))
@@ -322,8 +330,8 @@ def test_what_was_bought_long_ago_comes_back_where_the_surface_says_so(bundle):
 def test_counts_of_videos_are_taken_and_unknown_videos_passed_over(bundle):
     stock = stock_of(bundle)
     before = {i.video_id: i.p_click for i in stock.recommend(ask_of(100), Profile("user", "u"), rng()).items}
-    state = state_of(profiles()["video", "video-10"]) + 40
-    stock.set_states(["nobody", "video-10"], np.stack([state, state]))
+    state = profile_counts(profiles()["video", "video-10"]) + 40
+    stock.set_video_counts(["nobody", "video-10"], np.stack([state, state]))
     after = {i.video_id: i.p_click for i in stock.recommend(ask_of(100), Profile("user", "u"), rng()).items}
     assert {name for name in before if before[name] != after[name]} == {"video-10"}
 
@@ -339,10 +347,12 @@ def test_rows_that_are_no_video_s_are_refused_and_nothing_changes(stock):
 
 def test_the_humble_ranker_serves_as_well(bundle):
     content = bundle_content()
-    config, facts = ProfilesConfig(), facts_of(content)
-    requests = list(replay(shop().events, video_states(shop().events, facts, config), facts, config))
-    labels = labels_of(shop().events, shop().videos, LabelsConfig())
-    ranker = RatesRanker.fit(RatesConfig(), requests, labels, content)
+    config, facts = ProfilesConfig(), video_metadata(content)
+    requests = list(
+        replay_requests(shop().events, replay_video_counts(shop().events, facts, config), facts, config)
+    )
+    labels = build_labels(shop().events, shop().videos, LabelsConfig())
+    ranker = RateBaselineRanker.fit(RateBaselineConfig(), requests, labels, content)
     stock = stock_of(replace(bundle, ranker=ranker)).with_changes([change("new", duration_s=3.0, price=2.0)])
     user = shoppers()[4]
     answer = stock.recommend(ask_of(300, user.entity_id), user, rng())
@@ -355,24 +365,26 @@ class Recording(NetworkRanker):
 
     def predict(self, features, *, as_shown=False):
         self.asked.append((features, list(self.catalogue.rows)))
-        return super().predict(features, as_shown=as_shown)
+        return super().predict(features, at_logged_positions=as_shown)
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["as in the bundle", "beside a change"])
 def test_features_of_serving_are_those_of_the_replay_to_the_last_bit(bundle, changed):
     log, content, config = shop().events, bundle_content(), bundle.profiles
-    facts = facts_of(content)
-    requests = list(replay(log, video_states(log, facts, config), facts, config))
+    facts = video_metadata(content)
+    requests = list(replay_requests(log, replay_video_counts(log, facts, config), facts, config))
     ranker = copy(bundle.ranker)
     ranker.__class__, ranker.asked = Recording, []
     at = log.column("at").cast("int64")
     compared = 0
     for request in requests[40::71]:
         moment = request.context.at
-        before = profiles_of(log.filter(pc.less(at, moment)), content, config)
-        known = {(p.entity, p.entity_id): p for p in from_rows(before)}
-        stock = Stock(replace(bundle, ranker=ranker), ServeConfig())
-        stock.set_states(stock.video_ids, np.array([state_of(known[("video", n)]) for n in stock.video_ids]))
+        before = build_profiles(log.filter(pc.less(at, moment)), content, config)
+        known = {(p.entity, p.entity_id): p for p in profiles_from_table(before)}
+        stock = RecommendEngine(replace(bundle, ranker=ranker), ServeConfig())
+        stock.set_video_counts(
+            stock.video_ids, np.array([profile_counts(known[("video", n)]) for n in stock.video_ids])
+        )
         if changed:
             stock = stock.with_changes([change("new", at=0, vector=np.eye(16)[0], published_at=None)])
         user = known.get(("user", request.user.entity_id), Profile("user", request.user.entity_id))

@@ -3,17 +3,17 @@
 import pytest
 
 from vrec.core.errors import EmptyVideo, SourceError, TooLarge, WrongContainer
-from vrec.serving.catalog.uploads import Uploads, container_of, local_path, readable_uri
+from vrec.serving.catalog.uploads import UploadStore, detect_container, local_path, readable_uri
 
 MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 9_000
 
 
 def test_a_file_is_refused_by_its_first_bytes_before_more_is_read(tmp_path):
-    incoming = Uploads(str(tmp_path), 10**9).begin()
+    incoming = UploadStore(str(tmp_path), 10**9).begin()
     incoming.write(b"<html>" + b"x" * 3_000)
     with pytest.raises(WrongContainer, match="HTML"):
         incoming.write(b"x" * 2_000)
-    incoming.drop()
+    incoming.discard()
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
@@ -21,34 +21,34 @@ def test_a_file_is_refused_by_its_first_bytes_before_more_is_read(tmp_path):
     ("head", "error"), [(b"", EmptyVideo), (b"<html>", WrongContainer), (b"PK\x03\x04", WrongContainer)]
 )
 def test_a_short_file_that_is_no_video_is_refused_at_its_end(tmp_path, head, error):
-    incoming = Uploads(str(tmp_path), 10**9).begin()
+    incoming = UploadStore(str(tmp_path), 10**9).begin()
     incoming.write(head)
     with pytest.raises(error):
-        incoming.keep()
-    incoming.drop()
+        incoming.commit()
+    incoming.discard()
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
 def test_a_kept_file_has_all_bytes_and_only_uploads_are_forgotten(tmp_path):
-    uploads = Uploads(str(tmp_path), 10**9)
+    uploads = UploadStore(str(tmp_path), 10**9)
     incoming = uploads.begin()
     for at in range(0, len(MP4), 100):
         incoming.write(MP4[at : at + 100])
     assert [path.name[0] for path in (tmp_path / "uploads").iterdir()] == ["."]
-    uri = incoming.keep()
-    incoming.drop()
+    uri = incoming.commit()
+    incoming.discard()
     (name,) = (path.name for path in (tmp_path / "uploads").iterdir())
     assert (tmp_path / "uploads" / name).read_bytes() == MP4
     assert uri.endswith(".mp4")
     other = tmp_path / name
     other.write_bytes(MP4)
     for near in (str(other), f"{tmp_path}/uploads/../{name}", f"/elsewhere/{name}", f"{uri}.mp4", ""):
-        uploads.forget(near)
+        uploads.delete(near)
     assert other.exists()
     assert (tmp_path / "uploads" / name).exists()
-    uploads.forget(uri)
+    uploads.delete(uri)
     assert list((tmp_path / "uploads").iterdir()) == []
-    uploads.forget(uri)
+    uploads.delete(uri)
 
 
 def test_a_file_below_a_root_is_looked_at_before_it_is_read(tmp_path):
@@ -80,4 +80,4 @@ def test_local_paths(uri, path):
      (b"noise", "application/octet-stream"), (b"", "application/octet-stream")],
 )  # fmt: skip
 def test_containers(head, kind):
-    assert container_of(head).media_type == kind
+    assert detect_container(head).media_type == kind

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vrec.core.artifact import Arrays
 from vrec.core.schema import VIDEOS, conform
-from vrec.retrieval.topk import best_dense
+from vrec.retrieval.topk import topk_dense
 
 _WORDS = re.compile(r"[^\W_]+")
 _NO_SPACES = (
@@ -25,7 +25,7 @@ _DENSE = re.compile(f"[{_NO_SPACES}]")
 MATRIX = ("data", "indices", "indptr")
 
 
-def tokens(text: str, *, asked: bool = False) -> Iterator[str]:
+def tokenize(text: str, *, is_query: bool = False) -> Iterator[str]:
     """The tokens of a text: lower-cased words of letters and digits, after NFKC.
 
     Of Chinese, Japanese and Korean, which put few spaces or none, every two characters that stand side by
@@ -37,12 +37,12 @@ def tokens(text: str, *, asked: bool = False) -> Iterator[str]:
             if not _DENSE.match(run):
                 yield run
                 continue
-            if not asked or len(run) == 1:
+            if not is_query or len(run) == 1:
                 yield from run
             yield from (run[at : at + 2] for at in range(len(run) - 1))
 
 
-class Lexicon:
+class Bm25Index:
     """BM25 (Robertson and Zaragoza 2009, as Lucene has it) over titles, tags, categories and creators."""
 
     def __init__(self, ids: Sequence[str], words: Mapping[str, int], matrix: Arrays) -> None:
@@ -56,12 +56,12 @@ class Lexicon:
         return len(self.ids)
 
     @classmethod
-    def of(cls, videos: pa.Table) -> Self:
+    def from_videos(cls, videos: pa.Table) -> Self:
         """The lexicon of VIDEOS, whose order is of no consequence; raises SchemaError."""
         table = conform(videos, VIDEOS, stage="lexicon", extra=True).sort_by("video_id")
         words: dict[str, int] = {}
         documents = [
-            [words.setdefault(token, len(words)) for field in fields if field for token in tokens(field)]
+            [words.setdefault(token, len(words)) for field in fields if field for token in tokenize(field)]
             for fields in _texts(table)
         ]
         ids = table.column("video_id").to_pylist()
@@ -77,22 +77,22 @@ class Lexicon:
         None where the text has no token, or none that any video has.
         """
         asked = [
-            self.words[token] for token in dict.fromkeys(tokens(text, asked=True)) if token in self.words
+            self.words[token] for token in dict.fromkeys(tokenize(text, is_query=True)) if token in self.words
         ]
         if not asked or k < 1:
             return []
         scores = self._model.get_scores_from_ids(asked)
         scores[scores <= 0] = -np.inf
-        places, best = best_dense(scores[None], k)
+        places, best = topk_dense(scores[None], k)
         pairs = zip(places[0].tolist(), best[0].tolist(), strict=True)
         return [(self.ids[place], score) for place, score in pairs if score > 0]
 
-    def store(self) -> tuple[Arrays, pa.Table]:
+    def to_arrays(self) -> tuple[Arrays, pa.Table]:
         """What `restore` needs besides the ids."""
         return dict(self._matrix), pa.table({"word": pa.array(self.words, pa.string())})
 
     @classmethod
-    def restore(cls, ids: Sequence[str], arrays: Arrays, words: pa.Table) -> Self:
+    def from_arrays(cls, ids: Sequence[str], arrays: Arrays, words: pa.Table) -> Self:
         """The lexicon that `store` gave; `ids` are the videos', ascending."""
         places = {word: place for place, word in enumerate(words.column("word").to_pylist())}
         return cls(ids, places, {name: arrays[name] for name in MATRIX})

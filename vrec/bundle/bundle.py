@@ -6,14 +6,21 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from vrec.bundle.bm25 import Lexicon
-from vrec.bundle.catalog import INDEX, RANKER, BundleCatalogue, bundle_errors, catalogue_of, read_bundle
-from vrec.bundle.neighbors import Neighbours
-from vrec.bundle.smoke_requests import ask, compare
+from vrec.bundle.bm25 import Bm25Index
+from vrec.bundle.catalog import (
+    INDEX,
+    RANKER,
+    BundleCatalog,
+    bundle_catalog_fields,
+    bundle_errors,
+    read_bundle,
+)
+from vrec.bundle.neighbors import VideoNeighbors
+from vrec.bundle.smoke_requests import check_smoke_answers, run_smoke_requests
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.tables import join
+from vrec.core.tables import join_uri
 from vrec.ranking.base import ProfileRanker
-from vrec.ranking.registry import load as load_ranker
+from vrec.ranking.registry import load_ranker
 from vrec.retrieval.index.index import FaissIndex
 
 NEIGHBOURS, WORDS = "neighbours.", "lexicon."
@@ -21,18 +28,18 @@ NEIGHBOURS, WORDS = "neighbours.", "lexicon."
 
 
 @dataclass(frozen=True, eq=False)
-class Bundle(BundleCatalogue):
+class ServingBundle(BundleCatalog):
     """What serving needs of a catalogue and its models, all of it made together."""
 
     ranker: ProfileRanker
     """Knows all videos of the bundle."""
-    neighbours: Neighbours
+    neighbors: VideoNeighbors
     """Of all videos, in the order of VIDEOS."""
     index: FaissIndex
     """The fused embeddings."""
-    lexicon: Lexicon
+    text_index: Bm25Index
     """The words of all videos."""
-    canaries: pa.Table
+    smoke_answers: pa.Table
     """CANARIES: made-up requests and their answers when the bundle was made."""
 
     @classmethod
@@ -46,12 +53,12 @@ class Bundle(BundleCatalogue):
             ids = found.tables["videos"].column("video_id").to_pylist()
             near, words = (_with_prefix(found.arrays, prefix) for prefix in (NEIGHBOURS, WORDS))
             return cls(
-                **catalogue_of(uri, version, found),
-                ranker=load_ranker(join(uri, RANKER)),
-                neighbours=Neighbours(tuple(ids), near["places"], near["scores"]),
-                index=FaissIndex.load(join(uri, INDEX)),
-                lexicon=Lexicon.restore(ids, words, found.tables["words"]),
-                canaries=found.tables["canaries"],
+                **bundle_catalog_fields(uri, version, found),
+                ranker=load_ranker(join_uri(uri, RANKER)),
+                neighbors=VideoNeighbors(tuple(ids), near["places"], near["scores"]),
+                index=FaissIndex.load(join_uri(uri, INDEX)),
+                text_index=Bm25Index.from_arrays(ids, words, found.tables["words"]),
+                smoke_answers=found.tables["canaries"],
             )
 
     def check(self) -> None:
@@ -60,7 +67,11 @@ class Bundle(BundleCatalogue):
         Raises BundleError where an answer is not finite, or differs by more than floats do between machines.
         """
         try:
-            compare(self.canaries, ask(self, self.canaries.column("of").unique().to_pylist()), self.uri)
+            check_smoke_answers(
+                self.smoke_answers,
+                run_smoke_requests(self, self.smoke_answers.column("of").unique().to_pylist()),
+                self.uri,
+            )
         except BundleError:
             raise
         except VrecError as error:

@@ -10,12 +10,12 @@ from typing import Any, Self
 import pyarrow as pa
 from pydantic import ValidationError
 
-from vrec.bundle.models import embed_at
-from vrec.core.artifact import Artefact, read_artefact
+from vrec.bundle.models import bundled_embed_config
+from vrec.core.artifact import ModelArtifact, read_artifact
 from vrec.core.digest import digest
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.protocols import Content
-from vrec.core.tables import MANIFEST, Folder, join
+from vrec.core.protocols import CatalogContent
+from vrec.core.tables import MANIFEST, StorageFolder, join_uri
 from vrec.encoders.config import EmbedConfig
 from vrec.profiles.update import ProfilesConfig
 
@@ -26,7 +26,7 @@ RANKER, INDEX, ABOUT = "ranker", "index", "about.json"
 
 
 @dataclass(frozen=True, eq=False)
-class BundleCatalogue:
+class BundleCatalog:
     """A bundle without its models."""
 
     uri: str
@@ -36,7 +36,7 @@ class BundleCatalogue:
     """µs since 1970."""
     encoder: str | None
     """The name of the encoder of the fused embeddings; None where there are none."""
-    content: Content
+    content: CatalogContent
     """VIDEOS by id, and the fused EMBEDDINGS of those that have one."""
     texts: pa.Table | None
     """EMBEDDINGS of modality text; None where there are none."""
@@ -60,21 +60,21 @@ class BundleCatalogue:
         Raises BundleError where there is none, or it is half-written, damaged, or of another version of vrec.
         """
         with bundle_errors(uri):
-            return cls(**catalogue_of(uri, *read_bundle(uri)))
+            return cls(**bundle_catalog_fields(uri, *read_bundle(uri)))
 
 
-def read_bundle(uri: str) -> tuple[str, Artefact]:
+def read_bundle(uri: str) -> tuple[str, ModelArtifact]:
     """A bundle's version and its own files; of its parts only that they are those it was written with.
 
     Raises BundleError, and ModelError for files that are missing or damaged.
     """
-    manifest = _manifest(Folder(uri))
-    found = read_artefact(uri, KIND)
+    manifest = _manifest(StorageFolder(uri))
+    found = read_artifact(uri, KIND)
     _check_parts(uri, found.data["parts"])
-    return version_of(manifest), found
+    return bundle_version(manifest), found
 
 
-def catalogue_of(uri: str, version: str, found: Artefact) -> dict[str, Any]:
+def bundle_catalog_fields(uri: str, version: str, found: ModelArtifact) -> dict[str, Any]:
     """The fields of BundleCatalogue, from a bundle's own files."""
     about, tables = json.loads(found.blobs[ABOUT]), found.tables
     embed = about["embed"]
@@ -83,10 +83,10 @@ def catalogue_of(uri: str, version: str, found: Artefact) -> dict[str, Any]:
         "version": version,
         "made_at": int(found.data["made_at"]),
         "encoder": about["encoder"],
-        "content": Content(tables["videos"], tables.get("fused")),
+        "content": CatalogContent(tables["videos"], tables.get("fused")),
         "texts": tables.get("texts"),
         "popular": tuple(tables["popular"].column("video_id").to_pylist()),
-        "embed": None if embed is None else embed_at(embed, uri, found.data["parts"]),
+        "embed": None if embed is None else bundled_embed_config(embed, uri, found.data["parts"]),
         "profiles": ProfilesConfig.model_validate(about["profiles"]),
     }
 
@@ -105,24 +105,24 @@ def bundle_errors(uri: str) -> Iterator[None]:
         raise BundleError(f"{uri} is the bundle of another version of vrec: {what}") from None
 
 
-def version_of(manifest: Mapping[str, Any]) -> str:
+def bundle_version(manifest: Mapping[str, Any]) -> str:
     """The version of the bundle that a manifest lists."""
     return digest({"files": manifest["files"], "parts": manifest["data"]["parts"]})
 
 
-def part_digest(uri: str, name: str) -> str:
+def component_digest(uri: str, name: str) -> str:
     """The SHA-256 of a part's manifest, which holds those of its files; raises BundleError where none is."""
     try:
-        return hashlib.sha256(Folder(join(uri, name)).read(MANIFEST)).hexdigest()
+        return hashlib.sha256(StorageFolder(join_uri(uri, name)).read(MANIFEST)).hexdigest()
     except FileNotFoundError:
         raise BundleError(f"{uri}/{name}/{MANIFEST} is missing") from None
 
 
-def _manifest(folder: Folder) -> dict[str, Any]:
+def _manifest(folder: StorageFolder) -> dict[str, Any]:
     if not folder.exists(MANIFEST):
         raise BundleError(
             f"{folder.uri}: no {MANIFEST} there, so no bundle or only half of one",
-            mend="give the folder that `vrec bundle --out` wrote, or make the bundle again",
+            fix="give the folder that `vrec bundle --out` wrote, or make the bundle again",
         )
     try:
         manifest = json.loads(folder.read(MANIFEST))
@@ -131,7 +131,7 @@ def _manifest(folder: Folder) -> dict[str, Any]:
         raise BundleError(f"{folder.uri}/{MANIFEST} is not a bundle's") from None
     if kind != KIND:
         raise BundleError(
-            f"{folder.uri} is of kind {kind}, not a bundle", mend="give the folder that `vrec bundle` wrote"
+            f"{folder.uri} is of kind {kind}, not a bundle", fix="give the folder that `vrec bundle` wrote"
         )
     if form != FORMAT:
         raise BundleError(f"{folder.uri} is a bundle of format {form}; this vrec reads format {FORMAT}")
@@ -140,7 +140,7 @@ def _manifest(folder: Folder) -> dict[str, Any]:
 
 def _check_parts(uri: str, parts: Mapping[str, str]) -> None:
     for name, written in parts.items():
-        if part_digest(uri, name) != written:
+        if component_digest(uri, name) != written:
             raise BundleError(
                 f"{uri}/{name} is not what the bundle was written with: the digest of its manifest differs"
             )

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.retrieval.index.index import IndexConfig
 from vrec.retrieval.models.popular import PopularConfig
 
 
-class BundleConfig(Config):
+class BundleConfig(BaseConfig):
     """What a bundle holds of each kind."""
 
     neighbours: int = Field(default=60, ge=1)

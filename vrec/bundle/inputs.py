@@ -19,7 +19,7 @@ from vrec.retrieval.base import MatrixRecommender
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class BundleInputs:
     """What a bundle is made of."""
 
     videos: pa.Table
@@ -39,34 +39,34 @@ class Parts:
     """How the embeddings were made; without, no uploaded video and no search text can be embedded."""
 
 
-def checked(parts: Parts) -> Parts:
+def validate_inputs(parts: BundleInputs) -> BundleInputs:
     """The parts with VIDEOS by id and embeddings of these only; raises BundleError, SchemaError."""
     videos = conform(parts.videos, VIDEOS, stage="bundle", extra=True).sort_by("video_id").combine_chunks()
     ids = videos.column("video_id").combine_chunks()
     if not len(ids):
-        raise BundleError("VIDEOS has no rows", mend="give the shop's videos")
+        raise BundleError("VIDEOS has no rows", fix="give the shop's videos")
     _check_once(ids, "VIDEOS.video_id")
     fused, texts = (_vectors(table, modality, ids) for modality, table in _tables(parts))
-    _check_ranker(parts.ranker, None if fused is None else encoder_of(fused))
+    _check_ranker(parts.ranker, None if fused is None else embeddings_encoder(fused))
     if parts.recommender is not None:
         known = pc.is_in(ids, value_set=parts.recommender.videos.ids)
         if not pc.any(known).as_py():
             raise BundleError(
                 f"the recommender {parts.recommender.kind} knows none of the {len(ids):,} videos in VIDEOS, "
                 f"such as {ids[0]}",
-                mend="give the recommender that was fitted on events of these videos",
+                fix="give the recommender that was fitted on events of these videos",
             )
     if parts.embed is not None:
         _check_encoders(parts.embed, {"fused": fused, "text": texts})
     return replace(parts, videos=videos, fused=fused, texts=texts)
 
 
-def encoder_of(embeddings: pa.Table) -> str:
+def embeddings_encoder(embeddings: pa.Table) -> str:
     """The one encoder of EMBEDDINGS rows."""
     return embeddings.column("encoder")[0].as_py()
 
 
-def _tables(parts: Parts) -> Sequence[tuple[Modality, pa.Table | None]]:
+def _tables(parts: BundleInputs) -> Sequence[tuple[Modality, pa.Table | None]]:
     return ("fused", parts.fused), ("text", parts.texts)
 
 
@@ -81,25 +81,25 @@ def _vectors(table: pa.Table | None, modality: Modality, ids: pa.Array) -> pa.Ta
             raise BundleError(
                 f"the {modality} embeddings have {name} {', '.join(found) or 'none'}, want one"
                 + (f": {modality}" if wanted else ""),
-                mend=f"give the rows of modality {modality} of one `vrec embed`",
+                fix=f"give the rows of modality {modality} of one `vrec embed`",
             )
     rows = rows.filter(pc.is_in(rows.column("entity_id"), value_set=ids)).sort_by("entity_id")
     if not rows.num_rows:
         raise BundleError(
             f"none of the {len(ids):,} videos in VIDEOS has a {modality} embedding, such as {ids[0]}",
-            mend="embed these videos, or give the VIDEOS table that was embedded",
+            fix="embed these videos, or give the VIDEOS table that was embedded",
         )
-    bad = np.flatnonzero(~np.isfinite(vectors_of(rows)).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(embedding_matrix(rows)).all(axis=1))
     if len(bad):
         raise BundleError(
             f"EMBEDDINGS.vector ({modality}) is not finite in {len(bad):,} of {rows.num_rows:,} rows, such "
             f"as {rows.column('entity_id')[int(bad[0])]}",
-            mend="embed those videos again",
+            fix="embed those videos again",
         )
     return rows.combine_chunks()
 
 
-def vectors_of(embeddings: pa.Table) -> np.ndarray:
+def embedding_matrix(embeddings: pa.Table) -> np.ndarray:
     """The (N, dim) float32 vectors of EMBEDDINGS rows."""
     column = embeddings.column("vector").combine_chunks()
     return np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
@@ -111,7 +111,7 @@ def _check_once(ids: pa.Array | pa.ChunkedArray, name: str) -> None:
     if len(twice):
         raise BundleError(
             f"{name}: {len(twice):,} ids come more than once, such as {twice[0]['values']}",
-            mend="give every video one row",
+            fix="give every video one row",
         )
 
 
@@ -121,7 +121,7 @@ def _check_ranker(ranker: ProfileRanker, encoder: str | None) -> None:
         has = f"the fused embeddings are of {encoder}" if encoder else "there are no fused embeddings"
         raise BundleError(
             f"the ranker was trained with the embeddings of {trained}, and {has}",
-            mend="give the embeddings that it was trained with, or train it again with these",
+            fix="give the embeddings that it was trained with, or train it again with these",
         )
 
 
@@ -129,11 +129,11 @@ def _check_encoders(config: EmbedConfig, tables: dict[Modality, pa.Table | None]
     try:
         names = encoder_names(config.encoders)
     except (ConfigError, ModelError) as error:
-        raise BundleError(f"the encoders cannot be had: {error}", mend=error.mend) from None
+        raise BundleError(f"the encoders cannot be had: {error}", fix=error.fix) from None
     for modality, table in tables.items():
-        if table is not None and names.get(modality) != (found := encoder_of(table)):
+        if table is not None and names.get(modality) != (found := embeddings_encoder(table)):
             raise BundleError(
                 f"the {modality} embeddings are of {found}, and these settings of the encoders make those of "
                 f"{names.get(modality) or 'none'}",
-                mend="embed the catalogue again with this version and these settings",
+                fix="embed the catalogue again with this version and these settings",
             )

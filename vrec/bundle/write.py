@@ -7,25 +7,30 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from vrec.bundle.bm25 import Lexicon
-from vrec.bundle.bundle import NEIGHBOURS, WORDS, Bundle
-from vrec.bundle.catalog import ABOUT, FORMAT, INDEX, KIND, RANKER, part_digest, version_of
+from vrec.bundle.bm25 import Bm25Index
+from vrec.bundle.bundle import NEIGHBOURS, WORDS, ServingBundle
+from vrec.bundle.catalog import ABOUT, FORMAT, INDEX, KIND, RANKER, bundle_version, component_digest
 from vrec.bundle.config import BundleConfig
-from vrec.bundle.inputs import Parts, checked, encoder_of, vectors_of
-from vrec.bundle.models import copy_models, embed_with
-from vrec.bundle.neighbors import Neighbours
-from vrec.bundle.smoke_requests import CANARIES, ask, canary_videos, compare
-from vrec.core.artifact import Artefact, write_artefact
+from vrec.bundle.inputs import BundleInputs, embedding_matrix, embeddings_encoder, validate_inputs
+from vrec.bundle.models import copy_encoder_models, replace_model_folders
+from vrec.bundle.neighbors import VideoNeighbors
+from vrec.bundle.smoke_requests import (
+    SMOKE_ANSWERS,
+    check_smoke_answers,
+    run_smoke_requests,
+    smoke_request_videos,
+)
+from vrec.core.artifact import ModelArtifact, write_artifact
 from vrec.core.errors import BundleError
-from vrec.core.protocols import Content
-from vrec.core.tables import MANIFEST, Folder, join
+from vrec.core.protocols import CatalogContent
+from vrec.core.tables import MANIFEST, StorageFolder, join_uri
 from vrec.retrieval.index.index import FaissIndex
-from vrec.retrieval.models.popular import Popular
+from vrec.retrieval.models.popular import PopularRecommender
 
-__all__ = ["BundleConfig", "Parts", "write_bundle"]
+__all__ = ["BundleConfig", "BundleInputs", "write_bundle"]
 
 
-def write_bundle(uri: str, parts: Parts, config: BundleConfig) -> str:
+def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
     """The version of the bundle that was made of the parts and written to the folder `uri`.
 
     The manifest is written last: without it there is no bundle, and a writer killed before may be followed
@@ -33,48 +38,51 @@ def write_bundle(uri: str, parts: Parts, config: BundleConfig) -> str:
     BundleError for that and for parts that do not belong together, SchemaError for tables of other columns,
     OutputError where the folder cannot be written.
     """
-    folder = Folder(uri)
+    folder = StorageFolder(uri)
     if folder.exists(MANIFEST):
         raise BundleError(
             f"{uri}: there is a {MANIFEST} already, and a bundle is never changed",
-            mend="give a new folder; a running service moves to it with a reload",
+            fix="give a new folder; a running service moves to it with a reload",
         )
     folder.check_writable()
-    bundle = _made(folder.uri, checked(parts), config)
-    bundle = replace(bundle, canaries=ask(bundle, canary_videos(bundle.neighbours.ids, config.canaries)))
+    bundle = _made(folder.uri, validate_inputs(inputs), config)
+    bundle = replace(
+        bundle,
+        canaries=run_smoke_requests(bundle, smoke_request_videos(bundle.neighbors.ids, config.canaries)),
+    )
     # What is not finite now is found by the one who makes it.
-    compare(bundle.canaries, bundle.canaries, uri)
+    check_smoke_answers(bundle.smoke_answers, bundle.smoke_answers, uri)
     _write(folder, bundle, config)
-    return version_of(json.loads(folder.read(MANIFEST)))
+    return bundle_version(json.loads(folder.read(MANIFEST)))
 
 
-def _made(uri: str, parts: Parts, config: BundleConfig) -> Bundle:
+def _made(uri: str, parts: BundleInputs, config: BundleConfig) -> ServingBundle:
     ids: list[str] = parts.videos.column("video_id").to_pylist()
-    content, index = Content(parts.videos, parts.fused), FaissIndex(config.index)
+    content, index = CatalogContent(parts.videos, parts.fused), FaissIndex(config.index)
     if parts.fused is not None:
-        index.add(parts.fused.column("entity_id").to_pylist(), vectors_of(parts.fused))
-    neighbours = Neighbours.none(ids)
+        index.add(parts.fused.column("entity_id").to_pylist(), embedding_matrix(parts.fused))
+    neighbours = VideoNeighbors.empty(ids)
     if parts.recommender is not None:
-        neighbours = Neighbours.of(parts.recommender, ids, config.neighbours)
-    return Bundle(
+        neighbours = VideoNeighbors.from_recommender(parts.recommender, ids, config.neighbours)
+    return ServingBundle(
         uri=uri,
         version="",
         made_at=time.time_ns() // 1000,
-        encoder=None if parts.fused is None else encoder_of(parts.fused),
+        encoder=None if parts.fused is None else embeddings_encoder(parts.fused),
         content=content,
         texts=parts.texts,
         ranker=parts.ranker.with_videos(content),
-        neighbours=neighbours,
-        popular=tuple(popular_first(parts.videos, parts.interactions, config)),
+        neighbors=neighbours,
+        popular=tuple(popular_videos(parts.videos, parts.interactions, config)),
         index=index,
-        lexicon=Lexicon.of(parts.videos),
+        text_index=Bm25Index.from_videos(parts.videos),
         embed=parts.embed,
         profiles=parts.profiles,
-        canaries=CANARIES.empty_table(),
+        smoke_answers=SMOKE_ANSWERS.empty_table(),
     )
 
 
-def popular_first(videos: pa.Table, interactions: pa.Table | None, config: BundleConfig) -> list[str]:
+def popular_videos(videos: pa.Table, interactions: pa.Table | None, config: BundleConfig) -> list[str]:
     """The ids of at most `config.popular` available videos, the most popular first, ties by id.
 
     Without INTERACTIONS the newest first, those of unknown age last.
@@ -84,18 +92,18 @@ def popular_first(videos: pa.Table, interactions: pa.Table | None, config: Bundl
         order = [("published_at", "descending"), ("video_id", "ascending")]
         return offer.sort_by(order).column("video_id").to_pylist()[: config.popular]
     ids = offer.column("video_id").combine_chunks()
-    model = Popular(config.popularity).fit(interactions)
+    model = PopularRecommender(config.popularity).fit(interactions)
     places = model.videos.find(ids)
     popularity = np.where(places >= 0, model.popularity[places], 0)
     best = np.argsort(-popularity, kind="stable")
     return ids.take(pa.array(best[popularity[best] > 0][: config.popular])).to_pylist()
 
 
-def _write(folder: Folder, bundle: Bundle, config: BundleConfig) -> None:
-    bundle.ranker.save(join(folder.uri, RANKER))
-    bundle.index.save(join(folder.uri, INDEX))
-    words, vocabulary = bundle.lexicon.store()
-    near = {"places": bundle.neighbours.places, "scores": bundle.neighbours.scores}
+def _write(folder: StorageFolder, bundle: ServingBundle, config: BundleConfig) -> None:
+    bundle.ranker.save(join_uri(folder.uri, RANKER))
+    bundle.index.save(join_uri(folder.uri, INDEX))
+    words, vocabulary = bundle.text_index.to_arrays()
+    near = {"places": bundle.neighbors.places, "scores": bundle.neighbors.scores}
     arrays = {NEIGHBOURS + name: array for name, array in near.items()}
     arrays |= {WORDS + name: array for name, array in words.items()}
     tables = {
@@ -104,12 +112,12 @@ def _write(folder: Folder, bundle: Bundle, config: BundleConfig) -> None:
         "texts": bundle.texts,
         "popular": pa.table({"video_id": pa.array(bundle.popular, pa.string())}),
         "words": vocabulary,
-        "canaries": bundle.canaries,
+        "canaries": bundle.smoke_answers,
     }
     embed, models = None, dict[str, str]()
     if bundle.embed is not None:
-        models = copy_models(bundle.embed, folder.uri)
-        embed = embed_with(bundle.embed.model_dump(mode="json"), models)
+        models = copy_encoder_models(bundle.embed, folder.uri)
+        embed = replace_model_folders(bundle.embed.model_dump(mode="json"), models)
     about = {
         "encoder": bundle.encoder,
         "embed": embed,
@@ -118,11 +126,11 @@ def _write(folder: Folder, bundle: Bundle, config: BundleConfig) -> None:
     data = {
         "format": FORMAT,
         "made_at": bundle.made_at,
-        "parts": {name: part_digest(folder.uri, name) for name in (RANKER, INDEX, *models.values())},
+        "parts": {name: component_digest(folder.uri, name) for name in (RANKER, INDEX, *models.values())},
     }
-    write_artefact(
+    write_artifact(
         folder.uri,
-        Artefact(
+        ModelArtifact(
             KIND,
             config.model_dump(mode="json"),
             arrays,

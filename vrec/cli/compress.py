@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vrec.cli.options import DONE, SettingsOptions, Videos, command
+from vrec.cli.options import EXIT_OK, SettingsOptions, VideosOption, command
 from vrec.cli.output import print_compressed
 
 
 @command
 def compress(
     *,
-    videos: Videos,
+    videos: VideosOption,
     out: Annotated[str, typer.Option(help="The folder for the chosen network; a path or a URI.")],
     run: SettingsOptions,
 ) -> int:
@@ -23,6 +23,6 @@ def compress(
     def progress(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    done = compress_network(videos, out, run.settings(), say=progress)
+    done = compress_network(videos, out, run.settings(), log=progress)
     run.show(done, lambda done: print_compressed(done, Console()))
-    return DONE
+    return EXIT_OK

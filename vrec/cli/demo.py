@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import DONE, RunOptions, command
+from vrec.cli.options import EXIT_OK, RunOptions, command
 from vrec.cli.output import print_demo
 
 
@@ -29,4 +29,4 @@ def demo(
     manifest, report, shop = run_demo(out, run.settings(), videos=videos, address=run.address)
     done = manifest | {"report": report, "shop": asdict(shop) if shop else None}
     run.show(done, lambda done: print_demo(done, str(Path(out) / TABLES), str(Path(out) / "serve")))
-    return DONE
+    return EXIT_OK

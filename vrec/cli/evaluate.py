@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import DONE, LogOptions, RunOptions, command
+from vrec.cli.options import EXIT_OK, LogOptions, RunOptions, command
 
 
 @command
@@ -32,4 +32,4 @@ def evaluate(
     inputs = log.inputs()
     done = compare(inputs, out, run.settings(chosen), like_paper=like_paper, address=run.address)
     run.show(done, lambda done: print(f"open {done['report']}"))
-    return DONE
+    return EXIT_OK

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import DONE, LogOptions, RunOptions, command
+from vrec.cli.options import EXIT_OK, LogOptions, RunOptions, command
 from vrec.cli.output import print_fitted, print_recommendations, print_recommended
 
 
@@ -21,7 +21,7 @@ def fit(
 
     done = fit_recommender(log.inputs(), out, run.settings(), model=model, address=run.address)
     run.show(done, print_fitted)
-    return DONE
+    return EXIT_OK
 
 
 @command
@@ -40,14 +40,14 @@ def recommend(
     run: RunOptions,
 ) -> int:
     """Recommend videos to some users, or to all that a model was fitted with."""
-    from vrec.pipelines.fit.run import recommend_all, recommend_some
+    from vrec.pipelines.fit.run import recommend_all, recommend_users
     from vrec.pipelines.inputs import read_users
 
     settings = run.settings()
     asked = list(user or []) + (read_users(users) if users else [])
     if out is None:
-        print_recommendations(recommend_some(model, asked or None, k))
-        return DONE
+        print_recommendations(recommend_users(model, asked or None, k))
+        return EXIT_OK
     done = recommend_all(model, out, settings, k=k, users=asked or None, address=run.address)
     run.show(done, lambda done: print_recommended(done, out))
-    return DONE
+    return EXIT_OK

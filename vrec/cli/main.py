@@ -14,7 +14,7 @@ from vrec.cli.demo import demo
 from vrec.cli.embed import embed, failures
 from vrec.cli.evaluate import evaluate
 from vrec.cli.fit import fit, recommend
-from vrec.cli.options import COULD_NOT_RUN, DONE, WRONG_USAGE
+from vrec.cli.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from vrec.cli.serve import serve
 from vrec.cli.train import train_encoder, train_ranker
 from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
@@ -51,7 +51,7 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
-def _vrec(
+def _root_callback(
     *,
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
@@ -66,24 +66,24 @@ def run(arguments: Sequence[str]) -> int:
     parser = typer.main.get_command(app)
     try:
         code = parser.main(list(arguments), prog_name="vrec", standalone_mode=False)
-        return code if isinstance(code, int) else DONE
+        return code if isinstance(code, int) else EXIT_OK
     except VrecError as error:
         if debug:
             traceback.print_exc()
-        print(f"vrec: {error}. To mend it: {error.mend}", file=sys.stderr)
-        return COULD_NOT_RUN
+        print(f"vrec: {error}. Fix: {error.fix}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("vrec: stopped; the same command goes on from here", file=sys.stderr)
-        return COULD_NOT_RUN
+        return EXIT_FAILED
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             error.show()  # type: ignore[attr-defined]
-            return WRONG_USAGE
+            return EXIT_USAGE
         if debug:
             traceback.print_exc()
         what = " ".join(str(error).split())[:300]
         print(f"vrec: {type(error).__name__}: {what}. To see more: add --debug", file=sys.stderr)
-        return COULD_NOT_RUN
+        return EXIT_FAILED
 
 
 def main() -> None:

@@ -15,14 +15,14 @@ from vrec.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from vrec.config.settings import Settings
-    from vrec.pipelines.inputs import Where
+    from vrec.pipelines.inputs import InputPaths
 
-DONE, COULD_NOT_RUN, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_PARTIAL = 0, 1, 2, 3
 """Exit codes of every command."""
 
 Command = Callable[..., int]
 
-Videos = Annotated[
+VideosOption = Annotated[
     str, typer.Option(help="A folder of videos or a VIDEOS table (.parquet); a path or a URI.")
 ]
 
@@ -88,11 +88,15 @@ class OptionalEventsOptions(EventsFormatOptions):
         typer.Option(help="Events (.parquet or .csv), or a data set's folder, to align the encoder with."),
     ] = None
 
-    def inputs(self) -> "Where | None":
+    def inputs(self) -> "InputPaths | None":
         """Return where the events are, None without `--events`; raises ConfigError for a bad `--map`."""
-        from vrec.pipelines.inputs import Where
+        from vrec.pipelines.inputs import InputPaths
 
-        return None if self.events is None else Where(self.events, self.dataset, to_mapping(self.mapped))
+        return (
+            None
+            if self.events is None
+            else InputPaths(self.events, self.dataset, parse_column_map(self.mapped))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +114,12 @@ class LogOptions(EventsFormatOptions):
         str | None, typer.Option(help="An embedding folder, for what depends on content.")
     ] = None
 
-    def inputs(self) -> "Where":
+    def inputs(self) -> "InputPaths":
         """Return where the tables are; raises ConfigError for a bad `--map`."""
-        from vrec.pipelines.inputs import Where
+        from vrec.pipelines.inputs import InputPaths
 
-        mapping = to_mapping(self.mapped)
-        return Where(self.events, self.dataset, mapping, self.videos, self.embeddings)
+        mapping = parse_column_map(self.mapped)
+        return InputPaths(self.events, self.dataset, mapping, self.videos, self.embeddings)
 
 
 def command(function: Command) -> Command:
@@ -126,7 +130,9 @@ def command(function: Command) -> Command:
     """
     own = inspect.signature(function, eval_str=True).parameters
     groups: dict[str, type[Any]] = {
-        key: p.annotation for key, p in own.items() if dataclasses.is_dataclass(p.annotation)
+        key: p.annotation
+        for key, p in own.items()
+        if isinstance(p.annotation, type) and dataclasses.is_dataclass(p.annotation)
     }
     parameters = [p for key, p in own.items() if key not in groups]
     for group in groups.values():
@@ -146,7 +152,7 @@ def command(function: Command) -> Command:
     return run
 
 
-def to_mapping(text: str | None) -> dict[str, str]:
+def parse_column_map(text: str | None) -> dict[str, str]:
     """Parse `--map` into column names by EVENTS column; raises ConfigError."""
     pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
     if wrong := [name for name, equals, column in pairs if not (name.strip() and equals and column.strip())]:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vrec.core.errors import mend_of
+from vrec.core.errors import fix_for
 
 
 def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
@@ -28,20 +28,20 @@ def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
         print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")
 
 
-def list_failures(rows: pa.Table, out: str, console: Console, most: int | None) -> None:
+def print_failures(rows: pa.Table, out: str, console: Console, most: int | None) -> None:
     """Print FAILURES, all of them or the first `most`."""
     shown = rows.to_pylist()[:most]
     # A log has no width: there, a row stays on one line so that it can be searched for.
     if not console.is_terminal:
         for row in shown:
-            line = f"{row['video_id']}: {row['error']}: {row['message']}. To mend it: {mend_of(row['error'])}"
+            line = f"{row['video_id']}: {row['error']}: {row['message']}. Fix: {fix_for(row['error'])}"
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     else:
         table = Table(title=f"{rows.num_rows:,} failed", title_justify="left", show_lines=False)
-        for heading in ("video", "error", "why", "how to mend it"):
+        for heading in ("video", "error", "why", "how to fix it"):
             table.add_column(heading, overflow="fold")
         for row in shown:
-            cells = (row["video_id"], row["error"], row["message"], mend_of(row["error"]))
+            cells = (row["video_id"], row["error"], row["message"], fix_for(row["error"]))
             table.add_row(*(cell.replace("[", r"\[") for cell in cells))
         console.print(table)
     if len(shown) < rows.num_rows:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import DONE, SOME_FAILED, LogOptions, OptionalEventsOptions, RunOptions, command
+from vrec.cli.options import EXIT_OK, EXIT_PARTIAL, LogOptions, OptionalEventsOptions, RunOptions, command
 from vrec.cli.output import print_trained_encoder, print_trained_ranker
 
 
@@ -20,7 +20,7 @@ def train_ranker(
 
     done = train(log.inputs(), out, run.settings(), address=run.address)
     run.show(done, print_trained_ranker)
-    return DONE
+    return EXIT_OK
 
 
 @command
@@ -45,4 +45,4 @@ def train_encoder(
 
     done = train(log.inputs(), videos, features, out, run.settings(), address=run.address)
     run.show(done, print_trained_encoder)
-    return SOME_FAILED if done["failures"] else DONE
+    return EXIT_PARTIAL if done["failures"] else EXIT_OK

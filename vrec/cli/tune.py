@@ -12,16 +12,18 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from vrec.cli.options import DONE, SOME_FAILED, LogOptions, OptionalEventsOptions, RunOptions, command
+from vrec.cli.options import EXIT_OK, EXIT_PARTIAL, LogOptions, OptionalEventsOptions, RunOptions, command
 
 if TYPE_CHECKING:
     from vrec.config.settings import Settings
-    from vrec.pipelines.tune.sweep import Watch
-    from vrec.pipelines.tune.targets import Subject
-    from vrec.pipelines.tune.trial_log import Trial
+    from vrec.pipelines.tune.sweep import TrialListener
+    from vrec.pipelines.tune.targets import TuneTarget
+    from vrec.pipelines.tune.trial_log import TuneTrial
 
-Space = Annotated[Path, typer.Option(help="YAML with the settings to vary; configs/tune has some.")]
-Out = Annotated[str, typer.Option(help="A folder for trials, report and best settings; a path or a URI.")]
+SpaceOption = Annotated[Path, typer.Option(help="YAML with the settings to vary; configs/tune has some.")]
+TuneOutOption = Annotated[
+    str, typer.Option(help="A folder for trials, report and best settings; a path or a URI.")
+]
 _SHOWN = 12
 """Trials on the terminal: more would scroll."""
 
@@ -31,24 +33,24 @@ def tune_cf(
     *,
     log: LogOptions,
     model: Annotated[str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….")],
-    space: Space,
-    out: Out,
+    space: SpaceOption,
+    out: TuneOutOption,
     run: RunOptions,
 ) -> int:
     """Look for settings of a recommender. Run it again to resume."""
-    from vrec.pipelines.tune.targets import cf_subject
+    from vrec.pipelines.tune.targets import recommender_target
 
     settings = run.settings()
-    return _tune(cf_subject(log.inputs(), settings, model), space, out, settings, run)
+    return _tune(recommender_target(log.inputs(), settings, model), space, out, settings, run)
 
 
 @command
-def tune_ranker(*, log: LogOptions, space: Space, out: Out, run: RunOptions) -> int:
+def tune_ranker(*, log: LogOptions, space: SpaceOption, out: TuneOutOption, run: RunOptions) -> int:
     """Look for settings of the ranker. Run it again to resume."""
-    from vrec.pipelines.tune.targets import ranker_subject
+    from vrec.pipelines.tune.targets import ranker_target
 
     settings = run.settings()
-    return _tune(ranker_subject(log.inputs(), settings), space, out, settings, run)
+    return _tune(ranker_target(log.inputs(), settings), space, out, settings, run)
 
 
 @command
@@ -57,19 +59,19 @@ def tune_encoder(
     features: Annotated[
         str, typer.Option(help="The folder of features that `vrec train encoder` made: OUT/features.")
     ],
-    space: Space,
-    out: Out,
+    space: SpaceOption,
+    out: TuneOutOption,
     log: OptionalEventsOptions,
     run: RunOptions,
 ) -> int:
     """Look for settings of an encoder that is trained on features. Run it again to resume."""
-    from vrec.pipelines.tune.targets import encoder_subject
+    from vrec.pipelines.tune.targets import encoder_target
 
     settings = run.settings()
-    return _tune(encoder_subject(features, log.inputs(), settings), space, out, settings, run)
+    return _tune(encoder_target(features, log.inputs(), settings), space, out, settings, run)
 
 
-def _tune(subject: "Subject", space: Path, out: str, settings: "Settings", run: RunOptions) -> int:
+def _tune(subject: "TuneTarget", space: Path, out: str, settings: "Settings", run: RunOptions) -> int:
     from vrec.pipelines.tune.run import tune
 
     if run.as_json:
@@ -77,13 +79,13 @@ def _tune(subject: "Subject", space: Path, out: str, settings: "Settings", run: 
         print(json.dumps(done, ensure_ascii=False))
     else:
         with _board(subject.metric, settings.tune.trials) as watch:
-            done = tune(subject, space, out, settings, address=run.address, watch=watch)
-        _say(done)
-    return SOME_FAILED if done["failed"] else DONE
+            done = tune(subject, space, out, settings, address=run.address, on_trials=watch)
+        _print_summary(done)
+    return EXIT_PARTIAL if done["failed"] else EXIT_OK
 
 
 @contextlib.contextmanager
-def _board(metric: str, wanted: int) -> "Iterator[Watch]":
+def _board(metric: str, wanted: int) -> "Iterator[TrialListener]":
     """What shows all trials: a table that is drawn anew on a terminal, a line a trial in a log."""
     console = Console()
     if not console.is_terminal:
@@ -93,39 +95,40 @@ def _board(metric: str, wanted: int) -> "Iterator[Watch]":
         yield lambda trials: live.update(leaderboard(trials, metric, wanted))
 
 
-def _lines(console: Console) -> "Callable[[Sequence[Trial]], None]":
+def _lines(console: Console) -> "Callable[[Sequence[TuneTrial]], None]":
     told: set[int] = set()
 
-    def watch(trials: "Sequence[Trial]") -> None:
+    def watch(trials: "Sequence[TuneTrial]") -> None:
         ended = {trial.number for trial in trials if trial.state != "running"}
         if not told and len(ended) > 1:
             told.update(ended)
         for trial in trials:
             if trial.number in ended - told:
                 came = trial.error or f"{trial.score:.4f}"
-                line = f"trial {trial.number} {trial.state} in {trial.seconds:.1f} s: {came} {_words(trial)}"
+                done = f"trial {trial.number} {trial.state} in {trial.seconds:.1f} s"
+                line = f"{done}: {came} {_format_changes(trial)}"
                 console.print(line, soft_wrap=True, markup=False, highlight=False)
         told.update(ended)
 
     return watch
 
 
-def leaderboard(trials: "Sequence[Trial]", metric: str, wanted: int) -> Table:
+def leaderboard(trials: "Sequence[TuneTrial]", metric: str, wanted: int) -> Table:
     """The trials as a table, best first; of many, the best ones, and those that run or failed."""
-    from vrec.pipelines.tune.trial_log import ranked
+    from vrec.pipelines.tune.trial_log import rank_trials
 
     ended = sum(trial.state != "running" for trial in trials)
     table = Table(title=f"{ended} of {wanted} trials ended", title_justify="left", expand=True)
     for heading, width in (("trial", 5), (metric, 9), ("epochs", 6), ("", 8), ("settings", None)):
         table.add_column(heading, width=width, overflow="fold")
-    for trial in ranked(trials)[:_SHOWN]:
+    for trial in rank_trials(trials)[:_SHOWN]:
         score = "" if trial.score is None else f"{trial.score:.4f}"
-        what = trial.error or _words(trial)
+        what = trial.error or _format_changes(trial)
         table.add_row(str(trial.number), score, str(len(trial.values)), trial.state, escape(what))
     return table
 
 
-def _words(trial: "Trial") -> str:
+def _format_changes(trial: "TuneTrial") -> str:
     if not trial.changes:
         return "default" if trial.number == 0 else ""
     return ", ".join(
@@ -134,7 +137,7 @@ def _words(trial: "Trial") -> str:
     )
 
 
-def _say(done: Mapping[str, Any]) -> None:
+def _print_summary(done: Mapping[str, Any]) -> None:
     best, default, count = done["best"], done["default"], done["trials"]
     beside = "" if default is None else f", the default {default:.4f}"
     before = f", {done['resumed_from']} of them of an earlier run" if done["resumed_from"] else ""

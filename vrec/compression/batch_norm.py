@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def set_norms(network: "nn.Module", pictures: Frames, batch: int) -> None:
+def recalibrate_batch_norms(network: "nn.Module", pictures: Frames, batch: int) -> None:
     """Gives a network's batch norms the means and variances that they meet on `pictures`, in place.
 
     With fewer channels, or on pictures of another size, they are not those that it was trained with (Touvron

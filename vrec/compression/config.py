@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from vrec.compression.distill import DistilConfig
+from vrec.compression.distill import DistillationConfig
 from vrec.compression.prune import PruneConfig
 from vrec.compression.quantize import QuantizeConfig
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 
-Network = Literal["whole", "pruned", "smaller", "student"]
-Rounding = Literal["none", "static", "dynamic"]
-Method = Literal[
+NetworkVariant = Literal["whole", "pruned", "smaller", "student"]
+Int8Mode = Literal["none", "static", "dynamic"]
+CompressionMethod = Literal[
     "dynamic",
     "static",
     "pruned",
@@ -22,7 +22,7 @@ Method = Literal[
     "student_static",
 ]
 
-STEPS: dict[Method, tuple[Network, Rounding]] = {
+METHOD_STEPS: dict[CompressionMethod, tuple[NetworkVariant, Int8Mode]] = {
     "dynamic": ("whole", "dynamic"),
     "static": ("whole", "static"),
     "pruned": ("pruned", "none"),
@@ -33,21 +33,27 @@ STEPS: dict[Method, tuple[Network, Rounding]] = {
     "student_static": ("student", "static"),
 }
 """Which network a method takes, and how it is rounded."""
-LEARNED: frozenset[Network] = frozenset({"pruned", "student"})
+DISTILLED_VARIANTS: frozenset[NetworkVariant] = frozenset({"pruned", "student"})
 """Networks that learn from the original."""
 
 
-class StudentConfig(Config):
+class StudentConfig(BaseConfig):
     """What a student sees."""
 
     frame_px: int = Field(default=192, ge=32, le=1024)
     """Pixels a side of its pictures; the work of a network grows with their square."""
 
 
-class CompressConfig(Config):
+class CompressConfig(BaseConfig):
     """Which smaller networks are made of the one that sees frames, and which of them is taken."""
 
-    methods: tuple[Method, ...] = ("dynamic", "static", "pruned_static", "smaller_static", "student_static")
+    methods: tuple[CompressionMethod, ...] = (
+        "dynamic",
+        "static",
+        "pruned_static",
+        "smaller_static",
+        "student_static",
+    )
     """What is tried: `static` and `dynamic` are int8, `pruned` has fewer channels, `smaller` sees fewer
     pixels, and `student` does too, but learns to make up for them; `_static` is the same in int8."""
     student: StudentConfig = Field(default_factory=StudentConfig)
@@ -56,7 +62,7 @@ class CompressConfig(Config):
     """How many channels go."""
     quantize: QuantizeConfig = Field(default_factory=QuantizeConfig)
     """How a network is rounded to int8."""
-    distil: DistilConfig = Field(default_factory=DistilConfig)
+    distil: DistillationConfig = Field(default_factory=DistillationConfig)
     """How a student or a pruned network learns."""
     videos: int = Field(default=500, ge=3)
     """Most videos that are read, drawn from the catalogue where it has more."""

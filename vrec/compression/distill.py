@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.compression.batch_norm import set_norms
-from vrec.core.config import Config
+from vrec.compression.batch_norm import recalibrate_batch_norms
+from vrec.core.config import BaseConfig
 from vrec.core.errors import CompressError
 from vrec.core.protocols import Frames, Vectors
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 Teacher = Callable[[Frames], Vectors]
 """(B, S, S, 3) uint8 to (B, dim) float32."""
-Watch = Callable[["Step"], None]
+StepCallback = Callable[["DistillationStep"], None]
 
 _FIRST_LOOK = 256
 """Pictures from which the scale of the teacher's features, and the student's norms, are taken."""
 
 
-class DistilConfig(Config):
+class DistillationConfig(BaseConfig):
     """How a student learns."""
 
     steps: int = Field(default=300, ge=1)
@@ -55,7 +55,7 @@ class DistilConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class DistillationPictures:
     """Pictures without labels."""
 
     pictures: Frames
@@ -65,36 +65,36 @@ class Lessons:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DistillationStep:
     """One look at the videos kept back."""
 
     step: int
     loss: float
     """Share of the teacher's variance that the student misses on training pictures since the last look."""
-    kept_back: float
+    held_out_loss: float
     """The same on whole pictures of videos that it does not learn from."""
 
 
 @dataclass(slots=True)
-class Distilled:
+class DistillationResult:
     """How it went; the student itself holds the weights that were best."""
 
-    steps: list[Step] = field(default_factory=list)
-    best: float = math.inf
+    steps: list[DistillationStep] = field(default_factory=list)
+    best_loss: float = math.inf
     """The lowest `kept_back`."""
     stopped: str | None = None
     """Why it ended early, where it did."""
 
 
-def distil(
+def distill(
     student: "nn.Module",
     student_px: int,
     teacher: Teacher,
-    lessons: Lessons,
-    config: DistilConfig,
+    data: DistillationPictures,
+    config: DistillationConfig,
     *,
-    watch: Watch | None = None,
-) -> Distilled:
+    on_step: StepCallback | None = None,
+) -> DistillationResult:
     """How `student` learned the `teacher`'s features; it is changed in place and left with its best weights.
 
     The student maps (B, student_px, student_px, 3) uint8 to (B, dim). Where a loss is not a number, learning
@@ -103,28 +103,28 @@ def distil(
     """
     import torch
 
-    back = kept_back(lessons.videos, config)
-    is_back = np.isin(lessons.videos, back)
+    back = held_out_videos(data.videos, config)
+    is_back = np.isin(data.videos, back)
     train, held = np.flatnonzero(~is_back), np.flatnonzero(is_back)
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        lesson = _Lesson(student, student_px, teacher, lessons.pictures, config)
+        lesson = _Distillation(student, student_px, teacher, data.pictures, config)
         lesson.begin(train, held)
-        return lesson.learn(train, watch)
+        return lesson.learn(train, on_step)
     finally:
         torch.set_num_threads(before)
         student.eval()
 
 
-def shown(pictures: Frames, px: int) -> Frames:
+def resize_pictures(pictures: Frames, px: int) -> Frames:
     """(N, px, px, 3) uint8: pictures scaled to another size, smoothed where they shrink."""
     import torch
 
     return _scaled(torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2), px)
 
 
-def kept_back(videos: npt.NDArray[np.int64], config: DistilConfig) -> npt.NDArray[np.int64]:
+def held_out_videos(videos: npt.NDArray[np.int64], config: DistillationConfig) -> npt.NDArray[np.int64]:
     """The videos, of all that `videos` names, that a student does not learn from but is judged on.
 
     Raises CompressError for fewer than two.
@@ -134,27 +134,27 @@ def kept_back(videos: npt.NDArray[np.int64], config: DistilConfig) -> npt.NDArra
         raise CompressError(
             f"a student needs pictures of at least 2 videos, one to learn from and one to be judged on: "
             f"there {'is' if len(known) == 1 else 'are'} {len(known)}",
-            mend="give --videos a folder with more videos that can be decoded",
+            fix="give --videos a folder with more videos that can be decoded",
         )
     count = min(len(known) - 1, max(1, round(len(known) * config.validation)))
     return np.sort(np.random.default_rng(config.seed).permutation(known)[:count])
 
 
-class _Lesson:
+class _Distillation:
     def __init__(
         self,
         student: "nn.Module",
         px: int,
         teacher: Teacher,
         pictures: Frames,
-        config: DistilConfig,
+        config: DistillationConfig,
     ) -> None:
         import torch
 
         self._student = student.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._px, self._teacher, self._pictures = px, teacher, pictures
         self._config, self._random = config, np.random.default_rng(config.seed)
-        self._result = Distilled()
+        self._result = DistillationResult()
         self._best: dict[str, Tensor] = {}
 
     def begin(self, train: npt.NDArray[np.int64], kept_back: npt.NDArray[np.int64]) -> None:
@@ -162,26 +162,26 @@ class _Lesson:
         import torch
 
         first = self._random.permutation(train)[:_FIRST_LOOK]
-        known = self._asked(self._pictures[first])
+        known = self._teacher_features(self._pictures[first])
         self._scale = float(known.var(axis=0).sum()) or 1.0
-        self._kept_small = shown(self._pictures[kept_back], self._px)
-        self._kept_known = self._asked(self._pictures[kept_back])
+        self._kept_small = resize_pictures(self._pictures[kept_back], self._px)
+        self._kept_known = self._teacher_features(self._pictures[kept_back])
         with torch.no_grad():
             dim = self._student(torch.from_numpy(self._kept_small[:1])).shape[1]
         if dim != known.shape[1]:
             raise CompressError(f"the student gives {dim} features and the teacher {known.shape[1]}")
 
-    def learn(self, train: npt.NDArray[np.int64], watch: Watch | None) -> Distilled:
+    def learn(self, train: npt.NDArray[np.int64], watch: StepCallback | None) -> DistillationResult:
         import torch
 
         config, losses = self._config, []
         weights = [part for part in self._student.parameters() if part.requires_grad]
         optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self._look(0, [math.nan], watch)
+        self._validate(0, [math.nan], watch)
         self._set_norms(train, watch)
         for step in range(config.steps):
             for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * _pace(step, config.steps)
+                group["lr"] = config.learning_rate * _learning_rate_factor(step, config.steps)
             loss = self._loss(self._random.choice(train, config.batch))
             if not math.isfinite(loss.item()):
                 self._result.stopped = f"the loss of step {step + 1} is {loss.item()}"
@@ -192,24 +192,26 @@ class _Lesson:
             optimiser.step()
             losses.append(loss.item())
             if (step + 1) % config.check_every == 0 or step + 1 == config.steps:
-                if not self._look(step + 1, losses, watch):
+                if not self._validate(step + 1, losses, watch):
                     break
                 losses = []
         return self._end()
 
-    def _set_norms(self, train: npt.NDArray[np.int64], watch: Watch | None) -> None:
+    def _set_norms(self, train: npt.NDArray[np.int64], watch: StepCallback | None) -> None:
         """Takes the norms' statistics from the pictures where the student then misses less."""
         rows = self._random.permutation(train)[:_FIRST_LOOK]
-        set_norms(self._student, shown(self._pictures[rows], self._px), self._config.batch)
-        self._look(0, [math.nan], watch)
+        recalibrate_batch_norms(
+            self._student, resize_pictures(self._pictures[rows], self._px), self._config.batch
+        )
+        self._validate(0, [math.nan], watch)
         if self._best:
             self._student.load_state_dict(self._best)
 
-    def _end(self) -> Distilled:
+    def _end(self) -> DistillationResult:
         if not self._best:
             raise CompressError(
                 f"the student learned nothing: {self._result.stopped}",
-                mend="lower compress.distil.learning_rate, and see that the pictures are whole",
+                fix="lower compress.distil.learning_rate, and see that the pictures are whole",
             )
         self._student.load_state_dict(self._best)
         return self._result
@@ -218,10 +220,10 @@ class _Lesson:
         import torch
 
         large, small = self._parts_shown(rows)
-        known = torch.from_numpy(self._asked(large))
+        known = torch.from_numpy(self._teacher_features(large))
         return ((self._student(torch.from_numpy(small)) - known) ** 2).sum(1).mean() / self._scale
 
-    def _look(self, step: int, losses: list[float], watch: Watch | None) -> bool:
+    def _validate(self, step: int, losses: list[float], watch: StepCallback | None) -> bool:
         """Whether the student is still sound, after a look at the videos kept back."""
         import torch
 
@@ -232,21 +234,21 @@ class _Lesson:
         if not math.isfinite(missed):
             self._result.stopped = f"after step {step} the student's features are not finite"
             return False
-        self._result.steps.append(Step(step, float(np.mean(losses)), missed))
-        if missed < self._result.best:
-            self._result.best = missed
+        self._result.steps.append(DistillationStep(step, float(np.mean(losses)), missed))
+        if missed < self._result.best_loss:
+            self._result.best_loss = missed
             self._best = {name: value.clone() for name, value in self._student.state_dict().items()}
         if watch:
             watch(self._result.steps[-1])
         return True
 
-    def _asked(self, pictures: Frames) -> Vectors:
+    def _teacher_features(self, pictures: Frames) -> Vectors:
         found = self._teacher(pictures)
         bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
         if len(bad):
             raise CompressError(
                 f"the teacher's features of {len(bad):,} of {len(found):,} pictures are not finite",
-                mend="check the network that is to be compressed: `vrec embed` would refuse them too",
+                fix="check the network that is to be compressed: `vrec embed` would refuse them too",
             )
         return found
 
@@ -281,7 +283,7 @@ def _scaled(planes: "Tensor", px: int) -> Frames:
     return planes.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _pace(step: int, steps: int) -> float:
+def _learning_rate_factor(step: int, steps: int) -> float:
     warm = max(1, steps // 20)
     return (
         (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))

@@ -23,7 +23,7 @@ def to_onnx(network: "nn.Module", frame_px: int) -> bytes:
     """
     import torch
 
-    need_onnx()
+    require_onnx()
     picture = torch.zeros(1, frame_px, frame_px, 3, dtype=torch.uint8)
     loud = logging.getLogger("torch.onnx")
     level = loud.level
@@ -44,7 +44,7 @@ def to_onnx(network: "nn.Module", frame_px: int) -> bytes:
     except Exception as error:  # the exporter's own errors have no common ancestor
         raise CompressError(
             f"the network cannot be written as ONNX ({type(error).__name__}: {first_line(error)})",
-            mend="compress another network: efficientnet_lite0 and those of torchvision are known to work",
+            fix="compress another network: efficientnet_lite0 and those of torchvision are known to work",
         ) from error
     finally:
         loud.setLevel(level)
@@ -55,12 +55,12 @@ def first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")[:200]
 
 
-def need_onnx() -> None:
+def require_onnx() -> None:
     """Nothing; raises ConfigError where a package is missing that making compressed networks takes."""
     import importlib.util
 
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not importlib.util.find_spec(name)]
     if missing:
         raise ConfigError(
-            f"compressing needs the packages {', '.join(missing)}", mend='pip install "vrec[compress]"'
+            f"compressing needs the packages {', '.join(missing)}", fix='pip install "vrec[compress]"'
         )

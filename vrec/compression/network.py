@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vrec.core.artifact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.digest import digest
 from vrec.core.errors import ModelError
 
@@ -16,7 +16,7 @@ RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkFacts:
+class CompressedNetworkInfo:
     """What must be known of a network to run it and to name it."""
 
     method: str
@@ -36,38 +36,38 @@ class NetworkFacts:
 def save_network(
     uri: str,
     onnx: bytes,
-    facts: NetworkFacts,
+    facts: CompressedNetworkInfo,
     *,
     data: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
 ) -> None:
     """Writes the folder; `data` says what it was made from. Raises OutputError."""
     blobs = {_FILE: onnx}
-    write_artefact(uri, Artefact(KIND, asdict(facts), blobs=blobs, data=data or {}, metrics=metrics or {}))
+    write_artifact(
+        uri, ModelArtifact(KIND, asdict(facts), blobs=blobs, data=data or {}, metrics=metrics or {})
+    )
 
 
-def load_network(uri: str) -> tuple[bytes, NetworkFacts]:
+def load_network(uri: str) -> tuple[bytes, CompressedNetworkInfo]:
     """The ONNX graph and the facts of a folder; raises ModelError where it is not a sound one."""
-    found = read_artefact(uri, KIND)
+    found = read_artifact(uri, KIND)
     return found.blobs[_FILE], _facts(uri, found)
 
 
-def network_facts(uri: str) -> tuple[str, NetworkFacts]:
+def network_info(uri: str) -> tuple[str, CompressedNetworkInfo]:
     """A digest of the network and its facts, for its name; raises ModelError as `load_network`."""
     onnx, facts = load_network(uri)
     return digest({"onnx": hashlib.sha256(onnx).hexdigest(), **asdict(facts)}), facts
 
 
-def _facts(uri: str, found: Artefact) -> NetworkFacts:
+def _facts(uri: str, found: ModelArtifact) -> CompressedNetworkInfo:
     try:
-        facts = NetworkFacts(**found.config)
+        facts = CompressedNetworkInfo(**found.config)
     except TypeError as error:
-        raise ModelError(
-            f"{uri}: its manifest is of another version of vrec ({error})", mend=_AGAIN
-        ) from None
+        raise ModelError(f"{uri}: its manifest is of another version of vrec ({error})", fix=_FIX) from None
     if facts.runtime not in RUNTIMES:
-        raise ModelError(f"{uri}: it wants the unknown runtime {facts.runtime}", mend=_AGAIN)
+        raise ModelError(f"{uri}: it wants the unknown runtime {facts.runtime}", fix=_FIX)
     return facts
 
 
-_AGAIN = "make it again with `vrec compress`"
+_FIX = "make it again with `vrec compress`"

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import CompressError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class PruneConfig(Config):
+class PruneConfig(BaseConfig):
     """How many channels go."""
 
     share: float = Field(default=0.3, ge=0, lt=1)
@@ -28,7 +28,7 @@ class PruneConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class InvertedResidualBlock:
     """The layers that see a block's inner channels, in their order."""
 
     widen: "nn.Conv2d"
@@ -38,7 +38,7 @@ class Block:
     narrow: "nn.Conv2d"
 
 
-def pruned(network: "nn.Module", config: PruneConfig) -> "nn.Module":
+def prune_channels(network: "nn.Module", config: PruneConfig) -> "nn.Module":
     """A copy of a network without the inner channels that its blocks miss least.
 
     Of each block those channels go whose way through it weighs least: the length of their weights in the last
@@ -46,18 +46,18 @@ def pruned(network: "nn.Module", config: PruneConfig) -> "nn.Module":
     fine-tuned. Raises CompressError for a network without such blocks.
     """
     small = copy.deepcopy(network)
-    found = blocks(small)
+    found = inverted_residual_blocks(small)
     if not found:
         raise CompressError(
             "this network has no inverted residual blocks (1×1, depthwise, 1×1), of which channels are taken",
-            mend="leave `pruned` out of compress.methods, or compress efficientnet_lite0",
+            fix="leave `pruned` out of compress.methods, or compress efficientnet_lite0",
         )
     for block in found:
         _shrink(block, config)
     return small
 
 
-def blocks(network: "nn.Module") -> list[Block]:
+def inverted_residual_blocks(network: "nn.Module") -> list[InvertedResidualBlock]:
     """The inverted residual blocks of a network, known by layers that follow each other and their sizes."""
     from torch import nn
 
@@ -66,18 +66,18 @@ def blocks(network: "nn.Module") -> list[Block]:
     for at in range(len(layers) - 4):
         part = layers[at : at + 5]
         kinds = [isinstance(layer, nn.Conv2d) for layer in part]
-        if kinds == [True, False, True, False, True] and _is_block(Block(*part)):
-            found.append(Block(*part))
+        if kinds == [True, False, True, False, True] and _is_block(InvertedResidualBlock(*part)):
+            found.append(InvertedResidualBlock(*part))
     return found
 
 
-def importance(block: Block) -> "Tensor":
+def channel_importance(block: InvertedResidualBlock) -> "Tensor":
     """(channels,) float: how much each inner channel can add to what the block gives."""
     weights = block.narrow.weight.detach()  # (out, channels, 1, 1)
     return weights.flatten(2).norm(dim=(0, 2)) * block.second.weight.detach().abs()
 
 
-def _is_block(block: Block) -> bool:
+def _is_block(block: InvertedResidualBlock) -> bool:
     inner = block.depthwise.in_channels
     return (
         block.widen.kernel_size == (1, 1)
@@ -91,10 +91,10 @@ def _is_block(block: Block) -> bool:
     )
 
 
-def _shrink(block: Block, config: PruneConfig) -> None:
+def _shrink(block: InvertedResidualBlock, config: PruneConfig) -> None:
     total, step = block.depthwise.in_channels, config.multiple
     count = min(total, max(step, round(total * (1 - config.share) / step) * step))
-    keep = importance(block).argsort(descending=True)[:count].sort().values
+    keep = channel_importance(block).argsort(descending=True)[:count].sort().values
     _take(block.widen, "weight", keep, 0)
     _take(block.depthwise, "weight", keep, 0)
     _take(block.narrow, "weight", keep, 1)
@@ -117,6 +117,6 @@ def _take(layer: "nn.Module", name: str, keep: "Tensor", axis: int) -> None:
     setattr(layer, name, nn.Parameter(after) if isinstance(before, nn.Parameter) else after)
 
 
-def parameters(network: "nn.Module") -> int:
+def count_parameters(network: "nn.Module") -> int:
     """How many numbers a network has learned."""
     return sum(weights.numel() for weights in network.parameters())

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from vrec.compression.bias import correct_biases
-from vrec.compression.export import PICTURES, first_line, need_onnx
-from vrec.core.config import Config
+from vrec.compression.export import PICTURES, first_line, require_onnx
+from vrec.core.config import BaseConfig
 from vrec.core.errors import CompressError
 from vrec.core.protocols import Frames
 
@@ -27,7 +27,7 @@ _CALIBRATIONS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Ent
 """What onnxruntime calls them."""
 
 
-class QuantizeConfig(Config):
+class QuantizeConfig(BaseConfig):
     """How a network is rounded to int8."""
 
     calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
@@ -50,7 +50,7 @@ def dynamic_int8(onnx: bytes) -> bytes:
     Raises ConfigError where onnxruntime or onnx is not installed, and CompressError for a graph that it
     cannot round.
     """
-    need_onnx()
+    require_onnx()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     def work(source: Path, target: Path) -> None:
@@ -66,14 +66,14 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
     `pictures` (N, S, S, 3) uint8 are real frames of the size that the graph takes; `config.pictures` of them
     are drawn. Raises as `dynamic_int8`, and CompressError without pictures or with those of another size.
     """
-    need_onnx()
+    require_onnx()
     from onnx import load_model
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     if not len(pictures):
         raise CompressError(
             "static int8 needs pictures to calibrate on, and there are none",
-            mend="give --videos a folder with at least one video that can be decoded",
+            fix="give --videos a folder with at least one video that can be decoded",
         )
     _check_size(onnx, pictures)
     drawn = np.random.default_rng(config.seed).permutation(len(pictures))[: config.pictures]
@@ -145,7 +145,7 @@ def _through_files(onnx: bytes, work: Callable[[Path, Path], None]) -> bytes:
         except Exception as error:  # onnxruntime raises whatever its parts raise
             raise CompressError(
                 f"onnxruntime cannot round this network ({type(error).__name__}: {first_line(error)})",
-                mend="take methods that are not in int8",
+                fix="take methods that are not in int8",
             ) from error
 
 

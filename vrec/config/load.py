@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from vrec.config.settings import Settings
-from vrec.core.errors import ConfigError, plain_reason
+from vrec.core.errors import ConfigError, os_error_reason
 
 
 def load_settings(config: Path | str | None = None, overrides: Sequence[str] = ()) -> Settings:
@@ -58,7 +58,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {plain_reason(error)}") from None
+        raise ConfigError(f"{path}: {os_error_reason(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if value is None:

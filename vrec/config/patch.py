@@ -10,24 +10,24 @@ from vrec.config.load import validate_settings
 from vrec.config.settings import Settings
 
 
-def differences(settings: Settings) -> dict[str, Any]:
+def explicit_settings(settings: Settings) -> dict[str, Any]:
     """What was set, as a nested mapping of plain JSON values: as YAML, what `--config` takes."""
     return settings.model_dump(mode="json", exclude_unset=True)
 
 
-def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+def patch_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """The settings with others in place of some, such as `{"retrieval.als.factors": 32}`.
 
     Where a `kind` changes, what was set of the other kind is let go. Raises ConfigError as
     `validate_settings` does.
     """
-    whole = differences(settings)
+    whole = explicit_settings(settings)
     # A kind comes before what belongs to it.
     for key in sorted(changes, key=lambda key: (not key.endswith(".kind"), key)):
         *groups, last = key.split(".")
         level, there = whole, settings
         for group in groups:
-            either, there = _is_either(there, group), getattr(there, group, None)
+            either, there = _is_union(there, group), getattr(there, group, None)
             if not isinstance(level.get(group), dict):
                 level[group] = {}
             level = level[group]
@@ -39,7 +39,7 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     return validate_settings(whole)
 
 
-def value_of(settings: Settings, key: str) -> Any:
+def setting_value(settings: Settings, key: str) -> Any:
     """The value of a setting by its dotted name, as plain JSON; None where this kind has no such setting."""
     there: Any = settings.model_dump(mode="json")
     for part in key.split("."):
@@ -49,7 +49,7 @@ def value_of(settings: Settings, key: str) -> Any:
     return there
 
 
-def _is_either(there: Any, group: str) -> bool:
+def _is_union(there: Any, group: str) -> bool:
     """Whether a group of settings is one of several kinds, so that which must be said."""
     field = type(there).model_fields.get(group) if isinstance(there, BaseModel) else None
     return (

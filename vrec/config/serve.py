@@ -4,15 +4,15 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.profiles.stores.factory import StoreConfig
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.reranking.rerank import RerankConfig
 
-Scope = Literal["read", "events", "manage"]
+KeyScope = Literal["read", "events", "manage"]
 
 
-class CandidatesConfig(Config):
+class CandidatesConfig(BaseConfig):
     """Where candidates come from, and how many are ranked."""
 
     most: int = Field(default=300, ge=1, le=5_000)
@@ -29,7 +29,7 @@ class CandidatesConfig(Config):
     """What each step back in that history multiplies a neighbour's score by."""
 
 
-class ArmConfig(Config):
+class ExperimentArmConfig(BaseConfig):
     """One side of a live comparison."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9_-]+$")
@@ -40,16 +40,16 @@ class ArmConfig(Config):
     """`ranked` by the ranker, or `popular` first, to compare with."""
 
 
-class ArmsConfig(Config):
+class ExperimentConfig(BaseConfig):
     """Which arms there are."""
 
     salt: str = "vrec"
     """Another salt deals shoppers to arms anew, as a new experiment should."""
-    arms: tuple[ArmConfig, ...] = (ArmConfig(name="ranked", share=1.0),)
+    arms: tuple[ExperimentArmConfig, ...] = (ExperimentArmConfig(name="ranked", share=1.0),)
     """The arms; their shares add up to 1."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_arms(self) -> Self:
         total = sum(arm.share for arm in self.arms)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"serve.arms.arms: the shares add up to {total:g}, want 1")
@@ -58,7 +58,7 @@ class ArmsConfig(Config):
         return self
 
 
-class SecurityConfig(Config):
+class SecurityConfig(BaseConfig):
     """Who may do what, and how much of it."""
 
     keys_variable: str = "VREC_API_KEYS"
@@ -80,7 +80,7 @@ class SecurityConfig(Config):
     """Whether videos of the catalogue that are local files are given out at `/media/`, for the page."""
 
 
-class ReplicasConfig(Config):
+class ReplicasConfig(BaseConfig):
     """How many of each deployment there are, and what Ray sets aside for them."""
 
     api: int = Field(default=1, ge=1)
@@ -107,32 +107,32 @@ class ReplicasConfig(Config):
     """GPUs for each encoder replica; 0 embeds on CPUs."""
 
     @model_validator(mode="after")
-    def _some_rank(self) -> Self:
+    def _check_ranking_replicas(self) -> Self:
         if not self.ranking and self.ranking_most is not None:
             raise ValueError("ranking_most needs ranking replicas: set ranking to 1 or more, or leave it out")
         return self
 
 
-def _beside(given: dict[str, Any]) -> SqliteConfig:
+def _default_store(given: dict[str, Any]) -> SqliteConfig:
     """The embedded store in a data folder; where that is a bucket, a database file cannot be in it."""
     data = given.get("data", "")
     return SqliteConfig() if not data or "://" in data else SqliteConfig(path=f"{data}/store.db")
 
 
-class ServeConfig(Config):
+class ServeConfig(BaseConfig):
     """`vrec serve`, and the `args` of the application in a Serve config file."""
 
     bundle: str = ""
     """The bundle's folder, a path or a URI. A reload names another one."""
     data: str = "vrec-data"
     """A folder, a path or a URI that all nodes reach: uploads, and changes of the catalogue."""
-    store: StoreConfig = Field(default_factory=_beside)
+    store: StoreConfig = Field(default_factory=_default_store)
     """Where profiles and events are kept; by default in `store.db` below `data` where that is local."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
     """What is ranked."""
     rerank: RerankConfig = Field(default_factory=RerankConfig)
     """How lists are made of it, by surface."""
-    arms: ArmsConfig = Field(default_factory=ArmsConfig)
+    arms: ExperimentConfig = Field(default_factory=ExperimentConfig)
     """Live comparisons."""
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     """Keys, limits and what may be read."""
@@ -152,7 +152,7 @@ class ServeConfig(Config):
     """The port of `vrec serve`; in a Serve config file, `http_options` says it."""
 
     @model_validator(mode="after")
-    def _one_writer(self) -> Self:
+    def _check_single_writer(self) -> Self:
         if isinstance(self.store, SqliteConfig) and self.replicas.profiles > 1:
             raise ValueError(
                 "serve.replicas.profiles: the embedded store has one process; "

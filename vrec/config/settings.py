@@ -10,35 +10,35 @@ from vrec.compression.config import CompressConfig
 from vrec.config.serve import ServeConfig
 from vrec.config.train_encoder import TrainEncoderConfig
 from vrec.config.tune import TuneConfig
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Modality
 from vrec.encoders.config import EmbedConfig
 from vrec.evaluation.offline.results import EvaluationConfig
 from vrec.evaluation.offline.sampled import SampledConfig
 from vrec.evaluation.reports.gallery.report import GalleryConfig
 from vrec.events.interactions import InterestConfig
-from vrec.events.read import ReadConfig
-from vrec.events.split import SplitConfig, TimeSplit
+from vrec.events.read import EventReadConfig
+from vrec.events.split import SplitConfig, TimeSplitConfig
 from vrec.media.posters import PosterConfig
 from vrec.profiles.update import ProfilesConfig
-from vrec.ranking.labels import TimePartsConfig
+from vrec.ranking.labels import LogSplitConfig
 from vrec.ranking.network_ranker import RankerConfig
 from vrec.retrieval.registry import RetrievalConfig
-from vrec.synthetic.shop.shop import SimulateConfig
-from vrec.synthetic.videos import DrawConfig
+from vrec.synthetic.shop.shop import SimulationConfig
+from vrec.synthetic.videos import SyntheticVideosConfig
 from vrec.training.workers import WorkersConfig
 
 
-class EventsConfig(Config):
+class EventsConfig(BaseConfig):
     """How events are read, and what they say about interest."""
 
-    read: ReadConfig = Field(default_factory=ReadConfig)
+    read: EventReadConfig = Field(default_factory=EventReadConfig)
     """How a table of events is read."""
     interest: InterestConfig = Field(default_factory=InterestConfig)
     """How much interest an event shows, and how it fades."""
 
 
-class FitConfig(Config):
+class FitConfig(BaseConfig):
     """How recommenders are fitted and asked in batches."""
 
     modality: Modality = "fused"
@@ -54,12 +54,12 @@ class FitConfig(Config):
     """Users that one task recommends to, and that one file of recommendations holds."""
 
 
-class EvaluateConfig(Config):
+class EvaluateConfig(BaseConfig):
     """How recommenders are compared."""
 
     models: tuple[str, ...] = ("popular", "item_knn", "user_knn", "als", "ease", "content", "hybrid")
     """Which recommenders are compared; `content` is left out where there is none."""
-    split: SplitConfig = Field(default_factory=TimeSplit)
+    split: SplitConfig = Field(default_factory=TimeSplitConfig)
     """How the interactions are split; the cut in time is the one to trust."""
     metrics: EvaluationConfig = Field(default_factory=EvaluationConfig)
     """What is measured, and how its intervals are drawn."""
@@ -80,12 +80,12 @@ class EvaluateConfig(Config):
     """Videos shown of each."""
 
 
-class TrainConfig(WorkersConfig):
+class TrainRankerConfig(WorkersConfig):
     """How `vrec train ranker` makes examples of a log and learns from them."""
 
     ranker: RankerConfig = Field(default_factory=RankerConfig)
     """The ranker: its network, heads, labels, features and calibration."""
-    parts: TimePartsConfig = Field(default_factory=TimePartsConfig)
+    parts: LogSplitConfig = Field(default_factory=LogSplitConfig)
     """Where the log is cut into parts to train, validate and test on."""
     profiles: ProfilesConfig = Field(default_factory=ProfilesConfig)
     """How profiles are made of events; serve with the same."""
@@ -93,7 +93,7 @@ class TrainConfig(WorkersConfig):
     """Parts in which the log is replayed at the same time, by default one a CPU of the cluster."""
 
 
-class DemoRankerConfig(Config):
+class DemoRankerConfig(BaseConfig):
     """In what the demo's ranker differs from `train.ranker`: it is small, as the shop and its log are."""
 
     width: int = Field(default=8, ge=1)
@@ -109,7 +109,7 @@ class DemoRankerConfig(Config):
     conversion_window_hours: float = Field(default=24.0, gt=0)
     """Hours within which a purchase counts: short, as the simulated log is."""
 
-    def of(self, train: TrainConfig, kinds: Collection[str]) -> TrainConfig:
+    def apply_to(self, train: TrainRankerConfig, kinds: Collection[str]) -> TrainRankerConfig:
         """The same training with these differences, of a log with events of these kinds.
 
         Where there are no conversions, none are learned: videos without a price are never bought.
@@ -130,16 +130,16 @@ class DemoRankerConfig(Config):
         return train.model_copy(update={"ranker": ranker.model_copy(update=parts)})
 
 
-class DemoConfig(Config):
+class DemoConfig(BaseConfig):
     """What `vrec demo` draws and shows."""
 
-    draw: DrawConfig = Field(default_factory=DrawConfig)
+    draw: SyntheticVideosConfig = Field(default_factory=SyntheticVideosConfig)
     """The drawn catalogue."""
     poster: PosterConfig = Field(default_factory=PosterConfig)
     """The pictures on the page."""
     gallery: GalleryConfig = Field(default_factory=GalleryConfig)
     """The page."""
-    shop: SimulateConfig = Field(default_factory=lambda: SimulateConfig(users=600, slots=5))
+    shop: SimulationConfig = Field(default_factory=lambda: SimulationConfig(users=600, slots=5))
     """The shoppers who are simulated in the catalogue."""
     ranker: DemoRankerConfig = Field(default_factory=DemoRankerConfig)
     """The ranker that is trained on what they did."""
@@ -147,7 +147,7 @@ class DemoConfig(Config):
     """Embedded videos that a shop needs: with fewer, nobody is simulated."""
 
 
-class Settings(Config):
+class Settings(BaseConfig):
     """All of vrec's settings."""
 
     embed: EmbedConfig = Field(default_factory=EmbedConfig)
@@ -160,7 +160,7 @@ class Settings(Config):
     """`vrec fit` and `vrec recommend`."""
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     """`vrec evaluate`."""
-    train: TrainConfig = Field(default_factory=TrainConfig)
+    train: TrainRankerConfig = Field(default_factory=TrainRankerConfig)
     """`vrec train ranker`."""
     encoder: TrainEncoderConfig = Field(default_factory=TrainEncoderConfig)
     """`vrec train encoder`."""

@@ -5,16 +5,16 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from vrec.core.config import Config
-from vrec.encoders.learned.encoder import LearnedConfig
-from vrec.encoders.learned.heads.gated import GatedConfig
+from vrec.core.config import BaseConfig
+from vrec.encoders.learned.encoder import AnyHeadConfig
+from vrec.encoders.learned.heads.gated import GatedHeadConfig
 from vrec.encoders.learned.train import EncoderTrainingConfig
 from vrec.media.augment import AugmentConfig
 from vrec.retrieval.models.als import AlsConfig
 from vrec.training.workers import WorkersConfig
 
 
-class FeaturesConfig(Config):
+class EncoderFeaturesConfig(BaseConfig):
     """What is kept of a catalogue to train on; how it is decoded and encoded, `embed` says."""
 
     views: int = Field(default=2, ge=0, le=32)
@@ -26,7 +26,7 @@ class FeaturesConfig(Config):
     """Seed of the changes."""
 
 
-class BehaviourConfig(Config):
+class BehaviorConfig(BaseConfig):
     """How interactions become pairs of videos, and vectors to learn from."""
 
     window: int = Field(default=10, ge=1)
@@ -47,13 +47,13 @@ class BehaviourConfig(Config):
 class TrainEncoderConfig(WorkersConfig):
     """How `vrec train encoder` learns from features and, where there are events, from behaviour."""
 
-    learned: LearnedConfig = Field(default_factory=GatedConfig)
+    learned: AnyHeadConfig = Field(default_factory=GatedHeadConfig)
     """The head that is trained."""
     training: EncoderTrainingConfig = Field(default_factory=EncoderTrainingConfig)
     """How. With events, `objective.kind` is `aligned` unless it is set."""
-    features: FeaturesConfig = Field(default_factory=FeaturesConfig)
+    features: EncoderFeaturesConfig = Field(default_factory=EncoderFeaturesConfig)
     """What is kept of the videos."""
-    behaviour: BehaviourConfig = Field(default_factory=BehaviourConfig)
+    behaviour: BehaviorConfig = Field(default_factory=BehaviorConfig)
     """What is learned from events."""
     alone_below: int = Field(default=2_000_000, ge=0)
     """Examples of all epochs together below which the command trains in its own process, on all cores and
@@ -61,7 +61,7 @@ class TrainEncoderConfig(WorkersConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _gated_unless_said(cls, values: Any) -> Any:
+    def _default_to_gated_head(cls, values: Any) -> Any:
         # So that `encoder.learned.dim=64` alone means something.
         if isinstance(values, Mapping):
             learned = values.get("learned")

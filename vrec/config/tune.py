@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 
 
-class TuneConfig(Config):
+class TuneConfig(BaseConfig):
     """How many trials `vrec tune` makes, which, and how many at the same time."""
 
     trials: int = Field(default=30, ge=1)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vrec.core.errors import ModelError
-from vrec.core.tables import MANIFEST, Folder
+from vrec.core.tables import MANIFEST, StorageFolder
 
 MODEL_FORMAT = 1
 
@@ -26,7 +26,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Artefact:
+class ModelArtifact:
     """What a model's folder holds."""
 
     kind: str
@@ -40,15 +40,15 @@ class Artefact:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def write_artefact(uri: str, artefact: Artefact) -> None:
+def write_artifact(uri: str, artifact: ModelArtifact) -> None:
     """Writes a model's folder; one that is there already is replaced in one step.
 
     Raises OutputError where the folder cannot be written, and ValueError for arrays of Python objects.
     """
-    folder = Folder(uri)
+    folder = StorageFolder(uri)
     before = set(folder.files())
     files: dict[str, str] = {}
-    for name, data in _files(artefact).items():
+    for name, data in _files(artifact).items():
         files[name] = hashlib.sha256(data).hexdigest()
         stored = _stored(name, files[name])
         if stored not in before:
@@ -57,12 +57,12 @@ def write_artefact(uri: str, artefact: Artefact) -> None:
     folder.write_json(
         MANIFEST,
         {
-            "kind": artefact.kind,
+            "kind": artifact.kind,
             "format": MODEL_FORMAT,
             "vrec": version("vrec"),
-            "config": dict(artefact.config),
-            "data": dict(artefact.data),
-            "metrics": dict(artefact.metrics),
+            "config": dict(artifact.config),
+            "data": dict(artifact.data),
+            "metrics": dict(artifact.metrics),
             "files": files,
         },
     )
@@ -71,16 +71,16 @@ def write_artefact(uri: str, artefact: Artefact) -> None:
             folder.remove(stale)
 
 
-def read_artefact(uri: str, kind: str | None = None, *, blobs: bool = True) -> Artefact:
+def read_artifact(uri: str, kind: str | None = None, *, blobs: bool = True) -> ModelArtifact:
     """What `write_artefact` wrote; every file's digest is checked. Without `blobs` they are not read.
 
     Raises ModelError where the folder is missing, damaged, or of another kind than `kind`.
     """
-    folder = Folder(uri)
+    folder = StorageFolder(uri)
     manifest = _manifest(folder)
     if kind is not None and manifest["kind"] != kind:
         raise ModelError(
-            f"{uri} is a {manifest['kind']}, not a {kind}", mend="give the folder of the other model"
+            f"{uri} is a {manifest['kind']}, not a {kind}", fix="give the folder of the other model"
         )
     arrays: Arrays = {}
     tables: dict[str, pa.Table] = {}
@@ -97,7 +97,7 @@ def read_artefact(uri: str, kind: str | None = None, *, blobs: bool = True) -> A
             tables[stem] = pq.read_table(io.BytesIO(data))
         else:
             found_blobs[name] = data
-    return Artefact(
+    return ModelArtifact(
         manifest["kind"],
         manifest["config"],
         arrays,
@@ -108,9 +108,9 @@ def read_artefact(uri: str, kind: str | None = None, *, blobs: bool = True) -> A
     )
 
 
-def artefact_kind(uri: str) -> str:
+def artifact_kind(uri: str) -> str:
     """The kind of model that a folder holds; raises ModelError where it holds none."""
-    return _manifest(Folder(uri))["kind"]
+    return _manifest(StorageFolder(uri))["kind"]
 
 
 def blob_path(uri: str, name: str) -> str | None:
@@ -118,14 +118,14 @@ def blob_path(uri: str, name: str) -> str | None:
 
     Raises ModelError where the model has no such blob. The digest is not checked: that would read it all.
     """
-    folder = Folder(uri)
+    folder = StorageFolder(uri)
     sha = _manifest(folder)["files"].get(name)
     if sha is None:
         raise ModelError(f"{uri} has no {name}")
-    return folder.at(_stored(name, sha)) if folder.local else None
+    return folder.path_of(_stored(name, sha)) if folder.local else None
 
 
-def _files(artefact: Artefact) -> dict[str, bytes]:
+def _files(artefact: ModelArtifact) -> dict[str, bytes]:
     files: dict[str, bytes] = dict(artefact.blobs)
     if artefact.arrays:
         for name, array in artefact.arrays.items():
@@ -152,7 +152,7 @@ def _is_ours(name: str) -> bool:
     return len(tail) == 12 and all(c in "0123456789abcdef" for c in tail)
 
 
-def _sound(folder: Folder, name: str, sha: str) -> bytes:
+def _sound(folder: StorageFolder, name: str, sha: str) -> bytes:
     stored = _stored(name, sha)
     try:
         data = folder.read(stored)
@@ -163,20 +163,20 @@ def _sound(folder: Folder, name: str, sha: str) -> bytes:
     return data
 
 
-def _manifest(folder: Folder) -> dict[str, Any]:
+def _manifest(folder: StorageFolder) -> dict[str, Any]:
     if not folder.exists(MANIFEST):
         raise ModelError(
-            f"{folder.uri}: no {MANIFEST} there", mend="give the folder that `vrec fit --out` wrote"
+            f"{folder.uri}: no {MANIFEST} there", fix="give the folder that `vrec fit --out` wrote"
         )
     try:
         manifest = json.loads(folder.read(MANIFEST))
         form, files, kind = manifest["format"], manifest["files"], manifest["kind"]
     except (ValueError, KeyError, TypeError):
-        raise ModelError(f"{folder.uri}/{MANIFEST} is not a model's", mend="give a model's folder") from None
+        raise ModelError(f"{folder.uri}/{MANIFEST} is not a model's", fix="give a model's folder") from None
     if (
         form != MODEL_FORMAT
         or not all(isinstance(sha, str) for sha in files.values())
         or kind == "embeddings"
     ):
-        raise ModelError(f"{folder.uri} is of kind {kind}, format {form}", mend="give a model's folder")
+        raise ModelError(f"{folder.uri} is of kind {kind}, format {form}", fix="give a model's folder")
     return manifest

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Config(BaseModel):
+class BaseConfig(BaseModel):
     """The base of all configs; the docstring under a field is its description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -1,21 +1,21 @@
-"""Every error that vrec raises on purpose: each names the thing, the reason and the mend."""
+"""Every error that vrec raises on purpose: each names the thing, the reason and the fix."""
 
 from typing import ClassVar
 
 
 class VrecError(Exception):
-    """An error meant for a person to read: what is wrong, with its reason, and how to mend it.
+    """An error meant for a person to read: what is wrong, with its reason, and how to fix it.
 
-    Subclasses give `mend` as a class attribute where it is always the same; a caller may
+    Subclasses give `fix` as a class attribute where it is always the same; a caller may
     give a more precise one.
     """
 
-    mend: str = "see the message"
+    fix: str = "see the message"
 
-    def __init__(self, message: str, *, mend: str | None = None) -> None:
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
         super().__init__(message)
-        if mend is not None:
-            self.mend = mend
+        if fix is not None:
+            self.fix = fix
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -24,79 +24,79 @@ class VrecError(Exception):
 class SchemaError(VrecError):
     """A table is not what its schema says."""
 
-    mend = "give the table the columns and types of docs/tables.md"
+    fix = "give the table the columns and types of docs/tables.md"
 
 
 class ConfigError(VrecError):
     """A setting is unknown, of the wrong type or out of range."""
 
-    mend = "correct the setting; `vrec COMMAND --help` lists them"
+    fix = "correct the setting; `vrec COMMAND --help` lists them"
 
 
 class SourceError(VrecError):
     """The catalogue itself cannot be read: a missing folder, a broken table, no videos in it."""
 
-    mend = "check the path given to --videos"
+    fix = "check the path given to --videos"
 
 
 class OutputError(VrecError):
     """The output folder cannot be written, or holds something that is not vrec's."""
 
-    mend = "give --out a folder that can be written"
+    fix = "give --out a folder that can be written"
 
 
 class EventsError(VrecError):
     """The events cannot be used: a table that cannot be read, a kind that is unknown, times to come."""
 
-    mend = "check the table given to --events and the columns given to --map"
+    fix = "check the table given to --events and the columns given to --map"
 
 
 class FitError(VrecError):
     """A model cannot be fitted on these rows, or asked for this: no rows, weights that are not numbers."""
 
-    mend = "check the interactions that the model is fitted on"
+    fix = "check the interactions that the model is fitted on"
 
 
 class ModelError(VrecError):
     """A model's folder is missing, damaged, or of another kind than asked for."""
 
-    mend = "fit it again with `vrec fit`"
+    fix = "fit it again with `vrec fit`"
 
 
 class RankError(VrecError):
     """A ranker cannot be trained on what it was given, or cannot score it."""
 
-    mend = "check the events and videos that the message names"
+    fix = "check the events and videos that the message names"
 
 
 class StoreError(VrecError):
     """The store of profiles and events cannot be opened, read or written; nothing is kept by halves."""
 
-    mend = "see that the store's disk or server is there and has room, and send the events again"
+    fix = "see that the store's disk or server is there and has room, and send the events again"
 
 
 class BundleError(VrecError):
     """A bundle cannot be made, is damaged, or does not answer as it did when it was made."""
 
-    mend = "make the bundle again with `vrec bundle`"
+    fix = "make the bundle again with `vrec bundle`"
 
 
 class ServeError(VrecError):
     """The service cannot start or do what was asked with this configuration."""
 
-    mend = "check `serve:` in the settings"
+    fix = "check `serve:` in the settings"
 
 
 class CompressError(VrecError):
     """A network cannot be made smaller: nothing to calibrate or learn on, or numbers that are not finite."""
 
-    mend = "check the videos and settings that the message names"
+    fix = "check the videos and settings that the message names"
 
 
 class EvaluationError(VrecError):
     """An evaluation cannot say anything: nothing to test on, or no support for the estimate."""
 
-    mend = "evaluate on more events, or split them elsewhere"
+    fix = "evaluate on more events, or split them elsewhere"
 
 
 class VideoError(VrecError):
@@ -115,7 +115,7 @@ class VanishedVideo(VideoError):
 
     stage = "read"
     transient = True
-    mend = "put the file back, or take it out of the catalogue; the next run tries it again"
+    fix = "put the file back, or take it out of the catalogue; the next run tries it again"
 
 
 class UnreachableVideo(VideoError):
@@ -123,89 +123,89 @@ class UnreachableVideo(VideoError):
 
     stage = "read"
     transient = True
-    mend = "make the file readable from every node; the next run tries it again"
+    fix = "make the file readable from every node; the next run tries it again"
 
 
 class DuplicateVideoId(VideoError):
     """Two rows of the catalogue claim one video_id; the first is kept."""
 
     stage = "read"
-    mend = "give every video an id of its own; in a folder, do not keep a.mp4 beside a.mov"
+    fix = "give every video an id of its own; in a folder, do not keep a.mp4 beside a.mov"
 
 
 class EmptyVideo(VideoError):
     """The file has no bytes."""
 
     stage = "read"
-    mend = "upload the file again: it has no content"
+    fix = "upload the file again: it has no content"
 
 
 class WrongContainer(VideoError):
     """The bytes are not a video: text, HTML, a picture or sound alone under a video's name."""
 
-    mend = "upload the video itself; what lies there is something else"
+    fix = "upload the video itself; what lies there is something else"
 
 
 class UnreadableVideo(VideoError):
     """Neither decoder could read the stream."""
 
-    mend = "re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p -c:a aac OUT.mp4"
+    fix = "re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p -c:a aac OUT.mp4"
 
 
 class NoVideoStream(VideoError):
     """A media file without a moving picture: sound, or sound with a cover."""
 
-    mend = "upload a file with a video stream, or take it out of the catalogue"
+    fix = "upload a file with a video stream, or take it out of the catalogue"
 
 
 class NoFrames(VideoError):
     """The file has a video stream, but not one frame of it decodes."""
 
-    mend = "the file is cut or damaged: upload it again from the original"
+    fix = "the file is cut or damaged: upload it again from the original"
 
 
 class TooShort(VideoError):
     """The video is shorter than `quality.min_duration_s` or has fewer frames than it needs."""
 
-    mend = "upload a longer clip, or lower embed.quality.min_duration_s"
+    fix = "upload a longer clip, or lower embed.quality.min_duration_s"
 
 
 class BlackVideo(VideoError):
     """Every sampled frame is black, or of one flat colour."""
 
-    mend = "upload a clip with a picture, or set embed.quality.refuse_black=false"
+    fix = "upload a clip with a picture, or set embed.quality.refuse_black=false"
 
 
 class FrozenVideo(VideoError):
     """Every sampled frame is the same picture."""
 
-    mend = "upload a moving clip, or set embed.quality.refuse_frozen=false to embed stills"
+    fix = "upload a moving clip, or set embed.quality.refuse_frozen=false to embed stills"
 
 
 class TooLarge(VideoError):
     """The picture has more pixels, or the file more bytes, than the limits allow."""
 
-    mend = "scale the video down, or raise embed.decode.max_pixels or max_bytes"
+    fix = "scale the video down, or raise embed.decode.max_pixels or max_bytes"
 
 
 class DecodeTimeout(VideoError):
     """Decoding took longer than `decode.timeout_s`; its process was killed."""
 
     transient = True
-    mend = "raise embed.decode.timeout_s, or re-encode the video with more keyframes"
+    fix = "raise embed.decode.timeout_s, or re-encode the video with more keyframes"
 
 
 class DecodeCrashed(VideoError):
     """Decoding killed its process: a decoder bug, or more memory than `decode.max_memory_mb`."""
 
-    mend = "re-encode it; if it is a sound file, send it to the decoder's maintainers"
+    fix = "re-encode it; if it is a sound file, send it to the decoder's maintainers"
 
 
 class EncodeFailed(VideoError):
     """An encoder refused the clip or gave numbers that are not finite."""
 
     stage = "encode"
-    mend = "report it with the video; the others are embedded"
+    fix = "report it with the video; the others are embedded"
 
 
 def video_errors() -> dict[str, type[VideoError]]:
@@ -219,11 +219,11 @@ def video_errors() -> dict[str, type[VideoError]]:
     return found
 
 
-def mend_of(error: str) -> str:
-    """How to mend a failure, by its class name as FAILURES.error spells it."""
-    return video_errors().get(error, VideoError).mend
+def fix_for(error: str) -> str:
+    """How to fix a failure, by its class name as FAILURES.error spells it."""
+    return video_errors().get(error, VideoError).fix
 
 
-def plain_reason(error: OSError) -> str:
+def os_error_reason(error: OSError) -> str:
     """What the operating system says is wrong, in lower case; the error's own text where it says nothing."""
     return error.strerror.lower() if error.strerror else str(error)

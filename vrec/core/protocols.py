@@ -78,7 +78,7 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class CatalogContent:
     """What is known of the videos besides who watched them; either part may be absent."""
 
     videos: pa.Table | None = None
@@ -87,7 +87,7 @@ class Content:
     """EMBEDDINGS rows of one modality and one encoder, one a video."""
 
     @property
-    def ids(self) -> list[pa.ChunkedArray]:
+    def video_id_columns(self) -> list[pa.ChunkedArray]:
         """The columns of video ids of those parts that are there."""
         parts = ((self.videos, "video_id"), (self.embeddings, "entity_id"))
         return [table.column(name) for table, name in parts if table is not None]
@@ -108,7 +108,7 @@ class Recommender(Protocol):
         """What RECOMMENDATIONS.source says, such as "item_knn"."""
         ...
 
-    def fit(self, interactions: pa.Table, content: Content | None = None) -> Self:
+    def fit(self, interactions: pa.Table, content: CatalogContent | None = None) -> Self:
         """The same recommender, fitted; raises SchemaError or FitError for rows that it cannot use."""
         ...
 
@@ -195,7 +195,7 @@ class VectorIndex(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class ApplyResult:
     """What became of the events given to a ProfileStore."""
 
     new: int
@@ -219,7 +219,7 @@ class ProfileStore(Protocol[Profiles]):
     cannot do it, and is usable again once the cause is gone.
     """
 
-    def apply(self, events: pa.Table) -> Applied:
+    def apply(self, events: pa.Table) -> ApplyResult:
         """What became of EVENTS, all of which are in the log and in the profiles by then, or none.
 
         They survive the death of the process from then on. Raises SchemaError, and EventsError for unknown
@@ -227,7 +227,7 @@ class ProfileStore(Protocol[Profiles]):
         """
         ...
 
-    def submit(self, events: pa.Table) -> Future[Applied]:
+    def submit(self, events: pa.Table) -> Future[ApplyResult]:
         """A future of what `apply` returns, for `asyncio.wrap_future`; bad rows raise at once."""
         ...
 
@@ -245,7 +245,7 @@ class ProfileStore(Protocol[Profiles]):
         """
         ...
 
-    def end(self) -> int:
+    def latest_cursor(self) -> int:
         """The cursor behind the newest event at this moment: `export` from there gives what comes later."""
         ...
 

@@ -6,30 +6,30 @@ import pyarrow as pa
 
 from vrec.core.errors import SchemaError
 
-STR = pa.string()
-AT = pa.timestamp("us", tz="UTC")
+STRING = pa.string()
+TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True, slots=True)
-class Vector:
+class VectorType:
     """A column of float32 vectors, all of one length that the table's writer chooses."""
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """One column: its name, its Arrow type (or Vector), and whether it may hold nulls or be absent."""
 
     name: str
-    type: pa.DataType | Vector
+    type: pa.DataType | VectorType
     nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Schema:
+class TableSchema:
     """A table's contract: its name and its columns in order."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
 
     def arrow(self, dim: int | None = None) -> pa.Schema:
         """The Arrow schema; `dim` is the vectors' length and is needed where there is a vector column.
@@ -39,7 +39,7 @@ class Schema:
         fields: list[pa.Field] = []
         for column in self.columns:
             kind = column.type
-            if isinstance(kind, Vector):
+            if isinstance(kind, VectorType):
                 if dim is None:
                     raise ValueError(f"{self.name}.{column.name} needs a dim")
                 kind = pa.list_(pa.float32(), dim)
@@ -47,69 +47,69 @@ class Schema:
         return pa.schema(fields)
 
 
-VIDEOS = Schema(
+VIDEOS = TableSchema(
     "VIDEOS",
     (
-        Column("video_id", STR),
-        Column("uri", STR),
-        Column("kind", STR),
-        Column("product_ids", pa.list_(STR)),
-        Column("creator_id", STR),
-        Column("domain", STR),
-        Column("category", STR, nullable=True),
-        Column("tags", pa.list_(STR)),
-        Column("title", STR, nullable=True),
-        Column("language", STR, nullable=True),
-        Column("price", pa.float32(), nullable=True),
-        Column("duration_s", pa.float32(), nullable=True),
-        Column("published_at", AT, nullable=True),
-        Column("available", pa.bool_()),
+        TableColumn("video_id", STRING),
+        TableColumn("uri", STRING),
+        TableColumn("kind", STRING),
+        TableColumn("product_ids", pa.list_(STRING)),
+        TableColumn("creator_id", STRING),
+        TableColumn("domain", STRING),
+        TableColumn("category", STRING, nullable=True),
+        TableColumn("tags", pa.list_(STRING)),
+        TableColumn("title", STRING, nullable=True),
+        TableColumn("language", STRING, nullable=True),
+        TableColumn("price", pa.float32(), nullable=True),
+        TableColumn("duration_s", pa.float32(), nullable=True),
+        TableColumn("published_at", TIMESTAMP, nullable=True),
+        TableColumn("available", pa.bool_()),
     ),
 )
 
-EMBEDDINGS = Schema(
+EMBEDDINGS = TableSchema(
     "EMBEDDINGS",
     (
-        Column("entity_id", STR),
-        Column("modality", STR),
-        Column("encoder", STR),
-        Column("content_hash", STR),
-        Column("vector", Vector()),
+        TableColumn("entity_id", STRING),
+        TableColumn("modality", STRING),
+        TableColumn("encoder", STRING),
+        TableColumn("content_hash", STRING),
+        TableColumn("vector", VectorType()),
     ),
 )
 
-FAILURES = Schema(
+FAILURES = TableSchema(
     "FAILURES",
     (
-        Column("video_id", STR),
-        Column("uri", STR),
-        Column("stage", STR),
-        Column("error", STR),
-        Column("message", STR),
-        Column("at", AT),
+        TableColumn("video_id", STRING),
+        TableColumn("uri", STRING),
+        TableColumn("stage", STRING),
+        TableColumn("error", STRING),
+        TableColumn("message", STRING),
+        TableColumn("at", TIMESTAMP),
     ),
 )
 
-MEDIA = Schema(
+MEDIA = TableSchema(
     "MEDIA",
     (
-        Column("video_id", STR),
-        Column("uri", STR),
-        Column("content_hash", STR, nullable=True),
-        Column("text_hash", STR),
-        Column("recipe", STR),
-        Column("error", STR, nullable=True),
-        Column("decoder", STR, nullable=True),
-        Column("width", pa.int32(), nullable=True),
-        Column("height", pa.int32(), nullable=True),
-        Column("fps", pa.float32(), nullable=True),
-        Column("duration_s", pa.float32(), nullable=True),
-        Column("frames", pa.int32()),
-        Column("has_audio", pa.bool_()),
-        Column("phash", STR, nullable=True),
-        Column("note", STR, nullable=True),
-        Column("decode_s", pa.float32()),
-        Column("encode_s", pa.float32()),
+        TableColumn("video_id", STRING),
+        TableColumn("uri", STRING),
+        TableColumn("content_hash", STRING, nullable=True),
+        TableColumn("text_hash", STRING),
+        TableColumn("recipe", STRING),
+        TableColumn("error", STRING, nullable=True),
+        TableColumn("decoder", STRING, nullable=True),
+        TableColumn("width", pa.int32(), nullable=True),
+        TableColumn("height", pa.int32(), nullable=True),
+        TableColumn("fps", pa.float32(), nullable=True),
+        TableColumn("duration_s", pa.float32(), nullable=True),
+        TableColumn("frames", pa.int32()),
+        TableColumn("has_audio", pa.bool_()),
+        TableColumn("phash", STRING, nullable=True),
+        TableColumn("note", STRING, nullable=True),
+        TableColumn("decode_s", pa.float32()),
+        TableColumn("encode_s", pa.float32()),
     ),
 )
 """One row a video, failed (`error` names FAILURES.error) or not: what its bytes are and who decoded them."""
@@ -118,83 +118,85 @@ MEDIA = Schema(
 EVENT_KINDS = ("impression", "click", "watch", "like", "share", "follow", "cart", "purchase")
 """What EVENTS.kind may be, from the weakest sign of interest to the strongest."""
 
-EVENTS = Schema(
+EVENTS = TableSchema(
     "EVENTS",
     (
-        Column("event_id", STR),
-        Column("user_id", STR),
-        Column("video_id", STR),
-        Column("kind", STR),
-        Column("value", pa.float32(), nullable=True),
-        Column("position", pa.int16(), nullable=True),
-        Column("request_id", STR, nullable=True),
-        Column("propensity", pa.float32(), nullable=True),
-        Column("domain", STR),
-        Column("at", AT),
+        TableColumn("event_id", STRING),
+        TableColumn("user_id", STRING),
+        TableColumn("video_id", STRING),
+        TableColumn("kind", STRING),
+        TableColumn("value", pa.float32(), nullable=True),
+        TableColumn("position", pa.int16(), nullable=True),
+        TableColumn("request_id", STRING, nullable=True),
+        TableColumn("propensity", pa.float32(), nullable=True),
+        TableColumn("domain", STRING),
+        TableColumn("at", TIMESTAMP),
     ),
 )
 """One row an event: `value` is seconds for a watch and money for a purchase; `position` counts from 0;
 `propensity` is the probability with which the logging policy showed this video there."""
 
-INTERACTIONS = Schema(
+INTERACTIONS = TableSchema(
     "INTERACTIONS",
     (
-        Column("user_id", STR),
-        Column("video_id", STR),
-        Column("weight", pa.float32()),
-        Column("at", AT),
+        TableColumn("user_id", STRING),
+        TableColumn("video_id", STRING),
+        TableColumn("weight", pa.float32()),
+        TableColumn("at", TIMESTAMP),
     ),
 )
 """One row for a user and a video: how strong the interest is (> 0), and when it was last shown."""
 
-COUNTS = pa.map_(STR, pa.float64())
-SEEN_EVENT = pa.struct([("at", AT), ("event_id", STR)])
-INTEREST = pa.struct([("at", AT), ("event_id", STR), ("video_id", STR), ("weight", pa.float32())])
+COUNTS = pa.map_(STRING, pa.float64())
+SEEN_EVENT = pa.struct([("at", TIMESTAMP), ("event_id", STRING)])
+INTEREST = pa.struct(
+    [("at", TIMESTAMP), ("event_id", STRING), ("video_id", STRING), ("weight", pa.float32())]
+)
 
-PROFILES = Schema(
+PROFILES = TableSchema(
     "PROFILES",
     (
-        Column("entity", STR),
-        Column("entity_id", STR),
-        Column("vector", Vector(), nullable=True),
-        Column("counts", COUNTS),
-        Column("last_event_id", STR, nullable=True),
-        Column("updated_at", AT),
-        Column("seen", pa.list_(SEEN_EVENT), nullable=True),
-        Column("history", pa.list_(INTEREST), nullable=True),
+        TableColumn("entity", STRING),
+        TableColumn("entity_id", STRING),
+        TableColumn("vector", VectorType(), nullable=True),
+        TableColumn("counts", COUNTS),
+        TableColumn("last_event_id", STRING, nullable=True),
+        TableColumn("updated_at", TIMESTAMP),
+        TableColumn("seen", pa.list_(SEEN_EVENT), nullable=True),
+        TableColumn("history", pa.list_(INTEREST), nullable=True),
     ),
 )
 """One row a profile; `entity` is user, video, streamer or creator. `seen` are the newest events noted, and
 `history` a user's newest events that showed interest, both ascending by time and id."""
 
-RECOMMENDATIONS = Schema(
+RECOMMENDATIONS = TableSchema(
     "RECOMMENDATIONS",
     (
-        Column("user_id", STR),
-        Column("video_id", STR),
-        Column("score", pa.float32()),
-        Column("rank", pa.int32()),
-        Column("source", STR),
+        TableColumn("user_id", STRING),
+        TableColumn("video_id", STRING),
+        TableColumn("score", pa.float32()),
+        TableColumn("rank", pa.int32()),
+        TableColumn("source", STRING),
     ),
 )
 """`rank` counts from 1 for each user and scores never rise with it; `source` names the recommender."""
 
-RANKED = Schema(
+RANKED = TableSchema(
     "RANKED",
     (
         *RECOMMENDATIONS.columns,
-        Column("p_click", pa.float32()),
-        Column("watch_s", pa.float32()),
-        Column("p_conv", pa.float32()),
-        Column("utility", pa.float32()),
-        Column("reasons", pa.list_(STR)),
+        TableColumn("p_click", pa.float32()),
+        TableColumn("watch_s", pa.float32()),
+        TableColumn("p_conv", pa.float32()),
+        TableColumn("utility", pa.float32()),
+        TableColumn("reasons", pa.list_(STRING)),
     ),
 )
 """RECOMMENDATIONS with what a ranker expects if the video is shown: the chance of a click, the seconds of
 watching (0 for none included), the chance of a click that ends in a conversion, and what that is worth."""
 
 
-def conform(table: pa.Table, schema: Schema, *, stage: str, extra: bool = False) -> pa.Table:
+def conform(table: pa.Table, schema: TableSchema, *, stage: str, extra: bool = False) -> pa.Table:
     """The same table with the schema's columns in the schema's order; nothing is cast.
 
     A nullable column that is absent is added as nulls. Columns beyond the schema are an
@@ -227,14 +229,14 @@ def conform(table: pa.Table, schema: Schema, *, stage: str, extra: bool = False)
     if wrong:
         raise SchemaError(
             f"{stage}: {'; '.join(wrong)}",
-            mend=f"give it the columns of {schema.name} in docs/tables.md",
+            fix=f"give it the columns of {schema.name} in docs/tables.md",
         )
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
-def _type_problem(column: Column, got: pa.DataType) -> str | None:
+def _type_problem(column: TableColumn, got: pa.DataType) -> str | None:
     want = column.type
-    if isinstance(want, Vector):
+    if isinstance(want, VectorType):
         good = pa.types.is_fixed_size_list(got) and got.value_type == pa.float32()
         return None if good else f"{column.name} is {got}, want fixed_size_list<float>"
     if pa.types.is_list(want) and pa.types.is_list(got):

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from vrec.core.errors import OutputError, SourceError, plain_reason
+from vrec.core.errors import OutputError, SourceError, os_error_reason
 from vrec.core.protocols import Modality
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+TABLE_FORMAT = 1
 """Raised when the layout of an embedding folder changes; `read_manifest` refuses another."""
 
 
@@ -53,11 +53,11 @@ def _remote(root: str) -> pafs.FileSystem:
         return pafs.PyFileSystem(pafs.FSSpecHandler(fsspec.core.url_to_fs(root)[0]))
     except (ValueError, ImportError) as error:
         raise SourceError(
-            f"{root}: {error}", mend="give a path or a URI whose fsspec package is installed"
+            f"{root}: {error}", fix="give a path or a URI whose fsspec package is installed"
         ) from None
 
 
-def absolute(uri: str) -> str:
+def absolute_uri(uri: str) -> str:
     """The URI as it is, or a plain path made absolute, so that processes with other working folders agree.
 
     Raises SourceError for a relative path in a submitted Ray job: it would lie in the copy of the
@@ -68,12 +68,12 @@ def absolute(uri: str) -> str:
     if "/runtime_resources/working_dir_files/" in os.getcwd():
         raise SourceError(
             f"{uri}: a relative path in a submitted job lies in Ray's own copy of the working folder",
-            mend="give a URI, or an absolute path on a disk that every node mounts",
+            fix="give a URI, or an absolute path on a disk that every node mounts",
         )
     return os.path.abspath(uri)
 
 
-def join(uri: str, *names: str) -> str:
+def join_uri(uri: str, *names: str) -> str:
     """The URI of a name below another URI; a query such as S3's `?endpoint_override=` is kept."""
     parts = urlsplit(uri)
     if len(parts.scheme) <= 1:
@@ -82,43 +82,43 @@ def join(uri: str, *names: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
-class Folder:
+class StorageFolder:
     """A folder on some filesystem, whose files appear whole or not at all.
 
     Raises OutputError where a write fails.
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = absolute(uri)
+        self.uri = absolute_uri(uri)
         self.filesystem, self.path = resolve(self.uri)
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
 
-    def at(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """The path of a name in this folder, on this folder's filesystem."""
         return f"{self.path}/{name}"
 
     def files(self, name: str = "") -> list[str]:
         """The names of the files right below a subfolder, sorted; none where it does not exist."""
-        base = self.at(name) if name else self.path
+        base = self.path_of(name) if name else self.path
         found = self.filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True))
         return sorted(info.base_name for info in found if info.type == pafs.FileType.File)
 
     def exists(self, name: str) -> bool:
         """Whether a file of that name is there."""
-        return self.filesystem.get_file_info(self.at(name)).type == pafs.FileType.File
+        return self.filesystem.get_file_info(self.path_of(name)).type == pafs.FileType.File
 
     def write(self, name: str, data: bytes | memoryview | pa.Buffer) -> None:
         """Writes a file: to a temporary name, flushed to the disk, then renamed over the old one."""
         try:
             if self.local:
-                self._write_local(Path(self.at(name)), data)
+                self._write_local(Path(self.path_of(name)), data)
             else:
                 # An object store shows an object only when its upload is complete.
-                self.filesystem.create_dir(os.path.dirname(self.at(name)), recursive=True)
-                with self.filesystem.open_output_stream(self.at(name)) as stream:
+                self.filesystem.create_dir(os.path.dirname(self.path_of(name)), recursive=True)
+                with self.filesystem.open_output_stream(self.path_of(name)) as stream:
                     stream.write(data)
         except OSError as error:
-            raise OutputError(f"{self.uri}: cannot write {name}: {plain_reason(error)}") from error
+            raise OutputError(f"{self.uri}: cannot write {name}: {os_error_reason(error)}") from error
 
     def _write_local(self, path: Path, data: bytes | memoryview | pa.Buffer) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,13 +140,13 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises FileNotFoundError where there is none."""
-        with self.filesystem.open_input_stream(self.at(name)) as stream:
+        with self.filesystem.open_input_stream(self.path_of(name)) as stream:
             return stream.read()
 
     def remove(self, name: str) -> None:
         """Removes a file; one that is gone already is no error."""
         with contextlib.suppress(FileNotFoundError):
-            self.filesystem.delete_file(self.at(name))
+            self.filesystem.delete_file(self.path_of(name))
 
     def remove_folders(self, keep: Iterable[str]) -> None:
         """Removes the subfolders that are not named."""
@@ -169,11 +169,11 @@ class Folder:
 
     def read_parquet(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A Parquet file as a table, or only some of its columns."""
-        return pq.ParquetFile(self.at(name), filesystem=self.filesystem).read(columns=columns)
+        return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).read(columns=columns)
 
     def parquet_schema(self, name: str) -> pa.Schema:
         """A Parquet file's schema, without reading its rows."""
-        return pq.ParquetFile(self.at(name), filesystem=self.filesystem).schema_arrow
+        return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).schema_arrow
 
     def write_arrow(self, name: str, table: pa.Table) -> None:
         """Writes a table as one Arrow IPC file."""
@@ -184,7 +184,7 @@ class Folder:
 
     def read_arrow(self, name: str) -> pa.Table:
         """An Arrow IPC file as a table."""
-        with self.filesystem.open_input_file(self.at(name)) as file:
+        with self.filesystem.open_input_file(self.path_of(name)) as file:
             return pa.ipc.open_file(file).read_all()
 
 
@@ -193,18 +193,19 @@ def read_manifest(out: str) -> dict[str, Any] | None:
 
     Raises OutputError for a manifest that is not vrec's or of another format.
     """
-    folder = Folder(out)
+    folder = StorageFolder(out)
     if not folder.exists(MANIFEST):
         return None
     try:
         manifest = json.loads(folder.read(MANIFEST))
         kind, version = manifest["kind"], manifest["format"]
     except (ValueError, KeyError, TypeError):
-        raise OutputError(f"{out}/{MANIFEST} is not one of vrec's", mend="give another --out") from None
-    if (kind, version) != ("embeddings", FORMAT):
+        raise OutputError(f"{out}/{MANIFEST} is not one of vrec's", fix="give another --out") from None
+    if (kind, version) != ("embeddings", TABLE_FORMAT):
         raise OutputError(
-            f"{out}/{MANIFEST} is of kind {kind}, format {version}; this vrec reads embeddings, {FORMAT}",
-            mend="give another --out, or embed anew",
+            f"{out}/{MANIFEST} is of kind {kind}, format {version}; "
+            f"this vrec reads embeddings, {TABLE_FORMAT}",
+            fix="give another --out, or embed anew",
         )
     return manifest
 
@@ -212,8 +213,8 @@ def read_manifest(out: str) -> dict[str, Any] | None:
 def _parts(out: str, table: str) -> Iterator[pa.Table]:
     manifest = read_manifest(out)
     if manifest is None:
-        raise SourceError(f"{out}: no {MANIFEST} there", mend="run `vrec embed --out` with it first")
-    folder = Folder(out)
+        raise SourceError(f"{out}: no {MANIFEST} there", fix="run `vrec embed --out` with it first")
+    folder = StorageFolder(out)
     for name in manifest["files"].get(table, []):
         yield folder.read_parquet(name)
 

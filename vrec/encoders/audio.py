@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EncodeFailed
 from vrec.core.protocols import Clip, Modality, Vectors, Waveform
 from vrec.encoders.digest import encoder_name
@@ -19,7 +19,7 @@ SILENCE_PEAK = 1e-3
 """-60 dB of full scale: sound that never swings further says nothing, and counts as absent."""
 
 
-class AudioEncoderConfig(Config):
+class AudioEncoderConfig(BaseConfig):
     """How sound becomes a vector."""
 
     kind: Literal["mel_stats"] = "mel_stats"

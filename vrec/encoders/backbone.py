@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrec.compression.network import network_facts
+from vrec.compression.network import network_info
 from vrec.core.errors import ConfigError
 from vrec.encoders.digest import file_digest, package_file
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LITE0 = "efficientnet_lite0"
-COMPRESSED = "compressed:"
+COMPRESSED_PREFIX = "compressed:"
 """What weights begin with that `vrec compress` made; the folder follows."""
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 _IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True)
-class Backbone:
+class FrameBackbone:
     """A network from uint8 pictures to features, its normalisation fused in.
 
     `network` maps (N, S, S, 3) uint8 to (N, dim) float32.
@@ -46,8 +46,8 @@ def weights_digest(weights: str) -> str:
     """
     if weights == LITE0:
         return file_digest(_lite0_path())
-    if weights.startswith(COMPRESSED):
-        return network_facts(weights.removeprefix(COMPRESSED))[0]
+    if weights.startswith(COMPRESSED_PREFIX):
+        return network_info(weights.removeprefix(COMPRESSED_PREFIX))[0]
     library = weights.split(":", 1)[0]
     try:
         return f"{weights} by {library} {version(library)}"
@@ -55,10 +55,10 @@ def weights_digest(weights: str) -> str:
         raise _missing(library, weights) from error
 
 
-def load_backbone(weights: str, frame_px: int) -> Backbone:
+def load_backbone(weights: str, frame_px: int) -> FrameBackbone:
     """The network of `weights`, in evaluation mode on the CPU, for pictures of `frame_px` pixels a side.
 
-    Raises ConfigError, with a mend, for an unknown name, a missing library, or weights that
+    Raises ConfigError, with a fix, for an unknown name, a missing library, or weights that
     a hub must deliver and cannot.
     """
     library, _, name = weights.partition(":")
@@ -72,7 +72,7 @@ def load_backbone(weights: str, frame_px: int) -> Backbone:
         case "compressed":
             raise ConfigError(
                 f"{weights} is compressed already and can be run, not trained or converted",
-                mend="give the weights that it was made of",
+                fix="give the weights that it was made of",
             )
         case _:
             raise ConfigError(f"{weights}: unknown weights")
@@ -84,7 +84,7 @@ def _lite0_path() -> Path:
     )
 
 
-def _lite0(frame_px: int) -> Backbone:
+def _lite0(frame_px: int) -> FrameBackbone:
     """EfficientNet-lite0 (Tan & Le, 2019; the lite family drops squeeze-excitation and uses ReLU6)."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
@@ -96,7 +96,7 @@ def _lite0(frame_px: int) -> Backbone:
     return _probe(net, [127.0] * 3, [128.0] * 3, frame_px, ask="extract_features")
 
 
-def _torchvision(name: str, frame_px: int) -> Backbone:
+def _torchvision(name: str, frame_px: int) -> FrameBackbone:
     from torch import nn
     from torchvision import models
 
@@ -105,7 +105,7 @@ def _torchvision(name: str, frame_px: int) -> Backbone:
     except (ValueError, KeyError) as error:
         raise ConfigError(
             f"torchvision:{name}: torchvision has no such classification weights",
-            mend="take a name of torchvision.models.list_models(), such as torchvision:resnet50",
+            fix="take a name of torchvision.models.list_models(), such as torchvision:resnet50",
         ) from error
     net = _fetch(f"torchvision:{name}", partial(models.get_model, name, weights=weights))
     heads = [
@@ -122,14 +122,14 @@ def _torchvision(name: str, frame_px: int) -> Backbone:
     return _probe(net, mean, std, frame_px)
 
 
-def _timm(name: str, frame_px: int) -> Backbone:
+def _timm(name: str, frame_px: int) -> FrameBackbone:
     if importlib.util.find_spec("timm") is None:
         raise _missing("timm", f"timm:{name}")
     timm = importlib.import_module("timm")
     if not timm.is_model(name):
         raise ConfigError(
             f"timm:{name}: timm has no such model",
-            mend="take a name of timm.list_models(pretrained=True)",
+            fix="take a name of timm.list_models(pretrained=True)",
         )
     net = _fetch(f"timm:{name}", partial(timm.create_model, name, pretrained=True, num_classes=0))
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
@@ -144,26 +144,26 @@ def _fetch(weights: str, load: Callable[[], Any]) -> Any:
     except Exception as error:  # each hub client has errors of its own for one and the same thing
         raise ConfigError(
             f"{weights}: its weights could not be fetched ({type(error).__name__}: {error})",
-            mend="connect this machine to the hub once (the file stays in its cache), copy that cache from a "
+            fix="connect this machine to the hub once (the file stays in its cache), copy that cache from a "
             f"machine that has it, or use encoders.frames.weights={LITE0}, which needs no hub",
         ) from error
 
 
 def _missing(library: str, weights: str) -> ConfigError:
-    mend = 'pip install "vrec[hub]"' if library == "timm" else f"pip install {library}"
-    return ConfigError(f"{weights} needs the package {library}", mend=mend)
+    fix = 'pip install "vrec[hub]"' if library == "timm" else f"pip install {library}"
+    return ConfigError(f"{weights} needs the package {library}", fix=fix)
 
 
 def _probe(
     owner: "nn.Module", mean: Sequence[float], std: Sequence[float], frame_px: int, *, ask: str = "forward"
-) -> Backbone:
+) -> FrameBackbone:
     """The backbone whose `dim` is found by passing one empty picture."""
     import torch
 
     network = _fused(owner, mean, std, ask)
     with torch.inference_mode():
         dim = network(torch.zeros(1, frame_px, frame_px, 3, dtype=torch.uint8)).shape[1]
-    return Backbone(network=network, dim=int(dim), frame_px=frame_px)
+    return FrameBackbone(network=network, dim=int(dim), frame_px=frame_px)
 
 
 def _fused(owner: "nn.Module", mean: Sequence[float], std: Sequence[float], ask: str) -> "nn.Module":

@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeGuard, assert_ne
 import numpy as np
 from pydantic import Discriminator, Field, Tag
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Clip, Encoder, Modality, Vectors
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig, audible, audio_name
-from vrec.encoders.cnn import CnnConfig, CnnEncoder, cnn_name
-from vrec.encoders.fusion import Fusion, FusionConfig, fusion_name
-from vrec.encoders.learned.config import GruConfig, LearnedFusionConfig, frames_encoder, learned_fusion
-from vrec.encoders.text import TextConfig, TextEncoder, clip_text, text_name
+from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig, cnn_name
+from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig, fusion_name
+from vrec.encoders.learned.config import (
+    GruEncoderConfig,
+    LearnedFusionConfig,
+    resolve_frame_encoder,
+    resolve_learned_fusion,
+)
+from vrec.encoders.text import TextEncoder, TextEncoderConfig, clip_text, text_name
 
 if TYPE_CHECKING:
     from vrec.encoders.learned.embedding import LearnedFusion
 
-Rows = list[np.ndarray | None]
+OptionalVectors = list[np.ndarray | None]
 
 
 def _kind(value: Any, default: str) -> str:
@@ -30,8 +35,8 @@ def _fusion_kind(value: Any) -> str:
     return "shares" if kind in ("concat", "weighted") else kind
 
 
-FramesConfig = Annotated[
-    Annotated[CnnConfig, Tag("cnn")] | Annotated[GruConfig, Tag("gru")],
+FrameEncoderConfig = Annotated[
+    Annotated[CnnEncoderConfig, Tag("cnn")] | Annotated[GruEncoderConfig, Tag("gru")],
     Discriminator(
         lambda value: _kind(value, "cnn"),
         custom_error_type="kind",
@@ -39,7 +44,7 @@ FramesConfig = Annotated[
     ),
 ]
 AnyFusionConfig = Annotated[
-    Annotated[FusionConfig, Tag("shares")] | Annotated[LearnedFusionConfig, Tag("learned")],
+    Annotated[ModalityFusionConfig, Tag("shares")] | Annotated[LearnedFusionConfig, Tag("learned")],
     Discriminator(
         _fusion_kind,
         custom_error_type="kind",
@@ -48,25 +53,29 @@ AnyFusionConfig = Annotated[
 ]
 
 
-class EncodersConfig(Config):
+class EncodersConfig(BaseConfig):
     """Which encoders a catalogue gets; None leaves a modality out."""
 
-    frames: FramesConfig | None = Field(default_factory=CnnConfig)
+    frames: FrameEncoderConfig | None = Field(default_factory=CnnEncoderConfig)
     """The picture."""
     audio: AudioEncoderConfig | None = Field(default_factory=AudioEncoderConfig)
     """The sound."""
-    text: TextConfig | None = Field(default_factory=TextConfig)
+    text: TextEncoderConfig | None = Field(default_factory=TextEncoderConfig)
     """Title and tags."""
-    fusion: AnyFusionConfig | None = Field(default_factory=FusionConfig)
+    fusion: AnyFusionConfig | None = Field(default_factory=ModalityFusionConfig)
     """One vector from all of them."""
 
     @property
-    def cnn(self) -> CnnConfig | None:
+    def cnn(self) -> CnnEncoderConfig | None:
         """The network that sees the frames, None where nothing does; reads a learned encoder's folder.
 
         Raises ModelError or ConfigError where that holds no sound encoder of frames.
         """
-        return frames_encoder(self.frames)[1] if isinstance(self.frames, GruConfig) else self.frames
+        return (
+            resolve_frame_encoder(self.frames)[1]
+            if isinstance(self.frames, GruEncoderConfig)
+            else self.frames
+        )
 
 
 def encoder_names(config: EncodersConfig) -> dict[Modality, str]:
@@ -77,8 +86,8 @@ def encoder_names(config: EncodersConfig) -> dict[Modality, str]:
     and ModelError for a learned encoder's folder that is not a sound one.
     """
     names: dict[Modality, str] = {}
-    if isinstance(config.frames, GruConfig):
-        names["frames"] = frames_encoder(config.frames)[0].name
+    if isinstance(config.frames, GruEncoderConfig):
+        names["frames"] = resolve_frame_encoder(config.frames)[0].name
     elif config.frames is not None:
         names["frames"] = cnn_name(config.frames)
     if config.audio is not None:
@@ -87,7 +96,7 @@ def encoder_names(config: EncodersConfig) -> dict[Modality, str]:
         names["text"] = text_name(config.text)
     if isinstance(config.fusion, LearnedFusionConfig):
         below = None if config.cnn is None else cnn_name(config.cnn)
-        names["fused"] = learned_fusion(config.fusion, names, below)[0].name
+        names["fused"] = resolve_learned_fusion(config.fusion, names, below)[0].name
     elif config.fusion is not None and names:
         names["fused"] = fusion_name(config.fusion, names)
     return names
@@ -99,7 +108,7 @@ class EncoderSet:
     def __init__(
         self,
         encoders: Sequence[Encoder],
-        fusion: FusionConfig | LearnedFusionConfig | None,
+        fusion: ModalityFusionConfig | LearnedFusionConfig | None,
         *,
         device: str = "cpu",
     ) -> None:
@@ -114,15 +123,15 @@ class EncoderSet:
         if self._fusion is not None:
             self.names["fused"], self.dims["fused"] = self._fusion.name, self._fusion.dim
 
-    def encode(self, clips: Sequence[Clip]) -> dict[Modality, Rows]:
+    def encode(self, clips: Sequence[Clip]) -> dict[Modality, OptionalVectors]:
         """Unit vectors (dim,) float32 by modality, one entry a clip in order, None where it is absent.
 
         "fused" is None only for a clip that has no modality at all, or none that the fusion takes. Raises
         EncodeFailed, naming the video, when an encoder gives numbers that are not finite: encode the rest
         without it.
         """
-        found: dict[Modality, Rows] = {}
-        features: Rows | None = None
+        found: dict[Modality, OptionalVectors] = {}
+        features: OptionalVectors | None = None
         for modality, encoder in self._encoders.items():
             if self._fusion is not None and self._fusion.by_frame and _sees_frames(encoder):
                 found[modality], features = _encode_frames(encoder, clips)
@@ -136,16 +145,16 @@ class EncoderSet:
         return found
 
     def _fusion_of(
-        self, config: FusionConfig | LearnedFusionConfig, device: str
-    ) -> "Fusion | LearnedFusion | None":
+        self, config: ModalityFusionConfig | LearnedFusionConfig, device: str
+    ) -> "ModalityFusion | LearnedFusion | None":
         if isinstance(config, LearnedFusionConfig):
             from vrec.encoders.learned.embedding import LearnedFusion
 
             frames = self._encoders.get("frames")
             below = frames.cnn_name if frames is not None and _sees_frames(frames) else None
-            stored, by_frame = learned_fusion(config, self.names, below)
+            stored, by_frame = resolve_learned_fusion(config, self.names, below)
             return LearnedFusion(stored, config.model, by_frame=by_frame, device=device)
-        return Fusion(config, self.names, self.dims) if self._encoders else None
+        return ModalityFusion(config, self.names, self.dims) if self._encoders else None
 
 
 def build_encoders(config: EncodersConfig, *, device: str = "cpu") -> EncoderSet:
@@ -154,11 +163,11 @@ def build_encoders(config: EncodersConfig, *, device: str = "cpu") -> EncoderSet
     Raises ConfigError when weights cannot be had, and as `encoder_names`.
     """
     encoders: list[Encoder] = []
-    if isinstance(config.frames, GruConfig):
+    if isinstance(config.frames, GruEncoderConfig):
         # Its import brings torch, which whoever encodes with OpenVINO alone does without.
-        from vrec.encoders.learned.embedding import LearnedFrames
+        from vrec.encoders.learned.embedding import LearnedFrameEncoder
 
-        encoders.append(LearnedFrames(config.frames, device=device))
+        encoders.append(LearnedFrameEncoder(config.frames, device=device))
     elif config.frames is not None:
         encoders.append(CnnEncoder(config.frames, device=device))
     if config.audio is not None:
@@ -200,13 +209,13 @@ def _presence(modality: Modality) -> Callable[[Clip], bool]:
             assert_never(modality)
 
 
-def _encode_present(encoder: Encoder, clips: Sequence[Clip]) -> Rows:
+def _encode_present(encoder: Encoder, clips: Sequence[Clip]) -> OptionalVectors:
     places = _places(encoder, clips)
     rows = encoder.encode([clips[i] for i in places]) if places else []
     return _spread(rows, places, len(clips))
 
 
-def _encode_frames(encoder: FrameEncoder, clips: Sequence[Clip]) -> tuple[Rows, Rows]:
+def _encode_frames(encoder: FrameEncoder, clips: Sequence[Clip]) -> tuple[OptionalVectors, OptionalVectors]:
     """The vectors of frames and the (T, D) features that they are of, which are thus found but once."""
     places = _places(encoder, clips)
     shown = [clips[i] for i in places]
@@ -219,15 +228,17 @@ def _places(encoder: Encoder, clips: Sequence[Clip]) -> list[int]:
     return [index for index, clip in enumerate(clips) if present(clip)]
 
 
-def _spread(rows: Iterable[np.ndarray], places: Sequence[int], count: int) -> Rows:
+def _spread(rows: Iterable[np.ndarray], places: Sequence[int], count: int) -> OptionalVectors:
     """Rows at their places among `count`, None elsewhere."""
-    out: Rows = [None] * count
+    out: OptionalVectors = [None] * count
     for place, row in zip(places, rows, strict=True):
         out[place] = row
     return out
 
 
-def _fuse_present(fusion: "Fusion | LearnedFusion", parts: Mapping[Modality, Rows], count: int) -> Rows:
-    places = [index for index in range(count) if any(parts[m][index] is not None for m in fusion.takes)]
-    picked: dict[Modality, Rows] = {m: [rows[i] for i in places] for m, rows in parts.items()}
+def _fuse_present(
+    fusion: "ModalityFusion | LearnedFusion", parts: Mapping[Modality, OptionalVectors], count: int
+) -> OptionalVectors:
+    places = [index for index in range(count) if any(parts[m][index] is not None for m in fusion.inputs)]
+    picked: dict[Modality, OptionalVectors] = {m: [rows[i] for i in places] for m, rows in parts.items()}
     return _spread(fusion.fuse(picked), places, count)

@@ -7,18 +7,18 @@ from typing import Literal, assert_never
 import numpy as np
 from pydantic import Field
 
-from vrec.compression.network import NetworkFacts, Runtime, load_network, network_facts
-from vrec.core.config import Config
+from vrec.compression.network import CompressedNetworkInfo, Runtime, load_network, network_info
+from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError
 from vrec.core.protocols import Clip, Frames, Modality, Vectors
-from vrec.encoders.backbone import COMPRESSED, LITE0, load_backbone, weights_digest
+from vrec.encoders.backbone import COMPRESSED_PREFIX, LITE0, load_backbone, weights_digest
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.pooling import attention_pool, mean_pool
-from vrec.encoders.runtime import Runner, onnx_runner, openvino_runner, torch_runner
+from vrec.encoders.runtime import NetworkRunner, onnx_runner, openvino_runner, torch_runner
 from vrec.encoders.vectors import unit_clip_rows
 
 
-class CnnConfig(Config):
+class CnnEncoderConfig(BaseConfig):
     """How frames become a vector."""
 
     kind: Literal["cnn"] = "cnn"
@@ -46,7 +46,7 @@ class CnnConfig(Config):
     """Float16 on a GPU: about twice the rate, vectors off by about 1e-3. Changes the name."""
 
 
-def cnn_name(config: CnnConfig) -> str:
+def cnn_name(config: CnnEncoderConfig) -> str:
     """`cnn@` and a digest of the weights and of the fields that change the vectors; imports no torch."""
     parts: dict[str, object] = {
         "weights": weights_digest(config.weights),
@@ -56,8 +56,8 @@ def cnn_name(config: CnnConfig) -> str:
     }
     if config.pooling == "attention":
         parts["attention_temperature"] = config.attention_temperature
-    if config.weights.startswith(COMPRESSED):
-        facts = network_facts(config.weights.removeprefix(COMPRESSED))[1]
+    if config.weights.startswith(COMPRESSED_PREFIX):
+        facts = network_info(config.weights.removeprefix(COMPRESSED_PREFIX))[1]
         if facts.rounded:
             parts["runtime"] = _runtime(config, facts)
     return encoder_name("cnn", parts)
@@ -68,7 +68,7 @@ class CnnEncoder:
 
     modality: Modality = "frames"
 
-    def __init__(self, config: CnnConfig, *, device: str = "cpu") -> None:
+    def __init__(self, config: CnnEncoderConfig, *, device: str = "cpu") -> None:
         """Loads and prepares the network on `device` ("cpu", "cuda", "cuda:1").
 
         Raises ConfigError when the weights cannot be had, or device and config do not go together.
@@ -120,10 +120,10 @@ class CnnEncoder:
         return attention_pool(features, self.config.attention_temperature)
 
 
-def _runner(config: CnnConfig, device: str) -> tuple[Runner, int]:
+def _runner(config: CnnEncoderConfig, device: str) -> tuple[NetworkRunner, int]:
     if config.half and device == "cpu":
-        raise ConfigError("encoders.frames.half=true needs a GPU", mend="leave half out on a CPU")
-    if config.weights.startswith(COMPRESSED):
+        raise ConfigError("encoders.frames.half=true needs a GPU", fix="leave half out on a CPU")
+    if config.weights.startswith(COMPRESSED_PREFIX):
         return _compressed(config, device)
     load = partial(load_backbone, config.weights, config.frame_px)
     backend = config.backend
@@ -133,38 +133,38 @@ def _runner(config: CnnConfig, device: str) -> tuple[Runner, int]:
         if device != "cpu":
             raise ConfigError(
                 f"encoders.frames.backend=openvino runs on the CPU, not on {device}",
-                mend="use backend=auto, which takes torch on a GPU",
+                fix="use backend=auto, which takes torch on a GPU",
             )
         digest = weights_digest(config.weights)
         return openvino_runner(config.weights, digest, config.frame_px, config.threads, load)
     if backend == "onnxruntime":
         raise ConfigError(
             f"encoders.frames.backend=onnxruntime runs compressed networks, not {config.weights}",
-            mend="use backend=auto",
+            fix="use backend=auto",
         )
     return torch_runner(
         load(), device=device, threads=config.threads, batch_frames=config.batch_frames, half=config.half
     )
 
 
-def _compressed(config: CnnConfig, device: str) -> tuple[Runner, int]:
-    folder = config.weights.removeprefix(COMPRESSED)
+def _compressed(config: CnnEncoderConfig, device: str) -> tuple[NetworkRunner, int]:
+    folder = config.weights.removeprefix(COMPRESSED_PREFIX)
     onnx, facts = load_network(folder)
     if device != "cpu" or config.half:
         raise ConfigError(
             f"{config.weights} is a network for CPUs",
-            mend="set embed.layout=fused, which encodes on CPUs, or give the weights that it was made of",
+            fix="set embed.layout=fused, which encodes on CPUs, or give the weights that it was made of",
         )
     if facts.frame_px != config.frame_px:
         raise ConfigError(
             f"{config.weights} takes pictures of {facts.frame_px} pixels a side, not {config.frame_px}",
-            mend=f"set embed.encoders.frames.frame_px and embed.decode.frame_px to {facts.frame_px}, or take "
+            fix=f"set embed.encoders.frames.frame_px and embed.decode.frame_px to {facts.frame_px}, or take "
             f"--config {folder}/embed.yaml, which does",
         )
     return onnx_runner(onnx, _runtime(config, facts), facts.frame_px, config.threads)
 
 
-def _runtime(config: CnnConfig, facts: NetworkFacts) -> Runtime:
+def _runtime(config: CnnEncoderConfig, facts: CompressedNetworkInfo) -> Runtime:
     match config.backend:
         case "auto":
             return facts.runtime
@@ -172,7 +172,7 @@ def _runtime(config: CnnConfig, facts: NetworkFacts) -> Runtime:
             return config.backend
         case "torch":
             raise ConfigError(
-                f"encoders.frames.backend=torch does not run {config.weights}", mend="use backend=auto"
+                f"encoders.frames.backend=torch does not run {config.weights}", fix="use backend=auto"
             )
         case _:
             assert_never(config.backend)

@@ -8,19 +8,19 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.encoders.build import EncodersConfig
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig
 from vrec.media.decoders.frames import DecodeConfig
-from vrec.media.frame_sampling import SampleConfig
+from vrec.media.frame_sampling import FrameSamplingConfig
 from vrec.media.quality import QualityConfig
 
 
-class EmbedConfig(Config):
+class EmbedConfig(BaseConfig):
     """How `vrec embed` reads, decodes and encodes a catalogue."""
 
-    sample: SampleConfig = Field(default_factory=SampleConfig)
+    sample: FrameSamplingConfig = Field(default_factory=FrameSamplingConfig)
     """Which frames of a video are looked at."""
     decode: DecodeConfig = Field(default_factory=DecodeConfig)
     """How they are decoded, and within which limits."""

@@ -37,11 +37,11 @@ def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
 def package_file(package: str, relative: str, *, install: str) -> Path:
     """The path of a data file that an installed package ships, found without importing the package.
 
-    Raises ConfigError, whose mend is to install `install`, when the package or the file is missing.
+    Raises ConfigError, whose fix is to install `install`, when the package or the file is missing.
     """
     spec = importlib.util.find_spec(package)
     origin = spec.origin if spec is not None else None
     path = Path(origin).parent / relative if origin else None
     if path is None or not path.is_file():
-        raise ConfigError(f"{relative} of the package {install} is missing", mend=f"pip install {install}")
+        raise ConfigError(f"{relative} of the package {install} is missing", fix=f"pip install {install}")
     return path

@@ -6,16 +6,16 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Modality, Vectors
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.vectors import unit_rows
 
-PARTS: tuple[Modality, ...] = ("frames", "audio", "text")
+INPUT_MODALITIES: tuple[Modality, ...] = ("frames", "audio", "text")
 """The modalities that are fused, in the order of their blocks."""
 
 
-class FusionWeights(Config):
+class ModalityWeights(BaseConfig):
     """Shares of the likeness of two videos that have every modality; only their ratios matter."""
 
     frames: float = Field(default=1.0, ge=0)
@@ -26,12 +26,12 @@ class FusionWeights(Config):
     """Share of title and tags."""
 
 
-class FusionConfig(Config):
+class ModalityFusionConfig(BaseConfig):
     """How modalities become one vector."""
 
     kind: Literal["concat", "weighted"] = "weighted"
     """`concat` gives every modality the same share, `weighted` the shares in `weights`."""
-    weights: FusionWeights = Field(default_factory=FusionWeights)
+    weights: ModalityWeights = Field(default_factory=ModalityWeights)
     """Shares for `weighted`; refused with `concat`, which has none."""
 
     @model_validator(mode="after")
@@ -45,13 +45,13 @@ class FusionConfig(Config):
         return 1.0 if self.kind == "concat" else float(getattr(self.weights, modality))
 
 
-def fusion_name(config: FusionConfig, names: Mapping[Modality, str]) -> str:
+def fusion_name(config: ModalityFusionConfig, names: Mapping[Modality, str]) -> str:
     """`fused@` and a digest of the shares and of the encoders that are fused."""
-    parts: dict[str, object] = {m: [names[m], config.share(m)] for m in PARTS if m in names}
+    parts: dict[str, object] = {m: [names[m], config.share(m)] for m in INPUT_MODALITIES if m in names}
     return encoder_name("fused", parts)
 
 
-class Fusion:
+class ModalityFusion:
     """Unit vectors of modalities to one unit vector a video.
 
     Block m is its unit vector times √share, so the cosine of two videos that have the same
@@ -66,19 +66,19 @@ class Fusion:
     """It takes one vector of the frames."""
 
     def __init__(
-        self, config: FusionConfig, names: Mapping[Modality, str], dims: Mapping[Modality, int]
+        self, config: ModalityFusionConfig, names: Mapping[Modality, str], dims: Mapping[Modality, int]
     ) -> None:
         """`names` and `dims` are the encoders' whose vectors are fused, by modality; at least one.
 
         Raises ValueError when there is none, or when every one has a share of 0.
         """
         self.config = config
-        self.dims: dict[Modality, int] = {m: dims[m] for m in PARTS if m in dims}
+        self.dims: dict[Modality, int] = {m: dims[m] for m in INPUT_MODALITIES if m in dims}
         if not any(config.share(m) > 0 for m in self.dims):
             raise ValueError("fusion needs at least one encoder with a share above 0")
         self.name = fusion_name(config, names)
         self.dim = sum(self.dims.values())
-        self.takes: tuple[Modality, ...] = tuple(m for m in self.dims if config.share(m) > 0)
+        self.inputs: tuple[Modality, ...] = tuple(m for m in self.dims if config.share(m) > 0)
         """The modalities of which a video needs one."""
 
     def fuse(self, parts: Mapping[Modality, Sequence[np.ndarray | None]]) -> Vectors:

@@ -28,11 +28,11 @@ from vrec.core.protocols import Frames, Vectors
 from vrec.encoders.digest import file_digest
 
 if TYPE_CHECKING:
-    from vrec.encoders.backbone import Backbone
+    from vrec.encoders.backbone import FrameBackbone
 
 log = logging.getLogger(__name__)
 
-Runner = Callable[[Frames], Vectors]
+NetworkRunner = Callable[[Frames], Vectors]
 """(T, S, S, 3) uint8 to (T, dim) float32; not safe to share between threads."""
 
 _LAYOUT = 1
@@ -61,15 +61,15 @@ def openvino_module() -> ModuleType:
 
 
 def openvino_runner(
-    weights: str, digest: str, frame_px: int, threads: int, load: "Callable[[], Backbone]"
-) -> tuple[Runner, int]:
+    weights: str, digest: str, frame_px: int, threads: int, load: "Callable[[], FrameBackbone]"
+) -> tuple[NetworkRunner, int]:
     """A runner on OpenVINO's CPU plugin in float32 and its dim; `load` is called only if no file is kept."""
     ov = openvino_module()
-    model = _kept_model(ov, f"{weights}|{digest}|{frame_px}", load)
+    model = _cached_model(ov, f"{weights}|{digest}|{frame_px}", load)
     return _openvino_run(ov, model, frame_px, threads)
 
 
-def onnx_runner(onnx: bytes, runtime: OnnxRuntime, frame_px: int, threads: int) -> tuple[Runner, int]:
+def onnx_runner(onnx: bytes, runtime: OnnxRuntime, frame_px: int, threads: int) -> tuple[NetworkRunner, int]:
     """A runner of an ONNX graph on the CPU, and its dim; int8 where the graph says so, float32 elsewhere.
 
     Raises ConfigError where onnxruntime is asked for and not installed.
@@ -84,7 +84,7 @@ def onnx_runner(onnx: bytes, runtime: OnnxRuntime, frame_px: int, threads: int) 
             assert_never(runtime)
 
 
-def _openvino_run(ov: ModuleType, model: Any, frame_px: int, threads: int) -> tuple[Runner, int]:
+def _openvino_run(ov: ModuleType, model: Any, frame_px: int, threads: int) -> tuple[NetworkRunner, int]:
     # One picture a request: within 2 % of a whole clip's batch on one core, any number of frames
     # without compiling again, and a row that cannot depend on its neighbours in a batch.
     model.reshape([1, frame_px, frame_px, 3])
@@ -112,11 +112,11 @@ def _openvino_run(ov: ModuleType, model: Any, frame_px: int, threads: int) -> tu
     return run, dim
 
 
-def _onnxruntime_run(onnx: bytes, threads: int) -> tuple[Runner, int]:
+def _onnxruntime_run(onnx: bytes, threads: int) -> tuple[NetworkRunner, int]:
     if importlib.util.find_spec("onnxruntime") is None:
         raise ConfigError(
             "encoders.frames.backend=onnxruntime needs the package onnxruntime",
-            mend='pip install "vrec[compress]", or set backend=openvino',
+            fix='pip install "vrec[compress]", or set backend=openvino',
         )
     import onnxruntime
 
@@ -137,8 +137,8 @@ def _onnxruntime_run(onnx: bytes, threads: int) -> tuple[Runner, int]:
 
 
 def torch_runner(
-    backbone: "Backbone", *, device: str, threads: int, batch_frames: int, half: bool
-) -> tuple[Runner, int]:
+    backbone: "FrameBackbone", *, device: str, threads: int, batch_frames: int, half: bool
+) -> tuple[NetworkRunner, int]:
     """A runner on torch in channels-last layout, `batch_frames` at a time, and its dim."""
     import torch
 
@@ -165,15 +165,15 @@ def torch_runner(
     return run, backbone.dim
 
 
-def _kept_model(ov: ModuleType, identity: str, load: "Callable[[], Backbone]") -> Any:
+def _cached_model(ov: ModuleType, identity: str, load: "Callable[[], FrameBackbone]") -> Any:
     """The OpenVINO model from the cache if it is there and whole, else converted and kept."""
     key = hashlib.sha256(f"{_LAYOUT}|{version('openvino')}|{identity}".encode()).hexdigest()[:24]
     folder = cache_dir() / "openvino" / key
-    if _whole(folder):
+    if _is_complete(folder):
         return ov.Core().read_model(folder / "model.xml")
     model = _convert(ov, load())
     try:
-        _keep(ov, model, folder)
+        _save_to_cache(ov, model, folder)
         # Read back even now: a network fresh from conversion differs from the kept one in the last
         # bit, and a job's first start must give the very rows that its later ones give.
         return ov.Core().read_model(folder / "model.xml")
@@ -184,7 +184,7 @@ def _kept_model(ov: ModuleType, identity: str, load: "Callable[[], Backbone]") -
     return model
 
 
-def _convert(ov: ModuleType, backbone: "Backbone") -> Any:
+def _convert(ov: ModuleType, backbone: "FrameBackbone") -> Any:
     import torch
 
     side = backbone.frame_px
@@ -196,7 +196,7 @@ def _convert(ov: ModuleType, backbone: "Backbone") -> Any:
         return ov.convert_model(backbone.network, example_input=example, input=[shape])
 
 
-def _whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     try:
         digests = json.loads((folder / "digests.json").read_text())
         return all(file_digest(folder / name) == digests[name] for name in ("model.xml", "model.bin"))
@@ -204,7 +204,7 @@ def _whole(folder: Path) -> bool:
         return False
 
 
-def _keep(ov: ModuleType, model: Any, folder: Path) -> None:
+def _save_to_cache(ov: ModuleType, model: Any, folder: Path) -> None:
     """Writes beside and renames, so that actors starting together see a whole folder or none."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
@@ -212,12 +212,12 @@ def _keep(ov: ModuleType, model: Any, folder: Path) -> None:
         ov.save_model(model, fresh / "model.xml", compress_to_fp16=False)
         digests = {name: file_digest(fresh / name) for name in ("model.xml", "model.bin")}
         (fresh / "digests.json").write_text(json.dumps(digests))
-        if folder.exists() and not _whole(folder):
+        if folder.exists() and not _is_complete(folder):
             shutil.rmtree(folder, ignore_errors=True)
         try:
             fresh.rename(folder)
         except OSError:
-            if not _whole(folder):  # lost the race to an actor that kept the same thing: fine
+            if not _is_complete(folder):  # lost the race to an actor that kept the same thing: fine
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

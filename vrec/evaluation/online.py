@@ -16,11 +16,11 @@ import pyarrow as pa
 from pydantic import Field
 from scipy.special import ndtri
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import EVENTS, VIDEOS, conform
-from vrec.events.interactions import DAY_US, micros
-from vrec.events.polars_tables import to_frame
+from vrec.events.interactions import DAY_US, to_micros
+from vrec.events.polars_tables import to_polars
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ METRICS = {
 of the video's length, over impressions of videos whose length is known."""
 
 
-class OnlineConfig(Config):
+class OnlineConfig(BaseConfig):
     """How arms are compared."""
 
     level: float = Field(default=0.95, gt=0, lt=1)
@@ -48,7 +48,7 @@ class OnlineConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ArmComparison:
     """One arm against the control in one metric."""
 
     metric: str
@@ -78,8 +78,8 @@ def user_outcomes(
     user's arm, users without one are left out; `videos` (VIDEOS) gives lengths; `now` is by default the time
     of the last event. Raises SchemaError, and EvaluationError where no user of any arm is left.
     """
-    frame = to_frame(conform(events, EVENTS, stage="online")).with_columns(pl.col("at").to_physical())
-    present = pl.lit(frame["at"].max() if now is None else micros(now), pl.Int64)
+    frame = to_polars(conform(events, EVENTS, stage="online")).with_columns(pl.col("at").to_physical())
+    present = pl.lit(frame["at"].max() if now is None else to_micros(now), pl.Int64)
     columns = {"user_id": list(arms), "arm": list(arms.values())}
     frame = frame.join(pl.DataFrame(columns, dict.fromkeys(columns, pl.String)), on="user_id")
     window = round(config.window_days * DAY_US)
@@ -91,12 +91,12 @@ def user_outcomes(
         raise EvaluationError(
             f"online: none of {len(arms):,} users with an arm has an impression and {config.window_days:g} "
             "days since",
-            mend="wait, shorten online.window_days, or check that `arms` names the users of EVENTS",
+            fix="wait, shorten online.window_days, or check that `arms` names the users of EVENTS",
         )
     return _sums(_with_lengths(frame, videos)).sort("closed_at", "user_id")
 
 
-def compare(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> list[Comparison]:
+def compare_arms(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> list[ArmComparison]:
     """Every other arm against the control, in every metric, at the last of the `user_outcomes`.
 
     Each interval holds at its level for itself; who picks the best of several must ask for a higher level.
@@ -106,9 +106,9 @@ def compare(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> list[
     if control not in arms or len(arms) < 2:
         raise EvaluationError(
             f"online: want users of {control} and of another arm, got {', '.join(arms) or 'none'}",
-            mend="give the control's name, and arms to the users of the experiment",
+            fix="give the control's name, and arms to the users of the experiment",
         )
-    found: list[Comparison] = []
+    found: list[ArmComparison] = []
     for arm in arms:
         if arm == control:
             continue
@@ -118,14 +118,23 @@ def compare(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> list[
             y, n = (both[name].cast(pl.Float64).to_numpy() for name in (total, trials))
             looks = difference_over_time(y, n, treated, config)
             found.append(
-                Comparison(metric, arm, looks.treated[-1], control, looks.control[-1], looks.difference[-1],
-                           looks.low[-1], looks.high[-1], len(y))
-            )  # fmt: skip
+                ArmComparison(
+                    metric,
+                    arm,
+                    looks.treated[-1],
+                    control,
+                    looks.control[-1],
+                    looks.difference[-1],
+                    looks.low[-1],
+                    looks.high[-1],
+                    len(y),
+                )
+            )
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class ConfidenceSequence:
     """What a look after each of N users shows."""
 
     treated: Floats
@@ -139,7 +148,9 @@ class Looks:
     high: Floats
 
 
-def difference_over_time(y: Floats, n: Floats, treated: npt.NDArray[np.bool_], config: OnlineConfig) -> Looks:
+def difference_over_time(
+    y: Floats, n: Floats, treated: npt.NDArray[np.bool_], config: OnlineConfig
+) -> ConfidenceSequence:
     """The difference of Σy / Σn between arms after each of N users, with a confidence sequence.
 
     `y` and `n` are (N,) sums of each user, in the order in which they came in; `treated` says who was in the
@@ -153,13 +164,13 @@ def difference_over_time(y: Floats, n: Floats, treated: npt.NDArray[np.bool_], c
     users = np.arange(1.0, len(y) + 1)
     error = np.sqrt(inside.variance + outside.variance)
     enough = np.minimum(inside.users, outside.users) >= config.min_users
-    half = np.where(enough, reach(error, users, config), np.inf)
+    half = np.where(enough, confidence_radius(error, users, config), np.inf)
     difference = inside.value - outside.value
     low, high = np.nan_to_num(difference) - half, np.nan_to_num(difference) + half
-    return Looks(inside.value, outside.value, difference, error, low, high)
+    return ConfidenceSequence(inside.value, outside.value, difference, error, low, high)
 
 
-def reach(error: Floats | float, users: Floats | float, config: OnlineConfig) -> Floats:
+def confidence_radius(error: Floats | float, users: Floats | float, config: OnlineConfig) -> Floats:
     """Half the width of the interval that holds at all looks together, as `difference_over_time` explains.
 
     `error` is the estimate's standard error and `users` how many it comes from; either may be an array.
@@ -171,21 +182,21 @@ def reach(error: Floats | float, users: Floats | float, config: OnlineConfig) ->
     return error * np.sqrt(2 * grown / (users * scale) * np.log(np.sqrt(grown) / alpha))
 
 
-def fixed_interval(looks: Looks, config: OnlineConfig) -> tuple[Floats, Floats]:
+def fixed_horizon_interval(looks: ConfidenceSequence, config: OnlineConfig) -> tuple[Floats, Floats]:
     """The (N,) usual intervals, each right for one look fixed beforehand and wrong for many: to compare."""
     reach = ndtri((1 + config.level) / 2) * looks.error
     return looks.difference - reach, looks.difference + reach
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
+class _RunningRatio:
     users: Floats
     value: Floats
     variance: Floats
     """Of the value."""
 
 
-def _running_ratio(y: Floats, n: Floats, member: npt.NDArray[np.bool_]) -> _Running:
+def _running_ratio(y: Floats, n: Floats, member: npt.NDArray[np.bool_]) -> _RunningRatio:
     """Σy / Σn over the members among the first 1, 2, … users, and its variance by the delta method."""
     users, sy, sn, syy, syn, snn = np.cumsum(
         np.stack([np.ones(len(y)), y, n, y * y, y * n, n * n]) * member, axis=1
@@ -195,7 +206,7 @@ def _running_ratio(y: Floats, n: Floats, member: npt.NDArray[np.bool_]) -> _Runn
         # The sum of (y − value·n)², whose mean is 0 by the choice of the value.
         residual = np.maximum(0.0, syy - 2 * value * syn + value**2 * snn)
         variance = residual / sn**2 * users / (users - 1)
-    return _Running(users, value, variance)
+    return _RunningRatio(users, value, variance)
 
 
 def _sums(frame: pl.DataFrame) -> pl.DataFrame:
@@ -214,7 +225,7 @@ def _sums(frame: pl.DataFrame) -> pl.DataFrame:
 def _with_lengths(frame: pl.DataFrame, videos: pa.Table | None) -> pl.DataFrame:
     if videos is None:
         return frame.with_columns(duration_s=pl.lit(None, pl.Float64))
-    table = to_frame(conform(videos, VIDEOS, stage="online", extra=True)).select("video_id", "duration_s")
+    table = to_polars(conform(videos, VIDEOS, stage="online", extra=True)).select("video_id", "duration_s")
     length = pl.col("duration_s").cast(pl.Float64)
     table = table.with_columns(duration_s=pl.when(length > 0).then(length)).unique("video_id", keep="first")
     return frame.join(table, on="video_id", how="left")

@@ -2,12 +2,12 @@
 
 import polars as pl
 
-from vrec.events.polars_tables import count_bad
+from vrec.events.polars_tables import describe_invalid
 
-Cast = tuple[pl.Series, str | None]
+CastResult = tuple[pl.Series, str | None]
 """A column in its type, and what is wrong with it."""
 
-AT = pl.Datetime("us", "UTC")
+POLARS_TIMESTAMP = pl.Datetime("us", "UTC")
 
 _UNITS = (("s", 1e11, 1e6), ("ms", 1e14, 1e3), ("µs", 1e17, 1.0))
 """A unit of time since 1970, the number from which on it is another, and the µs in it."""
@@ -18,7 +18,7 @@ _TIME = (
 )
 
 
-def as_text(column: pl.Series) -> Cast:
+def as_text(column: pl.Series) -> CastResult:
     """The column as text; whole numbers become their digits, so that 7 and "7" are one id."""
     dtype = column.dtype
     if dtype == pl.String:
@@ -28,7 +28,7 @@ def as_text(column: pl.Series) -> Cast:
     return _refused(column, pl.String(), "text or whole numbers")
 
 
-def as_number(column: pl.Series, least: float, most: float, *, above: bool = False) -> Cast:
+def as_number(column: pl.Series, least: float, most: float, *, above: bool = False) -> CastResult:
     """The column as float32; what is not a finite number from `least` (or `above` it) to `most` is wrong."""
     dtype = column.dtype
     if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Null)):
@@ -39,19 +39,19 @@ def as_number(column: pl.Series, least: float, most: float, *, above: bool = Fal
     bad = column.is_not_null() & ~inside.fill_null(value=False)
     bounds = f"{'above' if above else 'from'} {least:g}"
     bounds += f" to {most:g}" if most < float("inf") else ""
-    return number, count_bad(column.to_frame(), column.name, bad, f"not a number {bounds}")
+    return number, describe_invalid(column.to_frame(), column.name, bad, f"not a number {bounds}")
 
 
-def as_whole_number(column: pl.Series, most: int) -> Cast:
+def as_whole_number(column: pl.Series, most: int) -> CastResult:
     """The column as int16; what is not a whole number from 0 to `most` is wrong."""
     number, wrong = as_number(column, 0, most)
     if wrong is None:
         bad = (number != number.floor()).fill_null(value=False)
-        wrong = count_bad(column.to_frame(), column.name, bad, "not a whole number")
+        wrong = describe_invalid(column.to_frame(), column.name, bad, "not a whole number")
     return number.cast(pl.Int16, strict=False), wrong
 
 
-def as_time(column: pl.Series) -> Cast:
+def as_time(column: pl.Series) -> CastResult:
     """The column as µs UTC, from dates and times (no zone means UTC), numbers since 1970, or text of either.
 
     The unit of numbers is told by the greatest of them: below 1e11 it is s, below 1e14 ms, below 1e17 µs.
@@ -70,24 +70,26 @@ def as_time(column: pl.Series) -> Cast:
     if isinstance(dtype, pl.String):
         number = column.str.strip_chars().cast(pl.Float64, strict=False)
         return _since_1970(number) if number.null_count() == column.null_count() else _written(column)
-    return _refused(column, AT, "times")
+    return _refused(column, POLARS_TIMESTAMP, "times")
 
 
-def _since_1970(column: pl.Series) -> Cast:
+def _since_1970(column: pl.Series) -> CastResult:
     wrong = as_number(column, 0, _UNITS[-1][1])[1]
     greatest = column.cast(pl.Float64).max()
     if wrong or not isinstance(greatest, float):
-        return pl.Series(column.name, [None], dtype=AT).new_from_index(0, len(column)), wrong
+        return pl.Series(column.name, [None], dtype=POLARS_TIMESTAMP).new_from_index(0, len(column)), wrong
     name, _, micros = next((u for u in _UNITS if greatest < u[1]), _UNITS[-1])
     lower = [limit for _, limit, size in _UNITS if size > micros]
     if lower:
         reason = f"below {lower[-1]:g}, another unit than the greatest ({column.max()}, read as {name}),"
-        wrong = count_bad(column.to_frame(), column.name, (column < lower[-1]).fill_null(value=False), reason)
+        wrong = describe_invalid(
+            column.to_frame(), column.name, (column < lower[-1]).fill_null(value=False), reason
+        )
     whole = column if column.dtype.is_integer() else column.cast(pl.Float64)
-    return (whole * micros).round().cast(pl.Int64).cast(AT), wrong
+    return (whole * micros).round().cast(pl.Int64).cast(POLARS_TIMESTAMP), wrong
 
 
-def _written(column: pl.Series) -> Cast:
+def _written(column: pl.Series) -> CastResult:
     part = column.str.extract_groups(_TIME).struct.unnest()
     written = part.select(
         pl.concat_str(
@@ -100,10 +102,12 @@ def _written(column: pl.Series) -> Cast:
     ).to_series()
     time = written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
     bad = column.is_not_null() & time.is_null()
-    return time.cast(AT), count_bad(column.to_frame(), column.name, bad, "that read as no time")
+    return time.cast(POLARS_TIMESTAMP), describe_invalid(
+        column.to_frame(), column.name, bad, "that read as no time"
+    )
 
 
-def _refused(column: pl.Series, dtype: pl.DataType, want: str) -> Cast:
+def _refused(column: pl.Series, dtype: pl.DataType, want: str) -> CastResult:
     return pl.Series(column.name, [None], dtype=dtype).new_from_index(0, len(column)), (
         f"{column.name} is {str(column.dtype).lower()}, want {want}"
     )

@@ -11,19 +11,19 @@ import pyarrow as pa
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS
 from vrec.events.interactions import InterestConfig
-from vrec.events.polars_tables import to_frame, to_table
+from vrec.events.polars_tables import from_polars, to_polars
 
 MICROLENS_END = datetime(2024, 1, 1, tzinfo=UTC)
 """When every user of MicroLens is said to have watched their last video."""
 
-KUAIRAND_INTEREST = InterestConfig(watch_whole_s=18.0, watch_least=1.0)
+KUAIRAND_INTEREST_CONFIG = InterestConfig(watch_whole_s=18.0, watch_least=1.0)
 """What counts as interest in KuaiRand: a click, a long view, a like, a share, a follow. Its long view is a
 video watched for 18 s, or to its end where it is shorter: with these values a watch counts for 99.2 % of the
 rows that the data set calls long views, and for no other. Give `weigh` the videos too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class PublicDataset:
     """A data set as vrec's tables."""
 
     name: str
@@ -31,17 +31,17 @@ class Dataset:
     """EVENTS, by time, then event_id."""
     videos: pa.Table | None
     """VIDEOS, one a video, by id; their `uri` is empty, as no video comes with them. None: nothing known."""
-    clock: bool
+    has_timestamps: bool
     """Whether `at` is the time of the event. Where it is not, only the order within a user means anything:
     no split by time, no hour of the day."""
     note: str
     """Where it comes from, and what was made of it."""
 
 
-Reader = Callable[[str | Path], Dataset]
+DatasetReader = Callable[[str | Path], PublicDataset]
 
 
-def movielens_100k(folder: str | Path) -> Dataset:
+def movielens_100k(folder: str | Path) -> PublicDataset:
     """MovieLens-100k: each of the 100,000 ratings as a click, whatever its stars, as papers often do.
 
     Reads `ml100k/` below `folder`, in RecBole's form. Genres are the tags. Raises EventsError where a file
@@ -63,7 +63,7 @@ def movielens_100k(folder: str | Path) -> Dataset:
     return _dataset("movielens_100k", ratings.with_columns(event_id=ids), films, note)
 
 
-def microlens_50k(folder: str | Path) -> Dataset:
+def microlens_50k(folder: str | Path) -> PublicDataset:
     """MicroLens-50k: 50,000 users' videos in the order they were watched, as clicks, and the videos' titles.
 
     Reads `microlens50k/` below `folder`. There are no times, so they are made up: a user's last video is at
@@ -87,7 +87,7 @@ def microlens_50k(folder: str | Path) -> Dataset:
     return _dataset("microlens_50k", events, titles.select("title", video_id="item"), note, clock=False)
 
 
-def kuairand_pure(folder: str | Path) -> Dataset:
+def kuairand_pure(folder: str | Path) -> PublicDataset:
     """KuaiRand-Pure's later windows (24 April to 8 May 2022): impressions, clicks, watches, likes and more.
 
     Reads `kuairand_pure/` below `folder`. Each row is an impression; `is_click`, `is_like`, `is_follow` and
@@ -127,7 +127,7 @@ def kuairand_pure(folder: str | Path) -> Dataset:
     return _dataset("kuairand_pure", events, _kuairand_videos(base), note)
 
 
-def open_bandit(folder: str | Path, policy: str = "random") -> Dataset:
+def open_bandit(folder: str | Path, policy: str = "random") -> PublicDataset:
     """Open Bandit (men's campaign, small) as logged under one policy, `random` or `bts` (Bernoulli Thompson).
 
     Reads `obd_men/` below `folder`. Each row is an impression with its propensity and position (from 0),
@@ -136,7 +136,7 @@ def open_bandit(folder: str | Path, policy: str = "random") -> Dataset:
     or the policy is another. Saito et al. 2021, arXiv:2008.07146.
     """
     if policy not in {"random", "bts"}:
-        raise EventsError(f"open_bandit: no policy {policy}", mend="ask for random or bts")
+        raise EventsError(f"open_bandit: no policy {policy}", fix="ask for random or bts")
     path = Path(folder) / "obd_men" / f"{policy}_men.csv"
     features = [pl.col(f"user_feature_{i}").str.slice(0, 6) for i in range(4)]
     shown = _found(path, pl.read_csv, infer_schema=False).select(
@@ -157,12 +157,12 @@ def open_bandit(folder: str | Path, policy: str = "random") -> Dataset:
     return _dataset(f"open_bandit_{policy}", events, None, note)
 
 
-def open_bandit_bts(folder: str | Path) -> Dataset:
+def open_bandit_bts(folder: str | Path) -> PublicDataset:
     """`open_bandit` as logged under the Bernoulli Thompson policy."""
     return open_bandit(folder, "bts")
 
 
-DATASETS: dict[str, Reader] = {
+DATASETS: dict[str, DatasetReader] = {
     "movielens_100k": movielens_100k,
     "microlens_50k": microlens_50k,
     "kuairand_pure": kuairand_pure,
@@ -188,18 +188,18 @@ def _kuairand_videos(base: Path) -> pl.DataFrame:
 
 def _dataset(
     name: str, events: pl.DataFrame, videos: pl.DataFrame | None, note: str, *, clock: bool = True
-) -> Dataset:
+) -> PublicDataset:
     if "domain" not in events.columns:
         events = events.with_columns(domain=pl.lit(name))
-    table = to_table(events.sort("at", "event_id"), EVENTS, name)
+    table = from_polars(events.sort("at", "event_id"), EVENTS, name)
     catalogue = None
     if videos is not None:
-        none = to_frame(VIDEOS.arrow().empty_table())
+        none = to_polars(VIDEOS.arrow().empty_table())
         given = {"uri": "", "kind": "clip", "creator_id": "", "domain": name, "available": True}
         given |= {"product_ids": [], "tags": []}
         rest = {k: pl.lit(v, none.schema[k]) for k, v in given.items() if k not in videos.columns}
-        catalogue = to_table(videos.with_columns(**rest).sort("video_id"), VIDEOS, name)
-    return Dataset(name, table, catalogue, clock, note)
+        catalogue = from_polars(videos.with_columns(**rest).sort("video_id"), VIDEOS, name)
+    return PublicDataset(name, table, catalogue, clock, note)
 
 
 def _at(micros: pl.Expr) -> pl.Expr:
@@ -216,5 +216,5 @@ def _found(path: Path, read: Callable[..., pl.DataFrame], **options: object) -> 
         return read(path, **options)
     except FileNotFoundError:
         raise EventsError(
-            f"{path}: no such file", mend="give the folder that holds the data sets' folders"
+            f"{path}: no such file", fix="give the folder that holds the data sets' folders"
         ) from None

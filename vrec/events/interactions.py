@@ -7,15 +7,15 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENT_KINDS, EVENTS, INTERACTIONS, VIDEOS, conform
-from vrec.events.polars_tables import count_bad, to_frame, to_table
+from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
 
 DAY_US = 86_400_000_000
 
 
-class InterestConfig(Config):
+class InterestConfig(BaseConfig):
     """How much interest in a video an event of each kind shows, and how fast it fades."""
 
     impression: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -43,7 +43,7 @@ class InterestConfig(Config):
     """Days after which an interaction weighs half; None means that it never fades."""
 
 
-def weigh(events: pa.Table, config: InterestConfig, videos: pa.Table | None = None) -> pa.Table:
+def weigh_events(events: pa.Table, config: InterestConfig, videos: pa.Table | None = None) -> pa.Table:
     """INTERACTIONS, one row for each of the EVENTS that shows interest, in their order; nothing fades here.
 
     A watch weighs `watch` × min(1, seconds / whole), where whole is `watch_whole_s`, or the video's
@@ -51,7 +51,7 @@ def weigh(events: pa.Table, config: InterestConfig, videos: pa.Table | None = No
     whole. Events of weight 0 are left out. Raises EventsError for an unknown kind and for watched
     seconds that are NaN, infinite or below 0; SchemaError for other columns.
     """
-    frame = to_frame(conform(events, EVENTS, stage="weigh"))
+    frame = to_polars(conform(events, EVENTS, stage="weigh"))
     _check_kinds(frame)
     weight = pl.col("kind").replace_strict({kind: getattr(config, kind) for kind in EVENT_KINDS})
     whole_s: pl.Expr = pl.lit(config.watch_whole_s)
@@ -68,10 +68,12 @@ def weigh(events: pa.Table, config: InterestConfig, videos: pa.Table | None = No
         pl.when(watched).then(weight * share).otherwise(weight).cast(pl.Float32).alias("weight"),
         "at",
     )
-    return to_table(rows.filter(pl.col("weight") > 0), INTERACTIONS, "weigh")
+    return from_polars(rows.filter(pl.col("weight") > 0), INTERACTIONS, "weigh")
 
 
-def gather(interactions: pa.Table, config: InterestConfig, now: datetime | None = None) -> pa.Table:
+def aggregate_interactions(
+    interactions: pa.Table, config: InterestConfig, now: datetime | None = None
+) -> pa.Table:
     """INTERACTIONS with one row a user and video, sorted by both: weights faded and summed, `at` the last.
 
     A weight halves every `half_life_days` up to `now`, by default the last `at` of the table; what is
@@ -79,15 +81,15 @@ def gather(interactions: pa.Table, config: InterestConfig, now: datetime | None 
     order of the rows is of no consequence, to the last bit. Raises EventsError for weights that are
     not finite and above 0; SchemaError for other columns.
     """
-    frame = sound_interactions(interactions, "gather")
+    frame = validate_interactions(interactions, "gather")
     if not frame.height:
-        return to_table(frame, INTERACTIONS, "gather")
+        return from_polars(frame, INTERACTIONS, "gather")
     # By weight and time too: float sums depend on the order of their terms.
     frame = frame.sort("user_id", "video_id", "at", "weight")
     weights = frame["weight"].to_numpy().astype(np.float64)
     at = frame["at"].to_physical().to_numpy()
     if config.half_life_days is not None:
-        present = at.max() if now is None else micros(now)
+        present = at.max() if now is None else to_micros(now)
         age_days = np.maximum(present - at, 0) / DAY_US
         weights = weights * np.exp2(-age_days / config.half_life_days)
     ids = frame.select("user_id", "video_id")
@@ -99,20 +101,20 @@ def gather(interactions: pa.Table, config: InterestConfig, now: datetime | None 
         pl.Series("at", np.maximum.reduceat(at, starts)).cast(frame.schema["at"]),
     )
     least = float(np.finfo(np.float32).tiny)
-    return to_table(rows.filter(pl.col("weight") >= least), INTERACTIONS, "gather")
+    return from_polars(rows.filter(pl.col("weight") >= least), INTERACTIONS, "gather")
 
 
-def sound_interactions(interactions: pa.Table, stage: str) -> pl.DataFrame:
+def validate_interactions(interactions: pa.Table, stage: str) -> pl.DataFrame:
     """INTERACTIONS as a frame; raises SchemaError, and EventsError for weights not finite and above 0."""
-    frame = to_frame(conform(interactions, INTERACTIONS, stage=stage))
+    frame = to_polars(conform(interactions, INTERACTIONS, stage=stage))
     weight = frame["weight"]
-    wrong = count_bad(frame, "weight", ~(weight.is_finite() & (weight > 0)), "not finite and above 0")
+    wrong = describe_invalid(frame, "weight", ~(weight.is_finite() & (weight > 0)), "not finite and above 0")
     if wrong:
-        raise EventsError(f"{stage}: {wrong}", mend="give each interaction a weight above 0, or leave it out")
+        raise EventsError(f"{stage}: {wrong}", fix="give each interaction a weight above 0, or leave it out")
     return frame
 
 
-def micros(at: datetime) -> int:
+def to_micros(at: datetime) -> int:
     """µs since 1970 of a time; one without a zone is UTC."""
     since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
@@ -122,8 +124,10 @@ def _check_kinds(frame: pl.DataFrame) -> None:
     value, kind = frame["value"], frame["kind"]
     bad = ~(value.is_finite() & (value >= 0)).fill_null(value=True)
     wrong = [
-        count_bad(frame, "kind", ~kind.is_in(EVENT_KINDS), f"that are none of {', '.join(EVENT_KINDS)}"),
-        count_bad(frame, "value", bad & (kind == "watch"), "watched seconds not finite or below 0"),
+        describe_invalid(
+            frame, "kind", ~kind.is_in(EVENT_KINDS), f"that are none of {', '.join(EVENT_KINDS)}"
+        ),
+        describe_invalid(frame, "value", bad & (kind == "watch"), "watched seconds not finite or below 0"),
     ]
     if any(wrong):
         raise EventsError(f"weigh: {'; '.join(w for w in wrong if w)}")
@@ -131,5 +135,5 @@ def _check_kinds(frame: pl.DataFrame) -> None:
 
 def _durations(videos: pa.Table) -> pl.DataFrame:
     # One row a video whatever the table holds, so that the join cannot double an event.
-    known = to_frame(conform(videos, VIDEOS, stage="weigh")).filter(pl.col("duration_s") > 0)
+    known = to_polars(conform(videos, VIDEOS, stage="weigh")).filter(pl.col("duration_s") > 0)
     return known.group_by("video_id").agg(pl.col("duration_s").cast(pl.Float64).max())

@@ -3,17 +3,17 @@
 import polars as pl
 import pyarrow as pa
 
-from vrec.core.schema import Schema, conform
+from vrec.core.schema import TableSchema, conform
 
 
-def to_frame(table: pa.Table) -> pl.DataFrame:
+def to_polars(table: pa.Table) -> pl.DataFrame:
     """The same rows as a polars frame."""
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
 
 
-def to_table(frame: pl.DataFrame, schema: Schema, stage: str) -> pa.Table:
+def from_polars(frame: pl.DataFrame, schema: TableSchema, stage: str) -> pa.Table:
     """The frame's rows as a table of this schema; columns that may be null and are absent become nulls.
 
     Only the width of types is changed, as polars has one kind of text. Raises SchemaError for nulls.
@@ -24,7 +24,7 @@ def to_table(frame: pl.DataFrame, schema: Schema, stage: str) -> pa.Table:
     return conform(table, schema, stage=stage).combine_chunks()
 
 
-def count_bad(frame: pl.DataFrame, column: str, bad: pl.Series, reason: str) -> str | None:
+def describe_invalid(frame: pl.DataFrame, column: str, bad: pl.Series, reason: str) -> str | None:
     """What is wrong in a column, as `at has 2 that read as no time of 9, such as 'noon' in row 3`.
 
     None where nothing is. `bad` is (N,) bool; rows count from 1.

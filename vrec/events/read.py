@@ -16,24 +16,24 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from vrec.core.config import Config
-from vrec.core.errors import EventsError, SchemaError, plain_reason
+from vrec.core.config import BaseConfig
+from vrec.core.errors import EventsError, SchemaError, os_error_reason
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.core.tables import resolve
 from vrec.events.columns import as_number, as_text, as_time, as_whole_number
-from vrec.events.interactions import micros
-from vrec.events.polars_tables import count_bad, to_frame, to_table
+from vrec.events.interactions import to_micros
+from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
 
 EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
 
-NAMES = tuple(column.name for column in EVENTS.columns)
-NEEDED = ("user_id", "video_id", "at")
+EVENT_COLUMNS = tuple(column.name for column in EVENTS.columns)
+REQUIRED_COLUMNS = ("user_id", "video_id", "at")
 """What a file must have; `kind` and `domain` have a default, and `event_id` is made of the rest."""
 
-_CONTENT = tuple(name for name in NAMES if name != "event_id")
+_CONTENT = tuple(name for name in EVENT_COLUMNS if name != "event_id")
 
 
-class ReadConfig(Config):
+class EventReadConfig(BaseConfig):
     """How a table of events is read."""
 
     kind: EventKind = "click"
@@ -47,7 +47,7 @@ class ReadConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class EventLog:
+class ReadEvents:
     """Events that were read, and what was left out."""
 
     events: pa.Table
@@ -61,9 +61,9 @@ class EventLog:
 def read_events(
     uri: str,
     mapping: Mapping[str, str] | None = None,
-    config: ReadConfig | None = None,
+    config: EventReadConfig | None = None,
     now: datetime | None = None,
-) -> EventLog:
+) -> ReadEvents:
     """The EVENTS of a Parquet file, a folder of them, or a CSV file, at a path or URI.
 
     `mapping` names the table's column for a column of EVENTS where they differ; columns that EVENTS
@@ -76,13 +76,13 @@ def read_events(
     rows, unknown columns in `mapping`, nulls, unknown kinds, numbers that are NaN or out of range,
     unreadable times and events from the future; all that is wrong is told at once.
     """
-    config = config or ReadConfig()
+    config = config or EventReadConfig()
     frame = _typed(_load(uri, mapping or {}), uri, config)
     kept = _once(frame)
     duplicates = frame.height - kept.height
     present, late = _without_future(kept, uri, config, now or datetime.now(UTC))
-    events = to_table(present.sort("at", "event_id"), EVENTS, f"events {uri}")
-    return EventLog(events, duplicates, late)
+    events = from_polars(present.sort("at", "event_id"), EVENTS, f"events {uri}")
+    return ReadEvents(events, duplicates, late)
 
 
 def _load(uri: str, mapping: Mapping[str, str]) -> pl.DataFrame:
@@ -104,13 +104,13 @@ def _load(uri: str, mapping: Mapping[str, str]) -> pl.DataFrame:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         form = "CSV" if is_csv else "Parquet"
         raise EventsError(
-            f"{uri}: not a {form} table ({error})", mend="give events as Parquet, or as .csv with a header"
+            f"{uri}: not a {form} table ({error})", fix="give events as Parquet, or as .csv with a header"
         ) from None
     except OSError as error:
-        raise EventsError(f"{uri}: {plain_reason(error)}") from None
+        raise EventsError(f"{uri}: {os_error_reason(error)}") from None
     if not table.num_rows:
-        raise EventsError(f"{uri}: the table has no rows", mend="give a table with events in it")
-    return to_frame(table).select(pl.col(source).alias(name) for name, source in columns.items())
+        raise EventsError(f"{uri}: the table has no rows", fix="give a table with events in it")
+    return to_polars(table).select(pl.col(source).alias(name) for name, source in columns.items())
 
 
 def _read_csv(filesystem: pafs.FileSystem, path: str, columns: set[str]) -> pa.Table:
@@ -127,21 +127,21 @@ def _read_csv(filesystem: pafs.FileSystem, path: str, columns: set[str]) -> pa.T
 
 
 def _columns(uri: str, names: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    wrong = [f"map: EVENTS has no {n}{_near(n, NAMES)}" for n in mapping if n not in NAMES]
+    wrong = [f"map: EVENTS has no {n}{_near(n, EVENT_COLUMNS)}" for n in mapping if n not in EVENT_COLUMNS]
     wrong += [f"map: no column {s} for {n}{_near(s, names)}" for n, s in mapping.items() if s not in names]
-    columns = {name: name for name in NAMES if name in names} | dict(mapping)
+    columns = {name: name for name in EVENT_COLUMNS if name in names} | dict(mapping)
     wrong += [
         f"{source} is there {names.count(source)} times"
         for source in sorted(set(columns.values()))
         if names.count(source) > 1
     ]
     if wrong:
-        raise EventsError(f"{uri}: {'; '.join(wrong)}", mend="correct the columns given to --map")
-    missing = [name for name in NEEDED if name not in columns]
+        raise EventsError(f"{uri}: {'; '.join(wrong)}", fix="correct the columns given to --map")
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
         raise SchemaError(
             f"{uri}: missing {', '.join(missing)}; the table has {', '.join(names)}",
-            mend=f"say which columns they are, as in --map {missing[0]}=COLUMN",
+            fix=f"say which columns they are, as in --map {missing[0]}=COLUMN",
         )
     return columns
 
@@ -151,7 +151,7 @@ def _near(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _typed(raw: pl.DataFrame, uri: str, config: ReadConfig) -> pl.DataFrame:
+def _typed(raw: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame:
     wrong: list[str | None] = []
     columns: dict[str, pl.Series] = {}
     for name in raw.columns:
@@ -173,13 +173,13 @@ def _typed(raw: pl.DataFrame, uri: str, config: ReadConfig) -> pl.DataFrame:
     frame = pl.DataFrame(columns)
     if "kind" in columns and frame["kind"].dtype == pl.String:
         unknown = ~frame["kind"].is_in(EVENT_KINDS) & frame["kind"].is_not_null()
-        wrong.append(count_bad(frame, "kind", unknown, f"none of {', '.join(EVENT_KINDS)}"))
+        wrong.append(describe_invalid(frame, "kind", unknown, f"none of {', '.join(EVENT_KINDS)}"))
     told = list(dict.fromkeys(w for w in wrong if w))
     if told:
         raise EventsError(f"{uri}: {'; '.join(told)}")
     defaults = {"kind": config.kind, "domain": config.domain}
     frame = frame.with_columns(pl.lit(v).alias(n) for n, v in defaults.items() if n not in frame.columns)
-    types = to_frame(EVENTS.arrow().empty_table()).schema
+    types = to_polars(EVENTS.arrow().empty_table()).schema
     return frame.with_columns(pl.lit(None, types[n]).alias(n) for n in _CONTENT if n not in frame.columns)
 
 
@@ -187,7 +187,7 @@ def _absent(column: pl.Series) -> str | None:
     empty = column.is_null()
     if column.dtype == pl.String:
         empty |= (column == "").fill_null(value=False)
-    return count_bad(column.to_frame(), column.name, empty, "empty")
+    return describe_invalid(column.to_frame(), column.name, empty, "empty")
 
 
 def _once(frame: pl.DataFrame) -> pl.DataFrame:
@@ -219,15 +219,15 @@ def _digests(frame: pl.DataFrame) -> pl.Series:
 
 
 def _without_future(
-    frame: pl.DataFrame, uri: str, config: ReadConfig, now: datetime
+    frame: pl.DataFrame, uri: str, config: EventReadConfig, now: datetime
 ) -> tuple[pl.DataFrame, int]:
-    limit = micros(now) + round(config.future_tolerance_s * 1e6)
+    limit = to_micros(now) + round(config.future_tolerance_s * 1e6)
     late = frame["at"].to_physical() > limit
     count = int(late.sum())
     if count and config.future == "refuse":
         raise EventsError(
-            f"{uri}: {count_bad(frame, 'at', late, f'later than the present, {now},')}",
-            mend="correct the clock or the unit of `at`, or set future=drop to leave these out",
+            f"{uri}: {describe_invalid(frame, 'at', late, f'later than the present, {now},')}",
+            fix="correct the clock or the unit of `at`, or set future=drop to leave these out",
         )
     if count == frame.height:
         raise EventsError(f"{uri}: all {count:,} events lie in the future")

@@ -10,14 +10,14 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import INTERACTIONS, conform
-from vrec.events.interactions import InterestConfig, gather, micros, sound_interactions
-from vrec.events.polars_tables import to_frame, to_table
+from vrec.events.interactions import InterestConfig, aggregate_interactions, to_micros, validate_interactions
+from vrec.events.polars_tables import from_polars, to_polars
 
 
-class TimeSplit(Config):
+class TimeSplitConfig(BaseConfig):
     """One cut through time for all users, as in life: the past is known, the future is asked for."""
 
     kind: Literal["time"] = "time"
@@ -29,7 +29,7 @@ class TimeSplit(Config):
     """The cut itself, the first moment of the test; without a zone it is UTC. None takes `test_share`."""
 
 
-class LastSplit(Config):
+class LeaveLastOutConfig(BaseConfig):
     """Each user's last videos are the test, as many papers do; it lets the future of others into the fit."""
 
     kind: Literal["last"] = "last"
@@ -38,7 +38,7 @@ class LastSplit(Config):
     """Videos of each user that are the test; users with no more than these stay in train altogether."""
 
 
-class RandomSplit(Config):
+class RandomSplitConfig(BaseConfig):
     """A random part of each user's videos is the test: only to compare with papers that do so."""
 
     kind: Literal["random"] = "random"
@@ -49,11 +49,11 @@ class RandomSplit(Config):
     """Seed of the lot."""
 
 
-SplitConfig = Annotated[TimeSplit | LastSplit | RandomSplit, Field(discriminator="kind")]
+SplitConfig = Annotated[TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class InteractionSplit:
     """Interactions to fit on and to test on."""
 
     train: pa.Table
@@ -62,13 +62,15 @@ class Split:
     """INTERACTIONS, one row a user and video, none of these pairs in train, sorted by both ids."""
     name: Literal["time", "last", "random"]
     """Which split it is."""
-    cut: datetime | None
+    cutoff: datetime | None
     """The first moment of the test in a time split: a model fitted for it may know nothing from then."""
-    repeats: int
+    dropped_repeats: int
     """Interactions after the cut left out of the test because train has the same user and video."""
 
 
-def split(interactions: pa.Table, config: TimeSplit | LastSplit | RandomSplit) -> Split:
+def split_interactions(
+    interactions: pa.Table, config: TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig
+) -> InteractionSplit:
     """The interactions as train and test; the order of the rows is of no consequence.
 
     Give it weighed rows that were not gathered yet, so that what happens after the split does not
@@ -76,19 +78,19 @@ def split(interactions: pa.Table, config: TimeSplit | LastSplit | RandomSplit) -
     Raises EvaluationError where either part is empty; EventsError and SchemaError for rows that cannot
     be used.
     """
-    frame = sound_interactions(interactions, "split").sort("at", "user_id", "video_id", "weight")
+    frame = validate_interactions(interactions, "split").sort("at", "user_id", "video_id", "weight")
     if not frame.height:
-        raise EvaluationError("split: there are no interactions", mend="give events that show interest")
+        raise EvaluationError("split: there are no interactions", fix="give events that show interest")
     cut = None
     match config:
-        case TimeSplit():
+        case TimeSplitConfig():
             cut = _cut(frame, config)
             tested = frame["at"] >= cut
             reason = f"{frame.height:,} interactions from {frame['at'][0]} to {frame['at'][-1]} cut at {cut}"
-        case LastSplit():
+        case LeaveLastOutConfig():
             tested = _held_out(frame, _last_pairs(frame, config))
             reason = f"no user of {frame['user_id'].n_unique():,} has more than {config.last_n} videos"
-        case RandomSplit():
+        case RandomSplitConfig():
             tested = _held_out(frame, _random_pairs(frame, config))
             reason = f"no user of {frame['user_id'].n_unique():,} has a video to spare for the test"
         case _:
@@ -101,18 +103,20 @@ def split(interactions: pa.Table, config: TimeSplit | LastSplit | RandomSplit) -
     for part, rows in (("test", fresh), ("train", train)):
         if not rows.height:
             raise EvaluationError(f"split {config.kind}: {part} is empty: {reason}")
-    test = gather(to_table(fresh, INTERACTIONS, "split"), InterestConfig(half_life_days=None))
-    return Split(to_table(train, INTERACTIONS, "split"), test, config.kind, cut, repeats)
+    test = aggregate_interactions(
+        from_polars(fresh, INTERACTIONS, "split"), InterestConfig(half_life_days=None)
+    )
+    return InteractionSplit(from_polars(train, INTERACTIONS, "split"), test, config.kind, cut, repeats)
 
 
-def cold_videos(parts: Split, most: int) -> list[str]:
+def cold_videos(split: InteractionSplit, most: int) -> list[str]:
     """The test's videos with at most `most` users in train, sorted; 0 gives those never seen there."""
-    return _cold(parts, "video_id", "user_id", most)
+    return _cold(split, "video_id", "user_id", most)
 
 
-def cold_users(parts: Split, most: int) -> list[str]:
+def cold_users(split: InteractionSplit, most: int) -> list[str]:
     """The test's users with at most `most` videos in train, sorted; 0 gives those never seen there."""
-    return _cold(parts, "user_id", "video_id", most)
+    return _cold(split, "user_id", "video_id", most)
 
 
 def popularity_thirds(train: pa.Table) -> dict[str, list[str]]:
@@ -122,7 +126,7 @@ def popularity_thirds(train: pa.Table) -> dict[str, list[str]]:
     the head while those before it hold less than a third of all pairs of user and video, of the
     mid while they hold less than two thirds, and of the tail after. Videos not in train are in none.
     """
-    frame = to_frame(conform(train, INTERACTIONS, stage="popularity_thirds"))
+    frame = to_polars(conform(train, INTERACTIONS, stage="popularity_thirds"))
     pairs = frame.select("user_id", "video_id").unique()
     counts = pairs.group_by("video_id").len().sort(["len", "video_id"], descending=[True, False])
     before = counts["len"].cast(pl.Int64).cum_sum() - counts["len"]
@@ -133,9 +137,9 @@ def popularity_thirds(train: pa.Table) -> dict[str, list[str]]:
     }
 
 
-def _cut(frame: pl.DataFrame, config: TimeSplit) -> datetime:
+def _cut(frame: pl.DataFrame, config: TimeSplitConfig) -> datetime:
     if config.test_from is not None:
-        cut = pl.Series([micros(config.test_from)]).cast(frame.schema["at"])
+        cut = pl.Series([to_micros(config.test_from)]).cast(frame.schema["at"])
         return cut[0]
     first = frame.height - max(1, round(frame.height * config.test_share))
     return frame["at"][first]
@@ -147,13 +151,13 @@ def _pairs(frame: pl.DataFrame) -> pl.DataFrame:
     return pairs.sort("user_id", "at", "video_id")
 
 
-def _last_pairs(frame: pl.DataFrame, config: LastSplit) -> pl.DataFrame:
+def _last_pairs(frame: pl.DataFrame, config: LeaveLastOutConfig) -> pl.DataFrame:
     last = pl.int_range(pl.len()).over("user_id") >= pl.len().over("user_id") - config.last_n
     enough = pl.len().over("user_id") > config.last_n
     return _pairs(frame).filter(last & enough)
 
 
-def _random_pairs(frame: pl.DataFrame, config: RandomSplit) -> pl.DataFrame:
+def _random_pairs(frame: pl.DataFrame, config: RandomSplitConfig) -> pl.DataFrame:
     pairs = _pairs(frame).sort("user_id", "video_id")
     lot = pl.Series("lot", np.random.default_rng(config.seed).random(pairs.height))
     videos = pl.len().over("user_id").cast(pl.Int64)
@@ -167,9 +171,9 @@ def _held_out(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
     return joined["held"].fill_null(value=False)
 
 
-def _cold(parts: Split, side: str, other: str, most: int) -> list[str]:
+def _cold(parts: InteractionSplit, side: str, other: str, most: int) -> list[str]:
     known: Sequence[str] = (side, other)
-    train = to_frame(parts.train).select(known).unique().group_by(side).len()
-    tested = to_frame(parts.test).select(side).unique()
+    train = to_polars(parts.train).select(known).unique().group_by(side).len()
+    tested = to_polars(parts.test).select(side).unique()
     counts = tested.join(train, on=side, how="left").with_columns(pl.col("len").fill_null(0))
     return counts.filter(pl.col("len") <= most)[side].sort().to_list()

@@ -9,13 +9,13 @@ import numpy as np
 from av.container import InputContainer
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Waveform
 
 RATE_HZ = 16_000
 
 
-class AudioConfig(Config):
+class AudioConfig(BaseConfig):
     """How much of the sound is heard."""
 
     enabled: bool = True
@@ -27,7 +27,7 @@ class AudioConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class DecodedAudio:
     """What was heard: the samples, or None, and a word on what went wrong."""
 
     samples: Waveform | None
@@ -35,7 +35,7 @@ class Sound:
     note: str | None = None
 
 
-def read_sound(media: InputContainer, config: AudioConfig, duration_s: float | None) -> Sound:
+def decode_audio(media: InputContainer, config: AudioConfig, duration_s: float | None) -> DecodedAudio:
     """The sound of an open container from its start, at most `max_s` seconds of it.
 
     `duration_s` is the picture's, to tell whether the sound is cut short. Never raises for bad
@@ -43,21 +43,21 @@ def read_sound(media: InputContainer, config: AudioConfig, duration_s: float | N
     """
     streams = media.streams.audio
     if not streams:
-        return Sound(None, has_audio=False)
+        return DecodedAudio(None, has_audio=False)
     if not config.enabled:
-        return Sound(None, has_audio=True)
+        return DecodedAudio(None, has_audio=True)
     limit = int(config.max_s * RATE_HZ)
     parts, trouble = _decode(media, limit)
     samples = np.concatenate(parts)[:limit] if parts else np.empty(0, np.float32)
     if not len(samples):
-        return Sound(None, has_audio=True, note="its sound could not be decoded")
+        return DecodedAudio(None, has_audio=True, note="its sound could not be decoded")
     # A lossy codec overshoots full scale; NaN would poison every vector.
     samples = np.clip(np.nan_to_num(samples, copy=False), -1.0, 1.0)
     want_s = config.max_s if duration_s is None else min(duration_s, config.max_s)
     got_s = len(samples) / RATE_HZ
     if duration_s is not None and got_s < want_s * (1 - config.short_by):
         trouble = f"its sound ends after {got_s:.1f} s of {want_s:.1f} s"
-    return Sound(samples, has_audio=True, note=trouble)
+    return DecodedAudio(samples, has_audio=True, note=trouble)
 
 
 def _decode(media: InputContainer, limit: int) -> tuple[list[Waveform], str | None]:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Frames
 
 
-class AugmentConfig(Config):
+class AugmentConfig(BaseConfig):
     """How far a clip may be changed; every 0 (and `min_area` 1) switches its change off."""
 
     min_area: float = Field(default=0.6, gt=0, le=1)
@@ -33,7 +33,7 @@ class AugmentConfig(Config):
     """Largest turn of the colour wheel, as a share of it. Keep small: colour sells."""
 
 
-class _Draw(NamedTuple):
+class _AugmentParams(NamedTuple):
     top: int
     left: int
     height: int
@@ -58,7 +58,7 @@ def augment(frames: Frames, config: AugmentConfig, seed: int) -> Frames:
     from torchvision.transforms.v2 import functional as ops
 
     side = frames.shape[1]
-    drawn = _draw(config, side, np.random.default_rng(seed))
+    drawn = _sample_params(config, side, np.random.default_rng(seed))
     clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # (T, 3, S, S)
     if (drawn.height, drawn.width) != (side, side):
         clip = ops.resized_crop(
@@ -70,11 +70,11 @@ def augment(frames: Frames, config: AugmentConfig, seed: int) -> Frames:
         clip = ops.affine(
             clip, drawn.angle_deg, [0, 0], drawn.scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
         )
-    clip = _colour(clip, drawn)
+    clip = _adjust_color(clip, drawn)
     return clip.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _colour(clip: torch.Tensor, drawn: _Draw) -> torch.Tensor:
+def _adjust_color(clip: torch.Tensor, drawn: _AugmentParams) -> torch.Tensor:
     from torchvision.transforms.v2 import functional as ops
 
     if drawn.brightness != 1:
@@ -86,7 +86,7 @@ def _colour(clip: torch.Tensor, drawn: _Draw) -> torch.Tensor:
     return ops.adjust_hue(clip, drawn.hue) if drawn.hue else clip
 
 
-def _draw(config: AugmentConfig, side: int, random: np.random.Generator) -> _Draw:
+def _sample_params(config: AugmentConfig, side: int, random: np.random.Generator) -> _AugmentParams:
     # Every number is drawn whatever the config, so that switching one change off leaves the others.
     area = side * side * random.uniform(config.min_area, 1)
     ratio = float(np.exp(random.uniform(-1, 1) * np.log(config.max_stretch)))
@@ -95,7 +95,7 @@ def _draw(config: AugmentConfig, side: int, random: np.random.Generator) -> _Dra
     top, left = (int(random.random() * (side - length + 1)) for length in (height, width))
     mirrored = bool(random.random() < config.flip)
     angle_deg, scale, brightness, contrast, saturation, hue = random.uniform(-1, 1, 6).tolist()
-    return _Draw(
+    return _AugmentParams(
         top=top,
         left=left,
         height=height,

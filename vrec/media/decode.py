@@ -10,25 +10,25 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, NoFrames, UnreadableVideo
 from vrec.core.protocols import Frames, Waveform
-from vrec.media.audio import AudioConfig, read_sound
-from vrec.media.decoders.container import Media, open_media
-from vrec.media.decoders.decord_decoder import DecordDecoder, distrust
-from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures
+from vrec.media.audio import AudioConfig, decode_audio
+from vrec.media.decoders.container import OpenVideo, open_video
+from vrec.media.decoders.decord_decoder import DecordDecoder, decord_unsafe_reason
+from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName
 from vrec.media.decoders.pyav_decoder import PyAvDecoder
 from vrec.media.fingerprint import phash
-from vrec.media.frame_sampling import Indices, SampleConfig, pick
+from vrec.media.frame_sampling import FrameSamplingConfig, Indices, sample_indices
 from vrec.media.quality import QualityConfig, check_length, check_picture
 
-__all__ = ["DecodeConfig", "Decoded", "Decoder", "MediaConfig", "decode"]
+__all__ = ["DecodeConfig", "DecodedVideo", "MediaConfig", "VideoDecoder", "decode"]
 
 
-class MediaConfig(Config):
+class MediaConfig(BaseConfig):
     """All that turns bytes into a clip."""
 
-    sample: SampleConfig = Field(default_factory=SampleConfig)
+    sample: FrameSamplingConfig = Field(default_factory=FrameSamplingConfig)
     """Which frames stand for the video."""
     decode: DecodeConfig = Field(default_factory=DecodeConfig)
     """How they are decoded and what that may cost."""
@@ -39,7 +39,7 @@ class MediaConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedVideo:
     """What one video gave."""
 
     frames: Frames
@@ -68,17 +68,17 @@ class Decoded:
     """Seconds of wall time that this took."""
 
 
-class Decoder(Protocol):
+class VideoDecoder(Protocol):
     """Reads frames by their number in the order of display."""
 
     name: DecoderName
 
-    def read(self, media: Media, indices: Indices, config: DecodeConfig) -> Pictures:
+    def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
         """The frames at `indices` that decode. Raises UnreadableVideo or NoFrames."""
         ...
 
 
-def decode(source: str | Path | bytes, config: MediaConfig) -> Decoded:
+def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
     """The sampled frames, sound and fingerprint of one video, decoded in this process.
 
     `source` is a path to a regular file, or a file's bytes. Raises a VideoError that names the
@@ -87,7 +87,7 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> Decoded:
     """
     begun = time.perf_counter()
     try:
-        with open_media(source, config.decode) as media:
+        with open_video(source, config.decode) as media:
             return _decode(media, config, begun)
     except av.error.FFmpegError as error:
         if not isinstance(error, MemoryError):
@@ -97,22 +97,22 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> Decoded:
         raise DecodeCrashed("it needs more memory than decode.max_memory_mb") from None
 
 
-def _decode(media: Media, config: MediaConfig, begun: float) -> Decoded:
+def _decode(media: OpenVideo, config: MediaConfig, begun: float) -> DecodedVideo:
     check_length(config.quality, len(media.timeline.times_s), media.duration_s)
-    indices = pick(config.sample, media.timeline.times_s, media.timeline.keys)
+    indices = sample_indices(config.sample, media.timeline.times_s, media.timeline.keyframes)
     pictures, decoder, why = _read(media, indices, config.decode)
     check_picture(config.quality, pictures.frames)
-    sound = read_sound(media.container, config.audio, media.duration_s)
+    sound = decode_audio(media.container, config.audio, media.duration_s)
     lost = len(indices) - len(pictures.indices)
     damaged = f"{lost} of {len(indices)} frames are damaged and left out" if lost else None
     still = "a still: its only frame" if len(media.timeline.times_s) == 1 else None
     notes = [note for note in (why, media.note, still, damaged, sound.note) if note]
     across, down = (round(size) for size in media.display_size)
-    return Decoded(
+    return DecodedVideo(
         frames=pictures.frames,
         times_s=media.timeline.times_s[pictures.indices] - media.timeline.times_s[0],
-        width=down if pictures.sideways else across,
-        height=across if pictures.sideways else down,
+        width=down if pictures.swaps_sides else across,
+        height=across if pictures.swaps_sides else down,
         fps=media.fps,
         duration_s=media.duration_s,
         decoder=decoder,
@@ -124,7 +124,9 @@ def _decode(media: Media, config: MediaConfig, begun: float) -> Decoded:
     )
 
 
-def _read(media: Media, indices: Indices, config: DecodeConfig) -> tuple[Pictures, DecoderName, str | None]:
+def _read(
+    media: OpenVideo, indices: Indices, config: DecodeConfig
+) -> tuple[DecodedFrames, DecoderName, str | None]:
     """The pictures, who read them, and why it was not decord."""
     match config.decoder:
         case "decord":
@@ -132,15 +134,15 @@ def _read(media: Media, indices: Indices, config: DecodeConfig) -> tuple[Picture
         case "pyav":
             return PyAvDecoder().read(media, indices, config), "pyav", None
         case "auto":
-            return _first_that_is_right(media, indices, config)
+            return _read_with_fallback(media, indices, config)
         case _:
             assert_never(config.decoder)
 
 
-def _first_that_is_right(
-    media: Media, indices: Indices, config: DecodeConfig
-) -> tuple[Pictures, DecoderName, str | None]:
-    why = distrust(media)
+def _read_with_fallback(
+    media: OpenVideo, indices: Indices, config: DecodeConfig
+) -> tuple[DecodedFrames, DecoderName, str | None]:
+    why = decord_unsafe_reason(media)
     if why is None:
         try:
             pictures = DecordDecoder().read(media, indices, config)

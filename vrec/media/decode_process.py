@@ -16,10 +16,10 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VideoError, video_errors
 from vrec.media.audio import RATE_HZ
-from vrec.media.decode import Decoded, MediaConfig
+from vrec.media.decode import DecodedVideo, MediaConfig
 from vrec.media.decode_worker import LENGTH_BYTES
 from vrec.media.decoders.frames import DecoderName
 
@@ -27,7 +27,7 @@ GRACE_S = 2.0
 """How long after `timeout_s` the parent waits for the kernel's alarm before it kills the child itself."""
 START_S = 60.0
 """How long a child may take to import what it needs on a crowded machine."""
-LONGEST_HEADER = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
 CHANNEL_BYTES = 4 << 20
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -40,7 +40,7 @@ class DecodeProcess:
 
     def __init__(self, config: MediaConfig) -> None:
         self._config = config
-        self._child: _Child | None = None
+        self._child: _WorkerConnection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +59,7 @@ class DecodeProcess:
         """The child's process id, or None where none is running."""
         return self._child.pid if self._child else None
 
-    def decode_many(self, paths: Sequence[str]) -> Iterator[Decoded | VideoError]:
+    def decode_many(self, paths: Sequence[str]) -> Iterator[DecodedVideo | VideoError]:
         """One result per path, in order; never raises for a bad video.
 
         While the caller uses one result the child already decodes the next, and no further: the
@@ -72,10 +72,10 @@ class DecodeProcess:
                 child, fresh = self._ready()
                 asked = answered if fresh else asked
                 while asked < min(answered + 2, len(paths)):
-                    child.ask(paths[asked])
+                    child.submit(paths[asked])
                     asked += 1
-                result = child.answer()
-                if child.killed_from_outside and retried != answered:
+                result = child.receive()
+                if child.killed_externally and retried != answered:
                     retried = answered  # perhaps the machine's, not the video's fault: once more
                     continue
                 answered += 1
@@ -90,15 +90,15 @@ class DecodeProcess:
         if child:
             child.end()
 
-    def _ready(self) -> tuple["_Child", bool]:
+    def _ready(self) -> tuple["_WorkerConnection", bool]:
         if self._child is not None and self._child.alive:
             return self._child, False
         self.close()
-        self._child = _Child(self._config)
+        self._child = _WorkerConnection(self._config)
         return self._child, True
 
 
-class _Header(Config):
+class _ResultHeader(BaseConfig):
     """What the child says before its arrays. Checked strictly: the child has touched hostile bytes."""
 
     frames: int = Field(ge=1)
@@ -115,12 +115,12 @@ class _Header(Config):
     decode_s: float
 
 
-class _Child:
+class _WorkerConnection:
     """The running process and the parent's end of the channel."""
 
     def __init__(self, config: MediaConfig) -> None:
         self._config = config
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._stderr_file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         ours, theirs = socket.socketpair()
         # Room for a whole answer, so that the child hands it over in one go and not in dozens of small
         # turns. The kernel gives less where its own limit is lower, which costs only time.
@@ -133,37 +133,37 @@ class _Child:
                 env=_environment(config.decode.threads),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._complaints,
+                stderr=self._stderr_file,
                 start_new_session=True,  # Ctrl-C is the parent's to handle
             )
         self.alive = True
-        self.killed_from_outside = False
+        self.killed_externally = False
         self._started = time.monotonic()
-        self._greet()
+        self._handshake()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def _greet(self) -> None:
+    def _handshake(self) -> None:
         try:
             self._channel.sendall(self._config.model_dump_json().encode() + b"\n")
             self._header(self._started + START_S)
         except (OSError, EOFError, ValueError) as error:
             self._process.kill()
             self._process.wait()
-            self._complaints.seek(0)
-            words = self._complaints.read()[-2000:].decode(errors="replace").strip()
+            self._stderr_file.seek(0)
+            words = self._stderr_file.read()[-2000:].decode(errors="replace").strip()
             self.end()
             raise RuntimeError(f"the decoding process does not start: {words or error}") from None
         self._started = time.monotonic()
 
-    def ask(self, path: str) -> None:
+    def submit(self, path: str) -> None:
         """Queue one path; a dead child is found out by `answer`."""
         with contextlib.suppress(OSError):
             self._channel.sendall(json.dumps({"path": path}).encode() + b"\n")
 
-    def answer(self) -> Decoded | VideoError:
+    def receive(self) -> DecodedVideo | VideoError:
         """The next result; where the child dies or overstays, the error that says so."""
         limit_s = self._config.decode.timeout_s
         # The child has worked on this since its last answer was taken, perhaps long ago.
@@ -174,14 +174,14 @@ class _Child:
             self.end()
             return DecodeTimeout(f"decoding took longer than {limit_s:g} s and was stopped")
         except (OSError, EOFError):
-            return self._obituary()
+            return self._exit_error()
         except (ValueError, TypeError):
             self.end()
             return DecodeCrashed("the decoding process gave a malformed answer")
         self._started = time.monotonic()
         return result
 
-    def _obituary(self) -> VideoError:
+    def _exit_error(self) -> VideoError:
         try:
             code = self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
@@ -190,8 +190,8 @@ class _Child:
         if code == -signal.SIGALRM:
             limit_s = self._config.decode.timeout_s
             return DecodeTimeout(f"decoding took longer than {limit_s:g} s and was stopped")
-        self.killed_from_outside = code == -signal.SIGKILL
-        if self.killed_from_outside:
+        self.killed_externally = code == -signal.SIGKILL
+        if self.killed_externally:
             return DecodeCrashed(
                 "its decoding process was killed twice (SIGKILL): the machine may lack memory"
             )
@@ -199,12 +199,12 @@ class _Child:
             return DecodeCrashed(f"it crashed the decoder ({_signal_name(-code)})")
         return DecodeCrashed(f"its decoding process ended by itself (code {code})")
 
-    def _result(self, deadline: float) -> Decoded | VideoError:
+    def _result(self, deadline: float) -> DecodedVideo | VideoError:
         said = self._header(deadline)
         if "error" in said:
             kind = video_errors().get(str(said["error"]), VideoError)
-            return kind(str(said["message"]), mend=str(said["mend"]))
-        header = _Header.model_validate(said)
+            return kind(str(said["message"]), fix=str(said["fix"]))
+        header = _ResultHeader.model_validate(said)
         side = self._config.decode.frame_px
         longest = int(self._config.audio.max_s * RATE_HZ)
         if header.frames > self._config.sample.frames or (header.audio or 0) > longest:
@@ -219,13 +219,13 @@ class _Child:
             if header.audio:
                 self._fill(audio.data.cast("B"))
         rest = header.model_dump(exclude={"frames", "audio", "times_s"})
-        return Decoded(frames=frames, audio=audio, times_s=np.array(header.times_s, np.float64), **rest)
+        return DecodedVideo(frames=frames, audio=audio, times_s=np.array(header.times_s, np.float64), **rest)
 
     def _header(self, deadline: float) -> dict[str, Any]:
         length = bytearray(LENGTH_BYTES)
         self._fill(memoryview(length), deadline)
         size = int.from_bytes(length, "big")
-        if size > LONGEST_HEADER:
+        if size > MAX_HEADER_BYTES:
             raise ValueError("the header is too long")
         text = bytearray(size)
         self._fill(memoryview(text))
@@ -247,7 +247,7 @@ class _Child:
         self._channel.close()
         self._process.kill()
         self._process.wait()
-        self._complaints.close()
+        self._stderr_file.close()
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -15,7 +15,7 @@ import threading
 from typing import Any
 
 from vrec.core.errors import DecodeCrashed, VideoError
-from vrec.media.decode import Decoded, MediaConfig, decode
+from vrec.media.decode import DecodedVideo, MediaConfig, decode
 
 LENGTH_BYTES = 4
 HEARTBEAT_S = 1.0
@@ -24,7 +24,7 @@ HEARTBEAT_S = 1.0
 def main(descriptor: int) -> None:
     """None; decodes what it is asked until the parent goes away."""
     channel = socket.socket(fileno=descriptor)
-    threading.Thread(target=_leave_with, args=(channel, os.getppid()), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(channel, os.getppid()), daemon=True).start()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     requests = channel.makefile("rb")
@@ -34,12 +34,12 @@ def main(descriptor: int) -> None:
     for line in requests:
         # The default action of the alarm ends the process even where native code never returns.
         signal.setitimer(signal.ITIMER_REAL, config.decode.timeout_s)
-        header, arrays = _answer(json.loads(line)["path"], config)
+        header, arrays = _decode_response(json.loads(line)["path"], config)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(channel, header, *arrays)
 
 
-def _answer(path: str, config: MediaConfig) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+def _decode_response(path: str, config: MediaConfig) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
     try:
         return _packed(decode(path, config))
     except MemoryError:
@@ -48,10 +48,10 @@ def _answer(path: str, config: MediaConfig) -> tuple[dict[str, Any], tuple[memor
         error = caught
     except Exception as caught:
         error = DecodeCrashed(f"the decoder failed in a way it should not: {type(caught).__name__}: {caught}")
-    return {"error": type(error).__name__, "message": str(error), "mend": error.mend}, ()
+    return {"error": type(error).__name__, "message": str(error), "fix": error.fix}, ()
 
 
-def _packed(video: Decoded) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+def _packed(video: DecodedVideo) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
     header: dict[str, Any] = {
         "frames": video.frames.shape[0],
         "audio": None if video.audio is None else len(video.audio),
@@ -85,7 +85,7 @@ def _limit(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _leave_with(channel: socket.socket, parent: int) -> None:
+def _exit_with_parent(channel: socket.socket, parent: int) -> None:
     """End this process when the parent is gone, whatever the main thread is decoding.
 
     The kernel's parent-death signal would do this too, but it fires when the *thread* that started

@@ -19,7 +19,7 @@ MAX_DISTANCE = 24
 """Of 256 bits: videos nearer than this are near duplicates (see docs/decisions/decoder.md)."""
 BANDS = 12
 """Pairs are verified only where one of this many bands of bits is equal (Indyk and Motwani 1998)."""
-CROWD = 32
+MAX_BUCKET_NEIGHBORS = 32
 """Among more distinct hashes than this with an equal band, only the nearest in order are verified."""
 
 
@@ -57,7 +57,7 @@ def _grey(frames: Frames) -> npt.NDArray[np.float32]:
     return cut.reshape(count, GRID, size, GRID, size * 3).mean(axis=(2, 4), dtype=np.float32)
 
 
-def distance(one: str, other: str) -> int:
+def hamming_distance(one: str, other: str) -> int:
     """In how many of 256 bits two hashes differ."""
     return (int(one, 16) ^ int(other, 16)).bit_count()
 
@@ -97,7 +97,7 @@ def _candidates(packed: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.int64]
         keys = keys[order]
         # Neighbours at every step up to CROWD within a run of equal keys: all pairs of a small run,
         # and a bounded number of a crowd's, whose members are in the order of their hashes.
-        for step in range(1, CROWD + 1):
+        for step in range(1, MAX_BUCKET_NEIGHBORS + 1):
             together = np.flatnonzero(keys[step:] == keys[:-step])
             if not len(together):
                 break

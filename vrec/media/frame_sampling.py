@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 
 Strategy = Literal["uniform", "segment", "keyframes"]
 Indices = npt.NDArray[np.int64]
 
 
-class SampleConfig(Config):
+class FrameSamplingConfig(BaseConfig):
     """Which frames stand for a video."""
 
     strategy: Strategy = "uniform"
@@ -26,7 +26,9 @@ class SampleConfig(Config):
     """Of `segment`: the draw's seed. The same seed and video give the same frames; None draws nothing."""
 
 
-def pick(config: SampleConfig, times_s: npt.NDArray[np.float64], keyframes: Sequence[int]) -> Indices:
+def sample_indices(
+    config: FrameSamplingConfig, times_s: npt.NDArray[np.float64], keyframes: Sequence[int]
+) -> Indices:
     """The indices of the frames to take: (≤ T,) int64, strictly rising.
 
     `times_s` is every frame's time in seconds, (N,) rising; `keyframes` are the indices that
@@ -50,7 +52,7 @@ def pick(config: SampleConfig, times_s: npt.NDArray[np.float64], keyframes: Sequ
             # more: seek exactly instead.
             keys = np.asarray(sorted(set(keyframes)), dtype=np.int64)
             if len(keys) >= want:
-                return keys[pick(SampleConfig(frames=want), times_s[keys], ())]
+                return keys[sample_indices(FrameSamplingConfig(frames=want), times_s[keys], ())]
             offsets = np.full(want, 0.5)
     return _nearest(times_s, (np.arange(want) + offsets) / want)
 

@@ -6,12 +6,12 @@ import torch
 import torchaudio
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Vectors, Waveform
 from vrec.media.audio import RATE_HZ
 
 
-class MelConfig(Config):
+class MelConfig(BaseConfig):
     """The log-mel spectrogram's resolution."""
 
     n_mels: int = Field(default=64, ge=8, le=256)

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Frames
 from vrec.media.decode import MediaConfig
 from vrec.media.decode_process import DecodeProcess
 
 
-class PosterConfig(Config):
+class PosterConfig(BaseConfig):
     """Size and quality of poster pictures."""
 
     px: int = Field(default=160, ge=16, le=1024)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import BlackVideo, FrozenVideo, TooShort
 from vrec.core.protocols import Frames
 
@@ -12,7 +12,7 @@ CELL = 16
 """Side in pixels of the cells whose mean brightness is compared; averages out coding noise."""
 
 
-class QualityConfig(Config):
+class QualityConfig(BaseConfig):
     """Which videos are refused although they decode."""
 
     min_duration_s: float = Field(default=0.0, ge=0)

@@ -15,12 +15,19 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from vrec.core.compute import pc
-from vrec.core.errors import EmptyVideo, SourceError, TooLarge, UnreachableVideo, VanishedVideo, plain_reason
+from vrec.core.errors import (
+    EmptyVideo,
+    SourceError,
+    TooLarge,
+    UnreachableVideo,
+    VanishedVideo,
+    os_error_reason,
+)
 from vrec.core.protocols import VideoRef
-from vrec.core.schema import VIDEOS, Column, Schema, conform
-from vrec.core.tables import absolute, join, resolve
+from vrec.core.schema import VIDEOS, TableColumn, TableSchema, conform
+from vrec.core.tables import absolute_uri, join_uri, resolve
 
-ENDINGS = frozenset(
+VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for name in (
         *("3gp", "avi", "flv", "h264", "m2ts", "m4v", "mjpeg", "mkv", "mov", "mp4", "mpeg", "mpg", "mts"),
@@ -31,10 +38,10 @@ ENDINGS = frozenset(
 
 _CHUNK = 1 << 20
 
-TO_EMBED = Schema(
+EMBED_INPUT_SCHEMA = TableSchema(
     "VIDEOS",
     tuple(
-        Column(column.name, column.type, column.name in ("title", "tags"))
+        TableColumn(column.name, column.type, column.name in ("title", "tags"))
         for column in VIDEOS.columns
         if column.name in ("video_id", "uri", "title", "tags")
     ),
@@ -55,12 +62,12 @@ class FolderSource:
     """The videos below a folder, by path; `video_id` is the path below it without its ending."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = absolute(uri)
+        self.uri = absolute_uri(uri)
         self._filesystem, self._root = resolve(self.uri)
         info = self._filesystem.get_file_info(self._root)
         if info.type != pafs.FileType.Directory:
             reason = "no such folder" if info.type == pafs.FileType.NotFound else "not a folder"
-            raise SourceError(f"{uri}: {reason}", mend="give --videos a folder or a .parquet table")
+            raise SourceError(f"{uri}: {reason}", fix="give --videos a folder or a .parquet table")
         self.ignored = 0
         """Files passed over for their ending, counted by `refs()`."""
 
@@ -73,10 +80,10 @@ class FolderSource:
             if any(part.startswith(".") for part in below.split("/")):
                 continue
             stem, ending = posixpath.splitext(below)
-            if ending.lower() not in ENDINGS:
+            if ending.lower() not in VIDEO_EXTENSIONS:
                 self.ignored += 1
                 continue
-            yield VideoRef(stem, join(self.uri, below))
+            yield VideoRef(stem, join_uri(self.uri, below))
 
     def read(self, ref: VideoRef) -> bytes:
         """The bytes of a video; raises VideoError."""
@@ -89,7 +96,7 @@ class TableSource:
     ignored = 0
 
     def __init__(self, uri: str) -> None:
-        self.uri = absolute(uri)
+        self.uri = absolute_uri(uri)
         filesystem, path = resolve(self.uri)
         try:
             table = pq.ParquetFile(path, filesystem=filesystem).read()
@@ -97,9 +104,11 @@ class TableSource:
             raise SourceError(f"{uri}: no such file") from None
         except (pa.ArrowInvalid, OSError) as error:
             raise SourceError(
-                f"{uri}: not a Parquet table ({error})", mend="write VIDEOS as Parquet, or give a folder"
+                f"{uri}: not a Parquet table ({error})", fix="write VIDEOS as Parquet, or give a folder"
             ) from None
-        self._table = conform(_plain_strings(table), TO_EMBED, stage=f"embed --videos {uri}", extra=True)
+        self._table = conform(
+            _plain_strings(table), EMBED_INPUT_SCHEMA, stage=f"embed --videos {uri}", extra=True
+        )
         self._base = posixpath.dirname(self.uri)
 
     def refs(self) -> Iterator[VideoRef]:
@@ -108,7 +117,7 @@ class TableSource:
             for row in batch.to_pylist():
                 uri = row["uri"]
                 if "://" not in uri and not os.path.isabs(uri):
-                    uri = join(self._base, uri)
+                    uri = join_uri(self._base, uri)
                 yield VideoRef(row["video_id"], uri, row["title"], tuple(row["tags"] or ()))
 
     def read(self, ref: VideoRef) -> bytes:
@@ -183,7 +192,7 @@ def _hash_local(path: str, max_bytes: int) -> LocalVideo:
         info = os.stat(path)
         # A FIFO or device would hang the read that follows.
         if not stat.S_ISREG(info.st_mode):
-            raise UnreachableVideo("not a regular file", mend="give a file, not a pipe, device or folder")
+            raise UnreachableVideo("not a regular file", fix="give a file, not a pipe, device or folder")
         if info.st_size == 0:
             raise EmptyVideo("the file has no bytes")
         _check_size(info.st_size, max_bytes)
@@ -192,7 +201,7 @@ def _hash_local(path: str, max_bytes: int) -> LocalVideo:
     except FileNotFoundError:
         raise VanishedVideo("the file is not there any more") from None
     except OSError as error:
-        raise UnreachableVideo(f"the file cannot be read: {plain_reason(error)}") from None
+        raise UnreachableVideo(f"the file cannot be read: {os_error_reason(error)}") from None
     return LocalVideo(path, digest.hexdigest(), info.st_size)
 
 

@@ -14,7 +14,7 @@ import ray.data
 import ray.exceptions
 
 from vrec.core import errors
-from vrec.core.errors import VrecError, plain_reason
+from vrec.core.errors import VrecError, os_error_reason
 from vrec.media.decode_process import THREAD_SETTINGS
 
 # One thread a worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
@@ -25,14 +25,14 @@ WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys((*THREAD_SETTINGS, "NUMEXPR_N
 class ClusterError(VrecError):
     """Ray could not be started or reached."""
 
-    mend = (
+    fix = (
         "check --address and that `ray status` answers; a cluster that asks for a token wants "
         "RAY_AUTH_MODE=token; leave --address out to start Ray here"
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class ClusterResources:
     """What a cluster has at this moment."""
 
     nodes: int
@@ -42,7 +42,7 @@ class Resources:
 
 
 @contextlib.contextmanager
-def connected(address: str | None = None) -> Iterator[Resources]:
+def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
     """The resources of the cluster that this process is connected to inside the `with`.
 
     Uses a connection that is already there; else `address`, else RAY_ADDRESS (which
@@ -78,7 +78,7 @@ def connected(address: str | None = None) -> Iterator[Resources]:
 
 
 @contextlib.contextmanager
-def vrec_errors() -> Iterator[None]:
+def unwrap_ray_errors() -> Iterator[None]:
     """Inside the `with`, a VrecError that a worker raised comes out as itself, without Ray's wrapping."""
     try:
         yield
@@ -118,13 +118,13 @@ def _check_address(target: str) -> None:
         with socket.create_connection((host, int(port)), timeout=5):
             pass
     except OSError as error:
-        raise ClusterError(f"no Ray at {target}: {plain_reason(error)}") from None
+        raise ClusterError(f"no Ray at {target}: {os_error_reason(error)}") from None
 
 
-def _resources() -> Resources:
+def _resources() -> ClusterResources:
     total = ray.cluster_resources()
     nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    return Resources(nodes, total.get("CPU", 0.0), total.get("GPU", 0.0), ray.__version__)
+    return ClusterResources(nodes, total.get("CPU", 0.0), total.get("GPU", 0.0), ray.__version__)
 
 
 def _quiet_ray_data() -> None:

@@ -11,27 +11,33 @@ import pyarrow.parquet as pq
 import ray
 
 from vrec.config.settings import Settings
-from vrec.core.errors import OutputError, SchemaError, plain_reason
+from vrec.core.errors import OutputError, SchemaError, os_error_reason
 from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.tables import read_embeddings, read_failures, read_media
 from vrec.evaluation.reports.comparison import PAGE
-from vrec.evaluation.reports.gallery.build import build_gallery, choose_shown
+from vrec.evaluation.reports.gallery.build import build_gallery, select_cards
 from vrec.evaluation.reports.gallery.page import write_gallery
 from vrec.media.audio import AudioConfig
-from vrec.media.frame_sampling import SampleConfig
+from vrec.media.frame_sampling import FrameSamplingConfig
 from vrec.media.posters import make_posters
-from vrec.pipelines.cluster import connected
-from vrec.pipelines.demo_shop import EVALUATION, ShopDemo, demo_shop, plain_videos, with_files
+from vrec.pipelines.cluster import connect_cluster
+from vrec.pipelines.demo_shop import (
+    EVALUATION,
+    DemoShopResult,
+    demo_shop,
+    videos_from_media,
+    with_absolute_uris,
+)
 from vrec.pipelines.embed.run import embed
 from vrec.pipelines.inputs import read_videos
-from vrec.synthetic.videos import draw_video, plan_catalogue, videos_table
+from vrec.synthetic.videos import draw_video, plan_catalog, videos_table
 
 REPORT, TABLES, CATALOGUE, SHOP, BUNDLE = "report.html", "tables", "videos", "shop", "bundle"
 
 
 def demo(
     out: str, settings: Settings, *, videos: str | None = None, address: str | None = None
-) -> tuple[dict[str, Any], str, ShopDemo | None]:
+) -> tuple[dict[str, Any], str, DemoShopResult | None]:
     """The run's manifest, the path of its report, and the shop that was simulated in the catalogue.
 
     `videos` is embedded, or a drawn catalogue. `out` is a local folder: it gets the drawn videos, the tables
@@ -43,8 +49,8 @@ def demo(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{out}: cannot be made: {plain_reason(error)}") from None
-    with connected(address):
+        raise OutputError(f"{out}: cannot be made: {os_error_reason(error)}") from None
+    with connect_cluster(address):
         source = videos or _draw(folder / CATALOGUE, settings)
         tables = str(folder / TABLES)
         manifest = embed(source, tables, settings.embed)
@@ -52,7 +58,7 @@ def demo(
         media = read_media(tables)
         catalogue = _catalogue_table(source)
         shop = _shop(folder, catalogue, found.get("fused"), media, settings)
-        shown = choose_shown(found, settings.demo.gallery)
+        shown = select_cards(found, settings.demo.gallery)
         report = build_gallery(
             videos=catalogue,
             embeddings=found,
@@ -69,10 +75,10 @@ def demo(
 
 def _shop(
     folder: Path, catalogue: pa.Table | None, fused: pa.Table | None, media: pa.Table, settings: Settings
-) -> ShopDemo | None:
+) -> DemoShopResult | None:
     if fused is None or fused.num_rows < settings.demo.least_videos:
         return None
-    videos = with_files(plain_videos(media) if catalogue is None else catalogue, media)
+    videos = with_absolute_uris(videos_from_media(media) if catalogue is None else catalogue, media)
     posters, tables = partial(_posters, media, settings=settings), str(folder / TABLES)
     return demo_shop(
         folder / SHOP, folder / BUNDLE, tables, videos, fused, settings=settings, posters=posters
@@ -88,7 +94,7 @@ def _embeddings(tables: str) -> dict[Modality, pa.Table]:
 
 
 def _draw(folder: Path, settings: Settings) -> str:
-    plan = plan_catalogue(settings.demo.draw)
+    plan = plan_catalog(settings.demo.draw)
     draw = ray.remote(draw_video)
     ray.get([draw.remote(drawn, folder.absolute()) for drawn in plan])
     table = folder / "VIDEOS.parquet"
@@ -113,7 +119,7 @@ def _posters(media: pa.Table, shown: Sequence[str], settings: Settings) -> dict[
     lanes = max(1, int(ray.cluster_resources().get("CPU", 1)))
     config = settings.embed.media().model_copy(
         update={
-            "sample": SampleConfig(frames=1),
+            "sample": FrameSamplingConfig(frames=1),
             "audio": AudioConfig(enabled=False),
             "decode": settings.embed.decode.model_copy(
                 update={"fit": "crop", "frame_px": settings.demo.poster.px}

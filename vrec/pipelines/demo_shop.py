@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.schema import VIDEOS
-from vrec.core.tables import absolute
-from vrec.evaluation.reports.comparison import PAGE, Report, write_report
-from vrec.pipelines.bundle import bundle
-from vrec.pipelines.evaluate.report import to_report
+from vrec.core.tables import absolute_uri
+from vrec.evaluation.reports.comparison import PAGE, ComparisonReport, write_comparison
+from vrec.pipelines.bundle import make_bundle
+from vrec.pipelines.evaluate.report import build_report
 from vrec.pipelines.evaluate.run import run_comparison
-from vrec.pipelines.fit.run import fit_material
-from vrec.pipelines.inputs import Where, read_material
-from vrec.pipelines.train.data_parallel import train_here
-from vrec.pipelines.train.ranker import train_on
+from vrec.pipelines.fit.run import fit_inputs
+from vrec.pipelines.inputs import InputPaths, read_inputs
+from vrec.pipelines.train.data_parallel import train_in_process
+from vrec.pipelines.train.ranker import train_on_inputs
 from vrec.synthetic.shop.simulate import simulate
 
 EVENTS_FILE, VIDEOS_FILE, MODEL, EVALUATION = "EVENTS.parquet", "VIDEOS.parquet", "model", "evaluation"
@@ -32,7 +32,7 @@ Posters = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class ShopDemo:
+class DemoShopResult:
     """Where the demo's events, model and evaluation are."""
 
     events: int
@@ -56,31 +56,31 @@ def demo_shop(
     *,
     settings: Settings,
     posters: Posters,
-) -> ShopDemo:
+) -> DemoShopResult:
     """What was left in `folder`: EVENTS and VIDEOS, an evaluation of recommenders, a hybrid and a ranker; and
     in `to_serve` the bundle of the last two, in place of one that an earlier demo left there.
 
     `tables` is the embedding folder, `fused` its EMBEDDINGS and `videos` VIDEOS, of which only those that
     were embedded are on offer. All but the shoppers themselves is what any shop's events go through.
     """
-    offer = on_offer(videos, fused)
+    offer = embedded_videos(videos, fused)
     vectors = np.stack(fused.column("vector").to_numpy(zero_copy_only=False))
     places = pc.index_in(offer.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
     shop = simulate(settings.demo.shop, offer, vectors[np.asarray(places)])
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(shop.events, folder / EVENTS_FILE)
     pq.write_table(shop.videos, folder / VIDEOS_FILE)
-    where = Where(str(folder / EVENTS_FILE), videos=str(folder / VIDEOS_FILE), embeddings=tables)
-    material = read_material(where, settings.events, settings.fit.modality)
-    report = to_report(run_comparison(material, settings), settings.evaluate, name="the demo's shop")
-    write_report(_with_posters(report, posters), str(folder / EVALUATION))
-    fit_material(material, str(folder / MODEL), settings, model="hybrid")
+    where = InputPaths(str(folder / EVENTS_FILE), videos=str(folder / VIDEOS_FILE), embeddings=tables)
+    material = read_inputs(where, settings.events, settings.fit.modality)
+    report = build_report(run_comparison(material, settings), settings.evaluate, name="the demo's shop")
+    write_comparison(_with_posters(report, posters), str(folder / EVALUATION))
+    fit_inputs(material, str(folder / MODEL), settings, model="hybrid")
     kinds = pc.unique(shop.events.column("kind")).to_pylist()
-    small = settings.model_copy(update={"train": settings.demo.ranker.of(settings.train, kinds)})
-    train_on(material, str(folder / RANKER), small.train, train=train_here)
+    small = settings.model_copy(update={"train": settings.demo.ranker.apply_to(settings.train, kinds)})
+    train_on_inputs(material, str(folder / RANKER), small.train, train=train_in_process)
     shutil.rmtree(to_serve, ignore_errors=True)
-    bundle(where, str(to_serve), small, ranker=str(folder / RANKER), recommender=str(folder / MODEL))
-    return ShopDemo(
+    make_bundle(where, str(to_serve), small, ranker=str(folder / RANKER), recommender=str(folder / MODEL))
+    return DemoShopResult(
         events=shop.events.num_rows,
         report=str(folder / EVALUATION / PAGE),
         model=str(folder / MODEL),
@@ -89,22 +89,22 @@ def demo_shop(
     )
 
 
-def with_files(videos: pa.Table, media: pa.Table) -> pa.Table:
+def with_absolute_uris(videos: pa.Table, media: pa.Table) -> pa.Table:
     """VIDEOS with the absolute paths of the files that were embedded: a service runs in another folder."""
     files = dict(zip(*(media.column(name).to_pylist() for name in ("video_id", "uri")), strict=True))
     ids, uris = (videos.column(name).to_pylist() for name in ("video_id", "uri"))
-    paths = pa.array([absolute(files.get(name, uri)) for name, uri in zip(ids, uris, strict=True)])
+    paths = pa.array([absolute_uri(files.get(name, uri)) for name, uri in zip(ids, uris, strict=True)])
     return videos.set_column(videos.schema.get_field_index("uri"), videos.schema.field("uri"), paths)
 
 
-def on_offer(videos: pa.Table, fused: pa.Table) -> pa.Table:
+def embedded_videos(videos: pa.Table, fused: pa.Table) -> pa.Table:
     """The VIDEOS rows that have a vector."""
     return videos.filter(
         pc.is_in(videos.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
     )
 
 
-def plain_videos(media: pa.Table) -> pa.Table:
+def videos_from_media(media: pa.Table) -> pa.Table:
     """VIDEOS of a catalogue of which only MEDIA is known, as when it is a folder of files."""
     rows = [
         {
@@ -123,7 +123,7 @@ def plain_videos(media: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=VIDEOS.arrow())
 
 
-def _with_posters(report: Report, posters: Posters) -> Report:
+def _with_posters(report: ComparisonReport, posters: Posters) -> ComparisonReport:
     shown = {
         video
         for shopper in report.shoppers

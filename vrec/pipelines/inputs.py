@@ -9,17 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vrec.config.settings import EventsConfig
-from vrec.core.errors import SourceError, plain_reason
-from vrec.core.protocols import Content, Modality
+from vrec.core.errors import SourceError, os_error_reason
+from vrec.core.protocols import CatalogContent, Modality
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, resolve
-from vrec.events.datasets import DATASETS, Dataset
-from vrec.events.interactions import weigh
+from vrec.events.datasets import DATASETS, PublicDataset
+from vrec.events.interactions import weigh_events
 from vrec.events.read import read_events
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class InputData:
     """Interactions and content, ready to be split or fitted on."""
 
     name: str
@@ -27,17 +27,17 @@ class Material:
     """EVENTS."""
     interactions: pa.Table
     """INTERACTIONS, one row an event that shows interest, not faded and not gathered yet."""
-    content: Content | None
-    clock: bool
+    content: CatalogContent | None
+    has_clock: bool
     """Whether `at` is a real time; where it is not, only the order of one user's events means something."""
     duplicates: int
     """Events left out because they were there already."""
-    future: int
+    future_events: int
     """Events left out because they lie in the future."""
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class InputPaths:
     """Where a command's tables are."""
 
     events: str
@@ -52,27 +52,27 @@ class Where:
     """An embedding folder."""
 
 
-def read_material(where: Where, config: EventsConfig, modality: Modality) -> Material:
+def read_inputs(where: InputPaths, config: EventsConfig, modality: Modality) -> InputData:
     """The material that a command names.
 
     Raises EventsError, SchemaError or SourceError for what cannot be read.
     """
     if where.dataset is None:
         log = read_events(where.events, where.mapping, config.read)
-        found = Dataset(where.events, log.events, None, clock=True, note="")
+        found = PublicDataset(where.events, log.events, None, has_timestamps=True, note="")
         duplicates, future = log.duplicates, log.future
     else:
         if where.dataset not in DATASETS:
             raise SourceError(
                 f"{where.dataset} is no data set that is known here",
-                mend=f"give one of {', '.join(DATASETS)}",
+                fix=f"give one of {', '.join(DATASETS)}",
             )
         found, duplicates, future = DATASETS[where.dataset](where.events), 0, 0
     videos = read_videos(where.videos) if where.videos else found.videos
     embeddings = _embeddings(where.embeddings, modality) if where.embeddings else None
-    content = None if videos is None and embeddings is None else Content(videos, embeddings)
-    rows = weigh(found.events, config.interest, videos)
-    return Material(found.name, found.events, rows, content, found.clock, duplicates, future)
+    content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
+    rows = weigh_events(found.events, config.interest, videos)
+    return InputData(found.name, found.events, rows, content, found.has_timestamps, duplicates, future)
 
 
 def read_videos(uri: str) -> pa.Table:
@@ -83,9 +83,9 @@ def read_videos(uri: str) -> pa.Table:
     except FileNotFoundError:
         raise SourceError(f"{uri}: no such file") from None
     except pa.ArrowInvalid as error:
-        raise SourceError(f"{uri}: not a Parquet table ({error})", mend="give VIDEOS as Parquet") from None
+        raise SourceError(f"{uri}: not a Parquet table ({error})", fix="give VIDEOS as Parquet") from None
     except OSError as error:
-        raise SourceError(f"{uri}: {plain_reason(error)}") from None
+        raise SourceError(f"{uri}: {os_error_reason(error)}") from None
     return conform(table, VIDEOS, stage=f"videos {uri}", extra=True)
 
 
@@ -102,14 +102,14 @@ def read_users(uri: str) -> list[str]:
         with filesystem.open_input_stream(path) as stream:
             text = stream.read().decode("utf-8-sig")
     except FileNotFoundError:
-        raise SourceError(f"{uri}: no such file", mend="check the path given to --users") from None
+        raise SourceError(f"{uri}: no such file", fix="check the path given to --users") from None
     except (pa.ArrowInvalid, KeyError, UnicodeDecodeError) as error:
-        raise SourceError(f"{uri}: no user_id to be read ({error})", mend="give one user_id a line") from None
+        raise SourceError(f"{uri}: no user_id to be read ({error})", fix="give one user_id a line") from None
     if not path.endswith(".csv"):
         return [line.strip() for line in text.splitlines() if line.strip()]
     rows = csv.DictReader(io.StringIO(text))
     if "user_id" not in (rows.fieldnames or ()):
-        raise SourceError(f"{uri}: no column user_id", mend="name the column of ids user_id")
+        raise SourceError(f"{uri}: no column user_id", fix="name the column of ids user_id")
     return [row["user_id"] for row in rows if row["user_id"]]
 
 
@@ -117,6 +117,6 @@ def _embeddings(uri: str, modality: Modality) -> pa.Table:
     table = read_embeddings(uri, modality)
     if table is None:
         raise SourceError(
-            f"{uri}: no {modality} embeddings there", mend="set fit.modality to one that was embedded"
+            f"{uri}: no {modality} embeddings there", fix="set fit.modality to one that was embedded"
         )
     return table

@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
-from vrec.core.schema import AT, COUNTS, EVENT_KINDS, INTEREST, PROFILES, SEEN_EVENT, conform
+from vrec.core.schema import COUNTS, EVENT_KINDS, INTEREST, PROFILES, SEEN_EVENT, TIMESTAMP, conform
 
 Entity = Literal["user", "video"]
-FloatVector = npt.NDArray[np.float32]
+ProfileVector = npt.NDArray[np.float32]
 
 
-class Interest(NamedTuple):
+class InterestEvent(NamedTuple):
     """An event that showed interest in a video."""
 
     at: int
@@ -30,7 +30,7 @@ class Interest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class EventRecord:
     """One row of EVENTS, as far as profiles look at it."""
 
     event_id: str
@@ -55,13 +55,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class VideoFacts:
+class VideoMetadata:
     """What the catalogue says of a video, as far as profiles look at it."""
 
     attributes: Mapping[str, float]
     """Its category, creator, domain, kind and tags, such as {"category:mugs": 1, "tag:red": 1}."""
     duration_s: float | None = None
-    vector: FloatVector | None = None
+    vector: ProfileVector | None = None
     """(dim,) its embedding."""
 
 
@@ -71,13 +71,13 @@ class Profile:
 
     entity: Entity
     entity_id: str
-    vector: FloatVector | None = None
+    vector: ProfileVector | None = None
     """(dim,) float32: of a user the faded sum of liked videos' embeddings (compare its direction only), of a
     video its embedding."""
     counts: Mapping[str, float] = field(default_factory=dict)
     seen: tuple[tuple[int, str], ...] = ()
     """Time in µs and id of the newest events noted, ascending: what tells a repeated event from a new one."""
-    history: tuple[Interest, ...] = ()
+    history: tuple[InterestEvent, ...] = ()
     """Of a user the newest events that showed interest, ascending by time and id."""
 
     def __eq__(self, other: object) -> bool:
@@ -90,7 +90,7 @@ class Profile:
     __hash__ = None  # type: ignore[assignment]
 
 
-class Draft:
+class ProfileBuilder:
     """A profile while events are noted in it; `done` gives the profile as it is by then."""
 
     def __init__(self, profile: Profile) -> None:
@@ -101,7 +101,7 @@ class Draft:
         self._ids = {event_id for _, event_id in profile.seen}
         self._history = list(profile.history)
 
-    def is_new(self, event: Event, remember: int) -> bool:
+    def remember_if_new(self, event: EventRecord, remember: int) -> bool:
         """Whether the event was not noted yet, as far as can be told; it is remembered then.
 
         An event is taken for a repeated one if its id is remembered, or if it is older than all of the
@@ -117,17 +117,17 @@ class Draft:
             self._ids.discard(heapq.heappop(self._heap)[1])
         return True
 
-    def add(self, key: str, amount: float = 1.0) -> None:
+    def increment(self, key: str, amount: float = 1.0) -> None:
         """Adds to a count."""
         self.counts[key] = self.counts.get(key, 0.0) + amount
 
-    def like(self, interest: Interest, most: int) -> None:
+    def add_interest(self, interest: InterestEvent, most: int) -> None:
         """Adds to the history, which keeps the newest `most` by time and id, in whatever order they come."""
         heapq.heappush(self._history, interest)
         while len(self._history) > most:
             heapq.heappop(self._history)
 
-    def done(self) -> Profile:
+    def build(self) -> Profile:
         """The profile with everything noted so far; what the draft notes later does not change it."""
         seen, history = tuple(sorted(self._heap)), tuple(sorted(self._history))
         # A vector is never changed in place, counts are.
@@ -135,7 +135,7 @@ class Draft:
         return Profile(entity, entity_id, self.vector, dict(self.counts), seen, history)
 
 
-def to_rows(profiles: Sequence[Profile], dim: int) -> pa.Table:
+def profiles_to_table(profiles: Sequence[Profile], dim: int) -> pa.Table:
     """PROFILES rows of profiles, in their order, vectors of `dim`; `updated_at` is 1970 without events."""
     blank, none = np.zeros(dim, np.float32), [p.vector is None for p in profiles]
     vectors = np.concatenate([blank[:0], *(blank if p.vector is None else p.vector for p in profiles)])
@@ -147,7 +147,9 @@ def to_rows(profiles: Sequence[Profile], dim: int) -> pa.Table:
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors, pa.float32()), dim, mask=mask),
             "counts": pa.array([sorted(p.counts.items()) for p in profiles], COUNTS),
             "last_event_id": pa.array([p.seen[-1][1] if p.seen else None for p in profiles], pa.string()),
-            "updated_at": pa.array([p.seen[-1][0] if p.seen else 0 for p in profiles], pa.int64()).cast(AT),
+            "updated_at": pa.array([p.seen[-1][0] if p.seen else 0 for p in profiles], pa.int64()).cast(
+                TIMESTAMP
+            ),
             "seen": _lists([p.seen for p in profiles], SEEN_EVENT),
             "history": _lists([p.history for p in profiles], INTEREST),
         }
@@ -155,7 +157,7 @@ def to_rows(profiles: Sequence[Profile], dim: int) -> pa.Table:
     return conform(table, PROFILES, stage="profiles")
 
 
-def from_rows(table: pa.Table) -> list[Profile]:
+def profiles_from_table(table: pa.Table) -> list[Profile]:
     """The profiles of PROFILES rows, in their order; `from_rows(to_rows(p, dim)) == p`.
 
     Raises SchemaError, and EventsError for entities that are neither user nor video.
@@ -178,7 +180,7 @@ def from_rows(table: pa.Table) -> list[Profile]:
     for entity, entity_id, has_vector, vector, counts, seen, history in rows:
         if entity not in ("user", "video"):
             raise EventsError(f"profiles: entity is {entity} for {entity_id}, want user or video")
-        own, liked = vector.copy() if has_vector else None, tuple(Interest(*entry) for entry in history)
+        own, liked = vector.copy() if has_vector else None, tuple(InterestEvent(*entry) for entry in history)
         found.append(Profile(entity, entity_id, own, dict(counts), seen, liked))
     return found
 
@@ -188,7 +190,9 @@ def _lists(rows: Sequence[Sequence[tuple[Any, ...]]], kind: pa.StructType) -> pa
     edges = np.cumsum([0, *(len(row) for row in rows)])
     columns = list(zip(*(entry for row in rows for entry in row), strict=True)) or [()] * kind.num_fields
     arrays = [
-        pa.array(column, pa.int64()).cast(AT) if field.type == AT else pa.array(column, field.type)
+        pa.array(column, pa.int64()).cast(TIMESTAMP)
+        if field.type == TIMESTAMP
+        else pa.array(column, field.type)
         for column, field in zip(columns, kind, strict=True)
     ]
     return pa.ListArray.from_arrays(
@@ -201,7 +205,7 @@ def _tuples(column: pa.ChunkedArray) -> list[tuple[tuple[Any, ...], ...]]:
     whole = column.combine_chunks()
     flat = whole.flatten()
     fields = [flat.field(name) for name in flat.type.names]
-    values = [(f.cast(pa.int64()) if f.type == AT else f).to_pylist() for f in fields]
+    values = [(f.cast(pa.int64()) if f.type == TIMESTAMP else f).to_pylist() for f in fields]
     entries = list(zip(*values, strict=True))
     edges = np.cumsum([0, *pc.fill_null(pc.list_value_length(whole), 0).to_pylist()])
     return [tuple(entries[start:end]) for start, end in pairwise(edges.tolist())]

@@ -9,16 +9,24 @@ import pyarrow as pa
 from pydantic import Field
 
 from vrec.core.compute import pc
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EventsError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, EVENT_KINDS, EVENTS, VIDEOS, conform
-from vrec.profiles.profile import Draft, Entity, Event, Profile, VideoFacts, from_rows, to_rows
-from vrec.profiles.user import UserProfileConfig, note_user
-from vrec.profiles.video import VideoProfileConfig, describe, note_video
+from vrec.profiles.profile import (
+    Entity,
+    EventRecord,
+    Profile,
+    ProfileBuilder,
+    VideoMetadata,
+    profiles_from_table,
+    profiles_to_table,
+)
+from vrec.profiles.user import UserProfileConfig, record_user_event
+from vrec.profiles.video import VideoProfileConfig, record_video_event, set_catalog_attributes
 
 
-class ProfilesConfig(Config):
+class ProfilesConfig(BaseConfig):
     """How profiles of users and videos are made of events."""
 
     user: UserProfileConfig = Field(default_factory=UserProfileConfig)
@@ -30,7 +38,9 @@ class ProfilesConfig(Config):
     same user or video is left out of that profile; each costs the length of its id and 8 bytes a profile."""
 
 
-def apply(profile: Profile, event: Event, facts: VideoFacts | None, config: ProfilesConfig) -> Profile:
+def apply_event(
+    profile: Profile, event: EventRecord, facts: VideoMetadata | None, config: ProfilesConfig
+) -> Profile:
     """The profile after one more event of its user or video; `facts` are of the event's video.
 
     Pure: the profile given stays as it is. The result depends on the events alone and not on how they were
@@ -46,8 +56,8 @@ def apply(profile: Profile, event: Event, facts: VideoFacts | None, config: Prof
     return _fold(profile, [event], {} if facts is None else {event.video_id: facts}, config)
 
 
-def profiles_of(
-    events: pa.Table, content: Content, config: ProfilesConfig, before: pa.Table | None = None
+def build_profiles(
+    events: pa.Table, content: CatalogContent, config: ProfilesConfig, before: pa.Table | None = None
 ) -> pa.Table:
     """PROFILES of all users and videos of EVENTS and `before`, and all videos of `content`, by entity and id.
 
@@ -56,9 +66,9 @@ def profiles_of(
     EventsError for events of unknown kinds or impossible values and for embeddings whose length is not that
     of the vectors in `before`.
     """
-    facts = facts_of(content)
-    known = {} if before is None else {(p.entity, p.entity_id): p for p in from_rows(before)}
-    dim, sound = _dim(content, before), sound_events(events)
+    facts = video_metadata(content)
+    known = {} if before is None else {(p.entity, p.entity_id): p for p in profiles_from_table(before)}
+    dim, sound = _dim(content, before), validate_events(events)
     done: list[Profile] = []
     entities: tuple[Entity, Entity] = ("user", "video")
     for entity in entities:
@@ -66,14 +76,14 @@ def profiles_of(
         if entity == "video":
             # A video without events has a profile too: what the catalogue says of it.
             noted |= {i: _fold(noted.get(i, Profile("video", i)), [], facts, config) for i in facts}
-        rows = event_rows(in_order(sound, f"{entity}_id"))
+        rows = event_rows(sort_events(sound, f"{entity}_id"))
         for owner, group in groupby(rows, attrgetter(f"{entity}_id")):
             noted[owner] = _fold(noted.get(owner, Profile(entity, owner)), group, facts, config)
         done.extend(profile for _, profile in sorted(noted.items()))
-    return to_rows(done, dim)
+    return profiles_to_table(done, dim)
 
 
-def facts_of(content: Content) -> dict[str, VideoFacts]:
+def video_metadata(content: CatalogContent) -> dict[str, VideoMetadata]:
     """What VIDEOS and EMBEDDINGS say of each video, by video_id; one that is in either is there."""
     vectors: dict[str, np.ndarray] = {}
     if content.embeddings is not None:
@@ -81,7 +91,7 @@ def facts_of(content: Content) -> dict[str, VideoFacts]:
         column = table.column("vector").combine_chunks()
         rows = np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
         vectors = dict(zip(table.column("entity_id").to_pylist(), rows, strict=True))
-    facts = {video_id: VideoFacts({}, None, vector) for video_id, vector in vectors.items()}
+    facts = {video_id: VideoMetadata({}, None, vector) for video_id, vector in vectors.items()}
     if content.videos is None:
         return facts
     videos = conform(content.videos, VIDEOS, stage="profiles", extra=True)
@@ -92,32 +102,37 @@ def facts_of(content: Content) -> dict[str, VideoFacts]:
         keys = [f"kind:{kind}", f"creator:{creator}", f"domain:{domain}", *(f"tag:{tag}" for tag in tags)]
         if category is not None:
             keys.append(f"category:{category}")
-        facts[video_id] = VideoFacts(dict.fromkeys(keys, 1.0), duration_s, vectors.get(video_id))
+        facts[video_id] = VideoMetadata(dict.fromkeys(keys, 1.0), duration_s, vectors.get(video_id))
     return facts
 
 
-def note(draft: Draft, event: Event, facts: VideoFacts | None, config: ProfilesConfig) -> None:
+def record_event(
+    draft: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, config: ProfilesConfig
+) -> None:
     """Notes an event of its user or video in the draft, unless it was noted before; see `apply`."""
-    if not draft.is_new(event, config.remember):
+    if not draft.remember_if_new(event, config.remember):
         return
     if draft.profile.entity == "user":
-        note_user(draft, event, facts, config.user)
+        record_user_event(draft, event, facts, config.user)
     else:
-        note_video(draft, event, facts, config.video)
+        record_video_event(draft, event, facts, config.video)
 
 
 def _fold(
-    profile: Profile, events: Iterable[Event], facts: Mapping[str, VideoFacts], config: ProfilesConfig
+    profile: Profile,
+    events: Iterable[EventRecord],
+    facts: Mapping[str, VideoMetadata],
+    config: ProfilesConfig,
 ) -> Profile:
-    draft = Draft(profile)
+    draft = ProfileBuilder(profile)
     if profile.entity == "video" and profile.entity_id in facts:
-        describe(draft, facts[profile.entity_id])
+        set_catalog_attributes(draft, facts[profile.entity_id])
     for event in events:
-        note(draft, event, facts.get(event.video_id), config)
-    return draft.done()
+        record_event(draft, event, facts.get(event.video_id), config)
+    return draft.build()
 
 
-def sound_events(events: pa.Table) -> pa.Table:
+def validate_events(events: pa.Table) -> pa.Table:
     """The same EVENTS; raises SchemaError, and EventsError for unknown kinds and impossible values."""
     table = conform(events, EVENTS, stage="profiles")
     unknown = pc.invert(pc.is_in(table.column("kind"), value_set=pa.array(EVENT_KINDS)))
@@ -132,21 +147,21 @@ def sound_events(events: pa.Table) -> pa.Table:
     return table
 
 
-def in_order(events: pa.Table, owner: str) -> pa.Table:
+def sort_events(events: pa.Table, owner: str) -> pa.Table:
     """EVENTS by `owner` (user_id or video_id), each one's from the oldest to the newest, ties by event_id."""
     order = pc.sort_indices(events, sort_keys=[(name, "ascending") for name in (owner, "at", "event_id")])
     return events.take(order)
 
 
-def event_rows(events: pa.Table) -> Iterator[Event]:
+def event_rows(events: pa.Table) -> Iterator[EventRecord]:
     """The rows of EVENTS as profiles take them, in the table's order."""
     names: Sequence[str] = ("event_id", "user_id", "video_id", "kind", "value", "domain")
     at = events.column("at").cast(pa.int64())
     for row in zip(*(events.column(name).to_pylist() for name in names), at.to_pylist(), strict=True):
-        yield Event(*row)
+        yield EventRecord(*row)
 
 
-def _dim(content: Content, before: pa.Table | None) -> int:
+def _dim(content: CatalogContent, before: pa.Table | None) -> int:
     sizes = {}
     if content.embeddings is not None:
         sizes["EMBEDDINGS"] = content.embeddings.schema.field("vector").type.list_size
@@ -156,6 +171,6 @@ def _dim(content: Content, before: pa.Table | None) -> int:
         raise EventsError(
             f"profiles: vectors are {sizes['PROFILES']} long in PROFILES, {sizes['EMBEDDINGS']} in "
             "EMBEDDINGS",
-            mend="make the profiles anew from all events, with the encoder that serves now",
+            fix="make the profiles anew from all events, with the encoder that serves now",
         )
     return next(iter(sizes.values()), 1)

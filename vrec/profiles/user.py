@@ -3,20 +3,27 @@
 import numpy as np
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.events.interactions import DAY_US, InterestConfig
-from vrec.profiles.profile import Draft, Event, FloatVector, Interest, Profile, VideoFacts
+from vrec.profiles.profile import (
+    EventRecord,
+    InterestEvent,
+    Profile,
+    ProfileBuilder,
+    ProfileVector,
+    VideoMetadata,
+)
 
 HOUR_US = 3_600_000_000
 INTERESTS, WATCH_S = "interests", "watch_s"
 """Counts of a user: events that showed interest in a video that the catalogue knows, and seconds watched."""
-BOUGHT = "bought:"
+LAST_PURCHASE_PREFIX = "bought:"
 """`bought:VIDEO` is when a user bought from a video last, in µs since 1970, which a float64 holds exactly."""
 TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
 """Counts that belong to the taste: the time in µs to which it is faded, and the faded sum of its weights."""
 
 
-class UserProfileConfig(Config):
+class UserProfileConfig(BaseConfig):
     """How a user's taste is made of their events."""
 
     interest: InterestConfig = Field(default_factory=lambda: InterestConfig(half_life_days=14.0))
@@ -25,42 +32,48 @@ class UserProfileConfig(Config):
     """Events that showed interest that a profile keeps, the newest; each costs its two ids and 12 bytes."""
 
 
-def note_user(draft: Draft, event: Event, facts: VideoFacts | None, config: UserProfileConfig) -> None:
+def record_user_event(
+    draft: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, config: UserProfileConfig
+) -> None:
     """Notes an event in its user's draft; `facts` are of its video, None where nothing is known of it.
 
     Every event counts under its kind, hour (of the day, UTC) and domain; a purchase also sets the time of the
     last one from its video. One that shows interest joins the history; where its video is known it also
     counts under the video's category and creator, and moves the taste towards the video's embedding.
     """
-    draft.add(f"event:{event.kind}")
-    draft.add(f"hour:{event.at // HOUR_US % 24:02}")
-    draft.add(f"domain:{event.domain}")
+    draft.increment(f"event:{event.kind}")
+    draft.increment(f"hour:{event.at // HOUR_US % 24:02}")
+    draft.increment(f"domain:{event.domain}")
     if event.kind == "watch" and event.value is not None:
-        draft.add(WATCH_S, event.value)
+        draft.increment(WATCH_S, event.value)
     if event.kind == "purchase":
-        key = f"{BOUGHT}{event.video_id}"
+        key = f"{LAST_PURCHASE_PREFIX}{event.video_id}"
         draft.counts[key] = max(float(event.at), draft.counts.get(key, -np.inf))
-    weight = interest_of(event, facts, config.interest)
+    weight = event_interest(event, facts, config.interest)
     if weight <= 0:
         return
     if (stored := float(np.float32(weight))) > 0:
-        draft.like(Interest(event.at, event.event_id, event.video_id, stored), config.history)
+        draft.add_interest(InterestEvent(event.at, event.event_id, event.video_id, stored), config.history)
     if facts is None:
         return
-    draft.add(INTERESTS)
+    draft.increment(INTERESTS)
     for key in facts.attributes:
         if key.startswith(("category:", "creator:")):
-            draft.add(key)
+            draft.increment(key)
     if facts.vector is not None:
         _move_taste(draft, facts.vector, weight, event.at, config.interest.half_life_days)
 
 
-def bought_by(profile: Profile) -> dict[str, int]:
+def last_purchases(profile: Profile) -> dict[str, int]:
     """The videos that a user bought from, each with the time in µs of the last purchase."""
-    return {key.removeprefix(BOUGHT): int(at) for key, at in profile.counts.items() if key.startswith(BOUGHT)}
+    return {
+        key.removeprefix(LAST_PURCHASE_PREFIX): int(at)
+        for key, at in profile.counts.items()
+        if key.startswith(LAST_PURCHASE_PREFIX)
+    }
 
 
-def interest_of(event: Event, facts: VideoFacts | None, config: InterestConfig) -> float:
+def event_interest(event: EventRecord, facts: VideoMetadata | None, config: InterestConfig) -> float:
     """Return the interest that an event shows, as `vrec.events.interactions.weigh` does; 0 for none."""
     weight = float(getattr(config, event.kind))
     if event.kind != "watch" or event.value is None:
@@ -72,7 +85,7 @@ def interest_of(event: Event, facts: VideoFacts | None, config: InterestConfig) 
     return weight * share if share >= config.watch_least else 0.0
 
 
-def taste(profile: Profile) -> FloatVector | None:
+def taste_vector(profile: Profile) -> ProfileVector | None:
     """The (dim,) unit vector towards what a user likes, or None where no liked video had an embedding."""
     if profile.vector is None or TASTE_WEIGHT not in profile.counts:
         return None
@@ -82,7 +95,7 @@ def taste(profile: Profile) -> FloatVector | None:
 
 
 def _move_taste(
-    draft: Draft, vector: FloatVector, weight: float, at: int, half_life_days: float | None
+    draft: ProfileBuilder, vector: ProfileVector, weight: float, at: int, half_life_days: float | None
 ) -> None:
     """Adds weight × vector to the taste, both faded to the later of their two times.
 

@@ -15,9 +15,9 @@ from pydantic import Field
 from scipy.special import expit, logit
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import ModelError, RankError
-from vrec.ranking.features.arrays import Floats, Labels, Predictions
+from vrec.ranking.features.arrays import Floats, ImpressionLabels, RankerPredictions
 
 Doubles = npt.NDArray[np.float64]
 Scale = Literal["chance", "seconds"]
@@ -33,7 +33,7 @@ _LEAST = 1e-3
 """How much the line rises at least beyond the outermost centre, of what it may: enough to keep the order."""
 
 
-class CalibrationConfig(Config):
+class CalibrationConfig(BaseConfig):
     """How predictions are calibrated on a validation part."""
 
     method: Literal["isotonic", "temperature", "none"] = "isotonic"
@@ -227,14 +227,14 @@ def _checked(
             raise RankError(
                 f"calibration: {name}: {len(bad):,} of {len(values):,} are no {name} of {scale}, "
                 f"such as {values[bad[0]]:g} in row {bad[0]}",
-                mend="give chances in [0, 1] with outcomes 0 or 1, or seconds from 0 up; weights from 0 up",
+                fix="give chances in [0, 1] with outcomes 0 or 1, or seconds from 0 up; weights from 0 up",
             )
     kept = columns["weight"] > 0
     return columns["predicted"][kept], columns["outcome"][kept], columns["weight"][kept]
 
 
 def fit_calibrators(
-    config: CalibrationConfig, heads: Collection[str], found: Predictions, labels: Labels
+    config: CalibrationConfig, heads: Collection[str], found: RankerPredictions, labels: ImpressionLabels
 ) -> dict[str, Calibrator]:
     """A calibrator for each head, by raw predictions and what came of them."""
     fit = partial(Calibrator.fit, config)

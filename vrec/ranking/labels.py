@@ -10,21 +10,21 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
 from vrec.core.schema import EVENTS, VIDEOS, conform
-from vrec.events.polars_tables import to_frame
+from vrec.events.polars_tables import to_polars
 from vrec.profiles.user import HOUR_US
-from vrec.ranking.features.arrays import Labels
+from vrec.ranking.features.arrays import ImpressionLabels
 from vrec.ranking.replay import impressions
 
-Kind = Literal["click", "watch", "like", "share", "follow", "cart", "purchase"]
+OutcomeKind = Literal["click", "watch", "like", "share", "follow", "cart", "purchase"]
 
 
-class LabelsConfig(Config):
+class LabelsConfig(BaseConfig):
     """What counts as the outcome of an impression."""
 
-    conversion_kinds: tuple[Kind, ...] = Field(default=("purchase",), min_length=1)
+    conversion_kinds: tuple[OutcomeKind, ...] = Field(default=("purchase",), min_length=1)
     """Kinds of event that a click may end in; any of them makes it a conversion."""
     conversion_window_hours: float = Field(default=72.0, gt=0)
     """Hours after an impression within which a conversion counts. Impressions younger than this at the log's
@@ -33,9 +33,9 @@ class LabelsConfig(Config):
     """Hours after an impression within which clicks and watches count."""
 
 
-def labels_of(
+def build_labels(
     events: pa.Table, videos: pa.Table | None, config: LabelsConfig, end: int | None = None
-) -> Labels:
+) -> ImpressionLabels:
     """Labels of the impressions of EVENTS, in the order of `impressions` and so of replay's candidates.
 
     An event belongs to the latest impression of its user and video at or before it, among those of its own
@@ -45,8 +45,8 @@ def labels_of(
     (VIDEOS) gives the durations. Raises SchemaError for other columns.
     """
     events = conform(events, EVENTS, stage="labels_of")
-    shown = to_frame(impressions(events)).with_row_index("row").with_columns(_micros())
-    frame = to_frame(events).with_columns(_micros())
+    shown = to_polars(impressions(events)).with_row_index("row").with_columns(_micros())
+    frame = to_polars(events).with_columns(_micros())
     if end is None:
         end = int(frame["at"].to_numpy().max(initial=0))
     frame = frame.filter(pl.col("kind") != "impression", pl.col("at") <= end)
@@ -64,7 +64,7 @@ def labels_of(
     click = shown["click"].fill_null(value=False).to_numpy()
     conversion = click & shown["converted"].fill_null(value=False).to_numpy()
     at = shown["at"].to_numpy().astype(np.int64)
-    return Labels(
+    return ImpressionLabels(
         click=click.astype(np.float32),
         watch_s=shown["watch_s"].fill_null(0.0).to_numpy().astype(np.float32),
         conversion=conversion.astype(np.float32),
@@ -77,7 +77,7 @@ def labels_of(
     )
 
 
-class TimePartsConfig(Config):
+class LogSplitConfig(BaseConfig):
     """Where a log is cut into parts to train, validate and test on."""
 
     validation_share: float = Field(default=0.1, gt=0, lt=1)
@@ -86,14 +86,14 @@ class TimePartsConfig(Config):
     """Share of the impressions, the latest, to test on."""
 
     @model_validator(mode="after")
-    def _some_left(self) -> "TimePartsConfig":
+    def _some_left(self) -> "LogSplitConfig":
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave nothing to train on")
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class TimeParts:
+class LogSplit:
     """A log in three parts by time. What happened at a boundary belongs to the later part."""
 
     validation_from: int
@@ -101,24 +101,24 @@ class TimeParts:
     test_from: int
     """µs since 1970: the first moment of the test part."""
 
-    def part(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    def split_of(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
         """(N,) 0 where `at` is in the training part, 1 in the validation and 2 in the test part."""
         return ((at >= self.validation_from) + (at >= self.test_from).astype(np.int8)).astype(np.int8)
 
 
-def time_parts(at: npt.NDArray[np.int64], config: TimePartsConfig) -> TimeParts:
+def split_log(at: npt.NDArray[np.int64], config: LogSplitConfig) -> LogSplit:
     """The parts of a log with impressions `at` (N,) µs; raises RankError where one of them is empty."""
     ordered = np.sort(at)
     later = config.validation_share + config.test_share
     firsts = [round(len(at) * (1 - share)) for share in (later, config.test_share)]
     if len(at) and firsts[1] < len(at):
-        parts = TimeParts(*(int(ordered[first]) for first in firsts))
-        sizes = np.bincount(parts.part(at), minlength=3)
+        parts = LogSplit(*(int(ordered[first]) for first in firsts))
+        sizes = np.bincount(parts.split_of(at), minlength=3)
         if sizes.all():
             return parts
     raise RankError(
         f"time_parts: {len(at):,} impressions at {len(np.unique(at)):,} times cannot be cut into three parts",
-        mend="give a longer log, or other shares",
+        fix="give a longer log, or other shares",
     )
 
 
@@ -147,15 +147,15 @@ def _latest(events: pl.DataFrame, shown: pl.DataFrame, same: list[str]) -> pl.Da
 
 def _durations(videos: pa.Table | None) -> pl.DataFrame:
     table = VIDEOS.arrow().empty_table() if videos is None else videos
-    frame = to_frame(conform(table, VIDEOS, stage="labels_of", extra=True)).select("video_id", "duration_s")
+    frame = to_polars(conform(table, VIDEOS, stage="labels_of", extra=True)).select("video_id", "duration_s")
     return frame.filter(pl.col("duration_s") > 0).unique("video_id", keep="first", maintain_order=True)
 
 
-def user_number(user_id: str) -> int:
+def hash_user_id(user_id: str) -> int:
     """The number that stands for a user in Labels: the same in whichever part of the log, 64 bits, signed."""
     return int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def _numbers(users: pl.Series) -> npt.NDArray[np.int64]:
-    found = {user: user_number(user) for user in users.unique().to_list()}
+    found = {user: hash_user_id(user) for user in users.unique().to_list()}
     return np.array([found[user] for user in users.to_list()], np.int64)

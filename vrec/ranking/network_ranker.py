@@ -11,43 +11,50 @@ from pydantic import Field, ValidationError
 from scipy.special import expit
 from torch import Tensor
 
-from vrec.core.artifact import Arrays, Artefact, read_artefact, write_artefact
-from vrec.core.config import Config
+from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
+from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError, ModelError, RankError
-from vrec.core.protocols import Content
-from vrec.ranking.base import ProfileRanker, VideoFigures, merged
+from vrec.core.protocols import CatalogContent
+from vrec.ranking.base import ProfileRanker, VideoScalars, merge_content
 from vrec.ranking.calibration import CalibrationConfig, Calibrator, fit_calibrators
-from vrec.ranking.features.arrays import Features, Floats, Labels, Predictions, Request, Shape
+from vrec.ranking.features.arrays import (
+    FeatureShape,
+    Floats,
+    ImpressionLabels,
+    RankerPredictions,
+    RankingFeatures,
+    RankingRequest,
+)
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalog import Catalogue
-from vrec.ranking.features.space import FeaturesConfig, FeatureSpace
+from vrec.ranking.features.catalog import CatalogFeatures
+from vrec.ranking.features.space import FeatureSpace, RankerFeaturesConfig
 from vrec.ranking.labels import LabelsConfig
 from vrec.ranking.networks.layers import to_batch, to_catalogue
-from vrec.ranking.networks.multitask import Head, HeadsConfig, Outputs
+from vrec.ranking.networks.multitask import HeadOutputs, RankerHeadsConfig, TaskName
 from vrec.ranking.networks.network import DinConfig, NetworkConfig, RankerNetwork
 from vrec.ranking.networks.watch_heads import CreadConfig, WatchHead
 from vrec.ranking.networks.watch_time import WatchConfig, fit_watch_head, restore_watch_head
 from vrec.ranking.reranking.utility import UtilityConfig
 from vrec.ranking.training import RankerTrainingConfig
-from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, spread
-from vrec.training.config import seeded, torch_device
+from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, click_logit_std
+from vrec.training.config import seeded_rng, torch_device
 
-Rows = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 
 BLOCK = 2048
 """Candidates that are scored at once: memory is flat however many there are."""
 
 
-class RankerConfig(Config):
+class RankerConfig(BaseConfig):
     """A ranker on a network, part by part."""
 
     network: NetworkConfig = Field(default_factory=DinConfig)
     """Which network, and how it is built."""
-    heads: HeadsConfig = Field(default_factory=HeadsConfig)
+    heads: RankerHeadsConfig = Field(default_factory=RankerHeadsConfig)
     """What it answers."""
     watch: WatchConfig = Field(default_factory=CreadConfig)
     """How watch time is learned; of no effect without the watch head."""
-    features: FeaturesConfig = Field(default_factory=FeaturesConfig)
+    features: RankerFeaturesConfig = Field(default_factory=RankerFeaturesConfig)
     """What it sees."""
     labels: LabelsConfig = Field(default_factory=LabelsConfig)
     """What counts as the outcome of an impression."""
@@ -61,7 +68,9 @@ class RankerConfig(Config):
     """What is aimed at."""
 
 
-def untrained(config: RankerConfig, shape: Shape, labels: Labels) -> tuple[RankerNetwork, WatchHead | None]:
+def build_untrained(
+    config: RankerConfig, shape: FeatureShape, labels: ImpressionLabels
+) -> tuple[RankerNetwork, WatchHead | None]:
     """The network for features of this shape with its first weights, and the watch head of training labels.
 
     None where the config has no watch head. Equal arguments give equal weights. Raises RankError where the
@@ -82,7 +91,7 @@ class NetworkRanker(ProfileRanker):
         self,
         config: RankerConfig,
         space: FeatureSpace,
-        content: Content,
+        content: CatalogContent,
         network: RankerNetwork,
         head: WatchHead | None,
         *,
@@ -92,25 +101,27 @@ class NetworkRanker(ProfileRanker):
         """`calibrators` are by head, none where a head's answers stay as they are; `factor` gives the spread,
         which is 0 without. Raises RankError for embeddings of another encoder than the space's.
         """
-        self.config, self.space, self.head, self.worth = config, space, head, config.utility
+        self.config, self.space, self.head, self.utility_config = config, space, head, config.utility
         self.calibrators, self.factor = dict(calibrators), factor
         self.metrics: dict[str, float] = {}
         """What it scored when it was tested; kept with it on disk."""
         self.device = _device(config.training.device)
         self.network = network.to(self.device).eval()
-        self._stock(merged(Content(), content), Catalogue.of(content, space))
+        self._build_catalog(
+            merge_content(CatalogContent(), content), CatalogFeatures.from_content(content, space)
+        )
 
     @classmethod
-    def fitted(
+    def from_training(
         cls,
         config: RankerConfig,
         space: FeatureSpace,
-        content: Content,
+        content: CatalogContent,
         network: RankerNetwork,
         head: WatchHead | None,
         *,
-        train: tuple[Features, Labels],
-        valid: tuple[Features, Labels],
+        train: tuple[RankingFeatures, ImpressionLabels],
+        valid: tuple[RankingFeatures, ImpressionLabels],
     ) -> Self:
         """The ranker of a trained network: calibrated on validation impressions, its spread of training ones.
 
@@ -118,7 +129,7 @@ class NetworkRanker(ProfileRanker):
         laid at the videos' door.
         """
         raw = cls(config, space, content, network, head, calibrators={}, factor=None)
-        shown = raw.predict(valid[0], as_shown=True)
+        shown = raw.predict(valid[0], at_logged_positions=True)
         calibrators = fit_calibrators(config.calibration, config.heads.heads, shown, valid[1])
         laplace: LastLayerLaplace | None = None
         for outputs, _ in raw._outputs(train[0], as_shown=True):
@@ -138,7 +149,7 @@ class NetworkRanker(ProfileRanker):
         """What makes the features that this ranker was trained on, of its videos."""
         return FeatureBuilder(self.space, self.catalogue)
 
-    def predict(self, features: Features, *, as_shown: bool = False) -> Predictions:
+    def predict(self, features: RankingFeatures, *, at_logged_positions: bool = False) -> RankerPredictions:
         """What to expect of N candidates, whose features this ranker's `builder` made.
 
         As if each were shown in the first slot, or `as_shown` in the slots that the features name: the one to
@@ -147,39 +158,39 @@ class NetworkRanker(ProfileRanker):
         if features.shape != self.space.shape or len(features.catalogue.fields) > len(self.items):
             raise RankError(
                 f"{self.name}: the features are of another feature space or catalogue",
-                mend="make them with the ranker's own builder",
+                fix="make them with the ranker's own builder",
             )
         durations = self.durations[features.video]
         parts = [
-            self._answers(outputs, durations[rows])
-            for outputs, rows in self._outputs(features, as_shown=as_shown)
+            self._to_predictions(outputs, durations[rows])
+            for outputs, rows in self._outputs(features, as_shown=at_logged_positions)
         ]
         if not parts:
-            return Predictions(*(np.zeros(0, np.float32) for _ in range(4)))
-        return Predictions(*(np.concatenate(answers) for answers in zip(*parts, strict=True)))
+            return RankerPredictions(*(np.zeros(0, np.float32) for _ in range(4)))
+        return RankerPredictions(*(np.concatenate(answers) for answers in zip(*parts, strict=True)))
 
-    def predict_requests(self, requests: Sequence[Request]) -> Predictions:
+    def predict_requests(self, requests: Sequence[RankingRequest]) -> RankerPredictions:
         """See `ProfileRanker`."""
         return self.predict(self.builder.build(requests))
 
-    def with_videos(self, content: Content) -> Self:
+    def with_videos(self, content: CatalogContent) -> Self:
         """The same ranker with the videos of `content` as well, or as they are there.
 
         Nothing is trained: a new video is known by its creator, tags, numbers and vector. Raises RankError
         for embeddings of another encoder, and SchemaError.
         """
         other = copy(self)
-        other._stock(merged(self.content, content), self.catalogue.with_videos(content))
+        other._build_catalog(merge_content(self.content, content), self.catalogue.with_videos(content))
         return other
 
-    def among(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
+    def restricted_to(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
         """See `ProfileRanker`."""
-        other, newer = copy(self), self._same(newer)
+        other, newer = copy(self), self._check_same_kind(newer)
         over = None if newer is None else newer.catalogue
-        other.content, other.catalogue = Content(), self.catalogue.among(video_ids, over)
+        other.content, other.catalogue = CatalogContent(), self.catalogue.restricted_to(video_ids, over)
         ids = list(other.catalogue.rows)
-        other.figures = self.figures.among(ids, None if newer is None else newer.figures)
-        other.durations = np.append(np.float32(np.nan), other.figures.duration_s[:-1])
+        other.scalars = self.scalars.restricted_to(ids, None if newer is None else newer.scalars)
+        other.durations = np.append(np.float32(np.nan), other.scalars.duration_s[:-1])
         other.items = self.items[np.append(0, self.catalogue.find(ids))]
         if newer is not None and over is not None:
             theirs = torch.from_numpy(np.append(0, over.find(ids))).to(self.device)
@@ -198,8 +209,8 @@ class NetworkRanker(ProfileRanker):
         tables |= {name: table for name, table in content.items() if table is not None}
         data = {"space": record, "calibrated": sorted(self.calibrators), "videos": len(self.catalogue) - 1}
         config = self.config.model_dump(mode="json")
-        write_artefact(
-            uri, Artefact(self.kind, config, dict(arrays), tables, data=data, metrics=self.metrics)
+        write_artifact(
+            uri, ModelArtifact(self.kind, config, dict(arrays), tables, data=data, metrics=self.metrics)
         )
 
     @classmethod
@@ -208,39 +219,41 @@ class NetworkRanker(ProfileRanker):
 
         Raises ModelError also where it was trained on other features than this version makes.
         """
-        found = read_artefact(uri, cls.kind)
+        found = read_artifact(uri, cls.kind)
         try:
             config = RankerConfig.model_validate(found.config)
             space = FeatureSpace.restore(found.data["space"], found.arrays, found.tables)
             head = None
             if "watch" in config.heads.heads:
-                head = restore_watch_head(config.watch, _part(found.arrays, "watch"))
+                head = restore_watch_head(config.watch, _arrays_of(found.arrays, "watch"))
             network = _network(config, space.shape, head)
-            weights = _part(found.arrays, "weights")
+            weights = _arrays_of(found.arrays, "weights")
             network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
             names: list[str] = found.data["calibrated"]
-            calibrators = {n: Calibrator.restore(_part(found.arrays, f"calibrator.{n}")) for n in names}
+            calibrators = {n: Calibrator.restore(_arrays_of(found.arrays, f"calibrator.{n}")) for n in names}
         except (ValidationError, KeyError, RuntimeError) as error:
             # torch tells of weights that do not fit by a RuntimeError.
             raise ModelError(
-                f"{uri} is a ranker of another version: {error}", mend="train it again with this version"
+                f"{uri} is a ranker of another version: {error}", fix="train it again with this version"
             ) from None
-        content = Content(found.tables.get("videos"), found.tables.get("embeddings"))
+        content = CatalogContent(found.tables.get("videos"), found.tables.get("embeddings"))
         factor = found.arrays.get("laplace.factor")
         ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
         ranker.metrics = dict(found.metrics)
         return ranker
 
-    def _stock(self, content: Content, catalogue: Catalogue) -> None:
+    def _build_catalog(self, content: CatalogContent, catalogue: CatalogFeatures) -> None:
         """Sets what depends on the videos."""
-        self.content, self.catalogue, self.figures = content, catalogue, VideoFigures.of(content)
+        self.content, self.catalogue, self.scalars = content, catalogue, VideoScalars.from_content(content)
         self.durations: Floats = np.full(len(catalogue), np.nan, np.float32)
-        rows = self.figures.find(list(catalogue.rows))
-        self.durations[list(catalogue.rows.values())] = self.figures.duration_s[rows]
+        rows = self.scalars.find(list(catalogue.rows))
+        self.durations[list(catalogue.rows.values())] = self.scalars.duration_s[rows]
         self.items = self.network.items(to_catalogue(catalogue.arrays, self.device))
 
     @torch.no_grad()
-    def _outputs(self, features: Features, *, as_shown: bool) -> Iterator[tuple[Outputs, Rows]]:
+    def _outputs(
+        self, features: RankingFeatures, *, as_shown: bool
+    ) -> Iterator[tuple[HeadOutputs, RowIndices]]:
         """Outputs of block after block of candidates, and which rows those are."""
         catalogue = to_catalogue(features.catalogue, self.device) if as_shown else None
         for start in range(0, len(features), BLOCK):
@@ -251,7 +264,9 @@ class NetworkRanker(ProfileRanker):
             else:
                 yield self.network(batch, catalogue), rows
 
-    def _answers(self, outputs: Outputs, durations: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def _to_predictions(
+        self, outputs: HeadOutputs, durations: Floats
+    ) -> tuple[Floats, Floats, Floats, Floats]:
         """p_click, watch_s, p_conv and spread, each (B,)."""
         raw = expit(_numpy(outputs.click).astype(np.float64))
         p_click = self._calibrated("click", raw)
@@ -263,16 +278,16 @@ class NetworkRanker(ProfileRanker):
             # Two calibrators can disagree by a little.
             p_conv = np.minimum(self._calibrated("conversion", both), p_click)
         if self.factor is not None:
-            unsure = spread(_numpy(outputs.last), self.factor)
+            unsure = click_logit_std(_numpy(outputs.last), self.factor)
         return p_click, watch_s, p_conv, unsure
 
-    def _calibrated(self, head: Head, values: npt.NDArray[np.floating]) -> Floats:
+    def _calibrated(self, head: TaskName, values: npt.NDArray[np.floating]) -> Floats:
         single = values.astype(np.float32)
         return self.calibrators[head].apply(single) if head in self.calibrators else single
 
 
-def _network(config: RankerConfig, shape: Shape, head: WatchHead | None) -> RankerNetwork:
-    with seeded(config.training.seed):
+def _network(config: RankerConfig, shape: FeatureShape, head: WatchHead | None) -> RankerNetwork:
+    with seeded_rng(config.training.seed):
         return RankerNetwork(shape, config.network, config.heads, 0 if head is None else head.width)
 
 
@@ -284,7 +299,7 @@ def _device(name: str) -> torch.device:
         return torch_device("auto")
 
 
-def _part(arrays: Arrays, part: str) -> Arrays:
+def _arrays_of(arrays: Arrays, part: str) -> Arrays:
     prefix = f"{part}."
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 

@@ -10,15 +10,15 @@ import pyarrow as pa
 from pydantic import Field
 from scipy.special import expit, logit, polygamma
 
-from vrec.core.artifact import Arrays, Artefact, read_artefact, write_artefact
-from vrec.core.config import Config
+from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
+from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
-from vrec.core.protocols import Content
-from vrec.profiles.video import Prior, fit_prior, smoothed
-from vrec.ranking.base import ProfileRanker, VideoFigures
-from vrec.ranking.features.arrays import Labels, Predictions, Request
+from vrec.core.protocols import CatalogContent
+from vrec.profiles.video import RatePrior, fit_prior, smoothed_rate
+from vrec.ranking.base import ProfileRanker, VideoScalars
+from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingRequest
 from vrec.ranking.labels import LabelsConfig
-from vrec.ranking.rate_counts import Counts
+from vrec.ranking.rate_counts import RateCounts
 from vrec.ranking.reranking.utility import UtilityConfig
 
 Doubles = npt.NDArray[np.float64]
@@ -28,12 +28,12 @@ LEAST_RATE = 1e-6
 """Rates are kept this far from 0 and 1, whose log-odds are infinite."""
 
 
-class RatesConfig(Config):
+class RateBaselineConfig(BaseConfig):
     """What rates are drawn to where the training part is too small to tell."""
 
-    click: Prior = Prior(rate=0.05, strength=50.0)
+    click: RatePrior = RatePrior(rate=0.05, strength=50.0)
     """Clicks by impressions of a video, a shopper or a surface, where fewer than two of them have two."""
-    conversion: Prior = Prior(rate=0.02, strength=100.0)
+    conversion: RatePrior = RatePrior(rate=0.02, strength=100.0)
     """Conversions by clicks of a video, where fewer than two videos have two clicks."""
     watch_strength: float = Field(default=10.0, gt=0)
     """Impressions that the mean watch of videos of about the same length weighs against a video's own, where
@@ -47,16 +47,16 @@ class RatesConfig(Config):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Rates:
+class SmoothedRates:
     """The fitted rates: log-odds of a click are an intercept and three weighted log-odds ratios."""
 
     labels: LabelsConfig
     intercept: float
     weights: Doubles
     """(3,) of the video's, the shopper's and the surface's."""
-    video: Prior
-    user: Prior
-    conversion: Prior
+    video: RatePrior
+    user: RatePrior
+    conversion: RatePrior
     surfaces: dict[str, float]
     """Log-odds of a click on each surface less those on all; one that is not known is like all."""
     edges: Doubles
@@ -67,19 +67,21 @@ class Rates:
     """Impressions that the group's mean weighs."""
 
     @classmethod
-    def fit(cls, config: RatesConfig, requests: Sequence[Request], labels: Labels) -> Self:
+    def fit(
+        cls, config: RateBaselineConfig, requests: Sequence[RankingRequest], labels: ImpressionLabels
+    ) -> Self:
         """The rates of training impressions, whose labels are in the order of the requests' candidates.
 
         Raises RankError where there are not as many labels, or all are clicked or none.
         """
-        counts = Counts.of(requests, config.labels)
+        counts = RateCounts.from_requests(requests, config.labels)
         if len(counts.video) != len(labels):
             raise RankError(f"rates: {len(labels):,} labels for {len(counts.video):,} candidates")
         clicked = labels.click > 0
         if not len(labels) or clicked.all() or not clicked.any():
             raise RankError(
                 f"rates: {clicked.sum():,} of {len(labels):,} impressions are clicked",
-                mend="train on a log with impressions of both kinds",
+                fix="train on a log with impressions of both kinds",
             )
         videos = np.unique(counts.video, return_inverse=True)[1]
         click, mature = labels.click.astype(np.float64), labels.mature & clicked
@@ -103,20 +105,22 @@ class Rates:
         found = LogisticRegression().fit(unfitted._ratios(counts), clicked)
         return replace(unfitted, intercept=float(found.intercept_[0]), weights=found.coef_[0])
 
-    def predict(self, requests: Sequence[Request], duration_s: npt.NDArray[np.floating]) -> Predictions:
+    def predict(
+        self, requests: Sequence[RankingRequest], duration_s: npt.NDArray[np.floating]
+    ) -> RankerPredictions:
         """What to expect of the N candidates of requests, whose durations are (N,) seconds, NaN unknown.
 
         The spread is that of the Beta distributions behind the video's and the shopper's rate.
         """
-        counts = Counts.of(requests, self.labels)
+        counts = RateCounts.from_requests(requests, self.labels)
         p_click = expit(self.intercept + (self._ratios(counts) * self.weights).sum(axis=1))
-        cvr = smoothed(counts.converted, counts.clicks, self.conversion.rate, self.conversion.strength)
+        cvr = smoothed_rate(counts.converted, counts.clicks, self.conversion.rate, self.conversion.strength)
         mean = self.watch_s[_group(duration_s, self.edges)]
         watch = (counts.watch_s + self.watch_strength * mean) / (counts.shown + self.watch_strength)
         unsure = self.weights[0] ** 2 * _variance(counts.clicks, counts.shown, self.video)
         unsure += self.weights[1] ** 2 * _variance(counts.user_clicks, counts.user_shown, self.user)
         answers = (p_click, watch, p_click * cvr, np.sqrt(unsure))
-        return Predictions(*(answer.astype(np.float32) for answer in answers))
+        return RankerPredictions(*(answer.astype(np.float32) for answer in answers))
 
     def store(self) -> tuple[Arrays, pa.Table]:
         """Arrays and the table of surfaces, which `restore` needs."""
@@ -135,7 +139,7 @@ class Rates:
     @classmethod
     def restore(cls, labels: LabelsConfig, arrays: Arrays, surfaces: pa.Table) -> Self:
         """The rates that `store` gave."""
-        video, user, conversion = (Prior(rate=r, strength=k) for r, k in arrays["priors"].tolist())
+        video, user, conversion = (RatePrior(rate=r, strength=k) for r, k in arrays["priors"].tolist())
         names, odds = (surfaces.column(name).to_pylist() for name in ("surface", "log_odds"))
         return cls(
             labels,
@@ -150,7 +154,7 @@ class Rates:
             float(arrays["watch_strength"]),
         )
 
-    def _ratios(self, counts: Counts) -> Doubles:
+    def _ratios(self, counts: RateCounts) -> Doubles:
         """(N, 3) how far the log-odds of video, shopper and surface lie from those of all."""
         return np.column_stack(
             [
@@ -165,11 +169,11 @@ def _logit(rate: Doubles | float) -> Doubles:
     return logit(np.clip(rate, LEAST_RATE, 1 - LEAST_RATE))
 
 
-def _log_odds(clicks: Doubles, shown: Doubles, prior: Prior) -> Doubles:
-    return _logit(smoothed(clicks, shown, prior.rate, prior.strength))
+def _log_odds(clicks: Doubles, shown: Doubles, prior: RatePrior) -> Doubles:
+    return _logit(smoothed_rate(clicks, shown, prior.rate, prior.strength))
 
 
-def _variance(clicks: Doubles, shown: Doubles, prior: Prior) -> Doubles:
+def _variance(clicks: Doubles, shown: Doubles, prior: RatePrior) -> Doubles:
     """(N,) the variance of the log-odds of Beta distributed rates."""
     rate = float(np.clip(prior.rate, LEAST_RATE, 1 - LEAST_RATE))
     missed = np.maximum(shown - clicks, 0) + prior.strength * (1 - rate)
@@ -181,17 +185,17 @@ def _sums(groups: Groups, of: Doubles | None = None) -> Doubles:
     return np.bincount(groups, of).astype(np.float64)
 
 
-def _prior(outcomes: Doubles, groups: Groups, fallback: Prior) -> Prior:
+def _prior(outcomes: Doubles, groups: Groups, fallback: RatePrior) -> RatePrior:
     """The prior of the rates that groups of 0 or 1 outcomes have."""
     places = np.unique(groups, return_inverse=True)[1]
     totals = _sums(places, outcomes)
     return fit_prior(totals, _sums(places), totals, fallback)
 
 
-def _surfaces(click: Doubles, surface: list[str], fallback: Prior) -> dict[str, float]:
+def _surfaces(click: Doubles, surface: list[str], fallback: RatePrior) -> dict[str, float]:
     names, places = np.unique(surface, return_inverse=True)
     # A lone surface has no prior but the rate of all, which is its own.
-    prior = Prior(rate=float(click.mean()), strength=_prior(click, places, fallback).strength)
+    prior = RatePrior(rate=float(click.mean()), strength=_prior(click, places, fallback).strength)
     odds = _log_odds(_sums(places, click), _sums(places), prior)
     return dict(zip(names.tolist(), (odds - _logit(click.mean())).tolist(), strict=True))
 
@@ -209,7 +213,7 @@ def _group(duration_s: npt.NDArray[np.floating], edges: Doubles) -> Groups:
 
 
 def _watch(
-    config: RatesConfig, labels: Labels, group: Groups, groups: int, videos: Groups
+    config: RateBaselineConfig, labels: ImpressionLabels, group: Groups, groups: int, videos: Groups
 ) -> tuple[Doubles, float]:
     """Mean watch by group of durations, and how many impressions it weighs against a video's own."""
     watch = labels.watch_s.astype(np.float64)
@@ -218,51 +222,57 @@ def _watch(
     means = np.divide(np.bincount(group, watch, groups), count, out=of_all, where=count > 0)
     # In units of their group's mean, so that what differs between lengths is not taken for the video's own.
     share = watch / np.where(means > 0, means, 1)[group]
-    fallback = Prior(rate=0.5, strength=config.watch_strength)
+    fallback = RatePrior(rate=0.5, strength=config.watch_strength)
     return means, fit_prior(_sums(videos, share), _sums(videos), _sums(videos, share**2), fallback).strength
 
 
-class RatesRanker(ProfileRanker):
+class RateBaselineRanker(ProfileRanker):
     """Ranks by counts alone: what a network must beat."""
 
     kind = "rates"
 
-    def __init__(self, config: RatesConfig, rates: Rates, figures: VideoFigures) -> None:
-        self.config, self.rates, self.figures, self.worth = config, rates, figures, config.utility
+    def __init__(self, config: RateBaselineConfig, rates: SmoothedRates, figures: VideoScalars) -> None:
+        self.config, self.rates, self.scalars, self.utility_config = config, rates, figures, config.utility
 
     @classmethod
-    def fit(cls, config: RatesConfig, requests: Sequence[Request], labels: Labels, content: Content) -> Self:
+    def fit(
+        cls,
+        config: RateBaselineConfig,
+        requests: Sequence[RankingRequest],
+        labels: ImpressionLabels,
+        content: CatalogContent,
+    ) -> Self:
         """The ranker of training impressions, whose labels are in the order of the requests' candidates.
 
         Raises RankError where there are not as many labels, or all are clicked or none; SchemaError.
         """
-        return cls(config, Rates.fit(config, requests, labels), VideoFigures.of(content))
+        return cls(config, SmoothedRates.fit(config, requests, labels), VideoScalars.from_content(content))
 
-    def with_videos(self, content: Content) -> Self:
+    def with_videos(self, content: CatalogContent) -> Self:
         """The same ranker, to which the videos of `content` are known as well, or anew."""
-        return type(self)(self.config, self.rates, self.figures.with_videos(content))
+        return type(self)(self.config, self.rates, self.scalars.with_videos(content))
 
-    def among(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
+    def restricted_to(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
         """See `ProfileRanker`."""
-        newer = self._same(newer)
-        figures = self.figures.among(video_ids, None if newer is None else newer.figures)
+        newer = self._check_same_kind(newer)
+        figures = self.scalars.restricted_to(video_ids, None if newer is None else newer.scalars)
         return type(self)(self.config, self.rates, figures)
 
-    def predict_requests(self, requests: Sequence[Request]) -> Predictions:
+    def predict_requests(self, requests: Sequence[RankingRequest]) -> RankerPredictions:
         """See `ProfileRanker`."""
-        rows = self.figures.find([video for request in requests for video in request.video_ids])
-        return self.rates.predict(requests, self.figures.duration_s[rows])
+        rows = self.scalars.find([video for request in requests for video in request.video_ids])
+        return self.rates.predict(requests, self.scalars.duration_s[rows])
 
     def save(self, uri: str) -> None:
         """Writes the fitted ranker as a folder; see `Ranker`."""
         arrays, surfaces = self.rates.store()
-        tables = {"surfaces": surfaces, "videos": self.figures.store()}
-        write_artefact(uri, Artefact(self.kind, self.config.model_dump(mode="json"), arrays, tables))
+        tables = {"surfaces": surfaces, "videos": self.scalars.store()}
+        write_artifact(uri, ModelArtifact(self.kind, self.config.model_dump(mode="json"), arrays, tables))
 
     @classmethod
     def load(cls, uri: str) -> Self:
         """The ranker that `save` wrote; see `Ranker`."""
-        found = read_artefact(uri, cls.kind)
-        config = RatesConfig.model_validate(found.config)
-        rates = Rates.restore(config.labels, found.arrays, found.tables["surfaces"])
-        return cls(config, rates, VideoFigures.restore(found.tables["videos"]))
+        found = read_artifact(uri, cls.kind)
+        config = RateBaselineConfig.model_validate(found.config)
+        rates = SmoothedRates.restore(config.labels, found.arrays, found.tables["surfaces"])
+        return cls(config, rates, VideoScalars.restore(found.tables["videos"]))

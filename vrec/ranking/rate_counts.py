@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from vrec.core.errors import RankError
 from vrec.profiles.video import WATCH_S
-from vrec.ranking.features.arrays import Request
-from vrec.ranking.features.numeric import states_of
-from vrec.ranking.features.video_counts import STATE, column
+from vrec.ranking.features.arrays import RankingRequest
+from vrec.ranking.features.numeric import request_counts
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, column
 from vrec.ranking.labels import LabelsConfig
 
 Doubles = npt.NDArray[np.float64]
@@ -20,7 +20,7 @@ SHOWN, CLICKS = "event:impression", "event:click"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Counts:
+class RateCounts:
     """What the rates of N candidates are made of, each (N,): counts from before the moment."""
 
     shown: Doubles
@@ -33,12 +33,12 @@ class Counts:
     video: list[str]
 
     @classmethod
-    def of(cls, requests: Sequence[Request], labels: LabelsConfig) -> Self:
+    def from_requests(cls, requests: Sequence[RankingRequest], labels: LabelsConfig) -> Self:
         """The counts in requests, candidate by candidate; `labels` says what counts as a conversion.
 
         Raises RankError for counts that are not finite or below 0.
         """
-        states, sizes = states_of(requests), [len(r.video_ids) for r in requests]
+        states, sizes = request_counts(requests), [len(r.video_ids) for r in requests]
         of_users = np.array([[r.user.counts.get(key, 0.0) for key in (SHOWN, CLICKS)] for r in requests])
         of_users = of_users.reshape(-1, 2)
         wrong = np.flatnonzero(~(np.isfinite(of_users) & (of_users >= 0)).all(axis=1))
@@ -46,10 +46,10 @@ class Counts:
             raise RankError(
                 f"impressions and clicks of user {requests[wrong[0]].user.entity_id} are "
                 f"{of_users[wrong[0]]}; {len(wrong):,} of {len(requests):,} such are not finite or below 0",
-                mend="make the profiles anew from the events",
+                fix="make the profiles anew from the events",
             )
         user_shown, user_clicks = np.repeat(of_users, sizes, axis=0).T
-        ends = [key for kind in labels.conversion_kinds if (key := f"event:{kind}") in STATE]
+        ends = [key for kind in labels.conversion_kinds if (key := f"event:{kind}") in VIDEO_COUNT_KEYS]
         converted = sum((column(states, key) for key in ends), np.zeros(len(states)))
         return cls(
             shown=column(states, SHOWN),

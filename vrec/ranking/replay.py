@@ -12,42 +12,46 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.profiles.profile import Draft, Profile, VideoFacts
-from vrec.profiles.update import ProfilesConfig, event_rows, in_order, note, sound_events
-from vrec.ranking.features.arrays import Context, Request
-from vrec.ranking.features.video_counts import STATE, Exact
+from vrec.profiles.profile import Profile, ProfileBuilder, VideoMetadata
+from vrec.profiles.update import ProfilesConfig, event_rows, record_event, sort_events, validate_events
+from vrec.ranking.features.arrays import RankingRequest, RequestContext
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Exact
 
-STATES = pa.schema([("event_id", pa.string()), ("state", pa.list_(pa.float64(), len(STATE)))])
+VIDEO_COUNTS = pa.schema(
+    [("event_id", pa.string()), ("state", pa.list_(pa.float64(), len(VIDEO_COUNT_KEYS)))]
+)
 """Of each impression its video's counts before its moment."""
 
-Facts = Mapping[str, VideoFacts]
+VideoFactsById = Mapping[str, VideoMetadata]
 
 
-def video_states(events: pa.Table, facts: Facts, config: ProfilesConfig) -> pa.Table:
+def replay_video_counts(events: pa.Table, facts: VideoFactsById, config: ProfilesConfig) -> pa.Table:
     """STATES, one row an impression of EVENTS: what its video's events strictly before it add up to.
 
     By video, time and id. Every video's rows depend on its own events only: all events of some videos give
     their rows of the whole. Raises SchemaError, EventsError for impossible events, and RankError for event
     ids that repeat.
     """
-    events = in_order(_distinct(sound_events(events)), "video_id")
+    events = sort_events(_distinct(validate_events(events)), "video_id")
     ids: list[str] = []
     found: list[float] = []
     for video_id, group in groupby(event_rows(events), lambda event: event.video_id):
-        draft = Draft(Profile("video", video_id))
+        draft = ProfileBuilder(Profile("video", video_id))
         for _, moment in groupby(group, lambda event: event.at):
             now = list(moment)
             shown = [event.event_id for event in now if event.kind == "impression"]
             ids += shown
-            found += [draft.counts.get(key, 0.0) for key in STATE] * len(shown)
+            found += [draft.counts.get(key, 0.0) for key in VIDEO_COUNT_KEYS] * len(shown)
             for event in now:
-                note(draft, event, facts.get(video_id), config)
+                record_event(draft, event, facts.get(video_id), config)
     flat = pa.array(found, pa.float64())
-    lists = pa.FixedSizeListArray.from_arrays(flat, len(STATE))
-    return pa.Table.from_arrays([pa.array(ids, pa.string()), lists], schema=STATES)
+    lists = pa.FixedSizeListArray.from_arrays(flat, len(VIDEO_COUNT_KEYS))
+    return pa.Table.from_arrays([pa.array(ids, pa.string()), lists], schema=VIDEO_COUNTS)
 
 
-def replay(events: pa.Table, states: pa.Table, facts: Facts, config: ProfilesConfig) -> Iterator[Request]:
+def replay_requests(
+    events: pa.Table, states: pa.Table, facts: VideoFactsById, config: ProfilesConfig
+) -> Iterator[RankingRequest]:
     """The requests of EVENTS, by user, time and request_id (null first), candidates by position and id.
 
     Impressions of one user with equal time and request_id are one request; its surface is their first domain.
@@ -56,7 +60,7 @@ def replay(events: pa.Table, states: pa.Table, facts: Facts, config: ProfilesCon
     candidates are in the order of `impressions`. Raises SchemaError, EventsError, and RankError for event ids
     that repeat and for impressions without a state.
     """
-    events = in_order(_distinct(sound_events(events)), "user_id")
+    events = sort_events(_distinct(validate_events(events)), "user_id")
     places, rows = _state_rows(events, states)
     shown = zip(
         places,
@@ -66,14 +70,14 @@ def replay(events: pa.Table, states: pa.Table, facts: Facts, config: ProfilesCon
         strict=True,
     )
     for user_id, group in groupby(shown, lambda row: row[3].user_id):
-        draft = Draft(Profile("user", user_id))
+        draft = ProfileBuilder(Profile("user", user_id))
         for at, moment in groupby(group, lambda row: row[3].at):
             now = list(moment)
             seen = [row for row in now if row[3].kind == "impression"]
             if seen:
-                yield from _requests(draft.done(), at, seen, rows)
+                yield from _requests(draft.build(), at, seen, rows)
             for *_, event in now:
-                note(draft, event, facts.get(event.video_id), config)
+                record_event(draft, event, facts.get(event.video_id), config)
 
 
 def impressions(events: pa.Table) -> pa.Table:
@@ -89,16 +93,16 @@ def impressions(events: pa.Table) -> pa.Table:
     return shown.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names]))
 
 
-def _requests(user: Profile, at: int, seen: list[tuple], rows: Exact) -> Iterator[Request]:
+def _requests(user: Profile, at: int, seen: list[tuple], rows: Exact) -> Iterator[RankingRequest]:
     seen.sort(key=lambda row: (row[1] or "", 1 << 16 if row[2] is None else row[2], row[3].event_id))
     for _, group in groupby(seen, key=lambda row: row[1] or ""):
         shown = list(group)
         positions = [-1 if row[2] is None else row[2] for row in shown]
-        yield Request(
+        yield RankingRequest(
             user=user,
-            context=Context(at, shown[0][3].domain),
+            context=RequestContext(at, shown[0][3].domain),
             video_ids=tuple(row[3].video_id for row in shown),
-            states=rows[[row[0] for row in shown]],
+            video_counts=rows[[row[0] for row in shown]],
             positions=np.array(positions, np.int16),
         )
 
@@ -106,7 +110,7 @@ def _requests(user: Profile, at: int, seen: list[tuple], rows: Exact) -> Iterato
 def _state_rows(events: pa.Table, states: pa.Table) -> tuple[list[int], Exact]:
     """Of each event its row among the states, −1 where it has none; and the (N, len(STATE)) states."""
     column = states.column("state").combine_chunks()
-    rows = np.asarray(column.flatten(), np.float64).reshape(-1, len(STATE))
+    rows = np.asarray(column.flatten(), np.float64).reshape(-1, len(VIDEO_COUNT_KEYS))
     ids = states.column("event_id").combine_chunks()
     places = pc.fill_null(pc.index_in(events.column("event_id"), value_set=ids), -1)
     missing = events.filter(pc.and_(pc.equal(events.column("kind"), "impression"), pc.less(places, 0)))
@@ -114,7 +118,7 @@ def _state_rows(events: pa.Table, states: pa.Table) -> tuple[list[int], Exact]:
         raise RankError(
             f"replay: {missing.num_rows:,} impressions have no state, such as "
             f"{missing.column('event_id')[0]}",
-            mend="give video_states all events of the videos that these users were shown",
+            fix="give video_states all events of the videos that these users were shown",
         )
     return places.to_pylist(), rows
 
@@ -128,6 +132,6 @@ def _distinct(events: pa.Table) -> pa.Table:
         raise RankError(
             f"replay: {events.num_rows - count:,} of {events.num_rows:,} events repeat another's event_id, "
             f"such as {example}",
-            mend="read the events with vrec, which leaves repeated ones out",
+            fix="read the events with vrec, which leaves repeated ones out",
         )
     return events

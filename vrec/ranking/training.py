@@ -10,14 +10,21 @@ from pydantic import Field
 from torch import Tensor
 
 from vrec.core.errors import RankError
-from vrec.ranking.examples import Examples, check_teaches, unjudged
-from vrec.ranking.features.arrays import Features, Labels
+from vrec.ranking.examples import DeviceExamples, check_trainable, heads_without_validation
+from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.networks.layers import to_catalogue
-from vrec.ranking.networks.multitask import HeadsConfig, losses
+from vrec.ranking.networks.multitask import RankerHeadsConfig, multitask_losses
 from vrec.ranking.networks.network import RankerNetwork
 from vrec.ranking.networks.watch_heads import WatchHead
-from vrec.training.config import TrainingConfig, seeded, torch_device
-from vrec.training.epochs import ALONE, EpochResult, EpochTrainer, Worker, copied, finite
+from vrec.training.config import TrainingConfig, seeded_rng, torch_device
+from vrec.training.epochs import (
+    SINGLE_WORKER,
+    EpochResult,
+    EpochTrainer,
+    TrainingWorker,
+    copy_weights,
+    has_finite_weights,
+)
 
 Doubles = npt.NDArray[np.float64]
 Weights = dict[str, Tensor]
@@ -42,27 +49,27 @@ class RankerTrainingConfig(TrainingConfig):
     to fall with them, training would stop too late."""
 
 
-class Trainer(EpochTrainer[RankerNetwork]):
+class RankerTrainer(EpochTrainer[RankerNetwork]):
     """Trains a ranking network in place, epoch by epoch, until `done`."""
 
     def __init__(
         self,
         network: RankerNetwork,
-        heads: HeadsConfig,
+        heads: RankerHeadsConfig,
         head: WatchHead | None,
         *,
-        train: tuple[Features, Labels],
-        valid: tuple[Features, Labels],
+        train: tuple[RankingFeatures, ImpressionLabels],
+        valid: tuple[RankingFeatures, ImpressionLabels],
         config: RankerTrainingConfig,
-        worker: Worker = ALONE,
+        worker: TrainingWorker = SINGLE_WORKER,
     ) -> None:
         """`head` is the watch head, None without one. Every worker gets all the impressions.
 
         Raises RankError for impressions that cannot teach: all or none clicked, or converted, or fewer than
         workers; and for validation impressions that are all clicked or none.
         """
-        check_teaches(heads, train[1], "training")
-        self.unjudged = unjudged(heads, valid[1])
+        check_trainable(heads, train[1], "training")
+        self.unjudged = heads_without_validation(heads, valid[1])
         """Heads that the validation part cannot judge, and why: they do not count in when to stop."""
         super().__init__(epochs=config.epochs, patience=config.patience, seed=config.seed, worker=worker)
         self.config, self.heads, self.head = config, heads, head
@@ -70,9 +77,9 @@ class Trainer(EpochTrainer[RankerNetwork]):
         self.network = network.to(self.device)
         self.module = worker.wrap(self.network)
         self.catalogue = to_catalogue(train[0].catalogue, self.device)
-        self.train, self.valid = (Examples(*part, head, self.device) for part in (train, valid))
-        if (least := min(len(self.train), len(self.valid))) < worker.world:
-            raise RankError(f"training: {least:,} impressions for {worker.world} workers")
+        self.train, self.valid = (DeviceExamples(*part, head, self.device) for part in (train, valid))
+        if (least := min(len(self.train), len(self.valid))) < worker.world_size:
+            raise RankError(f"training: {least:,} impressions for {worker.world_size} workers")
         self.optimizer = _optimizer(self.network, config)
 
     def run_epoch(self) -> EpochResult:
@@ -82,14 +89,16 @@ class Trainer(EpochTrainer[RankerNetwork]):
         the epoch.
         """
         self.epoch += 1
-        before = copied(self.network)
+        before = copy_weights(self.network)
         started, examples = perf_counter(), 0
         sums: dict[str, Tensor] = {}
         self.network.train()
-        with seeded(self.drawing_seed()):
+        with seeded_rng(self.epoch_seed()):
             for rows in self.steps(len(self.train), self.config.batch_size):
                 batch, labels = self.train.take(rows)
-                found = losses(self.module(batch, self.catalogue), labels, self.heads, self._watch_loss)
+                found = multitask_losses(
+                    self.module(batch, self.catalogue), labels, self.heads, self._watch_loss
+                )
                 self.optimizer.zero_grad(set_to_none=True)
                 found["total"].backward()
                 self.optimizer.step()
@@ -99,11 +108,11 @@ class Trainer(EpochTrainer[RankerNetwork]):
         self.network.eval()
         # Read once an epoch: reading each step's would have a GPU wait, and workers must stop together.
         means = self.means(sums, dict.fromkeys(sums, float(examples)))
-        if not (np.isfinite(list(means.values())).all() and finite(self.network)):
+        if not (np.isfinite(list(means.values())).all() and has_finite_weights(self.network)):
             self.network.load_state_dict(before)
             raise RankError(
                 f"training: the loss is not a finite number in epoch {self.epoch}",
-                mend=f"lower learning_rate, which is {self.config.learning_rate:g}",
+                fix=f"lower learning_rate, which is {self.config.learning_rate:g}",
             )
         return EpochResult(self.epoch, means, examples, perf_counter() - started)
 
@@ -117,10 +126,12 @@ class Trainer(EpochTrainer[RankerNetwork]):
         self.network.eval()
         sums: dict[str, Tensor] = {}
         counts: dict[str, float] = {}
-        mine = np.arange(self.worker.rank, len(self.valid), self.worker.world)
+        mine = np.arange(self.worker.rank, len(self.valid), self.worker.world_size)
         for rows in np.array_split(mine, -(-len(mine) // self.config.batch_size)):
             batch, labels = self.valid.take(rows)
-            found = losses(self.network(batch, self.catalogue), labels, self.heads, self._watch_loss)
+            found = multitask_losses(
+                self.network(batch, self.catalogue), labels, self.heads, self._watch_loss
+            )
             for name, loss in found.items():
                 if name in self.unjudged:
                     continue
@@ -132,9 +143,9 @@ class Trainer(EpochTrainer[RankerNetwork]):
         if not np.isfinite(means["total"]):
             raise RankError(
                 f"validation: the loss is not a finite number after epoch {self.epoch}",
-                mend=f"lower learning_rate, which is {self.config.learning_rate:g}",
+                fix=f"lower learning_rate, which is {self.config.learning_rate:g}",
             )
-        self.judged(means["total"])
+        self.record_validation(means["total"])
         return means
 
     def _watch_loss(self, out: Tensor, targets: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy.linalg import cholesky, solve_triangular
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 
 Doubles = npt.NDArray[np.float64]
 
 
-class LaplaceConfig(Config):
+class LaplaceConfig(BaseConfig):
     """How wide the click's last layer is believed to be."""
 
     prior_precision: float = Field(default=1.0, gt=0)
@@ -45,7 +45,7 @@ class LastLayerLaplace:
         return solve_triangular(lower, np.eye(len(lower)), lower=True).T
 
 
-def spread(inputs: npt.NDArray[np.floating], factor: Doubles) -> npt.NDArray[np.float32]:
+def click_logit_std(inputs: npt.NDArray[np.floating], factor: Doubles) -> npt.NDArray[np.float32]:
     """(B,) standard deviations √(φᵀ Σ φ) of the log-odds of a click, for (B, width) rows.
 
     `factor` is `LastLayerLaplace.factor()`.

@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy import sparse
 
 from vrec.core.compute import pc
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import VIDEOS, conform
 from vrec.retrieval.interaction_matrix import Matrix
@@ -21,7 +21,7 @@ _RUNS = re.compile(rf"[{_NO_SPACES}]+|[^\W_{_NO_SPACES}]+")
 _SPACELESS = re.compile(rf"[{_NO_SPACES}]")
 
 
-class AttributesConfig(Config):
+class AttributesConfig(BaseConfig):
     """How much each column of VIDEOS counts in how alike two videos are; 0 leaves it out."""
 
     tags: float = Field(default=1.0, ge=0)
@@ -111,7 +111,7 @@ def _tf_idf(rows: npt.NDArray[np.int64], values: pa.Array, count: int) -> Matrix
     return unit_rows(weighted)
 
 
-class Filters(Config):
+class VideoFilters(BaseConfig):
     """Which videos may be recommended: those that meet every condition given, by any of its values."""
 
     kind: tuple[str, ...] | None = None
@@ -134,7 +134,7 @@ class Filters(Config):
     """Whether a video must be available (true), must not be (false), or either (null)."""
 
 
-def matching(videos: pa.Table, filters: Filters) -> list[str]:
+def filter_videos(videos: pa.Table, filters: VideoFilters) -> list[str]:
     """The ids of the VIDEOS that pass, in the table's order: for `candidates` or an index's `allowed`.
 
     Raises FitError for a value that no video has, with the nearest that one has, and SchemaError for a table
@@ -171,5 +171,5 @@ def _check_known(field: str, wanted: Sequence[str], values: pa.Array) -> None:
         guess = f"; did you mean {near[0]}?" if near else ""
         raise FitError(
             f"matching: VIDEOS.{field} is never {example}{guess}",
-            mend=f"give values that the catalogue's {field} has",
+            fix=f"give values that the catalogue's {field} has",
         )

@@ -8,24 +8,24 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.artifact import Arrays, Artefact, read_artefact, write_artefact
-from vrec.core.config import Config
+from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
+from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import RECOMMENDATIONS
 from vrec.retrieval.interaction_matrix import (
-    Histories,
+    IdVocabulary,
+    InteractionMatrix,
     Matrix,
-    Vocabulary,
-    build_histories,
+    build_interaction_matrix,
     check_interactions,
     csr_arrays,
-    csr_from,
-    excluded_rows,
+    exclusion_matrix,
+    restore_csr,
 )
-from vrec.retrieval.topk import Scores, bar, best_dense, to_recommendations
+from vrec.retrieval.topk import Scores, mask_scores, to_recommendations, topk_dense
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C", bound=BaseConfig)
 
 BLOCK_CELLS = 4_000_000
 """Users × videos scored at once, 16 MB of float32: memory is flat however many users there are."""
@@ -39,7 +39,7 @@ class MatrixRecommender(ABC, Generic[C]):
     """
 
     kind: ClassVar[str]
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[BaseConfig]]
     inductive: ClassVar[bool] = True
     """Whether a user's scores depend on their history alone, so that a shopper who came after the fit, or did
     more since, can be served without another fit (`recommend_from`)."""
@@ -61,11 +61,11 @@ class MatrixRecommender(ABC, Generic[C]):
     # ---- what a model gives
 
     @abstractmethod
-    def _fit(self, histories: Histories, content: Content | None) -> None:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         """Fits the model on (users, videos) histories; `self.users` and `self.videos` name the two sides."""
 
     @abstractmethod
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         """(B, videos) float32 scores for B users' histories, −inf for no opinion.
 
         `users` are the (B,) rows of the users in the fit, −1 for a user who was not there.
@@ -79,18 +79,18 @@ class MatrixRecommender(ABC, Generic[C]):
     def _restore(self, arrays: Arrays) -> None:
         """Takes the state that `_arrays` gave; `self.histories` is there already."""
 
-    def _catalogue(self, interactions: pa.Table, content: Content | None) -> Vocabulary:
+    def _catalogue(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
         """The videos that the model can recommend: those with interactions, unless it can say more."""
-        return Vocabulary.of(interactions.column("video_id"))
+        return IdVocabulary.from_columns(interactions.column("video_id"))
 
     # ---- what all share
 
-    def fit(self, interactions: pa.Table, content: Content | None = None) -> Self:
+    def fit(self, interactions: pa.Table, content: CatalogContent | None = None) -> Self:
         """The same recommender, fitted on INTERACTIONS; see `Recommender`."""
         table = check_interactions(interactions, f"{type(self).__name__}.fit")
-        self.users = Vocabulary.of(table.column("user_id"))
+        self.users = IdVocabulary.from_columns(table.column("user_id"))
         self.videos = self._catalogue(table, content)
-        self.histories = build_histories(table, self.users, self.videos)
+        self.histories = build_interaction_matrix(table, self.users, self.videos)
         self._fit(self.histories, content)
         return self
 
@@ -107,7 +107,7 @@ class MatrixRecommender(ABC, Generic[C]):
         places = self.users.find(asked)
         known = places >= 0
         asked, places = asked.filter(pa.array(known)), places[known]
-        return self._answer(
+        return self._recommend_rows(
             asked, places, self.histories, rows=places, k=k, exclude=exclude, candidates=candidates
         )
 
@@ -127,14 +127,14 @@ class MatrixRecommender(ABC, Generic[C]):
         if not self.inductive:
             raise FitError(
                 f"{self.kind} knows only the users that it was fitted with",
-                mend="fit it again with these rows",
+                fix="fit it again with these rows",
             )
         table = check_interactions(interactions, f"{type(self).__name__}.recommend_from")
-        asked = Vocabulary.of(table.column("user_id"))
-        histories = build_histories(table, asked, self.videos)
+        asked = IdVocabulary.from_columns(table.column("user_id"))
+        histories = build_interaction_matrix(table, asked, self.videos)
         kept = np.flatnonzero(np.diff(histories.weights.indptr) > 0)
         nobody = np.full(len(kept), -1)
-        return self._answer(
+        return self._recommend_rows(
             asked.names(kept), nobody, histories, rows=kept, k=k, exclude=exclude, candidates=candidates
         )
 
@@ -147,32 +147,34 @@ class MatrixRecommender(ABC, Generic[C]):
             "videos": pa.table({"video_id": self.videos.ids}),
         }
         config = self.config.model_dump(mode="json")
-        write_artefact(uri, Artefact(self.kind, config, shared | self._arrays(), tables, data=self.sizes))
+        write_artifact(
+            uri, ModelArtifact(self.kind, config, shared | self._arrays(), tables, data=self.sizes)
+        )
 
     @classmethod
     def load(cls, uri: str) -> Self:
         """The model that `save` wrote; see `Recommender`."""
-        found = read_artefact(uri, cls.kind)
+        found = read_artifact(uri, cls.kind)
         model = cls(cls.Config.model_validate(found.config))  # type: ignore[arg-type]
-        model.users = Vocabulary(found.tables["users"].column(0).combine_chunks())
-        model.videos = Vocabulary(found.tables["videos"].column(0).combine_chunks())
+        model.users = IdVocabulary(found.tables["users"].column(0).combine_chunks())
+        model.videos = IdVocabulary(found.tables["videos"].column(0).combine_chunks())
         own = {k: v for k, v in found.arrays.items() if not k.startswith("histories.")}
-        weights = csr_from(found.arrays, "histories.", (len(model.users), len(model.videos)))
-        model.histories = Histories(weights, found.arrays["histories.at"])
+        weights = restore_csr(found.arrays, "histories.", (len(model.users), len(model.videos)))
+        model.histories = InteractionMatrix(weights, found.arrays["histories.at"])
         model._restore(own)
         return model
 
     def _check(self, k: int) -> None:
         if not hasattr(self, "histories"):
-            raise FitError(f"{self.kind} is not fitted yet", mend="call fit first")
+            raise FitError(f"{self.kind} is not fitted yet", fix="call fit first")
         if k < 1:
-            raise FitError(f"{self.kind}: k is {k}", mend="ask for at least 1 video")
+            raise FitError(f"{self.kind}: k is {k}", fix="ask for at least 1 video")
 
-    def _answer(
+    def _recommend_rows(
         self,
         asked: pa.Array,
         places: npt.NDArray[np.int64],
-        histories: Histories,
+        histories: InteractionMatrix,
         *,
         rows: npt.NDArray[np.int64],
         k: int,
@@ -191,10 +193,10 @@ class MatrixRecommender(ABC, Generic[C]):
             names = asked.take(pa.array(block))
             barred: Matrix = some.weights
             if exclude:
-                barred = (barred + excluded_rows(exclude, names.to_pylist(), self.videos)).tocsr()
+                barred = (barred + exclusion_matrix(exclude, names.to_pylist(), self.videos)).tocsr()
             scores = self._scores(some, places[block])
-            bar(scores, barred, allowed)
-            parts.append(to_recommendations(names, self.videos, *best_dense(scores, k), self.kind))
+            mask_scores(scores, barred, allowed)
+            parts.append(to_recommendations(names, self.videos, *topk_dense(scores, k), self.kind))
         return pa.concat_tables(parts).combine_chunks()
 
     def _blocks(self, users: int) -> Iterator[npt.NDArray[np.int64]]:

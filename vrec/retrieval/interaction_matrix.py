@@ -12,21 +12,21 @@ from scipy import sparse
 from vrec.core.artifact import Arrays
 from vrec.core.compute import pc
 from vrec.core.errors import FitError
-from vrec.core.schema import AT, INTERACTIONS, conform
+from vrec.core.schema import INTERACTIONS, TIMESTAMP, conform
 
 Indices = npt.NDArray[np.int64]
 Matrix = sparse.csr_matrix
-CSR_PARTS = ("data", "indices", "indptr")
+CSR_FIELDS = ("data", "indices", "indptr")
 
 
-class Vocabulary:
+class IdVocabulary:
     """Ids in ascending order, each standing for its place: what a matrix's rows or columns are called."""
 
     def __init__(self, ids: pa.Array) -> None:
         self.ids = ids
 
     @classmethod
-    def of(cls, *ids: pa.Array | pa.ChunkedArray) -> "Vocabulary":
+    def from_columns(cls, *ids: pa.Array | pa.ChunkedArray) -> "IdVocabulary":
         """The vocabulary of all ids in some columns, each once."""
         flat = [part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part for part in ids]
         unique = pc.unique(pa.concat_arrays([part.cast(pa.string()) for part in flat]))
@@ -48,7 +48,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
-class Histories:
+class InteractionMatrix:
     """Who has watched what: one row a user, one column a video, columns ascending within a row."""
 
     weights: Matrix
@@ -66,7 +66,7 @@ class Histories:
         """The number of columns."""
         return self.weights.shape[1]
 
-    def rows(self, places: Indices) -> "Histories":
+    def rows(self, places: Indices) -> "InteractionMatrix":
         """The histories of some users only, in the order given."""
         starts, ends = self.weights.indptr[places], self.weights.indptr[places + 1]
         counts = ends - starts
@@ -78,20 +78,20 @@ class Histories:
             (self.weights.data[taken], self.weights.indices[taken], indptr),
             shape=(len(places), self.videos),
         )
-        return Histories(weights, self.at[taken])
+        return InteractionMatrix(weights, self.at[taken])
 
-    def where(self, kept: npt.NDArray[np.bool_]) -> "Histories":
+    def select_entries(self, kept: npt.NDArray[np.bool_]) -> "InteractionMatrix":
         """The same users and videos with only some of the (nnz,) entries."""
         starts = np.concatenate([[0], np.cumsum(kept)])[self.weights.indptr]
         entries = (self.weights.data[kept], self.weights.indices[kept], starts)
-        return Histories(sparse.csr_matrix(entries, shape=self.weights.shape), self.at[kept])
+        return InteractionMatrix(sparse.csr_matrix(entries, shape=self.weights.shape), self.at[kept])
 
     def _oldest_first(self) -> npt.NDArray[np.int64]:
         rows = np.repeat(np.arange(self.users), np.diff(self.weights.indptr))
         return np.lexsort((self.weights.indices, self.at, rows))
 
     @property
-    def newer(self) -> npt.NDArray[np.int64]:
+    def newer_counts(self) -> npt.NDArray[np.int64]:
         """(nnz,) how many of the same user's videos are newer, ties by id: 0 for the newest."""
         counts = np.diff(self.weights.indptr)
         newer = np.empty(len(self.at), np.int64)
@@ -107,12 +107,12 @@ class Histories:
 
 def csr_arrays(prefix: str, matrix: Matrix) -> Arrays:
     """A sparse matrix as the three arrays that `csr_from` takes, their names behind a prefix."""
-    return {f"{prefix}{part}": getattr(matrix, part) for part in CSR_PARTS}
+    return {f"{prefix}{part}": getattr(matrix, part) for part in CSR_FIELDS}
 
 
-def csr_from(arrays: Arrays, prefix: str, shape: tuple[int, int]) -> Matrix:
+def restore_csr(arrays: Arrays, prefix: str, shape: tuple[int, int]) -> Matrix:
     """The sparse matrix that `csr_arrays` took apart."""
-    return sparse.csr_matrix(tuple(arrays[f"{prefix}{part}"] for part in CSR_PARTS), shape=shape)
+    return sparse.csr_matrix(tuple(arrays[f"{prefix}{part}"] for part in CSR_FIELDS), shape=shape)
 
 
 def check_interactions(interactions: pa.Table, stage: str) -> pa.Table:
@@ -123,7 +123,7 @@ def check_interactions(interactions: pa.Table, stage: str) -> pa.Table:
     """
     table = conform(interactions, INTERACTIONS, stage=stage)
     if not table.num_rows:
-        raise FitError(f"{stage}: there are no interactions", mend="give events that show interest in videos")
+        raise FitError(f"{stage}: there are no interactions", fix="give events that show interest in videos")
     weights = table.column("weight")
     good = pc.and_(pc.is_finite(weights), pc.greater(weights, 0))
     bad = table.filter(pc.invert(good))
@@ -136,7 +136,9 @@ def check_interactions(interactions: pa.Table, stage: str) -> pa.Table:
     return table
 
 
-def build_histories(interactions: pa.Table, users: Vocabulary, videos: Vocabulary) -> Histories:
+def build_interaction_matrix(
+    interactions: pa.Table, users: IdVocabulary, videos: IdVocabulary
+) -> InteractionMatrix:
     """The (users, videos) histories of INTERACTIONS; rows with an id in neither vocabulary are left out.
 
     Several rows of one user and video count as one: their weights add up, the last time stays.
@@ -164,23 +166,23 @@ def build_histories(interactions: pa.Table, users: Vocabulary, videos: Vocabular
         ),
         shape=(len(users), len(videos)),
     )
-    return Histories(matrix, at)
+    return InteractionMatrix(matrix, at)
 
 
-def to_interactions(histories: Histories, users: Vocabulary, videos: Vocabulary) -> pa.Table:
+def to_interactions(histories: InteractionMatrix, users: IdVocabulary, videos: IdVocabulary) -> pa.Table:
     """INTERACTIONS, one row an entry, in the order of `histories.weights.data`."""
     rows = np.repeat(np.arange(histories.users), np.diff(histories.weights.indptr))
     columns = [
         users.names(rows),
         videos.names(histories.weights.indices),
         pa.array(histories.weights.data, pa.float32()),
-        pa.array(histories.at, pa.int64()).cast(AT),
+        pa.array(histories.at, pa.int64()).cast(TIMESTAMP),
     ]
     return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 
 
-def excluded_rows(
-    exclude: Mapping[str, Sequence[str]] | None, users: Sequence[str], videos: Vocabulary
+def exclusion_matrix(
+    exclude: Mapping[str, Sequence[str]] | None, users: Sequence[str], videos: IdVocabulary
 ) -> Matrix:
     """A (users, videos) matrix with an entry for each video that a user must not get."""
     exclude = exclude or {}

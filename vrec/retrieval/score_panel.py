@@ -10,18 +10,18 @@ import pyarrow as pa
 from scipy import sparse
 
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Histories, Vocabulary
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix
 from vrec.retrieval.topk import Scores
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Panel:
+class ScorePanel:
     """Fitted recommenders, and the catalogue in whose columns they are asked to speak."""
 
     members: Mapping[str, MatrixRecommender]
-    videos: Vocabulary
+    videos: IdVocabulary
     support: npt.NDArray[np.int64]
     """(videos,) how many users each video had when the members were fitted."""
 
@@ -40,14 +40,14 @@ class Panel:
         extra = ("cold",) + (("content when cold",) if "content" in self.members else ())
         return (*self.members, *extra)
 
-    def rows(self, histories: Histories, users: pa.Array) -> Iterator[Scores]:
+    def rows(self, histories: InteractionMatrix, users: pa.Array) -> Iterator[Scores]:
         """Each feature as (B, videos) float32 for B users' histories in the catalogue's columns.
 
         0 is a member's average, NaN that it has no opinion.
         """
         content: Scores | None = None
         for name in self.members:
-            scaled = standardise(self.opinions(name, histories, users))
+            scaled = standardize_scores(self.member_scores(name, histories, users))
             yield scaled
             if name == "content":
                 content = scaled
@@ -55,7 +55,7 @@ class Panel:
         if content is not None:
             yield content * self.coldness
 
-    def opinions(self, name: str, histories: Histories, users: pa.Array) -> Scores:
+    def member_scores(self, name: str, histories: InteractionMatrix, users: pa.Array) -> Scores:
         """One member's own (B, videos) float32 scores, −inf for no opinion."""
         member, columns = self.members[name], self._columns[name]
         inside = _to_columns(histories, columns, len(member.videos))
@@ -66,7 +66,7 @@ class Panel:
         return out
 
 
-def standardise(scores: Scores) -> Scores:
+def standardize_scores(scores: Scores) -> Scores:
     """(B, n) float32 scores as deviations from their row's mean, in its deviations, pressed by a logarithm.
 
     Item-based scores are zero for most videos and large for a few: without the logarithm, one such outlier
@@ -92,7 +92,9 @@ def standardise(scores: Scores) -> Scores:
     return out
 
 
-def _to_columns(histories: Histories, columns: npt.NDArray[np.int64], width: int) -> Histories:
+def _to_columns(
+    histories: InteractionMatrix, columns: npt.NDArray[np.int64], width: int
+) -> InteractionMatrix:
     # Both catalogues are in the order of ids, so a row's columns stay ascending.
     weights = histories.weights
     places = columns[weights.indices]
@@ -101,4 +103,4 @@ def _to_columns(histories: Histories, columns: npt.NDArray[np.int64], width: int
     inside = sparse.csr_matrix(
         (weights.data[kept], places[kept].astype(np.int32), starts), shape=(histories.users, width)
     )
-    return Histories(inside, histories.at[kept])
+    return InteractionMatrix(inside, histories.at[kept])

@@ -13,24 +13,24 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy import sparse
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.retrieval.interaction_matrix import Matrix
-from vrec.retrieval.topk import Scores, best_dense
+from vrec.retrieval.topk import Scores, topk_dense
 
 Floats = npt.NDArray[np.float32]
 
-PRODUCTS = 1 << 18
+PRODUCTS_PER_RUN = 1 << 18
 """Products of two weights formed at once: few enough that they stay in the processor's cache."""
 BLOCK_ROWS = 64
 """Rows whose similarities are computed at once, and so the grain of parallel work."""
 BLOCK_CELLS = 2_000_000
 """Dense similarities held at once for one block, 8 MB of float32."""
-SUMMED = 1 << 19
+WEIGHTS_PER_SUM = 1 << 19
 """Weights that are held in float64 at once, 4 MB."""
 BM25_K1, BM25_B = 1.2, 0.75
 
 
-class SimilarityConfig(Config):
+class SimilarityConfig(BaseConfig):
     """How alike two rows (videos by their users, or users by their videos) are, and how many are kept."""
 
     similarity: Literal["cosine", "pearson"] = "cosine"
@@ -45,7 +45,7 @@ class SimilarityConfig(Config):
 
 
 @dataclass(frozen=True)
-class Weighting:
+class RowWeighting:
     """What must be known of the fitted rows to weigh any row as they were."""
 
     kind: Literal["none", "tfidf", "bm25"]
@@ -55,7 +55,7 @@ class Weighting:
     """The mean of the rows' summed weights."""
 
     @classmethod
-    def of(cls, rows: Matrix, kind: Literal["none", "tfidf", "bm25"]) -> "Weighting":
+    def fit(cls, rows: Matrix, kind: Literal["none", "tfidf", "bm25"]) -> "RowWeighting":
         """The weighting that (rows, columns) float32 weights give."""
         entries = np.bincount(rows.indices, minlength=rows.shape[1])
         idf = math.log(max(rows.shape[0], 1)) - np.log1p(entries)
@@ -81,7 +81,7 @@ class Weighting:
 
 
 @dataclass(frozen=True)
-class Moments:
+class RowMoments:
     """What a similarity needs of each row besides the products."""
 
     mean: Floats
@@ -90,7 +90,7 @@ class Moments:
     """(N,) lengths, of the centred rows for Pearson; 1 for rows of no length, whose similarities are 0."""
 
     @classmethod
-    def of(cls, rows: Matrix, similarity: Literal["cosine", "pearson"]) -> "Moments":
+    def from_rows(cls, rows: Matrix, similarity: Literal["cosine", "pearson"]) -> "RowMoments":
         """The moments of (N, columns) rows."""
         squares = row_sums(rows, squared=True)
         mean = np.zeros(rows.shape[0])
@@ -103,22 +103,22 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SimilarityTask:
     """Rows to be compared with all rows of a matrix: plain arrays, so that it travels to other processes."""
 
     left: Matrix
     """(N, columns) float32, the rows to find neighbours for."""
     right: Matrix
     """(columns, M) float32, those who may be neighbours, as columns."""
-    left_moments: Moments
-    right_moments: Moments
+    left_moments: RowMoments
+    right_moments: RowMoments
     config: SimilarityConfig
     left_keys: npt.NDArray[np.integer]
     right_keys: npt.NDArray[np.integer]
     """(N,) and (M,): rows of equal keys are not neighbours, such as a row and itself."""
 
 
-def nearest(comparison: Comparison, block: range) -> Matrix:
+def nearest_rows(comparison: SimilarityTask, block: range) -> Matrix:
     """(len(block), M) float32 similarities > 0 of a block of left rows, each row's `neighbours` greatest.
 
     Columns ascend within a row; among equal similarities those of lower place are kept. A pair is compared
@@ -132,12 +132,12 @@ def nearest(comparison: Comparison, block: range) -> Matrix:
         stop = min(start + size, block.stop)
         scores = dense_product(comparison.left[start:stop], comparison.right)
         _to_similarity(scores, comparison, start, stop)
-        places, found = best_dense(scores, comparison.config.neighbours)
+        places, found = topk_dense(scores, comparison.config.neighbours)
         parts.append(_to_matrix(places, found, comparison.right.shape[1]))
     return stack_rows(parts, comparison.right.shape[1])
 
 
-def _to_similarity(scores: Scores, comparison: Comparison, start: int, stop: int) -> None:
+def _to_similarity(scores: Scores, comparison: SimilarityTask, start: int, stop: int) -> None:
     left, right = comparison.left_moments, comparison.right_moments
     apart = scores == 0 if comparison.config.similarity == "pearson" else None
     if apart is not None:
@@ -175,7 +175,7 @@ def dense_product(left: Matrix, right: Matrix) -> Scores:
     work = np.concatenate([[0], np.cumsum(lengths[left.indices], dtype=np.int64)])
     for start, stop in _runs(work[left.indptr]):
         entries = slice(left.indptr[start], left.indptr[stop])
-        if work[entries.stop] - work[entries.start] > PRODUCTS:
+        if work[entries.stop] - work[entries.start] > PRODUCTS_PER_RUN:
             out[start] = _long_row(work, entries, left, right)
             continue
         terms = right[left.indices[entries]]
@@ -199,7 +199,7 @@ def _runs(work: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     # Runs of up to PRODUCTS products each; `work` is cumulated, and what needs more than that is alone.
     start, count = 0, len(work) - 1
     while start < count:
-        stop = int(np.searchsorted(work, work[start] + PRODUCTS, side="right")) - 1
+        stop = int(np.searchsorted(work, work[start] + PRODUCTS_PER_RUN, side="right")) - 1
         stop = min(max(stop, start + 1), count)
         yield start, stop
         start = stop
@@ -210,7 +210,11 @@ def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
     sums = np.zeros(rows.shape[0])
     indptr = rows.indptr
     # A run of rows at a time: all weights in float64 would be as large as the matrix.
-    cuts = np.unique(np.searchsorted(indptr, np.arange(0, indptr[-1] + SUMMED, SUMMED)).clip(0, len(sums)))
+    cuts = np.unique(
+        np.searchsorted(indptr, np.arange(0, indptr[-1] + WEIGHTS_PER_SUM, WEIGHTS_PER_SUM)).clip(
+            0, len(sums)
+        )
+    )
     for start, stop in pairwise(cuts):
         filled = start + np.flatnonzero(np.diff(indptr[start : stop + 1]))
         # In float64 before squaring: the squares of weights that decayed for long have no float32.
@@ -222,12 +226,14 @@ def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
     return sums
 
 
-Spread = Callable[[Callable[[Comparison, range], Matrix], Comparison, Sequence[range]], Iterable[Matrix]]
+BlockMapper = Callable[
+    [Callable[[SimilarityTask, range], Matrix], SimilarityTask, Sequence[range]], Iterable[Matrix]
+]
 """How blocks are computed: the function of each block, in the blocks' order."""
 
 
-def in_threads(
-    function: Callable[[Comparison, range], Matrix], comparison: Comparison, blocks: Sequence[range]
+def map_in_threads(
+    function: Callable[[SimilarityTask, range], Matrix], comparison: SimilarityTask, blocks: Sequence[range]
 ) -> Iterator[Matrix]:
     """What `function` gives for each block, in order, computed in one thread for each usable processor."""
     # The products and the choice of the best, which take most of the time, let go of the interpreter's lock.

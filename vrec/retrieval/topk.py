@@ -7,15 +7,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.schema import RECOMMENDATIONS, conform
-from vrec.retrieval.interaction_matrix import Matrix, Vocabulary
+from vrec.retrieval.interaction_matrix import IdVocabulary, Matrix
 
 Scores = npt.NDArray[np.float32]
 
-RUN_CELLS = 1 << 17
+CHUNK_CELLS = 1 << 17
 """Scores looked at at once, half a megabyte."""
 
 
-def best_dense(scores: Scores, k: int) -> tuple[npt.NDArray[np.int64], Scores]:
+def topk_dense(scores: Scores, k: int) -> tuple[npt.NDArray[np.int64], Scores]:
     """The (N, ≤ k) places and scores of each row's k best, best first, equal scores by place.
 
     `scores` is (N, videos) float32; −inf and NaN mean no opinion and stay last, as −inf at place 0.
@@ -24,16 +24,16 @@ def best_dense(scores: Scores, k: int) -> tuple[npt.NDArray[np.int64], Scores]:
     places = np.zeros((len(scores), k), np.int64)
     found = np.full((len(scores), k), -np.inf, np.float32)
     start = 0
-    for part in row_runs(scores):
+    for part in row_chunks(scores):
         stop = start + len(part)
         _take_best(part, places[start:stop], found[start:stop])
         start = stop
     return places, found
 
 
-def row_runs(scores: Scores) -> Iterator[Scores]:
+def row_chunks(scores: Scores) -> Iterator[Scores]:
     """Runs of a few rows of (N, videos) scores: what is made of them stays in the processor's cache."""
-    size = max(1, RUN_CELLS // max(1, scores.shape[1]))
+    size = max(1, CHUNK_CELLS // max(1, scores.shape[1]))
     for start in range(0, len(scores), size):
         yield scores[start : start + size]
 
@@ -68,7 +68,7 @@ def _floor(scores: Scores, k: int) -> Scores:
 
 
 def to_recommendations(
-    users: pa.Array, videos: Vocabulary, places: npt.NDArray[np.int64], scores: Scores, source: str
+    users: pa.Array, videos: IdVocabulary, places: npt.NDArray[np.int64], scores: Scores, source: str
 ) -> pa.Table:
     """RECOMMENDATIONS from (N, k) places and scores, best first; −inf ends a row."""
     given = scores > -np.inf
@@ -85,7 +85,7 @@ def to_recommendations(
     return conform(table, RECOMMENDATIONS, stage=source)
 
 
-def bar(scores: Scores, barred: Matrix, allowed: npt.NDArray[np.bool_] | None) -> None:
+def mask_scores(scores: Scores, barred: Matrix, allowed: npt.NDArray[np.bool_] | None) -> None:
     """Sets (N, videos) scores to −inf, in place, where `barred` has an entry or `allowed` is False."""
     rows = np.repeat(np.arange(barred.shape[0]), np.diff(barred.indptr))
     scores[rows, barred.indices] = -np.inf

@@ -14,23 +14,23 @@ from torch import Tensor, nn
 from vrec.core.artifact import Arrays
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Histories, Indices, Matrix
-from vrec.retrieval.topk import Scores, bar, best_dense
-from vrec.training.config import TrainingConfig, seeded, torch_device
+from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
+from vrec.retrieval.topk import Scores, mask_scores, topk_dense
+from vrec.training.config import TrainingConfig, seeded_rng, torch_device
 
 BLOCK_ROWS = 32
 """Rows that a network scores at once. Shorter blocks are filled up: the order in which a matrix product sums
 depends on its shape, and a user's scores must not depend on who else is asked for."""
 
-JUDGED_AT = 100
+VALIDATION_K = 100
 """The cutoff of the NDCG that early stopping watches; a deep one, because few users judge."""
-HIDDEN_SHARE = 0.2
+HELD_OUT_SHARE = 0.2
 """The share of a judging user's history that is hidden from the fit: the newest."""
-LEAST_HISTORY = 5
+MIN_VALIDATION_HISTORY = 5
 """The shortest history of a user who judges."""
 
 
-class JudgedConfig(TrainingConfig):
+class EarlyStoppingConfig(TrainingConfig):
     """Training that stops when it does no more good."""
 
     judges: float = Field(default=0.1, ge=0, lt=1)
@@ -52,13 +52,13 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
     network: N
 
     @abstractmethod
-    def _untrained(self) -> N:
+    def _build_network(self) -> N:
         """The network for `self.users` and `self.videos` with its first weights, on the CPU."""
 
     def _place(self, device: torch.device) -> None:
         """Sets `self.network` to an untrained one on a device."""
         self.device = device
-        self.network = self._untrained().to(device).eval()
+        self.network = self._build_network().to(device).eval()
 
     def _arrays(self) -> Arrays:
         state = self.network.state_dict()
@@ -70,7 +70,7 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
         except ConfigError:
             # A model that was fitted on a GPU must serve on a machine without one.
             device = torch_device("auto")
-        with seeded(self.config.seed):
+        with seeded_rng(self.config.seed):
             self._place(device)
         state = {name.removeprefix("weights."): torch.from_numpy(array) for name, array in arrays.items()}
         self.network.load_state_dict(state)
@@ -82,19 +82,19 @@ def batches(items: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.
         yield items[start : start + size]
 
 
-def filled(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def pad_block(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """(BLOCK_ROWS,) places: those of a shorter block, then its first one again."""
     return np.concatenate([rows, np.full(BLOCK_ROWS - len(rows), rows[0])])
 
 
-def train(
+def train_with_early_stopping(
     network: nn.Module,
     losses: Callable[[int], Iterable[Tensor]],
     *,
     epochs: int,
     learning_rate: float,
-    who: str,
-    judge: Callable[[], float] | None = None,
+    model_name: str,
+    validate: Callable[[], float] | None = None,
     patience: int = 1,
 ) -> None:
     """Trains a network in place by Adam and leaves it in eval mode.
@@ -112,10 +112,10 @@ def train(
             loss.backward()
             optimizer.step()
         network.eval()
-        _check_finite(network, epoch, who, learning_rate)
-        if judge is None:
+        _check_finite(network, epoch, model_name, learning_rate)
+        if validate is None:
             continue
-        found = judge()
+        found = validate()
         if found > best:
             best, best_epoch = found, epoch
             kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -130,36 +130,36 @@ def _check_finite(network: nn.Module, epoch: int, who: str, learning_rate: float
     if not all(torch.isfinite(tensor).all() for tensor in network.parameters()):
         raise FitError(
             f"{who}: the loss is not a finite number in epoch {epoch}",
-            mend=f"lower learning_rate, which is {learning_rate:g}",
+            fix=f"lower learning_rate, which is {learning_rate:g}",
         )
 
 
 @dataclass(frozen=True)
-class Judges:
+class ValidationUsers:
     """Users by whose hidden newest videos a model is judged while it is fitted."""
 
     users: Indices
     """(J,) rows of the users."""
-    shown: Histories
+    shown: InteractionMatrix
     """(J, videos) what the model may know of them."""
-    hidden: Matrix
+    held_out: Matrix
     """(J, videos) what it should rank high."""
 
-    def ndcg(self, scores: Callable[[Histories, Indices], Scores]) -> float:
+    def ndcg(self, scores: Callable[[InteractionMatrix, Indices], Scores]) -> float:
         """The mean NDCG of the hidden videos in full rankings without the shown ones."""
         total = 0.0
         for block in batches(np.arange(len(self.users)), BLOCK_ROWS):
-            shown, hidden = self.shown.rows(block), self.hidden[block]
+            shown, hidden = self.shown.rows(block), self.held_out[block]
             given = scores(shown, self.users[block])
-            bar(given, shown.weights, None)
+            mask_scores(given, shown.weights, None)
             total += ndcg_sum(given, hidden)
         return total / len(self.users)
 
 
 def ndcg_sum(scores: Scores, relevant: Matrix) -> float:
     """The NDCG at JUDGED_AT of (B, videos) scores, binary relevance, summed over users."""
-    places, _ = best_dense(scores, JUDGED_AT)
-    discount = 1 / np.log2(np.arange(2, JUDGED_AT + 2))
+    places, _ = topk_dense(scores, VALIDATION_K)
+    discount = 1 / np.log2(np.arange(2, VALIDATION_K + 2))
     wanted = np.zeros(scores.shape, bool)
     counts = np.diff(relevant.indptr)
     wanted[np.repeat(np.arange(len(counts)), counts), relevant.indices] = True
@@ -168,19 +168,21 @@ def ndcg_sum(scores: Scores, relevant: Matrix) -> float:
     return float((gain / ideal).sum())
 
 
-def choose_judges(
-    histories: Histories, config: JudgedConfig, rng: np.random.Generator
-) -> tuple[Histories, Judges | None]:
+def hold_out_validation_users(
+    histories: InteractionMatrix, config: EarlyStoppingConfig, rng: np.random.Generator
+) -> tuple[InteractionMatrix, ValidationUsers | None]:
     """The histories without what is hidden, and the judges, None where the config or the users allow none."""
     counts = np.diff(histories.weights.indptr)
     number = min(int(config.judges * histories.users), config.max_judges)
-    able = np.flatnonzero(counts >= LEAST_HISTORY)
+    able = np.flatnonzero(counts >= MIN_VALIDATION_HISTORY)
     users = np.sort(rng.choice(able, min(number, len(able)), replace=False))
     if not len(users):
         return histories, None
     rows = np.repeat(np.arange(histories.users), counts)
     judging = np.zeros(histories.users, bool)
     judging[users] = True
-    hidden = judging[rows] & (histories.newer < np.ceil(HIDDEN_SHARE * counts)[rows])
-    shown = histories.where(~hidden)
-    return shown, Judges(users, shown.rows(users), histories.where(hidden).rows(users).weights)
+    hidden = judging[rows] & (histories.newer_counts < np.ceil(HELD_OUT_SHARE * counts)[rows])
+    shown = histories.select_entries(~hidden)
+    return shown, ValidationUsers(
+        users, shown.rows(users), histories.select_entries(hidden).rows(users).weights
+    )

@@ -9,14 +9,14 @@ from ray.serve import Application
 
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
-from vrec.serving.deployments.api import ApiNode
-from vrec.serving.deployments.encoder import EncoderNode
-from vrec.serving.deployments.profiles import ProfilesNode
-from vrec.serving.deployments.ranking import RankingNode
+from vrec.serving.deployments.api import ApiDeployment
+from vrec.serving.deployments.encoder import EncoderDeployment
+from vrec.serving.deployments.profiles import ProfilesDeployment
+from vrec.serving.deployments.ranking import RankingDeployment
 
-HEALTH_S = 1.0
+HEALTH_CHECK_PERIOD_S = 1.0
 """Seconds between two looks at whether a replica is alive: how soon a killed one is missed."""
-WAITING = 200
+MAX_QUEUED_REQUESTS = 200
 """Requests that wait for a ranking replica at most; beyond, answers are the popular videos."""
 
 
@@ -38,13 +38,13 @@ def build(config: ServeConfig) -> Application:
             name=name,
             user_config=bundle,
             ray_actor_options=resources,
-            health_check_period_s=HEALTH_S,
+            health_check_period_s=HEALTH_CHECK_PERIOD_S,
             graceful_shutdown_timeout_s=10,
             **options,
         )
 
     profiles = node(
-        ProfilesNode,
+        ProfilesDeployment,
         "Profiles",
         replicas.profiles_cpus,
         num_replicas=replicas.profiles,
@@ -53,7 +53,7 @@ def build(config: ServeConfig) -> Application:
     encoder = None
     if replicas.encoder:
         encoder = node(
-            EncoderNode,
+            EncoderDeployment,
             "Encoder",
             replicas.encoder_cpus,
             gpus=replicas.encoder_gpus,
@@ -63,15 +63,17 @@ def build(config: ServeConfig) -> Application:
     ranking = None
     if replicas.ranking:
         ranking = node(
-            RankingNode,
+            RankingDeployment,
             "Ranking",
             replicas.ranking_cpus,
             max_ongoing_requests=32,
-            max_queued_requests=WAITING,
+            max_queued_requests=MAX_QUEUED_REQUESTS,
             **_ranking_size(config),
         ).bind(own, profiles, encoder)
     cpus = replicas.api_cpus + (0 if replicas.ranking else replicas.ranking_cpus)
-    api = node(serve.ingress()(ApiNode), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000)
+    api = node(
+        serve.ingress()(ApiDeployment), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000
+    )
     return api.bind(own, ranking, profiles, encoder)
 
 
@@ -99,11 +101,11 @@ def _ranking_size(config: ServeConfig) -> dict[str, Any]:
 def check_host(config: ServeConfig) -> None:
     """Raises ServeError where anyone on the network could call a service that asks for no key."""
     try:
-        at_home = config.host == "localhost" or ipaddress.ip_address(config.host).is_loopback
+        is_loopback = config.host == "localhost" or ipaddress.ip_address(config.host).is_loopback
     except ValueError:
-        at_home = False
-    if not at_home and not os.environ.get(config.security.keys_variable):
+        is_loopback = False
+    if not is_loopback and not os.environ.get(config.security.keys_variable):
         raise ServeError(
             f"serve.host is {config.host}, and {config.security.keys_variable} has no keys",
-            mend="make a key with `vrec serve --new-key NAME:SCOPES`, or listen on 127.0.0.1",
+            fix="make a key with `vrec serve --new-key NAME:SCOPES`, or listen on 127.0.0.1",
         )

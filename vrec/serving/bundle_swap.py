@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from vrec.bundle.catalog import BundleCatalogue
+from vrec.bundle.catalog import BundleCatalog
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.tables import Folder
+from vrec.core.tables import StorageFolder
 from vrec.serving.observability import metrics
 
 logger = logging.getLogger("ray.serve")
@@ -19,7 +19,7 @@ SERVED = "served.json"
 """In the data folder: the last bundle that passed its own questions, and its encoder."""
 
 
-class Served(Generic[T]):
+class ServedBundle(Generic[T]):
     """What a node has made of the bundle that it serves.
 
     A bundle is loaded and asked its own questions while the one before goes on answering. One that is refused
@@ -28,16 +28,16 @@ class Served(Generic[T]):
     """
 
     def __init__(
-        self, data: str, load: Callable[[str], tuple[BundleCatalogue, T]], *, judge: bool = False
+        self, data: str, load: Callable[[str], tuple[BundleCatalog, T]], *, remembers: bool = False
     ) -> None:
         """`load` gives the bundle in a folder and what the node works with, or raises; it runs in a thread.
 
         Of all nodes those that `judge`, whose `load` asks the bundle its own questions, say which was good.
         """
-        self._folder, self._load_one, self._judge = Folder(data), load, judge
+        self._folder, self._load_one, self._judge = StorageFolder(data), load, remembers
         self._lock = asyncio.Lock()
         self.now: T | None = None
-        self.bundle: BundleCatalogue | None = None
+        self.bundle: BundleCatalog | None = None
         self.refused: str | None = None
         """Why the bundle that was asked for last is not served; None where it is."""
 
@@ -46,7 +46,7 @@ class Served(Generic[T]):
         """The version of the bundle that is served, "" before there is one."""
         return "" if self.bundle is None else self.bundle.version
 
-    async def move(self, uri: str) -> bool:
+    async def swap_to(self, uri: str) -> bool:
         """Whether another bundle is served by now than before.
 
         Raises BundleError where there was none, and neither this one nor the last good one is sound.
@@ -56,11 +56,11 @@ class Served(Generic[T]):
                 return False
             try:
                 self.bundle, self.now = await asyncio.to_thread(self._load, uri)
-                self._say_refused(None)
+                self._set_refused(None)
                 if self._judge:
                     await asyncio.to_thread(self._remember, self.bundle)
             except VrecError as error:
-                self._say_refused(f"{uri}: {error}")
+                self._set_refused(f"{uri}: {error}")
                 logger.error("bundle refused", extra={"bundle": uri, "why": str(error)})
                 last = self._last().get("uri")
                 if self.bundle is not None:
@@ -71,20 +71,20 @@ class Served(Generic[T]):
             logger.info("bundle served", extra={"bundle": self.bundle.uri, "version": self.version})
             return True
 
-    def _say_refused(self, why: str | None) -> None:
+    def _set_refused(self, why: str | None) -> None:
         self.refused = why
-        metrics.meter().tell(metrics.REFUSED, float(why is not None))
+        metrics.metrics_recorder().record(metrics.REFUSED, float(why is not None))
 
-    def _load(self, uri: str) -> tuple[BundleCatalogue, T]:
+    def _load(self, uri: str) -> tuple[BundleCatalog, T]:
         if not uri:
-            raise BundleError("no bundle is named", mend="give one: `vrec serve --bundle DIR`")
+            raise BundleError("no bundle is named", fix="give one: `vrec serve --bundle DIR`")
         bundle, made = self._load_one(uri)
         last = self._last()
         if last and bundle.encoder != last["encoder"]:
             raise BundleError(
                 f"{uri} was made with the encoder {bundle.encoder}, and the profiles here with "
                 f"{last['encoder']}: tastes are vectors of one encoder",
-                mend="serve it with a new serve.data and serve.store, and send the exported events there",
+                fix="serve it with a new serve.data and serve.store, and send the exported events there",
             )
         return bundle, made
 
@@ -94,7 +94,7 @@ class Served(Generic[T]):
         except (FileNotFoundError, ValueError):
             return {}
 
-    def _remember(self, bundle: BundleCatalogue) -> None:
+    def _remember(self, bundle: BundleCatalog) -> None:
         said = {"uri": bundle.uri, "version": bundle.version, "encoder": bundle.encoder}
         if self._last() != said:
             self._folder.write_json(SERVED, said)

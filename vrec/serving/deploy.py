@@ -12,33 +12,33 @@ from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from vrec.bundle.catalog import BundleCatalogue
+from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError, ServeError, StoreError
-from vrec.core.tables import absolute
+from vrec.core.tables import absolute_uri
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.app import check_host, deployments
-from vrec.serving.catalog.facts import Known
+from vrec.serving.catalog.facts import CurrentVideoFacts
 
-NAME = "vrec"
+APPLICATION_NAME = "vrec"
 IMPORT_PATH = "vrec.serving.app:build"
-START_S = 180.0
+START_TIMEOUT_S = 180.0
 """Seconds until an application that does not run by then is given up."""
-LOADED_AT_ONCE = 5_000
+EVENTS_PER_COMMIT = 5_000
 """Events that one commit takes."""
 
 
-def made_absolute(config: ServeConfig) -> ServeConfig:
+def with_absolute_paths(config: ServeConfig) -> ServeConfig:
     """The same with absolute paths: replicas have working folders of their own."""
     store = config.store
     if isinstance(store, SqliteConfig):
         store = store.model_copy(update={"path": os.path.abspath(store.path)})
-    changes = {"bundle": absolute(config.bundle), "data": absolute(config.data), "store": store}
+    changes = {"bundle": absolute_uri(config.bundle), "data": absolute_uri(config.data), "store": store}
     return config.model_copy(update=changes)
 
 
-def start(config: ServeConfig) -> dict[str, Any]:
+def deploy_service(config: ServeConfig) -> dict[str, Any]:
     """Where the service is and what it serves, once all replicas run with a sound bundle.
 
     Where the application runs already with the same settings, its replicas move to the bundle without losing
@@ -46,20 +46,20 @@ def start(config: ServeConfig) -> dict[str, Any]:
     """
     check_host(config)
     begun = time.perf_counter()
-    config = made_absolute(config)
+    config = with_absolute_paths(config)
     try:
         serve.start(http_options={"host": config.host, "port": config.port})
     except (RayError, TimeoutError) as error:
         raise ServeError(
             f"Serve did not start: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            mend="start it again: on a machine that does much else its proxy may not be ready in time",
+            fix="start it again: on a machine that does much else its proxy may not be ready in time",
         ) from None
     client: Any = _get_global_client()
-    before = client.get_serve_details()["applications"].get(NAME)
-    client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application(config)]}))
+    before = client.get_serve_details()["applications"].get(APPLICATION_NAME)
+    client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application_schema(config)]}))
     _wait(client)
     judge = "Ranking" if config.replicas.ranking else "Api"
-    node: Any = serve.get_deployment_handle(judge, NAME)
+    node: Any = serve.get_deployment_handle(judge, APPLICATION_NAME)
     # With RAY_SERVE_THROUGHPUT_OPTIMIZED, a handle works in an event loop alone unless told to have its own.
     if not node.is_initialized:
         node._init(_run_router_in_separate_loop=True)
@@ -73,11 +73,11 @@ def start(config: ServeConfig) -> dict[str, Any]:
     }
 
 
-def application(config: ServeConfig) -> dict[str, Any]:
+def application_schema(config: ServeConfig) -> dict[str, Any]:
     """The application as a Serve config file has it, with the bundle where a change of it is a hot reload."""
     args = config.model_dump(mode="json", exclude={"bundle"})
     return {
-        "name": NAME,
+        "name": APPLICATION_NAME,
         "route_prefix": "/",
         "import_path": IMPORT_PATH,
         "args": args,
@@ -93,32 +93,32 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
 
     For a store that is not in service, such as a new one that begins with a shop's log. Raises StoreError.
     """
-    config = made_absolute(config)
-    bundle = BundleCatalogue.load(config.bundle)
+    config = with_absolute_paths(config)
+    bundle = BundleCatalog.load(config.bundle)
     try:
-        store = open_store(config.store, Known(bundle).find, bundle.profiles)
+        store = open_store(config.store, CurrentVideoFacts(bundle).find, bundle.profiles)
     except StoreError as error:
-        mend = "load events before the service starts, or send them to it over HTTP"
-        raise StoreError(str(error), mend=mend) from None
+        fix = "load events before the service starts, or send them to it over HTTP"
+        raise StoreError(str(error), fix=fix) from None
     with closing(store):
-        starts = range(0, events.num_rows, LOADED_AT_ONCE)
-        return sum(store.apply(events.slice(start, LOADED_AT_ONCE)).new for start in starts)
+        starts = range(0, events.num_rows, EVENTS_PER_COMMIT)
+        return sum(store.apply(events.slice(start, EVENTS_PER_COMMIT)).new for start in starts)
 
 
 def _wait(client: Any) -> None:
-    until = time.monotonic() + START_S
+    until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until:
-        status = client.get_serve_details()["applications"].get(NAME, {})
+        status = client.get_serve_details()["applications"].get(APPLICATION_NAME, {})
         if status.get("status") == "RUNNING":
             return
         if status.get("status") in ("DEPLOY_FAILED", "UNHEALTHY"):
             raise ServeError(
-                f"the service did not start: {_why(status)}", mend="see the message, and start it again"
+                f"the service did not start: {_why(status)}", fix="see the message, and start it again"
             )
         time.sleep(0.1)
     raise ServeError(
-        f"the service did not start in {START_S:g} s",
-        mend="see `serve status`: the cluster may lack CPUs for serve.replicas",
+        f"the service did not start in {START_TIMEOUT_S:g} s",
+        fix="see `serve status`: the cluster may lack CPUs for serve.replicas",
     )
 
 
@@ -131,7 +131,7 @@ def _why(status: dict[str, Any]) -> str:
     return causes[-1].partition(": ")[2] if causes else " ".join(lines)[:500]
 
 
-def stop() -> None:
+def stop_service() -> None:
     """Returns when the application has ended: what was acknowledged is kept."""
     if ray.is_initialized():
         serve.shutdown()

@@ -10,20 +10,20 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from vrec.config.serve import ArmConfig, ArmsConfig
+from vrec.config.serve import ExperimentArmConfig, ExperimentConfig
 from vrec.core.schema import EVENTS, conform
-from vrec.evaluation.online import OnlineConfig, reach
+from vrec.evaluation.online import OnlineConfig, confidence_radius
 
-MINUTES = 60
+SERIES_MINUTES = 60
 """How far back the series goes."""
 MINUTE_US = 60_000_000
-REMEMBERED_USERS = 50_000
+MAX_TRACKED_USERS = 50_000
 """Shoppers whose sums are kept apart in each process, about 20 MB; one who comes back after that many others
 counts as another shopper."""
 _COLUMN = {"impression": 0, "click": 1, "watch": 2, "purchase": 3}
 
 
-def arm_of(user_id: str, config: ArmsConfig) -> ArmConfig:
+def assign_arm(user_id: str, config: ExperimentConfig) -> ExperimentArmConfig:
     """The shopper's arm, always the same: a SHA-256 of salt and id is a point in [0, 1) that lies in one
     arm's share. The share is the chance with which the shopper got it."""
     digest = sha256(f"{config.salt}\0{user_id}".encode(errors="surrogatepass")).digest()
@@ -36,7 +36,7 @@ def arm_of(user_id: str, config: ArmsConfig) -> ArmConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateInterval:
     """A sum over impressions, and where the truth lies."""
 
     value: float | None
@@ -47,7 +47,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Minute:
+class ArmMinute:
     """What happened in one minute."""
 
     at: int
@@ -59,7 +59,7 @@ class Minute:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmFigures:
+class ArmResults:
     """One arm's sums and rates."""
 
     name: str
@@ -69,15 +69,15 @@ class ArmFigures:
     clicks: int
     watch_s: float
     conversions: int
-    ctr: Rate
+    ctr: RateInterval
     """Clicks by impression."""
-    watch_s_per_impression: Rate
-    conversion: Rate
+    watch_s_per_impression: RateInterval
+    conversion: RateInterval
     """Purchases by impression."""
-    against_first: dict[str, Rate]
+    against_first: dict[str, RateInterval]
     """Of every other arm than the first: how much greater its ctr, watch_s_per_impression and conversion are
     than the first one's."""
-    minutes: tuple[Minute, ...]
+    minutes: tuple[ArmMinute, ...]
     """The last `MINUTES`, ascending; those without an event are left out."""
 
 
@@ -87,7 +87,7 @@ class ArmStatistics:
 
     level: float
     """How often an interval holds the truth at all looks together."""
-    arms: tuple[ArmFigures, ...]
+    arms: tuple[ArmResults, ...]
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ class ArmCounts:
 
     RATES: ClassVar = {"ctr": 1, "watch_s_per_impression": 2, "conversion": 3}
 
-    def __init__(self, config: ArmsConfig, online: OnlineConfig | None = None) -> None:
+    def __init__(self, config: ExperimentConfig, online: OnlineConfig | None = None) -> None:
         self._config, self._online = config, online or OnlineConfig()
         self._arms = {arm.name: _Sums() for arm in config.arms}
         self._users: OrderedDict[str, tuple[_Sums, list[float]]] = OrderedDict()
@@ -155,22 +155,22 @@ class ArmCounts:
         elif column:
             return
         else:
-            sums, own = self._arms[arm_of(user_id, self._config).name], [0.0] * 4
+            sums, own = self._arms[assign_arm(user_id, self._config).name], [0.0] * 4
             self._users[user_id] = sums, own
             sums.users += 1
-            if len(self._users) > REMEMBERED_USERS:
+            if len(self._users) > MAX_TRACKED_USERS:
                 self._users.popitem(last=False)
         _add(sums, own, column, amount)
         minute = at // MINUTE_US
         if minute not in sums.minutes:
-            if sums.minutes and minute <= max(sums.minutes) - MINUTES:
+            if sums.minutes and minute <= max(sums.minutes) - SERIES_MINUTES:
                 return
             sums.minutes[minute] = [0.0] * 4
-            for old in [m for m in sums.minutes if m <= minute - MINUTES]:
+            for old in [m for m in sums.minutes if m <= minute - SERIES_MINUTES]:
                 del sums.minutes[old]
         sums.minutes[minute][column] += amount
 
-    def _figures(self, arm: ArmConfig, first: _Sums) -> ArmFigures:
+    def _figures(self, arm: ExperimentArmConfig, first: _Sums) -> ArmResults:
         sums = self._arms[arm.name]
         impressions, clicks, watch_s, conversions = sums.totals
         ratios = {name: sums.ratio(column) for name, column in self.RATES.items()}
@@ -182,21 +182,21 @@ class ArmCounts:
                 against[name] = self._rate(*difference, [sums.users, first.users])
         rates = {name: self._rate(*ratio, [sums.users]) for name, ratio in ratios.items()}
         minutes = tuple(
-            Minute(at * MINUTE_US, int(row[0]), int(row[1]), row[2], int(row[3]))
+            ArmMinute(at * MINUTE_US, int(row[0]), int(row[1]), row[2], int(row[3]))
             for at, row in sorted(sums.minutes.items())
         )
-        return ArmFigures(
+        return ArmResults(
             arm.name, arm.share, sums.users, int(impressions), int(clicks), watch_s, int(conversions),
             **rates, against_first=against, minutes=minutes,
         )  # fmt: skip
 
-    def _rate(self, value: float, variance: float, users: Sequence[int]) -> Rate:
+    def _rate(self, value: float, variance: float, users: Sequence[int]) -> RateInterval:
         if math.isnan(value):
-            return Rate(None, None, None)
+            return RateInterval(None, None, None)
         if min(users) < self._online.min_users:
-            return Rate(value, None, None)
-        half = float(reach(math.sqrt(variance), sum(users), self._online))
-        return Rate(value, value - half, value + half)
+            return RateInterval(value, None, None)
+        half = float(confidence_radius(math.sqrt(variance), sum(users), self._online))
+        return RateInterval(value, value - half, value + half)
 
 
 def _add(sums: _Sums, own: list[float], column: int, amount: float) -> None:

@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from vrec.core.protocols import Modality, Vectors
 
-Order = Literal["ranked", "popular"]
+RankOrder = Literal["ranked", "popular"]
 """How an arm orders candidates: by the ranker, or by popularity alone, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
+class RequestFilters:
     """What a request wants to see; None and empty sets want nothing in particular."""
 
     kinds: frozenset[str] | None = None
@@ -34,7 +34,7 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RecommendQuery:
     """A request for recommendations."""
 
     request_id: str
@@ -44,14 +44,14 @@ class Ask:
     k: int
     at: int
     """µs since 1970, UTC."""
-    filters: Filters = Filters()
+    filters: RequestFilters = RequestFilters()
     age: int | None = None
     """The shopper's least age in years, where it was declared or proved."""
-    order: Order = "ranked"
+    order: RankOrder = "ranked"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ListItem:
     """One video of an answer."""
 
     video_id: str
@@ -68,9 +68,9 @@ class Item:
     """The chance of this video in this slot given those before it; 1 where nothing is tried out."""
 
 
-def unranked(video_id: str, score: float, source: str, reasons: tuple[str, ...] = ()) -> Item:
+def unranked_item(video_id: str, score: float, source: str, reasons: tuple[str, ...] = ()) -> ListItem:
     """An item of which no ranker was asked: expectations and utility are 0, and nothing was tried out."""
-    return Item(
+    return ListItem(
         video_id=video_id,
         score=score,
         p_click=0.0,
@@ -84,24 +84,24 @@ def unranked(video_id: str, score: float, source: str, reasons: tuple[str, ...] 
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ListResult:
     """A list of videos, best first, and how it came about."""
 
-    items: tuple[Item, ...]
+    items: tuple[ListItem, ...]
     bundle: str
     """The version of the bundle that answered."""
     degraded: tuple[str, ...] = ()
     """What was missing, in words for operators: "profiles", "ranking"; empty where nothing was."""
     candidates: int = 0
     """How many were ranked."""
-    barred: dict[str, int] = field(default_factory=dict)
+    excluded_by_rule: dict[str, int] = field(default_factory=dict)
     """How many candidates each hard rule barred."""
     spent_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: profile, candidates, features, ranker, rerank."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Change:
+class CatalogChange:
     """What a catalogue's change says of one video: its whole row and vectors from now on, or its removal."""
 
     video_id: str
@@ -116,7 +116,7 @@ class Change:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Embedded:
+class EmbeddedVideo:
     """What became of a video given to the encoder."""
 
     vectors: dict[Modality, Vectors]

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError
 
 
-class TrainingConfig(Config):
+class TrainingConfig(BaseConfig):
     """What all networks' training has in common."""
 
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
@@ -36,7 +36,7 @@ def torch_device(name: str) -> torch.device:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[np.random.Generator]:
+def seeded_rng(seed: int) -> Iterator[np.random.Generator]:
     """A generator for what NumPy draws; within, torch draws by `seed` too. The caller's state is kept."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)

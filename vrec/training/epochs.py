@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vrec.core.artifact import Arrays
 
 Doubles = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 Weights = dict[str, Tensor]
 
 
@@ -22,11 +22,11 @@ def _itself(thing: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class TrainingWorker:
     """Which of several equal workers a trainer is, and how it hears from the others."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     """How many there are."""
     wrap: Callable[[nn.Module], nn.Module] = _itself
     """Gives the module that is called in training, whose gradients are averaged over the workers, such as
@@ -35,7 +35,7 @@ class Worker:
     """Gives the sum over all workers of a float64 vector."""
 
 
-ALONE = Worker()
+SINGLE_WORKER = TrainingWorker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class EpochTrainer(ABC, Generic[N]):
     network: N
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, *, epochs: int, patience: int, seed: int, worker: Worker) -> None:
+    def __init__(self, *, epochs: int, patience: int, seed: int, worker: TrainingWorker) -> None:
         self._epochs, self._patience, self._seed = epochs, patience, seed
         self.worker = worker
         self.epoch, self.best_epoch, self.best_loss = 0, 0, np.inf
@@ -81,7 +81,7 @@ class EpochTrainer(ABC, Generic[N]):
         """Why training ended early with the last good weights; None where it did not."""
 
     @property
-    def learner(self) -> nn.Module:
+    def trained_module(self) -> nn.Module:
         """What is trained, and goes into `state`: the network, or more than it."""
         return self.network
 
@@ -98,25 +98,25 @@ class EpochTrainer(ABC, Generic[N]):
         """Whether all epochs are over, or `patience` of them brought no better validation loss."""
         return self.epoch >= self._epochs or self.epoch - self.best_epoch >= self._patience
 
-    def run(self, each: Callable[[EpochResult, Mapping[str, float]], None] | None = None) -> N:
+    def run(self, on_epoch: Callable[[EpochResult, Mapping[str, float]], None] | None = None) -> N:
         """The network with its best weights, trained until `done`; `each` hears of epochs, see `validate`."""
         while not self.done:
             result, judged = self.run_epoch(), self.validate()
-            if each is not None:
-                each(result, judged)
+            if on_epoch is not None:
+                on_epoch(result, judged)
         return self.finish()
 
     def finish(self) -> N:
         """The network, its best weights put back, in eval mode."""
         if self.best:
-            self.learner.load_state_dict(self.best)
+            self.trained_module.load_state_dict(self.best)
         return self.network.eval()
 
     def state(self) -> Arrays:
         """What a trainer of the same config and examples needs to go on from here, as arrays by name."""
         slots = self.optimizer.state_dict()["state"]
         optimizer = {f"{place}.{key}": value for place, slot in slots.items() for key, value in slot.items()}
-        parts = {"network": self.learner.state_dict(), "best": self.best, "optimizer": optimizer}
+        parts = {"network": self.trained_module.state_dict(), "best": self.best, "optimizer": optimizer}
         arrays: Arrays = {
             f"{part}.{name}": tensor.detach().cpu().numpy().copy()
             for part, tensors in parts.items()
@@ -128,7 +128,7 @@ class EpochTrainer(ABC, Generic[N]):
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Takes up where the trainer was whose `state` this is."""
         network, best, optimizer = (_part(state, part) for part in ("network", "best", "optimizer"))
-        self.learner.load_state_dict(network)
+        self.trained_module.load_state_dict(network)
         self.best = best
         slots: dict[int, Weights] = {}
         for name, tensor in optimizer.items():
@@ -138,22 +138,22 @@ class EpochTrainer(ABC, Generic[N]):
         self.epoch, self.best_epoch = int(state["epoch"]), int(state["best_epoch"])
         self.best_loss = float(state["best_loss"])
 
-    def judged(self, total: float) -> None:
+    def record_validation(self, total: float) -> None:
         """Remembers the weights where `total` is the lowest validation loss so far."""
         if total < self.best_loss:
-            self.best_loss, self.best_epoch, self.best = total, self.epoch, copied(self.learner)
+            self.best_loss, self.best_epoch, self.best = total, self.epoch, copy_weights(self.trained_module)
 
-    def drawing_seed(self) -> int:
+    def epoch_seed(self) -> int:
         """The seed of what this worker draws in this epoch."""
         return int(np.random.SeedSequence([self._seed, self.epoch, self.worker.rank]).generate_state(1)[0])
 
-    def steps(self, examples: int, batch_size: int) -> Iterator[Rows]:
+    def steps(self, examples: int, batch_size: int) -> Iterator[RowIndices]:
         """This worker's rows, step by step: shuffled, evenly dealt, in as many steps as all workers take."""
         order = np.random.default_rng([self._seed, self.epoch]).permutation(examples)
         # Workers that ran out of rows would leave the others waiting: the first rows are dealt twice.
-        order = np.append(order, order[: -len(order) % self.worker.world])
-        mine = order[self.worker.rank :: self.worker.world]
-        size = max(1, batch_size // self.worker.world)
+        order = np.append(order, order[: -len(order) % self.worker.world_size])
+        mine = order[self.worker.rank :: self.worker.world_size]
+        size = max(1, batch_size // self.worker.world_size)
         return iter(np.array_split(mine, -(-len(mine) // size)))
 
     def means(self, sums: Mapping[str, Tensor], counts: Mapping[str, float]) -> dict[str, float]:
@@ -164,12 +164,12 @@ class EpochTrainer(ABC, Generic[N]):
         return dict(zip(names, (total / np.maximum(count, 1)).tolist(), strict=True))
 
 
-def copied(network: nn.Module) -> Weights:
+def copy_weights(network: nn.Module) -> Weights:
     """A copy of a network's weights by name."""
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
-def finite(network: nn.Module) -> bool:
+def has_finite_weights(network: nn.Module) -> bool:
     """Whether every weight is a finite number."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in network.parameters())
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 
 
-class WorkersConfig(Config):
+class WorkersConfig(BaseConfig):
     """How training is spread over a cluster."""
 
     workers: int | None = Field(default=None, ge=1)

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from tests.encoders.learned.catalogues import feature_set, unit
-from vrec.encoders.learned.behavior import Behaviour
-from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
+from vrec.encoders.learned.behavior import BehaviorSignals
+from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureTensors
-from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
+from vrec.encoders.learned.heads.gated import GatedHead, GatedHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.modality_inputs import presence
-from vrec.encoders.learned.heads.vae import VaeConfig
-from vrec.encoders.learned.losses import co_watch
-from vrec.encoders.learned.objective import ObjectiveConfig
+from vrec.encoders.learned.heads.modality_inputs import modality_mask
+from vrec.encoders.learned.heads.vae import VaeHeadConfig
+from vrec.encoders.learned.losses import co_watch_loss
+from vrec.encoders.learned.objective import EncoderObjectiveConfig
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
 
 GROUPS, SEEN, COLD = 8, 320, 120
@@ -40,7 +40,7 @@ FEATURES, GROUP = shop()
 COLD_ROWS = np.arange(SEEN, SEEN + COLD)
 
 
-def behaviour(targets: bool) -> Behaviour:
+def behaviour(targets: bool) -> BehaviorSignals:
     """The first videos were watched, by shoppers of one group each; the last ones by nobody."""
     rng = np.random.default_rng(1)
     left, right = (rng.integers(0, SEEN, 40_000) for _ in range(2))
@@ -51,11 +51,11 @@ def behaviour(targets: bool) -> Behaviour:
     tastes = rng.normal(size=(GROUPS, 10))
     vectors[:SEEN] = (tastes[GROUP] + 0.3 * rng.normal(size=(len(GROUP), 10)))[:SEEN]
     known = np.arange(len(GROUP)) < SEEN
-    return Behaviour(left, right, popularity, vectors if targets else None, known if targets else None)
+    return BehaviorSignals(left, right, popularity, vectors if targets else None, known if targets else None)
 
 
 def aligned(
-    config: LearnedConfig, *, targets: bool = False, epochs: int = 12, **objective
+    config: AnyHeadConfig, *, targets: bool = False, epochs: int = 12, **objective
 ) -> tuple[LearnedEncoder, dict[str, float]]:
     training = EncoderTrainingConfig.model_validate(
         {
@@ -67,12 +67,12 @@ def aligned(
         }
     )
     trainer = EncoderTrainer(
-        untrained(config, FEATURES, 0), features=FEATURES, behaviour=behaviour(targets), config=training
+        init_head(config, FEATURES, 0), features=FEATURES, behaviour=behaviour(targets), config=training
     )
     mrr = {"before": trainer.validate()["mrr"]}
     head = trainer.run()
     weights = {name: weight.numpy() for name, weight in head.state_dict().items()}
-    return LearnedEncoder.fitted(config, FEATURES, weights), mrr | {"after": trainer.validate()["mrr"]}
+    return LearnedEncoder.from_weights(config, FEATURES, weights), mrr | {"after": trainer.validate()["mrr"]}
 
 
 def same_group(vectors: np.ndarray) -> float:
@@ -90,7 +90,11 @@ def raw() -> np.ndarray:
 
 
 # What is learned, and nothing beside it.
-CONFIGS = [MeanHeadConfig(dim=16, keep=0), GatedConfig(dim=16, keep=0), VaeConfig(dim=16, layer=48, keep=0)]
+CONFIGS = [
+    MeanHeadConfig(dim=16, keep=0),
+    GatedHeadConfig(dim=16, keep=0),
+    VaeHeadConfig(dim=16, layer=48, keep=0),
+]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
@@ -102,12 +106,12 @@ def test_cold_videos_come_to_lie_among_those_that_the_same_shoppers_watch(config
 
 
 def test_watched_pairs_have_a_temperature_of_their_own():
-    config = EncoderTrainingConfig(objective=ObjectiveConfig(kind="aligned", watched_temperature=0.7))
-    head = untrained(MeanHeadConfig(dim=16), FEATURES, 0)
+    config = EncoderTrainingConfig(objective=EncoderObjectiveConfig(kind="aligned", watched_temperature=0.7))
+    head = init_head(MeanHeadConfig(dim=16), FEATURES, 0)
     trainer = EncoderTrainer(head, features=FEATURES, behaviour=behaviour(False), config=config)
-    objective, pairs = trainer.objective.eval(), trainer.lessons.pairs(np.arange(50))
+    objective, pairs = trainer.objective.eval(), trainer.batches.pair_batch(np.arange(50))
     left, right = objective.head(pairs.left), objective.head(pairs.right)
-    wanted = co_watch(left, right, pairs.rows, temperature=0.7, log_q=pairs.log_q)
+    wanted = co_watch_loss(left, right, pairs.rows, temperature=0.7, log_q=pairs.log_q)
     assert objective(None, pairs)["co_watch"].item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
@@ -126,11 +130,11 @@ def test_collaborative_vectors_teach_where_cold_videos_belong(distillation):
 
 def test_gates_learn_to_leave_out_a_modality_that_is_noise():
     """What is watched together goes by picture and text, never by sound: of cold videos it weighs little."""
-    encoder, _ = aligned(GatedConfig(dim=16), epochs=24, unwatched_weight=0.0)
+    encoder, _ = aligned(GatedHeadConfig(dim=16), epochs=24, unwatched_weight=0.0)
     assert isinstance(encoder.head, GatedHead)
     batch = FeatureTensors(FEATURES, torch.device("cpu"), encoder.head.dims).take(COLD_ROWS)
     with torch.no_grad():
-        gates = encoder.head.gates(encoder.head.parts(batch), presence(batch, encoder.head.dims)).numpy()
+        gates = encoder.head.gates(encoder.head.parts(batch), modality_mask(batch, encoder.head.dims)).numpy()
     weight = dict(zip(encoder.head.dims, gates.mean(axis=0), strict=True))
     assert weight["audio"] < 0.1
     assert min(weight["frames"], weight["text"]) > 0.25

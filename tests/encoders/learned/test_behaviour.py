@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vrec.core.errors import FitError
-from vrec.encoders.learned.behavior import Behaviour
+from vrec.encoders.learned.behavior import BehaviorSignals
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from vrec.encoders.learned.behavior import Behaviour
 def test_behaviour_that_cannot_be_is_refused(changed, says):
     given = {"left": np.array([0, 1]), "right": np.array([1, 2]), "popularity": np.ones(90)} | changed
     with pytest.raises(FitError, match=says):
-        Behaviour(**given)
+        BehaviorSignals(**given)

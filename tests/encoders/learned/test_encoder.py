@@ -14,24 +14,26 @@ from vrec.config.load import load_settings
 from vrec.core.errors import ConfigError, ModelError
 from vrec.core.protocols import Clip
 from vrec.encoders.build import EncodersConfig, build_encoders, encoder_names
-from vrec.encoders.cnn import CnnConfig, CnnEncoder
+from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.encoders.config import EmbedConfig
-from vrec.encoders.learned.config import GruConfig, LearnedFusionConfig
-from vrec.encoders.learned.encoder import LearnedEncoder, untrained
+from vrec.encoders.learned.config import GruEncoderConfig, LearnedFusionConfig
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.gated import GatedConfig
+from vrec.encoders.learned.heads.gated import GatedHeadConfig
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeConfig
+from vrec.encoders.learned.heads.vae import VaeHeadConfig
 
-GRU, GATED = GruHeadConfig(dim=8, hidden=4), GatedConfig(dim=8, frames="gru", hidden=4)
-HEADS = [MeanHeadConfig(dim=8), GRU, GATED, VaeConfig(dim=8, layer=6)]
+GRU, GATED = GruHeadConfig(dim=8, hidden=4), GatedHeadConfig(dim=8, frames="gru", hidden=4)
+HEADS = [MeanHeadConfig(dim=8), GRU, GATED, VaeHeadConfig(dim=8, layer=6)]
 FEATURES, _ = of_topics(20, seed=0, has={"audio": np.arange(20) % 3 > 0, "frames": np.arange(20) > 3})
 
 
 def made(config, features: FeatureSet = FEATURES, seed: int = 0) -> LearnedEncoder:
-    weights = untrained(config, features, seed).state_dict()
-    return LearnedEncoder.fitted(config, features, {name: weight.numpy() for name, weight in weights.items()})
+    weights = init_head(config, features, seed).state_dict()
+    return LearnedEncoder.from_weights(
+        config, features, {name: weight.numpy() for name, weight in weights.items()}
+    )
 
 
 @pytest.mark.parametrize("config", HEADS, ids=lambda config: config.kind)
@@ -55,7 +57,7 @@ def test_rows_are_units_where_a_video_has_what_the_head_takes(config):
     assert able.tolist() == (FEATURES.has["frames"].tolist() if takes_frames_alone else [True] * 20)
     assert np.allclose(np.linalg.norm(vectors[able], axis=1), 1, atol=1e-5)
     assert not vectors[~able].any()
-    some = FEATURES.rows([2, 7, 11])
+    some = FEATURES.select([2, 7, 11])
     assert np.allclose(made(config).encode_features(some)[0], vectors[[2, 7, 11]], atol=1e-6)
 
 
@@ -87,7 +89,7 @@ def test_a_catalogue_without_a_modality_is_encoded_by_the_rest():
     found, able = made(GATED).encode_features(bare)
     assert able.all()
     assert np.array_equal(found, made(GATED).encode_features(silent)[0])
-    only_text = FeatureSet.of_vectors(silent.video_ids, {"text": silent.text}, silent.names)
+    only_text = FeatureSet.from_embeddings(silent.video_ids, {"text": silent.text}, silent.names)
     assert made(GATED).encode_features(only_text)[1].all()
 
 
@@ -114,13 +116,13 @@ def folders(tmp_path_factory) -> dict[str, str]:
     at = {name: str(tmp_path_factory.mktemp("encoders") / name) for name in ("gru", "gated", "vae", "other")}
     write_encoder(at["gru"], GRU, drawn_features(("frames",)))
     write_encoder(at["gated"], GATED, drawn_features())
-    write_encoder(at["vae"], VaeConfig(dim=8, layer=6), drawn_features())
+    write_encoder(at["vae"], VaeHeadConfig(dim=8, layer=6), drawn_features())
     write_encoder(at["other"], GATED, drawn_features(embed=other_cnn()))
     return at
 
 
 def configured(folders, frames: str | None = None, fusion: str | None = None, **changed) -> EncodersConfig:
-    given = {} if frames is None else {"frames": GruConfig(model=folders[frames])}
+    given = {} if frames is None else {"frames": GruEncoderConfig(model=folders[frames])}
     given |= {} if fusion is None else {"fusion": LearnedFusionConfig(model=folders[fusion])}
     return EncodersConfig(**given, **changed)
 
@@ -159,7 +161,7 @@ def test_embedding_gives_the_vectors_that_training_knew(folders, clips: list[Cli
     """Frames' features kept for training, and found while embedding, give the same vectors."""
     config = configured(folders, "gru", "gated")
     found, plain = build_encoders(config).encode(clips), build_encoders(EncodersConfig()).encode(clips)
-    features = CnnEncoder(CnnConfig()).frame_features(clips)
+    features = CnnEncoder(CnnEncoderConfig()).frame_features(clips)
     longest = max(len(f) for f in features)
     frames = np.zeros((len(clips), 1, longest, 1280), np.float16)
     for row, f in zip(frames, features, strict=True):
@@ -200,13 +202,13 @@ def test_what_is_no_encoder_of_frames_alone_is_refused(folders, tmp_path):
     of_embeddings = replace(drawn_features(("frames",)), embed={})
     write_encoder(str(tmp_path / "blind"), GRU, of_embeddings)
     with pytest.raises(ConfigError, match="does not say which network's features"):
-        encoder_names(EncodersConfig(frames=GruConfig(model=str(tmp_path / "blind"))))
+        encoder_names(EncodersConfig(frames=GruEncoderConfig(model=str(tmp_path / "blind"))))
     changed = replace(drawn_features(("frames",)), names={"frames": "cnn@ffffffffffff"})
     write_encoder(str(tmp_path / "changed"), GRU, changed)
     with pytest.raises(ConfigError, match="trained on frames of cnn@ffffffffffff, not of cnn@"):
-        encoder_names(EncodersConfig(frames=GruConfig(model=str(tmp_path / "changed"))))
+        encoder_names(EncodersConfig(frames=GruEncoderConfig(model=str(tmp_path / "changed"))))
     with pytest.raises(ModelError, match="no manifest"):
-        encoder_names(EncodersConfig(frames=GruConfig(model=str(tmp_path / "nowhere"))))
+        encoder_names(EncodersConfig(frames=GruEncoderConfig(model=str(tmp_path / "nowhere"))))
 
 
 def test_names_of_learned_encoders_load_no_torch(folders):
@@ -235,7 +237,7 @@ def test_settings_choose_learned_encoders_and_kinds_may_be_left_out(folders):
     plain = load_settings(
         overrides=["embed.encoders.frames.pooling=attention", "embed.encoders.fusion.weights.audio=0.2"]
     ).embed.encoders
-    assert plain.frames == CnnConfig(pooling="attention")
+    assert plain.frames == CnnEncoderConfig(pooling="attention")
     assert plain.fusion.weights.audio == 0.2
     with pytest.raises(ConfigError, match="kind must be concat, weighted or learned"):
         load_settings(overrides=["embed.encoders.fusion.kind=gated"])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.encoders.learned.catalogues import NAMES, feature_set, of_topics, unit
 from vrec.core.errors import FitError, ModelError
-from vrec.encoders.learned.artifact import read_stored
+from vrec.encoders.learned.artifact import read_encoder_artifact
 from vrec.encoders.learned.features import FeatureSet
 
 HAS = {"audio": np.arange(9) % 3 > 0, "frames": np.arange(9) != 4}
@@ -49,7 +49,7 @@ def test_the_fingerprint_follows_every_part():
 
 def test_rows_are_those_asked_for():
     features = some()
-    part = features.rows([1, 4, 8])
+    part = features.select([1, 4, 8])
     assert part.video_ids == tuple(features.video_ids[i] for i in (1, 4, 8))
     assert np.array_equal(part.frames, features.frames[[1, 4, 8]])
     assert part.has["frames"].tolist() == [True, False, True]
@@ -59,7 +59,7 @@ def test_rows_are_those_asked_for():
 def test_embeddings_become_features_sorted_by_id_with_absent_rows():
     rows = np.random.default_rng(0).normal(size=(3, 5))
     rows[1] = 0
-    made = FeatureSet.of_vectors(["c", "a", "b"], {"text": rows, "frames": -rows}, NAMES)
+    made = FeatureSet.from_embeddings(["c", "a", "b"], {"text": rows, "frames": -rows}, NAMES)
     assert made.video_ids == ("a", "b", "c")
     assert np.allclose(made.text, [[0] * 5, *unit(rows[[2, 0]])], atol=1e-6)
     assert made.frames.shape == (3, 1, 1, 5)
@@ -104,12 +104,12 @@ def test_numbers_that_are_not_finite_are_named_with_their_video(bad):
     rows = np.ones((2, 3))
     rows[1, 1] = bad
     with pytest.raises(FitError, match="text of 1 videos are not finite"):
-        FeatureSet.of_vectors(["a", "b"], {"text": rows}, NAMES)
+        FeatureSet.from_embeddings(["a", "b"], {"text": rows}, NAMES)
 
 
 def test_another_folder_is_no_features(tmp_path):
     some().save(str(tmp_path))
     with pytest.raises(ModelError, match="is a features, not a encoder"):
-        read_stored(str(tmp_path))
+        read_encoder_artifact(str(tmp_path))
     with pytest.raises(ModelError, match="no manifest"):
         FeatureSet.load(str(tmp_path / "nowhere"))

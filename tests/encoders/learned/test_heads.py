@@ -8,24 +8,24 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tests.encoders.learned.catalogues import backwards, moving, of_topics
-from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
+from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureTensors
-from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
+from vrec.encoders.learned.heads.gated import GatedHead, GatedHeadConfig
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.modality_inputs import dropped, presence
-from vrec.encoders.learned.heads.vae import VaeConfig, VaeHead, divergence, product_of_experts
+from vrec.encoders.learned.heads.modality_inputs import drop_modalities, modality_mask
+from vrec.encoders.learned.heads.vae import VaeHead, VaeHeadConfig, kl_divergence, product_of_experts
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
 
 
-def trained(config: LearnedConfig, features: FeatureSet, **changed) -> LearnedEncoder:
+def trained(config: AnyHeadConfig, features: FeatureSet, **changed) -> LearnedEncoder:
     training = EncoderTrainingConfig.model_validate(
         {"epochs": 20, "batch_size": 64, "learning_rate": 3e-3, "device": "cpu"} | changed
     )
-    trainer = EncoderTrainer(untrained(config, features, training.seed), features=features, config=training)
+    trainer = EncoderTrainer(init_head(config, features, training.seed), features=features, config=training)
     head = trainer.run()
-    return LearnedEncoder.fitted(config, features, {n: w.numpy() for n, w in head.state_dict().items()})
+    return LearnedEncoder.from_weights(config, features, {n: w.numpy() for n, w in head.state_dict().items()})
 
 
 def rows(encoder: LearnedEncoder, features: FeatureSet) -> np.ndarray:
@@ -48,7 +48,7 @@ def by_kind() -> dict[str, LearnedEncoder]:
     return {
         "gru": trained(GruHeadConfig(hidden=24, **SIZE), seen),
         "mean": trained(MeanHeadConfig(**SIZE), seen),
-        "gated": trained(GatedConfig(frames="gru", hidden=24, **SIZE), seen),
+        "gated": trained(GatedHeadConfig(frames="gru", hidden=24, **SIZE), seen),
     }
 
 
@@ -101,10 +101,10 @@ def test_frames_beyond_the_length_are_not_seen(by_kind):
 
 def test_gates_are_equal_at_first_and_sum_to_one_over_what_is_there():
     features, _ = of_topics(8, seed=0, has={"audio": np.arange(8) % 2 == 0, "text": np.arange(8) < 5})
-    head = untrained(GatedConfig(**SIZE), features, 0).eval()
+    head = init_head(GatedHeadConfig(**SIZE), features, 0).eval()
     assert isinstance(head, GatedHead)
     batch = FeatureTensors(features, torch.device("cpu"), head.dims).take(np.arange(8))
-    has = presence(batch, head.dims)
+    has = modality_mask(batch, head.dims)
     gates = head.gates(head.parts(batch), has).detach().numpy()
     assert np.allclose(gates, has.numpy() / has.numpy().sum(axis=1, keepdims=True), atol=1e-6)
     head.gate[2].weight.data.normal_()
@@ -116,7 +116,7 @@ def test_gates_are_equal_at_first_and_sum_to_one_over_what_is_there():
 def test_dropped_modalities_are_never_all():
     torch.manual_seed(0)
     has = torch.tensor([[True, True, True], [True, False, False], [False, False, False]]).repeat(500, 1)
-    kept = dropped(has, 0.5)
+    kept = drop_modalities(has, 0.5)
     assert not (kept & ~has).any()
     assert torch.equal(kept.any(dim=1), has.any(dim=1))
     # Of eight equally likely draws the one that hides all three hides none.
@@ -141,12 +141,12 @@ def test_the_product_of_experts_is_that_of_gaussians_by_hand():
     prior = torch.distributions.Normal(torch.zeros(4, 2), torch.ones(4, 2))
     posterior = torch.distributions.Normal(found[0], torch.exp(0.5 * found[1]))
     wanted = torch.distributions.kl_divergence(posterior, prior).sum(dim=1)
-    assert np.allclose(divergence(*found), wanted)
+    assert np.allclose(kl_divergence(*found), wanted)
 
 
 def test_beta_rises_and_the_elbo_counts_what_is_there():
     features, _ = of_topics(6, seed=0)
-    head = untrained(VaeConfig(beta=2.0, warmup_epochs=4, dropout=0, **SIZE), features, 0)
+    head = init_head(VaeHeadConfig(beta=2.0, warmup_epochs=4, dropout=0, **SIZE), features, 0)
     assert isinstance(head, VaeHead)
     assert [head.beta(epoch) for epoch in (1, 2, 4, 9)] == [0.5, 1.0, 2.0, 2.0]
     batch = FeatureTensors(features, torch.device("cpu"), head.dims).take(np.arange(6))
@@ -167,7 +167,7 @@ def test_beta_rises_and_the_elbo_counts_what_is_there():
 @pytest.fixture(scope="module")
 def vae() -> LearnedEncoder:
     features, _ = of_topics(400, seed=1, noise=0.1)
-    config = VaeConfig(layer=64, warmup_epochs=5, **SIZE)
+    config = VaeHeadConfig(layer=64, warmup_epochs=5, **SIZE)
     return trained(config, features, epochs=60, patience=60)
 
 

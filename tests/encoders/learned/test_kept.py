@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from tests.encoders.learned.catalogues import of_topics, unit
-from vrec.encoders.fusion import Fusion, FusionConfig
-from vrec.encoders.learned.encoder import LearnedConfig, LearnedEncoder, untrained
-from vrec.encoders.learned.heads.gated import GatedConfig
+from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig
+from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
+from vrec.encoders.learned.heads.gated import GatedHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeConfig
+from vrec.encoders.learned.heads.vae import VaeHeadConfig
 
 COUNT, WIDTH = 40, 24 + 10 + 16
 # Some lack a modality: those are compared by what they have.
 FEATURES, _ = of_topics(COUNT, seed=3, has={"audio": np.arange(COUNT) % 3 > 0, "text": np.arange(COUNT) != 5})
 
 
-def encoded(config: LearnedConfig) -> np.ndarray:
-    weights = {name: weight.numpy() for name, weight in untrained(config, FEATURES, 0).state_dict().items()}
-    vectors, able = LearnedEncoder.fitted(config, FEATURES, weights).encode_features(FEATURES)
+def encoded(config: AnyHeadConfig) -> np.ndarray:
+    weights = {name: weight.numpy() for name, weight in init_head(config, FEATURES, 0).state_dict().items()}
+    vectors, able = LearnedEncoder.from_weights(config, FEATURES, weights).encode_features(FEATURES)
     assert able.all()
     return vectors.astype(np.float64)
 
@@ -33,10 +33,12 @@ def fused(modalities: tuple[str, ...] = ("frames", "audio", "text")) -> np.ndarr
         parts[m] = [row if has else None for row, has in zip(unit(centred), there, strict=True)]
     names = {m: FEATURES.names[m] for m in parts}
     dims = {m: len(rows[0] if rows[0] is not None else rows[1]) for m, rows in parts.items()}
-    return Fusion(FusionConfig(), names, dims).fuse(parts).astype(np.float64)
+    return ModalityFusion(ModalityFusionConfig(), names, dims).fuse(parts).astype(np.float64)
 
 
-@pytest.mark.parametrize("config", [GatedConfig(dim=8), VaeConfig(dim=8, layer=6)], ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "config", [GatedHeadConfig(dim=8), VaeHeadConfig(dim=8, layer=6)], ids=lambda one: one.kind
+)
 @pytest.mark.parametrize("keep", [0.25, 0.9])
 def test_two_videos_are_as_alike_as_the_shares_of_both_say(config, keep):
     """Where all numbers are kept, the cosine is the mean of the learned and the fused ones, by share."""
@@ -55,7 +57,7 @@ def test_a_head_of_frames_keeps_those_of_the_frames():
 
 
 def test_fewer_numbers_are_the_principal_components():
-    kept = encoded(GatedConfig(dim=8, kept_dim=6))[:, 8:]
+    kept = encoded(GatedHeadConfig(dim=8, kept_dim=6))[:, 8:]
     vectors = np.linalg.svd(_weighted(), full_matrices=False)[2][:6]
     wanted = unit(_weighted() @ vectors.T)
     assert np.allclose(2 * kept @ kept.T, wanted @ wanted.T, atol=1e-4)

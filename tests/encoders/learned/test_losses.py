@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from tests.encoders.learned.catalogues import unit
-from vrec.encoders.learned.losses import co_watch, info_nce, like_targets, towards_targets
+from vrec.encoders.learned.losses import (
+    co_watch_loss,
+    cosine_distillation_loss,
+    info_nce,
+    similarity_distillation_loss,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(2, 12)
@@ -74,7 +79,7 @@ def test_co_watch_by_hand(seed, count, corrected):
     left, right = rows(seed, count), rows(seed + 1, count)
     log_q = tuple(tensors(*np.log(chances).astype(np.float32))) if corrected else None
     sides = tuple(tensors(*names))
-    found = co_watch(*tensors(left, right), sides, temperature=TEMPERATURE, log_q=log_q)
+    found = co_watch_loss(*tensors(left, right), sides, temperature=TEMPERATURE, log_q=log_q)
     assert float(found) == pytest.approx(by_hand(left, right, names, chances, TEMPERATURE), abs=1e-4)
 
 
@@ -86,13 +91,15 @@ def test_distillation_by_hand(seed, count):
     )
     predicted = np.random.default_rng(seed + 1).normal(size=(count, 7)).astype(np.float32)
     cosines = [p @ t / np.linalg.norm(p) / np.linalg.norm(t) for p, t in zip(predicted, targets, strict=True)]
-    assert float(towards_targets(*tensors(predicted, targets))) == pytest.approx(
+    assert float(cosine_distillation_loss(*tensors(predicted, targets))) == pytest.approx(
         1 - np.mean(cosines), abs=1e-5
     )
     wanted = unit(targets)
     pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
     squares = [(vectors[i] @ vectors[j] - wanted[i] @ wanted[j]) ** 2 for i, j in pairs]
-    assert float(like_targets(*tensors(vectors, targets))) == pytest.approx(np.mean(squares), abs=1e-5)
+    assert float(similarity_distillation_loss(*tensors(vectors, targets))) == pytest.approx(
+        np.mean(squares), abs=1e-5
+    )
 
 
 def chances_learned(wanted: np.ndarray, corrected: bool) -> np.ndarray:
@@ -112,7 +119,7 @@ def chances_learned(wanted: np.ndarray, corrected: bool) -> np.ndarray:
         unit_vectors = torch.nn.functional.normalize(vectors, dim=1)
         sides = tuple(tensors(left, right + lefts))
         one, other = unit_vectors[sides[0]], unit_vectors[sides[1]]
-        loss = co_watch(one, other, sides, temperature=0.2, log_q=tuple(log_q) if corrected else None)
+        loss = co_watch_loss(one, other, sides, temperature=0.2, log_q=tuple(log_q) if corrected else None)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -8,28 +8,28 @@ import torch
 
 from tests.encoders.learned.catalogues import feature_set, moving, of_topics
 from vrec.core.errors import FitError
-from vrec.encoders.learned.behavior import Behaviour
-from vrec.encoders.learned.encoder import untrained
-from vrec.encoders.learned.heads.gated import GatedConfig
+from vrec.encoders.learned.behavior import BehaviorSignals
+from vrec.encoders.learned.encoder import init_head
+from vrec.encoders.learned.heads.gated import GatedHeadConfig
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeConfig
+from vrec.encoders.learned.heads.vae import VaeHeadConfig
 from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
 from vrec.encoders.learned.validation import mean_reciprocal_rank
-from vrec.training.epochs import Worker
+from vrec.training.epochs import TrainingWorker
 
 FEATURES, TOPIC = of_topics(90, seed=0, has={"audio": np.arange(90) % 4 > 0, "frames": np.arange(90) % 7 > 0})
 HEADS = [
     MeanHeadConfig(dim=8),
     GruHeadConfig(dim=8, hidden=6),
-    GatedConfig(dim=8, frames="gru", hidden=6),
-    VaeConfig(dim=8, layer=12),
+    GatedHeadConfig(dim=8, frames="gru", hidden=6),
+    VaeHeadConfig(dim=8, layer=12),
 ]
 
 
 def watched(
     topic: np.ndarray = TOPIC, seed: int = 0, unwatched: float = 0.2, targets: bool = True
-) -> Behaviour:
+) -> BehaviorSignals:
     """Pairs of the same topic; some videos nobody has watched."""
     rng = np.random.default_rng(seed)
     known = rng.random(len(topic)) >= unwatched
@@ -38,7 +38,7 @@ def watched(
     )
     popularity = np.bincount(left, minlength=len(topic)).astype(np.float64)
     vectors = np.random.default_rng(1).normal(size=(topic.max() + 1, 5))[topic].astype(np.float32)
-    return Behaviour(left, right, popularity, vectors if targets else None, known if targets else None)
+    return BehaviorSignals(left, right, popularity, vectors if targets else None, known if targets else None)
 
 
 WATCHED = watched()
@@ -47,14 +47,14 @@ WATCHED = watched()
 def trainer(config=HEADS[2], features=FEATURES, behaviour=WATCHED, worker=None, **changed) -> EncoderTrainer:
     given = {"epochs": 3, "batch_size": 32, "device": "cpu", "learning_rate": 1e-2} | changed
     training = EncoderTrainingConfig.model_validate(given)
-    head = untrained(config, features, training.seed)
+    head = init_head(config, features, training.seed)
     return EncoderTrainer(
-        head, features=features, behaviour=behaviour, config=training, worker=worker or Worker()
+        head, features=features, behaviour=behaviour, config=training, worker=worker or TrainingWorker()
     )
 
 
 def weights(of: EncoderTrainer) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy().copy() for name, tensor in of.learner.state_dict().items()}
+    return {name: tensor.numpy().copy() for name, tensor in of.trained_module.state_dict().items()}
 
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
@@ -103,16 +103,16 @@ def test_training_lowers_the_losses_and_keeps_the_best(config, objective):
 
 def test_what_is_held_out_is_never_trained_on():
     some = trainer(objective={"kind": "aligned"}, validation=0.3)
-    parts = some.lessons.split
-    assert len(parts.judges) == 27
-    assert not set(parts.judges) & set(parts.train)
-    assert set(parts.judges) | set(parts.train) == set(range(90))
+    parts = some.batches.split
+    assert len(parts.held_out) == 27
+    assert not set(parts.held_out) & set(parts.train)
+    assert set(parts.held_out) | set(parts.train) == set(range(90))
     used = set(WATCHED.left[parts.pairs]) | set(WATCHED.right[parts.pairs])
-    assert not used & set(parts.judges)
-    assert set(WATCHED.left[parts.judging_pairs]) <= set(parts.judges)
+    assert not used & set(parts.held_out)
+    assert set(WATCHED.left[parts.held_out_pairs]) <= set(parts.held_out)
     assert some.validate().keys() == {"co_watch", "distillation", "total", "mrr"}
     other = trainer(objective={"kind": "aligned"}, validation=0.3, seed=1)
-    assert set(other.lessons.split.judges) != set(parts.judges)
+    assert set(other.batches.split.held_out) != set(parts.held_out)
 
 
 def spoil(of: EncoderTrainer, monkeypatch, at: int) -> None:
@@ -155,18 +155,18 @@ def test_a_loss_that_is_no_number_in_the_first_epoch_leaves_nothing_to_keep(monk
     spoil(some, monkeypatch, at=1)
     with pytest.raises(FitError, match="not a finite number in epoch 1") as caught:
         some.run_epoch()
-    assert "lower learning_rate" in caught.value.mend
+    assert "lower learning_rate" in caught.value.fix
 
 
 def test_numbers_that_overflow_are_found():
     with pytest.raises(FitError, match="not a finite number in epoch 1"):
-        trainer(VaeConfig(dim=8, layer=12, evidence=1e39), epochs=3).run()
+        trainer(VaeHeadConfig(dim=8, layer=12, evidence=1e39), epochs=3).run()
 
 
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("config", HEADS, ids=lambda config: config.kind)
 def test_a_catalogue_of_one_video_is_refused(config, count):
-    one = FEATURES.rows([8]) if count else moving(2, seed=0).rows([])
+    one = FEATURES.select([8]) if count else moving(2, seed=0).select([])
     with pytest.raises(FitError, match=r"0 videos? with features|1 video with features|no video has frames"):
         trainer(config, one, None)
 
@@ -174,7 +174,7 @@ def test_a_catalogue_of_one_video_is_refused(config, count):
 def test_two_videos_are_enough_and_nothing_is_held_out():
     some = trainer(MeanHeadConfig(dim=4), moving(2, seed=0), None)
     some.run()
-    assert "too small" in some.unjudged
+    assert "too small" in some.no_validation_reason
     assert some.best_epoch > 0
 
 
@@ -209,16 +209,16 @@ def test_aligned_training_needs_pairs():
     aligned = {"kind": "aligned"}
     with pytest.raises(FitError, match="learns from what was watched"):
         trainer(behaviour=None, objective=aligned)
-    one = Behaviour(np.array([0]), np.array([1]), np.ones(90))
+    one = BehaviorSignals(np.array([0]), np.array([1]), np.ones(90))
     with pytest.raises(FitError, match="pairs of videos that one shopper watched: too few"):
         trainer(behaviour=one, objective=aligned)
     with pytest.raises(FitError, match="behaviour of 3 videos for features of 90"):
-        trainer(behaviour=Behaviour(np.array([0]), np.array([1]), np.ones(3)), objective=aligned)
+        trainer(behaviour=BehaviorSignals(np.array([0]), np.array([1]), np.ones(3)), objective=aligned)
 
 
 def test_a_catalogue_of_one_topic_is_survived():
     """Everyone watches everything: no pair is wrong, and nothing breaks."""
-    few = FEATURES.rows(np.arange(20))
+    few = FEATURES.select(np.arange(20))
     some = trainer(features=few, behaviour=watched(np.zeros(20, np.int64)), objective={"kind": "aligned"})
     some.run()
     assert all(np.isfinite(w).all() for w in weights(some).values())
@@ -235,16 +235,16 @@ def test_workers_deal_the_examples_and_take_the_firsts_word():
         return reduce
 
     for rank in range(3):
-        some = trainer(behaviour=None, worker=Worker(rank, 3, reduce=listening(rank)))
+        some = trainer(behaviour=None, worker=TrainingWorker(rank, 3, reduce=listening(rank)))
         some.epoch = 1
-        shares.append(np.concatenate(list(some.steps(some.lessons.examples, 32))))
+        shares.append(np.concatenate(list(some.steps(some.batches.examples, 32))))
         some.validate()
-    assert set(np.concatenate(shares)) == set(range(trainer(behaviour=None).lessons.examples))
+    assert set(np.concatenate(shares)) == set(range(trainer(behaviour=None).batches.examples))
     assert said[0].all()
     assert not said[1].any()
     assert not said[2].any()
     with pytest.raises(FitError, match="for 20 workers"):
-        trainer(behaviour=None, worker=Worker(0, 20))
+        trainer(behaviour=None, worker=TrainingWorker(0, 20))
 
 
 def test_every_weight_has_a_gradient_whatever_a_step_lacks():
@@ -252,7 +252,7 @@ def test_every_weight_has_a_gradient_whatever_a_step_lacks():
     for config in HEADS:
         some = trainer(config, **ALIGNED)
         rows = np.arange(8)
-        views, pairs = some.lessons.step(rows, np.random.default_rng(0))
+        views, pairs = some.batches.batch(rows, np.random.default_rng(0))
         for given in ((None, pairs), (views, None), (views, replace(pairs, targets=None))):
             some.optimizer.zero_grad()
             some.objective(*given)["total"].backward()
@@ -261,11 +261,11 @@ def test_every_weight_has_a_gradient_whatever_a_step_lacks():
 
 def test_bfloat16_changes_little():
     some = trainer(GruHeadConfig(dim=8, hidden=6), behaviour=None)
-    views = some.lessons.views(np.arange(20))
+    views = some.batches.view_batch(np.arange(20))
     some.objective.eval()
     with torch.no_grad():
         exact = some.objective(views, None)
-        some.objective.mixed = True
+        some.objective.mixed_precision = True
         rough = some.objective(views, None)
     assert all(rough[name].dtype == torch.float32 for name in rough)
     assert float(rough["total"]) == pytest.approx(float(exact["total"]), rel=0.03)

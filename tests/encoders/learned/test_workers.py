@@ -9,7 +9,7 @@ from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.encoders.learned.test_train import ALIGNED, HEADS, trainer
-from vrec.training.epochs import Worker
+from vrec.training.epochs import TrainingWorker
 
 EPOCHS = 1
 MODES = ((HEADS[1], {}), (HEADS[2], ALIGNED))
@@ -27,14 +27,14 @@ def work(rank: int, folder: str) -> None:
     for place, (config, objective) in enumerate(MODES):
         some = trainer(
             config,
-            worker=Worker(rank, 2, DistributedDataParallel, summed),
+            worker=TrainingWorker(rank, 2, DistributedDataParallel, summed),
             epochs=EPOCHS,
             batch_size=512,
             **objective,
         )
         said = []
         some.run(lambda result, judged, said=said: said.append([result.losses["total"], judged["total"]]))
-        weights = {name: weight.numpy() for name, weight in some.learner.state_dict().items()}
+        weights = {name: weight.numpy() for name, weight in some.trained_module.state_dict().items()}
         np.savez(Path(folder, f"{place}-{rank}.npz"), said=np.array(said), **weights)
     distributed.barrier()
     distributed.destroy_process_group()

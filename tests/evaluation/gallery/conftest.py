@@ -14,9 +14,9 @@ from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA
 from vrec.evaluation.reports.gallery.build import build_gallery
 from vrec.evaluation.reports.gallery.report import GalleryConfig, GalleryReport
 from vrec.media.posters import PosterConfig, poster
-from vrec.synthetic.videos import DrawConfig, plan_catalogue, videos_table
-from vrec.synthetic.videos.audio import sound
-from vrec.synthetic.videos.scene import frames
+from vrec.synthetic.videos import SyntheticVideosConfig, plan_catalog, videos_table
+from vrec.synthetic.videos.audio import synthesize_audio
+from vrec.synthetic.videos.scene import render_frames
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,17 @@ def failures_table(rows: Sequence[tuple[str, str, str]]) -> pa.Table:
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    plan = plan_catalogue(
-        DrawConfig(videos=24, near_duplicates=1, broken=0, seconds=1.0, fps=3, width=96, height=96)
+    plan = plan_catalog(
+        SyntheticVideosConfig(videos=24, near_duplicates=1, broken=0, seconds=1.0, fps=3, width=96, height=96)
     )
     ids = [drawn.video_id for drawn in plan]
-    clips = [np.stack([np.asarray(p.resize((96, 96))) for p in frames(drawn)]) for drawn in plan]
+    clips = [np.stack([np.asarray(p.resize((96, 96))) for p in render_frames(drawn)]) for drawn in plan]
     look = np.stack([clip[:, ::8, ::8].mean(axis=0).ravel() / 255 for clip in clips])
     heard = np.stack(
-        [np.log1p(np.abs(np.fft.rfft(sound(drawn)))[:4000].reshape(50, 80).sum(1)) for drawn in plan]
+        [
+            np.log1p(np.abs(np.fft.rfft(synthesize_audio(drawn)))[:4000].reshape(50, 80).sum(1))
+            for drawn in plan
+        ]
     )
     silent = 3
     return Run(

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import SchemaError
-from vrec.evaluation.reports.gallery.build import choose_shown
-from vrec.evaluation.reports.gallery.neighbors import nearest
+from vrec.evaluation.reports.gallery.build import select_cards
+from vrec.evaluation.reports.gallery.neighbors import nearest_neighbors
 from vrec.evaluation.reports.gallery.report import GalleryConfig
 
 from .conftest import Run, embeddings_table, failures_table, media_table
@@ -18,7 +18,7 @@ def test_cards_name_the_nearest_by_each_modality(run: Run) -> None:
     for modality, table in run.embeddings.items():
         ids = table.column("entity_id").to_pylist()
         vectors = np.array(table.column("vector").to_pylist(), dtype=np.float32)
-        near, scores = nearest(vectors, 5, True)
+        near, scores = nearest_neighbors(vectors, 5, True)
         for video in report.videos:
             if video.video_id not in ids:
                 assert modality not in video.neighbours
@@ -68,8 +68,8 @@ def test_every_key_of_the_manifest_is_optional(run: Run) -> None:
 
 def test_failures_say_how_to_mend_them(run: Run) -> None:
     report = run.report(failures=failures_table([("a", "BlackVideo", "dark"), ("b", "NoSuchError", "odd")]))
-    assert "refuse_black" in report.failures[0].mend
-    assert report.failures[1].mend
+    assert "refuse_black" in report.failures[0].fix
+    assert report.failures[1].fix
 
 
 def test_nothing_embedded_is_a_report_too(run: Run) -> None:
@@ -83,7 +83,7 @@ def test_a_big_catalogue_is_sampled_evenly_with_its_look_alikes(run: Run, count:
     ids = [f"{i:05d}" for i in range(count)]
     config = GalleryConfig(shown=shown)
     tables = {"fused": embeddings_table(ids, "fused", vectors)}
-    chosen = choose_shown(tables, config)
+    chosen = select_cards(tables, config)
     assert len(chosen) == len(set(chosen)) == min(count, shown)
     report = run.report(
         config, videos=None, embeddings=tables, media=media_table([], 1), posters={}, manifest={}

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vrec.evaluation.reports.gallery import neighbors as neighbours
-from vrec.evaluation.reports.gallery.neighbors import map_2d, nearest, one_nn_accuracy, prepare, spread
+from vrec.evaluation.reports.gallery.neighbors import (
+    center_and_normalize,
+    map_2d,
+    nearest_neighbors,
+    one_nn_accuracy,
+    spread_points,
+)
 
 # Small whole numbers: many vectors coincide or point the same way, so that ties are the rule.
 VECTORS = hnp.arrays(
@@ -45,7 +51,7 @@ def test_nearest_is_brute_force_with_ties_to_the_lower_row(
     vectors: np.ndarray, k: int, center: bool, block_bytes: int
 ) -> None:
     with mock.patch.object(neighbours, "_BLOCK_BYTES", block_bytes):
-        ids, scores = nearest(vectors, k, center)
+        ids, scores = nearest_neighbors(vectors, k, center)
     want_ids, want_scores = reference(vectors, k, center)
     assert ids.dtype == np.int64
     assert scores.dtype == np.float32
@@ -56,9 +62,9 @@ def test_nearest_is_brute_force_with_ties_to_the_lower_row(
 def test_blocks_give_what_one_product_gives() -> None:
     vectors = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
     vectors[200:] = vectors[:100]
-    whole = nearest(vectors, 7, True)
+    whole = nearest_neighbors(vectors, 7, True)
     with mock.patch.object(neighbours, "_BLOCK_BYTES", 8 * 300 * 11):
-        blocked = nearest(vectors, 7, True)
+        blocked = nearest_neighbors(vectors, 7, True)
     assert np.array_equal(whole[0], blocked[0])
     assert np.array_equal(whole[1], blocked[1])
 
@@ -67,7 +73,7 @@ def test_blocks_give_what_one_product_gives() -> None:
 @settings(deadline=None)
 def test_one_nn_is_what_the_nearest_rows_say(vectors: np.ndarray, data: st.DataObject, center: bool) -> None:
     labels = data.draw(st.lists(st.sampled_from("ab"), min_size=len(vectors), max_size=len(vectors)))
-    ids, _ = nearest(vectors, 1, center)
+    ids, _ = nearest_neighbors(vectors, 1, center)
     want = np.mean([labels[i] == labels[j] for i, j in enumerate(ids[:, 0])])
     assert one_nn_accuracy(vectors, labels, center=center) == pytest.approx(want)
 
@@ -88,8 +94,8 @@ def test_centring_parts_what_a_common_direction_hides() -> None:
     offset[0] = 50
     vectors = rng.standard_normal((40, 8)) * 0.3 + offset
     vectors[:20, 1] += 2
-    _, raw = nearest(vectors.astype(np.float32), 39, False)
-    _, centred = nearest(vectors.astype(np.float32), 39, True)
+    _, raw = nearest_neighbors(vectors.astype(np.float32), 39, False)
+    _, centred = nearest_neighbors(vectors.astype(np.float32), 39, True)
     assert raw.min() > 0.99
     assert centred.min() < 0
 
@@ -97,12 +103,12 @@ def test_centring_parts_what_a_common_direction_hides() -> None:
 @pytest.mark.parametrize("rows", [np.zeros(3), np.full((2, 2), np.nan), np.full((2, 2), np.inf)])
 def test_bad_vectors_are_refused(rows: np.ndarray) -> None:
     with pytest.raises(ValueError, match="vectors"):
-        prepare(rows.astype(np.float32), center=True)
+        center_and_normalize(rows.astype(np.float32), center=True)
 
 
 def test_bad_k_and_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="k is 0"):
-        nearest(np.eye(3, dtype=np.float32), 0, True)
+        nearest_neighbors(np.eye(3, dtype=np.float32), 0, True)
     with pytest.raises(ValueError, match="2 labels"):
         one_nn_accuracy(np.eye(3, dtype=np.float32), ["a", "b"], center=True)
 
@@ -138,7 +144,7 @@ def test_spread_parts_points_and_leaves_lonely_ones(seed: int, count: int, same:
     rng = np.random.default_rng(seed)
     points = np.zeros((count, 2)) if same else rng.uniform(-5, 5, (count, 2))
     points = np.concatenate([points, [[500.0, 500.0]]])
-    moved = spread(points, 10.0)
+    moved = spread_points(points, 10.0)
     distance = np.linalg.norm(moved[:, None] - moved[None], axis=2) + 99 * np.eye(count + 1)
     assert distance.min() > 5
     assert np.abs(moved[-1] - 500).max() < 0.1

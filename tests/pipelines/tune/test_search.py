@@ -13,9 +13,9 @@ from ray.tune.schedulers import TrialScheduler
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings
 from vrec.config.tune import TuneConfig
-from vrec.pipelines.tune.search import Halving, Suggestions, silent_optuna
-from vrec.pipelines.tune.space import read_space
-from vrec.pipelines.tune.trial_log import Journal, Trial, TuneError, ranked
+from vrec.pipelines.tune.search import OptunaSuggester, ResumableAsha, silent_optuna
+from vrec.pipelines.tune.space import read_search_space
+from vrec.pipelines.tune.trial_log import TrialLog, TuneError, TuneTrial, rank_trials
 
 FACTORS = "retrieval.als.factors"
 
@@ -25,23 +25,23 @@ def space(request, tmp_path: Path):
     """With the default inside the space, or outside."""
     path = tmp_path / "space.yaml"
     path.write_text(f"{FACTORS}: {{int: [{'1' if request.param == 'inside' else '65'}, 200]}}")
-    return read_space(path, Settings(), ("retrieval.als",))
+    return read_search_space(path, Settings(), ("retrieval.als",))
 
 
 def closeness(suggestion) -> float:
     return -abs(suggestion["changes"].get(FACTORS, Settings().retrieval.als.factors) - 150) / 10
 
 
-def sweep(space, settings, finished=(), trials=30) -> list[Trial]:
+def sweep(space, settings, finished=(), trials=30) -> list[TuneTrial]:
     with silent_optuna():
-        search = Suggestions(space, settings, finished)
+        search = OptunaSuggester(space, settings, finished)
         found = []
         for n in range(trials):
             suggestion = search.suggest(f"t{n}")
             score = closeness(suggestion)
             search.on_trial_complete(f"t{n}", {"score": score})
             found.append(
-                Trial(
+                TuneTrial(
                     suggestion["number"], suggestion["changes"], "done", (score,), drawn=suggestion["drawn"]
                 )
             )
@@ -88,14 +88,14 @@ def test_a_default_that_was_under_way_when_a_sweep_was_killed_comes_first(space)
 
 
 def test_failed_trials_teach_nothing_wrong(space):
-    failed = Trial(1, {FACTORS: 100}, "failed", error="ValueError: no", drawn={FACTORS: 100})
+    failed = TuneTrial(1, {FACTORS: 100}, "failed", error="ValueError: no", drawn={FACTORS: 100})
     assert len(sweep(space, Settings(), [failed], trials=3)) == 3
 
 
 curves = st.lists(st.lists(st.floats(-1, 1), min_size=1, max_size=9), min_size=1, max_size=8)
 
 
-def feed(halving: Halving, number: int, values: list[float]) -> int:
+def feed(halving: ResumableAsha, number: int, values: list[float]) -> int:
     """The epochs that a trial came to before it was stopped."""
     trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number})
     halving.on_trial_add(None, trial)
@@ -111,26 +111,26 @@ def feed(halving: Halving, number: int, values: list[float]) -> int:
 @hypothesis_settings(max_examples=50, deadline=None)
 def test_a_sweep_that_goes_on_stops_what_it_would_have_stopped(earlier, last):
     config = TuneConfig(reduction=2)
-    whole = Halving(config, [])
+    whole = ResumableAsha(config, [])
     finished = []
     for number, values in enumerate(earlier):
         came_to = feed(whole, number, values)
-        finished.append(Trial(number, {}, "done", values[:came_to]))
-    resumed = Halving(config, finished)
+        finished.append(TuneTrial(number, {}, "done", values[:came_to]))
+    resumed = ResumableAsha(config, finished)
     assert feed(resumed, 99, last) == feed(whole, 99, last)
 
 
 @given(curves)
 @hypothesis_settings(max_examples=30, deadline=None)
 def test_the_settings_as_given_are_never_stopped(earlier):
-    halving = Halving(TuneConfig(reduction=2), [])
+    halving = ResumableAsha(TuneConfig(reduction=2), [])
     for number, values in enumerate(earlier, start=1):
         feed(halving, number, values)
     assert feed(halving, 0, [-2.0] * 9) == 9
 
 
 def test_trials_that_lag_behind_are_stopped():
-    halving = Halving(TuneConfig(reduction=3, grace_epochs=2), [])
+    halving = ResumableAsha(TuneConfig(reduction=3, grace_epochs=2), [])
     for number in range(1, 7):
         assert feed(halving, number, [number, number, number]) == 3
     assert feed(halving, 8, [0, 0, 0]) == 2
@@ -138,19 +138,19 @@ def test_trials_that_lag_behind_are_stopped():
 
 
 def test_trials_on_disk_are_those_that_were_written(tmp_path):
-    journal = Journal(str(tmp_path), {"space": {"a": [1, 2]}})
+    journal = TrialLog(str(tmp_path), {"space": {"a": [1, 2]}})
     trials = [
-        Trial(1, {"a": [1, None]}, "done", (0.25, 0.5), 3.5, drawn={"a": "[1, null]"}),
-        Trial(0, {}, "failed", (0.1,), 1.0, "TuneError: nan"),
-        Trial(2, {"a": 3}, "stopped", (0.75,)),
-        Trial(3, {"a": 4}, "done", (0.75,)),
+        TuneTrial(1, {"a": [1, None]}, "done", (0.25, 0.5), 3.5, drawn={"a": "[1, null]"}),
+        TuneTrial(0, {}, "failed", (0.1,), 1.0, "TuneError: nan"),
+        TuneTrial(2, {"a": 3}, "stopped", (0.75,)),
+        TuneTrial(3, {"a": 4}, "done", (0.75,)),
     ]
     for trial in trials:
         journal.write(trial)
-    found = Journal(str(tmp_path), {"space": {"a": (1, 2)}}).trials()
+    found = TrialLog(str(tmp_path), {"space": {"a": (1, 2)}}).trials()
     assert [t.number for t in found] == [0, 1, 2, 3]
-    assert [t.number for t in ranked(found)] == [2, 3, 1, 0]
+    assert [t.number for t in rank_trials(found)] == [2, 3, 1, 0]
     assert found[1].score == 0.5
     assert found[0].score is None
     with pytest.raises(TuneError, match="another space"):
-        Journal(str(tmp_path), {"space": {"a": [1, 3]}})
+        TrialLog(str(tmp_path), {"space": {"a": [1, 3]}})

@@ -17,7 +17,7 @@ from vrec.core.errors import ConfigError
 from vrec.pipelines.cluster import ClusterError
 from vrec.pipelines.fit.run import fit
 from vrec.pipelines.tune.run import tune
-from vrec.pipelines.tune.targets import Data, Subject, cf_subject
+from vrec.pipelines.tune.targets import TuneData, TuneTarget, recommender_target
 from vrec.pipelines.tune.trial_log import TuneError
 
 SPACE = "retrieval.als.factors: {int: [1, 200]}\nretrieval.als.alpha: {log_uniform: [0.1, 100]}\n"
@@ -35,17 +35,17 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
-def subject_of(trial, *, epochs: bool = False, data: str = "one") -> Subject:
+def subject_of(trial, *, epochs: bool = False, data: str = "one") -> TuneTarget:
     """A subject whose trials do as the test says."""
-    return Subject(
+    return TuneTarget(
         kind="cf",
         model="als",
         metric="closeness",
-        follows=("retrieval.als",),
-        epochs=epochs,
-        read=lambda: Data("made up", data, lambda: 150),
-        trial=trial,
-        taken_by="vrec fit --model als",
+        tunable=("retrieval.als",),
+        reports_epochs=epochs,
+        read=lambda: TuneData("made up", data, lambda: 150),
+        run_trial=trial,
+        command="vrec fit --model als",
     )
 
 
@@ -81,7 +81,7 @@ def test_trials_that_fail_are_rows_and_the_sweep_ends(space, tmp_path, local_ray
     settings = load_settings(overrides=["tune.trials=8", *draws])
     subject = subject_of(make_trial(), epochs=True)
     seen: list[int] = []
-    done = tune(subject, space, str(out), settings, watch=lambda trials: seen.append(len(trials)))
+    done = tune(subject, space, str(out), settings, on_trials=lambda trials: seen.append(len(trials)))
     assert (done["trials"], max(seen)) == (8, 8)
     rows = json.loads((out / "leaderboard.json").read_text())["trials"]
     assert {row["number"]: row["error"].partition(":")[0] for row in rows if row["state"] == "failed"} == {
@@ -114,7 +114,7 @@ def test_the_best_settings_are_what_fit_takes_and_no_worse_than_the_default(shop
     )
     # With this seed one of three has an alpha that the settings refuse.
     settings = load_settings(overrides=["tune.trials=4", "tune.seed=0", "retrieval.als.iterations=3"])
-    done = tune(cf_subject(shop.where, settings, "als"), space, str(tmp_path / "out"), settings)
+    done = tune(recommender_target(shop.where, settings, "als"), space, str(tmp_path / "out"), settings)
     assert done["best"]["score"] >= done["default"] > 0
     (failed,) = done["failed"]
     assert failed["error"].startswith("ConfigError: retrieval.als.alpha")
@@ -123,7 +123,7 @@ def test_the_best_settings_are_what_fit_takes_and_no_worse_than_the_default(shop
     assert "tune" not in yaml.safe_load(Path(done["config"]).read_text())
     fitted = fit(shop.where, str(tmp_path / "model"), best, model="als")
     assert fitted["users"] > 0
-    again = tune(cf_subject(shop.where, settings, "als"), space, str(tmp_path / "out"), settings)
+    again = tune(recommender_target(shop.where, settings, "als"), space, str(tmp_path / "out"), settings)
     assert again["resumed_from"] == 4
     assert again["best"] == done["best"]
 
@@ -131,10 +131,10 @@ def test_the_best_settings_are_what_fit_takes_and_no_worse_than_the_default(shop
 def test_what_cannot_be_run_is_said_before_anything_is(shop, space, tmp_path, local_ray):
     greedy = load_settings(overrides=["tune.cpus=64"])
     with pytest.raises(ClusterError, match="a trial wants 64 CPUs"):
-        tune(cf_subject(shop.where, greedy, "als"), space, str(tmp_path / "out"), greedy)
+        tune(recommender_target(shop.where, greedy, "als"), space, str(tmp_path / "out"), greedy)
     space.write_text("retrieval.als.factor: {int: [1, 2]}")
     with pytest.raises(ConfigError, match=r"did you mean retrieval\.als\.factors\?"):
-        tune(cf_subject(shop.where, greedy, "als"), space, str(tmp_path / "other"), greedy)
+        tune(recommender_target(shop.where, greedy, "als"), space, str(tmp_path / "other"), greedy)
     space.write_text(SPACE)
 
     def trial(material, settings):

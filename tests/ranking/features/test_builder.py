@@ -9,31 +9,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.logs import CONFIG, builder_for, requests_of, same_features, shop, shop_builder, some_log
 
-from vrec.core.artifact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.compute import pc
 from vrec.core.errors import ModelError, RankError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.events.interactions import DAY_US
-from vrec.profiles.profile import Event, Interest, Profile
-from vrec.profiles.update import apply, facts_of
-from vrec.profiles.user import HOUR_US, taste
-from vrec.ranking.features.arrays import Context, Request
+from vrec.profiles.profile import EventRecord, InterestEvent, Profile
+from vrec.profiles.update import apply_event, video_metadata
+from vrec.profiles.user import HOUR_US, taste_vector
+from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalog import Catalogue, unit
+from vrec.ranking.features.catalog import CatalogFeatures, unit_vectors
 from vrec.ranking.features.fit import fit_space
-from vrec.ranking.features.space import BLOCKS, FIELDS, FeaturesConfig, FeatureSpace
-from vrec.ranking.features.video_counts import RATES, STATE, state_of
+from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace, RankerFeaturesConfig
+from vrec.ranking.features.video_counts import RATES, VIDEO_COUNT_KEYS, profile_counts
 
 DAWN = 20_000 * DAY_US
 
 
 def request_of(user=None, videos=("video-00",), at=DAWN, states=None, **more):
     user = user or Profile("user", "u")
-    return Request(user, Context(at, "shop"), tuple(videos), _states(states, videos), **more)
+    return RankingRequest(user, RequestContext(at, "shop"), tuple(videos), _states(states, videos), **more)
 
 
 def _states(states, videos):
-    return np.zeros((len(videos), len(STATE))) if states is None else np.array(states, float)
+    return np.zeros((len(videos), len(VIDEO_COUNT_KEYS))) if states is None else np.array(states, float)
 
 
 def raw(request, builder=None):
@@ -66,8 +66,10 @@ def test_a_candidate_s_features_are_the_same_alone_and_among_others(log, data):
     pick = data.draw(st.integers(0, len(together) - 1))
     request = requests[together.request[pick]]
     at = pick - int(np.flatnonzero(together.request == together.request[pick])[0])
-    states, positions = request.states[at : at + 1], request.positions[at : at + 1]
-    alone = replace(request, video_ids=request.video_ids[at : at + 1], states=states, positions=positions)
+    states, positions = request.video_counts[at : at + 1], request.positions[at : at + 1]
+    alone = replace(
+        request, video_ids=request.video_ids[at : at + 1], video_counts=states, positions=positions
+    )
     assert same_features(shop_builder().build([alone]), together.take(np.array([pick])))
 
 
@@ -75,11 +77,14 @@ def test_the_shop_s_candidates_are_the_same_alone_and_among_others():
     log, content = shop()
     requests = requests_of(log, content)[-40:]
     ids = tuple(content.videos.column("video_id").to_pylist())
-    wide = [replace(r, video_ids=ids, states=r.states[[0] * len(ids)], positions=None) for r in requests]
+    wide = [
+        replace(r, video_ids=ids, video_counts=r.video_counts[[0] * len(ids)], positions=None)
+        for r in requests
+    ]
     together = shop_builder().build(wide)
     for n, request in enumerate(wide[::13]):
         for at in range(len(ids)):
-            alone = replace(request, video_ids=ids[at : at + 1], states=request.states[:1])
+            alone = replace(request, video_ids=ids[at : at + 1], video_counts=request.video_counts[:1])
             row = np.array([13 * n * len(ids) + at])
             assert same_features(shop_builder().build([alone]), together.take(row))
     assert len(shop_builder().build([])) == 0
@@ -114,7 +119,7 @@ def test_the_shapes_are_those_announced():
 
 def test_rates_and_affinities_are_their_formulas():
     space = shop_builder().space
-    state = dict.fromkeys(STATE, 0.0) | {
+    state = dict.fromkeys(VIDEO_COUNT_KEYS, 0.0) | {
         "event:impression": 20.0,
         "event:click": 3.0,
         "event:watch": 4.0,
@@ -152,12 +157,12 @@ def test_affinity_is_level_without_a_history_and_shares_are_those_of_impressions
 
 def test_cosines_are_those_of_centred_vectors():
     log, content = shop()
-    space, facts = shop_builder().space, facts_of(content)
+    space, facts = shop_builder().space, video_metadata(content)
     ids = content.videos.column("video_id").to_pylist()
     profile = Profile("user", "u")
     for n, video in enumerate(ids[:3]):
-        event = Event(f"e{n}", "u", video, "click", None, "shop", DAWN - (3 - n) * HOUR_US)
-        profile = apply(profile, event, facts[video], CONFIG)
+        event = EventRecord(f"e{n}", "u", video, "click", None, "shop", DAWN - (3 - n) * HOUR_US)
+        profile = apply_event(profile, event, facts[video], CONFIG)
     found = raw(request_of(profile, [ids[5]]))
     centred = {v: facts[v].vector.astype(float) - space.mean for v in ids}
     directions = {v: c / np.linalg.norm(c) for v, c in centred.items()}
@@ -169,7 +174,7 @@ def test_cosines_are_those_of_centred_vectors():
     assert found["candidate.taste_cosine"] == pytest.approx(
         directions[ids[5]] @ summed / np.linalg.norm(summed), abs=0.01
     )
-    assert taste(profile) is not None
+    assert taste_vector(profile) is not None
     mean = np.mean([facts[v].vector for v in set(log.column("video_id").to_pylist())], axis=0)
     np.testing.assert_allclose(space.mean, mean, atol=1e-6)
 
@@ -178,13 +183,13 @@ def test_cosines_are_those_of_centred_vectors():
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 300))
 def test_unit_rows_multiply_without_error_in_any_order(seed, count, dim):
     rng = np.random.default_rng(seed)
-    rows = unit(rng.normal(size=(count, dim)) * 10.0 ** rng.integers(-30, 30))
+    rows = unit_vectors(rng.normal(size=(count, dim)) * 10.0 ** rng.integers(-30, 30))
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
     order = rng.permutation(dim)
     together = rows @ rows.T
     assert (together == rows[:, order] @ rows[:, order].T).all()
     assert together[0, -1] == sum((rows[0, order] * rows[-1, order]).tolist())
-    assert (unit(rows[:1] * 0) == 0).all()
+    assert (unit_vectors(rows[:1] * 0) == 0).all()
 
 
 def test_the_history_is_what_was_liked_last_once_a_video_and_only_before_the_moment():
@@ -195,7 +200,7 @@ def test_the_history_is_what_was_liked_last_once_a_video_and_only_before_the_mom
         (7, "gone", 1.0),
         (9, "video-02", 1.0),
     ]
-    history = tuple(Interest(DAWN + at * HOUR_US, f"e{at}", v, w) for at, v, w in entries)
+    history = tuple(InterestEvent(DAWN + at * HOUR_US, f"e{at}", v, w) for at, v, w in entries)
     builder, user = shop_builder(), Profile("user", "u", history=history)
     request = request_of(user, ["video-00", "video-02"], DAWN + 9 * HOUR_US)
     features, rows = builder.build([request]), builder.catalogue.rows
@@ -205,12 +210,12 @@ def test_the_history_is_what_was_liked_last_once_a_video_and_only_before_the_mom
     np.testing.assert_allclose(found["history.log_weight"], np.log1p([1.0, 5.0, 1.0]))
     assert found["candidate.liked"].tolist() == [1, 0]
     assert found["candidate.log_liked_hours"][0] == pytest.approx(np.log1p(3))
-    later = replace(user, history=(*history, Interest(DAWN + 99 * HOUR_US, "x", "video-03", 1.0)))
+    later = replace(user, history=(*history, InterestEvent(DAWN + 99 * HOUR_US, "x", "video-03", 1.0)))
     assert same_features(builder.build([replace(request, user=later)]), features)
     before = replace(user, history=history[:-1])
     assert same_features(builder.build([replace(request, user=before)]), features)
     many = replace(
-        user, history=tuple(Interest(DAWN + n, f"e{n:03}", f"video-{n:02}", 1.0) for n in range(20))
+        user, history=tuple(InterestEvent(DAWN + n, f"e{n:03}", f"video-{n:02}", 1.0) for n in range(20))
     )
     newest = [rows[f"video-{n:02}"] for n in range(19, 14, -1)]
     assert builder.build([replace(request, user=many)]).history.tolist() == [newest]
@@ -222,7 +227,7 @@ def test_tags_affinity_is_the_mean_share_of_the_history_with_each_tag():
     tags = {r["video_id"]: set(r["tags"]) & set(space.vocabularies["tags"]) for r in rows}
     liked = [rows[n]["video_id"] for n in (0, 1, 19, 27)]
     user = Profile(
-        "user", "u", history=tuple(Interest(DAWN - 9 + n, f"e{n}", v, 1.0) for n, v in enumerate(liked))
+        "user", "u", history=tuple(InterestEvent(DAWN - 9 + n, f"e{n}", v, 1.0) for n, v in enumerate(liked))
     )
     found = raw(request_of(user, list(tags)))["candidate.tags_affinity"]
     for video, affinity in zip(tags, found, strict=True):
@@ -237,7 +242,7 @@ def test_context_and_positions_have_places():
     features = builder.build([request_of(videos=["video-00"] * 4, at=monday + 13 * HOUR_US, positions=slots)])
     assert features.context.tolist() == [[1, 14, 1]]
     assert features.position.tolist() == [0, 1, 4, builder.space.config.positions]
-    sunday = replace(request_of(), context=Context(monday - 1, "elsewhere"))
+    sunday = replace(request_of(), context=RequestContext(monday - 1, "elsewhere"))
     assert builder.build([sunday]).context.tolist() == [[0, 24, 7]]
     assert builder.build([sunday]).position.tolist() == [0]
 
@@ -248,10 +253,10 @@ def test_a_new_video_has_its_creator_tags_numbers_and_vector():
     ids = set(old.column("video_id").to_pylist())
     known = log.filter(pc.is_in(log.column("video_id"), value_set=pa.array(ids)))
     vectors = content.embeddings
-    first = Content(old, vectors.slice(0, 20))
+    first = CatalogContent(old, vectors.slice(0, 20))
     builder = builder_for(known, first)
-    added = builder.catalogue.with_videos(Content(content.videos.slice(20), vectors.slice(20)))
-    whole = Catalogue.of(content, builder.space)
+    added = builder.catalogue.with_videos(CatalogContent(content.videos.slice(20), vectors.slice(20)))
+    whole = CatalogFeatures.from_content(content, builder.space)
     assert added.rows == whole.rows
     for name in ("fields", "tags", "dense", "vectors"):
         assert (getattr(added.arrays, name) == getattr(whole.arrays, name)).all()
@@ -265,7 +270,7 @@ def test_a_new_video_has_its_creator_tags_numbers_and_vector():
     renamed = changed(changed(moved, "category", 0, "never heard of"), "duration_s", 0, None)
     tag = builder.space.vocabularies["tags"][3]
     renamed = changed(renamed, "tags", 0, ["never heard of", tag])
-    later = added.with_videos(Content(renamed))
+    later = added.with_videos(CatalogContent(renamed))
     assert later.arrays.tags[later.rows["video-00"]].tolist() == [4, *[0] * 7]
     assert later.arrays.fields[later.rows["video-00"], 2] == 0
     assert later.arrays.dense[later.rows["video-00"], :2].tolist() == [0, 1]
@@ -284,7 +289,7 @@ def test_what_is_missing_is_nought_beside_its_indicator():
     ):
         videos = changed(videos, column, 0, value)
     builder = shop_builder()
-    bare = FeatureBuilder(builder.space, Catalogue.of(Content(videos), builder.space))
+    bare = FeatureBuilder(builder.space, CatalogFeatures.from_content(CatalogContent(videos), builder.space))
     features = bare.build([request_of(videos=["video-00", "never seen"])])
     assert bare.catalogue.arrays.vectors.shape[1] == builder.space.dim
     assert not bare.catalogue.arrays.vectors.any()
@@ -306,13 +311,13 @@ def test_what_is_missing_is_nought_beside_its_indicator():
     assert user["log_idle_hours"] == 0
     assert features.video[1] == 0
     assert np.isfinite(features.candidate).all()
-    nothing = FeatureBuilder(builder.space, Catalogue.of(Content(), builder.space))
+    nothing = FeatureBuilder(builder.space, CatalogFeatures.from_content(CatalogContent(), builder.space))
     assert len(nothing.build(requests_of(log, content))) > 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), -1.0, float("inf")])
 def test_numbers_that_are_not_are_refused_by_name(value):
-    state = np.zeros((1, len(STATE)))
+    state = np.zeros((1, len(VIDEO_COUNT_KEYS)))
     state[0, 1] = value
     with pytest.raises(RankError, match=r"event:click of video video-00 is \S+; 1 counts"):
         shop_builder().build([request_of(states=state)])
@@ -332,10 +337,10 @@ def test_requests_that_do_not_fit_are_refused():
     for vector in (np.ones(3, np.float32), np.full(6, np.nan, np.float32)):
         with pytest.raises(RankError, match="the taste of user u is"):
             builder.build([request_of(Profile("user", "u", vector, {"taste_weight": 1.0}))])
-    heavy = Profile("user", "u", history=(Interest(1, "e", "video-00", float("nan")),))
+    heavy = Profile("user", "u", history=(InterestEvent(1, "e", "video-00", float("nan")),))
     with pytest.raises(RankError, match=r"history\.log_weight is nan for user u"):
         builder.build([request_of(heavy)])
-    other = builder_for(log, shop()[1], FeaturesConfig(history=3))
+    other = builder_for(log, shop()[1], RankerFeaturesConfig(history=3))
     with pytest.raises(RankError, match="the catalogue is of space"):
         FeatureBuilder(builder.space, other.catalogue)
 
@@ -345,31 +350,31 @@ def test_embeddings_that_do_not_fit_are_refused():
     space = shop_builder().space
     other = changed(content.embeddings, "encoder", 0, "other")
     with pytest.raises(RankError, match=r"EMBEDDINGS\.encoder has 2 values, such as other and simulated"):
-        Catalogue.of(Content(content.videos, other), space)
+        CatalogFeatures.from_content(CatalogContent(content.videos, other), space)
     with pytest.raises(
         RankError, match=r"are of other \(6 long\), the ranker was trained with those of simulated"
     ):
-        Catalogue.of(Content(content.videos, other.slice(0, 1)), space)
+        CatalogFeatures.from_content(CatalogContent(content.videos, other.slice(0, 1)), space)
     broken = changed(content.embeddings, "vector", 4, [float("nan")] * 6)
     for use in (
-        lambda c: Catalogue.of(c, space),
+        lambda c: CatalogFeatures.from_content(c, space),
         lambda c: fit_space(log, requests_of(log, content), c, space.config),
     ):
         with pytest.raises(
             RankError, match=r"EMBEDDINGS\.vector is not finite in 1 of 30 rows, such as video-04"
         ):
-            use(Content(content.videos, broken))
+            use(CatalogContent(content.videos, broken))
 
 
 def test_a_space_fitted_without_vectors_passes_over_them():
     log, content = shop()
-    builder = builder_for(log, Content(content.videos))
+    builder = builder_for(log, CatalogContent(content.videos))
     assert (builder.space.dim, builder.space.encoder) == (0, None)
-    with_vectors = FeatureBuilder(builder.space, Catalogue.of(content, builder.space))
+    with_vectors = FeatureBuilder(builder.space, CatalogFeatures.from_content(content, builder.space))
     requests = requests_of(log, content)
     assert same_features(with_vectors.build(requests), builder.build(requests))
     with pytest.raises(RankError, match="0 videos with impressions and 0 requests"):
-        fit_space(log.slice(0, 0), [], content, FeaturesConfig())
+        fit_space(log.slice(0, 0), [], content, RankerFeaturesConfig())
 
 
 def test_a_space_knows_nothing_of_what_is_not_in_its_part():
@@ -378,25 +383,25 @@ def test_a_space_knows_nothing_of_what_is_not_in_its_part():
     requests = requests_of(half, content)
     shown = set(half.filter(pc.equal(half.column("kind"), "impression")).column("video_id").to_pylist())
     mask = pc.is_in(content.videos.column("video_id"), value_set=pa.array(sorted(shown)))
-    few = Content(content.videos.filter(mask), content.embeddings.filter(mask))
+    few = CatalogContent(content.videos.filter(mask), content.embeddings.filter(mask))
     assert len(shown) < content.videos.num_rows
     assert (
-        fit_space(half, requests, few, FeaturesConfig()).digest
-        == fit_space(half, requests, content, FeaturesConfig()).digest
+        fit_space(half, requests, few, RankerFeaturesConfig()).digest
+        == fit_space(half, requests, content, RankerFeaturesConfig()).digest
     )
 
 
 def test_a_stored_space_is_the_same_and_another_s_columns_are_refused(tmp_path):
     space = shop_builder().space
     record, arrays, tables = space.store()
-    write_artefact(
-        str(tmp_path), Artefact("test", {"space": record}, arrays | {"weights": np.ones(2)}, tables)
+    write_artifact(
+        str(tmp_path), ModelArtifact("test", {"space": record}, arrays | {"weights": np.ones(2)}, tables)
     )
-    read = read_artefact(str(tmp_path), "test")
+    read = read_artifact(str(tmp_path), "test")
     found = FeatureSpace.restore(read.config["space"], read.arrays, read.tables)
     assert found.digest == space.digest
     log, content = shop()
-    again = FeatureBuilder(found, Catalogue.of(content, found))
+    again = FeatureBuilder(found, CatalogFeatures.from_content(content, found))
     requests = requests_of(log, content)
     assert same_features(again.build(requests), shop_builder().build(requests))
     columns = [c for c in record["columns"] if c != "user.no_taste"] + ["user.height"]
@@ -408,4 +413,4 @@ def test_a_stored_space_is_the_same_and_another_s_columns_are_refused(tmp_path):
         FeatureSpace.restore(record, arrays | {"space_seconds": arrays["space_seconds"] + 1}, tables)
     with pytest.raises(ModelError, match="incomplete"):
         FeatureSpace.restore(record, {}, tables)
-    assert state_of(None).shape == (len(STATE),)
+    assert profile_counts(None).shape == (len(VIDEO_COUNT_KEYS),)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from ranking.drawn import CANDIDATE, CONTEXT, ITEM, NUMBERS, embedded, linear_by_hand, stirred
 
-from vrec.ranking.networks.dcn import Cross, Dcn, history_mean
-from vrec.ranking.networks.layers import Widths
+from vrec.ranking.networks.dcn import CrossLayers, DcnTrunk, history_mean
+from vrec.ranking.networks.layers import EmbeddingWidths
 
 
 def crossed_by_hand(cross, first):
@@ -18,14 +18,14 @@ def crossed_by_hand(cross, first):
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_cross_layers_are_the_papers(layers):
-    cross = stirred(Cross(5, layers))
+    cross = stirred(CrossLayers(5, layers))
     x = np.random.default_rng(0).normal(size=(8, 5))
     found = cross.double()(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(found, crossed_by_hand(cross, x), rtol=1e-10)
 
 
 def test_each_cross_layer_raises_the_degree_by_one():
-    cross = stirred(Cross(4, 2)).double()
+    cross = stirred(CrossLayers(4, 2)).double()
     with torch.no_grad():
         for linear in cross.linears:
             linear.bias.zero_()
@@ -40,8 +40,8 @@ def test_each_cross_layer_raises_the_degree_by_one():
 
 @pytest.mark.parametrize("structure", ["stacked", "parallel"])
 def test_trunk_is_cross_and_dense_layers(structure):
-    widths = Widths(ITEM, CONTEXT, CANDIDATE, NUMBERS)
-    trunk = stirred(Dcn(widths, 2, (6, 3), structure, dropout=0.0)).double()
+    widths = EmbeddingWidths(ITEM, CONTEXT, CANDIDATE, NUMBERS)
+    trunk = stirred(DcnTrunk(widths, 2, (6, 3), structure, dropout=0.0)).double()
     x = embedded(3)
     x = x._replace(
         **{name: getattr(x, name).double() for name in ("item", "candidate", "context", "history")}

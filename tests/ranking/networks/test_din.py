@@ -5,8 +5,8 @@ import pytest
 import torch
 from ranking.drawn import CANDIDATE, CONTEXT, ITEM, NUMBERS, dice_by_hand, embedded, linear_by_hand, stirred
 
-from vrec.ranking.networks.din import Din, LocalActivation, interest
-from vrec.ranking.networks.layers import Widths
+from vrec.ranking.networks.din import DinTrunk, LocalActivation, pooled_interest
+from vrec.ranking.networks.layers import EmbeddingWidths
 
 
 def prelu_by_hand(x, alpha):
@@ -60,13 +60,13 @@ def test_interest_is_the_sum_by_weights_without_softmax(requests):
         row.double().numpy() @ x.history[r].double().numpy()
         for row, r in zip(weights, x.request, strict=True)
     ]
-    np.testing.assert_allclose(interest(weights, x).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(pooled_interest(weights, x).numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_trunk_is_dense_layers_over_interest_item_context_and_numbers(training):
-    widths = Widths(ITEM, CONTEXT, CANDIDATE, NUMBERS)
-    trunk = stirred(Din(widths, (4,), (7, 3), "dice", dropout=0.0)).train(training)
+    widths = EmbeddingWidths(ITEM, CONTEXT, CANDIDATE, NUMBERS)
+    trunk = stirred(DinTrunk(widths, (4,), (7, 3), "dice", dropout=0.0)).train(training)
     x = embedded(3)
     weights = weights_by_hand(trunk.attention, x, training)
     request = x.request.numpy()
@@ -85,7 +85,7 @@ def test_a_shopper_without_history_has_no_interest():
     for training in (False, True):
         unit = stirred(LocalActivation(ITEM, NUMBERS, (6,))).train(training)
         weights = unit(x.item, x.history, x.history_dense, x.mask, x.request)
-        assert not interest(weights, x).any()
+        assert not pooled_interest(weights, x).any()
         weights.sum().backward()
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in unit.parameters())
         assert all(torch.isfinite(buffer).all() for buffer in unit.buffers())

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
 
-from vrec.ranking.networks.layers import Dice, ItemEmbedding, distinct, to_batch, to_catalogue
+from vrec.ranking.networks.layers import Dice, ItemEmbedding, to_batch, to_catalogue, unique_rows
 
 
 def test_dice_follows_the_batch_in_training_and_its_averages_after():
@@ -61,7 +61,7 @@ def test_tags_are_the_mean_of_those_there_are():
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30))
 def test_distinct_rows_are_numpys_unique(rows):
-    used, places = distinct(torch.tensor(rows, dtype=torch.int32), 41)
+    used, places = unique_rows(torch.tensor(rows, dtype=torch.int32), 41)
     np.testing.assert_array_equal(used, np.unique([0, *rows]))
     np.testing.assert_array_equal(used[places], rows)
 

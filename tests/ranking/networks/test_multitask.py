@@ -11,13 +11,13 @@ from scipy.special import expit
 from sklearn.metrics import log_loss
 
 from vrec.ranking.networks.multitask import (
-    Heads,
-    HeadsConfig,
+    ExpertMixtures,
+    HeadOutputs,
     LabelTensors,
-    Mixtures,
-    Outputs,
-    both_loss,
-    losses,
+    RankerHeadsConfig,
+    TaskHeads,
+    joint_conversion_loss,
+    multitask_losses,
 )
 
 LOGITS = st.floats(-12, 12)
@@ -45,7 +45,7 @@ def mixed_by_hand(mixtures, x, tasks, experts):
 
 
 def test_mixtures_are_the_papers():
-    mixtures = stirred(Mixtures(6, tasks=2, experts=3, width=4)).double()
+    mixtures = stirred(ExpertMixtures(6, tasks=2, experts=3, width=4)).double()
     x = np.random.default_rng(0).normal(size=(7, 6))
     found = mixtures(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(found, mixed_by_hand(mixtures, x, 2, 3).swapaxes(0, 1), rtol=1e-10)
@@ -53,8 +53,8 @@ def test_mixtures_are_the_papers():
 
 @pytest.mark.parametrize("tower", [(), (5,), (5, 3)])
 def test_each_head_is_a_tower_over_its_own_mixture(tower):
-    config = HeadsConfig(experts=3, expert_width=4, tower=tower)
-    heads = stirred(Heads(6, config, watch_width=2)).double()
+    config = RankerHeadsConfig(experts=3, expert_width=4, tower=tower)
+    heads = stirred(TaskHeads(6, config, watch_width=2)).double()
     x = np.random.default_rng(0).normal(size=(7, 6))
     found = heads(torch.from_numpy(x))
     mixed = mixed_by_hand(heads.mixtures, x, 3, 3)
@@ -71,7 +71,7 @@ def test_each_head_is_a_tower_over_its_own_mixture(tower):
 
 
 def test_one_head_is_a_plain_tower():
-    heads = Heads(6, HeadsConfig(heads=("click",), tower=(5,)), watch_width=2).double()
+    heads = TaskHeads(6, RankerHeadsConfig(heads=("click",), tower=(5,)), watch_width=2).double()
     x = torch.randn(7, 6, dtype=torch.double)
     found = heads(x)
     hidden = np.maximum(linear_by_hand(heads.towers["click"].linears[0], x.numpy()), 0)
@@ -88,7 +88,7 @@ def test_one_head_is_a_plain_tower():
 def test_the_loss_of_both_is_that_of_the_product_of_chances(rows):
     click, conversion, happened = np.array(rows, np.float64).T
     both = expit(click) * expit(conversion)
-    found = both_loss(*(torch.from_numpy(part) for part in (click, conversion, happened))).numpy()
+    found = joint_conversion_loss(*(torch.from_numpy(part) for part in (click, conversion, happened))).numpy()
     np.testing.assert_allclose(found, -np.log(np.where(happened > 0, both, 1 - both)), rtol=1e-6, atol=1e-9)
 
 
@@ -98,7 +98,7 @@ def test_the_loss_of_both_is_that_of_the_product_of_chances(rows):
 @pytest.mark.parametrize("happened", [0.0, 1.0])
 def test_the_loss_of_both_stays_right_and_finite_where_chances_are_0_or_1(click, conversion, happened):
     logits = torch.tensor([[click], [conversion]], requires_grad=True)
-    loss = both_loss(logits[0], logits[1], torch.tensor([happened]))
+    loss = joint_conversion_loss(logits[0], logits[1], torch.tensor([happened]))
     loss.sum().backward()
     # 1 − p q ≈ e^−click + e^−conversion where both are large.
     likely = click > 0 and conversion > 0
@@ -122,7 +122,7 @@ def drawn(rows=40, seed=0):
     logits = rng.normal(size=(2, rows)).astype(np.float32)
     watch = rng.normal(size=(2, rows, 3)).astype(np.float32)
     mature = rng.random(rows) < 0.6
-    outputs = Outputs(*map(torch.from_numpy, logits), torch.from_numpy(watch[0]), torch.zeros(rows, 2))
+    outputs = HeadOutputs(*map(torch.from_numpy, logits), torch.from_numpy(watch[0]), torch.zeros(rows, 2))
     labels = LabelTensors(*map(torch.from_numpy, (click, conversion, mature, watch[1])))
     return outputs, labels
 
@@ -133,8 +133,8 @@ def squared(out, targets):
 
 def test_losses_are_esmms_over_all_mature_impressions():
     outputs, labels = drawn()
-    config = HeadsConfig(watch_weight=0.5, conversion_weight=2)
-    found = losses(outputs, labels, config, squared)
+    config = RankerHeadsConfig(watch_weight=0.5, conversion_weight=2)
+    found = multitask_losses(outputs, labels, config, squared)
     p_click, cvr = expit(outputs.click.double().numpy()), expit(outputs.conversion.double().numpy())
     mature = labels.mature.numpy()
     both = log_loss(labels.conversion.numpy()[mature], (p_click * cvr)[mature], labels=[0, 1])
@@ -149,22 +149,26 @@ def test_losses_are_esmms_over_all_mature_impressions():
 
 def test_conversions_teach_the_chance_of_a_click_too():
     logits = torch.zeros(2, 1, requires_grad=True)
-    both_loss(logits[0], logits[1], torch.ones(1)).backward()
+    joint_conversion_loss(logits[0], logits[1], torch.ones(1)).backward()
     np.testing.assert_allclose(logits.grad, [[-0.5], [-0.5]])  # d −log σ(x) / dx at 0, for each
     outputs, labels = drawn()
     click = outputs.click.clone().requires_grad_()
-    losses(outputs._replace(click=click), labels, HeadsConfig(), squared)["conversion"].backward()
+    multitask_losses(outputs._replace(click=click), labels, RankerHeadsConfig(), squared)[
+        "conversion"
+    ].backward()
     assert click.grad[labels.mature].all()
 
 
 def test_what_is_not_mature_teaches_nothing_of_conversions():
     outputs, labels = drawn()
     changed = labels._replace(conversion=torch.where(labels.mature, labels.conversion, 1 - labels.conversion))
-    before, after = (losses(outputs, some, HeadsConfig(), squared) for some in (labels, changed))
+    before, after = (
+        multitask_losses(outputs, some, RankerHeadsConfig(), squared) for some in (labels, changed)
+    )
     assert before["conversion"] == after["conversion"]
     none = labels._replace(mature=torch.zeros_like(labels.mature))
     logits = outputs.conversion.clone().requires_grad_()
-    found = losses(outputs._replace(conversion=logits), none, HeadsConfig(), squared)
+    found = multitask_losses(outputs._replace(conversion=logits), none, RankerHeadsConfig(), squared)
     found["total"].backward()  # a worker whose share has none mature must still have gradients
     assert found["conversion"] == 0
     assert not logits.grad.any()
@@ -174,14 +178,16 @@ def test_a_batch_of_one_class_has_finite_losses():
     outputs, labels = drawn()
     for value in (0.0, 1.0):
         same = torch.full_like(labels.click, value)
-        found = losses(outputs, labels._replace(click=same, conversion=same), HeadsConfig(), squared)
+        found = multitask_losses(
+            outputs, labels._replace(click=same, conversion=same), RankerHeadsConfig(), squared
+        )
         assert all(torch.isfinite(loss) for loss in found.values())
 
 
 def test_the_clicks_loss_alone_where_it_is_the_only_head():
     outputs, labels = drawn()
     alone = outputs._replace(conversion=None, watch=None)
-    found = losses(alone, labels._replace(watch=None), HeadsConfig(heads=("click",)))
+    found = multitask_losses(alone, labels._replace(watch=None), RankerHeadsConfig(heads=("click",)))
     assert list(found) == ["click", "total"]
     assert found["click"] == found["total"]
 
@@ -189,4 +195,4 @@ def test_the_clicks_loss_alone_where_it_is_the_only_head():
 @pytest.mark.parametrize("heads", [(), ("watch",), ("click", "click"), ("click", "watching")])
 def test_heads_that_make_no_sense_are_refused(heads):
     with pytest.raises(ValidationError, match="heads"):
-        HeadsConfig(heads=heads)
+        RankerHeadsConfig(heads=heads)

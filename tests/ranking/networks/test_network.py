@@ -19,8 +19,8 @@ from ranking.small_networks import (
     score,
 )
 
-from vrec.ranking.networks.layers import Batch, to_batch, to_catalogue
-from vrec.ranking.networks.network import LrConfig, NetworkConfig
+from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalogue
+from vrec.ranking.networks.network import LogisticRegressionConfig, NetworkConfig
 
 
 @every_config
@@ -122,7 +122,7 @@ def test_only_din_and_dcn_see_the_history(config):
 @pytest.mark.parametrize("content", [True, False])
 def test_logistic_regression_is_linear_in_places_and_numbers(content):
     # Weights for one-hot places and numbers that are fitted to some of its logits give the others.
-    config = LrConfig(content=content, position="none")
+    config = LogisticRegressionConfig(content=content, position="none")
     network = network_of(config)
     # More videos than ids: weights of ids must not stand for what is not linear in the content.
     features = drawn_features(candidates=400, requests=60, videos=300)
@@ -190,7 +190,7 @@ def test_scoring_can_be_exported_whole(config):
             self.network = network
 
         def forward(self, items, *parts):
-            return self.network.score(Batch(*parts), items)
+            return self.network.score(RankingBatch(*parts), items)
 
     program = torch.export.export(Scoring(), (items, *batch))
     assert_same(program.module()(items, *batch), network.score(batch, items))

@@ -20,10 +20,10 @@ from ranking.small_networks import (
 )
 from sklearn.metrics import roc_auc_score
 
-from vrec.ranking.features.arrays import Shape
+from vrec.ranking.features.arrays import FeatureShape
 from vrec.ranking.networks.layers import to_batch, to_catalogue
-from vrec.ranking.networks.multitask import HeadsConfig, LabelTensors, losses
-from vrec.ranking.networks.network import DinConfig, LrConfig, RankerNetwork
+from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
+from vrec.ranking.networks.network import DinConfig, LogisticRegressionConfig, RankerNetwork
 
 
 @every_config
@@ -85,12 +85,12 @@ def test_the_position_moves_the_click_alone_and_only_where_it_was_shown(config):
 def test_where_no_position_is_known_the_reference_is_unknown():
     shape = replace(SHAPE, positions=1)
     features = drawn_features(shape=shape)
-    network = network_of(LrConfig(), shape=shape)
+    network = network_of(LogisticRegressionConfig(), shape=shape)
     assert_same(score(network, features), run(network, features))
 
 
 def test_positions_and_ids_are_dropped_in_training_at_the_rates_asked_for():
-    config = LrConfig(content=False, id_dropout=0.3, position_dropout=0.4)
+    config = LogisticRegressionConfig(content=False, id_dropout=0.3, position_dropout=0.4)
     network = network_of(config, ONE).train()
     with torch.no_grad():
         for weights in network.parameters():
@@ -122,7 +122,7 @@ def test_histories_without_any_entry_are_scored_and_trained_on():
 
 
 def test_heads_of_logistic_regression_share_no_weight():
-    network, features = network_of(LrConfig()), drawn_features()
+    network, features = network_of(LogisticRegressionConfig()), drawn_features()
     outputs = network(to_batch(features, CPU), to_catalogue(features.catalogue, CPU))
     outputs.click.sum().backward()
     assert not network.items_of.fields.table.weight.grad[:, 1:].any()
@@ -131,7 +131,7 @@ def test_heads_of_logistic_regression_share_no_weight():
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_a_catalogue_without_vectors_or_tags_or_numbers_is_enough():
-    shape = Shape((5,), 1, 0, 0, (), 0, 0, 0, 1)
+    shape = FeatureShape((5,), 1, 0, 0, (), 0, 0, 0, 1)
     features = drawn_features(shape=shape)
     for config in CONFIGS.values():
         network = network_of(config, shape=shape)
@@ -142,15 +142,15 @@ def test_a_catalogue_without_vectors_or_tags_or_numbers_is_enough():
 def test_din_learns_what_of_a_history_matters_where_no_feature_alone_says_anything():
     """A click is likely where a video of the candidate's category was liked."""
     rng, rows, kinds = np.random.default_rng(0), 4000, 8
-    shape = Shape((kinds + 1,), 1, 0, 0, (), 0, 0, 0, 1)
+    shape = FeatureShape((kinds + 1,), 1, 0, 0, (), 0, 0, 0, 1)
     features = drawn_features(candidates=rows, requests=rows, length=6, shape=shape)
     liked = features.catalogue.fields[features.history, 0]
     own = features.catalogue.fields[features.video, 0]
     hit = ((liked == own[:, None]) & (features.history > 0)).any(axis=1)
     features = replace(features, request=np.arange(rows, dtype=np.int32))
     click = (rng.random(rows) < np.where(hit, 0.9, 0.1)).astype(np.float32)
-    heads, found = HeadsConfig(heads=("click",)), {}
-    for config in (LrConfig(), DinConfig(width=8, hidden=(16,))):
+    heads, found = RankerHeadsConfig(heads=("click",)), {}
+    for config in (LogisticRegressionConfig(), DinConfig(width=8, hidden=(16,))):
         torch.manual_seed(0)
         network = RankerNetwork(shape, config, heads, 0)
         fit(network, features.take(np.arange(3000)), click[:3000], heads)
@@ -170,5 +170,5 @@ def fit(network, features, click, heads, epochs=12):
             outputs = network(to_batch(features.take(rows), CPU), catalogue)
             labels = LabelTensors(torch.from_numpy(click[rows]), none, none > 0, None)
             optimizer.zero_grad()
-            losses(outputs, labels, heads)["total"].backward()
+            multitask_losses(outputs, labels, heads)["total"].backward()
             optimizer.step()

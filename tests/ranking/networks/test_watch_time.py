@@ -9,19 +9,25 @@ from scipy.optimize import minimize
 from scipy.special import logit
 from scipy.stats import rankdata
 
-from vrec.core.artifact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError, RankError
-from vrec.ranking.networks.watch_heads import CreadHead, D2qHead
+from vrec.ranking.networks.watch_heads import CreadWatchHead, D2qWatchHead
 from vrec.ranking.networks.watch_time import (
     CreadConfig,
     D2qConfig,
-    RawConfig,
+    RawWatchConfig,
     WatchConfig,
     fit_watch_head,
     restore_watch_head,
 )
 
-CONFIGS = [CreadConfig(), CreadConfig(thresholds=4, tail=0), D2qConfig(), D2qConfig(knots=8), RawConfig()]
+CONFIGS = [
+    CreadConfig(),
+    CreadConfig(thresholds=4, tail=0),
+    D2qConfig(),
+    D2qConfig(knots=8),
+    RawWatchConfig(),
+]
 EACH = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: repr(config)[:40])
 
 
@@ -38,9 +44,9 @@ def true_outputs(head, watch, duration):
     """What a network that knows the truth would put out."""
     targets = head.targets(watch, duration)
     match head:
-        case CreadHead():
+        case CreadWatchHead():
             return np.where(targets > head.thresholds, 50, -50).astype(np.float32)
-        case D2qHead():
+        case D2qWatchHead():
             return logit(targets)
         case _:
             return targets
@@ -75,7 +81,7 @@ def test_the_truth_comes_back(config):
     assert found.mean() == pytest.approx(watch.mean(), rel=1e-4)
 
 
-@given(logs, st.sampled_from([CreadConfig(thresholds=5), D2qConfig(min_rows=3), RawConfig()]))
+@given(logs, st.sampled_from([CreadConfig(thresholds=5), D2qConfig(min_rows=3), RawWatchConfig()]))
 def test_any_log_is_learned_or_refused(log, config):
     watch, duration = log
     if watch.min() == watch.max():
@@ -119,8 +125,8 @@ def test_a_row_alone_gives_what_it_gives_among_others(config):
 def test_a_stored_head_is_the_same(config, tmp_path):
     watch, duration = impressions()
     head = fit_watch_head(config, watch, duration)
-    write_artefact(str(tmp_path), Artefact("test", config.model_dump(), head.arrays()))
-    stored = read_artefact(str(tmp_path))
+    write_artifact(str(tmp_path), ModelArtifact("test", config.model_dump(), head.arrays()))
+    stored = read_artifact(str(tmp_path))
     again = restore_watch_head(TypeAdapter(WatchConfig).validate_python(dict(stored.config)), stored.arrays)
     out = np.random.default_rng(1).normal(0, 3, (100, head.width)).astype(np.float32)
     np.testing.assert_array_equal(head.seconds(out, duration[:100]), again.seconds(out, duration[:100]))

@@ -3,10 +3,10 @@
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.protocols import Content
-from vrec.core.schema import AT, EMBEDDINGS, VIDEOS, conform
-from vrec.ranking.features.arrays import Predictions
-from vrec.ranking.reranking.catalog import Shelf, Shopper
+from vrec.core.protocols import CatalogContent
+from vrec.core.schema import EMBEDDINGS, TIMESTAMP, VIDEOS, conform
+from vrec.ranking.features.arrays import RankerPredictions
+from vrec.ranking.reranking.catalog import CatalogArrays, ShopperContext
 from vrec.ranking.reranking.rerank import RerankConfig, rerank
 
 DAY_US = 86_400_000_000
@@ -36,7 +36,9 @@ def videos_of(rows):
     for column in schema:
         values = [row[column.name] for row in full]
         columns[column.name] = (
-            pa.array(values, pa.int64()).cast(AT) if column.type == AT else pa.array(values, column.type)
+            pa.array(values, pa.int64()).cast(TIMESTAMP)
+            if column.type == TIMESTAMP
+            else pa.array(values, column.type)
         )
     return conform(pa.table(columns), VIDEOS, stage="test")
 
@@ -58,7 +60,9 @@ def embeddings_of(vectors):
 
 def shelf_of(rows, vectors=None):
     """A shelf of rows as `videos_of` takes them, with vectors by video id."""
-    return Shelf.of(Content(videos_of(rows), None if vectors is None else embeddings_of(vectors)))
+    return CatalogArrays.from_content(
+        CatalogContent(videos_of(rows), None if vectors is None else embeddings_of(vectors))
+    )
 
 
 def ranked_of(p_click, user="u", **columns):
@@ -82,7 +86,7 @@ def ranked_of(p_click, user="u", **columns):
 def predictions_of(p_click, watch_s=0.0, p_conv=0.0, spread=0.0):
     """Predictions from numbers or (N,) arrays."""
     parts = np.broadcast_arrays(*(np.asarray(p, np.float32) for p in (p_click, watch_s, p_conv, spread)))
-    return Predictions(*(np.atleast_1d(part).copy() for part in parts))
+    return RankerPredictions(*(np.atleast_1d(part).copy() for part in parts))
 
 
 CLICKS = {"default": {"click": 1.0, "minute": 0.0, "price_share": 0.0, "unpriced": 0.0}}
@@ -103,7 +107,7 @@ def run(ranked, shelf, config, *, shopper=None, k=10, spread=0.0, seed=0, surfac
         ranked,
         np.broadcast_to(np.float32(spread), ranked.num_rows).copy(),
         shelf,
-        shopper or Shopper(),
+        shopper or ShopperContext(),
         config,
         surface=surface,
         at=NOW,

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranking.order.shop import DAY_US, NOW
 
-from vrec.ranking.reranking.boosts import Caps, CapsConfig, FreshnessConfig, freshness
+from vrec.ranking.reranking.boosts import FreshnessConfig, SlotCaps, SlotCapsConfig, freshness
 
 
 def test_freshness_halves_with_age():
@@ -18,31 +18,36 @@ def test_freshness_halves_with_age():
 
 
 def filled(creator, category, worth, slots, config):
-    caps, left, chosen = Caps(creator, category, config), np.ones(len(worth), bool), []
+    caps, left, chosen = SlotCaps(creator, category, config), np.ones(len(worth), bool), []
     for _ in range(slots):
-        within = caps.within(left)
+        within = caps.allowed(left)
         assert within.any()
         assert not (within & ~left).any()
         one = int(np.argmax(np.where(within, worth, -np.inf)))
         chosen.append(one)
         left[one] = False
-        caps.choose(one)
+        caps.take_slot(one)
     return chosen
 
 
 def test_caps_by_hand():
     creator, category = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 0, -1, -1])
     worth = np.array([6.0, 5, 4, 3, 2, 1])
-    assert filled(creator, category, worth, 6, CapsConfig(creator=1)) == [0, 3, 5, 1, 2, 4]
-    assert filled(creator, category, worth, 6, CapsConfig(creator=None, category=1)) == [0, 2, 4, 5, 1, 3]
-    assert filled(creator, category, worth, 6, CapsConfig(creator=1, slots=2)) == [0, 3, 1, 2, 4, 5]
+    assert filled(creator, category, worth, 6, SlotCapsConfig(creator=1)) == [0, 3, 5, 1, 2, 4]
+    assert filled(creator, category, worth, 6, SlotCapsConfig(creator=None, category=1)) == [0, 2, 4, 5, 1, 3]
+    assert filled(creator, category, worth, 6, SlotCapsConfig(creator=1, slots=2)) == [0, 3, 1, 2, 4, 5]
     # Videos without a creator or a category are not capped.
-    assert filled(np.full(6, -1), np.full(6, -1), worth, 6, CapsConfig(creator=1, category=1)) == list(
+    assert filled(np.full(6, -1), np.full(6, -1), worth, 6, SlotCapsConfig(creator=1, category=1)) == list(
         range(6)
     )
     # The category's cap is given up before the creator's.
-    assert filled(creator, category, worth, 3, CapsConfig(creator=2, category=1))[:3] == [0, 2, 4]
-    assert filled(creator[:4], category[:4], worth[:4], 4, CapsConfig(creator=2, category=1)) == [0, 2, 3, 1]
+    assert filled(creator, category, worth, 3, SlotCapsConfig(creator=2, category=1))[:3] == [0, 2, 4]
+    assert filled(creator[:4], category[:4], worth[:4], 4, SlotCapsConfig(creator=2, category=1)) == [
+        0,
+        2,
+        3,
+        1,
+    ]
 
 
 @given(
@@ -55,7 +60,7 @@ def test_caps_by_hand():
 def test_a_creator_is_over_the_cap_only_where_nobody_else_is_left(creators, most, slots, seed):
     creator = np.array(creators)
     worth = np.random.default_rng(seed).normal(size=len(creator))
-    config = CapsConfig(creator=most, slots=slots)
+    config = SlotCapsConfig(creator=most, slots=slots)
     chosen = filled(creator, np.full(len(creator), -1), worth, len(creator), config)
     assert sorted(chosen) == list(range(len(creator)))
     for slot, one in enumerate(chosen[:slots]):
@@ -66,7 +71,7 @@ def test_a_creator_is_over_the_cap_only_where_nobody_else_is_left(creators, most
     assert chosen[slots:] == sorted(chosen[slots:], key=lambda i: -worth[i])
 
 
-@pytest.mark.parametrize("config", [CapsConfig(creator=None), CapsConfig(slots=0)])
+@pytest.mark.parametrize("config", [SlotCapsConfig(creator=None), SlotCapsConfig(slots=0)])
 def test_without_caps_the_order_is_by_worth(config):
     worth = np.array([1.0, 3, 2])
     assert filled(np.zeros(3, int), np.zeros(3, int), worth, 3, config) == [1, 2, 0]

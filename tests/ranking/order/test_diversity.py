@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from ranking.order.shop import shelf_of
 
 from vrec.ranking.reranking.diversity import (
+    CandidateSimilarity,
+    CandidateSimilarityConfig,
     DppConfig,
-    Likeness,
-    LikenessConfig,
     MmrConfig,
     NoDiversityConfig,
-    penalty_of,
+    build_penalty,
 )
 
 
@@ -31,7 +31,7 @@ def drawn(seed, n, dim=4, blanks=0.3):
 
 def greedy(config, shelf, relevance, slots):
     places = np.arange(len(relevance))
-    penalty = penalty_of(config, shelf, places, relevance, slots)
+    penalty = build_penalty(config, shelf, places, relevance, slots)
     chosen, scores = [], []
     for _ in range(slots):
         score = relevance - penalty.costs()
@@ -44,8 +44,8 @@ def greedy(config, shelf, relevance, slots):
 
 def matrix_of(shelf, config):
     places = np.arange(len(shelf.video_ids))
-    likeness = Likeness.of(shelf, places, config)
-    return np.stack([likeness.to(int(i)) for i in places])
+    likeness = CandidateSimilarity.from_catalog(shelf, places, config)
+    return np.stack([likeness.row(int(i)) for i in places])
 
 
 def test_likeness_by_hand():
@@ -64,8 +64,8 @@ def test_likeness_by_hand():
         [0.5, 0.5, 1, 1, 0.75],
         [0.5, 0.5, 0.75, 0.75, 1],
     ]
-    np.testing.assert_allclose(matrix_of(shelf, LikenessConfig()), expected, atol=1e-6)
-    both = matrix_of(shelf, LikenessConfig(creator=1.0, category=2.0))
+    np.testing.assert_allclose(matrix_of(shelf, CandidateSimilarityConfig()), expected, atol=1e-6)
+    both = matrix_of(shelf, CandidateSimilarityConfig(creator=1.0, category=2.0))
     assert both[0, 1] == pytest.approx((0.5 + 1) / 4)
     assert both[0, 2] == pytest.approx((0.5 + 2) / 4)
 
@@ -74,7 +74,7 @@ def test_likeness_by_hand():
 @settings(max_examples=60, deadline=None)
 def test_likeness_is_a_kernel(seed, n, creator, category):
     shelf, _ = drawn(seed, n)
-    matrix = matrix_of(shelf, LikenessConfig(creator=creator, category=category))
+    matrix = matrix_of(shelf, CandidateSimilarityConfig(creator=creator, category=category))
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-6)
     np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-6)
     assert matrix.min() >= -1e-9
@@ -99,7 +99,7 @@ def test_mmr_by_hand():
 @settings(max_examples=80, deadline=None)
 def test_mmr_chooses_as_its_formula_says(seed, n, share, creator):
     shelf, worth = drawn(seed, n)
-    config = MmrConfig(relevance=share, likeness=LikenessConfig(creator=creator))
+    config = MmrConfig(relevance=share, likeness=CandidateSimilarityConfig(creator=creator))
     matrix, chosen = matrix_of(shelf, config.likeness), greedy(config, shelf, worth, n)[0]
     for slot in range(1, n):
         before, left = chosen[:slot], [i for i in range(n) if i not in chosen[:slot]]
@@ -154,7 +154,7 @@ def test_off_is_the_order_by_worth(config):
 def test_copies_cost_what_jitter_says_and_stay_finite():
     shelf = shelf_of([{"video_id": v} for v in "abcd"], {v: [1.0, 0.0] for v in "abcd"})
     config = DppConfig(relevance=0.5, jitter=0.01)
-    penalty = penalty_of(config, shelf, np.arange(4), np.zeros(4), 4)
+    penalty = build_penalty(config, shelf, np.arange(4), np.zeros(4), 4)
     penalty.choose(0)
     kernel = np.array([[1, 1 / 1.01], [1 / 1.01, 1]])
     np.testing.assert_allclose(penalty.costs()[1:], -np.log(np.linalg.det(kernel)), rtol=1e-4)

@@ -6,9 +6,15 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import truncnorm
 
-from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate
+from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate_policy_value
 from vrec.evaluation.off_policy.log import LoggedBandit
-from vrec.ranking.reranking.exploration import REACH, ExplorationConfig, draw_winner, win_chance, win_chances
+from vrec.ranking.reranking.exploration import (
+    MAX_DEVIATION,
+    ExplorationConfig,
+    draw_winner,
+    win_chance,
+    win_chances,
+)
 
 PAIRS = st.lists(
     st.tuples(st.floats(-3, 3), st.one_of(st.just(0.0), st.floats(1e-4, 10))), min_size=1, max_size=12
@@ -17,16 +23,18 @@ PAIRS = st.lists(
 
 def by_quad(means, deviations, one):
     """The chance by SciPy's quadrature of cut Normals, where all deviations are above 0."""
-    inside = ndtr(REACH) - ndtr(-REACH)
+    inside = ndtr(MAX_DEVIATION) - ndtr(-MAX_DEVIATION)
 
     def density(x):
         z = (x - means) / deviations
-        below = np.clip((ndtr(z) - ndtr(-REACH)) / inside, 0, 1)
+        below = np.clip((ndtr(z) - ndtr(-MAX_DEVIATION)) / inside, 0, 1)
         peak = np.exp(-(z[one] ** 2) / 2) / np.sqrt(2 * np.pi) / inside / deviations[one]
         return peak * np.delete(below, one).prod()
 
-    ends = np.sort(np.concatenate([means - REACH * deviations, means, means + REACH * deviations]))
-    low, high = means[one] - REACH * deviations[one], means[one] + REACH * deviations[one]
+    ends = np.sort(
+        np.concatenate([means - MAX_DEVIATION * deviations, means, means + MAX_DEVIATION * deviations])
+    )
+    low, high = means[one] - MAX_DEVIATION * deviations[one], means[one] + MAX_DEVIATION * deviations[one]
     inner = ends[(ends > low) & (ends < high)]
     return quad(density, low, high, points=inner, limit=400, epsabs=1e-10)[0]
 
@@ -76,7 +84,7 @@ def test_what_is_out_of_reach_has_no_chance_and_does_not_count():
 def test_two_equal_ones_halve_the_chance_and_two_unequal_ones_are_known():
     assert win_chances(np.zeros(2), np.ones(2)) == pytest.approx([0.5, 0.5], abs=1e-6)
     # A certain one is beaten where a draw exceeds it.
-    beaten = truncnorm(-REACH, REACH, 0.0, 2.0).sf(1.0)
+    beaten = truncnorm(-MAX_DEVIATION, MAX_DEVIATION, 0.0, 2.0).sf(1.0)
     assert win_chances(np.array([1.0, 0.0]), np.array([0.0, 2.0])) == pytest.approx(
         [1 - beaten, beaten], abs=1e-6
     )
@@ -94,7 +102,7 @@ def test_steps_far_narrower_than_the_winner_s_own_are_not_missed():
     # The certain sum of two chances: a narrow rival stands for a certain one.
     for width in (1e-2, 1e-4, 1e-6, 1e-9):
         means, deviations = np.array([0.0, 0.7]), np.array([1.0, width])
-        expected = truncnorm(-REACH, REACH).sf(0.7)
+        expected = truncnorm(-MAX_DEVIATION, MAX_DEVIATION).sf(0.7)
         assert win_chance(means, deviations, 0) == pytest.approx(expected, abs=2e-5 + width)
 
 
@@ -122,7 +130,9 @@ def test_estimates_from_a_log_with_these_chances_cover_the_truth():
         log = LoggedBandit(actions, clicks, chances, np.zeros(300, np.int64))
         # A policy within the support: a softer draw about the same guesses.
         target = win_chances(guesses, 0.7 * deviations)
-        found = estimate(log, target[actions], OffPolicyConfig(method="ips", min_effective_sample=20))
+        found = estimate_policy_value(
+            log, target[actions], OffPolicyConfig(method="ips", min_effective_sample=20)
+        )
         covered += found.low <= float(target @ rates) <= found.high
     # Of 40 intervals at 95 %, 32 or fewer hold the truth by chance once in three thousand times.
     assert covered >= 33

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 from ranking.order.shop import DAY_US, NOW, shelf_of
 
 from vrec.core.errors import RankError
-from vrec.ranking.reranking.catalog import Shopper
-from vrec.ranking.reranking.reasons import ReasonsConfig, phrase, reasons_of
+from vrec.ranking.reranking.catalog import ShopperContext
+from vrec.ranking.reranking.reasons import ReasonsConfig, find_reasons, reason_text
 
 IDS = [f"v{i}" for i in range(6)]
 
 
 def reasons(shelf, ids, shopper, *, source="als", explored=False, **config):
-    return reasons_of(
+    return find_reasons(
         shelf.find(ids),
         shelf,
         shopper,
@@ -26,15 +26,15 @@ def reasons(shelf, ids, shopper, *, source="als", explored=False, **config):
 def test_the_most_alike_of_the_watched_is_named():
     vectors = {"v0": [1, 0], "v1": [0.9, 0.1], "v2": [0.7, 0.7], "v3": [0, 1], "v4": [0.9, 0.1]}
     shelf = shelf_of([{"video_id": v} for v in IDS], vectors)
-    watched = Shopper(history={"v1": 5, "v2": 9, "v5": 9, "gone": 9})
+    watched = ShopperContext(history={"v1": 5, "v2": 9, "v5": 9, "gone": 9})
     assert reasons(shelf, ["v0"], watched) == [["watched:v1"]]
     # Of equals the later one; of equally late ones the first by id.
-    assert reasons(shelf, ["v0"], Shopper(history={"v1": 5, "v4": 6})) == [["watched:v4"]]
-    assert reasons(shelf, ["v0"], Shopper(history={"v4": 5, "v1": 5})) == [["watched:v1"]]
+    assert reasons(shelf, ["v0"], ShopperContext(history={"v1": 5, "v4": 6})) == [["watched:v4"]]
+    assert reasons(shelf, ["v0"], ShopperContext(history={"v4": 5, "v1": 5})) == [["watched:v1"]]
     # Too different, or without a vector, or itself.
-    assert reasons(shelf, ["v3"], Shopper(history={"v0": 5})) == [[]]
+    assert reasons(shelf, ["v3"], ShopperContext(history={"v0": 5})) == [[]]
     assert reasons(shelf, ["v5"], watched) == [[]]
-    assert reasons(shelf, ["v0"], Shopper(history={"v0": 5})) == [[]]
+    assert reasons(shelf, ["v0"], ShopperContext(history={"v0": 5})) == [[]]
 
 
 def test_the_other_reasons_by_hand():
@@ -46,9 +46,9 @@ def test_the_other_reasons_by_hand():
         ]
     )
     nobody = shelf_of([{"video_id": "v0", "creator_id": "", "category": ""}, {"video_id": "v1"}])
-    everything = Shopper(counts={"creator:": 9, "creator:ann": 9, "category:": 9, "category:mugs": 9})
+    everything = ShopperContext(counts={"creator:": 9, "creator:ann": 9, "category:": 9, "category:mugs": 9})
     assert reasons(nobody, ["v0", "v1"], everything) == [[], ["creator:ann", "category:mugs"]]
-    liked = Shopper(counts={"creator:ann": 3, "category:mugs": 5, "creator:bob": 2, "category:": 9})
+    liked = ShopperContext(counts={"creator:ann": 3, "category:mugs": 5, "creator:bob": 2, "category:": 9})
     every = [["creator:ann", "category:mugs", "new", "popular"], ["popular"], ["popular"]]
     assert reasons(shelf, ["v0", "v1", "v2"], liked, source="popular") == every
     assert reasons(shelf, ["v1"], liked, explored=True) == [["exploration"]]
@@ -73,7 +73,9 @@ def test_no_reason_is_given_that_does_not_hold(seed):
     history = {v: int(rng.integers(9)) for v in [*IDS, "gone"] if rng.random() < 0.5}
     counts = {f"{what}{i}": float(rng.integers(8)) for i in range(3) for what in ("creator:c", "category:k")}
     config = ReasonsConfig()
-    for row, found in zip(rows, reasons(shelf, IDS, Shopper(history=history, counts=counts)), strict=True):
+    for row, found in zip(
+        rows, reasons(shelf, IDS, ShopperContext(history=history, counts=counts)), strict=True
+    ):
         for reason in found:
             code, _, what = reason.partition(":")
             if code == "watched":
@@ -92,13 +94,13 @@ def test_no_reason_is_given_that_does_not_hold(seed):
 
 def test_phrases():
     titles = {"v1": "Blue mug: the film", "ann": "Ann"}
-    assert phrase("watched:v1", titles) == "because you watched Blue mug: the film"
-    assert phrase("watched:v2", titles) == "because of a video that you watched"
-    assert phrase("creator:ann", titles) == "because you like videos by Ann"
-    assert phrase("creator:bob", titles) == "because you like this creator's videos"
-    assert phrase("category:mugs: blue", titles) == "because you like mugs: blue"
-    said = {phrase(code, titles) for code in ("popular", "new", "exploration")}
+    assert reason_text("watched:v1", titles) == "because you watched Blue mug: the film"
+    assert reason_text("watched:v2", titles) == "because of a video that you watched"
+    assert reason_text("creator:ann", titles) == "because you like videos by Ann"
+    assert reason_text("creator:bob", titles) == "because you like this creator's videos"
+    assert reason_text("category:mugs: blue", titles) == "because you like mugs: blue"
+    said = {reason_text(code, titles) for code in ("popular", "new", "exploration")}
     assert len(said) == 3
     for wrong in ("", "watched:", "liked:v1", "popular:v1"):
         with pytest.raises(RankError, match="is not a reason"):
-            phrase(wrong, titles)
+            reason_text(wrong, titles)

@@ -8,9 +8,9 @@ from ranking.order.shop import DAY_US, NOW, config_of, ids, plain, ranked_of, ru
 
 from vrec.core.errors import RankError, SchemaError
 from vrec.core.schema import RANKED, conform
-from vrec.ranking.reranking.catalog import Shopper
+from vrec.ranking.reranking.catalog import ShopperContext
 from vrec.ranking.reranking.diversity import DppConfig, MmrConfig, NoDiversityConfig
-from vrec.ranking.reranking.rerank import ListConfig, RerankConfig, rerank
+from vrec.ranking.reranking.rerank import RerankConfig, RerankListConfig, rerank
 
 LISTS = {
     "off": {"kind": "off"},
@@ -38,7 +38,7 @@ def drawn(seed):
     ]
     shelf = shelf_of(rows, {v: rng.normal(size=3) for v in names if rng.random() < 0.7} or None)
     times = [{v: int(NOW - rng.integers(60) * DAY_US) for v in names if rng.random() < 0.2} for _ in range(2)]
-    shopper = Shopper(
+    shopper = ShopperContext(
         history=times[0],
         bought=times[1],
         counts={"creator:c1": 9.0},
@@ -95,7 +95,7 @@ def test_nothing_barred_is_ever_shown_and_all_else_is(seed, k):
     asked = set(ranked.column("video_id").to_pylist())
     assert set(ids(found)) <= allowed & asked
     assert len(ids(found)) == len(set(ids(found))) == min(k, len(allowed & asked))
-    assert sum(found.barred.values()) == len(asked - allowed)
+    assert sum(found.excluded_by_rule.values()) == len(asked - allowed)
     table = conform(found.table, RANKED, stage="test")
     assert table.column("rank").to_pylist() == list(range(1, table.num_rows + 1))
     assert (np.diff(np.asarray(table.column("score"))) <= 0).all()
@@ -177,10 +177,10 @@ def test_nothing_to_show_is_an_empty_list(kind):
     assert none.table.num_rows == 0
     assert conform(none.table, RANKED, stage="test") is not None
     assert none.propensities.shape == (0,)
-    assert none.barred == {}
+    assert none.excluded_by_rule == {}
     barred = run(ranked_of({"a": 0.5, "b": 0.4}), plain("a", available=False), config)
     assert barred.table.num_rows == 0
-    assert barred.barred == {"unknown": 1, "unavailable": 1}
+    assert barred.excluded_by_rule == {"unknown": 1, "unavailable": 1}
     assert ids(run(ranked_of({"a": 0.5}), plain("a"), config, k=50)) == ["a"]
 
 
@@ -211,7 +211,7 @@ def test_other_bad_input_is_refused_by_name():
             ranked,
             np.zeros(1, np.float32),
             shelf,
-            Shopper(),
+            ShopperContext(),
             config_of(),
             surface="",
             at=NOW,
@@ -240,7 +240,7 @@ def test_a_surface_differs_from_the_default_in_what_it_names_only():
     assert config.for_surface("shelf").diversity == NoDiversityConfig()
     assert config.for_surface("elsewhere") == config.default
     assert RerankConfig.model_validate(config.model_dump()) == config
-    own = ListConfig(caps=config.default.caps)
+    own = RerankListConfig(caps=config.default.caps)
     assert RerankConfig(surfaces={"feed": own}).for_surface("feed") == own
     with pytest.raises(ValidationError, match="creators"):
         RerankConfig.model_validate({"surfaces": {"feed": {"caps": {"creators": 1}}}})

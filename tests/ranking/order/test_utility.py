@@ -6,12 +6,12 @@ from ranking.order.shop import predictions_of
 from scipy.special import expit
 
 from vrec.core.errors import RankError
-from vrec.ranking.reranking.utility import Blend, UtilityConfig, utility, utility_slope
+from vrec.ranking.reranking.utility import UtilityConfig, UtilityWeights, utility, utility_slope
 
 CHANCE = st.floats(0, 1, width=32)
 HEADS = st.tuples(CHANCE, st.floats(0, 3600, width=32), CHANCE)
 BLEND = st.builds(
-    Blend,
+    UtilityWeights,
     **{name: st.floats(0, 10) for name in ("click", "minute", "price_share", "unpriced")},
 )
 PRICE = st.one_of(st.just(float("nan")), st.floats(0, 1000, width=32))
@@ -23,14 +23,15 @@ def worth(heads, price, blend, surface="feed"):
 
 
 def test_worth_by_hand():
-    blend = Blend(click=0.5, minute=2.0, price_share=0.1, unpriced=7.0)
+    blend = UtilityWeights(click=0.5, minute=2.0, price_share=0.1, unpriced=7.0)
     assert worth((0.2, 90.0, 0.1), 30.0, blend) == pytest.approx(0.5 * 0.2 + 2 * 1.5 + 0.1 * 30 * 0.1)
     assert worth((0.2, 90.0, 0.1), float("nan"), blend) == pytest.approx(0.5 * 0.2 + 2 * 1.5 + 7 * 0.1)
 
 
 def test_each_surface_has_its_own_aim():
     config = UtilityConfig(
-        default=Blend(click=1.0, minute=0.0), surfaces={"live": Blend(click=0.0, minute=1.0)}
+        default=UtilityWeights(click=1.0, minute=0.0),
+        surfaces={"live": UtilityWeights(click=0.0, minute=1.0)},
     )
     heads, price = predictions_of(0.5, 60.0), np.array([np.nan], np.float32)
     assert utility(heads, price, "feed", config)[0] == pytest.approx(0.5)

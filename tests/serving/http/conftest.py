@@ -5,7 +5,7 @@ import pytest
 from tests.serving.http.shop import Shop
 from vrec.config.serve import ServeConfig
 from vrec.serving.http.app import create_app
-from vrec.serving.http.keys import new_key
+from vrec.serving.http.keys import create_key
 
 
 def video(video_id, category, title, **more):
@@ -45,6 +45,6 @@ def made(tmp_path):
 @pytest.fixture
 def keyed(made):
     """(app, shop, headers by scope) of an app that asks for keys."""
-    pairs = {scope: new_key(f"{scope}-key:{scope}") for scope in ("read", "events", "manage")}
+    pairs = {scope: create_key(f"{scope}-key:{scope}") for scope in ("read", "events", "manage")}
     app, shop = made({"VREC_API_KEYS": ",".join(entry for _, entry in pairs.values())})
     return app, shop, {scope: {"authorization": f"Bearer {key}"} for scope, (key, _) in pairs.items()}

@@ -11,9 +11,9 @@ from vrec.media.decode_process import DecodeProcess
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
-from vrec.serving.deployments.protocol import Readiness, UnknownVideo
+from vrec.serving.deployments.protocol import ServiceReadiness, UnknownVideo
 from vrec.serving.experiments import ArmCounts
-from vrec.serving.messages import Answer, Embedded, Item
+from vrec.serving.messages import EmbeddedVideo, ListItem, ListResult
 
 
 class Shop:
@@ -95,7 +95,7 @@ class Shop:
             raise decoded
         colour = decoded.frames.reshape(-1, 3).mean(0, dtype=np.float64) + 1
         vector = (colour / np.linalg.norm(colour)).astype(np.float32)[None]
-        return Embedded(
+        return EmbeddedVideo(
             {"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, decoded.phash, 0.1, 0.1
         )
 
@@ -114,7 +114,7 @@ class Shop:
         return self.arm_counts.snapshot()
 
     async def ready(self):
-        return Readiness("shop-1", {"ranking": None if self.away is None else f"{self.away} in /srv"})
+        return ServiceReadiness("shop-1", {"ranking": None if self.away is None else f"{self.away} in /srv"})
 
     async def _fail(self):
         if self.slow_s:
@@ -138,6 +138,7 @@ class Shop:
     def _answer(self, items, k):
         best = sorted(items, key=lambda one: (-one[0], one[1]))[:k]
         found = tuple(
-            Item(name, score, 0.1, 3.0, 0.01, 0.5, reasons, "popular", 1.0) for score, name, reasons in best
+            ListItem(name, score, 0.1, 3.0, 0.01, 0.5, reasons, "popular", 1.0)
+            for score, name, reasons in best
         )
-        return Answer(found, "shop-1", spent_ms={"ranker": 1.0})
+        return ListResult(found, "shop-1", spent_ms={"ranker": 1.0})

@@ -7,7 +7,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
-from vrec.serving.http.keys import new_key
+from vrec.serving.http.keys import create_key
 
 SETTINGS = """
 seed = 7
@@ -64,7 +64,7 @@ def test_every_answer_is_one_that_the_document_announces(made):
 
 
 def test_and_so_it_is_with_keys(made):
-    secret, entry = new_key("all:read+events+manage")
+    secret, entry = create_key("all:read+events+manage")
     app, _ = made({"VREC_API_KEYS": entry}, security=FREE)
     found, _ = wrong_with(app, 2, secret)
     assert not found, "\n\n".join(found)

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from tests.films import numbered, write_video
-from vrec.serving.http.keys import new_key
+from vrec.serving.http.keys import create_key
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "http.md"
 
@@ -20,7 +20,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "http.md"
 @pytest.fixture
 def server(made, tmp_path):
     """(URL, key) of the shop behind uvicorn."""
-    secret, entry = new_key("docs:read+events+manage")
+    secret, entry = create_key("docs:read+events+manage")
     app, _ = made({"VREC_API_KEYS": entry}, security={"media_roots": [str(tmp_path / "media")]})
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)

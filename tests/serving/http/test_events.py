@@ -14,7 +14,7 @@ import pytest
 from tests.serving.http.client import acall, call, call_json
 from vrec.core.errors import StoreError
 from vrec.core.schema import EVENTS, conform
-from vrec.serving.http.schemas.requests import MOST_EVENTS
+from vrec.serving.http.schemas.requests import MAX_EVENTS
 
 
 def event(event_id="e", **more):
@@ -112,8 +112,8 @@ def test_a_clock_that_is_a_little_ahead_and_events_that_come_late_are_taken(made
 
 def test_a_request_may_bring_so_many_events_and_no_more(made):
     app, _ = made()
-    many = [event(str(n)) for n in range(MOST_EVENTS)]
-    assert call_json(app, "POST", "/v1/events", {"events": many}).json["new"] == MOST_EVENTS
+    many = [event(str(n)) for n in range(MAX_EVENTS)]
+    assert call_json(app, "POST", "/v1/events", {"events": many}).json["new"] == MAX_EVENTS
     assert call_json(app, "POST", "/v1/events", {"events": [*many, event("x")]}).status == 422
     assert call_json(app, "POST", "/v1/events", {"events": []}).status == 422
 

@@ -11,8 +11,8 @@ from limits.strategies import MovingWindowRateLimiter
 
 from tests.serving.http.client import call, call_json
 from vrec.core.errors import ServeError
-from vrec.serving.http.keys import Keys, new_key
-from vrec.serving.http.middleware import Windows
+from vrec.serving.http.keys import ApiKeyring, create_key
+from vrec.serving.http.middleware import RateLimitStorage
 
 EVENT = {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click"}
 NEEDED = [
@@ -72,8 +72,8 @@ def test_health_needs_no_key_and_tells_strangers_little(keyed):
     st.text(),
 )
 def test_keys_are_found_by_their_secret_alone(scopes, other):
-    made = {name: new_key(f"{name}:{'+'.join(sorted(of))}") for name, of in scopes.items()}
-    keys = Keys.of({"K": " , ".join(entry for _, entry in made.values())}, "K")
+    made = {name: create_key(f"{name}:{'+'.join(sorted(of))}") for name, of in scopes.items()}
+    keys = ApiKeyring.from_environment({"K": " , ".join(entry for _, entry in made.values())}, "K")
     for name, (secret, entry) in made.items():
         found = keys.find(secret)
         assert (found.name, found.scopes) == (name, scopes[name])
@@ -90,13 +90,13 @@ def test_keys_are_found_by_their_secret_alone(scopes, other):
 def test_an_entry_that_is_no_key_is_refused_without_being_quoted(entry):
     good = "b:read:" + "1" * 64
     with pytest.raises(ServeError) as raised:
-        Keys.of({"K": f"{good},{entry or 'x'}"}, "K")
+        ApiKeyring.from_environment({"K": f"{good},{entry or 'x'}"}, "K")
     assert "entry 2" in str(raised.value)
     assert not entry or entry not in str(raised.value)
     with pytest.raises(ServeError, match="one name"):
-        Keys.of({"K": f"{good},{good}"}, "K")
-    assert Keys.of({"K": " , "}, "K") is None
-    assert Keys.of({}, "K") is None
+        ApiKeyring.from_environment({"K": f"{good},{good}"}, "K")
+    assert ApiKeyring.from_environment({"K": " , "}, "K") is None
+    assert ApiKeyring.from_environment({}, "K") is None
 
 
 def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up(made):
@@ -113,7 +113,7 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up
 
 
 def test_windows_are_cleared_by_one_thread_a_second_and_not_by_one_a_request():
-    storage = Windows()
+    storage = RateLimitStorage()
     storage.timer.join()
     window, limit = MovingWindowRateLimiter(storage), RateLimitItemPerSecond(5)
     assert window.hit(limit, "somebody")
@@ -132,7 +132,7 @@ def test_a_network_of_ipv6_addresses_is_one_caller_and_a_key_is_one_wherever_it_
     app, _ = made(security={"requests_per_second": 2, "burst": 2})
     addresses = ["2001:db8::1", "2001:db8::2", "2001:db8::ffff", "2001:db8:0:1::1"]
     assert [call(app, "GET", "/v1/arms", client=a).status for a in addresses] == [200, 200, 429, 200]
-    pair = new_key("a:read")
+    pair = create_key("a:read")
     app, _ = made({"VREC_API_KEYS": pair[1]}, security={"requests_per_second": 2, "burst": 2})
     header = {"x-api-key": pair[0]}
     replies = [

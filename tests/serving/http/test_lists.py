@@ -5,8 +5,8 @@ import math
 import pytest
 
 from tests.serving.http.client import call, call_json
-from vrec.serving.deployments.protocol import NodeAway
-from vrec.serving.experiments import arm_of
+from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.experiments import assign_arm
 
 
 def click(video_id, user="u", event_id="e"):
@@ -67,7 +67,9 @@ def test_all_that_a_request_says_reaches_the_ranking(made):
     assert (shop.asks[1].filters.kinds, shop.asks[1].filters.categories) == (None, None)
 
 
-@pytest.mark.parametrize("fault", [NodeAway("killed"), TimeoutError(), RuntimeError("a bug"), "slow"])
+@pytest.mark.parametrize(
+    "fault", [BackendUnavailable("killed"), TimeoutError(), RuntimeError("a bug"), "slow"]
+)
 def test_where_ranking_is_away_the_answer_is_a_popular_list(made, fault):
     app, shop = made(ranking_timeout_s=0.05)
     shop.away, shop.slow_s = (None, 5) if fault == "slow" else (fault, None)
@@ -149,7 +151,7 @@ def test_arms_share_shoppers_as_configured_and_always_alike(made):
     shares = {"ranked": 0.7, "popular": 0.3}
     arms = [{"name": name, "share": share, "order": name} for name, share in shares.items()]
     app, shop = made(arms={"arms": arms})
-    given = [arm_of(f"user-{n}", shop.arm_counts._config).name for n in range(20_000)]
+    given = [assign_arm(f"user-{n}", shop.arm_counts._config).name for n in range(20_000)]
     assert abs(given.count("popular") / 20_000 - 0.3) < 0.01
     for n in range(20):
         said = call_json(app, "POST", "/v1/recommend", {"user_id": f"user-{n}"}).json

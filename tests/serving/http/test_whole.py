@@ -10,9 +10,9 @@ from tests.serving.http.client import acall, form
 from tests.serving.test_graph import Graph
 from tests.serving.test_profiles_node import config_in
 from vrec.core.errors import StoreError
-from vrec.serving.deployments.api import ApiNode
-from vrec.serving.deployments.encoder import EncoderNode
-from vrec.serving.deployments.protocol import NodeAway
+from vrec.serving.deployments.api import ApiDeployment
+from vrec.serving.deployments.encoder import EncoderDeployment
+from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.http.app import create_app
 
 JSON = {"content-type": "application/json"}
@@ -110,7 +110,7 @@ def test_a_service_that_refused_a_bundle_is_ready_with_the_one_before_and_says_s
 
 def test_what_is_left_when_parts_are_killed(tmp_path, shop_bundle):
     async def scenario(send, graph):
-        graph.ranking.broken = NodeAway("killed")
+        graph.ranking.broken = BackendUnavailable("killed")
         reply = await send("POST", "/v1/recommend", {"user_id": "u", "k": 5})
         assert (reply.status, reply.json["degraded"], reply.json["why"]) == (200, True, ["ranking"])
         assert len(ids(reply)) == 5
@@ -131,10 +131,10 @@ def test_a_bundle_without_encoders_takes_no_uploads_and_keeps_nothing_of_them(tm
     async def run():
         graph = await Graph(tmp_path).started(shop_bundle)
         config = config_in(tmp_path)
-        encoder = EncoderNode(config)
+        encoder = EncoderDeployment(config)
         await encoder.reconfigure({"bundle": shop_bundle.uri})
         for node, kind in ((Direct(encoder), "not-served"), (None, "busy")):
-            api = ApiNode(config, graph.ranking, graph.profiles, node)
+            api = ApiDeployment(config, graph.ranking, graph.profiles, node)
             await api.reconfigure({"bundle": shop_bundle.uri})
             body, headers = form([("creator_id", "me")], b"\0\0\0\x18ftypmp42" + b"\0" * 9_000)
             reply = await acall(create_app(api, config, environment={}), "POST", "/v1/videos", body, headers)

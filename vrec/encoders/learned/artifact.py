@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 
 from vrec.compression.network import load_network, save_network
-from vrec.core.artifact import Arrays, Artefact, read_artefact, write_artefact
+from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError
 from vrec.core.protocols import Modality
-from vrec.core.tables import join
-from vrec.encoders.backbone import COMPRESSED
+from vrec.core.tables import join_uri
+from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.digest import encoder_name
-from vrec.encoders.fusion import PARTS
+from vrec.encoders.fusion import INPUT_MODALITIES
 
 KIND = "encoder"
 NETWORK = "network"
 """The subfolder with the compressed network whose features it takes, where it takes those of one."""
-MEND = "give a folder that `vrec train encoder --out` wrote"
+FIX = "give a folder that `vrec train encoder --out` wrote"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEncoder:
+class EncoderArtifact:
     """What a learned encoder is made of."""
 
     config: Mapping[str, Any]
@@ -56,7 +56,7 @@ class StoredEncoder:
         parts = {"config": dict(self.config), "dims": dict(self.dims), "names": dict(self.names)}
         return encoder_name(self.kind, parts | {"weights": _digest(self.weights)})
 
-    def misfit(self, names: Mapping[Modality, str]) -> str | None:
+    def incompatibility(self, names: Mapping[Modality, str]) -> str | None:
         """What is wrong with features of encoders of these names, None where it understands them."""
         for modality, name in self.names.items():
             found = names.get(modality)
@@ -69,7 +69,7 @@ class StoredEncoder:
         copies the folder takes all that it needs. Raises ModelError where that network is not there."""
         below, embed = _below(self.embed), self.embed
         if below is not None:
-            save_network(join(uri, NETWORK), *load_network(below))
+            save_network(join_uri(uri, NETWORK), *load_network(below))
             embed = _on(embed, NETWORK)
         config = {
             "encoder": dict(self.config),
@@ -77,20 +77,20 @@ class StoredEncoder:
             "names": dict(self.names),
             "embed": dict(embed),
         }
-        write_artefact(uri, Artefact(KIND, config, self.weights, data=self.data, metrics=self.metrics))
+        write_artifact(uri, ModelArtifact(KIND, config, self.weights, data=self.data, metrics=self.metrics))
 
 
-def read_stored(uri: str) -> StoredEncoder:
+def read_encoder_artifact(uri: str) -> EncoderArtifact:
     """What lies in a learned encoder's folder; raises ModelError where it is not a sound one."""
-    found = read_artefact(uri, KIND)
+    found = read_artifact(uri, KIND)
     try:
         config, embed = found.config, found.config["embed"]
         if _below(embed) == NETWORK:
-            embed = _on(embed, join(uri, NETWORK))
-        stored = StoredEncoder(
+            embed = _on(embed, join_uri(uri, NETWORK))
+        stored = EncoderArtifact(
             config["encoder"],
-            {m: int(config["dims"][m]) for m in PARTS if m in config["dims"]},
-            {m: str(config["names"][m]) for m in PARTS if m in config["names"]},
+            {m: int(config["dims"][m]) for m in INPUT_MODALITIES if m in config["dims"]},
+            {m: str(config["names"][m]) for m in INPUT_MODALITIES if m in config["names"]},
             embed,
             found.arrays,
             found.data,
@@ -98,22 +98,22 @@ def read_stored(uri: str) -> StoredEncoder:
         )
         _ = stored.name, stored.dim
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{uri} is no sound encoder: {error!r} is missing or wrong", mend=MEND) from None
+        raise ModelError(f"{uri} is no sound encoder: {error!r} is missing or wrong", fix=FIX) from None
     if not stored.dims or set(stored.dims) != set(stored.names):
-        raise ModelError(f"{uri} is no sound encoder: it names no features that it takes", mend=MEND)
+        raise ModelError(f"{uri} is no sound encoder: it names no features that it takes", fix=FIX)
     return stored
 
 
 def _below(embed: Mapping[str, Any]) -> str | None:
     """The folder of the compressed network that makes the features, None where it is another one."""
     weights = ((embed.get("encoders") or {}).get("frames") or {}).get("weights", "")
-    return weights.removeprefix(COMPRESSED) if weights.startswith(COMPRESSED) else None
+    return weights.removeprefix(COMPRESSED_PREFIX) if weights.startswith(COMPRESSED_PREFIX) else None
 
 
 def _on(embed: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """The same EmbedConfig with the compressed network in another folder."""
     encoders = embed["encoders"]
-    frames = {**encoders["frames"], "weights": COMPRESSED + folder}
+    frames = {**encoders["frames"], "weights": COMPRESSED_PREFIX + folder}
     return {**embed, "encoders": {**encoders, "frames": frames}}
 
 

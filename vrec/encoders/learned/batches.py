@@ -7,21 +7,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vrec.encoders.learned.behavior import Behaviour
+from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureTensors
-from vrec.encoders.learned.objective import Pairs, Views
-from vrec.encoders.learned.split import Rows, Split
+from vrec.encoders.learned.objective import PairBatch, ViewBatch
+from vrec.encoders.learned.split import EncoderSplit, RowIndices
 
 
-class Lessons:
+class EncoderBatches:
     """The steps of a training, on a device, from features and behaviour."""
 
     def __init__(
         self,
         features: FeatureSet,
-        behaviour: Behaviour | None,
-        split: Split,
+        behaviour: BehaviorSignals | None,
+        split: EncoderSplit,
         unwatched: bool,
         device: torch.device,
     ) -> None:
@@ -36,21 +36,23 @@ class Lessons:
         self._unwatched = nobody
 
     @property
-    def target_width(self) -> int:
+    def target_dim(self) -> int:
         """Length of the vectors of collaborative filtering; 0 for none."""
         targets = None if self.behaviour is None else self.behaviour.targets
         return 0 if targets is None else targets.shape[1]
 
-    def step(self, places: Rows, rng: np.random.Generator) -> tuple[Views | None, Pairs | None]:
+    def batch(
+        self, places: RowIndices, rng: np.random.Generator
+    ) -> tuple[ViewBatch | None, PairBatch | None]:
         """What a step is given, of examples by their places among all."""
         if self.behaviour is None:
-            return self.views(self.split.train[places], rng), None
+            return self.view_batch(self.split.train[places], rng), None
         views, count = None, min(len(places), len(self._unwatched))
         if count > 1:
-            views = self.views(rng.choice(self._unwatched, count, replace=False), rng)
-        return views, self.pairs(self.split.pairs[places], rng)
+            views = self.view_batch(rng.choice(self._unwatched, count, replace=False), rng)
+        return views, self.pair_batch(self.split.pairs[places], rng)
 
-    def views(self, rows: Rows, rng: np.random.Generator | None = None) -> Views:
+    def view_batch(self, rows: RowIndices, rng: np.random.Generator | None = None) -> ViewBatch:
         """Two views of each video: two at random, or without `rng` the first two.
 
         A view that is alone is given twice: dropout makes two of it (Gao et al. 2021).
@@ -60,9 +62,9 @@ class Lessons:
         if rng is not None and count > 1:
             one = rng.integers(0, count, len(rows))
             other = (one + rng.integers(1, count, len(rows))) % count
-        return Views(self.tensors.take(rows, one), self.tensors.take(rows, other))
+        return ViewBatch(self.tensors.take(rows, one), self.tensors.take(rows, other))
 
-    def pairs(self, places: Rows, rng: np.random.Generator | None = None) -> Pairs:
+    def pair_batch(self, places: RowIndices, rng: np.random.Generator | None = None) -> PairBatch:
         """Pairs by their places in the behaviour: views at random, or without `rng` the videos themselves."""
         behaviour = self.behaviour
         assert behaviour is not None
@@ -73,7 +75,7 @@ class Lessons:
             views = rng.integers(0, self.tensors.views, 2 * count)
         log_q = np.log(behaviour.popularity[both] / behaviour.popularity.sum()).astype(np.float32)
         targets, known = behaviour.targets, behaviour.has_target
-        return Pairs(
+        return PairBatch(
             self.tensors.take(left, views[:count]),
             self.tensors.take(right, views[count:]),
             (self._tensor(left), self._tensor(right)),

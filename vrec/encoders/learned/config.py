@@ -5,14 +5,14 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError
 from vrec.core.protocols import Modality
-from vrec.encoders.cnn import CnnConfig, cnn_name
-from vrec.encoders.learned.artifact import StoredEncoder, read_stored
+from vrec.encoders.cnn import CnnEncoderConfig, cnn_name
+from vrec.encoders.learned.artifact import EncoderArtifact, read_encoder_artifact
 
 
-class GruConfig(Config):
+class GruEncoderConfig(BaseConfig):
     """A learned encoder of frames."""
 
     kind: Literal["gru"] = "gru"
@@ -22,7 +22,7 @@ class GruConfig(Config):
     network's features it takes. Every worker reads it: give a path or URI that all can reach."""
 
 
-class LearnedFusionConfig(Config):
+class LearnedFusionConfig(BaseConfig):
     """A learned fusion of modalities."""
 
     kind: Literal["learned"] = "learned"
@@ -32,52 +32,52 @@ class LearnedFusionConfig(Config):
     or URI that all can reach."""
 
 
-def frames_encoder(config: GruConfig) -> tuple[StoredEncoder, CnnConfig]:
+def resolve_frame_encoder(config: GruEncoderConfig) -> tuple[EncoderArtifact, CnnEncoderConfig]:
     """What lies in the folder of a learned encoder of frames, and the network below it.
 
     Raises ModelError for a folder that holds no sound encoder, and ConfigError for one that takes more than
     frames, or whose network is not known or gives other features here than those that it was trained on.
     """
-    stored = read_stored(config.model)
+    stored = read_encoder_artifact(config.model)
     if set(stored.dims) != {"frames"}:
         taken = " and ".join(stored.dims)
         raise ConfigError(
             f"{config.model} takes {taken}: encoders.frames.model wants frames alone",
-            mend="train a gru or mean encoder, or give this one as encoders.fusion.model",
+            fix="train a gru or mean encoder, or give this one as encoders.fusion.model",
         )
     try:
-        cnn = CnnConfig.model_validate(stored.embed["encoders"]["frames"])
+        cnn = CnnEncoderConfig.model_validate(stored.embed["encoders"]["frames"])
     except (KeyError, TypeError, ValidationError):
         raise ConfigError(
             f"{config.model} does not say which network's features it takes: it was trained on embeddings",
-            mend="train it with `vrec train encoder --videos`",
+            fix="train it with `vrec train encoder --videos`",
         ) from None
-    if problem := stored.misfit({"frames": cnn_name(cnn)}):
+    if problem := stored.incompatibility({"frames": cnn_name(cnn)}):
         raise ConfigError(
             f"{config.model} {problem}, which is what its network is here",
-            mend="train it again with this version of vrec and of the network's library",
+            fix="train it again with this version of vrec and of the network's library",
         )
     return stored, cnn
 
 
-def learned_fusion(
+def resolve_learned_fusion(
     config: LearnedFusionConfig, names: Mapping[Modality, str], cnn: str | None
-) -> tuple[StoredEncoder, bool]:
+) -> tuple[EncoderArtifact, bool]:
     """What lies in the folder of a learned fusion, and whether it takes the CNN's features of the frames.
 
     `names` are the modalities' encoders and `cnn` the network below that of frames, None without one. Where
     it does not take that network's features, it takes the frames' vectors. Raises ModelError for a folder
     that holds no sound encoder, and ConfigError for one that was trained on other encoders.
     """
-    stored = read_stored(config.model)
+    stored = read_encoder_artifact(config.model)
     below = dict(names)
     if cnn is not None:
         below["frames"] = cnn
-    if stored.misfit(below) is None:
+    if stored.incompatibility(below) is None:
         return stored, cnn is not None and "frames" in stored.dims
-    if problem := stored.misfit(names):
+    if problem := stored.incompatibility(names):
         raise ConfigError(
             f"the fusion {config.model} {problem}",
-            mend="embed with the encoders that it was trained on, or train it on these",
+            fix="embed with the encoders that it was trained on, or train it on these",
         )
     return stored, False

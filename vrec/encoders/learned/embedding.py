@@ -6,25 +6,25 @@ import numpy as np
 
 from vrec.core.protocols import Clip, Modality, Vectors
 from vrec.encoders.cnn import CnnEncoder
-from vrec.encoders.learned.artifact import StoredEncoder
-from vrec.encoders.learned.config import GruConfig, frames_encoder
+from vrec.encoders.learned.artifact import EncoderArtifact
+from vrec.encoders.learned.config import GruEncoderConfig, resolve_frame_encoder
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.vectors import unit_clip_rows
 
 
-class LearnedFrames:
+class LearnedFrameEncoder:
     """Frames to unit vectors by a trained head; implements `Encoder`. Not to be shared between threads."""
 
     modality: Modality = "frames"
 
-    def __init__(self, config: GruConfig, *, device: str = "cpu") -> None:
+    def __init__(self, config: GruEncoderConfig, *, device: str = "cpu") -> None:
         """Loads the network and the head on a device.
 
         Raises ConfigError or ModelError where the folder holds no sound encoder of frames alone.
         """
-        stored, cnn = frames_encoder(config)
+        stored, cnn = resolve_frame_encoder(config)
         self.cnn = CnnEncoder(cnn, device=device)
-        self._head = LearnedEncoder.of(stored, config.model, device=device)
+        self._head = LearnedEncoder.from_artifact(stored, config.model, device=device)
         self.cnn_name = self.cnn.name
         self.name, self.dim = self._head.name, self._head.dim
 
@@ -46,15 +46,15 @@ class LearnedFusion:
 
     modality: Modality = "fused"
 
-    def __init__(self, stored: StoredEncoder, uri: str, *, by_frame: bool, device: str = "cpu") -> None:
+    def __init__(self, stored: EncoderArtifact, uri: str, *, by_frame: bool, device: str = "cpu") -> None:
         """With `by_frame` it takes a network's features of each frame, else one vector for all of them.
 
         Raises ModelError where what was read from the folder `uri` is no sound encoder.
         """
-        self._encoder = LearnedEncoder.of(stored, uri, device=device)
+        self._encoder = LearnedEncoder.from_artifact(stored, uri, device=device)
         self.by_frame = by_frame
         self.name, self.dim = self._encoder.name, self._encoder.dim
-        self.takes: tuple[Modality, ...] = tuple(stored.dims)
+        self.inputs: tuple[Modality, ...] = tuple(stored.dims)
         """The modalities of which a video needs one."""
 
     def fuse(self, parts: Mapping[Modality, Sequence[Vectors | None]]) -> Vectors:

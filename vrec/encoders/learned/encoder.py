@@ -10,18 +10,18 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from vrec.core.errors import FitError, ModelError
 from vrec.core.protocols import Modality, Vectors
-from vrec.encoders.learned.artifact import MEND, StoredEncoder, read_stored
+from vrec.encoders.learned.artifact import FIX, EncoderArtifact, read_encoder_artifact
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureBatch, FeatureTensors
-from vrec.encoders.learned.heads.gated import GatedConfig, GatedHead
+from vrec.encoders.learned.heads.gated import GatedHead, GatedHeadConfig
 from vrec.encoders.learned.heads.gru import GruHead, GruHeadConfig
-from vrec.encoders.learned.heads.head import Head
+from vrec.encoders.learned.heads.head import EncoderHead
 from vrec.encoders.learned.heads.mean import MeanHead, MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeConfig, VaeHead
-from vrec.training.config import seeded
+from vrec.encoders.learned.heads.vae import VaeHead, VaeHeadConfig
+from vrec.training.config import seeded_rng
 
-LearnedConfig = Annotated[
-    MeanHeadConfig | GruHeadConfig | GatedConfig | VaeConfig, Field(discriminator="kind")
+AnyHeadConfig = Annotated[
+    MeanHeadConfig | GruHeadConfig | GatedHeadConfig | VaeHeadConfig, Field(discriminator="kind")
 ]
 """Which head, and how large."""
 
@@ -29,12 +29,12 @@ BLOCK = 256
 """Videos that are encoded at once."""
 
 
-def untrained(config: LearnedConfig, features: FeatureSet, seed: int) -> Head:
+def init_head(config: AnyHeadConfig, features: FeatureSet, seed: int) -> EncoderHead:
     """A head with its first weights, drawn by `seed`, for features of this catalogue, on the CPU.
 
     Raises FitError where the catalogue has nothing of what the head takes.
     """
-    with seeded(seed):
+    with seeded_rng(seed):
         head = _head(config, features.dims)
     head.fit_scales(features)
     return head
@@ -43,7 +43,7 @@ def untrained(config: LearnedConfig, features: FeatureSet, seed: int) -> Head:
 class LearnedEncoder:
     """A trained head, and what it was trained on. Not to be shared between threads."""
 
-    def __init__(self, stored: StoredEncoder, head: Head, device: str = "cpu") -> None:
+    def __init__(self, stored: EncoderArtifact, head: EncoderHead, device: str = "cpu") -> None:
         self.stored = stored
         self.head = head.to(device).eval()
         self.device = torch.device(device)
@@ -52,9 +52,9 @@ class LearnedEncoder:
         """The encoders whose features it takes."""
 
     @classmethod
-    def fitted(
+    def from_weights(
         cls,
-        config: LearnedConfig,
+        config: AnyHeadConfig,
         features: FeatureSet,
         weights: Mapping[str, npt.NDArray[Any]],
         *,
@@ -71,7 +71,7 @@ class LearnedEncoder:
         names: dict[Modality, str] = {m: features.names[m] for m in head.dims}
         about = {"features": features.fingerprint, "videos": len(features)} | dict(data or {})
         told = config.model_dump(mode="json")
-        stored = StoredEncoder(told, head.dims, names, features.embed, arrays, about, dict(metrics or {}))
+        stored = EncoderArtifact(told, head.dims, names, features.embed, arrays, about, dict(metrics or {}))
         return cls(stored, head)
 
     def save(self, uri: str) -> None:
@@ -81,18 +81,18 @@ class LearnedEncoder:
     @classmethod
     def load(cls, uri: str, *, device: str = "cpu") -> Self:
         """The encoder that `save` wrote, on a device; raises ModelError where the folder is no sound one."""
-        return cls.of(read_stored(uri), uri, device=device)
+        return cls.from_artifact(read_encoder_artifact(uri), uri, device=device)
 
     @classmethod
-    def of(cls, stored: StoredEncoder, uri: str, *, device: str = "cpu") -> Self:
+    def from_artifact(cls, stored: EncoderArtifact, uri: str, *, device: str = "cpu") -> Self:
         """The encoder of what was read from the folder `uri`; raises ModelError as `load` does."""
         try:
-            config: LearnedConfig = TypeAdapter(LearnedConfig).validate_python(stored.config)
+            config: AnyHeadConfig = TypeAdapter(AnyHeadConfig).validate_python(stored.config)
             head = _head(config, stored.dims)
             head.load_state_dict({name: torch.from_numpy(array) for name, array in stored.weights.items()})
         except (ValidationError, FitError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{uri} is no sound encoder: {reason}", mend=MEND) from None
+            raise ModelError(f"{uri} is no sound encoder: {reason}", fix=FIX) from None
         return cls(stored, head, device)
 
     def encode_features(self, features: FeatureSet) -> tuple[Vectors, npt.NDArray[np.bool_]]:
@@ -103,8 +103,8 @@ class LearnedEncoder:
         # Of a modality that the whole catalogue lacks, no encoder was asked.
         names = dict(self.names)
         names.update({m: features.names[m] for m in features.dims})
-        if problem := self.stored.misfit(names):
-            raise ModelError(f"{self.name} {problem}", mend="give it features of those encoders")
+        if problem := self.stored.incompatibility(names):
+            raise ModelError(f"{self.name} {problem}", fix="give it features of those encoders")
         tensors = FeatureTensors(features, self.device, self.head.dims)
         out = np.zeros((len(features), self.dim), np.float32)
         able = np.zeros(len(features), bool)
@@ -132,7 +132,7 @@ class LearnedEncoder:
 
     @torch.inference_mode()
     def _encode(self, batch: FeatureBatch) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-        able = self.head.usable(batch.has)
+        able = self.head.has_input(batch.has)
         rows = self.head.vectors(batch) * able[:, None]
         return rows.cpu().numpy(), able.cpu().numpy()
 
@@ -166,7 +166,7 @@ class LearnedEncoder:
         return torch.from_numpy(array).to(self.device)
 
 
-def _head(config: LearnedConfig, dims: Mapping[Modality, int]) -> Head:
+def _head(config: AnyHeadConfig, dims: Mapping[Modality, int]) -> EncoderHead:
     """The head of a config for modalities of these lengths; raises FitError where it takes none of them."""
     if not dims:
         raise FitError("training: no video has frames, sound or text that could be learned from")
@@ -174,15 +174,15 @@ def _head(config: LearnedConfig, dims: Mapping[Modality, int]) -> Head:
         case MeanHeadConfig() | GruHeadConfig() if "frames" not in dims:
             raise FitError(
                 f"training: no video of the catalogue has frames, and {config.kind} takes nothing else",
-                mend="train a gated or vae encoder, which take what there is",
+                fix="train a gated or vae encoder, which take what there is",
             )
         case MeanHeadConfig():
             return MeanHead(config, dims)
         case GruHeadConfig():
             return GruHead(config, dims)
-        case GatedConfig():
+        case GatedHeadConfig():
             return GatedHead(config, dims)
-        case VaeConfig():
+        case VaeHeadConfig():
             return VaeHead(config, dims)
         case _:
             assert_never(config)

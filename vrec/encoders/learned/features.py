@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.artifact import Artefact, read_artefact, write_artefact
+from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import FitError, ModelError
 from vrec.core.protocols import Modality, Vectors
-from vrec.encoders.fusion import PARTS
+from vrec.encoders.fusion import INPUT_MODALITIES
 from vrec.encoders.vectors import unit_rows
 
 KIND = "features"
-MEND = "make the features again with `vrec train encoder`, without --features"
+FIX = "make the features again with `vrec train encoder`, without --features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class FeatureSet:
     def __post_init__(self) -> None:
         self._check_shapes()
         if any(a >= b for a, b in zip(self.video_ids, self.video_ids[1:], strict=False)):
-            raise FitError("features: video_ids are not sorted and unique", mend=MEND)
+            raise FitError("features: video_ids are not sorted and unique", fix=FIX)
         for modality in self.dims:
             rows = self.frames if modality == "frames" else getattr(self, modality)
             bad = np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
@@ -56,7 +56,7 @@ class FeatureSet:
                 raise FitError(
                     f"features: {modality} of {len(bad):,} videos are not finite numbers, the first is "
                     f"{self.video_ids[bad[0]]}",
-                    mend=MEND,
+                    fix=FIX,
                 )
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class FeatureSet:
     @property
     def dims(self) -> dict[Modality, int]:
         """The lengths of the modalities' vectors, without those that the whole catalogue lacks."""
-        return {m: w for m in PARTS if (w := getattr(self, m).shape[-1]) and self.has[m].any()}
+        return {m: w for m in INPUT_MODALITIES if (w := getattr(self, m).shape[-1]) and self.has[m].any()}
 
     @property
     def fingerprint(self) -> str:
@@ -78,7 +78,7 @@ class FeatureSet:
             found.update(np.ascontiguousarray(array).data)
         return found.hexdigest()[:12]
 
-    def rows(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
+    def select(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """The features of some videos, by their rows in ascending order."""
         at = np.asarray(indices, dtype=np.int64)
         return type(self)(
@@ -97,12 +97,12 @@ class FeatureSet:
         about = {"names": dict(self.names), "embed": dict(self.embed)}
         videos = pa.table({"video_id": pa.array(self.video_ids, pa.string())})
         data = {"fingerprint": self.fingerprint, "videos": len(self)}
-        write_artefact(uri, Artefact(KIND, about, self._arrays(), {"videos": videos}, data=data))
+        write_artifact(uri, ModelArtifact(KIND, about, self._arrays(), {"videos": videos}, data=data))
 
     @classmethod
     def load(cls, uri: str) -> Self:
         """The features that `save` wrote; raises ModelError where the folder holds no sound ones."""
-        found = read_artefact(uri, KIND)
+        found = read_artifact(uri, KIND)
         arrays = found.arrays
         try:
             return cls(
@@ -111,15 +111,15 @@ class FeatureSet:
                 arrays["lengths"],
                 arrays["audio"],
                 arrays["text"],
-                {m: arrays[f"has_{m}"] for m in PARTS},
+                {m: arrays[f"has_{m}"] for m in INPUT_MODALITIES},
                 found.config["names"],
                 found.config["embed"],
             )
         except (KeyError, FitError) as error:
-            raise ModelError(f"{uri} holds no sound features: {error}", mend=MEND) from None
+            raise ModelError(f"{uri} holds no sound features: {error}", fix=FIX) from None
 
     @classmethod
-    def of_vectors(
+    def from_embeddings(
         cls,
         ids: Sequence[str],
         vectors: Mapping[Modality, npt.NDArray[np.floating]],
@@ -131,8 +131,10 @@ class FeatureSet:
         `vectors` are (N, D) rows in the order of `ids`, a row of zeros where a video lacks the modality.
         """
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
-        found = {m: _placed(vectors.get(m), order) for m in PARTS}
-        has: dict[Modality, npt.NDArray[np.bool_]] = {m: (found[m] != 0).any(axis=1) for m in PARTS}
+        found = {m: _placed(vectors.get(m), order) for m in INPUT_MODALITIES}
+        has: dict[Modality, npt.NDArray[np.bool_]] = {
+            m: (found[m] != 0).any(axis=1) for m in INPUT_MODALITIES
+        }
         return cls(
             tuple(ids[int(place)] for place in order),
             found["frames"][:, None, None, :].astype(np.float16),
@@ -140,13 +142,13 @@ class FeatureSet:
             found["audio"],
             found["text"],
             has,
-            {m: names[m] for m in PARTS if m in vectors},
+            {m: names[m] for m in INPUT_MODALITIES if m in vectors},
             embed or {},
         )
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         arrays = {name: getattr(self, name) for name in ("frames", "lengths", "audio", "text")}
-        return arrays | {f"has_{m}": self.has[m] for m in PARTS}
+        return arrays | {f"has_{m}": self.has[m] for m in INPUT_MODALITIES}
 
     def _check_shapes(self) -> None:
         count, frames = len(self.video_ids), self.frames
@@ -157,7 +159,7 @@ class FeatureSet:
             array = getattr(self, name)
             if array.ndim != axes or len(array) != count or array.dtype != kind:
                 wrong.append(f"{name} is {array.dtype} {array.shape}, want {np.dtype(kind)} of {count} rows")
-        for m in PARTS:
+        for m in INPUT_MODALITIES:
             if m not in self.has or self.has[m].shape != (count,) or self.has[m].dtype != np.bool_:
                 wrong.append(f"has[{m}] is not (N,) bool")
             elif self.has[m].any() and (getattr(self, m).shape[-1] == 0 or m not in self.names):
@@ -167,7 +169,7 @@ class FeatureSet:
         if not wrong and count and not 0 <= self.lengths.min() <= self.lengths.max() <= frames.shape[2]:
             wrong.append(f"lengths go to {self.lengths.max()}, but there are {frames.shape[2]} frames")
         if wrong:
-            raise FitError(f"features: {'; '.join(wrong)}", mend=MEND)
+            raise FitError(f"features: {'; '.join(wrong)}", fix=FIX)
 
 
 def _placed(vectors: npt.NDArray[np.floating] | None, order: npt.NDArray[np.int64]) -> Vectors:

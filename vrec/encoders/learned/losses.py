@@ -17,7 +17,7 @@ def info_nce(left: Tensor, right: Tensor, temperature: float, against: Tensor | 
     return (functional.cross_entropy(forth, partner) + functional.cross_entropy(logits.T, partner)) / 2
 
 
-def co_watch(
+def co_watch_loss(
     left: Tensor,
     right: Tensor,
     rows: tuple[Tensor, Tensor],
@@ -44,12 +44,12 @@ def co_watch(
     return (functional.cross_entropy(forth, partner) + functional.cross_entropy(back, partner)) / 2
 
 
-def towards_targets(predicted: Tensor, targets: Tensor) -> Tensor:
+def cosine_distillation_loss(predicted: Tensor, targets: Tensor) -> Tensor:
     """1 less the mean cosine of (B, k) predictions and the collaborative vectors they should be."""
     return 1 - functional.cosine_similarity(predicted, targets, dim=1).mean()
 
 
-def like_targets(vectors: Tensor, targets: Tensor) -> Tensor:
+def similarity_distillation_loss(vectors: Tensor, targets: Tensor) -> Tensor:
     """The mean squared difference of the pairwise cosines of (B, dim) vectors and of (B, k) targets.
 
     Keeps relations and not places (Park et al. 2019), so the vectors need not be of the targets' length.

@@ -7,16 +7,27 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.batch import FeatureBatch, Scaled, fit_scale, projection, unit
+from vrec.encoders.learned.heads.batch import (
+    FeatureBatch,
+    FeatureScaler,
+    fit_scaler,
+    normalize_rows,
+    orthogonal_linear,
+)
 from vrec.encoders.learned.heads.gated import GatedHead
-from vrec.encoders.learned.heads.head import Head
+from vrec.encoders.learned.heads.head import EncoderHead
 from vrec.encoders.learned.heads.vae import VaeHead
-from vrec.encoders.learned.losses import co_watch, info_nce, like_targets, towards_targets
+from vrec.encoders.learned.losses import (
+    co_watch_loss,
+    cosine_distillation_loss,
+    info_nce,
+    similarity_distillation_loss,
+)
 
 
-class ObjectiveConfig(Config):
+class EncoderObjectiveConfig(BaseConfig):
     """What heads are trained towards."""
 
     kind: Literal["self_supervised", "aligned"] = "self_supervised"
@@ -43,7 +54,7 @@ class ObjectiveConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
+class ViewBatch:
     """B videos, each in two views."""
 
     one: FeatureBatch
@@ -51,7 +62,7 @@ class Views:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class PairBatch:
     """B pairs of videos that the same shoppers watched."""
 
     left: FeatureBatch
@@ -66,28 +77,30 @@ class Pairs:
     """(2 B,) bool."""
 
 
-class Objective(nn.Module):
+class EncoderObjective(nn.Module):
     """A head with what it needs in training alone."""
 
-    def __init__(self, head: Head, config: ObjectiveConfig, features: FeatureSet, targets: int) -> None:
+    def __init__(
+        self, head: EncoderHead, config: EncoderObjectiveConfig, features: FeatureSet, targets: int
+    ) -> None:
         """`targets` is the length of the collaborative vectors, 0 for none."""
         super().__init__()
         self.head, self.config = head, config
         self.beta = 1.0
         """Weight of the divergence in a variational autoencoder's loss; the trainer sets it."""
-        self.mixed = False
+        self.mixed_precision = False
         """Whether the head multiplies in bfloat16; the losses never do."""
         heard = {"frames", "audio"} <= set(features.dims) and "frames" in head.dims
-        self.agrees = bool(config.audio_agreement) and heard and not isinstance(head, VaeHead)
+        self.uses_audio_agreement = bool(config.audio_agreement) and heard and not isinstance(head, VaeHead)
         self.hear: nn.Sequential | None = None
-        if self.agrees and not isinstance(head, GatedHead):
-            scaled = Scaled(features.dims["audio"])
-            fit_scale(scaled, features, "audio")
-            self.hear = nn.Sequential(scaled, projection(features.dims["audio"], head.dim))
+        if self.uses_audio_agreement and not isinstance(head, GatedHead):
+            scaled = FeatureScaler(features.dims["audio"])
+            fit_scaler(scaled, features, "audio")
+            self.hear = nn.Sequential(scaled, orthogonal_linear(features.dims["audio"], head.dim))
         teaches = targets and config.kind == "aligned" and config.distillation == "vector"
         self.predict = nn.Linear(head.dim, targets) if teaches else None
 
-    def forward(self, views: Views | None, pairs: Pairs | None) -> dict[str, Tensor]:
+    def forward(self, views: ViewBatch | None, pairs: PairBatch | None) -> dict[str, Tensor]:
         """The losses of a step by name, and their weighted sum in `total`."""
         found: dict[str, Tensor] = {}
         total = self._every_weight()
@@ -106,13 +119,13 @@ class Objective(nn.Module):
             return self.head(batch)
 
     def _precision(self, batch: FeatureBatch) -> torch.autocast:
-        return torch.autocast(batch.lengths.device.type, torch.bfloat16, enabled=self.mixed)
+        return torch.autocast(batch.lengths.device.type, torch.bfloat16, enabled=self.mixed_precision)
 
     def _every_weight(self) -> Tensor:
         # Workers that average gradients wait for those of all weights, also of what a batch has no use for.
         return torch.stack([weight.sum() for weight in self.parameters()]).sum() * 0.0
 
-    def _self_supervised(self, views: Views) -> tuple[dict[str, Tensor], Tensor]:
+    def _self_supervised(self, views: ViewBatch) -> tuple[dict[str, Tensor], Tensor]:
         if isinstance(self.head, VaeHead):
             with self._precision(views.one):
                 elbo = self.head.negative_elbo(views.one, self.beta)
@@ -120,7 +133,7 @@ class Objective(nn.Module):
             return {"elbo": elbo}, elbo / self.head.config.evidence
         one, other = self._vectors(views.one), self._vectors(views.other)
         contrast = info_nce(one, other, self.config.temperature, self._reversed(one, views.other))
-        if not self.agrees:
+        if not self.uses_audio_agreement:
             return {"views": contrast}, contrast
         agreement = self._agreement(one, views.one)
         return {"views": contrast, "audio": agreement}, contrast + self.config.audio_agreement * agreement
@@ -142,14 +155,14 @@ class Objective(nn.Module):
                 vectors, sound = parts["frames"], parts["audio"]
             else:
                 assert self.hear is not None
-                sound = unit(self.hear(batch.audio))
+                sound = normalize_rows(self.hear(batch.audio))
         return info_nce(vectors[both], sound[both], self.config.temperature)
 
-    def _aligned(self, pairs: Pairs) -> tuple[dict[str, Tensor], Tensor]:
+    def _aligned(self, pairs: PairBatch) -> tuple[dict[str, Tensor], Tensor]:
         config = self.config
         left, right = self._vectors(pairs.left), self._vectors(pairs.right)
         log_q = pairs.log_q if config.popularity_correction else None
-        contrast = co_watch(left, right, pairs.rows, temperature=config.watched_temperature, log_q=log_q)
+        contrast = co_watch_loss(left, right, pairs.rows, temperature=config.watched_temperature, log_q=log_q)
         found = {"co_watch": contrast}
         total = found["co_watch"]
         if pairs.targets is not None and pairs.has_target is not None and config.distillation != "none":
@@ -161,8 +174,8 @@ class Objective(nn.Module):
         if int(known.sum()) < 2:
             return vectors.new_zeros(())
         if self.predict is None:
-            return like_targets(vectors[known], targets[known])
-        return towards_targets(self.predict(vectors[known]), targets[known])
+            return similarity_distillation_loss(vectors[known], targets[known])
+        return cosine_distillation_loss(self.predict(vectors[known]), targets[known])
 
 
 def reversed_frames(batch: FeatureBatch) -> FeatureBatch:

@@ -12,22 +12,30 @@ from torch import Tensor, nn
 
 from vrec.core.artifact import Arrays
 from vrec.core.errors import FitError
-from vrec.encoders.learned.batches import Lessons
-from vrec.encoders.learned.behavior import Behaviour
+from vrec.encoders.learned.batches import EncoderBatches
+from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.head import Head
+from vrec.encoders.learned.heads.head import EncoderHead
 from vrec.encoders.learned.heads.vae import VaeHead
-from vrec.encoders.learned.objective import Objective, ObjectiveConfig
-from vrec.encoders.learned.split import split
-from vrec.encoders.learned.validation import judge, unjudged
-from vrec.training.config import TrainingConfig, seeded, torch_device
-from vrec.training.epochs import ALONE, EpochResult, EpochTrainer, Weights, Worker, copied, finite
+from vrec.encoders.learned.objective import EncoderObjective, EncoderObjectiveConfig
+from vrec.encoders.learned.split import split_videos
+from vrec.encoders.learned.validation import no_validation_reason, validation_metrics
+from vrec.training.config import TrainingConfig, seeded_rng, torch_device
+from vrec.training.epochs import (
+    SINGLE_WORKER,
+    EpochResult,
+    EpochTrainer,
+    TrainingWorker,
+    Weights,
+    copy_weights,
+    has_finite_weights,
+)
 
 
 class EncoderTrainingConfig(TrainingConfig):
     """How a head is trained."""
 
-    objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig)
+    objective: EncoderObjectiveConfig = Field(default_factory=EncoderObjectiveConfig)
     """What it is trained towards."""
     epochs: int = Field(default=50, ge=1)
     """The most passes over the videos, or over the pairs in `aligned`."""
@@ -44,7 +52,7 @@ class EncoderTrainingConfig(TrainingConfig):
     """Whether a GPU multiplies in bfloat16: about twice the rate. Losses are in float32; unused on a CPU."""
 
 
-class EncoderTrainer(EpochTrainer[Head]):
+class EncoderTrainer(EpochTrainer[EncoderHead]):
     """Trains a head in place, epoch by epoch, until `done`.
 
     Where a loss or a weight is not a finite number, training stops with the weights of the epoch before:
@@ -53,12 +61,12 @@ class EncoderTrainer(EpochTrainer[Head]):
 
     def __init__(
         self,
-        head: Head,
+        head: EncoderHead,
         *,
         features: FeatureSet,
-        behaviour: Behaviour | None = None,
+        behaviour: BehaviorSignals | None = None,
         config: EncoderTrainingConfig,
-        worker: Worker = ALONE,
+        worker: TrainingWorker = SINGLE_WORKER,
     ) -> None:
         """Every worker gets all features; `behaviour` is needed in `aligned` alone.
 
@@ -69,17 +77,21 @@ class EncoderTrainer(EpochTrainer[Head]):
         device, aligned = torch_device(config.device), config.objective.kind == "aligned"
         usable = np.flatnonzero(np.any([features.has[m] for m in head.dims], axis=0))
         taught_by = _checked(behaviour, features) if aligned else None
-        parts = split(usable, taught_by, config.validation, config.seed)
-        self.lessons = Lessons(features, taught_by, parts, config.objective.unwatched_weight > 0, device)
-        if min(self.lessons.examples, config.batch_size) < 2 * worker.world:
+        parts = split_videos(usable, taught_by, config.validation, config.seed)
+        self.batches = EncoderBatches(
+            features, taught_by, parts, config.objective.unwatched_weight > 0, device
+        )
+        if min(self.batches.examples, config.batch_size) < 2 * worker.world_size:
             raise FitError(
-                f"training: {self.lessons.examples:,} examples, {config.batch_size:,} a step, for "
-                f"{worker.world} workers: each needs 2 to tell apart",
-                mend="take fewer workers or a larger batch_size",
+                f"training: {self.batches.examples:,} examples, {config.batch_size:,} a step, for "
+                f"{worker.world_size} workers: each needs 2 to tell apart",
+                fix="take fewer workers or a larger batch_size",
             )
-        with seeded(config.seed):
-            self.objective = Objective(head, config.objective, features, self.lessons.target_width).to(device)
-        self.objective.mixed = config.mixed_precision and device.type == "cuda"
+        with seeded_rng(config.seed):
+            self.objective = EncoderObjective(head, config.objective, features, self.batches.target_dim).to(
+                device
+            )
+        self.objective.mixed_precision = config.mixed_precision and device.type == "cuda"
         self.network = self.objective.head
         self.module = worker.wrap(self.objective)
         self.optimizer = torch.optim.AdamW(
@@ -87,12 +99,12 @@ class EncoderTrainer(EpochTrainer[Head]):
         )
         self.stopped: str | None = None
         """Why training ended early with the last good weights; None where it did not."""
-        self.unjudged = unjudged(self.lessons)
+        self.no_validation_reason = no_validation_reason(self.batches)
         """Why no held-out videos judge, and training's own loss does; None where they do."""
         self._trained_total = np.inf
 
     @property
-    def learner(self) -> nn.Module:
+    def trained_module(self) -> nn.Module:
         """The head, and what it needs in training alone."""
         return self.objective
 
@@ -108,15 +120,15 @@ class EncoderTrainer(EpochTrainer[Head]):
         `done`. Raises FitError where that is the first epoch: there is nothing good to keep.
         """
         self.epoch += 1
-        before = copied(self.objective)
+        before = copy_weights(self.objective)
         started, examples = perf_counter(), 0
         sums: dict[str, Tensor] = {}
         counts: dict[str, float] = {}
         self.objective.train()
         self.objective.beta = _beta(self.network, self.epoch)
-        with seeded(self.drawing_seed()) as rng:
-            for rows in self.steps(self.lessons.examples, self.config.batch_size):
-                found = self.module(*self.lessons.step(rows, rng))
+        with seeded_rng(self.epoch_seed()) as rng:
+            for rows in self.steps(self.batches.examples, self.config.batch_size):
+                found = self.module(*self.batches.batch(rows, rng))
                 self.optimizer.zero_grad(set_to_none=True)
                 found["total"].backward()
                 self.optimizer.step()
@@ -127,7 +139,7 @@ class EncoderTrainer(EpochTrainer[Head]):
         self.objective.eval()
         # Read once an epoch: reading each step's would have a GPU wait, and workers must stop together.
         means = self.means(sums, counts)
-        if not (np.isfinite(list(means.values())).all() and finite(self.objective)):
+        if not (np.isfinite(list(means.values())).all() and has_finite_weights(self.objective)):
             self._stop("the loss is not a finite number", before)
         else:
             self._trained_total = means["total"]
@@ -141,11 +153,11 @@ class EncoderTrainer(EpochTrainer[Head]):
         that was watched by the same shopper, among the others. Where nothing is held out there is the
         training loss alone. The weights with the lowest total are remembered. All workers get the same.
         """
-        found = {"total": self._trained_total} if self.unjudged else self._judge()
+        found = {"total": self._trained_total} if self.no_validation_reason else self._validation_metrics()
         if not np.isfinite(found["total"]) and self.stopped is None:
             self._stop("the validation loss is not a finite number", self.best)
         elif self.stopped is None:
-            self.judged(found["total"])
+            self.record_validation(found["total"])
         return found
 
     def state(self) -> Arrays:
@@ -157,26 +169,26 @@ class EncoderTrainer(EpochTrainer[Head]):
         super().restore(state)
         self.stopped = str(state["stopped"]) or None
 
-    def _judge(self) -> dict[str, float]:
+    def _validation_metrics(self) -> dict[str, float]:
         self.objective.beta = _beta(self.network, None)
-        with seeded(self.config.seed):
-            found = judge(self.objective, self.lessons, self.config.batch_size)
+        with seeded_rng(self.config.seed):
+            found = validation_metrics(self.objective, self.batches, self.config.batch_size)
         # Workers must agree, to the last bit, on when to stop: they take the first one's word.
         told = self.worker.reduce(np.array(list(found.values())) * (self.worker.rank == 0))
         return dict(zip(found, told.tolist(), strict=True))
 
     def _stop(self, why: str, kept: Weights) -> None:
-        mend = f"lower learning_rate, which is {self.config.learning_rate:g}"
+        fix = f"lower learning_rate, which is {self.config.learning_rate:g}"
         if self.epoch == 1 or not kept:
-            raise FitError(f"training: {why} in epoch {self.epoch}", mend=mend)
+            raise FitError(f"training: {why} in epoch {self.epoch}", fix=fix)
         self.objective.load_state_dict(kept)
-        self.stopped = f"{why} in epoch {self.epoch}; the weights before it are kept: {mend}"
+        self.stopped = f"{why} in epoch {self.epoch}; the weights before it are kept: {fix}"
 
 
-def _checked(behaviour: Behaviour | None, features: FeatureSet) -> Behaviour:
+def _checked(behaviour: BehaviorSignals | None, features: FeatureSet) -> BehaviorSignals:
     """The behaviour to learn from; raises FitError where there is none, or it is of another catalogue."""
     if behaviour is None:
-        raise FitError("training: objective.kind=aligned learns from what was watched", mend="give events")
+        raise FitError("training: objective.kind=aligned learns from what was watched", fix="give events")
     if len(behaviour.popularity) != len(features):
         raise FitError(
             f"training: behaviour of {len(behaviour.popularity):,} videos for features of {len(features):,}"
@@ -184,7 +196,7 @@ def _checked(behaviour: Behaviour | None, features: FeatureSet) -> Behaviour:
     return behaviour
 
 
-def _beta(head: Head, epoch: int | None) -> float:
+def _beta(head: EncoderHead, epoch: int | None) -> float:
     """The weight of a variational autoencoder's divergence in an epoch; None for the last."""
     if not isinstance(head, VaeHead):
         return 1.0

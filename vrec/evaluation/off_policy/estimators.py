@@ -13,21 +13,21 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy.special import ndtri
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.evaluation.intervals import percentile_interval, resampled_means
 from vrec.evaluation.off_policy.log import Codes, Floats, LoggedBandit, RewardModel
 
-Method = Literal["ips", "clipped_ips", "snips", "dr"]
+EstimatorKind = Literal["ips", "clipped_ips", "snips", "dr"]
 
 SUPPORT_SIGMAS = 4.0
 """How sure a lack of support must be before it is refused."""
 
 
-class OffPolicyConfig(Config):
+class OffPolicyConfig(BaseConfig):
     """How a policy's value is estimated from another's log, and when that is refused."""
 
-    method: Method = "snips"
+    method: EstimatorKind = "snips"
     """ips has no bias and much variance; clipped_ips less variance and a bias towards 0; snips a bias that
     vanishes as rows grow; dr none, and less variance the better its reward model."""
     interval: Literal["normal", "bootstrap"] = "normal"
@@ -48,7 +48,7 @@ class OffPolicyConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class PolicyValueEstimate:
     """A value with the interval that covers the truth at the level asked for."""
 
     value: float
@@ -62,9 +62,9 @@ class Estimate:
     """Of clipped_ips: how much of the value the clipping took away on this log, which is its bias."""
 
 
-def estimate(
+def estimate_policy_value(
     log: LoggedBandit, target: Floats, config: OffPolicyConfig, model: RewardModel | None = None
-) -> Estimate:
+) -> PolicyValueEstimate:
     """The mean reward that the target policy would have, with its interval.
 
     `target` is (N,): the chance with which the target shows the logged action in that row's context; `model`
@@ -80,7 +80,7 @@ def estimate(
         raise EvaluationError(
             f"off_policy: {len(log):,} rows are worth {size:.1f} of the target's own, below "
             f"min_effective_sample {config.min_effective_sample:g}",
-            mend="log more rows, or evaluate a policy nearer to the logging one",
+            fix="log more rows, or evaluate a policy nearer to the logging one",
         )
     clipped = 0.0
     match config.method:
@@ -97,10 +97,10 @@ def estimate(
         case _ as never:
             assert_never(never)
     value, low, high = _ratio(gains, shares, log.groups, config)
-    return Estimate(value, low, high, size, len(log), config.method, clipped)
+    return PolicyValueEstimate(value, low, high, size, len(log), config.method, clipped)
 
 
-def replay(log: LoggedBandit, chosen: Codes, config: OffPolicyConfig) -> Estimate:
+def replay_estimate(log: LoggedBandit, chosen: Codes, config: OffPolicyConfig) -> PolicyValueEstimate:
     """The mean reward of rows where the log shows what the target would choose: for comparison only.
 
     `chosen` is (N,), the target's likeliest action. It is right for a deterministic target on a uniformly
@@ -112,7 +112,7 @@ def replay(log: LoggedBandit, chosen: Codes, config: OffPolicyConfig) -> Estimat
         raise EvaluationError(f"off_policy: the target's choice is in {len(agree)} of {len(log):,} rows")
     groups = log.groups[agree] if len(log.groups) else log.groups
     value, low, high = _ratio(log.rewards[agree], np.ones(len(agree)), groups, config)
-    return Estimate(value, low, high, len(agree), len(log), "naive replay")
+    return PolicyValueEstimate(value, low, high, len(agree), len(log), "naive replay")
 
 
 def _ratio(
@@ -152,13 +152,13 @@ def _weights(log: LoggedBandit, target: Floats, config: OffPolicyConfig) -> Floa
         raise EvaluationError(
             f"off_policy: the weights' mean is {mean:.3f} ± {error:.3f}, not 1: about {1 - mean:.0%} of the "
             "target's choices are never in the log",
-            mend="restrict the target to actions that the logging policy can show, or log wider",
+            fix="restrict the target to actions that the logging policy can show, or log wider",
         )
     if mean - SUPPORT_SIGMAS * error > 1 + config.max_missing_mass:
         raise EvaluationError(
             f"off_policy: the weights' mean is {mean:.3f} ± {error:.3f}, not 1: target or propensities are "
             "not probabilities of these actions",
-            mend="normalise the target over the actions on offer, and log the true propensities",
+            fix="normalise the target over the actions on offer, and log the true propensities",
         )
     return weights
 
@@ -169,14 +169,14 @@ def _refuse(name: str, values: Floats, bad: npt.NDArray[np.bool_], want: str) ->
         raise EvaluationError(
             f"off_policy: {name} must be {want}; {int(bad.sum()):,} of {len(values):,} are not, such as "
             f"{values[first]} in row {first}",
-            mend="log the chance with which each video was drawn, and leave out rows without it",
+            fix="log the chance with which each video was drawn, and leave out rows without it",
         )
 
 
 def _checked_model(model: RewardModel | None, log: LoggedBandit) -> RewardModel:
     if model is None:
         raise EvaluationError(
-            "off_policy: dr needs a reward model", mend="give one, such as fit_reward_means makes"
+            "off_policy: dr needs a reward model", fix="give one, such as fit_reward_means makes"
         )
     for name, values in (("model.logged", model.logged), ("model.target_mean", model.target_mean)):
         if values.shape != (len(log),) or not np.isfinite(values).all():

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from vrec.core.compute import pc
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import EVENTS, conform
 
@@ -19,7 +19,7 @@ Codes = npt.NDArray[np.int64]
 NO_GROUPS: Codes = np.empty(0, np.int64)
 
 
-class RewardModelConfig(Config):
+class RewardModelConfig(BaseConfig):
     """How rewards are predicted for the doubly robust estimate."""
 
     folds: int = Field(default=5, ge=2)
@@ -61,7 +61,7 @@ class RewardModel:
     """(N,) of the actions that the target would show, averaged by its probabilities."""
 
 
-def logged_bandit(events: pa.Table, position: int | None = 0) -> tuple[pa.Table, LoggedBandit]:
+def read_logged_bandit(events: pa.Table, position: int | None = 0) -> tuple[pa.Table, LoggedBandit]:
     """The impressions of EVENTS that carry a propensity, and their log, whose reward is 1 for a click.
 
     A click belongs to the impression of the same request_id and video_id. `position` keeps one slot, None all
@@ -78,13 +78,15 @@ def logged_bandit(events: pa.Table, position: int | None = 0) -> tuple[pa.Table,
         raise EvaluationError(
             f"off_policy: none of {events.num_rows:,} events is an impression with request_id, propensity"
             + ("" if position is None else f" and position {position}"),
-            mend="log the logging policy's propensities with the impressions",
+            fix="log the logging policy's propensities with the impressions",
         )
     clicks = events.filter(pc.and_(pc.equal(kind, "click"), known))
     videos = pc.unique(rows.column("video_id")).sort()
     log = LoggedBandit(
         actions=_codes(rows.column("video_id"), videos),
-        rewards=np.asarray(pc.is_in(_pairs(rows), value_set=_pairs(clicks).combine_chunks())).astype(float),
+        rewards=np.asarray(pc.is_in(_pair_keys(rows), value_set=_pair_keys(clicks).combine_chunks())).astype(
+            float
+        ),
         propensities=np.asarray(rows.column("propensity")).astype(float),
         positions=np.asarray(pc.fill_null(rows.column("position"), 0)).astype(np.int64),
         groups=_codes(rows.column("user_id"), pc.unique(rows.column("user_id"))),
@@ -139,5 +141,5 @@ def _codes(column: pa.ChunkedArray, names: pa.Array) -> Codes:
     return np.asarray(pc.index_in(column, value_set=names)).astype(np.int64)
 
 
-def _pairs(rows: pa.Table) -> pa.ChunkedArray:
+def _pair_keys(rows: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(rows.column("request_id"), rows.column("video_id"), "\x1f")

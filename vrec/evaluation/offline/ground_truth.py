@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS, conform
-from vrec.evaluation.offline.metrics import Ints, Judged, Lists
-from vrec.retrieval.interaction_matrix import Vocabulary
+from vrec.evaluation.offline.metrics import Ints, RankedHits, RankedLists
+from vrec.retrieval.interaction_matrix import IdVocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Population:
+class TestPopulation:
     """Some test users with some of what is relevant to them: all, or a slice."""
 
     users: Ints
@@ -25,7 +25,7 @@ class Population:
     """(videos,) which videos count; None for all."""
 
 
-class Truth:
+class GroundTruth:
     """The test users' relevant videos over one catalogue, with what is known of them from train."""
 
     def __init__(self, train: pa.Table, test: pa.Table, catalogue: Collection[str] | None = None) -> None:
@@ -39,17 +39,17 @@ class Truth:
         if not test.num_rows:
             raise EvaluationError(
                 f"test has no rows (train has {train.num_rows:,})",
-                mend="split earlier, or give events that reach past the split",
+                fix="split earlier, or give events that reach past the split",
             )
-        self.users = Vocabulary.of(test.column("user_id"))
+        self.users = IdVocabulary.from_columns(test.column("user_id"))
         columns = [train.column("video_id"), test.column("video_id")]
         self.videos = (
-            Vocabulary.of(*columns)
+            IdVocabulary.from_columns(*columns)
             if catalogue is None
-            else Vocabulary.of(pa.array(list(catalogue), pa.string()))
+            else IdVocabulary.from_columns(pa.array(list(catalogue), pa.string()))
         )
         self.relevant = np.unique(self._keys(test, "test"))
-        users = Vocabulary.of(train.column("user_id"))
+        users = IdVocabulary.from_columns(train.column("user_id"))
         rows, videos = users.find(train.column("user_id")), self._places(train, "train")
         pairs = np.unique(rows * len(self.videos) + videos)
         self.train_users, self.train_pairs = len(users), len(pairs)
@@ -57,11 +57,13 @@ class Truth:
         """(videos,) how many users watched each in train."""
         tested = self.users.find(users.ids)[pairs // max(1, len(self.videos))]
         self.seen = np.sort((tested * len(self.videos) + pairs % max(1, len(self.videos)))[tested >= 0])
-        self._refuse(self.relevant[_among(self.relevant, self.seen)], "test", "are in train as well")
+        self._refuse(
+            self.relevant[_contains_sorted(self.relevant, self.seen)], "test", "are in train as well"
+        )
 
     def population(
         self, users: Collection[str] | None = None, videos: Collection[str] | None = None
-    ) -> Population:
+    ) -> TestPopulation:
         """The test users among `users` with what is relevant to them among `videos`; None stands for all."""
         count = len(self.videos)
         rows, places = np.divmod(self.relevant, count)
@@ -73,9 +75,9 @@ class Truth:
             rows = rows[self._mask(self.users, users)[rows]]
         relevant = np.bincount(rows, minlength=len(self.users))
         chosen = np.flatnonzero(relevant)
-        return Population(chosen, relevant[chosen], among)
+        return TestPopulation(chosen, relevant[chosen], among)
 
-    def lists(self, recommendations: pa.Table, model: str) -> Lists:
+    def index_lists(self, recommendations: pa.Table, model: str) -> RankedLists:
         """The test users' lists of RECOMMENDATIONS, checked; other users' rows are left out.
 
         Raises SchemaError, and EvaluationError where a list has a video twice, ranks other than 1..n,
@@ -88,29 +90,29 @@ class Truth:
         video = self._places(table, name)
         rank = np.asarray(table.column("rank"), dtype=np.int64)
         order = np.lexsort((rank, user))
-        lists = Lists(len(self.users), len(self.videos), user[order], video[order], rank[order])
+        lists = RankedLists(len(self.users), len(self.videos), user[order], video[order], rank[order])
         keys = self.keys(lists)
         values, counts = np.unique(keys, return_counts=True)
         self._refuse(values[counts > 1], name, "are there more than once", "rank each video once for a user")
         self._check_ranks(lists, name)
         self._refuse(
-            keys[_among(keys, self.seen)],
+            keys[_contains_sorted(keys, self.seen)],
             name,
             "were seen in train: a leak",
             "fit on the train part only, and never recommend what a user was fitted with",
         )
         return lists
 
-    def keys(self, lists: Lists) -> Ints:
+    def keys(self, lists: RankedLists) -> Ints:
         """One number (N,) for each row's user and video."""
         return lists.user * len(self.videos) + lists.video
 
-    def hits(self, lists: Lists) -> Lists:
+    def hits(self, lists: RankedLists) -> RankedLists:
         """Only those rows of the lists whose video is relevant to the user."""
-        hit = _among(self.keys(lists), self.relevant)
-        return Lists(lists.users, lists.videos, lists.user[hit], lists.video[hit], lists.rank[hit])
+        hit = _contains_sorted(self.keys(lists), self.relevant)
+        return RankedLists(lists.users, lists.videos, lists.user[hit], lists.video[hit], lists.rank[hit])
 
-    def judged(self, hits: Lists, depth: int, population: Population) -> Judged:
+    def score_lists(self, hits: RankedLists, depth: int, population: TestPopulation) -> RankedHits:
         """A population's users judged down to rank `depth`, by the `hits` of their lists.
 
         The ranking stays the full one: a slice changes who and what counts, never what was ranked.
@@ -123,10 +125,10 @@ class Truth:
             keep &= population.among[hits.video]
         found = np.zeros((len(population.users), depth), dtype=bool)
         found[row[keep], hits.rank[keep] - 1] = True
-        return Judged(found, population.relevant)
+        return RankedHits(found, population.relevant)
 
     @staticmethod
-    def _mask(vocabulary: Vocabulary, ids: Collection[str]) -> npt.NDArray[np.bool_]:
+    def _mask(vocabulary: IdVocabulary, ids: Collection[str]) -> npt.NDArray[np.bool_]:
         mask = np.zeros(len(vocabulary), dtype=bool)
         found = vocabulary.find(list(ids))
         mask[found[found >= 0]] = True
@@ -140,14 +142,14 @@ class Truth:
             raise EvaluationError(
                 f"{name}: video_id: {len(lost):,} of {table.num_rows:,} rows have a video that is not in the "
                 f"catalogue, such as {example}",
-                mend="give as catalogue every video that can be recommended or watched",
+                fix="give as catalogue every video that can be recommended or watched",
             )
         return places
 
     def _keys(self, table: pa.Table, name: str) -> Ints:
         return self.users.find(table.column("user_id")) * len(self.videos) + self._places(table, name)
 
-    def _check_ranks(self, lists: Lists, name: str) -> None:
+    def _check_ranks(self, lists: RankedLists, name: str) -> None:
         first = np.searchsorted(lists.user, lists.user)
         wrong = np.flatnonzero(lists.rank != np.arange(len(first)) - first + 1)
         if len(wrong):
@@ -156,22 +158,22 @@ class Truth:
             raise EvaluationError(
                 f"{name}: rank: {len(wrong):,} of {len(first):,} rows do not count 1, 2, 3 and on for their "
                 f"user, such as {lists.rank[at]} where {want} was due, user {user}",
-                mend="give ranks from 1 without gaps",
+                fix="give ranks from 1 without gaps",
             )
 
-    def _refuse(self, bad: Ints, name: str, what: str, mend: str | None = None) -> None:
+    def _refuse(self, bad: Ints, name: str, what: str, fix: str | None = None) -> None:
         if not len(bad):
             return
         row, video = divmod(int(bad[0]), len(self.videos))
         user, video_id = self.users.ids[row].as_py(), self.videos.ids[video].as_py()
         raise EvaluationError(
             f"{name}: user_id, video_id: {len(bad):,} pairs {what}, such as user {user}, video {video_id}",
-            mend=mend or "leave repeats out of the test part: a recommender never gives what was seen",
+            fix=fix or "leave repeats out of the test part: a recommender never gives what was seen",
         )
 
 
-def in_order_of(
-    videos: Vocabulary, ids: Sequence[str], vectors: npt.NDArray[np.floating]
+def align_vectors(
+    videos: IdVocabulary, ids: Sequence[str], vectors: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float32]:
     """The vectors (videos, D) float32 in the catalogue's order, rows of NaN for videos that have none.
 
@@ -181,7 +183,7 @@ def in_order_of(
     if vectors.ndim != 2 or len(ids) != len(vectors):
         raise EvaluationError(
             f"vectors: {len(ids):,} ids with an array of shape {vectors.shape}",
-            mend="give one row for each id",
+            fix="give one row for each id",
         )
     rows = np.full((len(videos), vectors.shape[1]), np.nan, dtype=np.float32)
     places = videos.find(ids)
@@ -189,7 +191,7 @@ def in_order_of(
     return rows
 
 
-def _among(keys: Ints, in_order: Ints) -> npt.NDArray[np.bool_]:
+def _contains_sorted(keys: Ints, in_order: Ints) -> npt.NDArray[np.bool_]:
     if not len(in_order):
         return np.zeros(len(keys), dtype=bool)
     at = np.minimum(np.searchsorted(in_order, keys), len(in_order) - 1)

@@ -19,7 +19,7 @@ _BLOCK_CELLS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RankedHits:
     """Ranked lists held against the truth, one row a user."""
 
     hits: npt.NDArray[np.bool_]
@@ -49,26 +49,26 @@ class Judged:
         return np.minimum(k, self.relevant)
 
 
-def recall(judged: Judged, k: int) -> Floats:
+def recall(hits: RankedHits, k: int) -> Floats:
     """Recall@k (U,): hits in the first k ranks / relevant videos.
 
     A user with more than k relevant videos cannot reach 1. Liang et al. (2018) divide by
     min(k, relevant) instead, which gives higher figures.
     """
-    return np.count_nonzero(judged.top(k), axis=1) / judged.relevant
+    return np.count_nonzero(hits.top(k), axis=1) / hits.relevant
 
 
-def precision(judged: Judged, k: int) -> Floats:
+def precision(hits: RankedHits, k: int) -> Floats:
     """Precision@k (U,): hits in the first k ranks / k, for short lists too."""
-    return np.mean(judged.top(k), axis=1)
+    return np.mean(hits.top(k), axis=1)
 
 
-def hit_rate(judged: Judged, k: int) -> Floats:
+def hit_rate(hits: RankedHits, k: int) -> Floats:
     """HitRate@k (U,): 1 where the first k ranks hold a relevant video, else 0."""
-    return np.where(judged.top(k).any(axis=1), 1.0, 0.0)
+    return np.where(hits.top(k).any(axis=1), 1.0, 0.0)
 
 
-def ndcg(judged: Judged, k: int) -> Floats:
+def ndcg(hits: RankedHits, k: int) -> Floats:
     """NDCG@k (U,): a hit at rank r gains 1 / log2(r + 1); the sum over that of the best order.
 
     The best order has its min(k, relevant) hits at the top (Järvelin and Kekäläinen, 2002, with
@@ -76,27 +76,27 @@ def ndcg(judged: Judged, k: int) -> Floats:
     """
     discount = 1 / np.log2(np.arange(2, k + 2))
     # Not a matrix product, whose last bit can depend on where in the matrix a user's row lies.
-    gained = np.where(judged.top(k), discount, 0.0).sum(axis=1)
-    return gained / np.cumsum(discount)[judged.ideal(k) - 1]
+    gained = np.where(hits.top(k), discount, 0.0).sum(axis=1)
+    return gained / np.cumsum(discount)[hits.ideal(k) - 1]
 
 
-def average_precision(judged: Judged, k: int) -> Floats:
+def average_precision(hits: RankedHits, k: int) -> Floats:
     """AP@k (U,): the precision at each hit's rank, summed, / min(k, relevant); its mean is MAP@k.
 
     trec_eval divides by all relevant videos instead, which is lower where there are more than k.
     """
-    top = judged.top(k)
+    top = hits.top(k)
     at_rank = np.cumsum(top, axis=1) / np.arange(1, k + 1)
-    return (at_rank * top).sum(axis=1) / judged.ideal(k)
+    return (at_rank * top).sum(axis=1) / hits.ideal(k)
 
 
-def reciprocal_rank(judged: Judged, k: int) -> Floats:
+def reciprocal_rank(hits: RankedHits, k: int) -> Floats:
     """RR@k (U,): 1 / the rank of the first hit, 0 where the first k ranks have none; its mean is MRR@k."""
-    top = judged.top(k)
+    top = hits.top(k)
     return np.where(top.any(axis=1), 1 / (1 + top.argmax(axis=1)), 0.0)
 
 
-ACCURACY: Mapping[str, Callable[[Judged, int], Floats]] = {
+ACCURACY: Mapping[str, Callable[[RankedHits, int], Floats]] = {
     "ndcg": ndcg,
     "recall": recall,
     "hit_rate": hit_rate,
@@ -108,7 +108,7 @@ ACCURACY: Mapping[str, Callable[[Judged, int], Floats]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Lists:
+class RankedLists:
     """Ranked lists in flat form: row i says that `user[i]` is shown `video[i]` at `rank[i]`."""
 
     users: int
@@ -122,10 +122,10 @@ class Lists:
     rank: Ints
     """(N,) from 1."""
 
-    def top(self, k: int) -> "Lists":
+    def top(self, k: int) -> "RankedLists":
         """The same lists down to rank k."""
         keep = self.rank <= k
-        return Lists(self.users, self.videos, self.user[keep], self.video[keep], self.rank[keep])
+        return RankedLists(self.users, self.videos, self.user[keep], self.video[keep], self.rank[keep])
 
     def mean(self, values: Floats) -> Floats:
         """The mean (U,) of (N,) values over each user's rows; NaN for users without rows."""
@@ -134,17 +134,17 @@ class Lists:
         return np.divide(total, count, out=np.full(self.users, np.nan), where=count > 0)
 
 
-def exposure(lists: Lists) -> Ints:
+def exposure(lists: RankedLists) -> Ints:
     """How many users are shown each video of the catalogue: (videos,)."""
     return np.bincount(lists.video, minlength=lists.videos)
 
 
-def coverage(lists: Lists) -> float:
+def coverage(lists: RankedLists) -> float:
     """The share in [0, 1] of the catalogue's videos that at least one user is shown."""
     return float(np.count_nonzero(exposure(lists)) / lists.videos) if lists.videos else 0.0
 
 
-def gini(lists: Lists) -> float:
+def gini(lists: RankedLists) -> float:
     """The Gini coefficient of exposure over the whole catalogue, videos that nobody is shown included.
 
     0 where every video is shown to as many users, 1 − 1/videos where all see one and the same; NaN
@@ -157,7 +157,7 @@ def gini(lists: Lists) -> float:
     return float((2 * np.arange(1, count + 1) - count - 1) @ shown / (count * total))
 
 
-def novelty(lists: Lists, watched_by: Ints, users: int) -> Floats:
+def novelty(lists: RankedLists, watched_by: Ints, users: int) -> Floats:
     """Mean bits of surprise (U,) of each list: −log2 of the share of `users` who watched the video in train.
 
     `watched_by` (videos,) counts them. The share is (count + 1) / (users + 1): a video that nobody
@@ -168,7 +168,7 @@ def novelty(lists: Lists, watched_by: Ints, users: int) -> Floats:
     return lists.mean(bits[lists.video])
 
 
-def popularity_rank(lists: Lists, watched_by: Ints) -> Floats:
+def popularity_rank(lists: RankedLists, watched_by: Ints) -> Floats:
     """The mean (U,) of the popularity ranks of each list's videos: 1 is the most watched of the catalogue.
 
     Videos watched by as many users share their mean rank. NaN for users without a list.
@@ -179,7 +179,7 @@ def popularity_rank(lists: Lists, watched_by: Ints) -> Floats:
     return lists.mean(rankdata(-watched_by, method="average")[lists.video])
 
 
-def diversity(lists: Lists, vectors: npt.NDArray[np.floating]) -> Floats:
+def diversity(lists: RankedLists, vectors: npt.NDArray[np.floating]) -> Floats:
     """Intra-list diversity (U,): 1 − the mean cosine of all pairs of a list's videos, in [0, 2].
 
     `vectors` is (videos, D), a row of zeros or NaN for a video without a vector, which is passed over.

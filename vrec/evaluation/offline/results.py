@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 
-Side = Literal["all", "users", "videos"]
+SliceSide = Literal["all", "users", "videos"]
 
 
-class EvaluationConfig(Config):
+class EvaluationConfig(BaseConfig):
     """How models are compared."""
 
     ks: tuple[int, ...] = Field(default=(10, 20, 50), min_length=1)
@@ -30,7 +30,7 @@ class EvaluationConfig(Config):
     """Of the bootstrap's draws."""
 
     @model_validator(mode="after")
-    def _headline_is_judged(self) -> "EvaluationConfig":
+    def _check_headline(self) -> "EvaluationConfig":
         if min(self.ks) < 1 or len(set(self.ks)) < len(self.ks):
             raise ValueError("ks must be different lengths of at least 1")
         if self.headline_k not in self.ks:
@@ -44,7 +44,7 @@ class EvaluationConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MetricEstimate:
     """A mean over users with its bootstrap interval."""
 
     mean: float
@@ -59,7 +59,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class MetricDifference:
     """One model's mean minus another's over the same users, with its paired bootstrap interval."""
 
     mean: float
@@ -67,51 +67,51 @@ class Difference:
     high: float
 
     @property
-    def clear(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, slots=True)
-class Leader:
+class MetricLeader:
     """The model with the highest mean of a metric, and how far the others are behind."""
 
     model: str
     runner_up: str | None
     """The next by its mean; None where there is only one model."""
-    lead: Difference | None
+    lead: MetricDifference | None
     """Against the runner-up."""
     level_with: Sequence[str]
     """Models, best first, that it is not clearly ahead of: the interval of the paired difference holds 0.
     It can be one whose mean is lower than the runner-up's."""
 
     @property
-    def clear(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the lead's interval excludes 0 against every other model, and there is one."""
         return self.runner_up is not None and not self.level_with
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class PopulationScores:
     """All models over one population. Estimates are keyed by metric, such as "recall@20"."""
 
     name: str
-    side: Side
+    side: SliceSide
     """What the population is a slice of."""
     users: int
     relevant: int
     """Pairs of a user and a video that is relevant to them."""
-    metrics: Mapping[str, Mapping[str, Estimate]]
+    metrics: Mapping[str, Mapping[str, MetricEstimate]]
     """Model → metric → estimate; no metrics where there are no users."""
-    against_popular: Mapping[str, Mapping[str, Difference]]
-    against_best: Mapping[str, Mapping[str, Difference]]
+    against_popular: Mapping[str, Mapping[str, MetricDifference]]
+    against_best: Mapping[str, Mapping[str, MetricDifference]]
     """Against `Evaluation.best_single`."""
-    leaders: Mapping[str, Leader]
+    leaders: Mapping[str, MetricLeader]
     """Metric → leader."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class ListLengths:
     """How much a model had to say; for several seeds, their mean."""
 
     seeds: int
@@ -122,7 +122,7 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TestSetSummary:
     """What the models were judged on."""
 
     test_users: int
@@ -138,34 +138,34 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class OfflineEvaluation:
     """The outcome of `evaluate`."""
 
     config: EvaluationConfig
-    facts: Facts
+    facts: TestSetSummary
     models: Sequence[str]
     """By the headline metric, best first."""
     best_single: str
     """The model with the highest headline metric that does not combine others. It is chosen on the test
     part, which flatters it: a model that beats it would beat any other single one."""
-    lengths: Mapping[str, Lengths]
-    overall: Scores
-    slices: Sequence[Scores]
-    beyond: Mapping[str, Mapping[str, Estimate]]
+    lengths: Mapping[str, ListLengths]
+    overall: PopulationScores
+    slices: Sequence[PopulationScores]
+    beyond: Mapping[str, Mapping[str, MetricEstimate]]
     """Model → such as "coverage@10" → estimate."""
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON values; a figure that does not exist is null."""
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return plain({**found, "config": self.config.model_dump(mode="json")})
+        return to_plain_json({**found, "config": self.config.model_dump(mode="json")})
 
 
-def plain(value: Any) -> Any:
+def to_plain_json(value: Any) -> Any:
     """Dataclasses, mappings and sequences as JSON's own kinds; NaN becomes None, keys become strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_plain_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_plain_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [to_plain_json(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,30 +8,30 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.intervals import differences, percentile_interval, resampled_means
+from vrec.evaluation.intervals import paired_differences, percentile_interval, resampled_means
 from vrec.evaluation.offline import metrics
-from vrec.evaluation.offline.ground_truth import Population, Truth, in_order_of
-from vrec.evaluation.offline.metrics import ACCURACY, Floats, Lists
+from vrec.evaluation.offline.ground_truth import GroundTruth, TestPopulation, align_vectors
+from vrec.evaluation.offline.metrics import ACCURACY, Floats, RankedLists
 from vrec.evaluation.offline.results import (
-    Difference,
-    Estimate,
-    Evaluation,
     EvaluationConfig,
-    Facts,
-    Leader,
-    Lengths,
-    Scores,
-    Side,
+    ListLengths,
+    MetricDifference,
+    MetricEstimate,
+    MetricLeader,
+    OfflineEvaluation,
+    PopulationScores,
+    SliceSide,
+    TestSetSummary,
 )
 
-POPULAR = "popular"
+POPULAR_MODEL = "popular"
 """The name of the model that every comparison must hold."""
 
 VideoVectors = tuple[Sequence[str], npt.NDArray[np.floating]]
 """Video ids, and a row (M, D) for each: embeddings, or attributes as numbers."""
 
 
-def evaluate(
+def evaluate_recommendations(
     recommendations: Mapping[str, pa.Table | Sequence[pa.Table]],
     train: pa.Table,
     test: pa.Table,
@@ -42,7 +42,7 @@ def evaluate(
     user_slices: Mapping[str, Collection[str]] | None = None,
     video_slices: Mapping[str, Collection[str]] | None = None,
     combined: Collection[str] = ("hybrid",),
-) -> Evaluation:
+) -> OfflineEvaluation:
     """How well each model's RECOMMENDATIONS foretell the test INTERACTIONS, with intervals.
 
     A model has one table, or one a seed: its figure for a user is then the mean over its seeds. Ranks are
@@ -56,36 +56,38 @@ def evaluate(
     there is nothing to test on, and for lists that are wrong: a video seen in train, a video twice, ranks
     with gaps, a video outside the catalogue.
     """
-    if POPULAR not in recommendations:
+    if POPULAR_MODEL not in recommendations:
         raise EvaluationError(
-            f"recommendations: {POPULAR} is missing among {', '.join(recommendations) or 'no models'}",
-            mend=f"evaluate {POPULAR} beside the others: a model that does not beat it is worth nothing",
+            f"recommendations: {POPULAR_MODEL} is missing among {', '.join(recommendations) or 'no models'}",
+            fix=f"evaluate {POPULAR_MODEL} beside the others: a model that does not beat it is worth nothing",
         )
-    truth = Truth(train, test, catalogue)
-    rows = None if vectors is None else in_order_of(truth.videos, *vectors)
-    runs: dict[str, _Run] = {}
+    truth = GroundTruth(train, test, catalogue)
+    rows = None if vectors is None else align_vectors(truth.videos, *vectors)
+    runs: dict[str, _ModelRun] = {}
     for name, tables in recommendations.items():
-        runs[name] = _Run(truth, name, [tables] if isinstance(tables, pa.Table) else tables, config, rows)
+        runs[name] = _ModelRun(
+            truth, name, [tables] if isinstance(tables, pa.Table) else tables, config, rows
+        )
     return _compare(truth, runs, config, {"users": user_slices or {}, "videos": video_slices or {}}, combined)
 
 
 def _compare(
-    truth: Truth,
-    runs: Mapping[str, "_Run"],
+    truth: GroundTruth,
+    runs: Mapping[str, "_ModelRun"],
     config: EvaluationConfig,
-    sides: Mapping[Side, Mapping[str, Collection[str]]],
+    sides: Mapping[SliceSide, Mapping[str, Collection[str]]],
     combined: Collection[str],
-) -> Evaluation:
-    everyone = _Judged(truth, runs, truth.population(), config)
+) -> OfflineEvaluation:
+    everyone = _PopulationAccuracy(truth, runs, truth.population(), config)
     at = everyone.columns.index(config.headline)
     order = sorted(runs, key=lambda name: (-everyone.values[name][:, at].mean(), name))
     best = next((name for name in order if name not in combined), order[0])
-    slices: list[Scores] = []
+    slices: list[PopulationScores] = []
     for side, named in sides.items():
         for name, ids in named.items():
             part = truth.population(**{side: ids})
-            slices.append(_Judged(truth, runs, part, config).scores(name, side, order, best))
-    return Evaluation(
+            slices.append(_PopulationAccuracy(truth, runs, part, config).scores(name, side, order, best))
+    return OfflineEvaluation(
         config=config,
         facts=_facts(truth),
         models=order,
@@ -97,41 +99,45 @@ def _compare(
     )
 
 
-class _Run:
+class _ModelRun:
     """What is kept of one model's lists, a seed at a time: their hits, and figures beyond accuracy."""
 
     def __init__(
         self,
-        truth: Truth,
+        truth: GroundTruth,
         model: str,
         tables: Sequence[pa.Table],
         config: EvaluationConfig,
         vectors: npt.NDArray[np.floating] | None,
     ) -> None:
         if not tables:
-            raise EvaluationError(f"{model}: no recommendations", mend="give one table, or one for each seed")
-        self.hits: list[Lists] = []
+            raise EvaluationError(f"{model}: no recommendations", fix="give one table, or one for each seed")
+        self.hits: list[RankedLists] = []
         self.beyond: list[dict[str, Floats]] = []
         """By seed: figures by user (U,), or one figure (1,) for all users together."""
         lengths: list[npt.NDArray[np.int64]] = []
         for table in tables:
-            lists = truth.lists(table, model)
+            lists = truth.index_lists(table, model)
             lengths.append(np.bincount(lists.user, minlength=lists.users))
             self.hits.append(truth.hits(lists))
             self.beyond.append(_beyond_of(lists, truth, config, vectors))
         count = np.stack(lengths)
-        self.lengths = Lengths(
+        self.lengths = ListLengths(
             seeds=len(tables),
             served=float((count > 0).sum(axis=1).mean()),
             full={k: float((count >= k).sum(axis=1).mean()) for k in config.ks},
         )
 
 
-class _Judged:
+class _PopulationAccuracy:
     """All models' accuracy over one population: by user, averaged over seeds."""
 
     def __init__(
-        self, truth: Truth, runs: Mapping[str, _Run], population: Population, config: EvaluationConfig
+        self,
+        truth: GroundTruth,
+        runs: Mapping[str, _ModelRun],
+        population: TestPopulation,
+        config: EvaluationConfig,
     ) -> None:
         self.config, self.population = config, population
         self.columns = [f"{name}@{k}" for k in config.ks for name in ACCURACY]
@@ -142,7 +148,7 @@ class _Judged:
         for model, run in runs.items():
             total, means = np.zeros((len(population.users), len(self.columns))), []
             for hits in run.hits:
-                judged = truth.judged(hits, max(config.ks), population)
+                judged = truth.score_lists(hits, max(config.ks), population)
                 found = np.stack(
                     [metric(judged, k) for k in config.ks for metric in ACCURACY.values()], axis=1
                 )
@@ -150,71 +156,73 @@ class _Judged:
                 total += found
             self.values[model], self.seeds[model] = total / len(run.hits), np.stack(means)
 
-    def scores(self, name: str, side: Side, order: Sequence[str], best: str) -> Scores:
+    def scores(self, name: str, side: SliceSide, order: Sequence[str], best: str) -> PopulationScores:
         """The population's scores, models in the order given."""
         users = len(self.population.users)
         if not users:
             nothing = {model: {} for model in order}
-            return Scores(name, side, 0, 0, nothing, nothing, nothing, {})
+            return PopulationScores(name, side, 0, 0, nothing, nothing, nothing, {})
         stacked = np.hstack([self.values[model] for model in order])
         drawn = resampled_means(stacked, self.config.resamples, self.config.seed)
         parts = np.split(drawn, len(order), axis=1)
         replicates = dict(zip(order, parts, strict=True))
-        against = {one: self._against(replicates, one) for one in {POPULAR, best}}
-        return Scores(
+        against = {one: self._against(replicates, one) for one in {POPULAR_MODEL, best}}
+        return PopulationScores(
             name=name,
             side=side,
             users=users,
             relevant=int(self.population.relevant.sum()),
             metrics={model: self._estimates(model, replicates[model]) for model in order},
-            against_popular=against[POPULAR],
+            against_popular=against[POPULAR_MODEL],
             against_best=against[best],
             leaders=self._leaders(replicates),
         )
 
-    def _estimates(self, model: str, replicates: Floats) -> dict[str, Estimate]:
+    def _estimates(self, model: str, replicates: Floats) -> dict[str, MetricEstimate]:
         low, high = percentile_interval(replicates, self.config.level)
         mean, spread = self.values[model].mean(axis=0), _spread(self.seeds[model])
         users = len(self.values[model])
         return {
-            column: Estimate(float(mean[i]), float(low[i]), float(high[i]), users, spread[i])
+            column: MetricEstimate(float(mean[i]), float(low[i]), float(high[i]), users, spread[i])
             for i, column in enumerate(self.columns)
         }
 
     def _difference(
         self, replicates: Mapping[str, Floats], model: str, other: str, columns: slice = slice(None)
-    ) -> list[Difference]:
-        drawn = differences(replicates[model][:, columns], replicates[other][:, columns])
+    ) -> list[MetricDifference]:
+        drawn = paired_differences(replicates[model][:, columns], replicates[other][:, columns])
         low, high = percentile_interval(drawn, self.config.level)
         mean = (self.values[model][:, columns] - self.values[other][:, columns]).mean(axis=0)
-        return [Difference(float(m), float(a), float(b)) for m, a, b in zip(mean, low, high, strict=True)]
+        return [
+            MetricDifference(float(m), float(a), float(b)) for m, a, b in zip(mean, low, high, strict=True)
+        ]
 
-    def _against(self, replicates: Mapping[str, Floats], one: str) -> dict[str, dict[str, Difference]]:
+    def _against(self, replicates: Mapping[str, Floats], one: str) -> dict[str, dict[str, MetricDifference]]:
         return {
             model: dict(zip(self.columns, self._difference(replicates, model, one), strict=True))
             for model in replicates
             if model != one
         }
 
-    def _leaders(self, replicates: Mapping[str, Floats]) -> dict[str, Leader]:
-        leaders: dict[str, Leader] = {}
+    def _leaders(self, replicates: Mapping[str, Floats]) -> dict[str, MetricLeader]:
+        leaders: dict[str, MetricLeader] = {}
         for i, column in enumerate(self.columns):
             means = {model: float(values[:, i].mean()) for model, values in self.values.items()}
             first, *others = sorted(replicates, key=lambda model: (-means[model], model))
             leads = {
                 other: self._difference(replicates, first, other, slice(i, i + 1))[0] for other in others
             }
-            leaders[column] = Leader(
+            leaders[column] = MetricLeader(
                 model=first,
                 runner_up=others[0] if others else None,
                 lead=leads[others[0]] if others else None,
-                level_with=[other for other, lead in leads.items() if not lead.clear],
+                level_with=[other for other, lead in leads.items() if not lead.is_significant],
             )
         return leaders
 
 
 def _beyond_of(
-    lists: Lists, truth: Truth, config: EvaluationConfig, vectors: npt.NDArray[np.floating] | None
+    lists: RankedLists, truth: GroundTruth, config: EvaluationConfig, vectors: npt.NDArray[np.floating] | None
 ) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for k in config.ks:
@@ -230,9 +238,9 @@ def _beyond_of(
 
 def _beyond(
     models: Mapping[str, Sequence[Mapping[str, Floats]]], config: EvaluationConfig
-) -> dict[str, dict[str, Estimate]]:
+) -> dict[str, dict[str, MetricEstimate]]:
     by_user: dict[tuple[str, str], Floats] = {}
-    found: dict[str, dict[str, Estimate]] = {model: {} for model in models}
+    found: dict[str, dict[str, MetricEstimate]] = {model: {} for model in models}
     for model, seeds in models.items():
         for name in seeds[0]:
             values = np.stack([seed[name] for seed in seeds])
@@ -240,7 +248,9 @@ def _beyond(
             known = ~np.isnan(values)
             count = known.sum(axis=0)
             mean = np.where(known, values, 0).sum(axis=0) / np.where(count, count, np.nan)
-            found[model][name] = Estimate(_mean(mean), None, None, int(np.sum(count > 0)), _spread(means)[0])
+            found[model][name] = MetricEstimate(
+                _mean(mean), None, None, int(np.sum(count > 0)), _spread(means)[0]
+            )
             if not name.startswith(("coverage", "gini")):
                 by_user[model, name] = mean
     drawn = resampled_means(np.stack(list(by_user.values()), axis=1), config.resamples, config.seed)
@@ -263,10 +273,10 @@ def _spread(seeds: Floats) -> list[float | None]:
     return [float(sd) for sd in seeds.std(axis=0, ddof=1)]
 
 
-def _facts(truth: Truth) -> Facts:
+def _facts(truth: GroundTruth) -> TestSetSummary:
     videos = truth.relevant % len(truth.videos)
     familiar = np.unique(truth.seen // len(truth.videos))
-    return Facts(
+    return TestSetSummary(
         test_users=len(truth.users),
         test_pairs=len(truth.relevant),
         train_users=truth.train_users,

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.evaluation.intervals import percentile_interval, resampled_means
-from vrec.evaluation.offline.ground_truth import Truth
+from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import Floats, Ints
-from vrec.evaluation.offline.results import Estimate, EvaluationConfig, plain
+from vrec.evaluation.offline.results import EvaluationConfig, MetricEstimate, to_plain_json
 
 WARNING = (
     "Sampled metrics rank each test video among a few random videos instead of the whole catalogue. They run "
@@ -23,7 +23,7 @@ WARNING = (
 )
 
 
-class SampledConfig(Config):
+class SampledConfig(BaseConfig):
     """How the papers' sampled protocol is followed."""
 
     negatives: int = Field(default=100, ge=1)
@@ -43,14 +43,14 @@ class SampledEvaluation:
     users: int
     catalogue: int
     """Videos that the random ones were drawn from."""
-    metrics: Mapping[str, Mapping[str, Estimate]]
+    metrics: Mapping[str, Mapping[str, MetricEstimate]]
     """Model → "hit_rate@k" or "ndcg@k" → estimate, best model first by the longest list's NDCG."""
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON values, marked as sampled."""
         parts = {"users": self.users, "catalogue": self.catalogue, "metrics": self.metrics}
         config = self.config.model_dump(mode="json")
-        return plain({"sampled": True, "warning": self.warning, "config": config, **parts})
+        return to_plain_json({"sampled": True, "warning": self.warning, "config": config, **parts})
 
 
 def evaluate_sampled(
@@ -72,7 +72,7 @@ def evaluate_sampled(
     Raises SchemaError; and EvaluationError where a user has not exactly one test video, where the catalogue
     is too small for the random ones, and for lists that are wrong as in `offline.evaluate`.
     """
-    truth = Truth(train, test, catalogue)
+    truth = GroundTruth(train, test, catalogue)
     negatives = draw_negatives(truth, sampled)
     found: dict[str, dict[str, Floats]] = {}
     for model, tables in recommendations.items():
@@ -92,7 +92,7 @@ def evaluate_sampled(
     )
 
 
-def draw_negatives(truth: Truth, config: SampledConfig) -> Ints:
+def draw_negatives(truth: GroundTruth, config: SampledConfig) -> Ints:
     """The random videos (test users, negatives) as places in the catalogue, without one twice in a row.
 
     None is the user's in train or test. The same truth and seed give the same draw. Raises
@@ -105,7 +105,7 @@ def draw_negatives(truth: Truth, config: SampledConfig) -> Ints:
         raise EvaluationError(
             f"test: {np.count_nonzero(counts != 1):,} of {users:,} users have more than one video, such as "
             f"user {truth.users.ids[worst].as_py()} with {counts[worst]}",
-            mend="sampled metrics are for leave-one-out: split with kind=last, last_n=1",
+            fix="sampled metrics are for leave-one-out: split with kind=last, last_n=1",
         )
     starts = np.searchsorted(truth.seen, np.arange(users + 1) * videos)
     rng = np.random.default_rng(config.seed)
@@ -116,7 +116,7 @@ def draw_negatives(truth: Truth, config: SampledConfig) -> Ints:
             raise EvaluationError(
                 f"negatives: {wanted} wanted, but user {truth.users.ids[user].as_py()} has {len(own)} of the "
                 f"catalogue's {videos:,} videos",
-                mend="ask for fewer negatives, or give a larger catalogue",
+                fix="ask for fewer negatives, or give a larger catalogue",
             )
         # Of so many different videos at most len(own) are the user's own, so enough are left.
         drawn = rng.choice(videos, wanted + len(own), replace=False)
@@ -124,19 +124,19 @@ def draw_negatives(truth: Truth, config: SampledConfig) -> Ints:
     return negatives
 
 
-def _places(truth: Truth, model: str, parts: Iterable[pa.Table], negatives: Ints) -> Ints:
+def _places(truth: GroundTruth, model: str, parts: Iterable[pa.Table], negatives: Ints) -> Ints:
     """Where (users,) each test video stands among the random ones, from 1."""
     users, count = negatives.shape
     place = np.full(users, count + 1)
     done = np.zeros(users, dtype=bool)
     for part in parts:
-        lists = truth.lists(part, model)
+        lists = truth.index_lists(part, model)
         here = np.unique(lists.user)
         if done[here].any():
             twice = truth.users.ids[int(here[done[here]][0])].as_py()
             raise EvaluationError(
                 f"{model}'s recommendations: user_id: user {twice} is in more than one part",
-                mend="keep each user's list in one part",
+                fix="keep each user's list in one part",
             )
         done[here] = True
         keys = truth.keys(lists)
@@ -155,10 +155,10 @@ def _ranks(wanted: Ints, keys: Ints, ranks: Ints) -> Floats:
     return np.where(keys[at] == wanted, ranks[at], np.inf)
 
 
-def _estimates(values: Mapping[str, Floats], config: EvaluationConfig) -> dict[str, Estimate]:
+def _estimates(values: Mapping[str, Floats], config: EvaluationConfig) -> dict[str, MetricEstimate]:
     stacked = np.stack(list(values.values()), axis=1)
     low, high = percentile_interval(resampled_means(stacked, config.resamples, config.seed), config.level)
     return {
-        name: Estimate(float(column.mean()), float(low[i]), float(high[i]), len(column), None)
+        name: MetricEstimate(float(column.mean()), float(low[i]), float(high[i]), len(column), None)
         for i, (name, column) in enumerate(values.items())
     }

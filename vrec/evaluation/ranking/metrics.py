@@ -19,7 +19,7 @@ Numbers = npt.NDArray[Any]
 """(N,) of any real or bool dtype."""
 
 
-class TooLittle(EvaluationError):
+class InsufficientDataError(EvaluationError):
     """The rows are sound but cannot say it: there are none, or all of one outcome."""
 
 
@@ -38,7 +38,7 @@ class GroupedAuc:
     """Their impressions."""
 
 
-class Curve:
+class WeightedAucCurve:
     """Predictions of N rows in order, ready to give the AUC of many weightings of the same rows."""
 
     def __init__(self, outcome: Numbers, predicted: Numbers) -> None:
@@ -65,9 +65,9 @@ def auc(outcome: Numbers, predicted: Numbers) -> float:
 
     Raises TooLittle where there is only one outcome.
     """
-    found = Curve(outcome, predicted).auc()
+    found = WeightedAucCurve(outcome, predicted).auc()
     if np.isnan(found):
-        raise TooLittle(f"all {len(outcome):,} rows have outcome {float(outcome[0]):g}")
+        raise InsufficientDataError(f"all {len(outcome):,} rows have outcome {float(outcome[0]):g}")
     return found
 
 
@@ -79,7 +79,7 @@ def grouped_auc(outcome: Numbers, predicted: Numbers, user: Numbers) -> GroupedA
     value, rows = user_aucs(outcome, predicted, user)
     counted = ~np.isnan(value)
     if not counted.any():
-        raise TooLittle(f"none of {len(value):,} users has both outcomes")
+        raise InsufficientDataError(f"none of {len(value):,} users has both outcomes")
     total = int(rows[counted].sum())
     return GroupedAuc(float(value[counted] @ rows[counted] / total), int(counted.sum()), total)
 
@@ -116,7 +116,7 @@ def ece(outcome: Numbers, predicted: Numbers, bins: int) -> float:
     ranker has some: about √(2 p (1 − p) bins / (π N)).
     """
     truth, chance = _chances(outcome, predicted)
-    bin_of = equal_counts(chance, bins)
+    bin_of = equal_count_bins(chance, bins)
     return float(np.abs(np.bincount(bin_of, weights=chance - truth)).sum() / len(truth))
 
 
@@ -140,7 +140,7 @@ def xauc(observed: Numbers, predicted: Numbers) -> float:
     """
     agreeing, pairs = _agreement(*_finite(observed, predicted))
     if not pairs:
-        raise TooLittle(f"all {len(observed):,} rows have the same observation")
+        raise InsufficientDataError(f"all {len(observed):,} rows have the same observation")
     return agreeing / pairs
 
 
@@ -155,11 +155,11 @@ def grouped_xauc(observed: Numbers, predicted: Numbers, group: Numbers) -> float
     found = [_agreement(truth[rows], guess[rows]) for rows in np.split(order, ends)]
     agreeing, pairs = (sum(column) for column in zip(*found, strict=True))
     if not pairs:
-        raise TooLittle("no group has rows with different observations")
+        raise InsufficientDataError("no group has rows with different observations")
     return agreeing / pairs
 
 
-def equal_counts(values: Numbers, most: int) -> Ints:
+def equal_count_bins(values: Numbers, most: int) -> Ints:
     """A bin (N,) from 0 for each value: at most `most` bins, rising, of about as many rows; equals share one.
 
     Values that are NaN have a bin of their own, the last.
@@ -197,16 +197,16 @@ def _finite(observed: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
     truth, guess = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     if truth.ndim != 1 or truth.shape != guess.shape:
         raise EvaluationError(
-            f"{truth.shape} observations with {guess.shape} predictions", mend="give one of each for a row"
+            f"{truth.shape} observations with {guess.shape} predictions", fix="give one of each for a row"
         )
     if not len(truth):
-        raise TooLittle("there are no rows")
+        raise InsufficientDataError("there are no rows")
     for name, values in (("observations", truth), ("predictions", guess)):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise EvaluationError(
                 f"{len(bad):,} of {len(values):,} {name} are not finite, such as row {bad[0]}",
-                mend=f"find out where the {name} lose their numbers",
+                fix=f"find out where the {name} lose their numbers",
             )
     return truth, guess
 
@@ -218,7 +218,7 @@ def _binary(outcome: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
         raise EvaluationError(
             f"{len(bad):,} of {len(truth):,} outcomes are neither 0 nor 1, such as {truth[bad[0]]:g} "
             f"in row {bad[0]}",
-            mend="give 1 where it happened, else 0",
+            fix="give 1 where it happened, else 0",
         )
     return truth, guess
 
@@ -230,6 +230,6 @@ def _chances(outcome: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
         raise EvaluationError(
             f"{len(bad):,} of {len(guess):,} predictions are no chances, such as {guess[bad[0]]:g} "
             f"in row {bad[0]}",
-            mend="give chances from 0 to 1",
+            fix="give chances from 0 to 1",
         )
     return truth, guess

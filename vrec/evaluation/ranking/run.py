@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.intervals import differences, percentile_interval, resampled_means
+from vrec.evaluation.intervals import paired_differences, percentile_interval, resampled_means
 from vrec.evaluation.ranking.metrics import (
-    Curve,
     Floats,
     GroupedAuc,
+    InsufficientDataError,
     Numbers,
-    TooLittle,
+    WeightedAucCurve,
     auc,
     bias,
     ece,
-    equal_counts,
+    equal_count_bins,
     grouped_auc,
     grouped_xauc,
     log_loss,
@@ -30,10 +30,10 @@ from vrec.evaluation.ranking.metrics import (
     user_aucs,
     xauc,
 )
-from vrec.ranking.features.arrays import Labels, Predictions
+from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions
 
 
-class RankerMetricsConfig(Config):
+class RankerMetricsConfig(BaseConfig):
     """How rankers' predictions are judged."""
 
     bins: int = Field(default=20, ge=2)
@@ -49,7 +49,7 @@ class RankerMetricsConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class RankerMetrics:
     """What some impressions say of a ranker.
 
     click_auc, click_gauc, click_log_loss, click_ece, click_bias; conv_ the same of a click that ends in a
@@ -68,16 +68,16 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class RankerJudgement:
+class RankerEvaluation:
     """A ranker judged on all impressions, and on those of videos that had none in training."""
 
-    overall: Judgement
-    cold: Judgement | None = None
+    overall: RankerMetrics
+    cold: RankerMetrics | None = None
     """None where nobody said which videos are cold."""
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RankerDifference:
     """How much higher one ranker scores than another, with the interval over users."""
 
     value: float
@@ -86,19 +86,19 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RankerComparison:
     """Two rankers on the same impressions."""
 
-    auc: Difference
-    gauc: Difference
+    auc: RankerDifference
+    gauc: RankerDifference
 
 
-def judge_ranker(
-    predictions: Predictions,
-    labels: Labels,
+def evaluate_ranker(
+    predictions: RankerPredictions,
+    labels: ImpressionLabels,
     cold: npt.NDArray[np.bool_] | None,
     config: RankerMetricsConfig,
-) -> RankerJudgement:
+) -> RankerEvaluation:
     """A ranker's metrics over N logged impressions, and over those marked `cold` (N,).
 
     Raises EvaluationError where lengths differ, or numbers are not finite, chances or times.
@@ -108,27 +108,27 @@ def judge_ranker(
         lengths["cold"] = len(cold)
     if len(set(lengths.values())) > 1:
         raise EvaluationError(f"{lengths}: want one row of each for an impression")
-    _refuse_nonsense(predictions)
-    overall = _judge(predictions, labels, config)
+    _check_predictions(predictions)
+    overall = _evaluate(predictions, labels, config)
     if cold is None:
-        return RankerJudgement(overall)
+        return RankerEvaluation(overall)
     rows = np.flatnonzero(cold)
-    return RankerJudgement(overall, _judge(predictions.take(rows), labels.take(rows), config))
+    return RankerEvaluation(overall, _evaluate(predictions.take(rows), labels.take(rows), config))
 
 
 def compare_rankers(
-    ours: Numbers, theirs: Numbers, outcome: Numbers, user: Numbers, config: RankerMetricsConfig
-) -> Comparison:
+    predictions: Numbers, baseline: Numbers, outcome: Numbers, user: Numbers, config: RankerMetricsConfig
+) -> RankerComparison:
     """How much higher our AUC and gAUC are than theirs, of predictions (N,) of the same impressions.
 
     Intervals are percentiles over users drawn with replacement, who bring all their impressions to both
     rankers: impressions of one user are no independent evidence. Raises TooLittle where there is one outcome
     only, or no user has both.
     """
-    pair = (ours, theirs)
+    pair = (predictions, baseline)
     aucs = [auc(outcome, predicted) for predicted in pair]
     gaucs = [grouped_auc(outcome, predicted, user).value for predicted in pair]
-    return Comparison(
+    return RankerComparison(
         _difference(aucs, _auc_replicates(pair, outcome, user, config), config.level),
         _difference(gaucs, _gauc_replicates(pair, outcome, user, config), config.level),
     )
@@ -137,7 +137,7 @@ def compare_rankers(
 def _auc_replicates(
     pair: tuple[Numbers, Numbers], outcome: Numbers, user: Numbers, config: RankerMetricsConfig
 ) -> Floats:
-    curves = [Curve(outcome, predicted) for predicted in pair]
+    curves = [WeightedAucCurve(outcome, predicted) for predicted in pair]
     users, of_row = np.unique(user, return_inverse=True)
     rng = np.random.default_rng(config.seed)
     found = np.empty((config.resamples, 2))
@@ -159,12 +159,14 @@ def _gauc_replicates(
         return means[:, :2] / means[:, 2:]
 
 
-def _difference(values: list[float], replicates: Floats, level: float) -> Difference:
-    low, high = percentile_interval(differences(replicates[:, :1], replicates[:, 1:]), level)
-    return Difference(values[0] - values[1], float(low[0]), float(high[0]))
+def _difference(values: list[float], replicates: Floats, level: float) -> RankerDifference:
+    low, high = percentile_interval(paired_differences(replicates[:, :1], replicates[:, 1:]), level)
+    return RankerDifference(values[0] - values[1], float(low[0]), float(high[0]))
 
 
-def _judge(predictions: Predictions, labels: Labels, config: RankerMetricsConfig) -> Judgement:
+def _evaluate(
+    predictions: RankerPredictions, labels: ImpressionLabels, config: RankerMetricsConfig
+) -> RankerMetrics:
     mature, clicked = labels.mature, labels.click > 0
     counts = {
         "rows": len(labels),
@@ -180,14 +182,14 @@ def _judge(predictions: Predictions, labels: Labels, config: RankerMetricsConfig
     for name, (rows, measure) in _measures(predictions, labels, config).items():
         try:
             found = measure()
-        except TooLittle as reason:
+        except InsufficientDataError as reason:
             left_out[name] = f"of {rows}: {reason}"
             continue
         metrics[name] = _value(found)
         if isinstance(found, GroupedAuc):
             counts |= {f"{name}_users": found.users, f"{name}_rows": found.rows}
     guesses = _measures(_constant(labels), labels, config)
-    return Judgement(metrics, {name: _value(guesses[name][1]()) for name in metrics}, left_out, counts)
+    return RankerMetrics(metrics, {name: _value(guesses[name][1]()) for name in metrics}, left_out, counts)
 
 
 def _value(found: float | GroupedAuc) -> float:
@@ -195,7 +197,7 @@ def _value(found: float | GroupedAuc) -> float:
 
 
 def _measures(
-    predictions: Predictions, labels: Labels, config: RankerMetricsConfig
+    predictions: RankerPredictions, labels: ImpressionLabels, config: RankerMetricsConfig
 ) -> dict[str, tuple[str, Callable[[], float | GroupedAuc]]]:
     """Of each metric the rows it is about, in words, and how to find it."""
     click, p_click = labels.click, predictions.p_click
@@ -217,7 +219,9 @@ def _measures(
         "watch_xauc": (shown, lambda: xauc(watch, seconds)),
         "watch_xauc_duration": (
             shown,
-            lambda: grouped_xauc(watch, seconds, equal_counts(labels.duration_s, config.duration_buckets)),
+            lambda: grouped_xauc(
+                watch, seconds, equal_count_bins(labels.duration_s, config.duration_buckets)
+            ),
         ),
         "cvr_auc": ("the mature clicks", lambda: auc(conv[tried], cvr[tried])),
         "conv_auc": (ripe, lambda: auc(conv, p_conv)),
@@ -227,16 +231,18 @@ def _measures(
     }
 
 
-def _constant(labels: Labels) -> Predictions:
+def _constant(labels: ImpressionLabels) -> RankerPredictions:
     def filled(values: Numbers) -> npt.NDArray[np.float32]:
         mean = values.mean(dtype=np.float64) if len(values) else 0.0
         return np.full(len(labels), mean, dtype=np.float32)
 
     conversion = filled(labels.conversion[labels.mature])
-    return Predictions(filled(labels.click), filled(labels.watch_s), conversion, filled(labels.click[:0]))
+    return RankerPredictions(
+        filled(labels.click), filled(labels.watch_s), conversion, filled(labels.click[:0])
+    )
 
 
-def _refuse_nonsense(predictions: Predictions) -> None:
+def _check_predictions(predictions: RankerPredictions) -> None:
     highest = {"p_click": 1.0, "watch_s": np.finfo(np.float32).max, "p_conv": 1.0}
     for name, most in highest.items():
         values = getattr(predictions, name)
@@ -245,5 +251,5 @@ def _refuse_nonsense(predictions: Predictions) -> None:
             raise EvaluationError(
                 f"{name}: {len(bad):,} of {len(values):,} predictions are not from 0 to {most:g}, such as "
                 f"{values[bad[0]]:g} in row {bad[0]}",
-                mend="find out where the ranker loses its numbers",
+                fix="find out where the ranker loses its numbers",
             )

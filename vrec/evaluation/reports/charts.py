@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vrec.evaluation.offline.results import Difference, Estimate
-from vrec.evaluation.reports.wording import signed
+from vrec.evaluation.offline.results import MetricDifference, MetricEstimate
+from vrec.evaluation.reports.wording import format_difference
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class ChartAxis:
     """A scale with round ticks from its low end to its high one."""
 
     low: float
@@ -17,7 +17,7 @@ class Axis:
     step: float
 
     @classmethod
-    def over(cls, values: Sequence[float], *, zero: bool = True, ticks: int = 4) -> "Axis":
+    def for_values(cls, values: Sequence[float], *, zero: bool = True, ticks: int = 4) -> "ChartAxis":
         """The axis that holds all finite values, and 0 when `zero`, with about `ticks` steps."""
         known = [v for v in values if math.isfinite(v)] + ([0.0] if zero else [])
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
@@ -45,7 +45,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class ForestLane:
     """One model's mark and whisker."""
 
     model: str
@@ -54,60 +54,61 @@ class Lane:
     high: float
     text: str
     """The figure beside it."""
-    told: str
+    tooltip: str
     """The figure and its interval, for who cannot see the plot."""
     faint: bool = False
     """Whether an interval of a difference holds 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Forest:
+class ForestPlot:
     """A lane a model over one axis."""
 
-    lanes: Sequence[Lane]
+    lanes: Sequence[ForestLane]
     ticks: Sequence[tuple[float, str]]
     mark: float
     """Where a line stands to compare with: no difference, or what "popular" reaches."""
 
 
-def forest(estimates: Mapping[str, Estimate], against: str, ticks: int = 4) -> Forest:
+def forest_plot(estimates: Mapping[str, MetricEstimate], against: str, ticks: int = 4) -> ForestPlot:
     """Means with their intervals, a lane a model in the order given; the line is the mean of `against`."""
     ends = [v for e in estimates.values() for v in (e.mean, e.low, e.high) if v is not None]
-    axis = Axis.over(ends, ticks=ticks)
+    axis = ChartAxis.for_values(ends, ticks=ticks)
     lanes = [
-        Lane(
+        ForestLane(
             model=model,
             middle=axis.at(e.mean),
             low=axis.at(e.mean if e.low is None else e.low),
             high=axis.at(e.mean if e.high is None else e.high),
             text=f"{e.mean:.4f}",
-            told=f"{e.mean:.4f}, interval {e.low or 0:.4f} to {e.high or 0:.4f}",
+            tooltip=f"{e.mean:.4f}, interval {e.low or 0:.4f} to {e.high or 0:.4f}",
         )
         for model, e in estimates.items()
     ]
-    return Forest(lanes, axis.ticks, axis.at(estimates[against].mean))
+    return ForestPlot(lanes, axis.ticks, axis.at(estimates[against].mean))
 
 
-def forest_of_differences(differences: Mapping[str, Difference]) -> Forest:
+def difference_forest_plot(differences: Mapping[str, MetricDifference]) -> ForestPlot:
     """Differences with their intervals, a lane a model in the order given; the line is no difference."""
-    axis = Axis.over([v for d in differences.values() for v in (d.mean, d.low, d.high)])
+    axis = ChartAxis.for_values([v for d in differences.values() for v in (d.mean, d.low, d.high)])
     lanes = [
-        Lane(
+        ForestLane(
             model=model,
             middle=axis.at(d.mean),
             low=axis.at(d.low),
             high=axis.at(d.high),
-            text=signed(d.mean),
-            told=f"{signed(d.mean)}, interval {signed(d.low)} to {signed(d.high)}",
-            faint=not d.clear,
+            text=format_difference(d.mean),
+            tooltip=f"{format_difference(d.mean)}, interval {format_difference(d.low)} to "
+            f"{format_difference(d.high)}",
+            faint=not d.is_significant,
         )
         for model, d in differences.items()
     ]
-    return Forest(lanes, axis.ticks, axis.at(0))
+    return ForestPlot(lanes, axis.ticks, axis.at(0))
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
+class ScatterDot:
     """One model's place in a scatter plot; `up` counts from the bottom, as all percents of y do here."""
 
     model: str
@@ -115,36 +116,41 @@ class Dot:
     up: float
     up_low: float
     up_high: float
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True, slots=True)
-class Scatter:
+class ScatterPlot:
     """Two figures of each model against each other."""
 
-    dots: Sequence[Dot]
+    dots: Sequence[ScatterDot]
     across: Sequence[tuple[float, str]]
     upward: Sequence[tuple[float, str]]
 
 
-def scatter(across: Mapping[str, Estimate], upward: Mapping[str, Estimate], times: float = 1.0) -> Scatter:
+def scatter_plot(
+    across: Mapping[str, MetricEstimate], upward: Mapping[str, MetricEstimate], times: float = 1.0
+) -> ScatterPlot:
     """The models that have both figures, finite, those across multiplied; whiskers for the upward one."""
     both = [
         m for m in upward if m in across and math.isfinite(across[m].mean) and math.isfinite(upward[m].mean)
     ]
     ends = [v for m in both for v in (upward[m].mean, upward[m].low, upward[m].high) if v is not None]
-    x, y = Axis.over([across[m].mean * times for m in both], zero=False), Axis.over(ends)
-    dots: list[Dot] = []
+    x, y = (
+        ChartAxis.for_values([across[m].mean * times for m in both], zero=False),
+        ChartAxis.for_values(ends),
+    )
+    dots: list[ScatterDot] = []
     for model in both:
         e, right = upward[model], across[model].mean * times
         low, high = (e.mean if end is None else end for end in (e.low, e.high))
         told = f"{model}: {right:.4g} across, {e.mean:.4f} up"
-        dots.append(Dot(model, x.at(right), y.at(e.mean), y.at(low), y.at(high), told))
-    return Scatter(dots, x.ticks, y.ticks)
+        dots.append(ScatterDot(model, x.at(right), y.at(e.mean), y.at(low), y.at(high), told))
+    return ScatterPlot(dots, x.ticks, y.ticks)
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class TrialHistoryPlot:
     """A tuning run: a point a trial, and the steps of the best so far."""
 
     trials: Sequence[tuple[float, float]]
@@ -155,10 +161,10 @@ class History:
     count: int
 
 
-def history(values: Sequence[float]) -> History:
+def trial_history_plot(values: Sequence[float]) -> TrialHistoryPlot:
     """The trials in their order, a figure each; one that is not finite failed and has no point."""
     known = [(i, v) for i, v in enumerate(values) if math.isfinite(v)]
-    axis = Axis.over([v for _, v in known], zero=False, ticks=2)
+    axis = ChartAxis.for_values([v for _, v in known], zero=False, ticks=2)
     last = max(1, len(values) - 1)
     points = [(round(100 * i / last, 2), axis.at(v)) for i, v in known]
     steps: list[tuple[float, float, float, float]] = []
@@ -169,4 +175,4 @@ def history(values: Sequence[float]) -> History:
             since, best = right, up
     if points:
         steps.append((since, best, 100.0, best))
-    return History(points, steps, axis.ticks, len(values))
+    return TrialHistoryPlot(points, steps, axis.ticks, len(values))

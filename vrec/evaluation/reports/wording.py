@@ -38,13 +38,13 @@ DEFINITIONS: Mapping[str, str] = {
 }
 
 
-def label(key: str) -> str:
+def metric_label(key: str) -> str:
     """A metric's name as people write it, of a key such as "ndcg@10": NDCG@10."""
     name, at, k = key.partition("@")
     return f"{NAMES.get(name, name)}{at}{k}"
 
 
-def figure(value: float | None, key: str) -> str:
+def format_metric(value: float | None, key: str) -> str:
     """A metric's figure with the digits that suit it: 0.1532, 37.2 %, 8.41, 1,204; – where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
@@ -61,7 +61,7 @@ def figure(value: float | None, key: str) -> str:
             return f"{value:.4f}"
 
 
-def signed(value: float) -> str:
+def format_difference(value: float) -> str:
     """A difference with its sign: +0.0123, −0.0040, 0.0000."""
     text = f"{abs(value):.4f}"
     sign = "" if float(text) == 0 else "+" if value > 0 else "−"

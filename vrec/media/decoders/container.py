@@ -28,7 +28,7 @@ from vrec.core.errors import (
     WrongContainer,
 )
 from vrec.media.decoders.frames import DecodeConfig
-from vrec.media.decoders.signature import HEAD_BYTES, broken_reason, not_a_video
+from vrec.media.decoders.signature import HEAD_BYTES, broken_reason, non_video_kind
 
 # Formats that name other files or addresses (hls, concat, sdp, image2 …) must never be opened: an
 # uploaded "video" could then read the machine's own files.
@@ -39,18 +39,18 @@ FORMATS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class FrameTimeline:
     """Every frame of a video in the order of display, learnt from packets without decoding."""
 
     times_s: npt.NDArray[np.float64]
     """(N,) seconds, rising."""
     pts: npt.NDArray[np.int64]
     """(N,) the container's own clock; the frame's number where `seekable` is false."""
-    keys: tuple[int, ...]
+    keyframes: tuple[int, ...]
     """Indices of the frames that decode alone."""
     seekable: bool
     """False where the container does not time its frames: they are then read from the start."""
-    edited: bool
+    has_edit_list: bool
     """Some packets are decoded but not shown (an edit list)."""
 
     @property
@@ -61,14 +61,14 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class OpenVideo:
     """An open container with its one video stream."""
 
     source: str | bytes
     """An absolute path to a regular file, or the bytes themselves."""
     container: InputContainer
     stream: VideoStream
-    timeline: Timeline
+    timeline: FrameTimeline
     fps: float | None
     duration_s: float | None
     note: str | None
@@ -84,7 +84,7 @@ class Media:
 
 
 @contextmanager
-def open_media(source: str | Path | bytes, config: DecodeConfig) -> Iterator[Media]:
+def open_video(source: str | Path | bytes, config: DecodeConfig) -> Iterator[OpenVideo]:
     """The opened video; closed at the end of the block.
 
     Raises VanishedVideo, UnreachableVideo, EmptyVideo, TooLarge, WrongContainer, NoVideoStream,
@@ -92,7 +92,7 @@ def open_media(source: str | Path | bytes, config: DecodeConfig) -> Iterator[Med
     """
     given = source if isinstance(source, bytes) else os.path.abspath(source)
     head = _head(given, config)
-    reason = not_a_video(head)
+    reason = non_video_kind(head)
     if reason:
         raise WrongContainer(f"the bytes are {reason}, not a video")
     with _opened(given, head) as container:
@@ -132,7 +132,7 @@ def _read_head(path: str) -> tuple[int, bytes]:
         raise UnreachableVideo(f"the file cannot be read: {error.strerror or error}") from None
 
 
-def open_again(source: str | bytes) -> InputContainer:
+def reopen_container(source: str | bytes) -> InputContainer:
     """A container at its start, of the formats that are safe to open. Raises FFmpegError."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     return av.open(file, mode="r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
@@ -141,7 +141,7 @@ def open_again(source: str | bytes) -> InputContainer:
 @contextmanager
 def _opened(source: str | bytes, head: bytes) -> Iterator[InputContainer]:
     try:
-        container = open_again(source)
+        container = reopen_container(source)
     except FileNotFoundError:
         raise VanishedVideo("the file is no longer there") from None
     except MemoryError:
@@ -171,8 +171,8 @@ def _video_stream(container: InputContainer) -> VideoStream:
     return next((s for s in usable if s.disposition & default), usable[0])
 
 
-def _understood(source: str | bytes, container: InputContainer, stream: VideoStream) -> Media:
-    timeline = scan(container, stream)
+def _understood(source: str | bytes, container: InputContainer, stream: VideoStream) -> OpenVideo:
+    timeline = scan_packets(container, stream)
     if len(timeline.times_s) == 0:
         raise NoFrames("its video stream holds no frames")
     rate = float(stream.average_rate) if stream.average_rate else None
@@ -183,10 +183,10 @@ def _understood(source: str | bytes, container: InputContainer, stream: VideoStr
     if said_s and duration_s and duration_s < 0.9 * said_s:
         note = f"cut short: its picture ends after {duration_s:.1f} s of {said_s:.1f} s"
     fps = 1 / step_s if step_s else None
-    return Media(source, container, stream, timeline, fps, duration_s, note)
+    return OpenVideo(source, container, stream, timeline, fps, duration_s, note)
 
 
-def scan(container: InputContainer, stream: VideoStream) -> Timeline:
+def scan_packets(container: InputContainer, stream: VideoStream) -> FrameTimeline:
     """Every shown frame's time and whether it decodes alone, from the packets' headers."""
     found: list[tuple[int | None, bool]] = []
     edited = False
@@ -208,8 +208,8 @@ def scan(container: InputContainer, stream: VideoStream) -> Timeline:
         order = sorted(range(len(found)), key=clock.__getitem__)
         pts = np.array([clock[i] for i in order], np.int64)
         keys = tuple(n for n, i in enumerate(order) if found[i][1])
-        return Timeline((pts * float(base)).astype(np.float64), pts, keys, True, edited)
+        return FrameTimeline((pts * float(base)).astype(np.float64), pts, keys, True, edited)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     numbers = np.arange(len(found), dtype=np.int64)
     keys = tuple(n for n, (_, key) in enumerate(found) if key)
-    return Timeline((numbers / rate).astype(np.float64), numbers, keys, False, edited)
+    return FrameTimeline((numbers / rate).astype(np.float64), numbers, keys, False, edited)

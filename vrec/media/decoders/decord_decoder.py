@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vrec.core.errors import NoFrames, UnreadableVideo
-from vrec.media.decoders.container import Media
-from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
-from vrec.media.decoders.signature import is_turned
+from vrec.media.decoders.container import OpenVideo
+from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName, crop_square, scale_and_crop
+from vrec.media.decoders.signature import is_rotated_or_mirrored
 from vrec.media.frame_sampling import Indices
 
 # What decord 0.6.0's own FFmpeg reads right; measured in docs/decisions/decoder.md.
@@ -29,7 +29,7 @@ def _decord() -> Any | None:
     return decord
 
 
-def distrust(media: Media) -> str | None:
+def decord_unsafe_reason(media: OpenVideo) -> str | None:
     """Why decord would be wrong on this file, or None where it is known to be right."""
     if _decord() is None:
         return "decord is not installed here"
@@ -40,12 +40,12 @@ def distrust(media: Media) -> str | None:
         (codec not in CODECS, f"codec {codec}"),
         (container not in CONTAINERS, f"container {container}"),
         (not timeline.seekable, "frames without times"),
-        (timeline.edited, "edit list"),
+        (timeline.has_edit_list, "edit list"),
         (len(media.container.streams.video) > 1, "several video streams"),
         (media.container.duration is None, "no duration in its header"),
         (min(stream.width, stream.height) < SMALLEST_PX, "tiny picture"),
         (media.note is not None, "an incomplete file"),
-        (container == "mov" and is_turned(media.source), "rotated"),
+        (container == "mov" and is_rotated_or_mirrored(media.source), "rotated"),
     )
     return next((reason for wrong, reason in reasons if wrong), None)
 
@@ -55,7 +55,7 @@ class DecordDecoder:
 
     name: ClassVar[DecoderName] = "decord"
 
-    def read(self, media: Media, indices: Indices, config: DecodeConfig) -> Pictures:
+    def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
         """The frames at `indices`; those that do not decode are left out.
 
         Raises UnreadableVideo where decord refuses the file, counts its frames otherwise than
@@ -65,7 +65,7 @@ class DecordDecoder:
         if decord is None:
             raise UnreadableVideo("decord is not installed here")
         width, height = media.display_size
-        to = scaling(width, height, config)
+        to = scale_and_crop(width, height, config)
         source = io.BytesIO(media.source) if isinstance(media.source, bytes) else media.source
         try:
             reader = decord.VideoReader(source, width=to.width, height=to.height, num_threads=config.threads)
@@ -80,8 +80,8 @@ class DecordDecoder:
         if any(frame.shape != (to.height, to.width, 3) for frame in got.values()):
             raise UnreadableVideo(f"decord cannot scale it to {to.width}×{to.height}")
         order = sorted(got)
-        frames = cut(np.stack([got[i] for i in order]), to, config.frame_px)
-        return Pictures(np.ascontiguousarray(frames), np.array(order, np.int64))
+        frames = crop_square(np.stack([got[i] for i in order]), to, config.frame_px)
+        return DecodedFrames(np.ascontiguousarray(frames), np.array(order, np.int64))
 
 
 def _read(reader: Any, indices: list[int], error: type[Exception]) -> dict[int, npt.NDArray[np.uint8]]:

@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Frames
 from vrec.media.frame_sampling import Indices
 
 DecoderName = Literal["decord", "pyav"]
 
 
-class DecodeConfig(Config):
+class DecodeConfig(BaseConfig):
     """How pictures are decoded, and what they may cost."""
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
@@ -36,7 +36,7 @@ class DecodeConfig(Config):
     """Threads of one decode. More than one only helps where fewer videos than cores are under way."""
 
 
-class Scaling(NamedTuple):
+class ScaleAndCrop(NamedTuple):
     """The coded picture scaled to width × height, then cut to S × S from (left, top)."""
 
     width: int
@@ -46,27 +46,27 @@ class Scaling(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class DecodedFrames:
     """What a decoder read: the frames, and which of the asked indices they are."""
 
     frames: Frames
     """(K, S, S, 3) uint8 RGB upright; K may be less than was asked where frames are damaged."""
     indices: Indices
     """(K,) int64, rising."""
-    sideways: bool = False
+    swaps_sides: bool = False
     """Standing upright, width and height are the other way round than coded."""
 
 
-def scaling(width: float, height: float, config: DecodeConfig) -> Scaling:
+def scale_and_crop(width: float, height: float, config: DecodeConfig) -> ScaleAndCrop:
     """How to bring a picture of this display size to S × S; rotation by quarters changes nothing."""
     side = config.frame_px
     if config.fit == "squash":
-        return Scaling(side, side, 0, 0)
+        return ScaleAndCrop(side, side, 0, 0)
     factor = side / min(width, height)
     wide, high = max(side, round(width * factor)), max(side, round(height * factor))
-    return Scaling(wide, high, (wide - side) // 2, (high - side) // 2)
+    return ScaleAndCrop(wide, high, (wide - side) // 2, (high - side) // 2)
 
 
-def cut(picture: npt.NDArray[np.uint8], to: Scaling, side: int) -> npt.NDArray[np.uint8]:
+def crop_square(picture: npt.NDArray[np.uint8], to: ScaleAndCrop, side: int) -> npt.NDArray[np.uint8]:
     """The S × S part of a scaled picture, (height, width, 3) or (T, height, width, 3)."""
     return picture[..., to.top : to.top + side, to.left : to.left + side, :]

@@ -15,15 +15,15 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vrec.core.errors import NoFrames
-from vrec.media.decoders.container import Media, open_again
-from vrec.media.decoders.frames import DecodeConfig, DecoderName, Pictures, cut, scaling
-from vrec.media.decoders.orientation import orientation
+from vrec.media.decoders.container import OpenVideo, reopen_container
+from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName, crop_square, scale_and_crop
+from vrec.media.decoders.orientation import frame_orientation
 from vrec.media.frame_sampling import Indices
 
 # In these codecs a frame marked as no reference is needed by no other frame, so it may be skipped
 # and every other frame comes out bit for bit the same. (HEVC's mark holds within a sub-layer only.)
-SKIPPABLE = {"h264", "mpeg4", "mpeg2video"}
-LONGEST_SHAPE = 8
+CODECS_WITH_SKIPPABLE_FRAMES = {"h264", "mpeg4", "mpeg2video"}
+MAX_ASPECT_RATIO = 8
 """Pictures longer than 8:1 are cut before they are scaled; the scaled whole would be huge."""
 
 
@@ -32,24 +32,26 @@ class PyAvDecoder:
 
     name: ClassVar[DecoderName] = "pyav"
 
-    def read(self, media: Media, indices: Indices, config: DecodeConfig) -> Pictures:
+    def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
         """The frames at `indices`, upright; frames too damaged to decode are left out.
 
         Raises NoFrames where not one of them decodes.
         """
-        convert = _Convert(media, config)
+        convert = _FrameConverter(media, config)
         got: dict[int, npt.NDArray[np.uint8]] = {}
         sideways = False
         for index, frame in _wanted(media, indices, config):
             got[index] = convert(frame)
-            sideways = orientation(frame).sideways
+            sideways = frame_orientation(frame).swaps_sides
         if not got:
             raise NoFrames("its video stream is there, but not one frame of it decodes")
         order = sorted(got)
-        return Pictures(np.ascontiguousarray([got[i] for i in order]), np.array(order, np.int64), sideways)
+        return DecodedFrames(
+            np.ascontiguousarray([got[i] for i in order]), np.array(order, np.int64), sideways
+        )
 
 
-def _wanted(media: Media, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
+def _wanted(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
     found = False
     if media.timeline.seekable:
         _prepare(media.stream, config)
@@ -69,9 +71,9 @@ def _prepare(stream: VideoStream, config: DecodeConfig) -> None:
         context.options = {"max_pixels": str(config.max_pixels)}
 
 
-def _by_seeking(media: Media, indices: Indices) -> Iterator[tuple[int, VideoFrame]]:
+def _by_seeking(media: OpenVideo, indices: Indices) -> Iterator[tuple[int, VideoFrame]]:
     """Each run of frames from the keyframe before it, and no frame after the last one wanted."""
-    keys, pts = media.timeline.keys, media.timeline.pts
+    keys, pts = media.timeline.keyframes, media.timeline.pts
     runs: dict[int, set[int]] = defaultdict(set)
     for index in indices.tolist():
         at = bisect_right(keys, index) - 1
@@ -94,10 +96,10 @@ def _by_seeking(media: Media, indices: Indices) -> Iterator[tuple[int, VideoFram
             continue  # this run is damaged; the others may not be
 
 
-def _decode_run(media: Media, due: set[int]) -> Iterator[VideoFrame]:
+def _decode_run(media: OpenVideo, due: set[int]) -> Iterator[VideoFrame]:
     """Frames from where the container stands until every packet due is decoded, then the held-back ones."""
     context = media.stream.codec_context
-    skip = context.name in SKIPPABLE
+    skip = context.name in CODECS_WITH_SKIPPABLE_FRAMES
     for packet in media.container.demux(media.stream):
         if packet.size == 0:
             break
@@ -119,12 +121,12 @@ def _decode(packet: "Packet[VideoStream]") -> list[VideoFrame]:
         return []  # one damaged packet; later ones may be whole
 
 
-def _from_start(media: Media, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
+def _from_start(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
     """Frames counted from the beginning. The file is opened anew: raw streams cannot be rewound by time."""
     wanted = set(indices.tolist())
     number = 0
     try:
-        with open_again(media.source) as container:
+        with reopen_container(media.source) as container:
             stream = next(s for s in container.streams.video if s.index == media.stream.index)
             _prepare(stream, config)
             for packet in container.demux(stream):
@@ -141,10 +143,10 @@ def _from_start(media: Media, indices: Indices, config: DecodeConfig) -> Iterato
         return  # cut short: what came before is there to be used
 
 
-class _Convert:
+class _FrameConverter:
     """Decoded frames to upright S × S RGB; one scaler for all frames of a video."""
 
-    def __init__(self, media: Media, config: DecodeConfig) -> None:
+    def __init__(self, media: OpenVideo, config: DecodeConfig) -> None:
         self._scaler = VideoReformatter()
         self._config = config
         ratio = media.stream.sample_aspect_ratio
@@ -153,13 +155,13 @@ class _Convert:
     def __call__(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         side = self._config.frame_px
         width, height = frame.width * self._pixel_shape, float(frame.height)
-        long = max(width, height) > LONGEST_SHAPE * min(width, height)
+        long = max(width, height) > MAX_ASPECT_RATIO * min(width, height)
         if long and self._config.fit == "crop":
             picture = self._scaled(_centre(frame), side, side)
         else:
-            to = scaling(width, height, self._config)
-            picture = cut(self._scaled(frame, to.width, to.height), to, side)
-        return orientation(frame).turn(picture)
+            to = scale_and_crop(width, height, self._config)
+            picture = crop_square(self._scaled(frame, to.width, to.height), to, side)
+        return frame_orientation(frame).apply(picture)
 
     def _scaled(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
         # As decord scales, so that both decoders give the same vectors; swscale widens the filter when

@@ -33,7 +33,7 @@ _TEXTS: tuple[tuple[str, str], ...] = (
 _STILL_BRANDS = {b"heic", b"heix", b"mif1", b"avif"}
 
 
-def not_a_video(head: bytes) -> str | None:
+def non_video_kind(head: bytes) -> str | None:
     """What the bytes are where they are plainly no video ("HTML", "a picture (PNG)"), else None."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return f"{_PICTURE} (WebP)"
@@ -83,7 +83,7 @@ def broken_reason(source: str | bytes, head: bytes) -> str | None:
     return None
 
 
-def is_turned(source: str | bytes) -> bool:
+def is_rotated_or_mirrored(source: str | bytes) -> bool:
     """Whether any track of an MP4 file asks to be rotated or mirrored."""
     moov = next((_read_at(source, at, size) for kind, at, size in _boxes(source) if kind == b"moov"), b"")
     for kind, at, size in _inner(moov):

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vrec.compression.distill import Lessons
+from vrec.compression.distill import DistillationPictures
 from vrec.config.settings import Settings
-from vrec.core.errors import CompressError, ConfigError, plain_reason
+from vrec.core.errors import CompressError, ConfigError, os_error_reason
 from vrec.core.protocols import Clip, Frames
 from vrec.media.decode_process import DecodeProcess
 from vrec.media.source import open_source
-from vrec.pipelines.embed.plan import catalogue
+from vrec.pipelines.embed.plan import deduplicate_refs
 from vrec.pipelines.embed.stages import EmbedJob, decode_refs
 
 _LEAST = 3
@@ -23,7 +23,7 @@ _LEAST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class VideoLabels:
     """What people say the videos show; the rows are those of the catalogue that have a label."""
 
     rows: tuple[int, ...]
@@ -32,7 +32,7 @@ class Labels:
     """Who made each, where the file says so."""
 
 
-class Catalogue:
+class CompressionDataset:
     """Some videos of a catalogue, decoded as `vrec embed` does, at whatever size is asked for."""
 
     def __init__(self, videos: str, settings: Settings, frame_px: int) -> None:
@@ -41,7 +41,7 @@ class Catalogue:
         Raises SourceError for no catalogue, and CompressError where fewer than 3 of its videos decode.
         """
         config, source = settings.compress, open_source(videos)
-        refs = catalogue(source.refs(), source.uri)[0].sort_by("video_id")
+        refs = deduplicate_refs(source.refs(), source.uri)[0].sort_by("video_id")
         drawn = np.random.default_rng(config.seed).permutation(refs.num_rows)[: config.videos]
         self._refs, self._settings, self._px = refs.take(np.sort(drawn)), settings, frame_px
         self._clips: dict[int, dict[str, Clip]] = {}
@@ -52,7 +52,7 @@ class Catalogue:
             raise CompressError(
                 f"{source.uri}: {len(self.ids)} of {self._refs.num_rows} videos decode, and neighbours need "
                 f"{_LEAST}{why}",
-                mend="give --videos a folder with more videos that can be decoded",
+                fix="give --videos a folder with more videos that can be decoded",
             )
 
     def clips(self, frame_px: int) -> list[Clip]:
@@ -67,12 +67,12 @@ class Catalogue:
                 raise CompressError(
                     f"{len(lost)} videos decode at {self._px} pixels and not at {frame_px}, such as "
                     f"{lost[0]}: {failed[lost[0]]}",
-                    mend="set compress.student.frame_px to another size, such as a multiple of 32",
+                    fix="set compress.student.frame_px to another size, such as a multiple of 32",
                 )
             self._clips[frame_px] = found
         return [self._clips[frame_px][name] for name in self.ids]
 
-    def lessons(self) -> Lessons:
+    def distillation_pictures(self) -> DistillationPictures:
         """Pictures to learn from, with the places in `ids` of their videos."""
         settings = self._settings
         sample = settings.embed.sample.model_copy(update={"frames": settings.compress.frames})
@@ -84,7 +84,7 @@ class Catalogue:
             if frames is not None:
                 blocks.append(frames)
                 rows += [row] * len(frames)
-        return Lessons(np.concatenate(blocks), np.array(rows, np.int64))
+        return DistillationPictures(np.concatenate(blocks), np.array(rows, np.int64))
 
     def _decode(
         self, frame_px: int, changes: Mapping[str, object], without: Collection[str] = ()
@@ -111,7 +111,7 @@ class Catalogue:
         return found, failed
 
 
-def read_labels(path: str, ids: Sequence[str]) -> Labels:
+def read_labels(path: str, ids: Sequence[str]) -> VideoLabels:
     """The labels of those `ids` that the CSV file at `path` names.
 
     Raises ConfigError where it cannot be read, lacks a column, or labels none of the videos.
@@ -120,7 +120,7 @@ def read_labels(path: str, ids: Sequence[str]) -> Labels:
         with Path(path).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
-        raise ConfigError(f"compress.labels {path}: {plain_reason(error)}") from None
+        raise ConfigError(f"compress.labels {path}: {os_error_reason(error)}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"compress.labels {path} is not a CSV file: {error}") from None
     columns = set(rows[0]) if rows else set()
@@ -128,7 +128,7 @@ def read_labels(path: str, ids: Sequence[str]) -> Labels:
     if not {name, "label"} <= columns:
         raise ConfigError(
             f"compress.labels {path} has the columns {', '.join(sorted(map(str, columns))) or 'of no row'}",
-            mend="give it the columns video_id (or file) and label",
+            fix="give it the columns video_id (or file) and label",
         )
     said = {row[name] if name == "video_id" else posixpath.splitext(row[name])[0]: row for row in rows}
     known = [(at, said[video]) for at, video in enumerate(ids) if video in said]
@@ -136,7 +136,7 @@ def read_labels(path: str, ids: Sequence[str]) -> Labels:
         raise ConfigError(
             f"compress.labels {path} names none of {len(ids)} videos: it has {next(iter(said))}, and the "
             f"catalogue {ids[0]}",
-            mend="name videos as `vrec embed` does: by the path below --videos without its ending",
+            fix="name videos as `vrec embed` does: by the path below --videos without its ending",
         )
     sources = tuple(row["source"] for _, row in known) if "source" in columns else None
-    return Labels(tuple(at for at, _ in known), tuple(row["label"] for _, row in known), sources)
+    return VideoLabels(tuple(at for at, _ in known), tuple(row["label"] for _, row in known), sources)

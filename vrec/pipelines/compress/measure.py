@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from vrec.core.protocols import Clip, Vectors
 from vrec.encoders.cnn import CnnEncoder
-from vrec.evaluation.reports.gallery.neighbors import nearest, one_nn_accuracy
-from vrec.pipelines.compress.dataset import Labels
+from vrec.evaluation.reports.gallery.neighbors import nearest_neighbors, one_nn_accuracy
+from vrec.pipelines.compress.dataset import VideoLabels
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class NeighborQuality:
     """How good one network's neighbours are, all as shares in [0, 1]."""
 
     one_nn: float | None
@@ -29,14 +29,14 @@ class Quality:
     """The same for videos that it did not learn from."""
 
 
-def quality(
-    vectors: Vectors, original: Vectors, labels: Labels | None, new: npt.NDArray[np.int64] | None
-) -> Quality:
+def measure_quality(
+    vectors: Vectors, original: Vectors, labels: VideoLabels | None, new: npt.NDArray[np.int64] | None
+) -> NeighborQuality:
     """The quality of (N, dim) vectors; `new` are rows not learned from, all of them where None.
 
     The catalogue's mean is taken off first, as what all videos share says nothing of which are alike.
     """
-    shares = neighbours_kept(vectors, original)
+    shares = neighbor_overlap(vectors, original)
     one_nn = other = None
     if labels is not None:
         rows = vectors[list(labels.rows)]
@@ -44,16 +44,16 @@ def quality(
         if labels.sources is not None:
             other = _other_source(rows, labels.labels, labels.sources)
     fresh = shares if new is None else shares[new]
-    return Quality(one_nn, other, float(shares.mean()), float(fresh.mean()))
+    return NeighborQuality(one_nn, other, float(shares.mean()), float(fresh.mean()))
 
 
-def neighbours_kept(vectors: Vectors, original: Vectors) -> npt.NDArray[np.float64]:
+def neighbor_overlap(vectors: Vectors, original: Vectors) -> npt.NDArray[np.float64]:
     """(N,) share of each row's nearest 10 among `original` that are its nearest 10 among `vectors`."""
-    mine, theirs = (nearest(rows, NEIGHBOURS, center=True)[0] for rows in (vectors, original))
+    mine, theirs = (nearest_neighbors(rows, NEIGHBORS, center=True)[0] for rows in (vectors, original))
     return np.array([np.isin(a, b).mean() for a, b in zip(mine, theirs, strict=True)])
 
 
-def speeds(
+def time_encoders(
     encoders: Mapping[str, CnnEncoder], clips: Mapping[str, Sequence[Clip]], rounds: int
 ) -> dict[str, npt.NDArray[np.float64]]:
     """(rounds,) seconds of CPU that each encoder takes for a frame.

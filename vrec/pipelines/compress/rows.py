@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vrec.compression.config import Method
+from vrec.compression.config import CompressionMethod
 from vrec.compression.network import Runtime
-from vrec.encoders.cnn import CnnConfig, CnnEncoder
-from vrec.pipelines.compress.dataset import Labels
-from vrec.pipelines.compress.measure import Quality, quality, speeds
-from vrec.pipelines.compress.networks import Networks
-from vrec.pipelines.compress.target import Subject
-from vrec.pipelines.compress.trials import Trial
+from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
+from vrec.pipelines.compress.dataset import VideoLabels
+from vrec.pipelines.compress.measure import NeighborQuality, measure_quality, time_encoders
+from vrec.pipelines.compress.networks import CompressedNetworks
+from vrec.pipelines.compress.target import CompressionTarget
+from vrec.pipelines.compress.trials import CompressionTrial
 
 ORIGINAL = "original"
 Seconds = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CompressionRow:
     """One network in the table."""
 
     method: str
@@ -33,21 +33,21 @@ class Row:
     """Frames a second on one core, by the time that it had the core."""
     speed: float
     """Times as fast as the original: the median over rounds in which both ran."""
-    quality: Quality
+    quality: NeighborQuality
 
-    def flat(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The same as plain values by name, those of the quality among them."""
         values = asdict(self)
         return {**values, **values.pop("quality")}
 
 
-def measure(
-    subject: Subject,
+def measure_networks(
+    target: CompressionTarget,
     original: CnnEncoder,
-    trials: Mapping[Method, Trial],
-    networks: Networks,
-    labels: Labels | None,
-) -> list[Row]:
+    trials: Mapping[CompressionMethod, CompressionTrial],
+    networks: CompressedNetworks,
+    labels: VideoLabels | None,
+) -> list[CompressionRow]:
     """The original's row, then those of the trials in order, each by the runtime that is its fastest."""
     catalogue = networks.catalogue
     clips = catalogue.clips(original.config.frame_px)
@@ -56,30 +56,32 @@ def measure(
         for runtime, encoder in trial.encoders.items():
             encoders[_name(method, runtime)] = encoder
             shown[_name(method, runtime)] = catalogue.clips(trial.facts.frame_px)
-    taken = speeds(encoders, shown, networks.config.rounds)
-    truth = subject.vectors(original, clips)
+    taken = time_encoders(encoders, shown, networks.config.rounds)
+    truth = target.vectors(original, clips)
     size = len(networks.network("whole")) / 1e6
-    same = quality(truth, truth, labels, None)
+    same = measure_quality(truth, truth, labels, None)
     base = taken[ORIGINAL]
-    first = Row(ORIGINAL, original.config.frame_px, _runs_on(original.config), size, _rate(base), 1.0, same)
+    first = CompressionRow(
+        ORIGINAL, original.config.frame_px, _runtimes(original.config), size, _rate(base), 1.0, same
+    )
     rows = [first]
     for method, trial in trials.items():
         ratios: dict[Runtime, float] = {
             name: _ratio(base, taken[_name(method, name)]) for name in trial.encoders
         }
         runtime, ratio = max(ratios.items(), key=lambda item: item[1])
-        vectors = subject.vectors(trial.encoders[runtime], catalogue.clips(trial.facts.frame_px))
-        found = quality(vectors, truth, labels, networks.new_rows(method))
+        vectors = target.vectors(trial.encoders[runtime], catalogue.clips(trial.facts.frame_px))
+        found = measure_quality(vectors, truth, labels, networks.held_out_rows(method))
         rate, size = _rate(taken[_name(method, runtime)]), len(trial.onnx) / 1e6
-        rows.append(Row(method, trial.facts.frame_px, runtime, size, rate, ratio, found))
+        rows.append(CompressionRow(method, trial.facts.frame_px, runtime, size, rate, ratio, found))
     return rows
 
 
-def _name(method: Method, runtime: Runtime) -> str:
+def _name(method: CompressionMethod, runtime: Runtime) -> str:
     return f"{method} {runtime}"
 
 
-def _runs_on(config: CnnConfig) -> str:
+def _runtimes(config: CnnEncoderConfig) -> str:
     return "openvino" if config.backend == "auto" else config.backend
 
 

@@ -6,20 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 from vrec.compression.config import CompressConfig
-from vrec.compression.export import need_onnx
+from vrec.compression.export import require_onnx
 from vrec.compression.network import RUNTIMES
 from vrec.config.settings import Settings
-from vrec.core.tables import Folder, absolute
+from vrec.core.tables import StorageFolder, absolute_uri
 from vrec.encoders.cnn import CnnEncoder
-from vrec.pipelines.compress.dataset import Catalogue, read_labels
-from vrec.pipelines.compress.networks import Networks, Say
-from vrec.pipelines.compress.rows import Row, measure
-from vrec.pipelines.compress.target import subject_of
+from vrec.pipelines.compress.dataset import CompressionDataset, read_labels
+from vrec.pipelines.compress.networks import CompressedNetworks, LogLine
+from vrec.pipelines.compress.rows import CompressionRow, measure_networks
+from vrec.pipelines.compress.target import compression_target
 from vrec.pipelines.compress.trials import make_trials
-from vrec.pipelines.compress.write import lost_fusion, write_compressed
+from vrec.pipelines.compress.write import incompatible_fusion, write_compressed
 
 
-def compress(videos: str, out: str, settings: Settings, *, say: Say | None = None) -> dict[str, Any]:
+def compress(videos: str, out: str, settings: Settings, *, log: LogLine | None = None) -> dict[str, Any]:
     """What was measured: `rows`, one a network with the original first, `failed`, and what was `chosen`.
 
     `videos` is a folder or a VIDEOS table. The chosen network is the fastest of those that lose no more than
@@ -29,28 +29,28 @@ def compress(videos: str, out: str, settings: Settings, *, say: Say | None = Non
     progress. Raises SourceError, ConfigError, ModelError, OutputError, and CompressError where too few videos
     decode or no method works.
     """
-    need_onnx()
-    say = say or (lambda text: None)
-    config, subject, out = settings.compress, subject_of(settings), absolute(out)
-    Folder(out).check_writable()
-    catalogue = Catalogue(videos, settings, subject.cnn.frame_px)
+    require_onnx()
+    log = log or (lambda text: None)
+    config, subject, out = settings.compress, compression_target(settings), absolute_uri(out)
+    StorageFolder(out).check_writable()
+    catalogue = CompressionDataset(videos, settings, subject.cnn.frame_px)
     labels = read_labels(config.labels, catalogue.ids) if config.labels else None
-    say(f"{len(catalogue.ids):,} videos decoded, {len(catalogue.failed):,} left out")
+    log(f"{len(catalogue.ids):,} videos decoded, {len(catalogue.failed):,} left out")
     original = CnnEncoder(subject.cnn)
-    networks = Networks(subject.cnn, original.features, catalogue, config, say)
+    networks = CompressedNetworks(subject.cnn, original.features, catalogue, config, log)
     with tempfile.TemporaryDirectory(prefix="vrec-compress-") as folder:
         trials, failed = make_trials(networks, folder)
-    say(f"measuring {len(trials)} networks beside the original")
-    rows = measure(subject, original, trials, networks, labels)
-    chosen = choose(rows, config)
+    log(f"measuring {len(trials)} networks beside the original")
+    rows = measure_networks(subject, original, trials, networks, labels)
+    chosen = choose_network(rows, config)
     done: dict[str, Any] = {
         "videos": len(catalogue.ids),
         "left_out": catalogue.failed,
         "labelled": len(labels.rows) if labels else 0,
-        "new_videos": networks.kept_back,
+        "new_videos": networks.held_out_count,
         "original": original.name,
         "head": subject.stored.name if subject.stored else None,
-        "rows": [row.flat() for row in rows],
+        "rows": [row.to_dict() for row in rows],
         "failed": failed,
         "chosen": chosen.method if chosen else None,
         "out": out if chosen else None,
@@ -59,16 +59,16 @@ def compress(videos: str, out: str, settings: Settings, *, say: Say | None = Non
         trial = next(trial for method, trial in trials.items() if method == chosen.method)
         runtime = next(name for name in RUNTIMES if name == chosen.runtime)
         facts = replace(trial.facts, runtime=runtime)
-        measured = {name: value for name, value in chosen.flat().items() if isinstance(value, float)}
+        measured = {name: value for name, value in chosen.to_dict().items() if isinstance(value, float)}
         data = {"original": done["original"], "videos": done["videos"], "table": done["rows"]}
         done["config"] = write_compressed(
             out, trial.onnx, facts, subject, settings, data=data, metrics=measured
         )
-        done["lost_fusion"] = lost_fusion(settings)
+        done["lost_fusion"] = incompatible_fusion(settings)
     return done
 
 
-def choose(rows: Sequence[Row], config: CompressConfig) -> Row | None:
+def choose_network(rows: Sequence[CompressionRow], config: CompressConfig) -> CompressionRow | None:
     """The fastest row that loses no more than allowed, None where none is; the first row is the original.
 
     With labels 1-NN accuracy over all labelled videos decides, else the neighbours of new videos.

@@ -8,10 +8,10 @@ import numpy as np
 from vrec.config.settings import Settings
 from vrec.core.errors import ConfigError
 from vrec.core.protocols import Clip, Vectors
-from vrec.encoders.backbone import COMPRESSED
-from vrec.encoders.cnn import CnnConfig, CnnEncoder
-from vrec.encoders.learned.artifact import StoredEncoder
-from vrec.encoders.learned.config import GruConfig, frames_encoder
+from vrec.encoders.backbone import COMPRESSED_PREFIX
+from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
+from vrec.encoders.learned.artifact import EncoderArtifact
+from vrec.encoders.learned.config import GruEncoderConfig, resolve_frame_encoder
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.vectors import unit_clip_rows
 
@@ -20,11 +20,11 @@ _BLOCK = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class CompressionTarget:
     """A network, and what turns its features of a video's frames into the vector that neighbours are of."""
 
-    cnn: CnnConfig
-    stored: StoredEncoder | None = None
+    cnn: CnnEncoderConfig
+    stored: EncoderArtifact | None = None
     """The learned head behind the network, None where its features are pooled."""
     head: LearnedEncoder | None = None
     """The same, ready to run."""
@@ -44,7 +44,7 @@ class Subject:
         return unit_clip_rows(self.head.encode_parts(features, {}), clips, "frames")
 
 
-def subject_of(settings: Settings) -> Subject:
+def compression_target(settings: Settings) -> CompressionTarget:
     """What `embed.encoders.frames` runs.
 
     Raises ConfigError where it runs nothing or something compressed, and as `frames_encoder` does.
@@ -53,15 +53,15 @@ def subject_of(settings: Settings) -> Subject:
     if frames is None:
         raise ConfigError(
             "there is nothing to compress: embed.encoders.frames is none",
-            mend="give a config in which embed.encoders.frames is a cnn or a gru",
+            fix="give a config in which embed.encoders.frames is a cnn or a gru",
         )
-    if isinstance(frames, GruConfig):
-        stored, cnn = frames_encoder(frames)
-        subject = Subject(cnn, stored, LearnedEncoder.of(stored, frames.model))
+    if isinstance(frames, GruEncoderConfig):
+        stored, cnn = resolve_frame_encoder(frames)
+        subject = CompressionTarget(cnn, stored, LearnedEncoder.from_artifact(stored, frames.model))
     else:
-        subject = Subject(frames)
-    if subject.cnn.weights.startswith(COMPRESSED):
+        subject = CompressionTarget(frames)
+    if subject.cnn.weights.startswith(COMPRESSED_PREFIX):
         raise ConfigError(
-            f"{subject.cnn.weights} is compressed already", mend="give the weights that it was made of"
+            f"{subject.cnn.weights} is compressed already", fix="give the weights that it was made of"
         )
     return subject

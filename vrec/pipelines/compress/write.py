@@ -6,15 +6,15 @@ from typing import Any
 
 import yaml
 
-from vrec.compression.network import NetworkFacts, save_network
-from vrec.config.patch import differences, with_changes
+from vrec.compression.network import CompressedNetworkInfo, save_network
+from vrec.config.patch import explicit_settings, patch_settings
 from vrec.config.settings import Settings
-from vrec.core.tables import Folder, join
-from vrec.encoders.backbone import COMPRESSED
-from vrec.encoders.cnn import CnnConfig, cnn_name
-from vrec.encoders.learned.artifact import StoredEncoder
+from vrec.core.tables import StorageFolder, join_uri
+from vrec.encoders.backbone import COMPRESSED_PREFIX
+from vrec.encoders.cnn import CnnEncoderConfig, cnn_name
+from vrec.encoders.learned.artifact import EncoderArtifact
 from vrec.encoders.learned.config import LearnedFusionConfig
-from vrec.pipelines.compress.target import Subject
+from vrec.pipelines.compress.target import CompressionTarget
 
 EMBED_YAML = "embed.yaml"
 HEAD = "head"
@@ -24,8 +24,8 @@ HEAD = "head"
 def write_compressed(
     out: str,
     onnx: bytes,
-    facts: NetworkFacts,
-    subject: Subject,
+    facts: CompressedNetworkInfo,
+    target: CompressionTarget,
     settings: Settings,
     *,
     data: dict[str, Any],
@@ -38,29 +38,29 @@ def write_compressed(
     network's manifest. Raises OutputError.
     """
     save_network(out, onnx, facts, data=data, metrics=metrics)
-    fields = {"weights": COMPRESSED + out, "frame_px": facts.frame_px, "backend": "auto"}
-    cnn = subject.cnn.model_copy(update=fields)
+    fields = {"weights": COMPRESSED_PREFIX + out, "frame_px": facts.frame_px, "backend": "auto"}
+    cnn = target.cnn.model_copy(update=fields)
     changes: dict[str, Any] = {"embed.decode.frame_px": facts.frame_px}
-    if subject.stored is None:
+    if target.stored is None:
         changes |= {f"embed.encoders.frames.{name}": value for name, value in fields.items()}
     else:
-        _behind(cnn, subject.stored).save(join(out, HEAD))
-        changes["embed.encoders.frames.model"] = join(out, HEAD)
-    if lost_fusion(settings):
+        _retarget_head(cnn, target.stored).save(join_uri(out, HEAD))
+        changes["embed.encoders.frames.model"] = join_uri(out, HEAD)
+    if incompatible_fusion(settings):
         changes["embed.encoders.fusion.kind"] = "weighted"
-    embed = {"embed": differences(with_changes(settings, changes))["embed"]}
+    embed = {"embed": explicit_settings(patch_settings(settings, changes))["embed"]}
     text = yaml.safe_dump(embed, sort_keys=False, allow_unicode=True)
-    Folder(out).write(EMBED_YAML, text.encode())
-    return join(out, EMBED_YAML)
+    StorageFolder(out).write(EMBED_YAML, text.encode())
+    return join_uri(out, EMBED_YAML)
 
 
-def lost_fusion(settings: Settings) -> str | None:
+def incompatible_fusion(settings: Settings) -> str | None:
     """The folder of a learned fusion in `settings`, which no other network's features suit; None without."""
     fusion = settings.embed.encoders.fusion
     return fusion.model if isinstance(fusion, LearnedFusionConfig) else None
 
 
-def _behind(cnn: CnnConfig, stored: StoredEncoder) -> StoredEncoder:
+def _retarget_head(cnn: CnnEncoderConfig, stored: EncoderArtifact) -> EncoderArtifact:
     """The same head on the features of another network, which it says that it takes."""
     before: Mapping[str, Any] = stored.embed
     embed = {

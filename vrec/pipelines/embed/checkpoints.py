@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.schema import FAILURES, MEDIA
-from vrec.core.tables import Folder
+from vrec.core.tables import StorageFolder
 
 PARTS = "_parts"
 
@@ -54,7 +54,7 @@ def part_name(recipe: str, video_ids: Iterable[str]) -> str:
     return f"{PARTS}/{hashlib.sha256(key.encode()).hexdigest()[:20]}.arrow"
 
 
-def part_table(
+def build_part(
     rows: Sequence[Mapping[str, Any]], vectors: Sequence[Mapping[Modality, np.ndarray | None]]
 ) -> pa.Table:
     """A PART table from one mapping of plain values and one of (dim,) float32 vectors a video."""
@@ -80,7 +80,7 @@ def _vector_column(vectors: Sequence[np.ndarray | None]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(values), mask=mask)
 
 
-def previous_state(folder: Folder, finished: Iterable[str]) -> pa.Table:
+def previous_state(folder: StorageFolder, finished: Iterable[str]) -> pa.Table:
     """STATE rows of a finished table's Parquet files and of parts that a killed run left.
 
     Of rows with the same id the last one counts.
@@ -100,7 +100,7 @@ def previous_state(folder: Folder, finished: Iterable[str]) -> pa.Table:
         found.append(_with_origin(part.select(wanted), name))
     if not found:
         return STATE.empty_table()
-    return last_of_each(pa.concat_tables(found), "video_id")
+    return keep_last_per_key(pa.concat_tables(found), "video_id")
 
 
 def _with_origin(table: pa.Table, origin: str) -> pa.Table:
@@ -108,7 +108,7 @@ def _with_origin(table: pa.Table, origin: str) -> pa.Table:
     return pa.Table.from_arrays([*table.columns, column], schema=STATE)
 
 
-def last_of_each(table: pa.Table, key: str) -> pa.Table:
+def keep_last_per_key(table: pa.Table, key: str) -> pa.Table:
     """The table with only the last row of each value of `key`, in the order of the rows kept."""
     numbered = table.append_column("_row", pa.array(np.arange(table.num_rows)))
     last = numbered.select([key, "_row"]).group_by(key).aggregate([("_row", "max")])

@@ -11,7 +11,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import DuplicateVideoId
 from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
-from vrec.core.tables import Folder
+from vrec.core.tables import StorageFolder
 from vrec.pipelines.embed.checkpoints import PARTS
 
 Files = dict[str, list[str]]
@@ -19,10 +19,10 @@ Files = dict[str, list[str]]
 
 
 @dataclass(slots=True)
-class Compaction:
+class TableCompaction:
     """One run's move from parts to files. Old files are left alone until the manifest has moved on."""
 
-    folder: Folder
+    folder: StorageFolder
     uris: pa.Table
     """`video_id` and `uri` of the catalogue as it is now: a file that moved is not decoded again for it."""
     names: Mapping[Modality, str]
@@ -31,7 +31,7 @@ class Compaction:
     files: Files = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def keep(self, old: Files, video_ids: pa.Array) -> None:
+    def add_existing(self, old: Files, video_ids: pa.Array) -> None:
         """Takes over the old files' rows of these videos; a file whose rows all stay is not rewritten."""
         for table, names in old.items():
             for name in names:
@@ -61,7 +61,7 @@ class Compaction:
 
     def add(self, parts: Iterable[pa.Table]) -> None:
         """Writes PART tables as files of at most `rows_per_file` videos."""
-        for part in _in_runs_of(parts, self.rows_per_file):
+        for part in _chunk_parts(parts, self.rows_per_file):
             rows = self._moved(part)
             good = rows.filter(pc.is_null(rows["error"]))
             self._write("media", conform(rows.select(MEDIA.arrow().names), MEDIA, stage="embed"))
@@ -96,7 +96,7 @@ def _all(flags: pa.ChunkedArray) -> bool:
     return bool(pc.all(flags, min_count=0).as_py())
 
 
-def _in_runs_of(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+def _chunk_parts(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     rows = 0
     for part in parts:
@@ -127,14 +127,14 @@ def embedding_rows(good: pa.Table, modality: Modality, encoder: str) -> pa.Table
     return conform(pa.Table.from_arrays(columns, schema=EMBEDDINGS.arrow(dim)), EMBEDDINGS, stage="embed")
 
 
-def chosen_parts(folder: Folder, chosen: Mapping[str, Sequence[str] | None]) -> Iterator[pa.Table]:
+def select_parts(folder: StorageFolder, chosen: Mapping[str, Sequence[str] | None]) -> Iterator[pa.Table]:
     """The PART tables named, each cut down to the ids given, or whole where that is None."""
     for name, ids in sorted(chosen.items()):
         part = folder.read_arrow(name)
         yield part if ids is None else part.filter(pc.is_in(part["video_id"], value_set=pa.array(ids)))
 
 
-def sweep(folder: Folder, files: Files) -> None:
+def remove_unlisted_files(folder: StorageFolder, files: Files) -> None:
     """Removes parts and every table file that the manifest does not list (any more)."""
     listed = {name for names in files.values() for name in names}
     for sub in ("embeddings", "media", "failures"):
@@ -145,4 +145,4 @@ def sweep(folder: Folder, files: Files) -> None:
         folder.remove(f"{PARTS}/{file}")
     if folder.local:
         with contextlib.suppress(OSError):
-            Path(folder.at(PARTS)).rmdir()
+            Path(folder.path_of(PARTS)).rmdir()

@@ -11,17 +11,17 @@ import pyarrow as pa
 
 import vrec
 from vrec.core.compute import pc
-from vrec.core.tables import Folder
+from vrec.core.tables import StorageFolder
 from vrec.media.fingerprint import near_duplicates
-from vrec.pipelines.cluster import Resources
+from vrec.pipelines.cluster import ClusterResources
 from vrec.pipelines.embed.compact import Files
-from vrec.pipelines.embed.plan import Plan
+from vrec.pipelines.embed.plan import EmbedPlan
 
 _STAGE_TIMES = ("read_s", "decode_s", "encode_s", "write_s")
 
 
 @dataclass(slots=True)
-class Clock:
+class PhaseTimer:
     """Wall time of a run's phases."""
 
     laps: dict[str, float] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Totals:
+class EmbedTotals:
     """What the workers have done in this run."""
 
     videos: int = 0
@@ -65,7 +65,9 @@ class Totals:
             self.stage_s[name] += row[name]
 
 
-def describe(folder: Folder, files: Files, plan: Plan, totals: Totals, *, near: bool) -> dict[str, Any]:
+def describe_table(
+    folder: StorageFolder, files: Files, plan: EmbedPlan, totals: EmbedTotals, *, near: bool
+) -> dict[str, Any]:
     """What the finished table holds and what became of the catalogue's videos."""
     media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
     embedded = media["error"].null_count
@@ -73,14 +75,14 @@ def describe(folder: Folder, files: Files, plan: Plan, totals: Totals, *, near: 
         "videos": plan.total,
         "embedded": embedded,
         "failed": media.num_rows - embedded + plan.duplicates.num_rows,
-        "kept": plan.kept.num_rows,
+        "kept": plan.reused.num_rows,
         "new": totals.videos,
         "dropped": plan.dropped,
     }
-    return {"counts": counts, "dims": _dims(folder, files), **_about_media(media, near=near)}
+    return {"counts": counts, "dims": _dims(folder, files), **_describe_media(media, near=near)}
 
 
-def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
+def timings(clock: PhaseTimer, totals: EmbedTotals) -> dict[str, Any]:
     """Phases by wall time, stages by the sum of all workers' time, and the rate from the first batch on.
 
     The rate leaves out how long the workers took to start, which does not grow with the catalogue.
@@ -98,7 +100,7 @@ def timings(clock: Clock, totals: Totals) -> dict[str, Any]:
     return {"timings": {name: round(s, 4) for name, s in seconds.items()}, "throughput": rate}
 
 
-def _dims(folder: Folder, files: Files) -> dict[str, int]:
+def _dims(folder: StorageFolder, files: Files) -> dict[str, int]:
     """The vectors' length of each modality that has any."""
     found = {}
     for table, names in files.items():
@@ -108,7 +110,7 @@ def _dims(folder: Folder, files: Files) -> dict[str, int]:
     return found
 
 
-def _about_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
+def _describe_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
     """Which decoder read which video, and groups of videos that show the same content."""
     good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
     counted = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
@@ -124,7 +126,7 @@ def _about_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
     }
 
 
-def about_run(cluster: Resources | None) -> dict[str, Any]:
+def describe_run(cluster: ClusterResources | None) -> dict[str, Any]:
     """Who ran when and on what; `machine` is null where nothing had to be embedded."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     machine = None

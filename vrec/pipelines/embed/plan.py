@@ -21,18 +21,18 @@ from vrec.pipelines.embed.checkpoints import REFS
 _UNSEEN = {"timeout_s", "max_memory_mb", "threads"}
 """Decode settings that change no vector, so changing them embeds nothing anew."""
 
-HashNow = Callable[[pa.Table], pa.Table]
+ContentHasher = Callable[[pa.Table], pa.Table]
 """From REFS rows to (video_id, now_hash)."""
 
 
 @dataclass(slots=True)
-class Plan:
+class EmbedPlan:
     """A run's work: REFS still to embed, and what of earlier runs stays."""
 
     total: int
     """Rows of the catalogue, duplicates among them."""
     pending: pa.Table
-    kept: pa.Table
+    reused: pa.Table
     """STATE rows whose vectors or failures are still good."""
     duplicates: pa.Table
     """FAILURES rows for ids that the catalogue names twice."""
@@ -42,7 +42,7 @@ class Plan:
     """Parts whose rows stay, with the ids that do (all where None)."""
 
 
-def catalogue(refs: Iterable[VideoRef], uri: str) -> tuple[pa.Table, pa.Table]:
+def deduplicate_refs(refs: Iterable[VideoRef], uri: str) -> tuple[pa.Table, pa.Table]:
     """REFS with every id once, and FAILURES rows for further claims to an id.
 
     Raises SourceError for a catalogue without a video.
@@ -61,7 +61,7 @@ def catalogue(refs: Iterable[VideoRef], uri: str) -> tuple[pa.Table, pa.Table]:
         columns["text"].append(text)
         columns["text_hash"].append(digest({"text": text}) if text else "")
     if not seen:
-        raise SourceError(f"{uri}: no videos there", mend="give --videos a folder with video files in it")
+        raise SourceError(f"{uri}: no videos there", fix="give --videos a folder with video files in it")
     table = pa.Table.from_pydict(columns, schema=REFS)
     return table, pa.Table.from_pylist(failures, schema=FAILURES.arrow())
 
@@ -77,7 +77,9 @@ def _duplicate(ref: VideoRef, first: str) -> dict[str, Any]:
     }
 
 
-def make_plan(refs: pa.Table, duplicates: pa.Table, state: pa.Table, recipe: str, hash_now: HashNow) -> Plan:
+def make_plan(
+    refs: pa.Table, duplicates: pa.Table, state: pa.Table, recipe: str, hash_contents: ContentHasher
+) -> EmbedPlan:
     """What to embed of `refs` (REFS), given what earlier runs left (STATE).
 
     A video stays when its bytes, its text and the recipe are what they were, and its failure,
@@ -90,24 +92,24 @@ def make_plan(refs: pa.Table, duplicates: pa.Table, state: pa.Table, recipe: str
     same = pc.and_(same, pc.invert(pc.is_in(before["error"], value_set=pa.array(retry))))
     candidate = pc.fill_null(same, False)
     checked = refs.filter(candidate)
-    stays = _unchanged(checked, before.filter(candidate), hash_now)
+    stays = _unchanged(checked, before.filter(candidate), hash_contents)
     kept_ids = checked["video_id"].filter(stays)
     kept = state.filter(pc.is_in(state["video_id"], value_set=kept_ids))
     parts: dict[str, list[str]] = {}
     for row in kept.select(["video_id", "origin"]).to_pylist():
         if row["origin"]:
             parts.setdefault(row["origin"], []).append(row["video_id"])
-    return Plan(
+    return EmbedPlan(
         total=refs.num_rows + duplicates.num_rows,
         pending=refs.filter(pc.invert(pc.is_in(refs["video_id"], value_set=kept_ids))),
-        kept=kept,
+        reused=kept,
         duplicates=duplicates,
         dropped=pc.sum(pc.invert(pc.is_in(state["video_id"], value_set=refs["video_id"]))).as_py() or 0,
         parts=dict(parts),
     )
 
 
-def _unchanged(refs: pa.Table, before: pa.Table, hash_now: HashNow) -> pa.Array:
+def _unchanged(refs: pa.Table, before: pa.Table, hash_now: ContentHasher) -> pa.Array:
     if not refs.num_rows:
         return pa.array([], pa.bool_())
     now = hash_now(refs)
@@ -119,7 +121,7 @@ def _unchanged(refs: pa.Table, before: pa.Table, hash_now: HashNow) -> pa.Array:
     return pc.fill_null(pc.or_kleene(equal, both_null), False)
 
 
-class HashVideos:
+class VideoHasher:
     """From `video_id` and `uri` to `video_id` and `now_hash`: what the bytes are now, or null."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -139,7 +141,7 @@ class HashVideos:
             return None
 
 
-def recipe_of(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:
+def recipe_digest(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:
     """The digest of everything that changes a video's row: same recipe and bytes, same row."""
     decode = config.decode.model_dump(mode="json", exclude=_UNSEEN)
     media = config.media().model_dump(mode="json") | {"decode": decode}

@@ -19,22 +19,22 @@ from ray.data.read_api import from_blocks
 
 from vrec.core.compute import pc
 from vrec.core.errors import OutputError
-from vrec.core.tables import FORMAT, MANIFEST, Folder, read_manifest
+from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder, read_manifest
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
 from vrec.media.source import FolderSource, TableSource, open_source
-from vrec.pipelines.cluster import Resources, connected, vrec_errors
+from vrec.pipelines.cluster import ClusterResources, connect_cluster, unwrap_ray_errors
 from vrec.pipelines.embed.checkpoints import previous_state
-from vrec.pipelines.embed.compact import Compaction, Files, chosen_parts, sweep
-from vrec.pipelines.embed.manifest import Clock, Totals, about_run, describe, timings
-from vrec.pipelines.embed.plan import HashVideos, Plan, catalogue, make_plan, recipe_of
-from vrec.pipelines.embed.stages import Decode, EmbedJob, Encode, FusedEmbedder
+from vrec.pipelines.embed.compact import Files, TableCompaction, remove_unlisted_files, select_parts
+from vrec.pipelines.embed.manifest import EmbedTotals, PhaseTimer, describe_run, describe_table, timings
+from vrec.pipelines.embed.plan import EmbedPlan, VideoHasher, deduplicate_refs, make_plan, recipe_digest
+from vrec.pipelines.embed.stages import DecodeStage, EmbedJob, EncodeStage, FusedEmbedder
 from vrec.pipelines.progress import JobProgress
 
-Reach = Callable[[], Resources]
+ConnectCluster = Callable[[], ClusterResources]
 """Connects to the cluster the first time that it is called."""
 
-Watch = Callable[[Mapping[str, Any]], None]
+BatchListener = Callable[[Mapping[str, Any]], None]
 """Told of each batch that ends, by its SUMMARY row."""
 
 _HASH_HERE_S = 5.0
@@ -47,7 +47,7 @@ def embed(
     *,
     address: str | None = None,
     log: TextIO | None = None,
-    watch: Watch | None = None,
+    on_batch: BatchListener | None = None,
 ) -> dict[str, Any]:
     """The manifest of the embedding folder `out`, after embedding the catalogue `videos` into it.
 
@@ -58,41 +58,43 @@ def embed(
     FAILURES row only.
     """
     source, folder = open_source(videos), open_output(out)
-    with locked(folder), contextlib.ExitStack() as stack:
+    with lock_folder(folder), contextlib.ExitStack() as stack:
         # Ray takes seconds to reach; a run that finds nothing new never needs it.
-        reach = functools.cache(lambda: stack.enter_context(connected(address)))
-        return _embed(source, folder, config or EmbedConfig(), reach, log=log, watch=watch)
+        reach = functools.cache(lambda: stack.enter_context(connect_cluster(address)))
+        return _embed(source, folder, config or EmbedConfig(), reach, log=log, watch=on_batch)
 
 
 def _embed(
     source: FolderSource | TableSource,
-    folder: Folder,
+    folder: StorageFolder,
     config: EmbedConfig,
-    reach: Reach,
+    reach: ConnectCluster,
     *,
     log: TextIO | None,
-    watch: Watch | None,
+    watch: BatchListener | None,
 ) -> dict[str, Any]:
-    clock = Clock()
-    refs, duplicates = catalogue(source.refs(), source.uri)
+    clock = PhaseTimer()
+    refs, duplicates = deduplicate_refs(source.refs(), source.uri)
     names = encoder_names(config.encoders)
-    job = EmbedJob(folder.uri, config, recipe_of(config, names))
+    job = EmbedJob(folder.uri, config, recipe_digest(config, names))
     old = read_manifest(folder.uri)
     clock.lap("start_s")
     state = previous_state(folder, old["files"]["media"] if old else ())
-    plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: hash_now(rows, job, reach))
+    plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: hash_contents(rows, job, reach))
     clock.lap("plan_s")
     totals = run_plan(plan, job, reach, log, watch)
     clock.lap("embed_s")
     plan.parts.update(dict.fromkeys(totals.parts))
-    work = Compaction(folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _next(old))
+    work = TableCompaction(
+        folder, refs.select(["video_id", "uri"]), names, config.rows_per_file, _next_generation(old)
+    )
     files = _compact(work, plan, old)
-    outcome = describe(folder, files, plan, totals, near=config.near_duplicates)
+    outcome = describe_table(folder, files, plan, totals, near=config.near_duplicates)
     clock.lap("compact_s")
     manifest = {
         "kind": "embeddings",
-        "format": FORMAT,
-        "generation": _next(old),
+        "format": TABLE_FORMAT,
+        "generation": _next_generation(old),
         "videos": source.uri,
         "ignored": source.ignored,
         "encoders": names,
@@ -100,17 +102,17 @@ def _embed(
         "config": config.model_dump(mode="json"),
         **outcome,
         **timings(clock, totals),
-        **about_run(reach() if totals.videos else None),
+        **describe_run(reach() if totals.videos else None),
         "files": files,
     }
     folder.write_json(MANIFEST, manifest)
-    sweep(folder, files)
+    remove_unlisted_files(folder, files)
     return manifest
 
 
-def open_output(out: str) -> Folder:
+def open_output(out: str) -> StorageFolder:
     """The folder, which can be written; raises OutputError."""
-    folder = Folder(out)
+    folder = StorageFolder(out)
     info = folder.filesystem.get_file_info(folder.path)
     if info.is_file:
         raise OutputError(f"{out}: is a file, not a folder")
@@ -119,31 +121,31 @@ def open_output(out: str) -> Folder:
 
 
 @contextlib.contextmanager
-def locked(folder: Folder) -> Iterator[None]:
+def lock_folder(folder: StorageFolder) -> Iterator[None]:
     """Holds the folder for one run; the lock goes with the process, however that ends. Local disks only."""
     if not folder.local:
         yield
         return
     import fcntl
 
-    with open(folder.at(".lock"), "w") as file:
+    with open(folder.path_of(".lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise OutputError(
                 f"{folder.uri}: another run is writing there",
-                mend="wait for it to end, or give another --out",
+                fix="wait for it to end, or give another --out",
             ) from None
         yield
 
 
-def _next(old: dict[str, Any] | None) -> int:
+def _next_generation(old: dict[str, Any] | None) -> int:
     return (old["generation"] if old else 0) + 1
 
 
-def hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
+def hash_contents(refs: pa.Table, job: EmbedJob, connect: ConnectCluster) -> pa.Table:
     """`video_id` and `now_hash` of REFS rows, hashed here, and on the cluster once that takes long."""
-    rows, stage = refs.select(["video_id", "uri"]), HashVideos(job.config.decode.max_bytes)
+    rows, stage = refs.select(["video_id", "uri"]), VideoHasher(job.config.decode.max_bytes)
     done: list[pa.Table] = []
     begun, at, size = time.monotonic(), 0, 64
     # Some thousand files are hashed here before a cluster has even started its tasks.
@@ -151,7 +153,7 @@ def hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
         done.append(stage(rows.slice(at, size)))
         at += size
     if (rest := rows.slice(at)).num_rows:
-        size = max(size, math.ceil(rest.num_rows / (reach().cpus * 4)))
+        size = max(size, math.ceil(rest.num_rows / (connect().cpus * 4)))
         dataset = from_blocks([rest.slice(i, size) for i in range(0, rest.num_rows, size)])
         hashed: Any = dataset.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         done.extend(ray.get(hashed.to_arrow_refs()))
@@ -159,33 +161,33 @@ def hash_now(refs: pa.Table, job: EmbedJob, reach: Reach) -> pa.Table:
 
 
 def run_plan(
-    plan: Plan,
+    plan: EmbedPlan,
     job: EmbedJob,
-    reach: Reach,
+    connect: ConnectCluster,
     log: TextIO | None,
-    watch: Watch | None = None,
+    on_batch: BatchListener | None = None,
     *,
     verb: str = "embed",
-) -> Totals:
+) -> EmbedTotals:
     """What the workers did: a part in the job's folder for each batch of the plan's videos.
 
     Progress goes to `log` as that of `verb`, and `watch` hears of each batch that ends.
     """
-    totals = Totals()
+    totals = EmbedTotals()
     if not plan.pending.num_rows:
         return totals
-    dataset: Any = _dataset(plan.pending, job, reach())
-    with JobProgress(verb, plan.pending.num_rows, log) as progress, vrec_errors():
+    dataset: Any = _dataset(plan.pending, job, connect())
+    with JobProgress(verb, plan.pending.num_rows, log) as progress, unwrap_ray_errors():
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
                 totals.add(row)
                 progress.advance(row["videos"], row["failed"])
-                if watch:
-                    watch(row)
+                if on_batch:
+                    on_batch(row)
     return totals
 
 
-def _dataset(pending: pa.Table, job: EmbedJob, cluster: Resources) -> "ray.data.Dataset":
+def _dataset(pending: pa.Table, job: EmbedJob, cluster: ClusterResources) -> "ray.data.Dataset":
     config = job.config
     split = config.layout == "split" or (config.layout == "auto" and cluster.gpus > 0)
     lanes = config.workers or max(1, int(cluster.cpus // config.cpus_per_worker))
@@ -204,12 +206,12 @@ def _dataset(pending: pa.Table, job: EmbedJob, cluster: Resources) -> "ray.data.
     # Without a GPU an encoder needs CPUs that the decoders must not have reserved.
     decoders = lanes if on_gpu else max(1, lanes - 1)
     return blocks.map_batches(
-        Decode,
+        DecodeStage,
         compute=ActorPoolStrategy(size=decoders, max_tasks_in_flight_per_actor=2),
         num_cpus=config.cpus_per_worker,
         **arguments,
     ).map_batches(
-        Encode,
+        EncodeStage,
         compute=ActorPoolStrategy(size=encoders, max_tasks_in_flight_per_actor=2),
         num_cpus=0.01 if on_gpu else config.cpus_per_worker,
         num_gpus=config.gpus_per_worker if on_gpu else 0,
@@ -230,9 +232,9 @@ def batch_sizes(videos: int, lanes: int, most: int) -> list[int]:
     return sizes
 
 
-def _compact(work: Compaction, plan: Plan, old: dict[str, Any] | None) -> Files:
+def _compact(work: TableCompaction, plan: EmbedPlan, old: dict[str, Any] | None) -> Files:
     if old:
-        work.keep(old["files"], plan.kept["video_id"].filter(pc.equal(plan.kept["origin"], "")))
-    work.add(chosen_parts(work.folder, plan.parts))
+        work.add_existing(old["files"], plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], "")))
+    work.add(select_parts(work.folder, plan.parts))
     work.add_failures(plan.duplicates)
     return work.finish()

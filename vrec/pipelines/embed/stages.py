@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from vrec.core.errors import EncodeFailed, VideoError
 from vrec.core.protocols import Clip, Modality, VideoRef
-from vrec.core.tables import Folder
-from vrec.encoders.build import Rows, build_encoders
+from vrec.core.tables import StorageFolder
+from vrec.encoders.build import OptionalVectors, build_encoders
 from vrec.encoders.config import EmbedConfig
-from vrec.media.decode import Decoded
+from vrec.media.decode import DecodedVideo
 from vrec.media.decode_process import DecodeProcess
 from vrec.media.source import LocalVideo, local_copy
-from vrec.pipelines.embed.checkpoints import PART, part_name, part_table
+from vrec.pipelines.embed.checkpoints import PART, build_part, part_name
 
 SUMMARY = pa.schema(
     [
@@ -54,7 +54,7 @@ Vectors = dict[Modality, np.ndarray | None]
 class ClipEncoders(Protocol):
     """What finds vectors in clips, such as an `EncoderSet`."""
 
-    def encode(self, clips: Sequence[Clip]) -> dict[Modality, Rows]:
+    def encode(self, clips: Sequence[Clip]) -> dict[Modality, OptionalVectors]:
         """(dim,) float32 vectors by modality, one entry a clip in order, None where it is absent."""
         ...
 
@@ -73,7 +73,7 @@ class EmbedJob:
 
 
 @dataclass(slots=True)
-class Outcome:
+class VideoOutcome:
     """One video on its way through a worker: its row so far, its clip or why there is none."""
 
     row: dict[str, Any]
@@ -86,7 +86,7 @@ class FusedEmbedder:
 
     def __init__(self, job: EmbedJob) -> None:
         self._job = job
-        self._folder = Folder(job.out)
+        self._folder = StorageFolder(job.out)
         self._decoder = DecodeProcess(job.config.media())
         # The child starts up while this process loads its models.
         with ThreadPoolExecutor(1) as pool:
@@ -98,7 +98,7 @@ class FusedEmbedder:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """One SUMMARY row for the part that now holds these videos."""
 
-        def run() -> tuple[list[Outcome], list[Vectors]]:
+        def run() -> tuple[list[VideoOutcome], list[Vectors]]:
             outcomes, vectors = [], []
             for outcome in decode_refs(batch, self._decoder, self._job):
                 vectors.extend(encode_outcomes([outcome], self._encoders))
@@ -107,10 +107,10 @@ class FusedEmbedder:
                 outcomes.append(outcome)
             return outcomes, vectors
 
-        return commit(batch["video_id"].to_pylist(), self._job.recipe, self._folder, run)
+        return commit_part(batch["video_id"].to_pylist(), self._job.recipe, self._folder, run)
 
 
-class Decode:
+class DecodeStage:
     """REFS to decoded rows: the first half of the split layout, for CPUs that feed a GPU."""
 
     def __init__(self, job: EmbedJob) -> None:
@@ -123,7 +123,7 @@ class Decode:
         return pa.Table.from_pylist([_as_row(outcome) for outcome in outcomes], schema=DECODED)
 
 
-class Encode:
+class EncodeStage:
     """Decoded rows to SUMMARY: the second half of the split layout, on a GPU where Ray gives one."""
 
     def __init__(self, job: EmbedJob) -> None:
@@ -131,19 +131,19 @@ class Encode:
         device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
         self._encoders = job.encoders(device)
         warm_up(self._encoders, job.config)
-        self._folder = Folder(job.out)
+        self._folder = StorageFolder(job.out)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """One SUMMARY row for the part that now holds these videos."""
         outcomes = [self._outcome(row) for row in batch.to_pylist()]
         ids = [o.row["video_id"] for o in outcomes]
-        return commit(
+        return commit_part(
             ids, self._job.recipe, self._folder, lambda: (outcomes, encode_outcomes(outcomes, self._encoders))
         )
 
-    def _outcome(self, decoded: dict[str, Any]) -> Outcome:
+    def _outcome(self, decoded: dict[str, Any]) -> VideoOutcome:
         row = {name: decoded[name] for name in PART_FACTS}
-        outcome = Outcome(row, read_s=decoded["read_s"])
+        outcome = VideoOutcome(row, read_s=decoded["read_s"])
         if decoded["pixels"] is not None:
             px = self._job.config.decode.frame_px
             pixels = np.frombuffer(decoded["pixels"], np.uint8).reshape(-1, px, px, 3)  # (T, S, S, 3)
@@ -152,7 +152,7 @@ class Encode:
         return outcome
 
 
-def _as_row(outcome: Outcome) -> dict[str, Any]:
+def _as_row(outcome: VideoOutcome) -> dict[str, Any]:
     row = outcome.row | {"read_s": outcome.read_s}
     if (clip := outcome.clip) is not None:
         row["text"] = clip.text
@@ -168,7 +168,7 @@ def warm_up(encoders: ClipEncoders, config: EmbedConfig) -> None:
     encoders.encode([Clip("warm-up", frames, noise.normal(0, 0.1, 16_000).astype(np.float32), "warm")])
 
 
-def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Iterator[Outcome]:
+def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Iterator[VideoOutcome]:
     """An Outcome for each REFS row, in order; a video that cannot be used carries its error in the row."""
     refs = batch.to_pylist()
     with contextlib.ExitStack() as copies, ThreadPoolExecutor(4) as pool:
@@ -178,14 +178,14 @@ def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Itera
         for ref, (video, read_s) in zip(refs, fetched, strict=True):
             row = {k: ref[k] for k in ("video_id", "uri", "text_hash")} | {"recipe": job.recipe}
             row |= {"frames": 0, "has_audio": False, "decode_s": 0.0, "encode_s": 0.0}
-            outcome = Outcome(row, read_s=read_s)
+            outcome = VideoOutcome(row, read_s=read_s)
             if isinstance(video, LocalVideo):
                 row["content_hash"] = video.content_hash
                 result = next(decoded)
             else:
                 result = video
             if isinstance(result, VideoError):
-                _fail(row, result)
+                _record_failure(row, result)
             else:
                 _describe(row, result)
                 outcome.clip = Clip(ref["video_id"], result.frames, result.audio, ref["text"])
@@ -204,7 +204,7 @@ def _fetch(
     return video, time.perf_counter() - start
 
 
-def _describe(row: dict[str, Any], decoded: Decoded) -> None:
+def _describe(row: dict[str, Any], decoded: DecodedVideo) -> None:
     row |= {
         "decoder": decoded.decoder,
         "width": decoded.width,
@@ -219,7 +219,7 @@ def _describe(row: dict[str, Any], decoded: Decoded) -> None:
     }
 
 
-def _fail(row: dict[str, Any], error: VideoError) -> None:
+def _record_failure(row: dict[str, Any], error: VideoError) -> None:
     row |= {
         "error": type(error).__name__,
         "stage": error.stage,
@@ -228,7 +228,7 @@ def _fail(row: dict[str, Any], error: VideoError) -> None:
     }
 
 
-def encode_outcomes(outcomes: Sequence[Outcome], encoders: ClipEncoders) -> list[Vectors]:
+def encode_outcomes(outcomes: Sequence[VideoOutcome], encoders: ClipEncoders) -> list[Vectors]:
     """Each outcome's vectors by modality, none for a failed one; a clip that no encoder takes fails alone."""
     alive = [o for o in outcomes if o.clip is not None]
     start = time.perf_counter()
@@ -238,7 +238,7 @@ def encode_outcomes(outcomes: Sequence[Outcome], encoders: ClipEncoders) -> list
         if len(alive) > 1:
             return [v for o in outcomes for v in encode_outcomes([o], encoders)]
         for outcome in alive:
-            _fail(outcome.row, EncodeFailed(f"no encoder took it: {error}"))
+            _record_failure(outcome.row, EncodeFailed(f"no encoder took it: {error}"))
         return [{} for _ in outcomes]
     took = (time.perf_counter() - start) / max(len(alive), 1)
     for outcome in alive:
@@ -254,11 +254,11 @@ def _encode(clips: Sequence[Clip], encoders: ClipEncoders) -> list[Vectors]:
     return [{m: vectors[i] for m, vectors in by_modality.items()} for i in range(len(clips))]
 
 
-def commit(
+def commit_part(
     video_ids: Sequence[str],
     recipe: str,
-    folder: Folder,
-    run: Callable[[], tuple[list[Outcome], list[Vectors]]],
+    folder: StorageFolder,
+    run: Callable[[], tuple[list[VideoOutcome], list[Vectors]]],
 ) -> pa.Table:
     """One SUMMARY row for the part of these videos, which `run` makes unless it is there already.
 
@@ -271,7 +271,7 @@ def commit(
     outcomes, vectors = run()
     rows, read_s = [o.row for o in outcomes], sum(o.read_s for o in outcomes)
     start = time.perf_counter()
-    folder.write_arrow(name, part_table(rows, vectors))
+    folder.write_arrow(name, build_part(rows, vectors))
     return _summary(name, rows, began_at=began_at, read_s=read_s, write_s=time.perf_counter() - start)
 
 

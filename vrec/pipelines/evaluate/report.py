@@ -9,55 +9,55 @@ import pyarrow as pa
 
 from vrec.config.settings import EvaluateConfig
 from vrec.core.compute import pc
-from vrec.core.protocols import Content
-from vrec.evaluation.offline.results import Evaluation
+from vrec.core.protocols import CatalogContent
+from vrec.evaluation.offline.results import OfflineEvaluation
 from vrec.evaluation.offline.sampled import SampledEvaluation
-from vrec.evaluation.reports.comparison import DataFacts, ModelNotes, Report, Shopper
-from vrec.events.split import Split
-from vrec.pipelines.evaluate.grid_search import Trial
-from vrec.pipelines.inputs import Material
+from vrec.evaluation.reports.comparison import ComparisonReport, DatasetSummary, ExampleShopper, ModelNotes
+from vrec.events.split import InteractionSplit
+from vrec.pipelines.evaluate.grid_search import GridTrial
+from vrec.pipelines.inputs import InputData
 from vrec.retrieval.registry import RetrievalConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ModelRun:
     """One model's part in a comparison."""
 
     lists: Sequence[pa.Table]
     """RECOMMENDATIONS, one table a seed."""
     fit_s: float
     """Mean over the seeds."""
-    ask_s: float
+    recommend_s: float
     """Mean over the seeds, of all shards together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ComparisonOutcome:
     """All that a comparison found."""
 
-    material: Material
-    parts: Split
+    inputs: InputData
+    split: InteractionSplit
     train: pa.Table
     """INTERACTIONS that the models were fitted on: gathered, faded as of the cut."""
     config: RetrievalConfig
     """The settings that were chosen."""
-    trials: Sequence[Trial]
-    runs: Mapping[str, Run]
-    evaluation: Evaluation
+    trials: Sequence[GridTrial]
+    runs: Mapping[str, ModelRun]
+    evaluation: OfflineEvaluation
     sampled: SampledEvaluation | None
 
 
-def to_report(
-    outcome: Outcome,
+def build_report(
+    outcome: ComparisonOutcome,
     config: EvaluateConfig,
     *,
     name: str | None = None,
     posters: Mapping[str, bytes] | None = None,
-) -> Report:
+) -> ComparisonReport:
     """The report of an outcome, with `evaluate.shoppers` of its test users as examples."""
-    content = outcome.material.content
-    return Report(
-        data=_facts(outcome, config, name or outcome.material.name),
+    content = outcome.inputs.content
+    return ComparisonReport(
+        data=_facts(outcome, config, name or outcome.inputs.name),
         evaluation=outcome.evaluation,
         models={model: _notes(outcome, model, config) for model in outcome.runs},
         sampled=outcome.sampled,
@@ -67,8 +67,8 @@ def to_report(
     )
 
 
-def _facts(outcome: Outcome, config: EvaluateConfig, name: str) -> DataFacts:
-    rows, split = outcome.material.interactions, config.split
+def _facts(outcome: ComparisonOutcome, config: EvaluateConfig, name: str) -> DatasetSummary:
+    rows, split = outcome.inputs.interactions, config.split
     notes = {"strangers": "users who are not in train get the popular videos from every model"}
     match split.kind:
         case "time":
@@ -81,61 +81,61 @@ def _facts(outcome: Outcome, config: EvaluateConfig, name: str) -> DataFacts:
             words = f"a random {split.test_share:.0%} of each user's videos (only to compare with papers)"
     if split.kind == "last":
         notes["leak"] = "such a split lets the fit see what others did after the moment that is tested"
-    if outcome.material.duplicates:
-        notes["duplicates"] = f"{outcome.material.duplicates:,} events were there twice and count once"
-    cut = outcome.parts.cut
-    return DataFacts(
+    if outcome.inputs.duplicates:
+        notes["duplicates"] = f"{outcome.inputs.duplicates:,} events were there twice and count once"
+    cut = outcome.split.cutoff
+    return DatasetSummary(
         name=name,
         users=len(rows.column("user_id").unique()),
         videos=len(rows.column("video_id").unique()),
         interactions=rows.num_rows,
         split=words,
         cut=cut.isoformat() if cut else None,
-        repeats=outcome.parts.repeats,
+        repeats=outcome.split.dropped_repeats,
         notes=notes,
     )
 
 
-def _notes(outcome: Outcome, model: str, config: EvaluateConfig) -> ModelNotes:
+def _notes(outcome: ComparisonOutcome, model: str, config: EvaluateConfig) -> ModelNotes:
     run, mine = outcome.runs[model], [trial for trial in outcome.trials if trial.model == model]
-    users = len(outcome.parts.test.column("user_id").unique())
+    users = len(outcome.split.test.column("user_id").unique())
     settings: dict[str, Any] = getattr(outcome.config, model).model_dump(mode="json", exclude={"models"})
     return ModelNotes(
         settings=settings,
         chosen=f"the best of {len(mine)} on the validation part" if mine else "defaults, or as given",
         fit_s=run.fit_s,
-        users_per_s=users / max(run.ask_s, 1e-9),
+        users_per_s=users / max(run.recommend_s, 1e-9),
         history=[trial.score for trial in mine],
         history_metric=config.metrics.headline,
     )
 
 
-def _shoppers(outcome: Outcome, config: EvaluateConfig) -> list[Shopper]:
-    train, test = outcome.train.sort_by([("at", "descending"), ("video_id", "ascending")]), outcome.parts.test
+def _shoppers(outcome: ComparisonOutcome, config: EvaluateConfig) -> list[ExampleShopper]:
+    train, test = outcome.train.sort_by([("at", "descending"), ("video_id", "ascending")]), outcome.split.test
     both = sorted(set(train.column("user_id").to_pylist()) & set(test.column("user_id").to_pylist()))
     drawn = np.random.default_rng(config.metrics.seed).permutation(len(both))[: config.shoppers]
     best = outcome.evaluation.models[0]
     shown = dict.fromkeys([best, *(model for model in ("hybrid", "popular") if model in outcome.runs)])
     found = []
     for user in (both[i] for i in sorted(drawn)):
-        lists = {model: _of(outcome.runs[model].lists[0], user, by="rank") for model in shown}
+        lists = {model: _ids_of_user(outcome.runs[model].lists[0], user, by="rank") for model in shown}
         found.append(
-            Shopper(
+            ExampleShopper(
                 user_id=user,
-                watched=_of(train, user)[: config.shopper_videos],
-                went_on=_of(test, user)[: config.shopper_videos],
+                watched=_ids_of_user(train, user)[: config.shopper_videos],
+                went_on=_ids_of_user(test, user)[: config.shopper_videos],
                 suggested={model: videos[: config.shopper_videos] for model, videos in lists.items()},
             )
         )
     return found
 
 
-def _of(table: pa.Table, user: str, by: str | None = None) -> list[str]:
+def _ids_of_user(table: pa.Table, user: str, by: str | None = None) -> list[str]:
     rows = table.filter(pc.equal(table.column("user_id"), user))
     return (rows.sort_by(by) if by else rows).column("video_id").to_pylist()
 
 
-def _titles(content: Content | None) -> dict[str, str]:
+def _titles(content: CatalogContent | None) -> dict[str, str]:
     if content is None or content.videos is None:
         return {}
     rows = content.videos.select(["video_id", "title"]).to_pylist()

@@ -10,32 +10,32 @@ import ray
 
 from vrec.config.settings import EvaluateConfig, Settings
 from vrec.core.compute import pc
-from vrec.core.protocols import Content
-from vrec.core.tables import Folder, join
-from vrec.evaluation.offline.run import evaluate as compare
+from vrec.core.protocols import CatalogContent
+from vrec.core.tables import StorageFolder, join_uri
+from vrec.evaluation.offline.run import evaluate_recommendations as compare
 from vrec.evaluation.offline.sampled import evaluate_sampled
-from vrec.evaluation.reports.comparison import PAGE, metrics_json, write_report
-from vrec.events.interactions import gather
-from vrec.events.split import Split, cold_users, cold_videos, popularity_thirds
-from vrec.pipelines.cluster import connected, vrec_errors
-from vrec.pipelines.evaluate.grid_search import Chosen, choose, with_settings
-from vrec.pipelines.evaluate.report import Outcome, Run, to_report
-from vrec.pipelines.evaluate.validation import inner_split, outer_split
-from vrec.pipelines.fit.tasks import Ref, start_asking, start_fit
-from vrec.pipelines.inputs import Material, Where, read_material
-from vrec.retrieval.interaction_matrix import Vocabulary
-from vrec.retrieval.models.popular import Popular
+from vrec.evaluation.reports.comparison import PAGE, metrics_json, write_comparison
+from vrec.events.interactions import aggregate_interactions
+from vrec.events.split import InteractionSplit, cold_users, cold_videos, popularity_thirds
+from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
+from vrec.pipelines.evaluate.grid_search import GridSearchResult, grid_search, with_model_settings
+from vrec.pipelines.evaluate.report import ComparisonOutcome, ModelRun, build_report
+from vrec.pipelines.evaluate.validation import test_split, validation_split
+from vrec.pipelines.fit.tasks import Ref, start_fit, start_recommending
+from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.retrieval.interaction_matrix import IdVocabulary
+from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.registry import RetrievalConfig, check_kind
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ComparisonTask:
     """What all models are fitted on and asked."""
 
     models: Sequence[str]
     train: pa.Table
     test: pa.Table
-    content: Content | None
+    content: CatalogContent | None
 
     @property
     def users(self) -> list[str]:
@@ -44,24 +44,24 @@ class Task:
 
 
 def evaluate(
-    where: Where, out: str, settings: Settings, *, like_paper: bool = False, address: str | None = None
+    inputs: InputPaths, out: str, settings: Settings, *, like_paper: bool = False, address: str | None = None
 ) -> dict[str, Any]:
     """What was found, after writing `report.html` and `metrics.json` to the folder `out`.
 
     Raises EventsError, SchemaError or SourceError for what cannot be read, EvaluationError for a split that
     leaves nothing to test, ConfigError, FitError, OutputError or ClusterError.
     """
-    Folder(out).check_writable()
-    material = read_material(where, settings.events, settings.fit.modality)
+    StorageFolder(out).check_writable()
+    material = read_inputs(inputs, settings.events, settings.fit.modality)
     outcome = run_comparison(material, settings, like_paper=like_paper, address=address)
-    report = to_report(outcome, settings.evaluate)
-    write_report(report, out)
-    return metrics_json(report) | {"report": join(out, PAGE)}
+    report = build_report(outcome, settings.evaluate)
+    write_comparison(report, out)
+    return metrics_json(report) | {"report": join_uri(out, PAGE)}
 
 
 def run_comparison(
-    material: Material, settings: Settings, *, like_paper: bool = False, address: str | None = None
-) -> Outcome:
+    inputs: InputData, settings: Settings, *, like_paper: bool = False, address: str | None = None
+) -> ComparisonOutcome:
     """The outcome of fitting and testing `settings.evaluate.models` on a split of the interactions.
 
     Settings are chosen on a validation part, which is to train what test is to the whole, where
@@ -69,13 +69,13 @@ def run_comparison(
     ConfigError or ClusterError.
     """
     config = settings.evaluate
-    models, parts = _models(config, material.content), outer_split(material, settings)
-    train = gather(parts.train, settings.events.interest, parts.cut)
-    catalogue = _catalogue(train, parts.test, material.content)
+    models, parts = _models(config, inputs.content), test_split(inputs, settings)
+    train = aggregate_interactions(parts.train, settings.events.interest, parts.cutoff)
+    catalogue = _catalogue(train, parts.test, inputs.content)
     depth = len(catalogue) if like_paper else max(config.metrics.ks)
-    with connected(address), vrec_errors():
-        chosen = _choose(models, parts, material, settings)
-        task = Task(models, train, parts.test, material.content)
+    with connect_cluster(address), unwrap_ray_errors():
+        chosen = _choose(models, parts, inputs, settings)
+        task = ComparisonTask(models, train, parts.test, inputs.content)
         runs = _run_all(task, chosen.config, settings, depth)
     lists = {model: run.lists for model, run in runs.items()}
     evaluation = compare(
@@ -93,22 +93,24 @@ def run_comparison(
         sampled = evaluate_sampled(
             first, train, parts.test, config.sampled, config.metrics, catalogue=catalogue
         )
-    return Outcome(material, parts, train, chosen.config, chosen.trials, runs, evaluation, sampled)
+    return ComparisonOutcome(inputs, parts, train, chosen.config, chosen.trials, runs, evaluation, sampled)
 
 
-def _models(config: EvaluateConfig, content: Content | None) -> list[str]:
+def _models(config: EvaluateConfig, content: CatalogContent | None) -> list[str]:
     for model in (*config.models, *config.search):
         check_kind(model)
     named = dict.fromkeys(["popular", *config.models])
     return [model for model in named if content is not None or model != "content"]
 
 
-def _choose(models: Sequence[str], parts: Split, material: Material, settings: Settings) -> Chosen:
+def _choose(
+    models: Sequence[str], parts: InteractionSplit, material: InputData, settings: Settings
+) -> GridSearchResult:
     if not settings.evaluate.search:
-        return Chosen(settings.retrieval, ())
-    inner = inner_split(parts.train, settings)
-    train = gather(inner.train, settings.events.interest, inner.cut)
-    return choose(
+        return GridSearchResult(settings.retrieval, ())
+    inner = validation_split(parts.train, settings)
+    train = aggregate_interactions(inner.train, settings.events.interest, inner.cutoff)
+    return grid_search(
         models,
         settings.retrieval,
         settings.evaluate,
@@ -118,7 +120,9 @@ def _choose(models: Sequence[str], parts: Split, material: Material, settings: S
     )
 
 
-def _run_all(task: Task, config: RetrievalConfig, settings: Settings, depth: int) -> dict[str, Run]:
+def _run_all(
+    task: ComparisonTask, config: RetrievalConfig, settings: Settings, depth: int
+) -> dict[str, ModelRun]:
     users, train = task.users, task.train
     rows, content = ray.put(train), ray.put(task.content)
     fits = {
@@ -127,14 +131,14 @@ def _run_all(task: Task, config: RetrievalConfig, settings: Settings, depth: int
         ]
         for model in task.models
     }
-    popular: Popular = ray.get(fits["popular"][0][0])
+    popular: PopularRecommender = ray.get(fits["popular"][0][0])
     known = set(train.column("user_id").to_pylist())
-    strangers = popular.recommend_anyone([user for user in users if user not in known], depth)
-    runs: dict[str, Run] = {}
+    strangers = popular.recommend_unpersonalized([user for user in users if user not in known], depth)
+    runs: dict[str, ModelRun] = {}
     for model in task.models:
-        found = [_ask(*fit, users, depth, settings.fit.shard_users) for fit in fits[model]]
-        lists = [_with_strangers(table, strangers) for table, _, _ in found]
-        runs[model] = Run(lists, *(float(np.mean([row[i] for row in found])) for i in (1, 2)))
+        found = [_recommend(*fit, users, depth, settings.fit.shard_users) for fit in fits[model]]
+        lists = [_with_new_users(table, strangers) for table, _, _ in found]
+        runs[model] = ModelRun(lists, *(float(np.mean([row[i] for row in found])) for i in (1, 2)))
     return runs
 
 
@@ -143,18 +147,18 @@ def _seeded(model: str, config: RetrievalConfig, settings: Settings) -> list[Ret
     seed = getattr(getattr(config, model), "seed", None)
     if seed is None:
         return [config]
-    return [with_settings(config, model, {"seed": seed + i}) for i in range(settings.evaluate.seeds)]
+    return [with_model_settings(config, model, {"seed": seed + i}) for i in range(settings.evaluate.seeds)]
 
 
-def _ask(
+def _recommend(
     model: Ref, fit_s: Ref, users: Sequence[str], depth: int, shard: int
 ) -> tuple[pa.Table, float, float]:
-    parts = ray.get(start_asking(model, users, depth, shard))
+    parts = ray.get(start_recommending(model, users, depth, shard))
     tables = pa.concat_tables([table for table, _ in parts])
     return tables, ray.get(fit_s), sum(seconds for _, seconds in parts)
 
 
-def _with_strangers(lists: pa.Table, strangers: pa.Table) -> pa.Table:
+def _with_new_users(lists: pa.Table, strangers: pa.Table) -> pa.Table:
     """The lists, and those that every model gives to users who are new: the popular videos.
 
     One fallback for all, so that models differ in what they know and not in whom they answer.
@@ -164,15 +168,15 @@ def _with_strangers(lists: pa.Table, strangers: pa.Table) -> pa.Table:
     return pa.concat_tables([lists, missing])
 
 
-def _catalogue(train: pa.Table, test: pa.Table, content: Content | None) -> list[str]:
-    more = content.ids if content is not None else ()
-    return Vocabulary.of(train.column("video_id"), test.column("video_id"), *more).ids.to_pylist()
+def _catalogue(train: pa.Table, test: pa.Table, content: CatalogContent | None) -> list[str]:
+    more = content.video_id_columns if content is not None else ()
+    return IdVocabulary.from_columns(train.column("video_id"), test.column("video_id"), *more).ids.to_pylist()
 
 
-def _user_slices(parts: Split, config: EvaluateConfig) -> dict[str, list[str]]:
+def _user_slices(parts: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
     return {"new users" if config.cold_most == 0 else "cold users": cold_users(parts, config.cold_most)}
 
 
-def _video_slices(parts: Split, config: EvaluateConfig) -> dict[str, list[str]]:
+def _video_slices(parts: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
     cold = {"new videos" if config.cold_most == 0 else "cold videos": cold_videos(parts, config.cold_most)}
     return {**popularity_thirds(parts.train), **cold}

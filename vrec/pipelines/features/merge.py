@@ -10,14 +10,14 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.protocols import Modality
 from vrec.encoders.build import encoder_names
-from vrec.encoders.fusion import PARTS as MODALITIES
+from vrec.encoders.fusion import INPUT_MODALITIES as MODALITIES
 from vrec.encoders.learned.features import FeatureSet
 from vrec.pipelines.features.stages import FeatureJob
 
 Array = npt.NDArray[Any]
 
 
-def features_of_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
+def merge_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
     """The features in PART tables of a job, without the videos that failed."""
     good = [part.filter(pc.is_null(part["error"])) for part in parts]
     columns = {m: [v for part in good for v in _rows(part, m)] for m in MODALITIES}
@@ -36,7 +36,7 @@ def features_of_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
     return FeatureSet(tuple(ids[i] for i in order), frames, lengths, audio, text, has, names, told)
 
 
-def joined(sets: Sequence[FeatureSet]) -> FeatureSet:
+def concatenate_feature_sets(sets: Sequence[FeatureSet]) -> FeatureSet:
     """Features of the same settings and different videos as one set."""
     ids = [video for some in sets for video in some.video_ids]
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)

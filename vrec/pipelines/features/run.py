@@ -16,17 +16,17 @@ from vrec.core.compute import pc
 from vrec.core.digest import digest
 from vrec.core.errors import ModelError, SourceError
 from vrec.core.schema import FAILURES, conform
-from vrec.core.tables import MANIFEST, Folder
+from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.encoders.build import encoder_names
 from vrec.encoders.learned.features import FeatureSet
 from vrec.media.source import open_source
-from vrec.pipelines.cluster import connected
+from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.embed.checkpoints import PARTS, previous_state
-from vrec.pipelines.embed.compact import chosen_parts
-from vrec.pipelines.embed.plan import Plan, catalogue, make_plan, recipe_of
-from vrec.pipelines.embed.run import hash_now, locked, open_output, run_plan
+from vrec.pipelines.embed.compact import select_parts
+from vrec.pipelines.embed.plan import EmbedPlan, deduplicate_refs, make_plan, recipe_digest
+from vrec.pipelines.embed.run import hash_contents, lock_folder, open_output, run_plan
 from vrec.pipelines.embed.stages import PART_FACTS
-from vrec.pipelines.features.merge import features_of_parts, joined
+from vrec.pipelines.features.merge import concatenate_feature_sets, merge_parts
 from vrec.pipelines.features.stages import FeatureJob
 
 FACTS = "facts"
@@ -36,7 +36,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class MadeFeatures:
+class ExtractedFeatures:
     """A catalogue's features, and what came of its videos."""
 
     features: FeatureSet
@@ -49,9 +49,9 @@ class MadeFeatures:
     """FAILURES: videos without features."""
 
 
-def make_features(
+def extract_features(
     videos: str, out: str, settings: Settings, *, address: str | None = None, log: TextIO | None = None
-) -> MadeFeatures:
+) -> ExtractedFeatures:
     """The features of the catalogue `videos`, kept in the folder `out`.
 
     `videos` is a folder or a VIDEOS table; `settings.embed` says how it is decoded and encoded, and
@@ -61,47 +61,49 @@ def make_features(
     holds something else; a bad video costs a FAILURES row only.
     """
     source, folder = open_source(videos), open_output(out)
-    with locked(folder), contextlib.ExitStack() as stack:
-        reach = functools.cache(lambda: stack.enter_context(connected(address)))
-        refs, duplicates = catalogue(source.refs(), source.uri)
-        job = job_of(folder, settings)
+    with lock_folder(folder), contextlib.ExitStack() as stack:
+        reach = functools.cache(lambda: stack.enter_context(connect_cluster(address)))
+        refs, duplicates = deduplicate_refs(source.refs(), source.uri)
+        job = feature_job(folder, settings)
         old = _earlier(folder)
         facts = [name] if old and folder.exists(name := _facts_name(old)) else []
         state = previous_state(folder, facts)
-        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: hash_now(rows, job, reach))
+        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: hash_contents(rows, job, reach))
         totals = run_plan(plan, job, reach, log, verb="features")
         plan.parts.update(dict.fromkeys(totals.parts))
         if old and facts and not plan.parts and not plan.dropped:
             found = folder.read_parquet(facts[0])
-            return MadeFeatures(old, folder.uri, True, 0, _failures(found, duplicates))
-        parts = list(chosen_parts(folder, plan.parts))
+            return ExtractedFeatures(old, folder.uri, True, 0, _failures(found, duplicates))
+        parts = list(select_parts(folder, plan.parts))
         found = _facts(folder, facts, plan, parts, refs)
         if not found["error"].null_count:
-            raise SourceError(f"{source.uri}: {_no_use(found)}", mend="mend or replace the videos")
-        made = features_of_parts(parts, job)
-        features = joined([some for some in (_kept(old, plan), made) if some is not None])
+            raise SourceError(f"{source.uri}: {_unusable_message(found)}", fix="fix or replace the videos")
+        made = merge_parts(parts, job)
+        features = concatenate_feature_sets(
+            [some for some in (_reusable_rows(old, plan), made) if some is not None]
+        )
         _write(folder, features, found)
-        return MadeFeatures(features, folder.uri, False, totals.videos, _failures(found, duplicates))
+        return ExtractedFeatures(features, folder.uri, False, totals.videos, _failures(found, duplicates))
 
 
-def job_of(folder: Folder, settings: Settings) -> FeatureJob:
+def feature_job(folder: StorageFolder, settings: Settings) -> FeatureJob:
     """What workers are told: a network for the frames and nothing fused, since what heads take is frozen."""
     encoders = settings.embed.encoders
     encoders = encoders.model_copy(update={"frames": encoders.cnn, "fusion": None})
     config = settings.embed.model_copy(update={"encoders": encoders})
     kept = settings.encoder.features
-    recipe = recipe_of(config, encoder_names(encoders))
+    recipe = recipe_digest(config, encoder_names(encoders))
     parts = {"embed": recipe, "features": kept.model_dump(mode="json"), "version": VERSION}
     return FeatureJob(folder.uri, config, digest(parts), kept)
 
 
-def _earlier(folder: Folder) -> FeatureSet | None:
+def _earlier(folder: StorageFolder) -> FeatureSet | None:
     if not folder.exists(MANIFEST):
         return None
     try:
         return FeatureSet.load(folder.uri)
     except ModelError as error:
-        raise ModelError(str(error), mend="give --features another folder, or remove this one") from None
+        raise ModelError(str(error), fix="give --features another folder, or remove this one") from None
 
 
 def _facts_name(features: FeatureSet) -> str:
@@ -109,10 +111,10 @@ def _facts_name(features: FeatureSet) -> str:
 
 
 def _facts(
-    folder: Folder, old: Sequence[str], plan: Plan, parts: Sequence[pa.Table], refs: pa.Table
+    folder: StorageFolder, old: Sequence[str], plan: EmbedPlan, parts: Sequence[pa.Table], refs: pa.Table
 ) -> pa.Table:
     """The facts of every video of the catalogue as it is now, by id."""
-    stays = plan.kept["video_id"].filter(pc.equal(plan.kept["origin"], ""))
+    stays = plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], ""))
     before = [folder.read_parquet(name) for name in old]
     kept = [table.filter(pc.is_in(table["video_id"], value_set=stays)) for table in before]
     found = pa.concat_tables([*kept, *(part.select(PART_FACTS) for part in parts)]).sort_by("video_id")
@@ -127,22 +129,22 @@ def _failures(facts: pa.Table, duplicates: pa.Table) -> pa.Table:
     return conform(pa.concat_tables([failed.cast(duplicates.schema), duplicates]), FAILURES, stage="features")
 
 
-def _no_use(facts: pa.Table) -> str:
+def _unusable_message(facts: pa.Table) -> str:
     first = facts.slice(0, 1).to_pylist()[0]
     count = f"none of {facts.num_rows:,} videos" if facts.num_rows > 1 else "the one video cannot"
     can = "can be used; the first, " if facts.num_rows > 1 else "be used: "
     return f"{count} {can}{first['video_id']}: {first['error']}: {first['message']}"
 
 
-def _kept(old: FeatureSet | None, plan: Plan) -> FeatureSet | None:
+def _reusable_rows(old: FeatureSet | None, plan: EmbedPlan) -> FeatureSet | None:
     """The rows of earlier features that are still good."""
-    if old is None or not plan.kept.num_rows:
+    if old is None or not plan.reused.num_rows:
         return None
-    stays = set(plan.kept["video_id"].filter(pc.equal(plan.kept["origin"], "")).to_pylist())
-    return old.rows([row for row, video in enumerate(old.video_ids) if video in stays])
+    stays = set(plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], "")).to_pylist())
+    return old.select([row for row, video in enumerate(old.video_ids) if video in stays])
 
 
-def _write(folder: Folder, features: FeatureSet, facts: pa.Table) -> None:
+def _write(folder: StorageFolder, features: FeatureSet, facts: pa.Table) -> None:
     # Facts first: features whose facts are missing would be made again.
     name = _facts_name(features)
     folder.write_parquet(name, facts)

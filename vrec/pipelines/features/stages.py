@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vrec.config.train_encoder import FeaturesConfig
+from vrec.config.train_encoder import EncoderFeaturesConfig
 from vrec.core.errors import EncodeFailed
 from vrec.core.protocols import Clip, Modality, Vectors
-from vrec.encoders.build import EncodersConfig, Rows, build_encoders
+from vrec.encoders.build import EncodersConfig, OptionalVectors, build_encoders
 from vrec.encoders.cnn import CnnEncoder
 from vrec.media.augment import augment
 from vrec.pipelines.embed.stages import ClipEncoders, EmbedJob
@@ -19,7 +19,7 @@ from vrec.pipelines.embed.stages import ClipEncoders, EmbedJob
 class FeatureJob(EmbedJob):
     """All that a worker needs to know of a run that makes features."""
 
-    features: FeaturesConfig
+    features: EncoderFeaturesConfig
 
     def encoders(self, device: str) -> ClipEncoders:
         """What finds the features, loaded on a device."""
@@ -29,7 +29,9 @@ class FeatureJob(EmbedJob):
 class FeatureEncoders:
     """Clips to features: of frames (1 + views) · T · D numbers in one row, of sound and text unit vectors."""
 
-    def __init__(self, encoders: EncodersConfig, config: FeaturesConfig, *, device: str = "cpu") -> None:
+    def __init__(
+        self, encoders: EncodersConfig, config: EncoderFeaturesConfig, *, device: str = "cpu"
+    ) -> None:
         """Loads the network of the frames on a device, and the other encoders; nothing is fused.
 
         Raises ConfigError when weights cannot be had.
@@ -38,7 +40,7 @@ class FeatureEncoders:
         self._cnn = CnnEncoder(encoders.cnn, device=device) if encoders.cnn is not None else None
         self._rest = build_encoders(encoders.model_copy(update={"frames": None, "fusion": None}))
 
-    def encode(self, clips: Sequence[Clip]) -> dict[Modality, Rows]:
+    def encode(self, clips: Sequence[Clip]) -> dict[Modality, OptionalVectors]:
         """float32 rows by modality, one entry a clip in order, None where it is absent.
 
         Raises EncodeFailed, naming the video, for numbers that are not finite, in float16 for frames.

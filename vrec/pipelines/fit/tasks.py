@@ -9,11 +9,11 @@ import pyarrow as pa
 import ray
 
 from vrec.config.settings import FitConfig
-from vrec.core.protocols import Content
-from vrec.core.tables import Folder
+from vrec.core.protocols import CatalogContent
+from vrec.core.tables import StorageFolder
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.registry import RetrievalConfig, build
-from vrec.retrieval.similarity import in_threads
+from vrec.retrieval.registry import RetrievalConfig, build_recommender
+from vrec.retrieval.similarity import map_in_threads
 
 RECOMMENDED = "recommendations"
 """The subfolder that batches of RECOMMENDATIONS are written to."""
@@ -24,7 +24,7 @@ Ref = Any
 """A Ray object reference."""
 
 
-def spread(function: Callable[[S, range], T], shared: S, blocks: Sequence[range]) -> Iterator[T]:
+def map_blocks_on_ray(function: Callable[[S, range], T], shared: S, blocks: Sequence[range]) -> Iterator[T]:
     """What `function` gives for `shared` and each block, in order, each computed by a task of its own."""
     # It goes to the object store once, not with every task.
     ref = ray.put(shared)
@@ -50,26 +50,28 @@ def start_fit(
 
 @ray.remote
 def _fit(
-    kind: str, config: RetrievalConfig, interactions: pa.Table, content: Content | None, tasks: bool
+    kind: str, config: RetrievalConfig, interactions: pa.Table, content: CatalogContent | None, tasks: bool
 ) -> tuple[MatrixRecommender, float]:
     begun = time.perf_counter()
-    model = build(kind, config, spread if tasks else in_threads).fit(interactions, content)
+    model = build_recommender(kind, config, map_blocks_on_ray if tasks else map_in_threads).fit(
+        interactions, content
+    )
     return model, time.perf_counter() - begun
 
 
-def start_asking(model: Ref, users: Sequence[str], k: int, shard: int) -> list[Ref]:
+def start_recommending(model: Ref, users: Sequence[str], k: int, shard: int) -> list[Ref]:
     """References to (RECOMMENDATIONS, seconds), one for each shard of users, in their order."""
-    return [_ask.remote(model, list(users[i : i + shard]), k) for i in range(0, len(users), shard)]
+    return [_recommend.remote(model, list(users[i : i + shard]), k) for i in range(0, len(users), shard)]
 
 
 @ray.remote(num_cpus=1)
-def _ask(model: MatrixRecommender, users: list[str], k: int) -> tuple[pa.Table, float]:
+def _recommend(model: MatrixRecommender, users: list[str], k: int) -> tuple[pa.Table, float]:
     begun = time.perf_counter()
     return model.recommend(users, k), time.perf_counter() - begun
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RecommendationFile:
     """One file of RECOMMENDATIONS."""
 
     name: str
@@ -84,8 +86,8 @@ def start_writing(model: Ref, users: Sequence[str], k: int, shard: int, out: str
 
 
 @ray.remote(num_cpus=1)
-def _write(model: MatrixRecommender, users: list[str], k: int, out: str, number: int) -> Part:
+def _write(model: MatrixRecommender, users: list[str], k: int, out: str, number: int) -> RecommendationFile:
     found = model.recommend(users, k)
     name = f"{RECOMMENDED}/{number:05d}.parquet"
-    Folder(out).write_parquet(name, found)
-    return Part(name, found.num_rows, len(found.column("user_id").unique()))
+    StorageFolder(out).write_parquet(name, found)
+    return RecommendationFile(name, found.num_rows, len(found.column("user_id").unique()))

@@ -7,22 +7,22 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from vrec.config.train_encoder import BehaviourConfig
+from vrec.config.train_encoder import BehaviorConfig
 from vrec.core.errors import FitError
-from vrec.encoders.learned.behavior import Behaviour
+from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.features import FeatureSet
-from vrec.events.interactions import InterestConfig, gather
-from vrec.events.polars_tables import to_frame
+from vrec.events.interactions import InterestConfig, aggregate_interactions
+from vrec.events.polars_tables import to_polars
 from vrec.retrieval.models.als import Als
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class BehaviorSummary:
     """What became of the interactions."""
 
-    behaviour: Behaviour
+    behavior: BehaviorSignals
     pairs: int
     videos: int
     """Videos of the features that were watched by anyone."""
@@ -34,9 +34,9 @@ class Watched:
     """Watched videos that the features do not have."""
 
 
-def make_behaviour(
-    interactions: pa.Table, features: FeatureSet, config: BehaviourConfig, interest: InterestConfig
-) -> Watched:
+def build_behavior(
+    interactions: pa.Table, features: FeatureSet, config: BehaviorConfig, interest: InterestConfig
+) -> BehaviorSummary:
     """What INTERACTIONS say of the videos of `features`; pass none that a later test is made of.
 
     Pairs are two videos of one shopper at most `window` steps apart, each at random the left or the right
@@ -44,17 +44,17 @@ def make_behaviour(
     comes up in training. The order of the rows is of no consequence. Raises FitError where no interaction is
     with any of these videos, and where no shopper watched two.
     """
-    gathered = gather(interactions, interest)
+    gathered = aggregate_interactions(interactions, interest)
     ids = pl.Series("video_id", features.video_ids, dtype=pl.String)
     places = pl.DataFrame({"video_id": ids, "row": np.arange(len(features))})
-    frame = to_frame(gathered).join(places, on="video_id", how="left")
+    frame = to_polars(gathered).join(places, on="video_id", how="left")
     known = frame.filter(pl.col("row").is_not_null())
     if not known.height:
         one = frame["video_id"][0] if frame.height else "none"
         raise FitError(
             f"behaviour: the events know {frame['video_id'].n_unique():,} videos, such as {one}, but none of "
             f"the {len(features):,} with features, such as {features.video_ids[0]}",
-            mend="give events and videos of one catalogue, with the same video_id",
+            fix="give events and videos of one catalogue, with the same video_id",
         )
     users = np.bincount(known["row"].to_numpy(), minlength=len(features))
     able = users >= config.least_users
@@ -63,12 +63,12 @@ def make_behaviour(
         raise FitError(
             f"behaviour: no shopper of {frame['user_id'].n_unique():,} watched two of the videos that "
             f"{config.least_users} shoppers watched",
-            mend="give more events, lower encoder.behaviour.least_users, or leave the events out",
+            fix="give more events, lower encoder.behaviour.least_users, or leave the events out",
         )
     popularity = np.bincount(np.concatenate([left, right]), minlength=len(features)).astype(np.float64)
     targets, has_target = _targets(gathered, features, able, config)
-    behaviour = Behaviour(left, right, popularity, targets, has_target)
-    return Watched(
+    behaviour = BehaviorSignals(left, right, popularity, targets, has_target)
+    return BehaviorSummary(
         behaviour,
         pairs=len(left),
         videos=int((users > 0).sum()),
@@ -78,7 +78,7 @@ def make_behaviour(
     )
 
 
-def _pairs(known: pl.DataFrame, config: BehaviourConfig) -> tuple[Rows, Rows]:
+def _pairs(known: pl.DataFrame, config: BehaviorConfig) -> tuple[Rows, Rows]:
     ordered = known.sort("user_id", "at", "video_id")
     user = ordered["user_id"].rle_id().to_numpy().astype(np.int64)
     row = ordered["row"].to_numpy().astype(np.int64)
@@ -99,7 +99,7 @@ def _pairs(known: pl.DataFrame, config: BehaviourConfig) -> tuple[Rows, Rows]:
 
 
 def _targets(
-    gathered: pa.Table, features: FeatureSet, able: npt.NDArray[np.bool_], config: BehaviourConfig
+    gathered: pa.Table, features: FeatureSet, able: npt.NDArray[np.bool_], config: BehaviorConfig
 ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.bool_] | None]:
     if config.targets == "none":
         return None, None

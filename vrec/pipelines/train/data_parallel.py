@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vrec.core.errors import VrecError
 from vrec.pipelines.cluster import ClusterError
-from vrec.training.epochs import ALONE, EpochTrainer, Worker
+from vrec.training.epochs import SINGLE_WORKER, EpochTrainer, TrainingWorker
 from vrec.training.workers import WorkersConfig
 
 STATE = "state.npz"
@@ -31,21 +31,21 @@ CHECKPOINTS = "checkpoints"
 """The subfolder of `--out` that checkpoints are kept in while training goes on."""
 
 
-class Lesson(Protocol):
+class TrainingTask(Protocol):
     """What every worker is given: what to train, and on what. Goes through Ray's object store."""
 
     @property
-    def spread(self) -> WorkersConfig:
+    def workers_config(self) -> WorkersConfig:
         """Over how many workers the training is spread."""
         ...
 
-    def trainer(self, worker: Worker) -> EpochTrainer[Any]:
+    def trainer(self, worker: TrainingWorker) -> EpochTrainer[Any]:
         """The trainer of one worker; raises VrecError where this cannot be learned from."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """What a training came to."""
 
     weights: Mapping[str, npt.NDArray[Any]]
@@ -63,18 +63,18 @@ class Trained:
     """Why training ended early with the last good weights; None where it did not."""
 
 
-def train_network(lesson: Lesson, name: str, out: str) -> Trained:
+def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
     """The best weights, after training on the cluster that this process is connected to.
 
     A checkpoint is kept below `out` after every epoch, under `name`: a run of the same name goes on from
     there, as it does after a worker was killed. Raises what the lesson's trainer raises, and ClusterError
     where workers were lost more often than `failures` allows.
     """
-    config = lesson.spread
+    config = task.workers_config
     workers = config.workers or _workers(config)
     trainer = TorchTrainer(
-        _work,
-        train_loop_config={"lesson": ray.put(lesson)},
+        _worker_loop,
+        train_loop_config={"lesson": ray.put(task)},
         torch_config=TorchConfig(backend="nccl" if config.gpus_per_worker else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
@@ -97,7 +97,7 @@ def train_network(lesson: Lesson, name: str, out: str) -> Trained:
         except ray.train.TrainingFailedError as error:
             raise ClusterError(
                 f"training: workers were lost ({' '.join(str(error).split())[:300]})",
-                mend="run the same command again, it goes on from the last epoch; or raise `failures`",
+                fix="run the same command again, it goes on from the last epoch; or raise `failures`",
             ) from None
     told: Any = result.return_value
     if isinstance(told, VrecError):
@@ -105,7 +105,7 @@ def train_network(lesson: Lesson, name: str, out: str) -> Trained:
     return told
 
 
-def train_here(lesson: Lesson, name: str, out: str) -> Trained:
+def train_in_process(task: TrainingTask, name: str, out: str) -> TrainingResult:
     """As `train_network`, in this process alone and without checkpoints.
 
     For lessons so small that starting a worker takes longer than the training. Raises as the trainer does.
@@ -115,46 +115,46 @@ def train_here(lesson: Lesson, name: str, out: str) -> Trained:
     # at every step take twenty times as long as one.
     torch.set_num_threads(1)
     try:
-        return train_epochs(lesson, 0, 1, kept=False)
+        return train_epochs(task, 0, 1, checkpoint=False)
     finally:
         torch.set_num_threads(threads)
 
 
-def _work(given: dict[str, Any]) -> Trained | VrecError:
+def _worker_loop(given: dict[str, Any]) -> TrainingResult | VrecError:
     """One worker's part: epochs until the trainer is done, a report after each.
 
     What is wrong with the examples or settings is returned and not raised: another try would end the same.
     """
     context = ray.train.get_context()
-    lesson: Lesson = ray.get(given["lesson"])
+    lesson: TrainingTask = ray.get(given["lesson"])
     # As many as Ray sets aside: a worker that took the machine's would be in the others' way.
-    torch.set_num_threads(max(1, int(lesson.spread.cpus_per_worker)))
+    torch.set_num_threads(max(1, int(lesson.workers_config.cpus_per_worker)))
     try:
         return train_epochs(lesson, context.get_world_rank(), context.get_world_size())
     except VrecError as error:
         return error
 
 
-def train_epochs(lesson: Lesson, rank: int, world: int, *, kept: bool = True) -> Trained:
+def train_epochs(task: TrainingTask, rank: int, world: int, *, checkpoint: bool = True) -> TrainingResult:
     """What one of `world` workers comes to: epochs from Ray Train's checkpoint, if there is one, to the end.
 
     Each epoch is reported to Ray Train and, by the worker of rank 0, kept as a checkpoint, unless `kept` is
     False. Raises as the lesson's trainer does.
     """
-    worker = ALONE if world == 1 else Worker(rank, world, DistributedDataParallel, _summed)
-    trainer = lesson.trainer(worker)
-    losses = _restore(trainer) if kept else {}
+    worker = SINGLE_WORKER if world == 1 else TrainingWorker(rank, world, DistributedDataParallel, _summed)
+    trainer = task.trainer(worker)
+    losses = _restore(trainer) if checkpoint else {}
     resumed_from = trainer.epoch
     rate = 0.0
     while not trainer.done:
         result, judged = trainer.run_epoch(), trainer.validate()
         rate = result.examples_per_s * world
         losses = judged if trainer.best_epoch == trainer.epoch else losses
-        if kept:
+        if checkpoint:
             _report(trainer, losses, rank)
     weights = {name: tensor.cpu().numpy() for name, tensor in trainer.finish().state_dict().items()}
     ends = trainer.epoch, trainer.best_epoch
-    return Trained(weights, *ends, losses, world, rate, resumed_from, trainer.stopped)
+    return TrainingResult(weights, *ends, losses, world, rate, resumed_from, trainer.stopped)
 
 
 def _restore(trainer: EpochTrainer[Any]) -> dict[str, float]:

@@ -14,18 +14,18 @@ from vrec.config.train_encoder import TrainEncoderConfig
 from vrec.core.digest import digest
 from vrec.core.errors import ConfigError, FitError
 from vrec.core.schema import FAILURES
-from vrec.core.tables import Folder, absolute, join
-from vrec.encoders.learned.behavior import Behaviour
-from vrec.encoders.learned.encoder import LearnedEncoder, untrained
+from vrec.core.tables import StorageFolder, absolute_uri, join_uri
+from vrec.encoders.learned.behavior import BehaviorSignals
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.train import EncoderTrainer
-from vrec.pipelines.cluster import connected, vrec_errors
-from vrec.pipelines.evaluate.validation import outer_split
-from vrec.pipelines.features.run import MadeFeatures, make_features
-from vrec.pipelines.inputs import Where, read_material
-from vrec.pipelines.train.behavior import Watched, make_behaviour
-from vrec.pipelines.train.data_parallel import CHECKPOINTS, Trained, train_here, train_network
-from vrec.training.epochs import ALONE, Worker
+from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
+from vrec.pipelines.evaluate.validation import test_split
+from vrec.pipelines.features.run import ExtractedFeatures, extract_features
+from vrec.pipelines.inputs import InputPaths, read_inputs
+from vrec.pipelines.train.behavior import BehaviorSummary, build_behavior
+from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, train_in_process, train_network
+from vrec.training.epochs import SINGLE_WORKER, TrainingWorker
 from vrec.training.workers import WorkersConfig
 
 FEATURES = "features"
@@ -33,7 +33,7 @@ FEATURES = "features"
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderMaterial:
+class EncoderInputs:
     """What an encoder is trained on."""
 
     features: FeatureSet
@@ -42,15 +42,15 @@ class EncoderMaterial:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderLesson:
+class EncoderTrainingTask:
     """A head to train, on features and behaviour; implements `Lesson`."""
 
     config: TrainEncoderConfig
     features: FeatureSet
-    behaviour: Behaviour | None
+    behaviour: BehaviorSignals | None
 
     @property
-    def spread(self) -> WorkersConfig:
+    def workers_config(self) -> WorkersConfig:
         """Over how many workers the training is spread."""
         return self.config
 
@@ -60,21 +60,21 @@ class EncoderLesson:
         count = len(self.features) if self.behaviour is None else len(self.behaviour.left)
         return count * self.config.training.epochs
 
-    def trainer(self, worker: Worker) -> EncoderTrainer:
+    def trainer(self, worker: TrainingWorker) -> EncoderTrainer:
         """The trainer of one worker; raises FitError where there is too little to learn from."""
         training = self.config.training
-        head = untrained(self.config.learned, self.features, training.seed)
+        head = init_head(self.config.learned, self.features, training.seed)
         return EncoderTrainer(
             head,
             # A head that sees no order sees a mean, which need not be taken anew at every step.
-            features=self.features if head.ordered else pooled(self.features),
+            features=self.features if head.ordered else mean_pool_frames(self.features),
             behaviour=self.behaviour,
             config=training,
             worker=worker,
         )
 
 
-def pooled(features: FeatureSet) -> FeatureSet:
+def mean_pool_frames(features: FeatureSet) -> FeatureSet:
     """The same features with one frame a video and view: the mean of those that are there."""
     count = np.maximum(features.lengths, 1)[:, None, None]
     means = features.frames.sum(axis=2, dtype=np.float32) / count  # (N, V, D)
@@ -86,7 +86,7 @@ def pooled(features: FeatureSet) -> FeatureSet:
 
 
 def train_encoder(
-    where: Where | None,
+    inputs: InputPaths | None,
     videos: str | None,
     features: str | None,
     out: str,
@@ -105,13 +105,15 @@ def train_encoder(
     what cannot be used, OutputError for a folder that cannot be written, ClusterError where Ray cannot be
     reached or workers are lost again and again.
     """
-    Folder(out).check_writable()
+    StorageFolder(out).check_writable()
     begun = time.perf_counter()
     made = _features(videos, features, out, settings, address)
     ready = time.perf_counter()
-    material = EncoderMaterial(made.features, None if where is None else interactions_of(where, settings))
-    lesson, watched = lesson_of(material, settings)
-    trained = _train(lesson, absolute(out), address)
+    material = EncoderInputs(
+        made.features, None if inputs is None else read_training_interactions(inputs, settings)
+    )
+    lesson, watched = build_training_task(material, settings)
+    trained = _train(lesson, absolute_uri(out), address)
     ended = time.perf_counter()
     encoder = _encoder(lesson, trained)
     encoder.save(out)
@@ -132,20 +134,22 @@ def train_encoder(
         "workers": trained.workers,
         "examples_per_s": round(trained.examples_per_s),
         "validation": dict(trained.losses),
-        "use": _use(absolute(out), encoder),
+        "use": _embed_options(absolute_uri(out), encoder),
         "failures": made.failures.select(["video_id", "error", "message"]).to_pylist(),
         "features_s": round(ready - begun, 3),
         "train_s": round(ended - ready, 3),
     }
 
 
-def interactions_of(where: Where, settings: Settings) -> pa.Table:
+def read_training_interactions(where: InputPaths, settings: Settings) -> pa.Table:
     """The INTERACTIONS from before the test part; raises EventsError, SchemaError or EvaluationError."""
-    material = read_material(where, settings.events, settings.fit.modality)
-    return outer_split(material, settings).train
+    material = read_inputs(where, settings.events, settings.fit.modality)
+    return test_split(material, settings).train
 
 
-def lesson_of(material: EncoderMaterial, settings: Settings) -> tuple[EncoderLesson, Watched | None]:
+def build_training_task(
+    material: EncoderInputs, settings: Settings
+) -> tuple[EncoderTrainingTask, BehaviorSummary | None]:
     """What is to be trained, and what became of the interactions.
 
     Where there are some the objective is `aligned`, unless the settings name one. Raises FitError.
@@ -160,22 +164,24 @@ def lesson_of(material: EncoderMaterial, settings: Settings) -> tuple[EncoderLes
         if material.interactions is None:
             raise FitError(
                 "training: encoder.training.objective.kind=aligned learns from what was watched",
-                mend="give --events, or leave the kind out",
+                fix="give --events, or leave the kind out",
             )
         interest = settings.events.interest
-        watched = make_behaviour(material.interactions, material.features, config.behaviour, interest)
-    behaviour = None if watched is None else watched.behaviour
-    return EncoderLesson(config, material.features, behaviour), watched
+        watched = build_behavior(material.interactions, material.features, config.behaviour, interest)
+    behaviour = None if watched is None else watched.behavior
+    return EncoderTrainingTask(config, material.features, behaviour), watched
 
 
-def tune_trial(material: EncoderMaterial, settings: Settings) -> Iterator[float]:
+def run_encoder_trial(material: EncoderInputs, settings: Settings) -> Iterator[float]:
     """The validation MRR after each epoch, higher is better, of training in this process.
 
     Raises FitError where there is too little to learn from, or to hold out and judge by.
     """
-    trainer = lesson_of(material, settings)[0].trainer(ALONE)
-    if trainer.unjudged:
-        raise FitError(f"tuning: no trial can be judged: {trainer.unjudged}", mend="tune on more videos")
+    trainer = build_training_task(material, settings)[0].trainer(SINGLE_WORKER)
+    if trainer.no_validation_reason:
+        raise FitError(
+            f"tuning: no trial can be judged: {trainer.no_validation_reason}", fix="tune on more videos"
+        )
     while not trainer.done:
         trainer.run_epoch()
         yield trainer.validate()["mrr"]
@@ -183,28 +189,28 @@ def tune_trial(material: EncoderMaterial, settings: Settings) -> Iterator[float]
 
 def _features(
     videos: str | None, features: str | None, out: str, settings: Settings, address: str | None
-) -> MadeFeatures:
+) -> ExtractedFeatures:
     if videos is not None:
-        return make_features(videos, features or join(out, FEATURES), settings, address=address)
+        return extract_features(videos, features or join_uri(out, FEATURES), settings, address=address)
     if features is None:
-        raise ConfigError("there is nothing to train on", mend="give --videos, or --features made before")
+        raise ConfigError("there is nothing to train on", fix="give --videos, or --features made before")
     nothing = FAILURES.arrow().empty_table()
-    return MadeFeatures(FeatureSet.load(features), features, reused=True, new=0, failures=nothing)
+    return ExtractedFeatures(FeatureSet.load(features), features, reused=True, new=0, failures=nothing)
 
 
-def _train(lesson: EncoderLesson, out: str, address: str | None) -> Trained:
+def _train(lesson: EncoderTrainingTask, out: str, address: str | None) -> TrainingResult:
     name = _run_name(lesson)
     config = lesson.config
     if lesson.examples < config.alone_below and not config.gpus_per_worker and (config.workers or 1) == 1:
-        return train_here(lesson, name, out)
-    with connected(address), vrec_errors():
+        return train_in_process(lesson, name, out)
+    with connect_cluster(address), unwrap_ray_errors():
         trained = train_network(lesson, name, out)
-    folder = Folder(out)
-    folder.filesystem.delete_dir(folder.at(CHECKPOINTS))
+    folder = StorageFolder(out)
+    folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
     return trained
 
 
-def _encoder(lesson: EncoderLesson, trained: Trained) -> LearnedEncoder:
+def _encoder(lesson: EncoderTrainingTask, trained: TrainingResult) -> LearnedEncoder:
     taught = lesson.behaviour
     data = {
         "training": lesson.config.training.model_dump(mode="json"),
@@ -212,32 +218,36 @@ def _encoder(lesson: EncoderLesson, trained: Trained) -> LearnedEncoder:
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
     }
-    return LearnedEncoder.fitted(
+    return LearnedEncoder.from_weights(
         lesson.config.learned, lesson.features, trained.weights, data=data, metrics=trained.losses
     )
 
 
-def _counts(watched: Watched) -> dict[str, int]:
+def _counts(watched: BehaviorSummary) -> dict[str, int]:
     names = ("pairs", "videos", "paired", "targets", "unknown")
     return {name: getattr(watched, name) for name in names}
 
 
-def _use(out: str, encoder: LearnedEncoder) -> str:
+def _embed_options(out: str, encoder: LearnedEncoder) -> str:
     """The options of `vrec embed` that run the encoder."""
     if set(encoder.head.dims) == {"frames"}:
         return f"--set embed.encoders.frames.kind=gru --set embed.encoders.frames.model={out}"
     return f"--set embed.encoders.fusion.kind=learned --set embed.encoders.fusion.model={out}"
 
 
-def _run_name(lesson: EncoderLesson) -> str:
+def _run_name(lesson: EncoderTrainingTask) -> str:
     """A name that runs with the same features, behaviour and settings share."""
     config = lesson.config.model_dump(mode="json", exclude={"failures", "alone_below"})
     return digest(
-        {"features": lesson.features.fingerprint, "config": config, "taught": _seen(lesson.behaviour)}
+        {
+            "features": lesson.features.fingerprint,
+            "config": config,
+            "taught": _behavior_digest(lesson.behaviour),
+        }
     )
 
 
-def _seen(behaviour: Behaviour | None) -> str | None:
+def _behavior_digest(behaviour: BehaviorSignals | None) -> str | None:
     if behaviour is None:
         return None
     found = hashlib.sha256()

@@ -9,14 +9,14 @@ import optuna
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from vrec.config.patch import differences, value_of, with_changes
+from vrec.config.patch import explicit_settings, patch_settings, setting_value
 from vrec.config.settings import Settings
-from vrec.core.tables import Folder
-from vrec.evaluation.reports.tuning import SweepReport, Tried, Varied, write_sweep
+from vrec.core.tables import StorageFolder
+from vrec.evaluation.reports.tuning import SweepReport, TrialSummary, VariedSetting, write_sweep_report
 from vrec.pipelines.tune.search import silent_optuna
-from vrec.pipelines.tune.space import Dimension, Space
-from vrec.pipelines.tune.targets import Subject
-from vrec.pipelines.tune.trial_log import Trial, ranked
+from vrec.pipelines.tune.space import SearchDimension, SearchSpace
+from vrec.pipelines.tune.targets import TuneTarget
+from vrec.pipelines.tune.trial_log import TuneTrial, rank_trials
 
 BEST, LEADERBOARD = "best.yaml", "leaderboard.json"
 _FEWEST = 4
@@ -24,40 +24,46 @@ _FEWEST = 4
 
 
 def write_results(
-    out: str, subject: Subject, settings: Settings, space: Space, trials: Sequence[Trial], *, data: str
+    out: str,
+    target: TuneTarget,
+    settings: Settings,
+    space: SearchSpace,
+    trials: Sequence[TuneTrial],
+    *,
+    data: str,
 ) -> Mapping[str, float]:
     """The importance of each setting, after writing `leaderboard.json`, `best.yaml` where a trial has a
     score, and `report.html`. `data` is its name. Raises OutputError.
     """
-    folder, order = Folder(out), ranked(trials)
+    folder, order = StorageFolder(out), rank_trials(trials)
     rows = [asdict(trial) | {"score": trial.score} for trial in order]
-    folder.write_json(LEADERBOARD, {"metric": subject.metric, "trials": rows})
+    folder.write_json(LEADERBOARD, {"metric": target.metric, "trials": rows})
     best = best_yaml(settings, order[0].changes) if order[0].score is not None else ""
     if best:
         folder.write(BEST, best.encode())
-    found = importance(space, trials, settings.tune.seed)
+    found = setting_importance(space, trials, settings.tune.seed)
     report = SweepReport(
-        model=subject.model,
+        model=target.model,
         data=data,
-        metric=subject.metric,
-        trials=[_tried(trial, settings, space) for trial in order],
-        varied=[_varied(dimension) for dimension in space.dimensions.values()],
+        metric=target.metric,
+        trials=[_trial_summary(trial, settings, space) for trial in order],
+        varied=[_varied_setting(dimension) for dimension in space.dimensions.values()],
         importance=found,
         best=best,
-        taken_by=subject.taken_by,
+        command=target.command,
     )
-    write_sweep(report, out)
+    write_sweep_report(report, out)
     return found
 
 
 def best_yaml(settings: Settings, changes: Mapping[str, Any]) -> str:
     """What was set, with these changes, as YAML that every command's --config takes."""
-    whole = differences(with_changes(settings, changes))
+    whole = explicit_settings(patch_settings(settings, changes))
     whole.pop("tune", None)
     return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
 
 
-def importance(space: Space, trials: Sequence[Trial], seed: int) -> dict[str, float]:
+def setting_importance(space: SearchSpace, trials: Sequence[TuneTrial], seed: int) -> dict[str, float]:
     """The share of each setting in what made scores differ, the largest first, of trials that ran to their
     end (functional ANOVA: Hutter et al. 2014); empty where they are too few or too like.
     """
@@ -79,9 +85,9 @@ def importance(space: Space, trials: Sequence[Trial], seed: int) -> dict[str, fl
     return {key: float(share) for key, share in found.items()}
 
 
-def _tried(trial: Trial, settings: Settings, space: Space) -> Tried:
-    given = {key: value_of(settings, key) for key in space.dimensions}
-    return Tried(
+def _trial_summary(trial: TuneTrial, settings: Settings, space: SearchSpace) -> TrialSummary:
+    given = {key: setting_value(settings, key) for key in space.dimensions}
+    return TrialSummary(
         number=trial.number,
         settings=given | dict(trial.changes),
         state="done" if trial.state == "running" else trial.state,
@@ -92,10 +98,10 @@ def _tried(trial: Trial, settings: Settings, space: Space) -> Tried:
     )
 
 
-def _varied(dimension: Dimension) -> Varied:
+def _varied_setting(dimension: SearchDimension) -> VariedSetting:
     match dimension.distribution:
         case CategoricalDistribution(choices=choices):
-            return Varied(dimension.key, choices=[dimension.value(choice) for choice in choices])
+            return VariedSetting(dimension.key, choices=[dimension.value(choice) for choice in choices])
         case FloatDistribution(low=low, high=high, log=log) | IntDistribution(low=low, high=high, log=log):
-            return Varied(dimension.key, low=low, high=high, log=log)
+            return VariedSetting(dimension.key, low=low, high=high, log=log)
     raise AssertionError(dimension)

@@ -4,30 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vrec.config.patch import differences
+from vrec.config.patch import explicit_settings
 from vrec.config.settings import Settings
-from vrec.core.tables import Folder, absolute, join
+from vrec.core.tables import StorageFolder, absolute_uri, join_uri
 from vrec.evaluation.reports.tuning import PAGE
-from vrec.pipelines.cluster import connected, vrec_errors
+from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.tune.results import BEST, write_results
 from vrec.pipelines.tune.search import DEFAULT
-from vrec.pipelines.tune.space import Space, read_space
-from vrec.pipelines.tune.sweep import Watch, run_sweep
-from vrec.pipelines.tune.targets import Data, Subject
-from vrec.pipelines.tune.trial_log import Journal, Trial, TuneError, ranked
+from vrec.pipelines.tune.space import SearchSpace, read_search_space
+from vrec.pipelines.tune.sweep import TrialListener, run_sweep
+from vrec.pipelines.tune.targets import TuneData, TuneTarget
+from vrec.pipelines.tune.trial_log import TrialLog, TuneError, TuneTrial, rank_trials
 
 _NOT_COMPARED = ("trials", "concurrent", "cpus", "gpus")
 """Settings of a sweep with others of which it may go on."""
 
 
 def tune(
-    subject: Subject,
+    target: TuneTarget,
     space: Path,
     out: str,
     settings: Settings,
     *,
     address: str | None = None,
-    watch: Watch | None = None,
+    on_trials: TrialListener | None = None,
 ) -> dict[str, Any]:
     """What was found, after trying `tune.trials` settings of the `space` in a YAML file.
 
@@ -37,37 +37,39 @@ def tune(
     is lost, is a row with its reason. Raises ConfigError for a wrong space, TuneError where `out` holds
     another sweep or no trial has a figure, ClusterError, OutputError, and what `subject.read` raises.
     """
-    out = absolute(out)
-    Folder(out).check_writable()
-    found = read_space(space, settings, subject.follows)
-    data = subject.read()
-    journal = Journal(out, _about(subject, data, found, settings))
+    out = absolute_uri(out)
+    StorageFolder(out).check_writable()
+    found = read_search_space(space, settings, target.tunable)
+    data = target.read()
+    journal = TrialLog(out, _comparability_key(target, data, found, settings))
     before = len(journal.trials())
-    with connected(address) as resources, vrec_errors():
-        trials = run_sweep(subject, data, settings, found, journal, resources=resources, watch=watch)
-    importance = write_results(out, subject, settings, found, trials, data=data.name)
-    best = ranked(trials)[0]
+    with connect_cluster(address) as resources, unwrap_ray_errors():
+        trials = run_sweep(target, data, settings, found, journal, resources=resources, on_trials=on_trials)
+    importance = write_results(out, target, settings, found, trials, data=data.name)
+    best = rank_trials(trials)[0]
     if best.score is None:
         raise TuneError(
             f"none of {len(trials)} trials has a figure; the first: {best.error}",
-            mend=f"see {join(out, PAGE)}; remove {out} to begin anew",
+            fix=f"see {join_uri(out, PAGE)}; remove {out} to begin anew",
         )
     return {
-        "model": subject.model,
-        "metric": subject.metric,
+        "model": target.model,
+        "metric": target.metric,
         "out": out,
         "resumed_from": before,
-        **_came_to(trials),
+        **_summarize(trials),
         "importance": dict(importance),
-        "config": join(out, BEST),
-        "report": join(out, PAGE),
-        "taken_by": subject.taken_by,
+        "config": join_uri(out, BEST),
+        "report": join_uri(out, PAGE),
+        "taken_by": target.command,
     }
 
 
-def _about(subject: Subject, data: Data, space: Space, settings: Settings) -> dict[str, Any]:
+def _comparability_key(
+    subject: TuneTarget, data: TuneData, space: SearchSpace, settings: Settings
+) -> dict[str, Any]:
     """All that must be the same for trials to be comparable."""
-    given = differences(settings)
+    given = explicit_settings(settings)
     given["tune"] = {k: v for k, v in settings.tune.model_dump().items() if k not in _NOT_COMPARED}
     return {
         "kind": subject.kind,
@@ -79,8 +81,8 @@ def _about(subject: Subject, data: Data, space: Space, settings: Settings) -> di
     }
 
 
-def _came_to(trials: Sequence[Trial]) -> dict[str, Any]:
-    best, default = ranked(trials)[0], next((t for t in trials if t.number == DEFAULT), None)
+def _summarize(trials: Sequence[TuneTrial]) -> dict[str, Any]:
+    best, default = rank_trials(trials)[0], next((t for t in trials if t.number == DEFAULT), None)
     failed = [trial for trial in trials if trial.state == "failed"]
     return {
         "trials": len(trials),

@@ -13,8 +13,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from vrec.config.settings import Settings
 from vrec.config.tune import TuneConfig
-from vrec.pipelines.tune.space import Space
-from vrec.pipelines.tune.trial_log import Trial
+from vrec.pipelines.tune.space import SearchSpace
+from vrec.pipelines.tune.trial_log import TuneTrial
 
 SCORE = "score"
 """Tune's name of what is made as high as it goes: the best epoch's figure so far."""
@@ -35,13 +35,13 @@ def silent_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-class Suggestions(OptunaSearch):
+class OptunaSuggester(OptunaSearch):
     """The settings as given first, even where they lie outside the space; then what Optuna draws.
 
     A sweep that goes on tells Optuna of its finished trials and draws other random numbers than they did.
     """
 
-    def __init__(self, space: Space, settings: Settings, finished: Sequence[Trial]) -> None:
+    def __init__(self, space: SearchSpace, settings: Settings, finished: Sequence[TuneTrial]) -> None:
         config = settings.tune
         seed = int(np.random.SeedSequence([config.seed, len(finished)]).generate_state(1)[0])
         sampler = optuna.samplers.TPESampler(
@@ -86,10 +86,10 @@ class Suggestions(OptunaSearch):
             self.add_evaluated_point(drawn, cast("float", score), error=score is None)
 
 
-class Halving(ASHAScheduler):
+class ResumableAsha(ASHAScheduler):
     """ASHA that never stops the settings as given, and knows of the trials of a sweep that goes on."""
 
-    def __init__(self, config: TuneConfig, finished: Sequence[Trial]) -> None:
+    def __init__(self, config: TuneConfig, finished: Sequence[TuneTrial]) -> None:
         super().__init__(
             metric=SCORE,
             mode="max",
@@ -112,15 +112,15 @@ class Halving(ASHAScheduler):
         self.stopped.add(trial.trial_id)
         return decision
 
-    def _replay(self, trial: Trial) -> None:
-        again = cast("RayTrial", _Again(f"before-{trial.number}", {"number": trial.number}))
+    def _replay(self, trial: TuneTrial) -> None:
+        again = cast("RayTrial", _ReplayedTrial(f"before-{trial.number}", {"number": trial.number}))
         self.on_trial_add(None, again)  # type: ignore[arg-type]
         best = np.maximum.accumulate(trial.values)
         for epoch, score in enumerate(best.tolist(), start=1):
             self.on_trial_result(None, again, {TRAINING_ITERATION: epoch, SCORE: score})
 
 
-class _Again:
+class _ReplayedTrial:
     """A trial of an earlier run, as much of it as ASHA looks at."""
 
     def __init__(self, trial_id: str, config: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 
 from vrec.config.load import read_yaml, setting_keys
-from vrec.config.patch import value_of, with_changes
+from vrec.config.patch import patch_settings, setting_value
 from vrec.config.settings import Settings
 from vrec.core.errors import ConfigError
 
@@ -35,7 +35,7 @@ _WANT = ", ".join(f"{{{kind}: [{'one, another' if kind == 'choice' else 'least, 
 
 
 @dataclass(frozen=True, slots=True)
-class Dimension:
+class SearchDimension:
     """One setting and the values that it may take."""
 
     key: str
@@ -61,10 +61,10 @@ class Dimension:
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class SearchSpace:
     """The settings that a sweep varies."""
 
-    dimensions: Mapping[str, Dimension]
+    dimensions: Mapping[str, SearchDimension]
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -77,11 +77,11 @@ class Space:
 
     def drawn(self, settings: Settings) -> dict[str, Any] | None:
         """What Optuna would draw to give these settings; None where it never would."""
-        found = {key: d.drawn(value_of(settings, key)) for key, d in self.dimensions.items()}
+        found = {key: d.drawn(setting_value(settings, key)) for key, d in self.dimensions.items()}
         return None if None in found.values() else found
 
 
-def read_space(path: Path, settings: Settings, follows: Sequence[str]) -> Space:
+def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) -> SearchSpace:
     """The space in a YAML file: dotted names of settings, each with `{uniform: [0, 1]}` or the like.
 
     `follows` are the groups of settings, or settings, that a trial follows. Raises ConfigError that names
@@ -92,20 +92,20 @@ def read_space(path: Path, settings: Settings, follows: Sequence[str]) -> Space:
     known = set(setting_keys(Settings))
     for key, given in read_yaml(path).items():
         try:
-            _check_key(str(key), settings, known, follows)
+            _check_key(str(key), settings, known, tunable)
             found[key] = _dimension(str(key), given)
         except ConfigError as error:
             wrong.append(str(error))
     if wrong:
-        raise ConfigError(f"{path}: {'; '.join(wrong)}", mend="correct the space; docs/tuning.md shows one")
+        raise ConfigError(f"{path}: {'; '.join(wrong)}", fix="correct the space; docs/tuning.md shows one")
     if not found:
-        raise ConfigError(f"{path} varies nothing", mend="give a setting such as retrieval.als.factors")
-    return Space(found)
+        raise ConfigError(f"{path} varies nothing", fix="give a setting such as retrieval.als.factors")
+    return SearchSpace(found)
 
 
 def _check_key(key: str, settings: Settings, known: set[str], follows: Sequence[str]) -> None:
     if key not in known:
-        with_changes(settings, {key: None})
+        patch_settings(settings, {key: None})
         raise ConfigError(f"{key}: unknown")
     if any(other.startswith(f"{key}.") for other in known):
         raise ConfigError(f"{key}: a group of settings, give one of them")
@@ -113,7 +113,7 @@ def _check_key(key: str, settings: Settings, known: set[str], follows: Sequence[
         raise ConfigError(f"{key}: no trial follows it; it may vary {', '.join(follows)}")
 
 
-def _dimension(key: str, given: Any) -> Dimension:
+def _dimension(key: str, given: Any) -> SearchDimension:
     if not isinstance(given, dict) or len(given) != 1 or (kind := next(iter(given))) not in _KINDS:
         raise ConfigError(f"{key}: {given!r} is no distribution, want one of {_WANT}")
     values = given[kind]
@@ -123,6 +123,6 @@ def _dimension(key: str, given: Any) -> Dimension:
     if kind != "choice" and not all(isinstance(v, numbers) and not isinstance(v, bool) for v in values):
         raise ConfigError(f"{key}: {kind}: {values!r}: want numbers, such as 0.001 (YAML reads 1e-3 as text)")
     try:
-        return Dimension(key, kind, _KINDS[kind](values))
+        return SearchDimension(key, kind, _KINDS[kind](values))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{key}: {kind}: {' '.join(str(error).split())}") from None

@@ -16,17 +16,17 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, Worker
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 
-from vrec.config.patch import with_changes
+from vrec.config.patch import patch_settings
 from vrec.config.settings import Settings
-from vrec.pipelines.cluster import ClusterError, Resources
-from vrec.pipelines.tune.search import SCORE, Halving, Suggestions, silent_optuna
-from vrec.pipelines.tune.space import Space
-from vrec.pipelines.tune.targets import Data, Subject
-from vrec.pipelines.tune.trial_log import Journal, Trial, TuneError
+from vrec.pipelines.cluster import ClusterError, ClusterResources
+from vrec.pipelines.tune.search import SCORE, OptunaSuggester, ResumableAsha, silent_optuna
+from vrec.pipelines.tune.space import SearchSpace
+from vrec.pipelines.tune.targets import TuneData, TuneTarget
+from vrec.pipelines.tune.trial_log import TrialLog, TuneError, TuneTrial
 
 VALUE = "value"
 """Tune's name of an epoch's own figure."""
-Watch = Callable[[Sequence[Trial]], None]
+TrialListener = Callable[[Sequence[TuneTrial]], None]
 """Hears of all trials, running ones too, whenever one of them has news."""
 
 _QUIET = {
@@ -42,34 +42,34 @@ _QUIET = {
 
 
 def run_sweep(
-    subject: Subject,
-    data: Data,
+    target: TuneTarget,
+    data: TuneData,
     settings: Settings,
-    space: Space,
-    journal: Journal,
+    space: SearchSpace,
+    log: TrialLog,
     *,
-    resources: Resources,
-    watch: Watch | None = None,
-) -> list[Trial]:
+    resources: ClusterResources,
+    on_trials: TrialListener | None = None,
+) -> list[TuneTrial]:
     """All finished trials, by number, after making those of `tune.trials` that the journal lacks.
 
     Needs a connection to the cluster. Raises ClusterError where it is too small for one trial, and what
     `data.prepare` raises.
     """
-    finished, config = journal.trials(), settings.tune
+    finished, config = log.trials(), settings.tune
     if len(finished) >= config.trials:
         return finished
-    concurrent = _fitting(settings, resources)
-    shared = {"base": settings, "trial": subject.trial, "material": data.prepare()}
+    concurrent = _max_concurrent(settings, resources)
+    shared = {"base": settings, "trial": target.run_trial, "material": data.prepare()}
     share: dict[str, float] = {"cpu": config.cpus} | ({"gpu": config.gpus} if config.gpus else {})
-    halving = Halving(config, finished)
-    told = _Told(journal, finished, halving.stopped, watch)
+    halving = ResumableAsha(config, finished)
+    told = _TrialRecorder(log, finished, halving.stopped, on_trials)
     with tempfile.TemporaryDirectory() as scratch, _quiet(), silent_optuna():
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(_try, **shared), share),
+            tune.with_resources(tune.with_parameters(_run_trial, **shared), share),
             tune_config=tune.TuneConfig(
-                search_alg=Suggestions(space, settings, finished),
-                scheduler=halving if subject.epochs and config.early_stop else FIFOScheduler(),
+                search_alg=OptunaSuggester(space, settings, finished),
+                scheduler=halving if target.reports_epochs and config.early_stop else FIFOScheduler(),
                 num_samples=config.trials - len(finished),
                 max_concurrent_trials=concurrent,
                 # A worker that has its libraries loaded begins the next trial at once.
@@ -77,10 +77,10 @@ def run_sweep(
             ),
             run_config=tune.RunConfig(name="sweep", storage_path=scratch, verbose=0, callbacks=[told]),
         ).fit()
-    return journal.trials()
+    return log.trials()
 
 
-def _try(
+def _run_trial(
     config: Mapping[str, Any],
     *,
     base: Settings,
@@ -89,18 +89,18 @@ def _try(
 ) -> None:
     """One trial on a worker: its settings, then a report an epoch. What it raises is its row's error."""
     best = -math.inf
-    for epoch, value in enumerate(trial(material, with_changes(base, config["changes"])), start=1):
+    for epoch, value in enumerate(trial(material, patch_settings(base, config["changes"])), start=1):
         if not math.isfinite(value):
             raise TuneError(f"the figure after epoch {epoch} is {value}")
         best = max(best, value)
         tune.report({SCORE: best, VALUE: value})
 
 
-class _Told(tune.Callback):
+class _TrialRecorder(tune.Callback):
     """Keeps what Tune tells of trials, and writes each that ends to the journal."""
 
     def __init__(
-        self, journal: Journal, finished: Sequence[Trial], stopped: set[str], watch: Watch | None
+        self, journal: TrialLog, finished: Sequence[TuneTrial], stopped: set[str], watch: TrialListener | None
     ) -> None:
         self.journal, self.stopped, self.watch = journal, stopped, watch
         self.trials = {trial.number: trial for trial in finished}
@@ -113,7 +113,7 @@ class _Told(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         number = trial.config["number"]
         self.begun[number] = time.perf_counter()
-        self.trials[number] = Trial(
+        self.trials[number] = TuneTrial(
             number, trial.config["changes"], "running", drawn=trial.config["drawn"] or {}
         )
         self._tell()
@@ -138,7 +138,7 @@ class _Told(tune.Callback):
         self.journal.write(self._of(trial))
         self._tell()
 
-    def _of(self, trial: RayTrial) -> Trial:
+    def _of(self, trial: RayTrial) -> TuneTrial:
         return self.trials[trial.config["number"]]
 
     def _now(self, trial: RayTrial, **news: Any) -> None:
@@ -167,7 +167,7 @@ def _why(trial: RayTrial) -> str:
     return f"{type(cause).__name__}: {' '.join(str(cause).split())[:500]}"
 
 
-def _fitting(settings: Settings, resources: Resources) -> int:
+def _max_concurrent(settings: Settings, resources: ClusterResources) -> int:
     config = settings.tune
     fits = int(resources.cpus / config.cpus)
     if config.gpus:
@@ -176,7 +176,7 @@ def _fitting(settings: Settings, resources: Resources) -> int:
         raise ClusterError(
             f"a trial wants {config.cpus:g} CPUs and {config.gpus:g} GPUs; the cluster has "
             f"{resources.cpus:g} and {resources.gpus:g}",
-            mend="lower tune.cpus or tune.gpus, or give a larger cluster",
+            fix="lower tune.cpus or tune.gpus, or give a larger cluster",
         )
     return min(fits, config.concurrent or fits)
 

@@ -9,21 +9,21 @@ from typing import Any
 import pyarrow as pa
 
 from vrec.config.settings import Settings
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.encoders.learned.features import FeatureSet
-from vrec.events.interactions import gather
-from vrec.events.split import Split
-from vrec.pipelines.evaluate.validation import inner_split, outer_split, validated
-from vrec.pipelines.inputs import Material, Where, read_material
-from vrec.pipelines.train.encoder import EncoderMaterial, interactions_of, tune_trial
-from vrec.pipelines.train.impressions import make_examples
-from vrec.ranking.features.arrays import Features, Labels
-from vrec.ranking.network_ranker import untrained
-from vrec.ranking.training import Trainer
+from vrec.events.interactions import aggregate_interactions
+from vrec.events.split import InteractionSplit
+from vrec.pipelines.evaluate.validation import test_split, validation_score, validation_split
+from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.pipelines.train.encoder import EncoderInputs, read_training_interactions, run_encoder_trial
+from vrec.pipelines.train.impressions import build_examples
+from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
+from vrec.ranking.network_ranker import build_untrained
+from vrec.ranking.training import RankerTrainer
 from vrec.retrieval.registry import check_kind
 
 # Of an encoder's training, what leaves the videos and pairs that it is judged by as they are.
-_TAUGHT = (
+_TUNABLE_TRAINING = (
     "learning_rate",
     "batch_size",
     "epochs",
@@ -40,7 +40,7 @@ _TAUGHT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class TuneData:
     """What a sweep learns from."""
 
     name: str
@@ -52,7 +52,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class TuneTarget:
     """Something that has settings, and a way to judge them."""
 
     kind: str
@@ -61,49 +61,49 @@ class Subject:
     """Which recommender; else the kind again."""
     metric: str
     """What is made as high as it goes, for people."""
-    follows: tuple[str, ...]
+    tunable: tuple[str, ...]
     """Groups of settings, or settings, that a trial follows."""
-    epochs: bool
+    reports_epochs: bool
     """Whether a trial has a figure after each epoch, not one at its end alone."""
-    read: Callable[[], Data]
+    read: Callable[[], TuneData]
     """Gives the data; raises EventsError, SchemaError or SourceError for what cannot be read."""
-    trial: Callable[[Any, Settings], Iterator[float]]
+    run_trial: Callable[[Any, Settings], Iterator[float]]
     """The figure after each epoch, of what `prepare` gave and a trial's settings; runs on a worker."""
-    taken_by: str
+    command: str
     """The command that takes the best settings as its --config."""
 
 
 @dataclass(frozen=True, slots=True)
-class CfMaterial:
+class RecommenderTrialData:
     """What trials of a recommender share."""
 
-    inner: Split
+    inner: InteractionSplit
     """The part that may be learned from, split once more; its rows are not gathered."""
-    content: Content | None
+    content: CatalogContent | None
 
 
-def cf_subject(where: Where, settings: Settings, model: str) -> Subject:
+def recommender_target(inputs: InputPaths, settings: Settings, model: str) -> TuneTarget:
     """The recommender of that name on these events.
 
     The test part is what `vrec evaluate` with the same settings would test on. Raises FitError for a name
     that is none.
     """
     check_kind(model)
-    return Subject(
+    return TuneTarget(
         kind="cf",
         model=model,
         metric=settings.evaluate.metrics.headline,
-        follows=(f"retrieval.{model}", *_members(model), "events.interest.half_life_days"),
-        epochs=False,
-        read=partial(_read, where, settings, cf_material),
-        trial=partial(try_cf, model),
-        taken_by=f"vrec fit --model {model}",
+        tunable=(f"retrieval.{model}", *_members(model), "events.interest.half_life_days"),
+        reports_epochs=False,
+        read=partial(_read, inputs, settings, recommender_trial_data),
+        run_trial=partial(run_recommender_trial, model),
+        command=f"vrec fit --model {model}",
     )
 
 
-def _read(where: Where, settings: Settings, prepare: Callable[[Material, Settings], Any]) -> Data:
-    material = read_material(where, settings.events, settings.fit.modality)
-    return Data(material.name, fingerprint(material), partial(prepare, material, settings))
+def _read(where: InputPaths, settings: Settings, prepare: Callable[[InputData, Settings], Any]) -> TuneData:
+    material = read_inputs(where, settings.events, settings.fit.modality)
+    return TuneData(material.name, input_fingerprint(material), partial(prepare, material, settings))
 
 
 def _members(model: str) -> tuple[str, ...]:
@@ -111,16 +111,18 @@ def _members(model: str) -> tuple[str, ...]:
     return ("retrieval",) if model == "hybrid" else ()
 
 
-def cf_material(material: Material, settings: Settings) -> CfMaterial:
+def recommender_trial_data(material: InputData, settings: Settings) -> RecommenderTrialData:
     """The part that comes before the test part, split as that was; raises EvaluationError."""
-    return CfMaterial(inner_split(outer_split(material, settings).train, settings), material.content)
+    return RecommenderTrialData(
+        validation_split(test_split(material, settings).train, settings), material.content
+    )
 
 
-def try_cf(model: str, material: CfMaterial, settings: Settings) -> Iterator[float]:
+def run_recommender_trial(model: str, material: RecommenderTrialData, settings: Settings) -> Iterator[float]:
     """The headline metric of `evaluate.metrics` over the validation users, once."""
     inner = material.inner
-    train = gather(inner.train, settings.events.interest, inner.cut)
-    yield validated(
+    train = aggregate_interactions(inner.train, settings.events.interest, inner.cutoff)
+    yield validation_score(
         model,
         settings.retrieval,
         train,
@@ -131,80 +133,80 @@ def try_cf(model: str, material: CfMaterial, settings: Settings) -> Iterator[flo
 
 
 @dataclass(frozen=True, slots=True)
-class RankerMaterial:
+class RankerTrialData:
     """What trials of the ranker share: impressions to train and to validate on."""
 
-    train: tuple[Features, Labels]
-    valid: tuple[Features, Labels]
+    train: tuple[RankingFeatures, ImpressionLabels]
+    valid: tuple[RankingFeatures, ImpressionLabels]
 
 
-def ranker_subject(where: Where, settings: Settings) -> Subject:
+def ranker_target(inputs: InputPaths, settings: Settings) -> TuneTarget:
     """The ranker on this log; parts are cut as `vrec train ranker` cuts them.
 
     What makes examples, or decides what a loss means, is the same for all trials: else their losses could
     not be compared.
     """
-    return Subject(
+    return TuneTarget(
         kind="ranker",
         model="ranker",
         metric="−validation loss",
-        follows=(
+        tunable=(
             "train.ranker.network",
             "train.ranker.training",
             *(f"train.ranker.heads.{name}" for name in ("experts", "expert_width", "tower")),
         ),
-        epochs=True,
-        read=partial(_read, where, settings, ranker_material),
-        trial=try_ranker,
-        taken_by="vrec train ranker",
+        reports_epochs=True,
+        read=partial(_read, inputs, settings, ranker_trial_data),
+        run_trial=run_ranker_trial,
+        command="vrec train ranker",
     )
 
 
-def ranker_material(material: Material, settings: Settings) -> RankerMaterial:
+def ranker_trial_data(material: InputData, settings: Settings) -> RankerTrialData:
     """The log as examples, without those of the test part; raises RankError. Needs a cluster."""
-    found = make_examples(material.events, material.content or Content(), settings.train)
+    found = build_examples(material.events, material.content or CatalogContent(), settings.train)
     train, valid = ((some.features, some.labels) for some in (found.train, found.validation))
-    return RankerMaterial(train, valid)
+    return RankerTrialData(train, valid)
 
 
-def try_ranker(material: RankerMaterial, settings: Settings) -> Iterator[float]:
+def run_ranker_trial(material: RankerTrialData, settings: Settings) -> Iterator[float]:
     """The negative of the validation loss after each epoch, which is what a training keeps weights by."""
     config = settings.train.ranker
-    network, head = untrained(config, material.train[0].shape, material.train[1])
+    network, head = build_untrained(config, material.train[0].shape, material.train[1])
     train, valid = material.train, material.valid
-    trainer = Trainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
     while not trainer.done:
         trainer.run_epoch()
         yield -trainer.validate()["total"]
 
 
-def encoder_subject(features: str, where: Where | None, settings: Settings) -> Subject:
+def encoder_target(features: str, inputs: InputPaths | None, settings: Settings) -> TuneTarget:
     """The head that is trained on the FeatureSet in a folder and, where there are events, on behaviour.
 
     Behaviour is of what lies before the test part of `evaluate.split`.
     """
-    return Subject(
+    return TuneTarget(
         kind="encoder",
         model="encoder",
         metric="validation MRR",
-        follows=("encoder.learned", *(f"encoder.training.{name}" for name in _TAUGHT)),
-        epochs=True,
-        read=partial(_read_features, features, where, settings),
-        trial=tune_trial,
-        taken_by="vrec train encoder",
+        tunable=("encoder.learned", *(f"encoder.training.{name}" for name in _TUNABLE_TRAINING)),
+        reports_epochs=True,
+        read=partial(_read_features, features, inputs, settings),
+        run_trial=run_encoder_trial,
+        command="vrec train encoder",
     )
 
 
-def _read_features(uri: str, where: Where | None, settings: Settings) -> Data:
+def _read_features(uri: str, where: InputPaths | None, settings: Settings) -> TuneData:
     features = FeatureSet.load(uri)
-    seen = None if where is None else interactions_of(where, settings)
-    material = EncoderMaterial(features, seen)
-    return Data(uri, f"{features.fingerprint}-{_digest(seen)}", lambda: material)
+    seen = None if where is None else read_training_interactions(where, settings)
+    material = EncoderInputs(features, seen)
+    return TuneData(uri, f"{features.fingerprint}-{_digest(seen)}", lambda: material)
 
 
-def fingerprint(material: Material) -> str:
+def input_fingerprint(material: InputData) -> str:
     """A digest of all that is learned from."""
-    content = material.content or Content()
+    content = material.content or CatalogContent()
     return _digest(material.events, material.interactions, content.videos, content.embeddings)
 
 

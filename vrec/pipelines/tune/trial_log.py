@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from vrec.core.errors import VrecError
-from vrec.core.tables import Folder
+from vrec.core.tables import StorageFolder
 
 SWEEP = "sweep.json"
 """What is looked for, and in what; beside the trials."""
@@ -18,11 +18,11 @@ TRIALS = "trials"
 class TuneError(VrecError):
     """A sweep cannot go on, or a trial's figure is none."""
 
-    mend = "see the leaderboard for what each trial came to"
+    fix = "see the leaderboard for what each trial came to"
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TuneTrial:
     """One choice of settings, and what came of it."""
 
     number: int
@@ -47,7 +47,7 @@ class Trial:
         return max(known) if known and self.state != "failed" else None
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
+def rank_trials(trials: Sequence[TuneTrial]) -> list[TuneTrial]:
     """The trials, best first; equal ones as they were made, and those without a score last."""
     return sorted(
         trials,
@@ -59,7 +59,7 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     )
 
 
-class Journal:
+class TrialLog:
     """A sweep's folder.
 
     Raises TuneError where it holds another sweep: other data, settings or space.
@@ -67,24 +67,24 @@ class Journal:
 
     def __init__(self, out: str, about: Mapping[str, Any]) -> None:
         """`about` is all that must be the same for trials to be comparable, as JSON."""
-        self.folder = Folder(out)
+        self.folder = StorageFolder(out)
         about = json.loads(json.dumps(about))
         if self.folder.exists(SWEEP):
             before = json.loads(self.folder.read(SWEEP))
             if other := sorted(key for key in {*before, *about} if before.get(key) != about.get(key)):
                 raise TuneError(
                     f"{out} holds a sweep with another {', '.join(other)}",
-                    mend="give another --out, or remove that folder",
+                    fix="give another --out, or remove that folder",
                 )
         else:
             self.folder.write_json(SWEEP, about)
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[TuneTrial]:
         """The finished trials, by number."""
         names = (name for name in self.folder.files(TRIALS) if name.endswith(".json"))
-        return [Trial(**json.loads(self.folder.read(f"{TRIALS}/{name}"))) for name in names]
+        return [TuneTrial(**json.loads(self.folder.read(f"{TRIALS}/{name}"))) for name in names]
 
-    def write(self, trial: Trial) -> None:
+    def write(self, trial: TuneTrial) -> None:
         """Writes a finished trial; raises OutputError."""
         whole = asdict(trial) | {"values": [v for v in trial.values if math.isfinite(v)]}
         self.folder.write_json(f"{TRIALS}/{trial.number:05d}.json", whole)

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from vrec.core.protocols import ProfileStore
 from vrec.profiles.profile import Profile
-from vrec.profiles.stores.fold import Facts
+from vrec.profiles.stores.fold import VideoLookup
 from vrec.profiles.stores.redis.store import RedisConfig, RedisStore
-from vrec.profiles.stores.sqlite.reader import SqliteReader
+from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
 from vrec.profiles.update import ProfilesConfig
 
@@ -17,7 +17,7 @@ StoreConfig = Annotated[SqliteConfig | RedisConfig, Field(discriminator="kind")]
 
 
 def open_store(
-    config: SqliteConfig | RedisConfig, facts: Facts, profiles: ProfilesConfig
+    config: SqliteConfig | RedisConfig, facts: VideoLookup, profiles: ProfilesConfig
 ) -> ProfileStore[Profile]:
     """The store that the config names, open; `facts` says what the catalogue knows of videos at the moment.
 
@@ -32,16 +32,16 @@ def open_store(
             assert_never(config)
 
 
-def open_reader(
-    config: SqliteConfig | RedisConfig, facts: Facts, profiles: ProfilesConfig
-) -> SqliteReader | RedisStore:
+def open_profile_reader(
+    config: SqliteConfig | RedisConfig, facts: VideoLookup, profiles: ProfilesConfig
+) -> SqliteProfileReader | RedisStore:
     """What gives profiles as the store does, for a process beside the one that `open_store` runs in.
 
     Raises StoreError where there is no store yet, or it cannot be reached from here.
     """
     match config:
         case SqliteConfig():
-            return SqliteReader(config, facts, profiles)
+            return SqliteProfileReader(config, facts, profiles)
         case RedisConfig():
             return RedisStore(config, facts, profiles)
         case _:

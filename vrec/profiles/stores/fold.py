@@ -6,18 +6,18 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import StoreError
-from vrec.profiles.profile import Draft, Event, Profile, VideoFacts
-from vrec.profiles.update import ProfilesConfig, note
-from vrec.profiles.video import describe
+from vrec.profiles.profile import EventRecord, Profile, ProfileBuilder, VideoMetadata
+from vrec.profiles.update import ProfilesConfig, record_event
+from vrec.profiles.video import set_catalog_attributes
 
-Facts = Callable[[Collection[str]], Mapping[str, VideoFacts]]
+VideoLookup = Callable[[Collection[str]], Mapping[str, VideoMetadata]]
 """What the catalogue says of videos at this moment, by id; what it does not know is absent. It is called from
 several threads, and must not call the store."""
 
 
-class FoldConfig(Config):
+class FoldConfig(BaseConfig):
     """When profiles are written, which is never needed for safety: the log alone is."""
 
     fold_after: int = Field(default=32, ge=1)
@@ -25,16 +25,16 @@ class FoldConfig(Config):
     faster, more make writing cheaper."""
 
 
-class Fold:
+class ProfileFold:
     """The update rule with a catalogue and a config."""
 
-    def __init__(self, facts: Facts, config: ProfilesConfig) -> None:
+    def __init__(self, facts: VideoLookup, config: ProfilesConfig) -> None:
         self._facts = facts
         self._config = config
         # The store knows by the log which events are new: a late one need not be taken for a repeated one.
         self._trusting = config.model_copy(update={"remember": sys.maxsize})
 
-    def __call__(self, profile: Profile, events: Sequence[Event]) -> Profile:
+    def __call__(self, profile: Profile, events: Sequence[EventRecord]) -> Profile:
         """The profile after events of its user or video that it has not noted yet.
 
         What `vrec.profiles.update.profiles_of` gives for all its events: to the last bit where they come in
@@ -43,23 +43,23 @@ class Fold:
         """
         if not events:
             return profile
-        facts, draft = self._facts({event.video_id for event in events}), Draft(profile)
+        facts, draft = self._facts({event.video_id for event in events}), ProfileBuilder(profile)
         if profile.entity == "video" and profile.entity_id in facts:
-            describe(draft, facts[profile.entity_id])
+            set_catalog_attributes(draft, facts[profile.entity_id])
         for event in sorted(events, key=lambda event: (event.at, event.event_id)):
             known = facts.get(event.video_id)
             _same_length(draft, known)
-            note(draft, event, known, self._trusting)
-        done = draft.done()
+            record_event(draft, event, known, self._trusting)
+        done = draft.build()
         return replace(done, seen=done.seen[-self._config.remember :])
 
 
-def _same_length(draft: Draft, facts: VideoFacts | None) -> None:
+def _same_length(draft: ProfileBuilder, facts: VideoMetadata | None) -> None:
     if draft.profile.entity != "user" or draft.vector is None or facts is None or facts.vector is None:
         return
     if draft.vector.shape != facts.vector.shape:
         raise StoreError(
             f"the profile of user {draft.profile.entity_id} has a vector of {len(draft.vector)}, the "
             f"catalogue's embeddings are of {len(facts.vector)}: they are of two encoders",
-            mend="export the events of this store and apply them to a new one, with the encoder that serves",
+            fix="export the events of this store and apply them to a new one, with the encoder that serves",
         )

@@ -14,7 +14,7 @@ Places = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RequestContext:
     """The moment of a request."""
 
     at: int
@@ -24,22 +24,22 @@ class Context:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Request:
+class RankingRequest:
     """One shopper at one moment, and the candidates: everything that features are made of."""
 
     user: Profile
     """As it was before the moment; a blank profile of a shopper who is not known."""
-    context: Context
+    context: RequestContext
     video_ids: tuple[str, ...]
     """(C,) the candidates."""
-    states: npt.NDArray[np.float64]
+    video_counts: npt.NDArray[np.float64]
     """(C, len(STATE)) counts of the candidates as they were before the moment: `state_of` their profiles."""
     positions: npt.NDArray[np.int16] | None = None
     """(C,) slots from 0 in which they were shown, −1 where that is not known; None when scoring."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class CatalogueArrays:
+class CatalogFeatureArrays:
     """What is known of M videos apart from events. Row 0 stands for an unknown video: zeros throughout."""
 
     fields: Places
@@ -53,7 +53,7 @@ class CatalogueArrays:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class FeatureShape:
     """The sizes that a network must have to take these features."""
 
     fields: tuple[int, ...]
@@ -77,11 +77,11 @@ class Shape:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Features:
+class RankingFeatures:
     """N candidates of R requests. Rows of one request are neighbours; numbers are finite."""
 
-    catalogue: CatalogueArrays
-    shape: Shape
+    catalogue: CatalogFeatureArrays
+    shape: FeatureShape
     request: Places
     """(N,) the request of each candidate, from 0."""
     video: Places
@@ -119,7 +119,7 @@ class Features:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Labels:
+class ImpressionLabels:
     """What came of N impressions, in the order of their features."""
 
     click: Floats
@@ -146,7 +146,7 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Predictions:
+class RankerPredictions:
     """What a ranker expects of N candidates if they are shown."""
 
     p_click: Floats
@@ -155,7 +155,7 @@ class Predictions:
     """(N,) expected seconds of watching, 0 s for no watching included."""
     p_conv: Floats
     """(N,) chance of a click that ends in a conversion; the CVR is p_conv / p_click."""
-    spread: Floats
+    click_logit_std: Floats
     """(N,) standard deviation of the log-odds of a click: how unsure the ranker is, 0 where it cannot say."""
 
     def take(self, rows: npt.NDArray[np.integer]) -> Self:
@@ -163,7 +163,7 @@ class Predictions:
         return replace(self, **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
 
-def concatenated(parts: Sequence[Features]) -> Features:
+def concatenate_features(parts: Sequence[RankingFeatures]) -> RankingFeatures:
     """The features of all parts, which must be of one catalogue and shape, one after another."""
     sizes = np.cumsum([0, *(len(part.user) for part in parts)])
     requests = [part.request + np.int32(size) for part, size in zip(parts, sizes, strict=False)]

@@ -8,26 +8,26 @@ import numpy.typing as npt
 
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US
-from vrec.ranking.features.arrays import Features, Places, Request
-from vrec.ranking.features.catalog import Catalogue
+from vrec.ranking.features.arrays import Places, RankingFeatures, RankingRequest
+from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.numeric import (
-    Liked,
+    LikedHistory,
     affinities,
-    liked_before,
+    candidate_numbers,
+    liked_history,
     liked_numbers,
     log_hours,
-    side_by_side,
-    tastes_of,
+    stack_columns,
+    taste_vectors,
     user_numbers,
-    video_numbers,
 )
 from vrec.ranking.features.space import BLOCKS, HOURS, WEEKDAYS, FeatureSpace
-from vrec.ranking.features.taste_similarity import Likeness
+from vrec.ranking.features.taste_similarity import TasteSimilarity
 from vrec.ranking.features.video_counts import Exact
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Raw:
+class RawFeatures:
     """The numbers of each block before they are scaled, NaN where missing, and where they lie."""
 
     request: Places
@@ -44,17 +44,17 @@ class FeatureBuilder:
     """Makes features of requests. A pure function: equal requests give equal features, bit for bit, whether
     alone or among others, in training or in serving."""
 
-    def __init__(self, space: FeatureSpace, catalogue: Catalogue) -> None:
+    def __init__(self, space: FeatureSpace, catalogue: CatalogFeatures) -> None:
         """Raises RankError for a catalogue that was made for another space."""
         if catalogue.space is not space and catalogue.space.digest != space.digest:
             raise RankError(
                 f"FeatureBuilder: the catalogue is of space {catalogue.space.digest}, not of {space.digest}",
-                mend="make the catalogue with the ranker's own feature space",
+                fix="make the catalogue with the ranker's own feature space",
             )
         self.space = space
         self.catalogue = catalogue
 
-    def build(self, requests: Sequence[Request]) -> Features:
+    def build(self, requests: Sequence[RankingRequest]) -> RankingFeatures:
         """The features of all candidates of all requests, N rows in their order; see Features for shapes.
 
         Only what is before a request's moment counts in the history. What is missing is 0 beside an
@@ -68,7 +68,7 @@ class FeatureBuilder:
         entries = np.zeros((*inside.shape, len(BLOCKS["history"])), np.float32)
         history[inside] = raw.history
         entries[inside] = self.space.scaled("history", raw.blocks["history"])
-        return Features(
+        return RankingFeatures(
             catalogue=self.catalogue.arrays,
             shape=self.space.shape,
             request=raw.request,
@@ -81,21 +81,21 @@ class FeatureBuilder:
             history_dense=entries,
         )
 
-    def raw(self, requests: Sequence[Request]) -> Raw:
+    def raw(self, requests: Sequence[RankingRequest]) -> RawFeatures:
         """The numbers before scaling, which `fit_space` learns the scales of; errors as `build`."""
         counts = [len(r.video_ids) for r in requests]
         request = np.repeat(np.arange(len(requests), dtype=np.int32), counts)
         row_of = self.catalogue.rows.get
         video = np.array([row_of(v, 0) for r in requests for v in r.video_ids], np.int32)
         moments = np.array([r.context.at for r in requests], np.int64)
-        liked = [liked_before(r) for r in requests]
+        liked = [liked_history(r) for r in requests]
         rows, ats, weights, lengths = self._entries(liked)
-        tastes = tastes_of(self.space, requests)
+        tastes = taste_vectors(self.space, requests)
         user = user_numbers(self.space, requests, liked, moments, tastes)
-        likeness = Likeness(self.catalogue, tastes)
-        columns = video_numbers(self.catalogue, requests, video, moments[request])
+        likeness = TasteSimilarity(self.catalogue, tastes)
+        columns = candidate_numbers(self.catalogue, requests, video, moments[request])
         columns |= affinities(self.catalogue, requests, video)
-        columns |= likeness.columns(video, edges(counts), rows, edges(lengths))
+        columns |= likeness.columns(video, run_edges(counts), rows, run_edges(lengths))
         columns |= liked_numbers(requests, liked)
         user["no_liked_vector"] = likeness.without_vector.astype(float)
         ages = np.repeat(moments, lengths) - ats
@@ -103,13 +103,15 @@ class FeatureBuilder:
         users = [f"user {r.user.entity_id}" for r in requests]
         entries = [name for name, length in zip(users, lengths, strict=True) for _ in range(length)]
         blocks = {
-            "user": side_by_side("user", user, users),
-            "candidate": side_by_side("candidate", columns, [v for r in requests for v in r.video_ids]),
-            "history": side_by_side("history", history, entries),
+            "user": stack_columns("user", user, users),
+            "candidate": stack_columns("candidate", columns, [v for r in requests for v in r.video_ids]),
+            "history": stack_columns("history", history, entries),
         }
-        return Raw(request, video, blocks, rows, lengths)
+        return RawFeatures(request, video, blocks, rows, lengths)
 
-    def _entries(self, liked: Sequence[Liked]) -> tuple[Places, npt.NDArray[np.int64], Exact, list[int]]:
+    def _entries(
+        self, liked: Sequence[LikedHistory]
+    ) -> tuple[Places, npt.NDArray[np.int64], Exact, list[int]]:
         """Rows, times and weights of the newest entries of all requests, and how many each has."""
         most, row_of = self.space.config.history, self.catalogue.rows.get
         kept = [list(one.at.items())[:most] for one in liked]
@@ -121,7 +123,7 @@ class FeatureBuilder:
         )
         return rows, ats, weights, [len(entries) for entries in kept]
 
-    def _positions(self, requests: Sequence[Request]) -> Places:
+    def _positions(self, requests: Sequence[RankingRequest]) -> Places:
         found = [np.zeros(0, np.int64)]
         for request in requests:
             slots = request.positions
@@ -133,7 +135,7 @@ class FeatureBuilder:
             found.append(np.full(len(request.video_ids), -1) if slots is None else slots.astype(np.int64))
         return np.clip(np.concatenate(found) + 1, 0, self.space.config.positions).astype(np.int32)
 
-    def _context(self, requests: Sequence[Request]) -> Places:
+    def _context(self, requests: Sequence[RankingRequest]) -> Places:
         at = np.array([r.context.at for r in requests], np.int64)
         surfaces = [self.space.surfaces.get(r.context.surface, 0) for r in requests]
         hours = at // HOUR_US
@@ -143,6 +145,6 @@ class FeatureBuilder:
         return places.astype(np.int32)
 
 
-def edges(counts: Sequence[int]) -> list[int]:
+def run_edges(counts: Sequence[int]) -> list[int]:
     """Where each of some neighbouring runs starts, and after them where the last ends."""
     return np.cumsum([0, *counts]).tolist()

@@ -10,25 +10,25 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
-from vrec.ranking.features.arrays import CatalogueArrays, Floats
+from vrec.ranking.features.arrays import CatalogFeatureArrays, Floats
 from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
 from vrec.ranking.features.video_counts import Exact
 
 NEVER = np.iinfo(np.int64).min
 """`published` where it is not known."""
-GRID = 2.0**20
+ROUNDING_GRID = 2.0**20
 """Vectors are rounded to multiples of 1 / GRID: products of two such and sums of them are exact in float64,
 so that a cosine has the same bits whatever the batch, the library and the machine (the error is 5e-7)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Catalogue:
+class CatalogFeatures:
     """M videos as a feature space sees them; row 0 is the unknown video."""
 
     space: FeatureSpace
-    arrays: CatalogueArrays
+    arrays: CatalogFeatureArrays
     rows: Mapping[str, int]
     """The row of each video_id."""
     published: npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ class Catalogue:
     """(M,) the category's key in users' counts."""
 
     @classmethod
-    def of(cls, content: Content, space: FeatureSpace) -> Self:
+    def from_content(cls, content: CatalogContent, space: FeatureSpace) -> Self:
         """The catalogue of all videos in `content` and of those whose ids the space has a place for.
 
         A value without a place has place 0. A video without vector has zeros, and all have where `content`
@@ -51,7 +51,7 @@ class Catalogue:
         fields, dense = np.zeros((count, len(FIELDS)), np.int32), _blank_numbers(count)
         fields[:, 0] = np.arange(count)
         dense[0] = 0
-        arrays = CatalogueArrays(
+        arrays = CatalogFeatureArrays(
             fields=fields,
             tags=np.zeros((count, space.config.tags), np.int32),
             dense=dense,
@@ -61,7 +61,7 @@ class Catalogue:
         never, nobody = np.full(count, NEVER), (None,) * count
         return cls(space, arrays, rows, never, nobody, nobody).with_videos(content)
 
-    def with_videos(self, content: Content) -> Self:
+    def with_videos(self, content: CatalogContent) -> Self:
         """A catalogue in which what `content` says of its videos is added or replaced; rows keep their place.
 
         Nothing is fitted: a new video has no place of its own, but its creator, tags, numbers and vector
@@ -78,7 +78,7 @@ class Catalogue:
         """(N,) the rows of videos, 0 for those that are not known."""
         return np.array([self.rows.get(video_id, 0) for video_id in video_ids], np.int64)
 
-    def among(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
+    def restricted_to(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
         """The catalogue of some videos alone: as `newer` knows them, or else this one.
 
         Features made by it are the same to the last bit. What neither knows is left out.
@@ -98,14 +98,14 @@ class Catalogue:
         )
         at = {video_id: row for row, video_id in enumerate(ids, start=1)}
         published = _picked(self.published, rows, other.published, theirs)
-        return type(self)(self.space, CatalogueArrays(**arrays), at, published, *names)
+        return type(self)(self.space, CatalogFeatureArrays(**arrays), at, published, *names)
 
     def __len__(self) -> int:
         return len(self.published)
 
-    def _with_rows(self, content: Content) -> Self:
+    def _with_rows(self, content: CatalogContent) -> Self:
         rows = dict(self.rows)
-        for ids in content.ids:
+        for ids in content.video_id_columns:
             for video_id in ids.to_pylist():
                 rows.setdefault(video_id, len(rows) + 1)
         more = len(rows) + 1 - len(self)
@@ -113,7 +113,7 @@ class Catalogue:
         return replace(
             self,
             rows=rows,
-            arrays=CatalogueArrays(
+            arrays=CatalogFeatureArrays(
                 fields=np.pad(old.fields, ((0, more), (0, 0))),
                 tags=np.pad(old.tags, ((0, more), (0, 0))),
                 dense=np.concatenate([old.dense, _blank_numbers(more)]),
@@ -148,10 +148,10 @@ class Catalogue:
             raise RankError(
                 f"Catalogue: the embeddings are of {encoder} ({vectors.shape[1]} long), the ranker was "
                 f"trained with those of {space.encoder} ({space.dim} long)",
-                mend="embed the catalogue with the ranker's encoder, or train the ranker again",
+                fix="embed the catalogue with the ranker's encoder, or train the ranker again",
             )
         at = [self.rows[video_id] for video_id in embeddings.column("entity_id").to_pylist()]
-        self.arrays.vectors[at] = unit(vectors.astype(np.float64) - space.mean)
+        self.arrays.vectors[at] = unit_vectors(vectors.astype(np.float64) - space.mean)
         self.arrays.dense[at, -1] = 0
         return self
 
@@ -174,7 +174,7 @@ def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:
     if len(encoders) > 1:
         raise RankError(
             f"EMBEDDINGS.encoder has {len(encoders)} values, such as {encoders[0]} and {encoders[1]}",
-            mend="give the embeddings of one encoder",
+            fix="give the embeddings of one encoder",
         )
     column = embeddings.column("vector").combine_chunks()
     vectors = np.asarray(column.flatten(), np.float32).reshape(-1, column.type.list_size)
@@ -183,18 +183,18 @@ def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:
         example = embeddings.column("entity_id")[int(bad[0])].as_py()
         raise RankError(
             f"EMBEDDINGS.vector is not finite in {len(bad):,} of {len(vectors):,} rows, such as {example}",
-            mend="embed those videos again",
+            fix="embed those videos again",
         )
     return (encoders[0] if encoders else None), vectors
 
 
-def unit(vectors: Exact) -> Exact:
+def unit_vectors(vectors: Exact) -> Exact:
     """(N, dim) rows at length 1, rounded to the GRID; rows of zeros stay. Exact alone or among others."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
     # Squares of numbers on the grid sum without error, in whatever order.
-    within = np.rint(vectors / np.where(largest > 0, largest, 1) * GRID) / GRID
+    within = np.rint(vectors / np.where(largest > 0, largest, 1) * ROUNDING_GRID) / ROUNDING_GRID
     lengths = np.sqrt((within * within).sum(axis=1, keepdims=True))
-    return np.rint(within / np.where(lengths > 0, lengths, 1) * GRID) / GRID
+    return np.rint(within / np.where(lengths > 0, lengths, 1) * ROUNDING_GRID) / ROUNDING_GRID
 
 
 def table_numbers(videos: pa.Table) -> Exact:

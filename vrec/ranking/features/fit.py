@@ -10,29 +10,40 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
-from vrec.events.polars_tables import to_frame
-from vrec.ranking.features.arrays import Floats, Request
+from vrec.events.polars_tables import to_polars
+from vrec.ranking.features.arrays import Floats, RankingRequest
 from vrec.ranking.features.builder import FeatureBuilder
-from vrec.ranking.features.catalog import Catalogue, content_vectors, table_numbers
-from vrec.ranking.features.numeric import states_of
+from vrec.ranking.features.catalog import CatalogFeatures, content_vectors, table_numbers
+from vrec.ranking.features.numeric import request_counts
 from vrec.ranking.features.space import (
     BLOCKS,
     FIELDS,
     INDICATORS,
     SHARES,
     VOCABULARIES,
-    FeaturesConfig,
     FeatureSpace,
+    RankerFeaturesConfig,
 )
-from vrec.ranking.features.video_counts import RATES, STATE, USER_RATES, Exact, column, fit_rates, state_of
+from vrec.ranking.features.video_counts import (
+    RATES,
+    USER_RATES,
+    VIDEO_COUNT_KEYS,
+    Exact,
+    column,
+    fit_rates,
+    profile_counts,
+)
 
 UNSCALED = {block: np.array([[0.0], [1.0]]).repeat(len(names), axis=1) for block, names in BLOCKS.items()}
 
 
 def fit_space(
-    events: pa.Table, requests: Sequence[Request], content: Content, config: FeaturesConfig
+    events: pa.Table,
+    requests: Sequence[RankingRequest],
+    content: CatalogContent,
+    config: RankerFeaturesConfig,
 ) -> FeatureSpace:
     """The feature space of a training part: EVENTS, and its requests as `replay` gives them.
 
@@ -45,11 +56,11 @@ def fit_space(
         raise RankError(
             f"fit_space: {shown.height:,} videos with impressions and {len(requests):,} requests in the "
             "training part, want some of both",
-            mend="give events that hold impressions, or split them later",
+            fix="give events that hold impressions, or split them later",
         )
     videos, counts = _catalogue(content, shown)
     vocabularies = {name: _vocabulary(counts, name, config.min_count) for name in (*FIELDS, "tags")}
-    surfaces = to_frame(events.filter(pc.equal(events.column("kind"), "impression")).select(["domain"]))
+    surfaces = to_polars(events.filter(pc.equal(events.column("kind"), "impression")).select(["domain"]))
     places = surfaces.group_by(value="domain").agg(count=pl.len())
     vocabularies["surface"] = _ranked(places, config.min_count)
     encoder, mean = _mean_vector(content, shown)
@@ -62,7 +73,7 @@ def fit_space(
         scales=UNSCALED | {"video": _scale("video", [_raw_videos(videos)])},
         **_priors(requests),
     )
-    builder = FeatureBuilder(space, Catalogue.of(content, space))
+    builder = FeatureBuilder(space, CatalogFeatures.from_content(content, space))
     raw = [builder.raw(requests[at : at + 4096]).blocks for at in range(0, len(requests), 4096)]
     scales = {b: _scale(b, [blocks[b] for blocks in raw]) for b in ("user", "candidate", "history")}
     return replace(space, scales={**space.scales, **scales})
@@ -70,16 +81,16 @@ def fit_space(
 
 def _shown(events: pa.Table) -> pl.DataFrame:
     """Videos with the number of their impressions."""
-    frame = to_frame(conform(events, EVENTS, stage="fit_space")).filter(pl.col("kind") == "impression")
+    frame = to_polars(conform(events, EVENTS, stage="fit_space")).filter(pl.col("kind") == "impression")
     return frame.group_by("video_id").agg(shown=pl.len()).sort("video_id")
 
 
-def _catalogue(content: Content, shown: pl.DataFrame) -> tuple[pa.Table, pl.DataFrame]:
+def _catalogue(content: CatalogContent, shown: pl.DataFrame) -> tuple[pa.Table, pl.DataFrame]:
     """VIDEOS of the videos shown, and beside each what it says with the number of impressions."""
     table = VIDEOS.arrow().empty_table() if content.videos is None else content.videos
     table = conform(table, VIDEOS, stage="fit_space", extra=True)
     table = table.filter(pa.array(_among(table.column("video_id"), shown)))
-    known = to_frame(table.select([*FIELDS, "tags"]))
+    known = to_polars(table.select([*FIELDS, "tags"]))
     return table, shown.join(known, on="video_id", how="left", maintain_order="left")
 
 
@@ -109,7 +120,7 @@ def _shares(counts: pl.DataFrame, name: str, values: tuple[str, ...]) -> Exact:
     return own / (float(known["shown"].sum()) + len(own))
 
 
-def _mean_vector(content: Content, shown: pl.DataFrame) -> tuple[str | None, Floats]:
+def _mean_vector(content: CatalogContent, shown: pl.DataFrame) -> tuple[str | None, Floats]:
     if content.embeddings is None or not content.embeddings.num_rows:
         return None, np.zeros(0, np.float32)
     table = conform(content.embeddings, EMBEDDINGS, stage="fit_space")
@@ -119,14 +130,14 @@ def _mean_vector(content: Content, shown: pl.DataFrame) -> tuple[str | None, Flo
     return encoder, mean.astype(np.float32)
 
 
-def _priors(requests: Sequence[Request]) -> Mapping[str, Exact]:
+def _priors(requests: Sequence[RankingRequest]) -> Mapping[str, Exact]:
     """The priors of videos' and shoppers' rates. Counts never fall, so that their highest are the last."""
     ids, rows = np.unique([v for r in requests for v in r.video_ids], return_inverse=True)
-    videos = np.zeros((len(ids), len(STATE)))
-    np.maximum.at(videos, rows.ravel(), states_of(requests))
+    videos = np.zeros((len(ids), len(VIDEO_COUNT_KEYS)))
+    np.maximum.at(videos, rows.ravel(), request_counts(requests))
     names, rows = np.unique([r.user.entity_id for r in requests], return_inverse=True)
-    users = np.zeros((len(names), len(STATE)))
-    np.maximum.at(users, rows.ravel(), np.array([state_of(r.user) for r in requests]))
+    users = np.zeros((len(names), len(VIDEO_COUNT_KEYS)))
+    np.maximum.at(users, rows.ravel(), np.array([profile_counts(r.user) for r in requests]))
     seconds = [column(s, "watch_s").sum() / max(column(s, "event:watch").sum(), 1.0) for s in (videos, users)]
     return {
         "priors": fit_rates(videos, RATES),

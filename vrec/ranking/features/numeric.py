@@ -8,18 +8,18 @@ import numpy.typing as npt
 
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US, INTERESTS, TASTE_WEIGHT
-from vrec.ranking.features.arrays import Places, Request
-from vrec.ranking.features.catalog import NEVER, Catalogue, unit
+from vrec.ranking.features.arrays import Places, RankingRequest
+from vrec.ranking.features.catalog import NEVER, CatalogFeatures, unit_vectors
 from vrec.ranking.features.space import BLOCKS, FeatureSpace
 from vrec.ranking.features.video_counts import (
     RATES,
-    STATE,
     USER_RATES,
+    VIDEO_COUNT_KEYS,
     Exact,
     column,
     log_odds,
     mean_seconds,
-    state_of,
+    profile_counts,
 )
 
 OPTIONAL = frozenset({
@@ -30,7 +30,7 @@ OPTIONAL = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Liked:
+class LikedHistory:
     """A shopper's history up to a moment: one entry a video, by when it was liked last, the newest first."""
 
     at: dict[str, int]
@@ -39,13 +39,13 @@ class Liked:
 
 def user_numbers(
     space: FeatureSpace,
-    requests: Sequence[Request],
-    liked: Sequence[Liked],
+    requests: Sequence[RankingRequest],
+    liked: Sequence[LikedHistory],
     moments: npt.NDArray[np.int64],
     tastes: Exact,
 ) -> dict[str, Exact]:
     """(R,) columns about each shopper but for `no_liked_vector`; raises RankError for impossible counts."""
-    states = np.array([state_of(r.user) for r in requests]).reshape(-1, len(STATE))
+    states = np.array([profile_counts(r.user) for r in requests]).reshape(-1, len(VIDEO_COUNT_KEYS))
     _check_counts(states, [f"user {r.user.entity_id}" for r in requests])
     rates = log_odds(states, USER_RATES, space.user_priors)
     columns = {f"{rate.name}_rate": odds for rate, odds in zip(USER_RATES, rates, strict=True)}
@@ -64,7 +64,7 @@ def user_numbers(
     }
 
 
-def tastes_of(space: FeatureSpace, requests: Sequence[Request]) -> Exact:
+def taste_vectors(space: FeatureSpace, requests: Sequence[RankingRequest]) -> Exact:
     """(R, dim) unit rows towards what each shopper likes, the mean content subtracted; or zeros."""
     dim, mean = space.dim, space.mean.astype(np.float64)
     found = np.zeros((len(requests), dim))
@@ -75,18 +75,21 @@ def tastes_of(space: FeatureSpace, requests: Sequence[Request]) -> Exact:
         if len(user.vector) != dim or not np.isfinite(user.vector).all():
             raise RankError(
                 f"the taste of user {user.entity_id} is {len(user.vector)} long, want {dim} finite numbers",
-                mend="make the profiles anew with the encoder of the ranker",
+                fix="make the profiles anew with the encoder of the ranker",
             )
         found[row] = user.vector - user.counts[TASTE_WEIGHT] * mean
-    return unit(found)
+    return unit_vectors(found)
 
 
-def video_numbers(
-    catalogue: Catalogue, requests: Sequence[Request], video: Places, moments: npt.NDArray[np.int64]
+def candidate_numbers(
+    catalogue: CatalogFeatures,
+    requests: Sequence[RankingRequest],
+    video: Places,
+    moments: npt.NDArray[np.int64],
 ) -> dict[str, Exact]:
     """(N,) columns about each candidate, whoever the shopper is, at (N,) `moments`. Errors as `states_of`."""
     space = catalogue.space
-    states = states_of(requests)
+    states = request_counts(requests)
     rates = log_odds(states, RATES, space.priors)
     columns = {f"{rate.name}_rate": odds for rate, odds in zip(RATES, rates, strict=True)}
     seconds = mean_seconds(states, float(space.seconds[0]), space.config.watch_strength)
@@ -101,7 +104,9 @@ def video_numbers(
     }
 
 
-def affinities(catalogue: Catalogue, requests: Sequence[Request], video: Places) -> dict[str, Exact]:
+def affinities(
+    catalogue: CatalogFeatures, requests: Sequence[RankingRequest], video: Places
+) -> dict[str, Exact]:
     """How much likelier than among all impressions each candidate's category and creator are here."""
     space = catalogue.space
     strength, fields = space.config.affinity_strength, catalogue.arrays.fields
@@ -122,7 +127,7 @@ def affinities(catalogue: Catalogue, requests: Sequence[Request], video: Places)
     return columns
 
 
-def liked_before(request: Request) -> Liked:
+def liked_history(request: RankingRequest) -> LikedHistory:
     """What the shopper liked strictly before the request's moment."""
     moment = request.context.at
     at: dict[str, int] = {}
@@ -134,10 +139,10 @@ def liked_before(request: Request) -> Liked:
             at[video], weights[video] = when, weight
         elif weight > weights[video]:
             weights[video] = weight
-    return Liked(at, weights)
+    return LikedHistory(at, weights)
 
 
-def liked_numbers(requests: Sequence[Request], liked: Sequence[Liked]) -> dict[str, Exact]:
+def liked_numbers(requests: Sequence[RankingRequest], liked: Sequence[LikedHistory]) -> dict[str, Exact]:
     """(N,) columns that say whether the shopper liked the candidate itself before, and how long ago."""
     ages = [
         request.context.at - one.at[video] if video in one.at else -1
@@ -159,16 +164,16 @@ def log_hours(micros: npt.NDArray[np.int64]) -> Exact:
     return np.log1p(np.maximum(micros, 0) / HOUR_US)
 
 
-def states_of(requests: Sequence[Request]) -> Exact:
+def request_counts(requests: Sequence[RankingRequest]) -> Exact:
     """(N, len(STATE)) states of all candidates; raises RankError for another shape, NaN and less than 0."""
     for request in requests:
-        if request.states.shape != (len(request.video_ids), len(STATE)):
+        if request.video_counts.shape != (len(request.video_ids), len(VIDEO_COUNT_KEYS)):
             raise RankError(
-                f"a request of user {request.user.entity_id} has states of shape {request.states.shape}, "
-                f"want {(len(request.video_ids), len(STATE))}",
-                mend="make them with state_of",
+                f"a request of user {request.user.entity_id} has states of shape "
+                f"{request.video_counts.shape}, want {(len(request.video_ids), len(VIDEO_COUNT_KEYS))}",
+                fix="make them with state_of",
             )
-    states = np.concatenate([np.zeros((0, len(STATE))), *(r.states for r in requests)])
+    states = np.concatenate([np.zeros((0, len(VIDEO_COUNT_KEYS))), *(r.video_counts for r in requests)])
     _check_counts(states, [f"video {v}" for r in requests for v in r.video_ids])
     return states
 
@@ -178,13 +183,13 @@ def _check_counts(states: Exact, owners: Sequence[str]) -> None:
     if bad.any():
         row, place = (int(i[0]) for i in np.nonzero(bad))
         raise RankError(
-            f"{STATE[place]} of {owners[row]} is {states[row, place]}; {int(bad.sum()):,} counts of such are "
-            "not finite or below 0",
-            mend="make the profiles anew from the events",
+            f"{VIDEO_COUNT_KEYS[place]} of {owners[row]} is {states[row, place]}; {int(bad.sum()):,} counts "
+            "of such are not finite or below 0",
+            fix="make the profiles anew from the events",
         )
 
 
-def side_by_side(block: str, columns: dict[str, Exact], owners: Sequence[str]) -> Exact:
+def stack_columns(block: str, columns: dict[str, Exact], owners: Sequence[str]) -> Exact:
     """(N, columns) float64 in the block's order; raises RankError that names what is not finite.
 
     `owners` are N names of what each row is about. NaN may be where a number is OPTIONAL.
@@ -200,6 +205,6 @@ def side_by_side(block: str, columns: dict[str, Exact], owners: Sequence[str]) -
             raise RankError(
                 f"features: {block}.{name} is {values[first]} for {owners[first]}, not finite in "
                 f"{int(bad.sum()):,} of {len(values):,} rows",
-                mend="make the profiles anew from the events",
+                fix="make the profiles anew from the events",
             )
     return found

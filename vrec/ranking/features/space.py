@@ -13,9 +13,9 @@ from pydantic import Field, ValidationError
 
 from vrec.core.artifact import Arrays
 from vrec.core.compute import pc
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import ModelError
-from vrec.ranking.features.arrays import Floats, Shape
+from vrec.ranking.features.arrays import FeatureShape, Floats
 from vrec.ranking.features.video_counts import RATES, USER_RATES, Exact
 
 FIELDS = ("video_id", "creator_id", "category", "kind", "domain", "language")
@@ -51,7 +51,7 @@ SHARES = ("category", "creator_id")
 HOURS, WEEKDAYS = 24, 7
 
 
-class FeaturesConfig(Config):
+class RankerFeaturesConfig(BaseConfig):
     """How requests are made into features."""
 
     history: int = Field(default=50, ge=1)
@@ -76,7 +76,7 @@ class FeaturesConfig(Config):
 class FeatureSpace:
     """Vocabularies, priors and scales of a training part; `fit_space` makes it."""
 
-    config: FeaturesConfig
+    config: RankerFeaturesConfig
     vocabularies: Mapping[str, tuple[str, ...]]
     """Of each of VOCABULARIES its values; the first has place 1, and 0 is the unknown."""
     shares: Mapping[str, Exact]
@@ -105,10 +105,10 @@ class FeatureSpace:
         return COLUMNS
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> FeatureShape:
         """The sizes that a network must have."""
         sizes = {name: len(values) + 1 for name, values in self.vocabularies.items()}
-        return Shape(
+        return FeatureShape(
             fields=tuple(sizes[name] for name in FIELDS),
             tags=sizes["tags"],
             video=len(BLOCKS["video"]),
@@ -171,7 +171,7 @@ class FeatureSpace:
         try:
             pairs = tables["space_vocabulary"].to_pylist()
             space = cls(
-                config=FeaturesConfig.model_validate(record["config"]),
+                config=RankerFeaturesConfig.model_validate(record["config"]),
                 vocabularies={n: tuple(p["value"] for p in pairs if p["field"] == n) for n in VOCABULARIES},
                 shares={name: arrays[f"space_shares_{name}"] for name in SHARES},
                 priors=arrays["space_priors"],
@@ -211,5 +211,5 @@ def _check_columns(stored: list[str]) -> None:
     said = "; ".join(wrong) or "has them in another order"
     raise ModelError(
         f"the ranker was trained on other features than this version makes, which {said}",
-        mend="train the ranker again with this version",
+        fix="train the ranker again with this version",
     )

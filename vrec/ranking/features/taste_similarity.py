@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from vrec.ranking.features.arrays import Places
-from vrec.ranking.features.catalog import Catalogue
+from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.video_counts import Exact
 
 
-class Likeness:
+class TasteSimilarity:
     """How like candidates are to tastes and histories, in vectors and in tags."""
 
-    def __init__(self, catalogue: Catalogue, tastes: Exact) -> None:
+    def __init__(self, catalogue: CatalogFeatures, tastes: Exact) -> None:
         self.vectors, self.tags = catalogue.arrays.vectors, catalogue.arrays.tags
         self.tastes = tastes
         self.has_taste = np.asarray(tastes.any(axis=1), bool)

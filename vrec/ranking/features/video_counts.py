@@ -9,20 +9,20 @@ import numpy.typing as npt
 from vrec.profiles.profile import Profile
 from vrec.profiles.video import (
     COMPLETIONS,
-    TIMED,
+    TIMED_WATCHES,
     WATCH_S,
     WATCH_SHARE,
     WATCH_SHARE_SQUARED,
     VideoProfileConfig,
     fit_prior,
-    smoothed,
+    smoothed_rate,
 )
 
 Exact = npt.NDArray[np.float64]
 
-STATE = (
+VIDEO_COUNT_KEYS = (
     "event:impression", "event:click", "event:watch", "event:like", "event:cart", "event:purchase",
-    WATCH_S, WATCH_SHARE, WATCH_SHARE_SQUARED, TIMED, COMPLETIONS,
+    WATCH_S, WATCH_SHARE, WATCH_SHARE_SQUARED, TIMED_WATCHES, COMPLETIONS,
 )  # fmt: skip
 """The counts of a profile that features are made of."""
 LEAST_RATE = 1e-4
@@ -30,7 +30,7 @@ LEAST_RATE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateDefinition:
     """One count by another."""
 
     name: str
@@ -41,30 +41,30 @@ class Rate:
 
 
 RATES = (
-    Rate("click", "event:click", "event:impression", "event:click"),
-    Rate("watch", "event:watch", "event:impression", "event:watch"),
-    Rate("like", "event:like", "event:impression", "event:like"),
-    Rate("cart", "event:cart", "event:click", "event:cart"),
-    Rate("purchase", "event:purchase", "event:click", "event:purchase"),
-    Rate("share_watched", WATCH_SHARE, TIMED, WATCH_SHARE_SQUARED),
-    Rate("completion", COMPLETIONS, TIMED, COMPLETIONS),
+    RateDefinition("click", "event:click", "event:impression", "event:click"),
+    RateDefinition("watch", "event:watch", "event:impression", "event:watch"),
+    RateDefinition("like", "event:like", "event:impression", "event:like"),
+    RateDefinition("cart", "event:cart", "event:click", "event:cart"),
+    RateDefinition("purchase", "event:purchase", "event:click", "event:purchase"),
+    RateDefinition("share_watched", WATCH_SHARE, TIMED_WATCHES, WATCH_SHARE_SQUARED),
+    RateDefinition("completion", COMPLETIONS, TIMED_WATCHES, COMPLETIONS),
 )
 """A video's rates; of a shopper only the USER_RATES can be told."""
 USER_RATES = RATES[:5]
 
 
-def state_of(profile: Profile | None) -> Exact:
+def profile_counts(profile: Profile | None) -> Exact:
     """(len(STATE),) float64 counts of a profile; zeros where nothing is known of it."""
     counts = {} if profile is None else profile.counts
-    return np.array([counts.get(key, 0.0) for key in STATE])
+    return np.array([counts.get(key, 0.0) for key in VIDEO_COUNT_KEYS])
 
 
 def column(states: Exact, key: str) -> Exact:
     """(N,) one count of (N, len(STATE)) states, contiguous: NumPy may round a strided column otherwise."""
-    return np.ascontiguousarray(states[:, STATE.index(key)])
+    return np.ascontiguousarray(states[:, VIDEO_COUNT_KEYS.index(key)])
 
 
-def fit_rates(states: Exact, rates: Sequence[Rate]) -> Exact:
+def fit_rates(states: Exact, rates: Sequence[RateDefinition]) -> Exact:
     """(len(rates), 2) rate and strength of the priors for (V, len(STATE)) states; see `fit_prior`."""
     fallback = VideoProfileConfig().click
     found = np.empty((len(rates), 2))
@@ -75,11 +75,11 @@ def fit_rates(states: Exact, rates: Sequence[Rate]) -> Exact:
     return found
 
 
-def log_odds(states: Exact, rates: Sequence[Rate], priors: Exact) -> list[Exact]:
+def log_odds(states: Exact, rates: Sequence[RateDefinition], priors: Exact) -> list[Exact]:
     """Of each rate the (N,) log-odds of (N, len(STATE)) states, drawn to its prior."""
     found: list[Exact] = []
     for rate, (mean, strength) in zip(rates, priors.tolist(), strict=True):
-        share = smoothed(column(states, rate.total), column(states, rate.trials), mean, strength)
+        share = smoothed_rate(column(states, rate.total), column(states, rate.trials), mean, strength)
         found.append(np.log(share) - np.log1p(-share))
     return found
 

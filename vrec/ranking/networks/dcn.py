@@ -6,12 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vrec.ranking.networks.layers import Embedded, Mlp, Widths, by_candidate
+from vrec.ranking.networks.layers import EmbeddedBatch, EmbeddingWidths, Mlp, by_candidate
 
 Structure = Literal["stacked", "parallel"]
 
 
-class Cross(nn.Module):
+class CrossLayers(nn.Module):
     """Cross layers with full matrices: x ← x₀ ∘ (W x + b) + x, each raising the degree of products by one."""
 
     def __init__(self, width: int, layers: int) -> None:
@@ -26,20 +26,25 @@ class Cross(nn.Module):
         return x
 
 
-class Dcn(nn.Module):
+class DcnTrunk(nn.Module):
     """The network's trunk: cross layers, with dense layers after them or beside them."""
 
     def __init__(
-        self, widths: Widths, layers: int, hidden: Sequence[int], structure: Structure, dropout: float
+        self,
+        widths: EmbeddingWidths,
+        layers: int,
+        hidden: Sequence[int],
+        structure: Structure,
+        dropout: float,
     ) -> None:
         super().__init__()
         inputs = 2 * widths.item + widths.context + widths.candidate
-        self.cross = Cross(inputs, layers)
+        self.cross = CrossLayers(inputs, layers)
         self.mlp = Mlp(inputs, hidden, dropout=dropout)
         self.stacked = structure == "stacked"
         self.width = self.mlp.width + (0 if self.stacked else inputs)
 
-    def forward(self, x: Embedded) -> Tensor:
+    def forward(self, x: EmbeddedBatch) -> Tensor:
         """(N, width)."""
         mean = by_candidate(history_mean(x), x.request)
         inputs = torch.cat([mean, x.item, by_candidate(x.context, x.request), x.candidate], dim=1)
@@ -49,7 +54,7 @@ class Dcn(nn.Module):
         return torch.cat([crossed, self.mlp(inputs)], dim=1)
 
 
-def history_mean(x: Embedded) -> Tensor:
+def history_mean(x: EmbeddedBatch) -> Tensor:
     """(R, d) means of the histories' videos, zeros for a shopper without a history."""
     shown = x.mask.to(x.history.dtype)
     return torch.bmm(shown[:, None], x.history)[:, 0] / shown.sum(dim=1, keepdim=True).clamp(min=1)

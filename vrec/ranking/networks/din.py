@@ -6,9 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.ranking.networks.layers import Activation, Embedded, Mlp, Widths, activation_of, by_candidate
+from vrec.ranking.networks.layers import (
+    Activation,
+    EmbeddedBatch,
+    EmbeddingWidths,
+    Mlp,
+    build_activation,
+    by_candidate,
+)
 
-PAIRS = 5_000
+PAIRS_PER_CHUNK = 5_000
 """Pairs of a candidate and an entry weighed at a time: with 36 numbers each they fit a core's cache."""
 
 
@@ -24,7 +31,7 @@ class LocalActivation(nn.Module):
         super().__init__()
         self.item = item
         self.first = nn.Linear(4 * item + numbers, widths[0])
-        self.activation = activation_of(activation, widths[0])
+        self.activation = build_activation(activation, widths[0])
         self.deeper = Mlp(widths[0], widths[1:], activation)
         self.last = nn.Linear(widths[-1], 1)
 
@@ -43,7 +50,11 @@ class LocalActivation(nn.Module):
             weights = x.new_zeros(len(x))
             return weights.index_copy(0, rows, self._deeper(x.index_select(0, rows))).view(shown.shape)
         # A few candidates at a time: what the layers pass on stays in the cache, a third of the time.
-        step = len(candidate) if torch.compiler.is_compiling() else max(1, PAIRS // max(1, shown.shape[1]))
+        step = (
+            len(candidate)
+            if torch.compiler.is_compiling()
+            else max(1, PAIRS_PER_CHUNK // max(1, shown.shape[1]))
+        )
         weights = [
             self._deeper(first(some, of).view(-1, self.first.out_features))
             for some, of in zip(candidate.split(step), request.split(step), strict=True)
@@ -83,12 +94,12 @@ class LocalActivation(nn.Module):
         return pairs
 
 
-class Din(nn.Module):
+class DinTrunk(nn.Module):
     """The network's trunk: the interest that the candidate meets, beside all else, through dense layers."""
 
     def __init__(
         self,
-        widths: Widths,
+        widths: EmbeddingWidths,
         attention: Sequence[int],
         hidden: Sequence[int],
         activation: Activation,
@@ -100,14 +111,14 @@ class Din(nn.Module):
         self.mlp = Mlp(inputs, hidden, activation, dropout)
         self.width = self.mlp.width
 
-    def forward(self, x: Embedded) -> Tensor:
+    def forward(self, x: EmbeddedBatch) -> Tensor:
         """(N, width)."""
         weights = self.attention(x.item, x.history, x.history_dense, x.mask, x.request)
-        parts = [interest(weights, x), x.item, by_candidate(x.context, x.request), x.candidate]
+        parts = [pooled_interest(weights, x), x.item, by_candidate(x.context, x.request), x.candidate]
         return self.mlp(torch.cat(parts, dim=1))
 
 
-def interest(weights: Tensor, x: Embedded) -> Tensor:
+def pooled_interest(weights: Tensor, x: EmbeddedBatch) -> Tensor:
     """(N, d) sums of the histories' videos by (N, L) weights: zeros for a shopper without a history."""
     if x.history.shape[0] == 1:
         return weights @ x.history[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.ranking.features.arrays import CatalogueArrays, Features, Shape
+from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, RankingFeatures
 
 Activation = Literal["dice", "prelu", "relu"]
 
@@ -30,7 +30,7 @@ class CatalogueTensors(NamedTuple):
         return CatalogueTensors(*(part.index_select(0, rows) for part in self))
 
 
-def to_catalogue(arrays: CatalogueArrays, device: torch.device) -> CatalogueTensors:
+def to_catalogue(arrays: CatalogFeatureArrays, device: torch.device) -> CatalogueTensors:
     """The same catalogue on a device."""
     parts = (arrays.fields, arrays.tags, arrays.dense, arrays.vectors)
     # What comes out of an object store is read-only, which torch warns of.
@@ -38,7 +38,7 @@ def to_catalogue(arrays: CatalogueArrays, device: torch.device) -> CatalogueTens
     return CatalogueTensors(*(torch.from_numpy(part).to(device) for part in own))
 
 
-class Batch(NamedTuple):
+class RankingBatch(NamedTuple):
     """Features on a device, N candidates of R requests, apart from the catalogue that their rows point to."""
 
     request: Tensor
@@ -59,7 +59,7 @@ class Batch(NamedTuple):
     """(R, L, Dh) float32."""
 
 
-def to_batch(features: Features, device: torch.device) -> Batch:
+def to_batch(features: RankingFeatures, device: torch.device) -> RankingBatch:
     """The features on a device. Columns of the history that hold nothing but padding are left out."""
     used = (features.history != 0).any(axis=0).nonzero()[0]
     length = int(used[-1]) + 1 if len(used) else 0
@@ -73,10 +73,10 @@ def to_batch(features: Features, device: torch.device) -> Batch:
         features.history[:, :length],
         features.history_dense[:, :length],
     )
-    return Batch(*(torch.from_numpy(part).to(device) for part in parts))
+    return RankingBatch(*(torch.from_numpy(part).to(device) for part in parts))
 
 
-def distinct(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def unique_rows(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """(U,) the rows that occur, ascending and 0 among them, and of each row its place there, as `rows` lie.
 
     Rows are below `size`. Marks take the place of a sort, which costs more than the rest of the embedding.
@@ -88,7 +88,7 @@ def distinct(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return marks.nonzero()[:, 0], places.index_select(0, rows.flatten()).view(rows.shape)
 
 
-class PlaceEmbedding(nn.Module):
+class FieldEmbedding(nn.Module):
     """(X, fields) places → (X, fields × width): a vector for each place of each field, in one table."""
 
     offsets: Tensor
@@ -113,9 +113,11 @@ class ItemEmbedding(nn.Module):
     Volkovs, Yu & Poutanen, NeurIPS 2017).
     """
 
-    def __init__(self, shape: Shape, width: int, *, content: bool, normed: bool, id_dropout: float) -> None:
+    def __init__(
+        self, shape: FeatureShape, width: int, *, content: bool, normed: bool, id_dropout: float
+    ) -> None:
         super().__init__()
-        self.fields = PlaceEmbedding(shape.fields, width)
+        self.fields = FieldEmbedding(shape.fields, width)
         self.tags = nn.EmbeddingBag(shape.tags, width, mode="mean", padding_idx=0) if shape.tags > 1 else None
         self.content = None
         if content and shape.dim:
@@ -142,7 +144,7 @@ class ItemEmbedding(nn.Module):
         return torch.cat([*parts, videos.dense], dim=1)
 
 
-class Embedded(NamedTuple):
+class EmbeddedBatch(NamedTuple):
     """A batch whose places are vectors."""
 
     item: Tensor
@@ -161,7 +163,7 @@ class Embedded(NamedTuple):
     """(R, L) bool, false in the padding."""
 
 
-class Widths(NamedTuple):
+class EmbeddingWidths(NamedTuple):
     """The sizes of `Embedded`."""
 
     item: int
@@ -210,7 +212,7 @@ class Dice(nn.Module):
         return torch.addcmul(self.alpha, torch.sigmoid(normed), rest) * x
 
 
-def activation_of(name: Activation, width: int) -> nn.Module:
+def build_activation(name: Activation, width: int) -> nn.Module:
     """The activation for rows of `width`."""
     match name:
         case "dice":
@@ -232,7 +234,7 @@ class Mlp(nn.Module):
         super().__init__()
         sizes = [inputs, *widths]
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.activations = nn.ModuleList(activation_of(activation, b) for b in widths)
+        self.activations = nn.ModuleList(build_activation(activation, b) for b in widths)
         self.dropout = dropout
         self.width = sizes[-1]
 

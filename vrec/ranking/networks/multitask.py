@@ -8,17 +8,17 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.ranking.networks.layers import Mlp
 
-Head = Literal["click", "watch", "conversion"]
+TaskName = Literal["click", "watch", "conversion"]
 Width = Annotated[int, Field(ge=1)]
 
 
-class HeadsConfig(Config):
+class RankerHeadsConfig(BaseConfig):
     """What the network answers, and how much of it the answers share."""
 
-    heads: tuple[Head, ...] = ("click", "watch", "conversion")
+    heads: tuple[TaskName, ...] = ("click", "watch", "conversion")
     """The answers: `click` always, `watch` for seconds, `conversion` for the chance of one after a click."""
     experts: int = Field(default=3, ge=1)
     """Networks that all heads share, each head in a mixture of its own; of no effect with one head."""
@@ -33,18 +33,18 @@ class HeadsConfig(Config):
 
     @field_validator("heads")
     @classmethod
-    def _click_and_no_two_alike(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
+    def _check_heads(cls, heads: tuple[TaskName, ...]) -> tuple[TaskName, ...]:
         if "click" not in heads or len(set(heads)) < len(heads):
             raise ValueError(f"heads are {', '.join(heads)}: want click, and each at most once")
         return heads
 
-    def outputs(self, watch_width: int) -> dict[Head, int]:
+    def outputs(self, watch_width: int) -> dict[TaskName, int]:
         """The number of outputs of each head, click first."""
-        sizes: dict[Head, int] = {"click": 1, "conversion": 1, "watch": watch_width}
+        sizes: dict[TaskName, int] = {"click": 1, "conversion": 1, "watch": watch_width}
         return {head: size for head, size in sizes.items() if head in self.heads}
 
 
-class Outputs(NamedTuple):
+class HeadOutputs(NamedTuple):
     """What a network says of N candidates."""
 
     click: Tensor
@@ -57,34 +57,36 @@ class Outputs(NamedTuple):
     """(N, h) what the click's last layer, which is linear, sees."""
 
 
-class Heads(nn.Module):
+class TaskHeads(nn.Module):
     """(N, inputs) → Outputs: a tower for each head, over mixtures of shared experts where there are several.
 
     The mixtures are multi-gate mixtures of experts (MMoE: Ma, Zhao, Yi, Chen, Hong & Chi, KDD 2018).
     """
 
-    def __init__(self, inputs: int, config: HeadsConfig, watch_width: int) -> None:
+    def __init__(self, inputs: int, config: RankerHeadsConfig, watch_width: int) -> None:
         super().__init__()
         sizes = config.outputs(watch_width)
         self.mixtures = (
-            Mixtures(inputs, len(sizes), config.experts, config.expert_width) if len(sizes) > 1 else None
+            ExpertMixtures(inputs, len(sizes), config.experts, config.expert_width)
+            if len(sizes) > 1
+            else None
         )
         below = inputs if self.mixtures is None else self.mixtures.width
         self.towers = nn.ModuleDict({head: Mlp(below, config.tower) for head in sizes})
         above = config.tower[-1] if config.tower else below
         self.last = nn.ModuleDict({head: nn.Linear(above, size) for head, size in sizes.items()})
 
-    def forward(self, x: Tensor) -> Outputs:
+    def forward(self, x: Tensor) -> HeadOutputs:
         mixed = [x] if self.mixtures is None else self.mixtures(x).unbind(dim=1)
         hidden = {head: tower(mix) for (head, tower), mix in zip(self.towers.items(), mixed, strict=True)}
         out = {head: self.last[head](hidden[head]) for head in hidden}
         conversion, watch = out.get("conversion"), out.get("watch")
-        return Outputs(
+        return HeadOutputs(
             out["click"][:, 0], None if conversion is None else conversion[:, 0], watch, hidden["click"]
         )
 
 
-class Mixtures(nn.Module):
+class ExpertMixtures(nn.Module):
     """(N, inputs) → (N, tasks, width): for each task a mean of the experts, weighted by a softmax gate."""
 
     def __init__(self, inputs: int, tasks: int, experts: int, width: int) -> None:
@@ -112,10 +114,10 @@ class LabelTensors(NamedTuple):
     """(N, T) float32, the watch head's targets."""
 
 
-def losses(
-    outputs: Outputs,
+def multitask_losses(
+    outputs: HeadOutputs,
     labels: LabelTensors,
-    config: HeadsConfig,
+    config: RankerHeadsConfig,
     watch_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Scalars by head, and their weighted sum as `total`; `watch_loss` is the watch head's own.
@@ -127,7 +129,7 @@ def losses(
     found = {"click": functional.binary_cross_entropy_with_logits(outputs.click, labels.click)}
     total = found["click"]
     if outputs.conversion is not None:
-        each = both_loss(outputs.click, outputs.conversion, labels.conversion)
+        each = joint_conversion_loss(outputs.click, outputs.conversion, labels.conversion)
         mature = labels.mature.to(each.dtype)
         found["conversion"] = (each * mature).sum() / mature.sum().clamp(min=1)
         total = total + config.conversion_weight * found["conversion"]
@@ -137,7 +139,7 @@ def losses(
     return found | {"total": total}
 
 
-def both_loss(click: Tensor, conversion: Tensor, happened: Tensor) -> Tensor:
+def joint_conversion_loss(click: Tensor, conversion: Tensor, happened: Tensor) -> Tensor:
     """(N,) −log of the chance of what happened, 1 for both events and 0 for not both, of (N,) logits."""
     clicked, left = functional.logsigmoid(click), functional.logsigmoid(-click)
     log_both = clicked + functional.logsigmoid(conversion)

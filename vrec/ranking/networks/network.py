@@ -7,21 +7,21 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.config import Config
-from vrec.ranking.features.arrays import Shape
-from vrec.ranking.networks.dcn import Dcn, Structure
-from vrec.ranking.networks.din import Din
+from vrec.core.config import BaseConfig
+from vrec.ranking.features.arrays import FeatureShape
+from vrec.ranking.networks.dcn import DcnTrunk, Structure
+from vrec.ranking.networks.din import DinTrunk
 from vrec.ranking.networks.layers import (
-    Batch,
     CatalogueTensors,
-    Embedded,
+    EmbeddedBatch,
+    EmbeddingWidths,
+    FieldEmbedding,
     ItemEmbedding,
-    PlaceEmbedding,
-    Widths,
+    RankingBatch,
     by_candidate,
-    distinct,
+    unique_rows,
 )
-from vrec.ranking.networks.multitask import Heads, HeadsConfig, Outputs, Width
+from vrec.ranking.networks.multitask import HeadOutputs, RankerHeadsConfig, TaskHeads, Width
 
 ITEM_BLOCK = 65_536
 """Videos that are embedded at once: memory is bounded by this many rows."""
@@ -30,7 +30,7 @@ REFERENCE_POSITION = 1
 """The position that is assumed when scoring: the first slot."""
 
 
-class InputConfig(Config):
+class NetworkInputConfig(BaseConfig):
     """What all networks see, and how."""
 
     content: bool = True
@@ -46,14 +46,14 @@ class InputConfig(Config):
     """Share of the impressions whose position is taken for unknown in training."""
 
 
-class LrConfig(InputConfig):
+class LogisticRegressionConfig(NetworkInputConfig):
     """Logistic regression: a weight for each place and each number; of the history it sees nothing."""
 
     kind: Literal["lr"] = "lr"
     """Logistic regression."""
 
 
-class DeepConfig(InputConfig):
+class DeepNetworkConfig(NetworkInputConfig):
     """What the networks with embeddings have in common."""
 
     width: int = Field(default=16, ge=1)
@@ -64,7 +64,7 @@ class DeepConfig(InputConfig):
     """Share of the dense layers' activations dropped in training."""
 
 
-class DcnConfig(DeepConfig):
+class DcnConfig(DeepNetworkConfig):
     """Deep and cross network, version 2 (Wang et al. 2021); it sees the mean of the history."""
 
     kind: Literal["dcn"] = "dcn"
@@ -75,7 +75,7 @@ class DcnConfig(DeepConfig):
     """Whether the dense layers come after the cross layers (`stacked`) or beside them (`parallel`)."""
 
 
-class DinConfig(DeepConfig):
+class DinConfig(DeepNetworkConfig):
     """Deep interest network (Zhou et al. 2018): what of the history counts depends on the candidate."""
 
     kind: Literal["din"] = "din"
@@ -86,24 +86,26 @@ class DinConfig(DeepConfig):
     """The activation of the dense layers and the local activation unit."""
 
 
-NetworkConfig = Annotated[LrConfig | DcnConfig | DinConfig, Field(discriminator="kind")]
+NetworkConfig = Annotated[LogisticRegressionConfig | DcnConfig | DinConfig, Field(discriminator="kind")]
 """Which network, and how it is built."""
 
 
 class RankerNetwork(nn.Module):
     """Features → Outputs. Weights are drawn from torch's generator."""
 
-    def __init__(self, shape: Shape, config: NetworkConfig, heads: HeadsConfig, watch_width: int) -> None:
+    def __init__(
+        self, shape: FeatureShape, config: NetworkConfig, heads: RankerHeadsConfig, watch_width: int
+    ) -> None:
         """`watch_width` is the outputs that the watch head wants; of no effect without that head."""
         super().__init__()
         outputs = sum(heads.outputs(watch_width).values())
-        linear = isinstance(config, LrConfig)
+        linear = isinstance(config, LogisticRegressionConfig)
         width = outputs if linear else config.width
         self.items_of = ItemEmbedding(
             shape, width, content=config.content, normed=not linear, id_dropout=config.id_dropout
         )
-        self.context_of = PlaceEmbedding(shape.context, width)
-        widths = Widths(
+        self.context_of = FieldEmbedding(shape.context, width)
+        widths = EmbeddingWidths(
             self.items_of.width, self.context_of.width + shape.user, shape.candidate, shape.history
         )
         self.trunk, self.heads = _parts(shape, config, heads, watch_width, widths)
@@ -112,11 +114,11 @@ class RankerNetwork(nn.Module):
             nn.init.zeros_(self.positions.weight)
         self.position_dropout = config.position_dropout
 
-    def forward(self, batch: Batch, catalogue: CatalogueTensors) -> Outputs:
+    def forward(self, batch: RankingBatch, catalogue: CatalogueTensors) -> HeadOutputs:
         """The outputs for the positions in which the candidates were shown: for training and its losses."""
         rows = torch.cat([batch.video, batch.history.flatten()])
         # Each video is embedded once, however many histories it is in.
-        used, places = distinct(rows, len(catalogue.fields))
+        used, places = unique_rows(rows, len(catalogue.fields))
         number = len(batch.video)
         found = batch._replace(video=places[:number], history=places[number:].view(batch.history.shape))
         outputs = self._outputs(found, self.items_of(catalogue.take(used)))
@@ -133,7 +135,7 @@ class RankerNetwork(nn.Module):
         rows = torch.arange(len(catalogue.fields), device=catalogue.fields.device)
         return torch.cat([self.items_of(catalogue.take(some)) for some in rows.split(ITEM_BLOCK)])
 
-    def score(self, batch: Batch, items: Tensor) -> Outputs:
+    def score(self, batch: RankingBatch, items: Tensor) -> HeadOutputs:
         """The outputs as if each candidate were shown in the first slot; call it in eval mode.
 
         `items` is (M, d), what `items` gave for the catalogue. Where no position was known in training, the
@@ -145,8 +147,8 @@ class RankerNetwork(nn.Module):
         reference = min(REFERENCE_POSITION, self.positions.num_embeddings - 1)
         return outputs._replace(click=outputs.click + self.positions.weight[reference])
 
-    def _outputs(self, batch: Batch, items: Tensor) -> Outputs:
-        embedded = Embedded(
+    def _outputs(self, batch: RankingBatch, items: Tensor) -> HeadOutputs:
+        embedded = EmbeddedBatch(
             item=functional.embedding(batch.video, items),
             candidate=batch.candidate,
             request=batch.request,
@@ -158,14 +160,14 @@ class RankerNetwork(nn.Module):
         return self.heads(self.trunk(embedded))
 
 
-class AllInputs(nn.Module):
+class LinearTrunk(nn.Module):
     """Logistic regression's trunk: (N, outputs + numbers), the places' weights summed, then all numbers."""
 
     def __init__(self, outputs: int, item_blocks: int, context_blocks: int) -> None:
         super().__init__()
         self.outputs, self.item, self.context = outputs, item_blocks * outputs, context_blocks * outputs
 
-    def forward(self, x: Embedded) -> Tensor:
+    def forward(self, x: EmbeddedBatch) -> Tensor:
         context = by_candidate(x.context, x.request)
         weights = torch.cat([x.item[:, : self.item], context[:, : self.context]], dim=1)
         summed = weights.view(len(weights), -1, self.outputs).sum(dim=1)
@@ -175,33 +177,37 @@ class AllInputs(nn.Module):
 class LinearHeads(nn.Module):
     """(N, outputs + numbers) → Outputs: the summed weights and a weight for each number."""
 
-    def __init__(self, numbers: int, config: HeadsConfig, watch_width: int) -> None:
+    def __init__(self, numbers: int, config: RankerHeadsConfig, watch_width: int) -> None:
         super().__init__()
         self.sizes = config.outputs(watch_width)
         self.linear = nn.Linear(numbers, sum(self.sizes.values()))
 
-    def forward(self, x: Tensor) -> Outputs:
+    def forward(self, x: Tensor) -> HeadOutputs:
         outputs = self.linear.out_features
         out = x[:, :outputs] + self.linear(x[:, outputs:])
         parts = dict(zip(self.sizes, out.split(list(self.sizes.values()), dim=1), strict=True))
         conversion = parts["conversion"][:, 0] if "conversion" in parts else None
         last = torch.cat([x[:, :1], x[:, outputs:]], dim=1)
-        return Outputs(parts["click"][:, 0], conversion, parts.get("watch"), last)
+        return HeadOutputs(parts["click"][:, 0], conversion, parts.get("watch"), last)
 
 
 def _parts(
-    shape: Shape, config: NetworkConfig, heads: HeadsConfig, watch_width: int, widths: Widths
+    shape: FeatureShape,
+    config: NetworkConfig,
+    heads: RankerHeadsConfig,
+    watch_width: int,
+    widths: EmbeddingWidths,
 ) -> tuple[nn.Module, nn.Module]:
     match config:
-        case LrConfig():
+        case LogisticRegressionConfig():
             outputs = sum(heads.outputs(watch_width).values())
             blocks = (widths.item - shape.video) // outputs
             numbers = shape.video + shape.user + shape.candidate
-            return AllInputs(outputs, blocks, len(shape.context)), LinearHeads(numbers, heads, watch_width)
+            return LinearTrunk(outputs, blocks, len(shape.context)), LinearHeads(numbers, heads, watch_width)
         case DcnConfig():
-            trunk = Dcn(widths, config.cross_layers, config.hidden, config.structure, config.dropout)
+            trunk = DcnTrunk(widths, config.cross_layers, config.hidden, config.structure, config.dropout)
         case DinConfig():
-            trunk = Din(widths, config.attention, config.hidden, config.activation, config.dropout)
+            trunk = DinTrunk(widths, config.attention, config.hidden, config.activation, config.dropout)
         case _:
             assert_never(config)
-    return trunk, Heads(trunk.width, heads, watch_width)
+    return trunk, TaskHeads(trunk.width, heads, watch_width)

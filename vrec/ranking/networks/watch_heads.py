@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
 from vrec.ranking.features.arrays import Floats
 
 Doubles = npt.NDArray[np.float64]
 
 
-class CreadConfig(Config):
+class CreadConfig(BaseConfig):
     """Ordinal buckets of seconds, each threshold a yes or no, and seconds restored from all of them."""
 
     kind: Literal["cread"] = "cread"
@@ -42,7 +42,7 @@ class CreadConfig(Config):
     """Weight of the penalty for finding a longer watch more likely than a shorter one."""
 
 
-class D2qConfig(Config):
+class D2qConfig(BaseConfig):
     """Quantiles of watch time among videos of about the same duration."""
 
     kind: Literal["d2q"] = "d2q"
@@ -55,7 +55,7 @@ class D2qConfig(Config):
     """Points kept of a group's distribution, or one more, with straight lines between them."""
 
 
-class RawConfig(Config):
+class RawWatchConfig(BaseConfig):
     """Seconds themselves, by least squares."""
 
     kind: Literal["raw"] = "raw"
@@ -91,7 +91,7 @@ class WatchHead(ABC):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class CreadHead(WatchHead):
+class CreadWatchHead(WatchHead):
     """CREAD (Sun et al. 2024, arXiv:2401.07521): logits of P(watch > threshold), the first threshold 0 s.
 
     Thresholds are quantiles of the watches above 0 s, at levels that a truncated exponential distribution
@@ -109,7 +109,7 @@ class CreadHead(WatchHead):
     """() the mean watch above 0 s: the Huber loss's unit."""
 
     @classmethod
-    def fit(cls, config: CreadConfig, watch_s: Doubles) -> "CreadHead":
+    def fit(cls, config: CreadConfig, watch_s: Doubles) -> "CreadWatchHead":
         """The head for these seconds (N,)."""
         ordered = np.sort(watch_s)
         watched = ordered[ordered > 0]
@@ -122,15 +122,15 @@ class CreadHead(WatchHead):
         bucket = np.searchsorted(thresholds, ordered, side="left")
         count = np.bincount(bucket, minlength=len(thresholds) + 1)
         values = np.bincount(bucket, weights=ordered, minlength=len(thresholds) + 1) / np.maximum(count, 1)
-        return cls(config, _single(thresholds), _single(values), _single(watched.mean()))
+        return cls(config, _as_float32(thresholds), _as_float32(values), _as_float32(watched.mean()))
 
     @property
     def width(self) -> int:
         return len(self.thresholds)
 
     def targets(self, watch_s: Floats, duration_s: Floats) -> Floats:
-        watch, _ = checked(watch_s, duration_s)
-        return _single(watch)[:, None]
+        watch, _ = check_watch_times(watch_s, duration_s)
+        return _as_float32(watch)[:, None]
 
     def loss(self, out: Tensor, targets: Tensor) -> Tensor:
         beyond = (targets > _like(self.thresholds, out)).to(out.dtype)
@@ -148,14 +148,14 @@ class CreadHead(WatchHead):
     def seconds(self, out: Floats, duration_s: Floats) -> Floats:
         # Not a matrix product, whose last bit can depend on how many rows there are.
         steps = np.diff(self.values.astype(np.float64))
-        return _single((expit(out.astype(np.float64)) * steps).sum(axis=1))
+        return _as_float32((expit(out.astype(np.float64)) * steps).sum(axis=1))
 
     def arrays(self) -> Arrays:
         return {"thresholds": self.thresholds, "values": self.values, "scale": self.scale}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class D2qHead(WatchHead):
+class D2qWatchHead(WatchHead):
     """D2Q (Zhan et al. 2022, arXiv:2206.06003): the logit of the watch's quantile within its duration group.
 
     Equal watches share the middle of their ranks: of a group with half its impressions unwatched all those
@@ -176,7 +176,7 @@ class D2qHead(WatchHead):
     """(K,) their quantiles in (0, 1), strictly rising within a group."""
 
     @classmethod
-    def fit(cls, config: D2qConfig, watch_s: Doubles, duration_s: Doubles) -> "D2qHead":
+    def fit(cls, config: D2qConfig, watch_s: Doubles, duration_s: Doubles) -> "D2qWatchHead":
         """The head for these seconds (N,) and durations (N,), NaN unknown."""
         known = ~np.isnan(duration_s)
         edges = _edges(np.sort(duration_s[known]), config)
@@ -193,15 +193,15 @@ class D2qHead(WatchHead):
         return 1
 
     def targets(self, watch_s: Floats, duration_s: Floats) -> Floats:
-        watch, duration = checked(watch_s, duration_s)
-        return _single(self._between(watch, duration, self.values, self.quantiles))[:, None]
+        watch, duration = check_watch_times(watch_s, duration_s)
+        return _as_float32(self._between(watch, duration, self.values, self.quantiles))[:, None]
 
     def loss(self, out: Tensor, targets: Tensor) -> Tensor:
         return functional.binary_cross_entropy_with_logits(out, targets)
 
     def seconds(self, out: Floats, duration_s: Floats) -> Floats:
         quantile = expit(out[:, 0].astype(np.float64))
-        return _single(self._between(quantile, duration_s, self.quantiles, self.values))
+        return _as_float32(self._between(quantile, duration_s, self.quantiles, self.values))
 
     def arrays(self) -> Arrays:
         return {name: getattr(self, name) for name in ("edges", "starts", "values", "quantiles")}
@@ -217,37 +217,37 @@ class D2qHead(WatchHead):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class RawHead(WatchHead):
+class RawWatchHead(WatchHead):
     """Seconds in units of their deviation, by least squares: no bias, but long videos weigh the most."""
 
-    config: RawConfig
+    config: RawWatchConfig
     scale: Floats
     """() seconds of one unit."""
 
     @classmethod
-    def fit(cls, config: RawConfig, watch_s: Doubles) -> "RawHead":
+    def fit(cls, config: RawWatchConfig, watch_s: Doubles) -> "RawWatchHead":
         """The head for these seconds (N,)."""
-        return cls(config, _single(np.sort(watch_s).std()))
+        return cls(config, _as_float32(np.sort(watch_s).std()))
 
     @property
     def width(self) -> int:
         return 1
 
     def targets(self, watch_s: Floats, duration_s: Floats) -> Floats:
-        watch, _ = checked(watch_s, duration_s)
-        return _single(watch / self.scale)[:, None]
+        watch, _ = check_watch_times(watch_s, duration_s)
+        return _as_float32(watch / self.scale)[:, None]
 
     def loss(self, out: Tensor, targets: Tensor) -> Tensor:
         return functional.mse_loss(out, targets)
 
     def seconds(self, out: Floats, duration_s: Floats) -> Floats:
-        return _single(np.maximum(out[:, 0] * self.scale, 0))
+        return _as_float32(np.maximum(out[:, 0] * self.scale, 0))
 
     def arrays(self) -> Arrays:
         return {"scale": self.scale}
 
 
-def checked(watch_s: Floats, duration_s: Floats) -> tuple[Doubles, Doubles]:
+def check_watch_times(watch_s: Floats, duration_s: Floats) -> tuple[Doubles, Doubles]:
     """The same seconds (N,) and durations (N,) as float64; raises RankError for what is no time."""
     watch, duration = np.asarray(watch_s, dtype=np.float64), np.asarray(duration_s, dtype=np.float64)
     if watch.ndim != 1 or duration.shape != watch.shape:
@@ -260,7 +260,7 @@ def checked(watch_s: Floats, duration_s: Floats) -> tuple[Doubles, Doubles]:
             raise RankError(
                 f"{name}: {len(bad):,} of {len(values):,} values are no time, such as {values[bad[0]]:g} "
                 f"in row {bad[0]}",
-                mend="give seconds from 0 up" + (", NaN where unknown" if name == "duration_s" else ""),
+                fix="give seconds from 0 up" + (", NaN where unknown" if name == "duration_s" else ""),
             )
     return watch, duration
 
@@ -292,7 +292,7 @@ def _knots(watch_s: Doubles, most: int) -> tuple[Doubles, Doubles]:
     return values[kept], quantiles[kept]
 
 
-def _single(values: npt.ArrayLike) -> Floats:
+def _as_float32(values: npt.ArrayLike) -> Floats:
     return np.asarray(values, dtype=np.float32)
 
 

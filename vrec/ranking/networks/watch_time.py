@@ -10,16 +10,16 @@ from vrec.core.errors import ModelError, RankError
 from vrec.ranking.features.arrays import Floats
 from vrec.ranking.networks.watch_heads import (
     CreadConfig,
-    CreadHead,
+    CreadWatchHead,
     D2qConfig,
-    D2qHead,
-    RawConfig,
-    RawHead,
+    D2qWatchHead,
+    RawWatchConfig,
+    RawWatchHead,
     WatchHead,
-    checked,
+    check_watch_times,
 )
 
-WatchConfig = Annotated[CreadConfig | D2qConfig | RawConfig, Field(discriminator="kind")]
+WatchConfig = Annotated[CreadConfig | D2qConfig | RawWatchConfig, Field(discriminator="kind")]
 
 
 def fit_watch_head(config: WatchConfig, watch_s: Floats, duration_s: Floats) -> WatchHead:
@@ -28,19 +28,19 @@ def fit_watch_head(config: WatchConfig, watch_s: Floats, duration_s: Floats) -> 
     The rows' order is of no consequence. Raises RankError for seconds or durations that are below 0 or
     infinite, seconds that are NaN, or fewer than two different ones.
     """
-    watch, duration = checked(watch_s, duration_s)
+    watch, duration = check_watch_times(watch_s, duration_s)
     if len(watch) == 0 or watch.min() == watch.max():
         found = f"all {len(watch):,} impressions have {watch[0]:g} s" if len(watch) else "no impressions"
         raise RankError(
-            f"watch_s: {found}: there is nothing to learn", mend="train on a log with watch events"
+            f"watch_s: {found}: there is nothing to learn", fix="train on a log with watch events"
         )
     match config:
         case CreadConfig():
-            return CreadHead.fit(config, watch)
+            return CreadWatchHead.fit(config, watch)
         case D2qConfig():
-            return D2qHead.fit(config, watch, duration)
-        case RawConfig():
-            return RawHead.fit(config, watch)
+            return D2qWatchHead.fit(config, watch, duration)
+        case RawWatchConfig():
+            return RawWatchHead.fit(config, watch)
         case _:
             assert_never(config)
 
@@ -50,12 +50,12 @@ def restore_watch_head(config: WatchConfig, arrays: Mapping[str, npt.NDArray[Any
     try:
         match config:
             case CreadConfig():
-                return CreadHead(config, arrays["thresholds"], arrays["values"], arrays["scale"])
+                return CreadWatchHead(config, arrays["thresholds"], arrays["values"], arrays["scale"])
             case D2qConfig():
                 names = ("edges", "starts", "values", "quantiles")
-                return D2qHead(config, *(arrays[name] for name in names))
-            case RawConfig():
-                return RawHead(config, arrays["scale"])
+                return D2qWatchHead(config, *(arrays[name] for name in names))
+            case RawWatchConfig():
+                return RawWatchHead(config, arrays["scale"])
             case _:
                 assert_never(config)
     except KeyError as missing:

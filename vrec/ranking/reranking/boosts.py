@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.events.interactions import DAY_US
 from vrec.ranking.reranking.catalog import Places
 
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-class FreshnessConfig(Config):
+class FreshnessConfig(BaseConfig):
     """What a new video gains in the order; its utility is not changed."""
 
     boost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -36,7 +36,7 @@ def freshness(utility: Floats, published_at: Floats, at: int, config: FreshnessC
     return faded * utility if config.unit == "share" else faded
 
 
-class CapsConfig(Config):
+class SlotCapsConfig(BaseConfig):
     """How much of one kind the top of a list may hold."""
 
     slots: int = Field(default=10, ge=0)
@@ -47,21 +47,21 @@ class CapsConfig(Config):
     """Most videos of one category in those slots; None for no cap. Videos without one are not capped."""
 
 
-class Caps:
+class SlotCaps:
     """Which candidates the caps leave for the next slot.
 
     Caps are wishes and not rules: a list is never shorter for them. Where all candidates left are over one,
     the category's is given up for that slot, and the creator's if that is not enough.
     """
 
-    def __init__(self, creator: Places, category: Places, config: CapsConfig) -> None:
+    def __init__(self, creator: Places, category: Places, config: SlotCapsConfig) -> None:
         """Takes (N,) codes; −1 stands for none."""
         self._creator, self._category, self._config = creator, category, config
         self._full_creator = np.zeros(len(creator), np.bool_)
         self._full_category = np.zeros(len(creator), np.bool_)
         self._slots: list[int] = []
 
-    def within(self, left: Mask) -> Mask:
+    def allowed(self, left: Mask) -> Mask:
         """(N,) those of `left` that may take the next slot; some, as long as some are left."""
         if len(self._slots) >= self._config.slots:
             return left
@@ -71,7 +71,7 @@ class Caps:
                 return some
         return left
 
-    def choose(self, one: int) -> None:
+    def take_slot(self, one: int) -> None:
         """Counts a candidate that took a slot."""
         self._slots.append(one)
         creator, category = self._creator[one], self._category[one]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import Content, Vectors
+from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 
 Places = npt.NDArray[np.int64]
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Shelf:
+class CatalogArrays:
     """What the catalogue says of M videos, a column each. Codes count from 0; −1 stands for none."""
 
     video_ids: Sequence[str]
@@ -42,11 +42,11 @@ class Shelf:
     """(M,) µs since 1970, NaN where it is not known."""
     vectors: Vectors
     """(M, dim) unit rows, zeros where there is none; dim is 0 where no video has one."""
-    place: Mapping[str, int]
+    row_by_id: Mapping[str, int]
     """The row of each video by its id."""
 
     @classmethod
-    def of(cls, content: Content) -> Self:
+    def from_content(cls, content: CatalogContent) -> Self:
         """The shelf of VIDEOS, and of EMBEDDINGS where there are any; those of other videos are left out.
 
         Raises SchemaError, and RankError for a video with two rows or a vector that is not finite.
@@ -61,11 +61,11 @@ class Shelf:
             raise RankError(
                 f"order: VIDEOS.video_id has {len(ids) - len(place):,} duplicates of {len(ids):,}, such as "
                 f"{twice}",
-                mend="give every video an id of its own",
+                fix="give every video an id of its own",
             )
-        creator, creators = codes_of(videos.column("creator_id"))
-        category, categories = codes_of(videos.column("category"))
-        kind, kinds = codes_of(videos.column("kind"))
+        creator, creators = encode_categories(videos.column("creator_id"))
+        category, categories = encode_categories(videos.column("category"))
+        kind, kinds = encode_categories(videos.column("kind"))
         return cls(
             video_ids=ids,
             creators=creators,
@@ -75,22 +75,23 @@ class Shelf:
             category=category,
             kind=kind,
             tags=tuple(
-                frozenset(plain_tag(tag) for tag in tags if tag) for tags in videos.column("tags").to_pylist()
+                frozenset(normalize_tag(tag) for tag in tags if tag)
+                for tags in videos.column("tags").to_pylist()
             ),
             price=np.asarray(pc.fill_null(videos.column("price"), np.nan), np.float32),
             available=np.asarray(videos.column("available"), np.bool_),
             published_at=_times(videos.column("published_at")),
             vectors=_vectors(content.embeddings, place),
-            place=place,
+            row_by_id=place,
         )
 
     def find(self, video_ids: Sequence[str]) -> Places:
         """(N,) the rows of videos, −1 for those that are not on the shelf."""
-        return np.array([self.place.get(video_id, -1) for video_id in video_ids], np.int64)
+        return np.array([self.row_by_id.get(video_id, -1) for video_id in video_ids], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Shopper:
+class ShopperContext:
     """What is known of one shopper at the moment; a blank one is a stranger."""
 
     history: Mapping[str, int] = field(default_factory=dict)
@@ -106,12 +107,12 @@ class Shopper:
     """The least age in years that was declared or proved; None counts as too young for any age limit."""
 
 
-def plain_tag(tag: str) -> str:
+def normalize_tag(tag: str) -> str:
     """The tag as age limits compare it: without case and outer spaces."""
     return tag.strip().casefold()
 
 
-def codes_of(column: pa.ChunkedArray) -> tuple[Places, tuple[str, ...]]:
+def encode_categories(column: pa.ChunkedArray) -> tuple[Places, tuple[str, ...]]:
     """(N,) a code for each string, −1 for null and the empty one, and the names of the codes."""
     # An empty name is none: logs without creators have it.
     names = pc.unique(column.filter(pc.not_equal(column, "")))
@@ -139,7 +140,7 @@ def _vectors(embeddings: pa.Table | None, place: Mapping[str, int]) -> Vectors:
         raise RankError(
             f"order: EMBEDDINGS.vector is not finite in {int(wrong.sum()):,} of {len(rows):,} rows, such as "
             f"{names[first]}",
-            mend="embed those videos again",
+            fix="embed those videos again",
         )
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)

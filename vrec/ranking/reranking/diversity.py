@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Vectors
-from vrec.ranking.reranking.catalog import Places, Shelf
+from vrec.ranking.reranking.catalog import CatalogArrays, Places
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-class LikenessConfig(Config):
+class CandidateSimilarityConfig(BaseConfig):
     """How alike two videos are."""
 
     creator: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -24,14 +24,14 @@ class LikenessConfig(Config):
     """Weight of being in the same category, beside a weight of 1 for being alike in content."""
 
 
-class NoDiversityConfig(Config):
+class NoDiversityConfig(BaseConfig):
     """The order by worth alone."""
 
     kind: Literal["off"] = "off"
     """Tells this from the others."""
 
 
-class MmrConfig(Config):
+class MmrConfig(BaseConfig):
     """Maximal marginal relevance (Carbonell and Goldstein 1998)."""
 
     kind: Literal["mmr"] = "mmr"
@@ -39,11 +39,11 @@ class MmrConfig(Config):
     relevance: float = Field(default=0.3, gt=0, le=1)
     """λ: share of worth, in standard deviations over the candidates, against likeness to the most alike
     video chosen; 1 is the order by worth. The default costs simulated shops 1 % of their clicks."""
-    likeness: LikenessConfig = Field(default_factory=LikenessConfig)
+    likeness: CandidateSimilarityConfig = Field(default_factory=CandidateSimilarityConfig)
     """How alike two videos are."""
 
 
-class DppConfig(Config):
+class DppConfig(BaseConfig):
     """Greedy search for the likeliest list under a determinantal point process (Chen et al. 2018)."""
 
     kind: Literal["dpp"] = "dpp"
@@ -55,7 +55,7 @@ class DppConfig(Config):
     jitter: float = Field(default=0.01, gt=0, le=1)
     """Share of a video that is like no other, not even its copy: it bounds what a copy costs, at
     log(1 + 1/jitter) standard deviations times (1 − θ)/θ."""
-    likeness: LikenessConfig = Field(default_factory=LikenessConfig)
+    likeness: CandidateSimilarityConfig = Field(default_factory=CandidateSimilarityConfig)
     """How alike two videos are."""
 
 
@@ -63,7 +63,7 @@ DiversityConfig = Annotated[NoDiversityConfig | MmrConfig | DppConfig, Field(dis
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Likeness:
+class CandidateSimilarity:
     """How alike N candidates are, in [0, 1] and 1 with themselves: a positive semidefinite matrix by row.
 
     Content counts as (1 + cosine) / 2, which keeps the matrix positive semidefinite and opposites apart from
@@ -84,7 +84,9 @@ class Likeness:
     """Of content, creator and category; their sum is 1."""
 
     @classmethod
-    def of(cls, shelf: Shelf, places: Places, config: LikenessConfig) -> "Likeness":
+    def from_catalog(
+        cls, shelf: CatalogArrays, places: Places, config: CandidateSimilarityConfig
+    ) -> "CandidateSimilarity":
         """The likeness of the videos at (N,) places of a shelf."""
         total = 1 + config.creator + config.category
         vectors = shelf.vectors[places]
@@ -96,7 +98,7 @@ class Likeness:
             weights=(1 / total, config.creator / total, config.category / total),
         )
 
-    def to(self, one: int) -> Floats:
+    def row(self, one: int) -> Floats:
         """(N,) float64 how alike each candidate is to one of them."""
         content, creator, category = self.weights
         if self.blank[one]:
@@ -123,7 +125,7 @@ def _same(codes: Places, one: int) -> Floats:
 class MmrPenalty:
     """weight × likeness to the most alike of those chosen."""
 
-    def __init__(self, likeness: Likeness, weight: float) -> None:
+    def __init__(self, likeness: CandidateSimilarity, weight: float) -> None:
         self._likeness, self._weight = likeness, weight
         self._closest = np.zeros(len(likeness.creator))
 
@@ -133,7 +135,7 @@ class MmrPenalty:
 
     def choose(self, one: int) -> None:
         """Adds a candidate to the list."""
-        self._closest = np.maximum(self._closest, self._likeness.to(one))
+        self._closest = np.maximum(self._closest, self._likeness.row(one))
 
 
 class DppPenalty:
@@ -145,7 +147,7 @@ class DppPenalty:
     for determinantal point process to improve recommendation diversity").
     """
 
-    def __init__(self, likeness: Likeness, weight: float, jitter: float, slots: int) -> None:
+    def __init__(self, likeness: CandidateSimilarity, weight: float, jitter: float, slots: int) -> None:
         self._likeness, self._weight, self._jitter = likeness, weight, jitter
         self._rows = np.zeros((slots, len(likeness.creator)))
         self._chosen = 0
@@ -157,7 +159,7 @@ class DppPenalty:
 
     def choose(self, one: int) -> None:
         """Adds a candidate to the list."""
-        row = self._likeness.to(one) / (1 + self._jitter)
+        row = self._likeness.row(one) / (1 + self._jitter)
         before = self._rows[: self._chosen]
         new = (row - before[:, one] @ before) / np.sqrt(self._left[one])
         self._rows[self._chosen] = new
@@ -166,7 +168,7 @@ class DppPenalty:
         self._left = np.maximum(self._left - new * new, self._jitter / (1 + self._jitter))
 
 
-class NoPenalty:
+class NoDiversityPenalty:
     """Nothing is lost by being alike."""
 
     def __init__(self, candidates: int) -> None:
@@ -180,12 +182,12 @@ class NoPenalty:
         """Changes nothing."""
 
 
-Penalty = NoPenalty | MmrPenalty | DppPenalty
+DiversityPenalty = NoDiversityPenalty | MmrPenalty | DppPenalty
 
 
-def penalty_of(
-    config: DiversityConfig, shelf: Shelf, places: Places, relevance: Floats, slots: int
-) -> Penalty:
+def build_penalty(
+    config: DiversityConfig, catalog: CatalogArrays, places: Places, relevance: Floats, slots: int
+) -> DiversityPenalty:
     """The penalty, in the unit of `relevance` (N,), of the videos at (N,) places in a list of `slots`.
 
     Greedy choice by relevance − costs() is then that of the paper: λ·r − (1 − λ)·likeness, or
@@ -193,11 +195,11 @@ def penalty_of(
     over the candidates. Where all are worth the same that unit is 1, and likeness alone decides.
     """
     if config.kind == "off" or not len(places):
-        return NoPenalty(len(places))
+        return NoDiversityPenalty(len(places))
     # The deviation of equal numbers is not always exactly 0.
     unit = float(relevance.std()) if np.ptp(relevance) > 0 else 1.0
     weight = (1 - config.relevance) / config.relevance * unit
-    likeness = Likeness.of(shelf, places, config.likeness)
+    likeness = CandidateSimilarity.from_catalog(catalog, places, config.likeness)
     match config:
         case MmrConfig():
             return MmrPenalty(likeness, weight)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.events.interactions import DAY_US
-from vrec.ranking.reranking.catalog import Places, Shelf, Shopper, plain_tag
+from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext, normalize_tag
 
 Mask = npt.NDArray[np.bool_]
 
@@ -31,7 +31,7 @@ not published yet, of a kind that the surface does not show, above the shopper's
 bought already, watched already."""
 
 
-class RulesConfig(Config):
+class EligibilityRulesConfig(BaseConfig):
     """What a surface does not show."""
 
     kinds: frozenset[Literal["product", "live", "clip"]] | None = None
@@ -46,7 +46,7 @@ class RulesConfig(Config):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Verdict:
+class EligibilityResult:
     """Which of N candidates may be shown."""
 
     rule: Places
@@ -65,67 +65,87 @@ class Verdict:
         }
 
 
-def judge(
-    video_ids: Sequence[str], shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
-) -> Verdict:
+def check_eligibility(
+    video_ids: Sequence[str],
+    catalog: CatalogArrays,
+    shopper: ShopperContext,
+    config: EligibilityRulesConfig,
+    *,
+    at: int,
+) -> EligibilityResult:
     """Which of N videos may be shown to a shopper at a time in µs, and what bars the others.
 
     A video without a publishing date counts as published, one without a category is in none that is blocked,
     and a shopper who declared no age is too young for every limit.
     """
-    places = shelf.find(video_ids)
+    places = catalog.find(video_ids)
     rule = np.where(places < 0, RULES.index("unknown"), -1)
     known = np.flatnonzero(places >= 0)
-    rule[known] = judge_known(places[known], shelf, shopper, config, at=at).rule
-    return Verdict(rule)
+    rule[known] = check_rows(places[known], catalog, shopper, config, at=at).rule
+    return EligibilityResult(rule)
 
 
-def judge_known(places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int) -> Verdict:
+def check_rows(
+    places: Places,
+    catalog: CatalogArrays,
+    shopper: ShopperContext,
+    config: EligibilityRulesConfig,
+    *,
+    at: int,
+) -> EligibilityResult:
     """The same of the videos at (N,) places of the shelf."""
     rows: list[int] = places.tolist()
-    names = [shelf.video_ids[row] for row in rows]
+    names = [catalog.video_ids[row] for row in rows]
     rule = np.full(len(places), -1)
-    for name, wrong in _masks(names, places, shelf, shopper, config, at=at).items():
+    for name, wrong in _masks(names, places, catalog, shopper, config, at=at).items():
         rule[(rule < 0) & wrong] = RULES.index(name)
-    return Verdict(rule)
+    return EligibilityResult(rule)
 
 
-def limits_of(shopper: Shopper, config: RulesConfig) -> set[str]:
+def age_limited_tags(shopper: ShopperContext, config: EligibilityRulesConfig) -> set[str]:
     """The tags, as shelves have them, of videos for which the shopper is too young or of unknown age."""
     return {
-        plain_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
+        normalize_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
     }
 
 
 def _masks(
-    names: Sequence[str], places: Places, shelf: Shelf, shopper: Shopper, config: RulesConfig, *, at: int
+    names: Sequence[str],
+    places: Places,
+    shelf: CatalogArrays,
+    shopper: ShopperContext,
+    config: EligibilityRulesConfig,
+    *,
+    at: int,
 ) -> dict[str, Mask]:
     """For each rule in order, which of the videos at these places of the shelf it bars."""
     none = np.zeros(len(places), np.bool_)
-    kinds, limits = config.kinds, limits_of(shopper, config)
+    kinds, limits = config.kinds, age_limited_tags(shopper, config)
     blocked = shopper.blocked_videos
     return {
         "unavailable": ~shelf.available[places],
         # NaN, an unknown date, is not greater than anything.
         "unpublished": shelf.published_at[places] > at,
-        "kind": none if kinds is None else ~_among(shelf.kind[places], shelf.kinds, kinds),
+        "kind": none if kinds is None else ~_in_categories(shelf.kind[places], shelf.kinds, kinds),
         "age": np.array([not limits.isdisjoint(shelf.tags[place]) for place in places.tolist()], np.bool_),
         "blocked_video": np.array([name in blocked for name in names], np.bool_) if blocked else none,
-        "blocked_creator": _among(shelf.creator[places], shelf.creators, shopper.blocked_creators),
-        "blocked_category": _among(shelf.category[places], shelf.categories, shopper.blocked_categories),
-        "bought": _lately(names, shopper.bought, at, config.bought_days),
-        "seen": _lately(names, shopper.history, at, config.seen_days),
+        "blocked_creator": _in_categories(shelf.creator[places], shelf.creators, shopper.blocked_creators),
+        "blocked_category": _in_categories(
+            shelf.category[places], shelf.categories, shopper.blocked_categories
+        ),
+        "bought": _happened_since(names, shopper.bought, at, config.bought_days),
+        "seen": _happened_since(names, shopper.history, at, config.seen_days),
     }
 
 
-def _among(codes: Places, names: Sequence[str], wanted: frozenset[str]) -> Mask:
+def _in_categories(codes: Places, names: Sequence[str], wanted: frozenset[str]) -> Mask:
     if not wanted:
         return np.zeros(len(codes), np.bool_)
     # By the videos at hand: a shop may have more creators than anyone asks about.
     return np.array([code >= 0 and names[code] in wanted for code in codes.tolist()], np.bool_)
 
 
-def _lately(names: Sequence[str], times: Mapping[str, int], at: int, days: float | None) -> Mask:
+def _happened_since(names: Sequence[str], times: Mapping[str, int], at: int, days: float | None) -> Mask:
     if not times or days == 0:
         return np.zeros(len(names), np.bool_)
     least = -np.inf if days is None else at - days * DAY_US

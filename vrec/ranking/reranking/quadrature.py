@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-HALVINGS = 40
+MAX_HALVINGS = 40
 TOLERANCE = 1e-4
 """Of the pair's disagreement, beside the whole integral. It overstates the error of the 15 points by far."""
 
@@ -35,13 +35,13 @@ _NODES = np.concatenate([-_OUTWARD[:0:-1], _OUTWARD])
 _WEIGHTS = np.stack([np.concatenate([half[:0:-1], half]) for half in (_KRONROD, _GAUSS)], axis=1)
 
 
-def integral(density: Callable[[Floats], Floats], edges: Floats) -> float:
+def integrate(density: Callable[[Floats], Floats], edges: Floats) -> float:
     """The integral of a function ≥ 0 of (N,) points over the (E − 1) intervals between ascending edges.
 
     Intervals in which the rules of 7 and 15 points disagree, by more than TOLERANCE of the whole, are halved.
     """
     starts, ends, total, rest = edges[:-1], edges[1:], 0.0, 0.0
-    for _ in range(HALVINGS):
+    for _ in range(MAX_HALVINGS):
         half = (ends - starts) / 2
         points = starts[:, None] + half[:, None] * (1 + _NODES)
         sums = half[:, None] * (density(points.ravel()).reshape(points.shape) @ _WEIGHTS)

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
 from vrec.events.interactions import DAY_US
-from vrec.ranking.reranking.catalog import Places, Shelf, Shopper
+from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext
 
 
-class ReasonsConfig(Config):
+class ReasonsConfig(BaseConfig):
     """From when on a fact is a reason."""
 
     watched_cosine: float = Field(default=0.6, gt=0, le=1)
@@ -28,10 +28,10 @@ class ReasonsConfig(Config):
     """RECOMMENDATIONS.source of recommenders that propose what many others watch."""
 
 
-def reasons_of(
+def find_reasons(
     places: Places,
-    shelf: Shelf,
-    shopper: Shopper,
+    catalog: CatalogArrays,
+    shopper: ShopperContext,
     config: ReasonsConfig,
     *,
     sources: Sequence[str],
@@ -44,12 +44,12 @@ def reasons_of(
     `creator:ID` and `category:NAME`, by the shopper's counts; `new`; `popular`, by (N,) sources; and
     `exploration` where `explored`, (N,), says that the draw and not the order by score put it there.
     """
-    watched = _most_alike(places, shelf, shopper, config.watched_cosine)
+    watched = _most_alike(places, catalog, shopper, config.watched_cosine)
     found: list[list[str]] = []
     for row, place in enumerate(places):
-        creator = _named("creator", shelf.creators, int(shelf.creator[place]))
-        category = _named("category", shelf.categories, int(shelf.category[place]))
-        age_days = (at - shelf.published_at[place]) / DAY_US
+        creator = _reason_code("creator", catalog.creators, int(catalog.creator[place]))
+        category = _reason_code("category", catalog.categories, int(catalog.category[place]))
+        age_days = (at - catalog.published_at[place]) / DAY_US
         holds = {
             f"watched:{watched[row]}": watched[row] is not None,
             creator: shopper.counts.get(creator, 0.0) >= config.creator_events,
@@ -62,7 +62,7 @@ def reasons_of(
     return found
 
 
-def phrase(reason: str, titles: Mapping[str, str]) -> str:
+def reason_text(reason: str, titles: Mapping[str, str]) -> str:
     """The reason in plain English, as the end of "You see this …"; `titles` are names by video or creator id.
 
     A creator or video without a name is not called by its id. Raises RankError for a code that there is none
@@ -84,15 +84,17 @@ def phrase(reason: str, titles: Mapping[str, str]) -> str:
         case "exploration" if not what:
             return "as something different to try"
         case _:
-            raise RankError(f"phrase: {reason!r} is not a reason", mend="give a code of RANKED.reasons")
+            raise RankError(f"phrase: {reason!r} is not a reason", fix="give a code of RANKED.reasons")
 
 
-def _named(code: str, names: Sequence[str], place: int) -> str:
+def _reason_code(code: str, names: Sequence[str], place: int) -> str:
     """The reason's code, as profiles count it; "" where there is no name, which nothing is counted under."""
     return f"{code}:{names[place]}" if place >= 0 else ""
 
 
-def _most_alike(places: Places, shelf: Shelf, shopper: Shopper, least: float) -> list[str | None]:
+def _most_alike(
+    places: Places, shelf: CatalogArrays, shopper: ShopperContext, least: float
+) -> list[str | None]:
     """Of each video, the watched one that is most like it, or None where none is alike enough."""
     names = sorted(shopper.history, key=lambda name: (-shopper.history[name], name))
     history = shelf.find(names)

@@ -11,29 +11,29 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from vrec.core.compute import pc
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
 from vrec.core.schema import RANKED, conform
-from vrec.ranking.features.arrays import Predictions
-from vrec.ranking.reranking.boosts import Caps, CapsConfig, FreshnessConfig, freshness
-from vrec.ranking.reranking.catalog import Places, Shelf, Shopper
-from vrec.ranking.reranking.diversity import DiversityConfig, DppConfig, penalty_of
-from vrec.ranking.reranking.eligibility_rules import RulesConfig, judge
+from vrec.ranking.features.arrays import RankerPredictions
+from vrec.ranking.reranking.boosts import FreshnessConfig, SlotCaps, SlotCapsConfig, freshness
+from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext
+from vrec.ranking.reranking.diversity import DiversityConfig, DppConfig, build_penalty
+from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, check_eligibility
 from vrec.ranking.reranking.exploration import ExplorationConfig, draw_winner
-from vrec.ranking.reranking.reasons import ReasonsConfig, reasons_of
+from vrec.ranking.reranking.reasons import ReasonsConfig, find_reasons
 from vrec.ranking.reranking.utility import UtilityConfig, utility, utility_slope
 
 Floats = npt.NDArray[np.float64]
 
 
-class ListConfig(Config):
+class RerankListConfig(BaseConfig):
     """How one surface's lists are made."""
 
-    rules: RulesConfig = Field(default_factory=RulesConfig)
+    rules: EligibilityRulesConfig = Field(default_factory=EligibilityRulesConfig)
     """What is never shown."""
     diversity: DiversityConfig = Field(default_factory=DppConfig)
     """What likeness within a list costs."""
-    caps: CapsConfig = Field(default_factory=CapsConfig)
+    caps: SlotCapsConfig = Field(default_factory=SlotCapsConfig)
     """Most videos of one creator or category."""
     freshness: FreshnessConfig = Field(default_factory=FreshnessConfig)
     """What new videos gain."""
@@ -43,18 +43,18 @@ class ListConfig(Config):
     """What is said about why."""
 
 
-class RerankConfig(Config):
+class RerankConfig(BaseConfig):
     """How ranked candidates become lists."""
 
     utility: UtilityConfig = Field(default_factory=UtilityConfig)
     """What is aimed at."""
-    default: ListConfig = Field(default_factory=ListConfig)
+    default: RerankListConfig = Field(default_factory=RerankListConfig)
     """How lists are made on surfaces that are not named below."""
-    surfaces: Mapping[str, ListConfig] = Field(default_factory=dict)
+    surfaces: Mapping[str, RerankListConfig] = Field(default_factory=dict)
     """Differences from `default` by surface, such as `{feed: {caps: {creator: 1}}}`. One that chooses another
     kind of diversity takes none of its settings from `default`."""
 
-    def for_surface(self, surface: str) -> ListConfig:
+    def for_surface(self, surface: str) -> RerankListConfig:
         """How the surface's lists are made."""
         return self.surfaces.get(surface, self.default)
 
@@ -63,23 +63,26 @@ class RerankConfig(Config):
     def _differ_from_default(cls, given: Any) -> Any:
         if not isinstance(given, Mapping) or not isinstance(given.get("surfaces"), Mapping):
             return given
-        base = _over(ListConfig(), given.get("default", {}))
-        return {**given, "surfaces": {name: _over(base, own) for name, own in given["surfaces"].items()}}
+        base = _merge_settings(RerankListConfig(), given.get("default", {}))
+        return {
+            **given,
+            "surfaces": {name: _merge_settings(base, own) for name, own in given["surfaces"].items()},
+        }
 
 
-def _over(base: Any, changes: Any) -> Any:
+def _merge_settings(base: Any, changes: Any) -> Any:
     """Settings with changes: mappings field by field unless they are of another `kind`, all else whole."""
-    if isinstance(base, Config) and isinstance(changes, Mapping):
+    if isinstance(base, BaseConfig) and isinstance(changes, Mapping):
         base = base.model_dump()
     if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
         return changes
     if changes.get("kind", base.get("kind")) != base.get("kind"):
         return changes
-    return {**base, **{name: _over(base.get(name), value) for name, value in changes.items()}}
+    return {**base, **{name: _merge_settings(base.get(name), value) for name, value in changes.items()}}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Reranked:
+class RerankedList:
     """A list, and what happened to the other candidates."""
 
     table: pa.Table
@@ -88,22 +91,22 @@ class Reranked:
     propensities: npt.NDArray[np.float32]
     """(rows,) the chance of this video in this slot given the slots before it, 1 where nothing is tried out;
     a whole list's is the product."""
-    barred: dict[str, int]
+    excluded_by_rule: dict[str, int]
     """How many candidates each rule barred; rules that barred none are left out."""
 
 
 def rerank(
     ranked: pa.Table,
     spread: npt.NDArray[np.float32],
-    shelf: Shelf,
-    shopper: Shopper,
+    catalog: CatalogArrays,
+    shopper: ShopperContext,
     config: RerankConfig,
     *,
     surface: str,
     at: int,
     k: int,
     rng: np.random.Generator,
-) -> Reranked:
+) -> RerankedList:
     """The list of at most `k` of one shopper's candidates, ranks from 1.
 
     `ranked` are RANKED rows of one user, in any order; their score, rank, utility and reasons are made anew.
@@ -116,14 +119,14 @@ def rerank(
     """
     ranked, spread = _checked(ranked, spread, k)
     names = ranked.column("video_id").to_pylist()
-    verdict = judge(names, shelf, shopper, config.for_surface(surface).rules, at=at)
+    verdict = check_eligibility(names, catalog, shopper, config.for_surface(surface).rules, at=at)
     ranked, spread = ranked.filter(pa.array(verdict.allowed)), spread[verdict.allowed]
-    places = shelf.find(ranked.column("video_id").to_pylist())
+    places = catalog.find(ranked.column("video_id").to_pylist())
     sources: list[str] = ranked.column("source").to_pylist()
-    found = arrange(
+    found = rerank_candidates(
         _predictions(ranked, spread),
         places,
-        shelf,
+        catalog,
         shopper,
         config,
         sources=sources,
@@ -132,12 +135,12 @@ def rerank(
         k=k,
         rng=rng,
     )
-    table = _filled_in(ranked.take(pa.array(found.rows)), found)
-    return Reranked(table, found.propensities, verdict.counts)
+    table = _with_catalog_values(ranked.take(pa.array(found.rows)), found)
+    return RerankedList(table, found.propensities, verdict.counts)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Arranged:
+class RerankedSlots:
     """A list, an entry a slot; what the entries of `Reranked` are made of."""
 
     rows: Places
@@ -148,11 +151,11 @@ class Arranged:
     reasons: list[list[str]]
 
 
-def arrange(
-    expected: Predictions,
+def rerank_candidates(
+    predictions: RankerPredictions,
     places: Places,
-    shelf: Shelf,
-    shopper: Shopper,
+    catalog: CatalogArrays,
+    shopper: ShopperContext,
     config: RerankConfig,
     *,
     sources: Sequence[str],
@@ -160,25 +163,25 @@ def arrange(
     at: int,
     k: int,
     rng: np.random.Generator,
-) -> Arranged:
+) -> RerankedSlots:
     """What `rerank` makes of N candidates that no rule bars, in the order of video_id, each of them once.
 
     `expected` is of the candidates, (N,) `places` are theirs on the shelf, and (N,) `sources` whose they are.
     Raises RankError for predictions that cannot be.
     """
-    own, prices = config.for_surface(surface), shelf.price[places]
-    worth = utility(expected, prices, surface, config.utility)
-    slope = utility_slope(expected, prices, surface, config.utility)
-    deviation = np.multiply(slope, expected.spread, dtype=np.float64)
-    slate = _fill(worth.astype(np.float64), deviation, shelf, places, own, at=at, k=k, rng=rng)
+    own, prices = config.for_surface(surface), catalog.price[places]
+    worth = utility(predictions, prices, surface, config.utility)
+    slope = utility_slope(predictions, prices, surface, config.utility)
+    deviation = np.multiply(slope, predictions.click_logit_std, dtype=np.float64)
+    slate = _fill(worth.astype(np.float64), deviation, catalog, places, own, at=at, k=k, rng=rng)
     rows, explored = np.array(slate.rows, np.int64), np.array(slate.explored, np.bool_)
     whose = [sources[row] for row in slate.rows]
-    why = reasons_of(places[rows], shelf, shopper, own.reasons, sources=whose, explored=explored, at=at)
+    why = find_reasons(places[rows], catalog, shopper, own.reasons, sources=whose, explored=explored, at=at)
     scores = np.minimum.accumulate(np.array(slate.scores, np.float32))
-    return Arranged(rows, scores, worth[rows], np.array(slate.chances, np.float32), why)
+    return RerankedSlots(rows, scores, worth[rows], np.array(slate.chances, np.float32), why)
 
 
-def _filled_in(table: pa.Table, found: Arranged) -> pa.Table:
+def _with_catalog_values(table: pa.Table, found: RerankedSlots) -> pa.Table:
     """RANKED rows, best first, with what is known of them now."""
     answer = {
         "score": pa.array(found.scores, pa.float32()),
@@ -192,7 +195,7 @@ def _filled_in(table: pa.Table, found: Arranged) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Slate:
+class _SlotList:
     """A list while it is filled, an entry a slot."""
 
     rows: list[int]
@@ -204,24 +207,24 @@ class _Slate:
 def _fill(
     worth: Floats,
     deviation: Floats,
-    shelf: Shelf,
+    shelf: CatalogArrays,
     places: Places,
-    config: ListConfig,
+    config: RerankListConfig,
     *,
     at: int,
     k: int,
     rng: np.random.Generator,
-) -> _Slate:
+) -> _SlotList:
     """The rows that take the slots, of (N,) candidates in the order of video_id."""
     relevance = worth + freshness(worth, shelf.published_at[places], at, config.freshness)
     slots = min(k, len(places))
-    penalty = penalty_of(config.diversity, shelf, places, relevance, slots)
-    caps = Caps(shelf.creator[places], shelf.category[places], config.caps)
+    penalty = build_penalty(config.diversity, shelf, places, relevance, slots)
+    caps = SlotCaps(shelf.creator[places], shelf.category[places], config.caps)
     left, noise = np.ones(len(places), np.bool_), deviation * config.exploration.scale
-    slate = _Slate([], [], [], [])
+    slate = _SlotList([], [], [], [])
     for slot in range(slots):
         scores = relevance - penalty.costs()
-        rows = np.flatnonzero(caps.within(left))
+        rows = np.flatnonzero(caps.allowed(left))
         # The first of equals, which is the first by id.
         best, chance = int(rows[np.argmax(scores[rows])]), 1.0
         one = best
@@ -234,7 +237,7 @@ def _fill(
         slate.explored.append(one != best)
         left[one] = False
         penalty.choose(one)
-        caps.choose(one)
+        caps.take_slot(one)
     return slate
 
 
@@ -244,15 +247,15 @@ def _checked(
     """The rows and their spreads in the order of video_id: ties and draws do not depend on theirs."""
     ranked = conform(ranked, RANKED, stage="rerank").combine_chunks()
     if k < 1:
-        raise RankError(f"rerank: k is {k}, want 1 at least", mend="ask for at least one video")
+        raise RankError(f"rerank: k is {k}, want 1 at least", fix="ask for at least one video")
     if spread.shape != (ranked.num_rows,):
-        raise RankError(f"rerank: spread is {spread.shape}, want ({ranked.num_rows},)", mend="give one a row")
+        raise RankError(f"rerank: spread is {spread.shape}, want ({ranked.num_rows},)", fix="give one a row")
     users, names = pc.unique(ranked.column("user_id")), ranked.column("video_id")
     if len(users) > 1:
         raise RankError(
             f"rerank: user_id has {len(users):,} users in {ranked.num_rows:,} rows, such as {users[0]} and "
             f"{users[1]}",
-            mend="re-rank each user's rows by themselves",
+            fix="re-rank each user's rows by themselves",
         )
     order = np.asarray(pc.sort_indices(names))
     ranked = ranked.take(pa.array(order))
@@ -261,23 +264,23 @@ def _checked(
     if twice:
         raise RankError(
             f"rerank: video_id has {len(twice):,} duplicates of {len(names):,}, such as {twice[0]}",
-            mend="join the recommenders' candidates before they are ranked",
+            fix="join the recommenders' candidates before they are ranked",
         )
     _refuse_nan(names, _predictions(ranked, spread[order]))
     return ranked, spread[order]
 
 
-def _predictions(ranked: pa.Table, spread: npt.NDArray[np.float32]) -> Predictions:
+def _predictions(ranked: pa.Table, spread: npt.NDArray[np.float32]) -> RankerPredictions:
     heads = {name: np.asarray(ranked.column(name), np.float32) for name in ("p_click", "watch_s", "p_conv")}
-    return Predictions(**heads, spread=spread)
+    return RankerPredictions(**heads, click_logit_std=spread)
 
 
-def _refuse_nan(names: list[str], expected: Predictions) -> None:
+def _refuse_nan(names: list[str], expected: RankerPredictions) -> None:
     for name in ("p_click", "watch_s", "p_conv", "spread"):
         wrong = np.flatnonzero(~np.isfinite(getattr(expected, name)))
         if len(wrong):
             raise RankError(
                 f"rerank: {name} is {getattr(expected, name)[wrong[0]]} for {len(wrong):,} of "
                 f"{len(names):,} candidates, such as video {names[wrong[0]]}",
-                mend="train the ranker again: it gives numbers that are not finite",
+                fix="train the ranker again: it gives numbers that are not finite",
             )

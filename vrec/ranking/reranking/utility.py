@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
-from vrec.ranking.features.arrays import Predictions
+from vrec.ranking.features.arrays import RankerPredictions
 
 Floats = npt.NDArray[np.float32]
 
 
-class Blend(Config):
+class UtilityWeights(BaseConfig):
     """What a surface is there for: the worth of each thing that a shown video may lead to.
 
     Worth is in `UtilityConfig.unit`; where that is minutes, leave `minute` at 1 and say how many minutes
@@ -31,34 +31,36 @@ class Blend(Config):
     """Of a conversion of a video without a price, units."""
 
 
-class UtilityConfig(Config):
+class UtilityConfig(BaseConfig):
     """What is aimed at, by surface."""
 
     unit: Literal["money", "minutes"] = "money"
     """What utility counts: the currency of VIDEOS.price, or minutes of watching. It names the unit of every
     figure in the blends, and changes no result by itself."""
-    default: Blend = Field(default_factory=Blend)
+    default: UtilityWeights = Field(default_factory=UtilityWeights)
     """The blend of surfaces that have none of their own."""
-    surfaces: Mapping[str, Blend] = Field(default_factory=dict)
+    surfaces: Mapping[str, UtilityWeights] = Field(default_factory=dict)
     """Blends by surface, such as "feed". What one leaves out has the value of a blend's field, not of
     `default`."""
 
-    def blend(self, surface: str) -> Blend:
+    def weights_for(self, surface: str) -> UtilityWeights:
         """The surface's blend."""
         return self.surfaces.get(surface, self.default)
 
 
-def utility(predictions: Predictions, prices: Floats, surface: str, config: UtilityConfig) -> Floats:
+def utility(predictions: RankerPredictions, prices: Floats, surface: str, config: UtilityConfig) -> Floats:
     """What showing each of N candidates is worth, (N,) float32 ≥ 0 in `config.unit`.
 
     click × p_click + minute × watch_s / 60 + worth of a conversion × p_conv: a sum with a term a head, which
     never falls when a head rises. `prices` is (N,), NaN where there is none. Raises RankError for
     predictions or prices that cannot be, naming the head and a row.
     """
-    return _worth(predictions, prices, config.blend(surface)).astype(np.float32)
+    return _expected_utility(predictions, prices, config.weights_for(surface)).astype(np.float32)
 
 
-def utility_slope(predictions: Predictions, prices: Floats, surface: str, config: UtilityConfig) -> Floats:
+def utility_slope(
+    predictions: RankerPredictions, prices: Floats, surface: str, config: UtilityConfig
+) -> Floats:
     """How utility changes with the log-odds of a click, (N,) float32 ≥ 0, in `config.unit` a logit.
 
     What follows a click is held as it is: seconds and conversions are taken as p_click × (that given a
@@ -66,11 +68,13 @@ def utility_slope(predictions: Predictions, prices: Floats, surface: str, config
     (1 − p_click) × utility. Times `Predictions.spread` it is utility's standard deviation by the delta
     method. Raises RankError as `utility`.
     """
-    worth = _worth(predictions, prices, config.blend(surface))
+    worth = _expected_utility(predictions, prices, config.weights_for(surface))
     return ((1.0 - predictions.p_click.astype(np.float64)) * worth).astype(np.float32)
 
 
-def _worth(predictions: Predictions, prices: Floats, blend: Blend) -> npt.NDArray[np.float64]:
+def _expected_utility(
+    predictions: RankerPredictions, prices: Floats, blend: UtilityWeights
+) -> npt.NDArray[np.float64]:
     _check(predictions, prices)
     known = np.isfinite(prices)
     sale = np.where(known, blend.price_share * np.where(known, prices, 0).astype(np.float64), blend.unpriced)
@@ -78,13 +82,13 @@ def _worth(predictions: Predictions, prices: Floats, blend: Blend) -> npt.NDArra
     return blend.click * clicks + blend.minute * minutes + sale * predictions.p_conv
 
 
-def _check(predictions: Predictions, prices: Floats) -> None:
+def _check(predictions: RankerPredictions, prices: Floats) -> None:
     rows = len(predictions.p_click)
     wants = {
         "p_click": (predictions.p_click, 1.0, "a chance in [0, 1]"),
         "watch_s": (predictions.watch_s, np.finfo(np.float32).max, "finite seconds from 0"),
         "p_conv": (predictions.p_conv, 1.0, "a chance in [0, 1]"),
-        "spread": (predictions.spread, np.finfo(np.float32).max, "finite and not below 0"),
+        "spread": (predictions.click_logit_std, np.finfo(np.float32).max, "finite and not below 0"),
         "price": (np.nan_to_num(prices, nan=0.0, posinf=np.inf), np.finfo(np.float32).max, "money from 0"),
     }
     for name, (values, most, want) in wants.items():
@@ -96,5 +100,5 @@ def _check(predictions: Predictions, prices: Floats) -> None:
             raise RankError(
                 f"utility: {name} of {int(wrong.sum()):,} of {rows:,} candidates is not {want}, such as "
                 f"{values[first]} in row {first}",
-                mend="train the ranker again, or correct the prices in VIDEOS",
+                fix="train the ranker again, or correct the prices in VIDEOS",
             )

@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from vrec.core.errors import FitError
 from vrec.core.protocols import Vectors
-from vrec.retrieval.index.config import CodesConfig, Float16Config, IndexConfig, ScalarConfig
-from vrec.retrieval.index.exact_search import BLOCK_ROWS, SPARE, Places, search_with_blas
+from vrec.retrieval.index.config import CodesConfig, Float16StorageConfig, IndexConfig, ScalarQuantizerConfig
+from vrec.retrieval.index.exact_search import BLOCK_ROWS, SPARE, Places, enable_blas_search
 
-LEARNED_FROM = 65_536
+MAX_SCALAR_TRAINING = 65_536
 """Vectors that scalar codes are learned from at most, drawn at random."""
-PER_RUN = 64
+TRAINING_PER_CENTROID = 64
 """Vectors that product codes are learned from at most, for each of the 256 learned runs of a dimension."""
-LARGEST_HALF = 65_504
+MAX_FLOAT16 = 65_504
 _NO_MAP, _BY_SLOT = 0, 1
 """faiss's names for what finds a vector in the lists; while there is such a map, lists cannot be changed."""
 _BITS = {
@@ -25,7 +25,7 @@ _BITS = {
 }
 
 
-class Codes:
+class QuantizedVectors:
     """(N, dim) vectors by their slot, 0 to N − 1, each kept once: in one faiss index, flat or with lists.
 
     Numbers are float16 until there are `learn_from` vectors. Then the codes are learned, once and for good:
@@ -65,24 +65,24 @@ class Codes:
 
     def check(self, ids: list[str], rows: Vectors) -> None:
         """Raises FitError for (N, dim) rows that cannot be kept so."""
-        large = np.flatnonzero((np.abs(rows) > LARGEST_HALF).any(axis=1))
+        large = np.flatnonzero((np.abs(rows) > MAX_FLOAT16).any(axis=1))
         if len(large):
             raise FitError(
-                f"index.add: {len(large):,} vectors have numbers beyond {LARGEST_HALF:,}, which "
+                f"index.add: {len(large):,} vectors have numbers beyond {MAX_FLOAT16:,}, which "
                 f"{self.storage.kind} cannot keep, such as that of {ids[int(large[0])]}",
-                mend="scale the vectors, such as to length 1, or set index.storage.kind to float32",
+                fix="scale the vectors, such as to length 1, or set index.storage.kind to float32",
             )
         if self.storage.kind == "product" and rows.shape[1] % self.storage.dims:
             raise FitError(
                 f"index.add: vectors of {rows.shape[1]} dimensions cannot be cut into runs of "
                 f"{self.storage.dims}",
-                mend="set index.storage.dims to a number that divides the dimensions",
+                fix="set index.storage.dims to a number that divides the dimensions",
             )
 
     def put(self, slots: Places, rows: Vectors) -> None:
         """Keeps (n, dim) rows in their slots: those from N on are new and follow each other in order."""
         if self.index is None:
-            self.index = self._flat(Float16Config(), rows.shape[1])
+            self.index = self._flat(Float16StorageConfig(), rows.shape[1])
         before = len(self)
         total = max(before, int(slots.max()) + 1)
         new, old = slots >= before, slots < before
@@ -96,19 +96,19 @@ class Codes:
             if new.any():
                 self.index.add(rows[new])
         else:
-            self._relist(slots[old], slots, rows)
-        self._measure(slots)
+            self._update_lists(slots[old], slots, rows)
+        self._update_longest(slots)
         if total > max(self.config.exact_up_to, self.trained_on * self.config.retrain_growth):
             self._make_lists()
 
-    def keep(self, count: int, holes: list[int], moved: list[int]) -> None:
+    def compact(self, count: int, holes: list[int], moved: list[int]) -> None:
         """Leaves the first `count` slots, after what was in the slots `moved` went to the slots `holes`."""
         rows, into = self[np.array(moved, np.int64)], np.array(holes, np.int64)
         if self.trained_on:
             gone = np.concatenate([into, np.arange(count, len(self), dtype=np.int64)])
-            self._relist(gone, into, rows)
+            self._update_lists(gone, into, rows)
             if count * 2 < self.config.exact_up_to:
-                self._leave_lists()
+                self._flatten_lists()
             return
         codes = self._bytes()
         codes[into] = codes[np.array(moved, np.int64)]
@@ -116,7 +116,7 @@ class Codes:
 
     def candidates(self, queries: Vectors, k: int, probes: int) -> Places:
         """The (Q, c) slots of the c = k + SPARE nearest, or all; of `probes` lists where there are lists."""
-        search_with_blas()
+        enable_blas_search()
         wanted = min(k + SPARE, len(self))
         if not self.trained_on:
             return self.index.search(queries, wanted)[1]
@@ -132,43 +132,43 @@ class Codes:
         return faiss.rev_swig_ptr(self.index.codes.data(), len(self) * size).reshape(-1, size)
 
     def _learned(self) -> bool:
-        if isinstance(self.storage, Float16Config):
+        if isinstance(self.storage, Float16StorageConfig):
             return True
         half = getattr(self.index, "sq", None)
         return half is None or half.qtype != faiss.ScalarQuantizer.QT_fp16
 
     def _learn_from(self) -> int:
-        return 0 if isinstance(self.storage, Float16Config) else self.storage.learn_from
+        return 0 if isinstance(self.storage, Float16StorageConfig) else self.storage.learn_from
 
     def _flat(self, storage: CodesConfig, dim: int) -> Any:
-        if isinstance(storage, Float16Config | ScalarConfig):
-            half = isinstance(storage, Float16Config)
+        if isinstance(storage, Float16StorageConfig | ScalarQuantizerConfig):
+            half = isinstance(storage, Float16StorageConfig)
             kind = faiss.ScalarQuantizer.QT_fp16 if half else _BITS[storage.bits]
             return faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
         index = faiss.IndexPQ(dim, dim // storage.dims, 8, faiss.METRIC_INNER_PRODUCT)
         index.pq.cp.seed = self.config.seed + 1
-        index.pq.cp.max_points_per_centroid = PER_RUN
+        index.pq.cp.max_points_per_centroid = TRAINING_PER_CENTROID
         index.pq.cp.min_points_per_centroid = 1
         return index
 
     def _learn(self, rows: Vectors) -> None:
         """Learns the codes from (N, dim) rows and keeps them so."""
         index = self._flat(self.storage, rows.shape[1])
-        most = PER_RUN * 256 if self.storage.kind == "product" else LEARNED_FROM
+        most = TRAINING_PER_CENTROID * 256 if self.storage.kind == "product" else MAX_SCALAR_TRAINING
         drawn = np.random.default_rng(self.config.seed).permutation(len(rows))[:most]
         index.train(rows[np.sort(drawn)])
         index.add(rows)
         # Lists that the float16 vectors were in are made anew, by the new codes.
         self.index, self.trained_on = index, 0
 
-    def _measure(self, slots: Places) -> None:
+    def _update_longest(self, slots: Places) -> None:
         for start in range(0, len(slots), BLOCK_ROWS):
             lengths = np.linalg.norm(self[slots[start : start + BLOCK_ROWS]], axis=1)
             self.longest = max(self.longest, float(lengths.max()))
 
     def _make_lists(self) -> None:
         """Moves all codes into newly learned lists."""
-        search_with_blas()
+        enable_blas_search()
         count, dim, config = len(self), self.index.d, self.config
         lists = min(config.lists or int(2 * count**0.5), count)
         drawn = np.random.default_rng(config.seed).permutation(count)
@@ -198,10 +198,10 @@ class Codes:
         index.sq = self.index.sq
         return index
 
-    def _leave_lists(self) -> None:
+    def _flatten_lists(self) -> None:
         """Moves all codes out of the lists."""
         rows = self[:]
-        storage = self.storage if self._learned() else Float16Config()
+        storage = self.storage if self._learned() else Float16StorageConfig()
         index = self._flat(storage, self.index.d)
         if hasattr(index, "pq"):
             index.pq = self.index.pq
@@ -211,7 +211,7 @@ class Codes:
         index.add(rows)
         self.index, self.trained_on = index, 0
 
-    def _relist(self, gone: Places, slots: Places, rows: Vectors) -> None:
+    def _update_lists(self, gone: Places, slots: Places, rows: Vectors) -> None:
         """Takes the slots `gone` out of the lists and puts rows into them."""
         self.index.set_direct_map_type(_NO_MAP)
         if len(gone):

@@ -4,24 +4,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 
 
-class Float32Config(Config):
+class Float32StorageConfig(BaseConfig):
     """Vectors as they come: 4 bytes a dimension, and with lists another byte and 8 bytes a vector."""
 
     kind: Literal["float32"] = "float32"
     """Nothing is lost."""
 
 
-class Float16Config(Config):
+class Float16StorageConfig(BaseConfig):
     """Vectors in half precision: 2 bytes a dimension, and with lists 16 bytes a vector."""
 
     kind: Literal["float16"] = "float16"
     """Three digits are kept of each number; numbers beyond 65,504 are refused."""
 
 
-class ScalarConfig(Config):
+class ScalarQuantizerConfig(BaseConfig):
     """Each number in so many bits, between its dimension's least and greatest when the codes were learned."""
 
     kind: Literal["scalar"] = "scalar"
@@ -32,7 +32,7 @@ class ScalarConfig(Config):
     """Vectors from which on the codes are learned, once; fewer are kept as float16."""
 
 
-class ProductConfig(Config):
+class ProductQuantizerConfig(BaseConfig):
     """Product quantisation (Jégou et al. 2011, "Product quantization for nearest neighbor search").
 
     A vector is cut into runs of `dims`, and each run is replaced by the nearest of 256 learned ones: one
@@ -47,11 +47,11 @@ class ProductConfig(Config):
     """Vectors from which on the codes are learned, once; fewer are kept as float16."""
 
 
-CodesConfig = Float16Config | ScalarConfig | ProductConfig
-StorageConfig = Annotated[Float32Config | CodesConfig, Field(discriminator="kind")]
+CodesConfig = Float16StorageConfig | ScalarQuantizerConfig | ProductQuantizerConfig
+StorageConfig = Annotated[Float32StorageConfig | CodesConfig, Field(discriminator="kind")]
 
 
-class IndexConfig(Config):
+class IndexConfig(BaseConfig):
     """When the search becomes approximate, how well it then finds, and how vectors are kept."""
 
     exact_up_to: int = Field(default=50_000, ge=1)
@@ -70,5 +70,5 @@ class IndexConfig(Config):
     """Vectors that the lists are learned from, for each list; drawn at random."""
     seed: int = Field(default=0, ge=0)
     """Draws the training vectors and the first centres."""
-    storage: StorageConfig = Field(default_factory=Float32Config)
+    storage: StorageConfig = Field(default_factory=Float32StorageConfig)
     """How vectors are kept; with all but `float32`, what is searched and scored is what was kept of them."""

@@ -12,7 +12,7 @@ Places = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
 
-class Rows(Protocol):
+class VectorRows(Protocol):
     """(N, dim) vectors to be read by place; `rows[places]` is (..., dim) float32. An array is one."""
 
     def __len__(self) -> int: ...
@@ -28,7 +28,7 @@ BLOCK_CELLS = 2**22
 """Entries of candidates' vectors held in float64 at once, 32 MB."""
 
 
-def search_with_blas() -> None:
+def enable_blas_search() -> None:
     """Lets faiss multiply matrices by BLAS in this process, from 20 queries on.
 
     faiss 1.15 begins at 128,000 queries, and with fewer is several times slower.
@@ -37,12 +37,12 @@ def search_with_blas() -> None:
     faiss.cvar.distance_compute_blas_database_bs = 4096
 
 
-def exact_candidates(queries: Vectors, vectors: Rows, k: int, places: Places | None) -> Places:
+def exact_candidates(queries: Vectors, vectors: VectorRows, k: int, places: Places | None) -> Places:
     """The (Q, c) places of the c = k + SPARE nearest by float32 products, or all where there are fewer.
 
     `vectors` is (N, dim); `places` are the rows that may be found, all by default.
     """
-    search_with_blas()
+    enable_blas_search()
     total = len(vectors) if places is None else len(places)
     wanted = min(k + SPARE, total)
     if places is None:
@@ -61,7 +61,7 @@ def exact_candidates(queries: Vectors, vectors: Rows, k: int, places: Places | N
     return found
 
 
-def rescore(queries: Vectors, vectors: Rows, places: Places) -> Scores:
+def rescore(queries: Vectors, vectors: VectorRows, places: Places) -> Scores:
     """(Q, c) inner products of each query with the vectors at its (Q, c) places; −inf where a place is −1.
 
     Summed in float64, one pair at a time: equal vectors have equal scores, in whatever company.
@@ -76,9 +76,9 @@ def rescore(queries: Vectors, vectors: Rows, places: Places) -> Scores:
     return scores
 
 
-def settle(
+def exact_topk(
     queries: Vectors,
-    vectors: Rows,
+    vectors: VectorRows,
     found: Places,
     scores: Scores,
     *,
@@ -107,7 +107,7 @@ def settle(
     for row in np.flatnonzero(tied & ~unsure):
         names[row], values[row] = _by_score_and_id(scores[row], found[row], k, ids)
     for row in np.flatnonzero(unsure):
-        names[row], values[row] = _among_all(
+        names[row], values[row] = _search_all(
             queries[row], vectors, k=k, slack=float(slack[row]), places=places, ids=ids
         )
     return names, values
@@ -119,8 +119,8 @@ def _by_score_and_id(scores: Scores, places: Places, k: int, ids: list[str]) -> 
     return [name for _, name in best], [-score for score, _ in best]
 
 
-def _among_all(
-    query: Scores, vectors: Rows, *, k: int, slack: float, places: Places | None, ids: list[str]
+def _search_all(
+    query: Scores, vectors: VectorRows, *, k: int, slack: float, places: Places | None, ids: list[str]
 ) -> tuple[list[str], list[float]]:
     total = len(vectors) if places is None else len(places)
     near = np.empty(total, np.float32)

@@ -9,28 +9,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.artifact import Artefact, blob_path, read_artefact, write_artefact
+from vrec.core.artifact import ModelArtifact, blob_path, read_artifact, write_artifact
 from vrec.core.errors import FitError
 from vrec.core.protocols import Vectors
-from vrec.core.tables import Folder
-from vrec.retrieval.index.codes import Codes
-from vrec.retrieval.index.config import Float32Config, IndexConfig
+from vrec.core.tables import StorageFolder
+from vrec.retrieval.index.codes import QuantizedVectors
+from vrec.retrieval.index.config import Float32StorageConfig, IndexConfig
 from vrec.retrieval.index.exact_search import (
     SPARE,
     Places,
+    enable_blas_search,
     exact_candidates,
+    exact_topk,
     rescore,
-    search_with_blas,
-    settle,
 )
 from vrec.retrieval.index.validate import checked_queries, checked_vectors
 
 __all__ = ["ExactIndex", "FaissIndex", "IndexConfig"]
 
-Found = tuple[list[list[str]], list[list[float]]]
+SearchResult = tuple[list[list[str]], list[list[float]]]
 KIND = "index"
 VECTORS, LISTS, CODES = "vectors.npy", "lists.faiss", "codes.faiss"
-_READ_FOR_EACH = 32
+_VECTORS_PER_RESULT = 32
 """Vectors read for each of the k asked for, at least: a large k needs more lists than `probes`."""
 
 
@@ -50,7 +50,7 @@ class ExactIndex:
         for name in ids:
             self._rows.pop(name, None)
 
-    def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> Found:
+    def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> SearchResult:
         """The k nearest of each query; see `VectorIndex`."""
         names = sorted(self._rows if allowed is None else self._rows.keys() & set(allowed))
         dim = len(next(iter(self._rows.values()))) if self._rows else None
@@ -96,7 +96,9 @@ class FaissIndex:
         self._trained_on = 0
         self._read_only = False
         storage = self.config.storage
-        self._codes = None if isinstance(storage, Float32Config) else Codes(self.config, storage)
+        self._codes = (
+            None if isinstance(storage, Float32StorageConfig) else QuantizedVectors(self.config, storage)
+        )
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -136,7 +138,7 @@ class FaissIndex:
         if len(self) > max(self.config.exact_up_to, self._trained_on * self.config.retrain_growth):
             self._train()
         elif self._lists is not None:
-            self._forget(replaced)
+            self._remove_slots(replaced)
             self._lists.add_with_ids(rows, slots)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -155,7 +157,7 @@ class FaissIndex:
             self._slots[self._ids[slot]] = slot
         del self._ids[count:]
         if self._codes is not None:
-            self._codes.keep(count, holes, moved)
+            self._codes.compact(count, holes, moved)
             return
         self._vectors[holes] = self._vectors[moved]
         if self._lists is None:
@@ -163,11 +165,11 @@ class FaissIndex:
         if count * 2 < self.config.exact_up_to:
             self._lists, self._trained_on = None, 0
             return
-        self._forget([*gone, *moved])
+        self._remove_slots([*gone, *moved])
         if holes:
             self._lists.add_with_ids(self._vectors[holes], np.array(holes, np.int64))
 
-    def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> Found:
+    def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> SearchResult:
         """The k nearest of each query; see `VectorIndex`."""
         queries = checked_queries(queries, k, self.dim)
         places = None
@@ -185,21 +187,21 @@ class FaissIndex:
         elif exact:
             found = exact_candidates(queries, vectors, k, places)
         else:
-            found = self._from_lists(queries, k)
+            found = self._search_lists(queries, k)
         scores = rescore(queries, vectors, found)
         longest = self._longest if codes is None else codes.longest
         # How far a float32 product can be from the true one, twice: for two scores to have changed places.
         slack = np.linalg.norm(queries, axis=1) * np.float32(2 * queries.shape[1] * 2.0**-23 * longest)
-        return settle(
+        return exact_topk(
             queries, vectors, found, scores, k=k, slack=slack, exact=exact, places=places, ids=self._ids
         )
 
     def _probes(self, k: int) -> int:
         kept = self._lists if self._codes is None else self._codes.index
         lists = getattr(kept, "nlist", 1)
-        return min(lists, max(self.config.probes, -(-_READ_FOR_EACH * k * lists // len(self))))
+        return min(lists, max(self.config.probes, -(-_VECTORS_PER_RESULT * k * lists // len(self))))
 
-    def _from_lists(self, queries: Vectors, k: int) -> Places:
+    def _search_lists(self, queries: Vectors, k: int) -> Places:
         wanted = min(k * self.config.rerank + SPARE, len(self))
         parameters: Any = faiss.SearchParametersIVF()
         parameters.nprobe = self._probes(k)
@@ -220,7 +222,9 @@ class FaissIndex:
         state = {"trained_on": np.array(trained_on), "longest": np.array(longest)}
         tables = {"ids": pa.table({"id": pa.array(self._ids, pa.string())})}
         data = {"vectors": len(self), "dim": self.dim}
-        write_artefact(uri, Artefact(KIND, self.config.model_dump(mode="json"), state, tables, blobs, data))
+        write_artifact(
+            uri, ModelArtifact(KIND, self.config.model_dump(mode="json"), state, tables, blobs, data)
+        )
 
     @classmethod
     def load(cls, uri: str, *, mmap: bool = False) -> Self:
@@ -229,8 +233,8 @@ class FaissIndex:
         With `mmap`, a local folder's vectors and lists are mapped: processes on one machine share them, only
         what is searched is read, their digests are not checked, and the index cannot be changed.
         """
-        mapped = mmap and Folder(uri).local
-        found = read_artefact(uri, KIND, blobs=not mapped)
+        mapped = mmap and StorageFolder(uri).local
+        found = read_artifact(uri, KIND, blobs=not mapped)
         index = cls(IndexConfig.model_validate(found.config))
         index._ids = found.tables["ids"].column("id").to_pylist()
         index._slots = {name: slot for slot, name in enumerate(index._ids)}
@@ -257,7 +261,7 @@ class FaissIndex:
             self._vectors = room
 
     def _train(self) -> None:
-        search_with_blas()
+        enable_blas_search()
         count, dim = len(self), self._vectors.shape[1]
         vectors = self._vectors[:count]
         lists = min(self.config.lists or int(2 * count**0.5), count)
@@ -273,20 +277,20 @@ class FaissIndex:
         index.add_with_ids(vectors, np.arange(count, dtype=np.int64))
         self._lists, self._trained_on = index, count
 
-    def _forget(self, slots: Sequence[int]) -> None:
+    def _remove_slots(self, slots: Sequence[int]) -> None:
         if slots:
             self._lists.remove_ids(faiss.IDSelectorBatch(np.array(slots, np.int64)))
 
     def _check_writable(self) -> None:
         if self._read_only:
-            raise FitError("the index is mapped from its file", mend="load it with mmap=False to change it")
+            raise FitError("the index is mapped from its file", fix="load it with mmap=False to change it")
 
 
 def _packed(index: Any) -> npt.NDArray[np.uint8]:
     return faiss.serialize_index(index)
 
 
-def _unpacked(uri: str, name: str, found: Artefact) -> Any:
+def _unpacked(uri: str, name: str, found: ModelArtifact) -> Any:
     """A faiss index from what was read, or mapped where its blob was not read."""
     if name in found.blobs:
         return faiss.deserialize_index(np.frombuffer(found.blobs[name], np.uint8))

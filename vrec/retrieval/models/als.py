@@ -9,18 +9,18 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Histories
+from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores
 
-SOLVED_AT_ONCE = 256
+SOLVE_BLOCK = 256
 """Users whose equations are held at once."""
 
 
-class AlsConfig(Config):
+class AlsConfig(BaseConfig):
     """The size of the factors and how they are fitted."""
 
     factors: int = Field(default=64, ge=1)
@@ -47,7 +47,7 @@ class Als(MatrixRecommender[AlsConfig]):
     kind = "als"
     Config = AlsConfig
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         weights = histories.weights
         parts = (self._confidence(weights.data), weights.indices, weights.indptr)
         confidence = sparse.csr_matrix(parts, shape=weights.shape)
@@ -65,14 +65,14 @@ class Als(MatrixRecommender[AlsConfig]):
             except ModelFitError:
                 raise FitError(
                     f"Als.fit: weights of up to {weights.data.max():.3g} are beyond its arithmetic",
-                    mend="lower alpha, or use weights of more equal size",
+                    fix="lower alpha, or use weights of more equal size",
                 ) from None
-        self._take(np.asarray(model.item_factors))
+        self._set_item_factors(np.asarray(model.item_factors))
 
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         return (self.fold_in(histories) @ self._columns).astype(np.float32)
 
-    def fold_in(self, histories: Histories) -> npt.NDArray[np.float64]:
+    def fold_in(self, histories: InteractionMatrix) -> npt.NDArray[np.float64]:
         """(users, factors) float64 vectors of the users of some histories, solved with the videos' fixed."""
         # In float64, so that rounding does not depend on how many users are solved at once; and here, since
         # implicit sums over all videos anew on each call.
@@ -80,8 +80,8 @@ class Als(MatrixRecommender[AlsConfig]):
         indptr, indices = histories.weights.indptr, histories.weights.indices
         confidence = self._confidence(histories.weights.data).astype(np.float64)
         with threadpool_limits(1, "blas"):
-            for start in range(0, histories.users, SOLVED_AT_ONCE):
-                stop = min(start + SOLVED_AT_ONCE, histories.users)
+            for start in range(0, histories.users, SOLVE_BLOCK):
+                stop = min(start + SOLVE_BLOCK, histories.users)
                 left = np.repeat(self._everywhere[None], stop - start, axis=0)
                 right = np.empty((stop - start, self.config.factors, 1))
                 for place in range(stop - start):
@@ -95,7 +95,7 @@ class Als(MatrixRecommender[AlsConfig]):
     def _confidence(self, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return 1 + np.float32(self.config.alpha) * weights
 
-    def _take(self, item_factors: npt.NDArray[np.float32]) -> None:
+    def _set_item_factors(self, item_factors: npt.NDArray[np.float32]) -> None:
         self.item_factors = item_factors
         self._columns = item_factors.T.astype(np.float64)
         with threadpool_limits(1, "blas"):
@@ -106,4 +106,4 @@ class Als(MatrixRecommender[AlsConfig]):
         return {"item_factors": self.item_factors}
 
     def _restore(self, arrays: Arrays) -> None:
-        self._take(arrays["item_factors"])
+        self._set_item_factors(arrays["item_factors"])

@@ -8,20 +8,20 @@ from scipy import sparse
 
 from vrec.core.artifact import Arrays
 from vrec.core.compute import pc
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import Content, Vectors
+from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.retrieval.attributes import AttributesConfig, attribute_vectors
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Histories, Matrix, Vocabulary, csr_arrays, csr_from
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.topk import Scores
 
 BLOCK_ROWS = 8192
 """Videos whose vectors are held in float64 at once."""
 
 
-class ContentConfig(Config):
+class ContentConfig(BaseConfig):
     """What makes two videos alike, and how fast a taste changes."""
 
     recency: float = Field(default=0.8, gt=0, le=1)
@@ -35,7 +35,7 @@ class ContentConfig(Config):
     """How much each attribute counts."""
 
 
-class ContentBased(MatrixRecommender[ContentConfig]):
+class ContentRecommender(MatrixRecommender[ContentConfig]):
     """Ranks videos by the cosine of their content with a user's taste; the catalogue is all with content.
 
     A video is one unit vector: its embedding, centred, beside its attributes. A taste is the mean of a user's
@@ -47,24 +47,22 @@ class ContentBased(MatrixRecommender[ContentConfig]):
     kind = "content"
     Config = ContentConfig
 
-    def _catalogue(self, interactions: pa.Table, content: Content | None) -> Vocabulary:
+    def _catalogue(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
         if content is None:
             return super()._catalogue(interactions, content)
         for table, schema in ((content.videos, VIDEOS), (content.embeddings, EMBEDDINGS)):
             if table is not None:
                 conform(table, schema, stage="ContentBased.fit")
-        return Vocabulary.of(interactions.column("video_id"), *content.ids)
+        return IdVocabulary.from_columns(interactions.column("video_id"), *content.video_id_columns)
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
-        if content is None or not content.ids:
-            raise FitError(
-                "ContentBased.fit: there is no content", mend="give --videos, --embeddings or both"
-            )
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
+        if content is None or not content.video_id_columns:
+            raise FitError("ContentBased.fit: there is no content", fix="give --videos, --embeddings or both")
         count, share = len(self.videos), self.config.attributes_share
         dense = np.zeros((count, 0), np.float32)
         coded: Matrix = sparse.csr_matrix(np.zeros((count, 0), np.float32))
         if content.embeddings is not None and (share < 1 or content.videos is None):
-            dense = embedding_rows(content.embeddings, self.videos, centre=self.config.centre)
+            dense = embedding_rows(content.embeddings, self.videos, center=self.config.centre)
         if content.videos is not None and (share > 0 or content.embeddings is None):
             ids, rows = attribute_vectors(content.videos, self.config.attributes)
             coded = rows_at(rows, _places(ids, self.videos, "VIDEOS.video_id"), count)
@@ -74,7 +72,7 @@ class ContentBased(MatrixRecommender[ContentConfig]):
             raise FitError(
                 f"ContentBased.fit: none of the {len(watched):,} videos that were watched, such as "
                 f"{self.videos.ids[int(watched[0])]}, has content",
-                mend="give the content of these videos, under the same ids",
+                fix="give the content of these videos, under the same ids",
             )
 
     def _join(self, dense: Vectors, coded: Matrix, share: float) -> None:
@@ -88,15 +86,15 @@ class ContentBased(MatrixRecommender[ContentConfig]):
         self.coded = sparse.csr_matrix((data.astype(np.float32), coded.indices, coded.indptr), coded.shape)
         self.known = has_dense | has_coded
 
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         del users
         weights = _recent(histories, self.known, self.config.recency)
-        scores = self._likeness(weights)
+        scores = self._similarities(weights)
         scores[:, ~self.known] = -np.inf
         scores[np.diff(weights.indptr) == 0] = -np.inf
         return scores
 
-    def _likeness(self, weights: Matrix) -> Scores:
+    def _similarities(self, weights: Matrix) -> Scores:
         dense, coded = weights @ self.dense, sparse.csr_matrix(weights @ self.coded)
         squares = (dense**2).sum(axis=1) + np.asarray(coded.multiply(coded).sum(axis=1)).ravel()
         # Videos that cancel each other out leave nothing to compare with, but rounding: no likeness.
@@ -120,10 +118,10 @@ class ContentBased(MatrixRecommender[ContentConfig]):
 
     def _restore(self, arrays: Arrays) -> None:
         self.dense, self.known = arrays["dense"], arrays["known"]
-        self.coded = csr_from(arrays, "coded.", tuple(arrays["coded.shape"]))
+        self.coded = restore_csr(arrays, "coded.", tuple(arrays["coded.shape"]))
 
 
-def embedding_rows(embeddings: pa.Table, videos: Vocabulary, *, centre: bool) -> Vectors:
+def embedding_rows(embeddings: pa.Table, videos: IdVocabulary, *, center: bool) -> Vectors:
     """The (videos, dim) float32 unit embeddings of a catalogue, zeros where there is none.
 
     With `centre`, the embeddings' mean is subtracted before they are brought to length 1. Raises SchemaError
@@ -139,10 +137,10 @@ def embedding_rows(embeddings: pa.Table, videos: Vocabulary, *, centre: bool) ->
         raise FitError(
             f"EMBEDDINGS.vector is not finite in {len(bad):,} of {len(raw):,} rows, such as that of "
             f"{ids[int(bad[0])]}",
-            mend="embed these videos again",
+            fix="embed these videos again",
         )
     # One video alone is its own mean: there is nothing to tell it from.
-    if centre and len(raw) > 1:
+    if center and len(raw) > 1:
         # In the order of ids, so that the sum does not depend on that of the rows.
         raw = raw - raw[np.argsort(places, kind="stable")].mean(axis=0)
     lengths = np.linalg.norm(raw, axis=1, keepdims=True)
@@ -159,18 +157,18 @@ def rows_at(rows: Matrix, places: npt.NDArray[np.int64], count: int) -> Matrix:
     return sparse.csr_matrix(move @ rows)
 
 
-def _places(ids: list[str], videos: Vocabulary, column: str) -> npt.NDArray[np.int64]:
+def _places(ids: list[str], videos: IdVocabulary, column: str) -> npt.NDArray[np.int64]:
     counts = pc.value_counts(pa.array(ids, pa.string()))
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         raise FitError(
             f"{column}: {len(twice):,} videos have more than one row, such as {twice[0]['values'].as_py()}",
-            mend="give one row a video, of one modality and one encoder",
+            fix="give one row a video, of one modality and one encoder",
         )
     return videos.find(ids)
 
 
-def _recent(histories: Histories, known: npt.NDArray[np.bool_], recency: float) -> Matrix:
+def _recent(histories: InteractionMatrix, known: npt.NDArray[np.bool_], recency: float) -> Matrix:
     # The weights times recency to the number of known videos watched since, each row divided by its sum.
     # What is not known takes no part: it is as if it were not in the history.
     starts, videos = histories.by_time

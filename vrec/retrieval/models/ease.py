@@ -7,16 +7,16 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Histories, Matrix
+from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
 from vrec.retrieval.similarity import dense_product, row_blocks
 from vrec.retrieval.topk import Scores
 
 
-class EaseConfig(Config):
+class EaseConfig(BaseConfig):
     """How strongly EASE is held back, and how large it may grow."""
 
     regularisation: float = Field(default=500.0, gt=0, allow_inf_nan=False)
@@ -36,13 +36,13 @@ class Ease(MatrixRecommender[EaseConfig]):
     kind = "ease"
     Config = EaseConfig
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         videos = histories.videos
         if videos > self.config.max_videos:
             raise FitError(
                 f"Ease.fit: {videos:,} videos are more than max_videos, {self.config.max_videos:,}; "
                 f"it would take {_gigabytes(videos):,.1f} GB",
-                mend="fit another model, such as item_knn, or raise max_videos where there is the memory",
+                fix="fit another model, such as item_knn, or raise max_videos where there is the memory",
             )
         gram = _gram(self._weights(histories))
         gram[np.diag_indices(videos)] += self.config.regularisation
@@ -54,10 +54,10 @@ class Ease(MatrixRecommender[EaseConfig]):
             self.weights[rows] = inverse[rows] / -diagonal
         np.fill_diagonal(self.weights, 0)
 
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         return np.asarray(self._weights(histories) @ self.weights)
 
-    def _weights(self, histories: Histories) -> Matrix:
+    def _weights(self, histories: InteractionMatrix) -> Matrix:
         weights = histories.weights
         if not self.config.binary:
             return weights
@@ -93,7 +93,7 @@ def _invert(gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     if failed or not (factor.diagonal() > 0).all():
         raise FitError(
             "Ease.fit: the Gram matrix is not positive definite in floating point",
-            mend="raise regularisation, or use weights of more equal size",
+            fix="raise regularisation, or use weights of more equal size",
         )
     for block in row_blocks(len(factor)):
         rows = slice(block.start, block.stop)

@@ -7,16 +7,16 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from vrec.core.config import Config
-from vrec.retrieval.interaction_matrix import Histories
-from vrec.retrieval.score_panel import Panel
-from vrec.retrieval.topk import Scores, best_dense
+from vrec.core.config import BaseConfig
+from vrec.retrieval.interaction_matrix import InteractionMatrix
+from vrec.retrieval.score_panel import ScorePanel
+from vrec.retrieval.topk import Scores, topk_dense
 
 Weights = npt.NDArray[np.float64]
 """(2, features): the weights of a user with a history of average length, and their change with its length."""
 
 
-class BlendConfig(Config):
+class BlendConfig(BaseConfig):
     """How a hybrid's weights are learned."""
 
     users: int = Field(default=3000, ge=1)
@@ -34,14 +34,14 @@ class BlendConfig(Config):
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoiceExamples:
     """What users chose among what they might have been shown; the rows of one user lie together."""
 
     features: npt.NDArray[np.float32]
     """(N, features)."""
     chosen: npt.NDArray[np.bool_]
     """(N,)."""
-    stands_for: npt.NDArray[np.float32]
+    sampling_weight: npt.NDArray[np.float32]
     """(N,) how many videos each row stands for: 1, or more for those that were drawn from the rest."""
     starts: npt.NDArray[np.int64]
     """(users,) each user's first row."""
@@ -49,20 +49,22 @@ class Choices:
     """(users,) standardised logarithm of the history's length."""
 
 
-def even(features: int, members: int) -> Weights:
+def equal_weights(features: int, members: int) -> Weights:
     """(2, features) the weights under which all members count the same."""
     weights = np.zeros((2, features))
     weights[0, :members] = 1
     return weights
 
 
-def history_length(histories: Histories) -> npt.NDArray[np.float64]:
+def history_length(histories: InteractionMatrix) -> npt.NDArray[np.float64]:
     """(B,) about −1 for a history of 2 videos, 0 for 10, 1 for 50."""
     counts = np.diff(histories.weights.indptr)
     return np.log((counts + 1) / 11) / np.log(5)
 
 
-def blended(panel: Panel, weights: Weights, histories: Histories, users: pa.Array) -> Scores:
+def blend_scores(
+    panel: ScorePanel, weights: Weights, histories: InteractionMatrix, users: pa.Array
+) -> Scores:
     """(B, videos) float32: the weighted sum of the panel's features, −inf where no member has an opinion."""
     mine = (weights[0] + history_length(histories)[:, None] * weights[1]).astype(np.float32)
     total = np.zeros((histories.users, len(panel.videos)), np.float32)
@@ -76,9 +78,13 @@ def blended(panel: Panel, weights: Weights, histories: Histories, users: pa.Arra
     return total
 
 
-def gather_choices(
-    panel: Panel, before: Histories, after: Histories, users: pa.Array, config: BlendConfig
-) -> Choices:
+def collect_choices(
+    panel: ScorePanel,
+    before: InteractionMatrix,
+    after: InteractionMatrix,
+    users: pa.Array,
+    config: BlendConfig,
+) -> ChoiceExamples:
     """The choices that users made `after`, among what the panel would have shown them by `before`.
 
     Both histories have the rows `users` and the panel's columns.
@@ -90,21 +96,23 @@ def gather_choices(
         block = np.arange(start, min(start + size, len(users)))
         past, future = before.rows(block), after.rows(block)
         stack = np.stack([*panel.rows(past, users.take(pa.array(block)))], axis=-1)
-        best = [best_dense(stack[:, :, m], config.best)[0] for m in range(len(panel.members))]
+        best = [topk_dense(stack[:, :, m], config.best)[0] for m in range(len(panel.members))]
         for row in range(len(block)):
             wanted = _row(future, row)
             sure = np.setdiff1d(np.concatenate([*(places[row] for places in best), wanted]), _row(past, row))
-            others = _drawn(rng, np.concatenate([sure, _row(past, row)]), len(panel.videos), config.others)
+            others = _sample_negatives(
+                rng, np.concatenate([sure, _row(past, row)]), len(panel.videos), config.others
+            )
             places = np.concatenate([sure, others])
             rest = len(panel.videos) - len(sure) - len(_row(past, row))
             stands = np.repeat([1.0, rest / max(1, len(others))], [len(sure), len(others)]).astype(np.float32)
             rows.append((np.nan_to_num(stack[row, places], nan=0.0), np.isin(places, wanted), stands))
     features, chosen, stands_for = (np.concatenate(part) for part in zip(*rows, strict=True))
     starts = np.cumsum([0, *(len(row[1]) for row in rows[:-1])])
-    return Choices(features, chosen, stands_for, starts, history_length(before))
+    return ChoiceExamples(features, chosen, stands_for, starts, history_length(before))
 
 
-def _drawn(
+def _sample_negatives(
     rng: np.random.Generator, barred: npt.NDArray[np.integer], videos: int, count: int
 ) -> npt.NDArray[np.int64]:
     """Up to `count` different places that are not barred, each as likely."""
@@ -114,7 +122,7 @@ def _drawn(
     return rng.permutation(found)[:count]
 
 
-def learn(choices: Choices, ridge: float, first: Weights) -> Weights:
+def fit_blend_weights(choices: ChoiceExamples, ridge: float, first: Weights) -> Weights:
     """The (2, features) weights that make the choices most likely: a softmax over each user's catalogue.
 
     The sum over the catalogue is exact for the members' best and estimated for the rest (importance
@@ -135,7 +143,7 @@ def learn(choices: Choices, ridge: float, first: Weights) -> Weights:
         level, slope = flat.reshape(first.shape)
         scores = features @ level + bent @ slope
         scores -= np.maximum.reduceat(scores, choices.starts)[owner]
-        odds = choices.stands_for * np.exp(scores)
+        odds = choices.sampling_weight * np.exp(scores)
         total = np.add.reduceat(odds, choices.starts)
         value = (target * (np.log(total)[owner] - scores)).sum() / users + ridge * (flat**2).sum()
         slack = (odds / total[owner] - target) / users
@@ -145,6 +153,6 @@ def learn(choices: Choices, ridge: float, first: Weights) -> Weights:
     return found.x.reshape(first.shape)
 
 
-def _row(histories: Histories, row: int) -> npt.NDArray[np.int32]:
+def _row(histories: InteractionMatrix, row: int) -> npt.NDArray[np.int32]:
     start, end = histories.weights.indptr[row], histories.weights.indptr[row + 1]
     return histories.weights.indices[start:end]

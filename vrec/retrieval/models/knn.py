@@ -6,24 +6,24 @@ from pydantic import Field
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Histories, Matrix, csr_arrays, csr_from
+from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.similarity import (
-    Comparison,
-    Moments,
+    BlockMapper,
+    RowMoments,
+    RowWeighting,
     SimilarityConfig,
-    Spread,
-    Weighting,
+    SimilarityTask,
     dense_product,
-    in_threads,
-    nearest,
+    map_in_threads,
+    nearest_rows,
     row_blocks,
     stack_rows,
 )
-from vrec.retrieval.topk import Scores, row_runs
+from vrec.retrieval.topk import Scores, row_chunks
 
-SEED = 0x5EED
+HISTORY_KEY_SEED = 0x5EED
 
 
 class ItemKnnConfig(SimilarityConfig):
@@ -45,28 +45,28 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
     kind = "item_knn"
     Config = ItemKnnConfig
 
-    def __init__(self, config: ItemKnnConfig | None = None, spread: Spread = in_threads) -> None:
+    def __init__(self, config: ItemKnnConfig | None = None, spread: BlockMapper = map_in_threads) -> None:
         super().__init__(config)
         self.spread = spread
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         self.similarities = similar_videos(histories.weights, self.config, self.spread)
 
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         weights = histories.weights
         if self.config.recency_half_life is not None:
-            discount = np.exp2(-_newer(histories) / self.config.recency_half_life).astype(np.float32)
+            discount = np.exp2(-_newer_counts(histories) / self.config.recency_half_life).astype(np.float32)
             weights = sparse.csr_matrix(
                 (weights.data * discount, weights.indices, weights.indptr), weights.shape
             )
-        return _opinions(dense_product(weights, self.similarities))
+        return _mark_unscored(dense_product(weights, self.similarities))
 
     def _arrays(self) -> Arrays:
         return csr_arrays("", self.similarities)
 
     def _restore(self, arrays: Arrays) -> None:
         videos = len(self.videos)
-        self.similarities: Matrix = csr_from(arrays, "", (videos, videos))
+        self.similarities: Matrix = restore_csr(arrays, "", (videos, videos))
 
 
 class UserKnn(MatrixRecommender[SimilarityConfig]):
@@ -81,36 +81,38 @@ class UserKnn(MatrixRecommender[SimilarityConfig]):
     kind = "user_knn"
     Config = SimilarityConfig
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         self._prepare()
 
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
-        return _opinions(dense_product(self.neighbours(histories), self.histories.weights))
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+        return _mark_unscored(dense_product(self.nearest_users(histories), self.histories.weights))
 
-    def neighbours(self, histories: Histories) -> Matrix:
+    def nearest_users(self, histories: InteractionMatrix) -> Matrix:
         """(N, fitted users) float32 similarities of some histories' nearest fitted users, absent for others.
 
         `histories` has the fitted videos as columns.
         """
         left = self.weighting.apply(histories.weights)
-        comparison = Comparison(
+        comparison = SimilarityTask(
             left,
             self.weighted,
-            Moments.of(left, self.config.similarity),
+            RowMoments.from_rows(left, self.config.similarity),
             self.moments,
             self.config,
             self._keys_of(histories.weights),
             self.user_keys,
         )
-        return nearest(comparison, range(histories.users))
+        return nearest_rows(comparison, range(histories.users))
 
     def _prepare(self) -> None:
         weights = self.histories.weights
-        self.weighting = Weighting.of(weights, self.config.weighting)
+        self.weighting = RowWeighting.fit(weights, self.config.weighting)
         weighted = self.weighting.apply(weights)
-        self.moments = Moments.of(weighted, self.config.similarity)
+        self.moments = RowMoments.from_rows(weighted, self.config.similarity)
         self.weighted: Matrix = weighted.T.tocsr()
-        self.video_keys = np.random.default_rng(SEED).integers(0, 2**63, len(self.videos), np.uint64)
+        self.video_keys = np.random.default_rng(HISTORY_KEY_SEED).integers(
+            0, 2**63, len(self.videos), np.uint64
+        )
         self.user_keys = self._keys_of(weights)
 
     def _keys_of(self, weights: Matrix) -> npt.NDArray[np.uint64]:
@@ -126,28 +128,28 @@ class UserKnn(MatrixRecommender[SimilarityConfig]):
         self._prepare()
 
 
-def similar_videos(weights: Matrix, config: SimilarityConfig, spread: Spread = in_threads) -> Matrix:
+def similar_videos(weights: Matrix, config: SimilarityConfig, spread: BlockMapper = map_in_threads) -> Matrix:
     """(videos, videos) float32 similarities of each video's nearest, absent for others.
 
     `weights` is (users, videos) float32; the blocks of rows are computed as `spread` does.
     """
     videos = weights.shape[1]
-    return stack_rows(spread(nearest, _compare_videos(weights, config), row_blocks(videos)), videos)
+    return stack_rows(spread(nearest_rows, _compare_videos(weights, config), row_blocks(videos)), videos)
 
 
-def _compare_videos(weights: Matrix, config: SimilarityConfig) -> Comparison:
+def _compare_videos(weights: Matrix, config: SimilarityConfig) -> SimilarityTask:
     rows = weights.T.tocsr()
-    rows = Weighting.of(rows, config.weighting).apply(rows)
-    moments = Moments.of(rows, config.similarity)
+    rows = RowWeighting.fit(rows, config.weighting).apply(rows)
+    moments = RowMoments.from_rows(rows, config.similarity)
     itself = np.arange(rows.shape[0])
     right = weights
     if config.weighting != "none":
         # The same places as in `weights`: they are held once.
         right = sparse.csr_matrix((rows.T.tocsr().data, weights.indices, weights.indptr), weights.shape)
-    return Comparison(rows, right, moments, moments, config, itself, itself)
+    return SimilarityTask(rows, right, moments, moments, config, itself, itself)
 
 
-def _newer(histories: Histories) -> npt.NDArray[np.int64]:
+def _newer_counts(histories: InteractionMatrix) -> npt.NDArray[np.int64]:
     # How many of the same history are newer, for each entry; those of one time are not newer than each other.
     lengths = np.diff(histories.weights.indptr)
     rows = np.repeat(np.arange(histories.users), lengths)
@@ -161,9 +163,9 @@ def _newer(histories: Histories) -> npt.NDArray[np.int64]:
     return newer
 
 
-def _opinions(scores: Scores) -> Scores:
+def _mark_unscored(scores: Scores) -> Scores:
     # ln 1 is 0 and ln 0 is −inf: a fifth of the time of an assignment under a mask.
     with np.errstate(divide="ignore"):
-        for part in row_runs(scores):
+        for part in row_chunks(scores):
             np.add(part, np.log(part != 0, dtype=np.float32), out=part)
     return scores

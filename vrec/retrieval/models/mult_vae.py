@@ -8,26 +8,26 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.protocols import Content
-from vrec.retrieval.interaction_matrix import Histories, Indices, Matrix
+from vrec.core.protocols import CatalogContent
+from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     BLOCK_ROWS,
-    JudgedConfig,
+    EarlyStoppingConfig,
     NetworkRecommender,
     batches,
-    choose_judges,
-    filled,
-    seeded,
+    hold_out_validation_users,
+    pad_block,
+    seeded_rng,
     torch_device,
-    train,
+    train_with_early_stopping,
 )
 
 Bags = tuple[Tensor, Tensor, Tensor]
 """Sparse rows as an embedding bag takes them: (nnz,) videos, (B,) row starts, (nnz,) values."""
 
 
-class MultVaeConfig(JudgedConfig):
+class MultVaeConfig(EarlyStoppingConfig):
     """How the autoencoder is built and trained."""
 
     hidden: int = Field(default=600, ge=1)
@@ -116,21 +116,21 @@ class MultVae(NetworkRecommender[MultVaeConfig, MultVaeNetwork]):
     kind = "mult_vae"
     Config = MultVaeConfig
 
-    def _untrained(self) -> MultVaeNetwork:
+    def _build_network(self) -> MultVaeNetwork:
         config = self.config
         return MultVaeNetwork(len(self.videos), config.hidden, config.latent, config.dropout)
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
-        with seeded(self.config.seed) as rng:
-            shown, judges = choose_judges(histories, self.config, rng)
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
+        with seeded_rng(self.config.seed) as rng:
+            shown, judges = hold_out_validation_users(histories, self.config, rng)
             self._place(torch_device(self.config.device))
-            train(
+            train_with_early_stopping(
                 self.network,
                 lambda epoch: self._losses(shown.weights, epoch, rng),
                 epochs=self.config.epochs,
                 learning_rate=self.config.learning_rate,
-                who=self.kind,
-                judge=(lambda: judges.ndcg(self._scores)) if judges else None,
+                model_name=self.kind,
+                validate=(lambda: judges.ndcg(self._scores)) if judges else None,
                 patience=self.config.patience,
             )
 
@@ -144,10 +144,10 @@ class MultVae(NetworkRecommender[MultVaeConfig, MultVaeNetwork]):
             yield self.network.loss(bags, config.beta * min(1.0, progress))
 
     @torch.no_grad()
-    def _scores(self, histories: Histories, users: Indices) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: Indices) -> Scores:
         out = np.empty((histories.users, histories.videos), np.float32)
         for block in batches(np.arange(histories.users), BLOCK_ROWS):
-            bags = unit_bags(histories.weights[filled(block)], self.device)
+            bags = unit_bags(histories.weights[pad_block(block)], self.device)
             mean, _ = self.network.encode(bags)
             out[block] = self.network.decode(mean).cpu().numpy()[: len(block)]
         return out

@@ -10,10 +10,17 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.protocols import Content
-from vrec.retrieval.interaction_matrix import Histories, Indices, Matrix
+from vrec.core.protocols import CatalogContent
+from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
 from vrec.retrieval.topk import Scores
-from vrec.retrieval.training import NetworkRecommender, TrainingConfig, batches, seeded, torch_device, train
+from vrec.retrieval.training import (
+    NetworkRecommender,
+    TrainingConfig,
+    batches,
+    seeded_rng,
+    torch_device,
+    train_with_early_stopping,
+)
 
 VIDEO_BLOCK = 65_536
 """Videos that are scored at once for a user: memory is bounded by this many rows of the widest layer."""
@@ -93,7 +100,7 @@ class NeuMfNetwork(nn.Module):
         return self.product_videos.weight[block] @ taste + x @ network + self.last.bias
 
 
-class Unwatched:
+class NegativeSampler:
     """Draws videos that users have not watched, exactly and without retries.
 
     The r-th unwatched video of a user comes after as many watched ones as have no more than r unwatched
@@ -129,22 +136,24 @@ class NeuMf(NetworkRecommender[NeuMfConfig, NeuMfNetwork]):
     Config = NeuMfConfig
     inductive = False
 
-    def _untrained(self) -> NeuMfNetwork:
+    def _build_network(self) -> NeuMfNetwork:
         return NeuMfNetwork(len(self.users), len(self.videos), self.config.factors, self.config.layers)
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
-        unwatched = Unwatched(histories.weights)
-        with seeded(self.config.seed) as rng:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
+        unwatched = NegativeSampler(histories.weights)
+        with seeded_rng(self.config.seed) as rng:
             self._place(torch_device(self.config.device))
-            train(
+            train_with_early_stopping(
                 self.network,
                 lambda _: self._losses(histories.weights, unwatched, rng),
                 epochs=self.config.epochs,
                 learning_rate=self.config.learning_rate,
-                who=self.kind,
+                model_name=self.kind,
             )
 
-    def _losses(self, watched: Matrix, unwatched: Unwatched, rng: np.random.Generator) -> Iterator[Tensor]:
+    def _losses(
+        self, watched: Matrix, unwatched: NegativeSampler, rng: np.random.Generator
+    ) -> Iterator[Tensor]:
         rows = np.repeat(np.arange(watched.shape[0]), np.diff(watched.indptr))
         for chosen in batches(rng.permutation(watched.nnz), self.config.batch_interactions):
             users, seen = rows[chosen], watched.indices[chosen].astype(np.int64)
@@ -159,7 +168,7 @@ class NeuMf(NetworkRecommender[NeuMfConfig, NeuMfNetwork]):
             yield functional.binary_cross_entropy_with_logits(logits, wanted) + self.config.l2 * norms
 
     @torch.no_grad()
-    def _scores(self, histories: Histories, users: Indices) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: Indices) -> Scores:
         out = np.full((histories.users, histories.videos), -np.inf, np.float32)
         for start in range(0, histories.videos, VIDEO_BLOCK):
             block = slice(start, start + VIDEO_BLOCK)

@@ -9,23 +9,23 @@ from pydantic import Field
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import Config
-from vrec.core.protocols import Content
+from vrec.core.config import BaseConfig
+from vrec.core.protocols import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Histories
+from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores
 
 DAY_US = 86_400_000_000
 
 
-class PopularConfig(Config):
+class PopularConfig(BaseConfig):
     """How popularity is counted."""
 
     half_life_days: float | None = Field(default=None, gt=0)
     """Days after which an interaction counts half; never by default. A short one follows trends."""
 
 
-class Popular(MatrixRecommender[PopularConfig]):
+class PopularRecommender(MatrixRecommender[PopularConfig]):
     """Ranks videos by how many users they have, each counted by how long ago that was; weights are not used.
 
     The present is the time of the last interaction that it was fitted on.
@@ -34,7 +34,7 @@ class Popular(MatrixRecommender[PopularConfig]):
     kind = "popular"
     Config = PopularConfig
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         counts = np.ones(len(histories.at))
         if self.config.half_life_days is not None:
             age_days = (histories.at.max() - histories.at) / DAY_US
@@ -46,10 +46,10 @@ class Popular(MatrixRecommender[PopularConfig]):
         )
         self.popularity = total.astype(np.float32)
 
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         return np.tile(self.popularity, (histories.users, 1))
 
-    def recommend_anyone(
+    def recommend_unpersonalized(
         self,
         users: Sequence[str],
         k: int,
@@ -62,8 +62,8 @@ class Popular(MatrixRecommender[PopularConfig]):
         rows = np.arange(len(asked))
         empty = (np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(len(asked) + 1, np.int32))
         nothing = sparse.csr_matrix(empty, shape=(len(asked), len(self.videos)))
-        histories = Histories(nothing, np.empty(0, np.int64))
-        return self._answer(
+        histories = InteractionMatrix(nothing, np.empty(0, np.int64))
+        return self._recommend_rows(
             asked, np.full(len(asked), -1), histories, rows=rows, k=k, exclude=exclude, candidates=candidates
         )
 

@@ -16,13 +16,13 @@ from pydantic import Field
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import Content, Vectors
+from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS, conform
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.index.exact_search import search_with_blas
-from vrec.retrieval.interaction_matrix import Histories, Matrix, Vocabulary
+from vrec.retrieval.index.exact_search import enable_blas_search
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix
 from vrec.retrieval.models.content import embedding_rows
 from vrec.retrieval.topk import Scores
 
@@ -43,25 +43,25 @@ class GramSums:
     """(k,) the sum of X̂'s rows."""
 
     @classmethod
-    def of(cls, block: Vectors) -> "GramSums":
+    def from_rows(cls, block: Vectors) -> "GramSums":
         """The sums of one block of rows, in float64; rows of zeros add nothing."""
         rows = block.astype(np.float64)
-        unit = unit_length(rows)
+        unit = normalize_rows(rows)
         return cls(rows.T @ unit, unit.T @ unit, unit.sum(axis=0))
 
     @classmethod
-    def of_all(cls, rows: Vectors) -> "GramSums":
+    def from_all_rows(cls, rows: Vectors) -> "GramSums":
         """The sums of all rows, a block at a time; (1, k) zeros where there is none."""
-        found = cls.of(rows[:BLOCK_ROWS])
+        found = cls.from_rows(rows[:BLOCK_ROWS])
         for start in range(BLOCK_ROWS, len(rows), BLOCK_ROWS):
-            found = found + cls.of(rows[start : start + BLOCK_ROWS])
+            found = found + cls.from_rows(rows[start : start + BLOCK_ROWS])
         return found
 
     def __add__(self, other: "GramSums") -> "GramSums":
         return GramSums(self.cross + other.cross, self.cosine + other.cosine, self.total + other.total)
 
 
-def unit_length(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def normalize_rows(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The same rows at length 1; rows of zeros stay."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
@@ -78,7 +78,7 @@ def propagate_by_degree(tastes: Vectors, users: GramSums, videos: GramSums) -> n
     D is the rows' sums of Û Ûᵀ, and at least 1, which a user alone contributes: where others are as unlike as
     alike the sum nears 0 and says nothing.
     """
-    unit = unit_length(tastes.astype(np.float64))
+    unit = normalize_rows(tastes.astype(np.float64))
     degree = np.maximum(unit @ users.total, 1)
     return unit @ (users.cosine @ videos.cross.T) / degree[:, None]
 
@@ -91,8 +91,8 @@ def propagate_by_neighbours(
     N has, for each row, the cosines of the `neighbours` nearest of `unit_users` (n, k), none below 0, divided
     by their sum. Time is O(B n k): for all users it grows with their square.
     """
-    search_with_blas()
-    unit = unit_length(tastes.astype(np.float64))
+    enable_blas_search()
+    unit = normalize_rows(tastes.astype(np.float64))
     count = min(neighbours, len(unit_users))
     cosines, near = faiss.knn(
         unit.astype(np.float32), np.ascontiguousarray(unit_users), count, metric=faiss.METRIC_INNER_PRODUCT
@@ -105,7 +105,7 @@ def propagate_by_neighbours(
     return (mixed @ unit_users.astype(np.float64)) @ videos.cross.T
 
 
-class PropagateConfig(Config):
+class PropagationConfig(BaseConfig):
     """Whose taste refreshes whose, and in which space."""
 
     mode: Literal["plain", "degree", "neighbours"] = "neighbours"
@@ -122,7 +122,7 @@ class PropagateConfig(Config):
     """Draws the first directions of the factors."""
 
 
-class Propagate(MatrixRecommender[PropagateConfig]):
+class PropagationRecommender(MatrixRecommender[PropagationConfig]):
     """Ranks videos by S = W Vᵀ, W the users' tastes after propagation over like-minded users.
 
     A taste is the mean of a user's videos by weight. V is the centred unit embeddings, or the right singular
@@ -131,44 +131,44 @@ class Propagate(MatrixRecommender[PropagateConfig]):
     """
 
     kind = "propagate"
-    Config = PropagateConfig
+    Config = PropagationConfig
 
-    def _catalogue(self, interactions: pa.Table, content: Content | None) -> Vocabulary:
+    def _catalogue(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
         known = [interactions.column("video_id")]
         embeddings = self._embeddings(content)
         if embeddings is not None:
             known.append(conform(embeddings, EMBEDDINGS, stage="Propagate.fit").column("entity_id"))
-        return Vocabulary.of(*known)
+        return IdVocabulary.from_columns(*known)
 
-    def _embeddings(self, content: Content | None) -> pa.Table | None:
+    def _embeddings(self, content: CatalogContent | None) -> pa.Table | None:
         if self.config.space == "interactions":
             return None
         found = None if content is None else content.embeddings
         if found is None and self.config.space == "embeddings":
             raise FitError(
-                "Propagate.fit: there are no embeddings", mend="give --embeddings, or set space=interactions"
+                "Propagate.fit: there are no embeddings", fix="give --embeddings, or set space=interactions"
             )
         return found
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         embeddings = self._embeddings(content)
         if embeddings is not None:
-            self.vectors = embedding_rows(embeddings, self.videos, centre=True)
+            self.vectors = embedding_rows(embeddings, self.videos, center=True)
         else:
             self.vectors = self._factors(histories)
         tastes = self._tastes(histories.weights).astype(np.float32)
         if not tastes.any():
             raise FitError(
                 "Propagate.fit: none of the videos that were watched has an embedding",
-                mend="give the embeddings of these videos, under the same ids",
+                fix="give the embeddings of these videos, under the same ids",
             )
-        self.sums = GramSums.of_all(tastes)
-        self.video_sums = GramSums.of_all(self.vectors)
+        self.sums = GramSums.from_all_rows(tastes)
+        self.video_sums = GramSums.from_all_rows(self.vectors)
         self.unit_users = np.zeros((0, tastes.shape[1]), np.float32)
         if self.config.mode == "neighbours":
-            self.unit_users = unit_length(tastes.astype(np.float64)).astype(np.float32)
+            self.unit_users = normalize_rows(tastes.astype(np.float64)).astype(np.float32)
 
-    def _factors(self, histories: Histories) -> Vectors:
+    def _factors(self, histories: InteractionMatrix) -> Vectors:
         # Takes a second to import, which every command would pay.
         from sklearn.utils.extmath import randomized_svd
 
@@ -179,7 +179,7 @@ class Propagate(MatrixRecommender[PropagateConfig]):
     def _tastes(self, weights: Matrix) -> npt.NDArray[np.float64]:
         return np.asarray(_means(weights) @ self.vectors.astype(np.float64))
 
-    def _scores(self, histories: Histories, users: npt.NDArray[np.int64]) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         del users
         tastes = self._tastes(histories.weights).astype(np.float32)
         match self.config.mode:

@@ -9,26 +9,26 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.protocols import Content
-from vrec.retrieval.interaction_matrix import Histories, Indices
+from vrec.core.protocols import CatalogContent
+from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     BLOCK_ROWS,
-    JudgedConfig,
+    EarlyStoppingConfig,
     NetworkRecommender,
     batches,
-    choose_judges,
-    filled,
-    seeded,
+    hold_out_validation_users,
+    pad_block,
+    seeded_rng,
     torch_device,
-    train,
+    train_with_early_stopping,
 )
 
-SORTED_BATCHES = 20
+BATCHES_PER_SORT = 20
 """Batches whose windows are sorted by length together, so that short ones are not padded to long ones."""
 
 
-class SequenceConfig(JudgedConfig):
+class SASRecConfig(EarlyStoppingConfig):
     """How the sequence model is built and trained."""
 
     max_length: int = Field(default=100, ge=1)
@@ -50,20 +50,20 @@ class SequenceConfig(JudgedConfig):
     """The most passes over the histories."""
 
     @model_validator(mode="after")
-    def _heads_share_the_dimensions(self) -> "SequenceConfig":
+    def _heads_share_the_dimensions(self) -> "SASRecConfig":
         if self.dim % self.heads:
             raise ValueError(f"dim is {self.dim}, which is no multiple of heads, {self.heads}")
         return self
 
 
-class SequenceNetwork(nn.Module):
+class SASRecNetwork(nn.Module):
     """Videos in time order → for each position, a vector near those of the videos likely to follow.
 
     Rows are filled up at their end: attention looks back only, so whatever the filling is, it changes nothing
     before it, and no video and no mask has to stand for it.
     """
 
-    def __init__(self, videos: int, config: SequenceConfig) -> None:
+    def __init__(self, videos: int, config: SASRecConfig) -> None:
         super().__init__()
         self.videos = nn.Embedding(videos, config.dim)
         self.positions = nn.Embedding(config.max_length, config.dim)
@@ -128,13 +128,13 @@ def window_batches(lengths: Indices, size: int, rng: np.random.Generator) -> Ite
     """One epoch's batches of (≤ size,) windows in random order, each of windows of similar length."""
     order = rng.permutation(len(lengths))
     found: list[npt.NDArray[np.int64]] = []
-    for some in batches(order, size * SORTED_BATCHES):
+    for some in batches(order, size * BATCHES_PER_SORT):
         found.extend(batches(some[np.argsort(lengths[some], kind="stable")], size))
     for place in rng.permutation(len(found)):
         yield found[place]
 
 
-class Sequence(NetworkRecommender[SequenceConfig, SequenceNetwork]):
+class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
     """Ranks videos by how likely they follow a user's last ones; weights of interactions are not used.
 
     The network is SASRec's (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018) with
@@ -144,26 +144,26 @@ class Sequence(NetworkRecommender[SequenceConfig, SequenceNetwork]):
     """
 
     kind = "sequence"
-    Config = SequenceConfig
+    Config = SASRecConfig
 
-    def _untrained(self) -> SequenceNetwork:
-        return SequenceNetwork(len(self.videos), self.config)
+    def _build_network(self) -> SASRecNetwork:
+        return SASRecNetwork(len(self.videos), self.config)
 
-    def _fit(self, histories: Histories, content: Content | None) -> None:
-        with seeded(self.config.seed) as rng:
-            shown, judges = choose_judges(histories, self.config, rng)
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
+        with seeded_rng(self.config.seed) as rng:
+            shown, judges = hold_out_validation_users(histories, self.config, rng)
             self._place(torch_device(self.config.device))
-            train(
+            train_with_early_stopping(
                 self.network,
                 lambda _: self._losses(shown, rng),
                 epochs=self.config.epochs,
                 learning_rate=self.config.learning_rate,
-                who=self.kind,
-                judge=(lambda: judges.ndcg(self._scores)) if judges else None,
+                model_name=self.kind,
+                validate=(lambda: judges.ndcg(self._scores)) if judges else None,
                 patience=self.config.patience,
             )
 
-    def _losses(self, shown: Histories, rng: np.random.Generator) -> Iterator[Tensor]:
+    def _losses(self, shown: InteractionMatrix, rng: np.random.Generator) -> Iterator[Tensor]:
         starts, videos = shown.by_time
         first, lengths = windows(starts, self.config.max_length)
         for chosen in window_batches(lengths, self.config.batch_windows, rng):
@@ -183,7 +183,7 @@ class Sequence(NetworkRecommender[SequenceConfig, SequenceNetwork]):
         return torch.from_numpy(rng.choice(len(self.videos), number, replace=False)).to(self.device)
 
     @torch.no_grad()
-    def _scores(self, histories: Histories, users: Indices) -> Scores:
+    def _scores(self, histories: InteractionMatrix, users: Indices) -> Scores:
         out = np.full((histories.users, histories.videos), -np.inf, np.float32)
         if np.diff(self.histories.weights.indptr).max() < 2:
             return out  # nothing followed anything in the fit, so the network has learned nothing
@@ -192,7 +192,7 @@ class Sequence(NetworkRecommender[SequenceConfig, SequenceNetwork]):
         first = starts[1:] - counts
         within = np.arange(self.config.max_length)
         for block in batches(np.flatnonzero(counts), BLOCK_ROWS):
-            rows = filled(block)
+            rows = pad_block(block)
             places = first[rows, None] + np.minimum(within, counts[rows, None] - 1)
             x = self.network(torch.from_numpy(videos[places].astype(np.int64)).to(self.device))
             last = x[torch.arange(len(rows)), torch.from_numpy(counts[rows] - 1)]

@@ -5,27 +5,27 @@ from typing import Literal
 
 from pydantic import Field
 
-from vrec.core.artifact import artefact_kind
-from vrec.core.config import Config
+from vrec.core.artifact import artifact_kind
+from vrec.core.config import BaseConfig
 from vrec.core.errors import ModelError
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.models.als import Als, AlsConfig
-from vrec.retrieval.models.content import ContentBased, ContentConfig
+from vrec.retrieval.models.content import ContentConfig, ContentRecommender
 from vrec.retrieval.models.ease import Ease, EaseConfig
 from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.models.popular import Popular, PopularConfig
-from vrec.retrieval.models.propagate import Propagate, PropagateConfig
-from vrec.retrieval.models.sasrec import Sequence, SequenceConfig
-from vrec.retrieval.similarity import SimilarityConfig, Spread, in_threads
+from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.retrieval.models.propagate import PropagationConfig, PropagationRecommender
+from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
+from vrec.retrieval.similarity import BlockMapper, SimilarityConfig, map_in_threads
 
 SingleKind = Literal[
     "popular", "item_knn", "user_knn", "als", "ease", "mult_vae", "neumf", "sequence", "content", "propagate"
 ]
 
 
-class SinglesConfig(Config):
+class SingleModelsConfig(BaseConfig):
     """The settings of each recommender."""
 
     popular: PopularConfig = Field(default_factory=PopularConfig)
@@ -42,33 +42,46 @@ class SinglesConfig(Config):
     """A variational autoencoder of histories."""
     neumf: NeuMfConfig = Field(default_factory=NeuMfConfig)
     """Neural matrix factorisation."""
-    sequence: SequenceConfig = Field(default_factory=SequenceConfig)
+    sequence: SASRecConfig = Field(default_factory=SASRecConfig)
     """Self-attention over the videos in their order."""
     content: ContentConfig = Field(default_factory=ContentConfig)
     """Videos like those that the user has watched, by what they show and say."""
-    propagate: PropagateConfig = Field(default_factory=PropagateConfig)
+    propagate: PropagationConfig = Field(default_factory=PropagationConfig)
     """Tastes refreshed by those of like-minded users."""
 
 
-SINGLES: Mapping[str, type[MatrixRecommender]] = {
+SINGLE_MODELS: Mapping[str, type[MatrixRecommender]] = {
     model.kind: model
-    for model in (Popular, ItemKnn, UserKnn, Als, Ease, MultVae, NeuMf, Sequence, ContentBased, Propagate)
+    for model in (
+        PopularRecommender,
+        ItemKnn,
+        UserKnn,
+        Als,
+        Ease,
+        MultVae,
+        NeuMf,
+        SASRec,
+        ContentRecommender,
+        PropagationRecommender,
+    )
 }
 """Every recommender by its name."""
 
 
-def build_single(kind: SingleKind, config: SinglesConfig, spread: Spread = in_threads) -> MatrixRecommender:
+def build_single_model(
+    kind: SingleKind, config: SingleModelsConfig, map_blocks: BlockMapper = map_in_threads
+) -> MatrixRecommender:
     """The recommender of that name, not fitted; `spread` is for those that fit in blocks."""
     match kind:
         case "item_knn":
-            return ItemKnn(config.item_knn, spread)
+            return ItemKnn(config.item_knn, map_blocks)
         case _:
-            return SINGLES[kind](getattr(config, kind))
+            return SINGLE_MODELS[kind](getattr(config, kind))
 
 
-def load_single(uri: str) -> MatrixRecommender:
+def load_single_model(uri: str) -> MatrixRecommender:
     """The saved recommender in a folder; raises ModelError where it is not one of these."""
-    kind = artefact_kind(uri)
-    if kind not in SINGLES:
-        raise ModelError(f"{uri} is a {kind}, not one of {', '.join(SINGLES)}")
-    return SINGLES[kind].load(uri)
+    kind = artifact_kind(uri)
+    if kind not in SINGLE_MODELS:
+        raise ModelError(f"{uri} is a {kind}, not one of {', '.join(SINGLE_MODELS)}")
+    return SINGLE_MODELS[kind].load(uri)

@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.protocols import Content
+from vrec.core.protocols import CatalogContent
 from vrec.core.schema import VIDEOS, conform
-from vrec.ranking.features.video_counts import STATE, Exact
-from vrec.ranking.reranking.catalog import Places, Shelf, codes_of
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Exact
+from vrec.ranking.reranking.catalog import CatalogArrays, Places, encode_categories
 
 Mask = npt.NDArray[np.bool_]
 
-CODED = ("creator", "category", "kind", "language")
-PLAIN = ("price", "available", "published_at", "vectors", "states")
+CODED_COLUMNS = ("creator", "category", "kind", "language")
+PLAIN_COLUMNS = ("price", "available", "published_at", "vectors", "states")
 
 
-class Layered(Mapping[str, int]):
+class OverlayMapping(Mapping[str, int]):
     """Rows by id: those of `top`, where −1 says that there is none any more, and else those of `base`."""
 
     def __init__(self, base: Mapping[str, int], top: Mapping[str, int]) -> None:
@@ -46,7 +46,7 @@ class Layered(Mapping[str, int]):
         return sum(1 for _ in self)
 
 
-class Names:
+class CategoryCodes:
     """Names and their codes, from 0; new ones are added at the end."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -63,57 +63,57 @@ class Names:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Facts:
+class FilterColumns:
     """A shelf, and what requests filter by besides."""
 
-    shelf: Shelf
+    catalog: CatalogArrays
     language: Places
     """(M,) codes, −1 for none."""
     languages: Sequence[str]
 
     @classmethod
-    def of(cls, content: Content) -> Self:
+    def from_content(cls, content: CatalogContent) -> Self:
         """The facts in VIDEOS and EMBEDDINGS; raises as `Shelf.of`."""
-        shelf = Shelf.of(content)
+        shelf = CatalogArrays.from_content(content)
         assert content.videos is not None
         videos = conform(content.videos, VIDEOS, stage="serving", extra=True)
-        return cls(shelf, *codes_of(videos.column("language")))
+        return cls(shelf, *encode_categories(videos.column("language")))
 
 
-class Rows:
+class GrowableColumns:
     """The facts and counts of N videos in arrays that grow.
 
     Who holds the first n rows goes on to do so whatever is added. A video that changes gets a new row, so
     that those who know the old one are not disturbed. One thread adds at a time.
     """
 
-    def __init__(self, facts: Facts, states: Exact, room: int) -> None:
+    def __init__(self, facts: FilterColumns, states: Exact, spare: int) -> None:
         """Copies facts and (N, len(STATE)) states into arrays with `room` for more."""
         self._names = {
-            "creator": Names(facts.shelf.creators),
-            "category": Names(facts.shelf.categories),
-            "kind": Names(facts.shelf.kinds),
-            "language": Names(facts.languages),
+            "creator": CategoryCodes(facts.catalog.creators),
+            "category": CategoryCodes(facts.catalog.categories),
+            "kind": CategoryCodes(facts.catalog.kinds),
+            "language": CategoryCodes(facts.languages),
         }
         self._arrays = {
-            name: np.concatenate([array, np.zeros((room, *array.shape[1:]), array.dtype)])
+            name: np.concatenate([array, np.zeros((spare, *array.shape[1:]), array.dtype)])
             for name, array in _columns(facts, states).items()
         }
-        self.ids, self.tags = list(facts.shelf.video_ids), list(facts.shelf.tags)
+        self.ids, self.tags = list(facts.catalog.video_ids), list(facts.catalog.tags)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def room(self) -> int:
+    def spare_rows(self) -> int:
         """How many rows can be added."""
         return len(self._arrays["price"]) - len(self.ids)
 
-    def add(self, facts: Facts, states: Exact) -> int:
+    def add(self, facts: FilterColumns, states: Exact) -> int:
         """The row of the first video added; there must be room."""
-        start, shelf, columns = len(self), facts.shelf, _columns(facts, states)
+        start, shelf, columns = len(self), facts.catalog, _columns(facts, states)
         names = (shelf.creators, shelf.categories, shelf.kinds, facts.languages)
-        for name, own in zip(CODED, names, strict=True):
+        for name, own in zip(CODED_COLUMNS, names, strict=True):
             columns[name] = self._names[name].recode(columns[name], own)
         for name, column in columns.items():
             self._arrays[name][start : start + len(column)] = column
@@ -129,9 +129,9 @@ class Rows:
         """The first `count` rows of a column: no copy."""
         return self._arrays[name][:count]
 
-    def shelf(self, count: int, place: Mapping[str, int]) -> Shelf:
+    def catalog_arrays(self, count: int, place: Mapping[str, int]) -> CatalogArrays:
         """The first `count` rows as a shelf on which ids have these places."""
-        return Shelf(
+        return CatalogArrays(
             video_ids=self.ids,
             creators=self._names["creator"].names,
             categories=self._names["category"].names,
@@ -144,24 +144,24 @@ class Rows:
             available=self.column("available", count),
             published_at=self.column("published_at", count),
             vectors=self.column("vectors", count),
-            place=place,
+            row_by_id=place,
         )
 
 
-def no_states(count: int) -> Exact:
+def zero_counts(count: int) -> Exact:
     """(count, len(STATE)) zeros: the counts of videos without events."""
-    return np.zeros((count, len(STATE)))
+    return np.zeros((count, len(VIDEO_COUNT_KEYS)))
 
 
-def one_table(rows: Sequence[pa.Table]) -> pa.Table:
+def concat_videos(rows: Sequence[pa.Table]) -> pa.Table:
     """VIDEOS rows as one table; raises SchemaError."""
     if not all(row.schema.equals(rows[0].schema) for row in rows):
         rows = [conform(row, VIDEOS, stage="serving", extra=True) for row in rows]
     return conform(pa.concat_tables(rows), VIDEOS, stage="serving", extra=True)
 
 
-def _columns(facts: Facts, states: Exact) -> dict[str, npt.NDArray[Any]]:
-    shelf = facts.shelf
+def _columns(facts: FilterColumns, states: Exact) -> dict[str, npt.NDArray[Any]]:
+    shelf = facts.catalog
     coded = (shelf.creator, shelf.category, shelf.kind, facts.language)
     plain = (shelf.price, shelf.available, shelf.published_at, shelf.vectors, states)
-    return dict(zip((*CODED, *PLAIN), (*coded, *plain), strict=True))
+    return dict(zip((*CODED_COLUMNS, *PLAIN_COLUMNS), (*coded, *plain), strict=True))

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from vrec.core.protocols import MODALITIES, Modality, Vectors
 from vrec.core.schema import VIDEOS, conform
-from vrec.core.tables import Folder, join
-from vrec.serving.messages import Change
+from vrec.core.tables import StorageFolder, join_uri
+from vrec.serving.messages import CatalogChange
 
 CHANGES = "changes"
 ENDING = ".arrow"
@@ -18,7 +18,7 @@ SETTLED_S = 2.0
 fall on one tick of the filesystem's clock."""
 
 
-class Journal:
+class CatalogJournal:
     """The changes below a data folder, of which every reader sees all, each of them once.
 
     A change is durable when `write` returns: its file was flushed and renamed. Files are never changed.
@@ -26,13 +26,13 @@ class Journal:
     """
 
     def __init__(self, data: str) -> None:
-        self._folder = Folder(join(data, CHANGES))
+        self._folder = StorageFolder(join_uri(data, CHANGES))
         self._seen: set[str] = set()
         self._listed_at: tuple[int, float] | None = None
         self.damaged: dict[str, str] = {}
         """Why files were passed over, by their name."""
 
-    def write(self, change: Change) -> None:
+    def write(self, change: CatalogChange) -> None:
         """Returns when the change is durable; raises SchemaError, and OutputError where it cannot be kept."""
         name = f"{change.at:020d}-{uuid.uuid4().hex}{ENDING}"
         sink = pa.BufferOutputStream()
@@ -41,7 +41,7 @@ class Journal:
             writer.write_table(table)
         self._folder.write(name, sink.getvalue())
 
-    def read_new(self) -> list[Change]:
+    def read_new(self) -> list[CatalogChange]:
         """The changes that came since the last call, in the order of their times; all at the first.
 
         A file that is no change is passed over, and named in `damaged`.
@@ -66,7 +66,7 @@ class Journal:
         info = self._folder.filesystem.get_file_info(self._folder.path)
         return info.mtime_ns
 
-    def _read(self, name: str) -> Change | None:
+    def _read(self, name: str) -> CatalogChange | None:
         try:
             with pa.ipc.open_file(pa.BufferReader(self._folder.read(name))) as reader:
                 return _from_table(reader.read_all())
@@ -75,7 +75,7 @@ class Journal:
             return None
 
 
-def _to_table(change: Change) -> pa.Table:
+def _to_table(change: CatalogChange) -> pa.Table:
     row = (
         VIDEOS.arrow().empty_table() if change.row is None else conform(change.row, VIDEOS, stage="catalogue")
     )
@@ -90,7 +90,7 @@ def _to_table(change: Change) -> pa.Table:
     return row.cast(schema)
 
 
-def _from_table(table: pa.Table) -> Change:
+def _from_table(table: pa.Table) -> CatalogChange:
     said = table.schema.metadata or {}
     vectors: dict[Modality, Vectors] = {}
     encoders: dict[Modality, str] = {}
@@ -100,4 +100,4 @@ def _from_table(table: pa.Table) -> Change:
         if (name := said.get(f"encoder:{modality}".encode())) is not None:
             encoders[modality] = name.decode()
     row = table.replace_schema_metadata(None) if table.num_rows else None
-    return Change(said[b"video_id"].decode(), int(said[b"at"]), row, vectors, encoders)
+    return CatalogChange(said[b"video_id"].decode(), int(said[b"at"]), row, vectors, encoders)

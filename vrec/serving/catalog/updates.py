@@ -7,18 +7,20 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.errors import ServeError
-from vrec.core.protocols import Content, Modality, Vectors
+from vrec.core.protocols import CatalogContent, Modality, Vectors
 from vrec.core.schema import EMBEDDINGS, conform
-from vrec.serving.catalog.columns import one_table
-from vrec.serving.messages import Change
+from vrec.serving.catalog.columns import concat_videos
+from vrec.serving.messages import CatalogChange
 
 
-def newest(known: Mapping[str, Change], changes: Iterable[Change]) -> dict[str, Change]:
+def latest_changes(
+    known: Mapping[str, CatalogChange], changes: Iterable[CatalogChange]
+) -> dict[str, CatalogChange]:
     """Of each video in `changes` the last one by time, where it is later than the one that is known.
 
     Of two at one time the first counts. A row that comes without vectors has those of the change before it.
     """
-    found: dict[str, Change] = {}
+    found: dict[str, CatalogChange] = {}
     for change in sorted(changes, key=lambda change: change.at):
         before = found.get(change.video_id, known.get(change.video_id))
         if before is None:
@@ -31,7 +33,7 @@ def newest(known: Mapping[str, Change], changes: Iterable[Change]) -> dict[str, 
     return found
 
 
-def vector_of(change: Change, modality: Modality, encoder: str | None, dim: int) -> Vectors | None:
+def change_vector(change: CatalogChange, modality: Modality, encoder: str | None, dim: int) -> Vectors | None:
     """(dim,) the change's vector of one modality, or None where it has none of that encoder and length."""
     vector = change.vectors.get(modality)
     if vector is None or not dim or change.encoders.get(modality) != encoder:
@@ -40,7 +42,7 @@ def vector_of(change: Change, modality: Modality, encoder: str | None, dim: int)
     return row if len(row) == dim and np.isfinite(row).all() else None
 
 
-def content_of(changes: Iterable[Change], encoder: str | None, dim: int) -> Content:
+def changes_to_content(changes: Iterable[CatalogChange], encoder: str | None, dim: int) -> CatalogContent:
     """VIDEOS of changes that are no removals, and EMBEDDINGS of those with a fused vector of the encoder.
 
     Raises SchemaError, and ServeError for a change whose row is not one, or of another video.
@@ -52,10 +54,10 @@ def content_of(changes: Iterable[Change], encoder: str | None, dim: int) -> Cont
             raise ServeError(
                 f"the change of video {change.video_id} has rows of {ids}, want its own and no other"
             )
-    videos = one_table([change.row for change in kept if change.row is not None])
-    vectors = {change.video_id: vector_of(change, "fused", encoder, dim) for change in kept}
+    videos = concat_videos([change.row for change in kept if change.row is not None])
+    vectors = {change.video_id: change_vector(change, "fused", encoder, dim) for change in kept}
     known = {video_id: vector for video_id, vector in vectors.items() if vector is not None}
-    return Content(videos, _embeddings(known, encoder or "", dim) if known else None)
+    return CatalogContent(videos, _embeddings(known, encoder or "", dim) if known else None)
 
 
 def _embeddings(vectors: Mapping[str, Vectors], encoder: str, dim: int) -> pa.Table:

@@ -18,56 +18,56 @@ from vrec.core.errors import (
     TooLarge,
     UnreachableVideo,
     WrongContainer,
-    plain_reason,
+    os_error_reason,
 )
-from vrec.core.tables import Folder, join, resolve
-from vrec.media.decoders.signature import HEAD_BYTES, not_a_video
+from vrec.core.tables import StorageFolder, join_uri, resolve
+from vrec.media.decoders.signature import HEAD_BYTES, non_video_kind
 
 UPLOADS = "uploads"
-_OURS = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
-_NEVER = frozenset({"http", "https", "ftp", "ftps", "data", "jar"})
+_UPLOAD_NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
+_FORBIDDEN_SCHEMES = frozenset({"http", "https", "ftp", "ftps", "data", "jar"})
 """Schemes that no root allows: a service that fetches addresses for strangers reaches what they cannot."""
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class VideoContainer:
     """What kind of file a video lies in, by its first bytes."""
 
-    ending: str
+    suffix: str
     media_type: str
 
 
 _EBML = b"\x1aE\xdf\xa3"
-_CONTAINERS: tuple[tuple[int, bytes, Container], ...] = (
-    (4, b"ftypqt", Container(".mov", "video/quicktime")),
-    (4, b"ftyp", Container(".mp4", "video/mp4")),
-    (8, b"AVI ", Container(".avi", "video/x-msvideo")),
-    (0, b"FLV", Container(".flv", "video/x-flv")),
-    (0, b"OggS", Container(".ogv", "video/ogg")),
-    (0, b"\x00\x00\x01\xba", Container(".mpg", "video/mpeg")),
-    (0, b"\x47", Container(".ts", "video/mp2t")),
+_CONTAINERS: tuple[tuple[int, bytes, VideoContainer], ...] = (
+    (4, b"ftypqt", VideoContainer(".mov", "video/quicktime")),
+    (4, b"ftyp", VideoContainer(".mp4", "video/mp4")),
+    (8, b"AVI ", VideoContainer(".avi", "video/x-msvideo")),
+    (0, b"FLV", VideoContainer(".flv", "video/x-flv")),
+    (0, b"OggS", VideoContainer(".ogv", "video/ogg")),
+    (0, b"\x00\x00\x01\xba", VideoContainer(".mpg", "video/mpeg")),
+    (0, b"\x47", VideoContainer(".ts", "video/mp2t")),
 )
 
 
-def container_of(head: bytes) -> Container:
+def detect_container(head: bytes) -> VideoContainer:
     """The container that the bytes begin; `.bin`, application/octet-stream, where it is none of the usual."""
     if head.startswith(_EBML):
         web = b"webm" in head[:64]
-        return Container(".webm", "video/webm") if web else Container(".mkv", "video/x-matroska")
+        return VideoContainer(".webm", "video/webm") if web else VideoContainer(".mkv", "video/x-matroska")
     for at, mark, container in _CONTAINERS:
         if head[at : at + len(mark)] == mark:
             return container
-    return Container(".bin", "application/octet-stream")
+    return VideoContainer(".bin", "application/octet-stream")
 
 
-class Incoming:
+class IncomingUpload:
     """A file on its way into the data folder, under a name that nothing reads."""
 
-    def __init__(self, folder: Folder, most: int) -> None:
+    def __init__(self, folder: StorageFolder, max_bytes: int) -> None:
         """Opens it; raises OutputError where the folder cannot be written."""
-        self._folder, self._most = folder, most
+        self._folder, self._most = folder, max_bytes
         self._name = uuid.uuid4().hex
-        self._temporary = folder.at(f".{self._name}")
+        self._temporary = folder.path_of(f".{self._name}")
         self._head, self._size = b"", 0
         with _writing():
             folder.filesystem.create_dir(folder.path, recursive=True)
@@ -84,23 +84,23 @@ class Incoming:
         if self._size > self._most:
             raise TooLarge(
                 f"the file has more than {self._most:,} bytes",
-                mend="make it smaller, or raise serve.security.most_upload_bytes",
+                fix="make it smaller, or raise serve.security.most_upload_bytes",
             )
         if len(self._head) == HEAD_BYTES:
             check_head(self._head)
         with _writing():
             self._stream.write(data)
 
-    def keep(self) -> str:
+    def commit(self) -> str:
         """The URI under which the whole file lies from now on; raises EmptyVideo and WrongContainer."""
         check_head(self._head)
-        name = self._name + container_of(self._head).ending
+        name = self._name + detect_container(self._head).suffix
         with _writing():
             self._stream.close()
-            self._folder.filesystem.move(self._temporary, self._folder.at(name))
-        return join(self._folder.uri, name)
+            self._folder.filesystem.move(self._temporary, self._folder.path_of(name))
+        return join_uri(self._folder.uri, name)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Removes what was written, unless it was kept."""
         with contextlib.suppress(OSError, pa.ArrowException):
             self._stream.close()
@@ -108,38 +108,38 @@ class Incoming:
             self._folder.filesystem.delete_file(self._temporary)
 
 
-class Uploads:
+class UploadStore:
     """The uploads below a data folder. Names are of the service's own making, never of the sender's."""
 
-    def __init__(self, data: str, most: int) -> None:
-        self._data, self._most = data, most
+    def __init__(self, data: str, max_bytes: int) -> None:
+        self._data, self._most = data, max_bytes
 
-    def begin(self) -> Incoming:
+    def begin(self) -> IncomingUpload:
         """A new file to write to; raises OutputError."""
-        return Incoming(self._folder, self._most)
+        return IncomingUpload(self._folder, self._most)
 
-    def forget(self, uri: str) -> None:
+    def delete(self, uri: str) -> None:
         """Removes the file of a video that is no more, where it is one of the uploads."""
         folder = self._folder
         name = uri.rpartition("/")[2]
-        if _OURS.fullmatch(name) and uri == join(folder.uri, name):
+        if _UPLOAD_NAME.fullmatch(name) and uri == join_uri(folder.uri, name):
             with contextlib.suppress(OSError, pa.ArrowException):
-                folder.filesystem.delete_file(folder.at(name))
+                folder.filesystem.delete_file(folder.path_of(name))
 
     @property
-    def _folder(self) -> Folder:
-        return Folder(join(self._data, UPLOADS))
+    def _folder(self) -> StorageFolder:
+        return StorageFolder(join_uri(self._data, UPLOADS))
 
 
 def check_head(head: bytes) -> None:
     """Raises EmptyVideo or WrongContainer where a file with these first bytes is plainly no video."""
     if not head:
         raise EmptyVideo("the file has no bytes")
-    if kind := not_a_video(head):
+    if kind := non_video_kind(head):
         raise WrongContainer(f"the file is {kind}")
 
 
-def readable_uri(uri: str, roots: Sequence[str], most: int) -> str:
+def readable_uri(uri: str, roots: Sequence[str], max_bytes: int) -> str:
     """The URI with links resolved, of a file below one of the roots that may be a video.
 
     Raises SourceError for any other place, without saying what is there; UnreachableVideo, EmptyVideo,
@@ -152,12 +152,12 @@ def readable_uri(uri: str, roots: Sequence[str], most: int) -> str:
         # Pipes and devices, whose reading may never end, are none.
         if info.type != pafs.FileType.File:
             raise UnreachableVideo(f"{uri}: no such file")
-        if info.size is not None and info.size > most:
-            raise TooLarge(f"{uri} has {info.size:,} bytes, and {most:,} are allowed")
+        if info.size is not None and info.size > max_bytes:
+            raise TooLarge(f"{uri} has {info.size:,} bytes, and {max_bytes:,} are allowed")
         with filesystem.open_input_stream(path, compression=None) as stream:
             head = stream.read(HEAD_BYTES)
     except (OSError, pa.ArrowException) as error:
-        reason = plain_reason(error) if isinstance(error, OSError) else "it cannot be read"
+        reason = os_error_reason(error) if isinstance(error, OSError) else "it cannot be read"
         raise UnreachableVideo(f"{uri}: {reason}") from None
     check_head(head)
     return found
@@ -166,10 +166,10 @@ def readable_uri(uri: str, roots: Sequence[str], most: int) -> str:
 def _below_roots(uri: str, roots: Sequence[str]) -> str:
     refused = SourceError(
         f"{uri[:200]} is not below a folder that videos may be read from",
-        mend="upload the file instead, or have the operator add its folder to serve.security.media_roots",
+        fix="upload the file instead, or have the operator add its folder to serve.security.media_roots",
     )
     scheme, local = _scheme_of(uri), local_path(uri)
-    if scheme in _NEVER or "\\" in uri or "\0" in uri:
+    if scheme in _FORBIDDEN_SCHEMES or "\\" in uri or "\0" in uri:
         raise refused
     for root in roots:
         root_path = local_path(root)
@@ -214,5 +214,5 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        reason = plain_reason(error) if isinstance(error, OSError) else str(error)
+        reason = os_error_reason(error) if isinstance(error, OSError) else str(error)
         raise OutputError(f"the data folder: {reason}") from None

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from vrec.core.errors import ServeError, VrecError
-from vrec.core.protocols import Applied
+from vrec.core.protocols import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.serving.experiments import ArmStatistics
-from vrec.serving.messages import Answer, Ask, Change, Embedded, Filters
+from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RecommendQuery, RequestFilters
 
 Card = Mapping[str, Any]
 """A video's row of VIDEOS by column, plain Python values; `published_at` is an aware datetime."""
@@ -19,17 +19,17 @@ Card = Mapping[str, Any]
 class UnknownVideo(VrecError):
     """No video of this id is in the catalogue."""
 
-    mend = "give the id of a video of the catalogue, or add it by POST /v1/videos"
+    fix = "give the id of a video of the catalogue, or add it by POST /v1/videos"
 
 
-class NodeAway(ServeError):
+class BackendUnavailable(ServeError):
     """A node did not take the call: it is being started again, or has more calls than it can take."""
 
-    mend = "send the request again in a few seconds"
+    fix = "send the request again in a few seconds"
 
 
 @dataclass(frozen=True, slots=True)
-class Readiness:
+class ServiceReadiness:
     """Whether the service can answer, part by part."""
 
     bundle: str
@@ -45,26 +45,26 @@ class Readiness:
         return all(why is None for why in self.parts.values())
 
 
-class Nodes(Protocol):
+class ServingBackend(Protocol):
     """The graph behind HTTP. Any call may raise NodeAway or TimeoutError besides what it names.
 
     Each call sees to it that it ends: nobody else has a clock on it, which would hide from the graph that
     one of its parts does not answer.
     """
 
-    async def recommend(self, ask: Ask) -> Answer:
+    async def recommend(self, ask: RecommendQuery) -> ListResult:
         """At most `ask.k` videos for a shopper, best first."""
         ...
 
-    def fallback(self, ask: Ask) -> Answer:
+    def fallback(self, ask: RecommendQuery) -> ListResult:
         """An answer from this process alone: popular videos that pass the filters, marked as degraded."""
         ...
 
-    async def similar(self, video_id: str, k: int, filters: Filters, at: int) -> Answer:
+    async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """At most `k` videos like a video, nearest first; raises UnknownVideo."""
         ...
 
-    async def search(self, text: str, k: int, filters: Filters, at: int) -> Answer:
+    async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """At most `k` videos for a text, best first; none where nothing fits."""
         ...
 
@@ -72,7 +72,7 @@ class Nodes(Protocol):
         """The VIDEOS rows of those ids that are in the catalogue, changes acknowledged before included."""
         ...
 
-    async def apply(self, events: pa.Table) -> Applied:
+    async def apply(self, events: pa.Table) -> ApplyResult:
         """What became of EVENTS, which are durable by then; raises StoreError where none is."""
         ...
 
@@ -84,14 +84,14 @@ class Nodes(Protocol):
         """How many events of a shopper were removed for good, the profile too; raises StoreError."""
         ...
 
-    async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> Embedded:
+    async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> EmbeddedVideo:
         """What a video holds, decoded in a process that can be killed; raises VideoError.
 
         `path` is a path or URI that all nodes reach.
         """
         ...
 
-    async def change(self, change: Change) -> None:
+    async def change(self, change: CatalogChange) -> None:
         """Returns when the catalogue's change is durable; it shows within `refresh_s`.
 
         A row without vectors keeps those that the video has. Raises OutputError where it cannot be kept.
@@ -109,6 +109,6 @@ class Nodes(Protocol):
         """What each arm's shoppers saw and did."""
         ...
 
-    async def ready(self) -> Readiness:
+    async def ready(self) -> ServiceReadiness:
         """Which parts can answer at this moment; raises nothing."""
         ...

@@ -10,26 +10,26 @@ from pydantic.json_schema import models_json_schema
 
 import vrec
 from vrec.config.serve import ServeConfig
-from vrec.serving.deployments.protocol import Nodes
+from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http import errors as problems
-from vrec.serving.http.keys import Keys
-from vrec.serving.http.middleware import Gate
+from vrec.serving.http.keys import ApiKeyring
+from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.routes import catalog as catalogue
 from vrec.serving.http.routes import events, pages
 from vrec.serving.http.routes import recommendations as lists
 from vrec.serving.http.schemas.requests import (
-    ChangeGiven,
-    EventGiven,
-    EventsGiven,
-    FormGiven,
-    RecommendGiven,
-    SearchGiven,
-    VideoGiven,
+    AddVideoRequest,
+    EventRequest,
+    EventsRequest,
+    RecommendRequest,
+    SearchRequest,
+    UpdateVideoRequest,
+    UploadVideoForm,
 )
 
 
 def create_app(
-    nodes: Nodes,
+    nodes: ServingBackend,
     config: ServeConfig,
     *,
     metrics: Callable[[], bytes] | None = None,
@@ -37,15 +37,17 @@ def create_app(
 ) -> FastAPI:
     """The application over the nodes; `metrics` gives Prometheus's text for `/metrics`, and `environment`,
     that of the process by default, holds the keys. Raises ServeError for keys that cannot be."""
-    keys = Keys.of(os.environ if environment is None else environment, config.security.keys_variable)
+    keys = ApiKeyring.from_environment(
+        os.environ if environment is None else environment, config.security.keys_variable
+    )
     # No pages of documentation: they would load scripts from elsewhere.
     app = FastAPI(title="vrec", version=vrec.__version__, docs_url=None, redoc_url=None)
-    app.add_middleware(Gate, keys=keys, config=config.security)
+    app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
     routers = [part.routes(nodes, config, keys) for part in (lists, events, catalogue)]
     routers.append(pages.routes(nodes, config, keys, metrics))
     for router in routers:
         app.include_router(router)
-    problems.install(app, [route for router in routers for route in router.routes])
+    problems.install_error_handlers(app, [route for router in routers for route in router.routes])
     app.openapi = _document(app)
     return app
 
@@ -56,13 +58,13 @@ def _document(app: FastAPI) -> Callable[[], dict[str, Any]]:
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             models = (
-                EventGiven,
-                EventsGiven,
-                RecommendGiven,
-                SearchGiven,
-                VideoGiven,
-                FormGiven,
-                ChangeGiven,
+                EventRequest,
+                EventsRequest,
+                RecommendRequest,
+                SearchRequest,
+                AddVideoRequest,
+                UploadVideoForm,
+                UpdateVideoRequest,
             )
             _, more = models_json_schema(
                 [*((model, "validation") for model in models), (problems.ProblemDocument, "serialization")],

@@ -23,14 +23,14 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
 )
-from vrec.serving.deployments.protocol import NodeAway, UnknownVideo
+from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo
 
 logger = logging.getLogger("vrec.http")
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_S = 2
+RETRY_AFTER_S = 2
 """What Retry-After says where a part of the service is away for a moment."""
-MOST_FIELDS = 100
+MAX_FIELD_PROBLEMS = 100
 """Wrong fields that one document names at most."""
 
 
@@ -64,7 +64,7 @@ class ProblemDocument(BaseModel):
     """What is wrong field by field."""
 
 
-class Problem(HTTPException):
+class HttpProblem(HTTPException):
     """An answer that is an error; raised anywhere below the routes."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Problem(HTTPException):
         self.errors = errors
 
 
-def response_of(problem: Problem, request_id: str) -> Response:
+def problem_response(problem: HttpProblem, request_id: str) -> Response:
     """The problem as a response."""
     document = {
         "type": f"urn:vrec:problem:{problem.name}",
@@ -96,7 +96,7 @@ def response_of(problem: Problem, request_id: str) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _ProblemKind:
     """What a class of errors is to a caller."""
 
     errors: tuple[type[Exception], ...]
@@ -107,38 +107,45 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind((UnknownVideo,), 404, "unknown-video"),
-    _Kind((VideoError,), 422, "unusable-video"),
-    _Kind((EventsError, SchemaError), 422, "unusable-events"),
-    _Kind((SourceError,), 422, "unreachable-video"),
-    _Kind((NodeAway, TimeoutError), 503, "busy", "what answers this is away for a moment; send it again"),
-    _Kind((StoreError,), 503, "store-away", "the store cannot do it now and kept nothing; send it again"),
-    _Kind(
+    _ProblemKind((UnknownVideo,), 404, "unknown-video"),
+    _ProblemKind((VideoError,), 422, "unusable-video"),
+    _ProblemKind((EventsError, SchemaError), 422, "unusable-events"),
+    _ProblemKind((SourceError,), 422, "unreachable-video"),
+    _ProblemKind(
+        (BackendUnavailable, TimeoutError),
+        503,
+        "busy",
+        "what answers this is away for a moment; send it again",
+    ),
+    _ProblemKind(
+        (StoreError,), 503, "store-away", "the store cannot do it now and kept nothing; send it again"
+    ),
+    _ProblemKind(
         (OutputError,), 503, "no-room", "the data folder cannot be written and kept nothing; send it again"
     ),
-    _Kind((ServeError,), 503, "not-served"),
+    _ProblemKind((ServeError,), 503, "not-served"),
 )
 """The first that fits counts."""
 
 
-def problem_of(error: Exception) -> Problem:
+def to_problem(error: Exception) -> HttpProblem:
     """The problem that an error is, by its class; 500 for those that nobody expected.
 
     What went wrong inside is told to the log and not to the caller.
     """
-    if isinstance(error, Problem):
+    if isinstance(error, HttpProblem):
         return error
     if isinstance(error, AnyHttpException):
-        return _plain(error)
+        return _from_http_exception(error)
     for kind in _KINDS:
         if isinstance(error, kind.errors):
-            headers = {"Retry-After": str(RETRY_S)} if kind.status == 503 else {}
-            return Problem(kind.status, kind.name, kind.detail or _told(error), headers=headers)
+            headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
+            return HttpProblem(kind.status, kind.name, kind.detail or _client_detail(error), headers=headers)
     detail = "this is the service's fault: the operator finds it in the log by the request_id"
-    return Problem(500, "internal-error", detail)
+    return HttpProblem(500, "internal-error", detail)
 
 
-def invalid(error: ValidationError | RequestValidationError, skip: int = 0) -> Problem:
+def validation_problem(error: ValidationError | RequestValidationError, skip: int = 0) -> HttpProblem:
     """The problem of a body or parameter that is not as it should be, field by field.
 
     `skip` path elements are left out of each field's name.
@@ -146,12 +153,12 @@ def invalid(error: ValidationError | RequestValidationError, skip: int = 0) -> P
     found = error.errors()
     fields = [
         FieldProblem(where=".".join(map(str, one["loc"][skip:])) or "body", detail=one["msg"])
-        for one in found[:MOST_FIELDS]
+        for one in found[:MAX_FIELD_PROBLEMS]
     ]
-    more = f" (the first {MOST_FIELDS} are named)" if len(found) > MOST_FIELDS else ""
+    more = f" (the first {MAX_FIELD_PROBLEMS} are named)" if len(found) > MAX_FIELD_PROBLEMS else ""
     plural = "field is" if len(found) == 1 else "fields are"
     detail = f"{len(found)} {plural} wrong{more}: correct what `errors` names and send it again"
-    return Problem(422, "invalid-request", detail, errors=fields)
+    return HttpProblem(422, "invalid-request", detail, errors=fields)
 
 
 def request_id_of(request: Request) -> str:
@@ -159,16 +166,18 @@ def request_id_of(request: Request) -> str:
     return request.state.request_id
 
 
-def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Makes every error of the app a problem document; `routes` say which methods a path takes."""
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, AnyHttpException) and error.status_code == 405:
             error.headers = {"Allow": ", ".join(sorted(_methods(request, routes)))}
-        problem = invalid(error, 1) if isinstance(error, RequestValidationError) else problem_of(error)
+        problem = (
+            validation_problem(error, 1) if isinstance(error, RequestValidationError) else to_problem(error)
+        )
         if problem.status_code >= 500:
-            tell(request_id_of(request), error)
-        return response_of(problem, request_id_of(request))
+            log_error(request_id_of(request), error)
+        return problem_response(problem, request_id_of(request))
 
     for kind in (AnyHttpException, RequestValidationError, VrecError, TimeoutError):
         app.add_exception_handler(kind, answer)
@@ -183,29 +192,29 @@ def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
     return found
 
 
-def tell(request_id: str, error: Exception) -> None:
+def log_error(request_id: str, error: Exception) -> None:
     """Logs an error that is the service's: briefly where it is known, with its traceback where it is not."""
     known = isinstance(error, VrecError | TimeoutError | AnyHttpException)
     said = f"{type(error).__name__}: {error}"
     logger.error(said, extra={"request_id": request_id}, exc_info=None if known else error)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What an operation's `responses` say of its errors."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-def _told(error: Exception) -> str:
+def _client_detail(error: Exception) -> str:
     kind = f"{type(error).__name__}: " if isinstance(error, VideoError) else ""
-    return f"{kind}{error}; {error.mend}" if isinstance(error, VrecError) else str(error)
+    return f"{kind}{error}; {error.fix}" if isinstance(error, VrecError) else str(error)
 
 
-def _plain(error: AnyHttpException) -> Problem:
+def _from_http_exception(error: AnyHttpException) -> HttpProblem:
     details = {
         404: "there is nothing at this path: /openapi.json lists what there is",
         405: "this path does not take this method: /openapi.json lists what it takes",
     }
     name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     detail = details.get(error.status_code, str(error.detail))
-    return Problem(error.status_code, name, detail, headers=error.headers)
+    return HttpProblem(error.status_code, name, detail, headers=error.headers)

@@ -11,34 +11,34 @@ from typing import Annotated, Any, Self, get_args
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 
-from vrec.config.serve import Scope
+from vrec.config.serve import KeyScope
 from vrec.core.errors import ServeError
-from vrec.serving.http.errors import Problem
+from vrec.serving.http.errors import HttpProblem
 
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 HEADER = "X-API-Key"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """One key, without the secret itself."""
 
     name: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[KeyScope]
     digest: bytes
     """SHA-256 of the secret. Secrets are 256 random bits, which no slow hash would make harder to guess."""
 
 
-class Keys:
+class ApiKeyring:
     """The keys that are let in."""
 
-    def __init__(self, keys: tuple[Key, ...]) -> None:
+    def __init__(self, keys: tuple[ApiKey, ...]) -> None:
         self._keys = keys
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], variable: str) -> Self | None:
+    def from_environment(cls, environment: Mapping[str, str], variable: str) -> Self | None:
         """The keys of an environment variable, None where it is absent or empty.
 
         Raises ServeError where an entry is not `name:scopes:sha256`.
@@ -46,10 +46,10 @@ class Keys:
         entries = [entry.strip() for entry in environment.get(variable, "").split(",") if entry.strip()]
         keys = tuple(_key_of(entry, number, variable) for number, entry in enumerate(entries, start=1))
         if len({key.name for key in keys}) < len(keys):
-            raise ServeError(f"{variable}: two keys have one name", mend="give every key a name of its own")
+            raise ServeError(f"{variable}: two keys have one name", fix="give every key a name of its own")
         return cls(keys) if keys else None
 
-    def find(self, secret: str) -> Key | None:
+    def find(self, secret: str) -> ApiKey | None:
         """The key with this secret, or None.
 
         Every key is compared, each in constant time: which one it is, or how much of it fits, does not show
@@ -62,19 +62,19 @@ class Keys:
         return found
 
 
-def new_key(asked: str) -> tuple[str, str]:
+def create_key(spec: str) -> tuple[str, str]:
     """A new secret, to be given to its user, and the entry for the environment variable.
 
     The entry does not tell the secret. `asked` is `name:scopes`. Raises ServeError for a name or scopes that
     cannot be.
     """
     secret = f"vrec_{secrets.token_urlsafe(32)}"
-    entry = f"{asked}:{hashlib.sha256(secret.encode()).hexdigest()}"
+    entry = f"{spec}:{hashlib.sha256(secret.encode()).hexdigest()}"
     _key_of(entry, 1, "--new-key")
     return secret, entry
 
 
-def secret_of(headers: Mapping[str, str]) -> str | None:
+def request_secret(headers: Mapping[str, str]) -> str | None:
     """The secret that a request's headers (names in lower case) bring, as a bearer token or in X-API-Key."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
@@ -96,30 +96,30 @@ async def _check(
 
     The two schemes are here for the OpenAPI document alone. Async, or FastAPI would call it in a thread.
     """
-    key: Key | None = request.state.key
+    key: ApiKey | None = request.state.key
     if key is None:
         detail = f"this needs a key: send it as `Authorization: Bearer KEY` or `{HEADER}: KEY`"
-        raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="vrec"'})
+        raise HttpProblem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="vrec"'})
     lacking = [scope for scope in scopes.scopes if scope not in key.scopes]
     if lacking:
         detail = f"the key {key.name} lacks the scope {', '.join(lacking)}: use one that has it"
-        raise Problem(403, "forbidden", detail)
+        raise HttpProblem(403, "forbidden", detail)
 
 
-def needing(scope: Scope, keys: Keys | None) -> list[Any]:
+def require_scope(scope: KeyScope, keys: ApiKeyring | None) -> list[Any]:
     """The dependencies of an operation that needs a scope: none where there are no keys."""
     return [] if keys is None else [Security(_check, scopes=[scope])]
 
 
-def _key_of(entry: str, number: int, variable: str) -> Key:
+def _key_of(entry: str, number: int, variable: str) -> ApiKey:
     name, _, rest = entry.partition(":")
     scopes, _, digest = rest.partition(":")
     given = scopes.split("+")
-    known: frozenset[Scope] = frozenset(scope for scope in SCOPES if scope in given)
+    known: frozenset[KeyScope] = frozenset(scope for scope in SCOPES if scope in given)
     if _NAME.fullmatch(name) and len(known) == len(set(given)) and _DIGEST.fullmatch(digest):
-        return Key(name, known, bytes.fromhex(digest))
+        return ApiKey(name, known, bytes.fromhex(digest))
     # The entry itself is not quoted: it may be a secret that was put there by mistake.
     raise ServeError(
         f"{variable}: entry {number} is not name:scopes:sha256, scopes being {', '.join(SCOPES)} joined by +",
-        mend="make one by `vrec serve --new-key NAME:SCOPES`, and put what it gives into the variable",
+        fix="make one by `vrec serve --new-key NAME:SCOPES`, and put what it gives into the variable",
     )

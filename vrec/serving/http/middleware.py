@@ -18,13 +18,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrec.config.serve import SecurityConfig
-from vrec.serving.http.errors import Problem, problem_of, response_of, tell
-from vrec.serving.http.keys import Keys, secret_of
+from vrec.serving.http.errors import HttpProblem, log_error, problem_response, to_problem
+from vrec.serving.http.keys import ApiKeyring, request_secret
 from vrec.serving.http.multipart import FIELD_BYTES, FORM
 
-REQUEST_ID = "x-request-id"
+REQUEST_ID_HEADER = "x-request-id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-FORM_BYTES = 2 * FIELD_BYTES
+FORM_OVERHEAD_BYTES = 2 * FIELD_BYTES
 """What an upload's form may have besides the file: its fields, and the boundaries between them."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Not counted against anyone's rate: they are what a load balancer asks."""
@@ -40,52 +40,54 @@ _HEADERS = {
 _ENCODED = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
 
-class Gate:
+class SecurityMiddleware:
     """The outermost layer of the app, which `create_app` puts around it."""
 
-    def __init__(self, app: ASGIApp, keys: Keys | None, config: SecurityConfig) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeyring | None, config: SecurityConfig) -> None:
         self._app, self._keys, self._config = app, keys, config
-        self._rates = Rates(config)
+        self._rates = RateLimiter(config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        given = headers.get(REQUEST_ID, "")
+        given = headers.get(REQUEST_ID_HEADER, "")
         request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
-        answer = _Answer(send, request_id)
+        answer = _ResponseSender(send, request_id)
         try:
-            self._let_in(scope, headers, request_id)
-            await self._app(scope, _Counted(receive, headers, self._most(scope, headers)), answer.send)
+            self._admit(scope, headers, request_id)
+            await self._app(
+                scope, _LimitedReceive(receive, headers, self._max_body_bytes(scope, headers)), answer.send
+            )
         except ClientDisconnect:
             return
         except Exception as error:
-            problem = problem_of(error)
+            problem = to_problem(error)
             if problem.status_code >= 500:
-                tell(request_id, error)
+                log_error(request_id, error)
             # Half an answer cannot become another one: the server closes the connection.
             if answer.begun:
                 raise
-            await response_of(problem, request_id)(scope, receive, answer.send)
+            await problem_response(problem, request_id)(scope, receive, answer.send)
 
-    def _let_in(self, scope: Scope, headers: dict[str, str], request_id: str) -> None:
+    def _admit(self, scope: Scope, headers: dict[str, str], request_id: str) -> None:
         """Notes who asks; raises the problem of those who may not ask now."""
-        secret = secret_of(headers)
+        secret = request_secret(headers)
         key = self._keys.find(secret) if self._keys and secret else None
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "key": key}
         if scope["path"] not in OPEN_PATHS:
-            self._rates.count(f"key {key.name}" if key else _address(scope))
+            self._rates.count(f"key {key.name}" if key else _client_key(scope))
         _check_origin(scope, headers)
 
-    def _most(self, scope: Scope, headers: dict[str, str]) -> int:
+    def _max_body_bytes(self, scope: Scope, headers: dict[str, str]) -> int:
         kind = headers.get("content-type", "")
         if scope["path"] == "/v1/videos" and kind.lower().startswith(FORM):
-            return self._config.most_upload_bytes + FORM_BYTES
+            return self._config.most_upload_bytes + FORM_OVERHEAD_BYTES
         return self._config.most_body_bytes
 
 
-class Windows(MemoryStorage):
+class RateLimitStorage(MemoryStorage):
     """limits' own storage, which clears what is over once a second: its own starts a thread for nearly every
     request to do so. Who may ask does not depend on it."""
 
@@ -96,14 +98,14 @@ class Windows(MemoryStorage):
             self.timer.start()
 
 
-class Rates:
+class RateLimiter:
     """How often each caller may ask: a moving window whose length is what a burst takes at the average."""
 
     def __init__(self, config: SecurityConfig) -> None:
         seconds = max(1, math.ceil(config.burst / config.requests_per_second))
         amount = max(1, math.floor(config.requests_per_second * seconds))
         self._limit = RateLimitItemPerSecond(amount, seconds)
-        self._window = MovingWindowRateLimiter(Windows())
+        self._window = MovingWindowRateLimiter(RateLimitStorage())
         self._said = f"{amount} requests in {seconds} s"
 
     def count(self, caller: str) -> None:
@@ -113,11 +115,11 @@ class Rates:
         stats = self._window.get_window_stats(self._limit, caller)
         wait = max(1, math.ceil(stats.reset_time - time.time()))
         detail = f"more than {self._said}: send the request again in {wait} s, and events in batches"
-        raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})
+        raise HttpProblem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})
 
 
 @dataclass(slots=True)
-class _Answer:
+class _ResponseSender:
     """An answer on its way out, which gets the headers of every answer unless the route gave its own."""
 
     out: Send
@@ -130,12 +132,12 @@ class _Answer:
             given = list(message.get("headers", []))
             names = {name.lower() for name, _ in given}
             given += [pair for pair in _ENCODED if pair[0] not in names]
-            given.append((REQUEST_ID.encode(), self.request_id.encode()))
+            given.append((REQUEST_ID_HEADER.encode(), self.request_id.encode()))
             message = {**message, "headers": given}
         await self.out(message)
 
 
-class _Counted:
+class _LimitedReceive:
     """A body on its way in, refused once it is longer than it may be, whether or not it said so before."""
 
     def __init__(self, receive: Receive, headers: dict[str, str], most: int) -> None:
@@ -151,7 +153,7 @@ class _Counted:
                 self._read += len(message.get("body", b""))
         if max(self._said, self._read) > self._most:
             detail = f"the body is larger than {self._most:,} bytes: send less at once"
-            raise Problem(413, "too-large", detail, headers={"Connection": "close"})
+            raise HttpProblem(413, "too-large", detail, headers={"Connection": "close"})
         return message
 
 
@@ -167,10 +169,10 @@ def _check_origin(scope: Scope, headers: dict[str, str]) -> None:
         same = False
     if not same:
         detail = "pages of other sites may not send this: let the shop's server send it"
-        raise Problem(403, "other-origin", detail)
+        raise HttpProblem(403, "other-origin", detail)
 
 
-def _address(scope: Scope) -> str:
+def _client_key(scope: Scope) -> str:
     """Who asks where there is no key: the address, and for IPv6 the network, of which one host has all."""
     host = (scope.get("client") or ("unknown",))[0]
     try:

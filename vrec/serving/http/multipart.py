@@ -9,21 +9,21 @@ from pydantic import ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from vrec.serving.catalog.uploads import Incoming, Uploads
-from vrec.serving.http.errors import Problem, invalid
-from vrec.serving.http.schemas.requests import NewVideo
+from vrec.serving.catalog.uploads import IncomingUpload, UploadStore
+from vrec.serving.http.errors import HttpProblem, validation_problem
+from vrec.serving.http.schemas.requests import NewVideoFields
 
 FORM = "multipart/form-data"
 FILE = "file"
 FIELD_BYTES = 65_536
 """What all fields besides the file, and the headers of all parts, may have together."""
 FLUSH_BYTES = 1 << 20
-LISTS = frozenset({"tags", "product_ids"})
+LIST_FIELDS = frozenset({"tags", "product_ids"})
 """Fields that may come several times."""
-_SCALARS = frozenset(NewVideo.model_fields) - LISTS
+_SCALARS = frozenset(NewVideoFields.model_fields) - LIST_FIELDS
 
 
-async def read_form(request: Request, uploads: Uploads) -> tuple[NewVideo, str]:
+async def read_form(request: Request, uploads: UploadStore) -> tuple[NewVideoFields, str]:
     """What a form says of a video, and the URI of its file, which is kept by then.
 
     Raises the problem of a form that is not as it should be, and VideoError, OutputError for the file.
@@ -33,13 +33,13 @@ async def read_form(request: Request, uploads: Uploads) -> tuple[NewVideo, str]:
     try:
         parts = await _read(request, boundary, incoming)
         given = _fields_of(parts)
-        return given, await asyncio.to_thread(incoming.keep)
+        return given, await asyncio.to_thread(incoming.commit)
     finally:
-        await asyncio.to_thread(incoming.drop)
+        await asyncio.to_thread(incoming.discard)
 
 
-async def _read(request: Request, boundary: bytes, incoming: Incoming) -> "_Parts":
-    parts = _Parts()
+async def _read(request: Request, boundary: bytes, incoming: IncomingUpload) -> "_FormParser":
+    parts = _FormParser()
     parser = MultipartParser(boundary, parts.callbacks())
     try:
         async for chunk in request.stream():
@@ -47,16 +47,16 @@ async def _read(request: Request, boundary: bytes, incoming: Incoming) -> "_Part
             if len(parts.waiting) >= FLUSH_BYTES:
                 await asyncio.to_thread(incoming.write, parts.take())
     except FormParserError as error:
-        raise _broken(f"the form cannot be read: {error}") from None
+        raise _invalid_form(f"the form cannot be read: {error}") from None
     if not parts.ended:
-        raise _broken("the form ends before its last boundary")
+        raise _invalid_form("the form ends before its last boundary")
     await asyncio.to_thread(incoming.write, parts.take())
     if not parts.files:
-        raise _broken(f"the form has no part called {FILE}")
+        raise _invalid_form(f"the form has no part called {FILE}")
     return parts
 
 
-class _Parts:
+class _FormParser:
     """A form's parts while they come in."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class _Parts:
             return
         self.files += 1
         if self.files > 1:
-            raise _broken(f"the form has more than one {FILE}: send one video at a time")
+            raise _invalid_form(f"the form has more than one {FILE}: send one video at a time")
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         if self._field == FILE:
@@ -128,17 +128,17 @@ class _Parts:
     def _count(self, size: int) -> None:
         self._size += size
         if self._size > FIELD_BYTES:
-            raise Problem(413, "too-large", f"the fields have more than {FIELD_BYTES:,} bytes: send less")
+            raise HttpProblem(413, "too-large", f"the fields have more than {FIELD_BYTES:,} bytes: send less")
 
     def _on_end(self) -> None:
         self.ended = True
 
 
-def _fields_of(parts: _Parts) -> NewVideo:
+def _fields_of(parts: _FormParser) -> NewVideoFields:
     given: dict[str, Any] = {}
     for name, values in parts.fields.items():
         texts = [value.decode("utf-8", "replace") for value in values]
-        if name in LISTS:
+        if name in LIST_FIELDS:
             given[name] = [text for text in texts if text]
         elif name in _SCALARS and len(texts) == 1:
             # What a page's form sends for a box that was left empty.
@@ -148,21 +148,21 @@ def _fields_of(parts: _Parts) -> NewVideo:
     return _validated(given)
 
 
-def _validated(given: Mapping[str, Any]) -> NewVideo:
+def _validated(given: Mapping[str, Any]) -> NewVideoFields:
     try:
-        return NewVideo.model_validate(given, strict=False)
+        return NewVideoFields.model_validate(given, strict=False)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise validation_problem(error) from None
 
 
 def _boundary(kind: str) -> bytes:
     _, options = parse_options_header(kind)
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
-        raise _broken("Content-Type names no boundary")
+        raise _invalid_form("Content-Type names no boundary")
     return boundary
 
 
-def _broken(what: str) -> Problem:
+def _invalid_form(what: str) -> HttpProblem:
     detail = f"{what}: send the video as `curl -F file=@clip.mp4 -F creator_id=me` does"
-    return Problem(422, "invalid-form", detail)
+    return HttpProblem(422, "invalid-form", detail)

@@ -20,8 +20,8 @@ from ray.util import metrics
 
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
-from vrec.core.protocols import Applied
-from vrec.serving.messages import Answer
+from vrec.core.protocols import ApplyResult
+from vrec.serving.messages import ListResult
 
 LATENCY = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: bounds of a histogram's buckets."""
@@ -30,7 +30,7 @@ NODE = "node"
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricSpec:
     """One of the figures."""
 
     name: str
@@ -47,52 +47,58 @@ class Figure:
         return tuple(f"ray_{self.name}{ending}" for ending in endings[self.kind])
 
 
-HTTP = Figure(
+HTTP = MetricSpec(
     "vrec_http_seconds", "histogram", "Seconds of requests by route and status", ("route", "status"), LATENCY
 )
-STAGE = Figure(
+STAGE = MetricSpec(
     "vrec_stage_seconds",
     "histogram",
     "Seconds of a recommendation by stage; `call` is all of what HTTP waits for",
     ("stage",),
     LATENCY,
 )
-CANDIDATES = Figure(
+CANDIDATES = MetricSpec(
     "vrec_candidates",
     "histogram",
     "Candidates that were ranked for a recommendation",
     bounds=(0.5, 10.0, 30.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0),
 )
-ANSWERS = Figure("vrec_answers", "counter", "Recommendations by arm and surface", ("arm", "surface"))
-DEGRADED = Figure("vrec_degraded", "counter", "Recommendations that lack something, by what", ("cause",))
-EVENTS = Figure(
+ANSWERS = MetricSpec("vrec_answers", "counter", "Recommendations by arm and surface", ("arm", "surface"))
+DEGRADED = MetricSpec("vrec_degraded", "counter", "Recommendations that lack something, by what", ("cause",))
+EVENTS = MetricSpec(
     "vrec_events", "counter", "Events by what became of them: new, repeated, refused, failed", ("outcome",)
 )
-APPLY = Figure("vrec_apply_seconds", "histogram", "Seconds until events were durable", bounds=LATENCY)
-LAG = Figure(
+APPLY = MetricSpec("vrec_apply_seconds", "histogram", "Seconds until events were durable", bounds=LATENCY)
+LAG = MetricSpec(
     "vrec_event_lag_seconds",
     "histogram",
     "Seconds between an event and its arrival, of the oldest of those kept together",
     bounds=(0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0),
 )
-REFUSED = Figure("vrec_bundle_refused", "gauge", "1 where the bundle asked for last is not the one served")
-CHANGES = Figure("vrec_catalogue_changes", "counter", "Changes of the catalogue: put, removed", ("change",))
-UPLOADS = Figure("vrec_uploads", "counter", "Videos embedded, and those that were not by error", ("outcome",))
+REFUSED = MetricSpec(
+    "vrec_bundle_refused", "gauge", "1 where the bundle asked for last is not the one served"
+)
+CHANGES = MetricSpec(
+    "vrec_catalogue_changes", "counter", "Changes of the catalogue: put, removed", ("change",)
+)
+UPLOADS = MetricSpec(
+    "vrec_uploads", "counter", "Videos embedded, and those that were not by error", ("outcome",)
+)
 
-FIGURES = (HTTP, STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS)
+METRICS = (HTTP, STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS)
 SERVE_NAMES = (
     "ray_serve_num_http_requests_total",
     "ray_serve_deployment_replica_healthy",
     "ray_serve_deployment_queued_queries",
 )
 """What Ray Serve exports by itself and `deploy/grafana.json` shows."""
-REPEAT_S = 5.0
+GAUGE_REPEAT_S = 5.0
 """Seconds after which gauges are told again: Ray drops one that has not been told for a while."""
-MOST_SURFACES = 20
+MAX_SURFACES = 20
 """Surfaces that are told apart: callers name them, and every name is another series to keep."""
 
 
-class Surfaces:
+class SurfaceLabels:
     """The surfaces seen first by their names, all others as "other"."""
 
     def __init__(self) -> None:
@@ -102,21 +108,21 @@ class Surfaces:
         """What figures call the surface."""
         if surface in self._known:
             return surface
-        if len(self._known) >= MOST_SURFACES:
+        if len(self._known) >= MAX_SURFACES:
             return "other"
         self._known.add(surface)
         return surface
 
 
-class Meter(Protocol):
+class MetricsRecorder(Protocol):
     """What takes figures."""
 
-    def tell(self, figure: Figure, value: float = 1.0, **tags: str) -> None:
+    def record(self, figure: MetricSpec, value: float = 1.0, **tags: str) -> None:
         """Adds to a counter, sets a gauge, or puts one observation in a histogram."""
         ...
 
 
-class RayMeter:
+class RayMetricsRecorder:
     """Gives figures to Ray, about 3 µs each."""
 
     def __init__(self) -> None:
@@ -128,7 +134,7 @@ class RayMeter:
         self._takers: dict[str, Callable[..., None]] = {}
         self._gauges: dict[tuple[str, ...], Callable[[], None]] = {}
 
-    def tell(self, figure: Figure, value: float = 1.0, **tags: str) -> None:
+    def record(self, figure: MetricSpec, value: float = 1.0, **tags: str) -> None:
         """See Meter."""
         take = self._takers.get(figure.name) or self._taker(figure)
         take(value, tags)
@@ -139,11 +145,11 @@ class RayMeter:
 
     def _repeat(self) -> None:
         while True:
-            time.sleep(REPEAT_S)
+            time.sleep(GAUGE_REPEAT_S)
             for take in list(self._gauges.values()):
                 take()
 
-    def _taker(self, figure: Figure) -> Callable[..., None]:
+    def _taker(self, figure: MetricSpec) -> Callable[..., None]:
         tags = (NODE, *figure.tags)
         take: Callable[..., None]
         match figure.kind:
@@ -161,7 +167,7 @@ class RayMeter:
         return take
 
 
-class Totals:
+class InMemoryMetricsRecorder:
     """Keeps figures in this process, where there is no Ray to export them."""
 
     def __init__(self) -> None:
@@ -171,7 +177,7 @@ class Totals:
         self.counts: Counter[tuple[str, ...]] = Counter()
         """How often each was told."""
 
-    def tell(self, figure: Figure, value: float = 1.0, **tags: str) -> None:
+    def record(self, figure: MetricSpec, value: float = 1.0, **tags: str) -> None:
         """See Meter."""
         key = (figure.name, *(tags[tag] for tag in figure.tags))
         self.counts[key] += 1
@@ -179,25 +185,31 @@ class Totals:
 
 
 @cache
-def meter() -> Meter:
+def metrics_recorder() -> MetricsRecorder:
     """The meter of this process: Ray's where it is part of a cluster when first asked."""
-    return RayMeter() if ray.is_initialized() else Totals()
+    return RayMetricsRecorder() if ray.is_initialized() else InMemoryMetricsRecorder()
 
 
-def tell_answer(to: Meter, answer: Answer, arm: str, surface: str, call_s: float | None) -> None:
+def record_recommendation(
+    to: MetricsRecorder, answer: ListResult, arm: str, surface: str, call_s: float | None
+) -> None:
     """Tells of one recommendation, which HTTP waited for `call_s` seconds; None where it asked nobody."""
     if call_s is not None:
         for stage, spent_ms in answer.spent_ms.items():
-            to.tell(STAGE, spent_ms / 1e3, stage=stage)
-        to.tell(STAGE, call_s, stage="call")
-        to.tell(CANDIDATES, answer.candidates)
-    to.tell(ANSWERS, arm=arm, surface=surface)
+            to.record(STAGE, spent_ms / 1e3, stage=stage)
+        to.record(STAGE, call_s, stage="call")
+        to.record(CANDIDATES, answer.candidates)
+    to.record(ANSWERS, arm=arm, surface=surface)
     for cause in answer.degraded:
-        to.tell(DEGRADED, cause=cause)
+        to.record(DEGRADED, cause=cause)
 
 
-def tell_applied(
-    to: Meter, events: pa.Table, results: Sequence[Applied | VrecError], sizes: Sequence[int], seconds: float
+def record_events(
+    to: MetricsRecorder,
+    events: pa.Table,
+    results: Sequence[ApplyResult | VrecError],
+    sizes: Sequence[int],
+    seconds: float,
 ) -> None:
     """Tells what became of EVENTS of several calls that were kept together in `seconds`."""
     counts = {"new": 0, "repeated": 0, "refused": 0}
@@ -209,8 +221,8 @@ def tell_applied(
             counts["repeated"] += result.repeated
     for outcome, count in counts.items():
         if count:
-            to.tell(EVENTS, count, outcome=outcome)
-    to.tell(APPLY, seconds)
+            to.record(EVENTS, count, outcome=outcome)
+    to.record(APPLY, seconds)
     if events.num_rows:
         oldest = pc.min(events.column("at").cast(pa.int64())).as_py()
-        to.tell(LAG, max(0.0, time.time() - oldest / 1e6))
+        to.record(LAG, max(0.0, time.time() - oldest / 1e6))

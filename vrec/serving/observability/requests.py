@@ -4,15 +4,15 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vrec.serving.observability.metrics import HTTP, Meter
+from vrec.serving.observability.metrics import HTTP, MetricsRecorder
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
 
-class Traffic:
+class RequestMetricsMiddleware:
     """Tells a meter of every request that an ASGI application answers."""
 
-    def __init__(self, app: ASGIApp, meter: Meter) -> None:
+    def __init__(self, app: ASGIApp, meter: MetricsRecorder) -> None:
         self._app, self._meter = app, meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,7 +32,7 @@ class Traffic:
             await self._app(scope, receive, noting)
         finally:
             spent = time.perf_counter() - begun
-            self._meter.tell(HTTP, spent, route=_route(scope), status=status)
+            self._meter.record(HTTP, spent, route=_route(scope), status=status)
 
 
 def _route(scope: Scope) -> str:

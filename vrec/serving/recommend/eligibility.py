@@ -6,26 +6,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from vrec.profiles.profile import Profile
-from vrec.profiles.user import bought_by
-from vrec.ranking.reranking.catalog import Places, Shopper
-from vrec.ranking.reranking.eligibility_rules import RULES, RulesConfig, judge_known
+from vrec.profiles.user import last_purchases
+from vrec.ranking.reranking.catalog import Places, ShopperContext
+from vrec.ranking.reranking.eligibility_rules import RULES, EligibilityRulesConfig, check_rows
 from vrec.serving.catalog.columns import Mask
-from vrec.serving.catalog.snapshot import Wares
-from vrec.serving.messages import Filters
+from vrec.serving.catalog.snapshot import CatalogSnapshot
+from vrec.serving.messages import RequestFilters
 
-LOOKED_AT = 16
+MIN_CHECKED = 16
 """Videos of an order that are judged at first, at least."""
 
 
-def shopper_of(user: Profile | None, filters: Filters, age: int | None = None) -> Shopper:
+def shopper_context(user: Profile | None, filters: RequestFilters, age: int | None = None) -> ShopperContext:
     """What the rules and reasons ask of a shopper; a stranger without a profile.
 
     Watched is what showed interest, as far back as the profile's history goes: a watch that was too short to
     show any does not count.
     """
-    return Shopper(
+    return ShopperContext(
         history={} if user is None else {entry.video_id: entry.at for entry in user.history},
-        bought={} if user is None else bought_by(user),
+        bought={} if user is None else last_purchases(user),
         counts={} if user is None else user.counts,
         blocked_videos=filters.exclude,
         blocked_creators=filters.blocked_creators,
@@ -34,11 +34,18 @@ def shopper_of(user: Profile | None, filters: Filters, age: int | None = None) -
     )
 
 
-class Gate:
+class EligibilityFilter:
     """Lets pass what may be given in one answer, each video once."""
 
-    def __init__(self, wares: Wares, filters: Filters, shopper: Shopper, rules: RulesConfig, at: int) -> None:
-        self.wares, self.mask = wares, wares.passing(filters)
+    def __init__(
+        self,
+        snapshot: CatalogSnapshot,
+        filters: RequestFilters,
+        shopper: ShopperContext,
+        rules: EligibilityRulesConfig,
+        at: int,
+    ) -> None:
+        self.wares, self.mask = snapshot, snapshot.filter_mask(filters)
         """`mask` is (N,) which videos the request wants to see, None for all."""
         self._shopper, self._rules, self._at = shopper, rules, at
         self._open: Mask | None = None
@@ -49,20 +56,20 @@ class Gate:
         """How many of the videos met so far each rule barred. Where an order is gone through at length, what
         is sold out, unpublished, of a wrong kind, blocked or not for the shopper's age is not counted."""
 
-    def foresee(self, orders: Sequence[tuple[Places, int]]) -> None:
+    def precheck(self, orders: Sequence[tuple[Places, int]]) -> None:
         """Judges what `pick` will look at first in orders of which so many are needed, all at once.
 
         Nothing is picked by that: one call for many rows only costs less than many for a few.
         """
         firsts = [order[: _looked_at(need)] for order, need in orders if need > 0]
         if firsts and self.mask is None:
-            self._judge(np.concatenate(firsts))
+            self._check_rows(np.concatenate(firsts))
 
-    def _judge(self, rows: Places) -> None:
+    def _check_rows(self, rows: Places) -> None:
         fresh = [row for row in dict.fromkeys(rows.tolist()) if row not in self._rule]
         if fresh:
             places = np.array(fresh, np.int64)
-            verdict = judge_known(places, self.wares.shelf, self._shopper, self._rules, at=self._at)
+            verdict = check_rows(places, self.wares.shelf, self._shopper, self._rules, at=self._at)
             self._rule.update(zip(fresh, verdict.rule.tolist(), strict=True))
 
     def pick(self, order: Places, need: int) -> list[int]:
@@ -73,14 +80,14 @@ class Gate:
         if len(found) < need and len(rest):
             # Most of a catalogue may be barred: what is known of all rows at once is not judged one by one.
             if self._open is None:
-                self._open = self.wares.open_to(self._shopper, self._rules, self._at)
+                self._open = self.wares.eligible_mask(self._shopper, self._rules, self._at)
             rest = rest[self._open[rest]]
         while len(found) < need and len(rest):
             found += self._allowed(rest[:size], need - len(found))
             rest, size = rest[size:], size * 4
         return found
 
-    def each(self, order: Places, need: int) -> list[int]:
+    def pick_independently(self, order: Places, need: int) -> list[int]:
         """The same, whether or not they were met in an earlier order."""
         met, self._met = self._met, set()
         try:
@@ -91,7 +98,7 @@ class Gate:
     def _allowed(self, rows: Places, need: int) -> list[int]:
         if self.mask is not None:
             rows = rows[self.mask[rows]]
-        self._judge(rows)
+        self._check_rows(rows)
         found: list[int] = []
         for row in rows.tolist():
             if len(found) == need:
@@ -107,4 +114,4 @@ class Gate:
 
 
 def _looked_at(need: int) -> int:
-    return max(LOOKED_AT, need + need // 4)
+    return max(MIN_CHECKED, need + need // 4)

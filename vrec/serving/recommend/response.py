@@ -4,34 +4,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vrec.ranking.features.arrays import Predictions
-from vrec.ranking.reranking.catalog import Places, Shelf, Shopper
-from vrec.ranking.reranking.reasons import reasons_of
-from vrec.ranking.reranking.rerank import RerankConfig, arrange
+from vrec.ranking.features.arrays import RankerPredictions
+from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext
+from vrec.ranking.reranking.reasons import find_reasons
+from vrec.ranking.reranking.rerank import RerankConfig, rerank_candidates
 from vrec.ranking.reranking.utility import utility
-from vrec.serving.messages import Ask, Item
+from vrec.serving.messages import ListItem, RecommendQuery
 
 
-def arranged(
-    ask: Ask,
-    shopper: Shopper,
-    shelf: Shelf,
+def reranked_items(
+    ask: RecommendQuery,
+    shopper: ShopperContext,
+    catalog: CatalogArrays,
     config: RerankConfig,
     *,
     rows: Places,
-    found: Predictions,
+    predictions: RankerPredictions,
     sources: Sequence[str],
     rng: np.random.Generator,
-) -> tuple[Item, ...]:
+) -> tuple[ListItem, ...]:
     """The list of at most `ask.k` of (N,) rows in the order of video_id; see `arrange`."""
-    made = arrange(
-        found, rows, shelf, shopper, config, sources=sources, surface=ask.surface, at=ask.at, k=ask.k, rng=rng
+    made = rerank_candidates(
+        predictions,
+        rows,
+        catalog,
+        shopper,
+        config,
+        sources=sources,
+        surface=ask.surface,
+        at=ask.at,
+        k=ask.k,
+        rng=rng,
     )
     chosen: list[int] = made.rows.tolist()
     return _items(
-        shelf,
+        catalog,
         rows[made.rows],
-        found.take(made.rows),
+        predictions.take(made.rows),
         worth=made.worth.tolist(),
         scores=made.scores.tolist(),
         reasons=made.reasons,
@@ -40,38 +49,44 @@ def arranged(
     )
 
 
-def as_they_are(
-    ask: Ask, shopper: Shopper, shelf: Shelf, config: RerankConfig, *, rows: Places, found: Predictions
-) -> tuple[Item, ...]:
+def popular_items(
+    ask: RecommendQuery,
+    shopper: ShopperContext,
+    catalog: CatalogArrays,
+    config: RerankConfig,
+    *,
+    rows: Places,
+    predictions: RankerPredictions,
+) -> tuple[ListItem, ...]:
     """The popular videos of (N,) rows in that order, with scores that are one over the slot from 1."""
     sources, untried = ["popular"] * len(rows), np.zeros(len(rows), np.bool_)
     own = config.for_surface(ask.surface).reasons
     return _items(
-        shelf,
+        catalog,
         rows,
-        found,
-        worth=utility(found, shelf.price[rows], ask.surface, config.utility).tolist(),
+        predictions,
+        worth=utility(predictions, catalog.price[rows], ask.surface, config.utility).tolist(),
         scores=[1 / slot for slot in range(1, len(rows) + 1)],
-        reasons=reasons_of(rows, shelf, shopper, own, sources=sources, explored=untried, at=ask.at),
+        reasons=find_reasons(rows, catalog, shopper, own, sources=sources, explored=untried, at=ask.at),
         sources=sources,
         chances=[1.0] * len(rows),
     )
 
 
 def _items(
-    shelf: Shelf,
+    shelf: CatalogArrays,
     rows: Places,
-    found: Predictions,
+    found: RankerPredictions,
     *,
     worth: Sequence[float],
     scores: Sequence[float],
     reasons: Sequence[Sequence[str]],
     sources: Sequence[str],
     chances: Sequence[float],
-) -> tuple[Item, ...]:
+) -> tuple[ListItem, ...]:
     places: list[int] = rows.tolist()
     ids = [shelf.video_ids[row] for row in places]
     heads = (found.p_click.tolist(), found.watch_s.tolist(), found.p_conv.tolist())
     whys = [tuple(why) for why in reasons]
     columns = (ids, scores, *heads, worth, whys, sources, chances)
-    return tuple(Item(*row) for row in zip(*columns, strict=True))
+    return tuple(ListItem(*row) for row in zip(*columns, strict=True))

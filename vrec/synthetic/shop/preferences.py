@@ -6,17 +6,25 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
-from vrec.core.schema import AT, VIDEOS, conform
-from vrec.synthetic.shop.shop import CENTURY_DAYS, DAY_US, Floats, Places, Shop, SimulateConfig, base_for
+from vrec.core.schema import TIMESTAMP, VIDEOS, conform
+from vrec.synthetic.shop.shop import (
+    CENTURY_DAYS,
+    DAY_US,
+    Floats,
+    Indices,
+    SimulatedShop,
+    SimulationConfig,
+    calibrate_base,
+)
 
 CALIBRATION_PAIRS = 20_000
 LATENT = 8
 """Length of the hidden vectors of tags and of creators."""
 
 
-def plant_shop(
-    config: SimulateConfig, videos: pa.Table | None = None, vectors: npt.NDArray[np.floating] | None = None
-) -> Shop:
+def generate_shop(
+    config: SimulationConfig, videos: pa.Table | None = None, vectors: npt.NDArray[np.floating] | None = None
+) -> SimulatedShop:
     """A shop whose tastes lie over the categories, tags and creators of `videos`, and over their `vectors`.
 
     `videos` are VIDEOS rows and `vectors` (V, dim) in their order; without `videos` both are drawn. Those
@@ -26,19 +34,19 @@ def plant_shop(
     rng = np.random.default_rng([config.seed, 1])
     if videos is None:
         if vectors is not None:
-            raise EventsError("vectors came without videos", mend="give the VIDEOS rows that they are of")
+            raise EventsError("vectors came without videos", fix="give the VIDEOS rows that they are of")
         catalogue, vectors = _draw_catalogue(config, rng)
     else:
         catalogue = conform(videos, VIDEOS, stage="simulate", extra=True)
         _check_catalogue(catalogue, vectors)
     catalogue, release = _publish(catalogue, config, rng)
-    likes, quality = _Likes.draw(config, catalogue, vectors, rng), rng.normal(size=len(release))
+    likes, quality = _TasteModel.draw(config, catalogue, vectors, rng), rng.normal(size=len(release))
     tastes = (likes.tastes(config, rng), likes.tastes(config, rng))
     pairs = rng.integers([config.users, len(release)], size=(CALIBRATION_PAIRS, 2))
     sample = np.einsum("nf,nf->n", tastes[0][pairs[:, 0]], likes.features[pairs[:, 1]])
     activity = np.exp(config.activity_spread * rng.normal(size=config.users))
     width = len(str(config.users - 1))
-    return Shop(
+    return SimulatedShop(
         config=config,
         users=pa.array([f"shopper-{n:0{width}}" for n in range(config.users)], pa.string()),
         videos=catalogue,
@@ -47,26 +55,28 @@ def plant_shop(
         tastes=tastes,
         features=likes.features,
         quality=config.quality_spread * quality,
-        base=base_for(config.click_rate, sample + config.quality_spread * quality[pairs[:, 1]]),
+        base_log_odds=calibrate_base(
+            config.click_rate, sample + config.quality_spread * quality[pairs[:, 1]]
+        ),
         popularity=_popularity(config, quality, rng),
         release=release,
     )
 
 
-class _Likes:
+class _TasteModel:
     """What tastes are about: categories one by one, tags and creators by hidden vectors, content vectors."""
 
-    def __init__(self, features: Floats, category: Places, ideals: Floats) -> None:
+    def __init__(self, features: Floats, category: Indices, ideals: Floats) -> None:
         self.features, self.category, self.ideals = features, category, ideals
 
     @classmethod
     def draw(
         cls,
-        config: SimulateConfig,
+        config: SimulationConfig,
         videos: pa.Table,
         vectors: npt.NDArray[np.floating] | None,
         rng: np.random.Generator,
-    ) -> "_Likes":
+    ) -> "_TasteModel":
         category = _codes(pc.fill_null(videos.column("category"), ""))
         one_hot = np.eye(category.max() + 1)[category]
         parts = [config.category_weight * one_hot]
@@ -81,7 +91,7 @@ class _Likes:
             ideals = one_hot.T @ unit / one_hot.sum(axis=0)[:, None]
         return cls(np.hstack(parts), category, ideals)
 
-    def tastes(self, config: SimulateConfig, rng: np.random.Generator) -> Floats:
+    def tastes(self, config: SimulationConfig, rng: np.random.Generator) -> Floats:
         """(U, F) one taste a shopper: a few favourite categories, and an ideal content near theirs."""
         shares = rng.dirichlet(np.full(self.ideals.shape[0], config.interests), config.users)
         # Very small concentrations round to no interest at all, whose shares are NaN or all zero.
@@ -94,7 +104,7 @@ class _Likes:
 
 
 def _draw_catalogue(
-    config: SimulateConfig, rng: np.random.Generator
+    config: SimulationConfig, rng: np.random.Generator
 ) -> tuple[pa.Table, npt.NDArray[np.floating]]:
     n = config.videos
     category = rng.integers(config.categories, size=n)
@@ -119,7 +129,7 @@ def _draw_catalogue(
             "language": pa.repeat("en", n),
             "price": pa.array(price.round(2), pa.float32()),
             "duration_s": pa.array(duration.round(1), pa.float32()),
-            "published_at": pa.nulls(n, AT),
+            "published_at": pa.nulls(n, TIMESTAMP),
             "available": pa.repeat(True, n),
         }
     )
@@ -128,7 +138,7 @@ def _draw_catalogue(
 
 def _check_catalogue(videos: pa.Table, vectors: npt.NDArray[np.floating] | None) -> None:
     if not videos.num_rows:
-        raise EventsError("simulate: VIDEOS has no rows", mend="give a catalogue with videos")
+        raise EventsError("simulate: VIDEOS has no rows", fix="give a catalogue with videos")
     ids = videos.column("video_id")
     if len(pc.unique(ids)) < len(ids):
         twice = pc.value_counts(ids)
@@ -136,16 +146,18 @@ def _check_catalogue(videos: pa.Table, vectors: npt.NDArray[np.floating] | None)
         lost = len(ids) - len(twice)
         raise EventsError(
             f"simulate: VIDEOS.video_id has {lost:,} duplicates of {len(ids):,}, such as {name}",
-            mend="give every video an id of its own",
+            fix="give every video an id of its own",
         )
     if vectors is not None and (len(vectors) != videos.num_rows or not np.isfinite(vectors).all()):
         raise EventsError(
             f"simulate: vectors are {vectors.shape} for {videos.num_rows:,} videos, or are not all finite",
-            mend="give one finite vector a video, in the order of VIDEOS",
+            fix="give one finite vector a video, in the order of VIDEOS",
         )
 
 
-def _publish(videos: pa.Table, config: SimulateConfig, rng: np.random.Generator) -> tuple[pa.Table, Places]:
+def _publish(
+    videos: pa.Table, config: SimulationConfig, rng: np.random.Generator
+) -> tuple[pa.Table, Indices]:
     """VIDEOS with `published_at` filled in, and the day from 0 on which each is first on offer."""
     start = round(config.start.timestamp() * 1e6)
     late = rng.random(videos.num_rows) < config.cold_share
@@ -166,14 +178,14 @@ def _publish(videos: pa.Table, config: SimulateConfig, rng: np.random.Generator)
         if not len(movable):
             raise EventsError(
                 f"simulate: none of {videos.num_rows:,} videos is available and published by {config.start}",
-                mend="give available videos, or a later start",
+                fix="give available videos, or a later start",
             )
         release[movable[0]], at[movable[0]] = 0, start - DAY_US
     place = videos.column_names.index("published_at")
-    return videos.set_column(place, "published_at", pa.array(at, pa.int64()).cast(AT)), release
+    return videos.set_column(place, "published_at", pa.array(at, pa.int64()).cast(TIMESTAMP)), release
 
 
-def _popularity(config: SimulateConfig, quality: Floats, rng: np.random.Generator) -> Floats:
+def _popularity(config: SimulationConfig, quality: Floats, rng: np.random.Generator) -> Floats:
     """(V,) minus skew × log of the rank by a score that agrees with quality as much as is set."""
     rho = config.popularity_quality
     score = rho * quality + np.sqrt(1 - rho**2) * rng.normal(size=len(quality))
@@ -181,7 +193,7 @@ def _popularity(config: SimulateConfig, quality: Floats, rng: np.random.Generato
     return -config.popularity_skew * np.log1p(rank)
 
 
-def _codes(column: pa.ChunkedArray) -> Places:
+def _codes(column: pa.ChunkedArray) -> Indices:
     # By name, not by first sight: a catalogue in another order gets the same tastes for the same names.
     names = pc.unique(column).sort()
     return np.asarray(pc.index_in(column, value_set=names)).astype(np.int64)

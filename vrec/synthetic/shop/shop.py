@@ -13,12 +13,12 @@ from scipy.optimize import brentq
 from scipy.special import expit, softmax
 
 from vrec.core.compute import pc
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.errors import EventsError
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
-Policy = Callable[[Places, Places], Floats]
+Indices = npt.NDArray[np.int64]
+RecommendationPolicy = Callable[[Indices, Indices], Floats]
 """(N,) users and (M,) videos on offer, as places, to (N, M) probabilities of showing each; rows sum to 1."""
 
 BLOCK_CELLS = 2_000_000
@@ -27,7 +27,7 @@ CENTURY_DAYS = 36_500
 DAY_US = 86_400_000_000
 
 
-class SimulateConfig(Config):
+class SimulationConfig(BaseConfig):
     """How a shop, its shoppers and its logging policy are drawn."""
 
     seed: int = Field(default=0, ge=0)
@@ -108,14 +108,14 @@ class SimulateConfig(Config):
 
 
 @dataclass(frozen=True)
-class Shop:
+class SimulatedShop:
     """The truth behind the events. Shoppers and videos are meant by place: their rows in `users`, `videos`.
 
     A click needs a look at the slot and a liking of the video, both independent of all else (the
     position-based model; Richardson et al. 2007, "Predicting clicks").
     """
 
-    config: SimulateConfig
+    config: SimulationConfig
     users: pa.Array
     """(U,) user ids."""
     videos: pa.Table
@@ -130,11 +130,11 @@ class Shop:
     """(V, F) what tastes are about."""
     quality: Floats
     """(V,) log-odds that all shoppers agree on."""
-    base: float
+    base_log_odds: float
     """Log-odds of a liking at average taste and quality."""
     popularity: Floats
     """(V,) the logging policy's log-preference."""
-    release: Places
+    release: Indices
     """(V,) the first day, from 0, on which a video is on offer; CENTURY_DAYS for never."""
 
     @cached_property
@@ -142,17 +142,17 @@ class Shop:
         """(slots,) chance that a slot is looked at; 1 for the first."""
         return np.power(np.arange(1.0, self.config.slots + 1.0), -self.config.examination_decay)
 
-    def days_of(self, at: pa.Array | pa.ChunkedArray) -> Places:
+    def days_of(self, at: pa.Array | pa.ChunkedArray) -> Indices:
         """(N,) days of the log, from 0, on which these times fall."""
         start = round(self.config.start.timestamp() * 1e6)
         return (np.asarray(at.cast(pa.int64())) - start) // DAY_US
 
-    def on_offer(self, day: int) -> Places:
+    def available_videos(self, day: int) -> Indices:
         """The (M,) videos that can be shown on a day."""
         return np.flatnonzero(self.release <= day)
 
-    def liking(
-        self, users: Places, videos: Places, days: Places | int | None = None, *, paired: bool = True
+    def affinity(
+        self, users: Indices, videos: Indices, days: Indices | int | None = None, *, paired: bool = True
     ) -> Floats:
         """Taste and quality as log-odds about `base`: (N,) of N pairs, or (N, M) of all pairs.
 
@@ -167,50 +167,52 @@ class Shop:
         return taste @ self.features[videos].T + self.quality[videos]
 
     def click_probability(
-        self, users: Places, videos: Places, positions: Places | int, days: Places | int | None = None
+        self, users: Indices, videos: Indices, positions: Indices | int, days: Indices | int | None = None
     ) -> Floats:
         """(N,) chance that each shopper clicks each video in each slot (from 0)."""
-        return self.examination[positions] * expit(self.base + self.liking(users, videos, days))
+        return self.examination[positions] * expit(self.base_log_odds + self.affinity(users, videos, days))
 
-    def logging_policy(self, users: Places, videos: Places) -> Floats:
+    def logging_policy(self, users: Indices, videos: Indices) -> Floats:
         """(N, M) the chance that the log shows each of the videos on offer first; a `Policy` of its own."""
         return np.asarray(softmax(self.logging_scores(users, videos), axis=1), np.float64)
 
-    def logging_scores(self, users: Places, videos: Places) -> Floats:
+    def logging_scores(self, users: Indices, videos: Indices) -> Floats:
         """(N, M) what the logging policy draws by: a softmax over those on offer that are not shown yet.
 
         It knows tastes as they were on the first day.
         """
-        taste = self.config.logging_taste * self.liking(users, videos, 0, paired=False)
+        taste = self.config.logging_taste * self.affinity(users, videos, 0, paired=False)
         return (self.popularity[videos] + taste) / self.config.temperature
 
-    def best_policy(self, users: Places, videos: Places) -> Floats:
+    def oracle_policy(self, users: Indices, videos: Indices) -> Floats:
         """(N, M) all on the video that the shopper likes best on the last day; a `Policy`."""
-        likes = self.liking(users, videos, paired=False)
+        likes = self.affinity(users, videos, paired=False)
         return (np.arange(len(videos)) == likes.argmax(axis=1)[:, None]).astype(np.float64)
 
-    def true_value(self, policy: Policy) -> float:
+    def true_policy_value(self, policy: RecommendationPolicy) -> float:
         """The click rate of the first slot under a policy, exact: over shoppers by activity, and all days.
 
         This is the mean over the population that the log's requests are drawn from. Raises EventsError for
         rows that are not probabilities.
         """
-        total, offers = 0.0, [self.on_offer(day) for day in range(self.config.days)]
+        total, offers = 0.0, [self.available_videos(day) for day in range(self.config.days)]
         for day, weight in self._distinct_days(offers):
             for users in np.array_split(np.arange(len(self.users)), self._blocks(len(offers[day]))):
                 shown = _checked(policy(users, offers[day]), len(users), len(offers[day]))
-                clicks = expit(self.base + self.liking(users, offers[day], day, paired=False))
+                clicks = expit(self.base_log_odds + self.affinity(users, offers[day], day, paired=False))
                 total += weight * float(self.activity[users] @ (shown * clicks).sum(axis=1))
         return total * float(self.examination[0])
 
-    def chance_of(self, policy: Policy, users: Places, videos: Places, days: Places) -> Floats:
+    def policy_probability(
+        self, policy: RecommendationPolicy, users: Indices, videos: Indices, days: Indices
+    ) -> Floats:
         """(N,) the chance that a policy shows these videos to these shoppers first, on these days.
 
         Raises EventsError for rows that are not probabilities, or a video that was not on offer.
         """
         chances = np.empty(len(users))
         for day in np.unique(days):
-            offer = self.on_offer(int(day))
+            offer = self.available_videos(int(day))
             rows = np.flatnonzero(days == day)
             where = np.searchsorted(offer, videos[rows]).clip(max=len(offer) - 1)
             if (offer[where] != videos[rows]).any():
@@ -220,21 +222,21 @@ class Shop:
                 chances[rows[part]] = shown[np.arange(len(part)), where[part]]
         return chances
 
-    def ideal_ranking(self, users: Places, k: int, day: int | None = None) -> Places:
+    def ideal_ranking(self, users: Indices, k: int, day: int | None = None) -> Indices:
         """(N, ≤ k) the videos on offer each shopper likes best, best first (default: last day)."""
-        offer = self.on_offer(self.config.days - 1 if day is None else day)
-        likes = self.liking(users, offer, day, paired=False)
+        offer = self.available_videos(self.config.days - 1 if day is None else day)
+        likes = self.affinity(users, offer, day, paired=False)
         return offer[np.argsort(-likes, axis=1, kind="stable")[:, :k]]
 
-    def user_places(self, ids: pa.Array | pa.ChunkedArray) -> Places:
+    def user_indices(self, ids: pa.Array | pa.ChunkedArray) -> Indices:
         """(N,) places of user ids; raises EventsError for one that is not of this shop."""
         return _places(ids, self.users, "user")
 
-    def video_places(self, ids: pa.Array | pa.ChunkedArray) -> Places:
+    def video_indices(self, ids: pa.Array | pa.ChunkedArray) -> Indices:
         """(N,) places of video ids; raises EventsError for one that is not of this shop."""
         return _places(ids, self.videos.column("video_id").combine_chunks(), "video")
 
-    def _distinct_days(self, offers: list[Places]) -> list[tuple[int, float]]:
+    def _distinct_days(self, offers: list[Indices]) -> list[tuple[int, float]]:
         # What is on offer only grows: equal sizes are equal offers, and count once unless tastes drift.
         sizes = np.array([len(offer) for offer in offers])
         if self.config.drift:
@@ -246,7 +248,7 @@ class Shop:
         return 1 + (len(self.users) if users is None else users) * videos // BLOCK_CELLS
 
 
-def base_for(click_rate: float, likings: Floats) -> float:
+def calibrate_base(click_rate: float, likings: Floats) -> float:
     """The log-odds that give a sample of likings this mean click rate."""
     return float(brentq(lambda base: expit(base + likings).mean() - click_rate, -60.0, 60.0))
 
@@ -260,12 +262,12 @@ def _checked(shown: Floats, users: int, videos: int) -> Floats:
     if shown.shape != (users, videos) or not (shown >= 0).all() or not np.allclose(shown.sum(axis=1), 1):
         raise EventsError(
             f"a policy must give ({users}, {videos}) probabilities whose rows sum to 1",
-            mend="normalise over the videos on offer that the policy is called with",
+            fix="normalise over the videos on offer that the policy is called with",
         )
     return shown
 
 
-def _places(ids: pa.Array | pa.ChunkedArray, known: pa.Array, what: str) -> Places:
+def _places(ids: pa.Array | pa.ChunkedArray, known: pa.Array, what: str) -> Indices:
     found = pc.index_in(ids, value_set=known)
     if found.null_count:
         lost = pc.filter(ids, pc.is_null(found))

@@ -9,22 +9,22 @@ from scipy.special import expit, logit
 
 from vrec.core.compute import pc
 from vrec.core.digest import digest
-from vrec.core.schema import AT, EMBEDDINGS, EVENTS, conform
-from vrec.synthetic.shop.preferences import plant_shop
-from vrec.synthetic.shop.shop import BLOCK_CELLS, DAY_US, Floats, Places, Shop, SimulateConfig
+from vrec.core.schema import EMBEDDINGS, EVENTS, TIMESTAMP, conform
+from vrec.synthetic.shop.preferences import generate_shop
+from vrec.synthetic.shop.shop import BLOCK_CELLS, DAY_US, Floats, Indices, SimulatedShop, SimulationConfig
 
-__all__ = ["Shop", "SimulateConfig", "Simulation", "simulate"]
+__all__ = ["ShopSimulation", "SimulatedShop", "SimulationConfig", "simulate"]
 
 SECOND_US = 1_000_000
-COMPLETE = 0.95
+COMPLETE_SHARE = 0.95
 """A share watched above this is a watch to the end."""
 
 
 @dataclass(frozen=True)
-class Simulation:
+class ShopSimulation:
     """A shop's log and its truth."""
 
-    shop: Shop
+    shop: SimulatedShop
     """Tastes, quality, examination: everything that the events were drawn from."""
     events: pa.Table
     """EVENTS by time. Of an impression, `propensity` is the chance of this video in this slot given the
@@ -55,8 +55,8 @@ class Simulation:
 
 
 def simulate(
-    config: SimulateConfig, videos: pa.Table | None = None, vectors: npt.NDArray[np.floating] | None = None
-) -> Simulation:
+    config: SimulationConfig, videos: pa.Table | None = None, vectors: npt.NDArray[np.floating] | None = None
+) -> ShopSimulation:
     """The events of a shop and the shop itself.
 
     With `videos` (VIDEOS rows) tastes are planted over that catalogue's categories, tags and creators, and
@@ -64,30 +64,30 @@ def simulate(
     are drawn. Videos without a price are never bought; videos without a duration count as of median length.
     Equal arguments give equal events. Raises SchemaError and EventsError as `plant_shop`.
     """
-    shop = plant_shop(config, videos, vectors)
+    shop = generate_shop(config, videos, vectors)
     rng = np.random.default_rng([config.seed, 2])
-    shown = _show(shop, rng)
-    return Simulation(shop, _events(shop, shown, rng))
+    shown = _draw_impressions(shop, rng)
+    return ShopSimulation(shop, _events(shop, shown, rng))
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _Impressions:
     """Impressions, N rows by request and slot."""
 
-    request: Places
-    user: Places
-    video: Places
-    slot: Places
-    day: Places
-    at: Places
+    request: Indices
+    user: Indices
+    video: Indices
+    slot: Indices
+    day: Indices
+    at: Indices
     """µs since 1970 of the request."""
     propensity: Floats
 
-    def some(self, rows: Places) -> "_Shown":
-        return _Shown(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    def some(self, rows: Indices) -> "_Impressions":
+        return _Impressions(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def _show(shop: Shop, rng: np.random.Generator) -> _Shown:
+def _draw_impressions(shop: SimulatedShop, rng: np.random.Generator) -> _Impressions:
     """Requests at random times of shoppers by activity, and the slates that the logging policy draws."""
     config = shop.config
     users = rng.choice(config.users, size=config.requests, p=shop.activity)
@@ -99,15 +99,15 @@ def _show(shop: Shop, rng: np.random.Generator) -> _Shown:
     order = np.lexsort((users, at))
     users, at = users[order], at[order]
     day = (at - start) // DAY_US
-    parts: list[_Shown] = []
+    parts: list[_Impressions] = []
     for today in np.unique(day):
-        offer = shop.on_offer(int(today))
+        offer = shop.available_videos(int(today))
         rows = np.flatnonzero(day == today)
         for some in np.array_split(rows, 1 + len(rows) * len(offer) // BLOCK_CELLS):
             slates, chances = _draw_slates(shop.logging_scores(users[some], offer), config.slots, rng)
             depth = slates.shape[1]
             parts.append(
-                _Shown(
+                _Impressions(
                     request=np.repeat(some, depth),
                     user=np.repeat(users[some], depth),
                     video=offer[slates].ravel(),
@@ -117,10 +117,12 @@ def _show(shop: Shop, rng: np.random.Generator) -> _Shown:
                     propensity=chances.ravel(),
                 )
             )
-    return _Shown(*(np.concatenate([getattr(p, n) for p in parts]) for n in _Shown.__dataclass_fields__))
+    return _Impressions(
+        *(np.concatenate([getattr(p, n) for p in parts]) for n in _Impressions.__dataclass_fields__)
+    )
 
 
-def _draw_slates(scores: Floats, slots: int, rng: np.random.Generator) -> tuple[Places, Floats]:
+def _draw_slates(scores: Floats, slots: int, rng: np.random.Generator) -> tuple[Indices, Floats]:
     """(N, ≤ slots) columns drawn by softmax without replacement, and each one's chance given those before.
 
     Gumbel noise on the scores and the top of each row is the same as drawing one by one (Plackett-Luce;
@@ -139,11 +141,11 @@ def _draw_slates(scores: Floats, slots: int, rng: np.random.Generator) -> tuple[
     return slates, drawn / left
 
 
-def _events(shop: Shop, shown: _Shown, rng: np.random.Generator) -> pa.Table:
+def _events(shop: SimulatedShop, shown: _Impressions, rng: np.random.Generator) -> pa.Table:
     """What followed the impressions: clicks, watches, carts, purchases."""
     config = shop.config
-    liking = shop.liking(shown.user, shown.video, shown.day)
-    seen = rng.random(len(liking)) < shop.examination[shown.slot] * expit(shop.base + liking)
+    liking = shop.affinity(shown.user, shown.video, shown.day)
+    seen = rng.random(len(liking)) < shop.examination[shown.slot] * expit(shop.base_log_odds + liking)
     rows = np.flatnonzero(seen)
     clicked, taste = shown.some(rows), liking[rows]
     delay = 1 + rng.exponential(8.0, len(rows)) + clicked.slot
@@ -174,7 +176,7 @@ def _events(shop: Shop, shown: _Shown, rng: np.random.Generator) -> pa.Table:
     return conform(table.take(pa.array(order)).combine_chunks(), EVENTS, stage="simulate")
 
 
-def _watched(shop: Shop, videos: Places, taste: Floats, rng: np.random.Generator) -> Floats:
+def _watched(shop: SimulatedShop, videos: Indices, taste: Floats, rng: np.random.Generator) -> Floats:
     """(N,) seconds watched: the share falls with the video's length and rises with taste."""
     config = shop.config
     duration = np.asarray(shop.videos.column("duration_s").cast(pa.float64()), np.float64)
@@ -183,7 +185,7 @@ def _watched(shop: Shop, videos: Places, taste: Floats, rng: np.random.Generator
     noise = config.watch_spread * rng.normal(size=len(videos))
     length = _log_ratio(duration)[videos]
     share = expit(config.watch_level + config.watch_taste * taste - config.watch_duration * length + noise)
-    return duration[videos] * np.where(share > COMPLETE, 1.0, share)
+    return duration[videos] * np.where(share > COMPLETE_SHARE, 1.0, share)
 
 
 def _log_ratio(values: Floats) -> Floats:
@@ -194,7 +196,13 @@ def _log_ratio(values: Floats) -> Floats:
 
 
 def _rows(
-    shop: Shop, rows: _Shown, kind: str, *, value: Floats, at: Places, propensity: Floats | None = None
+    shop: SimulatedShop,
+    rows: _Impressions,
+    kind: str,
+    *,
+    value: Floats,
+    at: Indices,
+    propensity: Floats | None = None,
 ) -> pa.Table:
     seed, width = shop.config.seed, len(str(shop.config.requests - 1))
     requests = pa.array([f"r{seed}-{n:0{width}}" for n in range(shop.config.requests)], pa.string())
@@ -213,6 +221,6 @@ def _rows(
             if propensity is None
             else pa.array(propensity, pa.float32()),
             "domain": videos.column("domain"),
-            "at": pa.array(at, pa.int64()).cast(AT),
+            "at": pa.array(at, pa.int64()).cast(TIMESTAMP),
         }
     )

@@ -5,18 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from vrec.synthetic.videos.plan import DrawnVideo
+from vrec.synthetic.videos.plan import SyntheticVideo
 
-RATE = 44_100
+SAMPLE_RATE_HZ = 44_100
 """Samples a second."""
 
-Sound = npt.NDArray[np.float64]
+AudioSamples = npt.NDArray[np.float64]
 
 
-def sound(drawn: DrawnVideo) -> npt.NDArray[np.float32]:
+def synthesize_audio(drawn: SyntheticVideo) -> npt.NDArray[np.float32]:
     """The video's sound, (samples,) float32 mono at 44.1 kHz within ±0.8, as long as its picture."""
     rng = np.random.default_rng((drawn.seed, 2))
-    t = np.arange(round(drawn.seconds * RATE)) / RATE
+    t = np.arange(round(drawn.seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     wave = _FAMILIES[drawn.category](t, rng)
     fade = np.minimum(1, np.minimum(t, drawn.seconds - t) / 0.03)
     peak = max(float(np.abs(wave).max()), 1e-9)
@@ -27,26 +27,26 @@ def _note(semitones: float) -> float:
     return 440.0 * 2 ** (semitones / 12)
 
 
-def _tone(t: Sound, hertz: float, partials: int = 1) -> Sound:
+def _tone(t: AudioSamples, hertz: float, partials: int = 1) -> AudioSamples:
     out = np.zeros_like(t)
     for n in range(1, partials + 1):
         out += np.sin(2 * np.pi * hertz * n * t) / n**1.5
     return out
 
 
-def _since(t: Sound, period: float, delay: float = 0.0) -> Sound:
+def _since(t: AudioSamples, period: float, delay: float = 0.0) -> AudioSamples:
     """Seconds since the last of the beats that come every `period`."""
     return np.mod(t - delay, period)
 
 
-def _noise(t: Sound, rng: np.random.Generator, low: float, high: float) -> Sound:
+def _noise(t: AudioSamples, rng: np.random.Generator, low: float, high: float) -> AudioSamples:
     spectrum = np.fft.rfft(rng.standard_normal(len(t)))
-    hertz = np.fft.rfftfreq(len(t), 1 / RATE)
+    hertz = np.fft.rfftfreq(len(t), 1 / SAMPLE_RATE_HZ)
     band = np.fft.irfft(spectrum * ((hertz > low) & (hertz < high)), len(t))
     return band / max(float(np.abs(band).max()), 1e-9)
 
 
-def _beat(t: Sound, rng: np.random.Generator) -> Sound:
+def _beat(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """A drum: kicks with a hat between them."""
     period = 60 / rng.uniform(110, 150)
     kick, hat = _since(t, period), _since(t, period, period / 2)
@@ -54,7 +54,7 @@ def _beat(t: Sound, rng: np.random.Generator) -> Sound:
     return boom + 0.35 * _noise(t, rng, 6_000, 12_000) * np.exp(-hat * 45)
 
 
-def _chord(t: Sound, rng: np.random.Generator) -> Sound:
+def _chord(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """A warm held chord."""
     root = rng.uniform(-24, -15)
     steps = (0, 4, 7, 11) if rng.random() < 0.5 else (0, 3, 7, 10)
@@ -62,7 +62,7 @@ def _chord(t: Sound, rng: np.random.Generator) -> Sound:
     return sum((_tone(t, _note(root + s), 3) for s in steps), np.zeros_like(t)) * swell
 
 
-def _hum(t: Sound, rng: np.random.Generator) -> Sound:
+def _hum(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """A mains-like hum with crickets far away."""
     pitch = rng.uniform(48, 64)
     chirp = np.maximum(0, np.sin(2 * np.pi * rng.uniform(1.5, 2.5) * t)) ** 8
@@ -70,7 +70,7 @@ def _hum(t: Sound, rng: np.random.Generator) -> Sound:
     return _tone(t, pitch, 8) + 0.25 * crickets
 
 
-def _melody(t: Sound, rng: np.random.Generator) -> Sound:
+def _melody(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """A plucked tune on a five-note scale."""
     period = rng.uniform(0.22, 0.32)
     scale = np.array([0, 2, 4, 7, 9, 12, 14, 16])
@@ -82,7 +82,7 @@ def _melody(t: Sound, rng: np.random.Generator) -> Sound:
     )
 
 
-def _bass(t: Sound, rng: np.random.Generator) -> Sound:
+def _bass(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """A sawtooth bass line that wobbles."""
     period = rng.uniform(0.24, 0.34)
     steps = np.array([0, 0, 7, 10, 12, 10, 7, 3])
@@ -93,7 +93,7 @@ def _bass(t: Sound, rng: np.random.Generator) -> Sound:
     return saw * (0.6 + 0.4 * np.sin(2 * np.pi * t / period * 2)) * np.exp(-since * 2)
 
 
-def _birds(t: Sound, rng: np.random.Generator) -> Sound:
+def _birds(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """Birdsong: rising chirps over a breath of wind."""
     out = 0.05 * _noise(t, rng, 200, 1_200)
     for _ in range(max(3, int(t[-1] * 3.5))):
@@ -105,7 +105,7 @@ def _birds(t: Sound, rng: np.random.Generator) -> Sound:
     return out
 
 
-def _steps(t: Sound, rng: np.random.Generator) -> Sound:
+def _steps(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """Footsteps on gravel, in a wide open noise."""
     period = rng.uniform(0.42, 0.6)
     left, right = _since(t, period * 2), _since(t, period * 2, period)
@@ -113,7 +113,7 @@ def _steps(t: Sound, rng: np.random.Generator) -> Sound:
     return gravel * (np.exp(-left * 16) + 0.8 * np.exp(-right * 20) + 0.12)
 
 
-def _ticks(t: Sound, rng: np.random.Generator) -> Sound:
+def _ticks(t: AudioSamples, rng: np.random.Generator) -> AudioSamples:
     """A clockwork's tick and tock."""
     period = 1 / rng.uniform(4, 6)
     tick, tock = _since(t, period * 2), _since(t, period * 2, period)
@@ -122,7 +122,7 @@ def _ticks(t: Sound, rng: np.random.Generator) -> Sound:
     return ring + 0.7 * np.sin(2 * np.pi * pitch * 0.72 * tock) * np.exp(-tock * 240)
 
 
-_FAMILIES: dict[str, Callable[[Sound, np.random.Generator], Sound]] = {
+_FAMILIES: dict[str, Callable[[AudioSamples, np.random.Generator], AudioSamples]] = {
     "sneakers": _beat,
     "mugs": _chord,
     "lamps": _hum,

@@ -8,9 +8,9 @@ import av
 import av.container
 import numpy as np
 
-from vrec.synthetic.videos.audio import RATE, sound
-from vrec.synthetic.videos.plan import DrawnVideo
-from vrec.synthetic.videos.scene import frames
+from vrec.synthetic.videos.audio import SAMPLE_RATE_HZ, synthesize_audio
+from vrec.synthetic.videos.plan import SyntheticVideo
+from vrec.synthetic.videos.scene import render_frames
 
 _SOUND_BLOCK = 1024
 """Samples in an AAC frame."""
@@ -18,7 +18,7 @@ _KEPT_SHARE = 0.6
 """How much of a file that is cut short remains."""
 
 
-def draw_video(drawn: DrawnVideo, folder: Path) -> None:
+def draw_video(drawn: SyntheticVideo, folder: Path) -> None:
     """Write the video to `folder / drawn.file`, H.264 and AAC in MP4, making folders on the way.
 
     A broken one is written as broken as its plan says. The same plan gives the same bytes with
@@ -35,7 +35,7 @@ def draw_video(drawn: DrawnVideo, folder: Path) -> None:
     path.write_bytes(content)
 
 
-def _encode(drawn: DrawnVideo) -> bytes:
+def _encode(drawn: SyntheticVideo) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=drawn.fps)
@@ -45,13 +45,13 @@ def _encode(drawn: DrawnVideo) -> bytes:
         # also depends on the CPU, and on where its buffers happen to lie, unless it is told otherwise.
         video.options = {"crf": str(drawn.crf), "preset": "veryfast", "threads": "1"}
         video.options |= {"x264-params": "cpu-independent=1"}
-        audio = container.add_stream("aac", rate=RATE, layout="mono")
+        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
         audio.bit_rate = 64_000 if drawn.size == drawn.drawn_size else 40_000
-        wave = sound(drawn)
+        wave = synthesize_audio(drawn)
         if drawn.damage == "black":
             wave = np.zeros_like(wave)
         done = 0
-        for number, image in enumerate(frames(drawn)):
+        for number, image in enumerate(render_frames(drawn)):
             picture = av.VideoFrame.from_image(image)
             picture.pts, picture.time_base = number, Fraction(1, drawn.fps)
             container.mux(video.encode(picture))
@@ -70,10 +70,10 @@ def _mux_sound(
     done: int,
     until_s: float,
 ) -> int:
-    while done < len(wave) and done / RATE < until_s:
+    while done < len(wave) and done / SAMPLE_RATE_HZ < until_s:
         block = wave[done : done + _SOUND_BLOCK]
         frame = av.AudioFrame.from_ndarray(block[None, :], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE, done, Fraction(1, RATE)
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE_HZ, done, Fraction(1, SAMPLE_RATE_HZ)
         container.mux(audio.encode(frame))
         done += len(block)
     return done

@@ -10,7 +10,7 @@ from vrec.synthetic.videos.shapes import Rgb
 
 
 @dataclass(frozen=True, slots=True)
-class Pose:
+class SpritePose:
     """Where a sprite's pivot lies and how the sprite is turned.
 
     `x` and `y` are shares of the frame's shorter side, from the frame's centre.
@@ -27,19 +27,19 @@ class Pose:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class SpriteLayer:
     """A sprite and its motion."""
 
     sprite: Image.Image
     """RGBA, square."""
     pivot: tuple[float, float]
     """The point that `Pose` places and turns about, in shares of the sprite's side."""
-    motion: Callable[[float], Pose]
+    motion: Callable[[float], SpritePose]
     """The pose at a time in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ProductScene:
     """What varies between the products of one class."""
 
     rgb: Rgb
@@ -59,7 +59,7 @@ class Stage:
         return float(np.sin(2 * np.pi * self.tempo * rate * t + self.phase + shift))
 
 
-def stamp(frame: Image.Image, layer: Layer, t: float) -> None:
+def composite_layer(frame: Image.Image, layer: SpriteLayer, t: float) -> None:
     """Set the layer into the frame, in place, as it stands at `t` seconds."""
     pose = layer.motion(t)
     side = layer.sprite.width

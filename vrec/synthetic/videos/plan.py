@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.schema import VIDEOS, conform
-from vrec.synthetic.videos.products import COLOURS, WARES, Ware
+from vrec.synthetic.videos.products import PRODUCT_CATEGORIES, PRODUCT_COLORS, ProductCategory
 
 Damage = Literal["none", "text", "truncated", "black"]
 _DAMAGES: tuple[Damage, ...] = ("text", "truncated", "black")
 
 
-class DrawConfig(Config):
+class SyntheticVideosConfig(BaseConfig):
     """The size and the make-up of the drawn catalogue."""
 
     videos: int = Field(default=64, ge=1)
@@ -39,14 +39,14 @@ class DrawConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnVideo:
+class SyntheticVideo:
     """One file to draw. All that `draw_video` needs; small, so that it can travel to another process."""
 
     video_id: str
     file: str
     """Path below the catalogue's folder."""
     category: str
-    colour: str
+    color: str
     kind: str
     title: str
     language: str
@@ -67,7 +67,7 @@ class DrawnVideo:
     damage: Damage
 
 
-def plan_catalogue(config: DrawConfig) -> list[DrawnVideo]:
+def plan_catalog(config: SyntheticVideosConfig) -> list[SyntheticVideo]:
     """The videos to draw: the good ones, then near-duplicates, then broken ones. Touches no file."""
     rng = np.random.default_rng(config.seed)
     good = [_plan_one(config, rng, number) for number in range(config.videos)]
@@ -76,7 +76,7 @@ def plan_catalogue(config: DrawConfig) -> list[DrawnVideo]:
     return _only_one_of_each([*good, *copies, *broken])
 
 
-def videos_table(plan: Sequence[DrawnVideo], folder: Path) -> pa.Table:
+def videos_table(plan: Sequence[SyntheticVideo], folder: Path) -> pa.Table:
     """The plan as a VIDEOS table whose `uri` lies in `folder`; `category` is the planted class."""
     rows = [
         {
@@ -100,22 +100,22 @@ def videos_table(plan: Sequence[DrawnVideo], folder: Path) -> pa.Table:
     return conform(pa.Table.from_pylist(rows, schema=VIDEOS.arrow()), VIDEOS, stage="draw.videos_table")
 
 
-def _plan_one(config: DrawConfig, rng: np.random.Generator, number: int) -> DrawnVideo:
-    ware: Ware = WARES[number % len(WARES)]
-    turn = number // len(WARES)
+def _plan_one(config: SyntheticVideosConfig, rng: np.random.Generator, number: int) -> SyntheticVideo:
+    ware: ProductCategory = PRODUCT_CATEGORIES[number % len(PRODUCT_CATEGORIES)]
+    turn = number // len(PRODUCT_CATEGORIES)
     # The colour goes round at another pace in each class, so that no colour gives a class away.
-    colour = COLOURS[(turn + 3 * (number % len(WARES))) % len(COLOURS)]
+    colour = PRODUCT_COLORS[(turn + 3 * (number % len(PRODUCT_CATEGORIES))) % len(PRODUCT_COLORS)]
     language = "zh" if number % 2 == turn % 2 else "en"
     names = ware.names_zh if language == "zh" else ware.names_en
     name = names[turn // 2 % len(names)]
     title = f"{name} · {colour.zh}" if language == "zh" else f"{name}, {colour.en}"
     tags = (ware.zh, colour.zh) if language == "zh" else (ware.category, colour.en)
     video_id = f"{ware.category}-{turn + 1:02d}"
-    return DrawnVideo(
+    return SyntheticVideo(
         video_id=video_id,
         file=f"{ware.category}/{video_id}.mp4",
         category=ware.category,
-        colour=colour.en,
+        color=colour.en,
         kind="live" if number % 9 == 4 else ("product", "clip")[int(rng.random() < 0.25)],
         title=title,
         language=language,
@@ -133,7 +133,7 @@ def _plan_one(config: DrawConfig, rng: np.random.Generator, number: int) -> Draw
     )
 
 
-def _copy(original: DrawnVideo, number: int) -> DrawnVideo:
+def _copy(original: SyntheticVideo, number: int) -> SyntheticVideo:
     share = (0.75, 0.5, 0.625)[number % 3]
     width, height = (max(64, int(side * share) // 2 * 2) for side in original.drawn_size)
     video_id = f"{original.video_id}-repost"
@@ -147,15 +147,15 @@ def _copy(original: DrawnVideo, number: int) -> DrawnVideo:
     )
 
 
-def _break(original: DrawnVideo, number: int) -> DrawnVideo:
+def _break(original: SyntheticVideo, number: int) -> SyntheticVideo:
     damage = _DAMAGES[number % len(_DAMAGES)]
     video_id = f"{original.video_id}-{damage}"
     return replace(original, video_id=video_id, file=f"broken/{video_id}.mp4", damage=damage)
 
 
-def _only_one_of_each(plan: list[DrawnVideo]) -> list[DrawnVideo]:
+def _only_one_of_each(plan: list[SyntheticVideo]) -> list[SyntheticVideo]:
     seen: dict[str, int] = {}
-    out: list[DrawnVideo] = []
+    out: list[SyntheticVideo] = []
     for drawn in plan:
         seen[drawn.video_id] = times = seen.get(drawn.video_id, 0) + 1
         name = drawn.video_id if times == 1 else f"{drawn.video_id}-{times}"

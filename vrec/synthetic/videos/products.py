@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Colour:
+class ProductColor:
     """A colour that a product comes in."""
 
     en: str
@@ -13,7 +13,7 @@ class Colour:
 
 
 @dataclass(frozen=True, slots=True)
-class Ware:
+class ProductCategory:
     """One planted class of products."""
 
     category: str
@@ -24,47 +24,47 @@ class Ware:
     names_zh: tuple[str, ...]
 
 
-COLOURS: tuple[Colour, ...] = (
-    Colour("coral", "珊瑚红", (228, 97, 72)),
-    Colour("mustard", "姜黄", (224, 166, 44)),
-    Colour("sage", "鼠尾草绿", (120, 158, 116)),
-    Colour("teal", "湖蓝", (26, 138, 142)),
-    Colour("indigo", "靛蓝", (66, 82, 172)),
-    Colour("plum", "梅紫", (130, 64, 122)),
-    Colour("rose", "玫瑰粉", (220, 112, 142)),
-    Colour("graphite", "石墨灰", (72, 78, 90)),
+PRODUCT_COLORS: tuple[ProductColor, ...] = (
+    ProductColor("coral", "珊瑚红", (228, 97, 72)),
+    ProductColor("mustard", "姜黄", (224, 166, 44)),
+    ProductColor("sage", "鼠尾草绿", (120, 158, 116)),
+    ProductColor("teal", "湖蓝", (26, 138, 142)),
+    ProductColor("indigo", "靛蓝", (66, 82, 172)),
+    ProductColor("plum", "梅紫", (130, 64, 122)),
+    ProductColor("rose", "玫瑰粉", (220, 112, 142)),
+    ProductColor("graphite", "石墨灰", (72, 78, 90)),
 )
 
-WARES: tuple[Ware, ...] = (
-    Ware(
+PRODUCT_CATEGORIES: tuple[ProductCategory, ...] = (
+    ProductCategory(
         "sneakers",
         "运动鞋",
         89,
         ("Cloudstep running shoe", "City trainer", "Featherweight sneaker", "Trail runner"),
         ("云步轻量跑鞋", "城市休闲运动鞋", "轻羽透气板鞋", "越野缓震跑鞋"),
     ),
-    Ware(
+    ProductCategory(
         "mugs",
         "马克杯",
         16,
         ("Stoneware mug, 350 ml", "Slow morning cup", "Wide-handle coffee mug", "Striped breakfast mug"),
         ("手作陶瓷马克杯", "慢晨咖啡杯", "宽柄早餐杯", "条纹釉下彩水杯"),
     ),
-    Ware(
+    ProductCategory(
         "lamps",
         "台灯",
         45,
         ("Dusk table lamp", "Linen-shade bedside lamp", "Warm dimming lamp", "Reading lamp with pleats"),
         ("暮色床头台灯", "亚麻灯罩小夜灯", "暖光调光台灯", "百褶阅读灯"),
     ),
-    Ware(
+    ProductCategory(
         "dresses",
         "连衣裙",
         72,
         ("Dotted summer dress", "A-line tea dress", "Swing dress with belt", "Garden-party dress"),
         ("波点夏日连衣裙", "法式茶歇裙", "收腰大摆裙", "花园派对连衣裙"),
     ),
-    Ware(
+    ProductCategory(
         "headphones",
         "耳机",
         129,
@@ -76,21 +76,21 @@ WARES: tuple[Ware, ...] = (
         ),
         ("头戴式无线耳机", "录音室监听耳机", "重低音蓝牙耳机", "软垫降噪耳机"),
     ),
-    Ware(
+    ProductCategory(
         "plants",
         "绿植",
         24,
         ("Potted rubber plant", "Windowsill fern", "Easy-care houseplant", "Leafy desk plant"),
         ("橡皮树小盆栽", "窗台蕨类绿植", "懒人好养盆栽", "桌面阔叶绿植"),
     ),
-    Ware(
+    ProductCategory(
         "backpacks",
         "双肩包",
         64,
         ("Daypack, 18 litres", "School backpack", "Weekend rucksack", "Commuter backpack"),
         ("轻便日用双肩包", "学院风书包", "周末短途背包", "通勤电脑双肩包"),
     ),
-    Ware(
+    ProductCategory(
         "watches",
         "手表",
         149,
@@ -99,5 +99,5 @@ WARES: tuple[Ware, ...] = (
     ),
 )
 
-WARE_OF: dict[str, Ware] = {ware.category: ware for ware in WARES}
-COLOUR_OF: dict[str, Colour] = {colour.en: colour for colour in COLOURS}
+CATEGORY_BY_NAME: dict[str, ProductCategory] = {ware.category: ware for ware in PRODUCT_CATEGORIES}
+COLOR_BY_NAME: dict[str, ProductColor] = {colour.en: colour for colour in PRODUCT_COLORS}

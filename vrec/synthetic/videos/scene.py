@@ -8,12 +8,12 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from vrec.synthetic.videos.apparel import backpacks, dresses, sneakers, watches
 from vrec.synthetic.videos.home_products import headphones, lamps, mugs, plants
-from vrec.synthetic.videos.motion import Layer, Stage, stamp
-from vrec.synthetic.videos.plan import DrawnVideo
-from vrec.synthetic.videos.products import COLOUR_OF
-from vrec.synthetic.videos.shapes import Rgb, darker, lighter, shade
+from vrec.synthetic.videos.motion import ProductScene, SpriteLayer, composite_layer
+from vrec.synthetic.videos.plan import SyntheticVideo
+from vrec.synthetic.videos.products import COLOR_BY_NAME
+from vrec.synthetic.videos.shapes import Rgb, darken, lighten, vertical_gradient
 
-_PRODUCTS: dict[str, Callable[[Stage], list[Layer]]] = {
+_PRODUCTS: dict[str, Callable[[ProductScene], list[SpriteLayer]]] = {
     "sneakers": sneakers,
     "mugs": mugs,
     "lamps": lamps,
@@ -35,7 +35,7 @@ _BACKDROPS: dict[str, Rgb] = {
 }
 
 
-def frames(drawn: DrawnVideo) -> Iterator[Image.Image]:
+def render_frames(drawn: SyntheticVideo) -> Iterator[Image.Image]:
     """The video's pictures in order, RGB at `drawn.size`; there are `seconds` × `fps` of them, at least one.
 
     Near-duplicates are drawn as their original was and only then scaled, as a repost would be.
@@ -53,7 +53,7 @@ def frames(drawn: DrawnVideo) -> Iterator[Image.Image]:
     for number in range(count):
         frame = back.copy()
         for layer in layers:
-            stamp(frame, layer, number / drawn.fps)
+            composite_layer(frame, layer, number / drawn.fps)
         if mirrored:
             frame = frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         frame = _camera(frame, track, number / count)
@@ -71,10 +71,10 @@ def _camera(frame: Image.Image, track: npt.NDArray[np.float64], share: float) ->
     return frame.resize(frame.size, Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
 
 
-def _stage(drawn: DrawnVideo, rng: np.random.Generator) -> Stage:
-    rgb = COLOUR_OF[drawn.colour].rgb
+def _stage(drawn: SyntheticVideo, rng: np.random.Generator) -> ProductScene:
+    rgb = COLOR_BY_NAME[drawn.color].rgb
     red, green, blue = (int(np.clip(channel + rng.integers(-14, 15), 0, 255)) for channel in rgb)
-    return Stage(
+    return ProductScene(
         rgb=(red, green, blue),
         side=round(min(drawn.drawn_size) * rng.uniform(0.56, 0.84)),
         x=float(rng.uniform(-0.13, 0.13)),
@@ -85,12 +85,12 @@ def _stage(drawn: DrawnVideo, rng: np.random.Generator) -> Stage:
     )
 
 
-def _backdrop(drawn: DrawnVideo, rng: np.random.Generator) -> Image.Image:
+def _backdrop(drawn: SyntheticVideo, rng: np.random.Generator) -> Image.Image:
     width, height = drawn.drawn_size
     red, green, blue = (int(np.clip(c + rng.integers(-10, 11), 0, 255)) for c in _BACKDROPS[drawn.category])
     base: Rgb = (red, green, blue)
     # Drawn at twice the size and halved: Pillow's own shapes have hard edges.
-    back = shade((width * 2, height * 2), lighter(base, 0.25), darker(base, 0.08))
+    back = vertical_gradient((width * 2, height * 2), lighten(base, 0.25), darken(base, 0.08))
     _PATTERNS[drawn.category](ImageDraw.Draw(back), width * 2, height * 2, base, rng)
     back = back.resize((width, height), Image.Resampling.BOX)
     light = Image.new("L", (width, height), 0)
@@ -101,7 +101,7 @@ def _backdrop(drawn: DrawnVideo, rng: np.random.Generator) -> Image.Image:
     return back
 
 
-def _live_badge(drawn: DrawnVideo) -> Image.Image:
+def _live_badge(drawn: SyntheticVideo) -> Image.Image:
     unit = min(drawn.drawn_size) / 100
     badge = Image.new("RGBA", (round(28 * unit) * 3, round(12 * unit) * 3), (0, 0, 0, 0))
     draw = ImageDraw.Draw(badge)
@@ -122,9 +122,9 @@ def _stripes(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng:
     for x in range(-height, width, gap):
         draw.polygon(
             [(x, height), (x + gap // 2, height), (x + gap // 2 + height, 0), (x + height, 0)],
-            fill=lighter(base, 0.3),
+            fill=lighten(base, 0.3),
         )
-    draw.rectangle((0, int(height * 0.8), width, height), fill=darker(base, 0.12))
+    draw.rectangle((0, int(height * 0.8), width, height), fill=darken(base, 0.12))
 
 
 def _table(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: np.random.Generator) -> None:
@@ -135,25 +135,25 @@ def _table(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: n
         y = int(rng.integers(edge + 8, height))
         x = int(rng.integers(0, width))
         draw.line(
-            (x - width // 4, y, x + width // 4, y), fill=darker(wood, float(rng.uniform(0.05, 0.16))), width=3
+            (x - width // 4, y, x + width // 4, y), fill=darken(wood, float(rng.uniform(0.05, 0.16))), width=3
         )
-    draw.rectangle((0, edge, width, edge + 6), fill=lighter(wood, 0.25))
+    draw.rectangle((0, edge, width, edge + 6), fill=lighten(wood, 0.25))
 
 
 def _night(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: np.random.Generator) -> None:
     left = int(width * rng.choice([0.04, 0.68]))
-    draw.rectangle((left, height // 10, left + width * 28 // 100, height // 2), fill=darker(base, 0.45))
+    draw.rectangle((left, height // 10, left + width * 28 // 100, height // 2), fill=darken(base, 0.45))
     for _ in range(9):
         x, y = left + int(rng.integers(8, width // 4)), height // 10 + int(rng.integers(8, height // 3))
         draw.ellipse((x, y, x + 5, y + 5), fill=(226, 226, 240))
-    draw.rectangle((0, int(height * 0.82), width, height), fill=darker(base, 0.4))
+    draw.rectangle((0, int(height * 0.82), width, height), fill=darken(base, 0.4))
 
 
 def _arches(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: np.random.Generator) -> None:
     middle = int(width * rng.uniform(0.42, 0.58))
     for step, reach in enumerate((0.42, 0.34, 0.26)):
         span = int(width * reach)
-        colour = lighter(base, 0.22 + 0.2 * step)
+        colour = lighten(base, 0.22 + 0.2 * step)
         draw.pieslice(
             (middle - span, height // 8, middle + span, height // 8 + span * 2), 180, 360, fill=colour
         )
@@ -166,7 +166,7 @@ def _rings(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: n
     for step in range(9, 0, -1):
         radius = gap * step
         draw.ellipse(
-            (x - radius, y - radius, x + radius, y + radius), fill=lighter(base, 0.4) if step % 2 else base
+            (x - radius, y - radius, x + radius, y + radius), fill=lighten(base, 0.4) if step % 2 else base
         )
 
 
@@ -183,8 +183,8 @@ def _window(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: 
                 (x + wide + shift - slant // 3, y + high),
                 (x + shift - slant // 3, y + high),
             ]
-            draw.polygon(points, fill=lighter(base, 0.55))
-    draw.rectangle((0, int(height * 0.86), width, height), fill=darker(base, 0.16))
+            draw.polygon(points, fill=lighten(base, 0.55))
+    draw.rectangle((0, int(height * 0.86), width, height), fill=darken(base, 0.16))
 
 
 def _hills(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: np.random.Generator) -> None:
@@ -202,7 +202,7 @@ def _velvet(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: 
     step = width // int(rng.integers(6, 9))
     for row, y in enumerate(range(0, height + step, step)):
         for x in range(0 if row % 2 else step // 2, width + step, step):
-            draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=lighter(base, 0.16))
+            draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=lighten(base, 0.16))
 
 
 _PATTERNS: dict[str, Pattern] = {

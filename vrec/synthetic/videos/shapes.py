@@ -19,23 +19,23 @@ def mix(first: Rgb, second: Rgb, share: float) -> Rgb:
     return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 
-def lighter(colour: Rgb, share: float) -> Rgb:
+def lighten(colour: Rgb, share: float) -> Rgb:
     """The colour moved towards white."""
     return mix(colour, (255, 255, 255), share)
 
 
-def darker(colour: Rgb, share: float) -> Rgb:
+def darken(colour: Rgb, share: float) -> Rgb:
     """The colour moved towards a cool black."""
     return mix(colour, (12, 14, 24), share)
 
 
-def points(text: str) -> list[Point]:
+def parse_points(text: str) -> list[Point]:
     """The points of a text such as "9,66 8,50 10,36", as SVG writes them."""
     pairs = (pair.split(",") for pair in text.split())
     return [(float(x), float(y)) for x, y in pairs]
 
 
-def mirrored(right: Sequence[Point]) -> list[Point]:
+def mirror_outline(right: Sequence[Point]) -> list[Point]:
     """The points and then their mirror images about x = 50, backwards: half an outline made whole."""
     return [*right, *((100 - x, y) for x, y in reversed(right) if x != 50)]
 
@@ -56,7 +56,7 @@ def spline(through: Sequence[Point], *, closed: bool = True, steps: int = 14) ->
     return [(float(x), float(y)) for x, y in np.concatenate(spans)]
 
 
-class Canvas:
+class DrawingCanvas:
     """A transparent square to draw on; coordinates run from 0 to 100, y downwards."""
 
     def __init__(self) -> None:
@@ -75,7 +75,9 @@ class Canvas:
         ImageDraw.Draw(mask).polygon(
             [((x - left) * _UNIT, (y - upper) * _UNIT) for x, y in outline], fill=255
         )
-        self.image.paste(shade(size, top, bottom), (round(left * _UNIT), round(upper * _UNIT)), mask)
+        self.image.paste(
+            vertical_gradient(size, top, bottom), (round(left * _UNIT), round(upper * _UNIT)), mask
+        )
 
     def ellipse(self, centre: Point, rx: float, ry: float, top: Rgb, bottom: Rgb | None = None) -> None:
         """Fill an ellipse."""
@@ -109,7 +111,7 @@ class Canvas:
         return self.image.resize((side, side), Image.Resampling.BOX, reducing_gap=None)
 
 
-def shade(size: tuple[int, int], top: Rgb, bottom: Rgb) -> Image.Image:
+def vertical_gradient(size: tuple[int, int], top: Rgb, bottom: Rgb) -> Image.Image:
     """A picture that runs from one colour at its top to another at its bottom."""
     pair = Image.new("RGB", (1, 2))
     pair.putpixel((0, 0), top)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from vrec.core.protocols import Modality
 from vrec.encoders.learned.features import FeatureSet
 
-ROWS = 4096
+BLOCK_ROWS = 4096
 """Videos whose frames are read at once to find their mean: bounds memory."""
 
 
@@ -66,7 +66,7 @@ class FeatureTensors:
         )
 
 
-class Scaled(nn.Module):
+class FeatureScaler(nn.Module):
     """Vectors of a modality less the catalogue's mean, at a mean square of 1 a number.
 
     One scale for all numbers, not one each: it keeps the geometry of the features, and a number that hardly
@@ -95,11 +95,11 @@ class Scaled(nn.Module):
         return (vectors - self.centre) * self.scale
 
 
-def fit_scale(scaled: Scaled, features: FeatureSet, modality: Modality) -> None:
+def fit_scaler(scaled: FeatureScaler, features: FeatureSet, modality: Modality) -> None:
     """Fits a modality's centre and scale to the videos that have it; of frames, all that are there."""
     sums, squares, count = np.zeros(len(scaled.centre)), 0.0, 0
-    for start in range(0, len(features), ROWS):
-        block = slice(start, start + ROWS)
+    for start in range(0, len(features), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
         if modality == "frames":
             there = np.arange(features.frames.shape[2]) < features.lengths[block, None]  # (B, T)
             vectors = features.frames[block, 0][there].astype(np.float64)
@@ -113,7 +113,7 @@ def fit_scale(scaled: Scaled, features: FeatureSet, modality: Modality) -> None:
         scaled.fit(sums, squares, count)
 
 
-def unit(vectors: Tensor) -> Tensor:
+def normalize_rows(vectors: Tensor) -> Tensor:
     """(B, dim) float32 rows of length 1."""
     return functional.normalize(vectors.float(), dim=1, eps=1e-12)
 
@@ -124,7 +124,7 @@ def frames_mean(frames: Tensor, lengths: Tensor) -> Tensor:
     return (frames * mask[:, :, None]).sum(dim=1) / lengths.clamp(min=1)[:, None]
 
 
-def projection(inputs: int, outputs: int) -> nn.Linear:
+def orthogonal_linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear map that begins by keeping angles as well as a map to so many numbers can."""
     made = nn.Linear(inputs, outputs)
     nn.init.orthogonal_(made.weight)

@@ -8,12 +8,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.heads.batch import FeatureBatch, unit
-from vrec.encoders.learned.heads.head import Head
-from vrec.encoders.learned.heads.modality_inputs import FusingConfig, Reader, dropped, presence
+from vrec.encoders.learned.heads.batch import FeatureBatch, normalize_rows
+from vrec.encoders.learned.heads.head import EncoderHead
+from vrec.encoders.learned.heads.modality_inputs import (
+    FusionHeadConfig,
+    ModalityProjection,
+    drop_modalities,
+    modality_mask,
+)
 
 
-class GatedConfig(FusingConfig):
+class GatedHeadConfig(FusionHeadConfig):
     """Modalities brought to one space and weighed by gates."""
 
     kind: Literal["gated"] = "gated"
@@ -25,19 +30,21 @@ class GatedConfig(FusingConfig):
     alone; never are all of them."""
 
 
-class GatedHead(Head):
+class GatedHead(EncoderHead):
     """Modalities to one unit vector: Σ gate · unit vector, the gates a softmax over those that are there.
 
     After the gated multimodal unit of Arevalo et al. (2017), with one gate a modality: what a gate says of a
     video can be read.
     """
 
-    def __init__(self, config: GatedConfig, dims: Mapping[Modality, int]) -> None:
+    def __init__(self, config: GatedHeadConfig, dims: Mapping[Modality, int]) -> None:
         super().__init__(dims, config)
         self.ordered = "frames" in dims and config.frames == "gru"
         self.modality_dropout = config.modality_dropout
         self.dropout = nn.Dropout(config.dropout)
-        self.readers = nn.ModuleDict({m: Reader(m, width, config, config.dim) for m, width in dims.items()})
+        self.readers = nn.ModuleDict(
+            {m: ModalityProjection(m, width, config, config.dim) for m, width in dims.items()}
+        )
         last = nn.Linear(config.gate_hidden, len(dims))
         # Equal gates at first: which modality tells most is learned, and not drawn.
         nn.init.zeros_(last.weight)
@@ -48,7 +55,7 @@ class GatedHead(Head):
     def parts(self, batch: FeatureBatch) -> dict[Modality, Tensor]:
         """The unit vector of each modality in the common space, (B, dim)."""
         return {
-            m: unit(self.readers[m](self.dropout(self.scaled[m](getattr(batch, m))), batch.lengths))
+            m: normalize_rows(self.readers[m](self.dropout(self.scaled[m](getattr(batch, m))), batch.lengths))
             for m in self.dims
         }
 
@@ -60,10 +67,10 @@ class GatedHead(Head):
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         """(B, dim) float32 unit rows."""
-        has = presence(batch, self.dims)
+        has = modality_mask(batch, self.dims)
         if self.training:
-            has = dropped(has, self.modality_dropout)
+            has = drop_modalities(has, self.modality_dropout)
         parts = self.parts(batch)
         gates = self.gates(parts, has)
         stacked = torch.stack([parts[m] for m in self.dims], dim=1)
-        return unit((gates[:, :, None] * stacked).sum(dim=1))
+        return normalize_rows((gates[:, :, None] * stacked).sum(dim=1))

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, projection, unit
-from vrec.encoders.learned.heads.head import Head, HeadConfig
+from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, normalize_rows, orthogonal_linear
+from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
 
 
-class GruHeadConfig(HeadConfig):
+class GruHeadConfig(EncoderHeadConfig):
     """A bidirectional GRU over the frames, beside a projection of their mean."""
 
     kind: Literal["gru"] = "gru"
@@ -22,7 +22,7 @@ class GruHeadConfig(HeadConfig):
     """Numbers that the network keeps in mind, in each direction."""
 
 
-class GruFrames(nn.Module):
+class FrameGru(nn.Module):
     """Frames of one scale to a vector: what was read forwards and backwards, and the mean.
 
     The two directions have places of their own in what they are mapped from, so that a clip and its reverse
@@ -33,8 +33,8 @@ class GruFrames(nn.Module):
     def __init__(self, inputs: int, hidden: int, dim: int) -> None:
         super().__init__()
         self.read = nn.GRU(inputs, hidden, batch_first=True, bidirectional=True)
-        self.order = projection(2 * hidden, dim)
-        self.mean = projection(inputs, dim)
+        self.order = orthogonal_linear(2 * hidden, dim)
+        self.mean = orthogonal_linear(inputs, dim)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """(B, dim) from (B, T, D) frames of which (B,) are there; meaningless where none is."""
@@ -48,7 +48,7 @@ class GruFrames(nn.Module):
         return self.mean(frames_mean(frames, lengths)) + self.order(torch.cat([last[0], last[1]], dim=1))
 
 
-class GruHead(Head):
+class GruHead(EncoderHead):
     """Frames to a unit vector that tells a clip from its reverse."""
 
     ordered = True
@@ -56,9 +56,9 @@ class GruHead(Head):
     def __init__(self, config: GruHeadConfig, dims: Mapping[Modality, int]) -> None:
         super().__init__({"frames": dims["frames"]}, config)
         self.dropout = nn.Dropout(config.dropout)
-        self.frames = GruFrames(dims["frames"], config.hidden, config.dim)
+        self.frames = FrameGru(dims["frames"], config.hidden, config.dim)
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         """(B, dim) float32 unit rows."""
         frames = self.dropout(self.scaled["frames"](batch.frames))
-        return unit(self.frames(frames, batch.lengths))
+        return normalize_rows(self.frames(frames, batch.lengths))

@@ -7,21 +7,21 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Modality
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import (
-    ROWS,
+    BLOCK_ROWS,
     FeatureBatch,
+    FeatureScaler,
     FeatureTensors,
-    Scaled,
-    fit_scale,
+    fit_scaler,
     frames_mean,
 )
-from vrec.encoders.learned.heads.pca_residual import Kept
+from vrec.encoders.learned.heads.pca_residual import PcaResidual
 
 
-class HeadConfig(Config):
+class EncoderHeadConfig(BaseConfig):
     """What all heads have in common."""
 
     dim: int = Field(default=128, ge=2, le=4096)
@@ -35,28 +35,28 @@ class HeadConfig(Config):
     """Share of the features' numbers that is hidden in a training step."""
 
 
-class Head(nn.Module, ABC):
+class EncoderHead(nn.Module, ABC):
     """A network from the features of a video's modalities to a unit vector."""
 
     ordered = False
     """Whether the order of the frames is seen."""
 
-    def __init__(self, dims: Mapping[Modality, int], config: HeadConfig) -> None:
+    def __init__(self, dims: Mapping[Modality, int], config: EncoderHeadConfig) -> None:
         """`dims` are the lengths of the features of the modalities that it takes."""
         super().__init__()
         self.dims, self.dim, self.keep = dict(dims), config.dim, config.keep
-        self.scaled = nn.ModuleDict({modality: Scaled(width) for modality, width in dims.items()})
-        self.kept = Kept(dims, min(config.kept_dim, sum(dims.values()))) if config.keep else None
+        self.scaled = nn.ModuleDict({modality: FeatureScaler(width) for modality, width in dims.items()})
+        self.kept = PcaResidual(dims, min(config.kept_dim, sum(dims.values()))) if config.keep else None
 
     def fit_scales(self, features: FeatureSet) -> None:
         """Takes the means and scales of the modalities, and what is kept, from the features to train on."""
         for modality in self.dims:
             scaled = self.scaled[modality]
-            assert isinstance(scaled, Scaled)
-            fit_scale(scaled, features, modality)
+            assert isinstance(scaled, FeatureScaler)
+            fit_scaler(scaled, features, modality)
         if self.kept is not None:
             tensors = FeatureTensors(features, torch.device("cpu"), self.dims)
-            blocks = (tensors.take(rows.numpy()) for rows in torch.arange(len(features)).split(ROWS))
+            blocks = (tensors.take(rows.numpy()) for rows in torch.arange(len(features)).split(BLOCK_ROWS))
             self.kept.fit((self.means(block), block.has) for block in blocks)
 
     def means(self, batch: FeatureBatch) -> dict[Modality, Tensor]:
@@ -76,7 +76,7 @@ class Head(nn.Module, ABC):
         kept = self.kept(self.means(batch), batch.has)
         return torch.cat([learned * (1 - self.keep) ** 0.5, kept * self.keep**0.5], dim=1)
 
-    def usable(self, has: Mapping[Modality, Tensor]) -> Tensor:
+    def has_input(self, has: Mapping[Modality, Tensor]) -> Tensor:
         """(B,) bool: which videos have any modality that the head takes."""
         found = [has[modality] for modality in self.dims]
         usable = found[0]

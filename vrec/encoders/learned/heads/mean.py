@@ -6,26 +6,26 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, projection, unit
-from vrec.encoders.learned.heads.head import Head, HeadConfig
+from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, normalize_rows, orthogonal_linear
+from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
 
 
-class MeanHeadConfig(HeadConfig):
+class MeanHeadConfig(EncoderHeadConfig):
     """A linear map of the frames' mean: what any head that sees more has to beat."""
 
     kind: Literal["mean"] = "mean"
     """The mean of frames."""
 
 
-class MeanHead(Head):
+class MeanHead(EncoderHead):
     """A linear map of the mean of a video's frames."""
 
     def __init__(self, config: MeanHeadConfig, dims: Mapping[Modality, int]) -> None:
         super().__init__({"frames": dims["frames"]}, config)
         self.dropout = nn.Dropout(config.dropout)
-        self.project = projection(dims["frames"], config.dim)
+        self.project = orthogonal_linear(dims["frames"], config.dim)
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         """(B, dim) float32 unit rows."""
         mean = self.scaled["frames"](frames_mean(batch.frames, batch.lengths))
-        return unit(self.project(self.dropout(mean)))
+        return normalize_rows(self.project(self.dropout(mean)))

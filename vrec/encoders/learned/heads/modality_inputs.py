@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, projection
-from vrec.encoders.learned.heads.gru import GruFrames
-from vrec.encoders.learned.heads.head import HeadConfig
+from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, orthogonal_linear
+from vrec.encoders.learned.heads.gru import FrameGru
+from vrec.encoders.learned.heads.head import EncoderHeadConfig
 
 
-class FusingConfig(HeadConfig):
+class FusionHeadConfig(EncoderHeadConfig):
     """What heads over several modalities have in common."""
 
     frames: Literal["mean", "gru"] = "mean"
@@ -22,28 +22,28 @@ class FusingConfig(HeadConfig):
     """Numbers that the GRU keeps in mind, in each direction; unused by `mean`."""
 
 
-class Reader(nn.Module):
+class ModalityProjection(nn.Module):
     """The scaled features of one modality to a vector of `dim` numbers."""
 
-    def __init__(self, modality: Modality, inputs: int, config: FusingConfig, dim: int) -> None:
+    def __init__(self, modality: Modality, inputs: int, config: FusionHeadConfig, dim: int) -> None:
         super().__init__()
         self.modality = modality
         ordered = modality == "frames" and config.frames == "gru"
-        self.read = GruFrames(inputs, config.hidden, dim) if ordered else projection(inputs, dim)
+        self.read = FrameGru(inputs, config.hidden, dim) if ordered else orthogonal_linear(inputs, dim)
 
     def forward(self, scaled: Tensor, lengths: Tensor) -> Tensor:
         """(B, dim) from (B, D), or from (B, T, D) frames of which (B,) are there."""
-        if isinstance(self.read, GruFrames):
+        if isinstance(self.read, FrameGru):
             return self.read(scaled, lengths)
         return self.read(frames_mean(scaled, lengths) if self.modality == "frames" else scaled)
 
 
-def presence(batch: FeatureBatch, dims: Mapping[Modality, int]) -> Tensor:
+def modality_mask(batch: FeatureBatch, dims: Mapping[Modality, int]) -> Tensor:
     """(B, M) bool: which modalities of `dims`, in its order, the videos have."""
     return torch.stack([batch.has[modality] for modality in dims], dim=1)
 
 
-def dropped(has: Tensor, chance: float) -> Tensor:
+def drop_modalities(has: Tensor, probability: float) -> Tensor:
     """(B, M) bool: `has` with each modality hidden by a chance, but never all that a video has."""
-    kept = has & (torch.rand(has.shape, device=has.device) >= chance)
+    kept = has & (torch.rand(has.shape, device=has.device) >= probability)
     return torch.where(kept.any(dim=1, keepdim=True), kept, has)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.fusion import FusionWeights
-from vrec.encoders.learned.heads.batch import unit
+from vrec.encoders.fusion import ModalityWeights
+from vrec.encoders.learned.heads.batch import normalize_rows
 
 
-class Kept(nn.Module):
+class PcaResidual(nn.Module):
     """The fused features of a video, as `Fusion` makes them, in the directions in which videos differ most.
 
     Principal components keep most of the cosines in a fraction of the numbers: an index of a million videos
@@ -21,7 +21,7 @@ class Kept(nn.Module):
 
     def __init__(self, dims: Mapping[Modality, int], width: int) -> None:
         super().__init__()
-        shares = FusionWeights().model_dump()
+        shares = ModalityWeights().model_dump()
         self.shares: dict[Modality, float] = {m: shares[m] for m in dims}
         self.register_buffer("components", torch.zeros(sum(dims.values()), width))
 
@@ -40,8 +40,10 @@ class Kept(nn.Module):
 
         Zeros of a video that has none of the modalities.
         """
-        return unit(self._fused(means, has) @ self.components)
+        return normalize_rows(self._fused(means, has) @ self.components)
 
     def _fused(self, means: Mapping[Modality, Tensor], has: Mapping[Modality, Tensor]) -> Tensor:
-        blocks = [unit(means[m]) * (has[m] * share**0.5)[:, None] for m, share in self.shares.items()]
+        blocks = [
+            normalize_rows(means[m]) * (has[m] * share**0.5)[:, None] for m, share in self.shares.items()
+        ]
         return torch.cat(blocks, dim=1)

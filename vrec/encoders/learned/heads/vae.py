@@ -8,15 +8,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.protocols import Modality
-from vrec.encoders.learned.heads.batch import FeatureBatch, unit
-from vrec.encoders.learned.heads.head import Head
-from vrec.encoders.learned.heads.modality_inputs import FusingConfig, Reader, dropped, presence
+from vrec.encoders.learned.heads.batch import FeatureBatch, normalize_rows
+from vrec.encoders.learned.heads.head import EncoderHead
+from vrec.encoders.learned.heads.modality_inputs import (
+    FusionHeadConfig,
+    ModalityProjection,
+    drop_modalities,
+    modality_mask,
+)
 
 LOG_VARIANCE = 8.0
 """Bound of a log variance, either way: beyond it an expert is certain or says nothing."""
 
 
-class VaeConfig(FusingConfig):
+class VaeHeadConfig(FusionHeadConfig):
     """A variational autoencoder whose posterior is a product of experts, one a modality."""
 
     kind: Literal["vae"] = "vae"
@@ -33,7 +38,7 @@ class VaeConfig(FusingConfig):
     would drown the sound's 60. More makes the posterior narrower and the vectors more detailed."""
 
 
-class VaeHead(Head):
+class VaeHead(EncoderHead):
     """Modalities to one unit vector: the direction of the posterior's mean.
 
     The posterior of a video is the product of the prior and of an expert for each modality that is there (Wu
@@ -42,12 +47,14 @@ class VaeHead(Head):
     one of these bounds the evidence of the same data.
     """
 
-    def __init__(self, config: VaeConfig, dims: Mapping[Modality, int]) -> None:
+    def __init__(self, config: VaeHeadConfig, dims: Mapping[Modality, int]) -> None:
         super().__init__(dims, config)
         self.ordered = "frames" in dims and config.frames == "gru"
         self.config = config
         self.dropout = nn.Dropout(config.dropout)
-        self.readers = nn.ModuleDict({m: Reader(m, width, config, config.layer) for m, width in dims.items()})
+        self.readers = nn.ModuleDict(
+            {m: ModalityProjection(m, width, config, config.layer) for m, width in dims.items()}
+        )
         self.experts = nn.ModuleDict(
             {m: nn.Sequential(nn.ReLU(), nn.Linear(config.layer, 2 * config.dim)) for m in dims}
         )
@@ -64,7 +71,7 @@ class VaeHead(Head):
         """The weight of the divergence in an epoch, from 1."""
         return self.config.beta * min(1.0, epoch / self.config.warmup_epochs)
 
-    def opinions(self, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
+    def expert_posteriors(self, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
         """Mean and log variance of each modality's expert, (B, M, dim)."""
         means, log_variances = [], []
         for m in self.dims:
@@ -78,22 +85,22 @@ class VaeHead(Head):
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         """(B, dim) float32 unit rows."""
-        has = presence(batch, self.dims)
+        has = modality_mask(batch, self.dims)
         if self.training:
-            has = dropped(has, 1 / (1 + len(self.dims)))
-        mean, _ = product_of_experts(*self.opinions(batch), has)
-        return unit(mean)
+            has = drop_modalities(has, 1 / (1 + len(self.dims)))
+        mean, _ = product_of_experts(*self.expert_posteriors(batch), has)
+        return normalize_rows(mean)
 
     def negative_elbo(self, batch: FeatureBatch, beta: float) -> Tensor:
         """The negative evidence lower bound, the mean over videos and over what was shown of them."""
-        has = presence(batch, self.dims)
-        means, log_variances = self.opinions(batch)
+        has = modality_mask(batch, self.dims)
+        means, log_variances = self.expert_posteriors(batch)
         targets = self.means(batch)
         total, count = means.new_zeros(()), has.new_zeros((), dtype=torch.long)
         for shown in _shown(has):
             mean, log_variance = product_of_experts(means, log_variances, shown)
             latent = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-            loss = self._unexplained(latent, targets, has) + beta * divergence(mean, log_variance)
+            loss = self._unexplained(latent, targets, has) + beta * kl_divergence(mean, log_variance)
             rows = shown.any(dim=1)
             total = total + (loss * rows).sum()
             count = count + rows.sum()
@@ -115,7 +122,7 @@ def product_of_experts(means: Tensor, log_variances: Tensor, has: Tensor) -> tup
     return (means * precision).sum(dim=1) / total, -torch.log(total)
 
 
-def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """(B,): KL(N(mean, variance) || N(0, 1)), summed over the (B, dim) numbers."""
     return 0.5 * (mean**2 + torch.exp(log_variance) - 1 - log_variance).sum(dim=1)
 
@@ -129,4 +136,4 @@ def _shown(has: Tensor) -> Iterator[Tensor]:
         alone = torch.zeros_like(has)
         alone[:, place] = has[:, place]
         yield alone
-    yield dropped(has, 0.5)
+    yield drop_modalities(has, 0.5)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.errors import mend_of
+from vrec.core.errors import fix_for
 from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, VIDEOS, conform
-from vrec.evaluation.reports.gallery.neighbors import map_2d, nearest, one_nn_accuracy
+from vrec.evaluation.reports.gallery.neighbors import map_2d, nearest_neighbors, one_nn_accuracy
 from vrec.evaluation.reports.gallery.report import (
-    Agreement,
+    CategoryAgreement,
     GalleryConfig,
     GalleryFailure,
     GalleryReport,
@@ -25,7 +25,7 @@ _Facts = Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Space:
+class _ModalityNeighbors:
     """One modality's vectors and who is near whom."""
 
     ids: list[str]
@@ -80,7 +80,7 @@ def build_gallery(
     )
 
 
-def choose_shown(embeddings: Mapping[Modality, pa.Table], config: GalleryConfig) -> list[str]:
+def select_cards(embeddings: Mapping[Modality, pa.Table], config: GalleryConfig) -> list[str]:
     """The video_ids that will have a card, in the page's order: those that need a poster.
 
     All of them where they fit; else a sample spread evenly over the catalogue, in which each
@@ -95,7 +95,7 @@ def choose_shown(embeddings: Mapping[Modality, pa.Table], config: GalleryConfig)
     return []
 
 
-def _choose(space: _Space | None, config: GalleryConfig) -> list[str]:
+def _choose(space: _ModalityNeighbors | None, config: GalleryConfig) -> list[str]:
     if space is None:
         return []
     count = len(space.ids)
@@ -112,16 +112,18 @@ def _choose(space: _Space | None, config: GalleryConfig) -> list[str]:
     return sorted(space.ids[row] for row in list(chosen)[: config.shown])
 
 
-def _spaces(embeddings: Mapping[Modality, pa.Table], config: GalleryConfig) -> dict[Modality, _Space]:
+def _spaces(
+    embeddings: Mapping[Modality, pa.Table], config: GalleryConfig
+) -> dict[Modality, _ModalityNeighbors]:
     return {m: _space(embeddings[m], config) for m in _OFFERED if m in embeddings and embeddings[m].num_rows}
 
 
-def _space(table: pa.Table, config: GalleryConfig) -> _Space:
+def _space(table: pa.Table, config: GalleryConfig) -> _ModalityNeighbors:
     table = conform(table, EMBEDDINGS, stage="build_gallery")
     column = table.column("vector").combine_chunks()
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size)
-    near, scores = nearest(vectors, config.neighbours, config.center)
-    return _Space(table.column("entity_id").to_pylist(), vectors, near, scores)
+    near, scores = nearest_neighbors(vectors, config.neighbours, config.center)
+    return _ModalityNeighbors(table.column("entity_id").to_pylist(), vectors, near, scores)
 
 
 def _facts(videos: pa.Table | None, media: pa.Table) -> dict[str, dict[str, object]]:
@@ -138,8 +140,8 @@ def _facts(videos: pa.Table | None, media: pa.Table) -> dict[str, dict[str, obje
 
 
 def _videos(  # noqa: PLR0917
-    spaces: Mapping[Modality, _Space],
-    lead: _Space | None,
+    spaces: Mapping[Modality, _ModalityNeighbors],
+    lead: _ModalityNeighbors | None,
     facts: _Facts,
     groups: Sequence[Sequence[str]],
     posters: Mapping[str, bytes],
@@ -184,11 +186,11 @@ def _categories(ids: Sequence[str], facts: _Facts) -> list[tuple[str, int]]:
 
 
 def _agreement(
-    spaces: Mapping[Modality, _Space],
+    spaces: Mapping[Modality, _ModalityNeighbors],
     facts: _Facts,
     groups: Sequence[Sequence[str]],
     config: GalleryConfig,
-) -> Agreement | None:
+) -> CategoryAgreement | None:
     # Copies of one clip would vouch for each other and flatter every modality.
     group_of = {video_id: group[0] for group in groups for video_id in group}
     shares: dict[Modality, float] = {}
@@ -207,13 +209,13 @@ def _agreement(
     if not shares:
         return None
     chance = sum(n * (n - 1) for n in counts.values()) / (total * (total - 1))
-    return Agreement(by_modality=shares, chance=chance, videos=total)
+    return CategoryAgreement(by_modality=shares, chance=chance, videos=total)
 
 
 def _failures(table: pa.Table) -> list[GalleryFailure]:
     wanted = ["video_id", "uri", "stage", "error", "message"]
     rows = conform(table, FAILURES, stage="build_gallery").select(wanted).to_pylist()
-    return [GalleryFailure(**row, mend=mend_of(row["error"])) for row in rows]
+    return [GalleryFailure(**row, fix=fix_for(row["error"])) for row in rows]
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -19,7 +19,7 @@ _TSNE_MOST = 5_000
 _TSNE_LEAST = 8
 
 
-def prepare(vectors: npt.NDArray[np.float32], *, center: bool) -> npt.NDArray[np.float64]:
+def center_and_normalize(vectors: npt.NDArray[np.float32], *, center: bool) -> npt.NDArray[np.float64]:
     """Unit rows (N, D) float64, with the mean vector subtracted first when `center`; a zero row stays zero.
 
     What a catalogue's videos have in common says nothing about which are alike; without it,
@@ -36,7 +36,7 @@ def prepare(vectors: npt.NDArray[np.float32], *, center: bool) -> npt.NDArray[np
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-9)
 
 
-def nearest(vectors: npt.NDArray[np.float32], k: int, center: bool) -> tuple[Ids, Floats]:
+def nearest_neighbors(vectors: npt.NDArray[np.float32], k: int, center: bool) -> tuple[Ids, Floats]:
     """Each row's nearest other rows by cosine: (ids (N, k) int64, scores (N, k) float32), best first.
 
     Ties go to the lower row. Where fewer than k others exist, there are that many columns. Exact;
@@ -45,7 +45,7 @@ def nearest(vectors: npt.NDArray[np.float32], k: int, center: bool) -> tuple[Ids
     """
     if k < 1:
         raise ValueError(f"k is {k}, want at least 1")
-    unit = prepare(vectors, center=center)
+    unit = center_and_normalize(vectors, center=center)
     count = len(unit)
     k = min(k, max(count - 1, 0))
     ids = np.zeros((count, k), dtype=np.int64)
@@ -75,7 +75,7 @@ def one_nn_accuracy(
     neighbour are left out of the share; nan when that is every row. Ties go to the lower row.
     Raises ValueError when the lengths differ, or as `prepare` does.
     """
-    unit = prepare(vectors, center=center)
+    unit = center_and_normalize(vectors, center=center)
     own = np.arange(len(unit)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     label = np.asarray(labels)
     if len(label) != len(unit) or len(own) != len(unit):
@@ -96,7 +96,7 @@ def map_2d(vectors: npt.NDArray[np.float32]) -> Floats:
     Centred unit rows through PCA, then t-SNE (van der Maaten and Hinton, 2008) between 8 and
     5,000 rows; PCA alone outside of that. Raises ValueError as `prepare` does.
     """
-    unit = prepare(vectors, center=True)
+    unit = center_and_normalize(vectors, center=True)
     count = len(unit)
     if count < 2 or not np.ptp(unit, axis=0).any():
         return np.zeros((count, 2), dtype=np.float32)
@@ -118,7 +118,7 @@ def _flatten(unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.pad(flat[:, :2], ((0, 0), (0, max(0, 2 - parts))))
 
 
-def spread(points: npt.NDArray[np.floating], gap: float) -> Floats:
+def spread_points(points: npt.NDArray[np.floating], gap: float) -> Floats:
     """The points (N, 2) float32, moved apart until about `gap` lies between any two.
 
     Whoever is far from the others stays in place. Quadratic in N: for some hundreds of points.

@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from vrec.core.protocols import Modality
-from vrec.evaluation.reports.gallery.neighbors import spread
+from vrec.evaluation.reports.gallery.neighbors import spread_points
 from vrec.evaluation.reports.gallery.report import GalleryReport, GalleryVideo
 from vrec.evaluation.reports.rendering import page_environment, template_source
 
@@ -89,7 +89,7 @@ def _mark_paths(report: GalleryReport, hues: Mapping[str, int]) -> list[tuple[in
     middle = np.array([width, height]) / 2
     spots = middle + np.array([xy for _, _, xy in placed]) * (middle - 40)
     gap = min(21.0, 0.6 * (width * height / len(placed)) ** 0.5)
-    spots = np.clip(spread(spots, gap), 14, np.array([width, height]) - 14)
+    spots = np.clip(spread_points(spots, gap), 14, np.array([width, height]) - 14)
     points: list[tuple[int, float, float, int, str]] = []
     for (number, video, _), (x, y) in zip(placed, spots.tolist(), strict=True):
         category = video.category or ""

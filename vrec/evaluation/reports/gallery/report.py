@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from vrec.core.config import Config
+from vrec.core.config import BaseConfig
 from vrec.core.protocols import Modality
 
 
-class GalleryConfig(Config):
+class GalleryConfig(BaseConfig):
     """What the report page shows of a catalogue."""
 
     shown: int = Field(default=500, ge=1)
@@ -44,18 +44,18 @@ class GalleryVideo:
 
 @dataclass(frozen=True, slots=True)
 class GalleryFailure:
-    """One row of FAILURES with how to mend it."""
+    """One row of FAILURES with how to fix it."""
 
     video_id: str
     uri: str
     stage: str
     error: str
     message: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class CategoryAgreement:
     """How often a video's nearest neighbour is of its own category."""
 
     by_modality: Mapping[Modality, float]
@@ -79,7 +79,7 @@ class GalleryReport:
     """Those with vectors, in the order in which the page offers them: fused first."""
     categories: Sequence[tuple[str, int]]
     """Category and how many embedded videos it has, most first."""
-    agreement: Agreement | None
+    agreement: CategoryAgreement | None
     """None where fewer than two videos have a category."""
     near_duplicates: Sequence[Sequence[int]]
     """Groups of indexes into `videos`."""

@@ -16,36 +16,36 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from vrec.core.errors import StoreError
-from vrec.core.protocols import EXPORT_ROWS, Applied
+from vrec.core.protocols import EXPORT_ROWS, ApplyResult
 from vrec.profiles.profile import Entity, Profile
-from vrec.profiles.stores.cache import Key
+from vrec.profiles.stores.cache import ProfileKey
 from vrec.profiles.stores.codec import (
-    Row,
-    event_of,
-    key_of,
+    EventRow,
+    event_from_row,
+    event_key,
     pack_profile,
     pack_row,
-    rows_of,
-    table_of,
+    rows_from_table,
+    table_from_rows,
     unpack_profile,
     unpack_row,
 )
-from vrec.profiles.stores.fold import Facts, Fold, FoldConfig
+from vrec.profiles.stores.fold import FoldConfig, ProfileFold, VideoLookup
 from vrec.profiles.stores.redis import scripts as redis_scripts
 from vrec.profiles.update import ProfilesConfig
 
-MOST_EVENTS = 20_000
+MAX_EVENTS_PER_CALL = 20_000
 """Events in one call at most: about a fifth of a second in which the server does nothing else."""
 ATTEMPTS = 20
 """Times that an erasure begins anew because others write meanwhile."""
-MENDS: tuple[tuple[type[redis.RedisError], str, str], ...] = (
+ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
     (redis.OutOfMemoryError, "", "raise its maxmemory, and keep maxmemory-policy at noeviction"),
     (redis.ReadOnlyError, "", "give the address of the primary, not of a replica"),
     (redis.AuthenticationError, "", "correct the user and password in the URL"),
     (NoPermissionError, "", "let the user run scripts and use the keys of the prefix"),
     (redis.BusyLoadingError, "", "wait until the server has read its AOF, and send the events again"),
     (redis.ResponseError, "MISCONF", "make room on its disk (its log says more), and send the events again"),
-    (redis.ConnectionError, "", "start the server or mend the way to it, and send the same events again"),
+    (redis.ConnectionError, "", "start the server or fix the way to it, and send the same events again"),
     (redis.TimeoutError, "", "the events may be kept or not: send them again, none counts twice"),
 )
 """What to do about the server's errors, by their kind and a word in them."""
@@ -78,10 +78,10 @@ class RedisStore:
     each other; long tails are folded into the stored profiles by whoever lengthened them.
     """
 
-    def __init__(self, config: RedisConfig, facts: Facts, profiles: ProfilesConfig) -> None:
+    def __init__(self, config: RedisConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
         """Opens the store; raises StoreError where there is no server, or it keeps less than asked for."""
         self._config, self._prefix = config, config.prefix
-        self._fold = Fold(facts, profiles)
+        self._fold = ProfileFold(facts, profiles)
         url = os.environ.get(config.url_variable, "")
         self._db = _client(url, config)
         place = urlsplit(url)  # of which no more is shown than this: a password stands in it
@@ -97,14 +97,14 @@ class RedisStore:
             self.close()
             raise
 
-    def apply(self, events: pa.Table) -> Applied:
+    def apply(self, events: pa.Table) -> ApplyResult:
         """What became of EVENTS; see ProfileStore. One call is one script."""
         self._check_open()
-        return self._append(rows_of(events))
+        return self._append(rows_from_table(events))
 
-    def submit(self, events: pa.Table) -> Future[Applied]:
+    def submit(self, events: pa.Table) -> Future[ApplyResult]:
         """A future of what became of EVENTS; see ProfileStore."""
-        rows = rows_of(events)
+        rows = rows_from_table(events)
         with self._closing:
             self._check_open()
             return self._threads.submit(self._append, rows)
@@ -118,15 +118,15 @@ class RedisStore:
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
         """The next EVENTS of the log and the cursor behind them; see ProfileStore."""
         self._check_open()
-        with self._refusing():
+        with self._store_errors():
             found: Any = self._db.xrange(f"{self._prefix}:log", f"({after}-0", "+", limit)
         rows = [unpack_row(fields[b"e"]) for _, fields in found]
-        return table_of(rows), _number(found[-1][0]) if found else after
+        return table_from_rows(rows), _number(found[-1][0]) if found else after
 
-    def end(self) -> int:
+    def latest_cursor(self) -> int:
         """The cursor behind the newest event; see ProfileStore."""
         self._check_open()
-        with self._refusing():
+        with self._store_errors():
             found: Any = self._db.xrevrange(f"{self._prefix}:log", count=1)
         return _number(found[0][0]) if found else 0
 
@@ -136,7 +136,7 @@ class RedisStore:
         p = self._prefix
         keys = [f"{p}:events:{user_id}", f"{p}:user:{user_id}", f"{p}:tail:user:{user_id}", f"{p}:log"]
         for _ in range(ATTEMPTS):
-            with self._refusing():
+            with self._store_errors():
                 numbers: Any = self._db.lrange(keys[0], 0, -1)
                 pipe = self._db.pipeline(transaction=False)
                 for number in numbers:
@@ -145,19 +145,19 @@ class RedisStore:
             # First the videos take in the events that are about to go.
             if not self._fold_tails(list({_key("video", row[2]) for row in rows})):
                 continue
-            with self._refusing():
+            with self._store_errors():
                 erased: Any = self._erase(keys, [len(numbers)])
             if erased >= 0:
                 return erased
         raise StoreError(
             f"{self._name}: events of the user come faster than they can be erased",
-            mend="stop sending events of the user, and erase them again",
+            fix="stop sending events of the user, and erase them again",
         )
 
     def check(self) -> None:
         """Returns when the server could write a key at this moment; raises StoreError otherwise."""
         self._check_open()
-        with self._refusing():
+        with self._store_errors():
             self._db.set(f"{self._prefix}:probe", 1)
 
     def close(self) -> None:
@@ -169,28 +169,28 @@ class RedisStore:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreError(f"{self._name}: the store is closed", mend="open the store again")
+            raise StoreError(f"{self._name}: the store is closed", fix="open the store again")
 
-    def _append(self, rows: list[Row]) -> Applied:
-        if len(rows) > MOST_EVENTS:
+    def _append(self, rows: list[EventRow]) -> ApplyResult:
+        if len(rows) > MAX_EVENTS_PER_CALL:
             raise StoreError(
                 f"{len(rows):,} events in one call, which would hold up {self._name} for all others",
-                mend=f"send at most {MOST_EVENTS:,} events in a call",
+                fix=f"send at most {MAX_EVENTS_PER_CALL:,} events in a call",
             )
         args: list[Any] = [self._prefix, self._config.fold_after]
         for row in rows:
-            args += (key_of(row[0]), row[1], row[2], pack_row(row))
-        with self._refusing():
+            args += (event_key(row[0]), row[1], row[2], pack_row(row))
+        with self._store_errors():
             answer: Any = self._apply(args=args)
         new, names = answer
         long = [name.decode() for name in names]
         with suppress(Exception):  # the events are kept, and the next one of theirs tries again
             self._fold_tails([_key(kind, name) for kind, name in zip(long[::2], long[1::2], strict=True)])
-        return Applied(new, len(rows) - new)
+        return ApplyResult(new, len(rows) - new)
 
-    def _load(self, keys: Sequence[Key]) -> dict[Key, tuple[Profile, list[bytes]]]:
+    def _load(self, keys: Sequence[ProfileKey]) -> dict[ProfileKey, tuple[Profile, list[bytes]]]:
         """Each profile with all its events, and those of them that the stored one lacks."""
-        with self._refusing():
+        with self._store_errors():
             pipe = self._db.pipeline(transaction=True)
             for key in keys:
                 stored, tail = self._names(key)
@@ -200,45 +200,45 @@ class RedisStore:
         found = {}
         for key, stored, tail in zip(keys, answers[::2], answers[1::2], strict=True):
             profile = Profile(*key) if stored is None else unpack_profile(stored)
-            found[key] = self._fold(profile, [event_of(unpack_row(event)) for event in tail]), tail
+            found[key] = self._fold(profile, [event_from_row(unpack_row(event)) for event in tail]), tail
         return found
 
-    def _fold_tails(self, keys: Sequence[Key]) -> bool:
+    def _fold_tails(self, keys: Sequence[ProfileKey]) -> bool:
         """Whether all these profiles could be stored anew, none of them by another process meanwhile."""
         done = True
         for key, (profile, tail) in self._load(keys).items():
             if tail:
-                with self._refusing():
+                with self._store_errors():
                     args = [tail[0], pack_profile(profile), len(tail)]
                     done &= self._put(self._names(key), args) == 1
         return done
 
-    def _names(self, key: Key) -> tuple[str, str]:
+    def _names(self, key: ProfileKey) -> tuple[str, str]:
         kind, name = key
         return f"{self._prefix}:{kind}:{name}", f"{self._prefix}:tail:{kind}:{name}"
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         """Turns what Redis and the network say within it into a StoreError that says what to do."""
         try:
             yield
         except redis.RedisError as error:
-            mends = (mend for kind, word, mend in MENDS if isinstance(error, kind) and word in str(error))
-            raise StoreError(f"{self._name}: {error}", mend=next(mends, StoreError.mend)) from error
+            mends = (fix for kind, word, fix in ERROR_FIXES if isinstance(error, kind) and word in str(error))
+            raise StoreError(f"{self._name}: {error}", fix=next(mends, StoreError.fix)) from error
 
     def _check_settings(self) -> None:
         """Raises StoreError where the server keeps less than is asked for, or throws keys away when full."""
         if self._config.fsync == "unchecked":
             return self.check()
         try:
-            with self._refusing():
+            with self._store_errors():
                 found: Any = self._db.config_get("append*", "maxmemory-policy")
         except StoreError as error:
             if not isinstance(error.__cause__, redis.ResponseError):
                 raise
             raise StoreError(
                 f"{self._name} does not tell its settings: {error.__cause__}",
-                mend="see that it keeps an AOF, and set fsync to unchecked",
+                fix="see that it keeps an AOF, and set fsync to unchecked",
             ) from None
         enough = ("always",) if self._config.fsync == "always" else ("always", "everysec")
         wrong = []
@@ -251,7 +251,7 @@ class RedisStore:
         if wrong:
             raise StoreError(
                 f"{self._name} may lose acknowledged events: {'; '.join(wrong)}",
-                mend="correct its redis.conf, or ask for less with fsync",
+                fix="correct its redis.conf, or ask for less with fsync",
             )
         return None
 
@@ -260,7 +260,7 @@ def _client(url: str, config: RedisConfig) -> redis.Redis:
     if not url:
         raise StoreError(
             f"the environment variable {config.url_variable} is not set",
-            mend=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0",
+            fix=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0",
         )
     try:
         pool = redis.BlockingConnectionPool.from_url(
@@ -277,12 +277,12 @@ def _client(url: str, config: RedisConfig) -> redis.Redis:
         # Neither the URL nor the error is shown: a password may stand in them.
         raise StoreError(
             f"the URL in {config.url_variable} is not one of a Redis server",
-            mend="give one such as redis://user:password@host:6379/0; in the password : / @ are %3A %2F %40",
+            fix="give one such as redis://user:password@host:6379/0; in the password : / @ are %3A %2F %40",
         ) from None
     return redis.Redis(connection_pool=pool)
 
 
-def _key(kind: str, name: str) -> Key:
+def _key(kind: str, name: str) -> ProfileKey:
     return ("user", name) if kind == "user" else ("video", name)
 
 

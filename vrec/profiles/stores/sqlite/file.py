@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vrec.core.errors import StoreError, plain_reason
-from vrec.profiles.profile import Entity, Event, Profile
-from vrec.profiles.stores.cache import Key, Loaded
+from vrec.core.errors import StoreError, os_error_reason
+from vrec.profiles.profile import Entity, EventRecord, Profile
+from vrec.profiles.stores.cache import ProfileKey, StoredProfile
 from vrec.profiles.stores.codec import (
-    Row,
-    event_of,
+    EventRow,
+    event_from_row,
     pack_profile,
     pack_row,
-    table_of,
+    table_from_rows,
     unpack_profile,
     unpack_row,
 )
-from vrec.profiles.stores.fold import Fold
+from vrec.profiles.stores.fold import ProfileFold
 
-APPLICATION = 0x76726563
+APPLICATION_ID = 0x76726563
 """What marks the file as vrec's: "vrec" in ASCII."""
 VERSION = 1
 TABLES = """
@@ -40,33 +40,35 @@ CREATE TABLE IF NOT EXISTS profiles (
 );
 CREATE TABLE IF NOT EXISTS probe (one INTEGER PRIMARY KEY, times INTEGER NOT NULL);
 """
-VARIABLES = 500
+MAX_SQL_VARIABLES = 500
 """Values in one statement; SQLite allows 999 in the oldest version that Python 3.11 takes."""
 
 
 @contextmanager
-def refusing(path: Path) -> Iterator[None]:
+def store_errors(path: Path) -> Iterator[None]:
     """Turns what SQLite and the system say within it into a StoreError that says what to do."""
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}", mend=_mend(str(error))) from error
+        raise StoreError(f"{path}: {error}", fix=_fix_for(str(error))) from error
     except OSError as error:
-        raise StoreError(f"{path}: {plain_reason(error)}", mend="give a path that can be written") from error
+        raise StoreError(
+            f"{path}: {os_error_reason(error)}", fix="give a path that can be written"
+        ) from error
 
 
-def _mend(said: str) -> str:
+def _fix_for(said: str) -> str:
     mends = {
         "locked": "another program holds the database: let it finish, and send the events again",
         "full": "make room on the disk, and send the events again",
-        "disk I/O": "make room on the disk or mend it, and send the events again",
+        "disk I/O": "make room on the disk or fix it, and send the events again",
         "readonly": "make the file and its folder writable for this user",
         "unable to open": "give a path whose folder exists and can be written",
         "closed": "open the store again",
         "not a database": "give another path, or restore the file from a backup",
         "malformed": "restore the file from a backup, or recover it with `sqlite3 FILE .recover`",
     }
-    return next((mend for part, mend in mends.items() if part in said), StoreError.mend)
+    return next((fix for part, fix in mends.items() if part in said), StoreError.fix)
 
 
 def lock(path: Path) -> sqlite3.Connection:
@@ -74,7 +76,7 @@ def lock(path: Path) -> sqlite3.Connection:
 
     Raises StoreError where another store holds it.
     """
-    with refusing(path):
+    with store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         held = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
         try:
@@ -85,12 +87,12 @@ def lock(path: Path) -> sqlite3.Connection:
                 raise
             raise StoreError(
                 f"{path} is open in another store, which alone may write to it",
-                mend="stop the other process, or keep profiles in Redis where several are to write",
+                fix="stop the other process, or keep profiles in Redis where several are to write",
             ) from None
     return held
 
 
-class SqliteFile:
+class SqliteDatabase:
     """One connection to the database. Its methods raise sqlite3's errors; see `refusing`."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
@@ -108,13 +110,13 @@ class SqliteFile:
         if found == (0, 0) and self._one("SELECT count(*) FROM sqlite_master") == 0:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(
-                f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; "
+                f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
                 f"PRAGMA user_version = {VERSION}; COMMIT"
             )
-        elif found != (APPLICATION, VERSION):
+        elif found != (APPLICATION_ID, VERSION):
             raise StoreError(
                 f"{path} is a database, but not a store of this version of vrec",
-                mend="give another path, or the version of vrec that wrote it",
+                fix="give another path, or the version of vrec that wrote it",
             )
 
     @contextmanager
@@ -140,22 +142,22 @@ class SqliteFile:
         finally:
             self._db.execute("ROLLBACK")
 
-    def last(self) -> int:
+    def last_number(self) -> int:
         """The number of the last event; 0 where there is none."""
         return self._one("SELECT coalesce(max(number), 0) FROM events")
 
-    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+    def existing_keys(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of the keys that are in the log, erased events among them."""
         found: set[bytes] = set()
-        for start in range(0, len(keys), VARIABLES):
-            part = keys[start : start + VARIABLES]
+        for start in range(0, len(keys), MAX_SQL_VARIABLES):
+            part = keys[start : start + MAX_SQL_VARIABLES]
             marks = ",".join("?" * len(part))
             found.update(
                 key for (key,) in self._db.execute(f"SELECT key FROM events WHERE key IN ({marks})", part)
             )
         return found
 
-    def load_many(self, kind: Entity, ids: Sequence[str]) -> dict[str, tuple[Profile, list[Event]]]:
+    def load_many(self, kind: Entity, ids: Sequence[str]) -> dict[str, tuple[Profile, list[EventRecord]]]:
         """The stored profiles of users or videos and the events since, of those that have any event, by id.
 
         At most VARIABLES of them. `load` for each takes longer, most of all where most have no event, and is
@@ -167,7 +169,7 @@ class SqliteFile:
             f"AND entity_id IN (VALUES {marks})",
             ids,
         )
-        found = {name: (unpack_profile(profile), list[Event]()) for name, profile in stored}
+        found = {name: (unpack_profile(profile), list[EventRecord]()) for name, profile in stored}
         # In this order: from each id to its events behind what is stored, however many there were before.
         rows = self._db.execute(
             f"WITH asked (name) AS (VALUES {marks}) SELECT name, row FROM asked CROSS JOIN events "
@@ -176,15 +178,15 @@ class SqliteFile:
             ids,
         )
         for name, row in rows:
-            found.setdefault(name, (Profile(kind, name), []))[1].append(event_of(unpack_row(row)))
+            found.setdefault(name, (Profile(kind, name), []))[1].append(event_from_row(unpack_row(row)))
         return found
 
-    def append(self, rows: Sequence[tuple[int, bytes, Row]]) -> None:
+    def append(self, rows: Sequence[tuple[int, bytes, EventRow]]) -> None:
         """Adds events under their numbers and keys."""
         values = [(number, key, row[1], row[2], pack_row(row)) for number, key, row in rows]
         self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values)
 
-    def load(self, key: Key, fold: Fold) -> Loaded:
+    def load(self, key: ProfileKey, fold: ProfileFold) -> StoredProfile:
         """A profile with all its events in the log; one without any has no `seen`."""
         entity, name = key
         found = self._db.execute(
@@ -195,25 +197,27 @@ class SqliteFile:
         since = self._db.execute(
             f"SELECT row FROM events WHERE {entity}_id = ? AND number > ?", (name, upto)
         ).fetchall()
-        events = [event_of(unpack_row(row)) for (row,) in since]
-        return Loaded(fold(profile, events), self.last(), len(events))
+        events = [event_from_row(unpack_row(row)) for (row,) in since]
+        return StoredProfile(fold(profile, events), self.last_number(), len(events))
 
-    def put(self, loaded: Sequence[Loaded]) -> None:
+    def put(self, loaded: Sequence[StoredProfile]) -> None:
         """Stores profiles in place of those that are there."""
-        values = [(p.profile.entity, p.profile.entity_id, p.upto, pack_profile(p.profile)) for p in loaded]
+        values = [
+            (p.profile.entity, p.profile.entity_id, p.last_number, pack_profile(p.profile)) for p in loaded
+        ]
         self._db.executemany(
             "INSERT INTO profiles VALUES (?, ?, ?, ?) ON CONFLICT (entity, entity_id) "
             "DO UPDATE SET upto = excluded.upto, profile = excluded.profile",
             values,
         )
 
-    def rows(self, after: int, limit: int) -> tuple[pa.Table, int]:
+    def events_after(self, after: int, limit: int) -> tuple[pa.Table, int]:
         """At most `limit` EVENTS numbered above `after`, and the last one's number."""
         found = self._db.execute(
             "SELECT number, row FROM events WHERE number > ? AND row IS NOT NULL ORDER BY number LIMIT ?",
             (after, limit),
         ).fetchall()
-        return table_of([unpack_row(row) for _, row in found]), found[-1][0] if found else after
+        return table_from_rows([unpack_row(row) for _, row in found]), found[-1][0] if found else after
 
     def videos_of(self, user_id: str) -> list[str]:
         """The videos of a user's events."""
@@ -227,7 +231,7 @@ class SqliteFile:
             "UPDATE events SET user_id = NULL, video_id = NULL, row = NULL WHERE user_id = ?", (user_id,)
         ).rowcount
 
-    def forget(self) -> None:
+    def checkpoint_wal(self) -> None:
         """Moves what was committed into the database and empties the WAL, where old pages would stay."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -243,6 +247,6 @@ class SqliteFile:
         return self._db.execute(sql).fetchone()[0]
 
 
-def absolute(path: str) -> Path:
+def absolute_path(path: str) -> Path:
     """The path as the process sees it now, whatever its working folder becomes."""
     return Path(os.path.abspath(path))

@@ -11,17 +11,17 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import FileResponse
 
 from vrec.config.serve import ServeConfig
-from vrec.media.decoders.signature import HEAD_BYTES, not_a_video
-from vrec.serving.catalog.uploads import container_of, local_path
-from vrec.serving.deployments.protocol import Nodes
-from vrec.serving.http.errors import Problem, documented
-from vrec.serving.http.keys import Keys, needing
+from vrec.media.decoders.signature import HEAD_BYTES, non_video_kind
+from vrec.serving.catalog.uploads import detect_container, local_path
+from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.http.errors import HttpProblem, error_responses
+from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.schemas.requests import VideoId
-from vrec.serving.http.schemas.responses import HealthSaid, ReadySaid, json
+from vrec.serving.http.schemas.responses import HealthResponse, ReadyResponse, json_response
 
 WEB = FilePath(__file__).resolve().parents[2] / "web"
 """The page's files."""
-TYPES = {
+PAGE_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -39,22 +39,23 @@ PAGE_POLICY = (
     "media-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-METRICS = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def routes(
-    nodes: Nodes, config: ServeConfig, keys: Keys | None, metrics: Callable[[], bytes] | None
+    nodes: ServingBackend, config: ServeConfig, keys: ApiKeyring | None, metrics: Callable[[], bytes] | None
 ) -> APIRouter:
     """`/healthz`, `/readyz`, `/metrics` where metrics are given, `/media/` and the page."""
     router = APIRouter(tags=["pages"])
 
-    @router.get("/healthz", responses={200: {"model": HealthSaid}, **documented(403, 500)})
+    @router.get("/healthz", responses={200: {"model": HealthResponse}, **error_responses(403, 500)})
     async def healthz() -> Response:
         """Whether this process answers at all."""
-        return json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     @router.get(
-        "/readyz", responses={200: {"model": ReadySaid}, 503: {"model": ReadySaid}, **documented(500)}
+        "/readyz",
+        responses={200: {"model": ReadyResponse}, 503: {"model": ReadyResponse}, **error_responses(500)},
     )
     async def readyz(request: Request) -> Response:
         """Whether every part of the service can answer; why not is told to those who have a key.
@@ -66,7 +67,7 @@ def routes(
         parts = {part: why if told or why is None else "not ready" for part, why in state.parts.items()}
         refused = state.refused if told or state.refused is None else "refused"
         said = {"ready": state.ready, "bundle": state.bundle, "parts": parts, "refused": refused}
-        return json(said, 200 if state.ready else 503)
+        return json_response(said, 200 if state.ready else 503)
 
     if metrics is not None:
         _add_metrics(router, keys, metrics)
@@ -75,24 +76,24 @@ def routes(
     return router
 
 
-def _add_metrics(router: APIRouter, keys: Keys | None, metrics: Callable[[], bytes]) -> None:
+def _add_metrics(router: APIRouter, keys: ApiKeyring | None, metrics: Callable[[], bytes]) -> None:
     denied = (401, 403) if keys else ()
 
     @router.get(
         "/metrics",
         responses={
             200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-            **documented(*denied, 429, 500),
+            **error_responses(*denied, 429, 500),
         },
         response_class=Response,
-        dependencies=needing("read", keys),
+        dependencies=require_scope("read", keys),
     )
     async def metrics_text() -> Response:
         """Figures for Prometheus."""
-        return Response(await asyncio.to_thread(metrics), 200, {"content-type": METRICS})
+        return Response(await asyncio.to_thread(metrics), 200, {"content-type": METRICS_MEDIA_TYPE})
 
 
-def _add_media(router: APIRouter, nodes: Nodes, config: ServeConfig) -> None:
+def _add_media(router: APIRouter, nodes: ServingBackend, config: ServeConfig) -> None:
     async def media(video_id: Annotated[VideoId, Path()]) -> Response:
         """A video of the catalogue, whole or by `Range`, where it is a local file and may be shown."""
         if not config.security.serve_media:
@@ -112,7 +113,7 @@ def _add_media(router: APIRouter, nodes: Nodes, config: ServeConfig) -> None:
         206: {"description": "The part that was asked for", **binary},
         400: {"description": "A malformed Range", "content": plain},
         416: {"description": "A Range beyond the end", "content": plain},
-        **documented(404, 422, 429, 500, 503),
+        **error_responses(404, 422, 429, 500, 503),
     }
     path = "/media/{video_id:path}"
     router.add_api_route(path, media, methods=["GET"], response_class=Response, responses=responses)
@@ -132,17 +133,17 @@ def _file_response(uri: str) -> FileResponse | None:
             head = file.read(HEAD_BYTES)
     except (OSError, ValueError):
         return None
-    if not head or not_a_video(head):
+    if not head or non_video_kind(head):
         return None
     headers = {
         "cache-control": "private, max-age=3600",
         "content-security-policy": "default-src 'none'; media-src 'self'; frame-ancestors 'none'",
     }
-    return FileResponse(path, 200, headers, container_of(head).media_type, stat_result=found)
+    return FileResponse(path, 200, headers, detect_container(head).media_type, stat_result=found)
 
 
-def _no_media(video_id: str) -> Problem:
-    return Problem(
+def _no_media(video_id: str) -> HttpProblem:
+    return HttpProblem(
         404, "no-media", f"{video_id} has no file here that may be shown: play it from where it lies"
     )
 
@@ -150,17 +151,17 @@ def _no_media(video_id: str) -> Problem:
 def _add_page(router: APIRouter) -> None:
     """One route for each file that is there now: no path is ever made of what a request says."""
     for file in sorted(WEB.rglob("*")) if WEB.is_dir() else ():
-        if file.suffix not in TYPES or not file.is_file() or file.is_symlink():
+        if file.suffix not in PAGE_TYPES or not file.is_file() or file.is_symlink():
             continue
         name = file.relative_to(WEB).as_posix()
         paths = ("/", "/index.html") if name == "index.html" else (f"/{name}",)
         for path in paths:
-            router.add_api_route(path, _giver(file), methods=["GET", "HEAD"], include_in_schema=False)
+            router.add_api_route(path, _page_route(file), methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _giver(file: FilePath) -> Callable[[], Any]:
+def _page_route(file: FilePath) -> Callable[[], Any]:
     async def page() -> Response:
         headers = {"content-security-policy": PAGE_POLICY, "cache-control": "no-cache"}
-        return FileResponse(file, 200, headers, TYPES[file.suffix])
+        return FileResponse(file, 200, headers, PAGE_TYPES[file.suffix])
 
     return page

@@ -10,20 +10,38 @@ from pydantic import BaseModel, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 
 from vrec.config.serve import ServeConfig
-from vrec.serving.deployments.protocol import Card, NodeAway, Nodes
-from vrec.serving.experiments import arm_of
-from vrec.serving.http.errors import Problem, documented, invalid, request_id_of, tell
-from vrec.serving.http.keys import Keys, needing
-from vrec.serving.http.schemas.requests import MOST_ITEMS, SIMILAR, RecommendGiven, SearchGiven, VideoId
-from vrec.serving.http.schemas.responses import ListSaid, RecommendSaid, json, list_said, spoken_of
-from vrec.serving.messages import Answer, Ask, Filters
+from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend
+from vrec.serving.experiments import assign_arm
+from vrec.serving.http.errors import (
+    HttpProblem,
+    error_responses,
+    log_error,
+    request_id_of,
+    validation_problem,
+)
+from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.schemas.requests import (
+    MAX_ITEMS,
+    SIMILAR_SUFFIX,
+    RecommendRequest,
+    SearchRequest,
+    VideoId,
+)
+from vrec.serving.http.schemas.responses import (
+    ListResponse,
+    RecommendResponse,
+    json_response,
+    list_response,
+    mentioned_video_ids,
+)
+from vrec.serving.messages import ListResult, RecommendQuery, RequestFilters
 
-Given = TypeVar("Given", bound=BaseModel)
-USUAL = (403, 413, 422, 429, 500, 503)
+BodyModel = TypeVar("BodyModel", bound=BaseModel)
+COMMON_ERRORS = (403, 413, 422, 429, 500, 503)
 """What any operation with a body may answer instead."""
 
 
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
+def openapi_body(model: type[BaseModel]) -> dict[str, Any]:
     """What OpenAPI says of a body that `read` reads."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
@@ -33,23 +51,23 @@ async def read_json(request: Request) -> bytes:
     """The body, which must be called JSON: browsers let any page send other types to any service."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Problem(415, "unsupported-media-type", "send the body with Content-Type: application/json")
+        raise HttpProblem(415, "unsupported-media-type", "send the body with Content-Type: application/json")
     return await request.body()
 
 
-async def read(request: Request, model: type[Given]) -> Given:
+async def read_body(request: Request, model: type[BodyModel]) -> BodyModel:
     """The request's body; raises the problem of one that is not as the model says."""
     body = await read_json(request)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise validation_problem(error) from None
 
 
 class _VideoPath(Convertor[str]):
     """A video's id in a path. Ids may have slashes, which a server cannot tell from those of the path."""
 
-    regex = f".+(?<!{SIMILAR})"
+    regex = f".+(?<!{SIMILAR_SUFFIX})"
 
     def convert(self, value: str) -> str:
         return value
@@ -66,95 +84,95 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def routes(nodes: Nodes, config: ServeConfig, keys: Keys | None) -> APIRouter:
+def routes(nodes: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """`/v1/recommend`, `/v1/search` and `/v1/videos/{video_id}/similar`."""
-    router = APIRouter(tags=["lists"], dependencies=needing("read", keys))
-    lists = _Lists(nodes, config)
-    usual = documented(*((401,) if keys else ()), *USUAL)
+    router = APIRouter(tags=["lists"], dependencies=require_scope("read", keys))
+    lists = _ListResponder(nodes, config)
+    usual = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
 
     @router.post(
         "/v1/recommend",
-        responses={200: {"model": RecommendSaid}, **usual, **documented(415)},
-        openapi_extra=body_of(RecommendGiven),
+        responses={200: {"model": RecommendResponse}, **usual, **error_responses(415)},
+        openapi_extra=openapi_body(RecommendRequest),
     )
     async def recommend(request: Request) -> Response:
         """Videos for a shopper, best first: a popular list, marked as degraded, where no better can be."""
-        return await lists.recommend(await read(request, RecommendGiven), request_id_of(request))
+        return await lists.recommend(await read_body(request, RecommendRequest), request_id_of(request))
 
     @router.post(
         "/v1/search",
-        responses={200: {"model": ListSaid}, **usual, **documented(415)},
-        openapi_extra=body_of(SearchGiven),
+        responses={200: {"model": ListResponse}, **usual, **error_responses(415)},
+        openapi_extra=openapi_body(SearchRequest),
     )
     async def search(request: Request) -> Response:
         """Videos for a text, best first."""
-        given = await read(request, SearchGiven)
-        filters = given.filters.filters(given.kinds, given.exclude)
+        given = await read_body(request, SearchRequest)
+        filters = given.filters.to_filters(given.kinds, given.exclude)
         answer = await nodes.search(given.text, given.k, filters, now_us())
-        return await lists.said(answer, request_id_of(request))
+        return await lists.respond(answer, request_id_of(request))
 
     _add_similar(router, nodes, lists, usual)
     return router
 
 
 def _add_similar(
-    router: APIRouter, nodes: Nodes, lists: "_Lists", usual: dict[int | str, dict[str, Any]]
+    router: APIRouter, nodes: ServingBackend, lists: "_ListResponder", usual: dict[int | str, dict[str, Any]]
 ) -> None:
     @router.get(
         "/v1/videos/{video_id:video}/similar",
-        responses={200: {"model": ListSaid}, **usual, **documented(404)},
+        responses={200: {"model": ListResponse}, **usual, **error_responses(404)},
     )
     async def similar(
         request: Request,
         video_id: Annotated[VideoId, Path()],
-        k: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="How many videos at most.")] = 20,
+        k: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="How many videos at most.")] = 20,
     ) -> Response:
         """Videos that are like one of the catalogue, the nearest first."""
-        answer = await nodes.similar(video_id, k, Filters(), now_us())
-        return await lists.said(answer, request_id_of(request))
+        answer = await nodes.similar(video_id, k, RequestFilters(), now_us())
+        return await lists.respond(answer, request_id_of(request))
 
 
-class _Lists:
+class _ListResponder:
     """Answers of nodes as responses."""
 
-    def __init__(self, nodes: Nodes, config: ServeConfig) -> None:
+    def __init__(self, nodes: ServingBackend, config: ServeConfig) -> None:
         self._nodes, self._config = nodes, config
 
-    async def recommend(self, given: RecommendGiven, request_id: str) -> Response:
+    async def recommend(self, given: RecommendRequest, request_id: str) -> Response:
         begun = time.perf_counter()
-        arm = arm_of(given.shopper, self._config.arms)
-        ask = Ask(
+        arm = assign_arm(given.user_key, self._config.arms)
+        ask = RecommendQuery(
             request_id=request_id,
-            user_id=given.shopper,
+            user_id=given.user_key,
             surface=given.surface,
             k=given.k,
             at=now_us(),
-            filters=given.filters.filters(given.kinds, given.exclude),
+            filters=given.filters.to_filters(given.kinds, given.exclude),
             age=given.context.age,
             order=arm.order,
         )
         try:
             answer = await self._nodes.recommend(ask)
         except Exception as error:  # whatever it is, popular videos are better than none
-            tell(request_id, error)
+            log_error(request_id, error)
             answer = self._nodes.fallback(ask)
             answer = replace(answer, degraded=answer.degraded or ("ranking",))
         answer, cards = await self._with_cards(answer)
-        said = list_said(answer, cards, request_id)
+        said = list_response(answer, cards, request_id)
         said["arm"], said["arm_share"] = arm.name, arm.share
         said["spent_ms"] = {**answer.spent_ms, "total": (time.perf_counter() - begun) * 1e3}
-        return json(said)
+        return json_response(said)
 
-    async def said(self, answer: Answer, request_id: str) -> Response:
+    async def respond(self, answer: ListResult, request_id: str) -> Response:
         """ListSaid of an answer."""
         answer, cards = await self._with_cards(answer)
-        return json(list_said(answer, cards, request_id))
+        return json_response(list_response(answer, cards, request_id))
 
-    async def _with_cards(self, answer: Answer) -> tuple[Answer, Mapping[str, Card]]:
+    async def _with_cards(self, answer: ListResult) -> tuple[ListResult, Mapping[str, Card]]:
         """The cards of what the answer speaks of; a list without them is better than none."""
-        names: Sequence[str] = spoken_of(answer)
+        names: Sequence[str] = mentioned_video_ids(answer)
         try:
             cards = await self._nodes.cards(names) if names else {}
-        except (NodeAway, TimeoutError):
+        except (BackendUnavailable, TimeoutError):
             return replace(answer, degraded=(*answer.degraded, "cards")), {}
         return answer, cards

@@ -18,20 +18,20 @@ from pydantic import (
 from pydantic.types import Discriminator, Tag
 from pydantic_core import PydanticCustomError
 
-from vrec.serving.messages import Filters
+from vrec.serving.messages import RequestFilters
 
-MOST_EVENTS = 1_000
+MAX_EVENTS = 1_000
 """Events in one request."""
-MOST_ITEMS = 100
+MAX_ITEMS = 100
 """Videos in one answer."""
-MOST_NAMES = 1_000
+MAX_NAMES = 1_000
 """Ids in one list of a request, such as `exclude`."""
 CLOCK_SKEW = timedelta(minutes=5)
 """How far a sender's clock may be ahead."""
-OLDEST_EVENT = timedelta(days=366)
+MAX_EVENT_AGE = timedelta(days=366)
 """How old an event may be when it comes."""
 
-SIMILAR = "/similar"
+SIMILAR_SUFFIX = "/similar"
 """What the path of a video's neighbours ends in."""
 
 # No control characters: ids are written to logs, keys of stores and file formats.
@@ -68,13 +68,13 @@ _ONE_SHOPPER: dict[str, Any] = {
 }
 
 
-class Given(BaseModel):
+class RequestModel(BaseModel):
     """The base of what requests say: nothing unknown, and nothing that must be guessed at."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class Shopper(Given):
+class ShopperFields(RequestModel):
     """Whom a request or an event is about: someone with an account, or a visit."""
 
     user_id: Id | None = None
@@ -83,18 +83,18 @@ class Shopper(Given):
     """The visit of someone who is not known; its profile is `session:` and this id."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _check_one_shopper(self) -> Self:
         if (self.user_id is None) == (self.session_id is None):
             raise PydanticCustomError("shopper", "give either user_id or session_id")
         return self
 
     @property
-    def shopper(self) -> str:
+    def user_key(self) -> str:
         """The id under which events and profiles are kept."""
         return self.user_id if self.user_id is not None else f"session:{self.session_id}"
 
 
-class FiltersGiven(Given):
+class ListFilters(RequestModel):
     """What the list may hold; what is absent or empty restricts nothing."""
 
     categories: Names = Field(default_factory=list)
@@ -112,9 +112,9 @@ class FiltersGiven(Given):
     blocked_categories: Names = Field(default_factory=list)
     """Nothing of these categories."""
 
-    def filters(self, kinds: list[VideoKind], exclude: list[str]) -> Filters:
+    def to_filters(self, kinds: list[VideoKind], exclude: list[str]) -> RequestFilters:
         """The same as the graph takes it."""
-        return Filters(
+        return RequestFilters(
             kinds=frozenset(kinds) or None,
             categories=frozenset(self.categories) or None,
             creators=frozenset(self.creators) or None,
@@ -127,45 +127,45 @@ class FiltersGiven(Given):
         )
 
 
-class ContextGiven(Given):
+class RecommendContext(RequestModel):
     """What is known of the moment."""
 
     age: Annotated[int, Field(ge=0, le=130), _WHOLE] | None = None
     """The shopper's least age in years, where it was declared or proved."""
 
 
-class Choice(Given):
+class ListRequest(RequestModel):
     """What a list is chosen from."""
 
     kinds: Annotated[list[VideoKind], Field(max_length=3)] = Field(default_factory=list)
     """Only videos of these kinds."""
-    k: Annotated[int, Field(ge=1, le=MOST_ITEMS), _WHOLE] = 20
+    k: Annotated[int, Field(ge=1, le=MAX_ITEMS), _WHOLE] = 20
     """How many videos at most."""
-    filters: FiltersGiven = Field(default_factory=FiltersGiven)
+    filters: ListFilters = Field(default_factory=ListFilters)
     """What the list may hold."""
-    exclude: Annotated[list[VideoId], Field(max_length=MOST_NAMES)] = Field(default_factory=list)
+    exclude: Annotated[list[VideoId], Field(max_length=MAX_NAMES)] = Field(default_factory=list)
     """Videos that must not be in it, such as those on the screen."""
 
 
-class RecommendGiven(Shopper, Choice):
+class RecommendRequest(ShopperFields, ListRequest):
     """`POST /v1/recommend`."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_SHOPPER)
 
     surface: Surface = "feed"
     """Where the list is shown; settings can differ by it."""
-    context: ContextGiven = Field(default_factory=ContextGiven)
+    context: RecommendContext = Field(default_factory=RecommendContext)
     """What is known of the moment."""
 
 
-class SearchGiven(Choice):
+class SearchRequest(ListRequest):
     """`POST /v1/search`."""
 
     text: Text
     """What is looked for, in any of the catalogue's languages."""
 
 
-def _in_time(at: datetime, info: ValidationInfo) -> datetime:
+def _check_event_time(at: datetime, info: ValidationInfo) -> datetime:
     now: datetime = info.context["now"] if info.context else datetime.now(UTC)
     if at > now + CLOCK_SKEW:
         raise PydanticCustomError(
@@ -173,16 +173,16 @@ def _in_time(at: datetime, info: ValidationInfo) -> datetime:
             "{at} is more than {minutes} minutes after this server's clock, {now}: set the sender's clock",
             {"at": at.isoformat(), "minutes": CLOCK_SKEW.seconds // 60, "now": now.isoformat()},
         )
-    if at < now - OLDEST_EVENT:
+    if at < now - MAX_EVENT_AGE:
         raise PydanticCustomError(
             "past",
             "{at} is more than {days} days ago: older events belong into `vrec fit`",
-            {"at": at.isoformat(), "days": OLDEST_EVENT.days},
+            {"at": at.isoformat(), "days": MAX_EVENT_AGE.days},
         )
     return at
 
 
-class EventGiven(Shopper):
+class EventRequest(ShopperFields):
     """One thing that a shopper saw or did."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_SHOPPER)
@@ -203,14 +203,14 @@ class EventGiven(Shopper):
     """The item's propensity, as the answer gave it."""
     surface: Surface = "feed"
     """Where it happened."""
-    at: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = None
+    at: Annotated[AwareDatetime, AfterValidator(_check_event_time)] | None = None
     """When, as in 2026-05-04T12:00:00Z; when it came, where absent."""
 
 
-class EventsGiven(Given):
+class EventsRequest(RequestModel):
     """Many events."""
 
-    events: Annotated[list[EventGiven], Field(min_length=1, max_length=MOST_EVENTS)]
+    events: Annotated[list[EventRequest], Field(min_length=1, max_length=MAX_EVENTS)]
     """They are kept all or none."""
 
 
@@ -218,16 +218,16 @@ def _one_or_many(given: Any) -> str:
     return "many" if isinstance(given, dict) and "events" in given else "one"
 
 
-EVENTS_BODY: TypeAdapter[EventGiven | EventsGiven] = TypeAdapter(
+EVENTS_BODY: TypeAdapter[EventRequest | EventsRequest] = TypeAdapter(
     Annotated[
-        Annotated[EventGiven, Tag("one")] | Annotated[EventsGiven, Tag("many")],
+        Annotated[EventRequest, Tag("one")] | Annotated[EventsRequest, Tag("many")],
         Discriminator(_one_or_many),
     ]
 )
 """The body of `POST /v1/events`, whose errors begin with "one" or "many"."""
 
 
-class VideoFields(Given):
+class VideoFields(RequestModel):
     """What a catalogue says of a video besides whose it is and its bytes."""
 
     title: Text | None = None
@@ -249,36 +249,36 @@ class VideoFields(Given):
     """Whether it may be shown."""
 
 
-class ChangeGiven(VideoFields):
+class UpdateVideoRequest(VideoFields):
     """`PUT /v1/videos/{video_id}`: what is absent stays as it is; null takes a title or a price away."""
 
     creator_id: Name | None = None
     """Whose it is; null leaves it as it is."""
 
 
-def _addressable(video_id: str) -> str:
-    if video_id.endswith(SIMILAR):
+def _check_addressable(video_id: str) -> str:
+    if video_id.endswith(SIMILAR_SUFFIX):
         raise PydanticCustomError("similar", "no id may end in /similar, which is a path of its own")
     return video_id
 
 
-class NewVideo(VideoFields):
+class NewVideoFields(VideoFields):
     """What is said of a new video, beside an uploaded file or a URI."""
 
     creator_id: Name
     """Whose it is."""
-    video_id: Annotated[VideoId, AfterValidator(_addressable)] | None = None
+    video_id: Annotated[VideoId, AfterValidator(_check_addressable)] | None = None
     """Its id; one is made where absent."""
 
 
-class FormGiven(NewVideo):
+class UploadVideoForm(NewVideoFields):
     """`POST /v1/videos` as a form: an uploaded video."""
 
     file: Annotated[str, Field(json_schema_extra={"format": "binary"})]
     """The video."""
 
 
-class VideoGiven(NewVideo):
+class AddVideoRequest(NewVideoFields):
     """`POST /v1/videos` as JSON: a video that lies where the service may read it."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_PLAIN)]

@@ -8,21 +8,21 @@ from fastapi import Response
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
-from vrec.ranking.reranking.reasons import phrase
+from vrec.ranking.reranking.reasons import reason_text
 from vrec.serving.deployments.protocol import Card
-from vrec.serving.messages import Answer, Item
+from vrec.serving.messages import ListItem, ListResult
 
-CARD = ("title", "kind", "creator_id", "category", "tags", "price", "duration_s")
+CARD_FIELDS = ("title", "kind", "creator_id", "category", "tags", "price", "duration_s")
 """What an item tells of its video."""
 
 
-class Said(BaseModel):
+class ResponseModel(BaseModel):
     """The base of what answers say."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class ReasonSaid(Said):
+class ReasonResponse(ResponseModel):
     """Why a video is in a list."""
 
     code: str
@@ -31,7 +31,7 @@ class ReasonSaid(Said):
     """For people, the end of "You see this …"."""
 
 
-class ItemSaid(Said):
+class RecommendedItem(ResponseModel):
     """One video of a list."""
 
     video_id: str
@@ -51,7 +51,7 @@ class ItemSaid(Said):
     """The chance of this video in this place given those before it; send it with the impression."""
     source: str
     """Where it was found: cf, content, popular, new, search, …"""
-    reasons: list[ReasonSaid]
+    reasons: list[ReasonResponse]
     """Why it is here, the most personal first."""
     title: str | None
     kind: str | None
@@ -62,7 +62,7 @@ class ItemSaid(Said):
     duration_s: float | None
 
 
-class ListSaid(Said):
+class ListResponse(ResponseModel):
     """A list of videos, best first."""
 
     request_id: str
@@ -75,10 +75,10 @@ class ListSaid(Said):
     """What was missing."""
     spent_ms: dict[str, float]
     """Milliseconds by stage."""
-    items: list[ItemSaid]
+    items: list[RecommendedItem]
 
 
-class RecommendSaid(ListSaid):
+class RecommendResponse(ListResponse):
     """`POST /v1/recommend`."""
 
     arm: str
@@ -87,7 +87,7 @@ class RecommendSaid(ListSaid):
     """The chance with which the shopper got there."""
 
 
-class EventsSaid(Said):
+class EventsResponse(ResponseModel):
     """`POST /v1/events`: the events are durable."""
 
     new: int
@@ -96,7 +96,7 @@ class EventsSaid(Said):
     """Events that were there before."""
 
 
-class InterestSaid(Said):
+class InterestEntry(ResponseModel):
     """Something that showed interest."""
 
     video_id: str
@@ -105,7 +105,7 @@ class InterestSaid(Said):
     at: datetime
 
 
-class ProfileSaid(Said):
+class ProfileResponse(ResponseModel):
     """What is known of a shopper."""
 
     user_id: str
@@ -113,11 +113,11 @@ class ProfileSaid(Said):
     """Events remembered to tell repeated ones; there may have been more."""
     counts: dict[str, float]
     """Signs of interest by what they are about, such as `category:mugs`."""
-    history: list[InterestSaid]
+    history: list[InterestEntry]
     """The newest signs of interest, the oldest first."""
 
 
-class ErasedSaid(Said):
+class EraseResponse(ResponseModel):
     """`DELETE /v1/profiles/{user_id}`."""
 
     user_id: str
@@ -125,7 +125,7 @@ class ErasedSaid(Said):
     """Events that were removed."""
 
 
-class NeighbourSaid(Said):
+class NeighborItem(ResponseModel):
     """A video that is like another one."""
 
     video_id: str
@@ -133,7 +133,7 @@ class NeighbourSaid(Said):
     title: str | None
 
 
-class AddedSaid(Said):
+class AddVideoResponse(ResponseModel):
     """`POST /v1/videos`."""
 
     video_id: str
@@ -144,11 +144,11 @@ class AddedSaid(Said):
     encode_s: float
     recommendable: bool
     """Whether it is in the index by now; where it is not, it will be shortly."""
-    neighbours: list[NeighbourSaid]
+    neighbours: list[NeighborItem]
     """The videos that are most like it, the nearest first."""
 
 
-class CardSaid(Said):
+class VideoResponse(ResponseModel):
     """A catalogue entry as it is now."""
 
     video_id: str
@@ -164,13 +164,13 @@ class CardSaid(Said):
     available: bool
 
 
-class HealthSaid(Said):
+class HealthResponse(ResponseModel):
     """`/healthz`."""
 
     status: str
 
 
-class ReadySaid(Said):
+class ReadyResponse(ResponseModel):
     """`/readyz`."""
 
     ready: bool
@@ -181,12 +181,12 @@ class ReadySaid(Said):
     """Why the bundle that was asked for last is not the one that answers, null where it is."""
 
 
-def json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """The content as a JSON response; NaN and infinity, which JSON does not have, are null."""
     return Response(to_json(content, inf_nan_mode="null"), status, dict(headers or {}), "application/json")
 
 
-def list_said(answer: Answer, cards: Mapping[str, Card], request_id: str) -> dict[str, Any]:
+def list_response(answer: ListResult, cards: Mapping[str, Card], request_id: str) -> dict[str, Any]:
     """ListSaid as a dict."""
     return {
         "request_id": request_id,
@@ -198,7 +198,7 @@ def list_said(answer: Answer, cards: Mapping[str, Card], request_id: str) -> dic
     }
 
 
-def spoken_of(answer: Answer) -> list[str]:
+def mentioned_video_ids(answer: ListResult) -> list[str]:
     """The ids of the videos that an answer lists or gives as reasons, each once."""
     names = dict.fromkeys(item.video_id for item in answer.items)
     for item in answer.items:
@@ -206,9 +206,9 @@ def spoken_of(answer: Answer) -> list[str]:
     return list(names)
 
 
-def _item(item: Item, place: int, cards: Mapping[str, Card]) -> dict[str, Any]:
+def _item(item: ListItem, place: int, cards: Mapping[str, Card]) -> dict[str, Any]:
     card = cards.get(item.video_id, {})
-    said: dict[str, Any] = {name: card.get(name) for name in CARD}
+    said: dict[str, Any] = {name: card.get(name) for name in CARD_FIELDS}
     said["tags"] = said["tags"] or []
     titles = {
         name: cards[name]["title"]
@@ -225,6 +225,6 @@ def _item(item: Item, place: int, cards: Mapping[str, Card]) -> dict[str, Any]:
         "utility": item.utility,
         "propensity": item.propensity,
         "source": item.source,
-        "reasons": [{"code": reason, "text": phrase(reason, titles)} for reason in item.reasons],
+        "reasons": [{"code": reason, "text": reason_text(reason, titles)} for reason in item.reasons],
         **said,
     }
