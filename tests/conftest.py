@@ -25,9 +25,13 @@ hypothesis.settings.load_profile("vrec")
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS = {
     "e2e": ("bad_input", "cli", "kill", "serve"),
-    "pipelines": ("embed", "evaluate", "features", "fit", "train", "train_encoder"),
-    "pipelines/tune": ("subjects", "sweep"),
-    "serving": ("metrics",),
+    "pipelines/embed": ("run",),
+    "pipelines/evaluate": ("run",),
+    "pipelines/features": ("run",),
+    "pipelines/fit": ("run",),
+    "pipelines/train": ("ranker", "encoder"),
+    "pipelines/tune": ("targets", "sweep"),
+    "serving/observability": ("metrics",),
 }
 """By folder, the files of tests that use Ray: `ray_cluster`, or commands that start one of their own. Not
 e2e/test_job_submit.py, whose head is its own altogether: what is here takes longer than all else together."""

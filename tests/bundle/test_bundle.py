@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.bundles import CONFIG, write_shop_bundle
-from tests.serving.stocked import ask_of, rng, shoppers, stock_of
+from tests.serving.recommend.engines import ask_of, rng, shoppers, stock_of
 from vrec.bundle.bm25 import Bm25Index
 from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.config import BundleConfig
@@ -63,7 +63,7 @@ def test_what_was_written_comes_back(shop_bundle, bundle):
     assert np.array_equal(bundle.neighbours.scores, expected.scores)
     assert bundle.neighbours.ids == tuple(ids)
     title = videos.column("title")[0].as_py() or videos.column("creator_id")[0].as_py()
-    assert bundle.lexicon.search(title, 3)
+    assert bundle.text_index.search(title, 3)
     assert set(ids) <= set(bundle.ranker.catalogue.rows)
     bundle.check()
 

@@ -156,14 +156,14 @@ def check_export_gives_the_log_as_it_came(place):
 def check_end_is_where_later_events_begin(place):
     events = world()[0].slice(0, 60)
     with closing(place.open()) as store:
-        assert store.end() == 0
+        assert store.latest_cursor() == 0
         store.apply(events.slice(0, 40))
-        end = store.end()
+        end = store.latest_cursor()
         assert store.export(end)[0].num_rows == 0
         store.apply(events.slice(20))
         assert ids_of(store.export(end)[0]) == ids_of(events.slice(40))
     with closing(place.open()) as store:
-        assert store.end() == store.export()[1]
+        assert store.latest_cursor() == store.export()[1]
 
 
 def check_export_under_writers(place):

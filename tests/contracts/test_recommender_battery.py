@@ -87,7 +87,7 @@ class OneTooFew(Sound):
 
 
 class KeepsSeen(Sound):
-    def _answer(self, asked, places, histories, **more):
+    def _recommend_rows(self, asked, places, histories, **more):
         self._scores_of = histories.rows(more["rows"])
         empty = build_interaction_matrix(self.nothing, self.users, self.videos)
         more["rows"] = np.zeros(len(places), np.int64)

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from films import write_video
 
+from tests.films import write_video
 from vrec.core.errors import video_errors
 from vrec.core.tables import read_embeddings, read_failures, read_media
 from vrec.encoders.config import EmbedConfig

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import ONE_WORKER, QUICK, vrec
 from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
 from vrec.config.serve import ServeConfig
 from vrec.events.read import EventReadConfig, read_events
 from vrec.serving.deploy import load_events
-
-from .conftest import ONE_WORKER, QUICK, vrec
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.conftest import ONE_WORKER, QUICK, ROOT
 from vrec.core.tables import read_manifest
-
-from .conftest import ONE_WORKER, QUICK, ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 RAY = str(Path(sys.executable).with_name("ray"))

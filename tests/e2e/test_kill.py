@@ -8,12 +8,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.conftest import MANY, ONE_WORKER, QUICK, start
 from vrec.config.load import load_settings
 from vrec.core.tables import StorageFolder, read_embeddings, read_failures, read_manifest, read_media
 from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.embed.run import embed
-
-from .conftest import MANY, ONE_WORKER, QUICK, start
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 SLOW_ENOUGH = [*QUICK, "--set", "embed.batch_size=1", "--set", "embed.workers=2"]

@@ -10,7 +10,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from tests.e2e.page_shop import PageService
 from tests.e2e.page_tab import CONTRAST, kinds, news, page_shop, ready, recording, sent, service, tab
-from tests.evaluation.windows import NEEDS_CHROMIUM, browser
+from tests.evaluation.reports.windows import NEEDS_CHROMIUM, browser
 from vrec.core.errors import StoreError
 from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.http.keys import create_key

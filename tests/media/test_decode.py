@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from films import number_of, numbered, quarters, write_sound, write_video
 
+from tests.films import number_of, numbered, quarters, write_sound, write_video
 from vrec.core.errors import (
     EmptyVideo,
     NoVideoStream,

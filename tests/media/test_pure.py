@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 import torchaudio
-from films import numbered, tone, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.films import numbered, tone, write_video
 from vrec.core.errors import BlackVideo, FrozenVideo, TooShort
 from vrec.media.audio import AudioConfig
 from vrec.media.augment import AugmentConfig, augment

@@ -5,9 +5,9 @@ from random import Random
 
 import numpy as np
 import pyarrow as pa
-from events.rows import day, events
 from hypothesis import strategies as st
 
+from tests.events.rows import day, events
 from vrec.core.protocols import CatalogContent
 from vrec.profiles.update import ProfilesConfig, video_metadata
 from vrec.ranking.features.arrays import RankingFeatures

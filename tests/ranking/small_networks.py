@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from ranking.drawn import CPU, SHAPE, stirred
 
+from tests.ranking.drawn import CPU, SHAPE, stirred
 from vrec.ranking.networks.layers import to_batch, to_catalogue
 from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
 from vrec.ranking.networks.network import DcnConfig, DinConfig, LogisticRegressionConfig, RankerNetwork

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from events.rows import day, events, shuffled, videos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ranking.logs import micros, requests_of, shop, some_log
 
+from tests.events.rows import day, events, shuffled, videos
+from tests.ranking.logs import micros, requests_of, shop, some_log
 from vrec.core.compute import pc
 from vrec.core.errors import RankError, SchemaError
 from vrec.profiles.user import HOUR_US

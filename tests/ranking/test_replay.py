@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from events.rows import events, shuffled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranking.logs import (
+
+from tests.events.rows import events, shuffled
+from tests.ranking.logs import (
     CONFIG,
     micros,
     requests_of,
@@ -18,7 +19,6 @@ from ranking.logs import (
     shop_builder,
     some_log,
 )
-
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError, RankError
 from vrec.profiles.profile import Profile, profiles_from_table

@@ -36,7 +36,7 @@ from vrec.ranking.networks.watch_heads import CreadConfig, WatchHead
 from vrec.ranking.networks.watch_time import WatchConfig, fit_watch_head, restore_watch_head
 from vrec.ranking.reranking.utility import UtilityConfig
 from vrec.ranking.training import RankerTrainingConfig
-from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, click_logit_std
+from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, spread
 from vrec.training.config import seeded_rng, torch_device
 
 RowIndices = npt.NDArray[np.int64]
@@ -278,7 +278,7 @@ class NetworkRanker(ProfileRanker):
             # Two calibrators can disagree by a little.
             p_conv = np.minimum(self._calibrated("conversion", both), p_click)
         if self.factor is not None:
-            unsure = click_logit_std(_numpy(outputs.last), self.factor)
+            unsure = spread(_numpy(outputs.last), self.factor)
         return p_click, watch_s, p_conv, unsure
 
     def _calibrated(self, head: TaskName, values: npt.NDArray[np.floating]) -> Floats:

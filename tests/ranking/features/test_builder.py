@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranking.logs import CONFIG, builder_for, requests_of, same_features, shop, shop_builder, some_log
 
+from tests.ranking.logs import CONFIG, builder_for, requests_of, same_features, shop, shop_builder, some_log
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.compute import pc
 from vrec.core.errors import ModelError, RankError

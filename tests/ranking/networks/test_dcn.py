@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from ranking.drawn import CANDIDATE, CONTEXT, ITEM, NUMBERS, embedded, linear_by_hand, stirred
 
+from tests.ranking.drawn import CANDIDATE, CONTEXT, ITEM, NUMBERS, embedded, linear_by_hand, stirred
 from vrec.ranking.networks.dcn import CrossLayers, DcnTrunk, history_mean
 from vrec.ranking.networks.layers import EmbeddingWidths
 

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from ranking.drawn import CANDIDATE, CONTEXT, ITEM, NUMBERS, dice_by_hand, embedded, linear_by_hand, stirred
 
+from tests.ranking.drawn import (
+    CANDIDATE,
+    CONTEXT,
+    ITEM,
+    NUMBERS,
+    dice_by_hand,
+    embedded,
+    linear_by_hand,
+    stirred,
+)
 from vrec.ranking.networks.din import DinTrunk, LocalActivation, pooled_interest
 from vrec.ranking.networks.layers import EmbeddingWidths
 

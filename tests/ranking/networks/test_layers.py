@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
 
+from tests.ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
 from vrec.ranking.networks.layers import Dice, ItemEmbedding, to_batch, to_catalogue, unique_rows
 
 

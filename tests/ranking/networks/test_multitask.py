@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ranking.drawn import linear_by_hand, stirred
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
+from tests.ranking.drawn import linear_by_hand, stirred
 from vrec.ranking.networks.multitask import (
     ExpertMixtures,
     HeadOutputs,

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from ranking.drawn import CPU, SHAPE, drawn_features, padded
-from ranking.small_networks import (
+
+from tests.ranking.drawn import CPU, SHAPE, drawn_features, padded
+from tests.ranking.small_networks import (
     ALL,
     WATCH_WIDTH,
     assert_same,
@@ -18,7 +19,6 @@ from ranking.small_networks import (
     network_of,
     score,
 )
-
 from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalogue
 from vrec.ranking.networks.network import LogisticRegressionConfig, NetworkConfig
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ranking.drawn import CPU, SHAPE, drawn_features, padded
-from ranking.small_networks import (
+from sklearn.metrics import roc_auc_score
+
+from tests.ranking.drawn import CPU, SHAPE, drawn_features, padded
+from tests.ranking.small_networks import (
     ALL,
     CONFIGS,
     ONE,
@@ -18,8 +20,6 @@ from ranking.small_networks import (
     run,
     score,
 )
-from sklearn.metrics import roc_auc_score
-
 from vrec.ranking.features.arrays import FeatureShape
 from vrec.ranking.networks.layers import to_batch, to_catalogue
 from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from tests.serving.deployments.test_graph import Graph
+from tests.serving.deployments.test_profiles import config_in
 from tests.serving.direct import Direct
 from tests.serving.http.client import acall, form
-from tests.serving.test_graph import Graph
-from tests.serving.test_profiles_node import config_in
 from vrec.core.errors import StoreError
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment

@@ -155,7 +155,7 @@ class RankerPredictions:
     """(N,) expected seconds of watching, 0 s for no watching included."""
     p_conv: Floats
     """(N,) chance of a click that ends in a conversion; the CVR is p_conv / p_click."""
-    click_logit_std: Floats
+    spread: Floats
     """(N,) standard deviation of the log-odds of a click: how unsure the ranker is, 0 where it cannot say."""
 
     def take(self, rows: npt.NDArray[np.integer]) -> Self:

@@ -172,7 +172,7 @@ def rerank_candidates(
     own, prices = config.for_surface(surface), catalog.price[places]
     worth = utility(predictions, prices, surface, config.utility)
     slope = utility_slope(predictions, prices, surface, config.utility)
-    deviation = np.multiply(slope, predictions.click_logit_std, dtype=np.float64)
+    deviation = np.multiply(slope, predictions.spread, dtype=np.float64)
     slate = _fill(worth.astype(np.float64), deviation, catalog, places, own, at=at, k=k, rng=rng)
     rows, explored = np.array(slate.rows, np.int64), np.array(slate.explored, np.bool_)
     whose = [sources[row] for row in slate.rows]
@@ -272,7 +272,7 @@ def _checked(
 
 def _predictions(ranked: pa.Table, spread: npt.NDArray[np.float32]) -> RankerPredictions:
     heads = {name: np.asarray(ranked.column(name), np.float32) for name in ("p_click", "watch_s", "p_conv")}
-    return RankerPredictions(**heads, click_logit_std=spread)
+    return RankerPredictions(**heads, spread=spread)
 
 
 def _refuse_nan(names: list[str], expected: RankerPredictions) -> None:

@@ -88,7 +88,7 @@ def _check(predictions: RankerPredictions, prices: Floats) -> None:
         "p_click": (predictions.p_click, 1.0, "a chance in [0, 1]"),
         "watch_s": (predictions.watch_s, np.finfo(np.float32).max, "finite seconds from 0"),
         "p_conv": (predictions.p_conv, 1.0, "a chance in [0, 1]"),
-        "spread": (predictions.click_logit_std, np.finfo(np.float32).max, "finite and not below 0"),
+        "spread": (predictions.spread, np.finfo(np.float32).max, "finite and not below 0"),
         "price": (np.nan_to_num(prices, nan=0.0, posinf=np.inf), np.finfo(np.float32).max, "money from 0"),
     }
     for name, (values, most, want) in wants.items():

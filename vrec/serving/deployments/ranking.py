@@ -198,7 +198,7 @@ class RankingDeployment:
         if self._cursor is None:
             await self._fetch_video_counts()
             return
-        self._cursor, names, states = await self._profiles.states_since.remote(self._cursor)
+        self._cursor, names, states = await self._profiles.video_counts_since.remote(self._cursor)
         if names:
             self._engine.set_video_counts(names, states)
 
