@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.run import EvaluationConfig, PopulationScores, evaluate_recommendations
 from vrec.events.datasets import microlens_50k
 from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events

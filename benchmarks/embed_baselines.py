@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
-from vrec.core.protocols import Clip, VideoRef
+from vrec.core.types import Clip, VideoRef
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.media.decode import decode

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig
 from vrec.encoders.backbone import LITE0, load_backbone
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig

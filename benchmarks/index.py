@@ -17,7 +17,7 @@ from collections.abc import Callable
 import faiss
 import numpy as np
 
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 from vrec.retrieval.index.index import FaissIndex, IndexConfig
 
 K = 10

@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 from index import K, clustered, flat_search, recall, rounds_of
 
-from vrec.core.protocols import Clip, Vectors
+from vrec.core.types import Clip, Vectors
 from vrec.encoders.text import TextEncoder, TextEncoderConfig, clip_text
 from vrec.events.datasets import microlens_50k
 from vrec.retrieval.index.config import (

@@ -12,8 +12,8 @@ from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.config.load import load_settings
 from vrec.config.settings import TrainRankerConfig
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
+from vrec.core.types import CatalogContent
 from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.train.impressions import build_examples
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained

@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vrec.config.load import load_settings
-from vrec.core.protocols import Modality, Vectors
+from vrec.core.types import Modality, Vectors
 from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.learned.features import FeatureSet

@@ -34,8 +34,8 @@ from learned_encoders import correct, frames_mean, frozen
 
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent, Clip, Vectors
 from vrec.core.schema import EMBEDDINGS, TIMESTAMP, VIDEOS, conform
+from vrec.core.types import CatalogContent, Clip, Vectors
 from vrec.encoders.fusion import ModalityFusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.learned.features import FeatureSet

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vrec.core.protocols import Clip, Modality
+from vrec.core.types import Clip, Modality
 from vrec.encoders.audio import audible
 from vrec.encoders.build import EncodersConfig, build_encoders
 from vrec.encoders.cnn import CnnEncoderConfig

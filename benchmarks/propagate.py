@@ -17,7 +17,7 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 from vrec.retrieval.models.propagate import BLOCK_ROWS, GramSums, propagate_by_degree, propagate_plain
 
 MODES = {"plain": propagate_plain, "degree": propagate_by_degree}

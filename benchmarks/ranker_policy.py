@@ -15,7 +15,7 @@ import pyarrow as pa
 from scipy.special import logit, softmax
 
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.evaluation.off_policy.estimators import OffPolicyConfig, estimate_policy_value
 from vrec.evaluation.off_policy.log import LoggedBandit, RewardModelConfig, fit_reward_means
 from vrec.profiles.profile import Profile, profiles_from_table

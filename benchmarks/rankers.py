@@ -27,8 +27,8 @@ from scipy import stats
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings, TrainRankerConfig
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import TIMESTAMP
+from vrec.core.types import CatalogContent
 from vrec.evaluation.ranking.metrics import grouped_xauc
 from vrec.evaluation.ranking.run import RankerMetricsConfig, evaluate_ranker
 from vrec.events.datasets import kuairand_pure

@@ -20,8 +20,8 @@ from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.bundle.smoke_requests import SMOKE_ANSWERS
 from vrec.config.serve import ServeConfig
-from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS
+from vrec.core.types import CatalogContent, Vectors
 from vrec.profiles.profile import EventRecord, Profile, VideoMetadata
 from vrec.profiles.update import ProfilesConfig, apply_event, video_metadata
 from vrec.ranking.features.arrays import RankingRequest, RequestContext

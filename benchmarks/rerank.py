@@ -21,7 +21,7 @@ import pyarrow as pa
 from scipy.special import expit
 from scipy.stats import t
 
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.ranking.reranking.catalog import CatalogArrays, ShopperContext
 from vrec.ranking.reranking.rerank import RerankConfig, RerankedList, rerank
 from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.ranking.run import compare_rankers, evaluate_ranker
 from vrec.events.interactions import aggregate_interactions

@@ -11,8 +11,8 @@ from tests.contracts.shops import network
 from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, conform
+from vrec.core.types import CatalogContent
 from vrec.encoders.config import EmbedConfig
 from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
 from vrec.profiles.update import ProfilesConfig, video_metadata

@@ -11,7 +11,7 @@ from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.catalog import BundleCatalog
 from vrec.bundle.write import write_bundle
 from vrec.core.errors import BundleError
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.build import build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, init_head

@@ -12,7 +12,7 @@ from vrec.bundle import neighbors as module
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.text import clip_text
 from vrec.media.decode import MediaConfig, decode
 from vrec.media.frame_sampling import FrameSamplingConfig

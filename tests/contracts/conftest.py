@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contracts.clips import decoded_clips
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 
 
 @pytest.fixture(scope="session")

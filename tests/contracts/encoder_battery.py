@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vrec.core.protocols import Clip, Encoder
+from vrec.core.protocols import Encoder
+from vrec.core.types import Clip
 
 CLOSE = 1e-5
 """Largest difference of one entry between two encodings of one clip."""

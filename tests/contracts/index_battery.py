@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from vrec.core.errors import FitError
-from vrec.core.protocols import VectorIndex, Vectors
+from vrec.core.protocols import VectorIndex
+from vrec.core.types import Vectors
 
 Build = Callable[[], VectorIndex]
 CLOSE = 1e-5

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import RECOMMENDATIONS
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile, profiles_from_table
 from vrec.profiles.update import ProfilesConfig, build_profiles, video_metadata
 from vrec.ranking.features.arrays import ImpressionLabels, RankingRequest, RequestContext

@@ -11,8 +11,9 @@ import pytest
 from tests.contracts.store_places import catalogue, world
 from tests.contracts.store_profiles import assert_near, changed, ids_of, log_of, of_user, stored, wanted
 from vrec.core.errors import EventsError, SchemaError, StoreError
-from vrec.core.protocols import ApplyResult, ProfileStore
+from vrec.core.protocols import ProfileStore
 from vrec.core.schema import EVENTS
+from vrec.core.types import ApplyResult
 
 
 def check_identity(place):

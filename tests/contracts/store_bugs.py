@@ -13,8 +13,8 @@ import pyarrow as pa
 from tests.contracts.store_places import CONFIG, catalogue
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
-from vrec.core.protocols import ApplyResult
 from vrec.core.schema import EVENT_KINDS, EVENTS
+from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, ProfileBuilder
 from vrec.profiles.stores.codec import event_key, rows_from_table
 from vrec.profiles.stores.sqlite.store import SqliteStore, _PendingAppend

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tests.contracts.store_bugs import Sound
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
-from vrec.core.protocols import ApplyResult
+from vrec.core.types import ApplyResult
 from vrec.profiles.stores.codec import rows_from_table
 from vrec.profiles.stores.sqlite.store import _PendingAppend
 

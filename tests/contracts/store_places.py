@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
 from vrec.profiles.update import ProfilesConfig, video_metadata
 from vrec.synthetic.shop.simulate import SimulationConfig, simulate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.contracts.encoder_battery import CHECKS
-from vrec.core.protocols import Clip, Modality, Vectors
+from vrec.core.types import Clip, Modality, Vectors
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig, audible
 
 Bug = Callable[[AudioEncoder, Sequence[Clip]], Vectors]

@@ -7,7 +7,8 @@ import pytest
 
 from tests.contracts.encoder_battery import CHECKS
 from tests.contracts.learned import drawn_features, write_encoder
-from vrec.core.protocols import Clip, Encoder
+from vrec.core.protocols import Encoder
+from vrec.core.types import Clip
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.encoders.learned.config import GruEncoderConfig

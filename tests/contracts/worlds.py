@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, INTERACTIONS, TIMESTAMP, VIDEOS
+from vrec.core.types import CatalogContent
 
 DAY_US = 86_400_000_000
 START_US = 1_767_225_600_000_000

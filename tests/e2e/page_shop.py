@@ -15,8 +15,8 @@ from tests.bundles import embeddings_of, parts_of
 from tests.serving.direct import Direct
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.config.serve import ServeConfig
-from vrec.core.protocols import Clip
 from vrec.core.schema import EVENTS
+from vrec.core.types import Clip
 from vrec.encoders.build import build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vrec.core.errors import EncodeFailed
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.audio import SILENCE_PEAK, AudioEncoder, AudioEncoderConfig, audible, audio_name
 
 RATE = 16_000

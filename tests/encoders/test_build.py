@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.build import EncodersConfig, EncoderSet, build_encoders, encoder_names
 
 NOTHING = Clip("nothing")

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from vrec.core.errors import ConfigError, EncodeFailed
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.backbone import load_backbone
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig, cnn_name
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.text import TextEncoder, TextEncoderConfig, clip_text, text_name
 
 PAIRS = [

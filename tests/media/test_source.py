@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vrec.core.errors import EmptyVideo, SchemaError, SourceError, TooLarge, UnreachableVideo, VanishedVideo
-from vrec.core.protocols import VideoRef, VideoSource
+from vrec.core.protocols import VideoSource
+from vrec.core.types import VideoRef
 from vrec.media.source import FolderSource, TableSource, content_hash, local_copy, open_source
 
 LIMIT = 1 << 30

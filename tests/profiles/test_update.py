@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError, SchemaError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EVENT_KINDS, PROFILES, conform
+from vrec.core.types import CatalogContent
 from vrec.events.interactions import DAY_US, InterestConfig, weigh_events
 from vrec.profiles.profile import (
     EventRecord,

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tests.events.rows import day, events
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.update import ProfilesConfig, video_metadata
 from vrec.ranking.features.arrays import RankingFeatures
 from vrec.ranking.features.builder import FeatureBuilder

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from tests.contracts.ranker_battery import SHOP
 from tests.contracts.shops import TINY, network
 from vrec.core.errors import ModelError, RankError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.ranking import network_ranker as model_module
 from vrec.ranking.calibration import Calibrator
 from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingFeatures, RankingRequest

@@ -13,8 +13,8 @@ from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import VIDEOS
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile
 from vrec.profiles.video import RatePrior
 from vrec.ranking.base import VideoScalars

@@ -14,8 +14,8 @@ from vrec.bundle.models import bundled_embed_config
 from vrec.core.artifact import ModelArtifact, read_artifact
 from vrec.core.digest import digest
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.protocols import CatalogContent
 from vrec.core.tables import MANIFEST, StorageFolder, join_uri
+from vrec.core.types import CatalogContent
 from vrec.encoders.config import EmbedConfig
 from vrec.profiles.update import ProfilesConfig
 

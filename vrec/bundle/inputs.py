@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError, ConfigError, ModelError
-from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
+from vrec.core.types import Modality
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
 from vrec.profiles.update import ProfilesConfig

@@ -10,7 +10,7 @@ import pyarrow as pa
 from vrec.bundle.inputs import embedding_matrix
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import EventRecord, Profile, VideoMetadata
 from vrec.profiles.update import apply_event, video_metadata
 from vrec.ranking.features.arrays import RankingRequest, RequestContext

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vrec.compression.export import PICTURES
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

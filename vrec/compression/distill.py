@@ -16,7 +16,7 @@ from pydantic import Field
 from vrec.compression.batch_norm import recalibrate_batch_norms
 from vrec.core.config import BaseConfig
 from vrec.core.errors import CompressError
-from vrec.core.protocols import Frames, Vectors
+from vrec.core.types import Frames, Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

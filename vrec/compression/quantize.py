@@ -21,7 +21,7 @@ from vrec.compression.bias import correct_biases
 from vrec.compression.export import PICTURES, first_line, require_onnx
 from vrec.core.config import BaseConfig
 from vrec.core.errors import CompressError
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 
 _CALIBRATIONS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 """What onnxruntime calls them."""

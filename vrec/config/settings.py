@@ -11,7 +11,7 @@ from vrec.config.serve import ServeConfig
 from vrec.config.train_encoder import TrainEncoderConfig
 from vrec.config.tune import TuneConfig
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.config import EmbedConfig
 from vrec.evaluation.offline.results import EvaluationConfig
 from vrec.evaluation.offline.sampled import SampledConfig

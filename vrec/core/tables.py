@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from vrec.core.errors import OutputError, SourceError, os_error_reason
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 
 MANIFEST = "manifest.json"
 TABLE_FORMAT = 1

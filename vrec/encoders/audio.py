@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import EncodeFailed
-from vrec.core.protocols import Clip, Modality, Vectors, Waveform
+from vrec.core.types import Clip, Modality, Vectors, Waveform
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.vectors import unit_clip_rows
 

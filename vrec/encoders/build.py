@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Clip, Encoder, Modality, Vectors
+from vrec.core.protocols import Encoder
+from vrec.core.types import Clip, Modality, Vectors
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig, audible, audio_name
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig, cnn_name
 from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig, fusion_name

@@ -10,7 +10,7 @@ from pydantic import Field
 from vrec.compression.network import CompressedNetworkInfo, Runtime, load_network, network_info
 from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError
-from vrec.core.protocols import Clip, Frames, Modality, Vectors
+from vrec.core.types import Clip, Frames, Modality, Vectors
 from vrec.encoders.backbone import COMPRESSED_PREFIX, LITE0, load_backbone, weights_digest
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.pooling import attention_pool, mean_pool

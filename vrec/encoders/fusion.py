@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Modality, Vectors
+from vrec.core.types import Modality, Vectors
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.vectors import unit_rows
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 
 
 def mean_pool(features: Vectors) -> Vectors:

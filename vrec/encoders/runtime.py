@@ -24,7 +24,7 @@ import numpy as np
 
 from vrec.compression.network import Runtime as OnnxRuntime
 from vrec.core.errors import ConfigError
-from vrec.core.protocols import Frames, Vectors
+from vrec.core.types import Frames, Vectors
 from vrec.encoders.digest import file_digest
 
 if TYPE_CHECKING:

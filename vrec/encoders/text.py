@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Clip, Modality, Vectors
+from vrec.core.types import Clip, Modality, Vectors
 from vrec.encoders.digest import encoder_name, file_digest, package_file
 from vrec.encoders.vectors import unit_clip_rows
 

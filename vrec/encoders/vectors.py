@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vrec.core.errors import EncodeFailed
-from vrec.core.protocols import Clip, Modality, Vectors
+from vrec.core.types import Clip, Modality, Vectors
 
 
 def unit_rows(vectors: npt.NDArray[np.floating]) -> Vectors:

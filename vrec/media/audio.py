@@ -10,7 +10,7 @@ from av.container import InputContainer
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Waveform
+from vrec.core.types import Waveform
 
 RATE_HZ = 16_000
 

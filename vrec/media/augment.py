@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 
 
 class AugmentConfig(BaseConfig):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, NoFrames, UnreadableVideo
-from vrec.core.protocols import Frames, Waveform
+from vrec.core.types import Frames, Waveform
 from vrec.media.audio import AudioConfig, decode_audio
 from vrec.media.decoders.container import OpenVideo, open_video
 from vrec.media.decoders.decord_decoder import DecordDecoder, decord_unsafe_reason

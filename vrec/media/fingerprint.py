@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 
 MOMENTS = 4
 """How many moments of a video are hashed; 64 bits each."""

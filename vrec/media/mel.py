@@ -7,7 +7,7 @@ import torchaudio
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Vectors, Waveform
+from vrec.core.types import Vectors, Waveform
 from vrec.media.audio import RATE_HZ
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 from vrec.media.decode import MediaConfig
 from vrec.media.decode_process import DecodeProcess
 

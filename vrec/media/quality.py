@@ -6,7 +6,7 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import BlackVideo, FrozenVideo, TooShort
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 
 CELL = 16
 """Side in pixels of the cells whose mean brightness is compared; averages out coding noise."""

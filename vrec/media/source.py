@@ -23,9 +23,9 @@ from vrec.core.errors import (
     VanishedVideo,
     os_error_reason,
 )
-from vrec.core.protocols import VideoRef
 from vrec.core.schema import VIDEOS, TableColumn, TableSchema, conform
 from vrec.core.tables import absolute_uri, join_uri, resolve
+from vrec.core.types import VideoRef
 
 VIDEO_EXTENSIONS = frozenset(
     f".{name}"

@@ -12,8 +12,8 @@ import ray
 
 from vrec.config.settings import Settings
 from vrec.core.errors import OutputError, SchemaError, os_error_reason
-from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.tables import read_embeddings, read_failures, read_media
+from vrec.core.types import MODALITIES, Modality
 from vrec.evaluation.reports.comparison import PAGE
 from vrec.evaluation.reports.gallery.build import build_gallery, select_cards
 from vrec.evaluation.reports.gallery.page import write_gallery

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from vrec.config.settings import EventsConfig
 from vrec.core.errors import SourceError, os_error_reason
-from vrec.core.protocols import CatalogContent, Modality
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, resolve
+from vrec.core.types import CatalogContent, Modality
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.interactions import weigh_events
 from vrec.events.read import read_events

@@ -11,8 +11,8 @@ from pydantic import Field
 from vrec.core.compute import pc
 from vrec.core.config import BaseConfig
 from vrec.core.errors import EventsError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, EVENT_KINDS, EVENTS, VIDEOS, conform
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import (
     Entity,
     EventRecord,

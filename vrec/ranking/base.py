@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, RANKED, RECOMMENDATIONS, VIDEOS, TableSchema, conform
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Entity, Profile
 from vrec.ranking.features.arrays import Floats, RankerPredictions, RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import profile_counts

@@ -14,7 +14,7 @@ from torch import Tensor
 from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
 from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError, ModelError, RankError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.ranking.base import ProfileRanker, VideoScalars, merge_content
 from vrec.ranking.calibration import CalibrationConfig, Calibrator, fit_calibrators
 from vrec.ranking.features.arrays import (

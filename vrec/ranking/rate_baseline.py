@@ -13,7 +13,7 @@ from scipy.special import expit, logit, polygamma
 from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
 from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.video import RatePrior, fit_prior, smoothed_rate
 from vrec.ranking.base import ProfileRanker, VideoScalars
 from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingRequest

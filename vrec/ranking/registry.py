@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from vrec.core.artifact import artifact_kind
 from vrec.core.errors import ModelError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace

@@ -11,8 +11,8 @@ import pyarrow as pa
 from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
 from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import RECOMMENDATIONS
+from vrec.core.types import CatalogContent
 from vrec.retrieval.interaction_matrix import (
     IdVocabulary,
     InteractionMatrix,

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from vrec.core.protocols import Modality, Vectors
+from vrec.core.types import Modality, Vectors
 
 RankOrder = Literal["ranked", "popular"]
 """How an arm orders candidates: by the ranker, or by popularity alone, for comparison."""

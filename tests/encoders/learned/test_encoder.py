@@ -12,7 +12,7 @@ from tests.contracts.learned import drawn_features, other_cnn, write_encoder
 from tests.encoders.learned.catalogues import of_topics
 from vrec.config.load import load_settings
 from vrec.core.errors import ConfigError, ModelError
-from vrec.core.protocols import Clip
+from vrec.core.types import Clip
 from vrec.encoders.build import EncodersConfig, build_encoders, encoder_names
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.encoders.config import EmbedConfig

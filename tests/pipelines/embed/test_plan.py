@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrec.core.errors import SourceError
-from vrec.core.protocols import VideoRef
+from vrec.core.types import VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.pipelines.embed.checkpoints import STATE
 from vrec.pipelines.embed.plan import deduplicate_refs, make_plan, recipe_digest

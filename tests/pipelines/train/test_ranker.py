@@ -16,7 +16,7 @@ from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, train_in_process, train_network
 from vrec.pipelines.train.impressions import build_examples
 from vrec.pipelines.train.ranker import RankerTrainingTask, train_ranker

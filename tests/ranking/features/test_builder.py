@@ -12,7 +12,7 @@ from tests.ranking.logs import CONFIG, builder_for, requests_of, same_features, 
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.compute import pc
 from vrec.core.errors import ModelError, RankError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.events.interactions import DAY_US
 from vrec.profiles.profile import EventRecord, InterestEvent, Profile
 from vrec.profiles.update import apply_event, video_metadata

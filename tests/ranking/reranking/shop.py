@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, TIMESTAMP, VIDEOS, conform
+from vrec.core.types import CatalogContent
 from vrec.ranking.features.arrays import RankerPredictions
 from vrec.ranking.reranking.catalog import CatalogArrays, ShopperContext
 from vrec.ranking.reranking.rerank import RerankConfig, rerank

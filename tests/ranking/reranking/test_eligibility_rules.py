@@ -3,7 +3,7 @@ import pytest
 from ranking.order.shop import DAY_US, NOW, embeddings_of, shelf_of, videos_of
 
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.ranking.reranking.catalog import CatalogArrays, ShopperContext
 from vrec.ranking.reranking.eligibility_rules import RULES, EligibilityRulesConfig, check_eligibility
 

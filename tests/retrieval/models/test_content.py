@@ -8,7 +8,7 @@ import pytest
 
 from tests.retrieval.catalogues import embeddings, interactions, scores, videos
 from vrec.core.errors import FitError, SchemaError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.retrieval.attributes import AttributesConfig
 from vrec.retrieval.models import content as module
 from vrec.retrieval.models.content import ContentConfig, ContentRecommender

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from tests.retrieval.catalogues import embeddings, interactions, scores
 from vrec.core.errors import FitError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.retrieval.models import propagate as module
 from vrec.retrieval.models.propagate import (
     GramSums,

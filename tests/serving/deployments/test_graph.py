@@ -11,7 +11,7 @@ from tests.serving.catalog.test_journal import change, row
 from tests.serving.deployments.test_profiles import config_in, event, events
 from tests.serving.direct import Direct
 from vrec.core.errors import StoreError
-from vrec.core.protocols import ApplyResult
+from vrec.core.types import ApplyResult
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.protocol import BackendUnavailable

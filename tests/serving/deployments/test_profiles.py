@@ -13,8 +13,8 @@ from tests.bundles import write_shop_bundle
 from tests.serving.catalog.test_journal import change, row
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError, EventsError
-from vrec.core.protocols import ApplyResult
 from vrec.core.schema import EVENTS
+from vrec.core.types import ApplyResult
 from vrec.profiles.user import taste_vector
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.serving.deployments.profiles import ProfilesDeployment

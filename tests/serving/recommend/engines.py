@@ -8,8 +8,8 @@ import pyarrow as pa
 from tests.bundles import shop, shop_parts
 from vrec.bundle.bundle import ServingBundle
 from vrec.config.serve import ServeConfig
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import VIDEOS
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile, profiles_from_table
 from vrec.profiles.update import build_profiles
 from vrec.ranking.features.video_counts import profile_counts

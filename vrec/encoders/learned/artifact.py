@@ -10,8 +10,8 @@ import numpy as np
 from vrec.compression.network import load_network, save_network
 from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError
-from vrec.core.protocols import Modality
 from vrec.core.tables import join_uri
+from vrec.core.types import Modality
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.fusion import INPUT_MODALITIES

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.cnn import CnnEncoderConfig, cnn_name
 from vrec.encoders.learned.artifact import EncoderArtifact, read_encoder_artifact
 

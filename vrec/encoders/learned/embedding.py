@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vrec.core.protocols import Clip, Modality, Vectors
+from vrec.core.types import Clip, Modality, Vectors
 from vrec.encoders.cnn import CnnEncoder
 from vrec.encoders.learned.artifact import EncoderArtifact
 from vrec.encoders.learned.config import GruEncoderConfig, resolve_frame_encoder

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
 from vrec.core.errors import FitError, ModelError
-from vrec.core.protocols import Modality, Vectors
+from vrec.core.types import Modality, Vectors
 from vrec.encoders.learned.artifact import FIX, EncoderArtifact, read_encoder_artifact
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureBatch, FeatureTensors

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import FitError, ModelError
-from vrec.core.protocols import Modality, Vectors
+from vrec.core.types import Modality, Vectors
 from vrec.encoders.fusion import INPUT_MODALITIES
 from vrec.encoders.vectors import unit_rows
 

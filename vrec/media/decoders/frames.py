@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Frames
+from vrec.core.types import Frames
 from vrec.media.frame_sampling import Indices
 
 DecoderName = Literal["decord", "pyav"]

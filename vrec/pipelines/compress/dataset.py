@@ -12,7 +12,7 @@ import pyarrow as pa
 from vrec.compression.distill import DistillationPictures
 from vrec.config.settings import Settings
 from vrec.core.errors import CompressError, ConfigError, os_error_reason
-from vrec.core.protocols import Clip, Frames
+from vrec.core.types import Clip, Frames
 from vrec.media.decode_process import DecodeProcess
 from vrec.media.source import open_source
 from vrec.pipelines.embed.plan import deduplicate_refs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vrec.core.protocols import Clip, Vectors
+from vrec.core.types import Clip, Vectors
 from vrec.encoders.cnn import CnnEncoder
 from vrec.evaluation.reports.gallery.neighbors import nearest_neighbors, one_nn_accuracy
 from vrec.pipelines.compress.dataset import VideoLabels

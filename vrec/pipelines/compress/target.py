@@ -7,7 +7,7 @@ import numpy as np
 
 from vrec.config.settings import Settings
 from vrec.core.errors import ConfigError
-from vrec.core.protocols import Clip, Vectors
+from vrec.core.types import Clip, Vectors
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.encoders.learned.artifact import EncoderArtifact

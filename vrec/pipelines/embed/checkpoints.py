@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.schema import FAILURES, MEDIA
 from vrec.core.tables import StorageFolder
+from vrec.core.types import MODALITIES, Modality
 
 PARTS = "_parts"
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import DuplicateVideoId
-from vrec.core.protocols import MODALITIES, Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
 from vrec.core.tables import StorageFolder
+from vrec.core.types import MODALITIES, Modality
 from vrec.pipelines.embed.checkpoints import PARTS
 
 Files = dict[str, list[str]]

@@ -11,8 +11,8 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.digest import digest
 from vrec.core.errors import DuplicateVideoId, SourceError, VideoError, video_errors
-from vrec.core.protocols import Modality, VideoRef
 from vrec.core.schema import FAILURES
+from vrec.core.types import Modality, VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.source import content_hash

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.errors import EncodeFailed, VideoError
-from vrec.core.protocols import Clip, Modality, VideoRef
 from vrec.core.tables import StorageFolder
+from vrec.core.types import Clip, Modality, VideoRef
 from vrec.encoders.build import OptionalVectors, build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.media.decode import DecodedVideo

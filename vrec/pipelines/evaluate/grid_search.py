@@ -12,7 +12,7 @@ import ray
 
 from vrec.config.patch import patch_settings
 from vrec.config.settings import EvaluateConfig, Settings
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.results import EvaluationConfig
 from vrec.pipelines.evaluate.validation import validation_score
 from vrec.retrieval.registry import RetrievalConfig

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vrec.config.settings import EvaluateConfig
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.results import OfflineEvaluation
 from vrec.evaluation.offline.sampled import SampledEvaluation
 from vrec.evaluation.reports.comparison import ComparisonReport, DatasetSummary, ExampleShopper, ModelNotes

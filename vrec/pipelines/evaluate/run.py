@@ -10,8 +10,8 @@ import ray
 
 from vrec.config.settings import EvaluateConfig, Settings
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
 from vrec.core.tables import StorageFolder, join_uri
+from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.run import evaluate_recommendations as compare
 from vrec.evaluation.offline.sampled import evaluate_sampled
 from vrec.evaluation.reports.comparison import PAGE, metrics_json, write_comparison

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from vrec.config.settings import Settings
 from vrec.core.errors import EvaluationError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import ACCURACY
 from vrec.evaluation.offline.results import EvaluationConfig

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.compute import pc
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.build import encoder_names
 from vrec.encoders.fusion import INPUT_MODALITIES as MODALITIES
 from vrec.encoders.learned.features import FeatureSet

@@ -8,7 +8,7 @@ import numpy as np
 
 from vrec.config.train_encoder import EncoderFeaturesConfig
 from vrec.core.errors import EncodeFailed
-from vrec.core.protocols import Clip, Modality, Vectors
+from vrec.core.types import Clip, Modality, Vectors
 from vrec.encoders.build import EncodersConfig, OptionalVectors, build_encoders
 from vrec.encoders.cnn import CnnEncoder
 from vrec.media.augment import augment

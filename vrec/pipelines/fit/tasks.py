@@ -9,8 +9,8 @@ import pyarrow as pa
 import ray
 
 from vrec.config.settings import FitConfig
-from vrec.core.protocols import CatalogContent
 from vrec.core.tables import StorageFolder
+from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.registry import RetrievalConfig, build_recommender
 from vrec.retrieval.similarity import map_in_threads

@@ -10,8 +10,8 @@ import ray
 
 from vrec.config.settings import TrainRankerConfig
 from vrec.core.compute import pc
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EVENTS, conform
+from vrec.core.types import CatalogContent
 from vrec.events.polars_tables import to_polars
 from vrec.profiles.update import video_metadata
 from vrec.ranking.features.arrays import (

@@ -10,8 +10,8 @@ import torch
 
 from vrec.config.settings import Settings, TrainRankerConfig
 from vrec.core.digest import digest
-from vrec.core.protocols import CatalogContent
 from vrec.core.tables import StorageFolder, absolute_uri
+from vrec.core.types import CatalogContent
 from vrec.evaluation.ranking.run import (
     RankerEvaluation,
     RankerMetricsConfig,

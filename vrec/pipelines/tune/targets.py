@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from vrec.config.settings import Settings
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.encoders.learned.features import FeatureSet
 from vrec.events.interactions import aggregate_interactions
 from vrec.events.split import InteractionSplit

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
+from vrec.core.types import CatalogContent
 from vrec.ranking.features.arrays import CatalogFeatureArrays, Floats
 from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
 from vrec.ranking.features.video_counts import Exact

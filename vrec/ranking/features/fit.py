@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
+from vrec.core.types import CatalogContent
 from vrec.events.polars_tables import to_polars
 from vrec.ranking.features.arrays import Floats, RankingRequest
 from vrec.ranking.features.builder import FeatureBuilder

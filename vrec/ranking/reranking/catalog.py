@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
+from vrec.core.types import CatalogContent, Vectors
 
 Places = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

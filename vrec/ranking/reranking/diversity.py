@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 from vrec.ranking.reranking.catalog import CatalogArrays, Places
 
 Floats = npt.NDArray[np.float64]

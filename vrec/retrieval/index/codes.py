@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vrec.core.errors import FitError
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 from vrec.retrieval.index.config import CodesConfig, Float16StorageConfig, IndexConfig, ScalarQuantizerConfig
 from vrec.retrieval.index.exact_search import BLOCK_ROWS, SPARE, Places, enable_blas_search
 

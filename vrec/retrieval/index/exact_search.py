@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 
 Places = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]

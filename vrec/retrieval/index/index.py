@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from vrec.core.artifact import ModelArtifact, blob_path, read_artifact, write_artifact
 from vrec.core.errors import FitError
-from vrec.core.protocols import Vectors
 from vrec.core.tables import StorageFolder
+from vrec.core.types import Vectors
 from vrec.retrieval.index.codes import QuantizedVectors
 from vrec.retrieval.index.config import Float32StorageConfig, IndexConfig
 from vrec.retrieval.index.exact_search import (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vrec.core.errors import FitError
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 
 
 def checked_vectors(ids: Sequence[str], vectors: Vectors, dim: int | None) -> Vectors:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from vrec.core.artifact import Arrays
 from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores

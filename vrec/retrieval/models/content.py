@@ -10,8 +10,8 @@ from vrec.core.artifact import Arrays
 from vrec.core.compute import pc
 from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
+from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.attributes import AttributesConfig, attribute_vectors
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, csr_arrays, restore_csr

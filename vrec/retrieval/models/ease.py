@@ -9,7 +9,7 @@ from scipy.linalg import lapack
 from vrec.core.artifact import Arrays
 from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
 from vrec.retrieval.similarity import dense_product, row_blocks

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from vrec.core.artifact import Arrays
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import CatalogContent
 from vrec.core.tables import StorageFolder, join_uri
+from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions
 from vrec.retrieval.models.hybrid_weights import (

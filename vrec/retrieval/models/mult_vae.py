@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (

@@ -18,8 +18,8 @@ from scipy import sparse
 from vrec.core.artifact import Arrays
 from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
-from vrec.core.protocols import CatalogContent, Vectors
 from vrec.core.schema import EMBEDDINGS, conform
+from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.index.exact_search import enable_blas_search
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix

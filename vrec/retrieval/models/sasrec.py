@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import VIDEOS, conform
+from vrec.core.types import CatalogContent
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Exact
 from vrec.ranking.reranking.catalog import CatalogArrays, Places, encode_categories
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import VideoMetadata
 from vrec.profiles.update import video_metadata
 from vrec.serving.catalog.updates import latest_changes

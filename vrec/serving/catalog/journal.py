@@ -6,9 +6,9 @@ import uuid
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.protocols import MODALITIES, Modality, Vectors
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import StorageFolder, join_uri
+from vrec.core.types import MODALITIES, Modality, Vectors
 from vrec.serving.messages import CatalogChange
 
 CHANGES = "changes"

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import VIDEOS, conform
+from vrec.core.types import CatalogContent
 from vrec.ranking.features.video_counts import Exact
 from vrec.ranking.reranking.catalog import CatalogArrays, Floats, Places, ShopperContext, normalize_tag
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, age_limited_tags

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.errors import ServeError
-from vrec.core.protocols import CatalogContent, Modality, Vectors
 from vrec.core.schema import EMBEDDINGS, conform
+from vrec.core.types import CatalogContent, Modality, Vectors
 from vrec.serving.catalog.columns import concat_videos
 from vrec.serving.messages import CatalogChange
 

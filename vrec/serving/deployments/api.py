@@ -15,7 +15,7 @@ from ray.serve.exceptions import RayServeException
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
-from vrec.core.protocols import ApplyResult
+from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.catalog.journal import CatalogJournal

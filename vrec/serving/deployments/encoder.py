@@ -12,7 +12,7 @@ from ray import serve
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import EncodeFailed, ServeError, VideoError
-from vrec.core.protocols import Clip, Modality, Vectors, VideoRef
+from vrec.core.types import Clip, Modality, Vectors, VideoRef
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text

@@ -14,7 +14,7 @@ import pyarrow as pa
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
-from vrec.core.protocols import ApplyResult
+from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from vrec.core.errors import ServeError, VrecError
-from vrec.core.protocols import ApplyResult
+from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RecommendQuery, RequestFilters

@@ -20,7 +20,7 @@ from ray.util import metrics
 
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
-from vrec.core.protocols import ApplyResult
+from vrec.core.types import ApplyResult
 from vrec.serving.messages import ListResult
 
 LATENCY = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.config.serve import CandidatesConfig
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
 from vrec.profiles.user import taste_vector
 from vrec.ranking.features.arrays import RankingRequest, RequestContext

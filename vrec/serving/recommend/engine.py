@@ -9,7 +9,7 @@ import numpy as np
 
 from vrec.bundle.bundle import ServingBundle
 from vrec.config.serve import ServeConfig
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.features.arrays import RankerPredictions, RankingRequest, RequestContext

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.bundle.bm25 import Bm25Index
-from vrec.core.protocols import Vectors
+from vrec.core.types import Vectors
 from vrec.ranking.reranking.catalog import Places
 from vrec.serving.catalog.columns import concat_videos
 from vrec.serving.catalog.snapshot import CatalogSnapshot

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA
+from vrec.core.types import Modality
 from vrec.evaluation.reports.gallery.build import build_gallery
 from vrec.evaluation.reports.gallery.report import GalleryConfig, GalleryReport
 from vrec.media.posters import PosterConfig, poster

@@ -14,7 +14,7 @@ import redis
 from tests.contracts.store_places import CONFIG, RedisPlace, RedisServer, facts, world
 from tests.contracts.store_profiles import assert_near, changed, ids_of, log_of, stored, wanted
 from vrec.core.errors import StoreError
-from vrec.core.protocols import ApplyResult
+from vrec.core.types import ApplyResult
 from vrec.profiles.stores.redis.store import MAX_EVENTS_PER_CALL, RedisConfig, RedisStore
 
 EVENTS = world()[0]

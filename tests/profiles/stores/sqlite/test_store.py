@@ -16,8 +16,8 @@ import pytest
 from tests.contracts.store_places import CONFIG, SqlitePlace, facts, world
 from tests.contracts.store_profiles import changed, ids_of, log_of, of_user, stored, wanted
 from vrec.core.errors import StoreError
-from vrec.core.protocols import ApplyResult
 from vrec.core.schema import EVENT_KINDS
+from vrec.core.types import ApplyResult
 from vrec.profiles.stores.sqlite.store import EventKind, SqliteConfig, SqliteStore
 
 EVENTS = world()[0]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.learned.features import FeatureSet
 
 BLOCK_ROWS = 4096

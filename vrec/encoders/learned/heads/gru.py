@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, normalize_rows, orthogonal_linear
 from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
 

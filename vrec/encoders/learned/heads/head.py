@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import (
     BLOCK_ROWS,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, normalize_rows, orthogonal_linear
 from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
 

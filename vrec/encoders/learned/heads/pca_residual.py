@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.fusion import ModalityWeights
 from vrec.encoders.learned.heads.batch import normalize_rows
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, normalize_rows
 from vrec.encoders.learned.heads.head import EncoderHead
 from vrec.encoders.learned.heads.modality_inputs import (

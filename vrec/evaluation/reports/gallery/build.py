@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.errors import fix_for
-from vrec.core.protocols import Modality
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, VIDEOS, conform
+from vrec.core.types import Modality
 from vrec.evaluation.reports.gallery.neighbors import map_2d, nearest_neighbors, one_nn_accuracy
 from vrec.evaluation.reports.gallery.report import (
     CategoryAgreement,

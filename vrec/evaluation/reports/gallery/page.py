@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 from vrec.evaluation.reports.gallery.neighbors import spread_points
 from vrec.evaluation.reports.gallery.report import GalleryReport, GalleryVideo
 from vrec.evaluation.reports.rendering import page_environment, template_source

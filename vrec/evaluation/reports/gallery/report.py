@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 
 
 class GalleryConfig(BaseConfig):

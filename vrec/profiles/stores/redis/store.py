@@ -16,7 +16,8 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from vrec.core.errors import StoreError
-from vrec.core.protocols import EXPORT_ROWS, ApplyResult
+from vrec.core.protocols import EXPORT_ROWS
+from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileKey
 from vrec.profiles.stores.codec import (
