@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranking.order.shop import DAY_US, NOW
 
+from tests.ranking.reranking.shop import DAY_US, NOW
 from vrec.ranking.reranking.boosts import FreshnessConfig, SlotCaps, SlotCapsConfig, freshness
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranking.order.shop import shelf_of
 
+from tests.ranking.reranking.shop import shelf_of
 from vrec.ranking.reranking.diversity import (
     CandidateSimilarity,
     CandidateSimilarityConfig,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from ranking.order.shop import DAY_US, NOW, embeddings_of, shelf_of, videos_of
 
+from tests.ranking.reranking.shop import DAY_US, NOW, embeddings_of, shelf_of, videos_of
 from vrec.core.errors import RankError
 from vrec.core.types import CatalogContent
 from vrec.ranking.reranking.catalog import CatalogArrays, ShopperContext

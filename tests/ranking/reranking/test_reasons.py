@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranking.order.shop import DAY_US, NOW, shelf_of
 
+from tests.ranking.reranking.shop import DAY_US, NOW, shelf_of
 from vrec.core.errors import RankError
 from vrec.ranking.reranking.catalog import ShopperContext
 from vrec.ranking.reranking.reasons import ReasonsConfig, find_reasons, reason_text

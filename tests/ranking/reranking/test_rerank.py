@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ranking.order.shop import DAY_US, NOW, config_of, ids, plain, ranked_of, run, shelf_of
 
+from tests.ranking.reranking.shop import DAY_US, NOW, config_of, ids, plain, ranked_of, run, shelf_of
 from vrec.core.errors import RankError, SchemaError
 from vrec.core.schema import RANKED, conform
 from vrec.ranking.reranking.catalog import ShopperContext

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from ranking.order.shop import config_of, ids, plain, ranked_of, run, shelf_of
 
+from tests.ranking.reranking.shop import config_of, ids, plain, ranked_of, run, shelf_of
 from vrec.ranking.reranking.exploration import win_chances
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ranking.order.shop import predictions_of
 from scipy.special import expit
 
+from tests.ranking.reranking.shop import predictions_of
 from vrec.core.errors import RankError
 from vrec.ranking.reranking.utility import UtilityConfig, UtilityWeights, utility, utility_slope
 
