@@ -91,16 +91,16 @@ def main() -> None:
         for name, (workers, threads) in WAYS.items():
             settings = load_settings(
                 overrides=[
-                    f"encoder.learned.kind={options.head}",
-                    f"encoder.training.epochs={options.epochs}",
-                    f"encoder.workers={workers}",
-                    f"encoder.cpus_per_worker={threads}",
-                    "encoder.training.objective.kind=aligned",
+                    f"train.encoder.learned.kind={options.head}",
+                    f"train.encoder.training.epochs={options.epochs}",
+                    f"train.encoder.workers={workers}",
+                    f"train.encoder.cpus_per_worker={threads}",
+                    "train.encoder.training.objective.kind=aligned",
                 ]
             )
             with tempfile.TemporaryDirectory() as folder:
                 log = f"{folder}/log"
-                lesson = WatchedLesson(settings.encoder, features, behaviour, log)
+                lesson = WatchedLesson(settings.train.encoder, features, behaviour, log)
                 begun = time.perf_counter()
                 train_network(lesson, "run", folder)
                 took = time.perf_counter() - begun

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.config.load import load_settings
-from vrec.config.settings import TrainRankerConfig
+from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.core.types import CatalogContent
 from vrec.pipelines.cluster import connect_cluster
@@ -54,12 +54,12 @@ def trained(made: ShopSimulation, config: TrainRankerConfig) -> NetworkRanker:
     with connect_cluster():
         found = build_examples(made.events, content, config)
     train, valid = ((part.features, part.labels) for part in (found.train, found.validation))
-    network, head = build_untrained(config.ranker, train[0].shape, train[1])
+    network, head = build_untrained(config.model, train[0].shape, train[1])
     trainer = RankerTrainer(
-        network, config.ranker.heads, head, train=train, valid=valid, config=config.ranker.training
+        network, config.model.heads, head, train=train, valid=valid, config=config.model.training
     )
     return NetworkRanker.from_training(
-        config.ranker, found.space, content, trainer.run(), head, train=train, valid=valid
+        config.model, found.space, content, trainer.run(), head, train=train, valid=valid
     )
 
 

@@ -35,12 +35,12 @@ from vrec.training.epochs import SINGLE_WORKER
 
 Floats = npt.NDArray[np.float64]
 HEADS = {
-    "mean": ["encoder.learned.kind=mean"],
-    "GRU": ["encoder.learned.kind=gru"],
-    "gated": ["encoder.learned.kind=gated"],
-    "gated, GRU within": ["encoder.learned.kind=gated", "encoder.learned.frames=gru"],
-    "VAE": ["encoder.learned.kind=vae"],
-    "VAE, GRU within": ["encoder.learned.kind=vae", "encoder.learned.frames=gru"],
+    "mean": ["train.encoder.learned.kind=mean"],
+    "GRU": ["train.encoder.learned.kind=gru"],
+    "gated": ["train.encoder.learned.kind=gated"],
+    "gated, GRU within": ["train.encoder.learned.kind=gated", "train.encoder.learned.frames=gru"],
+    "VAE": ["train.encoder.learned.kind=vae"],
+    "VAE, GRU within": ["train.encoder.learned.kind=vae", "train.encoder.learned.frames=gru"],
 }
 
 
@@ -65,7 +65,7 @@ def frozen(features: FeatureSet, config: ModalityFusionConfig) -> Vectors:
 
 def trained(features: FeatureSet, options: Sequence[str], seed: int) -> LearnedEncoder:
     """An encoder that was trained self-supervised on these features."""
-    settings = load_settings(overrides=[*options, f"encoder.training.seed={seed}"])
+    settings = load_settings(overrides=[*options, f"train.encoder.training.seed={seed}"])
     lesson, _ = build_training_task(EncoderInputs(features, None), settings)
     head = lesson.trainer(SINGLE_WORKER).run()
     weights = {name: tensor.numpy() for name, tensor in head.state_dict().items()}

@@ -113,7 +113,7 @@ def learned(
     trial: Trial, options: Sequence[str], seed: int, *, aligned: bool
 ) -> tuple[Vectors, npt.NDArray[np.bool_]]:
     """The vectors of a head that was trained on the trial's features, and its behaviour where `aligned`."""
-    settings = load_settings(overrides=[*options, f"encoder.training.seed={seed}"])
+    settings = load_settings(overrides=[*options, f"train.encoder.training.seed={seed}"])
     material = EncoderInputs(trial.features, trial.train if aligned else None)
     lesson, watched = build_training_task(material, settings)
     trainer = lesson.trainer(SINGLE_WORKER)
@@ -132,7 +132,7 @@ def learned(
 def alone(encoded: tuple[Vectors, npt.NDArray[np.bool_]]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
     """What is learned of these vectors, without what they keep of the features beside it."""
     vectors, able = encoded
-    config = load_settings().encoder.learned
+    config = load_settings().train.encoder.learned
     return vectors[:, : config.dim] / np.float32((1 - config.keep) ** 0.5), able
 
 
@@ -229,7 +229,7 @@ def shop(options: argparse.Namespace) -> None:
         for aligned, way in ((False, "self-supervised"), (True, "aligned")):
             for kind in options.heads:
                 # Self-supervised, an epoch is the videos and not the pairs, and takes no time.
-                head = [f"encoder.learned.kind={kind}", *(SHORT if aligned and kind == "gru" else [])]
+                head = [f"train.encoder.learned.kind={kind}", *(SHORT if aligned and kind == "gru" else [])]
                 ways[f"{way}: {kind}"] = learned(trial, head, seed, aligned=aligned)
                 if aligned:
                     ways[f"{way}: {kind}, nothing kept"] = alone(ways[f"{way}: {kind}"])
@@ -242,7 +242,7 @@ def shop(options: argparse.Namespace) -> None:
         report(results, "frozen: weighted")
 
 
-SHORT = ["encoder.training.epochs=10", "encoder.training.patience=3"]
+SHORT = ["train.encoder.training.epochs=10", "train.encoder.training.patience=3"]
 """Of the GRU, and of MicroLens with its many pairs: bounds how long they take."""
 
 
@@ -260,8 +260,8 @@ def microlens(options: argparse.Namespace) -> None:
         split_interactions(weigh_events(found.events, InterestConfig()), LeaveLastOutConfig()),
         [],
     )
-    size = [*SHORT, "encoder.learned.kind=gated", "encoder.training.batch_size=1024"]
-    size.append("encoder.behaviour.pairs_per_user=10")
+    size = [*SHORT, "train.encoder.learned.kind=gated", "train.encoder.training.batch_size=1024"]
+    size.append("train.encoder.behavior.pairs_per_user=10")
     chance = np.random.default_rng(0).normal(0, 1, (len(ids), 32)).astype(np.float32)
     for seed in range(options.seeds):
         trial = withhold(parts, 700, seed, features, options.users)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, RankingFeatures
-from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalogue
+from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
 from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.networks.network import DinConfig, RankerNetwork
 
@@ -58,7 +58,7 @@ def make_features(candidates: int, history: int, seed: int = 0) -> RankingFeatur
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
     )
     return RankingFeatures(
-        catalogue=catalogue,
+        catalog=catalogue,
         shape=SHAPE,
         request=np.zeros(candidates, np.int32),
         video=rng.integers(1, videos, candidates, dtype=np.int32),
@@ -135,7 +135,7 @@ def main() -> None:
     network = RankerNetwork(SHAPE, DinConfig(), RankerHeadsConfig(), WATCH_WIDTH).eval()
     for weights in network.parameters():
         nn.init.normal_(weights, std=0.2)  # first weights are so small that wrong answers would differ little
-    items = network.items(to_catalogue(features.catalogue, CPU))
+    items = network.items(to_catalog_tensors(features.catalog, CPU))
     module = Scoring(network).eval()
     sides = {"vrec": eager_side(module, items, features), "onnxruntime": onnx_side(module, items, features)}
     if shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"):

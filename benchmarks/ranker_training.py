@@ -19,7 +19,7 @@ from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models.ranking import DIN
 
 from vrec.ranking.features.arrays import FeatureShape
-from vrec.ranking.networks.layers import CatalogueTensors, RankingBatch
+from vrec.ranking.networks.layers import CatalogTensors, RankingBatch
 from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
 from vrec.ranking.networks.network import DinConfig, RankerNetwork
 
@@ -58,7 +58,7 @@ def make_vrec(batches: list[tuple[RankingBatch, Tensor]], videos: int) -> Callab
     shape = FeatureShape((videos,), 1, 0, 0, CONTEXT, 0, 0, 0, 1)
     network = RankerNetwork(shape, CONFIG, HEADS, watch_width=0)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    catalogue = CatalogueTensors(
+    catalogue = CatalogTensors(
         fields=torch.arange(videos, dtype=torch.int32)[:, None],
         tags=torch.zeros(videos, 0, dtype=torch.int32),
         dense=torch.zeros(videos, 0),

@@ -25,7 +25,8 @@ import pyarrow as pa
 from scipy import stats
 
 from vrec.config.load import load_settings
-from vrec.config.settings import Settings, TrainRankerConfig
+from vrec.config.settings import Settings
+from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.compute import pc
 from vrec.core.schema import TIMESTAMP
 from vrec.core.types import CatalogContent
@@ -133,8 +134,8 @@ def shop_world(config: SimulationConfig, settings: Settings) -> World:
     made = simulate(config)
     contents = {"plain": CatalogContent(made.videos), "content": CatalogContent(made.videos, made.embeddings)}
     with connect_cluster():
-        examples = {n: build_examples(made.events, c, settings.train) for n, c in contents.items()}
-    return World(examples, contents, settings.train, planted(made, examples["plain"]))
+        examples = {n: build_examples(made.events, c, settings.train.ranker) for n, c in contents.items()}
+    return World(examples, contents, settings.train.ranker, planted(made, examples["plain"]))
 
 
 def planted(made: ShopSimulation, found: ImpressionDataset) -> Truth:
@@ -177,8 +178,8 @@ def kuairand_world(folder: Path, settings: Settings) -> World:
     found = kuairand_pure(folder)
     contents = {"plain": CatalogContent(found.videos)}
     with connect_cluster():
-        examples = {n: build_examples(found.events, c, settings.train) for n, c in contents.items()}
-    return World(examples, contents, settings.train, None)
+        examples = {n: build_examples(found.events, c, settings.train.ranker) for n, c in contents.items()}
+    return World(examples, contents, settings.train.ranker, None)
 
 
 def run(world: World, name: str, seed: int) -> dict[str, float]:
@@ -186,7 +187,7 @@ def run(world: World, name: str, seed: int) -> dict[str, float]:
     examples, changes = MODELS[name]
     examples = examples if examples in world.examples else "plain"
     found = world.examples[examples]
-    base = world.config.ranker.model_dump()
+    base = world.config.model.model_dump()
     training = base["training"] | changes.get("training", {}) | {"seed": seed}
     base |= changes | {"training": training}
     if world.truth is not None and base["network"]["kind"] != "lr":

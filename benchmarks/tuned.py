@@ -64,7 +64,7 @@ def test_ranker(material: InputData, candidates: dict[str, Settings]) -> None:
     labels = found.test.labels
     for name, settings in candidates.items():
         with TemporaryDirectory() as out:
-            train_on_inputs(material, out, settings.train, train=train_in_process)
+            train_on_inputs(material, out, settings.train.ranker, train=train_in_process)
             predicted[name] = NetworkRanker.load(out).predict(found.test.features, at_logged_positions=True)
         metrics = evaluate_ranker(predicted[name], labels, found.cold, METRICS_CONFIG).overall.metrics
         print(f"| {name} | " + " | ".join(f"{key} {value:.4f}" for key, value in metrics.items()) + " |")

@@ -88,17 +88,3 @@ def test_the_store_lies_in_the_data_folder_where_one_can():
     assert "://" not in load_settings(overrides=["serve.data=s3://bucket/serve"]).serve.store.path
     named = ["serve.data=here", "serve.store.kind=sqlite", "serve.store.path=there.db"]
     assert load_settings(overrides=named).serve.store.path == "there.db"
-
-
-def test_the_demos_ranker_is_small_and_otherwise_as_the_settings_say():
-    settings = load_settings(overrides=["train.ranker.training.seed=7", "demo.ranker.epochs=3"])
-    train = settings.demo.ranker.apply_to(settings.train, {"click", "purchase"})
-    assert (train.ranker.training.seed, train.ranker.training.epochs) == (7, 3)
-    assert train.ranker.network.width < settings.train.ranker.network.width
-    assert type(train).model_validate(train.model_dump()) == train
-    assert train.ranker.heads == settings.train.ranker.heads
-    assert settings.demo.ranker.apply_to(settings.train, {"click"}).ranker.heads.heads == ("click", "watch")
-    linear = load_settings(overrides=["train.ranker.network.kind=lr"])
-    assert (
-        linear.demo.ranker.apply_to(linear.train, {"purchase"}).ranker.network == linear.train.ranker.network
-    )

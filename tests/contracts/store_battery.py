@@ -275,7 +275,7 @@ def check_closed_is_refused(place):
         lambda: store.erase(user),
         store.check,
         store.export,
-        store.end,
+        store.latest_cursor,
     )
     for call in calls:
         with pytest.raises(StoreError):

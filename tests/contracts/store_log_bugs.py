@@ -54,7 +54,7 @@ class CursorStartsAnew(Sound):
 
 
 class EndIsOneShort(Sound):
-    def end(self):
+    def latest_cursor(self):
         return max(0, super().latest_cursor() - 1)
 
 

@@ -18,7 +18,7 @@ class Sound(PopularRecommender):
         super()._fit(histories, content)
         self.near = (histories.weights.T @ histories.weights).toarray().astype(np.float32)
 
-    def _scores(self, histories, users):
+    def score_block(self, histories, users):
         return np.asarray(histories.weights @ self.near, np.float32)
 
     def _arrays(self):
@@ -97,7 +97,7 @@ class KeepsSeen(Sound):
         self.nothing = interactions.slice(0, 0)
         return super().fit(interactions, content)
 
-    def _scores(self, histories, users):
+    def score_block(self, histories, users):
         return np.asarray(self._scores_of.weights @ self.near, np.float32)
 
 
@@ -161,8 +161,8 @@ class UsersTwice(Sound):
 
 
 class BatchCentred(Sound):
-    def _scores(self, histories, users):
-        scores = super()._scores(histories, users)
+    def score_block(self, histories, users):
+        scores = super().score_block(histories, users)
         return scores - scores.mean(axis=0, keepdims=True)
 
 
@@ -204,9 +204,9 @@ class LosesItsState(Sound):
 
 
 class WritesIntoItself(Sound):
-    def _scores(self, histories, users):
+    def score_block(self, histories, users):
         self.near += 0
-        return super()._scores(histories, users)
+        return super().score_block(histories, users)
 
 
 class OtherSource(Sound):

@@ -27,7 +27,7 @@ RECOMMENDERS: dict[str, Make] = {
     "user_knn": lambda: UserKnn(SimilarityConfig(neighbours=70)),
     "user_knn-bm25": lambda: UserKnn(SimilarityConfig(neighbours=70, weighting="bm25", shrink=1)),
     "als": lambda: Als(AlsConfig(factors=6)),
-    "ease": lambda: Ease(EaseConfig(regularisation=3)),
+    "ease": lambda: Ease(EaseConfig(regularization=3)),
     "mult_vae": lambda: MultVae(MultVaeConfig(hidden=16, latent=8, epochs=2)),
     "neumf": lambda: NeuMf(NeuMfConfig(factors=4, layers=(8, 4), epochs=2)),
     "sequence": lambda: SASRec(SASRecConfig(max_length=6, dim=8, layers=1, epochs=2)),
@@ -37,7 +37,7 @@ RECOMMENDERS: dict[str, Make] = {
         PropagationConfig(mode="plain", space="interactions", factors=3)
     ),
     "hybrid": lambda: HybridRecommender(
-        HybridConfig(members=("popular", "item_knn", "ease", "content"), strangers=False, blend=LEARNED)
+        HybridConfig(members=("popular", "item_knn", "ease", "content"), recommend_new_users=False, blend=LEARNED)
     ),
 }
 

@@ -56,7 +56,7 @@ def command(folders: Path, out: Path, *more: str, ranker: str = "rates") -> int:
 
 def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
     more = [f"--embeddings={folders / 'tables'}", f"--recommender={folders / 'knn'}"]
-    more += ["--set", "bundle.neighbours=7", "--set", "train.profiles.remember=9", "--json"]
+    more += ["--set", "bundle.neighbours=7", "--set", "train.ranker.profiles.remember=9", "--json"]
     assert command(folders, tmp_path / "b", *more) == 0
     done = json.loads(capsys.readouterr().out)
     bundle = ServingBundle.load(str(tmp_path / "b"))

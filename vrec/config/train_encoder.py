@@ -53,7 +53,7 @@ class TrainEncoderConfig(WorkersConfig):
     """How. With events, `objective.kind` is `aligned` unless it is set."""
     features: EncoderFeaturesConfig = Field(default_factory=EncoderFeaturesConfig)
     """What is kept of the videos."""
-    behaviour: BehaviorConfig = Field(default_factory=BehaviorConfig)
+    behavior: BehaviorConfig = Field(default_factory=BehaviorConfig)
     """What is learned from events."""
     alone_below: int = Field(default=2_000_000, ge=0)
     """Examples of all epochs together below which the command trains in its own process, on all cores and
@@ -62,7 +62,7 @@ class TrainEncoderConfig(WorkersConfig):
     @model_validator(mode="before")
     @classmethod
     def _default_to_gated_head(cls, values: Any) -> Any:
-        # So that `encoder.learned.dim=64` alone means something.
+        # So that `train.encoder.learned.dim=64` alone means something.
         if isinstance(values, Mapping):
             learned = values.get("learned")
             if isinstance(learned, Mapping) and "kind" not in learned:

@@ -25,7 +25,7 @@ def make_bundle(
     """What was put together and written to the folder `out`, after reading it back and asking its canaries.
 
     `ranker` and `recommender` are folders of `vrec train ranker` and `vrec fit`. Profiles are those of
-    `train.profiles`, so the settings must be those that the ranker was trained with. Runs in this process.
+    `train.ranker.profiles`, so the settings must be those that the ranker was trained with. Runs in this process.
     Raises BundleError for what does not belong together, EventsError, SchemaError, SourceError or ModelError
     for what cannot be read, OutputError for a folder that cannot be written.
     """
@@ -36,7 +36,7 @@ def make_bundle(
     parts = BundleInputs(
         videos=material.content.videos,
         ranker=load_ranker(ranker),
-        profiles=settings.train.profiles,
+        profiles=settings.train.ranker.profiles,
         fused=material.content.embeddings,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
         recommender=load_recommender(recommender) if recommender else None,

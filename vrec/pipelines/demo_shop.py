@@ -2,7 +2,7 @@
 a bundle to serve."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vrec.config.demo import DemoRankerConfig
 from vrec.config.settings import Settings
+from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.compute import pc
 from vrec.core.schema import VIDEOS
 from vrec.core.tables import absolute_uri
@@ -76,8 +78,9 @@ def demo_shop(
     write_comparison(_with_posters(report, posters), str(folder / EVALUATION))
     fit_inputs(material, str(folder / MODEL), settings, model="hybrid")
     kinds = pc.unique(shop.events.column("kind")).to_pylist()
-    small = settings.model_copy(update={"train": settings.demo.ranker.apply_to(settings.train, kinds)})
-    train_on_inputs(material, str(folder / RANKER), small.train, train=train_in_process)
+    ranker = small_ranker(settings.train.ranker, settings.demo.ranker, kinds)
+    small = settings.model_copy(update={"train": settings.train.model_copy(update={"ranker": ranker})})
+    train_on_inputs(material, str(folder / RANKER), ranker, train=train_in_process)
     shutil.rmtree(to_serve, ignore_errors=True)
     make_bundle(where, str(to_serve), small, ranker=str(folder / RANKER), recommender=str(folder / MODEL))
     return DemoShopResult(
@@ -87,6 +90,29 @@ def demo_shop(
         log=str(folder / EVENTS_FILE),
         bundle=str(to_serve),
     )
+
+
+def small_ranker(
+    train: TrainRankerConfig, small: DemoRankerConfig, kinds: Collection[str]
+) -> TrainRankerConfig:
+    """Return training settings that suit the demo's small log, which has events of these kinds.
+
+    Without conversions in the log the conversion head is left out: videos without a price are never bought.
+    """
+    heads = train.heads.heads
+    if not set(train.labels.conversion_kinds) & set(kinds):
+        heads = tuple(head for head in heads if head != "conversion")
+    layers = {"width": small.width, "hidden": small.hidden, "dropout": small.dropout}
+    fields = type(train.network).model_fields
+    changes = {
+        "network": {name: value for name, value in layers.items() if name in fields},
+        "heads": {"heads": heads},
+        "features": {"history": small.history},
+        "labels": {"conversion_window_hours": small.conversion_window_hours},
+        "training": {"epochs": small.epochs},
+    }
+    groups = {name: getattr(train, name).model_copy(update=change) for name, change in changes.items()}
+    return train.model_copy(update=groups)
 
 
 def with_absolute_uris(videos: pa.Table, media: pa.Table) -> pa.Table:

@@ -40,12 +40,12 @@ SMALL = [
     "embed.encoders.frames.frame_px=64",
     "embed.sample.frames=2",
     "compress.student.frame_px=32",
-    "compress.distil={steps: 2, batch: 4}",
+    "compress.distill={steps: 2, batch: 4}",
     "compress.frames=2",
     "compress.rounds=2",
     "compress.quantize.pictures=4",
 ]
-EASY = ["compress.most_lost=1", "compress.least_recall=0"]
+EASY = ["compress.max_accuracy_loss=1", "compress.min_recall=0"]
 """Whatever a network loses, it may be chosen."""
 
 
@@ -227,7 +227,7 @@ def a_row(method: str, speed: float, one_nn: float | None, recall_new: float) ->
 
 
 def test_the_fastest_within_the_loss_is_chosen():
-    config = CompressConfig(most_lost=0.02, least_recall=0.8)
+    config = CompressConfig(max_accuracy_loss=0.02, min_recall=0.8)
     first = a_row("original", 1, 0.80, 1)
     fast, good = a_row("static", 3, 0.77, 0.9), a_row("student", 2, 0.78, 0.1)
     slow = a_row("dynamic", 0.9, 0.80, 1)

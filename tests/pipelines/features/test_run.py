@@ -19,7 +19,12 @@ from vrec.pipelines.embed.run import embed
 from vrec.pipelines.features.run import FACTS, extract_features
 
 SETTINGS = load_settings(
-    overrides=["embed.sample.frames=4", "encoder.features.views=1", "embed.workers=1", "embed.batch_size=4"]
+    overrides=[
+        "embed.sample.frames=4",
+        "train.encoder.features.views=1",
+        "embed.workers=1",
+        "embed.batch_size=4",
+    ]
 )
 pytestmark = pytest.mark.timeout(300)
 

@@ -32,18 +32,18 @@ from vrec.pipelines.train.encoder import (
 from vrec.training.epochs import SINGLE_WORKER
 
 SMALL = [
-    "encoder.learned={kind: gated, dim: 8}",
-    "encoder.training={epochs: 3, batch_size: 64}",
-    "encoder.behaviour.als.factors=4",
+    "train.encoder.learned={kind: gated, dim: 8}",
+    "train.encoder.training={epochs: 3, batch_size: 64}",
+    "train.encoder.behavior.als.factors=4",
     "embed.sample.frames=4",
-    "encoder.features.views=1",
+    "train.encoder.features.views=1",
     "embed.workers=1",
 ]
 SETTINGS = load_settings(overrides=SMALL)
 
 
 def changed(**training: Any) -> Settings:
-    encoder = SETTINGS.encoder
+    encoder = SETTINGS.train.encoder
     update = {"training": encoder.training.model_copy(update=training)}
     return SETTINGS.model_copy(update={"encoder": encoder.model_copy(update=update)})
 
@@ -102,11 +102,11 @@ def test_nothing_after_the_cut_reaches_an_encoder(shop, features, tmp_path):
 
 
 def test_an_objective_that_is_named_is_kept_with_events_or_without(material):
-    named = load_settings(overrides=[*SMALL, "encoder.training.objective.kind=self_supervised"])
+    named = load_settings(overrides=[*SMALL, "train.encoder.training.objective.kind=self_supervised"])
     lesson, watched = build_training_task(material, named)
     assert lesson.config.training.objective.kind == "self_supervised"
     assert watched is None
-    aligned = load_settings(overrides=[*SMALL, "encoder.training.objective.kind=aligned"])
+    aligned = load_settings(overrides=[*SMALL, "train.encoder.training.objective.kind=aligned"])
     with pytest.raises(FitError, match="learns from what was watched"):
         build_training_task(EncoderInputs(material.features, None), aligned)
 
@@ -149,7 +149,9 @@ def test_a_head_that_sees_no_order_gives_the_same_for_frames_and_their_mean(kind
     names: dict[Any, str] = {"frames": "drawn", "audio": "drawn"}
     rest = lengths, sound, np.zeros((5, 0), np.float32), has, names
     whole = FeatureSet(tuple("abcde"), frames.astype(np.float16), *rest)
-    config = load_settings(overrides=[f"encoder.learned={{kind: {kind}, dim: 4}}"]).encoder.learned
+    config = load_settings(
+        overrides=[f"train.encoder.learned={{kind: {kind}, dim: 4}}"]
+    ).train.encoder.learned
     head = init_head(config, whole, 0)
     weights = {name: tensor.numpy() for name, tensor in head.state_dict().items()}
     encoder = LearnedEncoder.from_weights(config, whole, weights)
@@ -197,7 +199,7 @@ def test_a_training_that_was_cut_short_ends_with_the_weights_of_one_that_was_not
 @pytest.mark.timeout(600)
 def test_the_command_trains_on_two_workers_and_embed_runs_what_it_leaves(clips, local_ray, tmp_path, capsys):
     encoder, out = tmp_path / "encoder", tmp_path / "embedded"
-    options = ["encoder.learned={kind: gru, dim: 8, hidden: 4}", "encoder.workers=2", *SMALL[1:]]
+    options = ["train.encoder.learned={kind: gru, dim: 8, hidden: 4}", "train.encoder.workers=2", *SMALL[1:]]
     sets = [part for option in options for part in ("--set", option)]
     # Three of the clips are broken: they are listed and cost nothing else.
     assert run(["train", "encoder", "--videos", str(clips), "--out", str(encoder), "--json", *sets]) == 3

@@ -28,16 +28,15 @@ from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.ranking.training import RankerTrainer
 
-SETTINGS = load_settings(
-    overrides=[
-        "train.shards=3",
-        "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
-        "train.ranker.features={history: 5, min_count: 2}",
-        "train.ranker.training={epochs: 6, patience: 6, batch_size: 256}",
-        "train.ranker.labels.conversion_kinds=[cart]",
-        "train.ranker.labels.conversion_window_hours=6",
-    ]
-)
+OVERRIDES = [
+    "train.ranker.shards=3",
+    "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
+    "train.ranker.features={history: 5, min_count: 2}",
+    "train.ranker.training={epochs: 6, patience: 6, batch_size: 256}",
+    "train.ranker.labels.conversion_kinds=[cart]",
+    "train.ranker.labels.conversion_window_hours=6",
+]
+SETTINGS = load_settings(overrides=OVERRIDES)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +51,13 @@ def content(shop) -> CatalogContent:
 
 @pytest.fixture(scope="module")
 def examples(shop, content, local_ray):
-    return build_examples(shop.simulation.events, content, SETTINGS.train)
+    return build_examples(shop.simulation.events, content, SETTINGS.train.ranker)
 
 
 def test_shards_give_the_examples_of_one_replay(shop, content, examples):
     log, facts = shop.simulation.events, video_metadata(content)
-    states = replay_video_counts(log, facts, SETTINGS.train.profiles)
-    requests = list(replay_requests(log, states, facts, SETTINGS.train.profiles))
+    states = replay_video_counts(log, facts, SETTINGS.train.ranker.profiles)
+    requests = list(replay_requests(log, states, facts, SETTINGS.train.ranker.profiles))
     whole = FeatureBuilder(examples.space, examples.catalogue).build(requests)
     parts = (examples.train, examples.validation, examples.test)
     found = concatenate_features([part.features for part in parts])
@@ -99,11 +98,11 @@ def test_parts_follow_in_time_and_labels_end_where_the_test_begins(examples):
 
 def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples, tmp_path):
     train, valid = ((part.features, part.labels) for part in (examples.train, examples.validation))
-    config = SETTINGS.train.ranker
+    config = SETTINGS.train.ranker.model
     network, head = build_untrained(config, examples.space.shape, examples.train.labels)
     alone = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
     expected = alone.run().state_dict()
-    found = train_in_process(RankerTrainingTask(SETTINGS.train, train, valid), "run", str(tmp_path))
+    found = train_in_process(RankerTrainingTask(SETTINGS.train.ranker, train, valid), "run", str(tmp_path))
     assert found.weights.keys() == expected.keys()
     assert all(np.array_equal(found.weights[name], tensor.numpy()) for name, tensor in expected.items())
     assert (found.epochs, found.best_epoch, found.resumed_from) == (alone.epoch, alone.best_epoch, 0)
@@ -119,14 +118,14 @@ def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was
     }
     # Steps so small that epochs take longer than Ray takes to note a checkpoint.
     training = SETTINGS.train.ranker.training.model_copy(update={"batch_size": 8})
-    config = SETTINGS.train.ranker.model_copy(update={"training": training})
+    config = SETTINGS.train.ranker.model.model_copy(update={"training": training})
     network, head = build_untrained(config, examples.space.shape, examples.train.labels)
     alone = RankerTrainer(network, config.heads, head, **parts, config=config.training)
     expected = {name: tensor.numpy() for name, tensor in alone.run().state_dict().items()}
 
     killer = threading.Thread(target=kill_after_a_checkpoint, args=(tmp_path / CHECKPOINTS / "run",))
     killer.start()
-    lesson = RankerTrainingTask(SETTINGS.train.model_copy(update={"ranker": config}), **parts)
+    lesson = RankerTrainingTask(SETTINGS.train.ranker.model_copy(update=dict(config)), **parts)
     trained = train_network(lesson, "run", str(tmp_path))
     killer.join()
     assert trained.resumed_from >= 1
@@ -150,7 +149,7 @@ def kill_after_a_checkpoint(run: Path) -> None:
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
 def test_the_command_trains_with_two_workers_and_leaves_a_ranker(shop, examples, tmp_path, local_ray):
-    settings = SETTINGS.model_copy(update={"train": SETTINGS.train.model_copy(update={"workers": 2})})
+    settings = load_settings(overrides=[*OVERRIDES, "train.ranker.workers=2"])
     done = train_ranker(shop.where, str(tmp_path), settings)
     assert done["workers"] == 2
     assert done["impressions"]["test"] == len(examples.test.labels)
@@ -165,4 +164,4 @@ def test_a_log_without_clicks_is_refused(shop, local_ray):
     events = shop.simulation.events
     shown = events.filter(pc.equal(events.column("kind"), "impression"))
     with pytest.raises(RankError, match="click"):
-        build_examples(shown, CatalogContent(shop.simulation.videos), SETTINGS.train)
+        build_examples(shown, CatalogContent(shop.simulation.videos), SETTINGS.train.ranker)

@@ -48,11 +48,11 @@ def test_spaces_that_are_shipped_hold_the_defaults_and_nothing_that_settings_ref
 def test_all_that_is_wrong_with_a_space_is_said_at_once(tmp_path):
     text = """
 retrieval.als.factor: {log_int: [8, 64]}
-retrieval.ease.regularisation: {uniform: [1, 2]}
+retrieval.ease.regularization: {uniform: [1, 2]}
 retrieval.als: {choice: [1]}
 retrieval.als.alpha: {log_uniform: [0, 1]}
 retrieval.als.iterations: {int: [1.5, 3]}
-retrieval.als.regularisation: {normal: [0, 1]}
+retrieval.als.regularization: {normal: [0, 1]}
 retrieval.als.seed: 3
 train.ranker.network.widht: {int: [1, 2]}
 """
@@ -60,11 +60,11 @@ train.ranker.network.widht: {int: [1, 2]}
         read_search_space(written(tmp_path, text), Settings(), FOLLOWS)
     for part in (
         "retrieval.als.factor: unknown; did you mean retrieval.als.factors?",
-        "retrieval.ease.regularisation: no trial follows it",
+        "retrieval.ease.regularization: no trial follows it",
         "retrieval.als: a group of settings",
         "retrieval.als.alpha: log_uniform",
         "retrieval.als.iterations: int: [1.5, 3]: want numbers",
-        "retrieval.als.regularisation: {'normal': [0, 1]} is no distribution",
+        "retrieval.als.regularization: {'normal': [0, 1]} is no distribution",
         "retrieval.als.seed: 3 is no distribution",
         "widht: unknown; did you mean train.ranker.network.width?",
     ):
@@ -94,9 +94,9 @@ def test_settings_outside_the_space_are_not_drawn_from_it(tmp_path):
 
 
 @given(st.floats(0.001, 10), st.integers(1, 300), st.sampled_from([None, 7.0, 30.0]))
-def test_changes_are_those_of_the_command_line(regularisation, factors, half_life):
+def test_changes_are_those_of_the_command_line(regularization, factors, half_life):
     changes = {
-        "retrieval.als.regularisation": regularisation,
+        "retrieval.als.regularization": regularization,
         "retrieval.als.factors": factors,
         "events.interest.half_life_days": half_life,
     }
@@ -119,6 +119,6 @@ def test_a_kind_that_changes_lets_go_of_the_other_ones_settings():
 
 def test_a_kind_is_said_only_where_it_must_be():
     """What is left out stays left out: with events, the encoder's objective is `aligned` unless it is set."""
-    found = patch_settings(Settings(), {"encoder.training.objective.temperature": 0.2})
-    assert "kind" not in found.encoder.training.objective.model_fields_set
-    assert found.encoder.learned.kind == Settings().encoder.learned.kind
+    found = patch_settings(Settings(), {"train.encoder.training.objective.temperature": 0.2})
+    assert "kind" not in found.train.encoder.training.objective.model_fields_set
+    assert found.train.encoder.learned.kind == Settings().train.encoder.learned.kind

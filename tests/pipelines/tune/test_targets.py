@@ -28,7 +28,7 @@ from vrec.ranking.labels import split_log
 
 SETTINGS = load_settings(
     overrides=[
-        "train.shards=2",
+        "train.ranker.shards=2",
         "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
         "train.ranker.features={history: 5, min_count: 2}",
         "train.ranker.training={epochs: 2, batch_size: 256}",
@@ -120,7 +120,7 @@ def test_the_trial_of_a_recommender_is_evaluates_own(material):
 def test_trials_of_the_ranker_never_see_the_test_part(material, local_ray):
     shown = material.events.filter(pc.equal(material.events["kind"], "impression"))
     at = np.asarray(shown["at"].cast(pa.int64()))
-    cut = split_log(at, SETTINGS.train.parts).test_from
+    cut = split_log(at, SETTINGS.train.ranker.split).test_from
     since = pa.scalar(cut, pa.timestamp("us", "UTC")).as_py()
     events = poisoned(material.events, since, seed=0)
     interactions = weigh_events(events, SETTINGS.events.interest, material.content.videos)
@@ -144,7 +144,10 @@ def test_trials_of_an_encoder_never_see_the_test_part(shop, material, tmp_path):
     cut = test_split(material, SETTINGS).cutoff
     pq.write_table(poisoned(material.events, cut, seed=0), tmp_path / "EVENTS.parquet")
     small = load_settings(
-        overrides=["encoder.learned={kind: gated, dim: 8}", "encoder.training={epochs: 2, batch_size: 64}"]
+        overrides=[
+            "train.encoder.learned={kind: gated, dim: 8}",
+            "train.encoder.training={epochs: 2, batch_size: 64}",
+        ]
     )
     found = []
     for events in (shop.where.events, str(tmp_path / "EVENTS.parquet")):

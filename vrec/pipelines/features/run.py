@@ -55,7 +55,7 @@ def extract_features(
     """The features of the catalogue `videos`, kept in the folder `out`.
 
     `videos` is a folder or a VIDEOS table; `settings.embed` says how it is decoded and encoded, and
-    `settings.encoder.features` what is kept. What an earlier or a killed run left in `out` and is unchanged
+    `settings.train.encoder.features` what is kept. What an earlier or a killed run left in `out` and is unchanged
     is kept. Progress goes to `log`, standard error by default. Raises SourceError where no video can be used,
     SchemaError, ConfigError, OutputError or ClusterError where the job cannot run, and ModelError where `out`
     holds something else; a bad video costs a FAILURES row only.
@@ -91,7 +91,7 @@ def feature_job(folder: StorageFolder, settings: Settings) -> FeatureJob:
     encoders = settings.embed.encoders
     encoders = encoders.model_copy(update={"frames": encoders.cnn, "fusion": None})
     config = settings.embed.model_copy(update={"encoders": encoders})
-    kept = settings.encoder.features
+    kept = settings.train.encoder.features
     recipe = recipe_digest(config, encoder_names(encoders))
     parts = {"embed": recipe, "features": kept.model_dump(mode="json"), "version": VERSION}
     return FeatureJob(folder.uri, config, digest(parts), kept)

@@ -63,7 +63,7 @@ def build_behavior(
         raise FitError(
             f"behaviour: no shopper of {frame['user_id'].n_unique():,} watched two of the videos that "
             f"{config.least_users} shoppers watched",
-            fix="give more events, lower encoder.behaviour.least_users, or leave the events out",
+            fix="give more events, lower train.encoder.behavior.least_users, or leave the events out",
         )
     popularity = np.bincount(np.concatenate([left, right]), minlength=len(features)).astype(np.float64)
     targets, has_target = _targets(gathered, features, able, config)

@@ -154,7 +154,7 @@ def build_training_task(
 
     Where there are some the objective is `aligned`, unless the settings name one. Raises FitError.
     """
-    config, watched = settings.encoder, None
+    config, watched = settings.train.encoder, None
     objective = config.training.objective
     if material.interactions is not None and "kind" not in objective.model_fields_set:
         objective = objective.model_copy(update={"kind": "aligned"})
@@ -163,11 +163,11 @@ def build_training_task(
     if objective.kind == "aligned":
         if material.interactions is None:
             raise FitError(
-                "training: encoder.training.objective.kind=aligned learns from what was watched",
+                "training: train.encoder.training.objective.kind=aligned learns from what was watched",
                 fix="give --events, or leave the kind out",
             )
         interest = settings.events.interest
-        watched = build_behavior(material.interactions, material.features, config.behaviour, interest)
+        watched = build_behavior(material.interactions, material.features, config.behavior, interest)
     behaviour = None if watched is None else watched.behavior
     return EncoderTrainingTask(config, material.features, behaviour), watched
 

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import ray
 
-from vrec.config.settings import TrainRankerConfig
+from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.compute import pc
 from vrec.core.schema import EVENTS, conform
 from vrec.core.types import CatalogContent
@@ -95,7 +95,7 @@ def build_examples(events: pa.Table, content: CatalogContent, config: TrainRanke
     """
     events = conform(events, EVENTS, stage="train")
     shown = events.filter(pc.equal(events.column("kind"), "impression"))
-    parts = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.parts)
+    parts = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
     log = ray.put(_Log(events, content, video_metadata(content), config, parts))
     shards = config.shards or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
     states = [_states.remote(log, shard, shards) for shard in range(shards)]
@@ -117,7 +117,7 @@ def _states(log: _Log, shard: int, shards: int) -> pa.Table:
 @ray.remote(num_cpus=1)
 def _fit_space(log: _Log, some: int, *states: pa.Table) -> _Made:
     """What is learned of the training part, its numbers from one in `some` of the users."""
-    until, config = log.parts.validation_from, log.config.ranker
+    until, config = log.parts.validation_from, log.config.model
     sample = log.share("user_id", 0, some, until)
     requests = list(replay_requests(sample, pa.concat_tables(states), log.facts, log.config.profiles))
     train = log.share("user_id", 0, 1, until)
@@ -135,12 +135,12 @@ def _examples(log: _Log, made: _Made, shard: int, shards: int, *states: pa.Table
     builder = FeatureBuilder(space, catalogue)
     requests = list(replay_requests(events, pa.concat_tables(states), log.facts, log.config.profiles))
     blocks = [builder.build(requests[i : i + BLOCK]) for i in range(0, max(1, len(requests)), BLOCK)]
-    features = replace(concatenate_features(blocks), catalogue=EMPTY_CATALOG)
+    features = replace(concatenate_features(blocks), catalog=EMPTY_CATALOG)
     rates = ranker.predict_requests(requests)
     video_ids = impressions(events).column("video_id").combine_chunks()
     # What is learned may know only what had happened when the part that is tested on began.
     before, end = log.parts.test_from - 1, int(pc.max(log.events.column("at").cast(pa.int64())).as_py())
-    config = log.config.ranker.labels
+    config = log.config.model.labels
     labels = {until: build_labels(events, log.content.videos, config, until) for until in (before, end)}
     part = log.parts.split_of(labels[end].at)
     found: list[ImpressionExamples] = []
@@ -164,4 +164,4 @@ def _merge_shards(shards: list[ImpressionExamples], catalogue: CatalogFeatures) 
     names = RankerPredictions.__dataclass_fields__
     rates = RankerPredictions(*(np.concatenate([getattr(s.rates, name) for s in shards]) for name in names))
     video_ids = pa.concat_arrays([shard.video_ids for shard in shards])
-    return ImpressionExamples(replace(features, catalogue=catalogue.arrays), labels, video_ids, rates)
+    return ImpressionExamples(replace(features, catalog=catalogue.arrays), labels, video_ids, rates)

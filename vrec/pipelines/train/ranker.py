@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vrec.config.settings import Settings, TrainRankerConfig
+from vrec.config.settings import Settings
+from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.digest import digest
 from vrec.core.tables import StorageFolder, absolute_uri
 from vrec.core.types import CatalogContent
@@ -22,11 +23,10 @@ from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, TrainingTask, train_network
 from vrec.pipelines.train.impressions import build_examples
-from vrec.ranking.examples import heads_without_validation
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
-from vrec.ranking.training import RankerTrainer
+from vrec.ranking.training import RankerTrainer, heads_without_validation
 from vrec.training.epochs import TrainingWorker
 from vrec.training.workers import WorkersConfig
 
@@ -50,7 +50,7 @@ class RankerTrainingTask:
 
     def trainer(self, worker: TrainingWorker) -> RankerTrainer:
         """The trainer of one worker; raises RankError for impressions that cannot teach."""
-        config = self.config.ranker
+        config = self.config.model
         network, head = build_untrained(config, self.train[0].shape, self.train[1])
         parts = {"train": self.train, "valid": self.valid}
         return RankerTrainer(network, config.heads, head, **parts, config=config.training, worker=worker)
@@ -78,7 +78,7 @@ def train_ranker(
     """
     StorageFolder(out).check_writable()
     material = read_inputs(inputs, settings.events, settings.fit.modality)
-    return train_on_inputs(material, out, settings.train, address=address)
+    return train_on_inputs(material, out, settings.train.ranker, address=address)
 
 
 def train_on_inputs(
@@ -110,7 +110,7 @@ def train_on_inputs(
     ranker.metrics = tested.ranker.overall.metrics
     ranker.save(out)
     folder = StorageFolder(out)
-    blind = heads_without_validation(config.ranker.heads, found.validation.labels)
+    blind = heads_without_validation(config.model.heads, found.validation.labels)
     folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": blind})
     if train is train_network:
         folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
@@ -137,7 +137,7 @@ def train_on_inputs(
 def _ranker(
     lesson: RankerTrainingTask, space: FeatureSpace, content: CatalogContent, trained: TrainingResult
 ) -> NetworkRanker:
-    config, train, valid = lesson.config.ranker, lesson.train, lesson.valid
+    config, train, valid = lesson.config.model, lesson.train, lesson.valid
     network, head = build_untrained(config, train[0].shape, train[1])
     network.load_state_dict({n: torch.from_numpy(np.array(array)) for n, array in trained.weights.items()})
     return NetworkRanker.from_training(config, space, content, network, head, train=train, valid=valid)

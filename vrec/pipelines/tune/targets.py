@@ -164,14 +164,14 @@ def ranker_target(inputs: InputPaths, settings: Settings) -> TuneTarget:
 
 def ranker_trial_data(material: InputData, settings: Settings) -> RankerTrialData:
     """The log as examples, without those of the test part; raises RankError. Needs a cluster."""
-    found = build_examples(material.events, material.content or CatalogContent(), settings.train)
+    found = build_examples(material.events, material.content or CatalogContent(), settings.train.ranker)
     train, valid = ((some.features, some.labels) for some in (found.train, found.validation))
     return RankerTrialData(train, valid)
 
 
 def run_ranker_trial(material: RankerTrialData, settings: Settings) -> Iterator[float]:
     """The negative of the validation loss after each epoch, which is what a training keeps weights by."""
-    config = settings.train.ranker
+    config = settings.train.ranker.model
     network, head = build_untrained(config, material.train[0].shape, material.train[1])
     train, valid = material.train, material.valid
     trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
@@ -189,7 +189,7 @@ def encoder_target(features: str, inputs: InputPaths | None, settings: Settings)
         kind="encoder",
         model="encoder",
         metric="validation MRR",
-        tunable=("encoder.learned", *(f"encoder.training.{name}" for name in _TUNABLE_TRAINING)),
+        tunable=("train.encoder.learned", *(f"train.encoder.training.{name}" for name in _TUNABLE_TRAINING)),
         reports_epochs=True,
         read=partial(_read_features, features, inputs, settings),
         run_trial=run_encoder_trial,

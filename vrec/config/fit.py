@@ -1,0 +1,24 @@
+"""Settings for `vrec fit` and `vrec recommend`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from vrec.core.config import BaseConfig
+from vrec.core.protocols import Modality
+
+
+class FitConfig(BaseConfig):
+    """Settings for fitting recommenders and recommending in batches."""
+
+    modality: Modality = "fused"
+    """Modality of the embeddings that content-based recommenders use."""
+    cpus: float = Field(default=1.0, ge=0)
+    """CPUs that Ray reserves for one fit."""
+    gpus: float = Field(default=0.0, ge=0, le=8)
+    """GPUs that Ray reserves for one fit; neural models use a GPU that they see."""
+    blocks: Literal["auto", "threads", "tasks"] = "auto"
+    """Computation of neighbor blocks: by threads of the fit's process, or by Ray tasks over the cluster.
+    `auto` uses tasks on a cluster of more than one node."""
+    shard_users: int = Field(default=20_000, ge=1)
+    """Users per task, and per file of recommendations."""

@@ -1,0 +1,24 @@
+"""Settings for `vrec train ranker`."""
+
+from pydantic import Field
+
+from vrec.profiles.update import ProfilesConfig
+from vrec.ranking.labels import LogSplitConfig
+from vrec.ranking.network_ranker import RankerConfig
+from vrec.training.workers import WorkersConfig
+
+
+class TrainRankerConfig(RankerConfig, WorkersConfig):
+    """Settings for building ranking examples from a log and training a ranker on them."""
+
+    split: LogSplitConfig = Field(default_factory=LogSplitConfig)
+    """Split of the log, by time, into train, validation and test."""
+    profiles: ProfilesConfig = Field(default_factory=ProfilesConfig)
+    """Updates of profiles by events; serve with the same settings."""
+    shards: int | None = Field(default=None, ge=1)
+    """Shards in which the log is replayed in parallel; by default one per CPU of the cluster."""
+
+    @property
+    def model(self) -> RankerConfig:
+        """The settings of the ranker itself, as its folder stores them."""
+        return RankerConfig(**{name: getattr(self, name) for name in RankerConfig.model_fields})
