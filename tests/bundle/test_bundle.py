@@ -64,7 +64,7 @@ def test_what_was_written_comes_back(shop_bundle, bundle):
     assert bundle.neighbours.ids == tuple(ids)
     title = videos.column("title")[0].as_py() or videos.column("creator_id")[0].as_py()
     assert bundle.text_index.search(title, 3)
-    assert set(ids) <= set(bundle.ranker.catalogue.rows)
+    assert set(ids) <= set(bundle.ranker.catalog.rows)
     bundle.check()
 
 

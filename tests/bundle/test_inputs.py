@@ -110,9 +110,9 @@ def test_the_ranker_knows_videos_that_came_after_it_was_trained(tmp_path):
     )
     write_bundle(str(tmp_path), replace(parts, videos=videos, fused=fused), BundleConfig(canaries=2))
     ranker = ServingBundle.load(str(tmp_path)).ranker
-    assert "brand-new" not in parts.ranker.catalogue.rows
-    twin, rows = parts.videos.column("video_id")[0].as_py(), ranker.catalogue.rows
-    vectors = ranker.catalogue.arrays.vectors[[rows["brand-new"], rows[twin]]]
+    assert "brand-new" not in parts.ranker.catalog.rows
+    twin, rows = parts.videos.column("video_id")[0].as_py(), ranker.catalog.rows
+    vectors = ranker.catalog.arrays.vectors[[rows["brand-new"], rows[twin]]]
     assert vectors.any()
     assert np.array_equal(vectors[0], vectors[1])
     assert ranker.scalars.find(["brand-new"])[0] >= 0

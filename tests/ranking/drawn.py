@@ -25,7 +25,7 @@ def places(rng, sizes, rows):
     return np.stack(drawn, axis=1).astype(np.int32) if drawn else np.zeros((rows, 0), np.int32)
 
 
-def drawn_catalogue(rng, shape=SHAPE, videos=31):
+def drawn_catalog(rng, shape=SHAPE, videos=31):
     """Row 0 is zeros; some videos have no tag, some no vector, and some an id out of vocabulary."""
     fields = places(rng, shape.fields, videos)
     fields[:, 0] = np.where(rng.random(videos) < 0.1, 0, np.arange(videos) % shape.fields[0])
@@ -42,13 +42,13 @@ def drawn_catalogue(rng, shape=SHAPE, videos=31):
 def drawn_features(seed=0, candidates=24, requests=5, length=7, shape=SHAPE, videos=31):
     """Candidates of requests with histories of 0 to `length` videos; the second request's is empty."""
     rng = np.random.default_rng(seed)
-    catalogue = drawn_catalogue(rng, shape, videos)
+    catalog = drawn_catalog(rng, shape, videos)
     history = rng.integers(1, videos, (requests, length)).astype(np.int32)
     history[np.arange(length) >= rng.integers(0, length + 1, (requests, 1))] = 0
     history[1:2] = 0
     dense = numbers(rng, requests, length, shape.history) * (history != 0)[:, :, None]
     return RankingFeatures(
-        catalogue=catalogue,
+        catalog=catalog,
         shape=shape,
         request=np.sort(rng.integers(0, requests, candidates)).astype(np.int32),
         video=rng.integers(0, videos, candidates).astype(np.int32),

@@ -82,7 +82,7 @@ def named(rows):
 
 def same_features(a: RankingFeatures, b: RankingFeatures) -> bool:
     """Whether all is the same to the last bit."""
-    names = [name for name in RankingFeatures.__dataclass_fields__ if name not in ("catalogue", "shape")]
+    names = [name for name in RankingFeatures.__dataclass_fields__ if name not in ("catalog", "shape")]
     return all(
         getattr(a, name).dtype == getattr(b, name).dtype
         and getattr(a, name).shape == getattr(b, name).shape

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.ranking.drawn import CPU, SHAPE, stirred
-from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
 from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
 from vrec.ranking.networks.network import DcnConfig, DinConfig, LogisticRegressionConfig, RankerNetwork
 
@@ -34,13 +34,13 @@ def network_of(config, heads=ALL, shape=SHAPE, seed=0):
 
 @torch.no_grad()
 def score(network, features):
-    catalogue = to_catalogue(features.catalogue, CPU)
-    return network.score(to_batch(features, CPU), network.items(catalogue))
+    catalog = to_catalog_tensors(features.catalog, CPU)
+    return network.score(to_batch(features, CPU), network.items(catalog))
 
 
 @torch.no_grad()
 def run(network, features):
-    return network(to_batch(features, CPU), to_catalogue(features.catalogue, CPU))
+    return network(to_batch(features, CPU), to_catalog_tensors(features.catalog, CPU))
 
 
 def assert_same(found, expected, tolerance=2e-4):
@@ -64,7 +64,7 @@ def labels_of(features, seed=3):
 
 
 def loss_of(network, features, heads):
-    outputs = network(to_batch(features, CPU), to_catalogue(features.catalogue, CPU))
+    outputs = network(to_batch(features, CPU), to_catalog_tensors(features.catalog, CPU))
     return multitask_losses(
         outputs, labels_of(features), heads, lambda out, targets: (out - targets).square().mean()
     )

@@ -24,11 +24,11 @@ from vrec.ranking.calibration import Calibrator
 from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingFeatures, RankingRequest
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
-from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
 from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.registry import load_ranker
-from vrec.ranking.uncertainty import LastLayerLaplace, spread
+from vrec.ranking.uncertainty import LastLayerLaplace, click_logit_std
 
 RANKER = cache(lambda: network(SHOP()))
 
@@ -65,8 +65,8 @@ def test_without_calibrators_answers_are_the_networks_own():
     )
     found = bare.predict(features, at_logged_positions=True)
     with torch.no_grad():
-        catalogue = to_catalogue(features.catalogue, torch.device("cpu"))
-        outputs = ranker.network(to_batch(features, torch.device("cpu")), catalogue)
+        catalog = to_catalog_tensors(features.catalog, torch.device("cpu"))
+        outputs = ranker.network(to_batch(features, torch.device("cpu")), catalog)
     click, after = (expit(side.numpy().astype(float)) for side in (outputs.click, outputs.conversion))
     assert found.p_click == pytest.approx(click, rel=1e-5)
     assert found.p_conv == pytest.approx(click * after, rel=1e-5)
@@ -84,11 +84,11 @@ def test_the_spread_is_that_of_the_training_impressions():
     ranker, (features, _) = RANKER(), part("train")
     cpu = torch.device("cpu")
     with torch.no_grad():
-        outputs = ranker.network(to_batch(features, cpu), to_catalogue(features.catalogue, cpu))
+        outputs = ranker.network(to_batch(features, cpu), to_catalog_tensors(features.catalog, cpu))
     last, chance = outputs.last.numpy(), expit(outputs.click.numpy())
     factor = LastLayerLaplace(last.shape[1], TINY.laplace).add(last, chance).factor()
     assert ranker.predict(features, at_logged_positions=True).spread == pytest.approx(
-        spread(last, factor), rel=1e-3
+        click_logit_std(last, factor), rel=1e-3
     )
 
 
@@ -118,13 +118,7 @@ def test_blocks_do_not_matter(monkeypatch):
 def test_nothing_gives_nothing():
     features, _ = part("valid")
     found = RANKER().predict(features.take(np.zeros(0, np.int64)))
-    assert (
-        found.p_click.shape
-        == found.watch_s.shape
-        == found.p_conv.shape
-        == found.spread.shape
-        == (0,)
-    )
+    assert found.p_click.shape == found.watch_s.shape == found.p_conv.shape == found.spread.shape == (0,)
 
 
 def test_features_of_another_space_are_refused():
@@ -172,7 +166,7 @@ def test_new_videos_are_known_by_what_they_are():
     assert before[0]["p_click"] == before[2]["p_click"]
     assert after[0]["p_click"] != after[2]["p_click"]
     assert after[1:] == before[1:]
-    assert "twin" not in ranker.catalogue.rows
+    assert "twin" not in ranker.catalog.rows
 
 
 def test_a_ranker_with_new_videos_is_saved_with_them(tmp_path):

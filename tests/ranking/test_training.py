@@ -10,13 +10,11 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from vrec.core.errors import RankError
-from vrec.ranking.examples import check_trainable
 from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, ImpressionLabels, RankingFeatures
 from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.networks.network import DinConfig, LogisticRegressionConfig, RankerNetwork
-from vrec.ranking.networks.watch_heads import CreadConfig
-from vrec.ranking.networks.watch_time import fit_watch_head
-from vrec.ranking.training import RankerTrainer, RankerTrainingConfig, TrainingWorker
+from vrec.ranking.networks.watch_heads import CreadConfig, fit_watch_head
+from vrec.ranking.training import RankerTrainer, RankerTrainingConfig, TrainingWorker, check_trainable
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
 HEADS = RankerHeadsConfig(experts=2, tower=(4,))
@@ -106,7 +104,7 @@ def test_the_slots_are_known_before_the_rest_is_learned_by_heart():
     # As in a log: slots that differ by video, so that the slot's share of the clicks must be told from it.
     slot = (rng.integers(0, 10, len(rows)) * (1 + features.video[rows] % 3)) // 3
     features = replace(features.take(rows), position=(slot + 1).astype(np.int32))
-    logit = features.catalogue.vectors[features.video, 0] - 0.3 * slot
+    logit = features.catalog.vectors[features.video, 0] - 0.3 * slot
     click = (rng.random(len(rows)) < expit(logit)).astype(np.float32)
     bought = click * (rng.random(len(rows)) < 0.4).astype(np.float32)
     part = (features, replace(labels.take(rows), click=click, conversion=bought))
@@ -291,7 +289,7 @@ def test_a_batch_is_the_rows_asked_for():
     assert np.array_equal(batch.history.numpy(), features.history[features.request])
     assert np.array_equal(batch.user.numpy(), features.user[features.request])
     assert np.array_equal(labels.click.numpy(), TRAIN[1].click[rows])
-    alike = some.network.eval()(batch, some.catalogue).click
+    alike = some.network.eval()(batch, some.catalog).click
     assert alike[0] == alike[2]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, spread
+from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, click_logit_std
 
 
 def drawn(seed: int, rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +30,7 @@ def test_spread_is_the_closed_form(seed, rows, width, prior, cut):
         precision += chance * (1 - chance) * np.outer(row, row)
     covariance = np.linalg.inv(precision)
     want = np.sqrt([row @ covariance @ row for row in phi])
-    assert np.allclose(spread(inputs, laplace.factor()), want, rtol=1e-4)
+    assert np.allclose(click_logit_std(inputs, laplace.factor()), want, rtol=1e-4)
 
 
 def test_far_rows_are_less_sure_and_more_rows_are_surer():
@@ -41,8 +41,8 @@ def test_far_rows_are_less_sure_and_more_rows_are_surer():
     few = LastLayerLaplace(3, LaplaceConfig()).add(inputs[:50], chances[:50]).factor()
     many = LastLayerLaplace(3, LaplaceConfig()).add(inputs, chances).factor()
     near, far = inputs, inputs * 10
-    assert (spread(far, many) > spread(near, many)).mean() > 0.99
-    assert (spread(near, many) < spread(near, few)).all()
+    assert (click_logit_std(far, many) > click_logit_std(near, many)).mean() > 0.99
+    assert (click_logit_std(near, many) < click_logit_std(near, few)).all()
 
 
 def test_spread_is_that_of_refits_on_redrawn_clicks():
@@ -57,4 +57,4 @@ def test_spread_is_that_of_refits_on_redrawn_clicks():
         for _ in range(150)
     ]
     factor = LastLayerLaplace(2, LaplaceConfig(prior_precision=1.0)).add(inputs, chances).factor()
-    assert spread(asked, factor) == pytest.approx(np.std(found, axis=0), rel=0.2)
+    assert click_logit_std(asked, factor) == pytest.approx(np.std(found, axis=0), rel=0.2)

@@ -18,7 +18,7 @@ from vrec.ranking.features.arrays import Floats, RankerPredictions, RankingReque
 from vrec.ranking.features.video_counts import profile_counts
 from vrec.ranking.reranking.utility import UtilityConfig, utility
 
-Rows = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 
 SCALAR_COLUMNS = ("duration_s", "price")
 
@@ -85,7 +85,7 @@ class VideoScalars:
         )
         return self.restore(pa.concat_tables([old, new.store()]))
 
-    def find(self, video_ids: Sequence[str]) -> Rows:
+    def find(self, video_ids: Sequence[str]) -> RowIndices:
         """(N,) the rows of videos, −1 and so the last for those that are not known."""
         return np.array([self.rows.get(video_id, -1) for video_id in video_ids], np.int64)
 
@@ -127,7 +127,7 @@ class ProfileRanker(ABC):
 
         `newer` was made of this ranker by `among` and `with_videos`. Requests of those videos have the same
         answers as by a ranker that knows all. It costs in proportion to them, so that few videos of a large
-        catalogue can change, and is for asking only: a ranker so made does not save its videos.
+        catalog can change, and is for asking only: a ranker so made does not save its videos.
         """
 
     @abstractmethod
@@ -188,7 +188,7 @@ def _merged(parts: Sequence[pa.Table | None], schema: TableSchema, key: str) -> 
 
 def build_requests(
     candidates: pa.Table, users: Mapping[str, Profile], videos: Mapping[str, Profile], context: RequestContext
-) -> tuple[list[RankingRequest], Rows]:
+) -> tuple[list[RankingRequest], RowIndices]:
     """A request for each user of RECOMMENDATIONS, and (N,) where among their candidates each row went.
 
     Users come in the order of their first rows, a user's candidates in the order of theirs. Who or what has

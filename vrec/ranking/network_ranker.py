@@ -1,4 +1,4 @@
-"""The ranker on a network: a feature space, a catalogue, weights and calibration that belong together."""
+"""The ranker on a network: a feature space, a catalog, weights and calibration that belong together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -29,14 +29,19 @@ from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.space import FeatureSpace, RankerFeaturesConfig
 from vrec.ranking.labels import LabelsConfig
-from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
 from vrec.ranking.networks.multitask import HeadOutputs, RankerHeadsConfig, TaskName
 from vrec.ranking.networks.network import DinConfig, NetworkConfig, RankerNetwork
-from vrec.ranking.networks.watch_heads import CreadConfig, WatchHead
-from vrec.ranking.networks.watch_time import WatchConfig, fit_watch_head, restore_watch_head
+from vrec.ranking.networks.watch_heads import (
+    CreadConfig,
+    WatchConfig,
+    WatchHead,
+    fit_watch_head,
+    restore_watch_head,
+)
 from vrec.ranking.reranking.utility import UtilityConfig
 from vrec.ranking.training import RankerTrainingConfig
-from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, spread
+from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, click_logit_std
 from vrec.training.config import seeded_rng, torch_device
 
 RowIndices = npt.NDArray[np.int64]
@@ -147,7 +152,7 @@ class NetworkRanker(ProfileRanker):
     @property
     def builder(self) -> FeatureBuilder:
         """What makes the features that this ranker was trained on, of its videos."""
-        return FeatureBuilder(self.space, self.catalogue)
+        return FeatureBuilder(self.space, self.catalog)
 
     def predict(self, features: RankingFeatures, *, at_logged_positions: bool = False) -> RankerPredictions:
         """What to expect of N candidates, whose features this ranker's `builder` made.
@@ -155,9 +160,9 @@ class NetworkRanker(ProfileRanker):
         As if each were shown in the first slot, or `as_shown` in the slots that the features name: the one to
         rank by, the other to hold against what came of them. Raises RankError for features of another space.
         """
-        if features.shape != self.space.shape or len(features.catalogue.fields) > len(self.items):
+        if features.shape != self.space.shape or len(features.catalog.fields) > len(self.items):
             raise RankError(
-                f"{self.name}: the features are of another feature space or catalogue",
+                f"{self.name}: the features are of another feature space or catalog",
                 fix="make them with the ranker's own builder",
             )
         durations = self.durations[features.video]
@@ -180,18 +185,18 @@ class NetworkRanker(ProfileRanker):
         for embeddings of another encoder, and SchemaError.
         """
         other = copy(self)
-        other._build_catalog(merge_content(self.content, content), self.catalogue.with_videos(content))
+        other._build_catalog(merge_content(self.content, content), self.catalog.with_videos(content))
         return other
 
     def restricted_to(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
         """See `ProfileRanker`."""
         other, newer = copy(self), self._check_same_kind(newer)
-        over = None if newer is None else newer.catalogue
-        other.content, other.catalogue = CatalogContent(), self.catalogue.restricted_to(video_ids, over)
-        ids = list(other.catalogue.rows)
+        over = None if newer is None else newer.catalog
+        other.content, other.catalog = CatalogContent(), self.catalog.restricted_to(video_ids, over)
+        ids = list(other.catalog.rows)
         other.scalars = self.scalars.restricted_to(ids, None if newer is None else newer.scalars)
         other.durations = np.append(np.float32(np.nan), other.scalars.duration_s[:-1])
-        other.items = self.items[np.append(0, self.catalogue.find(ids))]
+        other.items = self.items[np.append(0, self.catalog.find(ids))]
         if newer is not None and over is not None:
             theirs = torch.from_numpy(np.append(0, over.find(ids))).to(self.device)
             other.items = torch.where(theirs[:, None] > 0, newer.items[theirs], other.items)
@@ -207,7 +212,7 @@ class NetworkRanker(ProfileRanker):
         arrays |= {f"{part}.{name}": array for part, found in parts.items() for name, array in found.items()}
         content = {"videos": self.content.videos, "embeddings": self.content.embeddings}
         tables |= {name: table for name, table in content.items() if table is not None}
-        data = {"space": record, "calibrated": sorted(self.calibrators), "videos": len(self.catalogue) - 1}
+        data = {"space": record, "calibrated": sorted(self.calibrators), "videos": len(self.catalog) - 1}
         config = self.config.model_dump(mode="json")
         write_artifact(
             uri, ModelArtifact(self.kind, config, dict(arrays), tables, data=data, metrics=self.metrics)
@@ -242,27 +247,27 @@ class NetworkRanker(ProfileRanker):
         ranker.metrics = dict(found.metrics)
         return ranker
 
-    def _build_catalog(self, content: CatalogContent, catalogue: CatalogFeatures) -> None:
+    def _build_catalog(self, content: CatalogContent, catalog: CatalogFeatures) -> None:
         """Sets what depends on the videos."""
-        self.content, self.catalogue, self.scalars = content, catalogue, VideoScalars.from_content(content)
-        self.durations: Floats = np.full(len(catalogue), np.nan, np.float32)
-        rows = self.scalars.find(list(catalogue.rows))
-        self.durations[list(catalogue.rows.values())] = self.scalars.duration_s[rows]
-        self.items = self.network.items(to_catalogue(catalogue.arrays, self.device))
+        self.content, self.catalog, self.scalars = content, catalog, VideoScalars.from_content(content)
+        self.durations: Floats = np.full(len(catalog), np.nan, np.float32)
+        rows = self.scalars.find(list(catalog.rows))
+        self.durations[list(catalog.rows.values())] = self.scalars.duration_s[rows]
+        self.items = self.network.items(to_catalog_tensors(catalog.arrays, self.device))
 
     @torch.no_grad()
     def _outputs(
         self, features: RankingFeatures, *, as_shown: bool
     ) -> Iterator[tuple[HeadOutputs, RowIndices]]:
         """Outputs of block after block of candidates, and which rows those are."""
-        catalogue = to_catalogue(features.catalogue, self.device) if as_shown else None
+        catalog = to_catalog_tensors(features.catalog, self.device) if as_shown else None
         for start in range(0, len(features), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(features)))
             batch = to_batch(features if len(rows) == len(features) else features.take(rows), self.device)
-            if catalogue is None:
+            if catalog is None:
                 yield self.network.score(batch, self.items), rows
             else:
-                yield self.network(batch, catalogue), rows
+                yield self.network(batch, catalog), rows
 
     def _to_predictions(
         self, outputs: HeadOutputs, durations: Floats
@@ -278,7 +283,7 @@ class NetworkRanker(ProfileRanker):
             # Two calibrators can disagree by a little.
             p_conv = np.minimum(self._calibrated("conversion", both), p_click)
         if self.factor is not None:
-            unsure = spread(_numpy(outputs.last), self.factor)
+            unsure = click_logit_std(_numpy(outputs.last), self.factor)
         return p_click, watch_s, p_conv, unsure
 
     def _calibrated(self, head: TaskName, values: npt.NDArray[np.floating]) -> Floats:

@@ -15,7 +15,7 @@ from vrec.core.errors import RankError
 from vrec.profiles.profile import Profile, ProfileBuilder, VideoMetadata
 from vrec.profiles.update import ProfilesConfig, event_rows, record_event, sort_events, validate_events
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
-from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Exact
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
 
 VIDEO_COUNTS = pa.schema(
     [("event_id", pa.string()), ("state", pa.list_(pa.float64(), len(VIDEO_COUNT_KEYS)))]
@@ -93,7 +93,7 @@ def impressions(events: pa.Table) -> pa.Table:
     return shown.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names]))
 
 
-def _requests(user: Profile, at: int, seen: list[tuple], rows: Exact) -> Iterator[RankingRequest]:
+def _requests(user: Profile, at: int, seen: list[tuple], rows: Doubles) -> Iterator[RankingRequest]:
     seen.sort(key=lambda row: (row[1] or "", 1 << 16 if row[2] is None else row[2], row[3].event_id))
     for _, group in groupby(seen, key=lambda row: row[1] or ""):
         shown = list(group)
@@ -107,7 +107,7 @@ def _requests(user: Profile, at: int, seen: list[tuple], rows: Exact) -> Iterato
         )
 
 
-def _state_rows(events: pa.Table, states: pa.Table) -> tuple[list[int], Exact]:
+def _state_rows(events: pa.Table, states: pa.Table) -> tuple[list[int], Doubles]:
     """Of each event its row among the states, −1 where it has none; and the (N, len(STATE)) states."""
     column = states.column("state").combine_chunks()
     rows = np.asarray(column.flatten(), np.float64).reshape(-1, len(VIDEO_COUNT_KEYS))

@@ -10,10 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 from vrec.core.errors import RankError
-from vrec.ranking.examples import DeviceExamples, check_trainable, heads_without_validation
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
-from vrec.ranking.networks.layers import to_catalogue
-from vrec.ranking.networks.multitask import RankerHeadsConfig, multitask_losses
+from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
+from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
 from vrec.ranking.networks.network import RankerNetwork
 from vrec.ranking.networks.watch_heads import WatchHead
 from vrec.training.config import TrainingConfig, seeded_rng, torch_device
@@ -49,6 +48,44 @@ class RankerTrainingConfig(TrainingConfig):
     to fall with them, training would stop too late."""
 
 
+class DeviceExamples:
+    """Features and labels on a device."""
+
+    def __init__(
+        self,
+        features: RankingFeatures,
+        labels: ImpressionLabels,
+        head: WatchHead | None,
+        device: torch.device,
+    ) -> None:
+        """`head` gives the watch's targets, None without that head; raises RankError for other lengths."""
+        if len(features) != len(labels):
+            raise RankError(f"training: {len(labels):,} labels for {len(features):,} impressions")
+        self.features = to_batch(features, device)
+        watch = None if head is None else torch.from_numpy(head.targets(labels.watch_s, labels.duration_s))
+        self.labels = LabelTensors(
+            torch.from_numpy(labels.click).to(device),
+            torch.from_numpy(labels.conversion).to(device),
+            torch.from_numpy(labels.mature).to(device),
+            None if watch is None else watch.to(device),
+        )
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.features.video)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> tuple[RankingBatch, LabelTensors]:
+        """The batch of (B,) rows. Each has a request of its own: finding those they share costs more."""
+        chosen = torch.from_numpy(rows).to(self.device)
+        f = self.features
+        asked = f.request.index_select(0, chosen)
+        candidates = (part.index_select(0, chosen) for part in (f.video, f.candidate, f.position))
+        requests = (part.index_select(0, asked) for part in (f.context, f.user, f.history, f.history_dense))
+        request = torch.arange(len(rows), dtype=torch.int32, device=self.device)
+        labels = (None if part is None else part.index_select(0, chosen) for part in self.labels)
+        return RankingBatch(request, *candidates, *requests), LabelTensors(*labels)  # type: ignore[arg-type]
+
+
 class RankerTrainer(EpochTrainer[RankerNetwork]):
     """Trains a ranking network in place, epoch by epoch, until `done`."""
 
@@ -76,7 +113,7 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         self.device = torch_device(config.device)
         self.network = network.to(self.device)
         self.module = worker.wrap(self.network)
-        self.catalogue = to_catalogue(train[0].catalogue, self.device)
+        self.catalog = to_catalog_tensors(train[0].catalog, self.device)
         self.train, self.valid = (DeviceExamples(*part, head, self.device) for part in (train, valid))
         if (least := min(len(self.train), len(self.valid))) < worker.world_size:
             raise RankError(f"training: {least:,} impressions for {worker.world_size} workers")
@@ -97,7 +134,7 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
             for rows in self.steps(len(self.train), self.config.batch_size):
                 batch, labels = self.train.take(rows)
                 found = multitask_losses(
-                    self.module(batch, self.catalogue), labels, self.heads, self._watch_loss
+                    self.module(batch, self.catalog), labels, self.heads, self._watch_loss
                 )
                 self.optimizer.zero_grad(set_to_none=True)
                 found["total"].backward()
@@ -129,9 +166,7 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         mine = np.arange(self.worker.rank, len(self.valid), self.worker.world_size)
         for rows in np.array_split(mine, -(-len(mine) // self.config.batch_size)):
             batch, labels = self.valid.take(rows)
-            found = multitask_losses(
-                self.network(batch, self.catalogue), labels, self.heads, self._watch_loss
-            )
+            found = multitask_losses(self.network(batch, self.catalog), labels, self.heads, self._watch_loss)
             for name, loss in found.items():
                 if name in self.unjudged:
                     continue
@@ -160,6 +195,39 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
             "conversion": self.heads.conversion_weight,
         }
         return sum(weights[name] * loss for name, loss in means.items() if name in weights)
+
+
+def check_trainable(heads: RankerHeadsConfig, labels: ImpressionLabels, part: str) -> None:
+    """Raises RankError where a head has nothing to learn or be judged by: all or none clicked, or converted.
+
+    `part` names the impressions in the message.
+    """
+    _check_both_outcomes(labels.click > 0, part, "impressions", "clicked")
+    if "conversion" in heads.heads:
+        _check_both_outcomes(labels.conversion[labels.mature] > 0, part, "mature impressions", "converted")
+
+
+def heads_without_validation(heads: RankerHeadsConfig, labels: ImpressionLabels) -> dict[str, str]:
+    """Of each head but the click's that a validation part cannot judge, why; none where it can judge all.
+
+    Raises RankError where all impressions were clicked, or none.
+    """
+    _check_both_outcomes(labels.click > 0, "validation", "impressions", "clicked")
+    try:
+        check_trainable(heads, labels, "validation")
+    except RankError as reason:
+        return {"conversion": f"trained, but of no say in when to stop: {reason}"}
+    return {}
+
+
+def _check_both_outcomes(happened: npt.NDArray[np.bool_], part: str, rows: str, what: str) -> None:
+    number = int(happened.sum())
+    if number in (0, len(happened)):
+        raise RankError(
+            f"{part}: {number:,} of {len(happened):,} {rows} are {what}: there is nothing to tell apart",
+            fix="give more events, or shorten labels.conversion_window_hours if too few are mature, "
+            "or leave the head out of heads",
+        )
 
 
 def _optimizer(network: RankerNetwork, config: RankerTrainingConfig) -> torch.optim.Optimizer:

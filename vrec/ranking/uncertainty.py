@@ -45,7 +45,7 @@ class LastLayerLaplace:
         return solve_triangular(lower, np.eye(len(lower)), lower=True).T
 
 
-def spread(inputs: npt.NDArray[np.floating], factor: Doubles) -> npt.NDArray[np.float32]:
+def click_logit_std(inputs: npt.NDArray[np.floating], factor: Doubles) -> npt.NDArray[np.float32]:
     """(B,) standard deviations √(φᵀ Σ φ) of the log-odds of a click, for (B, width) rows.
 
     `factor` is `LastLayerLaplace.factor()`.

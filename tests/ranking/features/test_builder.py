@@ -93,7 +93,7 @@ def test_the_shop_s_candidates_are_the_same_alone_and_among_others():
 def test_the_shapes_are_those_announced():
     log, content = shop()
     features, space = shop_builder().build(requests_of(log, content)), shop_builder().space
-    shape, arrays = features.shape, features.catalogue
+    shape, arrays = features.shape, features.catalog
     n, r = len(features), len(features.user)
     assert n == pc.sum(pc.equal(log.column("kind"), "impression")).as_py()
     assert (features.candidate.shape, features.user.shape) == ((n, shape.candidate), (r, shape.user))
@@ -203,7 +203,7 @@ def test_the_history_is_what_was_liked_last_once_a_video_and_only_before_the_mom
     history = tuple(InterestEvent(DAWN + at * HOUR_US, f"e{at}", v, w) for at, v, w in entries)
     builder, user = shop_builder(), Profile("user", "u", history=history)
     request = request_of(user, ["video-00", "video-02"], DAWN + 9 * HOUR_US)
-    features, rows = builder.build([request]), builder.catalogue.rows
+    features, rows = builder.build([request]), builder.catalog.rows
     assert features.history.tolist() == [[0, rows["video-00"], rows["video-01"], 0, 0]]
     found = raw(request)
     np.testing.assert_allclose(found["history.log_age_hours"], np.log1p([2, 3, 4]))
@@ -255,12 +255,12 @@ def test_a_new_video_has_its_creator_tags_numbers_and_vector():
     vectors = content.embeddings
     first = CatalogContent(old, vectors.slice(0, 20))
     builder = builder_for(known, first)
-    added = builder.catalogue.with_videos(CatalogContent(content.videos.slice(20), vectors.slice(20)))
+    added = builder.catalog.with_videos(CatalogContent(content.videos.slice(20), vectors.slice(20)))
     whole = CatalogFeatures.from_content(content, builder.space)
     assert added.rows == whole.rows
     for name in ("fields", "tags", "dense", "vectors"):
         assert (getattr(added.arrays, name) == getattr(whole.arrays, name)).all()
-    assert len(builder.catalogue) < len(added)
+    assert len(builder.catalog) < len(added)
     row = added.rows["video-25"]
     assert added.arrays.fields[row, 0] == 0
     creator = content.videos.column("creator_id")[25].as_py()
@@ -291,10 +291,10 @@ def test_what_is_missing_is_nought_beside_its_indicator():
     builder = shop_builder()
     bare = FeatureBuilder(builder.space, CatalogFeatures.from_content(CatalogContent(videos), builder.space))
     features = bare.build([request_of(videos=["video-00", "never seen"])])
-    assert bare.catalogue.arrays.vectors.shape[1] == builder.space.dim
-    assert not bare.catalogue.arrays.vectors.any()
-    assert bare.catalogue.arrays.dense[bare.catalogue.rows["video-00"]].tolist() == [0, 1, 0, 1, 1]
-    assert not bare.catalogue.arrays.dense[0].any()
+    assert bare.catalog.arrays.vectors.shape[1] == builder.space.dim
+    assert not bare.catalog.arrays.vectors.any()
+    assert bare.catalog.arrays.dense[bare.catalog.rows["video-00"]].tolist() == [0, 1, 0, 1, 1]
+    assert not bare.catalog.arrays.dense[0].any()
     found = dict(zip(BLOCKS["candidate"], features.candidate[0].tolist(), strict=True))
     missing = (
         "log_age_hours",
@@ -341,8 +341,8 @@ def test_requests_that_do_not_fit_are_refused():
     with pytest.raises(RankError, match=r"history\.log_weight is nan for user u"):
         builder.build([request_of(heavy)])
     other = builder_for(log, shop()[1], RankerFeaturesConfig(history=3))
-    with pytest.raises(RankError, match="the catalogue is of space"):
-        FeatureBuilder(builder.space, other.catalogue)
+    with pytest.raises(RankError, match="the catalog is of space"):
+        FeatureBuilder(builder.space, other.catalog)
 
 
 def test_embeddings_that_do_not_fit_are_refused():

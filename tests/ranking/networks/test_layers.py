@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
-from vrec.ranking.networks.layers import Dice, ItemEmbedding, to_batch, to_catalogue, unique_rows
+from vrec.ranking.networks.layers import Dice, ItemEmbedding, to_batch, to_catalog_tensors, unique_rows
 
 
 def test_dice_follows_the_batch_in_training_and_its_averages_after():
@@ -50,10 +50,10 @@ def test_dice_has_the_gradient_of_its_formula():
 
 def test_tags_are_the_mean_of_those_there_are():
     embedding = stirred(ItemEmbedding(SHAPE, 4, content=False, normed=True, id_dropout=0.0)).eval()
-    catalogue = drawn_features().catalogue
-    tags = embedding(to_catalogue(catalogue, CPU)).detach().numpy()[:, 12:16]
+    catalog = drawn_features().catalog
+    tags = embedding(to_catalog_tensors(catalog, CPU)).detach().numpy()[:, 12:16]
     table = embedding.tags.weight.detach().numpy()
-    for found, row in zip(tags, catalogue.tags, strict=True):
+    for found, row in zip(tags, catalog.tags, strict=True):
         own = row[row > 0]
         np.testing.assert_allclose(found, table[own].mean(axis=0) if len(own) else np.zeros(4), atol=1e-6)
 

@@ -19,7 +19,7 @@ from tests.ranking.small_networks import (
     network_of,
     score,
 )
-from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalogue
+from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
 from vrec.ranking.networks.network import LogisticRegressionConfig, NetworkConfig
 
 
@@ -73,9 +73,9 @@ def test_padding_is_of_no_consequence(config, columns, content, seed):
     wide = to_batch(features, CPU)._replace(
         history=torch.from_numpy(more.history), history_dense=torch.from_numpy(more.history_dense)
     )
-    catalogue = to_catalogue(features.catalogue, CPU)
+    catalog = to_catalog_tensors(features.catalog, CPU)
     with torch.no_grad():
-        found = network.score(wide, network.items(catalogue))
+        found = network.score(wide, network.items(catalog))
     assert_same(found, score(network, features))
     assert_same(score(network, more), score(network, features))
 
@@ -86,24 +86,24 @@ def test_an_unknown_video_scores_by_what_is_known_of_the_rest(config):
     unknown = replace(features, video=np.zeros_like(features.video))
     outputs = score(network, unknown)
     assert all(torch.isfinite(part).all() for part in outputs)
-    catalogue = features.catalogue
+    catalog = features.catalog
     blank = replace(
-        catalogue,
+        catalog,
         **{
             name: np.concatenate([part, np.zeros_like(part[:1])])
             for name in ("fields", "tags", "dense", "vectors")
-            for part in (getattr(catalogue, name),)
+            for part in (getattr(catalog, name),)
         },
     )
-    another = replace(unknown, catalogue=blank, video=np.full_like(features.video, len(catalogue.fields)))
+    another = replace(unknown, catalog=blank, video=np.full_like(features.video, len(catalog.fields)))
     assert_same(score(network, another), outputs)
 
 
 @every_config
 def test_content_is_seen_where_asked_for(config):
     network, features = network_of(config), drawn_features()
-    turned = replace(features.catalogue, vectors=-features.catalogue.vectors)
-    before, after = score(network, features), score(network, replace(features, catalogue=turned))
+    turned = replace(features.catalog, vectors=-features.catalog.vectors)
+    before, after = score(network, features), score(network, replace(features, catalog=turned))
     assert bool((before.click != after.click).any()) == config.content
     assert (network.items_of.content is not None) == config.content
 
@@ -126,22 +126,20 @@ def test_logistic_regression_is_linear_in_places_and_numbers(content):
     network = network_of(config)
     # More videos than ids: weights of ids must not stand for what is not linear in the content.
     features = drawn_features(candidates=400, requests=60, videos=300)
-    catalogue, request = features.catalogue, features.request
-    hot = [np.eye(n)[catalogue.fields[features.video, f]] for f, n in enumerate(SHAPE.fields)]
-    tags = (
-        np.eye(SHAPE.tags)[catalogue.tags[features.video]] * (catalogue.tags[features.video] > 0)[..., None]
-    )
+    catalog, request = features.catalog, features.request
+    hot = [np.eye(n)[catalog.fields[features.video, f]] for f, n in enumerate(SHAPE.fields)]
+    tags = np.eye(SHAPE.tags)[catalog.tags[features.video]] * (catalog.tags[features.video] > 0)[..., None]
     tags = tags.sum(axis=1) / np.maximum(tags.sum(axis=(1, 2)), 1)[:, None]
     context = [np.eye(n)[features.context[request, f]] for f, n in enumerate(SHAPE.context)]
     parts = [
         *hot,
         tags,
         *context,
-        catalogue.dense[features.video],
+        catalog.dense[features.video],
         features.user[request],
         features.candidate,
     ]
-    parts += [catalogue.vectors[features.video]] if content else []
+    parts += [catalog.vectors[features.video]] if content else []
     design = np.concatenate([*parts, np.ones((len(features), 1))], axis=1)
     outputs = score(network, features)
     logits = torch.column_stack([outputs.click, outputs.conversion, outputs.watch]).double().numpy()
@@ -159,10 +157,10 @@ def test_weights_come_from_the_seed(config):
 @every_config
 def test_items_are_embedded_in_blocks_as_at_once(config, monkeypatch):
     network, features = network_of(config), drawn_features()
-    catalogue = to_catalogue(features.catalogue, CPU)
-    whole = network.items(catalogue)
+    catalog = to_catalog_tensors(features.catalog, CPU)
+    whole = network.items(catalog)
     monkeypatch.setattr("vrec.ranking.networks.network.ITEM_BLOCK", 4)
-    torch.testing.assert_close(network.items(catalogue), whole)
+    torch.testing.assert_close(network.items(catalog), whole)
     assert not whole.requires_grad
 
 
@@ -182,7 +180,7 @@ def test_a_setting_of_another_network_is_refused():
 def test_scoring_can_be_exported_whole(config):
     # torch.export refuses Python that branches on what tensors hold.
     network, features = network_of(config), drawn_features(requests=1)
-    batch, items = to_batch(features, CPU), network.items(to_catalogue(features.catalogue, CPU))
+    batch, items = to_batch(features, CPU), network.items(to_catalog_tensors(features.catalog, CPU))
 
     class Scoring(torch.nn.Module):
         def __init__(self):

@@ -21,7 +21,7 @@ from tests.ranking.small_networks import (
     score,
 )
 from vrec.ranking.features.arrays import FeatureShape
-from vrec.ranking.networks.layers import to_batch, to_catalogue
+from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
 from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
 from vrec.ranking.networks.network import DinConfig, LogisticRegressionConfig, RankerNetwork
 
@@ -48,7 +48,7 @@ def test_padding_is_of_no_consequence_in_training_either(config):
         ),
     ):
         network = network_of(config).train()
-        outputs = network(some, to_catalogue(features.catalogue, CPU))
+        outputs = network(some, to_catalog_tensors(features.catalog, CPU))
         outputs.click.sum().backward()
         gradients = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
         moments = torch.cat(
@@ -100,9 +100,9 @@ def test_positions_and_ids_are_dropped_in_training_at_the_rates_asked_for():
         network.items_of.fields.table.weight[1 : SHAPE.fields[0]] = 10
     features = drawn_features(candidates=4000, requests=1)
     features = replace(features, position=np.full(4000, 2, np.int32), video=np.full(4000, 30, np.int32))
-    batch, catalogue = to_batch(features, CPU), to_catalogue(features.catalogue, CPU)
-    catalogue.fields[30, 0] = 30
-    clicks = torch.stack([network(batch, catalogue).click.detach() for _ in range(200)])
+    batch, catalog = to_batch(features, CPU), to_catalog_tensors(features.catalog, CPU)
+    catalog.fields[30, 0] = 30
+    clicks = torch.stack([network(batch, catalog).click.detach() for _ in range(200)])
     assert (clicks % 10).mean().item() == pytest.approx(0.6, abs=0.02)
     # An id is dropped for all its occurrences in a step.
     dropped = (clicks < 9).float()
@@ -123,14 +123,14 @@ def test_histories_without_any_entry_are_scored_and_trained_on():
 
 def test_heads_of_logistic_regression_share_no_weight():
     network, features = network_of(LogisticRegressionConfig()), drawn_features()
-    outputs = network(to_batch(features, CPU), to_catalogue(features.catalogue, CPU))
+    outputs = network(to_batch(features, CPU), to_catalog_tensors(features.catalog, CPU))
     outputs.click.sum().backward()
     assert not network.items_of.fields.table.weight.grad[:, 1:].any()
     assert network.items_of.fields.table.weight.grad[:, 0].any()
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-def test_a_catalogue_without_vectors_or_tags_or_numbers_is_enough():
+def test_a_catalog_without_vectors_or_tags_or_numbers_is_enough():
     shape = FeatureShape((5,), 1, 0, 0, (), 0, 0, 0, 1)
     features = drawn_features(shape=shape)
     for config in CONFIGS.values():
@@ -144,8 +144,8 @@ def test_din_learns_what_of_a_history_matters_where_no_feature_alone_says_anythi
     rng, rows, kinds = np.random.default_rng(0), 4000, 8
     shape = FeatureShape((kinds + 1,), 1, 0, 0, (), 0, 0, 0, 1)
     features = drawn_features(candidates=rows, requests=rows, length=6, shape=shape)
-    liked = features.catalogue.fields[features.history, 0]
-    own = features.catalogue.fields[features.video, 0]
+    liked = features.catalog.fields[features.history, 0]
+    own = features.catalog.fields[features.video, 0]
     hit = ((liked == own[:, None]) & (features.history > 0)).any(axis=1)
     features = replace(features, request=np.arange(rows, dtype=np.int32))
     click = (rng.random(rows) < np.where(hit, 0.9, 0.1)).astype(np.float32)
@@ -164,10 +164,10 @@ def test_din_learns_what_of_a_history_matters_where_no_feature_alone_says_anythi
 def fit(network, features, click, heads, epochs=12):
     rng = np.random.default_rng(0)
     optimizer = torch.optim.Adam(network.train().parameters(), lr=0.01)
-    catalogue, none = to_catalogue(features.catalogue, CPU), torch.zeros(100)
+    catalog, none = to_catalog_tensors(features.catalog, CPU), torch.zeros(100)
     for _ in range(epochs):
         for rows in rng.permutation(len(features)).reshape(-1, 100):
-            outputs = network(to_batch(features.take(rows), CPU), catalogue)
+            outputs = network(to_batch(features.take(rows), CPU), catalog)
             labels = LabelTensors(torch.from_numpy(click[rows]), none, none > 0, None)
             optimizer.zero_grad()
             multitask_losses(outputs, labels, heads)["total"].backward()

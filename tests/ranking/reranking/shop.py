@@ -1,4 +1,4 @@
-"""A small shop to order: a shelf, a shopper and candidates, drawn or given."""
+"""A small shop to order: a catalog, a shopper and candidates, drawn or given."""
 
 import numpy as np
 import pyarrow as pa
@@ -58,8 +58,8 @@ def embeddings_of(vectors):
     return conform(table, EMBEDDINGS, stage="test")
 
 
-def shelf_of(rows, vectors=None):
-    """A shelf of rows as `videos_of` takes them, with vectors by video id."""
+def catalog_of(rows, vectors=None):
+    """A catalog of rows as `videos_of` takes them, with vectors by video id."""
     return CatalogArrays.from_content(
         CatalogContent(videos_of(rows), None if vectors is None else embeddings_of(vectors))
     )
@@ -101,12 +101,12 @@ def config_of(utility=CLICKS, surfaces=None, **default):
     )
 
 
-def run(ranked, shelf, config, *, shopper=None, k=10, spread=0.0, seed=0, surface="feed"):
+def run(ranked, catalog, config, *, shopper=None, k=10, spread=0.0, seed=0, surface="feed"):
     """`rerank` at NOW, by a generator of the seed; one spread for all rows, or (N,)."""
     return rerank(
         ranked,
         np.broadcast_to(np.float32(spread), ranked.num_rows).copy(),
-        shelf,
+        catalog,
         shopper or ShopperContext(),
         config,
         surface=surface,
@@ -122,5 +122,7 @@ def ids(found):
 
 
 def plain(*names, **facts):
-    """A shelf of videos that have nothing in common but these facts."""
-    return shelf_of([{"video_id": v, "creator_id": f"by {v}", "category": f"of {v}"} | facts for v in names])
+    """A catalog of videos that have nothing in common but these facts."""
+    return catalog_of(
+        [{"video_id": v, "creator_id": f"by {v}", "category": f"of {v}"} | facts for v in names]
+    )

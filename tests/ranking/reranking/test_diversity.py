@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ranking.reranking.shop import shelf_of
+from tests.ranking.reranking.shop import catalog_of
 from vrec.ranking.reranking.diversity import (
     CandidateSimilarity,
     CandidateSimilarityConfig,
@@ -15,7 +15,7 @@ from vrec.ranking.reranking.diversity import (
 
 
 def drawn(seed, n, dim=4, blanks=0.3):
-    """A shelf of `n` videos, some without a vector or a category, and what they are worth."""
+    """A catalog of `n` videos, some without a vector or a category, and what they are worth."""
     rng = np.random.default_rng(seed)
     rows = [
         {
@@ -26,12 +26,12 @@ def drawn(seed, n, dim=4, blanks=0.3):
         for i in range(n)
     ]
     vectors = {f"v{i}": rng.normal(size=dim) for i in range(n) if rng.random() >= blanks}
-    return shelf_of(rows, vectors or None), rng.normal(size=n)
+    return catalog_of(rows, vectors or None), rng.normal(size=n)
 
 
-def greedy(config, shelf, relevance, slots):
+def greedy(config, catalog, relevance, slots):
     places = np.arange(len(relevance))
-    penalty = build_penalty(config, shelf, places, relevance, slots)
+    penalty = build_penalty(config, catalog, places, relevance, slots)
     chosen, scores = [], []
     for _ in range(slots):
         score = relevance - penalty.costs()
@@ -42,9 +42,9 @@ def greedy(config, shelf, relevance, slots):
     return chosen, scores
 
 
-def matrix_of(shelf, config):
-    places = np.arange(len(shelf.video_ids))
-    likeness = CandidateSimilarity.from_catalog(shelf, places, config)
+def matrix_of(catalog, config):
+    places = np.arange(len(catalog.video_ids))
+    likeness = CandidateSimilarity.from_catalog(catalog, places, config)
     return np.stack([likeness.row(int(i)) for i in places])
 
 
@@ -56,7 +56,7 @@ def test_likeness_by_hand():
         {"video_id": "d", "creator_id": "bob", "category": "mugs"},
         {"video_id": "e", "creator_id": "bob", "category": None},
     ]
-    shelf = shelf_of(rows, {"a": [1, 0], "b": [0, 1]})
+    catalog = catalog_of(rows, {"a": [1, 0], "b": [0, 1]})
     expected = [
         [1, 0.5, 0.5, 0.5, 0.5],
         [0.5, 1, 0.5, 0.5, 0.5],
@@ -64,8 +64,8 @@ def test_likeness_by_hand():
         [0.5, 0.5, 1, 1, 0.75],
         [0.5, 0.5, 0.75, 0.75, 1],
     ]
-    np.testing.assert_allclose(matrix_of(shelf, CandidateSimilarityConfig()), expected, atol=1e-6)
-    both = matrix_of(shelf, CandidateSimilarityConfig(creator=1.0, category=2.0))
+    np.testing.assert_allclose(matrix_of(catalog, CandidateSimilarityConfig()), expected, atol=1e-6)
+    both = matrix_of(catalog, CandidateSimilarityConfig(creator=1.0, category=2.0))
     assert both[0, 1] == pytest.approx((0.5 + 1) / 4)
     assert both[0, 2] == pytest.approx((0.5 + 2) / 4)
 
@@ -73,8 +73,8 @@ def test_likeness_by_hand():
 @given(st.integers(0, 10**6), st.integers(1, 9), st.floats(0, 3), st.floats(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_likeness_is_a_kernel(seed, n, creator, category):
-    shelf, _ = drawn(seed, n)
-    matrix = matrix_of(shelf, CandidateSimilarityConfig(creator=creator, category=category))
+    catalog, _ = drawn(seed, n)
+    matrix = matrix_of(catalog, CandidateSimilarityConfig(creator=creator, category=category))
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-6)
     np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-6)
     assert matrix.min() >= -1e-9
@@ -83,24 +83,24 @@ def test_likeness_is_a_kernel(seed, n, creator, category):
 
 def test_mmr_by_hand():
     # b is almost a; c is at right angles to both. Worth is 3, 2.9, 1.
-    shelf = shelf_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [0.96, 0.28], "c": [0, 1]})
+    catalog = catalog_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [0.96, 0.28], "c": [0, 1]})
     worth = np.array([3.0, 2.9, 1.0])
     unit = worth.std()
-    chosen, scores = greedy(MmrConfig(relevance=0.1), shelf, worth, 3)
+    chosen, scores = greedy(MmrConfig(relevance=0.1), catalog, worth, 3)
     assert chosen == [0, 2, 1]
     # Likeness is (1 + cosine) / 2, its weight (1 − λ) / λ = 9 standard deviations.
     np.testing.assert_allclose(scores[1][1:], [2.9 - 9 * unit * 0.98, 1.0 - 9 * unit * 0.5], rtol=1e-6)
     # b is now compared with a, to which it is most alike, and not with c.
     assert scores[2][1] == pytest.approx(2.9 - 9 * unit * 0.98)
-    assert greedy(MmrConfig(relevance=0.95), shelf, worth, 3)[0] == [0, 1, 2]
+    assert greedy(MmrConfig(relevance=0.95), catalog, worth, 3)[0] == [0, 1, 2]
 
 
 @given(st.integers(0, 10**6), st.integers(2, 8), st.floats(0.05, 0.95), st.floats(0.01, 1))
 @settings(max_examples=80, deadline=None)
 def test_mmr_chooses_as_its_formula_says(seed, n, share, creator):
-    shelf, worth = drawn(seed, n)
+    catalog, worth = drawn(seed, n)
     config = MmrConfig(relevance=share, likeness=CandidateSimilarityConfig(creator=creator))
-    matrix, chosen = matrix_of(shelf, config.likeness), greedy(config, shelf, worth, n)[0]
+    matrix, chosen = matrix_of(catalog, config.likeness), greedy(config, catalog, worth, n)[0]
     for slot in range(1, n):
         before, left = chosen[:slot], [i for i in range(n) if i not in chosen[:slot]]
         value = {i: share * worth[i] / worth.std() - (1 - share) * matrix[i, before].max() for i in left}
@@ -110,10 +110,10 @@ def test_mmr_chooses_as_its_formula_says(seed, n, share, creator):
 @given(st.integers(0, 10**6), st.integers(2, 8), st.floats(0.05, 0.95), st.floats(0.001, 1))
 @settings(max_examples=80, deadline=None)
 def test_dpp_costs_are_ratios_of_determinants(seed, n, share, jitter):
-    shelf, worth = drawn(seed, n)
+    catalog, worth = drawn(seed, n)
     config = DppConfig(relevance=share, jitter=jitter)
-    kernel = (matrix_of(shelf, config.likeness) + jitter * np.eye(n)) / (1 + jitter)
-    chosen, scores = greedy(config, shelf, worth, n)
+    kernel = (matrix_of(catalog, config.likeness) + jitter * np.eye(n)) / (1 + jitter)
+    chosen, scores = greedy(config, catalog, worth, n)
 
     def log_det(rows):
         return np.linalg.slogdet(kernel[np.ix_(rows, rows)])[1] if rows else 0.0
@@ -131,30 +131,30 @@ def test_dpp_finds_the_likeliest_list_where_greedy_can():
     from itertools import combinations
 
     vectors = {"a": [1, 0, 0], "b": [0.99, 0.14, 0], "c": [0, 1, 0], "d": [0.1, 0.99, 0.05], "e": [0, 0, 1]}
-    shelf, worth = shelf_of([{"video_id": v} for v in vectors], vectors), np.ones(5)
+    catalog, worth = catalog_of([{"video_id": v} for v in vectors], vectors), np.ones(5)
     config = DppConfig(relevance=0.5)
-    kernel = (matrix_of(shelf, config.likeness) + config.jitter * np.eye(5)) / (1 + config.jitter)
-    chosen = greedy(config, shelf, worth, 3)[0]
+    kernel = (matrix_of(catalog, config.likeness) + config.jitter * np.eye(5)) / (1 + config.jitter)
+    chosen = greedy(config, catalog, worth, 3)[0]
     best = max(np.linalg.det(kernel[np.ix_(s, s)]) for s in combinations(range(5), 3))
     assert np.linalg.det(kernel[np.ix_(chosen, chosen)]) >= 0.98 * best
 
 
 @pytest.mark.parametrize("config", [MmrConfig(), DppConfig()])
 def test_where_all_are_worth_the_same_likeness_decides(config):
-    shelf = shelf_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [1, 0], "c": [0, 1]})
-    assert greedy(config, shelf, np.full(3, 0.1), 3)[0] == [0, 2, 1]
+    catalog = catalog_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [1, 0], "c": [0, 1]})
+    assert greedy(config, catalog, np.full(3, 0.1), 3)[0] == [0, 2, 1]
 
 
 @pytest.mark.parametrize("config", [NoDiversityConfig(), MmrConfig(relevance=1), DppConfig(relevance=1)])
 def test_off_is_the_order_by_worth(config):
-    shelf, worth = drawn(3, 8)
-    assert greedy(config, shelf, worth, 8)[0] == np.argsort(-worth).tolist()
+    catalog, worth = drawn(3, 8)
+    assert greedy(config, catalog, worth, 8)[0] == np.argsort(-worth).tolist()
 
 
 def test_copies_cost_what_jitter_says_and_stay_finite():
-    shelf = shelf_of([{"video_id": v} for v in "abcd"], {v: [1.0, 0.0] for v in "abcd"})
+    catalog = catalog_of([{"video_id": v} for v in "abcd"], {v: [1.0, 0.0] for v in "abcd"})
     config = DppConfig(relevance=0.5, jitter=0.01)
-    penalty = build_penalty(config, shelf, np.arange(4), np.zeros(4), 4)
+    penalty = build_penalty(config, catalog, np.arange(4), np.zeros(4), 4)
     penalty.choose(0)
     kernel = np.array([[1, 1 / 1.01], [1 / 1.01, 1]])
     np.testing.assert_allclose(penalty.costs()[1:], -np.log(np.linalg.det(kernel)), rtol=1e-4)

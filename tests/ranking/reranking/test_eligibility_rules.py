@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.ranking.reranking.shop import DAY_US, NOW, embeddings_of, shelf_of, videos_of
+from tests.ranking.reranking.shop import DAY_US, NOW, catalog_of, embeddings_of, videos_of
 from vrec.core.errors import RankError
 from vrec.core.types import CatalogContent
 from vrec.ranking.reranking.catalog import CatalogArrays, ShopperContext
@@ -12,8 +12,8 @@ ADULT = ShopperContext(age=18)
 
 def rule_of(row=None, shopper=ADULT, **config):
     """The rule that bars one video, or None."""
-    shelf = shelf_of([{"video_id": "v"} | (row or {})])
-    rule = int(check_eligibility(["v"], shelf, shopper, EligibilityRulesConfig(**config), at=NOW).rule[0])
+    catalog = catalog_of([{"video_id": "v"} | (row or {})])
+    rule = int(check_eligibility(["v"], catalog, shopper, EligibilityRulesConfig(**config), at=NOW).rule[0])
     return None if rule < 0 else RULES[rule]
 
 
@@ -31,17 +31,17 @@ def test_an_ordinary_video_may_be_shown():
         ({"category": None}, None),
     ],
 )
-def test_what_the_catalogue_says(row, rule):
+def test_what_the_catalog_says(row, rule):
     assert rule_of(row) == rule
 
 
 def test_a_video_that_is_not_on_the_shelf_is_barred():
     verdict = check_eligibility(
-        ["gone", "v"], shelf_of([{"video_id": "v"}]), ADULT, EligibilityRulesConfig(), at=NOW
+        ["gone", "v"], catalog_of([{"video_id": "v"}]), ADULT, EligibilityRulesConfig(), at=NOW
     )
     assert verdict.allowed.tolist() == [False, True]
     assert verdict.counts == {"unknown": 1}
-    nothing = check_eligibility(["gone"], shelf_of([]), ADULT, EligibilityRulesConfig(), at=NOW)
+    nothing = check_eligibility(["gone"], catalog_of([]), ADULT, EligibilityRulesConfig(), at=NOW)
     assert nothing.counts == {"unknown": 1}
 
 
@@ -85,22 +85,22 @@ def test_by_default_bought_is_for_ever_and_seen_is_shown_again():
 
 
 def test_the_first_rule_is_named_once():
-    shelf = shelf_of([{"video_id": v, "available": False, "tags": ["adult"]} for v in "ab"])
+    catalog = catalog_of([{"video_id": v, "available": False, "tags": ["adult"]} for v in "ab"])
     assert check_eligibility(
-        ["a", "b"], shelf, ShopperContext(), EligibilityRulesConfig(), at=NOW
+        ["a", "b"], catalog, ShopperContext(), EligibilityRulesConfig(), at=NOW
     ).counts == {"unavailable": 2}
 
 
 def test_the_shelf_takes_vectors_by_id_and_makes_them_unit_rows():
-    shelf = shelf_of([{"video_id": "a"}, {"video_id": "b"}], {"b": [3.0, 4.0], "x": [1.0, 0.0]})
-    np.testing.assert_allclose(shelf.vectors, [[0, 0], [0.6, 0.8]], atol=1e-6)
+    catalog = catalog_of([{"video_id": "a"}, {"video_id": "b"}], {"b": [3.0, 4.0], "x": [1.0, 0.0]})
+    np.testing.assert_allclose(catalog.vectors, [[0, 0], [0.6, 0.8]], atol=1e-6)
 
 
 def test_a_shelf_that_cannot_be_is_refused():
     with pytest.raises(RankError, match="video_id has 1 duplicates of 2, such as a"):
-        shelf_of([{"video_id": "a"}, {"video_id": "a"}])
+        catalog_of([{"video_id": "a"}, {"video_id": "a"}])
     with pytest.raises(RankError, match="not finite in 1 of 1 rows, such as a"):
-        shelf_of([{"video_id": "a"}], {"a": [np.nan, 0.0]})
+        catalog_of([{"video_id": "a"}], {"a": [np.nan, 0.0]})
     with pytest.raises(RankError, match="no VIDEOS"):
         CatalogArrays.from_content(CatalogContent(None, embeddings_of({"a": [1.0]})))
     assert CatalogArrays.from_content(CatalogContent(videos_of([]))).vectors.shape == (0, 0)

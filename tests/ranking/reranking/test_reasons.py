@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ranking.reranking.shop import DAY_US, NOW, shelf_of
+from tests.ranking.reranking.shop import DAY_US, NOW, catalog_of
 from vrec.core.errors import RankError
 from vrec.ranking.reranking.catalog import ShopperContext
 from vrec.ranking.reranking.reasons import ReasonsConfig, find_reasons, reason_text
@@ -11,10 +11,10 @@ from vrec.ranking.reranking.reasons import ReasonsConfig, find_reasons, reason_t
 IDS = [f"v{i}" for i in range(6)]
 
 
-def reasons(shelf, ids, shopper, *, source="als", explored=False, **config):
+def reasons(catalog, ids, shopper, *, source="als", explored=False, **config):
     return find_reasons(
-        shelf.find(ids),
-        shelf,
+        catalog.find(ids),
+        catalog,
         shopper,
         ReasonsConfig(**config),
         sources=[source] * len(ids),
@@ -25,34 +25,34 @@ def reasons(shelf, ids, shopper, *, source="als", explored=False, **config):
 
 def test_the_most_alike_of_the_watched_is_named():
     vectors = {"v0": [1, 0], "v1": [0.9, 0.1], "v2": [0.7, 0.7], "v3": [0, 1], "v4": [0.9, 0.1]}
-    shelf = shelf_of([{"video_id": v} for v in IDS], vectors)
+    catalog = catalog_of([{"video_id": v} for v in IDS], vectors)
     watched = ShopperContext(history={"v1": 5, "v2": 9, "v5": 9, "gone": 9})
-    assert reasons(shelf, ["v0"], watched) == [["watched:v1"]]
+    assert reasons(catalog, ["v0"], watched) == [["watched:v1"]]
     # Of equals the later one; of equally late ones the first by id.
-    assert reasons(shelf, ["v0"], ShopperContext(history={"v1": 5, "v4": 6})) == [["watched:v4"]]
-    assert reasons(shelf, ["v0"], ShopperContext(history={"v4": 5, "v1": 5})) == [["watched:v1"]]
+    assert reasons(catalog, ["v0"], ShopperContext(history={"v1": 5, "v4": 6})) == [["watched:v4"]]
+    assert reasons(catalog, ["v0"], ShopperContext(history={"v4": 5, "v1": 5})) == [["watched:v1"]]
     # Too different, or without a vector, or itself.
-    assert reasons(shelf, ["v3"], ShopperContext(history={"v0": 5})) == [[]]
-    assert reasons(shelf, ["v5"], watched) == [[]]
-    assert reasons(shelf, ["v0"], ShopperContext(history={"v0": 5})) == [[]]
+    assert reasons(catalog, ["v3"], ShopperContext(history={"v0": 5})) == [[]]
+    assert reasons(catalog, ["v5"], watched) == [[]]
+    assert reasons(catalog, ["v0"], ShopperContext(history={"v0": 5})) == [[]]
 
 
 def test_the_other_reasons_by_hand():
-    shelf = shelf_of(
+    catalog = catalog_of(
         [
             {"video_id": "v0", "creator_id": "ann", "category": "mugs", "published_at": NOW - 3 * DAY_US},
             {"video_id": "v1", "creator_id": "bob", "category": None, "published_at": NOW - 30 * DAY_US},
             {"video_id": "v2", "creator_id": "bob", "category": None, "published_at": NOW + 1},
         ]
     )
-    nobody = shelf_of([{"video_id": "v0", "creator_id": "", "category": ""}, {"video_id": "v1"}])
+    nobody = catalog_of([{"video_id": "v0", "creator_id": "", "category": ""}, {"video_id": "v1"}])
     everything = ShopperContext(counts={"creator:": 9, "creator:ann": 9, "category:": 9, "category:mugs": 9})
     assert reasons(nobody, ["v0", "v1"], everything) == [[], ["creator:ann", "category:mugs"]]
     liked = ShopperContext(counts={"creator:ann": 3, "category:mugs": 5, "creator:bob": 2, "category:": 9})
     every = [["creator:ann", "category:mugs", "new", "popular"], ["popular"], ["popular"]]
-    assert reasons(shelf, ["v0", "v1", "v2"], liked, source="popular") == every
-    assert reasons(shelf, ["v1"], liked, explored=True) == [["exploration"]]
-    assert reasons(shelf, [], liked) == []
+    assert reasons(catalog, ["v0", "v1", "v2"], liked, source="popular") == every
+    assert reasons(catalog, ["v1"], liked, explored=True) == [["exploration"]]
+    assert reasons(catalog, [], liked) == []
 
 
 @given(st.integers(0, 10**6))
@@ -69,12 +69,12 @@ def test_no_reason_is_given_that_does_not_hold(seed):
         for v in IDS
     ]
     vectors = {v: rng.normal(size=2) for v in IDS if rng.random() < 0.8}
-    shelf = shelf_of(rows, vectors or None)
+    catalog = catalog_of(rows, vectors or None)
     history = {v: int(rng.integers(9)) for v in [*IDS, "gone"] if rng.random() < 0.5}
     counts = {f"{what}{i}": float(rng.integers(8)) for i in range(3) for what in ("creator:c", "category:k")}
     config = ReasonsConfig()
     for row, found in zip(
-        rows, reasons(shelf, IDS, ShopperContext(history=history, counts=counts)), strict=True
+        rows, reasons(catalog, IDS, ShopperContext(history=history, counts=counts)), strict=True
     ):
         for reason in found:
             code, _, what = reason.partition(":")

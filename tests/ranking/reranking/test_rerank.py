@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.ranking.reranking.shop import DAY_US, NOW, config_of, ids, plain, ranked_of, run, shelf_of
+from tests.ranking.reranking.shop import DAY_US, NOW, catalog_of, config_of, ids, plain, ranked_of, run
 from vrec.core.errors import RankError, SchemaError
 from vrec.core.schema import RANKED, conform
 from vrec.ranking.reranking.catalog import ShopperContext
@@ -20,7 +20,7 @@ LISTS = {
 
 
 def drawn(seed):
-    """A catalogue in which anything may be barred, candidates, a shopper and a config, all at random."""
+    """A catalog in which anything may be barred, candidates, a shopper and a config, all at random."""
     rng = np.random.default_rng(seed)
     names = [f"v{i:02}" for i in range(14)]
     rows = [
@@ -36,7 +36,7 @@ def drawn(seed):
         }
         for v in names
     ]
-    shelf = shelf_of(rows, {v: rng.normal(size=3) for v in names if rng.random() < 0.7} or None)
+    catalog = catalog_of(rows, {v: rng.normal(size=3) for v in names if rng.random() < 0.7} or None)
     times = [{v: int(NOW - rng.integers(60) * DAY_US) for v in names if rng.random() < 0.2} for _ in range(2)]
     shopper = ShopperContext(
         history=times[0],
@@ -63,7 +63,7 @@ def drawn(seed):
     ranked = ranked_of(
         dict(zip(asked, heads, strict=True)), watch_s=pa.array(heads * 9), p_conv=pa.array(heads / 9)
     )
-    return rows, shelf, shopper, ranked, config, rng
+    return rows, catalog, shopper, ranked, config, rng
 
 
 def may_be_shown(row, shopper, rules):
@@ -89,8 +89,8 @@ def may_be_shown(row, shopper, rules):
 @given(st.integers(0, 10**9), st.integers(1, 16))
 @settings(max_examples=300, deadline=None)
 def test_nothing_barred_is_ever_shown_and_all_else_is(seed, k):
-    rows, shelf, shopper, ranked, config, rng = drawn(seed)
-    found = run(ranked, shelf, config, shopper=shopper, k=k, spread=rng.random(ranked.num_rows), seed=seed)
+    rows, catalog, shopper, ranked, config, rng = drawn(seed)
+    found = run(ranked, catalog, config, shopper=shopper, k=k, spread=rng.random(ranked.num_rows), seed=seed)
     allowed = {r["video_id"] for r in rows if may_be_shown(r, shopper, config.default.rules)}
     asked = set(ranked.column("video_id").to_pylist())
     assert set(ids(found)) <= allowed & asked
@@ -111,10 +111,12 @@ def test_nothing_barred_is_ever_shown_and_all_else_is(seed, k):
 @given(st.integers(0, 10**9))
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_the_rows_is_of_no_consequence(seed):
-    _, shelf, shopper, ranked, config, rng = drawn(seed)
+    _, catalog, shopper, ranked, config, rng = drawn(seed)
     spread, order = rng.random(ranked.num_rows), rng.permutation(ranked.num_rows)
-    one = run(ranked, shelf, config, shopper=shopper, spread=spread, seed=seed)
-    other = run(ranked.take(pa.array(order)), shelf, config, shopper=shopper, spread=spread[order], seed=seed)
+    one = run(ranked, catalog, config, shopper=shopper, spread=spread, seed=seed)
+    other = run(
+        ranked.take(pa.array(order)), catalog, config, shopper=shopper, spread=spread[order], seed=seed
+    )
     assert one.table.equals(other.table)
     np.testing.assert_array_equal(one.propensities, other.propensities)
 
@@ -130,33 +132,35 @@ def test_off_is_the_order_by_utility_with_ties_by_id():
 
 
 def test_utility_is_the_surface_s_and_counts_prices():
-    shelf = shelf_of([{"video_id": "a", "price": 100.0}, {"video_id": "b"}, {"video_id": "c", "price": 1.0}])
+    catalog = catalog_of(
+        [{"video_id": "a", "price": 100.0}, {"video_id": "b"}, {"video_id": "c", "price": 1.0}]
+    )
     ranked = ranked_of({"a": 0.2, "b": 0.2, "c": 0.2}, p_conv=pa.array([0.1, 0.1, 0.1], pa.float32()))
     aim = {
         "default": {"click": 0, "minute": 0, "price_share": 0.1, "unpriced": 5.0},
         "surfaces": {"live": {"click": 1.0, "minute": 0, "price_share": 0, "unpriced": 0}},
     }
-    found = run(ranked, shelf, config_of(utility=aim))
+    found = run(ranked, catalog, config_of(utility=aim))
     assert ids(found) == ["a", "b", "c"]
     np.testing.assert_allclose(found.table.column("utility"), [1.0, 0.5, 0.01], rtol=1e-6)
-    assert ids(run(ranked, shelf, config_of(utility=aim), surface="live")) == ["a", "b", "c"]
+    assert ids(run(ranked, catalog, config_of(utility=aim), surface="live")) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("kind", ["mmr", "dpp"])
 def test_variety_parts_copies(kind):
-    shelf = shelf_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [1, 0], "c": [-1, 0]})
+    catalog = catalog_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [1, 0], "c": [-1, 0]})
     ranked = ranked_of({"a": 0.9, "b": 0.89, "c": 0.5})
-    assert ids(run(ranked, shelf, config_of(diversity={"kind": kind, "relevance": 0.2}))) == ["a", "c", "b"]
-    assert ids(run(ranked, shelf, config_of(diversity={"kind": kind, "relevance": 0.9}))) == ["a", "b", "c"]
+    assert ids(run(ranked, catalog, config_of(diversity={"kind": kind, "relevance": 0.2}))) == ["a", "c", "b"]
+    assert ids(run(ranked, catalog, config_of(diversity={"kind": kind, "relevance": 0.9}))) == ["a", "b", "c"]
 
 
 def test_a_creator_s_videos_are_capped_and_new_ones_boosted():
-    shelf = shelf_of(
+    catalog = catalog_of(
         [{"video_id": "a"}, {"video_id": "b"}, {"video_id": "c", "creator_id": "bob", "published_at": NOW}]
     )
     ranked = ranked_of({"a": 0.9, "b": 0.8, "c": 0.5})
-    assert ids(run(ranked, shelf, config_of(caps={"creator": 1}))) == ["a", "c", "b"]
-    boosted = run(ranked, shelf, config_of(freshness={"boost": 1.0, "unit": "share"}))
+    assert ids(run(ranked, catalog, config_of(caps={"creator": 1}))) == ["a", "c", "b"]
+    boosted = run(ranked, catalog, config_of(freshness={"boost": 1.0, "unit": "share"}))
     assert ids(boosted) == ["c", "a", "b"]
     np.testing.assert_allclose(boosted.table.column("utility"), [0.5, 0.9, 0.8])
     np.testing.assert_allclose(boosted.table.column("score"), [1.0, 0.9, 0.8])
@@ -164,8 +168,8 @@ def test_a_creator_s_videos_are_capped_and_new_ones_boosted():
 
 
 def test_scores_do_not_rise_where_a_cap_holds_a_better_one_back():
-    shelf = shelf_of([{"video_id": v} for v in "ab"] + [{"video_id": "c", "creator_id": "bob"}])
-    found = run(ranked_of({"a": 0.9, "b": 0.8, "c": 0.5}), shelf, config_of(caps={"creator": 1}))
+    catalog = catalog_of([{"video_id": v} for v in "ab"] + [{"video_id": "c", "creator_id": "bob"}])
+    found = run(ranked_of({"a": 0.9, "b": 0.8, "c": 0.5}), catalog, config_of(caps={"creator": 1}))
     np.testing.assert_allclose(found.table.column("score"), [0.9, 0.5, 0.5])
     np.testing.assert_allclose(found.table.column("utility"), [0.9, 0.5, 0.8])
 
@@ -188,29 +192,29 @@ def test_nothing_to_show_is_an_empty_list(kind):
 def test_what_is_not_a_number_is_refused_by_name(head):
     ranked = ranked_of({"b": 0.5, "a": 0.4})
     ranked = ranked.set_column(ranked.column_names.index(head), head, pa.array([0.1, np.nan], pa.float32()))
-    for shelf in (plain("a", "b"), plain("a", "b", available=False)):
+    for catalog in (plain("a", "b"), plain("a", "b", available=False)):
         with pytest.raises(RankError, match=f"{head} is nan for 1 of 2 candidates, such as video a"):
-            run(ranked, shelf, config_of())
+            run(ranked, catalog, config_of())
     with pytest.raises(RankError, match="spread is nan for 1 of 2 candidates, such as video b"):
         run(ranked_of({"b": 0.5, "a": 0.4}), plain("a", "b"), config_of(), spread=[np.nan, 0.0])
 
 
 def test_other_bad_input_is_refused_by_name():
-    shelf, ranked = plain("a", "b"), ranked_of({"a": 0.5, "b": 0.4})
+    catalog, ranked = plain("a", "b"), ranked_of({"a": 0.5, "b": 0.4})
     two = pa.concat_tables([ranked, ranked_of({"a": 0.5}, user="w")])
     with pytest.raises(RankError, match="2 users in 3 rows, such as u and w"):
-        run(two, shelf, config_of())
+        run(two, catalog, config_of())
     with pytest.raises(RankError, match="1 duplicates of 3, such as a"):
-        run(pa.concat_tables([ranked, ranked_of({"a": 0.5})]), shelf, config_of())
+        run(pa.concat_tables([ranked, ranked_of({"a": 0.5})]), catalog, config_of())
     with pytest.raises(RankError, match="k is 0"):
-        run(ranked, shelf, config_of(), k=0)
+        run(ranked, catalog, config_of(), k=0)
     with pytest.raises(SchemaError, match="missing p_conv"):
-        run(ranked.drop_columns("p_conv"), shelf, config_of())
+        run(ranked.drop_columns("p_conv"), catalog, config_of())
     with pytest.raises(RankError, match=r"spread is \(1,\), want \(2,\)"):
         rerank(
             ranked,
             np.zeros(1, np.float32),
-            shelf,
+            catalog,
             ShopperContext(),
             config_of(),
             surface="",
@@ -227,7 +231,7 @@ def test_a_surface_differs_from_the_default_in_what_it_names_only():
             "surfaces": {
                 "feed": {"caps": {"category": 2}, "diversity": {"likeness": {"creator": 1.0}}},
                 "live": {"diversity": {"kind": "dpp"}, "rules": {"kinds": ["live"]}},
-                "shelf": {"diversity": {"kind": "off"}},
+                "catalog": {"diversity": {"kind": "off"}},
             },
         }
     )
@@ -237,7 +241,7 @@ def test_a_surface_differs_from_the_default_in_what_it_names_only():
     assert (feed.diversity.relevance, feed.diversity.likeness.creator) == (0.4, 1.0)
     assert live.diversity == DppConfig()
     assert (live.caps, live.rules.kinds) == (config.default.caps, frozenset({"live"}))
-    assert config.for_surface("shelf").diversity == NoDiversityConfig()
+    assert config.for_surface("catalog").diversity == NoDiversityConfig()
     assert config.for_surface("elsewhere") == config.default
     assert RerankConfig.model_validate(config.model_dump()) == config
     own = RerankListConfig(caps=config.default.caps)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.ranking.reranking.shop import config_of, ids, plain, ranked_of, run, shelf_of
+from tests.ranking.reranking.shop import catalog_of, config_of, ids, plain, ranked_of, run
 from vrec.ranking.reranking.exploration import win_chances
 
 
@@ -44,18 +44,20 @@ def test_equal_seeds_give_equal_lists():
 
 @pytest.mark.parametrize("kind", ["mmr", "dpp"])
 def test_draws_are_about_what_is_left_after_likeness_and_freshness(kind):
-    shelf = shelf_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [1, 0], "c": [-1, 0]})
+    catalog = catalog_of([{"video_id": v} for v in "abc"], {"a": [1, 0], "b": [1, 0], "c": [-1, 0]})
     config = config_of(diversity={"kind": kind, "relevance": 0.2}, exploration={"scale": 1.0})
     # So little noise that each slot goes to the best after its costs, all but surely.
-    found = run(ranked_of({"a": 0.9, "b": 0.8, "c": 0.5}), shelf, config, spread=1e-3)
+    found = run(ranked_of({"a": 0.9, "b": 0.8, "c": 0.5}), catalog, config, spread=1e-3)
     assert ids(found) == ["a", "c", "b"]
     assert found.propensities == pytest.approx([1, 1, 1])
 
 
 def test_draws_are_among_what_the_caps_leave():
-    shelf = shelf_of([{"video_id": v} for v in "abc"] + [{"video_id": "d", "creator_id": "bob"}])
+    catalog = catalog_of([{"video_id": v} for v in "abc"] + [{"video_id": "d", "creator_id": "bob"}])
     config = config_of(caps={"creator": 1}, exploration={"scale": 1.0})
     for seed in range(5):
-        found = run(ranked_of({"a": 0.5, "b": 0.5, "c": 0.5, "d": 0.1}), shelf, config, spread=0.1, seed=seed)
+        found = run(
+            ranked_of({"a": 0.5, "b": 0.5, "c": 0.5, "d": 0.1}), catalog, config, spread=0.1, seed=seed
+        )
         assert (ids(found)[1], found.propensities[1]) == ("d", 1.0)
         assert found.propensities[[0, 2]] == pytest.approx([1 / 3, 1 / 2], abs=1e-4)

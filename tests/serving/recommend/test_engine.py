@@ -364,7 +364,7 @@ class Recording(NetworkRanker):
     """The same ranker, which keeps what it was asked."""
 
     def predict(self, features, *, as_shown=False):
-        self.asked.append((features, list(self.catalogue.rows)))
+        self.asked.append((features, list(self.catalog.rows)))
         return super().predict(features, at_logged_positions=as_shown)
 
 
@@ -405,10 +405,10 @@ def test_features_of_serving_are_those_of_the_replay_to_the_last_bit(bundle, cha
             place = candidates.index(name)
             assert (features.candidate[place] == offline.candidate[row]).all()
             for part in ("fields", "tags", "dense", "vectors"):
-                ours = getattr(features.catalogue, part)[features.video[place]]
-                theirs = getattr(offline.catalogue, part)[offline.video[row]]
+                ours = getattr(features.catalog, part)[features.video[place]]
+                theirs = getattr(offline.catalog, part)[offline.video[row]]
                 assert (ours == theirs).all(), part
             for part in ("fields", "vectors"):
-                ours = getattr(features.catalogue, part)[features.history[0]]
-                assert (ours == getattr(offline.catalogue, part)[offline.history[0]]).all(), part
+                ours = getattr(features.catalog, part)[features.history[0]]
+                assert (ours == getattr(offline.catalog, part)[offline.history[0]]).all(), part
     assert compared > 20

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from vrec.profiles.profile import Profile
 
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class RankingRequest:
 class CatalogFeatureArrays:
     """What is known of M videos apart from events. Row 0 stands for an unknown video: zeros throughout."""
 
-    fields: Places
+    fields: Indices
     """(M, F) a vocabulary place of each field (video_id, creator_id, category, …), 0 for unknown."""
-    tags: Places
+    tags: Indices
     """(M, T) vocabulary places of tags, padded with 0."""
     dense: Floats
     """(M, Dv) numbers about the video itself, scaled to about unit size, none of them missing."""
     vectors: Floats
-    """(M, dim) unit content vectors, zeros where there is none; dim is 0 where the catalogue has none."""
+    """(M, dim) unit content vectors, zeros where there is none; dim is 0 where the catalog has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class FeatureShape:
     fields: tuple[int, ...]
     """Of each field of a video, the places of its vocabulary, 0 included."""
     tags: int
-    """Places of the tags' vocabulary, 0 included."""
+    """Indices of the tags' vocabulary, 0 included."""
     video: int
     """Dv, numbers about a video."""
     dim: int
@@ -73,29 +73,29 @@ class FeatureShape:
     history: int
     """Dh, numbers about an entry of the history."""
     positions: int
-    """Places of positions, 0 (unknown) included."""
+    """Indices of positions, 0 (unknown) included."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RankingFeatures:
     """N candidates of R requests. Rows of one request are neighbours; numbers are finite."""
 
-    catalogue: CatalogFeatureArrays
+    catalog: CatalogFeatureArrays
     shape: FeatureShape
-    request: Places
+    request: Indices
     """(N,) the request of each candidate, from 0."""
-    video: Places
-    """(N,) the candidate's row in the catalogue, 0 for unknown."""
+    video: Indices
+    """(N,) the candidate's row in the catalog, 0 for unknown."""
     candidate: Floats
     """(N, Dc) numbers about the candidate for this shopper at this moment."""
-    position: Places
+    position: Indices
     """(N,) slot + 1, 0 where it is not known."""
-    context: Places
+    context: Indices
     """(R, K) vocabulary places of the request's fields (surface, hour, weekday)."""
     user: Floats
     """(R, Du) numbers about the shopper."""
-    history: Places
-    """(R, L) catalogue rows of the videos liked last, the newest first, padded with 0."""
+    history: Indices
+    """(R, L) catalog rows of the videos liked last, the newest first, padded with 0."""
     history_dense: Floats
     """(R, L, Dh) numbers about each entry (age, weight), zeros in the padding."""
 
@@ -164,7 +164,7 @@ class RankerPredictions:
 
 
 def concatenate_features(parts: Sequence[RankingFeatures]) -> RankingFeatures:
-    """The features of all parts, which must be of one catalogue and shape, one after another."""
+    """The features of all parts, which must be of one catalog and shape, one after another."""
     sizes = np.cumsum([0, *(len(part.user) for part in parts)])
     requests = [part.request + np.int32(size) for part, size in zip(parts, sizes, strict=False)]
     rest = {

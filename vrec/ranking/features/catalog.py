@@ -14,7 +14,7 @@ from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.core.types import CatalogContent
 from vrec.ranking.features.arrays import CatalogFeatureArrays, Floats
 from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
-from vrec.ranking.features.video_counts import Exact
+from vrec.ranking.features.video_counts import Doubles
 
 NEVER = np.iinfo(np.int64).min
 """`published` where it is not known."""
@@ -40,7 +40,7 @@ class CatalogFeatures:
 
     @classmethod
     def from_content(cls, content: CatalogContent, space: FeatureSpace) -> Self:
-        """The catalogue of all videos in `content` and of those whose ids the space has a place for.
+        """The catalog of all videos in `content` and of those whose ids the space has a place for.
 
         A value without a place has place 0. A video without vector has zeros, and all have where `content`
         has no embeddings. Raises RankError for embeddings of another encoder than the space's and for
@@ -62,16 +62,16 @@ class CatalogFeatures:
         return cls(space, arrays, rows, never, nobody, nobody).with_videos(content)
 
     def with_videos(self, content: CatalogContent) -> Self:
-        """A catalogue in which what `content` says of its videos is added or replaced; rows keep their place.
+        """A catalog in which what `content` says of its videos is added or replaced; rows keep their place.
 
         Nothing is fitted: a new video has no place of its own, but its creator, tags, numbers and vector
         count. A video that is in one part of `content` only keeps what it had of the other. Errors as `of`.
         """
         added = self._with_rows(content)
         if content.videos is not None:
-            added = added._with_table(conform(content.videos, VIDEOS, stage="Catalogue", extra=True))
+            added = added._with_table(conform(content.videos, VIDEOS, stage="Catalog", extra=True))
         if content.embeddings is not None and self.space.dim:
-            added = added._with_vectors(conform(content.embeddings, EMBEDDINGS, stage="Catalogue"))
+            added = added._with_vectors(conform(content.embeddings, EMBEDDINGS, stage="Catalog"))
         return added
 
     def find(self, video_ids: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -79,7 +79,7 @@ class CatalogFeatures:
         return np.array([self.rows.get(video_id, 0) for video_id in video_ids], np.int64)
 
     def restricted_to(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
-        """The catalogue of some videos alone: as `newer` knows them, or else this one.
+        """The catalog of some videos alone: as `newer` knows them, or else this one.
 
         Features made by it are the same to the last bit. What neither knows is left out.
         """
@@ -146,9 +146,9 @@ class CatalogFeatures:
         encoder, vectors = content_vectors(embeddings)
         if encoder is not None and (encoder != space.encoder or vectors.shape[1] != space.dim):
             raise RankError(
-                f"Catalogue: the embeddings are of {encoder} ({vectors.shape[1]} long), the ranker was "
+                f"Catalog: the embeddings are of {encoder} ({vectors.shape[1]} long), the ranker was "
                 f"trained with those of {space.encoder} ({space.dim} long)",
-                fix="embed the catalogue with the ranker's encoder, or train the ranker again",
+                fix="embed the catalog with the ranker's encoder, or train the ranker again",
             )
         at = [self.rows[video_id] for video_id in embeddings.column("entity_id").to_pylist()]
         self.arrays.vectors[at] = unit_vectors(vectors.astype(np.float64) - space.mean)
@@ -188,8 +188,8 @@ def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:
     return (encoders[0] if encoders else None), vectors
 
 
-def unit_vectors(vectors: Exact) -> Exact:
-    """(N, dim) rows at length 1, rounded to the GRID; rows of zeros stay. Exact alone or among others."""
+def unit_vectors(vectors: Doubles) -> Doubles:
+    """(N, dim) rows at length 1, rounded to the GRID; rows of zeros stay. Doubles alone or among others."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
     # Squares of numbers on the grid sum without error, in whatever order.
     within = np.rint(vectors / np.where(largest > 0, largest, 1) * ROUNDING_GRID) / ROUNDING_GRID
@@ -197,9 +197,9 @@ def unit_vectors(vectors: Exact) -> Exact:
     return np.rint(within / np.where(lengths > 0, lengths, 1) * ROUNDING_GRID) / ROUNDING_GRID
 
 
-def table_numbers(videos: pa.Table) -> Exact:
+def table_numbers(videos: pa.Table) -> Doubles:
     """(N, 4) raw numbers of VIDEOS rows: log duration and price, NaN where missing, beside indicators."""
-    found: list[Exact] = []
+    found: list[Doubles] = []
     for name in ("duration_s", "price"):
         value = np.asarray(videos.column(name).to_numpy(), np.float64)
         known = np.isfinite(value) & (value >= 0)

@@ -30,7 +30,7 @@ from vrec.ranking.features.video_counts import (
     RATES,
     USER_RATES,
     VIDEO_COUNT_KEYS,
-    Exact,
+    Doubles,
     column,
     fit_rates,
     profile_counts,
@@ -58,7 +58,7 @@ def fit_space(
             "training part, want some of both",
             fix="give events that hold impressions, or split them later",
         )
-    videos, counts = _catalogue(content, shown)
+    videos, counts = _shown_videos(content, shown)
     vocabularies = {name: _vocabulary(counts, name, config.min_count) for name in (*FIELDS, "tags")}
     surfaces = to_polars(events.filter(pc.equal(events.column("kind"), "impression")).select(["domain"]))
     places = surfaces.group_by(value="domain").agg(count=pl.len())
@@ -85,7 +85,7 @@ def _shown(events: pa.Table) -> pl.DataFrame:
     return frame.group_by("video_id").agg(shown=pl.len()).sort("video_id")
 
 
-def _catalogue(content: CatalogContent, shown: pl.DataFrame) -> tuple[pa.Table, pl.DataFrame]:
+def _shown_videos(content: CatalogContent, shown: pl.DataFrame) -> tuple[pa.Table, pl.DataFrame]:
     """VIDEOS of the videos shown, and beside each what it says with the number of impressions."""
     table = VIDEOS.arrow().empty_table() if content.videos is None else content.videos
     table = conform(table, VIDEOS, stage="fit_space", extra=True)
@@ -111,7 +111,7 @@ def _ranked(counts: pl.DataFrame, least: int) -> tuple[str, ...]:
     return tuple(kept["value"].to_list())
 
 
-def _shares(counts: pl.DataFrame, name: str, values: tuple[str, ...]) -> Exact:
+def _shares(counts: pl.DataFrame, name: str, values: tuple[str, ...]) -> Doubles:
     """(places,) the share of impressions of each place, one impression added to each."""
     known = counts.select(pl.col(name).alias("value"), "shown").drop_nulls()
     totals = dict(known.group_by("value").agg(pl.col("shown").sum()).iter_rows())
@@ -130,7 +130,7 @@ def _mean_vector(content: CatalogContent, shown: pl.DataFrame) -> tuple[str | No
     return encoder, mean.astype(np.float32)
 
 
-def _priors(requests: Sequence[RankingRequest]) -> Mapping[str, Exact]:
+def _priors(requests: Sequence[RankingRequest]) -> Mapping[str, Doubles]:
     """The priors of videos' and shoppers' rates. Counts never fall, so that their highest are the last."""
     ids, rows = np.unique([v for r in requests for v in r.video_ids], return_inverse=True)
     videos = np.zeros((len(ids), len(VIDEO_COUNT_KEYS)))
@@ -146,11 +146,11 @@ def _priors(requests: Sequence[RankingRequest]) -> Mapping[str, Exact]:
     }
 
 
-def _raw_videos(videos: pa.Table) -> Exact:
+def _raw_videos(videos: pa.Table) -> Doubles:
     return np.concatenate([table_numbers(videos), np.zeros((videos.num_rows, 1))], axis=1)
 
 
-def _scale(block: str, parts: Sequence[Exact]) -> Exact:
+def _scale(block: str, parts: Sequence[Doubles]) -> Doubles:
     """(2, columns) mean and standard deviation of what is not missing; 0 and 1 of indicators."""
     scale = UNSCALED[block].copy()
     for place, name in enumerate(BLOCKS[block]):

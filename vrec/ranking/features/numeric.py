@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US, INTERESTS, TASTE_WEIGHT
-from vrec.ranking.features.arrays import Places, RankingRequest
+from vrec.ranking.features.arrays import Indices, RankingRequest
 from vrec.ranking.features.catalog import NEVER, CatalogFeatures, unit_vectors
 from vrec.ranking.features.space import BLOCKS, FeatureSpace
 from vrec.ranking.features.video_counts import (
     RATES,
     USER_RATES,
     VIDEO_COUNT_KEYS,
-    Exact,
+    Doubles,
     column,
     log_odds,
     mean_seconds,
@@ -42,8 +42,8 @@ def user_numbers(
     requests: Sequence[RankingRequest],
     liked: Sequence[LikedHistory],
     moments: npt.NDArray[np.int64],
-    tastes: Exact,
-) -> dict[str, Exact]:
+    tastes: Doubles,
+) -> dict[str, Doubles]:
     """(R,) columns about each shopper but for `no_liked_vector`; raises RankError for impossible counts."""
     states = np.array([profile_counts(r.user) for r in requests]).reshape(-1, len(VIDEO_COUNT_KEYS))
     _check_counts(states, [f"user {r.user.entity_id}" for r in requests])
@@ -64,7 +64,7 @@ def user_numbers(
     }
 
 
-def taste_vectors(space: FeatureSpace, requests: Sequence[RankingRequest]) -> Exact:
+def taste_vectors(space: FeatureSpace, requests: Sequence[RankingRequest]) -> Doubles:
     """(R, dim) unit rows towards what each shopper likes, the mean content subtracted; or zeros."""
     dim, mean = space.dim, space.mean.astype(np.float64)
     found = np.zeros((len(requests), dim))
@@ -82,18 +82,18 @@ def taste_vectors(space: FeatureSpace, requests: Sequence[RankingRequest]) -> Ex
 
 
 def candidate_numbers(
-    catalogue: CatalogFeatures,
+    catalog: CatalogFeatures,
     requests: Sequence[RankingRequest],
-    video: Places,
+    video: Indices,
     moments: npt.NDArray[np.int64],
-) -> dict[str, Exact]:
+) -> dict[str, Doubles]:
     """(N,) columns about each candidate, whoever the shopper is, at (N,) `moments`. Errors as `states_of`."""
-    space = catalogue.space
+    space = catalog.space
     states = request_counts(requests)
     rates = log_odds(states, RATES, space.priors)
     columns = {f"{rate.name}_rate": odds for rate, odds in zip(RATES, rates, strict=True)}
     seconds = mean_seconds(states, float(space.seconds[0]), space.config.watch_strength)
-    published = catalogue.published[video]
+    published = catalog.published[video]
     return columns | {
         "log_watch_s": np.log1p(seconds),
         "log_impressions": np.log1p(column(states, "event:impression")),
@@ -105,16 +105,16 @@ def candidate_numbers(
 
 
 def affinities(
-    catalogue: CatalogFeatures, requests: Sequence[RankingRequest], video: Places
-) -> dict[str, Exact]:
+    catalog: CatalogFeatures, requests: Sequence[RankingRequest], video: Indices
+) -> dict[str, Doubles]:
     """How much likelier than among all impressions each candidate's category and creator are here."""
-    space = catalogue.space
-    strength, fields = space.config.affinity_strength, catalogue.arrays.fields
+    space = catalog.space
+    strength, fields = space.config.affinity_strength, catalog.arrays.fields
     sizes = [len(r.video_ids) for r in requests]
     total = np.repeat([r.user.counts.get(INTERESTS, 0.0) for r in requests], sizes)
     owners = [r.user.counts for r in requests for _ in r.video_ids]
-    columns: dict[str, Exact] = {}
-    parts = (("category", 2, catalogue.categories), ("creator_id", 1, catalogue.creators))
+    columns: dict[str, Doubles] = {}
+    parts = (("category", 2, catalog.categories), ("creator_id", 1, catalog.creators))
     for name, place, keys in parts:
         named = [keys[row] for row in video.tolist()]
         own = np.array(
@@ -142,7 +142,7 @@ def liked_history(request: RankingRequest) -> LikedHistory:
     return LikedHistory(at, weights)
 
 
-def liked_numbers(requests: Sequence[RankingRequest], liked: Sequence[LikedHistory]) -> dict[str, Exact]:
+def liked_numbers(requests: Sequence[RankingRequest], liked: Sequence[LikedHistory]) -> dict[str, Doubles]:
     """(N,) columns that say whether the shopper liked the candidate itself before, and how long ago."""
     ages = [
         request.context.at - one.at[video] if video in one.at else -1
@@ -154,17 +154,17 @@ def liked_numbers(requests: Sequence[RankingRequest], liked: Sequence[LikedHisto
     return {"liked": (known >= 0).astype(float), "log_liked_hours": hours}
 
 
-def _hours_since(at: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> Exact:
+def _hours_since(at: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> Doubles:
     known = at != NEVER
     return np.where(known, log_hours(moments - np.where(known, at, moments)), np.nan)
 
 
-def log_hours(micros: npt.NDArray[np.int64]) -> Exact:
+def log_hours(micros: npt.NDArray[np.int64]) -> Doubles:
     """(N,) log(1 + hours) of µs, 0 where they are below 0."""
     return np.log1p(np.maximum(micros, 0) / HOUR_US)
 
 
-def request_counts(requests: Sequence[RankingRequest]) -> Exact:
+def request_counts(requests: Sequence[RankingRequest]) -> Doubles:
     """(N, len(STATE)) states of all candidates; raises RankError for another shape, NaN and less than 0."""
     for request in requests:
         if request.video_counts.shape != (len(request.video_ids), len(VIDEO_COUNT_KEYS)):
@@ -178,7 +178,7 @@ def request_counts(requests: Sequence[RankingRequest]) -> Exact:
     return states
 
 
-def _check_counts(states: Exact, owners: Sequence[str]) -> None:
+def _check_counts(states: Doubles, owners: Sequence[str]) -> None:
     bad = ~(np.isfinite(states) & (states >= 0))
     if bad.any():
         row, place = (int(i[0]) for i in np.nonzero(bad))
@@ -189,7 +189,7 @@ def _check_counts(states: Exact, owners: Sequence[str]) -> None:
         )
 
 
-def stack_columns(block: str, columns: dict[str, Exact], owners: Sequence[str]) -> Exact:
+def stack_columns(block: str, columns: dict[str, Doubles], owners: Sequence[str]) -> Doubles:
     """(N, columns) float64 in the block's order; raises RankError that names what is not finite.
 
     `owners` are N names of what each row is about. NaN may be where a number is OPTIONAL.

@@ -16,7 +16,7 @@ from vrec.core.compute import pc
 from vrec.core.config import BaseConfig
 from vrec.core.errors import ModelError
 from vrec.ranking.features.arrays import FeatureShape, Floats
-from vrec.ranking.features.video_counts import RATES, USER_RATES, Exact
+from vrec.ranking.features.video_counts import RATES, USER_RATES, Doubles
 
 FIELDS = ("video_id", "creator_id", "category", "kind", "domain", "language")
 """Fields of a video that have a vocabulary; tags have one too."""
@@ -79,15 +79,15 @@ class FeatureSpace:
     config: RankerFeaturesConfig
     vocabularies: Mapping[str, tuple[str, ...]]
     """Of each of VOCABULARIES its values; the first has place 1, and 0 is the unknown."""
-    shares: Mapping[str, Exact]
+    shares: Mapping[str, Doubles]
     """Of each of SHARES the (places,) share of impressions that each place has, above 0."""
-    priors: Exact
+    priors: Doubles
     """(len(RATES), 2) rate and strength of videos' rates."""
-    user_priors: Exact
+    user_priors: Doubles
     """(len(USER_RATES), 2) the same of shoppers'."""
-    seconds: Exact
+    seconds: Doubles
     """(2,) mean seconds of a watch, of videos and of shoppers."""
-    scales: Mapping[str, Exact]
+    scales: Mapping[str, Doubles]
     """Of each block the (2, columns) mean and standard deviation; 0 and 1 of indicators."""
     encoder: str | None
     """The encoder of the content vectors; None where there were none."""
@@ -131,7 +131,7 @@ class FeatureSpace:
         found = pc.fill_null(pc.index_in(values, value_set=known, skip_nulls=True), -1)
         return np.asarray(found).astype(np.int32) + 1
 
-    def scaled(self, block: str, raw: Exact) -> Floats:
+    def scaled(self, block: str, raw: Doubles) -> Floats:
         """(N, columns) float32 of a block's raw numbers; NaN, which says missing, becomes 0."""
         mean, deviation = self.scales[block]
         limit = self.config.limit

@@ -4,23 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vrec.ranking.features.arrays import Places
+from vrec.ranking.features.arrays import Indices
 from vrec.ranking.features.catalog import CatalogFeatures
-from vrec.ranking.features.video_counts import Exact
+from vrec.ranking.features.video_counts import Doubles
 
 
 class TasteSimilarity:
     """How like candidates are to tastes and histories, in vectors and in tags."""
 
-    def __init__(self, catalogue: CatalogFeatures, tastes: Exact) -> None:
-        self.vectors, self.tags = catalogue.arrays.vectors, catalogue.arrays.tags
+    def __init__(self, catalog: CatalogFeatures, tastes: Doubles) -> None:
+        self.vectors, self.tags = catalog.arrays.vectors, catalog.arrays.tags
         self.tastes = tastes
         self.has_taste = np.asarray(tastes.any(axis=1), bool)
         self.without_vector = np.ones(len(tastes), bool)
 
     def columns(
-        self, video: Places, edges: Sequence[int], rows: Places, starts: Sequence[int]
-    ) -> dict[str, Exact]:
+        self, video: Indices, edges: Sequence[int], rows: Indices, starts: Sequence[int]
+    ) -> dict[str, Doubles]:
         """(N,) columns; candidates of request i are video[edges[i]:edges[i + 1]], likewise its history."""
         names = ("taste_cosine", "liked_cosine_max", "liked_cosine_mean")
         found = {name: np.full(len(video), np.nan) for name in names} | {
@@ -34,7 +34,7 @@ class TasteSimilarity:
                 found["tags_affinity"][part] = self._tag_share(video[part], liked)
         return found
 
-    def _cosines(self, i: int, candidates: Places, liked: Places, into: Sequence[Exact]) -> None:
+    def _cosines(self, i: int, candidates: Indices, liked: Indices, into: Sequence[Doubles]) -> None:
         wanted = self.vectors[candidates].astype(np.float64)
         there = wanted.any(axis=1)
         if self.has_taste[i]:
@@ -47,7 +47,7 @@ class TasteSimilarity:
             into[1][there] = cosines.max(axis=1)[there]
             into[2][there] = (cosines.sum(axis=1) / len(known))[there]
 
-    def _tag_share(self, candidates: Places, liked: Places) -> Exact:
+    def _tag_share(self, candidates: Indices, liked: Indices) -> Doubles:
         """(C,) of each candidate's known tags the mean share of the history that has them; 0 without tags."""
         having = np.bincount(self.tags[liked].ravel(), minlength=1)
         having[0] = 0

@@ -18,7 +18,7 @@ from vrec.profiles.video import (
     smoothed_rate,
 )
 
-Exact = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 
 VIDEO_COUNT_KEYS = (
     "event:impression", "event:click", "event:watch", "event:like", "event:cart", "event:purchase",
@@ -53,18 +53,18 @@ RATES = (
 USER_RATES = RATES[:5]
 
 
-def profile_counts(profile: Profile | None) -> Exact:
+def profile_counts(profile: Profile | None) -> Doubles:
     """(len(STATE),) float64 counts of a profile; zeros where nothing is known of it."""
     counts = {} if profile is None else profile.counts
     return np.array([counts.get(key, 0.0) for key in VIDEO_COUNT_KEYS])
 
 
-def column(states: Exact, key: str) -> Exact:
+def column(states: Doubles, key: str) -> Doubles:
     """(N,) one count of (N, len(STATE)) states, contiguous: NumPy may round a strided column otherwise."""
     return np.ascontiguousarray(states[:, VIDEO_COUNT_KEYS.index(key)])
 
 
-def fit_rates(states: Exact, rates: Sequence[RateDefinition]) -> Exact:
+def fit_rates(states: Doubles, rates: Sequence[RateDefinition]) -> Doubles:
     """(len(rates), 2) rate and strength of the priors for (V, len(STATE)) states; see `fit_prior`."""
     fallback = VideoProfileConfig().click
     found = np.empty((len(rates), 2))
@@ -75,15 +75,15 @@ def fit_rates(states: Exact, rates: Sequence[RateDefinition]) -> Exact:
     return found
 
 
-def log_odds(states: Exact, rates: Sequence[RateDefinition], priors: Exact) -> list[Exact]:
+def log_odds(states: Doubles, rates: Sequence[RateDefinition], priors: Doubles) -> list[Doubles]:
     """Of each rate the (N,) log-odds of (N, len(STATE)) states, drawn to its prior."""
-    found: list[Exact] = []
+    found: list[Doubles] = []
     for rate, (mean, strength) in zip(rates, priors.tolist(), strict=True):
         share = smoothed_rate(column(states, rate.total), column(states, rate.trials), mean, strength)
         found.append(np.log(share) - np.log1p(-share))
     return found
 
 
-def mean_seconds(states: Exact, mean: float, strength: float) -> Exact:
+def mean_seconds(states: Doubles, mean: float, strength: float) -> Doubles:
     """(N,) seconds of a watch, drawn to `mean` as by `strength` watches."""
     return (column(states, WATCH_S) + strength * mean) / (column(states, "event:watch") + strength)

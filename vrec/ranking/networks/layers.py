@@ -17,29 +17,29 @@ EMBEDDING_STD = 0.05
 what a history has to do with a candidate is learned late."""
 
 
-class CatalogueTensors(NamedTuple):
-    """CatalogueArrays on a device: moved there once, and shared by all batches."""
+class CatalogTensors(NamedTuple):
+    """CatalogArrays on a device: moved there once, and shared by all batches."""
 
     fields: Tensor
     tags: Tensor
     dense: Tensor
     vectors: Tensor
 
-    def take(self, rows: Tensor) -> "CatalogueTensors":
+    def take(self, rows: Tensor) -> "CatalogTensors":
         """Some videos, in the order of (U,) rows."""
-        return CatalogueTensors(*(part.index_select(0, rows) for part in self))
+        return CatalogTensors(*(part.index_select(0, rows) for part in self))
 
 
-def to_catalogue(arrays: CatalogFeatureArrays, device: torch.device) -> CatalogueTensors:
-    """The same catalogue on a device."""
+def to_catalog_tensors(arrays: CatalogFeatureArrays, device: torch.device) -> CatalogTensors:
+    """The same catalog on a device."""
     parts = (arrays.fields, arrays.tags, arrays.dense, arrays.vectors)
     # What comes out of an object store is read-only, which torch warns of.
     own = (part if part.flags.writeable else part.copy() for part in parts)
-    return CatalogueTensors(*(torch.from_numpy(part).to(device) for part in own))
+    return CatalogTensors(*(torch.from_numpy(part).to(device) for part in own))
 
 
 class RankingBatch(NamedTuple):
-    """Features on a device, N candidates of R requests, apart from the catalogue that their rows point to."""
+    """Features on a device, N candidates of R requests, apart from the catalog that their rows point to."""
 
     request: Tensor
     """(N,) int32."""
@@ -130,7 +130,7 @@ class ItemEmbedding(nn.Module):
         self.blocks = len(shape.fields) + (self.tags is not None) + (self.content is not None)
         self.width = self.blocks * width + shape.video
 
-    def forward(self, videos: CatalogueTensors) -> Tensor:
+    def forward(self, videos: CatalogTensors) -> Tensor:
         """(U, width) for U videos."""
         places = videos.fields
         if self.training and self.id_dropout:

@@ -12,7 +12,7 @@ from vrec.ranking.features.arrays import FeatureShape
 from vrec.ranking.networks.dcn import DcnTrunk, Structure
 from vrec.ranking.networks.din import DinTrunk
 from vrec.ranking.networks.layers import (
-    CatalogueTensors,
+    CatalogTensors,
     EmbeddedBatch,
     EmbeddingWidths,
     FieldEmbedding,
@@ -34,7 +34,7 @@ class NetworkInputConfig(BaseConfig):
     """What all networks see, and how."""
 
     content: bool = True
-    """Whether a video's content vector is an input, where the catalogue has vectors: what is known of a
+    """Whether a video's content vector is an input, where the catalog has vectors: what is known of a
     video that nobody has watched."""
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the videos whose id is taken for unknown in a training step, so that the network learns to do
@@ -114,14 +114,14 @@ class RankerNetwork(nn.Module):
             nn.init.zeros_(self.positions.weight)
         self.position_dropout = config.position_dropout
 
-    def forward(self, batch: RankingBatch, catalogue: CatalogueTensors) -> HeadOutputs:
+    def forward(self, batch: RankingBatch, catalog: CatalogTensors) -> HeadOutputs:
         """The outputs for the positions in which the candidates were shown: for training and its losses."""
         rows = torch.cat([batch.video, batch.history.flatten()])
         # Each video is embedded once, however many histories it is in.
-        used, places = unique_rows(rows, len(catalogue.fields))
+        used, places = unique_rows(rows, len(catalog.fields))
         number = len(batch.video)
         found = batch._replace(video=places[:number], history=places[number:].view(batch.history.shape))
-        outputs = self._outputs(found, self.items_of(catalogue.take(used)))
+        outputs = self._outputs(found, self.items_of(catalog.take(used)))
         if self.positions is None:
             return outputs
         position = batch.position
@@ -130,15 +130,15 @@ class RankerNetwork(nn.Module):
         return outputs._replace(click=outputs.click + self.positions(position)[:, 0])
 
     @torch.no_grad()
-    def items(self, catalogue: CatalogueTensors) -> Tensor:
-        """(M, d) the videos' vectors, which `score` takes; call it in eval mode, once a catalogue."""
-        rows = torch.arange(len(catalogue.fields), device=catalogue.fields.device)
-        return torch.cat([self.items_of(catalogue.take(some)) for some in rows.split(ITEM_BLOCK)])
+    def items(self, catalog: CatalogTensors) -> Tensor:
+        """(M, d) the videos' vectors, which `score` takes; call it in eval mode, once a catalog."""
+        rows = torch.arange(len(catalog.fields), device=catalog.fields.device)
+        return torch.cat([self.items_of(catalog.take(some)) for some in rows.split(ITEM_BLOCK)])
 
     def score(self, batch: RankingBatch, items: Tensor) -> HeadOutputs:
         """The outputs as if each candidate were shown in the first slot; call it in eval mode.
 
-        `items` is (M, d), what `items` gave for the catalogue. Where no position was known in training, the
+        `items` is (M, d), what `items` gave for the catalog. Where no position was known in training, the
         first slot is as good as unknown.
         """
         outputs = self._outputs(batch, items)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.events.interactions import DAY_US
-from vrec.ranking.reranking.catalog import Places
+from vrec.ranking.reranking.catalog import RowIndices
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -54,7 +54,7 @@ class SlotCaps:
     the category's is given up for that slot, and the creator's if that is not enough.
     """
 
-    def __init__(self, creator: Places, category: Places, config: SlotCapsConfig) -> None:
+    def __init__(self, creator: RowIndices, category: RowIndices, config: SlotCapsConfig) -> None:
         """Takes (N,) codes; −1 stands for none."""
         self._creator, self._category, self._config = creator, category, config
         self._full_creator = np.zeros(len(creator), np.bool_)

@@ -1,4 +1,4 @@
-"""What a list's order depends on besides predictions: the catalogue's facts and the shopper's."""
+"""What a list's order depends on besides predictions: the catalog's facts and the shopper's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,24 +13,24 @@ from vrec.core.errors import RankError
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.core.types import CatalogContent, Vectors
 
-Places = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CatalogArrays:
-    """What the catalogue says of M videos, a column each. Codes count from 0; −1 stands for none."""
+    """What the catalog says of M videos, a column each. Codes count from 0; −1 stands for none."""
 
     video_ids: Sequence[str]
     creators: Sequence[str]
     """Names of the codes in `creator`."""
     categories: Sequence[str]
     kinds: Sequence[str]
-    creator: Places
+    creator: RowIndices
     """(M,)."""
-    category: Places
+    category: RowIndices
     """(M,)."""
-    kind: Places
+    kind: RowIndices
     """(M,)."""
     tags: Sequence[frozenset[str]]
     """Of each video, without regard to case or outer spaces."""
@@ -47,7 +47,7 @@ class CatalogArrays:
 
     @classmethod
     def from_content(cls, content: CatalogContent) -> Self:
-        """The shelf of VIDEOS, and of EMBEDDINGS where there are any; those of other videos are left out.
+        """The catalog of VIDEOS, and of EMBEDDINGS where there are any; those of other videos are left out.
 
         Raises SchemaError, and RankError for a video with two rows or a vector that is not finite.
         """
@@ -85,8 +85,8 @@ class CatalogArrays:
             row_by_id=place,
         )
 
-    def find(self, video_ids: Sequence[str]) -> Places:
-        """(N,) the rows of videos, −1 for those that are not on the shelf."""
+    def find(self, video_ids: Sequence[str]) -> RowIndices:
+        """(N,) the rows of videos, −1 for those that are not on the catalog."""
         return np.array([self.row_by_id.get(video_id, -1) for video_id in video_ids], np.int64)
 
 
@@ -112,7 +112,7 @@ def normalize_tag(tag: str) -> str:
     return tag.strip().casefold()
 
 
-def encode_categories(column: pa.ChunkedArray) -> tuple[Places, tuple[str, ...]]:
+def encode_categories(column: pa.ChunkedArray) -> tuple[RowIndices, tuple[str, ...]]:
     """(N,) a code for each string, −1 for null and the empty one, and the names of the codes."""
     # An empty name is none: logs without creators have it.
     names = pc.unique(column.filter(pc.not_equal(column, "")))
@@ -121,7 +121,7 @@ def encode_categories(column: pa.ChunkedArray) -> tuple[Places, tuple[str, ...]]
 
 
 def _times(column: pa.ChunkedArray) -> Floats:
-    # Exact: a float64 holds every µs until the year 2255.
+    # Doubles: a float64 holds every µs until the year 2255.
     at = np.asarray(pc.fill_null(column.cast(pa.int64()), 0)).astype(np.float64)
     return np.where(np.asarray(pc.is_valid(column)), at, np.nan)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.types import Vectors
-from vrec.ranking.reranking.catalog import CatalogArrays, Places
+from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -76,25 +76,25 @@ class CandidateSimilarity:
     """(N, dim) unit rows, zeros where there is none."""
     blank: Mask
     """(N,) which have no vector."""
-    creator: Places
+    creator: RowIndices
     """(N,) −1 for none."""
-    category: Places
+    category: RowIndices
     """(N,) −1 for none."""
     weights: tuple[float, float, float]
     """Of content, creator and category; their sum is 1."""
 
     @classmethod
     def from_catalog(
-        cls, shelf: CatalogArrays, places: Places, config: CandidateSimilarityConfig
+        cls, catalog: CatalogArrays, places: RowIndices, config: CandidateSimilarityConfig
     ) -> "CandidateSimilarity":
-        """The likeness of the videos at (N,) places of a shelf."""
+        """The likeness of the videos at (N,) places of a catalog."""
         total = 1 + config.creator + config.category
-        vectors = shelf.vectors[places]
+        vectors = catalog.vectors[places]
         return cls(
             vectors=vectors,
             blank=np.asarray(~vectors.any(axis=1)),
-            creator=shelf.creator[places],
-            category=shelf.category[places],
+            creator=catalog.creator[places],
+            category=catalog.category[places],
             weights=(1 / total, config.creator / total, config.category / total),
         )
 
@@ -115,7 +115,7 @@ class CandidateSimilarity:
         return alike
 
 
-def _same(codes: Places, one: int) -> Floats:
+def _same(codes: RowIndices, one: int) -> Floats:
     """(N,) 1 where the code is that of one of them and not −1; 1 for itself."""
     same = ((codes == codes[one]) & (codes >= 0)).astype(np.float64)
     same[one] = 1.0
@@ -186,7 +186,7 @@ DiversityPenalty = NoDiversityPenalty | MmrPenalty | DppPenalty
 
 
 def build_penalty(
-    config: DiversityConfig, catalog: CatalogArrays, places: Places, relevance: Floats, slots: int
+    config: DiversityConfig, catalog: CatalogArrays, places: RowIndices, relevance: Floats, slots: int
 ) -> DiversityPenalty:
     """The penalty, in the unit of `relevance` (N,), of the videos at (N,) places in a list of `slots`.
 

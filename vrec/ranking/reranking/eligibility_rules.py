@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.events.interactions import DAY_US
-from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext, normalize_tag
+from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperContext, normalize_tag
 
 Mask = npt.NDArray[np.bool_]
 
@@ -26,7 +26,7 @@ RULES = (
     "bought",
     "seen",
 )
-"""The rules, in the order in which the first that bars a video is named: not on the shelf, not available,
+"""The rules, in the order in which the first that bars a video is named: not on the catalog, not available,
 not published yet, of a kind that the surface does not show, above the shopper's age, blocked by the shopper,
 bought already, watched already."""
 
@@ -49,7 +49,7 @@ class EligibilityRulesConfig(BaseConfig):
 class EligibilityResult:
     """Which of N candidates may be shown."""
 
-    rule: Places
+    rule: RowIndices
     """(N,) the place in RULES of the first rule that bars it, −1 where none does."""
 
     @property
@@ -86,14 +86,14 @@ def check_eligibility(
 
 
 def check_rows(
-    places: Places,
+    places: RowIndices,
     catalog: CatalogArrays,
     shopper: ShopperContext,
     config: EligibilityRulesConfig,
     *,
     at: int,
 ) -> EligibilityResult:
-    """The same of the videos at (N,) places of the shelf."""
+    """The same of the videos at (N,) places of the catalog."""
     rows: list[int] = places.tolist()
     names = [catalog.video_ids[row] for row in rows]
     rule = np.full(len(places), -1)
@@ -111,34 +111,36 @@ def age_limited_tags(shopper: ShopperContext, config: EligibilityRulesConfig) ->
 
 def _masks(
     names: Sequence[str],
-    places: Places,
-    shelf: CatalogArrays,
+    places: RowIndices,
+    catalog: CatalogArrays,
     shopper: ShopperContext,
     config: EligibilityRulesConfig,
     *,
     at: int,
 ) -> dict[str, Mask]:
-    """For each rule in order, which of the videos at these places of the shelf it bars."""
+    """For each rule in order, which of the videos at these places of the catalog it bars."""
     none = np.zeros(len(places), np.bool_)
     kinds, limits = config.kinds, age_limited_tags(shopper, config)
     blocked = shopper.blocked_videos
     return {
-        "unavailable": ~shelf.available[places],
+        "unavailable": ~catalog.available[places],
         # NaN, an unknown date, is not greater than anything.
-        "unpublished": shelf.published_at[places] > at,
-        "kind": none if kinds is None else ~_in_categories(shelf.kind[places], shelf.kinds, kinds),
-        "age": np.array([not limits.isdisjoint(shelf.tags[place]) for place in places.tolist()], np.bool_),
+        "unpublished": catalog.published_at[places] > at,
+        "kind": none if kinds is None else ~_in_categories(catalog.kind[places], catalog.kinds, kinds),
+        "age": np.array([not limits.isdisjoint(catalog.tags[place]) for place in places.tolist()], np.bool_),
         "blocked_video": np.array([name in blocked for name in names], np.bool_) if blocked else none,
-        "blocked_creator": _in_categories(shelf.creator[places], shelf.creators, shopper.blocked_creators),
+        "blocked_creator": _in_categories(
+            catalog.creator[places], catalog.creators, shopper.blocked_creators
+        ),
         "blocked_category": _in_categories(
-            shelf.category[places], shelf.categories, shopper.blocked_categories
+            catalog.category[places], catalog.categories, shopper.blocked_categories
         ),
         "bought": _happened_since(names, shopper.bought, at, config.bought_days),
         "seen": _happened_since(names, shopper.history, at, config.seen_days),
     }
 
 
-def _in_categories(codes: Places, names: Sequence[str], wanted: frozenset[str]) -> Mask:
+def _in_categories(codes: RowIndices, names: Sequence[str], wanted: frozenset[str]) -> Mask:
     if not wanted:
         return np.zeros(len(codes), np.bool_)
     # By the videos at hand: a shop may have more creators than anyone asks about.

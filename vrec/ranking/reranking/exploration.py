@@ -18,7 +18,7 @@ MAX_DEVIATION = 4.0
 KEPT_MASS = float(1 - 2 * ndtr(-MAX_DEVIATION))
 """What a Normal has within its reach."""
 PROBES, NEGLIGIBLE_CHANCE = 32, 1e-16
-"""Places and foremost rivals that are looked at first, and the chance that is none."""
+"""RowIndices and foremost rivals that are looked at first, and the chance that is none."""
 GROWTH = 4.0
 """Of the intervals that the integral begins with, from one to the next."""
 STEP = 1 / 2048

@@ -9,7 +9,7 @@ from pydantic import Field
 from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
 from vrec.events.interactions import DAY_US
-from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext
+from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperContext
 
 
 class ReasonsConfig(BaseConfig):
@@ -29,7 +29,7 @@ class ReasonsConfig(BaseConfig):
 
 
 def find_reasons(
-    places: Places,
+    places: RowIndices,
     catalog: CatalogArrays,
     shopper: ShopperContext,
     config: ReasonsConfig,
@@ -38,7 +38,7 @@ def find_reasons(
     explored: npt.NDArray[np.bool_],
     at: int,
 ) -> list[list[str]]:
-    """Of each of N videos on the shelf, all reasons that hold at a time in µs, the most personal first.
+    """Of each of N videos on the catalog, all reasons that hold at a time in µs, the most personal first.
 
     `watched:VIDEO`, the most alike of the other videos watched (the later one of equals, then by id);
     `creator:ID` and `category:NAME`, by the shopper's counts; `new`; `popular`, by (N,) sources; and
@@ -93,21 +93,21 @@ def _reason_code(code: str, names: Sequence[str], place: int) -> str:
 
 
 def _most_alike(
-    places: Places, shelf: CatalogArrays, shopper: ShopperContext, least: float
+    places: RowIndices, catalog: CatalogArrays, shopper: ShopperContext, least: float
 ) -> list[str | None]:
     """Of each video, the watched one that is most like it, or None where none is alike enough."""
     names = sorted(shopper.history, key=lambda name: (-shopper.history[name], name))
-    history = shelf.find(names)
+    history = catalog.find(names)
     history = history[history >= 0]
-    history = history[shelf.vectors[history].any(axis=1)]
+    history = history[catalog.vectors[history].any(axis=1)]
     if not len(history) or not len(places):
         return [None] * len(places)
-    cosines = shelf.vectors[places] @ shelf.vectors[history].T
+    cosines = catalog.vectors[places] @ catalog.vectors[history].T
     # A video is no reason for itself.
     cosines[places[:, None] == history] = -1.0
     best = cosines.argmax(axis=1)
     enough = cosines[np.arange(len(places)), best] >= least
     return [
-        shelf.video_ids[int(history[place])] if good else None
+        catalog.video_ids[int(history[place])] if good else None
         for place, good in zip(best, enough, strict=True)
     ]

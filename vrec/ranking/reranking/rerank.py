@@ -16,7 +16,7 @@ from vrec.core.errors import RankError
 from vrec.core.schema import RANKED, conform
 from vrec.ranking.features.arrays import RankerPredictions
 from vrec.ranking.reranking.boosts import FreshnessConfig, SlotCaps, SlotCapsConfig, freshness
-from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext
+from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperContext
 from vrec.ranking.reranking.diversity import DiversityConfig, DppConfig, build_penalty
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, check_eligibility
 from vrec.ranking.reranking.exploration import ExplorationConfig, draw_winner
@@ -143,7 +143,7 @@ def rerank(
 class RerankedSlots:
     """A list, an entry a slot; what the entries of `Reranked` are made of."""
 
-    rows: Places
+    rows: RowIndices
     """Which of the candidates took the slot."""
     scores: npt.NDArray[np.float32]
     worth: npt.NDArray[np.float32]
@@ -153,7 +153,7 @@ class RerankedSlots:
 
 def rerank_candidates(
     predictions: RankerPredictions,
-    places: Places,
+    places: RowIndices,
     catalog: CatalogArrays,
     shopper: ShopperContext,
     config: RerankConfig,
@@ -166,7 +166,7 @@ def rerank_candidates(
 ) -> RerankedSlots:
     """What `rerank` makes of N candidates that no rule bars, in the order of video_id, each of them once.
 
-    `expected` is of the candidates, (N,) `places` are theirs on the shelf, and (N,) `sources` whose they are.
+    `predictions` are of the candidates, (N,) `places` their rows in the catalog, (N,) `sources` their sources.
     Raises RankError for predictions that cannot be.
     """
     own, prices = config.for_surface(surface), catalog.price[places]
@@ -207,8 +207,8 @@ class _SlotList:
 def _fill(
     worth: Floats,
     deviation: Floats,
-    shelf: CatalogArrays,
-    places: Places,
+    catalog: CatalogArrays,
+    places: RowIndices,
     config: RerankListConfig,
     *,
     at: int,
@@ -216,10 +216,10 @@ def _fill(
     rng: np.random.Generator,
 ) -> _SlotList:
     """The rows that take the slots, of (N,) candidates in the order of video_id."""
-    relevance = worth + freshness(worth, shelf.published_at[places], at, config.freshness)
+    relevance = worth + freshness(worth, catalog.published_at[places], at, config.freshness)
     slots = min(k, len(places))
-    penalty = build_penalty(config.diversity, shelf, places, relevance, slots)
-    caps = SlotCaps(shelf.creator[places], shelf.category[places], config.caps)
+    penalty = build_penalty(config.diversity, catalog, places, relevance, slots)
+    caps = SlotCaps(catalog.creator[places], catalog.category[places], config.caps)
     left, noise = np.ones(len(places), np.bool_), deviation * config.exploration.scale
     slate = _SlotList([], [], [], [])
     for slot in range(slots):

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.types import CatalogContent
-from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Exact
-from vrec.ranking.reranking.catalog import CatalogArrays, Places, encode_categories
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
+from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, encode_categories
 
 Mask = npt.NDArray[np.bool_]
 
@@ -53,7 +53,7 @@ class CategoryCodes:
         self.names = list(names)
         self.codes = {name: code for code, name in enumerate(self.names)}
 
-    def recode(self, codes: Places, names: Sequence[str]) -> Places:
+    def recode(self, codes: RowIndices, names: Sequence[str]) -> RowIndices:
         """(N,) codes of other names as codes of these; −1 stays."""
         for name in names:
             if name not in self.codes:
@@ -67,7 +67,7 @@ class FilterColumns:
     """A shelf, and what requests filter by besides."""
 
     catalog: CatalogArrays
-    language: Places
+    language: RowIndices
     """(M,) codes, −1 for none."""
     languages: Sequence[str]
 
@@ -87,7 +87,7 @@ class GrowableColumns:
     that those who know the old one are not disturbed. One thread adds at a time.
     """
 
-    def __init__(self, facts: FilterColumns, states: Exact, spare: int) -> None:
+    def __init__(self, facts: FilterColumns, states: Doubles, spare: int) -> None:
         """Copies facts and (N, len(STATE)) states into arrays with `room` for more."""
         self._names = {
             "creator": CategoryCodes(facts.catalog.creators),
@@ -109,7 +109,7 @@ class GrowableColumns:
         """How many rows can be added."""
         return len(self._arrays["price"]) - len(self.ids)
 
-    def add(self, facts: FilterColumns, states: Exact) -> int:
+    def add(self, facts: FilterColumns, states: Doubles) -> int:
         """The row of the first video added; there must be room."""
         start, shelf, columns = len(self), facts.catalog, _columns(facts, states)
         names = (shelf.creators, shelf.categories, shelf.kinds, facts.languages)
@@ -148,7 +148,7 @@ class GrowableColumns:
         )
 
 
-def zero_counts(count: int) -> Exact:
+def zero_counts(count: int) -> Doubles:
     """(count, len(STATE)) zeros: the counts of videos without events."""
     return np.zeros((count, len(VIDEO_COUNT_KEYS)))
 
@@ -160,7 +160,7 @@ def concat_videos(rows: Sequence[pa.Table]) -> pa.Table:
     return conform(pa.concat_tables(rows), VIDEOS, stage="serving", extra=True)
 
 
-def _columns(facts: FilterColumns, states: Exact) -> dict[str, npt.NDArray[Any]]:
+def _columns(facts: FilterColumns, states: Doubles) -> dict[str, npt.NDArray[Any]]:
     shelf = facts.catalog
     coded = (shelf.creator, shelf.category, shelf.kind, facts.language)
     plain = (shelf.price, shelf.available, shelf.published_at, shelf.vectors, states)

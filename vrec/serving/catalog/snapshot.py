@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.types import CatalogContent
-from vrec.ranking.features.video_counts import Exact
-from vrec.ranking.reranking.catalog import CatalogArrays, Floats, Places, ShopperContext, normalize_tag
+from vrec.ranking.features.video_counts import Doubles
+from vrec.ranking.reranking.catalog import CatalogArrays, Floats, RowIndices, ShopperContext, normalize_tag
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, age_limited_tags
 from vrec.serving.catalog.columns import FilterColumns, GrowableColumns, Mask, OverlayMapping, zero_counts
 from vrec.serving.catalog.updates import changes_to_content, latest_changes
@@ -30,12 +30,12 @@ class BundleCatalogView:
     columns: FilterColumns
     encoder: str | None
     """Of the vectors on the shelf."""
-    popular: Places
+    popular: RowIndices
     """(M,) all places: the popular ones in their order, then the others, the newest first."""
-    newest_first: Places
-    """Places of the videos with a publishing date, the newest first."""
-    rows_by_tag: Mapping[str, Places]
-    """Places by tag."""
+    newest_first: RowIndices
+    """RowIndices of the videos with a publishing date, the newest first."""
+    rows_by_tag: Mapping[str, RowIndices]
+    """RowIndices by tag."""
 
     @classmethod
     def from_content(cls, content: CatalogContent, encoder: str | None, popular: Sequence[str]) -> Self:
@@ -84,7 +84,7 @@ class CatalogSnapshot:
         self.states = rows.column("states", self.count)
         self.changed = np.array(sorted(row for row in changed_rows.values() if row >= 0), np.int64)
         """Rows of changed and new videos."""
-        self.current: Places = np.arange(base)
+        self.current: RowIndices = np.arange(base)
         """(M,) of each video of the bundle its row now, −1 for none."""
         for video_id, row in changed_rows.items():
             place = view.columns.catalog.row_by_id.get(video_id)
@@ -96,7 +96,7 @@ class CatalogSnapshot:
         self.listed[self.changed] = True
         new = self._by_arrival()
         popular = self.current[view.popular]
-        self.popular: Places = np.concatenate([popular[popular >= 0], new])
+        self.popular: RowIndices = np.concatenate([popular[popular >= 0], new])
         """All rows that are a video, the popular ones first and those that the bundle did not have last."""
         self._dated, self._dates = self._by_date(new)
 
@@ -185,7 +185,7 @@ class CatalogSnapshot:
                 mask &= ~self._in_categories(name, names)
         return mask & ~self._tagged(age_limited_tags(shopper, rules))
 
-    def published_rows(self, at: int) -> Places:
+    def published_rows(self, at: int) -> RowIndices:
         """Rows of the videos that have a date and were published by a time in µs, the newest first.
 
         A video that the bundle did not have and that has no date has that of its arrival.
@@ -219,21 +219,21 @@ class CatalogSnapshot:
                 vectors[row] = stock.vectors[place]
         return replace(found, catalog=replace(shelf, vectors=vectors))
 
-    def _states_of(self, video_ids: Sequence[str]) -> Exact:
+    def _states_of(self, video_ids: Sequence[str]) -> Doubles:
         """(N, len(STATE)) counts of videos as they are now, zeros of new ones."""
         now, stocked = self.shelf.find(video_ids), self.stocked.columns.catalog.find(video_ids)
         # One that comes back after it was removed still has those that it had.
         rows = np.where(now < 0, stocked, now)
         return np.where(rows[:, None] < 0, 0.0, self.states[rows])
 
-    def _by_arrival(self) -> Places:
+    def _by_arrival(self) -> RowIndices:
         """Rows of the videos that the bundle did not have, the last that came first."""
         stock = self.stocked.columns.catalog.row_by_id
         new = [name for name, row in self.top.items() if row >= 0 and name not in stock]
         new.sort(key=lambda name: (-self.latest[name].at, name))
         return np.array([self.top[name] for name in new], np.int64)
 
-    def _by_date(self, new: Places) -> tuple[Places, Floats]:
+    def _by_date(self, new: RowIndices) -> tuple[RowIndices, Floats]:
         """Rows of the videos with a date, the newest first, and minus their dates.
 
         One that came later and has none has that of its arrival.

@@ -13,7 +13,7 @@ from vrec.profiles.profile import Profile
 from vrec.profiles.user import taste_vector
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.numeric import liked_history
-from vrec.ranking.reranking.catalog import Places
+from vrec.ranking.reranking.catalog import RowIndices
 from vrec.retrieval.index.index import FaissIndex
 from vrec.serving.catalog.columns import Mask, zero_counts
 from vrec.serving.catalog.snapshot import CatalogSnapshot
@@ -91,7 +91,7 @@ class CandidateSources:
 
 def neighbor_candidates(
     snapshot: CatalogSnapshot, neighbors: VideoNeighbors, video_ids: Sequence[str], weights: Sequence[float]
-) -> Places:
+) -> RowIndices:
     """The neighbours of some videos, best first, ties by their order in the bundle.
 
     A neighbour's score is the sum of those that the videos give it, each times the video's weight.
@@ -119,14 +119,14 @@ def neighbor_candidates(
     return best[best >= 0]
 
 
-def _sorted(keys: npt.NDArray[np.int32]) -> Places:
+def _sorted(keys: npt.NDArray[np.int32]) -> RowIndices:
     """The order of (N,) keys from 0, equal ones as they stand: a fifth of the time of a stable argsort."""
     return np.sort(keys.astype(np.int64) << 32 | np.arange(len(keys))) & 0xFFFFFFFF
 
 
 def content_candidates(
     snapshot: CatalogSnapshot, index: FaissIndex, query: Vectors, need: int, mask: Mask | None
-) -> Places:
+) -> RowIndices:
     """The rows nearest to a (dim,) unit vector, best first, `need` that the mask wants among them, or all.
 
     Videos that changed are looked at one by one, the others through the index unless the mask wants few.
@@ -141,7 +141,7 @@ def content_candidates(
     return _by_index(snapshot, index, query, need)
 
 
-def _by_index(wares: CatalogSnapshot, index: FaissIndex, query: Vectors, need: int) -> Places:
+def _by_index(wares: CatalogSnapshot, index: FaissIndex, query: Vectors, need: int) -> RowIndices:
     # What changed is asked for in vain.
     asked = min(need + min(len(wares.top), need), max(MAX_INDEX_RESULTS, need), len(index))
     rows = np.zeros(0, np.int64)
@@ -154,7 +154,7 @@ def _by_index(wares: CatalogSnapshot, index: FaissIndex, query: Vectors, need: i
     return _nearest(wares, np.concatenate([rows, wares.changed]), query, need)
 
 
-def _nearest(wares: CatalogSnapshot, rows: Places, query: Vectors, need: int) -> Places:
+def _nearest(wares: CatalogSnapshot, rows: RowIndices, query: Vectors, need: int) -> RowIndices:
     vectors = wares.shelf.vectors[rows]
     there = vectors.any(axis=1)
     rows, scores = rows[there], vectors[there] @ query
@@ -166,7 +166,7 @@ def _nearest(wares: CatalogSnapshot, rows: Places, query: Vectors, need: int) ->
 
 def underexposed_candidates(
     snapshot: CatalogSnapshot, need: int, mask: Mask | None, rng: np.random.Generator
-) -> Places:
+) -> RowIndices:
     """Rows of videos with few impressions: of DRAWN × `need` drawn at random, those with the fewest first.
 
     Every video comes up now and then, one that was never shown nearly always when it is drawn, and what it

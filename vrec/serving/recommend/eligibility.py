@@ -7,7 +7,7 @@ import numpy as np
 
 from vrec.profiles.profile import Profile
 from vrec.profiles.user import last_purchases
-from vrec.ranking.reranking.catalog import Places, ShopperContext
+from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.eligibility_rules import RULES, EligibilityRulesConfig, check_rows
 from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.snapshot import CatalogSnapshot
@@ -56,7 +56,7 @@ class EligibilityFilter:
         """How many of the videos met so far each rule barred. Where an order is gone through at length, what
         is sold out, unpublished, of a wrong kind, blocked or not for the shopper's age is not counted."""
 
-    def precheck(self, orders: Sequence[tuple[Places, int]]) -> None:
+    def precheck(self, orders: Sequence[tuple[RowIndices, int]]) -> None:
         """Judges what `pick` will look at first in orders of which so many are needed, all at once.
 
         Nothing is picked by that: one call for many rows only costs less than many for a few.
@@ -65,14 +65,14 @@ class EligibilityFilter:
         if firsts and self.mask is None:
             self._check_rows(np.concatenate(firsts))
 
-    def _check_rows(self, rows: Places) -> None:
+    def _check_rows(self, rows: RowIndices) -> None:
         fresh = [row for row in dict.fromkeys(rows.tolist()) if row not in self._rule]
         if fresh:
             places = np.array(fresh, np.int64)
             verdict = check_rows(places, self.wares.shelf, self._shopper, self._rules, at=self._at)
             self._rule.update(zip(fresh, verdict.rule.tolist(), strict=True))
 
-    def pick(self, order: Places, need: int) -> list[int]:
+    def pick(self, order: RowIndices, need: int) -> list[int]:
         """The first at most `need` rows in the order that may be given and were not met in an earlier one."""
         size = _looked_at(need)
         found = self._allowed(order[:size], need)
@@ -87,7 +87,7 @@ class EligibilityFilter:
             rest, size = rest[size:], size * 4
         return found
 
-    def pick_independently(self, order: Places, need: int) -> list[int]:
+    def pick_independently(self, order: RowIndices, need: int) -> list[int]:
         """The same, whether or not they were met in an earlier order."""
         met, self._met = self._met, set()
         try:
@@ -95,7 +95,7 @@ class EligibilityFilter:
         finally:
             self._met |= met
 
-    def _allowed(self, rows: Places, need: int) -> list[int]:
+    def _allowed(self, rows: RowIndices, need: int) -> list[int]:
         if self.mask is not None:
             rows = rows[self.mask[rows]]
         self._check_rows(rows)

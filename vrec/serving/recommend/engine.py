@@ -13,9 +13,9 @@ from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.features.arrays import RankerPredictions, RankingRequest, RequestContext
-from vrec.ranking.features.video_counts import Exact
+from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.network_ranker import NetworkRanker
-from vrec.ranking.reranking.catalog import Places
+from vrec.ranking.reranking.catalog import RowIndices
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
 from vrec.serving.catalog.updates import changes_to_content, latest_changes
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
@@ -88,7 +88,7 @@ class RecommendEngine:
         other._finder = self._finder.with_changes(other._wares.latest)
         return other
 
-    def set_video_counts(self, ids: Sequence[str], states: Exact) -> None:
+    def set_video_counts(self, ids: Sequence[str], states: Doubles) -> None:
         """Returns when the counts of videos are (N, len(STATE)) `states`; unknown videos are passed over.
 
         A request that is being answered sees a video's counts as they were or as they are.
@@ -164,7 +164,7 @@ class RecommendEngine:
         return replace(user, vector=None)
 
     def _predict(
-        self, ask: RecommendQuery, user: Profile, rows: Places, clock: "_StageTimer"
+        self, ask: RecommendQuery, user: Profile, rows: RowIndices, clock: "_StageTimer"
     ) -> RankerPredictions:
         """What the ranker expects of the videos in these rows."""
         names = self._wares.shelf.video_ids

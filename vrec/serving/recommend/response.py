@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vrec.ranking.features.arrays import RankerPredictions
-from vrec.ranking.reranking.catalog import CatalogArrays, Places, ShopperContext
+from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperContext
 from vrec.ranking.reranking.reasons import find_reasons
 from vrec.ranking.reranking.rerank import RerankConfig, rerank_candidates
 from vrec.ranking.reranking.utility import utility
@@ -18,7 +18,7 @@ def reranked_items(
     catalog: CatalogArrays,
     config: RerankConfig,
     *,
-    rows: Places,
+    rows: RowIndices,
     predictions: RankerPredictions,
     sources: Sequence[str],
     rng: np.random.Generator,
@@ -55,7 +55,7 @@ def popular_items(
     catalog: CatalogArrays,
     config: RerankConfig,
     *,
-    rows: Places,
+    rows: RowIndices,
     predictions: RankerPredictions,
 ) -> tuple[ListItem, ...]:
     """The popular videos of (N,) rows in that order, with scores that are one over the slot from 1."""
@@ -75,7 +75,7 @@ def popular_items(
 
 def _items(
     shelf: CatalogArrays,
-    rows: Places,
+    rows: RowIndices,
     found: RankerPredictions,
     *,
     worth: Sequence[float],

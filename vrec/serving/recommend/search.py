@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from vrec.bundle.bm25 import Bm25Index
 from vrec.core.types import Vectors
-from vrec.ranking.reranking.catalog import Places
+from vrec.ranking.reranking.catalog import RowIndices
 from vrec.serving.catalog.columns import concat_videos
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.catalog.updates import change_vector
@@ -85,7 +85,7 @@ class TextSearch:
         found = self._new_words.search(text, len(self._new_words))
         return gate.pick_independently(wares.shelf.find([name for name, _ in found]), depth)
 
-    def _by_meaning(self, vector: Vectors, wares: CatalogSnapshot) -> Places:
+    def _by_meaning(self, vector: Vectors, wares: CatalogSnapshot) -> RowIndices:
         """The rows of the videos whose texts have anything to do with the vector, best first."""
         # What changed without a new vector keeps the bundle's.
         again = set(self._new_ids)

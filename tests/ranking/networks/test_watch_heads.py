@@ -11,10 +11,11 @@ from scipy.stats import rankdata
 
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError, RankError
-from vrec.ranking.networks.watch_heads import CreadWatchHead, D2qWatchHead
-from vrec.ranking.networks.watch_time import (
+from vrec.ranking.networks.watch_heads import (
     CreadConfig,
+    CreadWatchHead,
     D2qConfig,
+    D2qWatchHead,
     RawWatchConfig,
     WatchConfig,
     fit_watch_head,
