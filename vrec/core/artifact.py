@@ -1,7 +1,7 @@
-"""Fitted models on disk: a folder of arrays and tables under a manifest, without any pickle.
+"""Fitted models on disk: a folder of arrays, tables and blobs listed by a manifest, without pickle.
 
-Files are named by their content and the manifest is written last, so a reader sees the old
-model or the new one, never a mixture.
+File names contain a digest of the content and the manifest is written last, so a reader sees the
+old model or the new one, never a mixture.
 """
 
 import hashlib
@@ -27,33 +27,35 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ModelArtifact:
-    """What a model's folder holds."""
+    """Contents of a fitted model's folder."""
 
     kind: str
     config: Mapping[str, Any]
     arrays: Arrays = field(default_factory=dict)
     tables: dict[str, pa.Table] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
-    """Files in a library's own format, such as an index's."""
+    """File contents by file name, in a library's own format, such as an index file."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """A fingerprint of what the model was fitted on."""
+    """Fingerprint of the training data."""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_artifact(uri: str, artifact: ModelArtifact) -> None:
-    """Writes a model's folder; one that is there already is replaced in one step.
+    """Write a model's folder, replacing an existing one in one step.
 
-    Raises OutputError where the folder cannot be written, and ValueError for arrays of Python objects.
+    Raises:
+        OutputError: The folder cannot be written.
+        ValueError: An array holds Python objects.
     """
     folder = StorageFolder(uri)
-    before = set(folder.files())
+    stale_files = set(folder.files())
     files: dict[str, str] = {}
     for name, data in _files(artifact).items():
         files[name] = hashlib.sha256(data).hexdigest()
-        stored = _stored(name, files[name])
-        if stored not in before:
+        stored = _stored_name(name, files[name])
+        if stored not in stale_files:
             folder.write(stored, data)
-        before.discard(stored)
+        stale_files.discard(stored)
     folder.write_json(
         MANIFEST,
         {
@@ -66,15 +68,21 @@ def write_artifact(uri: str, artifact: ModelArtifact) -> None:
             "files": files,
         },
     )
-    for stale in before - {MANIFEST}:
-        if _is_ours(stale):
+    for stale in stale_files - {MANIFEST}:
+        if _is_content_addressed(stale):
             folder.remove(stale)
 
 
 def read_artifact(uri: str, kind: str | None = None, *, blobs: bool = True) -> ModelArtifact:
-    """What `write_artefact` wrote; every file's digest is checked. Without `blobs` they are not read.
+    """Read a folder that `write_artifact` wrote, checking every file's digest.
 
-    Raises ModelError where the folder is missing, damaged, or of another kind than `kind`.
+    Args:
+        uri: Path or URI of the folder.
+        kind: The expected model kind; None accepts any.
+        blobs: Whether to read the blobs; without them `ModelArtifact.blobs` is empty.
+
+    Raises:
+        ModelError: The folder is missing, damaged, or of another kind than `kind`.
     """
     folder = StorageFolder(uri)
     manifest = _manifest(folder)
@@ -84,76 +92,79 @@ def read_artifact(uri: str, kind: str | None = None, *, blobs: bool = True) -> M
         )
     arrays: Arrays = {}
     tables: dict[str, pa.Table] = {}
-    found_blobs: dict[str, bytes] = {}
+    blob_data: dict[str, bytes] = {}
     for name, sha in manifest["files"].items():
         stem, _, ending = name.partition(".")
         if not blobs and ending not in ("npz", "parquet"):
             continue
-        data = _sound(folder, name, sha)
+        data = _read_verified(folder, name, sha)
         if ending == "npz":
-            with np.load(io.BytesIO(data), allow_pickle=False) as found:
-                arrays = {key: found[key] for key in found.files}
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
         elif ending == "parquet":
             tables[stem] = pq.read_table(io.BytesIO(data))
         else:
-            found_blobs[name] = data
+            blob_data[name] = data
     return ModelArtifact(
         manifest["kind"],
         manifest["config"],
         arrays,
         tables,
-        found_blobs,
+        blob_data,
         manifest["data"],
         manifest["metrics"],
     )
 
 
 def artifact_kind(uri: str) -> str:
-    """The kind of model that a folder holds; raises ModelError where it holds none."""
+    """Return the kind of model in a folder, or raise ModelError where there is none."""
     return _manifest(StorageFolder(uri))["kind"]
 
 
 def blob_path(uri: str, name: str) -> str | None:
-    """The local path of a blob, for libraries that map files into memory; None on a remote filesystem.
+    """Return the local path of a blob for libraries that memory-map files; None on a remote filesystem.
 
-    Raises ModelError where the model has no such blob. The digest is not checked: that would read it all.
+    The digest is not checked, because that would read the whole file.
+
+    Raises:
+        ModelError: The model has no such blob.
     """
     folder = StorageFolder(uri)
     sha = _manifest(folder)["files"].get(name)
     if sha is None:
         raise ModelError(f"{uri} has no {name}")
-    return folder.path_of(_stored(name, sha)) if folder.local else None
+    return folder.path_of(_stored_name(name, sha)) if folder.local else None
 
 
-def _files(artefact: ModelArtifact) -> dict[str, bytes]:
-    files: dict[str, bytes] = dict(artefact.blobs)
-    if artefact.arrays:
-        for name, array in artefact.arrays.items():
+def _files(artifact: ModelArtifact) -> dict[str, bytes]:
+    files: dict[str, bytes] = dict(artifact.blobs)
+    if artifact.arrays:
+        for name, array in artifact.arrays.items():
             if array.dtype.hasobject:
-                raise ValueError(f"{artefact.kind}.{name} holds Python objects")
+                raise ValueError(f"{artifact.kind}.{name} holds Python objects")
         sink = io.BytesIO()
-        np.savez(sink, **dict(sorted(artefact.arrays.items())))  # type: ignore[arg-type]
+        np.savez(sink, **dict(sorted(artifact.arrays.items())))  # type: ignore[arg-type]
         files["arrays.npz"] = sink.getvalue()
-    for name, table in artefact.tables.items():
+    for name, table in artifact.tables.items():
         out = pa.BufferOutputStream()
         pq.write_table(table, out, compression="zstd")
         files[f"{name}.parquet"] = out.getvalue().to_pybytes()
     return files
 
 
-def _stored(name: str, sha: str) -> str:
+def _stored_name(name: str, sha: str) -> str:
     stem, dot, ending = name.partition(".")
     return f"{stem}-{sha[:12]}{dot}{ending}"
 
 
-def _is_ours(name: str) -> bool:
+def _is_content_addressed(name: str) -> bool:
     stem = name.partition(".")[0]
     tail = stem.rpartition("-")[2]
     return len(tail) == 12 and all(c in "0123456789abcdef" for c in tail)
 
 
-def _sound(folder: StorageFolder, name: str, sha: str) -> bytes:
-    stored = _stored(name, sha)
+def _read_verified(folder: StorageFolder, name: str, sha: str) -> bytes:
+    stored = _stored_name(name, sha)
     try:
         data = folder.read(stored)
     except FileNotFoundError:
@@ -170,13 +181,15 @@ def _manifest(folder: StorageFolder) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(folder.read(MANIFEST))
-        form, files, kind = manifest["format"], manifest["files"], manifest["kind"]
+        model_format, files, kind = manifest["format"], manifest["files"], manifest["kind"]
     except (ValueError, KeyError, TypeError):
         raise ModelError(f"{folder.uri}/{MANIFEST} is not a model's", fix="give a model's folder") from None
     if (
-        form != MODEL_FORMAT
+        model_format != MODEL_FORMAT
         or not all(isinstance(sha, str) for sha in files.values())
         or kind == "embeddings"
     ):
-        raise ModelError(f"{folder.uri} is of kind {kind}, format {form}", fix="give a model's folder")
+        raise ModelError(
+            f"{folder.uri} is of kind {kind}, format {model_format}", fix="give a model's folder"
+        )
     return manifest

@@ -1,4 +1,4 @@
-"""Arrow's compute functions as type checkers can take them."""
+"""Arrow's compute functions, typed as Any for type checkers."""
 
 from typing import Any
 

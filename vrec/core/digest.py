@@ -1,4 +1,4 @@
-"""Short names for values: the same content, the same name."""
+"""Short content digests for naming values."""
 
 import hashlib
 import json
@@ -6,6 +6,6 @@ from collections.abc import Mapping
 
 
 def digest(value: Mapping[str, object]) -> str:
-    """12 hex digits of the SHA-256 of a JSON-able mapping, whatever its order."""
+    """Return the first 12 hex digits of a JSON-serializable mapping's SHA-256, whatever its key order."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

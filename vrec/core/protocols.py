@@ -1,4 +1,4 @@
-"""The shapes that parts of vrec agree on. A protocol earns its place with a second implementation."""
+"""Protocols that vrec's layers share; each has two implementations or more."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -11,23 +11,23 @@ from vrec.core.types import ApplyResult, CatalogContent, Clip, Modality, Vectors
 
 @runtime_checkable
 class VideoSource(Protocol):
-    """A catalogue's videos.
+    """Source of a catalog's videos.
 
-    `refs()` is cheap, in a stable order and reads no video; `read()` gives a video's bytes.
     A bad video raises a VideoError, which the pipeline turns into one row of FAILURES.
     """
 
-    def refs(self) -> Iterator[VideoRef]: ...
+    def refs(self) -> Iterator[VideoRef]:
+        """Return the videos in a stable order, without reading any of them."""
+        ...
 
-    def read(self, ref: VideoRef) -> bytes: ...
+    def read(self, ref: VideoRef) -> bytes:
+        """Return a video's bytes, or raise VideoError."""
+        ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Clips to unit vectors. Keeps count and order; one clip alone or in a batch gives the same row.
-
-    `encode` raises ValueError for a clip whose modality is absent: callers leave those out.
-    """
+    """Encoder of clips as unit vectors."""
 
     @property
     def name(self) -> str:
@@ -35,31 +35,44 @@ class Encoder(Protocol):
         ...
 
     @property
-    def modality(self) -> Modality: ...
+    def modality(self) -> Modality:
+        """Modality of a clip that the encoder reads."""
+        ...
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Length of the vectors."""
+        ...
 
-    def encode(self, clips: Sequence[Clip]) -> Vectors: ...
+    def encode(self, clips: Sequence[Clip]) -> Vectors:
+        """Return one unit vector per clip, (len(clips), dim) float32 in the order of `clips`.
+
+        A clip gives the same row alone as in a batch.
+
+        Raises:
+            ValueError: A clip lacks the modality; callers leave such clips out.
+        """
+        ...
 
 
 @runtime_checkable
 class Recommender(Protocol):
-    """INTERACTIONS in, RECOMMENDATIONS out.
+    """Recommender fitted on INTERACTIONS that returns RECOMMENDATIONS.
 
-    For each known user at most `k` rows, ranks from 1 without gaps, scores that never rise, equal scores in
-    the order of video_id. What a user was fitted with never appears, nor what `exclude` names for them, nor
-    anything outside `candidates` where they are given. A user who was not fitted gets no row. The order of
-    the rows given to `fit` is of no consequence, and a saved and loaded model answers the same.
+    For each known user it returns at most `k` rows: ranks from 1 without gaps, scores that never rise, equal
+    scores in the order of video_id. It never recommends a video of the user's training interactions, a video
+    that `exclude` names for the user, or a video outside `candidates` where they are given. A user unseen at
+    fit time gets no row. The row order of the training data does not matter, and a saved and loaded model
+    gives the same results.
     """
 
     @property
     def name(self) -> str:
-        """What RECOMMENDATIONS.source says, such as "item_knn"."""
+        """Value of RECOMMENDATIONS.source, such as "item_knn"."""
         ...
 
     def fit(self, interactions: pa.Table, content: CatalogContent | None = None) -> Self:
-        """The same recommender, fitted; raises SchemaError or FitError for rows that it cannot use."""
+        """Fit the recommender and return it; raise SchemaError or FitError for rows that it cannot use."""
         ...
 
     def recommend(
@@ -69,16 +82,16 @@ class Recommender(Protocol):
         exclude: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] | None = None,
     ) -> pa.Table:
-        """RECOMMENDATIONS grouped by user in the order asked for; raises FitError where k < 1."""
+        """Return RECOMMENDATIONS grouped by user in the order of `users`; raise FitError where k < 1."""
         ...
 
     def save(self, uri: str) -> None:
-        """Writes the fitted model as a folder."""
+        """Write the fitted model to a folder."""
         ...
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The model that `save` wrote; raises ModelError where the folder is not a sound one of this kind."""
+        """Load a model that `save` wrote; raise ModelError where the folder is damaged or of another kind."""
         ...
 
 
@@ -88,15 +101,15 @@ Context_contra = TypeVar("Context_contra", contravariant=True)
 
 @runtime_checkable
 class Ranker(Protocol[Profiles_contra, Context_contra]):
-    """Candidates in, RANKED out: the same rows in the same order, of one user or of many.
+    """Ranker that scores candidates, of one user or of many, as RANKED rows in the same order.
 
-    Chances are in [0, 1] and calibrated, seconds are not below 0, and p_conv never exceeds p_click. A row's
-    answer depends on its shopper, its video and the moment only: alone or among others it is the same.
+    Probabilities are in [0, 1] and calibrated, seconds are not below 0, and p_conv never exceeds p_click. A
+    row's scores depend only on its user, its video and the time: alone or among others they are the same.
     """
 
     @property
     def name(self) -> str:
-        """Kind of the ranker, such as "din"."""
+        """Kind of ranker, such as "din"."""
         ...
 
     def score(
@@ -106,40 +119,51 @@ class Ranker(Protocol[Profiles_contra, Context_contra]):
         videos: Mapping[str, Profiles_contra],
         context: Context_contra,
     ) -> pa.Table:
-        """RANKED rows for RECOMMENDATIONS, from profiles by id; whoever is missing there is new.
+        """Return RANKED rows for candidates.
 
-        Raises SchemaError, or RankError for what cannot be ranked.
+        Args:
+            candidates: RECOMMENDATIONS rows.
+            users: User profiles by user id; a user without a profile is new.
+            videos: Video profiles by video id; a video without a profile is new.
+            context: Request context, such as the time.
+
+        Raises:
+            SchemaError: `candidates` are not RECOMMENDATIONS.
+            RankError: Candidates cannot be ranked.
         """
         ...
 
     def save(self, uri: str) -> None:
-        """Writes the fitted ranker as a folder."""
+        """Write the fitted ranker to a folder."""
         ...
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The ranker that `save` wrote; raises ModelError where the folder is no sound one of this kind."""
+        """Load a ranker that `save` wrote; raise ModelError if the folder is damaged or of another kind."""
         ...
 
 
 @runtime_checkable
 class VectorIndex(Protocol):
-    """Nearest vectors by inner product. Filters are exact: every result passes, none that passes is lost."""
+    """Nearest-neighbor index by inner product with exact filters: a filter loses no result that passes it."""
 
     def add(self, ids: Sequence[str], vectors: Vectors) -> None:
-        """Adds vectors, or replaces those of ids that are there; raises FitError for another dim or NaN."""
+        """Add vectors, replacing those of known ids; raise FitError for another dim or NaN."""
         ...
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Removes vectors; ids that are not there are no error."""
+        """Remove vectors; unknown ids are ignored."""
         ...
 
     def search(
         self, queries: Vectors, k: int, allowed: Sequence[str] | None = None
     ) -> tuple[list[list[str]], list[list[float]]]:
-        """For each query its at most `k` nearest ids and their scores, best first, ties by id.
+        """Return the at most `k` nearest ids of each query and their scores, best first, ties by id.
 
-        `allowed` restricts the results to these ids.
+        Args:
+            queries: (N, dim) float32.
+            k: Number of neighbors per query.
+            allowed: Ids to restrict the results to; None allows all.
         """
         ...
 
@@ -147,59 +171,63 @@ class VectorIndex(Protocol):
 Profiles = TypeVar("Profiles")
 
 EXPORT_ROWS = 100_000
-"""Events that one call of `export` gives at most, unless it says otherwise: about 30 MB."""
+"""Default maximum of events that one call of `export` returns: about 30 MB."""
 
 
 @runtime_checkable
 class ProfileStore(Protocol[Profiles]):
-    """EVENTS in, profiles out, and a log of every event for the next fit. Methods may be called from threads.
+    """Thread-safe store of profiles computed from EVENTS, with a log of every event for the next fit.
 
-    An event counts once, for ever, whatever is sent again. Profiles depend on which events came, not on how
-    they were batched or ordered, but for float rounding. Every method raises StoreError where the store
-    cannot do it, and is usable again once the cause is gone.
+    An event counts once, however often it is sent. Profiles depend on the set of events and not on their
+    batches or order, up to float rounding. Every method raises StoreError on failure, and the store is usable
+    again once the cause is gone.
     """
 
     def apply(self, events: pa.Table) -> ApplyResult:
-        """What became of EVENTS, all of which are in the log and in the profiles by then, or none.
+        """Add EVENTS to the log and the profiles, all of them or none, durably.
 
-        They survive the death of the process from then on. Raises SchemaError, and EventsError for unknown
-        kinds and impossible values; after a StoreError the same events may be sent again.
+        After a StoreError the same events may be sent again.
+
+        Raises:
+            SchemaError: `events` are not EVENTS.
+            EventsError: A kind is unknown or a value impossible.
         """
         ...
 
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
-        """A future of what `apply` returns, for `asyncio.wrap_future`; bad rows raise at once."""
+        """Return a future of the result of `apply`, for `asyncio.wrap_future`; raise at once for bad rows."""
         ...
 
     def get(self, kind: Literal["user", "video"], ids: Sequence[str]) -> dict[str, Profiles]:
-        """The profiles of users or videos by id, with every event that was acknowledged before the call.
+        """Return profiles of users or videos by id, with every event acknowledged before the call.
 
-        Who has no events is absent.
+        Ids without events are absent from the result.
         """
         ...
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
-        """The next at most `limit` EVENTS of the log in the order they came, and the cursor behind them.
+        """Return the next at most `limit` EVENTS of the log in arrival order, and the cursor after them.
 
-        `after` is the cursor of the call before; 0 is the beginning. No row means that there is no more yet.
+        `after` is the cursor of the previous call; 0 is the beginning. An empty table means that there are no
+        more events yet.
         """
         ...
 
     def latest_cursor(self) -> int:
-        """The cursor behind the newest event at this moment: `export` from there gives what comes later."""
+        """Return the cursor after the newest event; `export` from there gives later events only."""
         ...
 
     def erase(self, user_id: str) -> int:
-        """How many events of a user were removed, along with their profile, for good.
+        """Remove a user's events and profile permanently and return the number of events removed.
 
-        Counts in the profiles of videos stay. The events' ids stay known, so that none comes back.
+        Counts in video profiles stay. The event ids stay known, so that none of the events is added again.
         """
         ...
 
     def check(self) -> None:
-        """Returns when the store can read and write at this moment; raises StoreError otherwise."""
+        """Raise StoreError unless the store can read and write now."""
         ...
 
     def close(self) -> None:
-        """Returns when everything submitted is done and the store is released; closing again does nothing."""
+        """Finish all submitted work and release the store; closing again does nothing."""
         ...

@@ -1,4 +1,4 @@
-"""The tables of vrec as Arrow schemas, and `conform`, which stands at every stage's entry and exit."""
+"""Arrow schemas of vrec's tables, and `conform`, which checks the input and output of every stage."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True, slots=True)
 class VectorType:
-    """A column of float32 vectors, all of one length that the table's writer chooses."""
+    """Column type of float32 vectors, all of one length that the table's writer chooses."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """One column: its name, its Arrow type (or Vector), and whether it may hold nulls or be absent."""
+    """Column of a table: name, Arrow type (or VectorType), and whether it may hold nulls or be absent."""
 
     name: str
     type: pa.DataType | VectorType
@@ -26,15 +26,16 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """A table's contract: its name and its columns in order."""
+    """Contract of a table: its name and its columns in order."""
 
     name: str
     columns: tuple[TableColumn, ...]
 
     def arrow(self, dim: int | None = None) -> pa.Schema:
-        """The Arrow schema; `dim` is the vectors' length and is needed where there is a vector column.
+        """Return the Arrow schema; `dim` is the length of vectors, required where there is a vector column.
 
-        Raises ValueError when a vector column has no `dim`.
+        Raises:
+            ValueError: There is a vector column and no `dim`.
         """
         fields: list[pa.Field] = []
         for column in self.columns:
@@ -112,11 +113,10 @@ MEDIA = TableSchema(
         TableColumn("encode_s", pa.float32()),
     ),
 )
-"""One row a video, failed (`error` names FAILURES.error) or not: what its bytes are and who decoded them."""
-
+"""One row per video, failed (`error` is FAILURES.error) or not: its content hash, format and decoder."""
 
 EVENT_KINDS = ("impression", "click", "watch", "like", "share", "follow", "cart", "purchase")
-"""What EVENTS.kind may be, from the weakest sign of interest to the strongest."""
+"""Values of EVENTS.kind, from the weakest sign of interest to the strongest."""
 
 EVENTS = TableSchema(
     "EVENTS",
@@ -133,8 +133,8 @@ EVENTS = TableSchema(
         TableColumn("at", TIMESTAMP),
     ),
 )
-"""One row an event: `value` is seconds for a watch and money for a purchase; `position` counts from 0;
-`propensity` is the probability with which the logging policy showed this video there."""
+"""One row per event: `value` is seconds for a watch and money for a purchase; `position` counts from 0;
+`propensity` is the probability that the logging policy showed this video at this position."""
 
 INTERACTIONS = TableSchema(
     "INTERACTIONS",
@@ -145,7 +145,7 @@ INTERACTIONS = TableSchema(
         TableColumn("at", TIMESTAMP),
     ),
 )
-"""One row for a user and a video: how strong the interest is (> 0), and when it was last shown."""
+"""One row per user and video: the strength of interest (> 0) and the time it was last shown."""
 
 COUNTS = pa.map_(STRING, pa.float64())
 SEEN_EVENT = pa.struct([("at", TIMESTAMP), ("event_id", STRING)])
@@ -166,7 +166,7 @@ PROFILES = TableSchema(
         TableColumn("history", pa.list_(INTEREST), nullable=True),
     ),
 )
-"""One row a profile; `entity` is user, video, streamer or creator. `seen` are the newest events noted, and
+"""One row per profile; `entity` is user, video, streamer or creator. `seen` holds the newest events, and
 `history` a user's newest events that showed interest, both ascending by time and id."""
 
 RECOMMENDATIONS = TableSchema(
@@ -179,7 +179,7 @@ RECOMMENDATIONS = TableSchema(
         TableColumn("source", STRING),
     ),
 )
-"""`rank` counts from 1 for each user and scores never rise with it; `source` names the recommender."""
+"""`rank` counts from 1 for each user, and scores never rise with it; `source` names the recommender."""
 
 RANKED = TableSchema(
     "RANKED",
@@ -192,18 +192,27 @@ RANKED = TableSchema(
         TableColumn("reasons", pa.list_(STRING)),
     ),
 )
-"""RECOMMENDATIONS with what a ranker expects if the video is shown: the chance of a click, the seconds of
-watching (0 for none included), the chance of a click that ends in a conversion, and what that is worth."""
+"""RECOMMENDATIONS with a ranker's predictions for showing the video: the probability of a click, the expected
+seconds of watching (impressions without a watch count as 0), the probability of a click that ends in a
+conversion, and the utility of these."""
 
 
 def conform(table: pa.Table, schema: TableSchema, *, stage: str, extra: bool = False) -> pa.Table:
-    """The same table with the schema's columns in the schema's order; nothing is cast.
+    """Return the table with the schema's columns in the schema's order, without casting.
 
-    A nullable column that is absent is added as nulls. Columns beyond the schema are an
-    error unless `extra`, which drops them. Raises SchemaError that names everything wrong
-    at once, as in `ItemKnn.fit: video_id is int64, want string; missing at`.
+    An absent nullable column is added as nulls.
+
+    Args:
+        table: Table to check.
+        schema: Contract to check against.
+        stage: Name of the stage, the start of the error message.
+        extra: Drop columns beyond the schema; otherwise they are an error.
+
+    Raises:
+        SchemaError: The table differs; the message names all differences, as in
+            `ItemKnn.fit: video_id is int64, want string; missing at`.
     """
-    wrong: list[str] = []
+    problems: list[str] = []
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     fields: list[pa.Field] = []
     for column in schema.columns:
@@ -212,23 +221,23 @@ def conform(table: pa.Table, schema: TableSchema, *, stage: str, extra: bool = F
                 columns[column.name] = pa.nulls(table.num_rows, column.type)
                 fields.append(pa.field(column.name, column.type, nullable=True))
             else:
-                wrong.append(f"missing {column.name}")
+                problems.append(f"missing {column.name}")
             continue
         data = table.column(column.name)
         problem = _type_problem(column, data.type)
         if problem:
-            wrong.append(problem)
+            problems.append(problem)
         elif data.null_count and not column.nullable:
             plural = "null" if data.null_count == 1 else "nulls"
-            wrong.append(f"{column.name} has {data.null_count} {plural} of {table.num_rows}")
+            problems.append(f"{column.name} has {data.null_count} {plural} of {table.num_rows}")
         columns[column.name] = data
         fields.append(pa.field(column.name, data.type, nullable=column.nullable))
     unknown = [n for n in table.column_names if n not in {c.name for c in schema.columns}]
     if unknown and not extra:
-        wrong.append(f"unknown {', '.join(unknown)}")
-    if wrong:
+        problems.append(f"unknown {', '.join(unknown)}")
+    if problems:
         raise SchemaError(
-            f"{stage}: {'; '.join(wrong)}",
+            f"{stage}: {'; '.join(problems)}",
             fix=f"give it the columns of {schema.name} in docs/tables.md",
         )
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
@@ -237,8 +246,8 @@ def conform(table: pa.Table, schema: TableSchema, *, stage: str, extra: bool = F
 def _type_problem(column: TableColumn, got: pa.DataType) -> str | None:
     want = column.type
     if isinstance(want, VectorType):
-        good = pa.types.is_fixed_size_list(got) and got.value_type == pa.float32()
-        return None if good else f"{column.name} is {got}, want fixed_size_list<float>"
+        matches = pa.types.is_fixed_size_list(got) and got.value_type == pa.float32()
+        return None if matches else f"{column.name} is {got}, want fixed_size_list<float>"
     if pa.types.is_list(want) and pa.types.is_list(got):
         return None if got.value_type == want.value_type else f"{column.name} is {got}, want {want}"
     return None if got == want else f"{column.name} is {got}, want {want}"

@@ -1,7 +1,7 @@
-"""Tables on disk: Parquet parts listed by a manifest, on any filesystem that pyarrow or fsspec knows.
+"""Tables on disk: Parquet files listed by a manifest, on any filesystem of pyarrow or fsspec.
 
-The manifest is the commit point. A file that no manifest lists is not part of the table, so
-a writer killed at any moment leaves the last complete state readable.
+The manifest is the commit point. A file that the manifest does not list is not part of the table,
+so a writer killed at any time leaves the last complete state readable.
 """
 
 import contextlib
@@ -23,14 +23,17 @@ from vrec.core.types import Modality
 
 MANIFEST = "manifest.json"
 TABLE_FORMAT = 1
-"""Raised when the layout of an embedding folder changes; `read_manifest` refuses another."""
+"""Version of an embedding folder's layout; `read_manifest` accepts no other."""
 
 
 def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The filesystem of a path or URI, and the path on it.
+    """Return the filesystem of a path or URI, and the path on that filesystem.
 
-    A plain path is local. `s3://`, `gs://`, `hdfs://`, `file://` go to pyarrow, every other
-    scheme to fsspec. Raises SourceError for a scheme that neither knows.
+    A plain path is local. `s3://`, `gs://`, `hdfs://` and `file://` use pyarrow, every other scheme
+    fsspec.
+
+    Raises:
+        SourceError: Neither library supports the scheme.
     """
     parts = urlsplit(uri)
     if len(parts.scheme) <= 1:
@@ -58,10 +61,11 @@ def _remote(root: str) -> pafs.FileSystem:
 
 
 def absolute_uri(uri: str) -> str:
-    """The URI as it is, or a plain path made absolute, so that processes with other working folders agree.
+    """Return a plain path as an absolute one, valid in processes with other working folders; keep URIs.
 
-    Raises SourceError for a relative path in a submitted Ray job: it would lie in the copy of the
-    working folder that Ray makes on one node and throws away.
+    Raises:
+        SourceError: The path is relative in a submitted Ray job, and so inside the temporary copy of
+            the working folder that Ray makes on one node.
     """
     if "://" in uri or os.path.isabs(uri):
         return uri
@@ -74,7 +78,7 @@ def absolute_uri(uri: str) -> str:
 
 
 def join_uri(uri: str, *names: str) -> str:
-    """The URI of a name below another URI; a query such as S3's `?endpoint_override=` is kept."""
+    """Return the URI of a name below another URI, keeping a query such as S3's `?endpoint_override=`."""
     parts = urlsplit(uri)
     if len(parts.scheme) <= 1:
         return os.path.join(uri, *names)
@@ -83,9 +87,9 @@ def join_uri(uri: str, *names: str) -> str:
 
 
 class StorageFolder:
-    """A folder on some filesystem, whose files appear whole or not at all.
+    """Folder on any filesystem with atomic writes: a file appears whole or not at all.
 
-    Raises OutputError where a write fails.
+    Methods that write raise OutputError on failure.
     """
 
     def __init__(self, uri: str) -> None:
@@ -94,21 +98,21 @@ class StorageFolder:
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
 
     def path_of(self, name: str) -> str:
-        """The path of a name in this folder, on this folder's filesystem."""
+        """Return the path of a name in this folder, on this folder's filesystem."""
         return f"{self.path}/{name}"
 
     def files(self, name: str = "") -> list[str]:
-        """The names of the files right below a subfolder, sorted; none where it does not exist."""
+        """Return the sorted names of the files directly in a subfolder; none where it does not exist."""
         base = self.path_of(name) if name else self.path
-        found = self.filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == pafs.FileType.File)
+        infos = self.filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True))
+        return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
     def exists(self, name: str) -> bool:
-        """Whether a file of that name is there."""
+        """Return whether a file of that name exists."""
         return self.filesystem.get_file_info(self.path_of(name)).type == pafs.FileType.File
 
     def write(self, name: str, data: bytes | memoryview | pa.Buffer) -> None:
-        """Writes a file: to a temporary name, flushed to the disk, then renamed over the old one."""
+        """Write a file atomically: to a temporary name, flushed to disk, then renamed over the old one."""
         try:
             if self.local:
                 self._write_local(Path(self.path_of(name)), data)
@@ -133,65 +137,66 @@ class StorageFolder:
             temporary.unlink(missing_ok=True)
 
     def check_writable(self, below: str = "") -> None:
-        """Raises OutputError where a file cannot be written: found out now, not after an hour of work."""
+        """Raise OutputError where no file can be written; call it before long work."""
         name = f"{below}/.writable" if below else ".writable"
         self.write(name, b"")
         self.remove(name)
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file; raises FileNotFoundError where there is none."""
+        """Return the bytes of a file; raise FileNotFoundError where there is none."""
         with self.filesystem.open_input_stream(self.path_of(name)) as stream:
             return stream.read()
 
     def remove(self, name: str) -> None:
-        """Removes a file; one that is gone already is no error."""
+        """Remove a file; do nothing where there is none."""
         with contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path_of(name))
 
     def remove_folders(self, keep: Iterable[str]) -> None:
-        """Removes the subfolders that are not named."""
-        kept = set(keep)
-        found = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
-        for info in found:
-            if info.type == pafs.FileType.Directory and info.base_name not in kept:
+        """Remove all subfolders except those in `keep`."""
+        keep = set(keep)
+        infos = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
+        for info in infos:
+            if info.type == pafs.FileType.Directory and info.base_name not in keep:
                 self.filesystem.delete_dir(info.path)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Writes a mapping as JSON, readable by a person."""
+        """Write a mapping as indented JSON."""
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         self.write(name, (text + "\n").encode())
 
     def write_parquet(self, name: str, table: pa.Table) -> None:
-        """Writes a table as one Parquet file."""
+        """Write a table as one Parquet file."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self.write(name, sink.getvalue())
 
     def read_parquet(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file as a table, or only some of its columns."""
+        """Return a Parquet file as a table, or only some of its columns."""
         return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).read(columns=columns)
 
     def parquet_schema(self, name: str) -> pa.Schema:
-        """A Parquet file's schema, without reading its rows."""
+        """Return a Parquet file's schema without reading its rows."""
         return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).schema_arrow
 
     def write_arrow(self, name: str, table: pa.Table) -> None:
-        """Writes a table as one Arrow IPC file."""
+        """Write a table as one Arrow IPC file."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
         self.write(name, sink.getvalue())
 
     def read_arrow(self, name: str) -> pa.Table:
-        """An Arrow IPC file as a table."""
+        """Return an Arrow IPC file as a table."""
         with self.filesystem.open_input_file(self.path_of(name)) as file:
             return pa.ipc.open_file(file).read_all()
 
 
 def read_manifest(out: str) -> dict[str, Any] | None:
-    """The manifest of an embedding folder, or None where no run has completed.
+    """Return the manifest of an embedding folder, or None where no run has completed.
 
-    Raises OutputError for a manifest that is not vrec's or of another format.
+    Raises:
+        OutputError: The manifest was not written by vrec or is of another format.
     """
     folder = StorageFolder(out)
     if not folder.exists(MANIFEST):
@@ -205,12 +210,12 @@ def read_manifest(out: str) -> dict[str, Any] | None:
         raise OutputError(
             f"{out}/{MANIFEST} is of kind {kind}, format {version}; "
             f"this vrec reads embeddings, {TABLE_FORMAT}",
-            fix="give another --out, or embed anew",
+            fix="give another --out, or embed again",
         )
     return manifest
 
 
-def _parts(out: str, table: str) -> Iterator[pa.Table]:
+def _table_files(out: str, table: str) -> Iterator[pa.Table]:
     manifest = read_manifest(out)
     if manifest is None:
         raise SourceError(f"{out}: no {MANIFEST} there", fix="run `vrec embed --out` with it first")
@@ -220,21 +225,22 @@ def _parts(out: str, table: str) -> Iterator[pa.Table]:
 
 
 def read_embeddings(out: str, modality: Modality) -> pa.Table | None:
-    """The EMBEDDINGS rows of one modality of an embedding folder, sorted by entity_id; None where none.
+    """Return the EMBEDDINGS rows of one modality of an embedding folder, sorted by entity_id; None for none.
 
-    Raises SourceError where no run has completed there.
+    Raises:
+        SourceError: No run has completed in the folder.
     """
-    parts = list(_parts(out, f"embeddings/{modality}"))
-    return pa.concat_tables(parts).sort_by("entity_id") if parts else None
+    tables = list(_table_files(out, f"embeddings/{modality}"))
+    return pa.concat_tables(tables).sort_by("entity_id") if tables else None
 
 
 def read_failures(out: str) -> pa.Table:
-    """The FAILURES rows of an embedding folder, sorted; raises SourceError where no run has completed."""
-    return pa.concat_tables(_parts(out, "failures")).sort_by(
+    """Return the sorted FAILURES rows of an embedding folder; raise SourceError if no run has completed."""
+    return pa.concat_tables(_table_files(out, "failures")).sort_by(
         [("video_id", "ascending"), ("uri", "ascending")]
     )
 
 
 def read_media(out: str) -> pa.Table:
-    """The MEDIA rows of an embedding folder, sorted; raises SourceError where no run has completed."""
-    return pa.concat_tables(_parts(out, "media")).sort_by("video_id")
+    """Return the sorted MEDIA rows of an embedding folder; raise SourceError where no run has completed."""
+    return pa.concat_tables(_table_files(out, "media")).sort_by("video_id")

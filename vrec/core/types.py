@@ -20,7 +20,7 @@ Waveform = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class VideoRef:
-    """One video of a catalogue, before any byte of it is read."""
+    """Reference to one video of a catalog; holds none of its bytes."""
 
     video_id: str
     uri: str
@@ -30,7 +30,7 @@ class VideoRef:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A decoded video: what encoders see. An absent modality is None, never zeros."""
+    """Decoded video, the input of encoders. An absent modality is None, never zeros."""
 
     video_id: str
     frames: Frames | None = None
@@ -38,30 +38,30 @@ class Clip:
     audio: Waveform | None = None
     """(samples,) float32 mono at 16 kHz, or None where there is no audio stream."""
     text: str | None = None
-    """Title and tags, or None where the catalogue has neither."""
+    """Title and tags, or None where the catalog has neither."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogContent:
-    """What is known of the videos besides who watched them; either part may be absent."""
+    """Content side of a catalog: metadata and embeddings of its videos; either may be absent."""
 
     videos: pa.Table | None = None
-    """VIDEOS rows, one a video."""
+    """VIDEOS rows, one per video."""
     embeddings: pa.Table | None = None
-    """EMBEDDINGS rows of one modality and one encoder, one a video."""
+    """EMBEDDINGS rows of one modality and one encoder, one per video."""
 
     @property
     def video_id_columns(self) -> list[pa.ChunkedArray]:
-        """The columns of video ids of those parts that are there."""
-        parts = ((self.videos, "video_id"), (self.embeddings, "entity_id"))
-        return [table.column(name) for table, name in parts if table is not None]
+        """Video id columns of the tables that are present."""
+        tables = ((self.videos, "video_id"), (self.embeddings, "entity_id"))
+        return [table.column(name) for table, name in tables if table is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What became of the events given to a ProfileStore."""
+    """Outcome of adding events to a ProfileStore."""
 
     new: int
-    """Events that are now in the log."""
+    """Number of events that were added to the log."""
     repeated: int
-    """Events whose event_id was there before, in the log, among the erased or earlier in the same table."""
+    """Number of events whose event_id was known: in the log, erased, or earlier in the same table."""
