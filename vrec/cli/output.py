@@ -1,4 +1,4 @@
-"""What the commands say on a terminal or into a log."""
+"""Results of commands, written for a terminal or a log."""
 
 import json
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
         print(f"  {counts['kept']:,} unchanged since the last run, {counts['new']:,} new or changed")
     if ignored := manifest["ignored"]:
         files = "file" if ignored == 1 else "files"
-        print(f"  {ignored:,} {files} passed over: not a video by the ending")
+        print(f"  {ignored:,} {files} skipped: no video extension")
     if groups := manifest["near_duplicates"]:
         many = "group" if len(groups) == 1 else "groups"
         print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")
 
 
 def print_failures(rows: pa.Table, out: str, console: Console, most: int | None) -> None:
-    """Print FAILURES, all of them or the first `most`."""
+    """Print FAILURES, all rows or the first `most`."""
     shown = rows.to_pylist()[:most]
     # A log has no width: there, a row stays on one line so that it can be searched for.
     if not console.is_terminal:
@@ -50,34 +50,34 @@ def print_failures(rows: pa.Table, out: str, console: Console, most: int | None)
 
 def print_fitted(done: Mapping[str, Any]) -> None:
     """Print what `vrec fit` did."""
-    know = f"{done['interactions']:,} interactions of {done['users']:,} users with {done['videos']:,} videos"
-    print(f"fitted {done['model']} on {know} in {done['fit_s']:.1f} s: {done['out']}")
+    data = f"{done['interactions']:,} interactions of {done['users']:,} users with {done['videos']:,} videos"
+    print(f"fitted {done['model']} on {data} in {done['fit_s']:.1f} s: {done['out']}")
     if done["duplicates"]:
-        print(f"  {done['duplicates']:,} events were there twice and count once")
+        print(f"  {done['duplicates']:,} duplicate events were dropped")
     if done["future"]:
-        print(f"  {done['future']:,} events lie in the future and were left out")
+        print(f"  {done['future']:,} events lie in the future and were dropped")
 
 
 def print_trained_ranker(done: Mapping[str, Any]) -> None:
-    """Print what `vrec train ranker` did, and what the latest impressions say of it."""
+    """Print what `vrec train ranker` did, with its metrics on the latest impressions."""
     count, resumed = done["impressions"], done["resumed_from"]
     after = f", {resumed} of them before it was stopped" if resumed else ""
     print(
         f"trained {done['model']} on {count['train']:,} impressions in {done['train_s']:.1f} s: "
-        f"{done['epochs']} epochs{after}, the best was epoch {done['best_epoch']}: {done['out']}"
+        f"{done['epochs']} epochs{after}, best epoch {done['best_epoch']}: {done['out']}"
     )
-    print(f"  on the latest {count['test']:,} impressions, beside counts alone:")
+    print(f"  on the latest {count['test']:,} impressions, beside the smoothed-rate baseline:")
     for name, ours in done["test"]["ranker"].items():
         theirs = done["test"]["rates"].get(name)
         print(f"  {name:<20} {ours:>9.4f}" + ("" if theirs is None else f" {theirs:>9.4f}"))
     for name, why in done["left_out"].items():
-        print(f"  {name:<20} not said: {why}")
+        print(f"  {name:<20} not measured: {why}")
     difference, low, high = done["click_auc_above_rates"]
-    print(f"  click AUC {difference:+.4f} [{low:+.4f}, {high:+.4f}] above counts alone")
+    print(f"  click AUC {difference:+.4f} [{low:+.4f}, {high:+.4f}] above the baseline")
 
 
 def print_bundled(done: Mapping[str, Any]) -> None:
-    """Print what `vrec bundle` put together."""
+    """Print what `vrec bundle` wrote."""
     known = f"{done['vectors']:,} with vectors, {done['neighbours']:,} with neighbours"
     size = f"{done['bytes'] / 1e6:,.1f} MB in {done['seconds']:.1f} s"
     print(f"bundle {done['version']} of {done['videos']:,} videos, {known}, {size}: {done['out']}")
@@ -90,7 +90,7 @@ def print_recommendations(rows: pa.Table) -> None:
 
 
 def print_trained_encoder(done: Mapping[str, Any]) -> None:
-    """Print what `vrec train encoder` did, and how to use what it left."""
+    """Print what `vrec train encoder` did, and how to use the encoder."""
     videos, seen = done["videos"], done["behaviour"]
     kept = "unchanged since the last run" if done["reused"] else f"{videos['new']:,} new or changed"
     print(f"features of {videos['features']:,} videos, {kept}: {done['features']}")
@@ -101,24 +101,24 @@ def print_trained_encoder(done: Mapping[str, Any]) -> None:
     if seen:
         print(
             f"{seen['pairs']:,} pairs of {seen['paired']:,} videos that the same shoppers watched, "
-            f"{seen['targets']:,} with a vector to learn; {seen['videos']:,} were watched at all"
+            f"{seen['targets']:,} with a target vector; {seen['videos']:,} watched videos in all"
         )
         if seen["unknown"]:
-            print(f"  {seen['unknown']:,} watched videos have no features and were left out")
+            print(f"  {seen['unknown']:,} watched videos have no features and were dropped")
     after = f", {done['resumed_from']} of them before it was stopped" if done["resumed_from"] else ""
     print(
         f"trained {done['model']} ({done['objective']}) on {', '.join(done['takes'])} in "
-        f"{done['train_s']:.1f} s: {done['epochs']} epochs{after}, the best was epoch "
+        f"{done['train_s']:.1f} s: {done['epochs']} epochs{after}, best epoch "
         f"{done['best_epoch']}: {done['out']}"
     )
     if done["stopped"]:
         print(f"  stopped: {done['stopped']}")
     if done["judged"]:
         rank = done["validation"]["mrr"]
-        print(f"  videos that were held out find their partner at a mean reciprocal rank of {rank:.3f}")
+        print(f"  mean reciprocal rank on held-out videos: {rank:.3f}")
     else:
-        print("  too few videos to hold some out: training's own loss chose the epoch")
-    print("to use it, embed with it, and fit and evaluate on what that leaves:")
+        print("  too few videos to hold some out: the training loss chose the epoch")
+    print("to use it, embed with it, then fit and evaluate on those embeddings:")
     print(f"  vrec embed --videos … --out … {done['use']}")
 
 
@@ -155,7 +155,7 @@ def print_compressed(done: Mapping[str, Any], console: Console) -> None:
         print(f"{len(done['left_out']):,} videos were left out, such as {name}: {why}")
     if done["chosen"] is None:
         print("none is faster at so small a loss, and nothing was written; what may be lost is set by")
-        print("compress.most_lost with labels and compress.least_recall without")
+        print("compress.max_accuracy_loss with labels and compress.min_recall without")
         return
     print(f"{done['chosen']} is the fastest that loses no more than allowed: {done['out']}")
     if done["lost_fusion"]:

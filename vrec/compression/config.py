@@ -62,7 +62,7 @@ class CompressConfig(BaseConfig):
     """How many channels go."""
     quantize: QuantizeConfig = Field(default_factory=QuantizeConfig)
     """How a network is rounded to int8."""
-    distil: DistillationConfig = Field(default_factory=DistillationConfig)
+    distill: DistillationConfig = Field(default_factory=DistillationConfig)
     """How a student or a pruned network learns."""
     videos: int = Field(default=500, ge=3)
     """Most videos that are read, drawn from the catalogue where it has more."""
@@ -73,9 +73,9 @@ class CompressConfig(BaseConfig):
     are judged; None judges them by those of the original network alone."""
     rounds: int = Field(default=15, ge=1)
     """Rounds of timing; each runs every network once, on the same video."""
-    most_lost: float = Field(default=0.02, ge=0, le=1)
+    max_accuracy_loss: float = Field(default=0.02, ge=0, le=1)
     """The most 1-NN accuracy that may be lost where there are labels."""
-    least_recall: float = Field(default=0.85, ge=0, le=1)
+    min_recall: float = Field(default=0.85, ge=0, le=1)
     """Where there are none: the least share of a new video's 10 nearest that must stay."""
     seed: int = Field(default=0, ge=0)
     """Draws the videos that are read."""

@@ -211,7 +211,7 @@ class _Distillation:
         if not self._best:
             raise CompressError(
                 f"the student learned nothing: {self._result.stopped}",
-                fix="lower compress.distil.learning_rate, and see that the pictures are whole",
+                fix="lower compress.distill.learning_rate, and see that the pictures are whole",
             )
         self._student.load_state_dict(self._best)
         return self._result

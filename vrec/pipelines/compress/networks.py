@@ -81,12 +81,12 @@ class CompressedNetworks:
         """Rows of the catalogue that a method did not learn from; None where it learned nothing."""
         if METHOD_STEPS[method][0] not in DISTILLED_VARIANTS:
             return None
-        return held_out_videos(self._pictures().videos, self.config.distil)
+        return held_out_videos(self._pictures().videos, self.config.distill)
 
     @property
     def held_out_count(self) -> int:
         """Videos that nothing learned from; 0 where nothing learned."""
-        return 0 if self._lessons is None else len(held_out_videos(self._lessons.videos, self.config.distil))
+        return 0 if self._lessons is None else len(held_out_videos(self._lessons.videos, self.config.distill))
 
     def _network(self, network: NetworkVariant) -> bytes:
         px = self.frame_px(network)
@@ -106,12 +106,12 @@ class CompressedNetworks:
             owner = prune_channels(owner, self.config.prune)
         if network in DISTILLED_VARIANTS:
             told = functools.partial(self._log, network)
-            done = distill(owner, px, self._teacher, self._pictures(), self.config.distil, on_step=told)
+            done = distill(owner, px, self._teacher, self._pictures(), self.config.distill, on_step=told)
             self.say(_summary(network, done))
         return to_onnx(owner, px)
 
     def _log(self, network: NetworkVariant, step: DistillationStep) -> None:
-        steps = self.config.distil.steps
+        steps = self.config.distill.steps
         self.say(f"{network}: step {step.step} of {steps}, misses {step.held_out_loss:.3f} of the variance")
 
     def _pictures(self) -> DistillationPictures:

@@ -77,9 +77,9 @@ def choose_network(rows: Sequence[CompressionRow], config: CompressConfig) -> Co
     good = []
     for row in rows[1:]:
         if first.one_nn is not None and row.quality.one_nn is not None:
-            fine = first.one_nn - row.quality.one_nn <= config.most_lost + 1e-9
+            fine = first.one_nn - row.quality.one_nn <= config.max_accuracy_loss + 1e-9
         else:
-            fine = row.quality.recall_new >= config.least_recall
+            fine = row.quality.recall_new >= config.min_recall
         if fine and row.speed > 1:
             good.append(row)
     return max(good, key=lambda row: row.speed, default=None)
