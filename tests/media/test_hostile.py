@@ -43,7 +43,7 @@ REFUSED = {
     "jpeg_renamed.mp4": ("WrongContainer", "a picture (JPEG)"),
     "png_renamed.mp4": ("WrongContainer", "a picture (PNG)"),
     "random_bytes.mp4": ("WrongContainer", "no video format is recognised"),
-    "real_1x1.mp4": ("BlackVideo", "of one flat colour"),
+    "real_1x1.mp4": ("BlackVideo", "of one flat color"),
     "real_no_duration.webm": ("BlackVideo", "are black"),
     "still.jpg": ("WrongContainer", "a picture (JPEG)"),
     "text_renamed.mp4": ("WrongContainer", "text"),

@@ -1,1 +1,1 @@
-"""Bytes to clips: sources, decoding, sound, sampling, quality."""
+"""Video input: sources, decoding, audio, frame sampling and quality checks."""

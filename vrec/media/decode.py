@@ -1,9 +1,9 @@
-"""A video's sampled frames, sound and fingerprint: `decode` turns a path or bytes into them."""
+"""Decoding of one video into sampled frames, audio and a fingerprint."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import ClassVar, Protocol
 
 import av.error
 import numpy as np
@@ -26,69 +26,75 @@ __all__ = ["DecodeConfig", "DecodedVideo", "MediaConfig", "VideoDecoder", "decod
 
 
 class MediaConfig(BaseConfig):
-    """All that turns bytes into a clip."""
+    """Settings for turning a file into a clip."""
 
     sample: FrameSamplingConfig = Field(default_factory=FrameSamplingConfig)
-    """Which frames stand for the video."""
+    """Choice of the frames that represent the video."""
     decode: DecodeConfig = Field(default_factory=DecodeConfig)
-    """How they are decoded and what that may cost."""
+    """Decoder and its limits."""
     audio: AudioConfig = Field(default_factory=AudioConfig)
-    """How much of the sound is heard."""
+    """Audio decoding."""
     quality: QualityConfig = Field(default_factory=QualityConfig)
-    """Which videos are refused although they decode."""
+    """Checks that reject videos although they decode."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedVideo:
-    """What one video gave."""
+    """Decoded content of one video."""
 
     frames: Frames
     """(T, S, S, 3) uint8 RGB, upright, in time order; 1 ≤ T ≤ sample.frames."""
     times_s: npt.NDArray[np.float64]
     """(T,) float64, seconds since the video's first frame."""
     width: int
-    """Pixels across of the picture as it is shown: upright, with square pixels."""
+    """Width in pixels of the picture as displayed: upright, with square pixels."""
     height: int
-    """Pixels down of the picture as it is shown."""
+    """Height in pixels of the picture as displayed."""
     fps: float | None
-    """Mean frames a second, from the frames' own times; None where there is only one."""
+    """Mean frames per second, from the frame times; None where there is only one frame."""
     duration_s: float | None
-    """Seconds from the first frame to the end of the last, as found, not as the header says."""
+    """Seconds from the first frame to the end of the last, measured and not read from the header."""
     decoder: DecoderName
-    """Which decoder read the frames."""
+    """Decoder that read the frames."""
     note: str | None
-    """Why the second decoder was taken, what is cut short or damaged; None where all is well."""
+    """Reason for using the fallback decoder, and what is cut short or damaged; None if nothing is wrong."""
     audio: Waveform | None
-    """(samples,) float32 mono at 16 kHz in [-1, 1]; None where there is no sound to be had."""
+    """(samples,) float32 mono at 16 kHz in [-1, 1]; None where no audio was decoded."""
     has_audio: bool
-    """Whether the file has an audio stream, heard or not."""
+    """Whether the file has an audio stream, decoded or not."""
     phash: str
     """Perceptual hash, 64 hex digits."""
     decode_s: float
-    """Seconds of wall time that this took."""
+    """Wall time of decoding in seconds."""
 
 
 class VideoDecoder(Protocol):
-    """Reads frames by their number in the order of display."""
+    """Decoder that reads frames by their index in display order."""
 
-    name: DecoderName
+    name: ClassVar[DecoderName]
 
     def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
-        """The frames at `indices` that decode. Raises UnreadableVideo or NoFrames."""
+        """Return the frames at `indices` that decode; raise UnreadableVideo or NoFrames."""
         ...
 
 
 def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
-    """The sampled frames, sound and fingerprint of one video, decoded in this process.
+    """Decode the sampled frames, audio and fingerprint of one video in this process.
 
-    `source` is a path to a regular file, or a file's bytes. Raises a VideoError that names the
-    reason: see `vrec.core.errors`. A file that hangs or crashes the decoder does so to this
-    process; `vrec.media.decode_process` decodes in a process of its own.
+    A file that hangs or crashes the decoder hangs or crashes this process; `DecodeProcess` decodes in a
+    separate one.
+
+    Args:
+        source: Path of a regular file, or a file's bytes.
+        config: Sampling, decoding, audio and quality settings.
+
+    Raises:
+        VideoError: The video cannot be used; the subclass and the message give the reason.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     try:
         with open_video(source, config.decode) as media:
-            return _decode(media, config, begun)
+            return _decode(media, config, started)
     except av.error.FFmpegError as error:
         if not isinstance(error, MemoryError):
             raise UnreadableVideo(f"the decoder gives up: {error.strerror}") from None
@@ -97,59 +103,54 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
         raise DecodeCrashed("it needs more memory than decode.max_memory_mb") from None
 
 
-def _decode(media: OpenVideo, config: MediaConfig, begun: float) -> DecodedVideo:
+def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVideo:
     check_length(config.quality, len(media.timeline.times_s), media.duration_s)
     indices = sample_indices(config.sample, media.timeline.times_s, media.timeline.keyframes)
-    pictures, decoder, why = _read(media, indices, config.decode)
-    check_picture(config.quality, pictures.frames)
-    sound = decode_audio(media.container, config.audio, media.duration_s)
-    lost = len(indices) - len(pictures.indices)
+    decoded, decoder, fallback_note = _read_frames(media, indices, config.decode)
+    check_picture(config.quality, decoded.frames)
+    audio = decode_audio(media.container, config.audio, media.duration_s)
+    lost = len(indices) - len(decoded.indices)
     damaged = f"{lost} of {len(indices)} frames are damaged and left out" if lost else None
     still = "a still: its only frame" if len(media.timeline.times_s) == 1 else None
-    notes = [note for note in (why, media.note, still, damaged, sound.note) if note]
-    across, down = (round(size) for size in media.display_size)
+    notes = [note for note in (fallback_note, media.note, still, damaged, audio.note) if note]
+    width, height = (round(size) for size in media.display_size)
     return DecodedVideo(
-        frames=pictures.frames,
-        times_s=media.timeline.times_s[pictures.indices] - media.timeline.times_s[0],
-        width=down if pictures.swaps_sides else across,
-        height=across if pictures.swaps_sides else down,
+        frames=decoded.frames,
+        times_s=media.timeline.times_s[decoded.indices] - media.timeline.times_s[0],
+        width=height if decoded.swaps_sides else width,
+        height=width if decoded.swaps_sides else height,
         fps=media.fps,
         duration_s=media.duration_s,
         decoder=decoder,
         note="; ".join(notes) or None,
-        audio=sound.samples,
-        has_audio=sound.has_audio,
-        phash=phash(pictures.frames),
-        decode_s=time.perf_counter() - begun,
+        audio=audio.samples,
+        has_audio=audio.has_audio,
+        phash=phash(decoded.frames),
+        decode_s=time.perf_counter() - started,
     )
 
 
-def _read(
+def _read_frames(
     media: OpenVideo, indices: Indices, config: DecodeConfig
 ) -> tuple[DecodedFrames, DecoderName, str | None]:
-    """The pictures, who read them, and why it was not decord."""
-    match config.decoder:
-        case "decord":
-            return DecordDecoder().read(media, indices, config), "decord", None
-        case "pyav":
-            return PyAvDecoder().read(media, indices, config), "pyav", None
-        case "auto":
-            return _read_with_fallback(media, indices, config)
-        case _:
-            assert_never(config.decoder)
+    """Return the frames, their decoder, and a note where `auto` used the fallback."""
+    if config.decoder == "auto":
+        return _read_with_fallback(media, indices, config)
+    decoder: VideoDecoder = DecordDecoder() if config.decoder == "decord" else PyAvDecoder()
+    return decoder.read(media, indices, config), decoder.name, None
 
 
 def _read_with_fallback(
     media: OpenVideo, indices: Indices, config: DecodeConfig
 ) -> tuple[DecodedFrames, DecoderName, str | None]:
-    why = decord_unsafe_reason(media)
-    if why is None:
+    reason = decord_unsafe_reason(media)
+    if reason is None:
         try:
-            pictures = DecordDecoder().read(media, indices, config)
+            decoded = DecordDecoder().read(media, indices, config)
         except (UnreadableVideo, NoFrames) as error:
-            why = str(error)
+            reason = str(error)
         else:
-            if len(pictures.indices) == len(indices):
-                return pictures, "decord", None
-            why = "decord lost frames"
-    return PyAvDecoder().read(media, indices, config), "pyav", f"read by PyAV: {why}"
+            if len(decoded.indices) == len(indices):
+                return decoded, "decord", None
+            reason = "decord lost frames"
+    return PyAvDecoder().read(media, indices, config), "pyav", f"read by PyAV: {reason}"

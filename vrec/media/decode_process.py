@@ -1,4 +1,4 @@
-"""Decoding in a process of its own, so that a hostile file costs one result and a bounded time."""
+"""Decoding in a worker process, so that a hostile file costs one result and bounded time."""
 
 import contextlib
 import json
@@ -24,23 +24,23 @@ from vrec.media.decode_worker import LENGTH_BYTES
 from vrec.media.decoders.frames import DecoderName
 
 GRACE_S = 2.0
-"""How long after `timeout_s` the parent waits for the kernel's alarm before it kills the child itself."""
+"""Seconds after `timeout_s` that the parent waits for the kernel's alarm before it kills the worker."""
 START_S = 60.0
-"""How long a child may take to import what it needs on a crowded machine."""
+"""Seconds that a worker may take to import its libraries on a busy machine."""
 MAX_HEADER_BYTES = 1 << 20
 CHANNEL_BYTES = 4 << 20
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class DecodeProcess:
-    """One killable child that decodes videos in turn, started when first needed and again when it dies.
+    """Killable worker process that decodes videos in turn; started when first needed and after it dies.
 
-    For one thread at a time; each worker has its own.
+    Not thread-safe.
     """
 
     def __init__(self, config: MediaConfig) -> None:
         self._config = config
-        self._child: _WorkerConnection | None = None
+        self._worker: _WorkerConnection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -51,55 +51,57 @@ class DecodeProcess:
         self.close()
 
     def start(self) -> None:
-        """Starts the child now rather than at the first video; raises RuntimeError where none can start."""
+        """Start the worker now and not at the first video; raise RuntimeError where it cannot start."""
         self._ready()
 
     @property
     def pid(self) -> int | None:
-        """The child's process id, or None where none is running."""
-        return self._child.pid if self._child else None
+        """Process id of the worker, or None where none is running."""
+        return self._worker.pid if self._worker else None
 
     def decode_many(self, paths: Sequence[str]) -> Iterator[DecodedVideo | VideoError]:
-        """One result per path, in order; never raises for a bad video.
+        """Yield one result per path, in order; a bad video gives its VideoError.
 
-        While the caller uses one result the child already decodes the next, and no further: the
-        pipe holds it back. Raises RuntimeError where no child can be started at all.
+        While the caller uses one result, the worker decodes the next one but no further.
+
+        Raises:
+            RuntimeError: The worker process cannot be started.
         """
-        asked = answered = 0
+        submitted = received = 0
         retried = -1
         try:
-            while answered < len(paths):
-                child, fresh = self._ready()
-                asked = answered if fresh else asked
-                while asked < min(answered + 2, len(paths)):
-                    child.submit(paths[asked])
-                    asked += 1
-                result = child.receive()
-                if child.killed_externally and retried != answered:
-                    retried = answered  # perhaps the machine's, not the video's fault: once more
+            while received < len(paths):
+                worker, restarted = self._ready()
+                submitted = received if restarted else submitted
+                while submitted < min(received + 2, len(paths)):
+                    worker.submit(paths[submitted])
+                    submitted += 1
+                result = worker.receive()
+                if worker.killed_externally and retried != received:
+                    retried = received  # perhaps not the video's fault but the machine's: retry once
                     continue
-                answered += 1
+                received += 1
                 yield result
         finally:
-            if asked > answered:  # the caller left early: an answer that nobody will read is under way
+            if submitted > received:  # the caller stopped early, so results are pending that nobody will read
                 self.close()
 
     def close(self) -> None:
-        """End the child, whatever it is doing."""
-        child, self._child = self._child, None
-        if child:
-            child.end()
+        """Kill the worker, whatever it is doing."""
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.end()
 
     def _ready(self) -> tuple["_WorkerConnection", bool]:
-        if self._child is not None and self._child.alive:
-            return self._child, False
+        if self._worker is not None and self._worker.alive:
+            return self._worker, False
         self.close()
-        self._child = _WorkerConnection(self._config)
-        return self._child, True
+        self._worker = _WorkerConnection(self._config)
+        return self._worker, True
 
 
 class _ResultHeader(BaseConfig):
-    """What the child says before its arrays. Checked strictly: the child has touched hostile bytes."""
+    """Header of a result. Validated strictly, because the worker has read hostile bytes."""
 
     frames: int = Field(ge=1)
     audio: int | None = Field(ge=0)
@@ -116,14 +118,14 @@ class _ResultHeader(BaseConfig):
 
 
 class _WorkerConnection:
-    """The running process and the parent's end of the channel."""
+    """Running worker process and the parent's end of its channel."""
 
     def __init__(self, config: MediaConfig) -> None:
         self._config = config
-        self._stderr_file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._stderr_file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         ours, theirs = socket.socketpair()
-        # Room for a whole answer, so that the child hands it over in one go and not in dozens of small
-        # turns. The kernel gives less where its own limit is lower, which costs only time.
+        # Room for a whole result, so that the worker sends it in one call and not in dozens of small ones.
+        # The kernel's own limit may be lower, which only costs time.
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHANNEL_BYTES)
         self._channel = ours
         with theirs:
@@ -153,20 +155,20 @@ class _WorkerConnection:
             self._process.kill()
             self._process.wait()
             self._stderr_file.seek(0)
-            words = self._stderr_file.read()[-2000:].decode(errors="replace").strip()
+            stderr = self._stderr_file.read()[-2000:].decode(errors="replace").strip()
             self.end()
-            raise RuntimeError(f"the decoding process does not start: {words or error}") from None
+            raise RuntimeError(f"the decoding process does not start: {stderr or error}") from None
         self._started = time.monotonic()
 
     def submit(self, path: str) -> None:
-        """Queue one path; a dead child is found out by `answer`."""
+        """Queue one path; `receive` reports a dead worker."""
         with contextlib.suppress(OSError):
             self._channel.sendall(json.dumps({"path": path}).encode() + b"\n")
 
     def receive(self) -> DecodedVideo | VideoError:
-        """The next result; where the child dies or overstays, the error that says so."""
+        """Return the next result, or the error for a worker that died or took too long."""
         limit_s = self._config.decode.timeout_s
-        # The child has worked on this since its last answer was taken, perhaps long ago.
+        # The worker may have started on this long ago, when its previous result was received.
         deadline = max(self._started + limit_s, time.monotonic()) + GRACE_S
         try:
             result = self._result(deadline)
@@ -200,49 +202,51 @@ class _WorkerConnection:
         return DecodeCrashed(f"its decoding process ended by itself (code {code})")
 
     def _result(self, deadline: float) -> DecodedVideo | VideoError:
-        said = self._header(deadline)
-        if "error" in said:
-            kind = video_errors().get(str(said["error"]), VideoError)
-            return kind(str(said["message"]), fix=str(said["fix"]))
-        header = _ResultHeader.model_validate(said)
+        fields = self._header(deadline)
+        if "error" in fields:
+            kind = video_errors().get(str(fields["error"]), VideoError)
+            return kind(str(fields["message"]), fix=str(fields["fix"]))
+        header = _ResultHeader.model_validate(fields)
         side = self._config.decode.frame_px
-        longest = int(self._config.audio.max_s * RATE_HZ)
-        if header.frames > self._config.sample.frames or (header.audio or 0) > longest:
-            raise ValueError("more than was asked for")
+        max_samples = int(self._config.audio.max_s * RATE_HZ)
+        if header.frames > self._config.sample.frames or (header.audio or 0) > max_samples:
+            raise ValueError("more frames or samples than requested")
         if len(header.times_s) != header.frames:
             raise ValueError("frames and times differ in number")
         frames = np.empty((header.frames, side, side, 3), np.uint8)
-        self._fill(frames.data.cast("B"))
+        self._receive_into(frames.data.cast("B"))
         audio = None
         if header.audio is not None:
             audio = np.empty(header.audio, np.float32)
             if header.audio:
-                self._fill(audio.data.cast("B"))
-        rest = header.model_dump(exclude={"frames", "audio", "times_s"})
-        return DecodedVideo(frames=frames, audio=audio, times_s=np.array(header.times_s, np.float64), **rest)
+                self._receive_into(audio.data.cast("B"))
+        fields = header.model_dump(exclude={"frames", "audio", "times_s"})
+        return DecodedVideo(
+            frames=frames, audio=audio, times_s=np.array(header.times_s, np.float64), **fields
+        )
 
     def _header(self, deadline: float) -> dict[str, Any]:
         length = bytearray(LENGTH_BYTES)
-        self._fill(memoryview(length), deadline)
+        self._receive_into(memoryview(length), deadline)
         size = int.from_bytes(length, "big")
         if size > MAX_HEADER_BYTES:
             raise ValueError("the header is too long")
         text = bytearray(size)
-        self._fill(memoryview(text))
+        self._receive_into(memoryview(text))
         return json.loads(text)
 
-    def _fill(self, into: memoryview, deadline: float | None = None) -> None:
-        """Receive exactly as much as `into` holds. A child that has begun to answer must keep on."""
-        while into.nbytes:
-            left_s = GRACE_S if deadline is None else max(0.001, deadline - time.monotonic())
-            self._channel.settimeout(left_s)
-            count = self._channel.recv_into(into)
+    def _receive_into(self, buffer: memoryview, deadline: float | None = None) -> None:
+        """Fill `buffer` from the channel. Without a deadline each read may take GRACE_S."""
+        while buffer.nbytes:
+            timeout_s = GRACE_S if deadline is None else max(0.001, deadline - time.monotonic())
+            self._channel.settimeout(timeout_s)
+            count = self._channel.recv_into(buffer)
             if not count:
                 raise EOFError
-            into = into[count:]
+            buffer = buffer[count:]
 
     def end(self) -> None:
-        """Kill and bury the process."""
+        """Kill the process and release its resources."""
         self.alive = False
         self._channel.close()
         self._process.kill()
@@ -251,7 +255,7 @@ class _WorkerConnection:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    # The child finds vrec and its libraries where the parent found them, in a Ray worker too.
+    # The worker finds vrec and its libraries where the parent found them, in a Ray worker too.
     paths = [os.path.abspath(path) for path in sys.path]
     pinned = dict.fromkeys(THREAD_SETTINGS, str(threads))
     return {**os.environ, **pinned, "PYTHONPATH": os.pathsep.join(paths)}

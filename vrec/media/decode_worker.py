@@ -1,7 +1,7 @@
 """Decode worker: `python -m vrec.media.decode_worker FD`, started by `vrec.media.decode_process`.
 
-It handles hostile bytes, so it is told a path and answers in JSON and raw arrays: nothing that it
-sends can make the parent run code. It imports only what decoding needs, torch not among it.
+It reads hostile bytes, so it receives paths and sends JSON and raw arrays: nothing that it sends can
+make the parent run code. It imports only what decoding needs, and so not torch.
 """
 
 import json
@@ -22,14 +22,14 @@ HEARTBEAT_S = 1.0
 
 
 def main(descriptor: int) -> None:
-    """None; decodes what it is asked until the parent goes away."""
+    """Serve decode requests until the parent exits."""
     channel = socket.socket(fileno=descriptor)
     threading.Thread(target=_exit_with_parent, args=(channel, os.getppid()), daemon=True).start()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     requests = channel.makefile("rb")
     config = MediaConfig.model_validate_json(requests.readline())
-    _limit(config.decode.max_memory_mb)
+    _limit_memory(config.decode.max_memory_mb)
     _send(channel, {"ready": os.getpid()})
     for line in requests:
         # The default action of the alarm ends the process even where native code never returns.
@@ -41,7 +41,7 @@ def main(descriptor: int) -> None:
 
 def _decode_response(path: str, config: MediaConfig) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
     try:
-        return _packed(decode(path, config))
+        return _pack(decode(path, config))
     except MemoryError:
         error: VideoError = DecodeCrashed("it needs more memory than decode.max_memory_mb")
     except VideoError as caught:
@@ -51,7 +51,7 @@ def _decode_response(path: str, config: MediaConfig) -> tuple[dict[str, Any], tu
     return {"error": type(error).__name__, "message": str(error), "fix": error.fix}, ()
 
 
-def _packed(video: DecodedVideo) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+def _pack(video: DecodedVideo) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
     header: dict[str, Any] = {
         "frames": video.frames.shape[0],
         "audio": None if video.audio is None else len(video.audio),
@@ -79,22 +79,22 @@ def _send(channel: socket.socket, header: dict[str, Any], *arrays: memoryview) -
         channel.sendall(array)
 
 
-def _limit(megabytes: int) -> None:
+def _limit_memory(megabytes: int) -> None:
     limit = megabytes * 1024**2
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _exit_with_parent(channel: socket.socket, parent: int) -> None:
-    """End this process when the parent is gone, whatever the main thread is decoding.
+    """Exit when the parent is gone, whatever the main thread is decoding.
 
-    The kernel's parent-death signal would do this too, but it fires when the *thread* that started
-    the child ends, and Ray runs tasks in threads that come and go.
+    The kernel's parent-death signal fires when the *thread* that started the process ends, and Ray
+    runs tasks in threads that come and go.
     """
-    watch = select.poll()
-    watch.register(channel, select.POLLRDHUP)
+    poll = select.poll()
+    poll.register(channel, select.POLLRDHUP)
     while os.getppid() == parent:
-        if watch.poll(HEARTBEAT_S * 1000):
+        if poll.poll(HEARTBEAT_S * 1000):
             break
     os._exit(0)
 

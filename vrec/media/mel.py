@@ -1,4 +1,4 @@
-"""Log-mel pictures of sound, the way audio networks see it."""
+"""Log-mel spectrograms, the input of audio networks."""
 
 from functools import cache
 
@@ -12,27 +12,36 @@ from vrec.media.audio import RATE_HZ
 
 
 class MelConfig(BaseConfig):
-    """The log-mel spectrogram's resolution."""
+    """Settings of the log-mel spectrogram."""
 
     n_mels: int = Field(default=64, ge=8, le=256)
-    """Mel bands, the picture's height."""
+    """Number of mel bands, the height of the spectrogram."""
     window_s: float = Field(default=0.025, gt=0, le=0.2)
-    """Seconds of sound under one window: longer separates pitches, shorter separates moments."""
+    """Window length in seconds. Longer resolves pitch better, shorter resolves time better."""
     hop_s: float = Field(default=0.010, gt=0, le=0.1)
-    """Seconds from one window to the next, the picture's time step."""
+    """Seconds from one window to the next, the time step of the spectrogram."""
     low_hz: float = Field(default=20.0, ge=0)
-    """Lower edge of the lowest band."""
+    """Lower edge of the lowest band in Hz."""
     high_hz: float = Field(default=8_000.0, gt=0, le=RATE_HZ / 2)
-    """Upper edge of the highest band; half the sampling rate is all there is."""
+    """Upper edge of the highest band in Hz, at most half the sampling rate."""
     floor_db: float = Field(default=80.0, gt=0)
-    """Everything this many decibels below the loudest point is silence."""
+    """Dynamic range in decibels below the loudest point; quieter values are raised to this floor."""
 
 
 def log_mel(audio: Waveform, config: MelConfig) -> Vectors:
-    """(n_mels, frames) float32, normalised to mean 0 and deviation 1; frames = samples // hop + 1.
+    """Return the log-mel spectrogram, normalized to mean 0 and standard deviation 1.
 
-    `audio` is (samples,) float32 at 16 kHz. Loudness does not change the result. Silence gives
-    zeros. Raises ValueError for no samples or samples that are not finite.
+    Loudness does not change the result. Silence gives zeros.
+
+    Args:
+        audio: (samples,) float32 at 16 kHz.
+        config: Resolution.
+
+    Returns:
+        (n_mels, samples // hop + 1) float32.
+
+    Raises:
+        ValueError: There are no samples, or some are not finite.
     """
     samples = torch.from_numpy(audio)
     if samples.ndim != 1 or not len(samples):
@@ -42,13 +51,13 @@ def log_mel(audio: Waveform, config: MelConfig) -> Vectors:
     samples = samples - samples.mean()
     peak = samples.abs().max()
     transform = _transform(config.model_dump_json())
-    # Scaled to its peak first, so that a quiet recording loses nothing to the power's floor.
-    power = transform(_padded(samples / peak if peak > 1e-6 else samples * 0, transform.n_fft))
+    # Scaled to its peak first, so that the power's floor takes nothing from a quiet recording.
+    power = transform(_pad(samples / peak if peak > 1e-6 else samples * 0, transform.n_fft))
     decibels = 10 * torch.log10(power.clamp_min(1e-10))
     decibels = decibels.clamp_min(decibels.max() - config.floor_db)
-    centred = decibels - decibels.mean()
-    deviation = centred.std(correction=0)
-    return (centred / deviation if deviation > 1e-6 else torch.zeros_like(centred)).numpy()
+    centered = decibels - decibels.mean()
+    deviation = centered.std(correction=0)
+    return (centered / deviation if deviation > 1e-6 else torch.zeros_like(centered)).numpy()
 
 
 @cache
@@ -66,7 +75,7 @@ def _transform(settings: str) -> torchaudio.transforms.MelSpectrogram:
     )
 
 
-def _padded(samples: torch.Tensor, n_fft: int) -> torch.Tensor:
-    """At least as long as the reflection at the ends of a centred transform needs."""
+def _pad(samples: torch.Tensor, n_fft: int) -> torch.Tensor:
+    """Pad with zeros to the length that the reflection at the ends of a centered transform needs."""
     short = n_fft // 2 + 1 - len(samples)
     return torch.nn.functional.pad(samples, (0, short)) if short > 0 else samples

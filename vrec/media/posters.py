@@ -1,4 +1,4 @@
-"""Small JPEG pictures that stand for a video on a page."""
+"""Poster images: small JPEG pictures of videos for web pages."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,23 @@ from vrec.media.decode_process import DecodeProcess
 
 
 class PosterConfig(BaseConfig):
-    """Size and quality of poster pictures."""
+    """Size and quality of posters."""
 
     px: int = Field(default=160, ge=16, le=1024)
-    """Longer side in pixels; a smaller frame is not enlarged."""
+    """Longer side of a poster in pixels; a smaller frame is not enlarged."""
     quality: int = Field(default=70, ge=10, le=95)
-    """JPEG quality: more is finer and heavier; 70 at 160 pixels gives about 5 kB a poster."""
+    """JPEG quality; 70 at 160 pixels gives about 5 kB per poster."""
 
 
 def poster(frames: Frames, config: PosterConfig) -> bytes:
-    """A JPEG of the clip's middle frame; the same frames give the same bytes.
+    """Return the clip's middle frame as a JPEG; the same frames give the same bytes.
 
-    `frames` is (T, H, W, 3) uint8 RGB. Raises ValueError for another shape or dtype, or for T = 0.
+    Args:
+        frames: (T, H, W, 3) uint8 RGB, T ≥ 1.
+        config: Size and quality.
+
+    Raises:
+        ValueError: `frames` has another shape or dtype, or is empty.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != "uint8" or 0 in frames.shape:
         raise ValueError(f"frames are {frames.shape} {frames.dtype}, want (T, H, W, 3) uint8 with T ≥ 1")
@@ -38,14 +43,19 @@ def poster(frames: Frames, config: PosterConfig) -> bytes:
 def make_posters(
     rows: Sequence[Mapping[str, str]], media: MediaConfig, config: PosterConfig
 ) -> dict[str, bytes]:
-    """JPEGs by `video_id` of the files at `uri`, decoded as `media` says; none for one that fails.
+    """Return posters by video id; a video that does not decode has none.
 
-    Stands here and not with what asks for posters: a worker that only makes some need load no more than this.
+    It is defined here, so that a worker that makes posters imports nothing else.
+
+    Args:
+        rows: Rows with `video_id` and `uri`, a local path.
+        media: Decoding settings.
+        config: Size and quality.
     """
-    found: dict[str, bytes] = {}
+    posters: dict[str, bytes] = {}
     with DecodeProcess(media) as decoder:
         for row, result in zip(rows, decoder.decode_many([r["uri"] for r in rows]), strict=True):
-            # A file that went away since it was embedded has no poster; the page shows a blank.
+            # A file that is gone since it was embedded has no poster; the page shows a blank.
             if not isinstance(result, Exception):
-                found[row["video_id"]] = poster(result.frames, config)
-    return found
+                posters[row["video_id"]] = poster(result.frames, config)
+    return posters

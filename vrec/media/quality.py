@@ -1,4 +1,4 @@
-"""Why a video is not worth embedding, said by the right VideoError."""
+"""Checks that reject videos without useful content."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,40 +9,44 @@ from vrec.core.errors import BlackVideo, FrozenVideo, TooShort
 from vrec.core.types import Frames
 
 CELL = 16
-"""Side in pixels of the cells whose mean brightness is compared; averages out coding noise."""
+"""Side in pixels of the cells whose mean brightness is compared, which averages out coding noise."""
 
 
 class QualityConfig(BaseConfig):
-    """Which videos are refused although they decode."""
+    """Settings of the checks that reject videos although they decode."""
 
     min_duration_s: float = Field(default=0.0, ge=0)
-    """Videos shorter than this many seconds are refused as TooShort. 0 takes even a single frame."""
+    """Minimum duration in seconds; shorter videos fail as TooShort. 0 accepts even a single frame."""
     min_frames: int = Field(default=1, ge=1)
-    """Videos with fewer frames than this are refused as TooShort."""
+    """Minimum number of frames; videos with fewer fail as TooShort."""
     refuse_black: bool = True
-    """Refuse a video all of whose sampled frames are black or of one flat colour: it has no look."""
+    """Reject a video whose sampled frames are all black, or all of one flat color, as BlackVideo."""
     refuse_frozen: bool = True
-    """Refuse a video whose sampled frames, two or more, are one and the same picture."""
+    """Reject a video whose sampled frames, two or more, are all the same picture, as FrozenVideo."""
     black_level: int = Field(default=20, ge=0, le=255)
-    """Brightness (0 to 255) that no cell of a black frame rises above."""
+    """Highest cell brightness (0 to 255) of a black frame."""
     flat_range: int = Field(default=8, ge=0, le=255)
-    """A frame is flat when its channels' values all lie within this range (extreme 0.5 % ignored)."""
+    """Largest range of values (0 to 255) in any color channel of a flat frame, without the extreme 0.5 %."""
     frozen_change: float = Field(default=1.0, ge=0)
-    """Frames are the same picture when no cell's mean brightness changes by this much (0 to 255)."""
+    """Smallest change of a cell's mean brightness (0 to 255) that makes a frame another picture."""
 
 
 def check_length(config: QualityConfig, frames: int, duration_s: float | None) -> None:
-    """None; raises TooShort where the whole video has too few frames or too short a time."""
+    """Raise TooShort where the whole video has too few frames or too short a duration."""
     if frames < config.min_frames:
-        raise TooShort(f"it has {frames} frames; at least {config.min_frames} are wanted")
+        raise TooShort(f"it has {frames} frames; at least {config.min_frames} are required")
     if duration_s is not None and duration_s < config.min_duration_s:
-        raise TooShort(f"it lasts {duration_s:.2f} s; at least {config.min_duration_s:g} s are wanted")
+        raise TooShort(f"it lasts {duration_s:.2f} s; at least {config.min_duration_s:g} s are required")
 
 
 def check_picture(config: QualityConfig, frames: Frames) -> None:
-    """None; raises BlackVideo or FrozenVideo for sampled `frames`, (T, S, S, 3) uint8.
+    """Raise BlackVideo or FrozenVideo for sampled frames that show nothing.
 
-    One frame alone is never frozen: nothing shows that it should have moved.
+    A single frame is never frozen.
+
+    Args:
+        config: Which checks to make, and their thresholds.
+        frames: (T, S, S, 3) uint8.
     """
     if not (config.refuse_black or config.refuse_frozen):
         return
@@ -51,7 +55,7 @@ def check_picture(config: QualityConfig, frames: Frames) -> None:
         if bool((cells <= config.black_level).all()):
             raise BlackVideo(f"all {len(frames)} sampled frames are black")
         if all(_is_flat(frame, config.flat_range) for frame in frames):
-            raise BlackVideo(f"all {len(frames)} sampled frames are of one flat colour")
+            raise BlackVideo(f"all {len(frames)} sampled frames are of one flat color")
     if config.refuse_frozen and len(frames) > 1:
         change = np.abs(cells[1:] - cells[:1]).max()
         if change < config.frozen_change:
@@ -59,12 +63,12 @@ def check_picture(config: QualityConfig, frames: Frames) -> None:
 
 
 def cell_brightness(frames: Frames) -> npt.NDArray[np.float32]:
-    """Mean brightness of each CELL × CELL cell: (T, cells, cells) float32, 0 to 255."""
+    """Return the mean brightness of each CELL × CELL cell, (T, cells, cells) float32 from 0 to 255."""
     count, side = frames.shape[0], frames.shape[1]
     cells = max(1, side // CELL)
     size = side // cells
-    cut = frames[:, : cells * size, : cells * size]
-    return cut.reshape(count, cells, size, cells, size * 3).mean(axis=(2, 4), dtype=np.float32)
+    cropped = frames[:, : cells * size, : cells * size]
+    return cropped.reshape(count, cells, size, cells, size * 3).mean(axis=(2, 4), dtype=np.float32)
 
 
 def _is_flat(frame: npt.NDArray[np.uint8], limit: int) -> bool:

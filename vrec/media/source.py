@@ -1,4 +1,4 @@
-"""Where videos come from: a folder or a VIDEOS table, on any filesystem, as refs and then as local files."""
+"""Sources of videos: a folder or a VIDEOS table on any filesystem, and local copies of their files."""
 
 import contextlib
 import hashlib
@@ -34,9 +34,9 @@ VIDEO_EXTENSIONS = frozenset(
         *("mxf", "ogv", "ts", "webm", "wmv"),
     )
 )
-"""What counts as a video in a folder, by the name's ending in any case."""
+"""File name extensions of videos in a folder, in any case."""
 
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 EMBED_INPUT_SCHEMA = TableSchema(
     "VIDEOS",
@@ -46,12 +46,12 @@ EMBED_INPUT_SCHEMA = TableSchema(
         if column.name in ("video_id", "uri", "title", "tags")
     ),
 )
-"""The columns of VIDEOS that embedding reads; the others may be there or not."""
+"""Columns of VIDEOS that embedding reads; all others are optional."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalVideo:
-    """A video's file on this machine and the SHA-256 of its bytes."""
+    """Local file of a video and the SHA-256 of its bytes."""
 
     path: str
     content_hash: str
@@ -59,7 +59,7 @@ class LocalVideo:
 
 
 class FolderSource:
-    """The videos below a folder, by path; `video_id` is the path below it without its ending."""
+    """Source of the videos in a folder tree; `video_id` is the relative path without its extension."""
 
     def __init__(self, uri: str) -> None:
         self.uri = absolute_uri(uri)
@@ -69,29 +69,29 @@ class FolderSource:
             reason = "no such folder" if info.type == pafs.FileType.NotFound else "not a folder"
             raise SourceError(f"{uri}: {reason}", fix="give --videos a folder or a .parquet table")
         self.ignored = 0
-        """Files passed over for their ending, counted by `refs()`."""
+        """Number of files that `refs()` skipped for their extension."""
 
     def refs(self) -> Iterator[VideoRef]:
-        """One ref a video file in the order of their paths; hidden files and folders are left out."""
-        found = self._filesystem.get_file_info(pafs.FileSelector(self._root, recursive=True))
+        """Yield one ref per video file in the order of their paths, without hidden files and folders."""
+        infos = self._filesystem.get_file_info(pafs.FileSelector(self._root, recursive=True))
         self.ignored = 0
-        for path in sorted(i.path for i in found if i.type != pafs.FileType.Directory):
-            below = path[len(self._root) :].lstrip("/")
-            if any(part.startswith(".") for part in below.split("/")):
+        for path in sorted(i.path for i in infos if i.type != pafs.FileType.Directory):
+            relative = path[len(self._root) :].lstrip("/")
+            if any(name.startswith(".") for name in relative.split("/")):
                 continue
-            stem, ending = posixpath.splitext(below)
-            if ending.lower() not in VIDEO_EXTENSIONS:
+            stem, extension = posixpath.splitext(relative)
+            if extension.lower() not in VIDEO_EXTENSIONS:
                 self.ignored += 1
                 continue
-            yield VideoRef(stem, join_uri(self.uri, below))
+            yield VideoRef(stem, join_uri(self.uri, relative))
 
     def read(self, ref: VideoRef) -> bytes:
-        """The bytes of a video; raises VideoError."""
+        """Return the bytes of a video, or raise VideoError."""
         return _read(ref)
 
 
 class TableSource:
-    """The rows of a VIDEOS table in Parquet; a relative `uri` is looked up beside the table."""
+    """Source of the rows of a VIDEOS table in Parquet; a relative `uri` is relative to the table's folder."""
 
     ignored = 0
 
@@ -112,7 +112,7 @@ class TableSource:
         self._base = posixpath.dirname(self.uri)
 
     def refs(self) -> Iterator[VideoRef]:
-        """One ref a row, in the table's order."""
+        """Yield one ref per row, in the table's order."""
         for batch in self._table.to_batches(max_chunksize=4096):
             for row in batch.to_pylist():
                 uri = row["uri"]
@@ -121,22 +121,23 @@ class TableSource:
                 yield VideoRef(row["video_id"], uri, row["title"], tuple(row["tags"] or ()))
 
     def read(self, ref: VideoRef) -> bytes:
-        """The bytes of a video; raises VideoError."""
+        """Return the bytes of a video, or raise VideoError."""
         return _read(ref)
 
 
 def open_source(uri: str) -> FolderSource | TableSource:
-    """The source at a path or URI: a table where its name ends in .parquet, else a folder.
+    """Open the source at a path or URI: a table where its name ends in .parquet, else a folder.
 
-    Raises SourceError where nothing is there, SchemaError for a table without the columns of VIDEOS.
+    Raises:
+        SourceError: There is no such table or folder.
+        SchemaError: The table lacks required columns of VIDEOS.
     """
     is_table = uri.split("?", maxsplit=1)[0].endswith(".parquet")
     return TableSource(uri) if is_table else FolderSource(uri)
 
 
 def _plain_strings(table: pa.Table) -> pa.Table:
-    # Other writers store text as large_string, string_view or a dictionary: the same values,
-    # so the catalogue is not refused for it.
+    # Other writers store text as large_string, string_view or a dictionary, which hold the same values.
     for index, field in enumerate(table.schema):
         plain = _plain(field.type)
         if plain != field.type:
@@ -157,23 +158,27 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 @contextlib.contextmanager
 def local_copy(ref: VideoRef, max_bytes: int) -> Iterator[LocalVideo]:
-    """The video as a regular local file with its hash; a remote one is copied and removed at exit.
+    """Provide the video as a local file with its hash; the copy of a remote one is removed at exit.
 
-    Raises VanishedVideo, UnreachableVideo, EmptyVideo or TooLarge (more than `max_bytes`).
+    Raises:
+        VanishedVideo: The file does not exist.
+        UnreachableVideo: The file cannot be read.
+        EmptyVideo: The file has no bytes.
+        TooLarge: The file has more than `max_bytes`.
     """
     filesystem, path = _resolve_video(ref)
     if isinstance(filesystem, pafs.LocalFileSystem):
         yield _hash_local(path, max_bytes)
         return
-    ending = posixpath.splitext(path)[1]
-    with tempfile.NamedTemporaryFile(prefix="vrec-", suffix=ending) as copy:
+    extension = posixpath.splitext(path)[1]
+    with tempfile.NamedTemporaryFile(prefix="vrec-", suffix=extension) as copy:
         digest, size = _hash_remote(filesystem, path, ref.uri, max_bytes, copy.write)
         copy.flush()
         yield LocalVideo(copy.name, digest, size)
 
 
 def content_hash(ref: VideoRef, max_bytes: int) -> str:
-    """The SHA-256 of a video's bytes in hex, reading but not keeping them; raises as `local_copy`."""
+    """Return the SHA-256 of a video's bytes in hex without storing them; raise as `local_copy` does."""
     filesystem, path = _resolve_video(ref)
     if isinstance(filesystem, pafs.LocalFileSystem):
         return _hash_local(path, max_bytes).content_hash
@@ -206,15 +211,15 @@ def _hash_local(path: str, max_bytes: int) -> LocalVideo:
 
 
 def _hash_remote(
-    filesystem: pafs.FileSystem, path: str, uri: str, max_bytes: int, take: Callable[[bytes], object]
+    filesystem: pafs.FileSystem, path: str, uri: str, max_bytes: int, write: Callable[[bytes], object]
 ) -> tuple[str, int]:
-    """The SHA-256 and size of a remote file, each chunk of which is given to `take` as it comes."""
+    """Return the SHA-256 and size of a remote file, passing each chunk to `write`."""
     digest, size = hashlib.sha256(), 0
     for chunk in _stream(filesystem, path, uri):
         digest.update(chunk)
         size += len(chunk)
         _check_size(size, max_bytes)
-        take(chunk)
+        write(chunk)
     if size == 0:
         raise EmptyVideo("the file has no bytes")
     return digest.hexdigest(), size
@@ -228,7 +233,7 @@ def _check_size(size: int, max_bytes: int) -> None:
 def _stream(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[bytes]:
     try:
         with filesystem.open_input_stream(path) as stream:
-            while chunk := stream.read(_CHUNK):
+            while chunk := stream.read(_CHUNK_BYTES):
                 yield chunk
     except FileNotFoundError:
         raise VanishedVideo(f"{uri} is not there any more") from None

@@ -1,1 +1,1 @@
-"""Opening a file and reading its frames: what the container says, and the two decoders behind one seam."""
+"""Container inspection and the two video decoders."""

@@ -1,4 +1,4 @@
-"""A video file opened and understood: its stream, its frames' times, and why it is refused."""
+"""Opening of video files: the video stream, frame times, and reasons to reject a file."""
 
 import io
 import os
@@ -30,7 +30,7 @@ from vrec.core.errors import (
 from vrec.media.decoders.frames import DecodeConfig
 from vrec.media.decoders.signature import HEAD_BYTES, broken_reason, non_video_kind
 
-# Formats that name other files or addresses (hls, concat, sdp, image2 …) must never be opened: an
+# Formats that name other files or addresses (hls, concat, sdp, image2 …) must never be opened, because an
 # uploaded "video" could then read the machine's own files.
 FORMATS = (
     "mov,mp4,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,ogg,asf,gif,mxf,nut,dv,rm,"
@@ -40,29 +40,29 @@ FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class FrameTimeline:
-    """Every frame of a video in the order of display, learnt from packets without decoding."""
+    """Frames of a video in display order, read from packets without decoding."""
 
     times_s: npt.NDArray[np.float64]
     """(N,) seconds, rising."""
     pts: npt.NDArray[np.int64]
-    """(N,) the container's own clock; the frame's number where `seekable` is false."""
+    """(N,) timestamps in units of the stream's time base; frame numbers where `seekable` is false."""
     keyframes: tuple[int, ...]
     """Indices of the frames that decode alone."""
     seekable: bool
-    """False where the container does not time its frames: they are then read from the start."""
+    """False where the container has no frame times; frames are then read from the start."""
     has_edit_list: bool
-    """Some packets are decoded but not shown (an edit list)."""
+    """Whether some packets are decoded but not shown."""
 
     @property
     def step_s(self) -> float | None:
-        """Seconds between frames, or None for a single frame."""
+        """Mean seconds between frames, or None for a single frame."""
         count = len(self.times_s)
         return float(self.times_s[-1] - self.times_s[0]) / (count - 1) if count > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class OpenVideo:
-    """An open container with its one video stream."""
+    """Open container with its selected video stream."""
 
     source: str | bytes
     """An absolute path to a regular file, or the bytes themselves."""
@@ -70,42 +70,45 @@ class OpenVideo:
     stream: VideoStream
     timeline: FrameTimeline
     fps: float | None
+    """Mean frames per second; None where unknown."""
     duration_s: float | None
+    """Seconds from the first frame to the end of the last; None where unknown."""
     note: str | None
-    """What is wrong with the container although it can be read."""
+    """Problem of a container that can be read nevertheless."""
 
     @property
     def display_size(self) -> tuple[float, float]:
-        """Width and height as coded, with pixels made square, before rotation."""
+        """Width and height in square pixels, before rotation."""
         ratio = self.stream.sample_aspect_ratio
-        shape = float(ratio) if ratio else 1.0
+        aspect = float(ratio) if ratio else 1.0
         width, height = float(self.stream.width), float(self.stream.height)
-        return (width * shape, height) if shape >= 1 else (width, height / shape)
+        return (width * aspect, height) if aspect >= 1 else (width, height / aspect)
 
 
 @contextmanager
 def open_video(source: str | Path | bytes, config: DecodeConfig) -> Iterator[OpenVideo]:
-    """The opened video; closed at the end of the block.
+    """Open a video; it is closed at the end of the block.
 
-    Raises VanishedVideo, UnreachableVideo, EmptyVideo, TooLarge, WrongContainer, NoVideoStream,
-    UnreadableVideo or NoFrames.
+    Raises:
+        VideoError: VanishedVideo, UnreachableVideo, EmptyVideo, TooLarge, WrongContainer, NoVideoStream,
+            UnreadableVideo or NoFrames.
     """
-    given = source if isinstance(source, bytes) else os.path.abspath(source)
-    head = _head(given, config)
+    source = source if isinstance(source, bytes) else os.path.abspath(source)
+    head = _read_checked_head(source, config)
     reason = non_video_kind(head)
     if reason:
         raise WrongContainer(f"the bytes are {reason}, not a video")
-    with _opened(given, head) as container:
-        stream = _video_stream(container)
+    with _open_container(source, head) as container:
+        stream = _select_video_stream(container)
         pixels = stream.width * stream.height
         if pixels > config.max_pixels:
             size = f"{stream.width}×{stream.height}"
-            raise TooLarge(f"its picture is {size}; at most {config.max_pixels:,} pixels are taken")
-        yield _understood(given, container, stream)
+            raise TooLarge(f"its picture is {size}; at most {config.max_pixels:,} pixels are allowed")
+        yield _describe(source, container, stream)
 
 
-def _head(source: str | bytes, config: DecodeConfig) -> bytes:
-    """The first bytes of a source that is worth opening."""
+def _read_checked_head(source: str | bytes, config: DecodeConfig) -> bytes:
+    """Return the first bytes of a source, or raise where it is empty, too large or no file."""
     if isinstance(source, bytes):
         size, head = len(source), source[:HEAD_BYTES]
     else:
@@ -113,13 +116,13 @@ def _head(source: str | bytes, config: DecodeConfig) -> bytes:
     if size == 0:
         raise EmptyVideo("the file has no bytes")
     if size > config.max_bytes:
-        raise TooLarge(f"the file has {size:,} bytes; at most {config.max_bytes:,} are taken")
+        raise TooLarge(f"the file has {size:,} bytes; at most {config.max_bytes:,} are allowed")
     return head
 
 
 def _read_head(path: str) -> tuple[int, bytes]:
     try:
-        # A FIFO blocks whoever opens it, so look before opening and open without waiting.
+        # Opening a FIFO blocks, so check before opening and open without waiting.
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
@@ -133,13 +136,13 @@ def _read_head(path: str) -> tuple[int, bytes]:
 
 
 def reopen_container(source: str | bytes) -> InputContainer:
-    """A container at its start, of the formats that are safe to open. Raises FFmpegError."""
+    """Open a container at its start, of the formats that are safe to open; raise FFmpegError."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     return av.open(file, mode="r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
 
 
 @contextmanager
-def _opened(source: str | bytes, head: bytes) -> Iterator[InputContainer]:
+def _open_container(source: str | bytes, head: bytes) -> Iterator[InputContainer]:
     try:
         container = reopen_container(source)
     except FileNotFoundError:
@@ -155,7 +158,7 @@ def _opened(source: str | bytes, head: bytes) -> Iterator[InputContainer]:
         yield container
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
+def _select_video_stream(container: InputContainer) -> VideoStream:
     cover = Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
@@ -171,45 +174,45 @@ def _video_stream(container: InputContainer) -> VideoStream:
     return next((s for s in usable if s.disposition & default), usable[0])
 
 
-def _understood(source: str | bytes, container: InputContainer, stream: VideoStream) -> OpenVideo:
+def _describe(source: str | bytes, container: InputContainer, stream: VideoStream) -> OpenVideo:
     timeline = scan_packets(container, stream)
     if len(timeline.times_s) == 0:
         raise NoFrames("its video stream holds no frames")
     rate = float(stream.average_rate) if stream.average_rate else None
     step_s = timeline.step_s or (1 / rate if rate else None)
     duration_s = None if step_s is None else float(timeline.times_s[-1] - timeline.times_s[0]) + step_s
-    said_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    header_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
     note = None
-    if said_s and duration_s and duration_s < 0.9 * said_s:
-        note = f"cut short: its picture ends after {duration_s:.1f} s of {said_s:.1f} s"
+    if header_s and duration_s and duration_s < 0.9 * header_s:
+        note = f"cut short: its picture ends after {duration_s:.1f} s of {header_s:.1f} s"
     fps = 1 / step_s if step_s else None
     return OpenVideo(source, container, stream, timeline, fps, duration_s, note)
 
 
 def scan_packets(container: InputContainer, stream: VideoStream) -> FrameTimeline:
-    """Every shown frame's time and whether it decodes alone, from the packets' headers."""
-    found: list[tuple[int | None, bool]] = []
-    edited = False
+    """Read the time of every shown frame, and whether it decodes alone, from the packet headers."""
+    packets: list[tuple[int | None, bool]] = []
+    has_edit_list = False
     try:
         for packet in container.demux(stream):
             if packet.size == 0:
                 continue
             if packet.is_discard:
-                edited = True
+                has_edit_list = True
                 continue
-            found.append((packet.pts, packet.is_keyframe))
+            packets.append((packet.pts, packet.is_keyframe))
     except (av.error.FFmpegError, ValueError):
-        pass  # a truncated file: what came before is there to be used
-    clock = [pts for pts, _ in found if pts is not None]
-    base = stream.time_base
+        pass  # a truncated file: the packets before this point are usable
+    stamps = [pts for pts, _ in packets if pts is not None]
+    time_base = stream.time_base
     # Program streams stamp only some packets and cannot be sought exactly.
-    timed = base is not None and container.format.name != "mpeg"
-    if timed and base is not None and len(clock) == len(found) and len(set(clock)) == len(clock):
-        order = sorted(range(len(found)), key=clock.__getitem__)
-        pts = np.array([clock[i] for i in order], np.int64)
-        keys = tuple(n for n, i in enumerate(order) if found[i][1])
-        return FrameTimeline((pts * float(base)).astype(np.float64), pts, keys, True, edited)
+    exact = container.format.name != "mpeg" and len(set(stamps)) == len(packets)
+    if exact and time_base is not None:
+        order = sorted(range(len(packets)), key=stamps.__getitem__)
+        pts = np.array([stamps[i] for i in order], np.int64)
+        keyframes = tuple(n for n, i in enumerate(order) if packets[i][1])
+        return FrameTimeline((pts * float(time_base)).astype(np.float64), pts, keyframes, True, has_edit_list)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    numbers = np.arange(len(found), dtype=np.int64)
-    keys = tuple(n for n, (_, key) in enumerate(found) if key)
-    return FrameTimeline((numbers / rate).astype(np.float64), numbers, keys, False, edited)
+    numbers = np.arange(len(packets), dtype=np.int64)
+    keyframes = tuple(n for n, (_, is_keyframe) in enumerate(packets) if is_keyframe)
+    return FrameTimeline((numbers / rate).astype(np.float64), numbers, keyframes, False, has_edit_list)

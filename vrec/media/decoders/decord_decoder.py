@@ -1,4 +1,4 @@
-"""Frames by decord, for the files that it is known to read right."""
+"""Decoder that uses decord, for the files that decord is known to read correctly."""
 
 import io
 from functools import cache
@@ -13,10 +13,10 @@ from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName,
 from vrec.media.decoders.signature import is_rotated_or_mirrored
 from vrec.media.frame_sampling import Indices
 
-# What decord 0.6.0's own FFmpeg reads right; measured in docs/decisions/decoder.md.
+# Formats that the FFmpeg inside decord 0.6.0 reads correctly; measured in docs/decisions/decoder.md.
 CODECS = {"h264", "hevc", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "ffv1"}
 CONTAINERS = {"mov", "avi"}
-SMALLEST_PX = 32
+MIN_SIDE_PX = 32
 
 
 @cache
@@ -30,7 +30,7 @@ def _decord() -> Any | None:
 
 
 def decord_unsafe_reason(media: OpenVideo) -> str | None:
-    """Why decord would be wrong on this file, or None where it is known to be right."""
+    """Return why decord may read this file wrongly, or None where it is known to be correct."""
     if _decord() is None:
         return "decord is not installed here"
     stream, timeline = media.stream, media.timeline
@@ -43,58 +43,62 @@ def decord_unsafe_reason(media: OpenVideo) -> str | None:
         (timeline.has_edit_list, "edit list"),
         (len(media.container.streams.video) > 1, "several video streams"),
         (media.container.duration is None, "no duration in its header"),
-        (min(stream.width, stream.height) < SMALLEST_PX, "tiny picture"),
+        (min(stream.width, stream.height) < MIN_SIDE_PX, "tiny picture"),
         (media.note is not None, "an incomplete file"),
         (container == "mov" and is_rotated_or_mirrored(media.source), "rotated"),
     )
-    return next((reason for wrong, reason in reasons if wrong), None)
+    return next((reason for applies, reason in reasons if applies), None)
 
 
 class DecordDecoder:
-    """decord's CPU reader, asked for exact frames by number."""
+    """Decoder of exact frames by index with decord's CPU reader."""
 
     name: ClassVar[DecoderName] = "decord"
 
     def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
-        """The frames at `indices`; those that do not decode are left out.
+        """Return the frames at `indices`, without those that do not decode.
 
-        Raises UnreadableVideo where decord refuses the file, counts its frames otherwise than
-        the container does or does not scale them as it should, and NoFrames where not one frame decodes.
+        Raises:
+            UnreadableVideo: decord rejects the file, counts other frames than the container does, or does
+                not scale them to the requested size.
+            NoFrames: No frame decodes.
         """
         decord = _decord()
         if decord is None:
             raise UnreadableVideo("decord is not installed here")
         width, height = media.display_size
-        to = scale_and_crop(width, height, config)
+        geometry = scale_and_crop(width, height, config)
         source = io.BytesIO(media.source) if isinstance(media.source, bytes) else media.source
         try:
-            reader = decord.VideoReader(source, width=to.width, height=to.height, num_threads=config.threads)
+            reader = decord.VideoReader(
+                source, width=geometry.width, height=geometry.height, num_threads=config.threads
+            )
         except (RuntimeError, decord.DECORDError):
             raise UnreadableVideo("decord cannot open it") from None
         if len(reader) != len(media.timeline.pts):
             raise UnreadableVideo(f"decord counts {len(reader)} frames of {len(media.timeline.pts)}")
-        got = _read(reader, indices.tolist(), decord.DECORDError)
-        if not got:
+        decoded = _read(reader, indices.tolist(), decord.DECORDError)
+        if not decoded:
             raise NoFrames("its video stream is there, but not one frame of it decodes")
-        # At some widths, such as 48, decord gives rows with what pads them.
-        if any(frame.shape != (to.height, to.width, 3) for frame in got.values()):
-            raise UnreadableVideo(f"decord cannot scale it to {to.width}×{to.height}")
-        order = sorted(got)
-        frames = crop_square(np.stack([got[i] for i in order]), to, config.frame_px)
+        # At some widths, such as 48, decord returns rows with padding.
+        if any(frame.shape != (geometry.height, geometry.width, 3) for frame in decoded.values()):
+            raise UnreadableVideo(f"decord cannot scale it to {geometry.width}×{geometry.height}")
+        order = sorted(decoded)
+        frames = crop_square(np.stack([decoded[i] for i in order]), geometry, config.frame_px)
         return DecodedFrames(np.ascontiguousarray(frames), np.array(order, np.int64))
 
 
 def _read(reader: Any, indices: list[int], error: type[Exception]) -> dict[int, npt.NDArray[np.uint8]]:
-    """The frames by index. A batch fails whole for one bad frame, so then they are read one by one."""
+    """Return frames by index. A whole batch fails for one damaged frame, so then read them one by one."""
     failures = (RuntimeError, error)
     try:
         return dict(zip(indices, reader.get_batch(indices).asnumpy(), strict=True))
     except failures:
         pass
-    got: dict[int, npt.NDArray[np.uint8]] = {}
+    decoded: dict[int, npt.NDArray[np.uint8]] = {}
     for index in indices:
         try:
-            got[index] = reader[index].asnumpy()
+            decoded[index] = reader[index].asnumpy()
         except failures:
             continue
-    return got
+    return decoded

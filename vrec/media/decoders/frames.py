@@ -1,4 +1,4 @@
-"""What a decoder is asked for and what it gives: the decode settings and the picture's geometry."""
+"""Decode settings, decoded frames and the scaling geometry of a picture."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -15,29 +15,29 @@ DecoderName = Literal["decord", "pyav"]
 
 
 class DecodeConfig(BaseConfig):
-    """How pictures are decoded, and what they may cost."""
+    """Settings for decoding pictures, and their limits."""
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """`auto` takes decord where it is known to be right and PyAV for the rest; a name takes that one only."""
+    """Decoder: `decord`, `pyav`, or `auto`: decord where it is known to be correct, PyAV elsewhere."""
     frame_px: int = Field(default=224, ge=16, le=1024)
-    """S, the side in pixels of the square frames handed to encoders."""
+    """S, the side in pixels of the square frames passed to encoders."""
     fit: Literal["crop", "squash"] = "squash"
-    """`squash` presses the whole picture in, and finds better neighbours than `crop`, which scales the
-    short side to S and keeps the centre."""
+    """Fit of the picture into the square: `squash` changes its aspect ratio and gives better neighbors than
+    `crop`, which scales the short side to S and cuts out the center."""
     timeout_s: float = Field(default=60.0, gt=0)
-    """Seconds of wall time for one video, after which its process is killed (DecodeTimeout)."""
+    """Limit in seconds of wall time per video, after which its process is killed (DecodeTimeout)."""
     max_memory_mb: int = Field(default=2048, ge=512)
-    """Address space in MiB of the decoding process; a video that needs more fails as DecodeCrashed."""
+    """Address space limit of the decoding process in MiB; videos that need more fail as DecodeCrashed."""
     max_pixels: int = Field(default=4096 * 2304, gt=0)
-    """Pixels of one frame, width × height; larger pictures are refused as TooLarge. Lets 4K through."""
+    """Largest frame in pixels, width × height; larger ones fail as TooLarge. The default allows 4K."""
     max_bytes: int = Field(default=4 * 1024**3, gt=0)
-    """Bytes of one file; larger files are refused as TooLarge before they are opened."""
+    """Limit in bytes of one file; larger files fail as TooLarge before they are opened."""
     threads: int = Field(default=1, ge=1)
-    """Threads of one decode. More than one only helps where fewer videos than cores are under way."""
+    """Threads per video. More than one helps only when fewer videos than cores are decoded at a time."""
 
 
 class ScaleAndCrop(NamedTuple):
-    """The coded picture scaled to width × height, then cut to S × S from (left, top)."""
+    """Geometry that scales the coded picture to width × height and crops it to S × S at (left, top)."""
 
     width: int
     height: int
@@ -47,18 +47,18 @@ class ScaleAndCrop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrames:
-    """What a decoder read: the frames, and which of the asked indices they are."""
+    """Frames that a decoder read, and their indices."""
 
     frames: Frames
-    """(K, S, S, 3) uint8 RGB upright; K may be less than was asked where frames are damaged."""
+    """(K, S, S, 3) uint8 RGB upright; K is less than requested where frames are damaged."""
     indices: Indices
     """(K,) int64, rising."""
     swaps_sides: bool = False
-    """Standing upright, width and height are the other way round than coded."""
+    """Whether the upright picture swaps the coded width and height."""
 
 
 def scale_and_crop(width: float, height: float, config: DecodeConfig) -> ScaleAndCrop:
-    """How to bring a picture of this display size to S × S; rotation by quarters changes nothing."""
+    """Return the geometry that fits a picture of this display size into S × S, also if rotated by 90°."""
     side = config.frame_px
     if config.fit == "squash":
         return ScaleAndCrop(side, side, 0, 0)
@@ -67,6 +67,7 @@ def scale_and_crop(width: float, height: float, config: DecodeConfig) -> ScaleAn
     return ScaleAndCrop(wide, high, (wide - side) // 2, (high - side) // 2)
 
 
-def crop_square(picture: npt.NDArray[np.uint8], to: ScaleAndCrop, side: int) -> npt.NDArray[np.uint8]:
-    """The S × S part of a scaled picture, (height, width, 3) or (T, height, width, 3)."""
-    return picture[..., to.top : to.top + side, to.left : to.left + side, :]
+def crop_square(picture: npt.NDArray[np.uint8], geometry: ScaleAndCrop, side: int) -> npt.NDArray[np.uint8]:
+    """Return the S × S part of scaled pictures, (..., height, width, 3)."""
+    top, left = geometry.top, geometry.left
+    return picture[..., top : top + side, left : left + side, :]

@@ -1,4 +1,4 @@
-"""How a phone was held: the display matrix of a frame as quarter turns and a mirror."""
+"""Display orientation of a frame: quarter turns and a horizontal flip from its display matrix."""
 
 import sys
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from av.video.frame import VideoFrame
 
 @dataclass(frozen=True, slots=True)
 class DisplayOrientation:
-    """Mirror left to right first (if `mirrored`), then `quarters` turns of 90° anticlockwise."""
+    """Orientation: a horizontal flip (if `mirrored`), then `quarters` counterclockwise turns of 90°."""
 
     quarters: int = 0
     mirrored: bool = False
 
     def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The picture upright: (..., S, S, 3) uint8."""
+        """Return the picture upright, (..., S, S, 3) uint8."""
         if self.mirrored:
             picture = picture[..., ::-1, :]
         return np.rot90(picture, self.quarters, axes=(-3, -2))
 
     @property
     def upright(self) -> bool:
-        """True where there is nothing to turn."""
+        """Whether the picture is upright as coded."""
         return not self.quarters and not self.mirrored
 
     @property
     def swaps_sides(self) -> bool:
-        """True where turning swaps width and height."""
+        """Whether the orientation swaps width and height."""
         return self.quarters % 2 == 1
 
 
@@ -38,7 +38,7 @@ _MIRROR = np.array([[-1, 0], [0, 1]])
 
 
 def frame_orientation(frame: VideoFrame) -> DisplayOrientation:
-    """The orientation that a frame's display matrix asks for, to the nearest quarter turn."""
+    """Return the orientation in a frame's display matrix, to the nearest quarter turn."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return DisplayOrientation()
@@ -47,12 +47,12 @@ def frame_orientation(frame: VideoFrame) -> DisplayOrientation:
 
 
 def nearest_orientation(matrix: npt.NDArray[np.int32]) -> DisplayOrientation:
-    """The nearest of the eight orientations to a 2 × 2 matrix (any scale)."""
-    best, choice = -np.inf, DisplayOrientation()
+    """Return the nearest of the eight orientations to a 2 × 2 matrix of any scale."""
+    best_score, best = -np.inf, DisplayOrientation()
     for mirrored in (False, True):
         for quarters in range(4):
             start = _MIRROR if mirrored else np.eye(2)
-            likeness = float((start @ np.linalg.matrix_power(_QUARTER, quarters) * matrix).sum())
-            if likeness > best:
-                best, choice = likeness, DisplayOrientation(quarters, mirrored)
-    return choice
+            score = float((start @ np.linalg.matrix_power(_QUARTER, quarters) * matrix).sum())
+            if score > best_score:
+                best_score, best = score, DisplayOrientation(quarters, mirrored)
+    return best

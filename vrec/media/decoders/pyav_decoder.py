@@ -1,4 +1,4 @@
-"""Frames by PyAV (FFmpeg): reads all that FFmpeg reads, and exactly the frames asked for."""
+"""Decoder that uses PyAV (FFmpeg): reads every FFmpeg format, and exactly the requested frames."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -20,46 +20,48 @@ from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName,
 from vrec.media.decoders.orientation import frame_orientation
 from vrec.media.frame_sampling import Indices
 
-# In these codecs a frame marked as no reference is needed by no other frame, so it may be skipped
-# and every other frame comes out bit for bit the same. (HEVC's mark holds within a sub-layer only.)
+# In these codecs no frame needs a frame marked as a non-reference frame, so it can be skipped and the other
+# frames are bit-identical. (HEVC's mark holds within a sub-layer only.)
 CODECS_WITH_SKIPPABLE_FRAMES = {"h264", "mpeg4", "mpeg2video"}
 MAX_ASPECT_RATIO = 8
-"""Pictures longer than 8:1 are cut before they are scaled; the scaled whole would be huge."""
+"""Longer pictures are cropped before they are scaled, because the whole scaled picture would be huge."""
 
 
 class PyAvDecoder:
-    """The decoder that is right on every file FFmpeg reads."""
+    """Decoder that is correct on every file FFmpeg reads."""
 
     name: ClassVar[DecoderName] = "pyav"
 
     def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
-        """The frames at `indices`, upright; frames too damaged to decode are left out.
+        """Return the frames at `indices`, upright, without those too damaged to decode.
 
-        Raises NoFrames where not one of them decodes.
+        Raises:
+            NoFrames: No frame decodes.
         """
         convert = _FrameConverter(media, config)
-        got: dict[int, npt.NDArray[np.uint8]] = {}
-        sideways = False
-        for index, frame in _wanted(media, indices, config):
-            got[index] = convert(frame)
-            sideways = frame_orientation(frame).swaps_sides
-        if not got:
+        decoded: dict[int, npt.NDArray[np.uint8]] = {}
+        swaps_sides = False
+        for index, frame in _read_frames(media, indices, config):
+            decoded[index] = convert(frame)
+            swaps_sides = frame_orientation(frame).swaps_sides
+        if not decoded:
             raise NoFrames("its video stream is there, but not one frame of it decodes")
-        order = sorted(got)
-        return DecodedFrames(
-            np.ascontiguousarray([got[i] for i in order]), np.array(order, np.int64), sideways
-        )
+        order = sorted(decoded)
+        frames = np.ascontiguousarray([decoded[i] for i in order])
+        return DecodedFrames(frames, np.array(order, np.int64), swaps_sides)
 
 
-def _wanted(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
-    found = False
+def _read_frames(
+    media: OpenVideo, indices: Indices, config: DecodeConfig
+) -> Iterator[tuple[int, VideoFrame]]:
+    any_read = False
     if media.timeline.seekable:
         _prepare(media.stream, config)
         for pair in _by_seeking(media, indices):
-            found = True
+            any_read = True
             yield pair
-    if not found:
-        # Without times, or where seeking leads nowhere, count from the start.
+    if not any_read:
+        # Without frame times, or where seeking fails, count frames from the start.
         yield from _from_start(media, indices, config)
 
 
@@ -67,17 +69,17 @@ def _prepare(stream: VideoStream, config: DecodeConfig) -> None:
     context = stream.codec_context
     if not context.is_open:
         context.thread_count = config.threads
-        context.thread_type = "SLICE"  # frame threads would decode ahead of what is asked
+        context.thread_type = "SLICE"  # frame threads would decode more frames than requested
         context.options = {"max_pixels": str(config.max_pixels)}
 
 
 def _by_seeking(media: OpenVideo, indices: Indices) -> Iterator[tuple[int, VideoFrame]]:
-    """Each run of frames from the keyframe before it, and no frame after the last one wanted."""
-    keys, pts = media.timeline.keyframes, media.timeline.pts
+    """Yield the requested frames, seeking to the keyframe before each run of them."""
+    keyframes, pts = media.timeline.keyframes, media.timeline.pts
     runs: dict[int, set[int]] = defaultdict(set)
     for index in indices.tolist():
-        at = bisect_right(keys, index) - 1
-        runs[keys[at] if at >= 0 else 0].add(index)
+        position = bisect_right(keyframes, index) - 1
+        runs[keyframes[position] if position >= 0 else 0].add(index)
     for start in sorted(runs):
         index_of = {int(pts[i]): i for i in runs[start]}
         last = max(index_of)
@@ -96,19 +98,19 @@ def _by_seeking(media: OpenVideo, indices: Indices) -> Iterator[tuple[int, Video
             continue  # this run is damaged; the others may not be
 
 
-def _decode_run(media: OpenVideo, due: set[int]) -> Iterator[VideoFrame]:
-    """Frames from where the container stands until every packet due is decoded, then the held-back ones."""
+def _decode_run(media: OpenVideo, wanted_pts: set[int]) -> Iterator[VideoFrame]:
+    """Yield frames from the current position until every wanted packet is decoded, and then flush."""
     context = media.stream.codec_context
     skip = context.name in CODECS_WITH_SKIPPABLE_FRAMES
     for packet in media.container.demux(media.stream):
         if packet.size == 0:
             break
         if skip:
-            context.skip_frame = "DEFAULT" if packet.pts in due else "NONREF"
+            context.skip_frame = "DEFAULT" if packet.pts in wanted_pts else "NONREF"
         if packet.pts is not None:
-            due.discard(packet.pts)
+            wanted_pts.discard(packet.pts)
         yield from _decode(packet)
-        if not due:
+        if not wanted_pts:
             break
     context.skip_frame = "DEFAULT"
     yield from context.decode(None)
@@ -122,7 +124,10 @@ def _decode(packet: "Packet[VideoStream]") -> list[VideoFrame]:
 
 
 def _from_start(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
-    """Frames counted from the beginning. The file is opened anew: raw streams cannot be rewound by time."""
+    """Yield the requested frames by counting from the start of the reopened file.
+
+    Raw streams cannot seek by time, so the file is opened again.
+    """
     wanted = set(indices.tolist())
     number = 0
     try:
@@ -140,38 +145,38 @@ def _from_start(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Ite
     except MemoryError:
         raise
     except (av.error.FFmpegError, ValueError):
-        return  # cut short: what came before is there to be used
+        return  # cut short: the frames before this point are usable
 
 
 class _FrameConverter:
-    """Decoded frames to upright S × S RGB; one scaler for all frames of a video."""
+    """Converter of decoded frames to upright S × S RGB, with one scaler for all frames of a video."""
 
     def __init__(self, media: OpenVideo, config: DecodeConfig) -> None:
         self._scaler = VideoReformatter()
         self._config = config
         ratio = media.stream.sample_aspect_ratio
-        self._pixel_shape = float(ratio) if ratio else 1.0
+        self._pixel_aspect = float(ratio) if ratio else 1.0
 
     def __call__(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         side = self._config.frame_px
-        width, height = frame.width * self._pixel_shape, float(frame.height)
-        long = max(width, height) > MAX_ASPECT_RATIO * min(width, height)
-        if long and self._config.fit == "crop":
-            picture = self._scaled(_centre(frame), side, side)
+        width, height = frame.width * self._pixel_aspect, float(frame.height)
+        is_long = max(width, height) > MAX_ASPECT_RATIO * min(width, height)
+        if is_long and self._config.fit == "crop":
+            picture = self._scale(_crop_center(frame), side, side)
         else:
-            to = scale_and_crop(width, height, self._config)
-            picture = crop_square(self._scaled(frame, to.width, to.height), to, side)
+            geometry = scale_and_crop(width, height, self._config)
+            picture = crop_square(self._scale(frame, geometry.width, geometry.height), geometry, side)
         return frame_orientation(frame).apply(picture)
 
-    def _scaled(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
-        # As decord scales, so that both decoders give the same vectors; swscale widens the filter when
-        # it makes a picture smaller, so nothing aliases.
+    def _scale(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
+        # The same scaling as decord, so that both decoders give the same vectors. swscale widens the filter
+        # when it makes a picture smaller, so there is no aliasing.
         scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
         return np.asarray(scaled.to_ndarray(), np.uint8)
 
 
-def _centre(frame: VideoFrame) -> VideoFrame:
-    """The central square of a very long picture, at its own size."""
+def _crop_center(frame: VideoFrame) -> VideoFrame:
+    """Return the central square of a very long picture, unscaled."""
     picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     side = min(frame.width, frame.height)
     top, left = (frame.height - side) // 2, (frame.width - side) // 2

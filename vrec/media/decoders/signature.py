@@ -1,4 +1,4 @@
-"""What a file's first bytes say it is, in words a shop operator understands."""
+"""Detection of files that are no video, and of MP4 rotation, from a file's bytes."""
 
 import os
 import struct
@@ -34,7 +34,7 @@ _STILL_BRANDS = {b"heic", b"heix", b"mif1", b"avif"}
 
 
 def non_video_kind(head: bytes) -> str | None:
-    """What the bytes are where they are plainly no video ("HTML", "a picture (PNG)"), else None."""
+    """Return a description of bytes that are clearly no video ("HTML", "a picture (PNG)"), else None."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return f"{_PICTURE} (WebP)"
     if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
@@ -69,7 +69,7 @@ def _text(head: bytes) -> str | None:
 
 
 def broken_reason(source: str | bytes, head: bytes) -> str | None:
-    """Why a file that begins as a video cannot be opened; None where it does not begin as one."""
+    """Return why a file that starts like a video cannot be opened; None where it does not start like one."""
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
         if all(kind != b"moov" for kind, _, _ in _boxes(source)):
             return "cut short: its index (the moov box) is missing"
@@ -84,13 +84,13 @@ def broken_reason(source: str | bytes, head: bytes) -> str | None:
 
 
 def is_rotated_or_mirrored(source: str | bytes) -> bool:
-    """Whether any track of an MP4 file asks to be rotated or mirrored."""
+    """Return whether any track of an MP4 file is displayed rotated or mirrored."""
     moov = next((_read_at(source, at, size) for kind, at, size in _boxes(source) if kind == b"moov"), b"")
-    for kind, at, size in _inner(moov):
+    for kind, at, size in _inner_boxes(moov):
         if kind != b"trak":
             continue
         track = moov[at : at + size]
-        header = next((track[a : a + n] for k, a, n in _inner(track) if k == b"tkhd"), b"")
+        header = next((track[a : a + n] for k, a, n in _inner_boxes(track) if k == b"tkhd"), b"")
         # The matrix follows 40 bytes of the header's version 0, or 52 of its version 1.
         start = 52 if header[:1] == b"\x01" else 40
         a, b, _, c, d = struct.unpack(">5i", header[start : start + 20].ljust(20, b"\0"))
@@ -100,7 +100,7 @@ def is_rotated_or_mirrored(source: str | bytes) -> bool:
 
 
 def _boxes(source: str | bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, size) of the whole boxes at an MP4 file's top level (ISO/IEC 14496-12)."""
+    """Yield (kind, start, size) of the complete top-level boxes of an MP4 file (ISO/IEC 14496-12)."""
     total = len(source) if isinstance(source, bytes) else os.path.getsize(source)
     at = 0
     while at + 8 <= total:
@@ -116,7 +116,7 @@ def _boxes(source: str | bytes) -> Iterator[tuple[bytes, int, int]]:
         at += size
 
 
-def _inner(box: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _inner_boxes(box: bytes) -> Iterator[tuple[bytes, int, int]]:
     at = 0
     while at + 8 <= len(box):
         size = int.from_bytes(box[at : at + 4], "big")
