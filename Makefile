@@ -7,7 +7,7 @@ OUT ?= demo-out
 VIDEOS ?=
 WORKERS ?= 2
 
-.PHONY: setup demo test lint type bench docs check lock clean
+.PHONY: setup demo test test-fast lint type bench docs settings check lock clean
 
 setup: $(STAMP)
 
@@ -46,9 +46,13 @@ docs: setup
 		--conf-dir docs --doctree-dir docs/_build/doctrees . docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+# docs/settings.md, from the code.
+settings: setup
+	$(BIN)/python -m vrec.config.reference > docs/settings.md
+
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) $(OUT) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OUT) .pytest_cache .ruff_cache .hypothesis docs/_build docs/api

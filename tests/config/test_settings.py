@@ -71,7 +71,7 @@ def test_every_setting_says_what_it_does():
         return bare
 
     assert undocumented(Settings, "") == []
-    assert "embed.decode.timeout_s" in setting_keys(Settings)
+    assert "embed.decode.timeout_s" in setting_keys()
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=5), st.randoms())

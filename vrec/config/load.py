@@ -3,20 +3,21 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from vrec.config.reference import SettingEntry, list_settings
 from vrec.config.settings import Settings
 from vrec.core.errors import ConfigError, os_error_reason
 
 
 def load_settings(config: Path | str | None = None, overrides: Sequence[str] = ()) -> Settings:
-    """The defaults, changed by a YAML file of differences, changed by `a.b=c` overrides.
+    """Return the defaults, changed by a YAML file of differences, then by `a.b=c` overrides.
 
-    Raises ConfigError that lists every wrong key and value at once, with the nearest right key.
+    Raises:
+        ConfigError: lists every wrong key and value at once, each with the nearest right key.
     """
     changes: dict[str, Any] = {}
     if config is not None:
@@ -27,34 +28,21 @@ def load_settings(config: Path | str | None = None, overrides: Sequence[str] = (
 
 
 def validate_settings(changes: Mapping[str, Any]) -> Settings:
-    """Settings from a nested mapping of differences; raises ConfigError as `load_settings`."""
+    """Return settings from a nested mapping of differences; raises ConfigError as `load_settings` does."""
     try:
         return Settings.model_validate(changes)
     except ValidationError as error:
-        keys = setting_keys(Settings)
-        raise ConfigError("; ".join(_explain(problem, keys) for problem in error.errors())) from None
+        entries = list_settings()
+        raise ConfigError("; ".join(_explain(problem, entries) for problem in error.errors())) from None
 
 
-def setting_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """The dotted names of all settings below a model, groups and leaves."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        for inner in _models(field.annotation):
-            keys.extend(k for k in setting_keys(inner, f"{prefix}{name}.") if k not in keys)
-    return keys
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, UnionType, Annotated):
-        return [model for part in get_args(annotation) for model in _models(part)]
-    return []
+def setting_keys() -> list[str]:
+    """Return the dotted keys of all settings, groups and leaves."""
+    return [entry.key for entry in list_settings()]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; raises ConfigError where it cannot be read or holds another."""
+    """Return the mapping in a YAML file; raises ConfigError for an unreadable file or another value."""
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -85,16 +73,47 @@ def _apply_override(changes: dict[str, Any], override: str) -> None:
         level[last] = text
 
 
-def _explain(problem: Any, keys: list[str]) -> str:
-    # A discriminated union puts its tag in the location; no setting is called so.
-    parts = [str(part) for part in problem["loc"]]
-    name = ".".join(parts)
-    if problem["type"] != "extra_forbidden":
-        if problem["type"] == "value_error":
-            return str(problem["ctx"]["error"])
-        return f"{name}: {problem['msg'].lower()}, got {problem['input']!r}"
-    near = difflib.get_close_matches(name, keys, n=1, cutoff=0.6)
-    if not near:
-        ending = difflib.get_close_matches(parts[-1], [k.rsplit(".", 1)[-1] for k in keys], n=1, cutoff=0.7)
-        near = [k for k in keys if ending and k.rsplit(".", 1)[-1] == ending[0]][:1]
-    return f"{name}: unknown" + (f"; did you mean {near[0]}?" if near else "")
+def _explain(problem: Any, entries: list[SettingEntry]) -> str:
+    name = _key_of(problem["loc"], entries)
+    if problem["type"] == "extra_forbidden":
+        return f"{name}: unknown{_hint(name, entries, is_group=isinstance(problem['input'], Mapping))}"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{name}: {problem['msg'].lower()}, got {problem['input']!r}"
+
+
+def _key_of(location: Sequence[str | int], entries: list[SettingEntry]) -> str:
+    """Return the key that a location names: a discriminated union puts its tag there, which is no key."""
+    groups = {entry.key for entry in entries if entry.is_group}
+    key = ""
+    for number, part in enumerate(location):
+        longer = f"{key}.{part}" if key else str(part)
+        is_last = number == len(location) - 1
+        if is_last or longer in groups or key not in groups:
+            key = longer
+    return key
+
+
+def _hint(name: str, entries: list[SettingEntry], *, is_group: bool) -> str:
+    """Suggest the nearest key of the same sort: a group for a mapping, else one that takes a value.
+
+    Of a group that exists, its own keys are considered, then those below it; where none is near, its keys are
+    listed.
+    """
+    parent, _, last = name.rpartition(".")
+    below = f"{parent}." if parent else ""
+    if below and not any(entry.key == parent for entry in entries):
+        below = ""
+    keys = [entry.key for entry in entries if entry.is_group == is_group and entry.key.startswith(below)]
+    siblings = {key.removeprefix(below): key for key in keys if "." not in key.removeprefix(below)}
+    ends = {key.rpartition(".")[2]: key for key in reversed(keys)}
+    near = [
+        *(siblings[end] for end in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)),
+        *(ends[end] for end in difflib.get_close_matches(last, ends, n=1, cutoff=0.8 if below else 0.95)),
+        *difflib.get_close_matches(name, keys, n=1, cutoff=0.8),
+    ]
+    if near:
+        return f"; did you mean {near[0]}?"
+    if not siblings:
+        siblings = {entry.key: entry.key for entry in entries if "." not in entry.key}
+    return f"; {parent or 'the settings'} {'has' if parent else 'have'} {', '.join(siblings)}"

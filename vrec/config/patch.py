@@ -1,4 +1,4 @@
-"""Settings with some of them changed, by their dotted names."""
+"""Change settings by their dotted names."""
 
 from collections.abc import Mapping
 from types import UnionType
@@ -11,15 +11,14 @@ from vrec.config.settings import Settings
 
 
 def explicit_settings(settings: Settings) -> dict[str, Any]:
-    """What was set, as a nested mapping of plain JSON values: as YAML, what `--config` takes."""
+    """Return the settings that were set, as the nested mapping of JSON values that `--config` takes."""
     return settings.model_dump(mode="json", exclude_unset=True)
 
 
 def patch_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings with others in place of some, such as `{"retrieval.als.factors": 32}`.
+    """Return the settings with changes such as `{"retrieval.als.factors": 32}` applied.
 
-    Where a `kind` changes, what was set of the other kind is let go. Raises ConfigError as
-    `validate_settings` does.
+    A changed `kind` discards the settings of the former kind. Raises ConfigError as `validate_settings` does.
     """
     whole = explicit_settings(settings)
     # A kind comes before what belongs to it.
@@ -40,7 +39,7 @@ def patch_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
 
 def setting_value(settings: Settings, key: str) -> Any:
-    """The value of a setting by its dotted name, as plain JSON; None where this kind has no such setting."""
+    """Return a setting's value as plain JSON, None when its group's kind has no such setting."""
     there: Any = settings.model_dump(mode="json")
     for part in key.split("."):
         if not isinstance(there, dict):
@@ -50,7 +49,7 @@ def setting_value(settings: Settings, key: str) -> Any:
 
 
 def _is_union(there: Any, group: str) -> bool:
-    """Whether a group of settings is one of several kinds, so that which must be said."""
+    """Tell whether a group of settings is a union of several kinds."""
     field = type(there).model_fields.get(group) if isinstance(there, BaseModel) else None
     return (
         field is not None

@@ -1,4 +1,4 @@
-"""What `vrec serve` can be told: the typed arguments of the Ray Serve application."""
+"""Settings for `vrec serve`: the typed arguments of the Ray Serve application."""
 
 from typing import Any, Literal, Self
 
@@ -13,40 +13,40 @@ KeyScope = Literal["read", "events", "manage"]
 
 
 class CandidatesConfig(BaseConfig):
-    """Where candidates come from, and how many are ranked."""
+    """Sources of candidates and their shares of what is ranked."""
 
     most: int = Field(default=300, ge=1, le=5_000)
-    """Candidates that are ranked at most: what they cost is in proportion."""
+    """Maximum number of candidates ranked per request; ranking time is proportional to it."""
     content: int = Field(default=120, ge=0)
-    """Of them nearest to the shopper's taste by content."""
+    """Candidates nearest to the shopper's taste by content."""
     popular: int = Field(default=60, ge=0)
-    """Of them popular; a stranger gets popular and new ones only."""
+    """Popular candidates; an unknown shopper gets popular and new ones only."""
     new: int = Field(default=30, ge=0)
-    """Of them published lately, or hardly shown yet: what nobody could have watched."""
+    """Candidates published lately or hardly shown yet, which nobody could have watched."""
     history: int = Field(default=50, ge=1)
-    """Videos liked last whose neighbours by collaborative filtering fill the rest."""
+    """Latest liked videos whose collaborative neighbors fill the remaining places."""
     recency: float = Field(default=0.9, gt=0, le=1)
-    """What each step back in that history multiplies a neighbour's score by."""
+    """Factor on a neighbor's score for each step back in that history."""
 
 
 class ExperimentArmConfig(BaseConfig):
-    """One side of a live comparison."""
+    """One arm of an A/B test."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9_-]+$")
-    """What answers and statistics call it."""
+    """Name of the arm in responses and statistics."""
     share: float = Field(gt=0, le=1)
-    """Share of the shoppers, by a hash of their id: the same shopper always sees the same arm."""
+    """Share of the shoppers, assigned by a hash of the id: a shopper stays in one arm."""
     order: Literal["ranked", "popular"] = "ranked"
-    """`ranked` by the ranker, or `popular` first, to compare with."""
+    """Order of the list: by the ranker (`ranked`), or by popularity (`popular`) as a baseline."""
 
 
 class ExperimentConfig(BaseConfig):
-    """Which arms there are."""
+    """A/B test of arms."""
 
     salt: str = "vrec"
-    """Another salt deals shoppers to arms anew, as a new experiment should."""
+    """Salt of the hash; a new experiment takes a new salt, which reassigns the shoppers."""
     arms: tuple[ExperimentArmConfig, ...] = (ExperimentArmConfig(name="ranked", share=1.0),)
-    """The arms; their shares add up to 1."""
+    """Arms, whose shares add up to 1."""
 
     @model_validator(mode="after")
     def _check_arms(self) -> Self:
@@ -59,50 +59,50 @@ class ExperimentConfig(BaseConfig):
 
 
 class SecurityConfig(BaseConfig):
-    """Who may do what, and how much of it."""
+    """API keys, limits and readable media."""
 
     keys_variable: str = "VREC_API_KEYS"
-    """The environment variable with API keys, as `name:scopes:sha256` by commas, scopes being `read`,
-    `events` and `manage` joined by `+`; `vrec serve --new-key NAME:SCOPES` makes one. Where it is empty,
-    requests need no key, and vrec listens on this machine alone."""
+    """Environment variable with the API keys, `name:scopes:sha256` separated by commas; scopes are `read`,
+    `events` and `manage`, joined by `+`. `vrec serve --new-key NAME:SCOPES` makes one. While it is empty,
+    requests need no key, and vrec listens on the loopback interface only."""
     requests_per_second: float = Field(default=200.0, gt=0)
-    """Requests that one key (or, without keys, one address) may send on average, by each HTTP replica."""
+    """Average rate limit per key (without keys: per address) and HTTP replica."""
     burst: int = Field(default=400, ge=1)
-    """Requests that it may send at once."""
+    """Requests that a key may send at once."""
     most_body_bytes: int = Field(default=2_000_000, ge=1_000)
-    """Largest body of a request other than an upload."""
+    """Maximum size in bytes of a request body other than an upload."""
     most_upload_bytes: int = Field(default=200_000_000, ge=1_000)
-    """Largest uploaded video."""
+    """Maximum size in bytes of an uploaded video."""
     media_roots: tuple[str, ...] = ()
-    """Folders or URI prefixes from which `POST /v1/videos` takes a video by its URI; none by default. What
-    lies elsewhere, links that lead elsewhere included, is refused."""
+    """Folders or URI prefixes from which `POST /v1/videos` accepts a video by URI; none by default. Other
+    paths, and links that lead to them, are refused."""
     serve_media: bool = True
-    """Whether videos of the catalogue that are local files are given out at `/media/`, for the page."""
+    """Whether `/media/` serves the catalogue's local video files to the page."""
 
 
 class ReplicasConfig(BaseConfig):
-    """How many of each deployment there are, and what Ray sets aside for them."""
+    """Replicas of each deployment and the resources that Ray reserves for them."""
 
     api: int = Field(default=1, ge=1)
-    """Replicas that speak HTTP."""
+    """HTTP replicas."""
     ranking: int = Field(default=1, ge=0)
-    """Replicas that rank; where `ranking_most` is greater, the least. With none, each HTTP replica ranks
-    itself: a call less for every request, for machines with few cores. What a separate one gives is lost: a
-    ranking that hangs or dies takes its HTTP replica along, and the load decides on both together."""
+    """Ranking replicas; with `ranking_most`, their minimum. With 0, each HTTP replica ranks in its own
+    process, which saves a call per request on machines with few cores; but a ranking that hangs or dies takes
+    its HTTP replica with it, and both scale together."""
     ranking_most: int | None = Field(default=None, ge=1)
-    """Ranking replicas at most, as many as the load needs; None keeps to `ranking`."""
+    """Maximum number of ranking replicas under autoscaling; null keeps `ranking` replicas."""
     profiles: int = Field(default=1, ge=1)
-    """Replicas that keep profiles; the embedded store has one process."""
+    """Profile replicas; the embedded store allows one."""
     encoder: int = Field(default=1, ge=0)
-    """Replicas that embed uploads and search texts; with none, uploads are refused and search is by words."""
+    """Replicas that embed uploads and search texts; with 0, uploads are refused and search is by words."""
     api_cpus: float = Field(default=0.2, ge=0)
-    """CPUs set aside for each HTTP replica."""
+    """CPUs reserved for each HTTP replica."""
     ranking_cpus: float = Field(default=0.5, ge=0)
-    """CPUs set aside for each ranking replica."""
+    """CPUs reserved for each ranking replica."""
     profiles_cpus: float = Field(default=0.2, ge=0)
-    """CPUs set aside for each profile replica."""
+    """CPUs reserved for each profile replica."""
     encoder_cpus: float = Field(default=0.2, ge=0)
-    """CPUs set aside for each encoder replica."""
+    """CPUs reserved for each encoder replica."""
     encoder_gpus: float = Field(default=0.0, ge=0, le=8)
     """GPUs for each encoder replica; 0 embeds on CPUs."""
 
@@ -114,42 +114,42 @@ class ReplicasConfig(BaseConfig):
 
 
 def _default_store(given: dict[str, Any]) -> SqliteConfig:
-    """The embedded store in a data folder; where that is a bucket, a database file cannot be in it."""
+    """Return the embedded store inside the data folder, or in the default place when that is a bucket."""
     data = given.get("data", "")
     return SqliteConfig() if not data or "://" in data else SqliteConfig(path=f"{data}/store.db")
 
 
 class ServeConfig(BaseConfig):
-    """`vrec serve`, and the `args` of the application in a Serve config file."""
+    """Settings for `vrec serve`, and the `args` of the application in a Serve config file."""
 
     bundle: str = ""
-    """The bundle's folder, a path or a URI. A reload names another one."""
+    """Folder of the bundle, a path or a URI. A reload names another one."""
     data: str = "vrec-data"
-    """A folder, a path or a URI that all nodes reach: uploads, and changes of the catalogue."""
+    """Folder for uploads and catalogue changes; a path or a URI that every node reaches."""
     store: StoreConfig = Field(default_factory=_default_store)
-    """Where profiles and events are kept; by default in `store.db` below `data` where that is local."""
+    """Store of profiles and events; by default `store.db` in `data` when that is local."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
-    """What is ranked."""
+    """Candidate retrieval."""
     rerank: RerankConfig = Field(default_factory=RerankConfig)
-    """How lists are made of it, by surface."""
+    """Reranking, by surface."""
     arms: ExperimentConfig = Field(default_factory=ExperimentConfig)
-    """Live comparisons."""
+    """A/B test."""
     security: SecurityConfig = Field(default_factory=SecurityConfig)
-    """Keys, limits and what may be read."""
+    """API keys and limits."""
     replicas: ReplicasConfig = Field(default_factory=ReplicasConfig)
-    """How many of what."""
+    """Replicas and their resources."""
     profile_timeout_s: float = Field(default=0.5, gt=0)
     """Seconds to wait for a profile before answering without one (`degraded`)."""
     ranking_timeout_s: float = Field(default=2.0, gt=0)
     """Seconds to wait for a ranking before answering with the popular videos (`degraded`)."""
     apply_timeout_s: float = Field(default=10.0, gt=0)
-    """Seconds that events may take to be durable before the client is told to send them again."""
+    """Seconds that events may take to become durable before the client is asked to retry."""
     refresh_s: float = Field(default=0.5, gt=0)
-    """Seconds between two looks for changed videos and statistics: how soon an upload is recommended."""
+    """Seconds between two checks for changed videos and counts: how soon an upload is recommended."""
     host: str = "127.0.0.1"
-    """The address that `vrec serve` listens on. Beyond this machine only with API keys."""
+    """Address that `vrec serve` listens on; other than loopback needs API keys."""
     port: int = Field(default=8000, ge=1, le=65535)
-    """The port of `vrec serve`; in a Serve config file, `http_options` says it."""
+    """Port of `vrec serve`; a Serve config file sets it in `http_options`."""
 
     @model_validator(mode="after")
     def _check_single_writer(self) -> Self:

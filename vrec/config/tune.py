@@ -1,4 +1,4 @@
-"""How a sweep over settings is run."""
+"""Settings for `vrec tune`."""
 
 from pydantic import Field
 
@@ -6,29 +6,27 @@ from vrec.core.config import BaseConfig
 
 
 class TuneConfig(BaseConfig):
-    """How many trials `vrec tune` makes, which, and how many at the same time."""
+    """Number, order and resources of trials."""
 
     trials: int = Field(default=30, ge=1)
-    """Trials in all, the one of the settings as given among them. The same command with a higher number goes
-    on from the trials that are there."""
+    """Total number of trials, including that of the settings as given. The same command with a higher number
+    adds to the trials that exist."""
     seed: int = Field(default=0, ge=0)
-    """Seed of what is drawn. Where several trials run at once, what is suggested depends also on which of
-    them ends first."""
+    """Random seed. When several trials run at once, suggestions also depend on which of them ends first."""
     random_trials: int = Field(default=10, ge=1)
-    """Finished trials up to which settings are drawn at random; the others by what was found (TPE: Bergstra
-    et al. 2011)."""
+    """Finished trials up to which settings are drawn at random; later ones are suggested by TPE (Bergstra et
+    al. 2011)."""
     concurrent: int | None = Field(default=None, ge=1)
-    """The most trials at the same time; by default as many as the cluster's CPUs and GPUs hold when the sweep
-    begins."""
+    """Maximum number of concurrent trials; by default as many as the cluster's CPUs and GPUs hold at the
+    start."""
     cpus: float = Field(default=1.0, gt=0)
-    """CPUs that Ray sets aside for one trial."""
+    """CPUs that Ray reserves for one trial."""
     gpus: float = Field(default=0.0, ge=0, le=8)
-    """GPUs that Ray sets aside for one trial; a share such as 0.5 lets two have one."""
+    """GPUs that Ray reserves for one trial; 0.5 lets two trials share one."""
     early_stop: bool = True
-    """Whether trials that lag behind others after as many epochs are stopped (ASHA: Li et al. 2020); of no
-    effect where a trial has one figure only. The settings as given are never stopped."""
+    """Whether trials that lag behind others at the same epoch are stopped (ASHA: Li et al. 2020). No effect
+    on models that report one score only. The trial of the settings as given is never stopped."""
     grace_epochs: int = Field(default=1, ge=1)
-    """Epochs before which no trial is stopped."""
+    """Minimum number of epochs before a trial may be stopped."""
     reduction: float = Field(default=3.0, gt=1)
-    """Of the trials that come to `grace_epochs`, and to this many times as many, and so on, one in this many
-    goes on."""
+    """ASHA's reduction factor η: at `grace_epochs` · ηⁿ epochs, the best 1/η of the trials continue."""

@@ -89,7 +89,7 @@ def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) ->
     distribution.
     """
     found, wrong = {}, []
-    known = set(setting_keys(Settings))
+    known = set(setting_keys())
     for key, given in read_yaml(path).items():
         try:
             _check_key(str(key), settings, known, tunable)
