@@ -35,7 +35,7 @@ def test_every_set_is_sound(sets, name):
         assert videos["video_id"].is_unique().all()
         assert events["video_id"].is_in(videos["video_id"].to_list()).all()
         assert not (videos["duration_s"] <= 0).any()
-    assert found.has_clock == (name != "microlens_50k")
+    assert found.has_timestamps == (name != "microlens_50k")
 
 
 def test_movielens(sets):

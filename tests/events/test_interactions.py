@@ -1,3 +1,4 @@
+import datetime as dt
 import itertools
 import math
 from collections import defaultdict
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.events.rows import START, day, events, interactions, shuffled, some_interactions, videos
 from vrec.core.errors import EventsError, SchemaError
 from vrec.core.schema import EVENT_KINDS, INTERACTIONS, conform
-from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
+from vrec.events.interactions import DAY_US, InterestConfig, aggregate_interactions, to_micros, weigh_events
 
 PLAIN = InterestConfig()
 
@@ -63,7 +64,9 @@ def test_a_catalogue_with_a_video_twice_does_not_double_events():
 @pytest.mark.parametrize("seconds", [math.nan, -1.0, math.inf])
 def test_watched_seconds_that_cannot_be_are_named(seconds):
     rows = events({"kind": "click"}, {"kind": "watch", "value": seconds})
-    with pytest.raises(EventsError, match=r"weigh: value has 1 watched seconds .* of 2, such as .* in row 2"):
+    with pytest.raises(
+        EventsError, match=r"weigh_events: value has 1 watched seconds .* of 2, such as .* in row 2"
+    ):
         weigh_events(rows, PLAIN)
 
 
@@ -144,10 +147,56 @@ def test_a_time_without_a_zone_is_utc():
 @pytest.mark.parametrize("weight", [math.nan, math.inf, 0.0, -1.0])
 def test_weights_that_cannot_be_are_named(weight):
     table = interactions(("u", "v", 1, 0), ("u", "w", weight, 0))
-    with pytest.raises(EventsError, match=r"gather: weight has 1 not finite and above 0 of 2, .* in row 2"):
+    with pytest.raises(
+        EventsError, match=r"aggregate_interactions: weight has 1 not finite and above 0 of 2, .* in row 2"
+    ):
         aggregate_interactions(table, PLAIN)
 
 
 def test_no_interactions_gather_to_none():
     assert aggregate_interactions(interactions(), PLAIN).num_rows == 0
     conform(aggregate_interactions(interactions(), PLAIN), INTERACTIONS, stage="test")
+
+
+def test_a_watch_of_exactly_the_least_share_counts_and_a_shorter_one_does_not():
+    config = InterestConfig(watch=4, watch_whole_s=8, watch_least=0.25)
+    rows = events(*({"kind": "watch", "value": seconds} for seconds in (1.75, 2.0, 4.0, 9.0)))
+    assert weights(weigh_events(rows, config)) == [1.0, 2.0, 4.0]
+
+
+def test_durations_bound_a_whole_watch_only_where_they_are_known_and_shorter():
+    rows = events(
+        *({"kind": "watch", "value": 6.0, "video_id": v} for v in ("short", "long", "zero", "none", "x"))
+    )
+    config = InterestConfig(watch_whole_s=24, watch_least=0)
+    table = pa.concat_tables([videos(short=8.0, long=100.0, zero=0.0, none=None), videos(short=12.0)])
+    assert weights(weigh_events(rows, config, table)) == [0.5, 0.25, 0.25, 0.25, 0.25]
+
+
+def test_times_and_ids_of_the_event_are_those_of_its_interaction():
+    row = weigh_events(events({"kind": "like", "user_id": "same", "video_id": "same", "at": day(1.5)}), PLAIN)
+    assert row.to_pylist() == [{"user_id": "same", "video_id": "same", "weight": 2.0, "at": day(1.5)}]
+    assert row["at"].cast(pa.int64()).to_pylist() == [to_micros(day(1.5))]
+
+
+def test_decay_halves_once_per_half_life_of_days():
+    table = interactions(("u", "v", 8, 0), ("u", "w", 8, 2), ("u", "x", 8, 4))
+    assert weights(aggregate_interactions(table, InterestConfig(half_life_days=2))) == [2.0, 4.0, 8.0]
+    assert weights(aggregate_interactions(table, InterestConfig(half_life_days=2), day(6))) == [1.0, 2.0, 4.0]
+    assert weights(aggregate_interactions(table, PLAIN, day(6))) == [8.0, 8.0, 8.0]
+
+
+def test_microseconds_since_1970():
+    assert DAY_US == 24 * 60 * 60 * 1_000_000
+    at = dt.datetime(1970, 1, 2, 0, 0, 3, 4, tzinfo=dt.UTC)
+    assert to_micros(at) == to_micros(at.replace(tzinfo=None)) == DAY_US + 3_000_004
+    assert to_micros(at.astimezone(dt.timezone(dt.timedelta(hours=8)))) == DAY_US + 3_000_004
+    assert to_micros(dt.datetime(1969, 12, 31, 23, 59, 59, 999_999)) == -1
+
+
+def test_a_user_s_id_may_be_a_video_s():
+    got = aggregate_interactions(interactions(("a", "b", 1, 0), ("b", "a", 2, 0), ("a", "b", 4, 0)), PLAIN)
+    assert [(r["user_id"], r["video_id"], r["weight"]) for r in got.to_pylist()] == [
+        ("a", "b", 5.0),
+        ("b", "a", 2.0),
+    ]

@@ -15,7 +15,8 @@ from tests.events.rows import START, day
 from vrec.core.errors import EventsError, SchemaError, SourceError
 from vrec.core.schema import EVENT_KINDS, EVENTS, conform
 from vrec.events.columns import as_time
-from vrec.events.read import EventKind, EventReadConfig, ReadEvents, read_events
+from vrec.events.interactions import EventKind
+from vrec.events.read import EventReadConfig, ReadEvents, read_events
 
 NOW = day(30)
 
@@ -145,7 +146,7 @@ def test_seconds_since_1970_may_be_small(tmp_path):
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        (["noon", "2026-03-01"], r"at has 1 that read as no time of 2, such as 'noon' in row 1"),
+        (["noon", "2026-03-01"], r"at has 1 that cannot be read as a time of 2, such as 'noon' in row 1"),
         (["2026-03-01", "2026-02-30"], r"at has 1 .* such as '2026-02-30' in row 2"),
         (["2026-03-01", "1772323200"], r"at has 1 .* such as '1772323200' in row 2"),
         (["2026-03-01", ""], r"at has 1 .* such as '' in row 2"),
@@ -231,7 +232,7 @@ def test_a_mapping_that_fits_nothing_is_explained(tmp_path):
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path):
     uri = csv(tmp_path, "user_id,video_id,at,at\n1,2,3,4\n")
-    with pytest.raises(EventsError, match="at is there 2 times"):
+    with pytest.raises(EventsError, match="the column at appears 2 times"):
         read(uri)
 
 
@@ -354,3 +355,53 @@ def test_a_file_that_holds_no_events_is_refused(tmp_path, name, data, message):
 def test_a_scheme_that_nothing_knows_is_refused():
     with pytest.raises(SourceError):
         read("nowhere://events.csv")
+
+
+def test_rows_come_by_time_and_of_one_time_by_event_id(tmp_path):
+    text = "event_id,user_id,video_id,at\nb,u,v,1772323201\na,u,v,1772323201\nz,u,v,1772323200\n"
+    assert rows(read(csv(tmp_path, text)), "event_id") == [("z",), ("a",), ("b",)]
+
+
+def test_of_one_event_id_and_time_the_same_row_stays_in_any_order(tmp_path):
+    lines = ["e,u,w,1772323200", "e,u,v,1772323200", "e,t,z,1772323201"]
+    for order in (lines, lines[::-1]):
+        log = read(csv(tmp_path, "event_id,user_id,video_id,at\n" + "\n".join(order)))
+        assert rows(log, "video_id") == [("v",)]
+        assert log.duplicates == 2
+
+
+def test_every_column_is_part_of_a_made_event_id(tmp_path):
+    first = {"user_id": ["u"], "video_id": ["v"], "at": [1772323200], "kind": ["watch"], "value": [1.0]}
+    first |= {"position": [0], "request_id": ["r"], "propensity": [0.5], "domain": ["home"]}
+    other = {"user_id": ["w"], "video_id": ["x"], "at": [1772323201], "kind": ["purchase"], "value": [2.0]}
+    other |= {"position": [1], "request_id": ["s"], "propensity": [0.25], "domain": ["live"]}
+    tables = [first, *(first | {name: other[name]} for name in first)]
+    ids = [read(parquet(tmp_path, **table)).events["event_id"][0].as_py() for table in tables]
+    assert len(set(ids)) == len(tables)
+    content = f"1:u 1:v 5:watch 1:r 4:home {0x3F800000} {0x3F000000} 0 1772323200000000"
+    assert ids[0] == hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+
+
+def test_zero_has_one_id_whatever_its_sign(tmp_path):
+    ids = {
+        read(csv(tmp_path, f"user_id,video_id,at,value\nu,v,1772323200,{zero}\n"))
+        .events["event_id"][0]
+        .as_py()
+        for zero in ("0", "-0.0")
+    }
+    assert len(ids) == 1
+
+
+def test_ids_and_text_that_only_differ_in_where_they_part_are_two_events(tmp_path):
+    log = read(csv(tmp_path, "user_id,video_id,at\nab,c,1772323200\na,bc,1772323200\n"))
+    assert log.duplicates == 0
+    assert len(set(log.events["event_id"].to_pylist())) == 2
+
+
+def test_the_largest_valid_values_are_read(tmp_path):
+    log = read(
+        parquet(tmp_path, **GOOD, position=[0, 1, 32767], propensity=[1.0, 0.5, 1e-6], value=[0.0, 1.0, 1e30])
+    )
+    assert rows(log, "position") == [(0,), (1,), (32767,)]
+    assert rows(log, "value")[0] == (0.0,)
+    assert rows(log, "propensity")[0] == (1.0,)

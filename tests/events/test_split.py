@@ -232,3 +232,43 @@ def test_thirds_hold_a_third_each_as_near_as_whole_videos_can(table):
 
 def test_nothing_has_no_thirds():
     assert popularity_thirds(interactions()) == {"head": [], "mid": [], "tail": []}
+
+
+def test_a_time_split_takes_the_latest_share_to_the_nearest_whole_row():
+    table = interactions(*[("u", f"v{n}", 1, n) for n in range(7)])
+    for share, first in ((0.2, 6), (0.3, 5), (0.01, 6), (0.5, 3)):
+        assert split_interactions(table, TimeSplitConfig(test_share=share)).cutoff == day(first)
+
+
+def test_what_happens_at_the_cutoff_is_test_and_test_from_wins_over_the_share():
+    table = interactions(("u", "a", 1, 0), ("u", "b", 1, 1), ("w", "c", 1, 1), ("u", "d", 1, 2))
+    got = split_interactions(table, TimeSplitConfig(test_from=day(1), test_share=0.9))
+    assert pair_set(got.train) == {("u", "a")}
+    assert pair_set(got.test) == {("u", "b"), ("w", "c"), ("u", "d")}
+
+
+def test_test_weights_are_sums_without_decay_and_train_rows_stay_apart():
+    table = interactions(("u", "a", 1, 0), ("u", "a", 2, 1), ("u", "b", 3, 50), ("u", "b", 5, 90))
+    got = split_interactions(table, LeaveLastOutConfig())
+    assert row_set(got.test) == [("u", "b", 8.0, day(90))]
+    assert row_set(got.train) == [("u", "a", 1.0, day(0)), ("u", "a", 2.0, day(1))]
+
+
+def test_of_equal_times_the_greater_id_is_the_last():
+    table = interactions(("u", "b", 1, 0), ("u", "a", 1, 0), ("u", "c", 1, 0))
+    assert pair_set(split_interactions(table, LeaveLastOutConfig()).test) == {("u", "c")}
+
+
+def test_users_and_videos_of_one_id_are_not_mixed_up():
+    table = interactions(
+        ("a", "b", 1, 0), ("b", "a", 1, 0), ("c", "a", 1, 0), ("a", "c", 1, 5), ("d", "a", 1, 5)
+    )
+    got = split_interactions(table, TimeSplitConfig(test_from=day(5)))
+    assert (cold_videos(got, 0), cold_videos(got, 1), cold_videos(got, 2)) == (["c"], ["c"], ["a", "c"])
+    assert (cold_users(got, 0), cold_users(got, 1)) == (["d"], ["a", "d"])
+
+
+def test_thirds_of_a_catalogue_of_one_video_and_of_ties():
+    assert popularity_thirds(interactions(("u", "v", 1, 0))) == {"head": ["v"], "mid": [], "tail": []}
+    alike = interactions(*[("u", v, 1, 0) for v in "fedcba"], ("u", "a", 1, 1))
+    assert popularity_thirds(alike) == {"head": ["a", "b"], "mid": ["c", "d"], "tail": ["e", "f"]}

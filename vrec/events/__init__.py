@@ -1,1 +1,1 @@
-"""What shoppers did: events, the interactions made of them, and how they are split for evaluation."""
+"""Shopper events: reading, weighting into interactions, train/test splits and public data sets."""

@@ -1,38 +1,46 @@
-"""What a file's columns hold, as the types of EVENTS: text, numbers and times, or what is wrong with them."""
+"""Conversion of file columns to the types of EVENTS: text, numbers and times."""
 
 import polars as pl
 
 from vrec.events.polars_tables import describe_invalid
 
 CastResult = tuple[pl.Series, str | None]
-"""A column in its type, and what is wrong with it."""
+"""The converted column, and a message about its invalid values (None where there are none)."""
 
 POLARS_TIMESTAMP = pl.Datetime("us", "UTC")
+"""The polars type of times in µs UTC."""
 
 _UNITS = (("s", 1e11, 1e6), ("ms", 1e14, 1e3), ("µs", 1e17, 1.0))
-"""A unit of time since 1970, the number from which on it is another, and the µs in it."""
+"""Units of time since 1970: name, exclusive upper bound of its numbers, µs per unit."""
 
-_TIME = (
+_ISO_TIME = (
     r"^\s*(?P<day>\d{4}-\d\d-\d\d)(?:[T ](?P<hour>\d\d:\d\d)(?P<second>:\d\d(?:\.\d{1,9})?)?"
     r"\s?(?P<zone>[Zz]|[+-]\d\d:?\d\d|[+-]\d\d)?)?\s*$"
 )
 
 
 def as_text(column: pl.Series) -> CastResult:
-    """The column as text; whole numbers become their digits, so that 7 and "7" are one id."""
+    """Convert a column to text; whole numbers become their digits, so that 7 and "7" are one id."""
     dtype = column.dtype
     if dtype == pl.String:
         return column, None
     if dtype.is_integer() or isinstance(dtype, pl.Categorical | pl.Enum | pl.Null):
         return column.cast(pl.String), None
-    return _refused(column, pl.String(), "text or whole numbers")
+    return _reject(column, pl.String(), "text or whole numbers")
 
 
 def as_number(column: pl.Series, least: float, most: float, *, above: bool = False) -> CastResult:
-    """The column as float32; what is not a finite number from `least` (or `above` it) to `most` is wrong."""
+    """Convert a column to float32; valid are finite numbers from `least` to `most`, both included.
+
+    Args:
+        column: Numbers, or text of numbers.
+        least: Lower bound.
+        most: Upper bound.
+        above: Whether `least` itself is invalid.
+    """
     dtype = column.dtype
     if not (dtype.is_numeric() or isinstance(dtype, pl.String | pl.Null)):
-        return _refused(column, pl.Float32(), "numbers")
+        return _reject(column, pl.Float32(), "numbers")
     text = column.str.strip_chars() if dtype == pl.String else column
     number = text.cast(pl.Float64, strict=False).cast(pl.Float32, strict=False)
     inside = number.is_finite() & (number <= most) & ((number > least) if above else (number >= least))
@@ -43,20 +51,20 @@ def as_number(column: pl.Series, least: float, most: float, *, above: bool = Fal
 
 
 def as_whole_number(column: pl.Series, most: int) -> CastResult:
-    """The column as int16; what is not a whole number from 0 to `most` is wrong."""
-    number, wrong = as_number(column, 0, most)
-    if wrong is None:
+    """Convert a column to int16; valid are whole numbers from 0 to `most`."""
+    number, problem = as_number(column, 0, most)
+    if problem is None:
         bad = (number != number.floor()).fill_null(value=False)
-        wrong = describe_invalid(column.to_frame(), column.name, bad, "not a whole number")
-    return number.cast(pl.Int16, strict=False), wrong
+        problem = describe_invalid(column.to_frame(), column.name, bad, "not a whole number")
+    return number.cast(pl.Int16, strict=False), problem
 
 
 def as_time(column: pl.Series) -> CastResult:
-    """The column as µs UTC, from dates and times (no zone means UTC), numbers since 1970, or text of either.
+    """Convert dates, times, numbers since 1970, or text of either to µs UTC; no zone means UTC.
 
-    The unit of numbers is told by the greatest of them: below 1e11 it is s, below 1e14 ms, below 1e17 µs.
-    As seconds 1e11 is the year 5138, as ms it is 1973. Numbers of more than one unit are wrong, as are
-    numbers below 0. Text is ISO 8601: a day, then perhaps a time, then perhaps a zone.
+    The greatest number decides the unit: below 1e11 it is s, below 1e14 ms, below 1e17 µs. As seconds
+    1e11 is the year 5138, as ms it is 1973. Numbers of more than one unit are invalid, as are numbers
+    below 0. Text is ISO 8601: a day, optionally a time, optionally a zone.
     """
     dtype = column.dtype
     if isinstance(dtype, pl.Date):
@@ -69,29 +77,29 @@ def as_time(column: pl.Series) -> CastResult:
         return _since_1970(column)
     if isinstance(dtype, pl.String):
         number = column.str.strip_chars().cast(pl.Float64, strict=False)
-        return _since_1970(number) if number.null_count() == column.null_count() else _written(column)
-    return _refused(column, POLARS_TIMESTAMP, "times")
+        return _since_1970(number) if number.null_count() == column.null_count() else _parse_iso(column)
+    return _reject(column, POLARS_TIMESTAMP, "times")
 
 
 def _since_1970(column: pl.Series) -> CastResult:
-    wrong = as_number(column, 0, _UNITS[-1][1])[1]
+    problem = as_number(column, 0, _UNITS[-1][1])[1]
     greatest = column.cast(pl.Float64).max()
-    if wrong or not isinstance(greatest, float):
-        return pl.Series(column.name, [None], dtype=POLARS_TIMESTAMP).new_from_index(0, len(column)), wrong
+    if problem or not isinstance(greatest, float):
+        return _nulls(column, POLARS_TIMESTAMP), problem
     name, _, micros = next((u for u in _UNITS if greatest < u[1]), _UNITS[-1])
-    lower = [limit for _, limit, size in _UNITS if size > micros]
-    if lower:
-        reason = f"below {lower[-1]:g}, another unit than the greatest ({column.max()}, read as {name}),"
-        wrong = describe_invalid(
-            column.to_frame(), column.name, (column < lower[-1]).fill_null(value=False), reason
+    coarser = [limit for _, limit, size in _UNITS if size > micros]
+    if coarser:
+        reason = f"below {coarser[-1]:g}, another unit than the greatest ({column.max()}, read as {name}),"
+        problem = describe_invalid(
+            column.to_frame(), column.name, (column < coarser[-1]).fill_null(value=False), reason
         )
-    whole = column if column.dtype.is_integer() else column.cast(pl.Float64)
-    return (whole * micros).round().cast(pl.Int64).cast(POLARS_TIMESTAMP), wrong
+    numbers = column if column.dtype.is_integer() else column.cast(pl.Float64)
+    return (numbers * micros).round().cast(pl.Int64).cast(POLARS_TIMESTAMP), problem
 
 
-def _written(column: pl.Series) -> CastResult:
-    part = column.str.extract_groups(_TIME).struct.unnest()
-    written = part.select(
+def _parse_iso(column: pl.Series) -> CastResult:
+    parts = column.str.extract_groups(_ISO_TIME).struct.unnest()
+    normalized = parts.select(
         pl.concat_str(
             pl.col("day"),
             pl.lit("T"),
@@ -100,14 +108,16 @@ def _written(column: pl.Series) -> CastResult:
             pl.col("zone").str.replace("^[Zz]$", "+0000").fill_null("+0000"),
         ).alias(column.name)
     ).to_series()
-    time = written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
+    time = normalized.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
     bad = column.is_not_null() & time.is_null()
     return time.cast(POLARS_TIMESTAMP), describe_invalid(
-        column.to_frame(), column.name, bad, "that read as no time"
+        column.to_frame(), column.name, bad, "that cannot be read as a time"
     )
 
 
-def _refused(column: pl.Series, dtype: pl.DataType, want: str) -> CastResult:
-    return pl.Series(column.name, [None], dtype=dtype).new_from_index(0, len(column)), (
-        f"{column.name} is {str(column.dtype).lower()}, want {want}"
-    )
+def _reject(column: pl.Series, dtype: pl.DataType, want: str) -> CastResult:
+    return _nulls(column, dtype), f"{column.name} is {str(column.dtype).lower()}, want {want}"
+
+
+def _nulls(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    return pl.Series(column.name, [None], dtype=dtype).new_from_index(0, len(column))

@@ -1,4 +1,4 @@
-"""Public data sets as vrec's tables, to compare models on what others measure on too."""
+"""Readers of public data sets, for comparing models with published results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +10,17 @@ import pyarrow as pa
 
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS
+from vrec.events.columns import POLARS_TIMESTAMP
 from vrec.events.interactions import InterestConfig
 from vrec.events.polars_tables import from_polars, to_polars
 
 MICROLENS_END = datetime(2024, 1, 1, tzinfo=UTC)
-"""When every user of MicroLens is said to have watched their last video."""
+"""Made-up time of the last video of every user of MicroLens."""
 
 KUAIRAND_INTEREST_CONFIG = InterestConfig(watch_whole_s=18.0, watch_least=1.0)
-"""What counts as interest in KuaiRand: a click, a long view, a like, a share, a follow. Its long view is a
-video watched for 18 s, or to its end where it is shorter: with these values a watch counts for 99.2 % of the
-rows that the data set calls long views, and for no other. Give `weigh` the videos too."""
+"""Interest in KuaiRand: a click, a long view, a like, a share, a follow. A long view is a video watched for
+18 s, or to its end where it is shorter: with these values a watch counts for 99.2 % of the rows that the data
+set calls long views, and for no other row. Requires the videos in `weigh_events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +29,29 @@ class PublicDataset:
 
     name: str
     events: pa.Table
-    """EVENTS, by time, then event_id."""
+    """EVENTS, sorted by time, then event_id."""
     videos: pa.Table | None
-    """VIDEOS, one a video, by id; their `uri` is empty, as no video comes with them. None: nothing known."""
+    """VIDEOS, one row per video, sorted by id, with an empty `uri` as there are no video files; None where
+    nothing is known of the videos."""
     has_timestamps: bool
-    """Whether `at` is the time of the event. Where it is not, only the order within a user means anything:
-    no split by time, no hour of the day."""
+    """Whether `at` is the time of the event. If not, only the order within a user is meaningful: neither a
+    split by time nor the hour of the day is."""
     note: str
-    """Where it comes from, and what was made of it."""
+    """Source, license and conversion."""
 
 
 DatasetReader = Callable[[str | Path], PublicDataset]
+"""A function from the folder that holds the data sets' folders to the data set."""
 
 
 def movielens_100k(folder: str | Path) -> PublicDataset:
-    """MovieLens-100k: each of the 100,000 ratings as a click, whatever its stars, as papers often do.
+    """Load MovieLens-100k from `ml100k/` below `folder`, in RecBole's format.
 
-    Reads `ml100k/` below `folder`, in RecBole's form. Genres are the tags. Raises EventsError where a file
-    is missing. Harper and Konstan 2015, ACM TiiS 5(4).
+    Each of the 100,000 ratings is a click, whatever its stars, as in many papers. Genres are the tags.
+    Harper and Konstan 2015, ACM TiiS 5(4).
+
+    Raises:
+        EventsError: A file is missing.
     """
     base = Path(folder) / "ml100k"
     ratings = _read_tsv(base / "ml-100k.inter").select(
@@ -64,57 +70,63 @@ def movielens_100k(folder: str | Path) -> PublicDataset:
 
 
 def microlens_50k(folder: str | Path) -> PublicDataset:
-    """MicroLens-50k: 50,000 users' videos in the order they were watched, as clicks, and the videos' titles.
+    """Load MicroLens-50k from `microlens50k/` below `folder`.
 
-    Reads `microlens50k/` below `folder`. There are no times, so they are made up: a user's last video is at
-    MICROLENS_END, the one before it a day earlier, and so on; days are places from the end, and `clock` is
-    False. Raises EventsError where a file is missing. Ni et al. 2023, arXiv:2309.15379.
+    The videos of 50,000 users, in the order they were watched, are clicks; videos have titles. There are no
+    times, so they are made up: a user's last video is at MICROLENS_END, the one before it a day earlier, and
+    so on, and `has_timestamps` is False. Ni et al. 2023, arXiv:2309.15379.
+
+    Raises:
+        EventsError: A file is missing.
     """
     base = Path(folder) / "microlens50k"
     rows = _read_tsv(base / "MicroLens-50k_pairs.tsv", has_header=False, new_columns=["user_id", "video_id"])
     watched = rows.with_columns(pl.col("video_id").str.split(" ")).explode("video_id")
-    place = pl.int_range(pl.len()).over("user_id")
-    left = pl.len().over("user_id").cast(pl.Int64) - 1 - place
+    index = pl.int_range(pl.len()).over("user_id")
+    days_before_end = pl.len().over("user_id").cast(pl.Int64) - 1 - index
     events = watched.select(
         "user_id",
         "video_id",
-        event_id=pl.concat_str("user_id", place, separator="-"),
+        event_id=pl.concat_str("user_id", index, separator="-"),
         kind=pl.lit("click"),
-        at=(pl.lit(MICROLENS_END) - pl.duration(days=left)).cast(pl.Datetime("us", "UTC")),
+        at=(pl.lit(MICROLENS_END) - pl.duration(days=days_before_end)).cast(POLARS_TIMESTAMP),
     )
-    titles = _found(base / "MicroLens-50k_titles.csv", pl.read_csv, infer_schema=False)
+    titles = _read_file(base / "MicroLens-50k_titles.csv", pl.read_csv, infer_schema=False)
     note = "westlake-repl; `at` is the place from the end of the user's sequence in days, not a time"
-    return _dataset("microlens_50k", events, titles.select("title", video_id="item"), note, clock=False)
+    videos = titles.select("title", video_id="item")
+    return _dataset("microlens_50k", events, videos, note, has_timestamps=False)
 
 
 def kuairand_pure(folder: str | Path) -> PublicDataset:
-    """KuaiRand-Pure's later windows (24 April to 8 May 2022): impressions, clicks, watches, likes and more.
+    """Load KuaiRand-Pure's later windows (24 April to 8 May 2022) from `kuairand_pure/` below `folder`.
 
-    Reads `kuairand_pure/` below `folder`. Each row is an impression; `is_click`, `is_like`, `is_follow` and
-    `is_forward` (as share) are events of their own, and so is playing for more than 0 s (as watch, its
-    `value` the seconds). All of one showing have its time and `request_id`; `domain` is the tab it was in.
-    Exact duplicates are dropped; rows that differ though user, video and millisecond are the same
-    are one showing, with the most that any of them says. KUAIRAND_INTEREST says what counts as interest.
-    Raises EventsError where a file is missing. Gao et al. 2022, arXiv:2208.08696.
+    Each row is an impression; `is_click`, `is_like`, `is_follow` and `is_forward` (as share) become events of
+    their own, and so does playing for more than 0 s (as watch, `value` in seconds). Events of one impression
+    share its time and `request_id`; `domain` is its tab. Exact duplicates are dropped; rows that differ
+    although user, video and millisecond are the same are one impression with the maximum of each column.
+    KUAIRAND_INTEREST_CONFIG defines the interest. Gao et al. 2022, arXiv:2208.08696.
+
+    Raises:
+        EventsError: A file is missing.
     """
     base = Path(folder) / "kuairand_pure"
-    showing = ["user_id", "video_id", "time_ms"]
-    signs = ["is_click", "is_like", "is_follow", "is_forward", "play_time_ms"]
+    key = ["user_id", "video_id", "time_ms"]
+    signals = ["is_click", "is_like", "is_follow", "is_forward", "play_time_ms"]
     windows = [
-        _found(base / f"{part}.parquet", pl.read_parquet, columns=[*showing, *signs, "tab"])
-        for part in ("val", "test")
+        _read_file(base / f"{window}.parquet", pl.read_parquet, columns=[*key, *signals, "tab"])
+        for window in ("val", "test")
     ]
-    rows = pl.concat(windows).group_by(showing).agg(pl.col(*signs, "tab").max())
+    rows = pl.concat(windows).group_by(key).agg(pl.col(*signals, "tab").max())
     shown = rows.select(
-        *signs,
+        *signals,
         pl.col("user_id", "video_id").cast(pl.String),
-        request_id=pl.concat_str(*showing, separator="-"),
+        request_id=pl.concat_str(*key, separator="-"),
         domain=pl.concat_str(pl.lit("tab"), "tab"),
         at=_at(pl.col("time_ms") * 1000),
     )
     kinds = {"click": "is_click", "like": "is_like", "follow": "is_follow", "share": "is_forward"}
     parts = [shown.with_columns(kind=pl.lit("impression"))]
-    parts += [shown.filter(pl.col(sign) > 0).with_columns(kind=pl.lit(k)) for k, sign in kinds.items()]
+    parts += [shown.filter(pl.col(signal) > 0).with_columns(kind=pl.lit(k)) for k, signal in kinds.items()]
     seconds = (pl.col("play_time_ms") / 1000).cast(pl.Float32)
     watched = shown.filter(pl.col("play_time_ms") > 0).with_columns(kind=pl.lit("watch"), value=seconds)
     events = pl.concat([*parts, watched], how="diagonal").with_columns(
@@ -128,18 +140,24 @@ def kuairand_pure(folder: str | Path) -> PublicDataset:
 
 
 def open_bandit(folder: str | Path, policy: str = "random") -> PublicDataset:
-    """Open Bandit (men's campaign, small) as logged under one policy, `random` or `bts` (Bernoulli Thompson).
+    """Load Open Bandit (men's campaign, small) from `obd_men/` below `folder`.
 
-    Reads `obd_men/` below `folder`. Each row is an impression with its propensity and position (from 0),
-    and where it was clicked, a click with the same `request_id` and no propensity. There are no users:
-    `user_id` stands for all who share the four features given. Raises EventsError where the file is missing
-    or the policy is another. Saito et al. 2021, arXiv:2008.07146.
+    Each row is an impression with its propensity and position (from 0), and a clicked row also a click with
+    the same `request_id` and no propensity. There are no users: `user_id` stands for everyone who shares the
+    four features. Saito et al. 2021, arXiv:2008.07146.
+
+    Args:
+        folder: The folder that holds the data sets' folders.
+        policy: The policy that logged the events, `random` or `bts` (Bernoulli Thompson sampling).
+
+    Raises:
+        EventsError: The file is missing, or the policy is unknown.
     """
     if policy not in {"random", "bts"}:
-        raise EventsError(f"open_bandit: no policy {policy}", fix="ask for random or bts")
+        raise EventsError(f"open_bandit: there is no policy {policy}", fix="use random or bts")
     path = Path(folder) / "obd_men" / f"{policy}_men.csv"
     features = [pl.col(f"user_feature_{i}").str.slice(0, 6) for i in range(4)]
-    shown = _found(path, pl.read_csv, infer_schema=False).select(
+    shown = _read_file(path, pl.read_csv, infer_schema=False).select(
         user_id=pl.concat_str(features, separator="-"),
         video_id="item_id",
         position=pl.col("position").cast(pl.Int16) - 1,
@@ -158,7 +176,7 @@ def open_bandit(folder: str | Path, policy: str = "random") -> PublicDataset:
 
 
 def open_bandit_bts(folder: str | Path) -> PublicDataset:
-    """`open_bandit` as logged under the Bernoulli Thompson policy."""
+    """Load `open_bandit` as logged under the Bernoulli Thompson policy."""
     return open_bandit(folder, "bts")
 
 
@@ -174,7 +192,7 @@ DATASETS: dict[str, DatasetReader] = {
 
 def _kuairand_videos(base: Path) -> pl.DataFrame:
     columns = ["video_id", "author_id", "tag", "video_duration", "upload_dt"]
-    items = _found(base / "item_features.parquet", pl.read_parquet, columns=columns)
+    items = _read_file(base / "item_features.parquet", pl.read_parquet, columns=columns)
     tags = pl.col("tag").replace("unknown", None).str.split(",").fill_null([])
     return items.select(
         pl.col("video_id").cast(pl.String),
@@ -187,31 +205,36 @@ def _kuairand_videos(base: Path) -> pl.DataFrame:
 
 
 def _dataset(
-    name: str, events: pl.DataFrame, videos: pl.DataFrame | None, note: str, *, clock: bool = True
+    name: str,
+    events: pl.DataFrame,
+    videos: pl.DataFrame | None,
+    note: str,
+    *,
+    has_timestamps: bool = True,
 ) -> PublicDataset:
     if "domain" not in events.columns:
         events = events.with_columns(domain=pl.lit(name))
     table = from_polars(events.sort("at", "event_id"), EVENTS, name)
-    catalogue = None
+    catalog = None
     if videos is not None:
-        none = to_polars(VIDEOS.arrow().empty_table())
-        given = {"uri": "", "kind": "clip", "creator_id": "", "domain": name, "available": True}
-        given |= {"product_ids": [], "tags": []}
-        rest = {k: pl.lit(v, none.schema[k]) for k, v in given.items() if k not in videos.columns}
-        catalogue = from_polars(videos.with_columns(**rest).sort("video_id"), VIDEOS, name)
-    return PublicDataset(name, table, catalogue, clock, note)
+        schema = to_polars(VIDEOS.arrow().empty_table()).schema
+        defaults = {"uri": "", "kind": "clip", "creator_id": "", "domain": name, "available": True}
+        defaults |= {"product_ids": [], "tags": []}
+        absent = {k: pl.lit(v, schema[k]) for k, v in defaults.items() if k not in videos.columns}
+        catalog = from_polars(videos.with_columns(**absent).sort("video_id"), VIDEOS, name)
+    return PublicDataset(name, table, catalog, has_timestamps, note)
 
 
 def _at(micros: pl.Expr) -> pl.Expr:
-    return micros.cast(pl.Datetime("us", "UTC"))
+    return micros.cast(POLARS_TIMESTAMP)
 
 
 def _read_tsv(path: Path, **options: object) -> pl.DataFrame:
-    # Titles hold quotation marks that mean nothing.
-    return _found(path, pl.read_csv, separator="\t", quote_char=None, infer_schema=False, **options)
+    # Titles hold quotation marks that do not quote.
+    return _read_file(path, pl.read_csv, separator="\t", quote_char=None, infer_schema=False, **options)
 
 
-def _found(path: Path, read: Callable[..., pl.DataFrame], **options: object) -> pl.DataFrame:
+def _read_file(path: Path, read: Callable[..., pl.DataFrame], **options: object) -> pl.DataFrame:
     try:
         return read(path, **options)
     except FileNotFoundError:

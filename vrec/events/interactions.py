@@ -1,6 +1,7 @@
-"""From events to interactions: how much interest each event shows, and how it fades."""
+"""Interactions from events: weights by kind of event, and their decay over time."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -12,53 +13,66 @@ from vrec.core.errors import EventsError
 from vrec.core.schema import EVENT_KINDS, EVENTS, INTERACTIONS, VIDEOS, conform
 from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
 
+EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
+"""The kinds of events, as in `EVENT_KINDS`."""
 DAY_US = 86_400_000_000
+"""Microseconds in a day."""
 
 
 class InterestConfig(BaseConfig):
-    """How much interest in a video an event of each kind shows, and how fast it fades."""
+    """Settings for the interest that events show in a video."""
 
     impression: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Weight of having been shown the video; 0 counts as no interaction."""
+    """Weight of an impression; at 0 an impression gives no interaction."""
     click: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Weight of a click."""
     watch: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Weight of a whole watch; a part of it counts in proportion."""
+    """Weight of a complete watch; a partial watch counts in proportion."""
     like: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     """Weight of a like."""
     share: float = Field(default=3.0, ge=0, allow_inf_nan=False)
-    """Weight of passing the video on."""
+    """Weight of sharing the video."""
     follow: float = Field(default=3.0, ge=0, allow_inf_nan=False)
     """Weight of following the video's creator from it."""
     cart: float = Field(default=4.0, ge=0, allow_inf_nan=False)
-    """Weight of putting a product of the video into the cart."""
+    """Weight of adding a product of the video to the cart."""
     purchase: float = Field(default=5.0, ge=0, allow_inf_nan=False)
     """Weight of buying a product of the video, whatever its price."""
     watch_whole_s: float = Field(default=18.0, gt=0, allow_inf_nan=False)
-    """Seconds of watching that count as whole; a shorter video is whole at its end. A larger value favours
-    long videos, a smaller one short videos."""
+    """Seconds of watching that count as a complete watch, or the video's duration where that is shorter. A
+    larger value favors long videos, a smaller one short videos."""
     watch_least: float = Field(default=0.2, ge=0, le=1)
-    """Share of a whole watch, in [0, 1], below which watching shows no interest and gives no interaction."""
+    """Share of a complete watch, in [0, 1], below which a watch gives no interaction."""
     half_life_days: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Days after which an interaction weighs half; None means that it never fades."""
+    """Days after which an interaction has half its weight; None disables the decay."""
 
 
 def weigh_events(events: pa.Table, config: InterestConfig, videos: pa.Table | None = None) -> pa.Table:
-    """INTERACTIONS, one row for each of the EVENTS that shows interest, in their order; nothing fades here.
+    """Weight events by the interest they show, without decay.
 
     A watch weighs `watch` × min(1, seconds / whole), where whole is `watch_whole_s`, or the video's
-    duration where `videos` (VIDEOS) says that it is shorter; a watch whose seconds are null is taken as
-    whole. Events of weight 0 are left out. Raises EventsError for an unknown kind and for watched
-    seconds that are NaN, infinite or below 0; SchemaError for other columns.
+    duration where that is shorter. A watch whose seconds are null counts as complete.
+
+    Args:
+        events: EVENTS.
+        config: The weights.
+        videos: VIDEOS, for the durations; without them only `watch_whole_s` counts.
+
+    Returns:
+        INTERACTIONS in the order of the events, without events of weight 0.
+
+    Raises:
+        EventsError: A kind is unknown, or watched seconds are NaN, infinite or below 0.
+        SchemaError: The columns are not those of EVENTS or VIDEOS.
     """
-    frame = to_polars(conform(events, EVENTS, stage="weigh"))
+    frame = to_polars(conform(events, EVENTS, stage="weigh_events"))
     _check_kinds(frame)
     weight = pl.col("kind").replace_strict({kind: getattr(config, kind) for kind in EVENT_KINDS})
     whole_s: pl.Expr = pl.lit(config.watch_whole_s)
     if videos is not None:
         frame = frame.join(_durations(videos), on="video_id", how="left", maintain_order="left")
         whole_s = pl.min_horizontal(whole_s, pl.col("duration_s"))
-    # min_horizontal passes over nulls: seconds and durations that are not known change nothing.
+    # min_horizontal ignores nulls: unknown seconds and durations change nothing.
     share = pl.min_horizontal(pl.lit(1.0), pl.col("value").cast(pl.Float64) / whole_s)
     share = pl.when(share >= config.watch_least).then(share).otherwise(0.0)
     watched = pl.col("kind") == "watch"
@@ -68,23 +82,35 @@ def weigh_events(events: pa.Table, config: InterestConfig, videos: pa.Table | No
         pl.when(watched).then(weight * share).otherwise(weight).cast(pl.Float32).alias("weight"),
         "at",
     )
-    return from_polars(rows.filter(pl.col("weight") > 0), INTERACTIONS, "weigh")
+    return from_polars(rows.filter(pl.col("weight") > 0), INTERACTIONS, "weigh_events")
 
 
 def aggregate_interactions(
     interactions: pa.Table, config: InterestConfig, now: datetime | None = None
 ) -> pa.Table:
-    """INTERACTIONS with one row a user and video, sorted by both: weights faded and summed, `at` the last.
+    """Sum the decayed weights of each pair of user and video.
 
-    A weight halves every `half_life_days` up to `now`, by default the last `at` of the table; what is
-    later than `now` counts in full. A sum below the smallest normal float32 (1.2e-38) is left out. The
-    order of the rows is of no consequence, to the last bit. Raises EventsError for weights that are
-    not finite and above 0; SchemaError for other columns.
+    A weight halves every `half_life_days` before `now`; later interactions count in full. The result does
+    not depend on the order of the rows, to the last bit.
+
+    Args:
+        interactions: INTERACTIONS, any number of rows per pair.
+        config: The half-life.
+        now: Reference time of the decay, by default the last `at` of the table; without a zone it is UTC.
+
+    Returns:
+        INTERACTIONS with one row per pair, sorted by user and video; `at` is the pair's last. Pairs whose sum
+        is below the smallest normal float32 (1.2e-38) are left out.
+
+    Raises:
+        EventsError: A weight is not finite or not above 0.
+        SchemaError: The columns are not those of INTERACTIONS.
     """
-    frame = validate_interactions(interactions, "gather")
+    stage = "aggregate_interactions"
+    frame = validate_interactions(interactions, stage)
     if not frame.height:
-        return from_polars(frame, INTERACTIONS, "gather")
-    # By weight and time too: float sums depend on the order of their terms.
+        return from_polars(frame, INTERACTIONS, stage)
+    # Sorted by time and weight too, as float sums depend on the order of their terms.
     frame = frame.sort("user_id", "video_id", "at", "weight")
     weights = frame["weight"].to_numpy().astype(np.float64)
     at = frame["at"].to_physical().to_numpy()
@@ -101,21 +127,29 @@ def aggregate_interactions(
         pl.Series("at", np.maximum.reduceat(at, starts)).cast(frame.schema["at"]),
     )
     least = float(np.finfo(np.float32).tiny)
-    return from_polars(rows.filter(pl.col("weight") >= least), INTERACTIONS, "gather")
+    return from_polars(rows.filter(pl.col("weight") >= least), INTERACTIONS, stage)
 
 
 def validate_interactions(interactions: pa.Table, stage: str) -> pl.DataFrame:
-    """INTERACTIONS as a frame; raises SchemaError, and EventsError for weights not finite and above 0."""
+    """Convert INTERACTIONS to a frame.
+
+    Raises:
+        EventsError: A weight is not finite or not above 0.
+        SchemaError: The columns are not those of INTERACTIONS.
+    """
     frame = to_polars(conform(interactions, INTERACTIONS, stage=stage))
     weight = frame["weight"]
-    wrong = describe_invalid(frame, "weight", ~(weight.is_finite() & (weight > 0)), "not finite and above 0")
-    if wrong:
-        raise EventsError(f"{stage}: {wrong}", fix="give each interaction a weight above 0, or leave it out")
+    invalid = ~(weight.is_finite() & (weight > 0))
+    problem = describe_invalid(frame, "weight", invalid, "not finite and above 0")
+    if problem:
+        raise EventsError(
+            f"{stage}: {problem}", fix="give each interaction a weight above 0, or leave it out"
+        )
     return frame
 
 
 def to_micros(at: datetime) -> int:
-    """µs since 1970 of a time; one without a zone is UTC."""
+    """Convert a time to µs since 1970; a time without a zone is UTC."""
     since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
@@ -123,17 +157,17 @@ def to_micros(at: datetime) -> int:
 def _check_kinds(frame: pl.DataFrame) -> None:
     value, kind = frame["value"], frame["kind"]
     bad = ~(value.is_finite() & (value >= 0)).fill_null(value=True)
-    wrong = [
+    problems = [
         describe_invalid(
             frame, "kind", ~kind.is_in(EVENT_KINDS), f"that are none of {', '.join(EVENT_KINDS)}"
         ),
         describe_invalid(frame, "value", bad & (kind == "watch"), "watched seconds not finite or below 0"),
     ]
-    if any(wrong):
-        raise EventsError(f"weigh: {'; '.join(w for w in wrong if w)}")
+    if any(problems):
+        raise EventsError(f"weigh_events: {'; '.join(problem for problem in problems if problem)}")
 
 
 def _durations(videos: pa.Table) -> pl.DataFrame:
-    # One row a video whatever the table holds, so that the join cannot double an event.
-    known = to_polars(conform(videos, VIDEOS, stage="weigh")).filter(pl.col("duration_s") > 0)
+    # One row per video whatever the table holds, so that the join cannot duplicate an event.
+    known = to_polars(conform(videos, VIDEOS, stage="weigh_events")).filter(pl.col("duration_s") > 0)
     return known.group_by("video_id").agg(pl.col("duration_s").cast(pl.Float64).max())

@@ -1,4 +1,4 @@
-"""Polars frames as vrec's tables, and what both say of rows that are wrong."""
+"""Conversion between polars frames and vrec's tables, and messages about invalid rows."""
 
 import polars as pl
 import pyarrow as pa
@@ -7,16 +7,19 @@ from vrec.core.schema import TableSchema, conform
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
-    """The same rows as a polars frame."""
+    """Convert a table to a polars frame with the same rows."""
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
 
 
 def from_polars(frame: pl.DataFrame, schema: TableSchema, stage: str) -> pa.Table:
-    """The frame's rows as a table of this schema; columns that may be null and are absent become nulls.
+    """Convert a frame to a table of this schema; absent nullable columns become nulls.
 
-    Only the width of types is changed, as polars has one kind of text. Raises SchemaError for nulls.
+    Only the width of types is changed, as polars has one kind of text.
+
+    Raises:
+        SchemaError: A column is missing, or holds nulls that the schema does not allow.
     """
     arrow = schema.arrow()
     fields = [arrow.field(name).with_nullable(True) for name in arrow.names if name in frame.columns]
@@ -25,9 +28,16 @@ def from_polars(frame: pl.DataFrame, schema: TableSchema, stage: str) -> pa.Tabl
 
 
 def describe_invalid(frame: pl.DataFrame, column: str, bad: pl.Series, reason: str) -> str | None:
-    """What is wrong in a column, as `at has 2 that read as no time of 9, such as 'noon' in row 3`.
+    """Describe a column's invalid values, as `at has 2 below 0 of 9, such as -5 in row 3`.
 
-    None where nothing is. `bad` is (N,) bool; rows count from 1.
+    Args:
+        frame: The rows.
+        column: Name of the column.
+        bad: (N,) bool, whether a row is invalid.
+        reason: The text after the count, such as `below 0`.
+
+    Returns:
+        The message, with rows counted from 1; None where no row is invalid.
     """
     count = int(bad.sum())
     if not count:

@@ -1,4 +1,4 @@
-"""Any Parquet or CSV of what shoppers did, as EVENTS: the one place that renames and casts."""
+"""Reader of events from Parquet or CSV: the one place that renames and casts columns."""
 
 import difflib
 import hashlib
@@ -21,39 +21,38 @@ from vrec.core.errors import EventsError, SchemaError, os_error_reason
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.core.tables import resolve
 from vrec.events.columns import as_number, as_text, as_time, as_whole_number
-from vrec.events.interactions import to_micros
+from vrec.events.interactions import EventKind, to_micros
 from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
 
-EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
-
 EVENT_COLUMNS = tuple(column.name for column in EVENTS.columns)
+"""The columns of EVENTS."""
 REQUIRED_COLUMNS = ("user_id", "video_id", "at")
-"""What a file must have; `kind` and `domain` have a default, and `event_id` is made of the rest."""
+"""Columns that a file must have; `kind` and `domain` have a default, and `event_id` a digest of the rest."""
 
 _CONTENT = tuple(name for name in EVENT_COLUMNS if name != "event_id")
 
 
 class EventReadConfig(BaseConfig):
-    """How a table of events is read."""
+    """Settings for reading a table of events."""
 
     kind: EventKind = "click"
-    """What every event is where the table has no column for its kind."""
+    """Kind of every event of a table without a column `kind`."""
     domain: str = Field(default="shop", min_length=1)
-    """Where every event took place where the table has no column for it."""
+    """Domain of every event of a table without a column `domain`."""
     future: Literal["refuse", "drop"] = "refuse"
-    """Whether events from the future are an error, or are left out and counted."""
+    """Handling of future events: `refuse` raises an error, `drop` leaves them out and counts them."""
     future_tolerance_s: float = Field(default=300.0, ge=0, allow_inf_nan=False)
-    """Seconds past the present that an event's time may lie, for clocks that run ahead."""
+    """Seconds by which an event may lie past the present, for clocks that run ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadEvents:
-    """Events that were read, and what was left out."""
+    """Events that were read, and counts of those left out."""
 
     events: pa.Table
-    """EVENTS, by time, then event_id."""
+    """EVENTS, sorted by time, then event_id."""
     duplicates: int
-    """Rows left out because another has the same event_id or, where the table has none, the same content."""
+    """Rows left out because another has the same event_id or, without event ids, the same content."""
     future: int
     """Events left out because they lie in the future (`future` is "drop")."""
 
@@ -64,25 +63,32 @@ def read_events(
     config: EventReadConfig | None = None,
     now: datetime | None = None,
 ) -> ReadEvents:
-    """The EVENTS of a Parquet file, a folder of them, or a CSV file, at a path or URI.
+    """Read EVENTS from a Parquet file, a folder of them, or a CSV file.
 
-    `mapping` names the table's column for a column of EVENTS where they differ; columns that EVENTS
-    does not have are passed over. Ids may be whole numbers, times anything that `as_time` reads.
-    Of rows with one event_id the earliest stays. Without an event_id column it is a digest of the
-    row's content, so that the same event has the same id wherever and whenever it is read. The order
-    of the rows is of no consequence. `now` (without a zone: UTC) is the present by default.
+    Ids may be whole numbers, times anything that `as_time` reads; columns that EVENTS does not have are
+    ignored. Of rows with the same event_id the earliest is used. Without a column event_id it is a digest of
+    the row's content, so that the same event has the same id wherever and whenever it is read. The result
+    does not depend on the order of the rows.
 
-    Raises SchemaError for a missing column, and EventsError for a table that cannot be read or has no
-    rows, unknown columns in `mapping`, nulls, unknown kinds, numbers that are NaN or out of range,
-    unreadable times and events from the future; all that is wrong is told at once.
+    Args:
+        uri: Path or URI.
+        mapping: The table's column for each column of EVENTS, where the names differ.
+        config: Defaults for absent columns, and the handling of future events.
+        now: The present; the clock's by default. Without a zone it is UTC.
+
+    Raises:
+        SchemaError: A column is missing.
+        EventsError: The table cannot be read or has no rows, a column in `mapping` is unknown, or there are
+            nulls, unknown kinds, numbers that are NaN or out of range, unreadable times or events from the
+            future. One message lists all problems.
     """
     config = config or EventReadConfig()
-    frame = _typed(_load(uri, mapping or {}), uri, config)
-    kept = _once(frame)
-    duplicates = frame.height - kept.height
-    present, late = _without_future(kept, uri, config, now or datetime.now(UTC))
-    events = from_polars(present.sort("at", "event_id"), EVENTS, f"events {uri}")
-    return ReadEvents(events, duplicates, late)
+    frame = _cast_columns(_load(uri, mapping or {}), uri, config)
+    unique = _drop_duplicates(frame)
+    duplicates = frame.height - unique.height
+    past, future_count = _without_future(unique, uri, config, now or datetime.now(UTC))
+    events = from_polars(past.sort("at", "event_id"), EVENTS, f"events {uri}")
+    return ReadEvents(events, duplicates, future_count)
 
 
 def _load(uri: str, mapping: Mapping[str, str]) -> pl.DataFrame:
@@ -114,7 +120,7 @@ def _load(uri: str, mapping: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _read_csv(filesystem: pafs.FileSystem, path: str, columns: set[str]) -> pa.Table:
-    # All as text: an inferred type would turn the id 007 into 7.
+    # Everything is read as text: an inferred type would turn the id 007 into 7.
     options = pacsv.ConvertOptions(
         include_columns=sorted(columns),
         column_types={name: pa.string() for name in columns},
@@ -127,32 +133,36 @@ def _read_csv(filesystem: pafs.FileSystem, path: str, columns: set[str]) -> pa.T
 
 
 def _columns(uri: str, names: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    wrong = [f"map: EVENTS has no {n}{_near(n, EVENT_COLUMNS)}" for n in mapping if n not in EVENT_COLUMNS]
-    wrong += [f"map: no column {s} for {n}{_near(s, names)}" for n, s in mapping.items() if s not in names]
+    problems = [
+        f"map: EVENTS has no {n}{_suggestion(n, EVENT_COLUMNS)}" for n in mapping if n not in EVENT_COLUMNS
+    ]
+    problems += [
+        f"map: no column {s} for {n}{_suggestion(s, names)}" for n, s in mapping.items() if s not in names
+    ]
     columns = {name: name for name in EVENT_COLUMNS if name in names} | dict(mapping)
-    wrong += [
-        f"{source} is there {names.count(source)} times"
+    problems += [
+        f"the column {source} appears {names.count(source)} times"
         for source in sorted(set(columns.values()))
         if names.count(source) > 1
     ]
-    if wrong:
-        raise EventsError(f"{uri}: {'; '.join(wrong)}", fix="correct the columns given to --map")
+    if problems:
+        raise EventsError(f"{uri}: {'; '.join(problems)}", fix="correct the columns given to --map")
     missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
         raise SchemaError(
             f"{uri}: missing {', '.join(missing)}; the table has {', '.join(names)}",
-            fix=f"say which columns they are, as in --map {missing[0]}=COLUMN",
+            fix=f"name the columns that hold them, as in --map {missing[0]}=COLUMN",
         )
     return columns
 
 
-def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+def _suggestion(name: str, names: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else ""
 
 
-def _typed(raw: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame:
-    wrong: list[str | None] = []
+def _cast_columns(raw: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame:
+    problems: list[str | None] = []
     columns: dict[str, pl.Series] = {}
     for name in raw.columns:
         column = raw[name]
@@ -167,42 +177,42 @@ def _typed(raw: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame
                 columns[name], problem = as_whole_number(column, np.iinfo(np.int16).max)
             case _:
                 columns[name], problem = as_text(column)
-        wrong.append(problem)
+        problems.append(problem)
         if name in {c.name for c in EVENTS.columns if not c.nullable}:
-            wrong.append(_absent(column))
+            problems.append(_describe_empty(column))
     frame = pl.DataFrame(columns)
     if "kind" in columns and frame["kind"].dtype == pl.String:
         unknown = ~frame["kind"].is_in(EVENT_KINDS) & frame["kind"].is_not_null()
-        wrong.append(describe_invalid(frame, "kind", unknown, f"none of {', '.join(EVENT_KINDS)}"))
-    told = list(dict.fromkeys(w for w in wrong if w))
-    if told:
-        raise EventsError(f"{uri}: {'; '.join(told)}")
+        problems.append(describe_invalid(frame, "kind", unknown, f"none of {', '.join(EVENT_KINDS)}"))
+    messages = list(dict.fromkeys(problem for problem in problems if problem))
+    if messages:
+        raise EventsError(f"{uri}: {'; '.join(messages)}")
     defaults = {"kind": config.kind, "domain": config.domain}
     frame = frame.with_columns(pl.lit(v).alias(n) for n, v in defaults.items() if n not in frame.columns)
     types = to_polars(EVENTS.arrow().empty_table()).schema
     return frame.with_columns(pl.lit(None, types[n]).alias(n) for n in _CONTENT if n not in frame.columns)
 
 
-def _absent(column: pl.Series) -> str | None:
+def _describe_empty(column: pl.Series) -> str | None:
     empty = column.is_null()
     if column.dtype == pl.String:
         empty |= (column == "").fill_null(value=False)
     return describe_invalid(column.to_frame(), column.name, empty, "empty")
 
 
-def _once(frame: pl.DataFrame) -> pl.DataFrame:
+def _drop_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
     if "event_id" not in frame.columns:
-        kept = frame.unique(maintain_order=True)
-        return kept.with_columns(event_id=_digests(kept))
-    twice = frame["event_id"].is_duplicated()
-    # Sorted by content, so that which of several rows stays does not depend on their order in the file.
-    torn = frame.filter(twice).sort("at", *(name for name in _CONTENT if name != "at"))
-    return pl.concat([frame.filter(~twice), torn.unique("event_id", keep="first", maintain_order=True)])
+        unique = frame.unique(maintain_order=True)
+        return unique.with_columns(event_id=_digests(unique))
+    repeated = frame["event_id"].is_duplicated()
+    # Sorted by content, so that the row that stays does not depend on the order of rows in the file.
+    rows = frame.filter(repeated).sort("at", *(name for name in _CONTENT if name != "at"))
+    return pl.concat([frame.filter(~repeated), rows.unique("event_id", keep="first", maintain_order=True)])
 
 
 def _digests(frame: pl.DataFrame) -> pl.Series:
-    # Texts with their lengths, so that no two contents read the same; float32 by their bits, whose text
-    # no version of a library can change. No library hashes a column in a way that it promises to keep.
+    # Texts carry their lengths, so that no two contents give the same text; float32 are written as their
+    # bits, which no version of a library formats differently. No library promises a stable hash of a column.
     texts = [
         pl.concat_str(pl.col(n).str.len_bytes(), pl.lit(":"), pl.col(n)).fill_null("-")
         for n in ("user_id", "video_id", "kind", "request_id", "domain")
@@ -212,8 +222,8 @@ def _digests(frame: pl.DataFrame) -> pl.Series:
         for n in ("value", "propensity")
     ]
     bits = [b.zip_with(frame[b.name].is_not_null(), pl.Series(b.name, ["-"])) for b in bits]
-    whole = [pl.col(n).to_physical().cast(pl.String).fill_null("-") for n in ("position", "at")]
-    content = frame.select(pl.concat_str(*texts, *bits, *whole, separator=" ")).to_series()
+    integers = [pl.col(n).to_physical().cast(pl.String).fill_null("-") for n in ("position", "at")]
+    content = frame.select(pl.concat_str(*texts, *bits, *integers, separator=" ")).to_series()
     ids = [hashlib.blake2b(row.encode(), digest_size=12).hexdigest() for row in content]
     return pl.Series("event_id", ids, dtype=pl.String)
 
@@ -222,13 +232,13 @@ def _without_future(
     frame: pl.DataFrame, uri: str, config: EventReadConfig, now: datetime
 ) -> tuple[pl.DataFrame, int]:
     limit = to_micros(now) + round(config.future_tolerance_s * 1e6)
-    late = frame["at"].to_physical() > limit
-    count = int(late.sum())
+    future = frame["at"].to_physical() > limit
+    count = int(future.sum())
     if count and config.future == "refuse":
         raise EventsError(
-            f"{uri}: {describe_invalid(frame, 'at', late, f'later than the present, {now},')}",
-            fix="correct the clock or the unit of `at`, or set future=drop to leave these out",
+            f"{uri}: {describe_invalid(frame, 'at', future, f'later than the present, {now},')}",
+            fix="correct the clock or the unit of `at`, or set events.read.future=drop to leave these out",
         )
     if count == frame.height:
         raise EventsError(f"{uri}: all {count:,} events lie in the future")
-    return frame.filter(~late), count
+    return frame.filter(~future), count

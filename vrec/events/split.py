@@ -1,4 +1,4 @@
-"""Interactions in two parts, one to fit on and one to test on, so that nothing of the second leaks."""
+"""Train/test splits of interactions without leakage from test to train."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,35 +18,35 @@ from vrec.events.polars_tables import from_polars, to_polars
 
 
 class TimeSplitConfig(BaseConfig):
-    """One cut through time for all users, as in life: the past is known, the future is asked for."""
+    """Temporal split: one cutoff for all users, as in production."""
 
     kind: Literal["time"] = "time"
     """Split at one point in time."""
     test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the interactions, the latest, that are past the cut, and whatever is of the same moment as the
-    first of them; not used with `test_from`."""
+    """Share of the interactions, the latest, in the test, together with those of the same moment as the first
+    of them; ignored when `test_from` is set."""
     test_from: datetime | None = None
-    """The cut itself, the first moment of the test; without a zone it is UTC. None takes `test_share`."""
+    """Cutoff, the first moment of the test; without a zone it is UTC. None derives it from `test_share`."""
 
 
 class LeaveLastOutConfig(BaseConfig):
-    """Each user's last videos are the test, as many papers do; it lets the future of others into the fit."""
+    """Leave-last-out split, as in many papers; train contains other users' future."""
 
     kind: Literal["last"] = "last"
     """Split each user's history at its end."""
     last_n: int = Field(default=1, ge=1)
-    """Videos of each user that are the test; users with no more than these stay in train altogether."""
+    """Number of test videos per user; users with at most this many videos stay in train entirely."""
 
 
 class RandomSplitConfig(BaseConfig):
-    """A random part of each user's videos is the test: only to compare with papers that do so."""
+    """Random split of each user's videos, only for comparison with papers that use one."""
 
     kind: Literal["random"] = "random"
-    """Split each user's videos by lot."""
+    """Split each user's videos at random."""
     test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of each user's videos that are the test, to the nearest whole number, leaving at least one."""
+    """Share of each user's videos in the test, rounded to a whole number; at least one stays in train."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the lot."""
+    """Random seed."""
 
 
 SplitConfig = Annotated[TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig, Field(discriminator="kind")]
@@ -54,77 +54,85 @@ SplitConfig = Annotated[TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig
 
 @dataclass(frozen=True, slots=True)
 class InteractionSplit:
-    """Interactions to fit on and to test on."""
+    """Train and test interactions."""
 
     train: pa.Table
-    """INTERACTIONS as they were given, by time: a user and video may have several rows, nothing faded."""
+    """INTERACTIONS as given, sorted by time: several rows per user and video are possible, without decay."""
     test: pa.Table
-    """INTERACTIONS, one row a user and video, none of these pairs in train, sorted by both ids."""
+    """INTERACTIONS, one row per user and video, sorted by both ids; none of the pairs is in train."""
     name: Literal["time", "last", "random"]
-    """Which split it is."""
+    """Kind of the split."""
     cutoff: datetime | None
-    """The first moment of the test in a time split: a model fitted for it may know nothing from then."""
+    """First moment of the test of a time split: models must use nothing from then on."""
     dropped_repeats: int
-    """Interactions after the cut left out of the test because train has the same user and video."""
+    """Number of test interactions left out because train has the same user and video."""
 
 
 def split_interactions(
     interactions: pa.Table, config: TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig
 ) -> InteractionSplit:
-    """The interactions as train and test; the order of the rows is of no consequence.
+    """Split interactions into train and test; the order of the rows does not matter.
 
-    Give it weighed rows that were not gathered yet, so that what happens after the split does not
-    reach into a weight before it; gather train afterwards, as of `cut`. For tuning, split train again.
-    Raises EvaluationError where either part is empty; EventsError and SchemaError for rows that cannot
-    be used.
+    Pass weighted rows that are not aggregated yet, so that interactions after the split do not change weights
+    before it; aggregate train afterwards, as of `cutoff`. For tuning, split train again.
+
+    Args:
+        interactions: INTERACTIONS, any number of rows per user and video.
+        config: Kind of the split.
+
+    Raises:
+        EvaluationError: There are no interactions, or train or test is empty.
+        EventsError: A weight is not finite or not above 0.
+        SchemaError: The columns are not those of INTERACTIONS.
     """
     frame = validate_interactions(interactions, "split").sort("at", "user_id", "video_id", "weight")
     if not frame.height:
         raise EvaluationError("split: there are no interactions", fix="give events that show interest")
-    cut = None
+    cutoff = None
     match config:
         case TimeSplitConfig():
-            cut = _cut(frame, config)
-            tested = frame["at"] >= cut
-            reason = f"{frame.height:,} interactions from {frame['at'][0]} to {frame['at'][-1]} cut at {cut}"
+            cutoff = _cutoff(frame, config)
+            in_test = frame["at"] >= cutoff
+            span = f"from {frame['at'][0]} to {frame['at'][-1]}"
+            reason = f"{frame.height:,} interactions {span} cut at {cutoff}"
         case LeaveLastOutConfig():
-            tested = _held_out(frame, _last_pairs(frame, config))
+            in_test = _in_pairs(frame, _last_pairs(frame, config))
             reason = f"no user of {frame['user_id'].n_unique():,} has more than {config.last_n} videos"
         case RandomSplitConfig():
-            tested = _held_out(frame, _random_pairs(frame, config))
+            in_test = _in_pairs(frame, _random_pairs(frame, config))
             reason = f"no user of {frame['user_id'].n_unique():,} has a video to spare for the test"
         case _:
             assert_never(config)
-    train, later = frame.filter(~tested), frame.filter(tested)
-    fresh = later.join(train, on=["user_id", "video_id"], how="anti")
-    repeats = later.height - fresh.height
+    train, test_rows = frame.filter(~in_test), frame.filter(in_test)
+    unseen = test_rows.join(train, on=["user_id", "video_id"], how="anti")
+    repeats = test_rows.height - unseen.height
     if repeats:
         reason += f", {repeats:,} repeat what the user has in train"
-    for part, rows in (("test", fresh), ("train", train)):
+    for part, rows in (("test", unseen), ("train", train)):
         if not rows.height:
             raise EvaluationError(f"split {config.kind}: {part} is empty: {reason}")
     test = aggregate_interactions(
-        from_polars(fresh, INTERACTIONS, "split"), InterestConfig(half_life_days=None)
+        from_polars(unseen, INTERACTIONS, "split"), InterestConfig(half_life_days=None)
     )
-    return InteractionSplit(from_polars(train, INTERACTIONS, "split"), test, config.kind, cut, repeats)
+    return InteractionSplit(from_polars(train, INTERACTIONS, "split"), test, config.kind, cutoff, repeats)
 
 
 def cold_videos(split: InteractionSplit, most: int) -> list[str]:
-    """The test's videos with at most `most` users in train, sorted; 0 gives those never seen there."""
+    """Return the test's videos with at most `most` users in train, sorted; 0 gives those unseen in train."""
     return _cold(split, "video_id", "user_id", most)
 
 
 def cold_users(split: InteractionSplit, most: int) -> list[str]:
-    """The test's users with at most `most` videos in train, sorted; 0 gives those never seen there."""
+    """Return the test's users with at most `most` videos in train, sorted; 0 gives those unseen in train."""
     return _cold(split, "user_id", "video_id", most)
 
 
 def popularity_thirds(train: pa.Table) -> dict[str, list[str]]:
-    """Train's videos as `head`, `mid` and `tail`, each the most popular first.
+    """Group train's videos into `head`, `mid` and `tail`, each the most popular first.
 
-    A video's popularity is its number of users, ties by id. From the most popular on, a video is of
-    the head while those before it hold less than a third of all pairs of user and video, of the
-    mid while they hold less than two thirds, and of the tail after. Videos not in train are in none.
+    A video's popularity is its number of users, ties by id. From the most popular on, a video belongs to the
+    head while those before it hold less than a third of all pairs of user and video, to the mid while they
+    hold less than two thirds, and to the tail after. Videos not in train are in no group.
     """
     frame = to_polars(conform(train, INTERACTIONS, stage="popularity_thirds"))
     pairs = frame.select("user_id", "video_id").unique()
@@ -132,21 +140,20 @@ def popularity_thirds(train: pa.Table) -> dict[str, list[str]]:
     before = counts["len"].cast(pl.Int64).cum_sum() - counts["len"]
     third = np.minimum(3 * before.to_numpy() // max(pairs.height, 1), 2)
     return {
-        name: counts["video_id"].filter(pl.Series(third == place)).to_list()
-        for place, name in enumerate(("head", "mid", "tail"))
+        name: counts["video_id"].filter(pl.Series(third == index)).to_list()
+        for index, name in enumerate(("head", "mid", "tail"))
     }
 
 
-def _cut(frame: pl.DataFrame, config: TimeSplitConfig) -> datetime:
+def _cutoff(frame: pl.DataFrame, config: TimeSplitConfig) -> datetime:
     if config.test_from is not None:
-        cut = pl.Series([to_micros(config.test_from)]).cast(frame.schema["at"])
-        return cut[0]
+        return pl.Series([to_micros(config.test_from)]).cast(frame.schema["at"])[0]
     first = frame.height - max(1, round(frame.height * config.test_share))
     return frame["at"][first]
 
 
 def _pairs(frame: pl.DataFrame) -> pl.DataFrame:
-    # One row a user and video with its last time, in an order that does not depend on the rows'.
+    # One row per user and video with its last time, in an order that does not depend on the rows'.
     pairs = frame.group_by("user_id", "video_id").agg(pl.col("at").max())
     return pairs.sort("user_id", "at", "video_id")
 
@@ -159,21 +166,21 @@ def _last_pairs(frame: pl.DataFrame, config: LeaveLastOutConfig) -> pl.DataFrame
 
 def _random_pairs(frame: pl.DataFrame, config: RandomSplitConfig) -> pl.DataFrame:
     pairs = _pairs(frame).sort("user_id", "video_id")
-    lot = pl.Series("lot", np.random.default_rng(config.seed).random(pairs.height))
+    draw = pl.Series("draw", np.random.default_rng(config.seed).random(pairs.height))
     videos = pl.len().over("user_id").cast(pl.Int64)
     wanted = pl.min_horizontal((videos * config.test_share + 0.5).floor().cast(pl.Int64), videos - 1)
-    return pairs.with_columns(lot).filter(pl.col("lot").rank("ordinal").over("user_id") <= wanted)
+    return pairs.with_columns(draw).filter(pl.col("draw").rank("ordinal").over("user_id") <= wanted)
 
 
-def _held_out(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
-    marked = pairs.select("user_id", "video_id", held=True)
+def _in_pairs(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
+    marked = pairs.select("user_id", "video_id", marked=True)
     joined = frame.join(marked, on=["user_id", "video_id"], how="left", maintain_order="left")
-    return joined["held"].fill_null(value=False)
+    return joined["marked"].fill_null(value=False)
 
 
-def _cold(parts: InteractionSplit, side: str, other: str, most: int) -> list[str]:
-    known: Sequence[str] = (side, other)
-    train = to_polars(parts.train).select(known).unique().group_by(side).len()
-    tested = to_polars(parts.test).select(side).unique()
-    counts = tested.join(train, on=side, how="left").with_columns(pl.col("len").fill_null(0))
+def _cold(split: InteractionSplit, side: str, other: str, most: int) -> list[str]:
+    pair: Sequence[str] = (side, other)
+    train = to_polars(split.train).select(pair).unique().group_by(side).len()
+    in_test = to_polars(split.test).select(side).unique()
+    counts = in_test.join(train, on=side, how="left").with_columns(pl.col("len").fill_null(0))
     return counts.filter(pl.col("len") <= most)[side].sort().to_list()
