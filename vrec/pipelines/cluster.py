@@ -1,11 +1,11 @@
-"""One way to reach Ray: the cluster that is named, the one the job runs in, or a local one."""
+"""Connection to Ray: a cluster by its address, the cluster that the job runs in, or a local one."""
 
 import contextlib
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from vrec.core import errors
 from vrec.core.errors import VrecError, os_error_reason
 from vrec.media.decode_process import THREAD_SETTINGS
 
-# One thread a worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
+# One thread per worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
 # more than they give.
 WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys((*THREAD_SETTINGS, "NUMEXPR_NUM_THREADS"), "1")
 
@@ -26,14 +26,14 @@ class ClusterError(VrecError):
     """Ray could not be started or reached."""
 
     fix = (
-        "check --address and that `ray status` answers; a cluster that asks for a token wants "
+        "check --address and that `ray status` answers; for a cluster that asks for a token set "
         "RAY_AUTH_MODE=token; leave --address out to start Ray here"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterResources:
-    """What a cluster has at this moment."""
+    """Resources of a cluster at this moment."""
 
     nodes: int
     cpus: float
@@ -41,22 +41,26 @@ class ClusterResources:
     ray_version: str
 
 
+ConnectCluster = Callable[[], ClusterResources]
+"""Connects to the cluster on its first call; later calls return the same resources."""
+
+
 @contextlib.contextmanager
 def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
-    """The resources of the cluster that this process is connected to inside the `with`.
+    """Connect this process to a cluster inside the `with` and yield its resources.
 
-    Uses a connection that is already there; else `address`, else RAY_ADDRESS (which
+    An existing connection is used as it is; else `address`, else RAY_ADDRESS (which
     `ray job submit` sets), else a local Ray that ends with the block. Raises ClusterError.
     """
     _quiet_ray_data()
-    # vrec tells nobody that it is used; Ray Data would, by an actor of its own on the cluster.
+    # No telemetry: Ray Data would report usage through an actor of its own on the cluster.
     os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
     if ray.is_initialized():
         yield _resources()
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_address(target)
-    loud = bool(os.environ.get("VREC_RAY_LOGS"))
+    verbose = bool(os.environ.get("VREC_RAY_LOGS"))
     options: dict[str, Any]
     if target == "local":
         # A new Ray inherits the environment; a runtime environment would make it discard the workers
@@ -67,8 +71,8 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
     else:
         options = {"runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
     try:
-        with contextlib.nullcontext() if loud else _without_backend_lines():
-            ray.init(address=target, log_to_driver=loud, logging_level=logging.ERROR, **options)
+        with contextlib.nullcontext() if verbose else _without_backend_lines():
+            ray.init(address=target, log_to_driver=verbose, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"no Ray at {target}: {' '.join(str(error).split())[:300]}") from None
     try:
@@ -79,36 +83,36 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
 
 @contextlib.contextmanager
 def unwrap_ray_errors() -> Iterator[None]:
-    """Inside the `with`, a VrecError that a worker raised comes out as itself, without Ray's wrapping."""
+    """Re-raise a VrecError of a worker as itself inside the `with`, without Ray's wrapping."""
     try:
         yield
     except ray.exceptions.RayTaskError as error:
         # Of an error inside a Ray Data function, only the traceback's text reaches the driver.
-        told = re.search(r"^vrec\.core\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
-        kind = getattr(errors, told[1], None) if told else None
-        if told is None or kind is None:
+        match = re.search(r"^vrec\.core\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
+        kind = getattr(errors, match[1], None) if match else None
+        if match is None or kind is None:
             raise
-        raise kind(told[2]) from None
+        raise kind(match[2]) from None
 
 
 @contextlib.contextmanager
 def _without_backend_lines() -> Iterator[None]:
-    # Ray's C++ half writes to this process's stderr past every Python setting: a line in every Ray
-    # Data job about constructor arguments, which is no one's fault, or one that its level was set.
+    # Ray's C++ backend writes to this process's stderr whatever Python's settings are: in every Ray Data
+    # job a line about constructor arguments, which nobody can act on, or one about its log level.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "w") as devnull:
+            os.dup2(devnull.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _check_address(target: str) -> None:
-    # Ray's own client waits a minute and logs a page when nothing listens; a socket says it at once.
+    # Ray's own client waits a minute and logs a page when nothing listens; a socket fails at once.
     host, colon, port = target.rpartition(":")
     if target == "local" or "://" in target or not colon or not port.isdigit():
         return
@@ -128,7 +132,7 @@ def _resources() -> ClusterResources:
 
 
 def _quiet_ray_data() -> None:
-    # Ray Data has progress bars and start-up lines of its own; vrec shows its own.
+    # vrec shows its own progress instead of Ray Data's progress bars and start-up lines.
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -1,4 +1,4 @@
-"""What models are fitted on: events, videos and embeddings, read from wherever a command names them."""
+"""Input tables of the commands: events, videos and embeddings, read from paths or URIs."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vrec.config.settings import EventsConfig
+from vrec.config.events import EventsConfig
 from vrec.core.errors import SourceError, os_error_reason
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, resolve
@@ -20,63 +20,64 @@ from vrec.events.read import read_events
 
 @dataclass(frozen=True, slots=True)
 class InputData:
-    """Interactions and content, ready to be split or fitted on."""
+    """Interactions and content of a catalogue, ready to be split or fitted on."""
 
     name: str
+    """For people: the path of the events or the name of the public data set."""
     events: pa.Table
     """EVENTS."""
     interactions: pa.Table
-    """INTERACTIONS, one row an event that shows interest, not faded and not gathered yet."""
+    """INTERACTIONS, one row per event that shows interest, neither decayed nor aggregated yet."""
     content: CatalogContent | None
     has_clock: bool
-    """Whether `at` is a real time; where it is not, only the order of one user's events means something."""
+    """Whether `at` is a real time; if not, only the order of one user's events has a meaning."""
     duplicates: int
-    """Events left out because they were there already."""
+    """Events dropped because an equal event was read before."""
     future_events: int
-    """Events left out because they lie in the future."""
+    """Events dropped because they lie in the future."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputPaths:
-    """Where a command's tables are."""
+    """Paths or URIs of a command's tables."""
 
     events: str
-    """A table of events, or the folder of a data set."""
+    """A table of events, or the folder of a public data set."""
     dataset: str | None = None
-    """The public data set that the folder holds, by its name in `DATASETS`."""
+    """The public data set in the folder, by its name in `DATASETS`; None for a table."""
     mapping: Mapping[str, str] | None = None
-    """Names of the table's columns, by the names of EVENTS."""
+    """Names of the table's columns, keyed by the columns of EVENTS."""
     videos: str | None = None
     """A VIDEOS table."""
     embeddings: str | None = None
     """An embedding folder."""
 
 
-def read_inputs(where: InputPaths, config: EventsConfig, modality: Modality) -> InputData:
-    """The material that a command names.
+def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> InputData:
+    """Read the input tables of a command, with the embeddings of one modality.
 
-    Raises EventsError, SchemaError or SourceError for what cannot be read.
+    Raises EventsError, SchemaError or SourceError for a table that cannot be read.
     """
-    if where.dataset is None:
-        log = read_events(where.events, where.mapping, config.read)
-        found = PublicDataset(where.events, log.events, None, has_timestamps=True, note="")
+    if paths.dataset is None:
+        log = read_events(paths.events, paths.mapping, config.read)
+        dataset = PublicDataset(paths.events, log.events, None, has_timestamps=True, note="")
         duplicates, future = log.duplicates, log.future
     else:
-        if where.dataset not in DATASETS:
+        if paths.dataset not in DATASETS:
             raise SourceError(
-                f"{where.dataset} is no data set that is known here",
+                f"{paths.dataset} is no data set that is known here",
                 fix=f"give one of {', '.join(DATASETS)}",
             )
-        found, duplicates, future = DATASETS[where.dataset](where.events), 0, 0
-    videos = read_videos(where.videos) if where.videos else found.videos
-    embeddings = _embeddings(where.embeddings, modality) if where.embeddings else None
+        dataset, duplicates, future = DATASETS[paths.dataset](paths.events), 0, 0
+    videos = read_videos(paths.videos) if paths.videos else dataset.videos
+    embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
     content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
-    rows = weigh_events(found.events, config.interest, videos)
-    return InputData(found.name, found.events, rows, content, found.has_timestamps, duplicates, future)
+    rows = weigh_events(dataset.events, config.interest, videos)
+    return InputData(dataset.name, dataset.events, rows, content, dataset.has_timestamps, duplicates, future)
 
 
 def read_videos(uri: str) -> pa.Table:
-    """The VIDEOS table at a path or URI; raises SourceError or SchemaError."""
+    """Read the VIDEOS table at a path or URI; raises SourceError or SchemaError."""
     filesystem, path = resolve(uri)
     try:
         table = pq.read_table(path, filesystem=filesystem)
@@ -90,7 +91,7 @@ def read_videos(uri: str) -> pa.Table:
 
 
 def read_users(uri: str) -> list[str]:
-    """The user_ids of a file: a Parquet or CSV table with a `user_id` column, or text with one a line.
+    """Read user ids from a Parquet or CSV table with a column `user_id`, or from text with one id per line.
 
     Raises SourceError.
     """
@@ -104,7 +105,9 @@ def read_users(uri: str) -> list[str]:
     except FileNotFoundError:
         raise SourceError(f"{uri}: no such file", fix="check the path given to --users") from None
     except (pa.ArrowInvalid, KeyError, UnicodeDecodeError) as error:
-        raise SourceError(f"{uri}: no user_id to be read ({error})", fix="give one user_id a line") from None
+        raise SourceError(
+            f"{uri}: no user_id to be read ({error})", fix="give one user_id per line"
+        ) from None
     if not path.endswith(".csv"):
         return [line.strip() for line in text.splitlines() if line.strip()]
     rows = csv.DictReader(io.StringIO(text))
@@ -113,7 +116,7 @@ def read_users(uri: str) -> list[str]:
     return [row["user_id"] for row in rows if row["user_id"]]
 
 
-def _embeddings(uri: str, modality: Modality) -> pa.Table:
+def _read_embeddings(uri: str, modality: Modality) -> pa.Table:
     table = read_embeddings(uri, modality)
     if table is None:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""How far a job is: a bar with rate and time left on a terminal, a plain line now and then in a log."""
+"""Progress of a job: a bar with rate and time left on a terminal, a line every few seconds in a log."""
 
 import sys
 import time
@@ -16,10 +16,11 @@ from rich.progress import (
 )
 
 _LINE_EVERY_S = 10.0
+"""Least seconds between two lines of a log."""
 
 
 class JobProgress:
-    """Shows videos done of a total; use in a `with` block."""
+    """Progress of videos towards a total, shown inside a `with` block."""
 
     def __init__(self, label: str, total: int, stream: TextIO | None = None) -> None:
         self._label, self._total = label, total
@@ -46,7 +47,7 @@ class JobProgress:
         if self._bar:
             self._bar.start()
         else:
-            self._say(f"{self._label}: {self._total:,} videos")
+            self._print(f"{self._label}: {self._total:,} videos")
         return self
 
     def __exit__(
@@ -55,10 +56,10 @@ class JobProgress:
         if self._bar:
             self._bar.stop()
         elif kind is None and self._done:
-            self._say(self._line())
+            self._print(self._line())
 
     def advance(self, videos: int, failed: int) -> None:
-        """Counts finished videos, `failed` of them failed."""
+        """Count finished videos, of which `failed` failed."""
         self._done += videos
         self._failed += failed
         self._first = self._first or (time.monotonic(), self._done)
@@ -72,10 +73,10 @@ class JobProgress:
             )
         elif time.monotonic() - self._last >= _LINE_EVERY_S:
             self._last = time.monotonic()
-            self._say(self._line())
+            self._print(self._line())
 
     def _rate(self) -> float | None:
-        # From the first batch on: until then workers start up, which says nothing of what is to come.
+        # Since the first batch: before it workers start up, which happens only once.
         since, before = self._first or (0.0, 0)
         if self._done == before:
             return None
@@ -91,5 +92,5 @@ class JobProgress:
         more = f" ({', '.join(notes)})" if notes else ""
         return f"{self._label}: {self._done:,} of {self._total:,}{more}"
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)

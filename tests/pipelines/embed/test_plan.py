@@ -12,7 +12,6 @@ from vrec.core.types import VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.pipelines.embed.checkpoints import STATE
 from vrec.pipelines.embed.plan import deduplicate_refs, make_plan, recipe_digest
-from vrec.pipelines.embed.run import batch_sizes
 
 RECIPE = "r1"
 
@@ -129,12 +128,3 @@ def test_only_settings_that_change_vectors_change_the_recipe():
     assert base == recipe(batch_size=3, workers=1, decode={"timeout_s": 5.0})
     assert base != recipe(sample={"frames": 4})
     assert base != recipe_digest(EmbedConfig(), {"frames": "cnn@2"})
-
-
-@given(st.integers(1, 5000), st.integers(1, 64), st.integers(1, 64))
-def test_batches_cover_the_catalogue_and_shrink_towards_its_end(videos, lanes, most):
-    sizes = batch_sizes(videos, lanes, most)
-    assert sum(sizes) == videos
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] <= most
-    assert sizes[-1] <= 2 or videos // (lanes * 4) >= most

@@ -101,7 +101,7 @@ def test_a_catalogue_that_changed_costs_only_what_is_new(made, clips, local_ray,
     assert changed.new == 1
     found = changed.features
     assert found.video_ids == ("a-twin", *whole.video_ids[1:])
-    assert found.select(range(1, len(found))).fingerprint == whole.rows(range(1, len(whole))).fingerprint
+    assert found.select(range(1, len(found))).fingerprint == whole.select(range(1, len(whole))).fingerprint
     assert np.array_equal(found.frames[0, 0], found.frames[1, 0])
     assert not np.array_equal(found.frames[0, 1], found.frames[1, 1])
     assert FeatureSet.load(str(out)).fingerprint == found.fingerprint
@@ -110,7 +110,7 @@ def test_a_catalogue_that_changed_costs_only_what_is_new(made, clips, local_ray,
     (some / "a-twin.mp4").unlink()
     fewer = extract_features(str(some), str(out), SETTINGS)
     assert fewer.new == 0
-    assert fewer.features.fingerprint == whole.rows(range(1, len(whole))).fingerprint
+    assert fewer.features.fingerprint == whole.select(range(1, len(whole))).fingerprint
 
 
 def test_what_a_killed_run_left_is_not_made_again(made, clips, local_ray, tmp_path):

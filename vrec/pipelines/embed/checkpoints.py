@@ -1,4 +1,4 @@
-"""Checkpoints of an embedding run: one Arrow file a finished batch, and what of them is still good.
+"""Parts: the checkpoints of an embedding run, one Arrow file per finished batch.
 
 A part holds everything about its videos (media facts, vectors, failure) in one file that
 appears whole or not at all, so a video is either finished or not, whatever is killed when.
@@ -17,6 +17,7 @@ from vrec.core.tables import StorageFolder
 from vrec.core.types import MODALITIES, Modality
 
 PARTS = "_parts"
+"""The subfolder of parts."""
 
 REFS = pa.schema(
     [
@@ -26,7 +27,7 @@ REFS = pa.schema(
         pa.field("text_hash", pa.string(), nullable=False),
     ]
 )
-"""What a worker is sent: a video to embed."""
+"""Input of a worker: one row per video to embed."""
 
 _FAILURE = ("stage", "message", "at")
 
@@ -37,7 +38,7 @@ PART = pa.schema(
         *(pa.field(f"vector_{modality}", pa.list_(pa.float32())) for modality in MODALITIES),
     ]
 )
-"""One row a video: MEDIA, what FAILURES needs, and a vector (or null) for each modality."""
+"""One row per video: MEDIA, the columns of FAILURES, and a vector (or null) for each modality."""
 
 STATE = pa.schema(
     [
@@ -45,11 +46,11 @@ STATE = pa.schema(
         pa.field("origin", pa.string(), nullable=False),
     ]
 )
-"""What earlier runs left: `origin` is a part's name, or empty for the finished table."""
+"""State that earlier runs left: `origin` is the name of a part, or empty for the finished table."""
 
 
 def part_name(recipe: str, video_ids: Iterable[str]) -> str:
-    """The name of the part that holds exactly these videos, embedded by this recipe."""
+    """Return the name of the part that holds exactly these videos, embedded with this recipe."""
     key = "\0".join([recipe, *sorted(video_ids)])
     return f"{PARTS}/{hashlib.sha256(key.encode()).hexdigest()[:20]}.arrow"
 
@@ -57,7 +58,12 @@ def part_name(recipe: str, video_ids: Iterable[str]) -> str:
 def build_part(
     rows: Sequence[Mapping[str, Any]], vectors: Sequence[Mapping[Modality, np.ndarray | None]]
 ) -> pa.Table:
-    """A PART table from one mapping of plain values and one of (dim,) float32 vectors a video."""
+    """Build a PART table.
+
+    Args:
+        rows: one mapping from column to plain value per video.
+        vectors: one mapping from modality to (dim,) float32 vector, or None, per video.
+    """
     columns: dict[str, pa.Array] = {}
     for field in PART:
         if field.name.startswith("vector_"):
@@ -81,26 +87,27 @@ def _vector_column(vectors: Sequence[np.ndarray | None]) -> pa.Array:
 
 
 def previous_state(folder: StorageFolder, finished: Iterable[str]) -> pa.Table:
-    """STATE rows of a finished table's Parquet files and of parts that a killed run left.
+    """Read STATE rows from a finished table's Parquet files and from parts that a killed run left.
 
-    Of rows with the same id the last one counts.
+    Of rows with the same id the last one counts, so a part wins over the finished table. A damaged part is
+    removed.
     """
-    wanted = [name for name in STATE.names if name != "origin"]
-    found: list[pa.Table] = []
+    columns = [name for name in STATE.names if name != "origin"]
+    tables: list[pa.Table] = []
     for name in finished:
-        found.append(_with_origin(folder.read_parquet(name, wanted), ""))
+        tables.append(_with_origin(folder.read_parquet(name, columns), ""))
     for file in folder.files(PARTS):
         name = f"{PARTS}/{file}"
         try:
             part = folder.read_arrow(name)
         except (pa.ArrowInvalid, OSError):
-            # Not one that vrec finished writing; its videos are embedded again.
+            # A part that vrec did not finish writing; its videos are embedded again.
             folder.remove(name)
             continue
-        found.append(_with_origin(part.select(wanted), name))
-    if not found:
+        tables.append(_with_origin(part.select(columns), name))
+    if not tables:
         return STATE.empty_table()
-    return keep_last_per_key(pa.concat_tables(found), "video_id")
+    return keep_last_per_key(pa.concat_tables(tables), "video_id")
 
 
 def _with_origin(table: pa.Table, origin: str) -> pa.Table:
@@ -109,7 +116,13 @@ def _with_origin(table: pa.Table, origin: str) -> pa.Table:
 
 
 def keep_last_per_key(table: pa.Table, key: str) -> pa.Table:
-    """The table with only the last row of each value of `key`, in the order of the rows kept."""
+    """Return only the last row for each value of `key`, in the order in which those rows stand."""
     numbered = table.append_column("_row", pa.array(np.arange(table.num_rows)))
     last = numbered.select([key, "_row"]).group_by(key).aggregate([("_row", "max")])
     return table.take(np.sort(last["_row_max"].to_numpy()))
+
+
+def remove_parts(folder: StorageFolder) -> None:
+    """Remove all parts of a folder."""
+    for file in folder.files(PARTS):
+        folder.remove(f"{PARTS}/{file}")

@@ -1,4 +1,4 @@
-"""From parts to the finished table: Parquet files of a bounded size, then the manifest that lists them."""
+"""Compaction of parts into the finished table: Parquet files of a bounded size."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,72 +12,78 @@ from vrec.core.errors import DuplicateVideoId
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
 from vrec.core.tables import StorageFolder
 from vrec.core.types import MODALITIES, Modality
-from vrec.pipelines.embed.checkpoints import PARTS
+from vrec.pipelines.embed.checkpoints import PARTS, remove_parts
+from vrec.pipelines.embed.plan import EmbedPlan
 
 Files = dict[str, list[str]]
-"""The finished table's files by table: media, failures, embeddings/frames, …"""
+"""Files of the finished table, by table: media, failures, embeddings/frames, …"""
 
 
 @dataclass(slots=True)
 class TableCompaction:
-    """One run's move from parts to files. Old files are left alone until the manifest has moved on."""
+    """Compaction of one run. Old files stay until a new manifest no longer lists them."""
 
     folder: StorageFolder
     uris: pa.Table
-    """`video_id` and `uri` of the catalogue as it is now: a file that moved is not decoded again for it."""
-    names: Mapping[Modality, str]
+    """`video_id` and `uri` of the current catalogue: a file that moved is not decoded again."""
+    encoders: Mapping[Modality, str]
+    """Encoder names."""
     rows_per_file: int
+    """A file ends with the part with which it reaches this number of videos."""
     generation: int
+    """Number of the run, which is part of its files' names."""
     files: Files = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
+    def run(self, plan: EmbedPlan, old: Files) -> Files:
+        """Write the table of a plan and return its files: reused rows of `old`, parts, duplicates."""
+        self.add_existing(old, plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], "")))
+        self.add(select_parts(self.folder, plan.parts))
+        self.add_failures(plan.duplicates)
+        return self.finish()
+
     def add_existing(self, old: Files, video_ids: pa.Array) -> None:
-        """Takes over the old files' rows of these videos; a file whose rows all stay is not rewritten."""
+        """Add the old files' rows of these videos; a file whose rows all stay is not rewritten."""
         for table, names in old.items():
             for name in names:
-                rows = self._stale(table, name, video_ids)
+                rows = self._rewritten_rows(table, name, video_ids)
                 if rows is None:
                     self.files.setdefault(table, []).append(name)
                 elif rows.num_rows:
                     self._write(table, rows)
 
-    def _stale(self, table: str, name: str, video_ids: pa.Array) -> pa.Table | None:
-        """What to write in a file's stead, or None where it can stay as it is."""
+    def _rewritten_rows(self, table: str, name: str, video_ids: pa.Array) -> pa.Table | None:
+        """Return the rows that must replace a file, or None where the file can stay as it is."""
         if table.startswith("embeddings/"):
             stays = pc.is_in(self.folder.read_parquet(name, ["entity_id"])[0], value_set=video_ids)
             return None if _all(stays) else self.folder.read_parquet(name).filter(stays)
         rows = self.folder.read_parquet(name)
         stays = pc.is_in(rows["video_id"], value_set=video_ids)
         if table == "failures":
-            # A duplicate's row bears the id of the video that was kept; each run finds it anew.
+            # A duplicate's row has the id of the video that was kept; each run finds duplicates again.
             stays = pc.and_(stays, pc.not_equal(rows["error"], DuplicateVideoId.__name__))
-        moved = self._moved(rows.filter(stays))
-        return None if _all(stays) and moved.equals(rows) and rows.num_rows else moved
-
-    def _moved(self, rows: pa.Table) -> pa.Table:
-        place = pc.index_in(rows["video_id"], value_set=self.uris["video_id"])
-        index = rows.column_names.index("uri")
-        return rows.set_column(index, rows.schema.field(index), self.uris["uri"].take(place))
+        current = update_uris(rows.filter(stays), self.uris)
+        return None if _all(stays) and current.equals(rows) and rows.num_rows else current
 
     def add(self, parts: Iterable[pa.Table]) -> None:
-        """Writes PART tables as files of at most `rows_per_file` videos."""
+        """Write PART tables, joined until a file has at least `rows_per_file` videos."""
         for part in _chunk_parts(parts, self.rows_per_file):
-            rows = self._moved(part)
+            rows = update_uris(part, self.uris)
             good = rows.filter(pc.is_null(rows["error"]))
             self._write("media", conform(rows.select(MEDIA.arrow().names), MEDIA, stage="embed"))
             self.add_failures(rows.filter(pc.is_valid(rows["error"])).select(FAILURES.arrow().names))
             for modality in MODALITIES:
-                table = embedding_rows(good, modality, self.names.get(modality, ""))
+                table = embedding_rows(good, modality, self.encoders.get(modality, ""))
                 if table is not None:
                     self._write(f"embeddings/{modality}", table)
 
     def add_failures(self, rows: pa.Table) -> None:
-        """Writes FAILURES rows, where there are any."""
+        """Write FAILURES rows, if there are any."""
         if rows.num_rows:
             self._write("failures", conform(rows, FAILURES, stage="embed"))
 
     def finish(self) -> Files:
-        """The files of the new table; a table without rows still has one file, so that readers find it."""
+        """Return the files of the new table; media and failures have a file even without rows."""
         for table, schema in (("media", MEDIA), ("failures", FAILURES)):
             if not self.files.get(table):
                 self._write(table, schema.arrow().empty_table())
@@ -97,20 +103,27 @@ def _all(flags: pa.ChunkedArray) -> bool:
 
 
 def _chunk_parts(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    waiting: list[pa.Table] = []
+    pending: list[pa.Table] = []
     rows = 0
     for part in parts:
-        waiting.append(part)
+        pending.append(part)
         rows += part.num_rows
         if rows >= size:
-            yield pa.concat_tables(waiting)
-            waiting, rows = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting)
+            yield pa.concat_tables(pending)
+            pending, rows = [], 0
+    if pending:
+        yield pa.concat_tables(pending)
+
+
+def update_uris(rows: pa.Table, refs: pa.Table) -> pa.Table:
+    """Return rows with `video_id` and `uri` after replacing each URI by that of `refs`, null without one."""
+    matches = pc.index_in(rows["video_id"], value_set=refs["video_id"])
+    column = rows.column_names.index("uri")
+    return rows.set_column(column, rows.schema.field(column), refs["uri"].take(matches))
 
 
 def embedding_rows(good: pa.Table, modality: Modality, encoder: str) -> pa.Table | None:
-    """EMBEDDINGS rows of one modality from PART rows; None where no video of them has that modality."""
+    """Return EMBEDDINGS rows of one modality from PART rows, None where no video has that modality."""
     column = good[f"vector_{modality}"].combine_chunks()
     present = good.filter(pc.is_valid(column))
     if not present.num_rows:
@@ -128,21 +141,20 @@ def embedding_rows(good: pa.Table, modality: Modality, encoder: str) -> pa.Table
 
 
 def select_parts(folder: StorageFolder, chosen: Mapping[str, Sequence[str] | None]) -> Iterator[pa.Table]:
-    """The PART tables named, each cut down to the ids given, or whole where that is None."""
+    """Yield PART tables by name, each with only the given ids, or whole where these are None."""
     for name, ids in sorted(chosen.items()):
         part = folder.read_arrow(name)
         yield part if ids is None else part.filter(pc.is_in(part["video_id"], value_set=pa.array(ids)))
 
 
 def remove_unlisted_files(folder: StorageFolder, files: Files) -> None:
-    """Removes parts and every table file that the manifest does not list (any more)."""
+    """Remove all parts, and every table file that is not among `files`."""
     listed = {name for names in files.values() for name in names}
     for sub in ("embeddings", "media", "failures"):
         for file in folder.files(sub):
             if f"{sub}/{file}" not in listed and file.endswith(".parquet"):
                 folder.remove(f"{sub}/{file}")
-    for file in folder.files(PARTS):
-        folder.remove(f"{PARTS}/{file}")
+    remove_parts(folder)
     if folder.local:
         with contextlib.suppress(OSError):
             Path(folder.path_of(PARTS)).rmdir()

@@ -1,4 +1,4 @@
-"""What manifest.json says of an embedding run."""
+"""Contents of manifest.json for an embedding run."""
 
 import math
 import platform
@@ -22,38 +22,44 @@ _STAGE_TIMES = ("read_s", "decode_s", "encode_s", "write_s")
 
 @dataclass(slots=True)
 class PhaseTimer:
-    """Wall time of a run's phases."""
+    """Stopwatch for the phases of a run, in seconds of wall time."""
 
     laps: dict[str, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.perf_counter)
     _last: float = field(default_factory=time.perf_counter)
 
     def lap(self, name: str) -> None:
-        """Ends a phase and gives it a name."""
+        """End a phase and record its seconds under a name."""
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now
 
     def wall_s(self) -> float:
-        """Seconds since the run began."""
+        """Return the seconds since the run began."""
         return time.perf_counter() - self._started
 
 
 @dataclass(slots=True)
 class EmbedTotals:
-    """What the workers have done in this run."""
+    """Totals over all batches of a run."""
 
     videos: int = 0
     failed: int = 0
     video_s: float = 0.0
+    """Playing time of the embedded videos, in seconds."""
     began_at: float = math.inf
+    """Start of the first batch, in seconds of Unix time."""
     ended_at: float = -math.inf
+    """End of the last batch, in seconds of Unix time."""
     workers: set[str] = field(default_factory=set)
+    """Host and process id of each worker."""
     stage_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGE_TIMES, 0.0))
+    """Seconds per stage, summed over the workers."""
     parts: list[str] = field(default_factory=list)
+    """Names of the parts that were written."""
 
     def add(self, row: dict[str, Any]) -> None:
-        """Adds one SUMMARY row."""
+        """Add one SUMMARY row."""
         self.parts.append(row["part"])
         self.videos += row["videos"]
         self.failed += row["failed"]
@@ -68,7 +74,7 @@ class EmbedTotals:
 def describe_table(
     folder: StorageFolder, files: Files, plan: EmbedPlan, totals: EmbedTotals, *, near: bool
 ) -> dict[str, Any]:
-    """What the finished table holds and what became of the catalogue's videos."""
+    """Describe the finished table: counts, dimensions, decoders and, with `near`, near-duplicates."""
     media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
     embedded = media["error"].null_count
     counts = {
@@ -82,12 +88,12 @@ def describe_table(
     return {"counts": counts, "dims": _dims(folder, files), **_describe_media(media, near=near)}
 
 
-def timings(clock: PhaseTimer, totals: EmbedTotals) -> dict[str, Any]:
-    """Phases by wall time, stages by the sum of all workers' time, and the rate from the first batch on.
+def timings(timer: PhaseTimer, totals: EmbedTotals) -> dict[str, Any]:
+    """Return wall seconds per phase, seconds per stage over all workers, and the rate since the first batch.
 
-    The rate leaves out how long the workers took to start, which does not grow with the catalogue.
+    The rate excludes the workers' start-up, which does not grow with the catalogue.
     """
-    seconds = {**clock.laps, "wall_s": clock.wall_s(), **totals.stage_s}
+    seconds = {**timer.laps, "wall_s": timer.wall_s(), **totals.stage_s}
     rate = None
     if totals.videos:
         work_s = totals.ended_at - totals.began_at
@@ -101,33 +107,33 @@ def timings(clock: PhaseTimer, totals: EmbedTotals) -> dict[str, Any]:
 
 
 def _dims(folder: StorageFolder, files: Files) -> dict[str, int]:
-    """The vectors' length of each modality that has any."""
-    found = {}
+    """Return the length of the vectors of each modality that has any."""
+    dims = {}
     for table, names in files.items():
         if table.startswith("embeddings/"):
             vector = folder.parquet_schema(names[0]).field("vector").type
-            found[table.partition("/")[2]] = vector.list_size
-    return found
+            dims[table.partition("/")[2]] = vector.list_size
+    return dims
 
 
 def _describe_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
-    """Which decoder read which video, and groups of videos that show the same content."""
+    """Return the videos by decoder, and groups of videos that show the same content."""
     good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
-    counted = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
+    decoders = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
     other = good.filter(pc.not_equal(good["decoder"], "decord"))
     groups: list[list[str]] = []
     if near:
-        pictured = good.filter(pc.is_valid(good["phash"]))
-        groups = near_duplicates(pictured["video_id"].to_pylist(), pictured["phash"].to_pylist())
+        hashed = good.filter(pc.is_valid(good["phash"]))
+        groups = near_duplicates(hashed["video_id"].to_pylist(), hashed["phash"].to_pylist())
     return {
-        "decoders": counted,
+        "decoders": decoders,
         "not_by_decord": {row["video_id"]: row["note"] for row in other.to_pylist()},
         "near_duplicates": groups,
     }
 
 
 def describe_run(cluster: ClusterResources | None) -> dict[str, Any]:
-    """Who ran when and on what; `machine` is null where nothing had to be embedded."""
+    """Describe the version, time and cluster of a run; `machine` is None without a cluster."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     machine = None
     if cluster:

@@ -1,5 +1,7 @@
-"""What an embedding run has to do: which videos are new or changed, and which are done already."""
+"""Plan of an embedding run: the videos that are new or changed, and those that are done already."""
 
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -7,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import ray
+from ray.data.read_api import from_blocks
 
 from vrec.core.compute import pc
 from vrec.core.digest import digest
@@ -16,36 +20,50 @@ from vrec.core.types import Modality, VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.source import content_hash
+from vrec.pipelines.cluster import ConnectCluster
 from vrec.pipelines.embed.checkpoints import REFS
+from vrec.pipelines.embed.stages import EmbedJob
 
-_UNSEEN = {"timeout_s", "max_memory_mb", "threads"}
-"""Decode settings that change no vector, so changing them embeds nothing anew."""
+_NOT_IN_RECIPE = {"timeout_s", "max_memory_mb", "threads"}
+"""Decode settings that change no vector, so a change of them embeds nothing again."""
+_HASH_LOCALLY_S = 5.0
+"""Seconds after which the rest of a catalogue is hashed on the cluster."""
+_HASH_BATCH = 64
 
 ContentHasher = Callable[[pa.Table], pa.Table]
-"""From REFS rows to (video_id, now_hash)."""
+"""Hashes the current content of REFS rows: a table of `video_id` and `now_hash`."""
 
 
 @dataclass(slots=True)
 class EmbedPlan:
-    """A run's work: REFS still to embed, and what of earlier runs stays."""
+    """Work of an embedding run."""
 
     total: int
-    """Rows of the catalogue, duplicates among them."""
+    """Rows of the catalogue, including duplicates."""
     pending: pa.Table
+    """REFS rows to embed."""
     reused: pa.Table
-    """STATE rows whose vectors or failures are still good."""
+    """STATE rows of earlier runs whose vectors or failures are still valid."""
     duplicates: pa.Table
     """FAILURES rows for ids that the catalogue names twice."""
     dropped: int = 0
-    """Videos of earlier runs that the catalogue does not name any more."""
+    """Videos of earlier runs that are no longer in the catalogue."""
     parts: dict[str, list[str] | None] = field(default_factory=dict)
-    """Parts whose rows stay, with the ids that do (all where None)."""
+    """Parts by name, each with the ids whose rows are used, or None for all."""
 
 
 def deduplicate_refs(refs: Iterable[VideoRef], uri: str) -> tuple[pa.Table, pa.Table]:
-    """REFS with every id once, and FAILURES rows for further claims to an id.
+    """List a catalogue with each id once.
 
-    Raises SourceError for a catalogue without a video.
+    Args:
+        refs: the videos; the first one with an id keeps it.
+        uri: the catalogue, for messages.
+
+    Returns:
+        REFS, and FAILURES rows for videos whose id was taken.
+
+    Raises:
+        SourceError: the catalogue has no video.
     """
     seen: dict[str, str] = {}
     columns: dict[str, list[Any]] = {name: [] for name in REFS.names}
@@ -80,55 +98,79 @@ def _duplicate(ref: VideoRef, first: str) -> dict[str, Any]:
 def make_plan(
     refs: pa.Table, duplicates: pa.Table, state: pa.Table, recipe: str, hash_contents: ContentHasher
 ) -> EmbedPlan:
-    """What to embed of `refs` (REFS), given what earlier runs left (STATE).
+    """Compare a catalogue with the state of earlier runs.
 
-    A video stays when its bytes, its text and the recipe are what they were, and its failure,
-    if it failed, is one that the same bytes always give.
+    A video is reused when its bytes, its text and the recipe are the same as before, and its failure, if it
+    failed, is one that the same bytes always give. Only such candidates are hashed.
+
+    Args:
+        refs: REFS, each id once.
+        duplicates: FAILURES rows for ids that the catalogue names twice.
+        state: STATE rows of earlier runs.
+        recipe: digest of all that changes a video's row.
+        hash_contents: hashes the current bytes of candidates.
     """
-    place = pc.index_in(refs["video_id"], value_set=state["video_id"])
-    before = state.take(place.combine_chunks() if isinstance(place, pa.ChunkedArray) else place)
-    retry = [name for name, kind in video_errors().items() if kind.transient]
+    matches = pc.index_in(refs["video_id"], value_set=state["video_id"])
+    before = state.take(matches.combine_chunks() if isinstance(matches, pa.ChunkedArray) else matches)
+    transient = [name for name, kind in video_errors().items() if kind.transient]
     same = pc.and_(pc.equal(before["recipe"], recipe), pc.equal(before["text_hash"], refs["text_hash"]))
-    same = pc.and_(same, pc.invert(pc.is_in(before["error"], value_set=pa.array(retry))))
-    candidate = pc.fill_null(same, False)
-    checked = refs.filter(candidate)
-    stays = _unchanged(checked, before.filter(candidate), hash_contents)
-    kept_ids = checked["video_id"].filter(stays)
-    kept = state.filter(pc.is_in(state["video_id"], value_set=kept_ids))
+    same = pc.and_(same, pc.invert(pc.is_in(before["error"], value_set=pa.array(transient))))
+    is_candidate = pc.fill_null(same, False)
+    candidates = refs.filter(is_candidate)
+    unchanged = _unchanged(candidates, before.filter(is_candidate), hash_contents)
+    reused_ids = candidates["video_id"].filter(unchanged)
+    reused = state.filter(pc.is_in(state["video_id"], value_set=reused_ids))
     parts: dict[str, list[str]] = {}
-    for row in kept.select(["video_id", "origin"]).to_pylist():
+    for row in reused.select(["video_id", "origin"]).to_pylist():
         if row["origin"]:
             parts.setdefault(row["origin"], []).append(row["video_id"])
     return EmbedPlan(
         total=refs.num_rows + duplicates.num_rows,
-        pending=refs.filter(pc.invert(pc.is_in(refs["video_id"], value_set=kept_ids))),
-        reused=kept,
+        pending=refs.filter(pc.invert(pc.is_in(refs["video_id"], value_set=reused_ids))),
+        reused=reused,
         duplicates=duplicates,
         dropped=pc.sum(pc.invert(pc.is_in(state["video_id"], value_set=refs["video_id"]))).as_py() or 0,
         parts=dict(parts),
     )
 
 
-def _unchanged(refs: pa.Table, before: pa.Table, hash_now: ContentHasher) -> pa.Array:
+def _unchanged(refs: pa.Table, before: pa.Table, hash_contents: ContentHasher) -> pa.Array:
     if not refs.num_rows:
         return pa.array([], pa.bool_())
-    now = hash_now(refs)
-    place = pc.index_in(refs["video_id"], value_set=now["video_id"])
-    current = now["now_hash"].take(place)
+    hashes = hash_contents(refs)
+    matches = pc.index_in(refs["video_id"], value_set=hashes["video_id"])
+    current = hashes["now_hash"].take(matches)
     # A failed read has no hash: equal nulls mean that it fails as it did before.
     equal = pc.equal(current, before["content_hash"])
     both_null = pc.and_(pc.is_null(current), pc.is_null(before["content_hash"]))
     return pc.fill_null(pc.or_kleene(equal, both_null), False)
 
 
+def hash_contents(refs: pa.Table, job: EmbedJob, connect: ConnectCluster) -> pa.Table:
+    """Return `video_id` and `now_hash` of REFS rows, hashed here, and on the cluster once that takes long."""
+    rows, hasher = refs.select(["video_id", "uri"]), VideoHasher(job.config.decode.max_bytes)
+    tables: list[pa.Table] = []
+    begun, start, size = time.monotonic(), 0, _HASH_BATCH
+    # Some thousand files are hashed here before a cluster has even started its tasks.
+    while start < rows.num_rows and time.monotonic() - begun < _HASH_LOCALLY_S:
+        tables.append(hasher(rows.slice(start, size)))
+        start += size
+    if (rest := rows.slice(start)).num_rows:
+        size = max(size, math.ceil(rest.num_rows / (connect().cpus * 4)))
+        dataset = from_blocks([rest.slice(i, size) for i in range(0, rest.num_rows, size)])
+        hashed: Any = dataset.map_batches(hasher, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+        tables.extend(ray.get(hashed.to_arrow_refs()))
+    return pa.concat_tables(tables)
+
+
 class VideoHasher:
-    """From `video_id` and `uri` to `video_id` and `now_hash`: what the bytes are now, or null."""
+    """Stage from `video_id` and `uri` to `video_id` and `now_hash`, the hash of the current bytes or null."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """The batch's ids with their hashes; a file that cannot be read has null."""
+        """Hash a batch; the hash is null for a file that cannot be read."""
         refs = [VideoRef(r["video_id"], r["uri"]) for r in batch.to_pylist()]
         with ThreadPoolExecutor(4) as pool:
             hashes = list(pool.map(self._hash, refs))
@@ -142,7 +184,7 @@ class VideoHasher:
 
 
 def recipe_digest(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:
-    """The digest of everything that changes a video's row: same recipe and bytes, same row."""
-    decode = config.decode.model_dump(mode="json", exclude=_UNSEEN)
+    """Return a digest of everything that changes a video's row: same recipe and bytes, same row."""
+    decode = config.decode.model_dump(mode="json", exclude=_NOT_IN_RECIPE)
     media = config.media().model_dump(mode="json") | {"decode": decode}
     return digest({"media": media, "encoders": dict(encoders)})

@@ -1,4 +1,4 @@
-"""What the workers of `vrec embed` do, as plain callables on Arrow tables: decode, encode, or both."""
+"""Stages of `vrec embed` on workers, as plain callables on Arrow tables: decode, encode, checkpoint."""
 
 import contextlib
 import os
@@ -33,56 +33,68 @@ SUMMARY = pa.schema(
         pa.field("worker", pa.string()),
     ]
 )
-"""What a worker answers: one row a finished part; `began_at` and `ended_at` are seconds of Unix time."""
+"""Output of a worker: one row per finished part.
 
-PART_FACTS = [name for name in PART.names if not name.startswith("vector_")]
+`began_at` and `ended_at` are seconds of Unix time, `video_s` is playing time, and the other `_s` are seconds
+of work.
+"""
+
+PART_METADATA = [name for name in PART.names if not name.startswith("vector_")]
+"""Columns of PART without the vectors."""
 
 DECODED = pa.schema(
     [
-        *(PART.field(name) for name in PART_FACTS),
+        *(PART.field(name) for name in PART_METADATA),
         pa.field("read_s", pa.float64()),
         pa.field("text", pa.string()),
         pa.field("pixels", pa.large_binary()),
         pa.field("wave", pa.large_binary()),
     ]
 )
-"""What goes from CPUs to GPUs in the split layout: a video's facts, uint8 frames and float32 sound."""
+"""Rows between the stages of the split layout: a video's metadata, uint8 frames and float32 sound as bytes.
+
+`pixels` has the shape (T, S, S, 3), `wave` (samples,).
+"""
 
 Vectors = dict[Modality, np.ndarray | None]
 
 
 class ClipEncoders(Protocol):
-    """What finds vectors in clips, such as an `EncoderSet`."""
+    """Encoders of one or several modalities, such as an `EncoderSet`."""
 
     def encode(self, clips: Sequence[Clip]) -> dict[Modality, OptionalVectors]:
-        """(dim,) float32 vectors by modality, one entry a clip in order, None where it is absent."""
+        """Return (dim,) float32 vectors by modality, one entry per clip in order, None where it is absent."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedJob:
-    """All that a worker needs to know of a run."""
+    """Description of a run for its workers."""
 
     out: str
+    """The folder that parts are written to."""
     config: EmbedConfig
     recipe: str
+    """Digest of all that changes a video's row."""
 
     def encoders(self, device: str) -> ClipEncoders:
-        """What finds the vectors of which parts are made, loaded on a device."""
+        """Load the encoders on a device, `cpu` or `cuda`."""
         return build_encoders(self.config.encoders, device=device)
 
 
 @dataclass(slots=True)
 class VideoOutcome:
-    """One video on its way through a worker: its row so far, its clip or why there is none."""
+    """State of one video on its way through a worker."""
 
     row: dict[str, Any]
+    """Columns of PART so far, with the error of a failed video."""
     clip: Clip | None = None
+    """None for a failed video, and once it is encoded."""
     read_s: float = 0.0
 
 
 class FusedEmbedder:
-    """REFS to SUMMARY: decodes in a child process, encodes here meanwhile, and commits one part a batch."""
+    """Stage from REFS to SUMMARY: decode in a child process, encode here, write one part per batch."""
 
     def __init__(self, job: EmbedJob) -> None:
         self._job = job
@@ -96,7 +108,7 @@ class FusedEmbedder:
             started.result()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One SUMMARY row for the part that now holds these videos."""
+        """Decode, encode and checkpoint a batch of REFS; return one SUMMARY row."""
 
         def run() -> tuple[list[VideoOutcome], list[Vectors]]:
             outcomes, vectors = [], []
@@ -111,20 +123,20 @@ class FusedEmbedder:
 
 
 class DecodeStage:
-    """REFS to decoded rows: the first half of the split layout, for CPUs that feed a GPU."""
+    """Stage from REFS to DECODED: the first half of the split layout, on CPUs."""
 
     def __init__(self, job: EmbedJob) -> None:
         self._job = job
         self._decoder = DecodeProcess(job.config.media())
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One row a video with its facts, its frames and sound as bytes, or its failure."""
+        """Decode a batch of REFS; return one DECODED row per video, in order."""
         outcomes = list(decode_refs(batch, self._decoder, self._job))
-        return pa.Table.from_pylist([_as_row(outcome) for outcome in outcomes], schema=DECODED)
+        return pa.Table.from_pylist([_decoded_row(outcome) for outcome in outcomes], schema=DECODED)
 
 
 class EncodeStage:
-    """Decoded rows to SUMMARY: the second half of the split layout, on a GPU where Ray gives one."""
+    """Stage from DECODED to SUMMARY: the second half of the split layout, on a GPU if Ray assigns one."""
 
     def __init__(self, job: EmbedJob) -> None:
         self._job = job
@@ -134,7 +146,7 @@ class EncodeStage:
         self._folder = StorageFolder(job.out)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One SUMMARY row for the part that now holds these videos."""
+        """Encode and checkpoint a batch of DECODED rows; return one SUMMARY row."""
         outcomes = [self._outcome(row) for row in batch.to_pylist()]
         ids = [o.row["video_id"] for o in outcomes]
         return commit_part(
@@ -142,7 +154,7 @@ class EncodeStage:
         )
 
     def _outcome(self, decoded: dict[str, Any]) -> VideoOutcome:
-        row = {name: decoded[name] for name in PART_FACTS}
+        row = {name: decoded[name] for name in PART_METADATA}
         outcome = VideoOutcome(row, read_s=decoded["read_s"])
         if decoded["pixels"] is not None:
             px = self._job.config.decode.frame_px
@@ -152,7 +164,7 @@ class EncodeStage:
         return outcome
 
 
-def _as_row(outcome: VideoOutcome) -> dict[str, Any]:
+def _decoded_row(outcome: VideoOutcome) -> dict[str, Any]:
     row = outcome.row | {"read_s": outcome.read_s}
     if (clip := outcome.clip) is not None:
         row["text"] = clip.text
@@ -162,14 +174,14 @@ def _as_row(outcome: VideoOutcome) -> dict[str, Any]:
 
 
 def warm_up(encoders: ClipEncoders, config: EmbedConfig) -> None:
-    """Encodes a second of noise, so that what libraries do at first use counts as start-up."""
+    """Encode a second of noise, so that what libraries do at first use counts as start-up."""
     px, noise = config.decode.frame_px, np.random.default_rng(0)
     frames = noise.integers(0, 255, (config.sample.frames, px, px, 3), np.uint8)
     encoders.encode([Clip("warm-up", frames, noise.normal(0, 0.1, 16_000).astype(np.float32), "warm")])
 
 
 def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Iterator[VideoOutcome]:
-    """An Outcome for each REFS row, in order; a video that cannot be used carries its error in the row."""
+    """Yield the outcome of each REFS row, in order; that of a failed video has the error in its row."""
     refs = batch.to_pylist()
     with contextlib.ExitStack() as copies, ThreadPoolExecutor(4) as pool:
         fetched = list(pool.map(lambda r: _fetch(r, job, copies), refs))
@@ -229,22 +241,25 @@ def _record_failure(row: dict[str, Any], error: VideoError) -> None:
 
 
 def encode_outcomes(outcomes: Sequence[VideoOutcome], encoders: ClipEncoders) -> list[Vectors]:
-    """Each outcome's vectors by modality, none for a failed one; a clip that no encoder takes fails alone."""
-    alive = [o for o in outcomes if o.clip is not None]
+    """Return the vectors by modality of each outcome, {} for a failed one.
+
+    Where a batch cannot be encoded its clips are encoded one by one, so that only the bad ones fail.
+    """
+    decoded = [o for o in outcomes if o.clip is not None]
     start = time.perf_counter()
     try:
-        found = _encode([o.clip for o in alive if o.clip], encoders)
+        vectors = _encode([o.clip for o in decoded if o.clip], encoders)
     except (EncodeFailed, ValueError, RuntimeError) as error:
-        if len(alive) > 1:
+        if len(decoded) > 1:
             return [v for o in outcomes for v in encode_outcomes([o], encoders)]
-        for outcome in alive:
+        for outcome in decoded:
             _record_failure(outcome.row, EncodeFailed(f"no encoder took it: {error}"))
         return [{} for _ in outcomes]
-    took = (time.perf_counter() - start) / max(len(alive), 1)
-    for outcome in alive:
-        outcome.row["encode_s"] = took
-    in_turn = iter(found)
-    return [{} if o.clip is None else next(in_turn) for o in outcomes]
+    seconds = (time.perf_counter() - start) / max(len(decoded), 1)
+    for outcome in decoded:
+        outcome.row["encode_s"] = seconds
+    remaining = iter(vectors)
+    return [{} if o.clip is None else next(remaining) for o in outcomes]
 
 
 def _encode(clips: Sequence[Clip], encoders: ClipEncoders) -> list[Vectors]:
@@ -260,13 +275,19 @@ def commit_part(
     folder: StorageFolder,
     run: Callable[[], tuple[list[VideoOutcome], list[Vectors]]],
 ) -> pa.Table:
-    """One SUMMARY row for the part of these videos, which `run` makes unless it is there already.
+    """Write the part of these videos, unless it exists already, and return its SUMMARY row.
 
-    It is there when Ray repeats a task whose worker died after writing and before answering.
+    It exists when Ray repeats a task whose worker died after writing and before answering.
+
+    Args:
+        video_ids: the ids of the batch.
+        recipe: the recipe of the run.
+        folder: the folder to write to.
+        run: decodes and encodes the batch: outcomes and their vectors, in order.
     """
     began_at, name = time.time(), part_name(recipe, video_ids)
     if folder.exists(name):
-        rows = folder.read_arrow(name).select(PART_FACTS).to_pylist()
+        rows = folder.read_arrow(name).select(PART_METADATA).to_pylist()
         return _summary(name, rows, began_at=began_at, read_s=0.0, write_s=0.0)
     outcomes, vectors = run()
     rows, read_s = [o.row for o in outcomes], sum(o.read_s for o in outcomes)

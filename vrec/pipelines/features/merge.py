@@ -1,4 +1,4 @@
-"""From the parts that workers left to one FeatureSet, and several of them as one."""
+"""Merging of parts into one FeatureSet, and of several FeatureSets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +18,13 @@ Array = npt.NDArray[Any]
 
 
 def merge_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
-    """The features in PART tables of a job, without the videos that failed."""
+    """Return the features in PART tables of a job, by video id, without the videos that failed."""
     good = [part.filter(pc.is_null(part["error"])) for part in parts]
     columns = {m: [v for part in good for v in _rows(part, m)] for m in MODALITIES}
     ids = [video for part in good for video in part["video_id"].to_pylist()]
-    shown = [count for part in good for count in part["frames"].to_pylist()]
+    counts = [count for part in good for count in part["frames"].to_pylist()]
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    frames, lengths = _frames([columns["frames"][i] for i in order], [shown[i] for i in order], job)
+    frames, lengths = _frames([columns["frames"][i] for i in order], [counts[i] for i in order], job)
     audio, text = (_vectors([columns[m][i] for i in order]) for m in ("audio", "text"))
     has: dict[Modality, Array] = {
         "frames": lengths > 0,
@@ -32,12 +32,12 @@ def merge_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
         "text": (text != 0).any(axis=1),
     }
     names = encoder_names(job.config.encoders)
-    told = job.config.model_dump(mode="json")
-    return FeatureSet(tuple(ids[i] for i in order), frames, lengths, audio, text, has, names, told)
+    embed = job.config.model_dump(mode="json")
+    return FeatureSet(tuple(ids[i] for i in order), frames, lengths, audio, text, has, names, embed)
 
 
 def concatenate_feature_sets(sets: Sequence[FeatureSet]) -> FeatureSet:
-    """Features of the same settings and different videos as one set."""
+    """Return features of different videos with the same settings as one set, by video id."""
     ids = [video for some in sets for video in some.video_ids]
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
     has: dict[Modality, Array] = {
@@ -45,10 +45,10 @@ def concatenate_feature_sets(sets: Sequence[FeatureSet]) -> FeatureSet:
     }
     return FeatureSet(
         tuple(ids[i] for i in order),
-        _stacked([some.frames for some in sets])[order],
+        _concatenate_padded([some.frames for some in sets])[order],
         np.concatenate([some.lengths for some in sets])[order],
-        _stacked([some.audio for some in sets])[order],
-        _stacked([some.text for some in sets])[order],
+        _concatenate_padded([some.audio for some in sets])[order],
+        _concatenate_padded([some.text for some in sets])[order],
         has,
         sets[0].names,
         sets[0].embed,
@@ -60,29 +60,29 @@ def _rows(part: pa.Table, modality: Modality) -> list[Array | None]:
     return [None if not row.is_valid else row.values.to_numpy() for row in column]
 
 
-def _frames(rows: Sequence[Array | None], shown: Sequence[int], job: FeatureJob) -> tuple[Array, Array]:
-    """(N, V, T, D) float16 and (N,) int16 of rows of V · t · D numbers."""
+def _frames(rows: Sequence[Array | None], counts: Sequence[int], job: FeatureJob) -> tuple[Array, Array]:
+    """Return (N, V, T, D) float16 frames and their (N,) int16 lengths from rows of V · t · D numbers."""
     views, most = 1 + job.features.views, job.config.sample.frames
-    there = [
-        (at, row, count) for at, (row, count) in enumerate(zip(rows, shown, strict=True)) if row is not None
+    present = [
+        (i, row, count) for i, (row, count) in enumerate(zip(rows, counts, strict=True)) if row is not None
     ]
-    dim = len(there[0][1]) // (views * there[0][2]) if there else 0
+    dim = len(present[0][1]) // (views * present[0][2]) if present else 0
     frames, lengths = np.zeros((len(rows), views, most, dim), np.float16), np.zeros(len(rows), np.int16)
-    for at, row, count in there:
-        frames[at, :, :count], lengths[at] = row.reshape(views, count, dim), count
+    for i, row, count in present:
+        frames[i, :, :count], lengths[i] = row.reshape(views, count, dim), count
     return frames, lengths
 
 
 def _vectors(rows: Sequence[Array | None]) -> Array:
-    """(N, D) float32, zeros for None; D is 0 where there is nothing."""
+    """Return (N, D) float32 rows, zeros for None; D is 0 without any row."""
     dim = max((len(row) for row in rows if row is not None), default=0)
     return np.array([np.zeros(dim) if row is None else row for row in rows], np.float32).reshape(
         len(rows), dim
     )
 
 
-def _stacked(blocks: Sequence[Array]) -> Array:
-    # A catalogue's part may lack a modality altogether, of which another has some.
+def _concatenate_padded(blocks: Sequence[Array]) -> Array:
+    # One set may have a modality that no video of another set has, whose width is then 0.
     width = max(block.shape[-1] for block in blocks)
     wide = [np.zeros((*b.shape[:-1], width), b.dtype) if b.shape[-1] < width else b for b in blocks]
     return np.concatenate(wide)

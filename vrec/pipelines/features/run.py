@@ -1,6 +1,7 @@
-"""A catalogue's features, made on Ray Data and kept: only what is new is decoded and shown to the network.
+"""Cached features of a catalogue, computed on Ray Data: only new videos are decoded and encoded.
 
-plan (what changed) → features (one part a batch, as `vrec embed` does) → one FeatureSet with all of them.
+`extract_features` reads in the order of its stages, those of `vrec embed` with other encoders: list → plan →
+decode, encode and checkpoint → merge → write.
 """
 
 import contextlib
@@ -21,30 +22,32 @@ from vrec.encoders.build import encoder_names
 from vrec.encoders.learned.features import FeatureSet
 from vrec.media.source import open_source
 from vrec.pipelines.cluster import connect_cluster
-from vrec.pipelines.embed.checkpoints import PARTS, previous_state
-from vrec.pipelines.embed.compact import select_parts
-from vrec.pipelines.embed.plan import EmbedPlan, deduplicate_refs, make_plan, recipe_digest
-from vrec.pipelines.embed.run import hash_contents, lock_folder, open_output, run_plan
-from vrec.pipelines.embed.stages import PART_FACTS
+from vrec.pipelines.embed.checkpoints import PARTS, previous_state, remove_parts
+from vrec.pipelines.embed.compact import select_parts, update_uris
+from vrec.pipelines.embed.plan import EmbedPlan, deduplicate_refs, hash_contents, make_plan, recipe_digest
+from vrec.pipelines.embed.run import embed_pending
+from vrec.pipelines.embed.stages import PART_METADATA
 from vrec.pipelines.features.merge import concatenate_feature_sets, merge_parts
 from vrec.pipelines.features.stages import FeatureJob
+from vrec.pipelines.output import lock_folder, open_output
 
 FACTS = "facts"
-"""The subfolder of what is known of each video that was decoded, by the fingerprint of its features."""
+"""The subfolder of the table of decoded videos, whose name is the fingerprint of their features."""
 VERSION = 1
-"""Raised whenever the same videos and settings come to give other features."""
+"""Version of the computation: raised whenever the same videos and settings give other features."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractedFeatures:
-    """A catalogue's features, and what came of its videos."""
+    """Features of a catalogue, and its failures."""
 
     features: FeatureSet
     uri: str
+    """The folder of the features."""
     reused: bool
-    """Whether all of them were there already."""
+    """Whether all features came from an earlier run."""
     new: int
-    """Videos that were decoded in this run."""
+    """Videos decoded in this run."""
     failures: pa.Table
     """FAILURES: videos without features."""
 
@@ -52,52 +55,71 @@ class ExtractedFeatures:
 def extract_features(
     videos: str, out: str, settings: Settings, *, address: str | None = None, log: TextIO | None = None
 ) -> ExtractedFeatures:
-    """The features of the catalogue `videos`, kept in the folder `out`.
+    """Compute the features of the catalogue `videos` and store them in the folder `out`.
 
-    `videos` is a folder or a VIDEOS table; `settings.embed` says how it is decoded and encoded, and
-    `settings.train.encoder.features` what is kept. What an earlier or a killed run left in `out` and is unchanged
-    is kept. Progress goes to `log`, standard error by default. Raises SourceError where no video can be used,
-    SchemaError, ConfigError, OutputError or ClusterError where the job cannot run, and ModelError where `out`
-    holds something else; a bad video costs a FAILURES row only.
+    Features of an earlier or a killed run that are unchanged stay. A bad video costs only a row of FAILURES.
+
+    Args:
+        videos: folder or VIDEOS table.
+        out: the folder of the features.
+        settings: `embed` says how videos are decoded and encoded, `train.encoder.features` what is stored.
+        address: the Ray cluster, as `connect_cluster` takes it.
+        log: stream for progress, standard error by default.
+
+    Raises:
+        SourceError: no video can be used.
+        ModelError: `out` holds something else.
+        SchemaError, ConfigError, OutputError, ClusterError: the job cannot run.
     """
-    source, folder = open_source(videos), open_output(out)
+    source, folder = open_source(videos), open_output(out, PARTS)
     with lock_folder(folder), contextlib.ExitStack() as stack:
-        reach = functools.cache(lambda: stack.enter_context(connect_cluster(address)))
+        connect = functools.cache(lambda: stack.enter_context(connect_cluster(address)))
+
+        # List the catalogue.
         refs, duplicates = deduplicate_refs(source.refs(), source.uri)
         job = feature_job(folder, settings)
-        old = _earlier(folder)
-        facts = [name] if old and folder.exists(name := _facts_name(old)) else []
-        state = previous_state(folder, facts)
-        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: hash_contents(rows, job, reach))
-        totals = run_plan(plan, job, reach, log, verb="features")
+        previous = _load_previous(folder)
+
+        # Plan: compare with the state that earlier runs left.
+        old_tables = [name] if previous and folder.exists(name := _facts_name(previous)) else []
+        state = previous_state(folder, old_tables)
+        plan = make_plan(refs, duplicates, state, job.recipe, lambda rows: hash_contents(rows, job, connect))
+
+        # Decode, encode and checkpoint on the workers, one part per batch.
+        totals = embed_pending(plan.pending, job, connect, log, label="features")
         plan.parts.update(dict.fromkeys(totals.parts))
-        if old and facts and not plan.parts and not plan.dropped:
-            found = folder.read_parquet(facts[0])
-            return ExtractedFeatures(old, folder.uri, True, 0, _failures(found, duplicates))
+        if previous and old_tables and not plan.parts and not plan.dropped:
+            facts = folder.read_parquet(old_tables[0])
+            return ExtractedFeatures(previous, folder.uri, True, 0, _failures(facts, duplicates))
+
+        # Merge the parts with the features that are reused.
         parts = list(select_parts(folder, plan.parts))
-        found = _facts(folder, facts, plan, parts, refs)
-        if not found["error"].null_count:
-            raise SourceError(f"{source.uri}: {_unusable_message(found)}", fix="fix or replace the videos")
-        made = merge_parts(parts, job)
-        features = concatenate_feature_sets(
-            [some for some in (_reusable_rows(old, plan), made) if some is not None]
-        )
-        _write(folder, features, found)
-        return ExtractedFeatures(features, folder.uri, False, totals.videos, _failures(found, duplicates))
+        facts = _merge_facts(folder, old_tables, plan, parts, refs)
+        if not facts["error"].null_count:
+            raise SourceError(f"{source.uri}: {_unusable_message(facts)}", fix="fix or replace the videos")
+        sets = [_reusable_rows(previous, plan), merge_parts(parts, job)]
+        features = concatenate_feature_sets([features for features in sets if features is not None])
+
+        # Write.
+        _write(folder, features, facts)
+        return ExtractedFeatures(features, folder.uri, False, totals.videos, _failures(facts, duplicates))
 
 
 def feature_job(folder: StorageFolder, settings: Settings) -> FeatureJob:
-    """What workers are told: a network for the frames and nothing fused, since what heads take is frozen."""
+    """Return the description of a run for its workers.
+
+    Frames are encoded by the frozen network, and nothing is fused: learned heads are trained on its features.
+    """
     encoders = settings.embed.encoders
     encoders = encoders.model_copy(update={"frames": encoders.cnn, "fusion": None})
     config = settings.embed.model_copy(update={"encoders": encoders})
-    kept = settings.train.encoder.features
+    features = settings.train.encoder.features
     recipe = recipe_digest(config, encoder_names(encoders))
-    parts = {"embed": recipe, "features": kept.model_dump(mode="json"), "version": VERSION}
-    return FeatureJob(folder.uri, config, digest(parts), kept)
+    key = {"embed": recipe, "features": features.model_dump(mode="json"), "version": VERSION}
+    return FeatureJob(folder.uri, config, digest(key), features)
 
 
-def _earlier(folder: StorageFolder) -> FeatureSet | None:
+def _load_previous(folder: StorageFolder) -> FeatureSet | None:
     if not folder.exists(MANIFEST):
         return None
     try:
@@ -110,18 +132,16 @@ def _facts_name(features: FeatureSet) -> str:
     return f"{FACTS}/{features.fingerprint}.parquet"
 
 
-def _facts(
+def _merge_facts(
     folder: StorageFolder, old: Sequence[str], plan: EmbedPlan, parts: Sequence[pa.Table], refs: pa.Table
 ) -> pa.Table:
-    """The facts of every video of the catalogue as it is now, by id."""
-    stays = plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], ""))
-    before = [folder.read_parquet(name) for name in old]
-    kept = [table.filter(pc.is_in(table["video_id"], value_set=stays)) for table in before]
-    found = pa.concat_tables([*kept, *(part.select(PART_FACTS) for part in parts)]).sort_by("video_id")
-    # A file that moved is not decoded again for it.
-    place = pc.index_in(found["video_id"], value_set=refs["video_id"])
-    at = found.column_names.index("uri")
-    return found.set_column(at, found.schema.field(at), refs["uri"].take(place))
+    """Return the metadata of every video of the current catalogue, by id."""
+    reused = plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], ""))
+    tables = [folder.read_parquet(name) for name in old]
+    tables = [table.filter(pc.is_in(table["video_id"], value_set=reused)) for table in tables]
+    facts = pa.concat_tables([*tables, *(part.select(PART_METADATA) for part in parts)])
+    # A file that moved is not decoded again.
+    return update_uris(facts.sort_by("video_id"), refs)
 
 
 def _failures(facts: pa.Table, duplicates: pa.Table) -> pa.Table:
@@ -137,7 +157,7 @@ def _unusable_message(facts: pa.Table) -> str:
 
 
 def _reusable_rows(old: FeatureSet | None, plan: EmbedPlan) -> FeatureSet | None:
-    """The rows of earlier features that are still good."""
+    """Return the rows of earlier features that are still valid, None without any."""
     if old is None or not plan.reused.num_rows:
         return None
     stays = set(plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], "")).to_pylist())
@@ -145,12 +165,11 @@ def _reusable_rows(old: FeatureSet | None, plan: EmbedPlan) -> FeatureSet | None
 
 
 def _write(folder: StorageFolder, features: FeatureSet, facts: pa.Table) -> None:
-    # Facts first: features whose facts are missing would be made again.
+    # Facts first: features without their facts would be computed again.
     name = _facts_name(features)
     folder.write_parquet(name, facts)
     features.save(folder.uri)
     for file in folder.files(FACTS):
         if f"{FACTS}/{file}" != name:
             folder.remove(f"{FACTS}/{file}")
-    for file in folder.files(PARTS):
-        folder.remove(f"{PARTS}/{file}")
+    remove_parts(folder)

@@ -1,4 +1,4 @@
-"""What workers find in a video for `vrec train encoder`: features a frame, of it and of changed copies."""
+"""Encoders for `vrec train encoder` on workers: features per frame, of a video and of augmented copies."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,40 +17,40 @@ from vrec.pipelines.embed.stages import ClipEncoders, EmbedJob
 
 @dataclass(frozen=True, slots=True)
 class FeatureJob(EmbedJob):
-    """All that a worker needs to know of a run that makes features."""
+    """Description of a run that computes features, for its workers."""
 
     features: EncoderFeaturesConfig
 
     def encoders(self, device: str) -> ClipEncoders:
-        """What finds the features, loaded on a device."""
+        """Load the encoders on a device, `cpu` or `cuda`."""
         return FeatureEncoders(self.config.encoders, self.features, device=device)
 
 
 class FeatureEncoders:
-    """Clips to features: of frames (1 + views) · T · D numbers in one row, of sound and text unit vectors."""
+    """Encoders of features: (1 + views) · T · D numbers for frames, unit vectors for sound and text."""
 
     def __init__(
         self, encoders: EncodersConfig, config: EncoderFeaturesConfig, *, device: str = "cpu"
     ) -> None:
-        """Loads the network of the frames on a device, and the other encoders; nothing is fused.
+        """Load the network of the frames on a device, and the other encoders; nothing is fused.
 
-        Raises ConfigError when weights cannot be had.
+        Raises ConfigError when weights are not available.
         """
         self.config = config
         self._cnn = CnnEncoder(encoders.cnn, device=device) if encoders.cnn is not None else None
         self._rest = build_encoders(encoders.model_copy(update={"frames": None, "fusion": None}))
 
     def encode(self, clips: Sequence[Clip]) -> dict[Modality, OptionalVectors]:
-        """float32 rows by modality, one entry a clip in order, None where it is absent.
+        """Return float32 rows by modality, one entry per clip in order, None where it is absent.
 
-        Raises EncodeFailed, naming the video, for numbers that are not finite, in float16 for frames.
+        Raises EncodeFailed, naming the video, for numbers that are not finite (for frames: in float16).
         """
-        found = self._rest.encode(clips)
+        vectors = self._rest.encode(clips)
         if self._cnn is not None:
-            found["frames"] = [
+            vectors["frames"] = [
                 None if clip.frames is None else self._frames(self._cnn, clip) for clip in clips
             ]
-        return found
+        return vectors
 
     def _frames(self, cnn: CnnEncoder, clip: Clip) -> Vectors:
         assert clip.frames is not None
@@ -63,5 +63,5 @@ class FeatureEncoders:
 
 
 def view_seed(seed: int, video_id: str, view: int) -> int:
-    """The seed of a changed copy: its own for each video, and the same in whichever batch it is."""
+    """Return the seed of an augmented copy: different for each video and view, the same in any batch."""
     return int.from_bytes(hashlib.sha256(f"{seed} {view} {video_id}".encode()).digest()[:8])
