@@ -1,4 +1,4 @@
-"""`vrec bundle`: what other commands left in their folders, put together for serving."""
+"""`vrec bundle`: the outputs of other commands, put together for serving."""
 
 import time
 from typing import Any
@@ -22,58 +22,67 @@ from vrec.retrieval.registry import load_recommender
 def make_bundle(
     inputs: InputPaths, out: str, settings: Settings, *, ranker: str, recommender: str | None = None
 ) -> dict[str, Any]:
-    """What was put together and written to the folder `out`, after reading it back and asking its canaries.
+    """Write a bundle to the folder `out`, read it back, check it by its smoke requests; return a summary.
 
-    `ranker` and `recommender` are folders of `vrec train ranker` and `vrec fit`. Profiles are those of
-    `train.ranker.profiles`, so the settings must be those that the ranker was trained with. Runs in this process.
-    Raises BundleError for what does not belong together, EventsError, SchemaError, SourceError or ModelError
-    for what cannot be read, OutputError for a folder that cannot be written.
+    Runs in this process.
+
+    Args:
+        inputs: events, VIDEOS and, if there are any, embeddings.
+        out: the folder of the bundle.
+        settings: `train.ranker.profiles` must be the settings that the ranker was trained with.
+        ranker: the folder that `vrec train ranker` left.
+        recommender: the folder that `vrec fit` left.
+
+    Raises:
+        BundleError: the inputs do not belong together.
+        EventsError, SchemaError, SourceError, ModelError: an input cannot be read.
+        OutputError: the folder cannot be written.
     """
     out, begun = absolute_uri(out), time.perf_counter()
-    material = read_inputs(inputs, settings.events, "fused")
-    if material.content is None or material.content.videos is None:
+    data = read_inputs(inputs, settings.events, "fused")
+    if data.content is None or data.content.videos is None:
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
-    parts = BundleInputs(
-        videos=material.content.videos,
+    bundle_inputs = BundleInputs(
+        videos=data.content.videos,
         ranker=load_ranker(ranker),
         profiles=settings.train.ranker.profiles,
-        fused=material.content.embeddings,
+        fused=data.content.embeddings,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
         recommender=load_recommender(recommender) if recommender else None,
-        interactions=aggregate_interactions(material.interactions, settings.events.interest),
+        interactions=aggregate_interactions(data.interactions, settings.events.interest),
         embed=_embed_config(inputs.embeddings) if inputs.embeddings else None,
     )
-    write_bundle(out, parts, settings.bundle)
-    written = ServingBundle.load(out)
-    written.check()
+    write_bundle(out, bundle_inputs, settings.bundle)
+    bundle = ServingBundle.load(out)
+    bundle.check()
     return {
         "out": out,
-        "version": written.version,
-        "encoder": written.encoder,
-        "videos": written.videos.num_rows,
-        "vectors": len(written.index),
-        "texts": 0 if written.texts is None else written.texts.num_rows,
-        "neighbours": int((written.neighbors.places >= 0).any(axis=1).sum()),
-        "popular": len(written.popular),
+        "version": bundle.version,
+        "encoder": bundle.encoder,
+        "videos": bundle.videos.num_rows,
+        "vectors": len(bundle.index),
+        "texts": 0 if bundle.texts is None else bundle.texts.num_rows,
+        "neighbours": int((bundle.neighbors.places >= 0).any(axis=1).sum()),
+        "popular": len(bundle.popular),
         "bytes": _size(StorageFolder(out)),
         "seconds": round(time.perf_counter() - begun, 3),
     }
 
 
 def _embed_config(uri: str) -> EmbedConfig:
-    """The settings that an embedding folder was made with, as its manifest has them."""
+    """Return the settings in the manifest of an embedding folder."""
     manifest = read_manifest(uri) or {}
     try:
         return EmbedConfig.model_validate(manifest.get("config", {}))
     except ValidationError as error:
-        what = error.errors()[0]
+        first = error.errors()[0]
         raise BundleError(
             f"{uri} was embedded with settings of another version of vrec: "
-            f"{'.'.join(map(str, what['loc']))}: {what['msg'].lower()}",
+            f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}",
             fix="embed the catalogue again with this version",
         ) from None
 
 
 def _size(folder: StorageFolder) -> int:
-    found = folder.filesystem.get_file_info(pafs.FileSelector(folder.path, recursive=True))
-    return sum(info.size for info in found if info.type == pafs.FileType.File)
+    infos = folder.filesystem.get_file_info(pafs.FileSelector(folder.path, recursive=True))
+    return sum(info.size for info in infos if info.type == pafs.FileType.File)

@@ -1,4 +1,4 @@
-"""`vrec demo`: draw a catalogue (or take one), embed it as any other, and write the report page."""
+"""`vrec demo`: draw or take a catalogue, embed it, simulate a shop in it, and write the report page."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,12 +38,20 @@ REPORT, TABLES, CATALOGUE, SHOP, BUNDLE = "report.html", "tables", "videos", "sh
 def demo(
     out: str, settings: Settings, *, videos: str | None = None, address: str | None = None
 ) -> tuple[dict[str, Any], str, DemoShopResult | None]:
-    """The run's manifest, the path of its report, and the shop that was simulated in the catalogue.
+    """Run the demo and return the embedding's manifest, the report's path, and the simulated shop.
 
-    `videos` is embedded, or a drawn catalogue. `out` is a local folder: it gets the drawn videos, the tables
-    and report.html, below `shop` what simulated shoppers did, models fitted on it and their evaluation, and
-    in `bundle` what `vrec serve` takes; the shop is None where fewer than `demo.least_videos` were embedded.
-    Raises as `vrec.pipelines.embed.run.embed` and `vrec.pipelines.train.ranker.train_on`.
+    Args:
+        out: a local folder. It gets the drawn videos, the tables and report.html; in `shop` the simulated
+            events, the models fitted on them and their evaluation; in `bundle` the input of `vrec serve`.
+        settings: `demo` and the settings of each step.
+        videos: the catalogue to embed, a drawn one where None.
+        address: the Ray cluster, as `connect_cluster` takes it.
+
+    Returns:
+        The manifest, the path of report.html, and the shop, None with fewer than `demo.least_videos` embedded
+        videos.
+
+    Raises as `vrec.pipelines.embed.run.embed` and `vrec.pipelines.train.ranker.train_on_inputs`.
     """
     folder = Path(out)
     try:
@@ -54,18 +62,18 @@ def demo(
         source = videos or _draw(folder / CATALOGUE, settings)
         tables = str(folder / TABLES)
         manifest = embed(source, tables, settings.embed)
-        found = _embeddings(tables)
+        embeddings = _read_embeddings(tables)
         media = read_media(tables)
         catalogue = _catalogue_table(source)
-        shop = _shop(folder, catalogue, found.get("fused"), media, settings)
-        shown = select_cards(found, settings.demo.gallery)
+        shop = _shop(folder, catalogue, embeddings.get("fused"), media, settings)
+        cards = select_cards(embeddings, settings.demo.gallery)
         report = build_gallery(
             videos=catalogue,
-            embeddings=found,
+            embeddings=embeddings,
             media=media,
             failures=read_failures(tables),
             manifest=manifest,
-            posters=_posters(media, shown, settings),
+            posters=_posters(media, cards, settings),
             config=settings.demo.gallery,
         )
     links = {"What simulated shoppers would be shown": f"{SHOP}/{EVALUATION}/{PAGE}"} if shop else {}
@@ -85,18 +93,18 @@ def _shop(
     )
 
 
-def _embeddings(tables: str) -> dict[Modality, pa.Table]:
-    found: dict[Modality, pa.Table] = {}
+def _read_embeddings(tables: str) -> dict[Modality, pa.Table]:
+    embeddings: dict[Modality, pa.Table] = {}
     for modality in MODALITIES:
         if (table := read_embeddings(tables, modality)) is not None:
-            found[modality] = table
-    return found
+            embeddings[modality] = table
+    return embeddings
 
 
 def _draw(folder: Path, settings: Settings) -> str:
     plan = plan_catalog(settings.demo.draw)
     draw = ray.remote(draw_video)
-    ray.get([draw.remote(drawn, folder.absolute()) for drawn in plan])
+    ray.get([draw.remote(video, folder.absolute()) for video in plan])
     table = folder / "VIDEOS.parquet"
     pq.write_table(videos_table(plan, folder.absolute()), table)
     return str(table)
@@ -108,15 +116,15 @@ def _catalogue_table(source: str) -> pa.Table | None:
     try:
         return read_videos(source)
     except SchemaError:
-        # Embedding needs less of VIDEOS than a full row; the page then goes by video_id.
+        # Embedding needs only some columns of VIDEOS; without the others the page shows ids.
         return None
 
 
-def _posters(media: pa.Table, shown: Sequence[str], settings: Settings) -> dict[str, bytes]:
-    wanted = set(shown)
-    rows = [r for r in media.select(["video_id", "uri"]).to_pylist() if r["video_id"] in wanted]
+def _posters(media: pa.Table, video_ids: Sequence[str], settings: Settings) -> dict[str, bytes]:
+    selected = set(video_ids)
+    rows = [r for r in media.select(["video_id", "uri"]).to_pylist() if r["video_id"] in selected]
     make = ray.remote(make_posters)
-    lanes = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    tasks = max(1, int(ray.cluster_resources().get("CPU", 1)))
     config = settings.embed.media().model_copy(
         update={
             "sample": FrameSamplingConfig(frames=1),
@@ -126,5 +134,5 @@ def _posters(media: pa.Table, shown: Sequence[str], settings: Settings) -> dict[
             ),
         }
     )
-    found = ray.get([make.remote(rows[lane::lanes], config, settings.demo.poster) for lane in range(lanes)])
-    return {video_id: jpeg for part in found for video_id, jpeg in part.items()}
+    shards = ray.get([make.remote(rows[task::tasks], config, settings.demo.poster) for task in range(tasks)])
+    return {video_id: jpeg for posters in shards for video_id, jpeg in posters.items()}

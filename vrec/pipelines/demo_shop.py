@@ -1,5 +1,4 @@
-"""The demo's second half: simulated shoppers in the catalogue, models fitted on what they did, a report, and
-a bundle to serve."""
+"""Second half of the demo: simulated shoppers, models fitted on their events, an evaluation, a bundle."""
 
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,17 +29,17 @@ EVENTS_FILE, VIDEOS_FILE, MODEL, EVALUATION = "EVENTS.parquet", "VIDEOS.parquet"
 RANKER = "ranker"
 
 Posters = Callable[[Sequence[str]], Mapping[str, bytes]]
-"""Makes the posters of some videos."""
+"""Makes posters: JPEG bytes by video id."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoShopResult:
-    """Where the demo's events, model and evaluation are."""
+    """Summary of the demo's shop: paths of its events, model, evaluation and bundle."""
 
     events: int
-    """How many events were simulated."""
+    """Number of simulated events."""
     report: str
-    """The path of the evaluation's page."""
+    """The path of the evaluation page."""
     model: str
     """The folder of the fitted hybrid."""
     log: str
@@ -51,7 +50,7 @@ class DemoShopResult:
 
 def demo_shop(
     folder: Path,
-    to_serve: Path,
+    bundle: Path,
     tables: str,
     videos: pa.Table,
     fused: pa.Table,
@@ -59,36 +58,43 @@ def demo_shop(
     settings: Settings,
     posters: Posters,
 ) -> DemoShopResult:
-    """What was left in `folder`: EVENTS and VIDEOS, an evaluation of recommenders, a hybrid and a ranker; and
-    in `to_serve` the bundle of the last two, in place of one that an earlier demo left there.
+    """Simulate a shop, fit and evaluate models on its events, and write a bundle.
 
-    `tables` is the embedding folder, `fused` its EMBEDDINGS and `videos` VIDEOS, of which only those that
-    were embedded are on offer. All but the shoppers themselves is what any shop's events go through.
+    Only the shoppers are simulated: everything else works as on the events of any shop.
+
+    Args:
+        folder: gets EVENTS and VIDEOS, an evaluation of recommenders, a hybrid and a ranker.
+        bundle: the folder of the bundle; one of an earlier demo is replaced.
+        tables: the embedding folder.
+        videos: VIDEOS; those without a vector are left out.
+        fused: the fused EMBEDDINGS.
+        settings: `demo` and the settings of each step.
+        posters: makes the posters of the evaluation's example shoppers.
     """
-    offer = embedded_videos(videos, fused)
+    embedded = embedded_videos(videos, fused)
     vectors = np.stack(fused.column("vector").to_numpy(zero_copy_only=False))
-    places = pc.index_in(offer.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
-    shop = simulate(settings.demo.shop, offer, vectors[np.asarray(places)])
+    rows = pc.index_in(embedded.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
+    shop = simulate(settings.demo.shop, embedded, vectors[np.asarray(rows)])
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(shop.events, folder / EVENTS_FILE)
     pq.write_table(shop.videos, folder / VIDEOS_FILE)
-    where = InputPaths(str(folder / EVENTS_FILE), videos=str(folder / VIDEOS_FILE), embeddings=tables)
-    material = read_inputs(where, settings.events, settings.fit.modality)
-    report = build_report(run_comparison(material, settings), settings.evaluate, name="the demo's shop")
+    paths = InputPaths(str(folder / EVENTS_FILE), videos=str(folder / VIDEOS_FILE), embeddings=tables)
+    data = read_inputs(paths, settings.events, settings.fit.modality)
+    report = build_report(run_comparison(data, settings), settings.evaluate, name="the demo's shop")
     write_comparison(_with_posters(report, posters), str(folder / EVALUATION))
-    fit_inputs(material, str(folder / MODEL), settings, model="hybrid")
+    fit_inputs(data, str(folder / MODEL), settings, model="hybrid")
     kinds = pc.unique(shop.events.column("kind")).to_pylist()
     ranker = small_ranker(settings.train.ranker, settings.demo.ranker, kinds)
     small = settings.model_copy(update={"train": settings.train.model_copy(update={"ranker": ranker})})
-    train_on_inputs(material, str(folder / RANKER), ranker, train=train_in_process)
-    shutil.rmtree(to_serve, ignore_errors=True)
-    make_bundle(where, str(to_serve), small, ranker=str(folder / RANKER), recommender=str(folder / MODEL))
+    train_on_inputs(data, str(folder / RANKER), ranker, train=train_in_process)
+    shutil.rmtree(bundle, ignore_errors=True)
+    make_bundle(paths, str(bundle), small, ranker=str(folder / RANKER), recommender=str(folder / MODEL))
     return DemoShopResult(
         events=shop.events.num_rows,
         report=str(folder / EVALUATION / PAGE),
         model=str(folder / MODEL),
         log=str(folder / EVENTS_FILE),
-        bundle=str(to_serve),
+        bundle=str(bundle),
     )
 
 
@@ -116,7 +122,7 @@ def small_ranker(
 
 
 def with_absolute_uris(videos: pa.Table, media: pa.Table) -> pa.Table:
-    """VIDEOS with the absolute paths of the files that were embedded: a service runs in another folder."""
+    """Return VIDEOS with the absolute paths of the embedded files: a service may run in another folder."""
     files = dict(zip(*(media.column(name).to_pylist() for name in ("video_id", "uri")), strict=True))
     ids, uris = (videos.column(name).to_pylist() for name in ("video_id", "uri"))
     paths = pa.array([absolute_uri(files.get(name, uri)) for name, uri in zip(ids, uris, strict=True)])
@@ -124,14 +130,14 @@ def with_absolute_uris(videos: pa.Table, media: pa.Table) -> pa.Table:
 
 
 def embedded_videos(videos: pa.Table, fused: pa.Table) -> pa.Table:
-    """The VIDEOS rows that have a vector."""
+    """Return the VIDEOS rows that have a vector."""
     return videos.filter(
         pc.is_in(videos.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
     )
 
 
 def videos_from_media(media: pa.Table) -> pa.Table:
-    """VIDEOS of a catalogue of which only MEDIA is known, as when it is a folder of files."""
+    """Return VIDEOS with default values for a catalogue that has only MEDIA, such as a folder of files."""
     rows = [
         {
             "video_id": row["video_id"],

@@ -45,8 +45,8 @@ def outcome(material, ray_cluster):
 
 
 def test_nothing_of_the_test_reaches_the_fit(outcome):
-    cut = outcome.parts.cut
-    assert pc.max(outcome.train["at"]).as_py() < cut <= pc.min(outcome.parts.test["at"]).as_py()
+    cut = outcome.split.cutoff
+    assert pc.max(outcome.train["at"]).as_py() < cut <= pc.min(outcome.split.test["at"]).as_py()
 
 
 def test_popular_is_always_there_and_seeds_are_only_for_those_that_have_one(outcome):
@@ -61,7 +61,7 @@ def test_popular_is_always_there_and_seeds_are_only_for_those_that_have_one(outc
 
 
 def test_every_model_answers_every_test_user_and_strangers_alike(outcome):
-    users = set(outcome.parts.test["user_id"].to_pylist())
+    users = set(outcome.split.test["user_id"].to_pylist())
     strangers = users - set(outcome.train["user_id"].to_pylist())
     popular = outcome.runs["popular"].lists[0].to_pylist()
     for run in outcome.runs.values():

@@ -1,4 +1,4 @@
-"""Settings chosen on the validation part: every combination of a grid, one task a trial."""
+"""Grid search of settings on the validation split, one Ray task per trial."""
 
 import itertools
 import time
@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from vrec.config.evaluate import EvaluateConfig
 from vrec.config.patch import patch_settings
-from vrec.config.settings import EvaluateConfig, Settings
+from vrec.config.settings import Settings
 from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.results import EvaluationConfig
 from vrec.pipelines.evaluate.validation import validation_score
@@ -20,37 +21,38 @@ from vrec.retrieval.registry import RetrievalConfig
 
 @dataclass(frozen=True, slots=True)
 class GridTrial:
-    """One combination of settings and what it reached on the validation part."""
+    """One combination of settings with its score on the validation split."""
 
     model: str
     settings: Mapping[str, Any]
+    """Values by the name of the setting within the model's settings."""
     score: float
-    """The mean over the validation users of the headline metric."""
+    """The headline metric, the mean over the validation users."""
     seconds: float
-    """To fit, and to ask and judge."""
+    """Time to fit, recommend and score."""
 
 
 @dataclass(frozen=True, slots=True)
 class GridSearchResult:
-    """The settings that were best, and all that were tried."""
+    """The best settings, and all trials."""
 
     config: RetrievalConfig
     trials: Sequence[GridTrial]
 
 
 def grid_combinations(grid: Mapping[str, Sequence[Any]], most: int, seed: int) -> list[dict[str, Any]]:
-    """Every combination of the listed values, or `most` of them drawn at random where there are more."""
-    found = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if len(found) > most:
-        kept = np.random.default_rng(seed).choice(len(found), most, replace=False)
-        found = [found[i] for i in sorted(kept)]
-    return found
+    """Return every combination of the listed values, or `most` of them at random where there are more."""
+    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    if len(combinations) > most:
+        drawn = np.random.default_rng(seed).choice(len(combinations), most, replace=False)
+        combinations = [combinations[i] for i in sorted(drawn)]
+    return combinations
 
 
 def with_model_settings(config: RetrievalConfig, model: str, changes: Mapping[str, Any]) -> RetrievalConfig:
-    """The config with some settings of one model changed; raises ConfigError for one that is none."""
-    whole = {f"retrieval.{model}.{name}": value for name, value in changes.items()}
-    return patch_settings(Settings(retrieval=config), whole).retrieval
+    """Return the config with some settings of one model changed; raises ConfigError for an unknown one."""
+    dotted = {f"retrieval.{model}.{name}": value for name, value in changes.items()}
+    return patch_settings(Settings(retrieval=config), dotted).retrieval
 
 
 def grid_search(
@@ -62,28 +64,45 @@ def grid_search(
     validation: pa.Table,
     content: CatalogContent | None,
 ) -> GridSearchResult:
-    """The settings under which each model of `evaluate.search` is best at finding `validation` from `train`.
+    """Choose the settings of each model in `evaluate.search` by their score on the validation split.
 
-    Both are INTERACTIONS. Models that are not searched keep their settings. A hybrid is searched last, with
-    the settings that its members got. Raises ConfigError for a grid with a wrong name or value.
+    Models that are not searched keep their settings. A hybrid is searched last, with the settings chosen for
+    its members. Of equal scores the first combination wins.
+
+    Args:
+        models: the models to search, as far as `evaluate.search` names them.
+        config: the settings to start from.
+        evaluate: `search`, `most_trials` and `metrics` apply.
+        train: INTERACTIONS to fit on.
+        validation: INTERACTIONS to score on.
+        content: the catalogue's content.
+
+    Raises:
+        ConfigError: the grid has a wrong name or value.
     """
     refs = ray.put(train), ray.put(validation), ray.put(content)
     trials: list[GridTrial] = []
-    for wave in ([m for m in models if m != "hybrid"], ["hybrid"] if "hybrid" in models else []):
+    members, hybrid = [m for m in models if m != "hybrid"], [m for m in models if m == "hybrid"]
+    for wave in (members, hybrid):
         pending: list[tuple[str, dict[str, Any], Any]] = []
         for model in wave:
-            grid = evaluate.search.get(model, {})
-            for changes in (
-                grid_combinations(grid, evaluate.most_trials, evaluate.metrics.seed) if grid else ()
-            ):
+            grid = evaluate.search.get(model)
+            seed = evaluate.metrics.seed
+            for changes in grid_combinations(grid, evaluate.most_trials, seed) if grid else ():
                 changed = with_model_settings(config, model, changes)
                 pending.append((model, changes, _run_trial.remote(model, changed, refs, evaluate.metrics)))
-        done = [GridTrial(model, changes, *ray.get(ref)) for model, changes, ref in pending]
-        for model in wave:
-            if mine := [trial for trial in done if trial.model == model]:
-                config = with_model_settings(config, model, max(mine, key=lambda trial: trial.score).settings)
-        trials += done
+        finished = [GridTrial(model, changes, *ray.get(ref)) for model, changes, ref in pending]
+        config = apply_best(config, finished)
+        trials += finished
     return GridSearchResult(config, trials)
+
+
+def apply_best(config: RetrievalConfig, trials: Sequence[GridTrial]) -> RetrievalConfig:
+    """Return the config with the settings of each model's best trial, the first of equal ones."""
+    for model in dict.fromkeys(trial.model for trial in trials):
+        best = max((trial for trial in trials if trial.model == model), key=lambda trial: trial.score)
+        config = with_model_settings(config, model, best.settings)
+    return config
 
 
 @ray.remote(num_cpus=1)

@@ -1,4 +1,4 @@
-"""From the outcome of a comparison to what its report says."""
+"""Outcome of a comparison, and the report that is made of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vrec.config.settings import EvaluateConfig
+from vrec.config.evaluate import EvaluateConfig
 from vrec.core.compute import pc
 from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.results import OfflineEvaluation
@@ -21,26 +21,26 @@ from vrec.retrieval.registry import RetrievalConfig
 
 @dataclass(frozen=True, slots=True)
 class ModelRun:
-    """One model's part in a comparison."""
+    """Recommendations of one model in a comparison."""
 
     lists: Sequence[pa.Table]
-    """RECOMMENDATIONS, one table a seed."""
+    """RECOMMENDATIONS of the test users, one table per seed."""
     fit_s: float
-    """Mean over the seeds."""
+    """Seconds of a fit, the mean over the seeds."""
     recommend_s: float
-    """Mean over the seeds, of all shards together."""
+    """Seconds to recommend to all test users, summed over shards, the mean over the seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOutcome:
-    """All that a comparison found."""
+    """Outcome of a comparison."""
 
     inputs: InputData
     split: InteractionSplit
     train: pa.Table
-    """INTERACTIONS that the models were fitted on: gathered, faded as of the cut."""
+    """INTERACTIONS that the models were fitted on: aggregated, decayed as of the cutoff."""
     config: RetrievalConfig
-    """The settings that were chosen."""
+    """The chosen settings."""
     trials: Sequence[GridTrial]
     runs: Mapping[str, ModelRun]
     evaluation: OfflineEvaluation
@@ -54,31 +54,33 @@ def build_report(
     name: str | None = None,
     posters: Mapping[str, bytes] | None = None,
 ) -> ComparisonReport:
-    """The report of an outcome, with `evaluate.shoppers` of its test users as examples."""
+    """Build the report of an outcome, with `evaluate.shoppers` of its test users as examples."""
     content = outcome.inputs.content
     return ComparisonReport(
-        data=_facts(outcome, config, name or outcome.inputs.name),
+        data=_dataset_summary(outcome, config, name or outcome.inputs.name),
         evaluation=outcome.evaluation,
-        models={model: _notes(outcome, model, config) for model in outcome.runs},
+        models={model: _model_notes(outcome, model, config) for model in outcome.runs},
         sampled=outcome.sampled,
-        shoppers=_shoppers(outcome, config),
+        shoppers=_example_shoppers(outcome, config),
         titles=_titles(content),
         posters=posters or {},
     )
 
 
-def _facts(outcome: ComparisonOutcome, config: EvaluateConfig, name: str) -> DatasetSummary:
+def _dataset_summary(outcome: ComparisonOutcome, config: EvaluateConfig, name: str) -> DatasetSummary:
     rows, split = outcome.inputs.interactions, config.split
     notes = {"strangers": "users who are not in train get the popular videos from every model"}
     match split.kind:
         case "time":
-            words = "by time, at " + (
+            description = "by time, at " + (
                 "a given moment" if split.test_from else f"the last {split.test_share:.0%}"
             )
         case "last":
-            words = f"each user's last {split.last_n}" if split.last_n > 1 else "each user's last video"
+            description = f"each user's last {split.last_n}" if split.last_n > 1 else "each user's last video"
         case "random":
-            words = f"a random {split.test_share:.0%} of each user's videos (only to compare with papers)"
+            description = (
+                f"a random {split.test_share:.0%} of each user's videos (only to compare with papers)"
+            )
     if split.kind == "last":
         notes["leak"] = "such a split lets the fit see what others did after the moment that is tested"
     if outcome.inputs.duplicates:
@@ -89,37 +91,37 @@ def _facts(outcome: ComparisonOutcome, config: EvaluateConfig, name: str) -> Dat
         users=len(rows.column("user_id").unique()),
         videos=len(rows.column("video_id").unique()),
         interactions=rows.num_rows,
-        split=words,
+        split=description,
         cut=cut.isoformat() if cut else None,
         repeats=outcome.split.dropped_repeats,
         notes=notes,
     )
 
 
-def _notes(outcome: ComparisonOutcome, model: str, config: EvaluateConfig) -> ModelNotes:
-    run, mine = outcome.runs[model], [trial for trial in outcome.trials if trial.model == model]
+def _model_notes(outcome: ComparisonOutcome, model: str, config: EvaluateConfig) -> ModelNotes:
+    run, trials = outcome.runs[model], [trial for trial in outcome.trials if trial.model == model]
     users = len(outcome.split.test.column("user_id").unique())
     settings: dict[str, Any] = getattr(outcome.config, model).model_dump(mode="json", exclude={"models"})
     return ModelNotes(
         settings=settings,
-        chosen=f"the best of {len(mine)} on the validation part" if mine else "defaults, or as given",
+        chosen=f"the best of {len(trials)} on the validation part" if trials else "defaults, or as given",
         fit_s=run.fit_s,
         users_per_s=users / max(run.recommend_s, 1e-9),
-        history=[trial.score for trial in mine],
+        history=[trial.score for trial in trials],
         history_metric=config.metrics.headline,
     )
 
 
-def _shoppers(outcome: ComparisonOutcome, config: EvaluateConfig) -> list[ExampleShopper]:
+def _example_shoppers(outcome: ComparisonOutcome, config: EvaluateConfig) -> list[ExampleShopper]:
     train, test = outcome.train.sort_by([("at", "descending"), ("video_id", "ascending")]), outcome.split.test
     both = sorted(set(train.column("user_id").to_pylist()) & set(test.column("user_id").to_pylist()))
     drawn = np.random.default_rng(config.metrics.seed).permutation(len(both))[: config.shoppers]
     best = outcome.evaluation.models[0]
     shown = dict.fromkeys([best, *(model for model in ("hybrid", "popular") if model in outcome.runs)])
-    found = []
+    examples = []
     for user in (both[i] for i in sorted(drawn)):
         lists = {model: _ids_of_user(outcome.runs[model].lists[0], user, by="rank") for model in shown}
-        found.append(
+        examples.append(
             ExampleShopper(
                 user_id=user,
                 watched=_ids_of_user(train, user)[: config.shopper_videos],
@@ -127,7 +129,7 @@ def _shoppers(outcome: ComparisonOutcome, config: EvaluateConfig) -> list[Exampl
                 suggested={model: videos[: config.shopper_videos] for model, videos in lists.items()},
             )
         )
-    return found
+    return examples
 
 
 def _ids_of_user(table: pa.Table, user: str, by: str | None = None) -> list[str]:

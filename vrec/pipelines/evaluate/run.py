@@ -1,18 +1,21 @@
-"""`vrec evaluate`: events to a comparison of recommenders that have not seen what they are tested on."""
+"""`vrec evaluate`: from events to a comparison of recommenders on held-out interactions.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+`run_comparison` reads in the order of its stages: split → choose settings → fit → recommend → evaluate.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 
-from vrec.config.settings import EvaluateConfig, Settings
+from vrec.config.evaluate import EvaluateConfig
+from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.tables import StorageFolder, join_uri
 from vrec.core.types import CatalogContent
-from vrec.evaluation.offline.run import evaluate_recommendations as compare
+from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.offline.sampled import evaluate_sampled
 from vrec.evaluation.reports.comparison import PAGE, metrics_json, write_comparison
 from vrec.events.interactions import aggregate_interactions
@@ -27,33 +30,23 @@ from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.registry import RetrievalConfig, check_kind
 
-
-@dataclass(frozen=True, slots=True)
-class ComparisonTask:
-    """What all models are fitted on and asked."""
-
-    models: Sequence[str]
-    train: pa.Table
-    test: pa.Table
-    content: CatalogContent | None
-
-    @property
-    def users(self) -> list[str]:
-        """The users of the test, sorted."""
-        return sorted(set(self.test.column("user_id").to_pylist()))
+Fits = Mapping[str, Sequence[tuple[Ref, Ref]]]
+"""References to (model, seconds) for each seed, by the model's name."""
 
 
 def evaluate(
     inputs: InputPaths, out: str, settings: Settings, *, like_paper: bool = False, address: str | None = None
 ) -> dict[str, Any]:
-    """What was found, after writing `report.html` and `metrics.json` to the folder `out`.
+    """Compare recommenders, write `report.html` and `metrics.json` to the folder `out`, return the metrics.
 
-    Raises EventsError, SchemaError or SourceError for what cannot be read, EvaluationError for a split that
-    leaves nothing to test, ConfigError, FitError, OutputError or ClusterError.
+    Raises:
+        EventsError, SchemaError, SourceError: a table cannot be read.
+        EvaluationError: the split leaves nothing to test on.
+        ConfigError, FitError, OutputError, ClusterError: the job cannot run.
     """
     StorageFolder(out).check_writable()
-    material = read_inputs(inputs, settings.events, settings.fit.modality)
-    outcome = run_comparison(material, settings, like_paper=like_paper, address=address)
+    data = read_inputs(inputs, settings.events, settings.fit.modality)
+    outcome = run_comparison(data, settings, like_paper=like_paper, address=address)
     report = build_report(outcome, settings.evaluate)
     write_comparison(report, out)
     return metrics_json(report) | {"report": join_uri(out, PAGE)}
@@ -62,121 +55,141 @@ def evaluate(
 def run_comparison(
     inputs: InputData, settings: Settings, *, like_paper: bool = False, address: str | None = None
 ) -> ComparisonOutcome:
-    """The outcome of fitting and testing `settings.evaluate.models` on a split of the interactions.
+    """Fit and test the models of `evaluate.models` on a split of the interactions.
 
-    Settings are chosen on a validation part, which is to train what test is to the whole, where
-    `evaluate.search` asks for it. `like_paper` adds sampled metrics. Raises EvaluationError, FitError,
-    ConfigError or ClusterError.
+    Settings in `evaluate.search` are chosen on a validation split of the training split. `like_paper` adds
+    sampled metrics. Raises EvaluationError, FitError, ConfigError or ClusterError.
     """
-    config = settings.evaluate
-    models, parts = _models(config, inputs.content), test_split(inputs, settings)
-    train = aggregate_interactions(parts.train, settings.events.interest, parts.cutoff)
-    catalogue = _catalogue(train, parts.test, inputs.content)
-    depth = len(catalogue) if like_paper else max(config.metrics.ks)
+    config, content = settings.evaluate, inputs.content
+    models = compared_models(config, content)
+
+    # Split, and aggregate what models may learn from.
+    split = test_split(inputs, settings)
+    train = aggregate_interactions(split.train, settings.events.interest, split.cutoff)
+    test_users = sorted(set(split.test.column("user_id").to_pylist()))
+    catalog = _catalog(train, split.test, content)
+    depth = len(catalog) if like_paper else max(config.metrics.ks)
+
     with connect_cluster(address), unwrap_ray_errors():
-        chosen = _choose(models, parts, inputs, settings)
-        task = ComparisonTask(models, train, parts.test, inputs.content)
-        runs = _run_all(task, chosen.config, settings, depth)
+        # Choose settings, fit, recommend.
+        chosen = _choose_settings(models, split, content, settings)
+        fits = _start_fits(models, chosen.config, train, content, settings)
+        runs = _recommend_all(fits, train, test_users, depth, settings.fit.shard_users)
+
+    # Evaluate.
     lists = {model: run.lists for model, run in runs.items()}
-    evaluation = compare(
+    evaluation = evaluate_recommendations(
         lists,
         train,
-        parts.test,
+        split.test,
         config.metrics,
-        catalogue=catalogue,
-        user_slices=_user_slices(parts, config),
-        video_slices=_video_slices(parts, config),
+        catalog=catalog,
+        user_slices=_user_slices(split, config),
+        video_slices=_video_slices(split, config),
     )
     sampled = None
     if like_paper:
         first = {model: tables[0] for model, tables in lists.items()}
         sampled = evaluate_sampled(
-            first, train, parts.test, config.sampled, config.metrics, catalogue=catalogue
+            first, train, split.test, config.sampled, config.metrics, catalogue=catalog
         )
-    return ComparisonOutcome(inputs, parts, train, chosen.config, chosen.trials, runs, evaluation, sampled)
+    return ComparisonOutcome(inputs, split, train, chosen.config, chosen.trials, runs, evaluation, sampled)
 
 
-def _models(config: EvaluateConfig, content: CatalogContent | None) -> list[str]:
+def compared_models(config: EvaluateConfig, content: CatalogContent | None) -> list[str]:
+    """Return the models to compare: "popular" first, and "content" only where there is some.
+
+    Raises FitError for an unknown name in `models` or `search`.
+    """
     for model in (*config.models, *config.search):
         check_kind(model)
-    named = dict.fromkeys(["popular", *config.models])
-    return [model for model in named if content is not None or model != "content"]
+    names = dict.fromkeys(["popular", *config.models])
+    return [model for model in names if content is not None or model != "content"]
 
 
-def _choose(
-    models: Sequence[str], parts: InteractionSplit, material: InputData, settings: Settings
+def _choose_settings(
+    models: Sequence[str], split: InteractionSplit, content: CatalogContent | None, settings: Settings
 ) -> GridSearchResult:
     if not settings.evaluate.search:
         return GridSearchResult(settings.retrieval, ())
-    inner = validation_split(parts.train, settings)
+    inner = validation_split(split.train, settings)
     train = aggregate_interactions(inner.train, settings.events.interest, inner.cutoff)
     return grid_search(
-        models,
-        settings.retrieval,
-        settings.evaluate,
-        train=train,
-        validation=inner.test,
-        content=material.content,
+        models, settings.retrieval, settings.evaluate, train=train, validation=inner.test, content=content
     )
 
 
-def _run_all(
-    task: ComparisonTask, config: RetrievalConfig, settings: Settings, depth: int
-) -> dict[str, ModelRun]:
-    users, train = task.users, task.train
-    rows, content = ray.put(train), ray.put(task.content)
-    fits = {
+def _start_fits(
+    models: Sequence[str],
+    config: RetrievalConfig,
+    train: pa.Table,
+    content: CatalogContent | None,
+    settings: Settings,
+) -> Fits:
+    refs = ray.put(train), ray.put(content)
+    seeds = settings.evaluate.seeds
+    return {
         model: [
-            start_fit(model, each, rows, content, settings.fit) for each in _seeded(model, config, settings)
+            start_fit(model, seeded, *refs, settings.fit) for seeded in seeded_configs(model, config, seeds)
         ]
-        for model in task.models
+        for model in models
     }
-    popular: PopularRecommender = ray.get(fits["popular"][0][0])
-    known = set(train.column("user_id").to_pylist())
-    strangers = popular.recommend_unpersonalized([user for user in users if user not in known], depth)
-    runs: dict[str, ModelRun] = {}
-    for model in task.models:
-        found = [_recommend(*fit, users, depth, settings.fit.shard_users) for fit in fits[model]]
-        lists = [_with_new_users(table, strangers) for table, _, _ in found]
-        runs[model] = ModelRun(lists, *(float(np.mean([row[i] for row in found])) for i in (1, 2)))
-    return runs
 
 
-def _seeded(model: str, config: RetrievalConfig, settings: Settings) -> list[RetrievalConfig]:
-    """The model's settings, once for each seed where it has one."""
+def seeded_configs(model: str, config: RetrievalConfig, seeds: int) -> list[RetrievalConfig]:
+    """Return the config once per seed, counting up from the model's own, or once for a model without one."""
     seed = getattr(getattr(config, model), "seed", None)
     if seed is None:
         return [config]
-    return [with_model_settings(config, model, {"seed": seed + i}) for i in range(settings.evaluate.seeds)]
+    return [with_model_settings(config, model, {"seed": seed + i}) for i in range(seeds)]
+
+
+def _recommend_all(
+    fits: Fits, train: pa.Table, users: Sequence[str], depth: int, shard: int
+) -> dict[str, ModelRun]:
+    popular: PopularRecommender = ray.get(fits["popular"][0][0])
+    known = set(train.column("user_id").to_pylist())
+    new_users = popular.recommend_unpersonalized([user for user in users if user not in known], depth)
+    runs: dict[str, ModelRun] = {}
+    for model, seeds in fits.items():
+        results = [_recommend(*fit, users, depth, shard) for fit in seeds]
+        runs[model] = ModelRun(
+            lists=[with_new_users(lists, new_users) for lists, _, _ in results],
+            fit_s=float(np.mean([fit_s for _, fit_s, _ in results])),
+            recommend_s=float(np.mean([recommend_s for _, _, recommend_s in results])),
+        )
+    return runs
 
 
 def _recommend(
     model: Ref, fit_s: Ref, users: Sequence[str], depth: int, shard: int
 ) -> tuple[pa.Table, float, float]:
-    parts = ray.get(start_recommending(model, users, depth, shard))
-    tables = pa.concat_tables([table for table, _ in parts])
-    return tables, ray.get(fit_s), sum(seconds for _, seconds in parts)
+    """Return RECOMMENDATIONS, the seconds of the fit, and the seconds of recommending over all shards."""
+    results = ray.get(start_recommending(model, users, depth, shard))
+    lists = pa.concat_tables([table for table, _ in results])
+    return lists, ray.get(fit_s), sum(seconds for _, seconds in results)
 
 
-def _with_new_users(lists: pa.Table, strangers: pa.Table) -> pa.Table:
-    """The lists, and those that every model gives to users who are new: the popular videos.
+def with_new_users(lists: pa.Table, new_users: pa.Table) -> pa.Table:
+    """Return RECOMMENDATIONS with the lists of new users added for those users that have none.
 
-    One fallback for all, so that models differ in what they know and not in whom they answer.
+    All models share one fallback, the popular videos, so that they differ in what they know and not in
+    which users they answer.
     """
     answered = lists.column("user_id").unique()
-    missing = strangers.filter(pc.invert(pc.is_in(strangers.column("user_id"), value_set=answered)))
+    missing = new_users.filter(pc.invert(pc.is_in(new_users.column("user_id"), value_set=answered)))
     return pa.concat_tables([lists, missing])
 
 
-def _catalogue(train: pa.Table, test: pa.Table, content: CatalogContent | None) -> list[str]:
+def _catalog(train: pa.Table, test: pa.Table, content: CatalogContent | None) -> list[str]:
     more = content.video_id_columns if content is not None else ()
     return IdVocabulary.from_columns(train.column("video_id"), test.column("video_id"), *more).ids.to_pylist()
 
 
-def _user_slices(parts: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
-    return {"new users" if config.cold_most == 0 else "cold users": cold_users(parts, config.cold_most)}
+def _user_slices(split: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
+    return {"new users" if config.cold_most == 0 else "cold users": cold_users(split, config.cold_most)}
 
 
-def _video_slices(parts: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
-    cold = {"new videos" if config.cold_most == 0 else "cold videos": cold_videos(parts, config.cold_most)}
-    return {**popularity_thirds(parts.train), **cold}
+def _video_slices(split: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
+    cold = {"new videos" if config.cold_most == 0 else "cold videos": cold_videos(split, config.cold_most)}
+    return {**popularity_thirds(split.train), **cold}

@@ -1,4 +1,4 @@
-"""What settings are chosen by: the later part of the training part, and how much of it a model foretells."""
+"""Splits of the interactions, and the score on the validation split by which settings are chosen."""
 
 import pyarrow as pa
 
@@ -13,24 +13,25 @@ from vrec.pipelines.inputs import InputData
 from vrec.retrieval.registry import RetrievalConfig, build_recommender
 
 
-def test_split(material: InputData, settings: Settings) -> InteractionSplit:
-    """The interactions as `evaluate.split` says: what may be learned from, and what is tested on.
+def test_split(inputs: InputData, settings: Settings) -> InteractionSplit:
+    """Split the interactions into train and test according to `evaluate.split`.
 
-    Raises EvaluationError where a part is empty, or where there are no times to cut at.
+    Raises EvaluationError where either is empty, or where a split by time lacks real times.
     """
     config = settings.evaluate.split
-    if config.kind == "time" and not material.has_clock:
+    if config.kind == "time" and not inputs.has_clock:
         raise EvaluationError(
-            f"{material.name} tells the order of a user's events, not their times: it has no cut in time",
-            fix="split it with evaluate.split.kind=last",
+            f"{inputs.name} has the order of a user's events, not their times: there is no time to cut at",
+            fix="set evaluate.split.kind=last",
         )
-    return split_interactions(material.interactions, config)
+    return split_interactions(inputs.interactions, config)
 
 
 def validation_split(train: pa.Table, settings: Settings) -> InteractionSplit:
-    """The same kind of split once more, of the part that may be learned from.
+    """Split the training split once more in the same way, into train and validation (its `test`).
 
-    What is best at finding its test from its train is likely to be so one step later. Raises EvaluationError.
+    Settings that are best here are likely to be best one step later. A fixed `test_from` does not apply: the
+    cut is at `test_share` instead. Raises EvaluationError.
     """
     config = settings.evaluate.split
     if config.kind == "time":
@@ -47,15 +48,15 @@ def validation_score(
     content: CatalogContent | None,
     metrics: EvaluationConfig,
 ) -> float:
-    """The mean over validation users of the headline metric of a model that was fitted on `train`.
+    """Fit a model on `train` and return its headline metric on `validation`, the mean over users.
 
-    Both tables are INTERACTIONS, `train` gathered. Raises FitError or ConfigError.
+    Both tables are INTERACTIONS, `train` aggregated. Raises FitError or ConfigError.
     """
     fitted = build_recommender(model, config).fit(train, content)
     k = metrics.headline_k
     videos = {*fitted.videos.ids.to_pylist(), *validation.column("video_id").to_pylist()}
     truth = GroundTruth(train, validation, videos)
-    found = fitted.recommend(truth.users.ids.to_pylist(), k)
-    hits = truth.hits(truth.index_lists(found, model))
-    judged = truth.score_lists(hits, k, truth.population())
-    return float(ACCURACY[metrics.headline_metric](judged, k).mean())
+    recommendations = fitted.recommend(truth.users.ids.to_pylist(), k)
+    hits = truth.hits(truth.index_lists(recommendations, model))
+    scored = truth.score_lists(hits, k, truth.population())
+    return float(ACCURACY[metrics.headline_metric](scored, k).mean())

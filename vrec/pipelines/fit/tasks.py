@@ -1,4 +1,4 @@
-"""Fitting and asking recommenders on Ray: one task a fit, one task a shard of users."""
+"""Ray tasks that fit recommenders, one per fit, and that recommend, one per shard of users."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import ray
 
-from vrec.config.settings import FitConfig
+from vrec.config.fit import FitConfig
 from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
@@ -16,7 +16,7 @@ from vrec.retrieval.registry import RetrievalConfig, build_recommender
 from vrec.retrieval.similarity import map_in_threads
 
 RECOMMENDED = "recommendations"
-"""The subfolder that batches of RECOMMENDATIONS are written to."""
+"""The subfolder for files of RECOMMENDATIONS."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -25,12 +25,12 @@ Ref = Any
 
 
 def map_blocks_on_ray(function: Callable[[S, range], T], shared: S, blocks: Sequence[range]) -> Iterator[T]:
-    """What `function` gives for `shared` and each block, in order, each computed by a task of its own."""
-    # It goes to the object store once, not with every task.
+    """Yield `function(shared, block)` for each block, in order, each computed by its own task."""
+    # `shared` goes to the object store once, not with every task.
     ref = ray.put(shared)
     pending = [_apply.remote(function, ref, block) for block in blocks]
-    for done in pending:
-        yield ray.get(done)
+    for result in pending:
+        yield ray.get(result)
 
 
 @ray.remote(num_cpus=1)
@@ -41,7 +41,10 @@ def _apply(function: Callable[[S, range], T], shared: S, block: range) -> T:
 def start_fit(
     kind: str, config: RetrievalConfig, interactions: Ref, content: Ref, resources: FitConfig
 ) -> tuple[Ref, Ref]:
-    """References to the fitted model and to its seconds; `interactions` and `content` are references too."""
+    """Start a fit and return references to the model and to the seconds that the fit took.
+
+    `interactions` and `content` are references too.
+    """
     task: Any = _fit.options(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns=2)
     tasks = resources.blocks == "tasks" or (resources.blocks == "auto" and len(ray.nodes()) > 1)
     model, seconds = task.remote(kind, config, interactions, content, tasks)
@@ -60,7 +63,7 @@ def _fit(
 
 
 def start_recommending(model: Ref, users: Sequence[str], k: int, shard: int) -> list[Ref]:
-    """References to (RECOMMENDATIONS, seconds), one for each shard of users, in their order."""
+    """Return references to (RECOMMENDATIONS, seconds), one per shard of users, in order."""
     return [_recommend.remote(model, list(users[i : i + shard]), k) for i in range(0, len(users), shard)]
 
 
@@ -72,22 +75,23 @@ def _recommend(model: MatrixRecommender, users: list[str], k: int) -> tuple[pa.T
 
 @dataclass(frozen=True, slots=True)
 class RecommendationFile:
-    """One file of RECOMMENDATIONS."""
+    """A written file of RECOMMENDATIONS."""
 
     name: str
     rows: int
     users: int
+    """Users with at least one row."""
 
 
 def start_writing(model: Ref, users: Sequence[str], k: int, shard: int, out: str) -> list[Ref]:
-    """References to the Parts that tasks write below `out`, one for each shard of users, in their order."""
+    """Return references to the RecommendationFiles written to `out`, one per shard of users, in order."""
     starts = range(0, len(users), shard)
     return [_write.remote(model, list(users[i : i + shard]), k, out, n) for n, i in enumerate(starts)]
 
 
 @ray.remote(num_cpus=1)
 def _write(model: MatrixRecommender, users: list[str], k: int, out: str, number: int) -> RecommendationFile:
-    found = model.recommend(users, k)
+    recommendations = model.recommend(users, k)
     name = f"{RECOMMENDED}/{number:05d}.parquet"
-    StorageFolder(out).write_parquet(name, found)
-    return RecommendationFile(name, found.num_rows, len(found.column("user_id").unique()))
+    StorageFolder(out).write_parquet(name, recommendations)
+    return RecommendationFile(name, recommendations.num_rows, len(recommendations.column("user_id").unique()))
