@@ -21,7 +21,8 @@ from scipy import sparse
 
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.retrieval.interaction_matrix import Matrix
-from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn, similar_videos
+from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig, similar_videos
+from vrec.retrieval.models.user_knn import UserKnn
 from vrec.retrieval.similarity import SimilarityConfig
 
 TOP = 20

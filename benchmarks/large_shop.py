@@ -18,7 +18,7 @@ from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.train.impressions import build_examples
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.training import RankerTrainer
-from vrec.retrieval.models.knn import ItemKnn
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate
 
 USERS, EACH = 30_000, 20

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tests.contracts.shops import network
 from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.core.compute import pc
@@ -20,8 +19,9 @@ from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, spli
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.networks.network import LogisticRegressionConfig, NetworkConfig
 from vrec.ranking.replay import replay_requests, replay_video_counts
-from vrec.retrieval.models.knn import ItemKnn
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate
+from vrec.testing.ranking_shop import network
 
 SHOP = SimulationConfig(
     users=80,

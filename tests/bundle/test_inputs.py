@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 
 from tests.bundles import shop_parts
-from tests.contracts.shops import ranking_shop, rates
 from tests.events.rows import interactions
 from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.config import BundleConfig
@@ -16,7 +15,8 @@ from vrec.core.compute import pc
 from vrec.core.errors import BundleError, SchemaError
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
-from vrec.retrieval.models.knn import ItemKnn
+from vrec.retrieval.models.item_knn import ItemKnn
+from vrec.testing.ranking_shop import ranking_shop, rates
 
 
 def with_column(table: pa.Table, name: str, values) -> pa.Table:

@@ -16,9 +16,10 @@ from vrec.core.types import CatalogContent
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
-from vrec.retrieval.models.knn import ItemKnn, UserKnn
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.models.user_knn import UserKnn
 
 IDS = [f"v{n}" for n in range(10)]
 

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.contracts.recommender_battery import CHECKS
 from vrec.core.errors import VrecError
 from vrec.core.schema import RECOMMENDATIONS
 from vrec.retrieval.interaction_matrix import build_interaction_matrix
 from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.testing.recommenders import CHECKS
 
 
 class Sound(PopularRecommender):
@@ -270,16 +270,16 @@ BUGS = {
     StrangersGetPopular: "check_unknown_users_get_nothing",
     UsersSorted: "check_something_for_each_known_user",
     UsersTwice: "check_something_for_each_known_user",
-    BatchCentred: "check_alone_as_in_company",
+    BatchCentred: "check_batch_is_irrelevant",
     RowOrderMatters: "check_row_order_is_irrelevant",
     LastRowWins: "check_split_rows_add_up",
     AddsToTheLastFit: "check_second_fit_forgets_the_first",
     LosesItsState: "check_saved_and_loaded_is_the_same",
     WritesIntoItself: "check_travels_to_another_process",
     TakesAnything: "check_bad_rows_are_refused",
-    ZeroIsAll: "check_bad_questions_are_refused",
+    ZeroIsAll: "check_bad_queries_are_refused",
     FitsACopy: "check_fit_returns_itself",
-    RecommendsWhatWasSeenWhenNothingElse: "check_smallest_shop",
+    RecommendsWhatWasSeenWhenNothingElse: "check_smallest_data",
 }
 
 

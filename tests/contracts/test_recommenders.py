@@ -2,20 +2,21 @@
 
 import pytest
 
-from tests.contracts.recommender_battery import CHECKS, Make
 from vrec.retrieval.models.als import Als, AlsConfig
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease, EaseConfig
 from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
 from vrec.retrieval.models.hybrid_weights import BlendConfig
-from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
 from vrec.retrieval.models.propagate import PropagationConfig, PropagationRecommender
 from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
 from vrec.retrieval.models.single_models import SINGLE_MODELS
+from vrec.retrieval.models.user_knn import UserKnn
 from vrec.retrieval.similarity import SimilarityConfig
+from vrec.testing.recommenders import CHECKS, Make
 
 LEARNED = BlendConfig(least_users=5)
 
@@ -37,7 +38,9 @@ RECOMMENDERS: dict[str, Make] = {
         PropagationConfig(mode="plain", space="interactions", factors=3)
     ),
     "hybrid": lambda: HybridRecommender(
-        HybridConfig(members=("popular", "item_knn", "ease", "content"), recommend_new_users=False, blend=LEARNED)
+        HybridConfig(
+            members=("popular", "item_knn", "ease", "content"), recommend_new_users=False, blend=LEARNED
+        )
     ),
 }
 

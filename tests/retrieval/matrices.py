@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from tests.contracts.worlds import START_US
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
+from vrec.testing.interactions import START_US
 
 
 def ids(prefix: str, count: int) -> list[str]:

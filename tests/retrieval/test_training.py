@@ -161,7 +161,7 @@ def test_judges_hide_the_newest_fifth():
     histories = histories_of(table)
     with seeded_rng(0) as rng:
         shown, judges = hold_out_validation_users(
-            histories, EarlyStoppingConfig(judges=0.25, max_judges=20), rng
+            histories, EarlyStoppingConfig(validation_share=0.25, max_validation_users=20), rng
         )
     assert judges is not None
     assert len(judges.users) == 20
@@ -179,7 +179,7 @@ def test_judges_hide_the_newest_fifth():
 def test_short_histories_do_not_judge():
     histories = histories_of(to_interactions(np.eye(4, 6) + np.eye(4, 6, 1)))
     shown, judges = hold_out_validation_users(
-        histories, EarlyStoppingConfig(judges=0.9), np.random.default_rng(0)
+        histories, EarlyStoppingConfig(validation_share=0.9), np.random.default_rng(0)
     )
     assert judges is None
     assert shown is histories

@@ -1,4 +1,4 @@
-"""What the catalogue's table says of the videos: as sparse vectors, and as filters."""
+"""Catalog attributes of videos: sparse TF-IDF vectors, and filters."""
 
 import difflib
 import re
@@ -22,34 +22,40 @@ _SPACELESS = re.compile(rf"[{_NO_SPACES}]")
 
 
 class AttributesConfig(BaseConfig):
-    """How much each column of VIDEOS counts in how alike two videos are; 0 leaves it out."""
+    """Weights of the columns of VIDEOS in the similarity of two videos; 0 leaves a column out."""
 
     tags: float = Field(default=1.0, ge=0)
     """Weight of the tags."""
     title: float = Field(default=1.0, ge=0)
-    """Weight of the title's words, and of its pairs of characters in scripts without spaces."""
+    """Weight of the title's words; in scripts without spaces, of its characters and character pairs."""
     category: float = Field(default=1.0, ge=0)
     """Weight of the category."""
     creator_id: float = Field(default=0.5, ge=0)
     """Weight of the creator."""
     kind: float = Field(default=0.25, ge=0)
-    """Weight of product, live or clip."""
+    """Weight of the kind: product, live or clip."""
     domain: float = Field(default=0.25, ge=0)
     """Weight of the domain."""
     language: float = Field(default=0.25, ge=0)
     """Weight of the language."""
     price: float = Field(default=0.25, ge=0)
-    """Weight of the price, by its power of two."""
+    """Weight of the price, rounded down to a power of two."""
     duration_s: float = Field(default=0.25, ge=0)
-    """Weight of the duration, by its power of two."""
+    """Weight of the duration, rounded down to a power of two seconds."""
 
 
 def attribute_vectors(videos: pa.Table, config: AttributesConfig) -> tuple[list[str], Matrix]:
-    """The ids of VIDEOS and their attributes as (N, values) float32 CSR unit rows; a row of zeros is blank.
+    """Return the ids of VIDEOS and their attributes as sparse unit vectors.
 
-    Each column's values are weighted by TF-IDF and their rows brought to one length, so that many tags count
-    no more than one category. What one video alone has, or all have, tells nothing of likeness and is left
-    out. Raises SchemaError for a table that is not VIDEOS.
+    The values of each column are weighted by TF-IDF, ln(1 + count) · ln(N / videos with the value), and
+    scaled to length √weight per video, so that many tags count no more than one category. Values of only one
+    video or of all videos carry no similarity and are left out.
+
+    Returns:
+        N ids, and (N, values) float32 CSR unit rows; a video without attributes has an empty row.
+
+    Raises:
+        SchemaError: The table is not VIDEOS.
     """
     videos = conform(videos, VIDEOS, stage="attribute_vectors")
     blocks: list[Matrix] = []
@@ -62,7 +68,7 @@ def attribute_vectors(videos: pa.Table, config: AttributesConfig) -> tuple[list[
 
 
 def unit_rows(matrix: Matrix) -> Matrix:
-    """The same CSR matrix with every row at length 1; rows of zeros stay."""
+    """Return a CSR matrix with its rows scaled to length 1 (float32); rows of zeros stay zero."""
     squares = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
     lengths = np.sqrt(np.where(squares > 0, squares, 1))
     data = matrix.data / np.repeat(lengths, np.diff(matrix.indptr))
@@ -70,7 +76,7 @@ def unit_rows(matrix: Matrix) -> Matrix:
 
 
 def title_words(title: str) -> list[str]:
-    """The words of a title in lower case; of scripts without spaces, each character and each pair of them."""
+    """Return the lower-case words of a title; in scripts without spaces, its characters and their pairs."""
     words: list[str] = []
     for run in _RUNS.findall(title.lower()):
         words.append(run)
@@ -80,7 +86,7 @@ def title_words(title: str) -> list[str]:
 
 
 def _values(field: str, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
-    # The rows, and for each the value that it has there; a row may come many times or never.
+    # Parallel arrays of row indices and values; a row may occur many times or never.
     whole = column.combine_chunks()
     if field == "title":
         words = [None if title is None else title_words(title) for title in whole.to_pylist()]
@@ -92,8 +98,8 @@ def _values(field: str, column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64],
         rows, values = pc.list_parent_indices(whole), pc.list_flatten(whole)
     else:
         rows, values = pa.array(np.arange(len(whole))), whole
-    there = pc.is_valid(values)
-    return np.asarray(rows.filter(there)).astype(np.int64), values.filter(there)
+    valid = pc.is_valid(values)
+    return np.asarray(rows.filter(valid)).astype(np.int64), values.filter(valid)
 
 
 def _tf_idf(rows: npt.NDArray[np.int64], values: pa.Array, count: int) -> Matrix:
@@ -102,17 +108,17 @@ def _tf_idf(rows: npt.NDArray[np.int64], values: pa.Array, count: int) -> Matrix
     ones = np.ones(len(rows), np.float32)
     counts = sparse.csr_matrix((ones, (rows, columns)), shape=(count, len(coded.dictionary)))
     counts.sum_duplicates()
-    having = np.bincount(counts.indices, minlength=counts.shape[1])
-    rarity = np.where(having > 1, np.log(count / np.maximum(having, 1)), 0).astype(np.float32)
+    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+    idf = np.where(frequency > 1, np.log(count / np.maximum(frequency, 1)), 0).astype(np.float32)
     weighted = sparse.csr_matrix(
-        (np.log1p(counts.data) * rarity[counts.indices], counts.indices, counts.indptr), shape=counts.shape
+        (np.log1p(counts.data) * idf[counts.indices], counts.indices, counts.indptr), shape=counts.shape
     )
     weighted.eliminate_zeros()
     return unit_rows(weighted)
 
 
 class VideoFilters(BaseConfig):
-    """Which videos may be recommended: those that meet every condition given, by any of its values."""
+    """Conditions on recommended videos: all given ones must hold, each by any of its values."""
 
     kind: tuple[str, ...] | None = None
     """The kinds allowed: product, live, clip."""
@@ -125,9 +131,9 @@ class VideoFilters(BaseConfig):
     language: tuple[str, ...] | None = None
     """The languages allowed."""
     tags: tuple[str, ...] | None = None
-    """Tags of which a video must have one."""
+    """Tags of which a video must have at least one."""
     min_price: float | None = None
-    """The lowest price allowed, in the catalogue's currency; a video without a price does not pass."""
+    """The lowest price allowed, in the catalog's currency; a video without a price does not pass."""
     max_price: float | None = None
     """The highest price allowed; a video without a price does not pass."""
     available: bool | None = True
@@ -135,22 +141,23 @@ class VideoFilters(BaseConfig):
 
 
 def filter_videos(videos: pa.Table, filters: VideoFilters) -> list[str]:
-    """The ids of the VIDEOS that pass, in the table's order: for `candidates` or an index's `allowed`.
+    """Return the ids of the VIDEOS that pass, in the table's order, for `candidates` or an index's `allowed`.
 
-    Raises FitError for a value that no video has, with the nearest that one has, and SchemaError for a table
-    that is not VIDEOS.
+    Raises:
+        FitError: A filter has a value that no video has; the message suggests the closest one.
+        SchemaError: The table is not VIDEOS.
     """
-    videos = conform(videos, VIDEOS, stage="matching")
+    videos = conform(videos, VIDEOS, stage="filter_videos")
     passing = np.ones(videos.num_rows, bool)
     for field in ("kind", "category", "creator_id", "domain", "language", "tags"):
         wanted = getattr(filters, field)
         if wanted is not None:
             rows, values = _values(field, videos.column(field))
             _check_known(field, wanted, values)
-            having = np.asarray(pc.is_in(values, value_set=pa.array(wanted, pa.string())))
-            passing &= np.bincount(rows[having], minlength=len(passing)) > 0
+            matches = np.asarray(pc.is_in(values, value_set=pa.array(wanted, pa.string())))
+            passing &= np.bincount(rows[matches], minlength=len(passing)) > 0
     price = np.asarray(videos.column("price").to_numpy(), np.float32)
-    # A comparison with NaN, which is what no price reads as, is False.
+    # A missing price is NaN here, and every comparison with NaN is False.
     if filters.min_price is not None:
         passing &= price >= np.float32(filters.min_price)
     if filters.max_price is not None:
@@ -170,6 +177,6 @@ def _check_known(field: str, wanted: Sequence[str], values: pa.Array) -> None:
         near = difflib.get_close_matches(example, known.to_pylist(), n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
         raise FitError(
-            f"matching: VIDEOS.{field} is never {example}{guess}",
-            fix=f"give values that the catalogue's {field} has",
+            f"filter_videos: VIDEOS.{field} is never {example}{guess}",
+            fix=f"give values that occur in the catalog's {field}",
         )

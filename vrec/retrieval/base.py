@@ -1,4 +1,4 @@
-"""What the recommenders share: from interactions to histories, and from scores to RECOMMENDATIONS."""
+"""Base class of the recommenders: interactions to histories, and scores to RECOMMENDATIONS."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,68 +28,73 @@ from vrec.retrieval.topk import Scores, mask_scores, to_recommendations, topk_de
 C = TypeVar("C", bound=BaseConfig)
 
 BLOCK_CELLS = 4_000_000
-"""Users × videos scored at once, 16 MB of float32: memory is flat however many users there are."""
+"""Scores (users × videos) per block, 16 MB of float32: memory does not grow with the number of users."""
 
 
 class MatrixRecommender(ABC, Generic[C]):
-    """A Recommender that scores every video of its catalogue for a block of users.
+    """A Recommender that scores every video of its catalog for a block of users.
 
-    A model gives `kind`, `Config`, `_fit`, `_scores`, `_arrays` and `_restore`; which ids are meant, what
-    must not be given, ties, ranks and the folder on disk are settled here, once.
+    A subclass defines `kind`, `Config`, `_fit`, `score_block`, `_arrays` and `_restore`. This class maps ids,
+    masks excluded videos, breaks ties, assigns ranks, and reads and writes the folder on disk.
     """
 
     kind: ClassVar[str]
     Config: ClassVar[type[BaseConfig]]
     inductive: ClassVar[bool] = True
-    """Whether a user's scores depend on their history alone, so that a shopper who came after the fit, or did
-    more since, can be served without another fit (`recommend_from`)."""
+    """Whether a user's scores depend on their history alone, so that `recommend_from` can serve users and
+    events that came after the fit."""
 
     def __init__(self, config: C | None = None) -> None:
         self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
 
     @property
     def name(self) -> str:
-        """What RECOMMENDATIONS.source says."""
+        """The value of RECOMMENDATIONS.source."""
         return self.kind
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many users, videos and interactions the model was fitted with."""
+        """Numbers of users, videos and interactions in the fit."""
         interactions = int(self.histories.weights.nnz)
         return {"users": len(self.users), "videos": len(self.videos), "interactions": interactions}
 
-    # ---- what a model gives
+    # ---- defined by a model
 
     @abstractmethod
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
-        """Fits the model on (users, videos) histories; `self.users` and `self.videos` name the two sides."""
+        """Fit the model on (users, videos) histories; `self.users` and `self.videos` hold the ids."""
 
     @abstractmethod
-    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
-        """(B, videos) float32 scores for B users' histories, −inf for no opinion.
+    def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+        """Return scores of all videos for some users.
 
-        `users` are the (B,) rows of the users in the fit, −1 for a user who was not there.
+        Args:
+            histories: (B, videos) histories of the users.
+            users: (B,) rows of the users in the fit, −1 for a user who was not in it.
+
+        Returns:
+            (B, videos) float32, −inf for no opinion; the caller may overwrite it.
         """
 
     @abstractmethod
     def _arrays(self) -> Arrays:
-        """The fitted state as arrays, for `save`."""
+        """Return the fitted state as arrays, for `save`."""
 
     @abstractmethod
     def _restore(self, arrays: Arrays) -> None:
-        """Takes the state that `_arrays` gave; `self.histories` is there already."""
+        """Restore the state from the result of `_arrays`; `self.histories` is already set."""
 
-    def _catalogue(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
-        """The videos that the model can recommend: those with interactions, unless it can say more."""
+    def _catalog(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
+        """Return the videos that the model can recommend; by default those with interactions."""
         return IdVocabulary.from_columns(interactions.column("video_id"))
 
-    # ---- what all share
+    # ---- shared by all models
 
     def fit(self, interactions: pa.Table, content: CatalogContent | None = None) -> Self:
-        """The same recommender, fitted on INTERACTIONS; see `Recommender`."""
+        """Fit on INTERACTIONS and return the same recommender; see `Recommender`."""
         table = check_interactions(interactions, f"{type(self).__name__}.fit")
         self.users = IdVocabulary.from_columns(table.column("user_id"))
-        self.videos = self._catalogue(table, content)
+        self.videos = self._catalog(table, content)
         self.histories = build_interaction_matrix(table, self.users, self.videos)
         self._fit(self.histories, content)
         return self
@@ -101,14 +106,14 @@ class MatrixRecommender(ABC, Generic[C]):
         exclude: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] | None = None,
     ) -> pa.Table:
-        """RECOMMENDATIONS for users who were fitted; see `Recommender`."""
+        """Return RECOMMENDATIONS for users who were in the fit; see `Recommender`."""
         self._check(k)
-        asked = pa.array(dict.fromkeys(users), pa.string())
-        places = self.users.find(asked)
-        known = places >= 0
-        asked, places = asked.filter(pa.array(known)), places[known]
+        user_ids = pa.array(dict.fromkeys(users), pa.string())
+        rows = self.users.find(user_ids)
+        known = rows >= 0
+        user_ids, rows = user_ids.filter(pa.array(known)), rows[known]
         return self._recommend_rows(
-            asked, places, self.histories, rows=places, k=k, exclude=exclude, candidates=candidates
+            user_ids, rows, self.histories, rows=rows, k=k, exclude=exclude, candidates=candidates
         )
 
     def recommend_from(
@@ -118,10 +123,13 @@ class MatrixRecommender(ABC, Generic[C]):
         exclude: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] | None = None,
     ) -> pa.Table:
-        """RECOMMENDATIONS for each user of INTERACTIONS by these rows alone, fitted or not.
+        """Return RECOMMENDATIONS for each user of INTERACTIONS from these rows alone, fitted or not.
 
-        The model stays as it is: this is how new shoppers and new events are served between fits. Videos
-        unknown to the model are passed over. Raises FitError where the model cannot (`inductive` is False).
+        The model stays unchanged: this serves new users and new events between fits. Videos unknown to the
+        model are ignored, and a user without a known video gets no rows.
+
+        Raises:
+            FitError: The model is not inductive, is not fitted, or k is below 1.
         """
         self._check(k)
         if not self.inductive:
@@ -130,16 +138,16 @@ class MatrixRecommender(ABC, Generic[C]):
                 fix="fit it again with these rows",
             )
         table = check_interactions(interactions, f"{type(self).__name__}.recommend_from")
-        asked = IdVocabulary.from_columns(table.column("user_id"))
-        histories = build_interaction_matrix(table, asked, self.videos)
-        kept = np.flatnonzero(np.diff(histories.weights.indptr) > 0)
-        nobody = np.full(len(kept), -1)
+        users = IdVocabulary.from_columns(table.column("user_id"))
+        histories = build_interaction_matrix(table, users, self.videos)
+        rows = np.flatnonzero(np.diff(histories.weights.indptr) > 0)
+        not_fitted = np.full(len(rows), -1)
         return self._recommend_rows(
-            asked.names(kept), nobody, histories, rows=kept, k=k, exclude=exclude, candidates=candidates
+            users.names(rows), not_fitted, histories, rows=rows, k=k, exclude=exclude, candidates=candidates
         )
 
     def save(self, uri: str) -> None:
-        """Writes the fitted model as a folder; see `Recommender`."""
+        """Write the fitted model as a folder; see `Recommender`."""
         self._check(1)
         shared = csr_arrays("histories.", self.histories.weights) | {"histories.at": self.histories.at}
         tables = {
@@ -153,14 +161,14 @@ class MatrixRecommender(ABC, Generic[C]):
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The model that `save` wrote; see `Recommender`."""
-        found = read_artifact(uri, cls.kind)
-        model = cls(cls.Config.model_validate(found.config))  # type: ignore[arg-type]
-        model.users = IdVocabulary(found.tables["users"].column(0).combine_chunks())
-        model.videos = IdVocabulary(found.tables["videos"].column(0).combine_chunks())
-        own = {k: v for k, v in found.arrays.items() if not k.startswith("histories.")}
-        weights = restore_csr(found.arrays, "histories.", (len(model.users), len(model.videos)))
-        model.histories = InteractionMatrix(weights, found.arrays["histories.at"])
+        """Load the model that `save` wrote; see `Recommender`."""
+        artifact = read_artifact(uri, cls.kind)
+        model = cls(cls.Config.model_validate(artifact.config))  # type: ignore[arg-type]
+        model.users = IdVocabulary(artifact.tables["users"].column(0).combine_chunks())
+        model.videos = IdVocabulary(artifact.tables["videos"].column(0).combine_chunks())
+        own = {k: v for k, v in artifact.arrays.items() if not k.startswith("histories.")}
+        weights = restore_csr(artifact.arrays, "histories.", (len(model.users), len(model.videos)))
+        model.histories = InteractionMatrix(weights, artifact.arrays["histories.at"])
         model._restore(own)
         return model
 
@@ -172,8 +180,8 @@ class MatrixRecommender(ABC, Generic[C]):
 
     def _recommend_rows(
         self,
-        asked: pa.Array,
-        places: npt.NDArray[np.int64],
+        user_ids: pa.Array,
+        fitted_rows: npt.NDArray[np.int64],
         histories: InteractionMatrix,
         *,
         rows: npt.NDArray[np.int64],
@@ -184,19 +192,19 @@ class MatrixRecommender(ABC, Generic[C]):
         allowed = None
         if candidates is not None:
             allowed = np.zeros(len(self.videos), bool)
-            found = self.videos.find(candidates)
-            allowed[found[found >= 0]] = True
+            columns = self.videos.find(candidates)
+            allowed[columns[columns >= 0]] = True
         k = min(k, len(self.videos))
         parts: list[pa.Table] = [RECOMMENDATIONS.arrow().empty_table()]
-        for block in self._blocks(len(asked)):
-            some = histories.rows(rows[block])
-            names = asked.take(pa.array(block))
-            barred: Matrix = some.weights
+        for block in self._blocks(len(user_ids)):
+            block_histories = histories.rows(rows[block])
+            block_ids = user_ids.take(pa.array(block))
+            excluded: Matrix = block_histories.weights
             if exclude:
-                barred = (barred + exclusion_matrix(exclude, names.to_pylist(), self.videos)).tocsr()
-            scores = self._scores(some, places[block])
-            mask_scores(scores, barred, allowed)
-            parts.append(to_recommendations(names, self.videos, *topk_dense(scores, k), self.kind))
+                excluded = (excluded + exclusion_matrix(exclude, block_ids.to_pylist(), self.videos)).tocsr()
+            scores = self.score_block(block_histories, fitted_rows[block])
+            mask_scores(scores, excluded, allowed)
+            parts.append(to_recommendations(block_ids, self.videos, *topk_dense(scores, k), self.kind))
         return pa.concat_tables(parts).combine_chunks()
 
     def _blocks(self, users: int) -> Iterator[npt.NDArray[np.int64]]:

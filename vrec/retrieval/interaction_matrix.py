@@ -1,4 +1,4 @@
-"""Interactions as a sparse matrix of users by videos, with the ids that its rows and columns stand for."""
+"""Interactions as a sparse matrix of users by videos, with the ids of its rows and columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ CSR_FIELDS = ("data", "indices", "indptr")
 
 
 class IdVocabulary:
-    """Ids in ascending order, each standing for its place: what a matrix's rows or columns are called."""
+    """Ids in ascending order, one for each row or column of a matrix."""
 
     def __init__(self, ids: pa.Array) -> None:
         self.ids = ids
 
     @classmethod
     def from_columns(cls, *ids: pa.Array | pa.ChunkedArray) -> "IdVocabulary":
-        """The vocabulary of all ids in some columns, each once."""
+        """Build the vocabulary of the distinct ids of some columns."""
         flat = [part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part for part in ids]
         unique = pc.unique(pa.concat_arrays([part.cast(pa.string()) for part in flat]))
         return cls(unique.take(pc.sort_indices(unique)))
@@ -36,39 +36,39 @@ class IdVocabulary:
         return len(self.ids)
 
     def find(self, ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> Indices:
-        """The (N,) places of ids, −1 for those that are not in it."""
+        """Return the (N,) indices of ids, −1 for those that are not in the vocabulary."""
         if not isinstance(ids, pa.Array | pa.ChunkedArray):
             ids = pa.array(ids, pa.string())
-        found = pc.fill_null(pc.index_in(ids, value_set=self.ids), -1)
-        return np.asarray(found).astype(np.int64)
+        indices = pc.fill_null(pc.index_in(ids, value_set=self.ids), -1)
+        return np.asarray(indices).astype(np.int64)
 
-    def names(self, places: npt.NDArray[np.integer]) -> pa.Array:
-        """The ids at (N,) places."""
-        return self.ids.take(pa.array(places))
+    def names(self, indices: npt.NDArray[np.integer]) -> pa.Array:
+        """Return the ids at (N,) indices."""
+        return self.ids.take(pa.array(indices))
 
 
 @dataclass(frozen=True)
 class InteractionMatrix:
-    """Who has watched what: one row a user, one column a video, columns ascending within a row."""
+    """Interactions with one row per user and one column per video, columns ascending within a row."""
 
     weights: Matrix
     """(users, videos) float32, all stored values > 0."""
     at: npt.NDArray[np.int64]
-    """(nnz,) µs since 1970, in the order of `weights.data`."""
+    """(nnz,) time of each interaction in µs since 1970 (UTC), in the order of `weights.data`."""
 
     @property
     def users(self) -> int:
-        """The number of rows."""
+        """Number of rows."""
         return self.weights.shape[0]
 
     @property
     def videos(self) -> int:
-        """The number of columns."""
+        """Number of columns."""
         return self.weights.shape[1]
 
-    def rows(self, places: Indices) -> "InteractionMatrix":
-        """The histories of some users only, in the order given."""
-        starts, ends = self.weights.indptr[places], self.weights.indptr[places + 1]
+    def rows(self, indices: Indices) -> "InteractionMatrix":
+        """Return the histories of the users at (N,) row indices, in the order given."""
+        starts, ends = self.weights.indptr[indices], self.weights.indptr[indices + 1]
         counts = ends - starts
         total = int(counts.sum())
         within = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -76,15 +76,15 @@ class InteractionMatrix:
         indptr = np.concatenate([[0], np.cumsum(counts)])
         weights = sparse.csr_matrix(
             (self.weights.data[taken], self.weights.indices[taken], indptr),
-            shape=(len(places), self.videos),
+            shape=(len(indices), self.videos),
         )
         return InteractionMatrix(weights, self.at[taken])
 
-    def select_entries(self, kept: npt.NDArray[np.bool_]) -> "InteractionMatrix":
-        """The same users and videos with only some of the (nnz,) entries."""
-        starts = np.concatenate([[0], np.cumsum(kept)])[self.weights.indptr]
-        entries = (self.weights.data[kept], self.weights.indices[kept], starts)
-        return InteractionMatrix(sparse.csr_matrix(entries, shape=self.weights.shape), self.at[kept])
+    def select_entries(self, mask: npt.NDArray[np.bool_]) -> "InteractionMatrix":
+        """Return the same users and videos with only the entries where the (nnz,) mask is True."""
+        starts = np.concatenate([[0], np.cumsum(mask)])[self.weights.indptr]
+        entries = (self.weights.data[mask], self.weights.indices[mask], starts)
+        return InteractionMatrix(sparse.csr_matrix(entries, shape=self.weights.shape), self.at[mask])
 
     def _oldest_first(self) -> npt.NDArray[np.int64]:
         rows = np.repeat(np.arange(self.users), np.diff(self.weights.indptr))
@@ -92,7 +92,7 @@ class InteractionMatrix:
 
     @property
     def newer_counts(self) -> npt.NDArray[np.int64]:
-        """(nnz,) how many of the same user's videos are newer, ties by id: 0 for the newest."""
+        """(nnz,) number of the same user's videos that are newer, ties by id: 0 for the newest."""
         counts = np.diff(self.weights.indptr)
         newer = np.empty(len(self.at), np.int64)
         newer[self._oldest_first()] = np.repeat(self.weights.indptr[1:], counts) - 1 - np.arange(len(newer))
@@ -106,20 +106,25 @@ class InteractionMatrix:
 
 
 def csr_arrays(prefix: str, matrix: Matrix) -> Arrays:
-    """A sparse matrix as the three arrays that `csr_from` takes, their names behind a prefix."""
+    """Return the three arrays of a sparse matrix for `restore_csr`, under names with a prefix."""
     return {f"{prefix}{part}": getattr(matrix, part) for part in CSR_FIELDS}
 
 
 def restore_csr(arrays: Arrays, prefix: str, shape: tuple[int, int]) -> Matrix:
-    """The sparse matrix that `csr_arrays` took apart."""
+    """Return the sparse matrix whose arrays `csr_arrays` gave."""
     return sparse.csr_matrix(tuple(arrays[f"{prefix}{part}"] for part in CSR_FIELDS), shape=shape)
 
 
 def check_interactions(interactions: pa.Table, stage: str) -> pa.Table:
-    """The rows as INTERACTIONS; `stage` is who asks, for the message.
+    """Return the rows as INTERACTIONS after checking them.
 
-    Raises SchemaError for other columns, and FitError for no rows, or weights that are not finite
-    and above zero.
+    Args:
+        interactions: Table with the columns of INTERACTIONS.
+        stage: Name of the caller, for error messages.
+
+    Raises:
+        SchemaError: The columns are not those of INTERACTIONS.
+        FitError: There are no rows, or a weight is not finite or not above 0.
     """
     table = conform(interactions, INTERACTIONS, stage=stage)
     if not table.num_rows:
@@ -139,9 +144,10 @@ def check_interactions(interactions: pa.Table, stage: str) -> pa.Table:
 def build_interaction_matrix(
     interactions: pa.Table, users: IdVocabulary, videos: IdVocabulary
 ) -> InteractionMatrix:
-    """The (users, videos) histories of INTERACTIONS; rows with an id in neither vocabulary are left out.
+    """Return the (users, videos) matrix of INTERACTIONS.
 
-    Several rows of one user and video count as one: their weights add up, the last time stays.
+    Rows whose user or video is unknown are dropped. Rows of the same user and video are merged: weights are
+    summed, and the latest time is used.
     """
     rows = users.find(interactions.column("user_id"))
     columns = videos.find(interactions.column("video_id"))
@@ -149,7 +155,7 @@ def build_interaction_matrix(
     at = np.asarray(interactions.column("at").cast(pa.int64()), dtype=np.int64)
     known = (rows >= 0) & (columns >= 0)
     rows, columns, weights, at = rows[known], columns[known], weights[known], at[known]
-    # By weight too, so that sums of float weights do not depend on the order of the rows.
+    # Sorted by weight too, so that sums of float weights do not depend on the order of the rows.
     order = np.lexsort((weights, columns, rows))
     rows, columns, weights, at = rows[order], columns[order], weights[order], at[order]
     new = np.ones(len(rows), dtype=bool)
@@ -170,7 +176,7 @@ def build_interaction_matrix(
 
 
 def to_interactions(histories: InteractionMatrix, users: IdVocabulary, videos: IdVocabulary) -> pa.Table:
-    """INTERACTIONS, one row an entry, in the order of `histories.weights.data`."""
+    """Return INTERACTIONS with one row per entry, in the order of `histories.weights.data`."""
     rows = np.repeat(np.arange(histories.users), np.diff(histories.weights.indptr))
     columns = [
         users.names(rows),
@@ -184,12 +190,12 @@ def to_interactions(histories: InteractionMatrix, users: IdVocabulary, videos: I
 def exclusion_matrix(
     exclude: Mapping[str, Sequence[str]] | None, users: Sequence[str], videos: IdVocabulary
 ) -> Matrix:
-    """A (users, videos) matrix with an entry for each video that a user must not get."""
+    """Return a (users, videos) float32 matrix with a 1 for each video to exclude for a user."""
     exclude = exclude or {}
-    places = [np.unique(videos.find(list(exclude.get(user, ())))) for user in users]
-    places = [row[row >= 0] for row in places]
-    counts = np.array([len(row) for row in places], dtype=np.int64)
-    indices = np.concatenate([*places, np.empty(0, np.int64)]).astype(np.int32)
+    columns = [np.unique(videos.find(list(exclude.get(user, ())))) for user in users]
+    columns = [row[row >= 0] for row in columns]
+    counts = np.array([len(row) for row in columns], dtype=np.int64)
+    indices = np.concatenate([*columns, np.empty(0, np.int64)]).astype(np.int32)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     data = np.ones(len(indices), np.float32)
     return sparse.csr_matrix((data, indices, indptr), shape=(len(users), len(videos)))

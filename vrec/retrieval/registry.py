@@ -1,4 +1,4 @@
-"""Any recommender by its name, and any saved one by its folder."""
+"""Construction of recommenders by name, and loading of saved ones."""
 
 import difflib
 
@@ -17,18 +17,22 @@ from vrec.retrieval.models.single_models import (
 from vrec.retrieval.similarity import BlockMapper, map_in_threads
 
 RECOMMENDER_KINDS: tuple[str, ...] = (*SINGLE_MODELS, HybridRecommender.kind)
-"""The names of all recommenders, as `--model` and `--models` take them."""
+"""Names of all recommenders, as `--model` and `--models` take them."""
 
 
 class RetrievalConfig(SingleModelsConfig):
-    """The settings of each recommender."""
+    """Settings of all recommenders."""
 
     hybrid: HybridConfig = Field(default_factory=HybridConfig)
-    """A blend of the others with learned weights."""
+    """Settings of the blend of several recommenders with learned weights."""
 
 
 def check_kind(kind: str) -> None:
-    """Raises FitError for a name that is no recommender's, with the nearest that is."""
+    """Check that a recommender of that name exists.
+
+    Raises:
+        FitError: There is none; the message suggests the closest name.
+    """
     if kind not in RECOMMENDER_KINDS:
         near = difflib.get_close_matches(kind, RECOMMENDER_KINDS, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
@@ -40,9 +44,16 @@ def check_kind(kind: str) -> None:
 def build_recommender(
     kind: str, config: RetrievalConfig, map_blocks: BlockMapper = map_in_threads
 ) -> MatrixRecommender:
-    """The recommender of that name with its settings, not fitted; `spread` is for those that fit in blocks.
+    """Return an unfitted recommender.
 
-    Raises FitError for a name that is none.
+    Args:
+        kind: One of RECOMMENDER_KINDS.
+        config: Settings of all recommenders; those of `kind` are used. A hybrid without settings for its
+            members takes them from here.
+        map_blocks: How a model that is fitted in blocks computes them.
+
+    Raises:
+        FitError: There is no recommender of that name.
     """
     check_kind(kind)
     if kind != HybridRecommender.kind:
@@ -54,7 +65,11 @@ def build_recommender(
 
 
 def load_recommender(uri: str) -> MatrixRecommender:
-    """The fitted recommender in a folder, of whatever kind; raises ModelError where it is not a sound one."""
+    """Load a fitted recommender of any kind from a folder.
+
+    Raises:
+        ModelError: The folder holds no complete recommender.
+    """
     return (
         HybridRecommender.load(uri)
         if artifact_kind(uri) == HybridRecommender.kind

@@ -1,4 +1,4 @@
-"""Several recommenders seen from one catalogue: their scores in the same columns and on the same scale."""
+"""Scores of several recommenders in the columns of one catalog and on one scale."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ScorePanel:
-    """Fitted recommenders, and the catalogue in whose columns they are asked to speak."""
+    """Fitted recommenders and the catalog whose columns their scores are aligned to."""
 
     members: Mapping[str, MatrixRecommender]
     videos: IdVocabulary
     support: npt.NDArray[np.int64]
-    """(videos,) how many users each video had when the members were fitted."""
+    """(videos,) number of users of each video when the members were fitted."""
 
     @cached_property
     def coldness(self) -> Floats:
-        """(videos,) 1 for a video that nobody has watched, falling towards 0 with every user."""
+        """(videos,) 1 / (1 + support): 1 for a video without users, falling towards 0."""
         return (1 / (1 + self.support)).astype(np.float32)
 
     @cached_property
@@ -36,14 +36,19 @@ class ScorePanel:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The names of what `rows` yields, in its order."""
+        """Names of the features that `rows` yields, in its order."""
         extra = ("cold",) + (("content when cold",) if "content" in self.members else ())
         return (*self.members, *extra)
 
     def rows(self, histories: InteractionMatrix, users: pa.Array) -> Iterator[Scores]:
-        """Each feature as (B, videos) float32 for B users' histories in the catalogue's columns.
+        """Yield each feature of `features` for some users.
 
-        0 is a member's average, NaN that it has no opinion.
+        Args:
+            histories: (B, videos) histories in the catalog's columns.
+            users: (B,) ids of the users.
+
+        Yields:
+            (B, videos) float32. For a member, 0 is its average score for the user and NaN no opinion.
         """
         content: Scores | None = None
         for name in self.members:
@@ -56,10 +61,10 @@ class ScorePanel:
             yield content * self.coldness
 
     def member_scores(self, name: str, histories: InteractionMatrix, users: pa.Array) -> Scores:
-        """One member's own (B, videos) float32 scores, −inf for no opinion."""
+        """Return one member's unscaled (B, videos) float32 scores, −inf for no opinion."""
         member, columns = self.members[name], self._columns[name]
-        inside = _to_columns(histories, columns, len(member.videos))
-        scores = member._scores(inside, member.users.find(users))
+        member_histories = _to_columns(histories, columns, len(member.videos))
+        scores = member.score_block(member_histories, member.users.find(users))
         out = np.full((histories.users, len(self.videos)), -np.inf, np.float32)
         known = columns >= 0
         out[:, known] = scores[:, columns[known]]
@@ -67,40 +72,40 @@ class ScorePanel:
 
 
 def standardize_scores(scores: Scores) -> Scores:
-    """(B, n) float32 scores as deviations from their row's mean, in its deviations, pressed by a logarithm.
+    """Return (B, n) float32 scores as z-scores of their row, compressed by sign(z) · ln(1 + |z|).
 
     Item-based scores are zero for most videos and large for a few: without the logarithm, one such outlier
-    would drown all that other members say. −inf and NaN become NaN.
+    would dominate all other members. −inf and NaN become NaN and do not count in the mean and deviation.
     """
     out = np.array(scores, np.float32)
-    silent = ~np.isfinite(out)
-    some = silent.any()
-    count = out.shape[1] - np.count_nonzero(silent, axis=1)[:, None] if some else out.shape[1]
+    missing = ~np.isfinite(out)
+    any_missing = missing.any()
+    count = out.shape[1] - np.count_nonzero(missing, axis=1)[:, None] if any_missing else out.shape[1]
     count = np.maximum(count, 1)
-    if some:
-        out[silent] = 0
+    if any_missing:
+        out[missing] = 0
     out -= (out.sum(axis=1, keepdims=True, dtype=np.float64) / count).astype(np.float32)
-    if some:
-        out[silent] = 0
+    if any_missing:
+        out[missing] = 0
     squares = np.einsum("ij,ij->i", out, out, dtype=np.float64)[:, None] / count
     out /= np.maximum(np.sqrt(squares), 1e-12).astype(np.float32)
     size = np.abs(out)
     size += 1
     np.copysign(np.log(size, out=size), out, out=out)
-    if some:
-        out[silent] = np.nan
+    if any_missing:
+        out[missing] = np.nan
     return out
 
 
 def _to_columns(
     histories: InteractionMatrix, columns: npt.NDArray[np.int64], width: int
 ) -> InteractionMatrix:
-    # Both catalogues are in the order of ids, so a row's columns stay ascending.
+    # Both catalogs are in the order of ids, so a row's columns stay ascending.
     weights = histories.weights
-    places = columns[weights.indices]
-    kept = places >= 0
-    starts = np.concatenate([[0], np.cumsum(kept)])[weights.indptr]
-    inside = sparse.csr_matrix(
-        (weights.data[kept], places[kept].astype(np.int32), starts), shape=(histories.users, width)
+    mapped = columns[weights.indices]
+    known = mapped >= 0
+    indptr = np.concatenate([[0], np.cumsum(known)])[weights.indptr]
+    matrix = sparse.csr_matrix(
+        (weights.data[known], mapped[known].astype(np.int32), indptr), shape=(histories.users, width)
     )
-    return InteractionMatrix(inside, histories.at[kept])
+    return InteractionMatrix(matrix, histories.at[known])

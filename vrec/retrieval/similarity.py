@@ -1,4 +1,4 @@
-"""Who or what is alike: similarities of sparse rows, block by block, of which each row's best are kept."""
+"""Similarities of sparse rows, computed block by block; only each row's nearest are kept."""
 
 import math
 import os
@@ -20,49 +20,51 @@ from vrec.retrieval.topk import Scores, topk_dense
 Floats = npt.NDArray[np.float32]
 
 PRODUCTS_PER_RUN = 1 << 18
-"""Products of two weights formed at once: few enough that they stay in the processor's cache."""
+"""Products of two weights per run: few enough to stay in the processor's cache."""
 BLOCK_ROWS = 64
-"""Rows whose similarities are computed at once, and so the grain of parallel work."""
+"""Rows per block, the unit of parallel work."""
 BLOCK_CELLS = 2_000_000
-"""Dense similarities held at once for one block, 8 MB of float32."""
+"""Dense similarities in memory per block, 8 MB of float32."""
 WEIGHTS_PER_SUM = 1 << 19
-"""Weights that are held in float64 at once, 4 MB."""
+"""Weights converted to float64 at a time, 4 MB."""
 BM25_K1, BM25_B = 1.2, 0.75
 
 
 class SimilarityConfig(BaseConfig):
-    """How alike two rows (videos by their users, or users by their videos) are, and how many are kept."""
+    """Similarity of two rows (videos by their users, or users by their videos), and number of neighbors."""
 
     similarity: Literal["cosine", "pearson"] = "cosine"
-    """The cosine of the two rows, or Pearson's correlation over all columns, 0 where nothing is stored."""
+    """Cosine of the two rows, or Pearson's correlation over all columns with 0 where nothing is stored."""
     neighbours: int = Field(default=100, ge=1)
-    """How many of the most similar are kept for each; more is smoother, slower and larger."""
+    """Number of nearest rows kept for each row; more makes scores smoother, and the model slower and
+    larger."""
     shrink: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Added to the denominator, in units of weight²: similarities that rest on few columns count less."""
+    """Term added to the denominator, in units of weight²: similarities based on few columns become
+    smaller."""
     weighting: Literal["none", "tfidf", "bm25"] = "none"
-    """How stored weights are changed before similarities are computed; the latter two make columns with many
-    entries count less, BM25 also rows with much weight."""
+    """Weighting before similarities are computed: TF-IDF and BM25 lower the weight of columns with many
+    entries, BM25 also that of rows with a large sum."""
 
 
 @dataclass(frozen=True)
 class RowWeighting:
-    """What must be known of the fitted rows to weigh any row as they were."""
+    """Statistics of the fitted rows by which any row is weighted like them."""
 
     kind: Literal["none", "tfidf", "bm25"]
     idf: Floats
     """(columns,) float32, ln(rows) − ln(1 + entries of the column)."""
     mean_sum: float
-    """The mean of the rows' summed weights."""
+    """Mean of the rows' sums of weights."""
 
     @classmethod
     def fit(cls, rows: Matrix, kind: Literal["none", "tfidf", "bm25"]) -> "RowWeighting":
-        """The weighting that (rows, columns) float32 weights give."""
+        """Compute the weighting from (rows, columns) float32 weights."""
         entries = np.bincount(rows.indices, minlength=rows.shape[1])
         idf = math.log(max(rows.shape[0], 1)) - np.log1p(entries)
         return cls(kind, idf.astype(np.float32), float(row_sums(rows).mean()))
 
     def apply(self, rows: Matrix) -> Matrix:
-        """(N, columns) float32: the same rows with their weights changed; the indices are shared.
+        """Return (N, columns) float32 rows with their weights changed; the indices are shared.
 
         TF-IDF is √weight · idf; BM25 is weight · (k1 + 1) / (k1 · (1 − b + b · sum / mean sum) + weight)
         · idf with k1 = 1.2 and b = 0.75 (Robertson and Zaragoza 2009); both as in `implicit`.
@@ -82,94 +84,101 @@ class RowWeighting:
 
 @dataclass(frozen=True)
 class RowMoments:
-    """What a similarity needs of each row besides the products."""
+    """Means and lengths of rows, which similarities need besides the products."""
 
     mean: Floats
-    """(N,) means times the root of the number of columns: for Pearson, zeros for the cosine."""
+    """(N,) means times the square root of the number of columns for Pearson, zeros for the cosine."""
     norm: Floats
-    """(N,) lengths, of the centred rows for Pearson; 1 for rows of no length, whose similarities are 0."""
+    """(N,) lengths, of the centered rows for Pearson; infinite for rows of length 0, so that their
+    similarities are 0."""
 
     @classmethod
     def from_rows(cls, rows: Matrix, similarity: Literal["cosine", "pearson"]) -> "RowMoments":
-        """The moments of (N, columns) rows."""
+        """Compute the moments of (N, columns) rows."""
         squares = row_sums(rows, squared=True)
         mean = np.zeros(rows.shape[0])
         if similarity == "pearson":
             mean = row_sums(rows) / math.sqrt(rows.shape[1])
-        # A row that is the same in every column has no spread; what rounding leaves of it is not one.
-        spread = np.where(squares - mean**2 > 1e-6 * squares, squares - mean**2, 0)
-        norm = np.where(spread > 0, np.sqrt(spread), np.inf)
+        # A row that is constant over all columns has no variance; what rounding leaves of it does not count.
+        variance = np.where(squares - mean**2 > 1e-6 * squares, squares - mean**2, 0)
+        norm = np.where(variance > 0, np.sqrt(variance), np.inf)
         return cls(mean.astype(np.float32), norm.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class SimilarityTask:
-    """Rows to be compared with all rows of a matrix: plain arrays, so that it travels to other processes."""
+    """Rows to compare with all rows of another matrix: plain arrays that can be sent to other processes."""
 
     left: Matrix
-    """(N, columns) float32, the rows to find neighbours for."""
+    """(N, columns) float32, the rows to find neighbors for."""
     right: Matrix
-    """(columns, M) float32, those who may be neighbours, as columns."""
+    """(columns, M) float32, the possible neighbors as columns."""
     left_moments: RowMoments
     right_moments: RowMoments
     config: SimilarityConfig
     left_keys: npt.NDArray[np.integer]
     right_keys: npt.NDArray[np.integer]
-    """(N,) and (M,): rows of equal keys are not neighbours, such as a row and itself."""
+    """(N,) and (M,) keys: rows with equal keys are not neighbors, such as a row and itself."""
 
 
-def nearest_rows(comparison: SimilarityTask, block: range) -> Matrix:
-    """(len(block), M) float32 similarities > 0 of a block of left rows, each row's `neighbours` greatest.
+def nearest_rows(task: SimilarityTask, block: range) -> Matrix:
+    """Return the positive similarities of a block of left rows to their nearest right rows.
 
-    Columns ascend within a row; among equal similarities those of lower place are kept. A pair is compared
-    only where both have a weight in some column. The similarity is x·y / (|x||y| + shrink), with centred x
-    and y for Pearson: over all columns, so that it needs the sparse products, two means and two lengths and
-    no more (the correlation over shared columns alone says nothing of weights that are all 1).
+    The similarity is x·y / (|x||y| + shrink), with centered x and y for Pearson, and 0 for a pair without a
+    common column. Pearson's correlation is over all columns: over the common columns alone it would be
+    undefined where all weights are 1.
+
+    Args:
+        task: Rows to compare.
+        block: Rows of `task.left` to compute.
+
+    Returns:
+        (len(block), M) sparse float32 with the `neighbours` greatest similarities > 0 per row, ties by lower
+        column, and columns ascending within a row.
     """
     parts: list[Matrix] = []
-    size = max(1, BLOCK_CELLS // max(1, comparison.right.shape[1]))
+    size = max(1, BLOCK_CELLS // max(1, task.right.shape[1]))
     for start in range(block.start, block.stop, size):
         stop = min(start + size, block.stop)
-        scores = dense_product(comparison.left[start:stop], comparison.right)
-        _to_similarity(scores, comparison, start, stop)
-        places, found = topk_dense(scores, comparison.config.neighbours)
-        parts.append(_to_matrix(places, found, comparison.right.shape[1]))
-    return stack_rows(parts, comparison.right.shape[1])
+        scores = dense_product(task.left[start:stop], task.right)
+        _to_similarity(scores, task, start, stop)
+        parts.append(_to_matrix(*topk_dense(scores, task.config.neighbours), task.right.shape[1]))
+    return stack_rows(parts, task.right.shape[1])
 
 
-def _to_similarity(scores: Scores, comparison: SimilarityTask, start: int, stop: int) -> None:
-    left, right = comparison.left_moments, comparison.right_moments
-    apart = scores == 0 if comparison.config.similarity == "pearson" else None
-    if apart is not None:
+def _to_similarity(scores: Scores, task: SimilarityTask, start: int, stop: int) -> None:
+    left, right = task.left_moments, task.right_moments
+    disjoint = scores == 0 if task.config.similarity == "pearson" else None
+    if disjoint is not None:
         scores -= np.outer(left.mean[start:stop], right.mean)
-        scores[apart] = 0
-    below = np.outer(left.norm[start:stop], right.norm)
-    below += np.float32(comparison.config.shrink)
-    scores /= below
-    scores[comparison.left_keys[start:stop, None] == comparison.right_keys] = 0
+        scores[disjoint] = 0
+    denominator = np.outer(left.norm[start:stop], right.norm)
+    denominator += np.float32(task.config.shrink)
+    scores /= denominator
+    scores[task.left_keys[start:stop, None] == task.right_keys] = 0
 
 
-def _to_matrix(places: npt.NDArray[np.int64], found: Scores, columns: int) -> Matrix:
-    kept = found > 0
-    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    matrix = sparse.csr_matrix((found[kept], places[kept], indptr), shape=(len(places), columns))
+def _to_matrix(indices: npt.NDArray[np.int64], scores: Scores, columns: int) -> Matrix:
+    positive = scores > 0
+    indptr = np.concatenate([[0], np.cumsum(positive.sum(axis=1))])
+    matrix = sparse.csr_matrix((scores[positive], indices[positive], indptr), shape=(len(indices), columns))
     matrix.sort_indices()
     return matrix
 
 
 def stack_rows(parts: Iterable[Matrix], columns: int) -> Matrix:
-    """(sum of N, columns) rows of several (N, columns) float32 matrices, one below the other."""
+    """Stack (N, columns) float32 matrices vertically; without any, the result is (0, columns)."""
     nothing = sparse.csr_matrix(np.zeros((0, columns), np.float32))
     return sparse.csr_matrix(sparse.vstack([nothing, *parts], format="csr"))
 
 
 def dense_product(left: Matrix, right: Matrix) -> Scores:
-    """(N, M) float32, the product of sparse (N, columns) and (columns, M) float32 matrices.
+    """Return the dense (N, M) float32 product of sparse (N, columns) and (columns, M) float32 matrices.
 
-    Each row is the same whatever rows are beside it: sums run over the columns in ascending order.
+    A row's result does not depend on the other rows: sums run over the columns in ascending order.
     """
-    # Rows of `right` are gathered and added up into dense rows: less than half the time of a sparse product,
-    # which must find out first where the result is not zero.
+    # Rows of `right` are gathered and summed into dense rows: less than half the time of a sparse product,
+    # which must first find where the result is not zero.
     out = np.empty((left.shape[0], right.shape[1]), np.float32)
     lengths = np.diff(right.indptr)
     work = np.concatenate([[0], np.cumsum(lengths[left.indices], dtype=np.int64)])
@@ -187,16 +196,16 @@ def dense_product(left: Matrix, right: Matrix) -> Scores:
 
 
 def _long_row(work: npt.NDArray[np.int64], entries: slice, left: Matrix, right: Matrix) -> Floats:
-    # One row, its entries in runs, so that no more is gathered at once than for other rows.
+    # One row with its entries in runs, so that no more is gathered at once than for other rows.
     row = np.zeros(right.shape[1], np.float32)
     for start, stop in _runs(work[entries.start : entries.stop + 1]):
-        some = slice(entries.start + start, entries.start + stop)
-        row += right[left.indices[some]].T @ left.data[some]
+        run = slice(entries.start + start, entries.start + stop)
+        row += right[left.indices[run]].T @ left.data[run]
     return row
 
 
 def _runs(work: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    # Runs of up to PRODUCTS products each; `work` is cumulated, and what needs more than that is alone.
+    # Runs of up to PRODUCTS_PER_RUN products each; `work` is cumulative, and a larger item is its own run.
     start, count = 0, len(work) - 1
     while start < count:
         stop = int(np.searchsorted(work, work[start] + PRODUCTS_PER_RUN, side="right")) - 1
@@ -206,10 +215,10 @@ def _runs(work: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
-    """(N,) float64 sums of the rows' weights, or of their squares."""
+    """Return the (N,) float64 sums of the rows' weights, or of their squares."""
     sums = np.zeros(rows.shape[0])
     indptr = rows.indptr
-    # A run of rows at a time: all weights in float64 would be as large as the matrix.
+    # A run of rows at a time: all weights in float64 would take more memory than the matrix.
     cuts = np.unique(
         np.searchsorted(indptr, np.arange(0, indptr[-1] + WEIGHTS_PER_SUM, WEIGHTS_PER_SUM)).clip(
             0, len(sums)
@@ -217,7 +226,7 @@ def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
     )
     for start, stop in pairwise(cuts):
         filled = start + np.flatnonzero(np.diff(indptr[start : stop + 1]))
-        # In float64 before squaring: the squares of weights that decayed for long have no float32.
+        # In float64 before squaring: the squares of strongly decayed weights underflow in float32.
         values = rows.data[indptr[start] : indptr[stop]].astype(np.float64)
         if squared:
             np.square(values, out=values)
@@ -229,23 +238,23 @@ def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
 BlockMapper = Callable[
     [Callable[[SimilarityTask, range], Matrix], SimilarityTask, Sequence[range]], Iterable[Matrix]
 ]
-"""How blocks are computed: the function of each block, in the blocks' order."""
+"""Function that computes all blocks and returns their results in the blocks' order."""
 
 
 def map_in_threads(
-    function: Callable[[SimilarityTask, range], Matrix], comparison: SimilarityTask, blocks: Sequence[range]
+    function: Callable[[SimilarityTask, range], Matrix], task: SimilarityTask, blocks: Sequence[range]
 ) -> Iterator[Matrix]:
-    """What `function` gives for each block, in order, computed in one thread for each usable processor."""
-    # The products and the choice of the best, which take most of the time, let go of the interpreter's lock.
+    """Yield the result of `function` for each block, in order, from one thread per usable processor."""
+    # The products and the top-k selection, which take most of the time, release the interpreter's lock.
     with ThreadPoolExecutor(_processors()) as pool:
-        yield from pool.map(lambda block: function(comparison, block), blocks)
+        yield from pool.map(lambda block: function(task, block), blocks)
 
 
 def _processors() -> int:
-    # Not every platform can tell which processors this process may use.
+    # Not every platform reports which processors this process may use.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def row_blocks(rows: int) -> list[range]:
-    """All rows in ranges of `BLOCK_ROWS`."""
+    """Return ranges of `BLOCK_ROWS` that cover all rows."""
     return [range(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS)]

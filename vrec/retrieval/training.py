@@ -1,4 +1,4 @@
-"""Fitting networks: the loop, early stopping and the device that the recommenders on torch share."""
+"""Training loop, early stopping and base class of the recommenders built on torch."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -19,27 +19,28 @@ from vrec.retrieval.topk import Scores, mask_scores, topk_dense
 from vrec.training.config import TrainingConfig, seeded_rng, torch_device
 
 BLOCK_ROWS = 32
-"""Rows that a network scores at once. Shorter blocks are filled up: the order in which a matrix product sums
-depends on its shape, and a user's scores must not depend on who else is asked for."""
+"""Rows that a network scores at once. Shorter blocks are padded: the order in which a matrix product sums
+depends on its shape, and a user's scores must not depend on the other users of the request."""
 
 VALIDATION_K = 100
-"""The cutoff of the NDCG that early stopping watches; a deep one, because few users judge."""
+"""Cutoff of the NDCG that early stopping monitors; deep, because there are few validation users."""
 HELD_OUT_SHARE = 0.2
-"""The share of a judging user's history that is hidden from the fit: the newest."""
+"""Share of a validation user's history, the newest part, that is held out from the fit."""
 MIN_VALIDATION_HISTORY = 5
-"""The shortest history of a user who judges."""
+"""Shortest history of a validation user."""
 
 
 class EarlyStoppingConfig(TrainingConfig):
-    """Training that stops when it does no more good."""
+    """Settings of training with early stopping on held-out interactions."""
 
-    judges: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the users whose newest fifth is hidden from the fit to judge epochs by; 0 runs all `epochs`.
-    Users with fewer than 5 videos do not judge. What is hidden still counts in what they are recommended."""
-    max_judges: int = Field(default=1000, ge=1)
-    """The most users who judge: more take longer and say little more."""
+    validation_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the users whose newest fifth of videos is held out from the fit to validate epochs; 0 disables
+    early stopping. Users with fewer than 5 videos are not used. Recommendations use the full history."""
+    max_validation_users: int = Field(default=1000, ge=1)
+    """Maximum number of validation users; more make validation slower and little more precise."""
     patience: int = Field(default=10, ge=1)
-    """Epochs without a better NDCG after which training stops; the best epoch's weights are kept."""
+    """Epochs without a better validation NDCG after which training stops; the best epoch's weights are
+    used."""
 
 
 C = TypeVar("C", bound=TrainingConfig)
@@ -53,10 +54,10 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
 
     @abstractmethod
     def _build_network(self) -> N:
-        """The network for `self.users` and `self.videos` with its first weights, on the CPU."""
+        """Return an untrained network for `self.users` and `self.videos`, on the CPU."""
 
     def _place(self, device: torch.device) -> None:
-        """Sets `self.network` to an untrained one on a device."""
+        """Set `self.network` to an untrained network on a device."""
         self.device = device
         self.network = self._build_network().to(device).eval()
 
@@ -68,7 +69,7 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
         try:
             device = torch_device(self.config.device)
         except ConfigError:
-            # A model that was fitted on a GPU must serve on a machine without one.
+            # A model that was fitted on a GPU must load on a machine without one.
             device = torch_device("auto")
         with seeded_rng(self.config.seed):
             self._place(device)
@@ -77,13 +78,13 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
 
 
 def batches(items: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Consecutive parts of (N,) items with at most `size` each."""
+    """Yield consecutive slices of (N,) items with at most `size` each."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def pad_block(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """(BLOCK_ROWS,) places: those of a shorter block, then its first one again."""
+    """Return a block of at most BLOCK_ROWS row indices, padded to (BLOCK_ROWS,) with its first one."""
     return np.concatenate([rows, np.full(BLOCK_ROWS - len(rows), rows[0])])
 
 
@@ -97,14 +98,23 @@ def train_with_early_stopping(
     validate: Callable[[], float] | None = None,
     patience: int = 1,
 ) -> None:
-    """Trains a network in place by Adam and leaves it in eval mode.
+    """Train a network in place with Adam and leave it in eval mode.
 
-    `losses(epoch)`, from 1, gives an epoch's batches as scalar losses. `judge()` says how good the network is
-    now, higher is better; after `patience` epochs without a new best, or all `epochs`, the best epoch's
-    weights are put back. Raises FitError, with the epoch, where a loss or a weight is not finite.
+    Args:
+        network: The network to train.
+        losses: Function of the epoch, from 1, that yields the scalar losses of its batches.
+        epochs: Maximum number of epochs.
+        learning_rate: Step size of Adam.
+        model_name: Name of the model, for error messages.
+        validate: Function that returns the network's validation metric, higher is better. With it, the
+            weights of the best epoch are restored at the end; without it, all epochs run.
+        patience: Epochs without a new best metric after which training stops.
+
+    Raises:
+        FitError: A weight is not finite after an epoch.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    best, best_epoch, kept = -np.inf, 0, {}
+    best, best_epoch, best_state = -np.inf, 0, {}
     for epoch in range(1, epochs + 1):
         network.train()
         for loss in losses(epoch):
@@ -115,74 +125,82 @@ def train_with_early_stopping(
         _check_finite(network, epoch, model_name, learning_rate)
         if validate is None:
             continue
-        found = validate()
-        if found > best:
-            best, best_epoch = found, epoch
-            kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        metric = validate()
+        if metric > best:
+            best, best_epoch = metric, epoch
+            best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         elif epoch - best_epoch >= patience:
             break
-    if kept:
-        network.load_state_dict(kept)
+    if best_state:
+        network.load_state_dict(best_state)
 
 
-def _check_finite(network: nn.Module, epoch: int, who: str, learning_rate: float) -> None:
-    # A loss that is not a number makes the weights so by the same step: they tell of both.
+def _check_finite(network: nn.Module, epoch: int, model_name: str, learning_rate: float) -> None:
+    # A step with a loss of NaN makes the weights NaN too, so that checking the weights covers both.
     if not all(torch.isfinite(tensor).all() for tensor in network.parameters()):
         raise FitError(
-            f"{who}: the loss is not a finite number in epoch {epoch}",
+            f"{model_name}: the loss is not a finite number in epoch {epoch}",
             fix=f"lower learning_rate, which is {learning_rate:g}",
         )
 
 
 @dataclass(frozen=True)
 class ValidationUsers:
-    """Users by whose hidden newest videos a model is judged while it is fitted."""
+    """Users on whose held-out newest videos a model is validated during the fit."""
 
     users: Indices
-    """(J,) rows of the users."""
+    """(V,) rows of the users in the fit."""
     shown: InteractionMatrix
-    """(J, videos) what the model may know of them."""
+    """(V, videos) the part of their histories that the model may use."""
     held_out: Matrix
-    """(J, videos) what it should rank high."""
+    """(V, videos) the held-out part that it should rank high."""
 
     def ndcg(self, scores: Callable[[InteractionMatrix, Indices], Scores]) -> float:
-        """The mean NDCG of the hidden videos in full rankings without the shown ones."""
+        """Return the mean NDCG of the held-out videos in rankings of all videos that were not shown."""
         total = 0.0
         for block in batches(np.arange(len(self.users)), BLOCK_ROWS):
-            shown, hidden = self.shown.rows(block), self.held_out[block]
-            given = scores(shown, self.users[block])
-            mask_scores(given, shown.weights, None)
-            total += ndcg_sum(given, hidden)
+            shown = self.shown.rows(block)
+            block_scores = scores(shown, self.users[block])
+            mask_scores(block_scores, shown.weights, None)
+            total += ndcg_sum(block_scores, self.held_out[block])
         return total / len(self.users)
 
 
 def ndcg_sum(scores: Scores, relevant: Matrix) -> float:
-    """The NDCG at JUDGED_AT of (B, videos) scores, binary relevance, summed over users."""
-    places, _ = topk_dense(scores, VALIDATION_K)
+    """Return the NDCG at VALIDATION_K of (B, videos) scores with binary relevance, summed over users.
+
+    Each row of `relevant`, (B, videos), must have an entry.
+    """
+    top, _ = topk_dense(scores, VALIDATION_K)
     discount = 1 / np.log2(np.arange(2, VALIDATION_K + 2))
-    wanted = np.zeros(scores.shape, bool)
+    is_relevant = np.zeros(scores.shape, bool)
     counts = np.diff(relevant.indptr)
-    wanted[np.repeat(np.arange(len(counts)), counts), relevant.indices] = True
-    gain = np.take_along_axis(wanted, places, axis=1) @ discount[: places.shape[1]]
-    ideal = np.cumsum(discount)[np.minimum(counts, places.shape[1]) - 1]
+    is_relevant[np.repeat(np.arange(len(counts)), counts), relevant.indices] = True
+    gain = np.take_along_axis(is_relevant, top, axis=1) @ discount[: top.shape[1]]
+    ideal = np.cumsum(discount)[np.minimum(counts, top.shape[1]) - 1]
     return float((gain / ideal).sum())
 
 
 def hold_out_validation_users(
     histories: InteractionMatrix, config: EarlyStoppingConfig, rng: np.random.Generator
 ) -> tuple[InteractionMatrix, ValidationUsers | None]:
-    """The histories without what is hidden, and the judges, None where the config or the users allow none."""
+    """Hold out the newest videos of randomly drawn validation users.
+
+    Returns:
+        The histories without the held-out entries, and the validation users; None where the config asks for
+        none or no user has enough videos, in which case the histories are unchanged.
+    """
     counts = np.diff(histories.weights.indptr)
-    number = min(int(config.judges * histories.users), config.max_judges)
-    able = np.flatnonzero(counts >= MIN_VALIDATION_HISTORY)
-    users = np.sort(rng.choice(able, min(number, len(able)), replace=False))
+    number = min(int(config.validation_share * histories.users), config.max_validation_users)
+    eligible = np.flatnonzero(counts >= MIN_VALIDATION_HISTORY)
+    users = np.sort(rng.choice(eligible, min(number, len(eligible)), replace=False))
     if not len(users):
         return histories, None
     rows = np.repeat(np.arange(histories.users), counts)
-    judging = np.zeros(histories.users, bool)
-    judging[users] = True
-    hidden = judging[rows] & (histories.newer_counts < np.ceil(HELD_OUT_SHARE * counts)[rows])
-    shown = histories.select_entries(~hidden)
+    drawn = np.zeros(histories.users, bool)
+    drawn[users] = True
+    held_out = drawn[rows] & (histories.newer_counts < np.ceil(HELD_OUT_SHARE * counts)[rows])
+    shown = histories.select_entries(~held_out)
     return shown, ValidationUsers(
-        users, shown.rows(users), histories.select_entries(hidden).rows(users).weights
+        users, shown.rows(users), histories.select_entries(held_out).rows(users).weights
     )

@@ -13,7 +13,7 @@ from vrec.core.schema import RECOMMENDATIONS, conform
 from vrec.events.interactions import aggregate_interactions, weigh_events
 from vrec.pipelines.fit.run import fit, recommend_all, recommend_users
 from vrec.pipelines.inputs import InputPaths, read_users
-from vrec.retrieval.models.knn import ItemKnn
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.registry import build_recommender, load_recommender
 
 SETTINGS = load_settings(

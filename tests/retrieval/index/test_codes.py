@@ -224,7 +224,7 @@ def test_what_cannot_be_kept_is_refused_and_changes_nothing():
     assert "float32" in str(error.value.fix)
     assert (len(index), index.search(vectors_of(3), 5)) == (1200, before)
     odd = FaissIndex(IndexConfig(storage=ProductQuantizerConfig(dims=3)))
-    with pytest.raises(FitError, match="16 dimensions cannot be cut into runs of 3"):
+    with pytest.raises(FitError, match="16 dimensions cannot be split into subvectors of 3"):
         odd.add(NAMES, vectors_of(1200))
     assert len(odd) == 0
 

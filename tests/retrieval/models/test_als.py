@@ -13,7 +13,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import FitError
 from vrec.retrieval.models.als import Als, AlsConfig
 
-CONFIG = AlsConfig(factors=12, regularisation=0.1, alpha=3.0, iterations=6, seed=5)
+CONFIG = AlsConfig(factors=12, regularization=0.1, alpha=3.0, iterations=6, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_it_is_implicit_on_any_number_of_threads(matrix: np.ndarray, threads: in
 @given(matrices(), st.sampled_from([0.3, 5.0, 40.0]))
 @settings(deadline=None, max_examples=40)
 def test_fold_in_solves_the_normal_equations(matrix: np.ndarray, alpha: float) -> None:
-    model = Als(AlsConfig(factors=4, regularisation=0.5, alpha=alpha, iterations=3))
+    model = Als(AlsConfig(factors=4, regularization=0.5, alpha=alpha, iterations=3))
     model.fit(to_interactions(matrix))
     y = model.item_factors.astype(np.float64)
     found = model.fold_in(model.histories)

@@ -14,7 +14,7 @@ from vrec.retrieval.models import content as module
 from vrec.retrieval.models.content import ContentConfig, ContentRecommender
 from vrec.retrieval.models.popular import PopularRecommender
 
-PLAIN = ContentConfig(centre=False, recency=1.0, attributes_share=0.0)
+PLAIN = ContentConfig(center=False, recency=1.0, attributes_share=0.0)
 ROWS = np.random.default_rng(0).normal(size=(9, 4))
 EMBEDDED = embeddings(**{f"v{n}": row for n, row in enumerate(ROWS)})
 UNIT = ROWS / np.linalg.norm(ROWS, axis=1, keepdims=True)
@@ -35,7 +35,7 @@ def test_mean_taste_is_weighted_by_strength_and_recency():
 
 
 def test_centre_is_subtracted_before_rows_are_brought_to_one_length():
-    model = ContentRecommender(PLAIN.model_copy(update={"centre": True})).fit(
+    model = ContentRecommender(PLAIN.model_copy(update={"center": True})).fit(
         WATCHED, CatalogContent(embeddings=EMBEDDED)
     )
     rows = ROWS - ROWS.mean(axis=0)

@@ -12,18 +12,18 @@ from vrec.core.errors import FitError
 from vrec.retrieval.models.ease import Ease, EaseConfig
 
 
-def closed_form(matrix: np.ndarray, regularisation: float) -> np.ndarray:
+def closed_form(matrix: np.ndarray, regularization: float) -> np.ndarray:
     x = matrix.astype(np.float64)
-    inverse = np.linalg.inv(x.T @ x + regularisation * np.eye(x.shape[1]))
+    inverse = np.linalg.inv(x.T @ x + regularization * np.eye(x.shape[1]))
     return np.eye(x.shape[1]) - inverse / np.diag(inverse)
 
 
 @given(matrices(30, 20), st.sampled_from([0.5, 10.0, 500.0]), st.booleans())
 @settings(deadline=None, max_examples=50)
-def test_it_is_its_closed_form(matrix: np.ndarray, regularisation: float, binary: bool) -> None:
-    model = Ease(EaseConfig(regularisation=regularisation, binary=binary)).fit(to_interactions(matrix))
+def test_it_is_its_closed_form(matrix: np.ndarray, regularization: float, binary: bool) -> None:
+    model = Ease(EaseConfig(regularization=regularization, binary=binary)).fit(to_interactions(matrix))
     counted = (matrix > 0).astype(np.float32) if binary else matrix
-    want = closed_form(counted, regularisation)
+    want = closed_form(counted, regularization)
     assert model.weights.dtype == np.float32
     np.testing.assert_allclose(model.weights, want, rtol=1e-4, atol=1e-6)
     found = dense_scores(model.recommend(ids("u", len(matrix)), 100), matrix.shape)
@@ -39,7 +39,7 @@ def test_it_is_that_of_cornac() -> None:
     oracle = EASE(lamb=30, posB=False, verbose=False).fit(data)
     users = [data.uid_map[user] for user in range(200)]
     videos = [data.iid_map[video] for video in range(150)]
-    model = Ease(EaseConfig(regularisation=30, binary=False)).fit(to_interactions(matrix))
+    model = Ease(EaseConfig(regularization=30, binary=False)).fit(to_interactions(matrix))
     np.testing.assert_allclose(model.weights, oracle.B[np.ix_(videos, videos)], rtol=1e-4, atol=1e-6)
     scores = np.stack([np.asarray(oracle.score(user)).ravel()[videos] for user in users])
     found = dense_scores(model.recommend(ids("u", 200), 150), matrix.shape)
@@ -58,7 +58,7 @@ def test_a_catalogue_too_large_is_refused_with_the_memory_it_would_take() -> Non
 @settings(deadline=None, max_examples=30)
 def test_a_history_is_answered_as_its_fitted_user_is(matrix: np.ndarray) -> None:
     table = to_interactions(matrix)
-    model = Ease(EaseConfig(regularisation=2)).fit(table)
+    model = Ease(EaseConfig(regularization=2)).fit(table)
     assert model.recommend(ids("u", len(matrix)), 4).equals(model.recommend_from(table, 4))
 
 
@@ -67,4 +67,4 @@ def test_a_history_is_answered_as_its_fitted_user_is(matrix: np.ndarray) -> None
 def test_weights_beyond_floating_point_are_refused(weight: float) -> None:
     matrix = np.full((2, 2), weight)
     with pytest.raises(FitError, match="positive definite"):
-        Ease(EaseConfig(regularisation=1e-6, binary=False)).fit(to_interactions(matrix))
+        Ease(EaseConfig(regularization=1e-6, binary=False)).fit(to_interactions(matrix))

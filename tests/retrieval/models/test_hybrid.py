@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import optimize
 
-from tests.contracts.worlds import graded
 from vrec.core.errors import FitError, ModelError
 from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
 from vrec.retrieval.models.hybrid_weights import (
@@ -26,6 +25,7 @@ from vrec.retrieval.models.hybrid_weights import (
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.registry import load_recommender
 from vrec.retrieval.score_panel import standardize_scores
+from vrec.testing.interactions import graded
 
 WORLD = graded()
 CONFIG = HybridConfig(members=("popular", "item_knn", "ease"), blend=BlendConfig(least_users=5))

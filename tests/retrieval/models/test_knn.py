@@ -12,7 +12,8 @@ from scipy import sparse
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from vrec.retrieval import similarity as module
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
-from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
+from vrec.retrieval.models.user_knn import UserKnn
 from vrec.retrieval.similarity import SimilarityConfig, dense_product, map_in_threads, row_blocks
 
 configs = st.fixed_dictionaries(
@@ -63,7 +64,7 @@ def is_best(kept: np.ndarray, every: np.ndarray, k: int) -> None:
 @settings(deadline=None, max_examples=150)
 def test_videos_neighbours_are_the_nearest(matrix: np.ndarray, options: dict) -> None:
     config = ItemKnnConfig(**options)
-    model = ItemKnn(config, spread=one_by_one).fit(to_interactions(matrix))
+    model = ItemKnn(config, map_blocks=one_by_one).fit(to_interactions(matrix))
     weighed = weigh(matrix.T, config.weighting, matrix.T)
     every = similarities(weighed, weighed, config)
     np.fill_diagonal(every, 0)
@@ -74,7 +75,7 @@ def test_videos_neighbours_are_the_nearest(matrix: np.ndarray, options: dict) ->
 @settings(deadline=None, max_examples=50)
 def test_video_scores_are_sums_over_the_history(matrix: np.ndarray, half_life: float | None) -> None:
     at = np.random.default_rng(len(matrix)).integers(0, 4, matrix.shape)
-    model = ItemKnn(ItemKnnConfig(neighbours=3, recency_half_life=half_life), spread=one_by_one)
+    model = ItemKnn(ItemKnnConfig(neighbours=3, recency_half_life=half_life), map_blocks=one_by_one)
     model.fit(to_interactions(matrix, at))
     found = dense_scores(model.recommend(ids("u", len(matrix)), 100), matrix.shape)
     history = matrix.astype(float)
@@ -151,7 +152,9 @@ def test_blocks_are_plain_tasks_in_any_hands() -> None:
         task = pickle.loads(pickle.dumps(partial(function, comparison)))
         return [pickle.loads(pickle.dumps(task(block))) for block in blocks]
 
-    near = [ItemKnn(spread=spread).fit(table).similarities for spread in (in_other_processes, map_in_threads)]
+    near = [
+        ItemKnn(map_blocks=spread).fit(table).similarities for spread in (in_other_processes, map_in_threads)
+    ]
     assert len(row_blocks(150)) > 1
     assert np.array_equal(near[0].toarray(), near[1].toarray())
 

@@ -20,7 +20,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.retrieval.matrices import ids, random_matrix, to_interactions
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
-from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
+from vrec.retrieval.models.user_knn import UserKnn
 from vrec.retrieval.similarity import RowWeighting
 
 K = 15

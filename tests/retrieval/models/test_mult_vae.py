@@ -27,7 +27,7 @@ def by_hand(network: MultVaeNetwork, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
 def test_loss_is_the_bound_computed_by_hand(beta: float):
-    model = MultVae(MultVaeConfig(epochs=2, hidden=12, latent=5, dropout=0, judges=0))
+    model = MultVae(MultVaeConfig(epochs=2, hidden=12, latent=5, dropout=0, validation_share=0))
     x = random_matrix(1, 7, 11)
     model.fit(to_interactions(x))
     bags = unit_bags(model.histories.weights, model.device)
@@ -68,7 +68,7 @@ def test_beta_holds_the_latents_to_the_prior():
     table, _ = blocks()
     spread = []
     for beta in (0.0, 5.0):
-        config = MultVaeConfig(epochs=30, hidden=32, latent=8, beta=beta, anneal_epochs=5, judges=0)
+        config = MultVaeConfig(epochs=30, hidden=32, latent=8, beta=beta, anneal_epochs=5, validation_share=0)
         model = MultVae(config).fit(table)
         with torch.no_grad():
             mean, _ = model.network.encode(unit_bags(model.histories.weights, model.device))
@@ -78,6 +78,6 @@ def test_beta_holds_the_latents_to_the_prior():
 
 def test_it_learns_planted_tastes():
     table, held = blocks()
-    config = MultVaeConfig(epochs=60, hidden=64, latent=16, learning_rate=3e-3, judges=0)
+    config = MultVaeConfig(epochs=60, hidden=64, latent=16, learning_rate=3e-3, validation_share=0)
     assert recall(MultVae(config).fit(table), held) > 0.9
     assert recall(PopularRecommender().fit(table), held) < 0.3

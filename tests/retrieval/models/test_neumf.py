@@ -97,13 +97,13 @@ def test_strangers_are_refused_by_name():
     model = NeuMf(NeuMfConfig(epochs=1)).fit(table)
     with pytest.raises(FitError, match="knows only the users"):
         model.recommend_from(table, 3)
-    scores = model._scores(model.histories.rows(np.array([0, 1])), np.array([-1, 1]))
+    scores = model.score_block(model.histories.rows(np.array([0, 1])), np.array([-1, 1]))
     assert np.isneginf(scores[0]).all()
     assert np.isfinite(scores[1]).all()
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(ValueError, match="share it evenly"):
+    with pytest.raises(ValueError, match="have half of it each"):
         NeuMfConfig(layers=(7, 4))
     with pytest.raises(ValueError, match="layers"):
         NeuMfConfig(layers=(8,))

@@ -1,4 +1,4 @@
-"""What the vector index can be told: when it becomes approximate, and in how many bytes it keeps a vector."""
+"""Settings of the vector index: exact or approximate search, and storage of the vectors."""
 
 from typing import Annotated, Literal
 
@@ -8,43 +8,43 @@ from vrec.core.config import BaseConfig
 
 
 class Float32StorageConfig(BaseConfig):
-    """Vectors as they come: 4 bytes a dimension, and with lists another byte and 8 bytes a vector."""
+    """Uncompressed storage: 4 bytes per dimension; with lists 1 byte more per dimension and 8 per vector."""
 
     kind: Literal["float32"] = "float32"
-    """Nothing is lost."""
+    """Lossless storage as float32."""
 
 
 class Float16StorageConfig(BaseConfig):
-    """Vectors in half precision: 2 bytes a dimension, and with lists 16 bytes a vector."""
+    """Half-precision storage: 2 bytes per dimension; with lists 16 bytes more per vector."""
 
     kind: Literal["float16"] = "float16"
-    """Three digits are kept of each number; numbers beyond 65,504 are refused."""
+    """Storage as float16, with three significant digits; numbers beyond 65,504 are rejected."""
 
 
 class ScalarQuantizerConfig(BaseConfig):
-    """Each number in so many bits, between its dimension's least and greatest when the codes were learned."""
+    """Scalar quantization: `bits` per number, between its dimension's minimum and maximum in the training."""
 
     kind: Literal["scalar"] = "scalar"
-    """faiss's scalar quantiser, without residuals."""
+    """Storage as faiss's scalar quantizer codes, without residuals."""
     bits: Literal[4, 6, 8] = 8
-    """Bits a dimension: with 8 a byte, and with lists 16 bytes a vector."""
+    """Bits per dimension; with lists, each vector takes 16 bytes more."""
     learn_from: int = Field(default=1000, ge=1)
-    """Vectors from which on the codes are learned, once; fewer are kept as float16."""
+    """Number of vectors at which the codes are trained, once; fewer are stored as float16."""
 
 
 class ProductQuantizerConfig(BaseConfig):
     """Product quantisation (Jégou et al. 2011, "Product quantization for nearest neighbor search").
 
-    A vector is cut into runs of `dims`, and each run is replaced by the nearest of 256 learned ones: one
-    byte for `dims` dimensions, and with lists 16 bytes a vector.
+    A vector is split into subvectors of `dims` dimensions, each replaced by the nearest of 256 learned ones:
+    one byte per `dims` dimensions; with lists 16 bytes more per vector.
     """
 
     kind: Literal["product"] = "product"
-    """faiss's product quantiser, without residuals or rotation."""
+    """Storage as faiss's product quantizer codes, without residuals or rotation."""
     dims: int = Field(default=2, ge=1)
-    """Dimensions a byte stands for; must divide the vectors' length."""
+    """Dimensions per byte; must divide the vectors' length."""
     learn_from: int = Field(default=10_000, ge=256)
-    """Vectors from which on the codes are learned, once; fewer are kept as float16."""
+    """Number of vectors at which the codes are trained, once; fewer are stored as float16."""
 
 
 CodesConfig = Float16StorageConfig | ScalarQuantizerConfig | ProductQuantizerConfig
@@ -52,23 +52,25 @@ StorageConfig = Annotated[Float32StorageConfig | CodesConfig, Field(discriminato
 
 
 class IndexConfig(BaseConfig):
-    """When the search becomes approximate, how well it then finds, and how vectors are kept."""
+    """Settings of exact and approximate search, and of the storage of vectors."""
 
     exact_up_to: int = Field(default=50_000, ge=1)
-    """Vectors up to which every search is exact; with more, unfiltered ones go through inverted lists."""
+    """Number of vectors up to which every search is exact; with more, searches without a filter use inverted
+    lists."""
     lists: int | None = Field(default=None, ge=1)
-    """Inverted lists; twice the square root of the number of vectors by default."""
+    """Number of inverted lists; None means twice the square root of the number of vectors."""
     probes: int = Field(default=16, ge=1)
-    """Lists read for a query: more find more and take longer, in proportion."""
+    """Minimum number of lists searched per query; more raise recall and take proportionally longer."""
     rerank: int = Field(default=3, ge=1)
-    """Candidates taken from the lists for each of the k asked for, and scored again by the exact vectors.
+    """Candidates from the lists per result, which are scored again by the exact vectors.
 
-    Only with `float32`: of other storages the lists hold all there is."""
+    For storage `float32` only: with any other, the lists hold the stored vectors themselves."""
     retrain_growth: float = Field(default=2.0, gt=1)
-    """How many times the vectors of the last training there must be before the lists are learned anew."""
+    """Growth of the number of vectors since the last training, as a factor, after which the lists are trained
+    again."""
     training_per_list: int = Field(default=64, ge=39)
-    """Vectors that the lists are learned from, for each list; drawn at random."""
+    """Training vectors per list; drawn at random."""
     seed: int = Field(default=0, ge=0)
-    """Draws the training vectors and the first centres."""
+    """Seed of the draws of training vectors and initial centroids."""
     storage: StorageConfig = Field(default_factory=Float32StorageConfig)
-    """How vectors are kept; with all but `float32`, what is searched and scored is what was kept of them."""
+    """Storage of vectors; with any but `float32`, searches and scores are those of the compressed vectors."""

@@ -1,4 +1,4 @@
-"""Nearest vectors by inner product: exact up to a size, approximate beyond it, and exact under a filter."""
+"""Vector indexes by inner product: exact, or approximate from a size on; always exact under a filter."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from vrec.retrieval.index.codes import QuantizedVectors
 from vrec.retrieval.index.config import Float32StorageConfig, IndexConfig
 from vrec.retrieval.index.exact_search import (
     SPARE,
-    Places,
+    RowIndices,
     enable_blas_search,
     exact_candidates,
     exact_topk,
@@ -25,40 +25,38 @@ from vrec.retrieval.index.exact_search import (
 )
 from vrec.retrieval.index.validate import checked_queries, checked_vectors
 
-__all__ = ["ExactIndex", "FaissIndex", "IndexConfig"]
-
 SearchResult = tuple[list[list[str]], list[list[float]]]
 KIND = "index"
 VECTORS, LISTS, CODES = "vectors.npy", "lists.faiss", "codes.faiss"
 _VECTORS_PER_RESULT = 32
-"""Vectors read for each of the k asked for, at least: a large k needs more lists than `probes`."""
+"""Minimum number of vectors read per result: a large k needs more lists than `probes`."""
 
 
 class ExactIndex:
-    """The VectorIndex for a few thousand vectors: one product in float64, and the others' reference."""
+    """VectorIndex for a few thousand vectors by one float64 product; the reference for other indexes."""
 
     def __init__(self) -> None:
         self._rows: dict[str, npt.NDArray[np.float32]] = {}
 
     def add(self, ids: Sequence[str], vectors: Vectors) -> None:
-        """Adds or replaces vectors; see `VectorIndex`."""
+        """Add or replace vectors; see `VectorIndex`."""
         dim = len(next(iter(self._rows.values()))) if self._rows else None
         self._rows.update(zip(ids, checked_vectors(ids, vectors, dim).copy(), strict=True))
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Removes vectors; see `VectorIndex`."""
+        """Remove vectors; see `VectorIndex`."""
         for name in ids:
             self._rows.pop(name, None)
 
     def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> SearchResult:
-        """The k nearest of each query; see `VectorIndex`."""
+        """Return the k nearest vectors of each query; see `VectorIndex`."""
         names = sorted(self._rows if allowed is None else self._rows.keys() & set(allowed))
         dim = len(next(iter(self._rows.values()))) if self._rows else None
         queries = checked_queries(queries, k, dim)
         if not names:
             return [[] for _ in queries], [[] for _ in queries]
         matrix = np.stack([self._rows[name] for name in names])
-        # One row at a time and in float64, so that equal vectors have equal scores wherever they stand.
+        # One row at a time and in float64, so that equal vectors have equal scores in any position.
         scores = np.einsum("qd,nd->qn", queries.astype(np.float64), matrix.astype(np.float64))
         scores = scores.astype(np.float32)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -67,23 +65,24 @@ class ExactIndex:
 
 
 class FaissIndex:
-    """The VectorIndex for a shop of any size.
+    """VectorIndex for catalogs of any size, built on faiss.
 
-    Up to `exact_up_to` vectors every search is exact. With more, a search goes through faiss's inverted
-    lists. With `allowed`, the search is exact whatever its size: a product with the allowed vectors alone.
-    What is never to be found, such as videos sold out, is better removed than filtered by each search.
+    Up to `exact_up_to` vectors every search is exact. With more, searches use faiss's inverted lists, except
+    those with `allowed`, which are exact at any size: a product with the allowed vectors alone. Vectors that
+    must never be returned, such as those of sold-out videos, should be removed instead of filtered out by
+    every search.
 
     With storage `float32` the lists hold 8-bit vectors (IVF, SQ8), the best `rerank` × k are scored again by
-    the float32 vectors, which are kept, and scores are always those of the vectors that were added: 4 bytes
-    for each dimension, with lists 5 and 8 more for each vector.
+    the float32 vectors, which are stored as well, and scores are always those of the added vectors: 4 bytes
+    per dimension, with lists 5, and 8 more per vector.
 
-    With any other storage nothing but float16 numbers or codes is kept (see `Codes`), with lists and without:
-    "exact", filters and scores then mean what was kept, and products are those of the query as it is with the
-    rounded vectors. A vector costs 2 bytes a dimension with `float16`, bits / 8 with `scalar`, 1 / `dims`
-    with `product`, and with lists 16 more.
+    With any other storage, only float16 numbers or codes are stored (see `QuantizedVectors`), with lists and
+    without: exactness, filters and scores refer to the compressed vectors, and products are those of the
+    uncompressed query with them. A vector takes 2 bytes per dimension with `float16`, bits / 8 with `scalar`,
+    1 / `dims` with `product`, and with lists 16 more.
 
-    An id costs about 150 bytes whatever the storage. Searches may run side by side; `add` and `remove` may
-    not run beside anything: fill another index and swap it in.
+    An id takes about 150 bytes with any storage. Searches may run concurrently; `add` and `remove` may not
+    run concurrently with anything: fill another index and swap it in.
     """
 
     def __init__(self, config: IndexConfig | None = None) -> None:
@@ -105,17 +104,19 @@ class FaissIndex:
 
     @property
     def dim(self) -> int | None:
-        """The vectors' length; None until the first are added."""
+        """Length of the vectors; None until the first are added."""
         return (self._vectors.shape[1] or None) if self._codes is None else self._codes.dim
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the vectors or codes and of the lists, as `save` writes them; no ids, no mapped lists."""
-        kept = self._lists if self._codes is None else self._codes.index
-        return len(self) * self._vectors.shape[1] * 4 + (0 if kept is None else _packed(kept).nbytes)
+        """Bytes of the vectors or codes and of the lists, as `save` writes them, without ids."""
+        faiss_index = self._lists if self._codes is None else self._codes.index
+        return len(self) * self._vectors.shape[1] * 4 + (
+            0 if faiss_index is None else _serialize(faiss_index).nbytes
+        )
 
     def add(self, ids: Sequence[str], vectors: Vectors) -> None:
-        """Adds or replaces vectors; see `VectorIndex`. Learns the lists when they are due."""
+        """Add or replace vectors, see `VectorIndex`, and train the lists when necessary."""
         self._check_writable()
         ids = list(ids)
         rows = checked_vectors(ids, vectors, self.dim)
@@ -142,16 +143,16 @@ class FaissIndex:
             self._lists.add_with_ids(rows, slots)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Removes vectors; see `VectorIndex`. The search is exact again below half of `exact_up_to`."""
+        """Remove vectors, see `VectorIndex`; below half of `exact_up_to` the search is exact again."""
         self._check_writable()
-        gone = [slot for name in dict.fromkeys(ids) if (slot := self._slots.pop(name, None)) is not None]
-        if not gone:
+        removed = [slot for name in dict.fromkeys(ids) if (slot := self._slots.pop(name, None)) is not None]
+        if not removed:
             return
-        count = len(self) - len(gone)
-        # The rows stay without holes: those at the end move into the places that became free.
-        holes = [slot for slot in gone if slot < count]
-        shut = set(gone)
-        moved = [slot for slot in range(count, len(self)) if slot not in shut]
+        count = len(self) - len(removed)
+        # Slots stay contiguous: the rows at the end move into the slots that became free.
+        holes = [slot for slot in removed if slot < count]
+        removed_set = set(removed)
+        moved = [slot for slot in range(count, len(self)) if slot not in removed_set]
         for slot, old in zip(holes, moved, strict=True):
             self._ids[slot] = self._ids[old]
             self._slots[self._ids[slot]] = slot
@@ -165,60 +166,70 @@ class FaissIndex:
         if count * 2 < self.config.exact_up_to:
             self._lists, self._trained_on = None, 0
             return
-        self._remove_slots([*gone, *moved])
+        self._remove_slots([*removed, *moved])
         if holes:
             self._lists.add_with_ids(self._vectors[holes], np.array(holes, np.int64))
 
     def search(self, queries: Vectors, k: int, allowed: Sequence[str] | None = None) -> SearchResult:
-        """The k nearest of each query; see `VectorIndex`."""
+        """Return the k nearest vectors of each query; see `VectorIndex`."""
         queries = checked_queries(queries, k, self.dim)
-        places = None
+        allowed_slots = None
         if allowed is not None:
             slots = {slot for name in allowed if (slot := self._slots.get(name)) is not None}
-            places = np.array(sorted(slots), np.int64)
-        total = len(self) if places is None else len(places)
+            allowed_slots = np.array(sorted(slots), np.int64)
+        total = len(self) if allowed_slots is None else len(allowed_slots)
         if not total or not len(queries):
             return [[] for _ in queries], [[] for _ in queries]
         k, codes = min(k, total), self._codes
         vectors = self._vectors[: len(self)] if codes is None else codes
-        exact = places is not None or not (self._trained_on if codes is None else codes.trained_on)
-        if codes is not None and places is None:
-            found = codes.candidates(queries, k, self._probes(k))
+        trained_on = self._trained_on if codes is None else codes.trained_on
+        exact = allowed_slots is not None or not trained_on
+        if codes is not None and allowed_slots is None:
+            candidates = codes.candidates(queries, k, self._probes(k))
         elif exact:
-            found = exact_candidates(queries, vectors, k, places)
+            candidates = exact_candidates(queries, vectors, k, allowed_slots)
         else:
-            found = self._search_lists(queries, k)
-        scores = rescore(queries, vectors, found)
+            candidates = self._search_lists(queries, k)
+        scores = rescore(queries, vectors, candidates)
         longest = self._longest if codes is None else codes.longest
-        # How far a float32 product can be from the true one, twice: for two scores to have changed places.
+        # Twice the maximum error of a float32 product: two scores that are closer may be in the wrong order.
         slack = np.linalg.norm(queries, axis=1) * np.float32(2 * queries.shape[1] * 2.0**-23 * longest)
         return exact_topk(
-            queries, vectors, found, scores, k=k, slack=slack, exact=exact, places=places, ids=self._ids
+            queries,
+            vectors,
+            candidates,
+            scores,
+            k=k,
+            slack=slack,
+            exact=exact,
+            allowed=allowed_slots,
+            ids=self._ids,
         )
 
     def _probes(self, k: int) -> int:
-        kept = self._lists if self._codes is None else self._codes.index
-        lists = getattr(kept, "nlist", 1)
+        faiss_index = self._lists if self._codes is None else self._codes.index
+        lists = getattr(faiss_index, "nlist", 1)
         return min(lists, max(self.config.probes, -(-_VECTORS_PER_RESULT * k * lists // len(self))))
 
-    def _search_lists(self, queries: Vectors, k: int) -> Places:
+    def _search_lists(self, queries: Vectors, k: int) -> RowIndices:
         wanted = min(k * self.config.rerank + SPARE, len(self))
         parameters: Any = faiss.SearchParametersIVF()
         parameters.nprobe = self._probes(k)
         return self._lists.search(queries, wanted, params=parameters)[1]
 
     def save(self, uri: str) -> None:
-        """Writes the index as a folder: ids, and float32 vectors and lists, or codes in their lists."""
+        """Write the index as a folder: ids, and float32 vectors and lists, or codes in their lists."""
         blobs: dict[str, bytes] = {}
-        trained_on, longest, kept = self._trained_on, self._longest, self._lists
+        trained_on, longest, faiss_index = self._trained_on, self._longest, self._lists
         if self._codes is not None:
-            trained_on, longest, kept = self._codes.trained_on, self._codes.longest, self._codes.index
+            trained_on, longest = self._codes.trained_on, self._codes.longest
+            faiss_index = self._codes.index
         else:
             vectors = io.BytesIO()
             np.save(vectors, self._vectors[: len(self)], allow_pickle=False)
             blobs[VECTORS] = vectors.getvalue()
-        if kept is not None:
-            blobs[LISTS if self._codes is None else CODES] = _packed(kept).tobytes()
+        if faiss_index is not None:
+            blobs[LISTS if self._codes is None else CODES] = _serialize(faiss_index).tobytes()
         state = {"trained_on": np.array(trained_on), "longest": np.array(longest)}
         tables = {"ids": pa.table({"id": pa.array(self._ids, pa.string())})}
         data = {"vectors": len(self), "dim": self.dim}
@@ -228,37 +239,42 @@ class FaissIndex:
 
     @classmethod
     def load(cls, uri: str, *, mmap: bool = False) -> Self:
-        """The index that `save` wrote, which answers as it did; raises ModelError where it is unsound.
+        """Load the index that `save` wrote; searches give the same results.
 
-        With `mmap`, a local folder's vectors and lists are mapped: processes on one machine share them, only
-        what is searched is read, their digests are not checked, and the index cannot be changed.
+        Args:
+            uri: The folder.
+            mmap: Whether to map the vectors and lists of a local folder: processes on one machine share them,
+                only what is searched is read, their digests are not checked, and the index cannot be changed.
+
+        Raises:
+            ModelError: The folder is missing, damaged or of another kind.
         """
         mapped = mmap and StorageFolder(uri).local
-        found = read_artifact(uri, KIND, blobs=not mapped)
-        index = cls(IndexConfig.model_validate(found.config))
-        index._ids = found.tables["ids"].column("id").to_pylist()
+        artifact = read_artifact(uri, KIND, blobs=not mapped)
+        index = cls(IndexConfig.model_validate(artifact.config))
+        index._ids = artifact.tables["ids"].column("id").to_pylist()
         index._slots = {name: slot for slot, name in enumerate(index._ids)}
         index._read_only = mapped
-        trained_on, longest = int(found.arrays["trained_on"]), float(found.arrays["longest"])
+        trained_on, longest = int(artifact.arrays["trained_on"]), float(artifact.arrays["longest"])
         if index._codes is not None:
             index._codes.trained_on, index._codes.longest = trained_on, longest
-            if found.data["dim"] is not None:
-                index._codes.index = _unpacked(uri, CODES, found)
+            if artifact.data["dim"] is not None:
+                index._codes.index = _deserialize(uri, CODES, artifact)
             return index
         index._trained_on, index._longest = trained_on, longest
         if mapped:
             index._vectors = np.load(str(blob_path(uri, VECTORS)), mmap_mode="r", allow_pickle=False)
         else:
-            index._vectors = np.load(io.BytesIO(found.blobs[VECTORS]), allow_pickle=False)
+            index._vectors = np.load(io.BytesIO(artifact.blobs[VECTORS]), allow_pickle=False)
         if trained_on:
-            index._lists = _unpacked(uri, LISTS, found)
+            index._lists = _deserialize(uri, LISTS, artifact)
         return index
 
     def _reserve(self, count: int, dim: int) -> None:
         if count > len(self._vectors):
-            room = np.empty((max(count, len(self._vectors) * 3 // 2), dim), np.float32)
-            room[: len(self._vectors)] = self._vectors.reshape(len(self._vectors), dim)
-            self._vectors = room
+            larger = np.empty((max(count, len(self._vectors) * 3 // 2), dim), np.float32)
+            larger[: len(self._vectors)] = self._vectors.reshape(len(self._vectors), dim)
+            self._vectors = larger
 
     def _train(self) -> None:
         enable_blas_search()
@@ -286,13 +302,13 @@ class FaissIndex:
             raise FitError("the index is mapped from its file", fix="load it with mmap=False to change it")
 
 
-def _packed(index: Any) -> npt.NDArray[np.uint8]:
+def _serialize(index: Any) -> npt.NDArray[np.uint8]:
     return faiss.serialize_index(index)
 
 
-def _unpacked(uri: str, name: str, found: ModelArtifact) -> Any:
-    """A faiss index from what was read, or mapped where its blob was not read."""
-    if name in found.blobs:
-        return faiss.deserialize_index(np.frombuffer(found.blobs[name], np.uint8))
+def _deserialize(uri: str, name: str, artifact: ModelArtifact) -> Any:
+    """Return the faiss index in a blob, mapped from its file if the blob was not read."""
+    if name in artifact.blobs:
+        return faiss.deserialize_index(np.frombuffer(artifact.blobs[name], np.uint8))
     read: Any = faiss.read_index
     return read(blob_path(uri, name), faiss.IO_FLAG_MMAP)

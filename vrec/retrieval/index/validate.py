@@ -1,4 +1,4 @@
-"""What an index is given, checked before anything changes."""
+"""Validation of the arguments of an index, before anything changes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,49 +10,60 @@ from vrec.core.types import Vectors
 
 
 def checked_vectors(ids: Sequence[str], vectors: Vectors, dim: int | None) -> Vectors:
-    """The (N, dim) vectors as contiguous float32; raises FitError naming what is wrong, and an id."""
-    found = np.ascontiguousarray(vectors, dtype=np.float32)
-    if found.ndim != 2 or len(found) != len(ids):
-        raise FitError(f"index.add: {len(ids):,} ids with vectors of shape {found.shape}", fix=_ROWS)
-    strange = next((name for name in ids if not isinstance(name, str)), None)
-    if strange is not None:
-        raise FitError(f"index.add: id {strange!r} is {type(strange).__name__}, want str", fix=_ROWS)
+    """Return the (N, dim) vectors of N ids as contiguous float32; `dim` is the index's, None if it is empty.
+
+    Raises:
+        FitError: Ids are repeated or no strings, or vectors have another shape or are not finite.
+    """
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    if rows.ndim != 2 or len(rows) != len(ids):
+        raise FitError(f"index.add: {len(ids):,} ids with vectors of shape {rows.shape}", fix=_ROWS)
+    not_a_string = next((name for name in ids if not isinstance(name, str)), None)
+    if not_a_string is not None:
+        kind = type(not_a_string).__name__
+        raise FitError(f"index.add: id {not_a_string!r} is {kind}, want str", fix=_ROWS)
     if len(set(ids)) < len(ids):
-        twice = Counter(ids).most_common(1)[0][0]
-        raise FitError(f"index.add: {len(ids) - len(set(ids)):,} ids come twice, such as {twice}", fix=_ROWS)
-    if dim is not None and len(found) and found.shape[1] != dim:
+        repeated = Counter(ids).most_common(1)[0][0]
         raise FitError(
-            f"index.add: {len(found):,} vectors have {found.shape[1]} dimensions, such as that of {ids[0]}; "
-            f"the index has {dim}",
-            fix="add vectors of the same encoder, or build the index anew",
+            f"index.add: {len(ids) - len(set(ids)):,} ids are repeated, such as {repeated}", fix=_ROWS
         )
-    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if dim is not None and len(rows) and rows.shape[1] != dim:
+        raise FitError(
+            f"index.add: {len(rows):,} vectors have {rows.shape[1]} dimensions, such as that of {ids[0]}; "
+            f"the index has {dim}",
+            fix="add vectors of the same encoder, or build a new index",
+        )
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise FitError(
-            f"index.add: {len(bad):,} of {len(found):,} vectors are not finite, such as that of "
+            f"index.add: {len(bad):,} of {len(rows):,} vectors are not finite, such as that of "
             f"{ids[int(bad[0])]}",
             fix="leave these ids out, or embed them again",
         )
-    return found
+    return rows
 
 
-_ROWS = "give one id, a string, and one row for each vector"
+_ROWS = "give one string id and one row for each vector"
 
 
 def checked_queries(queries: Vectors, k: int, dim: int | None) -> Vectors:
-    """The (Q, dim) queries as contiguous float32; raises FitError for k < 1, another dim or NaN."""
-    found = np.ascontiguousarray(queries, dtype=np.float32)
+    """Return the (Q, dim) queries as contiguous float32; `dim` is the index's, None if it is empty.
+
+    Raises:
+        FitError: k is below 1, or queries have another shape or are not finite.
+    """
+    rows = np.ascontiguousarray(queries, dtype=np.float32)
     if k < 1:
-        raise FitError(f"index.search: k is {k}", fix="ask for at least 1")
-    if found.ndim != 2 or (dim is not None and len(found) and found.shape[1] != dim):
+        raise FitError(f"index.search: k is {k}", fix="request at least 1 result")
+    if rows.ndim != 2 or (dim is not None and len(rows) and rows.shape[1] != dim):
         raise FitError(
-            f"index.search: queries of shape {found.shape}, want (queries, {dim or 'dim'})",
-            fix="ask with vectors of the encoder that the index was filled from",
+            f"index.search: queries of shape {rows.shape}, want (queries, {dim or 'dim'})",
+            fix="query with vectors of the encoder whose vectors the index holds",
         )
-    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise FitError(
-            f"index.search: {len(bad):,} of {len(found):,} queries are not finite, such as row {bad[0]}",
+            f"index.search: {len(bad):,} of {len(rows):,} queries are not finite, such as row {bad[0]}",
             fix="leave these queries out",
         )
-    return found
+    return rows

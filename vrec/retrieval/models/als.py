@@ -1,4 +1,4 @@
-"""Matrix factorisation for implicit feedback by alternating least squares, fitted by `implicit`."""
+"""Matrix factorization for implicit feedback by alternating least squares, fitted by `implicit`."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,31 +17,33 @@ from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores
 
 SOLVE_BLOCK = 256
-"""Users whose equations are held at once."""
+"""Users whose normal equations are in memory at once."""
 
 
 class AlsConfig(BaseConfig):
-    """The size of the factors and how they are fitted."""
+    """Settings of alternating least squares."""
 
     factors: int = Field(default=64, ge=1)
-    """The length of users' and videos' vectors: more tells finer tastes apart, and costs its square."""
-    regularisation: float = Field(default=0.01, gt=0, allow_inf_nan=False)
-    """λ, the price of a squared entry of a vector: more draws users with little history to 0."""
+    """Dimensions of the vectors of users and videos; time grows with the square."""
+    regularization: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    """λ, the weight of the squared norms of the vectors in the loss; higher values shrink vectors, most of
+    all those with few interactions."""
     alpha: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """How much surer an interaction of weight 1 is than none: confidence is 1 + alpha · weight."""
+    """Factor α of the confidence in an interaction, 1 + α · weight; the confidence in no interaction is 1."""
     iterations: int = Field(default=15, ge=1)
-    """How many times users' and videos' vectors are solved in turn."""
+    """Number of alternations between solving for the users' and the videos' vectors."""
     seed: int = Field(default=0, ge=0)
-    """Of the vectors that it starts from."""
+    """Seed of the initial vectors."""
 
 
 class Als(MatrixRecommender[AlsConfig]):
-    """Scores videos by the inner product of the user's vector and theirs (Hu, Koren and Volinsky 2008).
+    """Implicit matrix factorization: inner products of user and video vectors (Hu, Koren and Volinsky 2008).
 
-    Vectors minimise Σ c (p − x·y)² + λ (Σ |x|² + Σ |y|²) with p = 1 and c = 1 + alpha · weight where there is
-    an interaction, p = 0 and c = 1 elsewhere; `implicit` fits them with three conjugate-gradient steps
-    each (Takács, Pilászy and Tikk 2011). Only the videos' vectors are kept: a user's is always solved from
-    the history that is given, exactly, so a fitted user and a newcomer of the same history get the same.
+    Vectors minimize Σ c (p − x·y)² + λ (Σ |x|² + Σ |y|²) with p = 1 and c = 1 + α · weight where there is an
+    interaction, and p = 0 and c = 1 elsewhere; `implicit` fits them with three conjugate-gradient steps each
+    (Takács, Pilászy and Tikk 2011). Only the videos' vectors are stored: a user's vector is always solved
+    exactly from the given history, so that a fitted user and a new user with the same history get the same
+    scores.
     """
 
     kind = "als"
@@ -51,11 +53,11 @@ class Als(MatrixRecommender[AlsConfig]):
         weights = histories.weights
         parts = (self._confidence(weights.data), weights.indices, weights.indptr)
         confidence = sparse.csr_matrix(parts, shape=weights.shape)
-        # With more BLAS threads than one, implicit is many times slower; its own threads are not BLAS's.
+        # With more than one BLAS thread, implicit is many times slower; its own threads are not BLAS threads.
         with threadpool_limits(1, "blas"):
             model = AlternatingLeastSquares(
                 factors=self.config.factors,
-                regularization=self.config.regularisation,
+                regularization=self.config.regularization,
                 alpha=1.0,
                 iterations=self.config.iterations,
                 random_state=self.config.seed,
@@ -64,33 +66,33 @@ class Als(MatrixRecommender[AlsConfig]):
                 model.fit(confidence, show_progress=False)
             except ModelFitError:
                 raise FitError(
-                    f"Als.fit: weights of up to {weights.data.max():.3g} are beyond its arithmetic",
+                    f"Als.fit: weights of up to {weights.data.max():.3g} overflow floating point",
                     fix="lower alpha, or use weights of more equal size",
                 ) from None
         self._set_item_factors(np.asarray(model.item_factors))
 
-    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+    def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         return (self.fold_in(histories) @ self._columns).astype(np.float32)
 
     def fold_in(self, histories: InteractionMatrix) -> npt.NDArray[np.float64]:
-        """(users, factors) float64 vectors of the users of some histories, solved with the videos' fixed."""
-        # In float64, so that rounding does not depend on how many users are solved at once; and here, since
-        # implicit sums over all videos anew on each call.
-        found = np.empty((histories.users, self.config.factors))
+        """Return (users, factors) float64 vectors of some histories, solved with fixed video vectors."""
+        # In float64, so that rounding does not depend on how many users are solved at once. Not by implicit,
+        # which sums over all videos again on each call.
+        vectors = np.empty((histories.users, self.config.factors))
         indptr, indices = histories.weights.indptr, histories.weights.indices
         confidence = self._confidence(histories.weights.data).astype(np.float64)
         with threadpool_limits(1, "blas"):
             for start in range(0, histories.users, SOLVE_BLOCK):
                 stop = min(start + SOLVE_BLOCK, histories.users)
-                left = np.repeat(self._everywhere[None], stop - start, axis=0)
+                left = np.repeat(self._regularized_gram[None], stop - start, axis=0)
                 right = np.empty((stop - start, self.config.factors, 1))
-                for place in range(stop - start):
-                    entries = slice(indptr[start + place], indptr[start + place + 1])
+                for row in range(stop - start):
+                    entries = slice(indptr[start + row], indptr[start + row + 1])
                     seen = self._columns[:, indices[entries]]
-                    left[place] += (seen * (confidence[entries] - 1)) @ seen.T
-                    right[place, :, 0] = seen @ confidence[entries]
-                found[start:stop] = np.linalg.solve(left, right)[:, :, 0]
-        return found
+                    left[row] += (seen * (confidence[entries] - 1)) @ seen.T
+                    right[row, :, 0] = seen @ confidence[entries]
+                vectors[start:stop] = np.linalg.solve(left, right)[:, :, 0]
+        return vectors
 
     def _confidence(self, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return 1 + np.float32(self.config.alpha) * weights
@@ -100,7 +102,7 @@ class Als(MatrixRecommender[AlsConfig]):
         self._columns = item_factors.T.astype(np.float64)
         with threadpool_limits(1, "blas"):
             gram = self._columns @ self._columns.T
-        self._everywhere = gram + self.config.regularisation * np.eye(len(gram))
+        self._regularized_gram = gram + self.config.regularization * np.eye(len(gram))
 
     def _arrays(self) -> Arrays:
         return {"item_factors": self.item_factors}

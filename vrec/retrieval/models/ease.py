@@ -1,4 +1,4 @@
-"""EASE: the best linear item-to-item model, in closed form."""
+"""EASE: a linear item-to-item model in closed form (Steck 2019)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +17,21 @@ from vrec.retrieval.topk import Scores
 
 
 class EaseConfig(BaseConfig):
-    """How strongly EASE is held back, and how large it may grow."""
+    """Settings of EASE."""
 
-    regularisation: float = Field(default=500.0, gt=0, allow_inf_nan=False)
-    """λ, added to each video's summed squared weights: more trusts frequent pairs only."""
+    regularization: float = Field(default=500.0, gt=0, allow_inf_nan=False)
+    """λ, the term added to the diagonal of XᵀX; higher values rely on frequent pairs of videos only."""
     binary: bool = True
-    """Whether every interaction counts 1, as in the paper, or its weight."""
+    """Whether every interaction counts 1, as in the paper, instead of its weight."""
     max_videos: int = Field(default=20_000, ge=1)
-    """The largest catalogue that may be fitted: memory grows with its square, time with its cube."""
+    """Maximum number of videos that can be fitted: memory grows with its square, time with its cube."""
 
 
 class Ease(MatrixRecommender[EaseConfig]):
-    """Scores videos by history · B, with B = I − P / diag(P) and P = (XᵀX + λI)⁻¹ (Steck 2019).
+    """EASE: scores are history · B, with B = I − P / diag(P) and P = (XᵀX + λI)⁻¹ (Steck 2019).
 
-    B is (videos, videos) float32 with a diagonal of 0. Fitting raises FitError above `max_videos`.
+    B is (videos, videos) float32 with a diagonal of 0. `fit` raises FitError for more than `max_videos`
+    videos.
     """
 
     kind = "ease"
@@ -41,11 +42,11 @@ class Ease(MatrixRecommender[EaseConfig]):
         if videos > self.config.max_videos:
             raise FitError(
                 f"Ease.fit: {videos:,} videos are more than max_videos, {self.config.max_videos:,}; "
-                f"it would take {_gigabytes(videos):,.1f} GB",
-                fix="fit another model, such as item_knn, or raise max_videos where there is the memory",
+                f"the fit would take {_gigabytes(videos):,.1f} GB",
+                fix="fit another model, such as item_knn, or raise max_videos if there is enough memory",
             )
         gram = _gram(self._weights(histories))
-        gram[np.diag_indices(videos)] += self.config.regularisation
+        gram[np.diag_indices(videos)] += self.config.regularization
         inverse = _invert(gram)
         diagonal = inverse.diagonal().copy()
         self.weights = np.empty((videos, videos), np.float32)
@@ -54,7 +55,7 @@ class Ease(MatrixRecommender[EaseConfig]):
             self.weights[rows] = inverse[rows] / -diagonal
         np.fill_diagonal(self.weights, 0)
 
-    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+    def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         return np.asarray(self._weights(histories) @ self.weights)
 
     def _weights(self, histories: InteractionMatrix) -> Matrix:
@@ -71,7 +72,7 @@ class Ease(MatrixRecommender[EaseConfig]):
 
 
 def _gigabytes(videos: int) -> float:
-    # The inverse in float64 and B in float32, which are there together.
+    # The inverse in float64 and B in float32, which are in memory together.
     return videos**2 * (8 + 4) / 1e9
 
 
@@ -85,15 +86,15 @@ def _gram(weights: Matrix) -> npt.NDArray[np.float64]:
 
 
 def _invert(gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # By Cholesky in the same memory: XᵀX + λI is positive definite, and symmetric as its inverse is.
+    # By Cholesky in place: XᵀX + λI is positive definite, and symmetric like its inverse.
     factor, failed = lapack.dpotrf(gram, lower=1, overwrite_a=1)
     if not failed:
         factor, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    # Not every LAPACK says so where there was an infinite sum to begin with; the inverse then has zeros.
+    # Not every LAPACK reports a failure for infinite sums in the input; the inverse then has zeros.
     if failed or not (factor.diagonal() > 0).all():
         raise FitError(
             "Ease.fit: the Gram matrix is not positive definite in floating point",
-            fix="raise regularisation, or use weights of more equal size",
+            fix="raise regularization, or use weights of more equal size",
         )
     for block in row_blocks(len(factor)):
         rows = slice(block.start, block.stop)

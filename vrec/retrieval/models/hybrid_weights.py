@@ -1,4 +1,4 @@
-"""Weights for a sum of recommenders' scores, learned from what users watched next."""
+"""Weights for a sum of recommenders' scores, learned from the videos that users watched next."""
 
 from dataclasses import dataclass
 
@@ -13,51 +13,51 @@ from vrec.retrieval.score_panel import ScorePanel
 from vrec.retrieval.topk import Scores, topk_dense
 
 Weights = npt.NDArray[np.float64]
-"""(2, features): the weights of a user with a history of average length, and their change with its length."""
+"""(2, features): the weights at history length 0 (see `history_length`), and their slope with it."""
 
 
 class BlendConfig(BaseConfig):
-    """How a hybrid's weights are learned."""
+    """Settings of the learning of a hybrid's weights."""
 
     users: int = Field(default=3000, ge=1)
-    """Most users to learn from; drawn at random where there are more."""
+    """Maximum number of users to learn from; drawn at random if there are more."""
     least_users: int = Field(default=20, ge=1)
-    """Fewer users than this are nothing to learn from: all members then count the same."""
+    """Minimum number of users to learn from; with fewer, all members have the same weight."""
     best: int = Field(default=60, ge=1)
-    """Each member's best videos that a user's choice is compared with."""
+    """Number of each member's best videos that the chosen ones are compared with."""
     others: int = Field(default=200, ge=1)
-    """Further videos, drawn at random, that stand for all the rest in the comparison."""
+    """Number of further videos, drawn at random, that represent all others in the comparison."""
     ridge: float = Field(default=0.003, ge=0)
-    """Pull of the weights towards zero, as a multiple of their squares."""
+    """Factor of the sum of squared weights in the loss; higher values shrink the weights to zero."""
     seed: int = Field(default=0, ge=0)
-    """Of the draws of users and videos."""
+    """Seed of the draws of users and videos."""
 
 
 @dataclass(frozen=True)
 class ChoiceExamples:
-    """What users chose among what they might have been shown; the rows of one user lie together."""
+    """Videos that users chose and did not choose, with their features; the rows of a user are contiguous."""
 
     features: npt.NDArray[np.float32]
-    """(N, features)."""
+    """(N, features) the panel's features, 0 for no opinion."""
     chosen: npt.NDArray[np.bool_]
-    """(N,)."""
+    """(N,) whether the user watched the video next."""
     sampling_weight: npt.NDArray[np.float32]
-    """(N,) how many videos each row stands for: 1, or more for those that were drawn from the rest."""
+    """(N,) number of videos that each row represents: 1, or more for those drawn from the rest."""
     starts: npt.NDArray[np.int64]
-    """(users,) each user's first row."""
+    """(users,) first row of each user."""
     length: npt.NDArray[np.float64]
-    """(users,) standardised logarithm of the history's length."""
+    """(users,) `history_length` of each user."""
 
 
 def equal_weights(features: int, members: int) -> Weights:
-    """(2, features) the weights under which all members count the same."""
+    """Return (2, features) weights of 1 for the members, which are the first features, and 0 elsewhere."""
     weights = np.zeros((2, features))
     weights[0, :members] = 1
     return weights
 
 
 def history_length(histories: InteractionMatrix) -> npt.NDArray[np.float64]:
-    """(B,) about −1 for a history of 2 videos, 0 for 10, 1 for 50."""
+    """Return ln((n + 1) / 11) / ln 5 for (B,) histories of n videos: about −1 for 2, 0 for 10, 1 for 50."""
     counts = np.diff(histories.weights.indptr)
     return np.log((counts + 1) / 11) / np.log(5)
 
@@ -65,16 +65,16 @@ def history_length(histories: InteractionMatrix) -> npt.NDArray[np.float64]:
 def blend_scores(
     panel: ScorePanel, weights: Weights, histories: InteractionMatrix, users: pa.Array
 ) -> Scores:
-    """(B, videos) float32: the weighted sum of the panel's features, −inf where no member has an opinion."""
-    mine = (weights[0] + history_length(histories)[:, None] * weights[1]).astype(np.float32)
+    """Return (B, videos) float32 weighted sums of the panel's features, −inf where no member has a score."""
+    user_weights = (weights[0] + history_length(histories)[:, None] * weights[1]).astype(np.float32)
     total = np.zeros((histories.users, len(panel.videos)), np.float32)
-    heard = np.zeros(total.shape, bool)
-    for place, feature in enumerate(panel.rows(histories, users)):
-        silent = np.isnan(feature)
-        total += mine[:, place, None] * np.where(silent, np.float32(0), feature)
-        if place < len(panel.members):
-            heard |= ~silent
-    total[~heard] = -np.inf
+    scored = np.zeros(total.shape, bool)
+    for number, feature in enumerate(panel.rows(histories, users)):
+        missing = np.isnan(feature)
+        total += user_weights[:, number, None] * np.where(missing, np.float32(0), feature)
+        if number < len(panel.members):
+            scored |= ~missing
+    total[~scored] = -np.inf
     return total
 
 
@@ -85,9 +85,17 @@ def collect_choices(
     users: pa.Array,
     config: BlendConfig,
 ) -> ChoiceExamples:
-    """The choices that users made `after`, among what the panel would have shown them by `before`.
+    """Return the videos that users chose, among those that they could have chosen.
 
-    Both histories have the rows `users` and the panel's columns.
+    Args:
+        panel: Members fitted on nothing but the earlier interactions.
+        before: (users, videos) earlier histories in the panel's columns, from which features are computed.
+        after: (users, videos) later histories, with the chosen videos.
+        users: (users,) ids.
+        config: Numbers of videos to compare with, and the seed.
+
+    Returns:
+        For each user the chosen videos, each member's best, and a sample of the rest, without earlier ones.
     """
     rng = np.random.default_rng(config.seed)
     size = max(1, 2_000_000 // max(1, len(panel.videos)))
@@ -98,38 +106,48 @@ def collect_choices(
         stack = np.stack([*panel.rows(past, users.take(pa.array(block)))], axis=-1)
         best = [topk_dense(stack[:, :, m], config.best)[0] for m in range(len(panel.members))]
         for row in range(len(block)):
-            wanted = _row(future, row)
-            sure = np.setdiff1d(np.concatenate([*(places[row] for places in best), wanted]), _row(past, row))
+            chosen, watched = _row(future, row), _row(past, row)
+            certain = np.setdiff1d(np.concatenate([*(columns[row] for columns in best), chosen]), watched)
             others = _sample_negatives(
-                rng, np.concatenate([sure, _row(past, row)]), len(panel.videos), config.others
+                rng, np.concatenate([certain, watched]), len(panel.videos), config.others
             )
-            places = np.concatenate([sure, others])
-            rest = len(panel.videos) - len(sure) - len(_row(past, row))
-            stands = np.repeat([1.0, rest / max(1, len(others))], [len(sure), len(others)]).astype(np.float32)
-            rows.append((np.nan_to_num(stack[row, places], nan=0.0), np.isin(places, wanted), stands))
-    features, chosen, stands_for = (np.concatenate(part) for part in zip(*rows, strict=True))
+            columns = np.concatenate([certain, others])
+            rest = len(panel.videos) - len(certain) - len(watched)
+            weights = np.repeat([1.0, rest / max(1, len(others))], [len(certain), len(others)])
+            features = np.nan_to_num(stack[row, columns], nan=0.0)
+            rows.append((features, np.isin(columns, chosen), weights.astype(np.float32)))
+    features, chosen, sampling_weight = (np.concatenate(part) for part in zip(*rows, strict=True))
     starts = np.cumsum([0, *(len(row[1]) for row in rows[:-1])])
-    return ChoiceExamples(features, chosen, stands_for, starts, history_length(before))
+    return ChoiceExamples(features, chosen, sampling_weight, starts, history_length(before))
 
 
 def _sample_negatives(
-    rng: np.random.Generator, barred: npt.NDArray[np.integer], videos: int, count: int
+    rng: np.random.Generator, excluded: npt.NDArray[np.integer], videos: int, count: int
 ) -> npt.NDArray[np.int64]:
-    """Up to `count` different places that are not barred, each as likely."""
-    if videos <= 4 * (count + len(barred)):
-        return rng.permutation(np.setdiff1d(np.arange(videos), barred))[:count]
-    found = np.setdiff1d(rng.integers(0, videos, 2 * count), barred)
-    return rng.permutation(found)[:count]
+    """Draw up to `count` distinct columns that are not excluded, uniformly."""
+    if videos <= 4 * (count + len(excluded)):
+        return rng.permutation(np.setdiff1d(np.arange(videos), excluded))[:count]
+    drawn = np.setdiff1d(rng.integers(0, videos, 2 * count), excluded)
+    return rng.permutation(drawn)[:count]
 
 
-def fit_blend_weights(choices: ChoiceExamples, ridge: float, first: Weights) -> Weights:
-    """The (2, features) weights that make the choices most likely: a softmax over each user's catalogue.
+def fit_blend_weights(choices: ChoiceExamples, ridge: float, initial: Weights) -> Weights:
+    """Fit weights by maximum likelihood of the choices under a softmax over each user's catalog.
 
-    The sum over the catalogue is exact for the members' best and estimated for the rest (importance
-    sampling: with the best alone, being one of them would tell nothing). The loss is convex; each user
-    counts the same, however much they chose. Cao et al. 2007 (ListNet), with the chosen sharing the target.
+    The softmax's denominator is exact for the members' best videos and estimated for the rest by importance
+    sampling: over the best alone, being one of them would carry no information. The loss is convex, and each
+    user counts the same, however many videos they chose. Cao et al. 2007 (ListNet), with a target that is
+    uniform over the chosen videos.
+
+    Args:
+        choices: Chosen and other videos of at least one user; every user has a chosen one.
+        ridge: Factor of the sum of squared weights in the loss.
+        initial: (2, features) weights that the optimization starts from.
+
+    Returns:
+        (2, features) weights.
     """
-    # Here: a service that blends would wait for the import.
+    # Imported here, so that a service that only blends does not wait for it.
     from scipy.optimize import minimize
 
     users = len(choices.starts)
@@ -137,20 +155,20 @@ def fit_blend_weights(choices: ChoiceExamples, ridge: float, first: Weights) -> 
     owner = np.repeat(np.arange(users), sizes)
     target = choices.chosen / np.add.reduceat(choices.chosen.astype(float), choices.starts)[owner]
     features = choices.features.astype(np.float64)
-    bent = features * choices.length[owner, None]
+    by_length = features * choices.length[owner, None]
 
     def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        level, slope = flat.reshape(first.shape)
-        scores = features @ level + bent @ slope
+        level, slope = flat.reshape(initial.shape)
+        scores = features @ level + by_length @ slope
         scores -= np.maximum.reduceat(scores, choices.starts)[owner]
         odds = choices.sampling_weight * np.exp(scores)
         total = np.add.reduceat(odds, choices.starts)
         value = (target * (np.log(total)[owner] - scores)).sum() / users + ridge * (flat**2).sum()
-        slack = (odds / total[owner] - target) / users
-        return value, np.concatenate([features.T @ slack, bent.T @ slack]) + 2 * ridge * flat
+        residual = (odds / total[owner] - target) / users
+        return value, np.concatenate([features.T @ residual, by_length.T @ residual]) + 2 * ridge * flat
 
-    found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
-    return found.x.reshape(first.shape)
+    result = minimize(loss, initial.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    return result.x.reshape(initial.shape)
 
 
 def _row(histories: InteractionMatrix, row: int) -> npt.NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Neural matrix factorisation: a product of vectors beside a network over them (He et al. 2017)."""
+"""Neural matrix factorization: a product of vectors combined with a network (He et al. 2017)."""
 
 from collections.abc import Iterator
 from itertools import chain, pairwise
@@ -23,40 +23,40 @@ from vrec.retrieval.training import (
 )
 
 VIDEO_BLOCK = 65_536
-"""Videos that are scored at once for a user: memory is bounded by this many rows of the widest layer."""
+"""Videos scored at once for a user: memory is bounded by this many rows of the widest layer."""
 
 Width = Annotated[int, Field(ge=1)]
 
 
 class NeuMfConfig(TrainingConfig):
-    """How the two parts are built and trained."""
+    """Settings of NeuMF's network and training."""
 
     factors: int = Field(default=32, ge=1)
-    """Dimensions of the users' and videos' vectors in the product part."""
+    """Dimensions of the vectors of users and videos in the product part."""
     layers: tuple[Width, ...] = Field(default=(64, 32, 16), min_length=2)
-    """Widths in the network part: first its input, half of it the user's vector and half the video's, then
-    its layers."""
+    """Widths of the network part: of its input, one half for the user's vector and one for the video's, then
+    of its layers."""
     negatives: int = Field(default=4, ge=1)
-    """Videos not watched by the user that are drawn anew in each epoch for every one watched."""
+    """Number of unwatched videos drawn per interaction and epoch."""
     l2: float = Field(default=0.0, ge=0)
-    """Weight in the loss of the squared norms of a pair's vectors, against learning pairs by heart."""
+    """Factor in the loss of the squared norms of a pair's vectors, against overfitting."""
     batch_interactions: int = Field(default=512, ge=1)
-    """Interactions a step, each beside its negatives."""
+    """Interactions per step, without their negatives."""
     epochs: int = Field(default=20, ge=1)
-    """Passes over the interactions; too many learn them by heart."""
+    """Number of passes over the interactions; too many overfit."""
 
     @field_validator("layers")
     @classmethod
     def _halves(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
         if layers[0] % 2:
             raise ValueError(
-                f"the first of layers is {layers[0]}, but the user and the video share it evenly"
+                f"the first of layers is {layers[0]}, but the user and the video have half of it each"
             )
         return layers
 
 
 class NeuMfNetwork(nn.Module):
-    """Users and videos → logits of an interaction, from the last layers of both parts side by side."""
+    """Network from pairs of users and videos to logits, which combines the outputs of both parts."""
 
     def __init__(self, users: int, videos: int, factors: int, layers: tuple[int, ...]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class NeuMfNetwork(nn.Module):
                 nn.init.xavier_uniform_(weights)
 
     def forward(self, users: Tensor, videos: Tensor) -> tuple[Tensor, Tensor]:
-        """(P,) logits for (P,) users and videos, and the mean of the pairs' squared norms, a scalar."""
+        """Return (P,) logits of (P,) users and videos, and the mean of the pairs' squared norms."""
         product = torch.stack([self.product_users(users), self.product_videos(videos)])  # (2, P, factors)
         layered = torch.cat([self.layer_users(users), self.layer_videos(videos)], dim=1)
         last = torch.cat([product[0] * product[1], self.deeper(self.first(layered))], dim=1)
@@ -85,14 +85,14 @@ class NeuMfNetwork(nn.Module):
         return self.last(last)[:, 0], norms
 
     def by_video(self, block: slice) -> Tensor:
-        """(V, first width) the videos' half of the first layer, which is linear in user and video."""
+        """Return the (V, layers[1]) videos' half of the first layer, which is linear in user and video."""
         half = self.layer_videos.embedding_dim
         return functional.linear(
             self.layer_videos.weight[block], self.first.weight[:, half:], self.first.bias
         )
 
     def rank(self, user: int, block: slice, by_video: Tensor) -> Tensor:
-        """(V,) logits of one user for a block of videos and their `by_video`."""
+        """Return (V,) logits of one user for a block of videos, given the block's `by_video`."""
         half, factors = self.layer_users.embedding_dim, self.product_users.embedding_dim
         x = self.deeper(by_video + self.first.weight[:, :half] @ self.layer_users.weight[user])
         product, network = self.last.weight[0, :factors], self.last.weight[0, factors:]
@@ -101,14 +101,14 @@ class NeuMfNetwork(nn.Module):
 
 
 class NegativeSampler:
-    """Draws videos that users have not watched, exactly and without retries.
+    """Sampler of videos that users have not watched, uniform and without retries.
 
-    The r-th unwatched video of a user comes after as many watched ones as have no more than r unwatched
-    before them; one search finds that number for all users, since keys ascend within a user and between them.
+    The r-th unwatched video of a user is preceded by the watched ones that have at most r unwatched ones
+    before them. One binary search counts them for all users, since the keys ascend within and across users.
     """
 
     def __init__(self, watched: Matrix) -> None:
-        """`watched` has ascending columns."""
+        """Prepare for (users, videos) interactions with ascending columns."""
         self.videos = watched.shape[1]
         self.starts = watched.indptr.astype(np.int64)
         self.counts = np.diff(self.starts)
@@ -117,19 +117,19 @@ class NegativeSampler:
         self.keys = rows * (self.videos + 1) + unwatched_before
 
     def draw(self, users: Indices, number: int, rng: np.random.Generator) -> Indices:
-        """(U, number) videos, drawn evenly with replacement; −1 for a user who has watched all."""
+        """Draw (U, number) videos uniformly with replacement; −1 for a user who has watched all."""
         left = self.videos - self.counts[users, None]
         drawn = rng.integers(0, np.maximum(left, 1), (len(users), number))
-        place = np.searchsorted(self.keys, users[:, None] * (self.videos + 1) + drawn, side="right")
-        return np.where(left > 0, drawn + place - self.starts[users, None], -1)
+        end = np.searchsorted(self.keys, users[:, None] * (self.videos + 1) + drawn, side="right")
+        return np.where(left > 0, drawn + end - self.starts[users, None], -1)
 
 
 class NeuMf(NetworkRecommender[NeuMfConfig, NeuMfNetwork]):
-    """Ranks videos by the logit of an interaction with a fitted user; new users need another fit.
+    """NeuMF: logits of interactions of fitted users; new users need another fit.
 
-    He, Liao, Zhang, Nie, Hu & Chua, "Neural Collaborative Filtering", WWW 2017: both parts have vectors of
-    their own, the loss is binary cross-entropy with drawn negatives. Not pretrained. Weights and times of
-    interactions are not used.
+    He, Liao, Zhang, Nie, Hu & Chua, "Neural Collaborative Filtering", WWW 2017: both parts have their own
+    vectors, and the loss is binary cross-entropy with sampled negatives. There is no pretraining. Weights and
+    times of interactions are not used.
     """
 
     kind = "neumf"
@@ -140,35 +140,35 @@ class NeuMf(NetworkRecommender[NeuMfConfig, NeuMfNetwork]):
         return NeuMfNetwork(len(self.users), len(self.videos), self.config.factors, self.config.layers)
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
-        unwatched = NegativeSampler(histories.weights)
+        negatives = NegativeSampler(histories.weights)
         with seeded_rng(self.config.seed) as rng:
             self._place(torch_device(self.config.device))
             train_with_early_stopping(
                 self.network,
-                lambda _: self._losses(histories.weights, unwatched, rng),
+                lambda _: self._losses(histories.weights, negatives, rng),
                 epochs=self.config.epochs,
                 learning_rate=self.config.learning_rate,
                 model_name=self.kind,
             )
 
     def _losses(
-        self, watched: Matrix, unwatched: NegativeSampler, rng: np.random.Generator
+        self, watched: Matrix, sampler: NegativeSampler, rng: np.random.Generator
     ) -> Iterator[Tensor]:
         rows = np.repeat(np.arange(watched.shape[0]), np.diff(watched.indptr))
         for chosen in batches(rng.permutation(watched.nnz), self.config.batch_interactions):
             users, seen = rows[chosen], watched.indices[chosen].astype(np.int64)
-            unseen = unwatched.draw(users, self.config.negatives, rng)
+            unseen = sampler.draw(users, self.config.negatives, rng)
             videos = np.concatenate([seen[:, None], unseen], axis=1)
-            real = videos.ravel() >= 0
-            pairs = np.repeat(users, videos.shape[1])[real], videos.ravel()[real]
-            true = np.zeros(videos.shape, np.float32)
-            true[:, 0] = 1
+            valid = videos.ravel() >= 0
+            pairs = np.repeat(users, videos.shape[1])[valid], videos.ravel()[valid]
+            labels = np.zeros(videos.shape, np.float32)
+            labels[:, 0] = 1
             logits, norms = self.network(*(torch.from_numpy(side).to(self.device) for side in pairs))
-            wanted = torch.from_numpy(true.ravel()[real]).to(self.device)
-            yield functional.binary_cross_entropy_with_logits(logits, wanted) + self.config.l2 * norms
+            targets = torch.from_numpy(labels.ravel()[valid]).to(self.device)
+            yield functional.binary_cross_entropy_with_logits(logits, targets) + self.config.l2 * norms
 
     @torch.no_grad()
-    def _scores(self, histories: InteractionMatrix, users: Indices) -> Scores:
+    def score_block(self, histories: InteractionMatrix, users: Indices) -> Scores:
         out = np.full((histories.users, histories.videos), -np.inf, np.float32)
         for start in range(0, histories.videos, VIDEO_BLOCK):
             block = slice(start, start + VIDEO_BLOCK)

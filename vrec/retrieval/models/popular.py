@@ -1,4 +1,4 @@
-"""The popular videos: what a shop can recommend to anyone, and what every model must beat."""
+"""Popularity baseline: videos by their number of users."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,19 +16,22 @@ from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores
 
 DAY_US = 86_400_000_000
+"""Microseconds per day."""
 
 
 class PopularConfig(BaseConfig):
-    """How popularity is counted."""
+    """Settings of the popularity baseline."""
 
     half_life_days: float | None = Field(default=None, gt=0)
-    """Days after which an interaction counts half; never by default. A short one follows trends."""
+    """Days after which an interaction's count is halved; None disables the decay. A short one follows
+    trends."""
 
 
 class PopularRecommender(MatrixRecommender[PopularConfig]):
-    """Ranks videos by how many users they have, each counted by how long ago that was; weights are not used.
+    """Popularity baseline: the number of a video's users, each discounted by age; weights are not used.
 
-    The present is the time of the last interaction that it was fitted on.
+    An interaction counts 0.5 ** (age / half-life), with its age relative to the latest interaction of the
+    fit.
     """
 
     kind = "popular"
@@ -39,14 +42,14 @@ class PopularRecommender(MatrixRecommender[PopularConfig]):
         if self.config.half_life_days is not None:
             age_days = (histories.at.max() - histories.at) / DAY_US
             counts = np.exp2(-age_days / self.config.half_life_days)
-        # Sorted by count within a video, so that the sum does not depend on users' ids.
+        # Sorted by count within a video, so that the sum does not depend on the users' ids.
         order = np.lexsort((counts, histories.weights.indices))
         total = np.bincount(
             histories.weights.indices[order], weights=counts[order], minlength=histories.videos
         )
         self.popularity = total.astype(np.float32)
 
-    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+    def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         return np.tile(self.popularity, (histories.users, 1))
 
     def recommend_unpersonalized(
@@ -56,15 +59,25 @@ class PopularRecommender(MatrixRecommender[PopularConfig]):
         exclude: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] | None = None,
     ) -> pa.Table:
-        """RECOMMENDATIONS for users of whom nothing is known; raises FitError where k < 1."""
+        """Return RECOMMENDATIONS of the popular videos for any users, without regard to their histories.
+
+        Args:
+            users: Ids, known or not; repeated ones count once.
+            k: Maximum number of videos per user.
+            exclude: Videos to exclude by user.
+            candidates: Videos to restrict the results to; None allows all.
+
+        Raises:
+            FitError: The model is not fitted, or k is below 1.
+        """
         self._check(k)
-        asked = pa.array(dict.fromkeys(users), pa.string())
-        rows = np.arange(len(asked))
-        empty = (np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(len(asked) + 1, np.int32))
-        nothing = sparse.csr_matrix(empty, shape=(len(asked), len(self.videos)))
-        histories = InteractionMatrix(nothing, np.empty(0, np.int64))
+        user_ids = pa.array(dict.fromkeys(users), pa.string())
+        count = len(user_ids)
+        empty = (np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(count + 1, np.int32))
+        matrix = sparse.csr_matrix(empty, shape=(count, len(self.videos)))
+        histories, rows = InteractionMatrix(matrix, np.empty(0, np.int64)), np.arange(count)
         return self._recommend_rows(
-            asked, np.full(len(asked), -1), histories, rows=rows, k=k, exclude=exclude, candidates=candidates
+            user_ids, np.full(count, -1), histories, rows=rows, k=k, exclude=exclude, candidates=candidates
         )
 
     def _arrays(self) -> Arrays:

@@ -1,8 +1,8 @@
-"""Tastes as refreshed by like-minded users: W = (U Uᵀ) C V, without any matrix of users by users or videos.
+"""Propagation of tastes over similar users: W = (U Uᵀ) C V, without a users × users matrix.
 
-U (n, k) are users' tastes and V (m, k) videos in one space, C = Û V̂ᵀ their cosines, where a hat means rows of
-length 1. By associativity W = U · (UᵀÛ)(V̂ᵀV): two sums of k × k, which blocks of rows add to, and one small
-product for each user.
+U (n, k) are users' tastes and V (m, k) videos in one space, and C = Û V̂ᵀ their cosines, where a hat means
+rows scaled to length 1. By associativity W = U · (UᵀÛ)(V̂ᵀV): two k × k sums over blocks of rows, and one
+small product per user.
 """
 
 from dataclasses import dataclass
@@ -28,34 +28,34 @@ from vrec.retrieval.topk import Scores
 
 Square = npt.NDArray[np.float64]
 BLOCK_ROWS = 16_384
-"""Rows held in float64 at once."""
+"""Rows in float64 at once."""
 
 
 @dataclass(frozen=True)
 class GramSums:
-    """What a set of rows X (n, k) adds to the formula; the sums of two sets add up to those of both."""
+    """Sums over the rows of X (n, k) that the formula needs; those of two sets of rows can be added."""
 
     cross: Square
     """(k, k) XᵀX̂."""
     cosine: Square
     """(k, k) X̂ᵀX̂."""
     total: npt.NDArray[np.float64]
-    """(k,) the sum of X̂'s rows."""
+    """(k,) sum of the rows of X̂."""
 
     @classmethod
     def from_rows(cls, block: Vectors) -> "GramSums":
-        """The sums of one block of rows, in float64; rows of zeros add nothing."""
+        """Compute the sums of one block of rows, in float64; rows of zeros add nothing."""
         rows = block.astype(np.float64)
         unit = normalize_rows(rows)
         return cls(rows.T @ unit, unit.T @ unit, unit.sum(axis=0))
 
     @classmethod
     def from_all_rows(cls, rows: Vectors) -> "GramSums":
-        """The sums of all rows, a block at a time; (1, k) zeros where there is none."""
-        found = cls.from_rows(rows[:BLOCK_ROWS])
+        """Compute the sums of all rows, a block at a time; without rows, they are zeros."""
+        sums = cls.from_rows(rows[:BLOCK_ROWS])
         for start in range(BLOCK_ROWS, len(rows), BLOCK_ROWS):
-            found = found + cls.from_rows(rows[start : start + BLOCK_ROWS])
-        return found
+            sums = sums + cls.from_rows(rows[start : start + BLOCK_ROWS])
+        return sums
 
     def __add__(self, other: "GramSums") -> "GramSums":
         return GramSums(self.cross + other.cross, self.cosine + other.cosine, self.total + other.total)
@@ -68,15 +68,15 @@ def normalize_rows(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def propagate_plain(tastes: Vectors, users: GramSums, videos: GramSums) -> npt.NDArray[np.float64]:
-    """The rows of W = (U Uᵀ) C V for a block of tastes (B, k), from the sums over all users and videos."""
+    """Return the (B, k) rows of W = (U Uᵀ) C V for tastes (B, k), in float64."""
     return tastes.astype(np.float64) @ (users.cross @ videos.cross.T)
 
 
 def propagate_by_degree(tastes: Vectors, users: GramSums, videos: GramSums) -> npt.NDArray[np.float64]:
-    """The rows of W = D⁻¹ (Û Ûᵀ) C V for a block of tastes (B, k): the mean over users, by their cosine.
+    """Return the (B, k) rows of W = D⁻¹ (Û Ûᵀ) C V for tastes (B, k), in float64: means by cosine.
 
-    D is the rows' sums of Û Ûᵀ, and at least 1, which a user alone contributes: where others are as unlike as
-    alike the sum nears 0 and says nothing.
+    D are the row sums of Û Ûᵀ, but at least 1, which is what the user alone contributes: with as many
+    opposite as similar users the sum would approach 0.
     """
     unit = normalize_rows(tastes.astype(np.float64))
     degree = np.maximum(unit @ users.total, 1)
@@ -86,10 +86,10 @@ def propagate_by_degree(tastes: Vectors, users: GramSums, videos: GramSums) -> n
 def propagate_by_neighbours(
     tastes: Vectors, unit_users: Vectors, videos: GramSums, neighbours: int
 ) -> npt.NDArray[np.float64]:
-    """The rows of W = N (C V) for a block of tastes (B, k), where N is the mean of like-minded users.
+    """Return the (B, k) rows of W = N (C V) for tastes (B, k), in float64; N averages similar users.
 
-    N has, for each row, the cosines of the `neighbours` nearest of `unit_users` (n, k), none below 0, divided
-    by their sum. Time is O(B n k): for all users it grows with their square.
+    The rows of N are the cosines of the `neighbours` nearest of `unit_users` (n, k), negative ones as 0,
+    divided by their sum. Time is O(B n k): for all users it grows with the square of their number.
     """
     enable_blas_search()
     unit = normalize_rows(tastes.astype(np.float64))
@@ -106,49 +106,53 @@ def propagate_by_neighbours(
 
 
 class PropagationConfig(BaseConfig):
-    """Whose taste refreshes whose, and in which space."""
+    """Settings of the propagation of tastes."""
 
     mode: Literal["plain", "degree", "neighbours"] = "neighbours"
-    """All users by the formula as it is; all by cosine and divided by its sum; or the nearest alone, which is
-    the only one that is more than another metric, and takes time in proportion to users²."""
+    """Users over which a taste is averaged: `plain` is all users by inner product; `degree` all users by
+    cosine, divided by the sum of cosines; `neighbours` the nearest users by cosine, in time proportional to
+    users²."""
     neighbours: int = Field(default=50, ge=1)
-    """How many users are near, of whom the user is one; for that mode only."""
+    """Number of nearest users, including the user; for mode `neighbours` only."""
     space: Literal["interactions", "embeddings"] | None = None
-    """Where tastes and videos live: factors of the interactions, or the videos' embeddings; these by default
-    where they are given."""
+    """Space of tastes and videos: factors of the interactions, or the videos' embeddings. None means
+    embeddings if there are any."""
     factors: int = Field(default=64, ge=1)
-    """Factors of the interactions."""
+    """Number of factors of the interactions; for space `interactions` only."""
     seed: int = Field(default=0, ge=0)
-    """Draws the first directions of the factors."""
+    """Seed of the randomized SVD."""
 
 
 class PropagationRecommender(MatrixRecommender[PropagationConfig]):
-    """Ranks videos by S = W Vᵀ, W the users' tastes after propagation over like-minded users.
+    """Scores S = W Vᵀ, where W are the users' tastes after propagation over similar users.
 
-    A taste is the mean of a user's videos by weight. V is the centred unit embeddings, or the right singular
-    vectors of the interactions (randomised SVD, Halko, Martinsson and Tropp 2011). A new event costs its
-    user's row of W and nothing else. `fit` raises FitError where embeddings are asked for and there are none.
+    A taste is the mean of the vectors of a user's videos by weight. V are the centered unit embeddings, or
+    the right singular vectors of the interactions (randomized SVD, Halko, Martinsson and Tropp 2011). A new
+    event changes only its user's row of W. `fit` raises FitError if embeddings are required and there are
+    none.
     """
 
     kind = "propagate"
     Config = PropagationConfig
 
-    def _catalogue(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
+    def _catalog(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
         known = [interactions.column("video_id")]
         embeddings = self._embeddings(content)
         if embeddings is not None:
-            known.append(conform(embeddings, EMBEDDINGS, stage="Propagate.fit").column("entity_id"))
+            table = conform(embeddings, EMBEDDINGS, stage="PropagationRecommender.fit")
+            known.append(table.column("entity_id"))
         return IdVocabulary.from_columns(*known)
 
     def _embeddings(self, content: CatalogContent | None) -> pa.Table | None:
         if self.config.space == "interactions":
             return None
-        found = None if content is None else content.embeddings
-        if found is None and self.config.space == "embeddings":
+        embeddings = None if content is None else content.embeddings
+        if embeddings is None and self.config.space == "embeddings":
             raise FitError(
-                "Propagate.fit: there are no embeddings", fix="give --embeddings, or set space=interactions"
+                "PropagationRecommender.fit: there are no embeddings",
+                fix="give --embeddings, or set space=interactions",
             )
-        return found
+        return embeddings
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         embeddings = self._embeddings(content)
@@ -159,7 +163,7 @@ class PropagationRecommender(MatrixRecommender[PropagationConfig]):
         tastes = self._tastes(histories.weights).astype(np.float32)
         if not tastes.any():
             raise FitError(
-                "Propagate.fit: none of the videos that were watched has an embedding",
+                "PropagationRecommender.fit: none of the videos that were watched has an embedding",
                 fix="give the embeddings of these videos, under the same ids",
             )
         self.sums = GramSums.from_all_rows(tastes)
@@ -169,7 +173,7 @@ class PropagationRecommender(MatrixRecommender[PropagationConfig]):
             self.unit_users = normalize_rows(tastes.astype(np.float64)).astype(np.float32)
 
     def _factors(self, histories: InteractionMatrix) -> Vectors:
-        # Takes a second to import, which every command would pay.
+        # Imported here: the import takes a second, which every command would pay.
         from sklearn.utils.extmath import randomized_svd
 
         count = min(self.config.factors, *histories.weights.shape)
@@ -179,28 +183,26 @@ class PropagationRecommender(MatrixRecommender[PropagationConfig]):
     def _tastes(self, weights: Matrix) -> npt.NDArray[np.float64]:
         return np.asarray(_means(weights) @ self.vectors.astype(np.float64))
 
-    def _scores(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+    def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         del users
         tastes = self._tastes(histories.weights).astype(np.float32)
         match self.config.mode:
             case "plain":
-                refreshed = propagate_plain(tastes, self.sums, self.video_sums)
+                propagated = propagate_plain(tastes, self.sums, self.video_sums)
             case "degree":
-                refreshed = propagate_by_degree(tastes, self.sums, self.video_sums)
+                propagated = propagate_by_degree(tastes, self.sums, self.video_sums)
             case "neighbours":
-                refreshed = propagate_by_neighbours(
+                propagated = propagate_by_neighbours(
                     tastes, self.unit_users, self.video_sums, self.config.neighbours
                 )
-        scores = (refreshed @ self.vectors.astype(np.float64).T).astype(np.float32)
+        scores = (propagated @ self.vectors.astype(np.float64).T).astype(np.float32)
         scores[~tastes.any(axis=1)] = -np.inf
         scores[:, ~self.vectors.any(axis=1)] = -np.inf
         return scores
 
     def _arrays(self) -> Arrays:
         sums = {"users": self.sums, "videos": self.video_sums}
-        parts = {
-            f"{name}.{part}": array for name, found in sums.items() for part, array in vars(found).items()
-        }
+        parts = {f"{name}.{part}": array for name, gram in sums.items() for part, array in vars(gram).items()}
         return {"vectors": self.vectors, "unit_users": self.unit_users, **parts}
 
     def _restore(self, arrays: Arrays) -> None:

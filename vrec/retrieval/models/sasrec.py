@@ -1,4 +1,4 @@
-"""What is watched next: causal self-attention over a user's last videos (Kang & McAuley 2018)."""
+"""SASRec: causal self-attention over a user's last videos (Kang & McAuley 2018)."""
 
 from collections.abc import Iterator
 
@@ -25,29 +25,29 @@ from vrec.retrieval.training import (
 )
 
 BATCHES_PER_SORT = 20
-"""Batches whose windows are sorted by length together, so that short ones are not padded to long ones."""
+"""Batches whose windows are sorted by length together, so that short windows are padded little."""
 
 
 class SASRecConfig(EarlyStoppingConfig):
-    """How the sequence model is built and trained."""
+    """Settings of SASRec's network and training."""
 
     max_length: int = Field(default=100, ge=1)
-    """The newest videos of a history that it looks at; what is older does not count."""
+    """Number of newest videos of a history that the network sees; older ones are ignored."""
     dim: int = Field(default=64, ge=1)
-    """Dimensions of a video's vector and of the layers."""
+    """Dimensions of the videos' vectors and of the layers."""
     layers: int = Field(default=2, ge=1)
-    """Transformer layers."""
+    """Number of transformer layers."""
     heads: int = Field(default=2, ge=1)
-    """Attention heads of each layer; `dim` must be a multiple."""
+    """Number of attention heads per layer; must divide `dim`."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of activations dropped in training."""
+    """Share of activations that are dropped in training."""
     negatives: int | None = Field(default=4096, ge=1)
-    """Videos drawn a step that the true next ones must outscore; all where the catalogue has no more, or
-    for None. Time and memory of a step grow with it."""
+    """Number of negative videos drawn per step; None, or a number not below the catalog's size, uses all
+    videos. Time and memory of a step grow with it."""
     batch_windows: int = Field(default=64, ge=1)
-    """Histories, or windows of `max_length` videos of long ones, a step."""
+    """Windows per step: a history is one window, or several of `max_length` videos if it is longer."""
     epochs: int = Field(default=100, ge=1)
-    """The most passes over the histories."""
+    """Maximum number of passes over the histories."""
 
     @model_validator(mode="after")
     def _heads_share_the_dimensions(self) -> "SASRecConfig":
@@ -57,10 +57,10 @@ class SASRecConfig(EarlyStoppingConfig):
 
 
 class SASRecNetwork(nn.Module):
-    """Videos in time order → for each position, a vector near those of the videos likely to follow.
+    """Transformer from videos in time order to a vector per position, close to those of likely next videos.
 
-    Rows are filled up at their end: attention looks back only, so whatever the filling is, it changes nothing
-    before it, and no video and no mask has to stand for it.
+    Rows are padded at their end with any video: attention is causal, so that padding changes no earlier
+    position and needs neither a special index nor a mask.
     """
 
     def __init__(self, videos: int, config: SASRecConfig) -> None:
@@ -83,37 +83,44 @@ class SASRecNetwork(nn.Module):
         for weights in (self.videos.weight, self.positions.weight):
             nn.init.normal_(weights, std=0.02)
 
-    def forward(self, places: Tensor) -> Tensor:
-        """(B, L, dim) for (B, L) videos, L ≤ max_length."""
-        length = places.shape[1]
-        x = self.dropout(self.videos(places) + self.positions.weight[:length])
-        mask = nn.Transformer.generate_square_subsequent_mask(length, device=places.device)
+    def forward(self, videos: Tensor) -> Tensor:
+        """Return (B, L, dim) vectors for (B, L) videos, L ≤ max_length."""
+        length = videos.shape[1]
+        x = self.dropout(self.videos(videos) + self.positions.weight[:length])
+        mask = nn.Transformer.generate_square_subsequent_mask(length, device=videos.device)
         return self.encoder(x, mask=mask, is_causal=True)
 
-    def loss(self, places: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
-        """The cross-entropy of the true next video, the mean over positions with one: a scalar, in nats.
+    def loss(self, videos: Tensor, targets: Tensor, negatives: Tensor | None) -> Tensor:
+        """Return the mean cross-entropy of the true next videos, a scalar in nats.
 
-        `places` is (B, L); `targets` is (B, L), −1 where nothing follows; `negatives` are (K,) distinct
-        videos drawn evenly, None for all.
+        Args:
+            videos: (B, L) videos in time order.
+            targets: (B, L) next videos, −1 where there is none.
+            negatives: (K,) distinct videos drawn uniformly; None uses all.
         """
         known = targets >= 0
-        x, targets = self(places)[known], targets[known]  # (T, dim), (T,)
+        x, targets = self(videos)[known], targets[known]  # (T, dim), (T,)
         if negatives is None:
             return functional.cross_entropy(x @ self.videos.weight.T, targets)
         true = (x * self.videos(targets)).sum(dim=1, keepdim=True)  # (T, 1)
         others = x @ self.videos(negatives).T  # (T, K)
         same = targets[:, None] == negatives
-        # The drawn stand for all others; else the true ones look too likely (Petrov & Macdonald 2023).
+        # The drawn videos represent all others; otherwise the true ones would look too likely (Petrov &
+        # Macdonald 2023).
         share = (self.videos.num_embeddings - 1) / (len(negatives) - same.sum(dim=1, keepdim=True))
         others = (others + torch.log(share)).masked_fill(same, -torch.inf)
         return functional.cross_entropy(torch.cat([true, others], dim=1), torch.zeros_like(targets))
 
 
 def windows(starts: Indices, max_length: int) -> tuple[Indices, Indices]:
-    """(W,) first places and (W,) lengths of windows that cover each video but every history's last one.
+    """Return windows that cover each video except every history's last one.
 
-    `starts` is (users + 1,). A history's windows have `max_length` places, counted from its end; only the
-    oldest may be shorter. Histories of one video have none.
+    Args:
+        starts: (users + 1,) offsets of the histories.
+        max_length: Length of the windows, counted from a history's end; only the oldest may be shorter.
+
+    Returns:
+        (W,) offsets of the windows' first videos, and (W,) lengths. Histories of one video have no window.
     """
     followed = np.maximum(np.diff(starts) - 1, 0)
     number = -(-followed // max_length)
@@ -125,22 +132,22 @@ def windows(starts: Indices, max_length: int) -> tuple[Indices, Indices]:
 
 
 def window_batches(lengths: Indices, size: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
-    """One epoch's batches of (≤ size,) windows in random order, each of windows of similar length."""
+    """Yield one epoch's batches of at most `size` windows of similar length, in random order."""
     order = rng.permutation(len(lengths))
-    found: list[npt.NDArray[np.int64]] = []
-    for some in batches(order, size * BATCHES_PER_SORT):
-        found.extend(batches(some[np.argsort(lengths[some], kind="stable")], size))
-    for place in rng.permutation(len(found)):
-        yield found[place]
+    parts: list[npt.NDArray[np.int64]] = []
+    for group in batches(order, size * BATCHES_PER_SORT):
+        parts.extend(batches(group[np.argsort(lengths[group], kind="stable")], size))
+    for number in rng.permutation(len(parts)):
+        yield parts[number]
 
 
 class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
-    """Ranks videos by how likely they follow a user's last ones; weights of interactions are not used.
+    """SASRec: videos by their likelihood to follow a user's last ones; weights of interactions are not used.
 
-    The network is SASRec's (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018) with
-    normalisation first; the loss is the cross-entropy over all videos, or many, in place of SASRec's one
-    negative, which made it weak (Klenitskiy & Vasilev, "Turning Dross Into Gold Loss", RecSys 2023).
-    Where no user has two videos there is nothing to learn, and no video is recommended.
+    The network is that of Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, with
+    pre-normalization; the loss is the cross-entropy over all or many videos instead of one negative, which
+    was its weakness (Klenitskiy & Vasilev, "Turning Dross Into Gold Loss", RecSys 2023). If no user of the
+    fit has two videos, nothing can be learned, and no video is recommended.
     """
 
     kind = "sequence"
@@ -151,7 +158,7 @@ class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         with seeded_rng(self.config.seed) as rng:
-            shown, judges = hold_out_validation_users(histories, self.config, rng)
+            shown, validation = hold_out_validation_users(histories, self.config, rng)
             self._place(torch_device(self.config.device))
             train_with_early_stopping(
                 self.network,
@@ -159,7 +166,7 @@ class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
                 epochs=self.config.epochs,
                 learning_rate=self.config.learning_rate,
                 model_name=self.kind,
-                validate=(lambda: judges.ndcg(self._scores)) if judges else None,
+                validate=(lambda: validation.ndcg(self.score_block)) if validation else None,
                 patience=self.config.patience,
             )
 
@@ -168,10 +175,10 @@ class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
         first, lengths = windows(starts, self.config.max_length)
         for chosen in window_batches(lengths, self.config.batch_windows, rng):
             within = np.arange(lengths[chosen].max())
-            places = first[chosen, None] + np.minimum(within, lengths[chosen, None] - 1)  # (B, L)
-            following = np.where(within < lengths[chosen, None], videos[places + 1], -1)
+            offsets = first[chosen, None] + np.minimum(within, lengths[chosen, None] - 1)  # (B, L)
+            following = np.where(within < lengths[chosen, None], videos[offsets + 1], -1)
             yield self.network.loss(
-                torch.from_numpy(videos[places].astype(np.int64)).to(self.device),
+                torch.from_numpy(videos[offsets].astype(np.int64)).to(self.device),
                 torch.from_numpy(following.astype(np.int64)).to(self.device),
                 self._negatives(rng),
             )
@@ -183,18 +190,18 @@ class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
         return torch.from_numpy(rng.choice(len(self.videos), number, replace=False)).to(self.device)
 
     @torch.no_grad()
-    def _scores(self, histories: InteractionMatrix, users: Indices) -> Scores:
+    def score_block(self, histories: InteractionMatrix, users: Indices) -> Scores:
         out = np.full((histories.users, histories.videos), -np.inf, np.float32)
         if np.diff(self.histories.weights.indptr).max() < 2:
-            return out  # nothing followed anything in the fit, so the network has learned nothing
+            return out  # no video followed another in the fit, so that the network is untrained
         starts, videos = histories.by_time
         counts = np.minimum(np.diff(starts), self.config.max_length)
         first = starts[1:] - counts
         within = np.arange(self.config.max_length)
         for block in batches(np.flatnonzero(counts), BLOCK_ROWS):
             rows = pad_block(block)
-            places = first[rows, None] + np.minimum(within, counts[rows, None] - 1)
-            x = self.network(torch.from_numpy(videos[places].astype(np.int64)).to(self.device))
+            offsets = first[rows, None] + np.minimum(within, counts[rows, None] - 1)
+            x = self.network(torch.from_numpy(videos[offsets].astype(np.int64)).to(self.device))
             last = x[torch.arange(len(rows)), torch.from_numpy(counts[rows] - 1)]
             out[block] = (last @ self.network.videos.weight.T).cpu().numpy()[: len(block)]
         return out

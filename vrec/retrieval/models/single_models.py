@@ -1,4 +1,4 @@
-"""The recommenders that stand on their own, by name."""
+"""Registry of the recommenders that are not made of other recommenders."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,12 +12,13 @@ from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.models.als import Als, AlsConfig
 from vrec.retrieval.models.content import ContentConfig, ContentRecommender
 from vrec.retrieval.models.ease import Ease, EaseConfig
-from vrec.retrieval.models.knn import ItemKnn, ItemKnnConfig, UserKnn
+from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
 from vrec.retrieval.models.propagate import PropagationConfig, PropagationRecommender
 from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
+from vrec.retrieval.models.user_knn import UserKnn
 from vrec.retrieval.similarity import BlockMapper, SimilarityConfig, map_in_threads
 
 SingleKind = Literal[
@@ -26,28 +27,28 @@ SingleKind = Literal[
 
 
 class SingleModelsConfig(BaseConfig):
-    """The settings of each recommender."""
+    """Settings of each recommender except the hybrid."""
 
     popular: PopularConfig = Field(default_factory=PopularConfig)
-    """The videos that most users have watched."""
+    """Settings of the ranking by number of users."""
     item_knn: ItemKnnConfig = Field(default_factory=ItemKnnConfig)
-    """Videos that share users with those that the user has watched."""
+    """Settings of the item-based neighborhood model."""
     user_knn: SimilarityConfig = Field(default_factory=SimilarityConfig)
-    """Videos of the users who have watched the same."""
+    """Settings of the user-based neighborhood model."""
     als: AlsConfig = Field(default_factory=AlsConfig)
-    """Factors of users and videos by alternating least squares."""
+    """Settings of matrix factorization by alternating least squares."""
     ease: EaseConfig = Field(default_factory=EaseConfig)
-    """A linear autoencoder in closed form."""
+    """Settings of EASE, a linear autoencoder in closed form."""
     mult_vae: MultVaeConfig = Field(default_factory=MultVaeConfig)
-    """A variational autoencoder of histories."""
+    """Settings of Mult-VAE, a variational autoencoder of histories."""
     neumf: NeuMfConfig = Field(default_factory=NeuMfConfig)
-    """Neural matrix factorisation."""
+    """Settings of neural matrix factorization."""
     sequence: SASRecConfig = Field(default_factory=SASRecConfig)
-    """Self-attention over the videos in their order."""
+    """Settings of SASRec, self-attention over a user's videos in time order."""
     content: ContentConfig = Field(default_factory=ContentConfig)
-    """Videos like those that the user has watched, by what they show and say."""
+    """Settings of the content-based model: videos similar to those that the user has watched."""
     propagate: PropagationConfig = Field(default_factory=PropagationConfig)
-    """Tastes refreshed by those of like-minded users."""
+    """Settings of the propagation of tastes over similar users."""
 
 
 SINGLE_MODELS: Mapping[str, type[MatrixRecommender]] = {
@@ -65,13 +66,13 @@ SINGLE_MODELS: Mapping[str, type[MatrixRecommender]] = {
         PropagationRecommender,
     )
 }
-"""Every recommender by its name."""
+"""Recommender classes by name."""
 
 
 def build_single_model(
     kind: SingleKind, config: SingleModelsConfig, map_blocks: BlockMapper = map_in_threads
 ) -> MatrixRecommender:
-    """The recommender of that name, not fitted; `spread` is for those that fit in blocks."""
+    """Return an unfitted recommender; `map_blocks` is for those that are fitted in blocks."""
     match kind:
         case "item_knn":
             return ItemKnn(config.item_knn, map_blocks)
@@ -80,7 +81,11 @@ def build_single_model(
 
 
 def load_single_model(uri: str) -> MatrixRecommender:
-    """The saved recommender in a folder; raises ModelError where it is not one of these."""
+    """Load a saved recommender.
+
+    Raises:
+        ModelError: The folder holds another kind of artifact, or is not complete.
+    """
     kind = artifact_kind(uri)
     if kind not in SINGLE_MODELS:
         raise ModelError(f"{uri} is a {kind}, not one of {', '.join(SINGLE_MODELS)}")

@@ -1,0 +1,111 @@
+"""Item-based neighborhood model."""
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import sparse
+
+from vrec.core.artifact import Arrays
+from vrec.core.types import CatalogContent
+from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, csr_arrays, restore_csr
+from vrec.retrieval.similarity import (
+    BlockMapper,
+    RowMoments,
+    RowWeighting,
+    SimilarityConfig,
+    SimilarityTask,
+    dense_product,
+    map_in_threads,
+    nearest_rows,
+    row_blocks,
+    stack_rows,
+)
+from vrec.retrieval.topk import Scores, mask_zero_scores
+
+
+class ItemKnnConfig(SimilarityConfig):
+    """Settings of the similarity of videos by their users, and of the weights of a history."""
+
+    recency_half_life: float | None = Field(default=None, gt=0)
+    """Number of newer videos in the user's history after which a video's weight is halved; None disables the
+    decay. Videos with the same time have the same decay."""
+
+
+class ItemKnn(MatrixRecommender[ItemKnnConfig]):
+    """Item-based neighborhood model: Σ weight · similarity over the user's videos.
+
+    Only the `neighbours` nearest videos of each video have a similarity (Deshpande and Karypis 2004), which
+    is that of `vrec.retrieval.similarity.nearest_rows`; shrinkage and weighting are those of Ferrari Dacrema
+    et al. 2019. A video that is no neighbor of the user's videos gets no score.
+    """
+
+    kind = "item_knn"
+    Config = ItemKnnConfig
+
+    def __init__(self, config: ItemKnnConfig | None = None, map_blocks: BlockMapper = map_in_threads) -> None:
+        super().__init__(config)
+        self.map_blocks = map_blocks
+
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
+        self.similarities = similar_videos(histories.weights, self.config, self.map_blocks)
+
+    def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+        weights = histories.weights
+        if self.config.recency_half_life is not None:
+            discount = np.exp2(-_newer_counts(histories) / self.config.recency_half_life).astype(np.float32)
+            weights = sparse.csr_matrix(
+                (weights.data * discount, weights.indices, weights.indptr), weights.shape
+            )
+        return mask_zero_scores(dense_product(weights, self.similarities))
+
+    def _arrays(self) -> Arrays:
+        return csr_arrays("", self.similarities)
+
+    def _restore(self, arrays: Arrays) -> None:
+        videos = len(self.videos)
+        self.similarities: Matrix = restore_csr(arrays, "", (videos, videos))
+
+
+def similar_videos(
+    weights: Matrix, config: SimilarityConfig, map_blocks: BlockMapper = map_in_threads
+) -> Matrix:
+    """Return the similarities of each video to its nearest videos.
+
+    Args:
+        weights: (users, videos) float32.
+        config: Settings of the similarity.
+        map_blocks: How the blocks of rows are computed.
+
+    Returns:
+        (videos, videos) sparse float32 with the `neighbours` greatest similarities per row.
+    """
+    videos = weights.shape[1]
+    blocks = map_blocks(nearest_rows, _similarity_task(weights, config), row_blocks(videos))
+    return stack_rows(blocks, videos)
+
+
+def _similarity_task(weights: Matrix, config: SimilarityConfig) -> SimilarityTask:
+    rows = weights.T.tocsr()
+    rows = RowWeighting.fit(rows, config.weighting).apply(rows)
+    moments = RowMoments.from_rows(rows, config.similarity)
+    own_keys = np.arange(rows.shape[0])
+    right = weights
+    if config.weighting != "none":
+        # The indices are those of `weights`, which are stored only once.
+        right = sparse.csr_matrix((rows.T.tocsr().data, weights.indices, weights.indptr), weights.shape)
+    return SimilarityTask(rows, right, moments, moments, config, own_keys, own_keys)
+
+
+def _newer_counts(histories: InteractionMatrix) -> npt.NDArray[np.int64]:
+    # (nnz,) number of newer entries of the same history; entries of one time do not count as newer.
+    lengths = np.diff(histories.weights.indptr)
+    rows = np.repeat(np.arange(histories.users), lengths)
+    order = np.lexsort((-histories.at, rows))
+    sorted_rows, at = rows[order], histories.at[order]
+    rank = np.arange(len(order)) - histories.weights.indptr[:-1][sorted_rows]
+    new = np.ones(len(order), bool)
+    new[1:] = (at[1:] != at[:-1]) | (sorted_rows[1:] != sorted_rows[:-1])
+    newer = np.empty(len(order), np.int64)
+    newer[order] = rank[np.flatnonzero(new)][np.cumsum(new) - 1]
+    return newer
