@@ -60,7 +60,7 @@ def test_cf(material: InputData, model: str, candidates: dict[str, Settings]) ->
 
 def test_ranker(material: InputData, candidates: dict[str, Settings]) -> None:
     content, predicted = material.content or CatalogContent(), {}
-    found = build_examples(material.events, content, candidates["default"].train)
+    found = build_examples(material.events, content, candidates["default"].train.ranker)
     labels = found.test.labels
     for name, settings in candidates.items():
         with TemporaryDirectory() as out:

@@ -1,6 +1,7 @@
 """Input tables of the commands: events, videos and embeddings, read from paths or URIs."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,6 +75,24 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
     content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
     rows = weigh_events(dataset.events, config.interest, videos)
     return InputData(dataset.name, dataset.events, rows, content, dataset.has_timestamps, duplicates, future)
+
+
+def input_fingerprint(inputs: InputData) -> str:
+    """Return a digest of all tables that a model may learn from."""
+    content = inputs.content or CatalogContent()
+    return tables_digest(inputs.events, inputs.interactions, content.videos, content.embeddings)
+
+
+def tables_digest(*tables: pa.Table | None) -> str:
+    """Return 12 hexadecimal digits that identify the tables' rows, in their order; None counts as nothing."""
+    state = hashlib.sha256()
+    for table in tables:
+        if table is not None:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+            state.update(sink.getvalue())
+    return state.hexdigest()[:12]
 
 
 def read_videos(uri: str) -> pa.Table:

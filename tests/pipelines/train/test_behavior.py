@@ -37,8 +37,8 @@ def interactions(watched) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=INTERACTIONS.arrow())
 
 
-def unordered(behaviour) -> list[tuple[int, int]]:
-    ends = zip(behaviour.left.tolist(), behaviour.right.tolist(), strict=True)
+def unordered(behavior) -> list[tuple[int, int]]:
+    ends = zip(behavior.left.tolist(), behavior.right.tolist(), strict=True)
     return sorted((min(pair), max(pair)) for pair in ends)
 
 
@@ -99,8 +99,8 @@ def test_no_user_has_more_pairs_than_the_bound_and_those_are_of_all_their_pairs(
 
 def test_either_video_of_a_pair_is_the_left_one_as_often():
     watched = [(user, video) for user in range(200) for video in (0, 1)]
-    behaviour = build_behavior(interactions(watched), features(2), NO_TARGETS, PLAIN).behavior
-    assert 70 < (behaviour.left == 0).sum() < 130
+    behavior = build_behavior(interactions(watched), features(2), NO_TARGETS, PLAIN).behavior
+    assert 70 < (behavior.left == 0).sum() < 130
 
 
 def test_targets_are_the_vectors_of_als_for_videos_that_enough_users_watched():

@@ -58,7 +58,7 @@ def test_shards_give_the_examples_of_one_replay(shop, content, examples):
     log, facts = shop.simulation.events, video_metadata(content)
     states = replay_video_counts(log, facts, SETTINGS.train.ranker.profiles)
     requests = list(replay_requests(log, states, facts, SETTINGS.train.ranker.profiles))
-    whole = FeatureBuilder(examples.space, examples.catalogue).build(requests)
+    whole = FeatureBuilder(examples.space, examples.catalog).build(requests)
     parts = (examples.train, examples.validation, examples.test)
     found = concatenate_features([part.features for part in parts])
     assert len(found) == len(whole)

@@ -15,10 +15,9 @@ from vrec.core.compute import pc
 from vrec.encoders.learned.features import FeatureSet
 from vrec.events.interactions import aggregate_interactions, weigh_events
 from vrec.pipelines.evaluate.validation import test_split, validation_split
-from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs
 from vrec.pipelines.tune.targets import (
     encoder_target,
-    input_fingerprint,
     ranker_trial_data,
     recommender_trial_data,
     run_ranker_trial,

@@ -1,4 +1,4 @@
-"""From INTERACTIONS to what encoders learn from: pairs of videos, how often each is in one, and vectors."""
+"""Behavior signals for encoders from INTERACTIONS: pairs of videos, popularity, and target vectors."""
 
 from dataclasses import dataclass
 
@@ -20,56 +20,64 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class BehaviorSummary:
-    """What became of the interactions."""
+    """Behavior signals, and counts of the interactions that they were made of."""
 
     behavior: BehaviorSignals
     pairs: int
+    """Pairs of videos."""
     videos: int
-    """Videos of the features that were watched by anyone."""
+    """Videos with features that anyone watched."""
     paired: int
-    """Those that are in a pair."""
+    """Of these, videos in at least one pair."""
     targets: int
-    """Those with a vector."""
+    """Of these, videos with a target vector."""
     unknown: int
-    """Watched videos that the features do not have."""
+    """Watched videos without features."""
 
 
 def build_behavior(
     interactions: pa.Table, features: FeatureSet, config: BehaviorConfig, interest: InterestConfig
 ) -> BehaviorSummary:
-    """What INTERACTIONS say of the videos of `features`; pass none that a later test is made of.
+    """Make behavior signals of INTERACTIONS; pass none that a later test is made of.
 
-    Pairs are two videos of one shopper at most `window` steps apart, each at random the left or the right
-    one. A video's popularity is the number of its places in pairs, since that is the chance with which it
-    comes up in training. The order of the rows is of no consequence. Raises FitError where no interaction is
-    with any of these videos, and where no shopper watched two.
+    A pair is two videos of one shopper at most `window` steps apart, in random order as left and right. The
+    popularity of a video is the number of pairs that it is in, since that decides how often it occurs in
+    training. The order of the rows has no effect.
+
+    Args:
+        interactions: INTERACTIONS, neither decayed nor aggregated.
+        features: the videos to make signals for.
+        config: window, bounds, and the model of the target vectors.
+        interest: decay of interest, for the target vectors.
+
+    Raises:
+        FitError: no interaction is with any of these videos, or no shopper watched two.
     """
-    gathered = aggregate_interactions(interactions, interest)
+    aggregated = aggregate_interactions(interactions, interest)
     ids = pl.Series("video_id", features.video_ids, dtype=pl.String)
-    places = pl.DataFrame({"video_id": ids, "row": np.arange(len(features))})
-    frame = to_polars(gathered).join(places, on="video_id", how="left")
+    rows = pl.DataFrame({"video_id": ids, "row": np.arange(len(features))})
+    frame = to_polars(aggregated).join(rows, on="video_id", how="left")
     known = frame.filter(pl.col("row").is_not_null())
     if not known.height:
-        one = frame["video_id"][0] if frame.height else "none"
+        example = frame["video_id"][0] if frame.height else "none"
         raise FitError(
-            f"behaviour: the events know {frame['video_id'].n_unique():,} videos, such as {one}, but none of "
-            f"the {len(features):,} with features, such as {features.video_ids[0]}",
+            f"behavior: the events have {frame['video_id'].n_unique():,} videos, such as {example}, but none "
+            f"of the {len(features):,} with features, such as {features.video_ids[0]}",
             fix="give events and videos of one catalogue, with the same video_id",
         )
     users = np.bincount(known["row"].to_numpy(), minlength=len(features))
-    able = users >= config.least_users
-    left, right = _pairs(known.filter(pl.Series(able[known["row"].to_numpy()])), config)
+    enough = users >= config.least_users
+    left, right = _pairs(known.filter(pl.Series(enough[known["row"].to_numpy()])), config)
     if not len(left):
         raise FitError(
-            f"behaviour: no shopper of {frame['user_id'].n_unique():,} watched two of the videos that "
+            f"behavior: no shopper of {frame['user_id'].n_unique():,} watched two of the videos that "
             f"{config.least_users} shoppers watched",
             fix="give more events, lower train.encoder.behavior.least_users, or leave the events out",
         )
     popularity = np.bincount(np.concatenate([left, right]), minlength=len(features)).astype(np.float64)
-    targets, has_target = _targets(gathered, features, able, config)
-    behaviour = BehaviorSignals(left, right, popularity, targets, has_target)
+    targets, has_target = _targets(aggregated, features, enough, config)
     return BehaviorSummary(
-        behaviour,
+        BehaviorSignals(left, right, popularity, targets, has_target),
         pairs=len(left),
         videos=int((users > 0).sum()),
         paired=int((popularity > 0).sum()),
@@ -79,34 +87,36 @@ def build_behavior(
 
 
 def _pairs(known: pl.DataFrame, config: BehaviorConfig) -> tuple[Rows, Rows]:
+    """Return the left and the right rows of the pairs of all users."""
     ordered = known.sort("user_id", "at", "video_id")
     user = ordered["user_id"].rle_id().to_numpy().astype(np.int64)
     row = ordered["row"].to_numpy().astype(np.int64)
-    found: list[npt.NDArray[np.int64]] = []
+    by_step: list[Rows] = []
     for step in range(1, min(config.window, len(row) - 1) + 1):
         first = np.flatnonzero(user[step:] == user[:-step])
-        found.append(np.stack([user[first], row[first], row[first + step]]))
-    if not found:
+        by_step.append(np.stack([user[first], row[first], row[first + step]]))
+    if not by_step:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    of, one, other = np.concatenate(found, axis=1)
+    owner, one, other = np.concatenate(by_step, axis=1)
     rng = np.random.default_rng(config.seed)
-    # A random order within each user; what is past the bound is left out.
-    order = np.lexsort((rng.random(len(of)), of))
-    nth = np.arange(len(of)) - np.searchsorted(of[order], of[order])
-    kept = order[nth < config.pairs_per_user]
-    turned = rng.random(len(kept)) < 0.5
-    return np.where(turned, other[kept], one[kept]), np.where(turned, one[kept], other[kept])
+    # A random order of the pairs of each user; those beyond the bound are left out.
+    order = np.lexsort((rng.random(len(owner)), owner))
+    rank = np.arange(len(owner)) - np.searchsorted(owner[order], owner[order])
+    drawn = order[rank < config.pairs_per_user]
+    swapped = rng.random(len(drawn)) < 0.5
+    return np.where(swapped, other[drawn], one[drawn]), np.where(swapped, one[drawn], other[drawn])
 
 
 def _targets(
-    gathered: pa.Table, features: FeatureSet, able: npt.NDArray[np.bool_], config: BehaviorConfig
+    aggregated: pa.Table, features: FeatureSet, enough: npt.NDArray[np.bool_], config: BehaviorConfig
 ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.bool_] | None]:
+    """Return (N, factors) target vectors and (N,) whether each video has one, or None for both."""
     if config.targets == "none":
         return None, None
-    # On all that shoppers watched: also videos without features say who is like whom.
-    model = Als(config.als).fit(gathered)
-    place = model.videos.find(features.video_ids)
-    known = (place >= 0) & able
+    # Fitted on all videos that shoppers watched: those without features also tell which shoppers are alike.
+    model = Als(config.als).fit(aggregated)
+    rows = model.videos.find(features.video_ids)
+    known = (rows >= 0) & enough
     targets = np.zeros((len(features), model.item_factors.shape[1]), np.float32)
-    targets[known] = model.item_factors[place[known]]
+    targets[known] = model.item_factors[rows[known]]
     return targets, known & targets.any(axis=1)

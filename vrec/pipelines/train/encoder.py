@@ -1,4 +1,4 @@
-"""`vrec train encoder`: from videos, and what shoppers did with them, to a learned encoder's folder."""
+"""`vrec train encoder`: from videos, and shoppers' events with them, to a learned encoder's folder."""
 
 import hashlib
 import time
@@ -29,53 +29,53 @@ from vrec.training.epochs import SINGLE_WORKER, TrainingWorker
 from vrec.training.workers import WorkersConfig
 
 FEATURES = "features"
-"""The subfolder of `--out` that features are kept in where `--features` names no other."""
+"""The subfolder of `--out` for features, where `--features` names no other folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderInputs:
-    """What an encoder is trained on."""
+    """Data that an encoder is trained on."""
 
     features: FeatureSet
     interactions: pa.Table | None
-    """INTERACTIONS from before the test part, None to learn from the videos alone."""
+    """INTERACTIONS from before the test split, None to learn from the videos only."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderTrainingTask:
-    """A head to train, on features and behaviour; implements `Lesson`."""
+    """Training of a head on features and behavior; implements `TrainingTask`."""
 
     config: TrainEncoderConfig
     features: FeatureSet
-    behaviour: BehaviorSignals | None
+    behavior: BehaviorSignals | None
 
     @property
     def workers_config(self) -> WorkersConfig:
-        """Over how many workers the training is spread."""
+        """Number and resources of the workers."""
         return self.config
 
     @property
     def examples(self) -> int:
-        """Examples of all epochs together, before any are held out."""
-        count = len(self.features) if self.behaviour is None else len(self.behaviour.left)
+        """Examples of all epochs together, including those to hold out."""
+        count = len(self.features) if self.behavior is None else len(self.behavior.left)
         return count * self.config.training.epochs
 
     def trainer(self, worker: TrainingWorker) -> EncoderTrainer:
-        """The trainer of one worker; raises FitError where there is too little to learn from."""
+        """Return the trainer of one worker; raises FitError where there is too little to learn from."""
         training = self.config.training
         head = init_head(self.config.learned, self.features, training.seed)
         return EncoderTrainer(
             head,
-            # A head that sees no order sees a mean, which need not be taken anew at every step.
+            # A head that ignores the frames' order sees only their mean, which is computed once here.
             features=self.features if head.ordered else mean_pool_frames(self.features),
-            behaviour=self.behaviour,
+            behavior=self.behavior,
             config=training,
             worker=worker,
         )
 
 
 def mean_pool_frames(features: FeatureSet) -> FeatureSet:
-    """The same features with one frame a video and view: the mean of those that are there."""
+    """Return the features with one frame per video and view, the mean of the frames that are present."""
     count = np.maximum(features.lengths, 1)[:, None, None]
     means = features.frames.sum(axis=2, dtype=np.float32) / count  # (N, V, D)
     return replace(
@@ -94,38 +94,45 @@ def train_encoder(
     *,
     address: str | None = None,
 ) -> dict[str, Any]:
-    """What was trained, after writing the encoder to the folder `out`.
+    """Train an encoder, write it to the folder `out` and return a summary.
 
-    The features of `videos` are made, or taken as they are where they are unchanged, in the folder `features`
-    (by default one within `out`); without `videos` that folder is read as it is. `where` names events: those
-    before the cut of `settings.evaluate.split` make what the encoder is aligned with. A training that was
-    stopped goes on from its last epoch if features, events and settings are the same.
+    An interrupted training continues from its last epoch if features, events and settings are the same.
 
-    Raises SourceError, SchemaError, EventsError, EvaluationError, ModelError, ConfigError or FitError for
-    what cannot be used, OutputError for a folder that cannot be written, ClusterError where Ray cannot be
-    reached or workers are lost again and again.
+    Args:
+        inputs: events; those before the cutoff of `evaluate.split` align the encoder. None trains on the
+            videos only.
+        videos: the catalog whose features are computed, as far as they changed; None reads `features`.
+        features: the folder of the features, by default a folder in `out`.
+        out: the folder of the encoder.
+        settings: `train.encoder`, `embed`, `events` and `evaluate.split` apply.
+        address: the Ray cluster, as `connect_cluster` takes it.
+
+    Raises:
+        SourceError, SchemaError, EventsError, EvaluationError, ModelError, ConfigError, FitError: the input
+            cannot be used.
+        OutputError: the folder cannot be written.
+        ClusterError: Ray cannot be reached, or workers were lost more often than `failures` allows.
     """
     StorageFolder(out).check_writable()
     begun = time.perf_counter()
-    made = _features(videos, features, out, settings, address)
+    extracted = _features(videos, features, out, settings, address)
     ready = time.perf_counter()
-    material = EncoderInputs(
-        made.features, None if inputs is None else read_training_interactions(inputs, settings)
-    )
-    lesson, watched = build_training_task(material, settings)
-    trained = _train(lesson, absolute_uri(out), address)
+    interactions = None if inputs is None else read_training_interactions(inputs, settings)
+    task, summary = build_training_task(EncoderInputs(extracted.features, interactions), settings)
+    trained = _train(task, absolute_uri(out), address)
     ended = time.perf_counter()
-    encoder = _encoder(lesson, trained)
+    encoder = _encoder(task, trained)
     encoder.save(out)
+    failures = extracted.failures
     return {
         "model": encoder.name,
         "out": out,
-        "objective": lesson.config.training.objective.kind,
+        "objective": task.config.training.objective.kind,
         "takes": list(encoder.head.dims),
-        "features": made.uri,
-        "reused": made.reused,
-        "videos": {"features": len(made.features), "new": made.new, "failed": made.failures.num_rows},
-        "behaviour": None if watched is None else _counts(watched),
+        "features": extracted.uri,
+        "reused": extracted.reused,
+        "videos": {"features": len(extracted.features), "new": extracted.new, "failed": failures.num_rows},
+        "behaviour": None if summary is None else _counts(summary),
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
         "resumed_from": trained.resumed_from,
@@ -135,49 +142,50 @@ def train_encoder(
         "examples_per_s": round(trained.examples_per_s),
         "validation": dict(trained.losses),
         "use": _embed_options(absolute_uri(out), encoder),
-        "failures": made.failures.select(["video_id", "error", "message"]).to_pylist(),
+        "failures": failures.select(["video_id", "error", "message"]).to_pylist(),
         "features_s": round(ready - begun, 3),
         "train_s": round(ended - ready, 3),
     }
 
 
-def read_training_interactions(where: InputPaths, settings: Settings) -> pa.Table:
-    """The INTERACTIONS from before the test part; raises EventsError, SchemaError or EvaluationError."""
-    material = read_inputs(where, settings.events, settings.fit.modality)
-    return test_split(material, settings).train
+def read_training_interactions(paths: InputPaths, settings: Settings) -> pa.Table:
+    """Read the INTERACTIONS before the test split; raises EventsError, SchemaError or EvaluationError."""
+    inputs = read_inputs(paths, settings.events, settings.fit.modality)
+    return test_split(inputs, settings).train
 
 
 def build_training_task(
-    material: EncoderInputs, settings: Settings
+    inputs: EncoderInputs, settings: Settings
 ) -> tuple[EncoderTrainingTask, BehaviorSummary | None]:
-    """What is to be trained, and what became of the interactions.
+    """Return the training task, and a summary of the interactions where it uses any.
 
-    Where there are some the objective is `aligned`, unless the settings name one. Raises FitError.
+    With interactions the objective is `aligned`, unless the settings name one. Raises FitError.
     """
-    config, watched = settings.train.encoder, None
+    config, summary = settings.train.encoder, None
     objective = config.training.objective
-    if material.interactions is not None and "kind" not in objective.model_fields_set:
+    if inputs.interactions is not None and "kind" not in objective.model_fields_set:
         objective = objective.model_copy(update={"kind": "aligned"})
         training = config.training.model_copy(update={"objective": objective})
         config = config.model_copy(update={"training": training})
     if objective.kind == "aligned":
-        if material.interactions is None:
+        if inputs.interactions is None:
             raise FitError(
                 "training: train.encoder.training.objective.kind=aligned learns from what was watched",
                 fix="give --events, or leave the kind out",
             )
-        interest = settings.events.interest
-        watched = build_behavior(material.interactions, material.features, config.behavior, interest)
-    behaviour = None if watched is None else watched.behavior
-    return EncoderTrainingTask(config, material.features, behaviour), watched
+        summary = build_behavior(
+            inputs.interactions, inputs.features, config.behavior, settings.events.interest
+        )
+    behavior = None if summary is None else summary.behavior
+    return EncoderTrainingTask(config, inputs.features, behavior), summary
 
 
-def run_encoder_trial(material: EncoderInputs, settings: Settings) -> Iterator[float]:
-    """The validation MRR after each epoch, higher is better, of training in this process.
+def run_encoder_trial(inputs: EncoderInputs, settings: Settings) -> Iterator[float]:
+    """Train in this process and yield the validation MRR after each epoch; higher is better.
 
-    Raises FitError where there is too little to learn from, or to hold out and judge by.
+    Raises FitError where there is too little to learn from, or to hold out for validation.
     """
-    trainer = build_training_task(material, settings)[0].trainer(SINGLE_WORKER)
+    trainer = build_training_task(inputs, settings)[0].trainer(SINGLE_WORKER)
     if trainer.no_validation_reason:
         raise FitError(
             f"tuning: no trial can be judged: {trainer.no_validation_reason}", fix="tune on more videos"
@@ -193,65 +201,71 @@ def _features(
     if videos is not None:
         return extract_features(videos, features or join_uri(out, FEATURES), settings, address=address)
     if features is None:
-        raise ConfigError("there is nothing to train on", fix="give --videos, or --features made before")
+        raise ConfigError(
+            "there is nothing to train on", fix="give --videos, or --features with a folder of an earlier run"
+        )
     nothing = FAILURES.arrow().empty_table()
     return ExtractedFeatures(FeatureSet.load(features), features, reused=True, new=0, failures=nothing)
 
 
-def _train(lesson: EncoderTrainingTask, out: str, address: str | None) -> TrainingResult:
-    name = _run_name(lesson)
-    config = lesson.config
-    if lesson.examples < config.alone_below and not config.gpus_per_worker and (config.workers or 1) == 1:
-        return train_in_process(lesson, name, out)
+def _train(task: EncoderTrainingTask, out: str, address: str | None) -> TrainingResult:
+    name = run_name(task)
+    if trains_in_process(task):
+        return train_in_process(task, name, out)
     with connect_cluster(address), unwrap_ray_errors():
-        trained = train_network(lesson, name, out)
+        trained = train_network(task, name, out)
     folder = StorageFolder(out)
     folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
     return trained
 
 
-def _encoder(lesson: EncoderTrainingTask, trained: TrainingResult) -> LearnedEncoder:
-    taught = lesson.behaviour
+def trains_in_process(task: EncoderTrainingTask) -> bool:
+    """Return whether a training is small enough to do without Ray Train's workers."""
+    config = task.config
+    wants_workers = config.gpus_per_worker > 0 or (config.workers or 1) > 1
+    return task.examples < config.alone_below and not wants_workers
+
+
+def _encoder(task: EncoderTrainingTask, trained: TrainingResult) -> LearnedEncoder:
     data = {
-        "training": lesson.config.training.model_dump(mode="json"),
-        "pairs": 0 if taught is None else len(taught.left),
+        "training": task.config.training.model_dump(mode="json"),
+        "pairs": 0 if task.behavior is None else len(task.behavior.left),
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
     }
     return LearnedEncoder.from_weights(
-        lesson.config.learned, lesson.features, trained.weights, data=data, metrics=trained.losses
+        task.config.learned, task.features, trained.weights, data=data, metrics=trained.losses
     )
 
 
-def _counts(watched: BehaviorSummary) -> dict[str, int]:
+def _counts(summary: BehaviorSummary) -> dict[str, int]:
     names = ("pairs", "videos", "paired", "targets", "unknown")
-    return {name: getattr(watched, name) for name in names}
+    return {name: getattr(summary, name) for name in names}
 
 
 def _embed_options(out: str, encoder: LearnedEncoder) -> str:
-    """The options of `vrec embed` that run the encoder."""
+    """Return the options of `vrec embed` that run the encoder."""
     if set(encoder.head.dims) == {"frames"}:
         return f"--set embed.encoders.frames.kind=gru --set embed.encoders.frames.model={out}"
     return f"--set embed.encoders.fusion.kind=learned --set embed.encoders.fusion.model={out}"
 
 
-def _run_name(lesson: EncoderTrainingTask) -> str:
-    """A name that runs with the same features, behaviour and settings share."""
-    config = lesson.config.model_dump(mode="json", exclude={"failures", "alone_below"})
+def run_name(task: EncoderTrainingTask) -> str:
+    """Return a name that only runs with the same features, behavior and settings share."""
     return digest(
         {
-            "features": lesson.features.fingerprint,
-            "config": config,
-            "taught": _behavior_digest(lesson.behaviour),
+            "features": task.features.fingerprint,
+            "config": task.config.model_dump(mode="json", exclude={"failures", "alone_below"}),
+            "behavior": _behavior_digest(task.behavior),
         }
     )
 
 
-def _behavior_digest(behaviour: BehaviorSignals | None) -> str | None:
-    if behaviour is None:
+def _behavior_digest(behavior: BehaviorSignals | None) -> str | None:
+    if behavior is None:
         return None
-    found = hashlib.sha256()
-    for array in (behaviour.left, behaviour.right, behaviour.popularity, behaviour.targets):
+    state = hashlib.sha256()
+    for array in (behavior.left, behavior.right, behavior.popularity, behavior.targets):
         if array is not None:
-            found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+            state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()

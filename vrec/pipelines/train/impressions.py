@@ -1,4 +1,8 @@
-"""Logged impressions as examples, on Ray: the log replayed by shards of videos, then by shards of users."""
+"""Ranking examples from logged impressions, on Ray: replay by shards of videos, then by shards of users.
+
+`build_examples` reads in the order of its stages: split → replay counts of videos → fit the feature space →
+replay requests of users as examples → merge.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -30,96 +34,101 @@ from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.replay import VideoFactsById, impressions, replay_requests, replay_video_counts
 
 BLOCK = 4096
-"""Requests that are made into features at once."""
+"""Requests whose features are built at once."""
 SAMPLE = 100_000
-"""Impressions, about, that the numbers of the feature space are learned from."""
-_NO_PLACES, _NO_NUMBERS = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
-EMPTY_CATALOG = CatalogFeatureArrays(_NO_PLACES, _NO_PLACES, _NO_NUMBERS, _NO_NUMBERS)
-"""Stands for the catalogue while features travel: all shards have the same."""
+"""Approximate number of impressions that the scales of the feature space are fitted on."""
+_NO_INDICES, _NO_NUMBERS = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
+EMPTY_CATALOG = CatalogFeatureArrays(_NO_INDICES, _NO_INDICES, _NO_NUMBERS, _NO_NUMBERS)
+"""Placeholder for the catalog's arrays while features travel: they are the same for all shards."""
 
-_Made = tuple[FeatureSpace, CatalogFeatures, RateBaselineRanker]
+_Fitted = tuple[FeatureSpace, CatalogFeatures, RateBaselineRanker]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImpressionExamples:
-    """The impressions of one part of the log, N rows."""
+    """Impressions of one split of the log, N rows."""
 
     features: RankingFeatures
     labels: ImpressionLabels
     video_ids: pa.Array
-    """(N,) the video of each."""
+    """(N,) video ids."""
     rates: RankerPredictions
-    """What counts alone say of each."""
+    """(N,) predictions of the smoothed-rate baseline."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImpressionDataset:
-    """A log as examples."""
+    """Ranking examples of a log."""
 
     space: FeatureSpace
-    catalogue: CatalogFeatures
+    catalog: CatalogFeatures
     split: LogSplit
     train: ImpressionExamples
     validation: ImpressionExamples
     test: ImpressionExamples
     cold: npt.NDArray[np.bool_]
-    """(N,) of the test part's impressions, whether the video had none in the training part."""
+    """(N,) for each test impression, whether its video has no training impression."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """What all tasks are given."""
+    """Input of all tasks."""
 
     events: pa.Table
     content: CatalogContent
     facts: VideoFactsById
     config: TrainRankerConfig
-    parts: LogSplit
+    split: LogSplit
 
     def share(self, owner: str, shard: int, shards: int, until: int | None = None) -> pa.Table:
-        """All events of some users or some videos, `owner` being their column, up to before `until`."""
-        kept = pl.col(owner).hash(seed=0) % shards == shard
+        """Return the events of one shard of users or videos, whose column is `owner`.
+
+        `until` is an exclusive bound in microseconds of Unix time.
+        """
+        included = pl.col(owner).hash(seed=0) % shards == shard
         if until is not None:
-            kept &= pl.col("at").dt.epoch("us") < until
-        mask = to_polars(self.events.select([owner, "at"])).select(kept).to_series()
+            included &= pl.col("at").dt.epoch("us") < until
+        mask = to_polars(self.events.select([owner, "at"])).select(included).to_series()
         return self.events.filter(pa.array(mask.to_numpy()))
 
 
 def build_examples(events: pa.Table, content: CatalogContent, config: TrainRankerConfig) -> ImpressionDataset:
-    """The impressions of EVENTS as examples, each as things stood just before it.
+    """Build ranking examples from EVENTS, each with features as of just before its impression.
 
-    Runs as tasks on the cluster that this process is connected to. What is learned of the log (vocabularies,
-    priors, scales) is of the training part, and the labels of training and validation know nothing of the
-    time that is tested on. Raises RankError where there is nothing to learn or test on, SchemaError or
-    EventsError for events that cannot be.
+    Runs as tasks on the cluster that this process is connected to. Vocabularies, priors and scales are fitted
+    on the training split, and the labels of training and validation use nothing from the test period.
+
+    Raises:
+        RankError: there is nothing to learn or test on.
+        SchemaError, EventsError: the events are not valid.
     """
     events = conform(events, EVENTS, stage="train")
     shown = events.filter(pc.equal(events.column("kind"), "impression"))
-    parts = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
-    log = ray.put(_Log(events, content, video_metadata(content), config, parts))
+    split = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
+    log = ray.put(_Log(events, content, video_metadata(content), config, split))
     shards = config.shards or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
-    states = [_states.remote(log, shard, shards) for shard in range(shards)]
-    made = _fit_space.remote(log, max(1, round(len(shown) / SAMPLE)), *states)
-    pending = [_examples.remote(log, made, shard, shards, *states) for shard in range(shards)]
-    space, catalogue, _ = ray.get(made)
-    # Transposed: of each shard its three parts, of each part its shards.
-    found = zip(*ray.get(pending), strict=True)
-    train, validation, test = (_merge_shards(list(some), catalogue) for some in found)
+    counts = [_video_counts.remote(log, shard, shards) for shard in range(shards)]
+    fitted = _fit_space.remote(log, max(1, round(len(shown) / SAMPLE)), *counts)
+    pending = [_examples.remote(log, fitted, shard, shards, *counts) for shard in range(shards)]
+    space, catalog, _ = ray.get(fitted)
+    # Transposed from the splits of each shard to the shards of each split.
+    by_split = zip(*ray.get(pending), strict=True)
+    train, validation, test = (_merge_shards(list(examples), catalog) for examples in by_split)
     known = pc.is_in(test.video_ids, value_set=pc.unique(train.video_ids))
-    return ImpressionDataset(space, catalogue, parts, train, validation, test, ~np.asarray(known))
+    return ImpressionDataset(space, catalog, split, train, validation, test, ~np.asarray(known))
 
 
 @ray.remote(num_cpus=1)
-def _states(log: _Log, shard: int, shards: int) -> pa.Table:
+def _video_counts(log: _Log, shard: int, shards: int) -> pa.Table:
     return replay_video_counts(log.share("video_id", shard, shards), log.facts, log.config.profiles)
 
 
 @ray.remote(num_cpus=1)
-def _fit_space(log: _Log, some: int, *states: pa.Table) -> _Made:
-    """What is learned of the training part, its numbers from one in `some` of the users."""
-    until, config = log.parts.validation_from, log.config.model
-    sample = log.share("user_id", 0, some, until)
-    requests = list(replay_requests(sample, pa.concat_tables(states), log.facts, log.config.profiles))
+def _fit_space(log: _Log, shards: int, *counts: pa.Table) -> _Fitted:
+    """Fit on the training split; scales and rates on the users of one in `shards` shards."""
+    until, config = log.split.validation_from, log.config.model
+    sample = log.share("user_id", 0, shards, until)
+    requests = list(replay_requests(sample, pa.concat_tables(counts), log.facts, log.config.profiles))
     train = log.share("user_id", 0, 1, until)
     space = fit_space(train, requests, log.content, config.features)
     labels = build_labels(sample, log.content.videos, config.labels, until - 1)
@@ -128,25 +137,27 @@ def _fit_space(log: _Log, some: int, *states: pa.Table) -> _Made:
 
 
 @ray.remote(num_cpus=1)
-def _examples(log: _Log, made: _Made, shard: int, shards: int, *states: pa.Table) -> list[ImpressionExamples]:
-    """The examples of some users in each of the three parts of the log."""
-    space, catalogue, ranker = made
+def _examples(
+    log: _Log, fitted: _Fitted, shard: int, shards: int, *counts: pa.Table
+) -> list[ImpressionExamples]:
+    """Return the examples of one shard of users in each of the three splits."""
+    space, catalog, baseline = fitted
     events = log.share("user_id", shard, shards)
-    builder = FeatureBuilder(space, catalogue)
-    requests = list(replay_requests(events, pa.concat_tables(states), log.facts, log.config.profiles))
+    builder = FeatureBuilder(space, catalog)
+    requests = list(replay_requests(events, pa.concat_tables(counts), log.facts, log.config.profiles))
     blocks = [builder.build(requests[i : i + BLOCK]) for i in range(0, max(1, len(requests)), BLOCK)]
     features = replace(concatenate_features(blocks), catalog=EMPTY_CATALOG)
-    rates = ranker.predict_requests(requests)
+    rates = baseline.predict_requests(requests)
     video_ids = impressions(events).column("video_id").combine_chunks()
-    # What is learned may know only what had happened when the part that is tested on began.
-    before, end = log.parts.test_from - 1, int(pc.max(log.events.column("at").cast(pa.int64())).as_py())
+    # Labels of training and validation know only what happened before the test period, in microseconds.
+    before, end = log.split.test_from - 1, int(pc.max(log.events.column("at").cast(pa.int64())).as_py())
     config = log.config.model.labels
     labels = {until: build_labels(events, log.content.videos, config, until) for until in (before, end)}
-    part = log.parts.split_of(labels[end].at)
-    found: list[ImpressionExamples] = []
+    split = log.split.split_of(labels[end].at)
+    examples: list[ImpressionExamples] = []
     for number, until in enumerate((before, before, end)):
-        rows = np.flatnonzero(part == number)
-        found.append(
+        rows = np.flatnonzero(split == number)
+        examples.append(
             ImpressionExamples(
                 features.take(rows),
                 labels[until].take(rows),
@@ -154,14 +165,14 @@ def _examples(log: _Log, made: _Made, shard: int, shards: int, *states: pa.Table
                 rates.take(rows),
             )
         )
-    return found
+    return examples
 
 
-def _merge_shards(shards: list[ImpressionExamples], catalogue: CatalogFeatures) -> ImpressionExamples:
+def _merge_shards(shards: list[ImpressionExamples], catalog: CatalogFeatures) -> ImpressionExamples:
     features = concatenate_features([shard.features for shard in shards])
     names = ImpressionLabels.__dataclass_fields__
     labels = ImpressionLabels(*(np.concatenate([getattr(s.labels, name) for s in shards]) for name in names))
     names = RankerPredictions.__dataclass_fields__
     rates = RankerPredictions(*(np.concatenate([getattr(s.rates, name) for s in shards]) for name in names))
     video_ids = pa.concat_arrays([shard.video_ids for shard in shards])
-    return ImpressionExamples(replace(features, catalog=catalogue.arrays), labels, video_ids, rates)
+    return ImpressionExamples(replace(features, catalog=catalog.arrays), labels, video_ids, rates)

@@ -1,4 +1,7 @@
-"""`vrec train ranker`: from logged impressions to a ranker's folder, tested on the latest of them."""
+"""`vrec train ranker`: from logged impressions to a ranker's folder, tested on the latest of them.
+
+`train_on_inputs` reads in the order of its stages: build examples → train → predict → evaluate → save.
+"""
 
 import time
 from collections.abc import Callable
@@ -20,7 +23,7 @@ from vrec.evaluation.ranking.run import (
     evaluate_ranker,
 )
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
-from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, TrainingTask, train_network
 from vrec.pipelines.train.impressions import build_examples
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
@@ -31,13 +34,13 @@ from vrec.training.epochs import TrainingWorker
 from vrec.training.workers import WorkersConfig
 
 REPORT = "test.json"
-"""What the test part says of the ranker, beside its manifest."""
+"""The file of the ranker's metrics on the test split, beside its manifest."""
 METRICS_CONFIG = RankerMetricsConfig()
 
 
 @dataclass(frozen=True, slots=True)
 class RankerTrainingTask:
-    """A ranking network to train, and impressions; implements `Lesson`."""
+    """Training of a ranking network on impressions; implements `TrainingTask`."""
 
     config: TrainRankerConfig
     train: tuple[RankingFeatures, ImpressionLabels]
@@ -45,20 +48,20 @@ class RankerTrainingTask:
 
     @property
     def workers_config(self) -> WorkersConfig:
-        """Over how many workers the training is spread."""
+        """Number and resources of the workers."""
         return self.config
 
     def trainer(self, worker: TrainingWorker) -> RankerTrainer:
-        """The trainer of one worker; raises RankError for impressions that cannot teach."""
+        """Return the trainer of one worker; raises RankError for impressions that are not sufficient."""
         config = self.config.model
         network, head = build_untrained(config, self.train[0].shape, self.train[1])
-        parts = {"train": self.train, "valid": self.valid}
-        return RankerTrainer(network, config.heads, head, **parts, config=config.training, worker=worker)
+        splits = {"train": self.train, "valid": self.valid}
+        return RankerTrainer(network, config.heads, head, **splits, config=config.training, worker=worker)
 
 
 @dataclass(frozen=True, slots=True)
 class RankerTestResult:
-    """A ranker and the one on counts alone, judged on the same impressions."""
+    """Evaluations of a ranker and of the smoothed-rate baseline on the same impressions."""
 
     ranker: RankerEvaluation
     rates: RankerEvaluation
@@ -67,18 +70,21 @@ class RankerTestResult:
 def train_ranker(
     inputs: InputPaths, out: str, settings: Settings, *, address: str | None = None
 ) -> dict[str, Any]:
-    """What was trained and how good it is, after writing the ranker to the folder `out`.
+    """Train a ranker, write it to the folder `out` and return a summary with its test metrics.
 
-    The log is replayed and cut by time into parts to train, validate and test on; the network is trained by
-    Ray Train and goes on from its last epoch where an earlier run with the same log and settings was stopped.
-    `test.json` in the folder holds all metrics, and in `unjudged` the heads that the validation part could
-    not judge. Raises EventsError, SchemaError, SourceError or RankError for what cannot be used, OutputError
-    for a folder that cannot be written, ClusterError where Ray cannot be reached or workers are lost again
-    and again.
+    The log is replayed and split by time into train, validation and test; Ray Train trains the network and
+    continues from its last epoch where an earlier run with the same log and settings was interrupted.
+    `test.json` in the folder holds all metrics, and in `unjudged` the heads that the validation split could
+    not evaluate.
+
+    Raises:
+        EventsError, SchemaError, SourceError, RankError: the input cannot be used.
+        OutputError: the folder cannot be written.
+        ClusterError: Ray cannot be reached, or workers were lost more often than `failures` allows.
     """
     StorageFolder(out).check_writable()
-    material = read_inputs(inputs, settings.events, settings.fit.modality)
-    return train_on_inputs(material, out, settings.train.ranker, address=address)
+    data = read_inputs(inputs, settings.events, settings.fit.modality)
+    return train_on_inputs(data, out, settings.train.ranker, address=address)
 
 
 def train_on_inputs(
@@ -89,63 +95,81 @@ def train_on_inputs(
     address: str | None = None,
     train: Callable[[TrainingTask, str, str], TrainingResult] = train_network,
 ) -> dict[str, Any]:
-    """As `train_ranker`, of what has been read already; `train` is `train_network` or `train_here`."""
+    """Train like `train_ranker`, on inputs that have been read.
+
+    `train` is `train_network` or `train_in_process`.
+    """
     out = absolute_uri(out)
-    content = inputs.content or CatalogContent()
+    folder, content = StorageFolder(out), inputs.content or CatalogContent()
     begun = time.perf_counter()
     with connect_cluster(address), unwrap_ray_errors():
-        found = build_examples(inputs.events, content, config)
+        # Build examples.
+        examples = build_examples(inputs.events, content, config)
         replayed = time.perf_counter()
-        parts = ((some.features, some.labels) for some in (found.train, found.validation))
-        lesson = RankerTrainingTask(config, *parts)
-        trained = train(lesson, _run_name(inputs, config), out)
+
+        # Train.
+        train_split, valid_split = (
+            (split.features, split.labels) for split in (examples.train, examples.validation)
+        )
+        task = RankerTrainingTask(config, train_split, valid_split)
+        trained = train(task, run_name(inputs, config), out)
         ended = time.perf_counter()
-        ranker = _ranker(lesson, found.space, content, trained)
-        predictions = ranker.predict(found.test.features, at_logged_positions=True)
-    labels, rates = found.test.labels, found.test.rates
+
+        # Predict.
+        ranker = _ranker(task, examples.space, content, trained)
+        predictions = ranker.predict(examples.test.features, at_logged_positions=True)
+
+    # Evaluate.
+    test, cold = examples.test, examples.cold
     tested = RankerTestResult(
-        *(evaluate_ranker(p, labels, found.cold, METRICS_CONFIG) for p in (predictions, rates))
+        ranker=evaluate_ranker(predictions, test.labels, cold, METRICS_CONFIG),
+        rates=evaluate_ranker(test.rates, test.labels, cold, METRICS_CONFIG),
     )
-    compared = compare_rankers(predictions.p_click, rates.p_click, labels.click, labels.user, METRICS_CONFIG)
+    compared = compare_rankers(
+        predictions.p_click, test.rates.p_click, test.labels.click, test.labels.user, METRICS_CONFIG
+    )
+    unjudged = heads_without_validation(config.model.heads, examples.validation.labels)
+
+    # Save.
     ranker.metrics = tested.ranker.overall.metrics
     ranker.save(out)
-    folder = StorageFolder(out)
-    blind = heads_without_validation(config.model.heads, found.validation.labels)
-    folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": blind})
+    folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": unjudged})
     if train is train_network:
         folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
-    clicks = compared.auc
+    auc = compared.auc
     return {
         "model": ranker.name,
         "out": out,
-        "impressions": {part: len(getattr(found, part).labels) for part in ("train", "validation", "test")},
-        "cold": int(found.cold.sum()),
+        "impressions": {
+            split: len(getattr(examples, split).labels) for split in ("train", "validation", "test")
+        },
+        "cold": int(cold.sum()),
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
         "resumed_from": trained.resumed_from,
         "workers": trained.workers,
         "examples_per_s": round(trained.examples_per_s),
-        "test": {who: getattr(tested, who).overall.metrics for who in RankerTestResult.__slots__},
+        "test": {
+            name: evaluation.overall.metrics
+            for name, evaluation in (("ranker", tested.ranker), ("rates", tested.rates))
+        },
         "left_out": tested.ranker.overall.left_out,
-        "unjudged": blind,
-        "click_auc_above_rates": [clicks.value, clicks.low, clicks.high],
+        "unjudged": unjudged,
+        "click_auc_above_rates": [auc.value, auc.low, auc.high],
         "replay_s": round(replayed - begun, 3),
         "train_s": round(ended - replayed, 3),
     }
 
 
 def _ranker(
-    lesson: RankerTrainingTask, space: FeatureSpace, content: CatalogContent, trained: TrainingResult
+    task: RankerTrainingTask, space: FeatureSpace, content: CatalogContent, trained: TrainingResult
 ) -> NetworkRanker:
-    config, train, valid = lesson.config.model, lesson.train, lesson.valid
+    config, train, valid = task.config.model, task.train, task.valid
     network, head = build_untrained(config, train[0].shape, train[1])
     network.load_state_dict({n: torch.from_numpy(np.array(array)) for n, array in trained.weights.items()})
     return NetworkRanker.from_training(config, space, content, network, head, train=train, valid=valid)
 
 
-def _run_name(material: InputData, config: TrainRankerConfig) -> str:
-    """A name that runs with the same log and settings share, so that no other's checkpoint is taken up."""
-    events = material.events
-    last = events.column("at")[-1].as_py().isoformat() if events.num_rows else ""
-    about = {"events": events.num_rows, "last": last, "data": material.name}
-    return digest(about | {"config": config.model_dump_json()})
+def run_name(inputs: InputData, config: TrainRankerConfig) -> str:
+    """Return a name that only runs with the same inputs and settings share, and with it their checkpoints."""
+    return digest({"data": input_fingerprint(inputs), "config": config.model_dump_json()})

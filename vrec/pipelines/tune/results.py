@@ -1,4 +1,4 @@
-"""What a sweep leaves: a leaderboard, the best settings as YAML, and a page."""
+"""Results of a sweep: a leaderboard, the best settings as YAML, and a report page."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from vrec.pipelines.tune.trial_log import TuneTrial, rank_trials
 
 BEST, LEADERBOARD = "best.yaml", "leaderboard.json"
 _FEWEST = 4
-"""Scored trials below which nothing is said of importance."""
+"""Fewest finished trials from which importance is estimated."""
 
 
 def write_results(
@@ -32,8 +32,20 @@ def write_results(
     *,
     data: str,
 ) -> Mapping[str, float]:
-    """The importance of each setting, after writing `leaderboard.json`, `best.yaml` where a trial has a
-    score, and `report.html`. `data` is its name. Raises OutputError.
+    """Write the results to the folder `out` and return the importance of each setting.
+
+    `leaderboard.json` and `report.html` are always written, `best.yaml` where a trial has a score.
+
+    Args:
+        out: the folder of the sweep.
+        target: the target that was tuned.
+        settings: the settings as given.
+        space: the settings that were varied.
+        trials: all finished trials.
+        data: the name of the data, for people.
+
+    Raises:
+        OutputError: the folder cannot be written.
     """
     folder, order = StorageFolder(out), rank_trials(trials)
     rows = [asdict(trial) | {"score": trial.score} for trial in order]
@@ -41,48 +53,50 @@ def write_results(
     best = best_yaml(settings, order[0].changes) if order[0].score is not None else ""
     if best:
         folder.write(BEST, best.encode())
-    found = setting_importance(space, trials, settings.tune.seed)
+    importance = setting_importance(space, trials, settings.tune.seed)
     report = SweepReport(
         model=target.model,
         data=data,
         metric=target.metric,
         trials=[_trial_summary(trial, settings, space) for trial in order],
         varied=[_varied_setting(dimension) for dimension in space.dimensions.values()],
-        importance=found,
+        importance=importance,
         best=best,
         command=target.command,
     )
     write_sweep_report(report, out)
-    return found
+    return importance
 
 
 def best_yaml(settings: Settings, changes: Mapping[str, Any]) -> str:
-    """What was set, with these changes, as YAML that every command's --config takes."""
-    whole = explicit_settings(patch_settings(settings, changes))
-    whole.pop("tune", None)
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
+    """Return the explicit settings with these changes as YAML, which every command takes as --config."""
+    explicit = explicit_settings(patch_settings(settings, changes))
+    explicit.pop("tune", None)
+    return yaml.safe_dump(explicit, sort_keys=False, allow_unicode=True)
 
 
 def setting_importance(space: SearchSpace, trials: Sequence[TuneTrial], seed: int) -> dict[str, float]:
-    """The share of each setting in what made scores differ, the largest first, of trials that ran to their
-    end (functional ANOVA: Hutter et al. 2014); empty where they are too few or too like.
+    """Return the share of each setting in the variance of scores, the largest first.
+
+    Functional ANOVA (Hutter et al. 2014) over the trials that ran to their end and lie in the space; empty
+    for fewer than 4 of them, or where all scores are equal.
     """
     with silent_optuna():
         study = optuna.create_study(direction="maximize")
     for trial in trials:
-        inside = trial.drawn.keys() == space.dimensions.keys()
-        if trial.state == "done" and inside:
-            made = optuna.trial.create_trial(
+        in_space = trial.drawn.keys() == space.dimensions.keys()
+        if trial.state == "done" and in_space:
+            frozen = optuna.trial.create_trial(
                 params=dict(trial.drawn), distributions=space.distributions, value=trial.score
             )
-            study.add_trial(made)
+            study.add_trial(frozen)
     if len({trial.value for trial in study.trials}) < 2 or len(study.trials) < _FEWEST:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {key: float(share) for key, share in found.items()}
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {key: float(share) for key, share in shares.items()}
 
 
 def _trial_summary(trial: TuneTrial, settings: Settings, space: SearchSpace) -> TrialSummary:

@@ -1,4 +1,7 @@
-"""`vrec tune`: settings that are best on the validation part, from those given on."""
+"""`vrec tune`: search for the settings that score best on the validation split.
+
+`tune` reads in the order of its stages: read → search → report.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +20,7 @@ from vrec.pipelines.tune.targets import TuneData, TuneTarget
 from vrec.pipelines.tune.trial_log import TrialLog, TuneError, TuneTrial, rank_trials
 
 _NOT_COMPARED = ("trials", "concurrent", "cpus", "gpus")
-"""Settings of a sweep with others of which it may go on."""
+"""Settings of `tune` that may differ when a sweep is continued."""
 
 
 def tune(
@@ -29,34 +32,52 @@ def tune(
     address: str | None = None,
     on_trials: TrialListener | None = None,
 ) -> dict[str, Any]:
-    """What was found, after trying `tune.trials` settings of the `space` in a YAML file.
+    """Try `tune.trials` settings of a space, write the results to the folder `out` and return a summary.
 
-    `out` gets `trials/*.json` as they end, and then `leaderboard.json`, `best.yaml` and `report.html`. The
-    same call goes on where one was stopped: what is finished is not made again. The settings as given are
-    the first trial, so the best are never worse on the validation part. A trial that fails, or whose process
-    is lost, is a row with its reason. Raises ConfigError for a wrong space, TuneError where `out` holds
-    another sweep or no trial has a figure, ClusterError, OutputError, and what `subject.read` raises.
+    `out` gets `trials/*.json` as trials end, and then `leaderboard.json`, `best.yaml` and `report.html`. The
+    same call continues a sweep that was interrupted; finished trials are not repeated. The settings as given
+    are the first trial, so the best are never worse on the validation split. A trial that fails, or whose
+    process is lost, is a row with its reason.
+
+    Args:
+        target: the model, and how a trial of it is scored.
+        space: a YAML file with the settings to vary.
+        out: the folder of the sweep.
+        settings: the settings to start from; `tune` controls the sweep.
+        address: the Ray cluster, as `connect_cluster` takes it.
+        on_trials: called with all trials whenever one has news.
+
+    Raises:
+        ConfigError: the space is not valid.
+        TuneError: `out` holds another sweep, or no trial has a score.
+        ClusterError, OutputError, and what `target.read` raises.
     """
     out = absolute_uri(out)
     StorageFolder(out).check_writable()
-    found = read_search_space(space, settings, target.tunable)
+
+    # Read the space, the data and the trials of an interrupted sweep.
+    dimensions = read_search_space(space, settings, target.tunable)
     data = target.read()
-    journal = TrialLog(out, _comparability_key(target, data, found, settings))
-    before = len(journal.trials())
+    log = TrialLog(out, _comparability_key(target, data, dimensions, settings))
+    resumed_from = len(log.trials())
+
+    # Search.
     with connect_cluster(address) as resources, unwrap_ray_errors():
-        trials = run_sweep(target, data, settings, found, journal, resources=resources, on_trials=on_trials)
-    importance = write_results(out, target, settings, found, trials, data=data.name)
+        trials = run_sweep(target, data, settings, dimensions, log, resources=resources, on_trials=on_trials)
+
+    # Report.
+    importance = write_results(out, target, settings, dimensions, trials, data=data.name)
     best = rank_trials(trials)[0]
     if best.score is None:
         raise TuneError(
             f"none of {len(trials)} trials has a figure; the first: {best.error}",
-            fix=f"see {join_uri(out, PAGE)}; remove {out} to begin anew",
+            fix=f"see {join_uri(out, PAGE)}; remove {out} to begin again",
         )
     return {
         "model": target.model,
         "metric": target.metric,
         "out": out,
-        "resumed_from": before,
+        "resumed_from": resumed_from,
         **_summarize(trials),
         "importance": dict(importance),
         "config": join_uri(out, BEST),
@@ -66,18 +87,18 @@ def tune(
 
 
 def _comparability_key(
-    subject: TuneTarget, data: TuneData, space: SearchSpace, settings: Settings
+    target: TuneTarget, data: TuneData, space: SearchSpace, settings: Settings
 ) -> dict[str, Any]:
-    """All that must be the same for trials to be comparable."""
-    given = explicit_settings(settings)
-    given["tune"] = {k: v for k, v in settings.tune.model_dump().items() if k not in _NOT_COMPARED}
+    """Return all that must be equal for trials to be comparable, as JSON."""
+    explicit = explicit_settings(settings)
+    explicit["tune"] = {k: v for k, v in settings.tune.model_dump().items() if k not in _NOT_COMPARED}
     return {
-        "kind": subject.kind,
-        "model": subject.model,
+        "kind": target.kind,
+        "model": target.model,
         "data": data.fingerprint,
-        "metric": subject.metric,
+        "metric": target.metric,
         "space": {key: [d.kind, str(d.distribution)] for key, d in space.dimensions.items()},
-        "settings": given,
+        "settings": explicit,
     }
 
 

@@ -1,4 +1,4 @@
-"""Which settings are tried next, and which trials are stopped: Optuna and ASHA, with the default first."""
+"""Search algorithm (Optuna, with the default settings first) and early stopping (ASHA) of a sweep."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from vrec.pipelines.tune.space import SearchSpace
 from vrec.pipelines.tune.trial_log import TuneTrial
 
 SCORE = "score"
-"""Tune's name of what is made as high as it goes: the best epoch's figure so far."""
+"""Ray Tune's key of the maximized metric: the best epoch's value so far."""
 DEFAULT = 0
-"""The number of the trial of the settings as given."""
+"""Number of the trial with the settings as given."""
 _UNBOUNDED = 10**6
-"""Epochs that no training comes to."""
+"""More epochs than any training has."""
 
 
 @contextlib.contextmanager
 def silent_optuna() -> Iterator[None]:
-    """Within, Optuna logs errors alone, not every trial and study."""
+    """Let Optuna log only errors inside the `with`, not every trial and study."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -36,9 +36,9 @@ def silent_optuna() -> Iterator[None]:
 
 
 class OptunaSuggester(OptunaSearch):
-    """The settings as given first, even where they lie outside the space; then what Optuna draws.
+    """Search algorithm that suggests the settings as given first, even outside the space, then Optuna's.
 
-    A sweep that goes on tells Optuna of its finished trials and draws other random numbers than they did.
+    A continued sweep adds its finished trials to Optuna's study, and draws random numbers unlike theirs.
     """
 
     def __init__(self, space: SearchSpace, settings: Settings, finished: Sequence[TuneTrial]) -> None:
@@ -49,45 +49,47 @@ class OptunaSuggester(OptunaSearch):
         )
         distributions: dict[str, Any] = space.distributions
         super().__init__(space=distributions, metric=SCORE, mode="max", sampler=sampler)
-        self.space, self._given = space, space.drawn(settings)
+        self.space, self._default_drawn = space, space.drawn(settings)
         numbers = {trial.number for trial in finished}
         self._numbers = ([] if DEFAULT in numbers else [DEFAULT]) + [max(numbers, default=DEFAULT) + 1]
-        self._default: str | None = None
+        self._default_id: str | None = None
         for trial in finished:
-            self._learn(dict(trial.drawn), trial.score)
+            self._add_observation(dict(trial.drawn), trial.score)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial's number, changes, and what Optuna drew."""
+        """Return the number, changes and Optuna's draw of the next trial."""
         number = self._numbers[0]
         self._numbers = self._numbers[1:] or [number + 1]
         if number == DEFAULT:
-            self._default = trial_id
-            return {"number": number, "changes": {}, "drawn": self._given or {}}
+            self._default_id = trial_id
+            return {"number": number, "changes": {}, "drawn": self._default_drawn or {}}
         drawn = super().suggest(trial_id)
         return {"number": number, "changes": self.space.values(drawn or {}), "drawn": drawn}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Hears of an epoch."""
-        if trial_id != self._default:
+        """Pass the result of an epoch to Optuna."""
+        if trial_id != self._default_id:
             super().on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Hears of a trial's end."""
-        if trial_id != self._default:
+        """Pass the end of a trial to Optuna."""
+        if trial_id != self._default_id:
             super().on_trial_complete(trial_id, result, error)
         else:
-            self._learn(self._given or {}, None if error or not result else result.get(SCORE))
+            self._add_observation(
+                self._default_drawn or {}, None if error or not result else result.get(SCORE)
+            )
 
-    def _learn(self, drawn: dict[str, Any], score: float | None) -> None:
-        # What the space does not hold teaches nothing about it.
+    def _add_observation(self, drawn: dict[str, Any], score: float | None) -> None:
+        # Only settings within the space are observations of it.
         if drawn.keys() == self.space.dimensions.keys():
             self.add_evaluated_point(drawn, cast("float", score), error=score is None)
 
 
 class ResumableAsha(ASHAScheduler):
-    """ASHA that never stops the settings as given, and knows of the trials of a sweep that goes on."""
+    """ASHA scheduler that never stops the settings as given, and knows the finished trials of a sweep."""
 
     def __init__(self, config: TuneConfig, finished: Sequence[TuneTrial]) -> None:
         super().__init__(
@@ -99,13 +101,13 @@ class ResumableAsha(ASHAScheduler):
             stop_last_trials=False,
         )
         self.stopped: set[str] = set()
-        """Tune's ids of the trials that were stopped."""
+        """Ray Tune's ids of the trials that were stopped."""
         for trial in finished:
             if trial.score is not None:
                 self._replay(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
-        """What becomes of a trial after an epoch."""
+        """Return whether a trial continues or stops after an epoch."""
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision != TrialScheduler.STOP or trial.config.get("number") == DEFAULT:
             return TrialScheduler.CONTINUE
@@ -113,15 +115,15 @@ class ResumableAsha(ASHAScheduler):
         return decision
 
     def _replay(self, trial: TuneTrial) -> None:
-        again = cast("RayTrial", _ReplayedTrial(f"before-{trial.number}", {"number": trial.number}))
-        self.on_trial_add(None, again)  # type: ignore[arg-type]
+        replayed = cast("RayTrial", _ReplayedTrial(f"before-{trial.number}", {"number": trial.number}))
+        self.on_trial_add(None, replayed)  # type: ignore[arg-type]
         best = np.maximum.accumulate(trial.values)
         for epoch, score in enumerate(best.tolist(), start=1):
-            self.on_trial_result(None, again, {TRAINING_ITERATION: epoch, SCORE: score})
+            self.on_trial_result(None, replayed, {TRAINING_ITERATION: epoch, SCORE: score})
 
 
 class _ReplayedTrial:
-    """A trial of an earlier run, as much of it as ASHA looks at."""
+    """Trial of an earlier run, with only the attributes that ASHA reads."""
 
     def __init__(self, trial_id: str, config: dict[str, Any]) -> None:
         self.trial_id, self.config = trial_id, config

@@ -1,4 +1,4 @@
-"""A space of settings: which are varied, and between what. Read from YAML, drawn from by Optuna."""
+"""Search space: the settings to vary and their distributions, read from YAML, sampled by Optuna."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from vrec.core.errors import ConfigError
 
 
 def _choice(values: Sequence[Any]) -> BaseDistribution:
-    # As JSON, since Optuna takes plain values only, and a list of widths is one choice here.
+    # As JSON, since Optuna's choices are plain values, while a choice here may be a list of widths.
     return CategoricalDistribution([json.dumps(value) for value in values])
 
 
@@ -36,7 +36,7 @@ _WANT = ", ".join(f"{{{kind}: [{'one, another' if kind == 'choice' else 'least, 
 
 @dataclass(frozen=True, slots=True)
 class SearchDimension:
-    """One setting and the values that it may take."""
+    """One setting and its distribution."""
 
     key: str
     """Its dotted name."""
@@ -45,72 +45,78 @@ class SearchDimension:
     distribution: BaseDistribution
 
     def value(self, drawn: Any) -> Any:
-        """The setting's value for what Optuna drew."""
+        """Return the setting's value for Optuna's draw."""
         return json.loads(drawn) if self.kind == "choice" else drawn
 
     def drawn(self, value: Any) -> Any | None:
-        """What Optuna would draw to give this value; None where it never would."""
+        """Return Optuna's draw for a setting's value, None where it lies outside the distribution."""
         match self.distribution:
             case CategoricalDistribution(choices=choices):
-                found = json.dumps(value)
-                return found if found in choices else None
+                choice = json.dumps(value)
+                return choice if choice in choices else None
             case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                return value if number and low <= value <= high else None
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                return value if is_number and low <= value <= high else None
         raise AssertionError(self.distribution)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """The settings that a sweep varies."""
+    """Settings that a sweep varies."""
 
     dimensions: Mapping[str, SearchDimension]
+    """By dotted name."""
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """By dotted name, as Optuna takes them."""
+        """Optuna's distributions by dotted name."""
         return {key: dimension.distribution for key, dimension in self.dimensions.items()}
 
     def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings' values for what Optuna drew."""
+        """Return the settings' values for Optuna's draws."""
         return {key: self.dimensions[key].value(value) for key, value in drawn.items()}
 
     def drawn(self, settings: Settings) -> dict[str, Any] | None:
-        """What Optuna would draw to give these settings; None where it never would."""
-        found = {key: d.drawn(setting_value(settings, key)) for key, d in self.dimensions.items()}
-        return None if None in found.values() else found
+        """Return Optuna's draws for the settings, None where one lies outside its distribution."""
+        draws = {key: d.drawn(setting_value(settings, key)) for key, d in self.dimensions.items()}
+        return None if None in draws.values() else draws
 
 
 def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) -> SearchSpace:
-    """The space in a YAML file: dotted names of settings, each with `{uniform: [0, 1]}` or the like.
+    """Read the space from a YAML file: dotted names of settings, each with `{uniform: [0, 1]}` or the like.
 
-    `follows` are the groups of settings, or settings, that a trial follows. Raises ConfigError that names
-    every key that is no setting, with the nearest that is; that a trial does not follow; or that has no
-    distribution.
+    Args:
+        path: the file.
+        settings: the settings as given.
+        tunable: groups of settings, or settings, that affect a trial.
+
+    Raises:
+        ConfigError: names every key that is not a setting, with the nearest one; that no trial follows; or
+            that has no valid distribution.
     """
-    found, wrong = {}, []
+    dimensions, errors = {}, []
     known = set(setting_keys())
-    for key, given in read_yaml(path).items():
+    for key, distribution in read_yaml(path).items():
         try:
             _check_key(str(key), settings, known, tunable)
-            found[key] = _dimension(str(key), given)
+            dimensions[key] = _dimension(str(key), distribution)
         except ConfigError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise ConfigError(f"{path}: {'; '.join(wrong)}", fix="correct the space; docs/tuning.md shows one")
-    if not found:
+            errors.append(str(error))
+    if errors:
+        raise ConfigError(f"{path}: {'; '.join(errors)}", fix="correct the space; docs/tuning.md shows one")
+    if not dimensions:
         raise ConfigError(f"{path} varies nothing", fix="give a setting such as retrieval.als.factors")
-    return SearchSpace(found)
+    return SearchSpace(dimensions)
 
 
-def _check_key(key: str, settings: Settings, known: set[str], follows: Sequence[str]) -> None:
+def _check_key(key: str, settings: Settings, known: set[str], tunable: Sequence[str]) -> None:
     if key not in known:
         patch_settings(settings, {key: None})
         raise ConfigError(f"{key}: unknown")
     if any(other.startswith(f"{key}.") for other in known):
         raise ConfigError(f"{key}: a group of settings, give one of them")
-    if not any(key == one or key.startswith(f"{one}.") for one in follows):
-        raise ConfigError(f"{key}: no trial follows it; it may vary {', '.join(follows)}")
+    if not any(key == one or key.startswith(f"{one}.") for one in tunable):
+        raise ConfigError(f"{key}: no trial follows it; it may vary {', '.join(tunable)}")
 
 
 def _dimension(key: str, given: Any) -> SearchDimension:

@@ -1,4 +1,4 @@
-"""A sweep on Ray Tune: as many trials at once as the cluster holds; a trial that fails costs a row."""
+"""Sweep on Ray Tune: as many concurrent trials as the cluster holds; a failed trial is a row."""
 
 import contextlib
 import logging
@@ -18,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from vrec.config.patch import patch_settings
 from vrec.config.settings import Settings
+from vrec.config.tune import TuneConfig
 from vrec.pipelines.cluster import ClusterError, ClusterResources
 from vrec.pipelines.tune.search import SCORE, OptunaSuggester, ResumableAsha, silent_optuna
 from vrec.pipelines.tune.space import SearchSpace
@@ -25,18 +26,18 @@ from vrec.pipelines.tune.targets import TuneData, TuneTarget
 from vrec.pipelines.tune.trial_log import TrialLog, TuneError, TuneTrial
 
 VALUE = "value"
-"""Tune's name of an epoch's own figure."""
+"""Ray Tune's key of the value of the last epoch."""
 TrialListener = Callable[[Sequence[TuneTrial]], None]
-"""Hears of all trials, running ones too, whenever one of them has news."""
+"""Callback with all trials, including running ones, whenever one of them changes."""
 
 _QUIET = {
     # Ctrl-C ends the command, as it does everywhere in vrec, instead of the sweep's first half.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Its newer reporter prints even where it is to be silent.
+    # The newer reporter prints even with verbose=0.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Files of CSV, JSON and TensorBoard that nobody asked for.
+    # No files for CSV, JSON and TensorBoard.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # What is finished is in the journal: Ray's own snapshots are never read.
+    # Finished trials are in the TrialLog: Ray's own snapshots are never read.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
 
@@ -51,7 +52,7 @@ def run_sweep(
     resources: ClusterResources,
     on_trials: TrialListener | None = None,
 ) -> list[TuneTrial]:
-    """All finished trials, by number, after making those of `tune.trials` that the journal lacks.
+    """Run the trials of `tune.trials` that the log lacks, and return all finished trials by number.
 
     Needs a connection to the cluster. Raises ClusterError where it is too small for one trial, and what
     `data.prepare` raises.
@@ -59,23 +60,23 @@ def run_sweep(
     finished, config = log.trials(), settings.tune
     if len(finished) >= config.trials:
         return finished
-    concurrent = _max_concurrent(settings, resources)
-    shared = {"base": settings, "trial": target.run_trial, "material": data.prepare()}
-    share: dict[str, float] = {"cpu": config.cpus} | ({"gpu": config.gpus} if config.gpus else {})
-    halving = ResumableAsha(config, finished)
-    told = _TrialRecorder(log, finished, halving.stopped, on_trials)
+    concurrent = max_concurrent(settings.tune, resources)
+    shared = {"base": settings, "trial": target.run_trial, "data": data.prepare()}
+    trial_resources: dict[str, float] = {"cpu": config.cpus} | ({"gpu": config.gpus} if config.gpus else {})
+    asha = ResumableAsha(config, finished)
+    recorder = _TrialRecorder(log, finished, asha.stopped, on_trials)
     with tempfile.TemporaryDirectory() as scratch, _quiet(), silent_optuna():
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(_run_trial, **shared), share),
+            tune.with_resources(tune.with_parameters(_run_trial, **shared), trial_resources),
             tune_config=tune.TuneConfig(
                 search_alg=OptunaSuggester(space, settings, finished),
-                scheduler=halving if target.reports_epochs and config.early_stop else FIFOScheduler(),
+                scheduler=asha if target.reports_epochs and config.early_stop else FIFOScheduler(),
                 num_samples=config.trials - len(finished),
                 max_concurrent_trials=concurrent,
-                # A worker that has its libraries loaded begins the next trial at once.
+                # A worker with its libraries loaded begins the next trial at once.
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="sweep", storage_path=scratch, verbose=0, callbacks=[told]),
+            run_config=tune.RunConfig(name="sweep", storage_path=scratch, verbose=0, callbacks=[recorder]),
         ).fit()
     return log.trials()
 
@@ -85,11 +86,11 @@ def _run_trial(
     *,
     base: Settings,
     trial: Callable[[Any, Settings], Iterator[float]],
-    material: Any,
+    data: Any,
 ) -> None:
-    """One trial on a worker: its settings, then a report an epoch. What it raises is its row's error."""
+    """Run one trial on a worker, with a report after each epoch. What it raises is its row's error."""
     best = -math.inf
-    for epoch, value in enumerate(trial(material, patch_settings(base, config["changes"])), start=1):
+    for epoch, value in enumerate(trial(data, patch_settings(base, config["changes"])), start=1):
         if not math.isfinite(value):
             raise TuneError(f"the figure after epoch {epoch} is {value}")
         best = max(best, value)
@@ -97,18 +98,22 @@ def _run_trial(
 
 
 class _TrialRecorder(tune.Callback):
-    """Keeps what Tune tells of trials, and writes each that ends to the journal."""
+    """Callback of Ray Tune that tracks trials, and writes each finished one to the log."""
 
     def __init__(
-        self, journal: TrialLog, finished: Sequence[TuneTrial], stopped: set[str], watch: TrialListener | None
+        self,
+        log: TrialLog,
+        finished: Sequence[TuneTrial],
+        stopped: set[str],
+        on_trials: TrialListener | None,
     ) -> None:
-        self.journal, self.stopped, self.watch = journal, stopped, watch
+        self.log, self.stopped, self.on_trials = log, stopped, on_trials
         self.trials = {trial.number: trial for trial in finished}
         self.begun: dict[int, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune writes its callbacks down at the beginning; a terminal cannot be.
-        return self.__dict__ | {"watch": None}
+        # Ray Tune pickles its callbacks at the start, and a terminal cannot be pickled.
+        return self.__dict__ | {"on_trials": None}
 
     def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         number = trial.config["number"]
@@ -116,48 +121,48 @@ class _TrialRecorder(tune.Callback):
         self.trials[number] = TuneTrial(
             number, trial.config["changes"], "running", drawn=trial.config["drawn"] or {}
         )
-        self._tell()
+        self._notify()
 
     def on_trial_result(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
     ) -> None:
         if VALUE in result:
-            self._now(trial, values=(*self._of(trial).values, result[VALUE]))
-            self._tell()
+            self._update(trial, values=(*self._trial(trial).values, result[VALUE]))
+            self._notify()
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         self._end(trial, state="stopped" if trial.trial_id in self.stopped else "done")
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        self._end(trial, state="failed", error=_why(trial))
+        self._end(trial, state="failed", error=_failure_reason(trial))
 
-    def _end(self, trial: RayTrial, **news: Any) -> None:
-        if not self._of(trial).values and news["state"] != "failed":
-            news = {"state": "failed", "error": "TuneError: it ended without a figure"}
-        self._now(trial, **news)
-        self.journal.write(self._of(trial))
-        self._tell()
+    def _end(self, trial: RayTrial, **changes: Any) -> None:
+        if not self._trial(trial).values and changes["state"] != "failed":
+            changes = {"state": "failed", "error": "TuneError: it ended without a figure"}
+        self._update(trial, **changes)
+        self.log.write(self._trial(trial))
+        self._notify()
 
-    def _of(self, trial: RayTrial) -> TuneTrial:
+    def _trial(self, trial: RayTrial) -> TuneTrial:
         return self.trials[trial.config["number"]]
 
-    def _now(self, trial: RayTrial, **news: Any) -> None:
+    def _update(self, trial: RayTrial, **changes: Any) -> None:
         number = trial.config["number"]
         seconds = round(time.perf_counter() - self.begun[number], 3)
-        self.trials[number] = replace(self.trials[number], seconds=seconds, **news)
+        self.trials[number] = replace(self.trials[number], seconds=seconds, **changes)
 
-    def _tell(self) -> None:
-        if self.watch is not None:
-            self.watch([self.trials[number] for number in sorted(self.trials)])
+    def _notify(self) -> None:
+        if self.on_trials is not None:
+            self.on_trials([self.trials[number] for number in sorted(self.trials)])
 
 
-def _why(trial: RayTrial) -> str:
-    """The class and words of what ended a trial."""
+def _failure_reason(trial: RayTrial) -> str:
+    """Return the class and message of the error that ended a trial."""
     path = trial.pickled_error_file
     if path is None or not Path(path).exists():
         return "TuneError: it was lost, and Ray does not say why"
     with open(path, "rb") as file:
-        # Written by this very process, a moment ago.
+        # Written by this process a moment ago, so it is safe to unpickle.
         error = cloudpickle.load(file)
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, RayTaskError):
@@ -167,26 +172,26 @@ def _why(trial: RayTrial) -> str:
     return f"{type(cause).__name__}: {' '.join(str(cause).split())[:500]}"
 
 
-def _max_concurrent(settings: Settings, resources: ClusterResources) -> int:
-    config = settings.tune
-    fits = int(resources.cpus / config.cpus)
+def max_concurrent(config: TuneConfig, resources: ClusterResources) -> int:
+    """Return how many trials may run at once; raises ClusterError where not even one fits."""
+    capacity = int(resources.cpus / config.cpus)
     if config.gpus:
-        fits = min(fits, int(resources.gpus / config.gpus))
-    if fits < 1:
+        capacity = min(capacity, int(resources.gpus / config.gpus))
+    if capacity < 1:
         raise ClusterError(
             f"a trial wants {config.cpus:g} CPUs and {config.gpus:g} GPUs; the cluster has "
             f"{resources.cpus:g} and {resources.gpus:g}",
             fix="lower tune.cpus or tune.gpus, or give a larger cluster",
         )
-    return min(fits, config.concurrent or fits)
+    return min(capacity, config.concurrent or capacity)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Tune logs every failed trial's traceback, which its row tells in one line.
+    # Ray Tune logs the traceback of every failed trial, whose row has its error in one line.
     names = ("ray.tune", "ray.train", "ray._private")
     levels = {name: logging.getLogger(name).level for name in names}
-    kept = {name: os.environ.get(name) for name in _QUIET}
+    environment = {name: os.environ.get(name) for name in _QUIET}
     os.environ.update(_QUIET)
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -195,7 +200,7 @@ def _quiet() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        for name, value in kept.items():
+        for name, value in environment.items():
             if value is None:
                 os.environ.pop(name, None)
             else:

@@ -1,12 +1,9 @@
-"""What can be tuned: recommenders, the ranker, encoders. A trial sees nothing of the test part."""
+"""Targets of `vrec tune`: recommenders, the ranker, encoders. A trial sees nothing of the test split."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import pyarrow as pa
 
 from vrec.config.settings import Settings
 from vrec.core.types import CatalogContent
@@ -14,7 +11,7 @@ from vrec.encoders.learned.features import FeatureSet
 from vrec.events.interactions import aggregate_interactions
 from vrec.events.split import InteractionSplit
 from vrec.pipelines.evaluate.validation import test_split, validation_score, validation_split
-from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs, tables_digest
 from vrec.pipelines.train.encoder import EncoderInputs, read_training_interactions, run_encoder_trial
 from vrec.pipelines.train.impressions import build_examples
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
@@ -22,7 +19,7 @@ from vrec.ranking.network_ranker import build_untrained
 from vrec.ranking.training import RankerTrainer
 from vrec.retrieval.registry import check_kind
 
-# Of an encoder's training, what leaves the videos and pairs that it is judged by as they are.
+# Training settings of an encoder that do not change the videos and pairs that it is validated on.
 _TUNABLE_TRAINING = (
     "learning_rate",
     "batch_size",
@@ -41,52 +38,51 @@ _TUNABLE_TRAINING = (
 
 @dataclass(frozen=True, slots=True)
 class TuneData:
-    """What a sweep learns from."""
+    """Data of a sweep."""
 
     name: str
-    """For people."""
+    """Name for people."""
     fingerprint: str
-    """A digest of all of it."""
+    """Digest of all of the data."""
     prepare: Callable[[], Any]
-    """Gives what all trials share, once connected to the cluster; nothing of the test part is in it."""
+    """Returns the data that all trials share, without the test split; called with a cluster connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuneTarget:
-    """Something that has settings, and a way to judge them."""
+    """Model whose settings can be tuned, and how a trial of it is scored."""
 
     kind: str
     """`cf`, `ranker` or `encoder`."""
     model: str
-    """Which recommender; else the kind again."""
+    """Name of the recommender; for other kinds the kind again."""
     metric: str
-    """What is made as high as it goes, for people."""
+    """Name of the maximized metric, for people."""
     tunable: tuple[str, ...]
-    """Groups of settings, or settings, that a trial follows."""
+    """Groups of settings, or settings, that affect a trial."""
     reports_epochs: bool
-    """Whether a trial has a figure after each epoch, not one at its end alone."""
+    """Whether a trial has a value after each epoch, not only one at its end."""
     read: Callable[[], TuneData]
-    """Gives the data; raises EventsError, SchemaError or SourceError for what cannot be read."""
+    """Reads the data; raises EventsError, SchemaError or SourceError for a table that cannot be read."""
     run_trial: Callable[[Any, Settings], Iterator[float]]
-    """The figure after each epoch, of what `prepare` gave and a trial's settings; runs on a worker."""
+    """Yields the value after each epoch for the prepared data and a trial's settings; runs on a worker."""
     command: str
     """The command that takes the best settings as its --config."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecommenderTrialData:
-    """What trials of a recommender share."""
+    """Data that trials of a recommender share."""
 
     inner: InteractionSplit
-    """The part that may be learned from, split once more; its rows are not gathered."""
+    """The training split, split once more into train and validation; its rows are not aggregated."""
     content: CatalogContent | None
 
 
 def recommender_target(inputs: InputPaths, settings: Settings, model: str) -> TuneTarget:
-    """The recommender of that name on these events.
+    """Return the recommender named `model` on these events as a target.
 
-    The test part is what `vrec evaluate` with the same settings would test on. Raises FitError for a name
-    that is none.
+    The test split is that of `vrec evaluate` with the same settings. Raises FitError for an unknown name.
     """
     check_kind(model)
     return TuneTarget(
@@ -101,50 +97,49 @@ def recommender_target(inputs: InputPaths, settings: Settings, model: str) -> Tu
     )
 
 
-def _read(where: InputPaths, settings: Settings, prepare: Callable[[InputData, Settings], Any]) -> TuneData:
-    material = read_inputs(where, settings.events, settings.fit.modality)
-    return TuneData(material.name, input_fingerprint(material), partial(prepare, material, settings))
+def _read(paths: InputPaths, settings: Settings, prepare: Callable[[InputData, Settings], Any]) -> TuneData:
+    inputs = read_inputs(paths, settings.events, settings.fit.modality)
+    return TuneData(inputs.name, input_fingerprint(inputs), partial(prepare, inputs, settings))
 
 
 def _members(model: str) -> tuple[str, ...]:
-    # A hybrid's members have the settings of their own names unless it gives others.
+    # The members of a hybrid use the settings under their own names unless it overrides them.
     return ("retrieval",) if model == "hybrid" else ()
 
 
-def recommender_trial_data(material: InputData, settings: Settings) -> RecommenderTrialData:
-    """The part that comes before the test part, split as that was; raises EvaluationError."""
+def recommender_trial_data(inputs: InputData, settings: Settings) -> RecommenderTrialData:
+    """Return the interactions before the test split, split in the same way; raises EvaluationError."""
     return RecommenderTrialData(
-        validation_split(test_split(material, settings).train, settings), material.content
+        validation_split(test_split(inputs, settings).train, settings), inputs.content
     )
 
 
-def run_recommender_trial(model: str, material: RecommenderTrialData, settings: Settings) -> Iterator[float]:
-    """The headline metric of `evaluate.metrics` over the validation users, once."""
-    inner = material.inner
+def run_recommender_trial(model: str, data: RecommenderTrialData, settings: Settings) -> Iterator[float]:
+    """Yield the headline metric of `evaluate.metrics` over the validation users, once."""
+    inner = data.inner
     train = aggregate_interactions(inner.train, settings.events.interest, inner.cutoff)
     yield validation_score(
         model,
         settings.retrieval,
         train,
         inner.test,
-        content=material.content,
+        content=data.content,
         metrics=settings.evaluate.metrics,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class RankerTrialData:
-    """What trials of the ranker share: impressions to train and to validate on."""
+    """Data that trials of the ranker share: impressions to train and to validate on."""
 
     train: tuple[RankingFeatures, ImpressionLabels]
     valid: tuple[RankingFeatures, ImpressionLabels]
 
 
 def ranker_target(inputs: InputPaths, settings: Settings) -> TuneTarget:
-    """The ranker on this log; parts are cut as `vrec train ranker` cuts them.
+    """Return the ranker on this log as a target, with the splits of `vrec train ranker`.
 
-    What makes examples, or decides what a loss means, is the same for all trials: else their losses could
-    not be compared.
+    Settings that make examples, or define a loss, are not tunable: with them losses would not be comparable.
     """
     return TuneTarget(
         kind="ranker",
@@ -162,18 +157,18 @@ def ranker_target(inputs: InputPaths, settings: Settings) -> TuneTarget:
     )
 
 
-def ranker_trial_data(material: InputData, settings: Settings) -> RankerTrialData:
-    """The log as examples, without those of the test part; raises RankError. Needs a cluster."""
-    found = build_examples(material.events, material.content or CatalogContent(), settings.train.ranker)
-    train, valid = ((some.features, some.labels) for some in (found.train, found.validation))
+def ranker_trial_data(inputs: InputData, settings: Settings) -> RankerTrialData:
+    """Return the log as examples, without the test split; raises RankError. Needs a cluster."""
+    examples = build_examples(inputs.events, inputs.content or CatalogContent(), settings.train.ranker)
+    train, valid = ((split.features, split.labels) for split in (examples.train, examples.validation))
     return RankerTrialData(train, valid)
 
 
-def run_ranker_trial(material: RankerTrialData, settings: Settings) -> Iterator[float]:
-    """The negative of the validation loss after each epoch, which is what a training keeps weights by."""
+def run_ranker_trial(data: RankerTrialData, settings: Settings) -> Iterator[float]:
+    """Yield the negative validation loss after each epoch, by which a training selects its best weights."""
     config = settings.train.ranker.model
-    network, head = build_untrained(config, material.train[0].shape, material.train[1])
-    train, valid = material.train, material.valid
+    network, head = build_untrained(config, data.train[0].shape, data.train[1])
+    train, valid = data.train, data.valid
     trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
     while not trainer.done:
         trainer.run_epoch()
@@ -181,9 +176,9 @@ def run_ranker_trial(material: RankerTrialData, settings: Settings) -> Iterator[
 
 
 def encoder_target(features: str, inputs: InputPaths | None, settings: Settings) -> TuneTarget:
-    """The head that is trained on the FeatureSet in a folder and, where there are events, on behaviour.
+    """Return the encoder's head as a target, on the FeatureSet in a folder and, with events, on behavior.
 
-    Behaviour is of what lies before the test part of `evaluate.split`.
+    Behavior is made of the events before the test split of `evaluate.split`.
     """
     return TuneTarget(
         kind="encoder",
@@ -197,25 +192,8 @@ def encoder_target(features: str, inputs: InputPaths | None, settings: Settings)
     )
 
 
-def _read_features(uri: str, where: InputPaths | None, settings: Settings) -> TuneData:
+def _read_features(uri: str, paths: InputPaths | None, settings: Settings) -> TuneData:
     features = FeatureSet.load(uri)
-    seen = None if where is None else read_training_interactions(where, settings)
-    material = EncoderInputs(features, seen)
-    return TuneData(uri, f"{features.fingerprint}-{_digest(seen)}", lambda: material)
-
-
-def input_fingerprint(material: InputData) -> str:
-    """A digest of all that is learned from."""
-    content = material.content or CatalogContent()
-    return _digest(material.events, material.interactions, content.videos, content.embeddings)
-
-
-def _digest(*tables: pa.Table | None) -> str:
-    state = hashlib.sha256()
-    for table in tables:
-        if table is not None:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table.combine_chunks())
-            state.update(sink.getvalue())
-    return state.hexdigest()[:12]
+    interactions = None if paths is None else read_training_interactions(paths, settings)
+    inputs = EncoderInputs(features, interactions)
+    return TuneData(uri, f"{features.fingerprint}-{tables_digest(interactions)}", lambda: inputs)
