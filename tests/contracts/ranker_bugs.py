@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from tests.contracts.shops import NOVELTY, STRANGER
 from vrec.core.artifact import read_artifact
 from vrec.core.errors import VrecError
 from vrec.core.schema import RANKED
 from vrec.profiles.profile import Profile
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
+from vrec.testing.ranking_shop import NOVELTY, STRANGER
 
 
 class Sound(RateBaselineRanker):

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from tests.contracts.store_places import CONFIG, catalogue
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
 from vrec.core.schema import EVENT_KINDS, EVENTS
@@ -19,6 +18,7 @@ from vrec.profiles.profile import Profile, ProfileBuilder
 from vrec.profiles.stores.codec import event_key, rows_from_table
 from vrec.profiles.stores.sqlite.store import SqliteStore, _PendingAppend
 from vrec.profiles.update import record_event
+from vrec.testing.store_profiles import CONFIG, catalog
 
 
 class Sound(SqliteStore):
@@ -117,7 +117,7 @@ class LateAreLost(Altered):
     def altered(self, profile, events):
         draft = ProfileBuilder(profile)
         for event in sorted(events, key=lambda event: (event.at, event.event_id)):
-            record_event(draft, event, catalogue().get(event.video_id), CONFIG)
+            record_event(draft, event, catalog().get(event.video_id), CONFIG)
         found = self._sound(profile, events)
         return found if len(draft.build().seen) < CONFIG.remember else replace(found, counts=draft.counts)
 

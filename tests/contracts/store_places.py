@@ -7,36 +7,13 @@ import socket
 import subprocess
 import time
 import uuid
-from functools import cache
 from pathlib import Path
 
 import pytest
 import redis
 
-from vrec.core.types import CatalogContent
 from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
-from vrec.profiles.update import ProfilesConfig, video_metadata
-from vrec.synthetic.shop.simulate import SimulationConfig, simulate
-
-CONFIG = ProfilesConfig(remember=8)
-"""Few are remembered, so that most late events come later than that."""
-
-
-@cache
-def world():
-    """A small shop's events in the order of (at, event_id), and its catalogue."""
-    found = simulate(SimulationConfig(users=12, videos=15, days=40, slots=4, click_rate=0.3, dim=4))
-    events = found.events.sort_by([("at", "ascending"), ("event_id", "ascending")]).combine_chunks()
-    return events, CatalogContent(found.videos, found.embeddings)
-
-
-@cache
-def catalogue():
-    return video_metadata(world()[1])
-
-
-def facts(video_ids):
-    return {name: catalogue()[name] for name in video_ids if name in catalogue()}
+from vrec.testing.store_profiles import CONFIG, facts
 
 
 class SqlitePlace:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from tests.contracts.encoder_battery import CHECKS
 from vrec.core.types import Clip, Modality, Vectors
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig, audible
+from vrec.testing.encoders import CHECKS
 
 Bug = Callable[[AudioEncoder, Sequence[Clip]], Vectors]
 
@@ -114,11 +114,11 @@ BUGS: dict[Bug, str] = {
     order_reversed: "check_single_equals_batch",
     order_by_id: "check_order",
     last_row_lost: "check_shape",
-    one_row_for_equal_clips: "check_company_is_irrelevant",
+    one_row_for_equal_clips: "check_batch_is_irrelevant",
     not_unit: "check_unit",
     float64: "check_shape",
     batch_centred: "check_single_equals_batch",
-    odd_batches_differ: "check_company_is_irrelevant",
+    odd_batches_differ: "check_batch_is_irrelevant",
     zeros_for_absent: "check_absent_is_refused",
     absent_left_out: "check_absent_is_refused",
     nan_in_a_row: "check_shape",

@@ -5,7 +5,6 @@ from functools import cache
 
 import pytest
 
-from tests.contracts.encoder_battery import CHECKS
 from tests.contracts.learned import drawn_features, write_encoder
 from vrec.core.protocols import Encoder
 from vrec.core.types import Clip
@@ -17,6 +16,7 @@ from vrec.encoders.learned.encoder import AnyHeadConfig
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.encoders.learned.heads.mean import MeanHeadConfig
 from vrec.encoders.text import TextEncoder, TextEncoderConfig
+from vrec.testing.encoders import CHECKS
 
 
 def learned(config: AnyHeadConfig) -> Encoder:

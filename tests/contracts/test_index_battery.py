@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.contracts.index_battery import CHECKS, make_points
 from vrec.core.errors import FitError
 from vrec.retrieval.index.index import ExactIndex
+from vrec.testing.indexes import CHECKS, make_points
 
 POINTS = make_points(400)
 
@@ -190,7 +190,7 @@ BUGS: dict[Callable, str] = {
     TiesSettledAfterTheCut: "check_ties_by_id",
     FilterAfterTheCut: "check_filter_is_exact",
     FilterIgnored: "check_filter_is_exact",
-    EmptyFilterIsNoFilter: "check_filter_of_strangers",
+    EmptyFilterIsNoFilter: "check_filter_of_unknown_ids",
     RemovedStillFound: "check_removed_is_not_found",
     RemovingStrangersFails: "check_empty",
     IntIds: "check_shape",

@@ -3,7 +3,6 @@
 import faiss
 import pytest
 
-from tests.contracts.index_battery import CHECKS, Build, Points, make_points
 from vrec.retrieval.index.config import (
     Float16StorageConfig,
     ProductQuantizerConfig,
@@ -11,6 +10,7 @@ from vrec.retrieval.index.config import (
     StorageConfig,
 )
 from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
+from vrec.testing.indexes import CHECKS, Build, Points, make_points
 
 POINTS = make_points()
 INDEXES: dict[str, Build] = {

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.contracts import ranker_bugs as bugs
-from tests.contracts.ranker_battery import CHECKS
 from vrec.core.errors import VrecError
 from vrec.ranking.rate_baseline import RateBaselineConfig
+from vrec.testing.rankers import CHECKS
 
 BUGS = {
     bugs.NoReasons: "check_identity",
@@ -17,20 +17,20 @@ BUGS = {
     bugs.DropsRepeats: "check_rows_stay_as_they_are",
     bugs.ItsOwnScores: "check_rows_stay_as_they_are",
     bugs.OwnSource: "check_rows_stay_as_they_are",
-    bugs.Odds: "check_chances",
-    bugs.NegativeChance: "check_chances",
+    bugs.Odds: "check_probabilities",
+    bugs.NegativeChance: "check_probabilities",
     bugs.MoreConversionsThanClicks: "check_conversions_are_clicks",
     bugs.NegativeSeconds: "check_seconds",
     bugs.EndlessSeconds: "check_seconds",
-    bugs.NotANumber: "check_worth",
-    bugs.WorthUpsideDown: "check_worth",
-    bugs.PopularOnly: "check_tells_apart",
-    bugs.AnswersNotPutBack: "check_alone_as_in_company",
-    bugs.BatchNormalised: "check_alone_as_in_company",
-    bugs.OneForAll: "check_alone_as_in_company",
+    bugs.NotANumber: "check_utility",
+    bugs.WorthUpsideDown: "check_utility",
+    bugs.PopularOnly: "check_predictions_differ",
+    bugs.AnswersNotPutBack: "check_batch_is_irrelevant",
+    bugs.BatchNormalised: "check_batch_is_irrelevant",
+    bugs.OneForAll: "check_batch_is_irrelevant",
     bugs.FirstRowDiffers: "check_order_is_irrelevant",
     bugs.RankCounts: "check_scores_are_irrelevant",
-    bugs.StrangersAreAverage: "check_strangers_are_scored",
+    bugs.StrangersAreAverage: "check_unknown_profiles_are_scored",
     bugs.KnownSurfacesOnly: "check_other_surfaces_are_scored",
     bugs.NothingIsWithoutColumns: "check_no_candidates",
     bugs.TakesAnything: "check_bad_rows_are_refused",

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.contracts.ranker_battery import CHECKS, Make
-from tests.contracts.shops import TINY, network, rates
 from vrec.ranking.calibration import CalibrationConfig
 from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.networks.network import DcnConfig, LogisticRegressionConfig
 from vrec.ranking.networks.watch_heads import D2qConfig, RawWatchConfig
 from vrec.ranking.registry import RANKERS
+from vrec.testing.rankers import CHECKS, Make
+from vrec.testing.ranking_shop import TINY, network, rates
 
 
 def networks(vectors: bool = True, **parts) -> Make:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.contracts import store_bugs as bugs
 from tests.contracts import store_log_bugs as log_bugs
-from tests.contracts.store_battery import CHECKS
 from tests.contracts.store_places import SqlitePlace
 from vrec.core.errors import VrecError
+from vrec.testing.stores import CHECKS
 
 BUGS = {
     bugs.NoCheck: "check_identity",
@@ -36,7 +36,7 @@ BUGS = {
     log_bugs.ExportByTime: "check_export_gives_the_log_as_it_came",
     log_bugs.ExportForgetsNulls: "check_export_gives_the_log_as_it_came",
     log_bugs.CursorStartsAnew: "check_export_gives_the_log_as_it_came",
-    log_bugs.EndIsOneShort: "check_end_is_where_later_events_begin",
+    log_bugs.EndIsOneShort: "check_cursor_separates_later_events",
     log_bugs.ExportsWhatItHasSeen: "check_export_under_writers",
     log_bugs.NotesIdsAfterwards: "check_same_events_from_many_threads",
     log_bugs.EraseLeavesEvents: "check_erased_is_gone_and_stays_away",

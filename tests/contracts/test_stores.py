@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.contracts.store_battery import CHECKS
 from tests.contracts.store_places import RedisPlace, RedisServer, SqlitePlace
+from vrec.testing.stores import CHECKS
 
 SMALL = {"hot_profiles": 2, "group_events": 1, "fold_after": 1}
 

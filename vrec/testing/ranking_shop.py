@@ -1,6 +1,7 @@
 """A small shop with a log that the ranker battery runs on, and rankers small enough for it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -116,12 +117,12 @@ TINY = RankerConfig(
 
 
 def rates(shop: RankingShop) -> RateBaselineRanker:
-    """The humble ranker, fitted."""
+    """Return the fitted rate baseline."""
     return RateBaselineRanker.fit(RateBaselineConfig(), *shop.train, shop.content)
 
 
-def network(shop: RankingShop, vectors: bool = True, **parts) -> NetworkRanker:
-    """A tiny network's ranker, fitted; `parts` of the config may be others."""
+def network(shop: RankingShop, vectors: bool = True, **parts: Any) -> NetworkRanker:
+    """Return a fitted tiny network ranker; `parts` replace groups of its config."""
     config = TINY.model_copy(update=parts)
     content = shop.content if vectors else CatalogContent(shop.content.videos)
     space = fit_space(shop.events, shop.train[0], content, config.features)

@@ -1,4 +1,4 @@
-"""Small shops that the recommender battery runs on: one with graded tastes, one with a 64-way tie."""
+"""Small data sets for the contract of recommenders: one with graded tastes, one with a 64-way tie."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,16 @@ class World:
 
     @property
     def users(self) -> list[str]:
+        """Ids of the users, sorted."""
         return sorted(set(self.interactions.column("user_id").to_pylist()))
 
     @property
     def videos(self) -> list[str]:
+        """Ids of the videos, sorted."""
         return sorted(set(self.interactions.column("video_id").to_pylist()))
 
     def seen(self, user: str) -> set[str]:
+        """Return the videos that a user has watched."""
         rows = self.interactions.to_pylist()
         return {row["video_id"] for row in rows if row["user_id"] == user}
 

@@ -1,7 +1,7 @@
-"""What every VectorIndex must hold, as checks that raise AssertionError. Run on each implementation.
+"""Contract of `vrec.core.protocols.VectorIndex`, as checks that raise AssertionError.
 
-`build` gives an empty index. The vectors lie in clusters, 64 of them are one and the same, and their ids
-are in another order than their rows.
+`build` returns an empty index. The vectors lie in clusters, 64 of them are equal, and their ids are in
+another order than their rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,10 +37,12 @@ class Points:
         return [name for _, name in pairs if name in wanted][:k]
 
     def product(self, query: int, name: str) -> float:
+        """Return the inner product of a query and a vector."""
         return float(self.vectors[self.ids.index(name)] @ self.queries[query])
 
 
 def make_points(count: int = 1200, dim: int = 16, seed: int = 0) -> Points:
+    """Return clustered vectors with `TIED` equal ones, and queries near them."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(30, dim))
     vectors = (centres[rng.integers(30, size=count)] + rng.normal(size=(count, dim)) * 0.5).astype(np.float32)
@@ -52,17 +54,20 @@ def make_points(count: int = 1200, dim: int = 16, seed: int = 0) -> Points:
 
 
 def filled(build: Build, points: Points) -> VectorIndex:
+    """Return an index with all points."""
     index = build()
     index.add(points.ids, points.vectors)
     return index
 
 
 def check_identity(build: Build, points: Points) -> None:
+    """Implement the protocol."""
     del points
     assert isinstance(build(), VectorIndex)
 
 
 def check_shape(build: Build, points: Points) -> None:
+    """Return k distinct ids and scores per query."""
     for k in (1, 7, 100):
         ids, scores = filled(build, points).search(points.queries, k)
         assert [len(row) for row in ids] == [k] * len(points.queries)
@@ -73,6 +78,7 @@ def check_shape(build: Build, points: Points) -> None:
 
 
 def check_scores_are_products(build: Build, points: Points) -> None:
+    """Score by the inner product."""
     ids, scores = filled(build, points).search(points.queries, 10)
     for query, (names, values) in enumerate(zip(ids, scores, strict=True)):
         for name, value in zip(names, values, strict=True):
@@ -80,12 +86,14 @@ def check_scores_are_products(build: Build, points: Points) -> None:
 
 
 def check_best_first(build: Build, points: Points) -> None:
+    """Return the best first."""
     _, scores = filled(build, points).search(points.queries, 50)
     for row in scores:
         assert row == sorted(row, reverse=True)
 
 
 def check_ties_by_id(build: Build, points: Points) -> None:
+    """Order ties by id, also where k cuts through a tie."""
     tied = sorted(points.ids[:TIED])
     for k in (1, 10, TIED - 1, TIED):
         ids, _ = filled(build, points).search(points.queries[:1], k, allowed=points.ids[:TIED])
@@ -97,12 +105,14 @@ def check_ties_by_id(build: Build, points: Points) -> None:
 
 
 def check_recall(build: Build, points: Points) -> None:
+    """Find at least `RECALL` of the 10 nearest without a filter."""
     ids, _ = filled(build, points).search(points.queries, 10)
     found = [set(row) & set(points.nearest(query, 10)) for query, row in enumerate(ids)]
     assert sum(map(len, found)) >= RECALL * 10 * len(points.queries)
 
 
 def check_k_beyond_the_index(build: Build, points: Points) -> None:
+    """Return every vector when k is the size of the index or more."""
     count = len(points.ids)
     for k in (count, count + 1, 10 * count):
         ids, _ = filled(build, points).search(points.queries[:3], k)
@@ -110,6 +120,7 @@ def check_k_beyond_the_index(build: Build, points: Points) -> None:
 
 
 def check_filter_is_exact(build: Build, points: Points) -> None:
+    """Search exactly among allowed ids."""
     index = filled(build, points)
     for step in (1, 2, 3, 50, 400):
         allowed = points.ids[::step]
@@ -118,7 +129,8 @@ def check_filter_is_exact(build: Build, points: Points) -> None:
             assert ids == [points.nearest(query, k, allowed) for query in range(len(points.queries))]
 
 
-def check_filter_of_strangers(build: Build, points: Points) -> None:
+def check_filter_of_unknown_ids(build: Build, points: Points) -> None:
+    """Ignore unknown and repeated ids in a filter."""
     index = filled(build, points)
     nobody: list[list[str]] = [[] for _ in points.queries]
     assert index.search(points.queries, 5, allowed=[]) == (nobody, nobody)
@@ -128,6 +140,7 @@ def check_filter_of_strangers(build: Build, points: Points) -> None:
 
 
 def check_removed_is_not_found(build: Build, points: Points) -> None:
+    """Forget removed ids, and accept them again."""
     index = filled(build, points)
     gone, kept = points.ids[::3], [name for number, name in enumerate(points.ids) if number % 3]
     index.remove([*gone, "stranger", gone[0]])
@@ -144,6 +157,7 @@ def check_removed_is_not_found(build: Build, points: Points) -> None:
 
 
 def check_add_replaces(build: Build, points: Points) -> None:
+    """Replace the vector of an id that is added again."""
     index = filled(build, points)
     # Each vector moves to the next id; once that is done the ids answer as if added so from the start.
     moved = Points([*points.ids[1:], points.ids[0]], points.vectors, points.queries)
@@ -171,6 +185,7 @@ def check_order_of_adding(build: Build, points: Points) -> None:
 
 
 def check_single_equals_batch(build: Build, points: Points) -> None:
+    """Answer a query alone as in a batch."""
     index = filled(build, points)
     together = index.search(points.queries, 10)
     for query in range(len(points.queries)):
@@ -179,6 +194,7 @@ def check_single_equals_batch(build: Build, points: Points) -> None:
 
 
 def check_empty(build: Build, points: Points) -> None:
+    """Answer an empty index and an empty batch of queries."""
     index = build()
     index.remove(["stranger"])
     nobody: list[list[str]] = [[] for _ in points.queries]
@@ -203,6 +219,7 @@ def check_keeps_its_own_vectors(build: Build, points: Points) -> None:
 
 
 def check_bad_input_is_refused(build: Build, points: Points) -> None:
+    """Refuse wrong shapes, NaN, repeated ids and k < 1, and stay unchanged."""
     index = filled(build, points)
     before = index.search(points.queries, 5)
     holed = points.vectors[:3].copy()
@@ -216,7 +233,7 @@ def check_bad_input_is_refused(build: Build, points: Points) -> None:
     ]
     for ids, vectors, named in bad_adds:
         with pytest.raises(FitError, match=named):
-            index.add(ids, vectors)  # type: ignore[arg-type]
+            index.add(ids, vectors)
     for queries, k in ((points.queries, 0), (points.queries[:, :-1], 3), (holed, 3)):
         with pytest.raises(FitError):
             index.search(queries, k)
@@ -232,7 +249,7 @@ CHECKS: tuple[Callable[[Build, Points], None], ...] = (
     check_recall,
     check_k_beyond_the_index,
     check_filter_is_exact,
-    check_filter_of_strangers,
+    check_filter_of_unknown_ids,
     check_removed_is_not_found,
     check_add_replaces,
     check_order_of_adding,

@@ -1,4 +1,4 @@
-"""What every Encoder must hold, as checks that raise AssertionError. Run on each implementation.
+"""Contract of `vrec.core.protocols.Encoder`, as checks that raise AssertionError.
 
 `clips` are at least four different clips that have the encoder's modality.
 """
@@ -17,6 +17,7 @@ CLOSE = 1e-5
 
 
 def check_shape(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Return finite float32 vectors of shape (clips, dim)."""
     vectors = encoder.encode(clips)
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(clips), encoder.dim)
@@ -24,10 +25,12 @@ def check_shape(encoder: Encoder, clips: Sequence[Clip]) -> None:
 
 
 def check_unit(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Return unit vectors."""
     assert np.abs(np.linalg.norm(encoder.encode(clips), axis=1) - 1).max() < CLOSE
 
 
 def check_tells_clips_apart(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Give different clips different vectors."""
     vectors = encoder.encode(clips)
     cosines = vectors @ vectors.T
     assert (cosines - np.eye(len(clips))).max() < 1 - CLOSE
@@ -41,6 +44,7 @@ def check_order(encoder: Encoder, clips: Sequence[Clip]) -> None:
 
 
 def check_single_equals_batch(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Encode a clip alone as in a batch."""
     together = encoder.encode(clips)
     for row, clip in zip(together, clips, strict=True):
         alone = encoder.encode([clip])
@@ -48,7 +52,7 @@ def check_single_equals_batch(encoder: Encoder, clips: Sequence[Clip]) -> None:
         assert np.abs(alone[0] - row).max() < CLOSE
 
 
-def check_company_is_irrelevant(encoder: Encoder, clips: Sequence[Clip]) -> None:
+def check_batch_is_irrelevant(encoder: Encoder, clips: Sequence[Clip]) -> None:
     """The same clip twice in one batch, and a batch cut in two, change nothing."""
     together = encoder.encode(clips)
     doubled = encoder.encode([*clips, clips[0]])
@@ -61,18 +65,20 @@ def check_company_is_irrelevant(encoder: Encoder, clips: Sequence[Clip]) -> None
 
 
 def check_repeatable(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Encode the same clips to the same vectors."""
     assert np.abs(encoder.encode(clips) - encoder.encode(clips)).max() < CLOSE
 
 
 def check_leaves_clips_alone(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Leave the clips' arrays unchanged."""
     before = [
         (None if c.frames is None else c.frames.copy(), None if c.audio is None else c.audio.copy())
         for c in clips
     ]
     encoder.encode(clips)
     for clip, (frames, audio) in zip(clips, before, strict=True):
-        assert frames is None or np.array_equal(frames, clip.frames)
-        assert audio is None or np.array_equal(audio, clip.audio)
+        assert frames is None or (clip.frames is not None and np.array_equal(frames, clip.frames))
+        assert audio is None or (clip.audio is not None and np.array_equal(audio, clip.audio))
 
 
 def check_read_only_input(encoder: Encoder, clips: Sequence[Clip]) -> None:
@@ -89,6 +95,7 @@ def check_read_only_input(encoder: Encoder, clips: Sequence[Clip]) -> None:
 
 
 def check_empty_batch(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Return a (0, dim) float32 array for no clips."""
     del clips
     nothing = encoder.encode([])
     assert nothing.shape == (0, encoder.dim)
@@ -104,11 +111,13 @@ def check_absent_is_refused(encoder: Encoder, clips: Sequence[Clip]) -> None:
 
 
 def check_ids_are_irrelevant(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Ignore the clips' ids."""
     renamed = [replace(clip, video_id=f"another-{i}") for i, clip in enumerate(clips)]
     assert np.abs(encoder.encode(renamed) - encoder.encode(clips)).max() < CLOSE
 
 
 def check_identity(encoder: Encoder, clips: Sequence[Clip]) -> None:
+    """Have a name `kind@digest`, with 12 hexadecimal digits, and a known modality."""
     del clips
     assert isinstance(encoder, Encoder)
     kind, at, digest = encoder.name.partition("@")
@@ -126,7 +135,7 @@ CHECKS: tuple[Callable[[Encoder, Sequence[Clip]], None], ...] = (
     check_tells_clips_apart,
     check_order,
     check_single_equals_batch,
-    check_company_is_irrelevant,
+    check_batch_is_irrelevant,
     check_repeatable,
     check_leaves_clips_alone,
     check_read_only_input,

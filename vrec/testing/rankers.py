@@ -1,6 +1,6 @@
-"""What every Ranker must hold, as checks that raise AssertionError. Run on each implementation.
+"""Contract of `vrec.core.protocols.Ranker`, as checks that raise AssertionError.
 
-A check gets `make`, which gives a ranker fitted on the shop that it is given.
+A check takes `make`, which returns a ranker fitted on a `RankingShop`.
 """
 
 import pickle
@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.contracts.shops import NOVELTY, STRANGER, RankingShop, ranking_shop
-from tests.contracts.worlds import graded
 from vrec.core.errors import ModelError, RankError, SchemaError
 from vrec.core.protocols import Ranker
 from vrec.core.schema import RANKED, RECOMMENDATIONS, conform
 from vrec.profiles.profile import Profile
 from vrec.ranking.features.arrays import RequestContext
 from vrec.retrieval.models.popular import PopularRecommender
+from vrec.testing.interactions import graded
+from vrec.testing.ranking_shop import NOVELTY, STRANGER, RankingShop, ranking_shop
 
 AnyRanker = Ranker[Profile, RequestContext]
 Make = Callable[[RankingShop], AnyRanker]
@@ -56,6 +56,7 @@ def _alike(one: pa.Table, other: pa.Table) -> None:
 
 
 def check_identity(make: Make) -> None:
+    """Implement the protocol and return RANKED."""
     ranker = _made(make)
     assert isinstance(ranker, Ranker)
     assert isinstance(ranker.name, str)
@@ -72,23 +73,26 @@ def check_rows_stay_as_they_are(make: Make) -> None:
         assert _scored(_made(make), candidates).select(GIVEN).equals(candidates.cast(RECOMMENDATIONS.arrow()))
 
 
-def check_chances(make: Make) -> None:
+def check_probabilities(make: Make) -> None:
+    """Predict probabilities in [0, 1]."""
     found = _numbers(_scored(_made(make)))
     for name in ("p_click", "p_conv"):
         assert ((found[name] >= 0) & (found[name] <= 1)).all(), name
 
 
 def check_conversions_are_clicks(make: Make) -> None:
+    """Predict no more purchases than clicks."""
     found = _numbers(_scored(_made(make)))
     assert (found["p_conv"] <= found["p_click"]).all()
 
 
 def check_seconds(make: Make) -> None:
+    """Predict finite seconds, at least 0."""
     found = _numbers(_scored(_made(make)))["watch_s"]
     assert (np.isfinite(found) & (found >= 0)).all()
 
 
-def check_worth(make: Make) -> None:
+def check_utility(make: Make) -> None:
     """A number, and for videos of equal price higher where all that is expected is."""
     found = _numbers(_scored(_made(make)))
     assert np.isfinite(found["utility"]).all()
@@ -99,7 +103,7 @@ def check_worth(make: Make) -> None:
                 assert found["utility"][a] >= found["utility"][b]
 
 
-def check_tells_apart(make: Make) -> None:
+def check_predictions_differ(make: Make) -> None:
     """Neither all videos of a shopper nor all shoppers of a video have the same chance of a click."""
     found = _scored(_made(make)).to_pylist()
     for owner in ("user_id", "video_id"):
@@ -109,7 +113,8 @@ def check_tells_apart(make: Make) -> None:
         assert np.median([len(some) for some in chances.values()]) >= 4
 
 
-def check_alone_as_in_company(make: Make) -> None:
+def check_batch_is_irrelevant(make: Make) -> None:
+    """Score a candidate alone as in a batch."""
     together = _scored(_made(make))
     rows = SHOP().candidates
     alone = pa.concat_tables([_scored(_made(make), rows.slice(n, 1)) for n in range(rows.num_rows)])
@@ -119,6 +124,7 @@ def check_alone_as_in_company(make: Make) -> None:
 
 
 def check_order_is_irrelevant(make: Make) -> None:
+    """Ignore the order of the rows."""
     order = pa.array(np.random.default_rng(5).permutation(SHOP().candidates.num_rows))
     _alike(_scored(_made(make)).take(order), _scored(_made(make), SHOP().candidates.take(order)))
 
@@ -133,7 +139,7 @@ def check_scores_are_irrelevant(make: Make) -> None:
     _alike(_scored(_made(make)), _scored(_made(make), changed))
 
 
-def check_strangers_are_scored(make: Make) -> None:
+def check_unknown_profiles_are_scored(make: Make) -> None:
     """Who or what has no profile gets the answer of a blank one."""
     shop, ranker = SHOP(), _made(make)
     blank_user, blank_video = Profile("user", STRANGER), Profile("video", NOVELTY)
@@ -150,6 +156,7 @@ def check_strangers_are_scored(make: Make) -> None:
 
 
 def check_other_surfaces_are_scored(make: Make) -> None:
+    """Score a surface and a time that training did not see."""
     shop = SHOP()
     elsewhere = replace(shop.context, surface="a surface that is new", at=0)
     found = _made(make).score(shop.candidates, shop.users, shop.videos, elsewhere)
@@ -157,12 +164,14 @@ def check_other_surfaces_are_scored(make: Make) -> None:
 
 
 def check_no_candidates(make: Make) -> None:
+    """Return a valid empty table for no candidates."""
     nothing = _scored(_made(make), SHOP().candidates.slice(0, 0))
     assert nothing.num_rows == 0
     conform(nothing, RANKED, stage="battery")
 
 
 def check_bad_rows_are_refused(make: Make) -> None:
+    """Refuse wrong types, missing columns and nulls."""
     rows = SHOP().candidates
     numbers = rows.set_column(0, "user_id", pa.array(range(rows.num_rows), pa.int64()))
     with pytest.raises(SchemaError, match="user_id is int64, want string"):
@@ -192,11 +201,13 @@ def check_bad_profiles_are_refused(make: Make) -> None:
 
 
 def check_repeatable(make: Make) -> None:
+    """Predict the same twice, and after a second fit."""
     assert _scored(_made(make)).equals(_scored(_made(make)))
     _alike(_scored(_made(make)), _scored(make(SHOP())))
 
 
 def check_inputs_stay_as_they_are(make: Make) -> None:
+    """Leave profiles and candidates unchanged."""
     shop = SHOP()
     before = pickle.dumps((shop.users, shop.videos))
     users, videos = pickle.loads(before)
@@ -207,6 +218,7 @@ def check_inputs_stay_as_they_are(make: Make) -> None:
 
 
 def check_saved_and_loaded_is_the_same(make: Make) -> None:
+    """Predict the same after saving and loading, also twice."""
     ranker = _made(make)
     with tempfile.TemporaryDirectory() as folder:
         ranker.save(folder)
@@ -219,6 +231,7 @@ def check_saved_and_loaded_is_the_same(make: Make) -> None:
 
 
 def check_damaged_folders_are_refused(make: Make) -> None:
+    """Refuse a folder with a missing or changed file."""
     ranker = _made(make)
     with tempfile.TemporaryDirectory() as folder:
         with pytest.raises(ModelError, match=folder):
@@ -241,6 +254,7 @@ def check_damaged_folders_are_refused(make: Make) -> None:
 
 
 def check_other_kinds_are_refused(make: Make) -> None:
+    """Refuse the folder of another kind of model."""
     with tempfile.TemporaryDirectory() as folder:
         PopularRecommender().fit(graded().interactions).save(folder)
         with pytest.raises(ModelError, match="popular"):
@@ -260,15 +274,15 @@ def check_travels_to_another_process(make: Make) -> None:
 CHECKS: tuple[Callable[[Make], None], ...] = (
     check_identity,
     check_rows_stay_as_they_are,
-    check_chances,
+    check_probabilities,
     check_conversions_are_clicks,
     check_seconds,
-    check_worth,
-    check_tells_apart,
-    check_alone_as_in_company,
+    check_utility,
+    check_predictions_differ,
+    check_batch_is_irrelevant,
     check_order_is_irrelevant,
     check_scores_are_irrelevant,
-    check_strangers_are_scored,
+    check_unknown_profiles_are_scored,
     check_other_surfaces_are_scored,
     check_no_candidates,
     check_bad_rows_are_refused,

@@ -1,28 +1,51 @@
-"""What every ProfileStore must do, as checks that take a place to open stores in, new and empty."""
+"""Contract of `vrec.core.protocols.ProfileStore`, as checks that raise AssertionError.
+
+A check takes a place, whose `open()` opens a store that is empty at first and durable after.
+"""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.contracts.store_places import catalogue, world
-from tests.contracts.store_profiles import assert_near, changed, ids_of, log_of, of_user, stored, wanted
 from vrec.core.errors import EventsError, SchemaError, StoreError
 from vrec.core.protocols import ProfileStore
 from vrec.core.schema import EVENTS
 from vrec.core.types import ApplyResult
+from vrec.testing.store_profiles import (
+    assert_near,
+    catalog,
+    changed,
+    ids_of,
+    log_of,
+    of_user,
+    stored,
+    wanted,
+    world,
+)
 
 
-def check_identity(place):
+class StorePlace(Protocol):
+    """A place where stores are kept, such as a database file or a server's key prefix."""
+
+    def open(self) -> ProfileStore:
+        """Open the store of this place, with the contract's video metadata and `CONFIG`."""
+        ...
+
+
+def check_identity(place: StorePlace) -> None:
+    """Implement the protocol and report no fault."""
     with closing(place.open()) as store:
         assert isinstance(store, ProfileStore)
         assert store.check() is None
 
 
-def check_profiles_are_the_fold(place):
+def check_profiles_are_the_fold(place: StorePlace) -> None:
     """To the last bit, after every batch, read or not in between, and after opening again."""
     events, want = world()[0], wanted(world()[0])
     with closing(place.open()) as store:
@@ -36,7 +59,8 @@ def check_profiles_are_the_fold(place):
         assert stored(store, want) == want
 
 
-def check_any_batching_and_order(place):
+def check_any_batching_and_order(place: StorePlace) -> None:
+    """Reach the same profiles for any batching, order and repetition."""
     events = world()[0].slice(0, 500)
     rng = np.random.default_rng(5)
     with closing(place.open()) as store:
@@ -47,7 +71,8 @@ def check_any_batching_and_order(place):
         assert_near(stored(store, wanted(world()[0])), wanted(events))
 
 
-def check_repeated_count_once(place):
+def check_repeated_count_once(place: StorePlace) -> None:
+    """Count an event once, however often it is sent."""
     events = world()[0].slice(0, 120)
     half, twice = events.slice(0, 60), pa.concat_tables([events.slice(60), events.slice(60)])
     with closing(place.open()) as store:
@@ -62,7 +87,8 @@ def check_repeated_count_once(place):
         assert log_of(store).equals(events)
 
 
-def check_first_of_an_id_stays(place):
+def check_first_of_an_id_stays(place: StorePlace) -> None:
+    """Keep the first event of an id."""
     events = world()[0].slice(0, 40)
     other = changed(events, kind="purchase", value=9.0, user_id="someone-else")
     with closing(place.open()) as store:
@@ -73,7 +99,8 @@ def check_first_of_an_id_stays(place):
         assert stored(store, wanted(events)) == wanted(events)
 
 
-def check_older_never_overwrites_newer(place):
+def check_older_never_overwrites_newer(place: StorePlace) -> None:
+    """Keep the newest state when events arrive late."""
     events = world()[0]
     user = events.column("user_id")[0].as_py()
     mine = of_user(events, user)
@@ -87,10 +114,11 @@ def check_older_never_overwrites_newer(place):
         assert_near(stored(store, wanted(mine)), wanted(mine))
 
 
-def check_misses_are_absent(place):
+def check_misses_are_absent(place: StorePlace) -> None:
+    """Omit unknown ids from the result."""
     events = world()[0].slice(0, 30)
     user, video = events.column("user_id")[0].as_py(), events.column("video_id")[0].as_py()
-    idle = next(name for name in catalogue() if name not in events.column("video_id").to_pylist())
+    idle = next(name for name in catalog() if name not in events.column("video_id").to_pylist())
     with closing(place.open()) as store:
         assert store.get("user", [user]) == {}
         store.apply(events)
@@ -99,7 +127,8 @@ def check_misses_are_absent(place):
         assert store.get("video", []) == {}
 
 
-def check_acknowledged_is_seen_at_once(place):
+def check_acknowledged_is_seen_at_once(place: StorePlace) -> None:
+    """Show an acknowledged event in the next read."""
     events = world()[0].slice(0, 80)
     user, video = "shopper", events.column("video_id")[0].as_py()
     with closing(place.open()) as store:
@@ -110,7 +139,8 @@ def check_acknowledged_is_seen_at_once(place):
                 assert sum(n for key, n in found.counts.items() if key.startswith("event:")) == row + 1
 
 
-def check_bad_rows_change_nothing(place):
+def check_bad_rows_change_nothing(place: StorePlace) -> None:
+    """Refuse a batch with a bad row as a whole."""
     events = world()[0].slice(0, 20)
     kinds, values = events.column("kind").to_pylist(), events.column("value").to_pylist()
     bad = (
@@ -130,7 +160,8 @@ def check_bad_rows_change_nothing(place):
         assert store.apply(events) == ApplyResult(20, 0)
 
 
-def check_export_gives_the_log_as_it_came(place):
+def check_export_gives_the_log_as_it_came(place: StorePlace) -> None:
+    """Export the events page by page in the order of arrival."""
     whole = world()[0]
     events = whole.slice(0, 100).take(pa.array(np.random.default_rng(1).permutation(100)))
     events = changed(events, position=[None, 0, 3, -1, 32767] * 20, propensity=[0.1, None] * 50)
@@ -154,7 +185,8 @@ def check_export_gives_the_log_as_it_came(place):
         assert log_of(store).equals(events)
 
 
-def check_end_is_where_later_events_begin(place):
+def check_cursor_separates_later_events(place: StorePlace) -> None:
+    """Return a cursor after which only later events are exported."""
     events = world()[0].slice(0, 60)
     with closing(place.open()) as store:
         assert store.latest_cursor() == 0
@@ -167,16 +199,17 @@ def check_end_is_where_later_events_begin(place):
         assert store.latest_cursor() == store.export()[1]
 
 
-def check_export_under_writers(place):
+def check_export_under_writers(place: StorePlace) -> None:
+    """Export every event once while others write."""
     events, writers = world()[0].slice(0, 600), 4
     done, seen = threading.Event(), []
     with closing(place.open()) as store:
 
-        def write(writer):
+        def write(writer: int) -> int:
             part = events.take(pa.array(np.arange(writer, 600, writers)))
             return sum(store.apply(part.slice(start, 3)).new for start in range(0, 150, 3))
 
-        def read():
+        def read() -> None:
             cursor = 0
             while True:
                 last = done.is_set()
@@ -196,7 +229,8 @@ def check_export_under_writers(place):
         assert_near(stored(store, wanted(events)), wanted(events))
 
 
-def check_same_events_from_many_threads(place):
+def check_same_events_from_many_threads(place: StorePlace) -> None:
+    """Count an event once when threads send it at the same time."""
     events = world()[0].slice(0, 200)
     with closing(place.open()) as store, ThreadPoolExecutor(6) as pool:
         parts = [events.slice(start, 20) for start in range(0, 200, 20) for _ in range(6)]
@@ -207,7 +241,8 @@ def check_same_events_from_many_threads(place):
         assert_near(stored(store, wanted(events)), wanted(events))
 
 
-def check_erased_is_gone_and_stays_away(place):
+def check_erased_is_gone_and_stays_away(place: StorePlace) -> None:
+    """Erase a shopper for good, and leave everything else."""
     events = world()[0].slice(0, 400)
     user = events.column("user_id")[0].as_py()
     mine, others = of_user(events, user), of_user(events, user, keep=False)
@@ -234,7 +269,8 @@ def check_erased_is_gone_and_stays_away(place):
         assert store.get("video", ["alone", "unseen"]) == seen != {}
 
 
-def check_odd_ids(place):
+def check_odd_ids(place: StorePlace) -> None:
+    """Accept any text as an id."""
     odd = ["", "a:b", "tail:user:x", "*", "{x}", "é中", "\x00", "x" * 3000, "'; DROP TABLE events; --", "0"]
     events = world()[0].slice(0, 10)
     events = changed(events, user_id=odd, video_id=odd[::-1], request_id=odd, domain=odd)
@@ -248,7 +284,8 @@ def check_odd_ids(place):
         assert log_of(store).num_rows == 0
 
 
-def check_futures(place):
+def check_futures(place: StorePlace) -> None:
+    """Return futures from `submit` that resolve to counts."""
     events = world()[0].slice(0, 60)
     with closing(place.open()) as store:
         futures = [store.submit(events.slice(start, 5)) for start in range(0, 60, 5)]
@@ -258,7 +295,8 @@ def check_futures(place):
         assert sorted(ids_of(log_of(store))) == sorted(ids_of(events))
 
 
-def check_closed_is_refused(place):
+def check_closed_is_refused(place: StorePlace) -> None:
+    """Finish waiting writes on close, then refuse every call."""
     events = world()[0].slice(0, 5)
     store = place.open()
     waiting, user = store.submit(events), events.column("user_id")[0].as_py()
@@ -282,4 +320,6 @@ def check_closed_is_refused(place):
             call()
 
 
-CHECKS = [check for name, check in list(globals().items()) if name.startswith("check_")]
+CHECKS: list[Callable[[StorePlace], None]] = [
+    check for name, check in list(globals().items()) if name.startswith("check_")
+]

@@ -1,6 +1,6 @@
-"""What every Recommender must hold, as checks that raise AssertionError. Run on each implementation.
+"""Contract of `vrec.core.protocols.Recommender`, as checks that raise AssertionError.
 
-A check gets `make`, which gives a recommender that is not fitted, and fits it on the worlds it needs.
+A check takes `make`, which returns an unfitted recommender, and fits it on the data it needs.
 """
 
 import pickle
@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.contracts.worlds import World, graded, interactions, tied
 from vrec.core.errors import FitError, ModelError, SchemaError
 from vrec.core.protocols import Recommender
 from vrec.core.schema import RECOMMENDATIONS, conform
+from vrec.testing.interactions import World, graded, interactions, tied
 
 Make = Callable[[], Recommender]
 ALL = 1000
@@ -47,6 +47,7 @@ def _alike(one: pa.Table, other: pa.Table) -> None:
 
 
 def check_identity(make: Make) -> None:
+    """Implement the protocol and name itself as the source of its rows."""
     model = _fitted(make, GRADED())
     assert isinstance(model, Recommender)
     found = model.recommend(GRADED().users, 5)
@@ -55,6 +56,7 @@ def check_identity(make: Make) -> None:
 
 
 def check_fit_returns_itself(make: Make) -> None:
+    """Return self from `fit`."""
     model = make()
     assert model.fit(GRADED().interactions, GRADED().content) is model
 
@@ -72,6 +74,7 @@ def check_something_for_each_known_user(make: Make) -> None:
 
 
 def check_ranks(make: Make) -> None:
+    """Number the ranks of each user from 1, at most k."""
     for k in (1, 4, ALL):
         found = _fitted(make, GRADED()).recommend(GRADED().users, k)
         ranks: dict[str, list[int]] = {}
@@ -82,6 +85,7 @@ def check_ranks(make: Make) -> None:
 
 
 def check_scores_never_rise(make: Make) -> None:
+    """Return finite scores in falling order per user."""
     for world in (GRADED(), TIED()):
         found = _fitted(make, world).recommend(world.users, ALL).to_pylist()
         for before, after in pairwise(found):
@@ -91,6 +95,7 @@ def check_scores_never_rise(make: Make) -> None:
 
 
 def check_ties_go_by_id(make: Make) -> None:
+    """Order ties by video id."""
     for world in (GRADED(), TIED()):
         found = _fitted(make, world).recommend(world.users, ALL).to_pylist()
         for before, after in pairwise(found):
@@ -108,6 +113,7 @@ def check_k_cuts_the_full_list(make: Make) -> None:
 
 
 def check_seen_never_appear(make: Make) -> None:
+    """Recommend no watched video, and none twice."""
     for world in (GRADED(), TIED()):
         for user, videos in _lists(_fitted(make, world).recommend(world.users, ALL)).items():
             assert not world.seen(user) & set(videos)
@@ -126,6 +132,7 @@ def check_excluded_never_appear(make: Make) -> None:
 
 
 def check_only_candidates_appear(make: Make) -> None:
+    """Recommend among candidates only, in the order of the full list."""
     world, model = GRADED(), _fitted(make, GRADED())
     before = _lists(model.recommend(world.users, ALL))
     some = [*world.videos[::2], "nobody-has-it"]
@@ -137,6 +144,7 @@ def check_only_candidates_appear(make: Make) -> None:
 
 
 def check_unknown_users_get_nothing(make: Make) -> None:
+    """Return no rows for unknown users, and a valid table for none."""
     world, model = GRADED(), _fitted(make, GRADED())
     user = world.users[2]
     _alike(model.recommend(["stranger", user, ""], 5), model.recommend([user], 5))
@@ -146,7 +154,8 @@ def check_unknown_users_get_nothing(make: Make) -> None:
     conform(model.recommend([], 5), RECOMMENDATIONS, stage="battery")
 
 
-def check_alone_as_in_company(make: Make) -> None:
+def check_batch_is_irrelevant(make: Make) -> None:
+    """Answer a user alone as in a batch."""
     world, model = GRADED(), _fitted(make, GRADED())
     together = model.recommend(world.users, 6)
     alone = pa.concat_tables([model.recommend([user], 6) for user in world.users])
@@ -154,6 +163,7 @@ def check_alone_as_in_company(make: Make) -> None:
 
 
 def check_row_order_is_irrelevant(make: Make) -> None:
+    """Fit the same model on the same rows in another order and chunking."""
     world = GRADED()
     rows = world.interactions.num_rows
     mixed = world.interactions.take(np.random.default_rng(5).permutation(rows))
@@ -178,12 +188,14 @@ def check_split_rows_add_up(make: Make) -> None:
 
 
 def check_second_fit_forgets_the_first(make: Make) -> None:
+    """Forget the first fit in a second one."""
     world = GRADED()
     twice = make().fit(TIED().interactions, TIED().content).fit(world.interactions, world.content)
     _alike(twice.recommend(world.users, 6), _fitted(make, world).recommend(world.users, 6))
 
 
 def check_saved_and_loaded_is_the_same(make: Make) -> None:
+    """Answer the same after saving and loading, and refuse an empty folder."""
     world, model = GRADED(), _fitted(make, GRADED())
     with tempfile.TemporaryDirectory() as folder:
         _fitted(make, TIED()).save(folder)
@@ -206,6 +218,7 @@ def check_travels_to_another_process(make: Make) -> None:
 
 
 def check_bad_rows_are_refused(make: Make) -> None:
+    """Refuse wrong types, missing columns, nulls, weights that are not positive and no rows."""
     good = GRADED().interactions
     numbers = good.set_column(0, "user_id", pa.array(range(good.num_rows), pa.int64()))
     with pytest.raises(SchemaError, match="user_id is int64, want string"):
@@ -222,7 +235,8 @@ def check_bad_rows_are_refused(make: Make) -> None:
         make().fit(good.slice(0, 0), GRADED().content)
 
 
-def check_bad_questions_are_refused(make: Make) -> None:
+def check_bad_queries_are_refused(make: Make) -> None:
+    """Refuse k < 1 and an unfitted model."""
     model = _fitted(make, GRADED())
     for k in (0, -1):
         with pytest.raises(FitError, match=f"k is {k}"):
@@ -231,7 +245,7 @@ def check_bad_questions_are_refused(make: Make) -> None:
         make().recommend(GRADED().users, 3)
 
 
-def check_smallest_shop(make: Make) -> None:
+def check_smallest_data(make: Make) -> None:
     """One user with one event: nothing is left to recommend but what content knows of."""
     only = interactions([("u", "a", 1.0, 0)])
     found = make().fit(only, GRADED().content).recommend(["u"], 5)
@@ -250,13 +264,13 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
     check_excluded_never_appear,
     check_only_candidates_appear,
     check_unknown_users_get_nothing,
-    check_alone_as_in_company,
+    check_batch_is_irrelevant,
     check_row_order_is_irrelevant,
     check_split_rows_add_up,
     check_second_fit_forgets_the_first,
     check_saved_and_loaded_is_the_same,
     check_travels_to_another_process,
     check_bad_rows_are_refused,
-    check_bad_questions_are_refused,
-    check_smallest_shop,
+    check_bad_queries_are_refused,
+    check_smallest_data,
 )
