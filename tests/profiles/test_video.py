@@ -1,5 +1,7 @@
 """Smoothed rates: what the formulas give, and what is won back from planted priors."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -112,3 +114,85 @@ def test_priors_are_fitted_for_each_rate_and_the_rest_of_the_config_stays():
     assert fitted.click.rate == pytest.approx(0.1, abs=0.01)
     assert fitted.click.strength == pytest.approx(20, rel=0.3)
     assert (fitted.complete, fitted.watch_share) == (0.8, config.watch_share)
+
+
+def buhlmann_straub(outcomes: list[list[float]]) -> tuple[float, float]:
+    """Rate, and variance within videos over that between them, in exact arithmetic from single outcomes."""
+    groups = [[Fraction(x) for x in group] for group in outcomes]
+    sizes, means = [len(group) for group in groups], [sum(group) / len(group) for group in groups]
+    n, rate = sum(sizes), sum(map(sum, groups)) / Fraction(sum(sizes))
+    within = sum((x - m) ** 2 for group, m in zip(groups, means, strict=True) for x in group) / (
+        n - len(groups)
+    )
+    spread = sum(size * (m - rate) ** 2 for size, m in zip(sizes, means, strict=True))
+    effective = n - Fraction(sum(size**2 for size in sizes), n)
+    between = (spread - (len(groups) - 1) * within) / effective
+    return float(rate), float(within / between)
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        [[1] * 8 + [0] * 2, [1] * 2 + [0] * 8],
+        [[1, 1, 1, 0], [0, 0], [1, 0, 0, 0, 0, 0], [1]],
+        [[0.5, 0.25, 0.75], [0.125, 0.25], [1.0, 0.875, 0.75, 1.0], [0.0]],
+    ],
+)
+def test_a_prior_is_buhlmann_and_straub_s_estimate(outcomes):
+    totals, trials, squares = (
+        np.array([float(f(group)) for group in outcomes])
+        for f in (sum, len, lambda group: sum(x * x for x in group))
+    )
+    prior, (rate, strength) = fit_prior(totals, trials, squares, ANY), buhlmann_straub(outcomes)
+    assert strength > 0
+    assert (prior.rate, prior.strength) == (pytest.approx(rate), pytest.approx(strength))
+    idle = [np.append(a, [0.0, 0.0]) for a in (totals, trials, squares)]
+    assert fit_prior(*idle, ANY) == prior, "videos without trials count for nothing"
+
+
+def test_two_videos_by_hand():
+    # within = (8 − 10 · 0.8² + 2 − 10 · 0.2²) / 18; between = (2 · 10 · 0.3² − within) / (20 − 200 / 20)
+    within = 3.2 / 18
+    prior = fit_prior(np.array([8.0, 2.0]), np.array([10.0, 10.0]), np.array([8.0, 2.0]), ANY)
+    assert prior.rate == pytest.approx(0.5)
+    assert prior.strength == pytest.approx(within / ((1.8 - within) / 10))
+
+
+def test_a_prior_needs_two_videos_with_two_trials():
+    clicks = np.array([1.0, 0.0, 1.0])
+    assert fit_prior(clicks, np.array([2.0, 1.0, 1.0]), clicks, ANY) == ANY
+    assert fit_prior(clicks, np.array([2.0, 2.0, 1.0]), clicks, ANY) != ANY
+
+
+def test_a_total_beyond_the_trials_counts_as_trials():
+    assert smoothed_rate(6.0, 2.0, 0.5, 4.0) == (6 + 2) / (6 + 4)
+    assert smoothed_rate(np.array([1.0, 3.0]), np.array([4.0, 4.0]), 0.25, 4.0).tolist() == [0.25, 0.5]
+    profiles = [
+        Profile("video", str(n), None, {"event:click": 4.0, "event:impression": 2.0}) for n in range(3)
+    ]
+    assert fit_priors(profiles, VideoProfileConfig()).click.rate == 1.0
+
+
+def test_each_prior_is_fitted_on_its_own_counts():
+    rows = [
+        {"event:impression": 40, "event:click": 20, "event:purchase": 5, "watches_timed": 10, "watch_share": 6,
+         "watch_share_squared": 4.5, "completions": 3},
+        {"event:impression": 60, "event:click": 12, "event:purchase": 9, "watches_timed": 20, "watch_share": 4,
+         "watch_share_squared": 1.5, "completions": 12},
+        {},
+    ]  # fmt: skip
+    fitted = fit_priors(
+        [Profile("video", str(n), None, row) for n, row in enumerate(rows)], VideoProfileConfig()
+    )
+
+    def prior(total: str, trials: str, squares: str) -> RatePrior:
+        columns = (np.array([float(row.get(key, 0)) for row in rows[:2]]) for key in (total, trials, squares))
+        return fit_prior(*columns, ANY)
+
+    assert fitted.click == prior("event:click", "event:impression", "event:click")
+    assert fitted.watch_share == prior("watch_share", "watches_timed", "watch_share_squared")
+    assert fitted.completion == prior("completions", "watches_timed", "completions")
+    assert fitted.conversion == prior("event:purchase", "event:click", "event:purchase")
+    assert len({fitted.click, fitted.watch_share, fitted.completion, fitted.conversion, ANY}) == 5
+    bare = VideoProfileConfig(completion=ANY)
+    assert fit_priors([], bare) == bare

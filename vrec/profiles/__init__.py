@@ -1,1 +1,1 @@
-"""What is known of a shopper, a video, a streamer or a creator from the events so far."""
+"""Profiles of users and videos, built from their events."""

@@ -1,10 +1,10 @@
-"""A profile as a value, the draft that events are noted in, and their rows in PROFILES."""
+"""Profiles as immutable values, their mutable builder, and their rows in PROFILES."""
 
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,9 @@ from vrec.core.errors import EventsError
 from vrec.core.schema import COUNTS, EVENT_KINDS, INTEREST, PROFILES, SEEN_EVENT, TIMESTAMP, conform
 
 Entity = Literal["user", "video"]
+ENTITIES: Final[tuple[Entity, Entity]] = ("user", "video")
 ProfileVector = npt.NDArray[np.float32]
+"""(dim,) float32."""
 
 
 class InterestEvent(NamedTuple):
@@ -26,12 +28,16 @@ class InterestEvent(NamedTuple):
     event_id: str
     video_id: str
     weight: float
-    """How much interest it showed, above 0 and rounded to float32 as PROFILES stores it."""
+    """The interest it showed, above 0 and rounded to float32 as PROFILES stores it."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One row of EVENTS, as far as profiles look at it."""
+    """One row of EVENTS with the columns that profiles use.
+
+    Raises:
+        EventsError: The kind is unknown, or the value is NaN, infinite or below 0.
+    """
 
     event_id: str
     user_id: str
@@ -56,29 +62,31 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class VideoMetadata:
-    """What the catalogue says of a video, as far as profiles look at it."""
+    """Catalog data of a video that profiles use."""
 
     attributes: Mapping[str, float]
-    """Its category, creator, domain, kind and tags, such as {"category:mugs": 1, "tag:red": 1}."""
+    """Category, creator, domain, kind and tags, such as {"category:mugs": 1, "tag:red": 1}."""
     duration_s: float | None = None
+    """Seconds; None where unknown."""
     vector: ProfileVector | None = None
-    """(dim,) its embedding."""
+    """(dim,) embedding; None where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """What is known of one user or video after some events: a row of PROFILES, and nothing besides."""
+    """State of one user or video after its events: one row of PROFILES."""
 
     entity: Entity
     entity_id: str
     vector: ProfileVector | None = None
-    """(dim,) float32: of a user the faded sum of liked videos' embeddings (compare its direction only), of a
-    video its embedding."""
+    """(dim,) float32: for a user the decayed sum of liked videos' embeddings (only its direction is
+    meaningful), for a video its embedding."""
     counts: Mapping[str, float] = field(default_factory=dict)
+    """Counts and statistics by name, such as {"event:click": 3}."""
     seen: tuple[tuple[int, str], ...] = ()
-    """Time in µs and id of the newest events noted, ascending: what tells a repeated event from a new one."""
+    """Time in µs and id of the newest recorded events, ascending; used to detect repeated events."""
     history: tuple[InterestEvent, ...] = ()
-    """Of a user the newest events that showed interest, ascending by time and id."""
+    """For a user the newest events that showed interest, ascending by time and id; empty for a video."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Profile):
@@ -91,7 +99,7 @@ class Profile:
 
 
 class ProfileBuilder:
-    """A profile while events are noted in it; `done` gives the profile as it is by then."""
+    """Mutable profile that records events; `build` returns its current state as a Profile."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -102,11 +110,11 @@ class ProfileBuilder:
         self._history = list(profile.history)
 
     def remember_if_new(self, event: EventRecord, remember: int) -> bool:
-        """Whether the event was not noted yet, as far as can be told; it is remembered then.
+        """Remember an event, and return whether it is new.
 
-        An event is taken for a repeated one if its id is remembered, or if it is older than all of the
-        `remember` remembered. So none is ever noted twice, and one that comes late is noted unless that
-        many newer ones came before it.
+        An event counts as repeated if its id is remembered, or if it is older than all of the `remember`
+        remembered events. So no event is ever recorded twice, and a late event is recorded unless that many
+        newer ones came before it.
         """
         key = (event.at, event.event_id)
         if event.event_id in self._ids or (len(self._heap) >= remember and key < self._heap[0]):
@@ -118,28 +126,35 @@ class ProfileBuilder:
         return True
 
     def increment(self, key: str, amount: float = 1.0) -> None:
-        """Adds to a count."""
+        """Add to a count."""
         self.counts[key] = self.counts.get(key, 0.0) + amount
 
     def add_interest(self, interest: InterestEvent, most: int) -> None:
-        """Adds to the history, which keeps the newest `most` by time and id, in whatever order they come."""
+        """Add an event to the history, which keeps the newest `most` by time and id."""
         heapq.heappush(self._history, interest)
         while len(self._history) > most:
             heapq.heappop(self._history)
 
     def build(self) -> Profile:
-        """The profile with everything noted so far; what the draft notes later does not change it."""
+        """Return the profile with everything recorded so far; later events do not change it."""
         seen, history = tuple(sorted(self._heap)), tuple(sorted(self._history))
-        # A vector is never changed in place, counts are.
+        # Vectors are never changed in place, counts are.
         entity, entity_id = self.profile.entity, self.profile.entity_id
         return Profile(entity, entity_id, self.vector, dict(self.counts), seen, history)
 
 
 def profiles_to_table(profiles: Sequence[Profile], dim: int) -> pa.Table:
-    """PROFILES rows of profiles, in their order, vectors of `dim`; `updated_at` is 1970 without events."""
-    blank, none = np.zeros(dim, np.float32), [p.vector is None for p in profiles]
-    vectors = np.concatenate([blank[:0], *(blank if p.vector is None else p.vector for p in profiles)])
-    mask = pa.array(none, pa.bool_())
+    """Convert profiles to PROFILES rows in their order.
+
+    Args:
+        profiles: The profiles; each vector is (dim,) or None.
+        dim: Length of the vectors.
+
+    Returns:
+        PROFILES; `updated_at` is 1970 for profiles without events.
+    """
+    zeros, mask = np.zeros(dim, np.float32), pa.array([p.vector is None for p in profiles], pa.bool_())
+    vectors = np.concatenate([zeros[:0], *(zeros if p.vector is None else p.vector for p in profiles)])
     table = pa.table(
         {
             "entity": pa.array([p.entity for p in profiles], pa.string()),
@@ -158,15 +173,17 @@ def profiles_to_table(profiles: Sequence[Profile], dim: int) -> pa.Table:
 
 
 def profiles_from_table(table: pa.Table) -> list[Profile]:
-    """The profiles of PROFILES rows, in their order; `from_rows(to_rows(p, dim)) == p`.
+    """Convert PROFILES rows to profiles in their order, the inverse of `profiles_to_table`.
 
-    Raises SchemaError, and EventsError for entities that are neither user nor video.
+    Raises:
+        EventsError: An entity is neither user nor video.
+        SchemaError: The columns are not those of PROFILES.
     """
     table = conform(table, PROFILES, stage="profiles")
     column = table.column("vector").combine_chunks()
     dim = column.type.list_size
     flat = np.asarray(column.values.slice(column.offset * dim, len(column) * dim), np.float32)
-    found: list[Profile] = []
+    profiles: list[Profile] = []
     rows = zip(
         table.column("entity").to_pylist(),
         table.column("entity_id").to_pylist(),
@@ -178,16 +195,17 @@ def profiles_from_table(table: pa.Table) -> list[Profile]:
         strict=True,
     )
     for entity, entity_id, has_vector, vector, counts, seen, history in rows:
-        if entity not in ("user", "video"):
+        if entity not in ENTITIES:
             raise EventsError(f"profiles: entity is {entity} for {entity_id}, want user or video")
-        own, liked = vector.copy() if has_vector else None, tuple(InterestEvent(*entry) for entry in history)
-        found.append(Profile(entity, entity_id, own, dict(counts), seen, liked))
-    return found
+        own = vector.copy() if has_vector else None
+        interests = tuple(InterestEvent(*entry) for entry in history)
+        profiles.append(Profile(cast("Entity", entity), entity_id, own, dict(counts), seen, interests))
+    return profiles
 
 
 def _lists(rows: Sequence[Sequence[tuple[Any, ...]]], kind: pa.StructType) -> pa.ListArray:
-    """(P,) lists of structs, from tuples in the order of the struct's fields, times in µs."""
-    edges = np.cumsum([0, *(len(row) for row in rows)])
+    """Convert (P,) lists of tuples, in the order of the struct's fields with times in µs, to structs."""
+    offsets = np.cumsum([0, *(len(row) for row in rows)])
     columns = list(zip(*(entry for row in rows for entry in row), strict=True)) or [()] * kind.num_fields
     arrays = [
         pa.array(column, pa.int64()).cast(TIMESTAMP)
@@ -196,16 +214,16 @@ def _lists(rows: Sequence[Sequence[tuple[Any, ...]]], kind: pa.StructType) -> pa
         for column, field in zip(columns, kind, strict=True)
     ]
     return pa.ListArray.from_arrays(
-        pa.array(edges, pa.int32()), pa.StructArray.from_arrays(arrays, fields=list(kind))
+        pa.array(offsets, pa.int32()), pa.StructArray.from_arrays(arrays, fields=list(kind))
     )
 
 
 def _tuples(column: pa.ChunkedArray) -> list[tuple[tuple[Any, ...], ...]]:
-    """The inverse of `_lists`; a list that is null is empty."""
-    whole = column.combine_chunks()
-    flat = whole.flatten()
+    """Convert lists of structs to tuples, the inverse of `_lists`; a null list is empty."""
+    lists = column.combine_chunks()
+    flat = lists.flatten()
     fields = [flat.field(name) for name in flat.type.names]
     values = [(f.cast(pa.int64()) if f.type == TIMESTAMP else f).to_pylist() for f in fields]
     entries = list(zip(*values, strict=True))
-    edges = np.cumsum([0, *pc.fill_null(pc.list_value_length(whole), 0).to_pylist()])
-    return [tuple(entries[start:end]) for start, end in pairwise(edges.tolist())]
+    offsets = np.cumsum([0, *pc.fill_null(pc.list_value_length(lists), 0).to_pylist()])
+    return [tuple(entries[start:end]) for start, end in pairwise(offsets.tolist())]

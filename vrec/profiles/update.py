@@ -1,4 +1,4 @@
-"""The one way in which events become profiles, one by one as they come or many at once."""
+"""The update rule from events to profiles, for single events and for whole tables."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -14,7 +14,7 @@ from vrec.core.errors import EventsError
 from vrec.core.schema import EMBEDDINGS, EVENT_KINDS, EVENTS, VIDEOS, conform
 from vrec.core.types import CatalogContent
 from vrec.profiles.profile import (
-    Entity,
+    ENTITIES,
     EventRecord,
     Profile,
     ProfileBuilder,
@@ -27,64 +27,87 @@ from vrec.profiles.video import VideoProfileConfig, record_video_event, set_cata
 
 
 class ProfilesConfig(BaseConfig):
-    """How profiles of users and videos are made of events."""
+    """Settings for building profiles of users and videos from events."""
 
     user: UserProfileConfig = Field(default_factory=UserProfileConfig)
-    """Users' profiles."""
+    """User profiles."""
     video: VideoProfileConfig = Field(default_factory=VideoProfileConfig)
-    """Videos' profiles."""
+    """Video profiles."""
     remember: int = Field(default=64, ge=1)
-    """Events that a profile remembers to tell repeated ones. One that comes after this many newer ones of the
-    same user or video is left out of that profile; each costs the length of its id and 8 bytes a profile."""
+    """Number of events that a profile remembers to detect repeated ones. An event that comes after this many
+    newer ones of the same user or video is left out of that profile; each takes its id and 8 bytes."""
 
 
 def apply_event(
     profile: Profile, event: EventRecord, facts: VideoMetadata | None, config: ProfilesConfig
 ) -> Profile:
-    """The profile after one more event of its user or video; `facts` are of the event's video.
+    """Return the profile after one more event of its user or video; the profile given does not change.
 
-    Pure: the profile given stays as it is. The result depends on the events alone and not on how they were
-    batched: exactly where they come by (at, event_id), and to float rounding in another order, as long as
-    none comes later than `remember` allows. An event that was noted before changes nothing. Raises
-    EventsError for an event of another user or video.
+    The result depends on the events alone and not on their batches: exactly where they come in the order of
+    (at, event_id), and up to float rounding in another order, as long as none comes later than `remember`
+    allows. An event that was recorded before changes nothing.
+
+    Args:
+        profile: The profile before the event.
+        event: An event of the profile's user or video.
+        facts: Catalog data of the event's video; None where the catalog does not know it.
+        config: The settings of all profiles.
+
+    Raises:
+        EventsError: The event is of another user or video.
     """
     owner = event.user_id if profile.entity == "user" else event.video_id
     if owner != profile.entity_id:
         raise EventsError(
-            f"event {event.event_id} is of {owner}, not of {profile.entity} {profile.entity_id}"
+            f"event {event.event_id} is of {owner}, not of {profile.entity} {profile.entity_id}",
+            fix="apply each event to the profiles of its own user and video",
         )
-    return _fold(profile, [event], {} if facts is None else {event.video_id: facts}, config)
+    return _apply_all(profile, [event], {} if facts is None else {event.video_id: facts}, config)
 
 
 def build_profiles(
     events: pa.Table, content: CatalogContent, config: ProfilesConfig, before: pa.Table | None = None
 ) -> pa.Table:
-    """PROFILES of all users and videos of EVENTS and `before`, and all videos of `content`, by entity and id.
+    """Build the profiles of many users and videos at once.
 
-    The same as `apply` event by event in the order of (at, event_id), to the last bit, starting from the
-    PROFILES rows in `before`. The order of the rows of `events` is of no consequence. Raises SchemaError, and
-    EventsError for events of unknown kinds or impossible values and for embeddings whose length is not that
-    of the vectors in `before`.
+    Gives the same as `apply_event` event by event in the order of (at, event_id), to the last bit. The order
+    of the rows of `events` does not matter.
+
+    Args:
+        events: EVENTS.
+        content: The catalog.
+        config: The settings of all profiles.
+        before: PROFILES to start from.
+
+    Returns:
+        PROFILES of all users and videos of `events` and `before`, and all videos of `content`, sorted by
+        entity and id.
+
+    Raises:
+        EventsError: A kind is unknown, a value is impossible, or the embeddings have another length than the
+            vectors in `before`.
+        SchemaError: The columns of a table are not those of its schema.
     """
     facts = video_metadata(content)
     known = {} if before is None else {(p.entity, p.entity_id): p for p in profiles_from_table(before)}
-    dim, sound = _dim(content, before), validate_events(events)
-    done: list[Profile] = []
-    entities: tuple[Entity, Entity] = ("user", "video")
-    for entity in entities:
-        noted = {owner: profile for (kind, owner), profile in known.items() if kind == entity}
+    dim, valid_events = _vector_dim(content, before), validate_events(events)
+    results: list[Profile] = []
+    for entity in ENTITIES:
+        profiles = {owner: profile for (kind, owner), profile in known.items() if kind == entity}
         if entity == "video":
-            # A video without events has a profile too: what the catalogue says of it.
-            noted |= {i: _fold(noted.get(i, Profile("video", i)), [], facts, config) for i in facts}
-        rows = event_rows(sort_events(sound, f"{entity}_id"))
+            # A video without events has a profile too, with its catalog attributes.
+            profiles |= {
+                i: _apply_all(profiles.get(i, Profile("video", i)), [], facts, config) for i in facts
+            }
+        rows = event_rows(sort_events(valid_events, f"{entity}_id"))
         for owner, group in groupby(rows, attrgetter(f"{entity}_id")):
-            noted[owner] = _fold(noted.get(owner, Profile(entity, owner)), group, facts, config)
-        done.extend(profile for _, profile in sorted(noted.items()))
-    return profiles_to_table(done, dim)
+            profiles[owner] = _apply_all(profiles.get(owner, Profile(entity, owner)), group, facts, config)
+        results.extend(profile for _, profile in sorted(profiles.items()))
+    return profiles_to_table(results, dim)
 
 
 def video_metadata(content: CatalogContent) -> dict[str, VideoMetadata]:
-    """What VIDEOS and EMBEDDINGS say of each video, by video_id; one that is in either is there."""
+    """Return the metadata of every video in VIDEOS or EMBEDDINGS by id."""
     vectors: dict[str, np.ndarray] = {}
     if content.embeddings is not None:
         table = conform(content.embeddings, EMBEDDINGS, stage="profiles")
@@ -107,38 +130,49 @@ def video_metadata(content: CatalogContent) -> dict[str, VideoMetadata]:
 
 
 def record_event(
-    draft: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, config: ProfilesConfig
+    builder: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, config: ProfilesConfig
 ) -> None:
-    """Notes an event of its user or video in the draft, unless it was noted before; see `apply`."""
-    if not draft.remember_if_new(event, config.remember):
+    """Record an event in its user's or video's builder, unless it was recorded before; see `apply_event`."""
+    if not builder.remember_if_new(event, config.remember):
         return
-    if draft.profile.entity == "user":
-        record_user_event(draft, event, facts, config.user)
+    if builder.profile.entity == "user":
+        record_user_event(builder, event, facts, config.user)
     else:
-        record_video_event(draft, event, facts, config.video)
+        record_video_event(builder, event, facts, config.video)
 
 
-def _fold(
+def _apply_all(
     profile: Profile,
     events: Iterable[EventRecord],
     facts: Mapping[str, VideoMetadata],
     config: ProfilesConfig,
 ) -> Profile:
-    draft = ProfileBuilder(profile)
-    if profile.entity == "video" and profile.entity_id in facts:
-        set_catalog_attributes(draft, facts[profile.entity_id])
+    builder = start_profile(profile, facts)
     for event in events:
-        record_event(draft, event, facts.get(event.video_id), config)
-    return draft.build()
+        record_event(builder, event, facts.get(event.video_id), config)
+    return builder.build()
+
+
+def start_profile(profile: Profile, facts: Mapping[str, VideoMetadata]) -> ProfileBuilder:
+    """Return a builder of a profile, with the catalog's present attributes if it is a known video's."""
+    builder = ProfileBuilder(profile)
+    if profile.entity == "video" and profile.entity_id in facts:
+        set_catalog_attributes(builder, facts[profile.entity_id])
+    return builder
 
 
 def validate_events(events: pa.Table) -> pa.Table:
-    """The same EVENTS; raises SchemaError, and EventsError for unknown kinds and impossible values."""
+    """Return EVENTS with the schema's columns.
+
+    Raises:
+        EventsError: A kind is unknown, or a value is NaN, infinite or below 0.
+        SchemaError: The columns are not those of EVENTS.
+    """
     table = conform(events, EVENTS, stage="profiles")
     unknown = pc.invert(pc.is_in(table.column("kind"), value_set=pa.array(EVENT_KINDS)))
     value = table.column("value")
-    wrong = pc.fill_null(pc.or_(pc.invert(pc.is_finite(value)), pc.less(value, 0)), False)
-    for name, bad in (("kind", unknown), ("value", wrong)):
+    invalid = pc.fill_null(pc.or_(pc.invert(pc.is_finite(value)), pc.less(value, 0)), False)
+    for name, bad in (("kind", unknown), ("value", invalid)):
         if rows := table.filter(bad).slice(0, 1).to_pylist():
             raise EventsError(
                 f"profiles: EVENTS.{name} is not usable in {pc.sum(bad).as_py():,} of {table.num_rows:,} "
@@ -148,20 +182,20 @@ def validate_events(events: pa.Table) -> pa.Table:
 
 
 def sort_events(events: pa.Table, owner: str) -> pa.Table:
-    """EVENTS by `owner` (user_id or video_id), each one's from the oldest to the newest, ties by event_id."""
+    """Sort EVENTS by `owner` (user_id or video_id), then from the oldest to the newest, ties by event_id."""
     order = pc.sort_indices(events, sort_keys=[(name, "ascending") for name in (owner, "at", "event_id")])
     return events.take(order)
 
 
 def event_rows(events: pa.Table) -> Iterator[EventRecord]:
-    """The rows of EVENTS as profiles take them, in the table's order."""
+    """Iterate over the rows of EVENTS in the table's order."""
     names: Sequence[str] = ("event_id", "user_id", "video_id", "kind", "value", "domain")
     at = events.column("at").cast(pa.int64())
     for row in zip(*(events.column(name).to_pylist() for name in names), at.to_pylist(), strict=True):
         yield EventRecord(*row)
 
 
-def _dim(content: CatalogContent, before: pa.Table | None) -> int:
+def _vector_dim(content: CatalogContent, before: pa.Table | None) -> int:
     sizes = {}
     if content.embeddings is not None:
         sizes["EMBEDDINGS"] = content.embeddings.schema.field("vector").type.list_size
@@ -171,6 +205,6 @@ def _dim(content: CatalogContent, before: pa.Table | None) -> int:
         raise EventsError(
             f"profiles: vectors are {sizes['PROFILES']} long in PROFILES, {sizes['EMBEDDINGS']} in "
             "EMBEDDINGS",
-            fix="make the profiles anew from all events, with the encoder that serves now",
+            fix="rebuild the profiles from all events, with the encoder that serves now",
         )
     return next(iter(sizes.values()), 1)

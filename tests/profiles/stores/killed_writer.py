@@ -10,9 +10,9 @@ import threading
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from tests.contracts.store_places import CONFIG, facts, world
 from vrec.core.errors import StoreError
 from vrec.profiles.stores.factory import StoreConfig, open_store
+from vrec.testing.store_profiles import CONFIG, facts, world
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
 """Profiles in memory: an event that is read before it is noted counts once, and none is missed."""
 
-from tests.contracts.store_places import CONFIG, facts, world
+import pytest
+
 from vrec.profiles.profile import EventRecord, Profile
+from vrec.profiles.stores import cache as module
 from vrec.profiles.stores.cache import MAX_RECENT_COMMITS, ProfileCache, StoredProfile
 from vrec.profiles.stores.fold import ProfileFold
+from vrec.testing.store_profiles import CONFIG, facts, world
 
 FOLD = ProfileFold(facts, CONFIG)
 VIDEO = world()[0].column("video_id")[0].as_py()
@@ -83,3 +86,37 @@ def test_no_more_are_held_than_may_be_and_the_last_used_stay():
     hot.get(("user", "a"))
     hot.put(("user", "c"), StoredProfile(Profile("user", "c"), 0, 0), hot.commit_count)
     assert [hot.get(("user", name)) is not None for name in names] == [True, False, True]
+
+
+def test_profiles_are_due_when_too_many_are_counted(monkeypatch):
+    monkeypatch.setattr(module, "MAX_COUNTED", 2)
+    cache = ProfileCache(10, 1000, FOLD)
+    first = EventRecord("a", "u1", "v1", "like", None, "shop", 1)
+    assert cache.record_commit([(1, first)]) == set()
+    assert cache.record_commit([(2, EventRecord("b", "u2", "v1", "like", None, "shop", 2))]) == {
+        ("user", "u1")
+    }
+
+
+def test_a_user_and_a_video_of_one_id_are_two_profiles():
+    cache = ProfileCache(10, 2, FOLD)
+    both = EventRecord("a", "x", "x", "like", None, "shop", 1)
+    assert cache.record_commit([(1, both)]) == set()
+    assert cache.record_commit([(2, both)]) == {("user", "x"), ("video", "x")}
+    cache.put(("user", "x"), StoredProfile(Profile("user", "x"), 2, 0), cache.commit_count)
+    assert cache.get(("video", "x")) is None
+
+
+def test_pending_events_stay_while_the_catalog_fails():
+    def failing(profile, events):
+        if broken:
+            raise RuntimeError("no catalog")
+        return FOLD(profile, events)
+
+    broken, cache = True, ProfileCache(10, 1000, failing)
+    cache.put(KEY, read(2), cache.commit_count)
+    cache.record_commit([(3, liked(3))])
+    with pytest.raises(RuntimeError):
+        cache.get(KEY)
+    broken = False
+    assert likes(cache) == 3

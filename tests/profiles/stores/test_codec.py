@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tests.contracts.store_places import world
 from vrec.core.errors import EventsError, StoreError
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.profiles.profile import InterestEvent, Profile
@@ -23,6 +22,7 @@ from vrec.profiles.stores.codec import (
     unpack_row,
 )
 from vrec.profiles.update import event_rows
+from vrec.testing.store_profiles import world
 
 TEXT = st.text(max_size=12)
 AT = st.integers(-(2**63), 2**63 - 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.store_places import RedisPlace, RedisServer, SqlitePlace
-from tests.contracts.store_profiles import assert_near, ids_of, log_of, stored, wanted
+from vrec.testing.store_profiles import assert_near, ids_of, log_of, stored, wanted
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[3]
 @contextmanager
 def writer(place, name, threads, size):
     """A process that writes to the store; its acknowledged ids are read from it line by line."""
-    command = [sys.executable, str(ROOT / "tests/profiles/killed_writer.py"), place.config.model_dump_json()]
+    command = [
+        sys.executable,
+        str(ROOT / "tests/profiles/stores/killed_writer.py"),
+        place.config.model_dump_json(),
+    ]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [*command, name, str(threads), str(size)],

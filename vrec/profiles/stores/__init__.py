@@ -1,1 +1,1 @@
-"""Where profiles and events are kept: in a file of SQLite's, or on a Redis server."""
+"""Stores of profiles and events, in a SQLite file or on a Redis server."""

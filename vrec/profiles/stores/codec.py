@@ -1,4 +1,4 @@
-"""Events and profiles as bytes, exactly, the same in every store: MessagePack, and vectors as they are."""
+"""Lossless encoding of events and profiles as bytes, the same in every store: MessagePack and raw vectors."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -14,22 +14,28 @@ from vrec.profiles.profile import EventRecord, InterestEvent, Profile
 from vrec.profiles.update import validate_events
 
 FORMAT = 1
-"""The first number of every packed profile and event; another is refused."""
+"""The first value of every packed profile and event; other formats are refused."""
 NAMES = tuple(column.name for column in EVENTS.columns)
+"""The columns of EVENTS, in the order of an EventRow."""
 PROFILE_VALUES = 6
-"""Values of a packed profile after the format."""
+"""Number of values of a packed profile after the format."""
 
 EventRow = tuple[Any, ...]
 """One event's values in the order of EVENTS, `at` as µs since 1970."""
 
 
 def event_key(event_id: str) -> bytes:
-    """16 bytes that stand for an event's id for ever, also when the id itself has been erased."""
+    """Return 16 bytes that identify an event for good, also after its id has been erased."""
     return blake2b(event_id.encode(), digest_size=16).digest()
 
 
 def rows_from_table(events: pa.Table) -> list[EventRow]:
-    """The rows of EVENTS; raises SchemaError, and EventsError for unknown kinds and impossible values."""
+    """Convert EVENTS to rows in their order.
+
+    Raises:
+        EventsError: A kind is unknown, or a value is NaN, infinite or below 0.
+        SchemaError: The columns are not those of EVENTS.
+    """
     table = validate_events(events)
     columns = [table.column(name) for name in NAMES]
     plain = [column.cast(pa.int64()) if column.type == TIMESTAMP else column for column in columns]
@@ -37,7 +43,7 @@ def rows_from_table(events: pa.Table) -> list[EventRow]:
 
 
 def table_from_rows(rows: Sequence[EventRow]) -> pa.Table:
-    """EVENTS of rows, in their order; the inverse of `rows_of`."""
+    """Convert rows to EVENTS in their order, the inverse of `rows_from_table`."""
     columns = zip(*rows, strict=True) if rows else [()] * len(NAMES)
     schema = EVENTS.arrow()
     arrays = [
@@ -50,48 +56,48 @@ def table_from_rows(rows: Sequence[EventRow]) -> pa.Table:
 
 
 def event_from_row(row: EventRow) -> EventRecord:
-    """The event as profiles look at it."""
+    """Return the part of an event that profiles use."""
     event_id, user_id, video_id, kind, value, _, _, _, domain, at = row
     return EventRecord(event_id, user_id, video_id, kind, value, domain, at)
 
 
 def pack_row(row: EventRow) -> bytes:
-    """An event's bytes."""
-    return _packed((FORMAT, *row))
+    """Encode an event as bytes."""
+    return _pack((FORMAT, *row))
 
 
 def unpack_row(data: bytes) -> EventRow:
-    """The event that `pack_row` packed; raises StoreError for other bytes."""
-    return _unpacked(data, "an event", len(NAMES))
+    """Decode an event that `pack_row` encoded; raise StoreError for other bytes."""
+    return _unpack(data, "an event", len(NAMES))
 
 
 def pack_profile(profile: Profile) -> bytes:
-    """A profile's bytes."""
+    """Encode a profile as bytes."""
     vector = None if profile.vector is None else profile.vector.astype("<f4").tobytes()
     rest = (dict(profile.counts), profile.seen, profile.history)
-    return _packed((FORMAT, profile.entity, profile.entity_id, vector, *rest))
+    return _pack((FORMAT, profile.entity, profile.entity_id, vector, *rest))
 
 
 def unpack_profile(data: bytes) -> Profile:
-    """The profile that `pack_profile` packed, equal to the last bit; raises StoreError for other bytes."""
-    entity, name, packed, counts, seen, history = _unpacked(data, "a profile", PROFILE_VALUES)
+    """Decode a profile that `pack_profile` encoded, to the last bit; raise StoreError for other bytes."""
+    entity, name, packed, counts, seen, history = _unpack(data, "a profile", PROFILE_VALUES)
     vector = None if packed is None else np.frombuffer(packed, "<f4").astype(np.float32)
     return Profile(entity, name, vector, counts, seen, tuple(map(InterestEvent._make, history)))
 
 
-def _packed(values: EventRow) -> bytes:
+def _pack(values: tuple[Any, ...]) -> bytes:
     packed = msgpack.packb(values)
     assert packed is not None  # it is None for streaming packers only
     return packed
 
 
-def _unpacked(data: bytes, what: str, count: int) -> EventRow:
+def _unpack(data: bytes, what: str, count: int) -> tuple[Any, ...]:
     try:
         form, *rest = msgpack.unpackb(data, use_list=False)
-        known = form == FORMAT and len(rest) == count
+        readable = form == FORMAT and len(rest) == count
     except (ValueError, TypeError, msgpack.UnpackException):
-        known, rest = False, []
-    if not known:
+        readable, rest = False, []
+    if not readable:
         raise StoreError(
             f"the store holds {what} that this version of vrec cannot read",
             fix="open the store with the version of vrec that wrote it, or restore it from a backup",

@@ -1,4 +1,4 @@
-"""Either store of profiles and events by its config."""
+"""Construction of stores and readers from their config."""
 
 from typing import Annotated, assert_never
 
@@ -13,15 +13,21 @@ from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
 from vrec.profiles.update import ProfilesConfig
 
 StoreConfig = Annotated[SqliteConfig | RedisConfig, Field(discriminator="kind")]
-"""Where profiles and events are kept: embedded in one process, or on a server that many processes share."""
+"""Config of a store: embedded in one process, or on a server that many processes share."""
 
 
 def open_store(
     config: SqliteConfig | RedisConfig, facts: VideoLookup, profiles: ProfilesConfig
 ) -> ProfileStore[Profile]:
-    """The store that the config names, open; `facts` says what the catalogue knows of videos at the moment.
+    """Open the store that the config selects.
 
-    Raises StoreError where it cannot be opened, or keeps less than the config asks for.
+    Args:
+        config: The settings of the store.
+        facts: Lookup of the catalog's present data of videos.
+        profiles: The settings of profiles.
+
+    Raises:
+        StoreError: The store cannot be opened, or is less durable than the config requires.
     """
     match config:
         case SqliteConfig():
@@ -35,9 +41,15 @@ def open_store(
 def open_profile_reader(
     config: SqliteConfig | RedisConfig, facts: VideoLookup, profiles: ProfilesConfig
 ) -> SqliteProfileReader | RedisStore:
-    """What gives profiles as the store does, for a process beside the one that `open_store` runs in.
+    """Open a reader of the store's profiles, for another process than that of `open_store`.
 
-    Raises StoreError where there is no store yet, or it cannot be reached from here.
+    Args:
+        config: The settings of the store.
+        facts: Lookup of the catalog's present data of videos.
+        profiles: The settings of profiles.
+
+    Raises:
+        StoreError: The store does not exist yet, or cannot be reached from this process.
     """
     match config:
         case SqliteConfig():

@@ -11,11 +11,21 @@ import pyarrow as pa
 import pytest
 import redis
 
-from tests.contracts.store_places import CONFIG, RedisPlace, RedisServer, facts, world
-from tests.contracts.store_profiles import assert_near, changed, ids_of, log_of, stored, wanted
+from tests.contracts.store_places import RedisPlace, RedisServer
 from vrec.core.errors import StoreError
 from vrec.core.types import ApplyResult
 from vrec.profiles.stores.redis.store import MAX_EVENTS_PER_CALL, RedisConfig, RedisStore
+from vrec.testing.store_profiles import (
+    CONFIG,
+    assert_near,
+    changed,
+    facts,
+    ids_of,
+    log_of,
+    stored,
+    wanted,
+    world,
+)
 
 EVENTS = world()[0]
 
@@ -108,7 +118,7 @@ def test_a_server_that_does_not_tell_its_settings_is_refused_unless_unchecked(se
     os.environ["VREC_TEST_SHOP"] = f"redis://shop:pass@127.0.0.1:{server.port}"
     try:
         config = RedisConfig(url_variable="VREC_TEST_SHOP", prefix="acl")
-        with pytest.raises(StoreError, match="does not tell its settings") as caught:
+        with pytest.raises(StoreError, match="does not reveal its settings") as caught:
             RedisStore(config, facts, CONFIG)
         assert "unchecked" in caught.value.fix
         RedisStore(config.model_copy(update={"fsync": "unchecked"}), facts, CONFIG).close()

@@ -5,10 +5,11 @@ from contextlib import closing
 
 import pytest
 
-from tests.contracts.store_places import CONFIG, SqlitePlace, facts, world
+from tests.contracts.store_places import SqlitePlace
 from vrec.core.errors import StoreError
 from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig
+from vrec.testing.store_profiles import CONFIG, facts, world
 
 
 def reader_of(place):

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections import deque
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from tests.contracts.store_places import CONFIG, SqlitePlace, facts, world
-from tests.contracts.store_profiles import changed, ids_of, log_of, of_user, stored, wanted
+from tests.contracts.store_places import SqlitePlace
 from vrec.core.errors import StoreError
 from vrec.core.schema import EVENT_KINDS
 from vrec.core.types import ApplyResult
-from vrec.profiles.stores.sqlite.store import EventKind, SqliteConfig, SqliteStore
+from vrec.events.interactions import EventKind
+from vrec.profiles.stores.sqlite.file import store_errors
+from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore, _PendingAppend, _WriterTask
+from vrec.testing.store_profiles import CONFIG, changed, facts, ids_of, log_of, of_user, stored, wanted, world
 
 EVENTS = world()[0]
 
@@ -35,7 +38,8 @@ def said(store):
     return found
 
 
-def test_callers_that_wait_share_a_commit(place):
+def test_callers_that_wait_share_a_commit(tmp_path):
+    place = SqlitePlace(tmp_path, fold_after=1000)  # a profile that is stored has a commit of its own
     with closing(place.open()) as store:
         statements = said(store)
         # While another program holds the database, the first call waits for it and the others for the first.
@@ -127,8 +131,8 @@ def test_a_locked_database_is_told_and_works_again(tmp_path):
 
 DISK_FULL = """
 import resource, signal, sys
-from tests.contracts.store_battery import *
-from tests.contracts.store_places import SqlitePlace, world
+from vrec.testing.stores import *
+from tests.contracts.store_places import SqlitePlace
 from dataclasses import replace
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write beyond the limit is an error
@@ -294,3 +298,58 @@ def test_a_catalogue_that_fails_costs_no_event(place):
         broken.clear()
         assert store.apply(EVENTS.slice(0, 401)) == ApplyResult(1, 400)
         assert stored(store, wanted(EVENTS)) == wanted(EVENTS.slice(0, 401))
+
+
+def test_profiles_are_stored_after_as_many_events_as_the_setting_says(tmp_path):
+    place = SqlitePlace(tmp_path, fold_after=3)
+    with closing(place.open()) as store, closing(sqlite3.connect(place.config.path)) as other:
+        for turn, want in ((1, []), (2, []), (3, [("u", 3)]), (4, [("u", 3)])):
+            row = changed(EVENTS.slice(turn, 1), user_id="u", event_id=f"e{turn}", video_id=f"v{turn}")
+            store.apply(row)
+            store.check()  # behind what the writer does after a commit
+            assert other.execute("SELECT entity_id, upto FROM profiles").fetchall() == want
+
+
+def test_as_many_profiles_stay_in_memory_as_the_setting_says(tmp_path):
+    with closing(SqlitePlace(tmp_path, hot_profiles=2).open()) as store:
+        for name in "abc":
+            store.apply(changed(EVENTS.slice(0, 1), user_id=name, event_id=name))
+            store.get("user", [name])
+        assert [store._hot.get(("user", name)) is not None for name in "abc"] == [False, True, True]
+
+
+def test_a_commit_takes_waiting_calls_until_it_has_as_many_events_as_the_setting_says(tmp_path):
+    with closing(SqlitePlace(tmp_path, group_events=5).open()) as store:
+        waiting = deque(_PendingAppend([()] * size, []) for size in (2, 2, 2, 2))
+        assert [len(call.rows) for call in store._group(waiting)] == [2, 2, 2]
+        assert len(waiting) == 1
+        waiting.appendleft(_WriterTask(lambda: None))
+        assert store._group(waiting) == []
+        assert len(waiting) == 2
+
+
+def test_many_ids_are_read_however_few_have_events(tmp_path):
+    with closing(SqlitePlace(tmp_path).open()) as store:
+        store.apply(changed(EVENTS.slice(0, 1), user_id="last", event_id="e"))
+        assert set(store.get("user", [*(f"u{n}" for n in range(1200)), "last"])) == {"last"}
+
+
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [
+        (sqlite3.OperationalError("database is locked"), "let it finish"),
+        (sqlite3.OperationalError("database or disk is full"), "make room on the disk"),
+        (sqlite3.OperationalError("disk I/O error"), "make room on the disk or fix it"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "writable for this user"),
+        (sqlite3.OperationalError("unable to open database file"), "folder exists"),
+        (sqlite3.ProgrammingError("Cannot operate on a closed database."), "open the store again"),
+        (sqlite3.DatabaseError("file is not a database"), "give another path"),
+        (sqlite3.DatabaseError("database disk image is malformed"), "sqlite3 FILE .recover"),
+        (sqlite3.DatabaseError("something else"), StoreError.fix),
+        (PermissionError(13, "denied"), "a path that can be written"),
+    ],
+)
+def test_every_error_of_the_file_has_its_fix(error, fix):
+    with pytest.raises(StoreError, match=r"store\.db: ") as caught, store_errors(Path("store.db")):
+        raise error
+    assert fix in caught.value.fix

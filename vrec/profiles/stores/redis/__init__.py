@@ -1,1 +1,1 @@
-"""Profile and event store in Redis."""
+"""Store of profiles and events on a Redis server."""

@@ -1,20 +1,20 @@
-"""What the Redis store has the server do in one step, in Lua: each script is all or nothing.
+"""Lua scripts that the Redis server runs atomically.
 
 Keys begin with a prefix P:
-    P:log             stream, one entry an event: number-0, field "e"
+    P:log             stream, one entry per event: number-0, field "e"
     P:number          the number of the last event
-    P:ids             set of the 16 bytes that stand for each event's id, also of erased ones
+    P:ids             set of the 16-byte key of each event's id, also of erased events
     P:events:USER     list of the numbers of a user's events
     P:tail:user:ID    list of the events that the stored profile lacks, also P:tail:video:ID
     P:user:ID         the stored profile, also P:video:ID
 """
 
 APPLY = """
-local p, most, new, long, told = ARGV[1], tonumber(ARGV[2]), 0, {}, {}
+local p, most, new, long, reported = ARGV[1], tonumber(ARGV[2]), 0, {}, {}
 local function add(kind, id, event)
   local length = redis.call('RPUSH', p .. ':tail:' .. kind .. ':' .. id, event)
-  if length >= most and not told[kind .. id] then
-    told[kind .. id] = true
+  if length >= most and not reported[kind .. id] then
+    reported[kind .. id] = true
     long[#long + 1] = kind
     long[#long + 1] = id
   end
@@ -32,8 +32,11 @@ for i = 3, #ARGV, 4 do
 end
 return {new, long}
 """
-"""Appends those events that are new: prefix, the length of a long tail, then key, user, video and event of
-each. Returns how many were new, and kind and id of those whose tails are long."""
+"""Append the events that are new.
+
+Arguments: prefix, length of a long tail, then key, user, video and packed event of each event.
+Result: the number of new events, and kind and id of each user and video with a long tail.
+"""
 
 PUT = """
 local stored, tail = KEYS[1], KEYS[2]
@@ -42,9 +45,12 @@ redis.call('SET', stored, ARGV[2])
 redis.call('LTRIM', tail, ARGV[3], -1)
 return 1
 """
-"""Stores a profile, and takes off the tail the events that are in it: the tail's first event as it was read,
-the profile, and how many events. An event comes once for ever, so where the first is still the first, nobody
-has stored the profile or erased it meanwhile. Returns 0 where somebody has."""
+"""Store a profile, and remove the events that it contains from the tail.
+
+Arguments: the tail's first event as read, the packed profile, and the number of events to remove.
+Result: 1, or 0 if another process has stored or erased the profile meanwhile. Every event occurs once in a
+tail, so if the first one is still the first, nobody has.
+"""
 
 ERASE = """
 local events, stored, tail, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -56,4 +62,8 @@ end
 redis.call('DEL', events, stored, tail)
 return erased
 """
-"""Removes a user's events and profile. Returns how many events, or -1 where one came that was not counted."""
+"""Remove a user's events and profile.
+
+Argument: the number of the user's events as read.
+Result: the number of removed events, or -1 if another event has come meanwhile.
+"""

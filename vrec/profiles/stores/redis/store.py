@@ -1,4 +1,4 @@
-"""Profiles and events on a Redis server, which many processes may share."""
+"""Store of profiles and events on a Redis server, which many processes may share."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -36,9 +36,9 @@ from vrec.profiles.stores.redis import scripts as redis_scripts
 from vrec.profiles.update import ProfilesConfig
 
 MAX_EVENTS_PER_CALL = 20_000
-"""Events in one call at most: about a fifth of a second in which the server does nothing else."""
+"""Maximum number of events in one call, which blocks the server for about a fifth of a second."""
 ATTEMPTS = 20
-"""Times that an erasure begins anew because others write meanwhile."""
+"""Attempts of an erasure, each of which fails if another process writes meanwhile."""
 ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
     (redis.OutOfMemoryError, "", "raise its maxmemory, and keep maxmemory-policy at noeviction"),
     (redis.ReadOnlyError, "", "give the address of the primary, not of a replica"),
@@ -47,46 +47,46 @@ ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
     (redis.BusyLoadingError, "", "wait until the server has read its AOF, and send the events again"),
     (redis.ResponseError, "MISCONF", "make room on its disk (its log says more), and send the events again"),
     (redis.ConnectionError, "", "start the server or fix the way to it, and send the same events again"),
-    (redis.TimeoutError, "", "the events may be kept or not: send them again, none counts twice"),
+    (redis.TimeoutError, "", "send the events again, stored or not: none counts twice"),
 )
-"""What to do about the server's errors, by their kind and a word in them."""
+"""Fixes of the server's errors, by class and a word in the message; the first match counts."""
 
 
 class RedisConfig(FoldConfig):
-    """Where the shared store is, and what it must keep."""
+    """Settings for the store on a Redis server."""
 
     kind: Literal["redis"] = "redis"
-    """Profiles and events on a server, for many processes."""
+    """Store on a server, for many processes."""
     url_variable: str = "VREC_REDIS_URL"
-    """The environment variable that holds the server's URL, such as redis://user:password@host:6379/0, or
-    rediss: for TLS; so no password stands in a config."""
+    """Environment variable with the server's URL, such as redis://user:password@host:6379/0, or rediss: for
+    TLS; so no password is in a config."""
     prefix: str = Field(default="vrec", min_length=1)
-    """What the keys in Redis begin with: a store of its own for each."""
+    """Prefix of the keys in Redis; each prefix is a store of its own."""
     fsync: Literal["always", "everysec", "unchecked"] = "always"
-    """What the server's `appendfsync` must be at least. `always`: an acknowledged event is on the disk.
-    `everysec`: up to two seconds of acknowledged events may be lost with the machine, and with the server
-    where its disk is slow. `unchecked`: whatever a server does that does not tell its settings."""
+    """Minimum of the server's `appendfsync`. `always`: acknowledged events are on the disk. `everysec`: up to
+    two seconds of acknowledged events may be lost with the machine, or with the server if its disk is slow.
+    `unchecked`: accept any server, also one that does not reveal its settings."""
     timeout_s: float = Field(default=2.0, gt=0)
-    """Seconds to wait for a connection or an answer before giving up."""
+    """Seconds to wait for a connection or an answer before an error."""
     connections: int = Field(default=32, ge=1)
-    """Connections at most, and calls of `submit` at work at once."""
+    """Maximum number of connections, and of calls of `submit` that run at once."""
 
 
 class RedisStore:
-    """A ProfileStore on a Redis server: the log is a stream, a profile the stored one and the events since.
+    """ProfileStore on a Redis server: the log is a stream, a profile its stored state and the events since.
 
     A script appends events to the log and to the tails of their users and videos, so writers never wait for
-    each other; long tails are folded into the stored profiles by whoever lengthened them.
+    each other; the process that lengthens a tail beyond `fold_after` folds it into the stored profile.
     """
 
     def __init__(self, config: RedisConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
-        """Opens the store; raises StoreError where there is no server, or it keeps less than asked for."""
+        """Open the store; raise StoreError if there is no server or it is less durable than required."""
         self._config, self._prefix = config, config.prefix
         self._fold = ProfileFold(facts, profiles)
         url = os.environ.get(config.url_variable, "")
         self._db = _client(url, config)
-        place = urlsplit(url)  # of which no more is shown than this: a password stands in it
-        self._name = f"Redis at {place.hostname or place.path}:{place.port or 6379}"
+        parts = urlsplit(url)  # only host and port are shown, as the URL may hold a password
+        self._name = f"Redis at {parts.hostname or parts.path}:{parts.port or 6379}"
         self._apply = self._db.register_script(redis_scripts.APPLY)
         self._put = self._db.register_script(redis_scripts.PUT)
         self._erase = self._db.register_script(redis_scripts.ERASE)
@@ -99,40 +99,40 @@ class RedisStore:
             raise
 
     def apply(self, events: pa.Table) -> ApplyResult:
-        """What became of EVENTS; see ProfileStore. One call is one script."""
+        """Add EVENTS to the store; see ProfileStore. One call runs one script."""
         self._check_open()
         return self._append(rows_from_table(events))
 
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
-        """A future of what became of EVENTS; see ProfileStore."""
+        """Return a future of the result of `apply`; see ProfileStore."""
         rows = rows_from_table(events)
         with self._closing:
             self._check_open()
             return self._threads.submit(self._append, rows)
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
-        """The profiles of users or videos that have any event, by id; see ProfileStore."""
+        """Return the profiles of users or videos with any event, by id; see ProfileStore."""
         self._check_open()
-        found = self._load([(kind, name) for name in dict.fromkeys(ids)])
-        return {name: profile for (_, name), (profile, _) in found.items() if profile.seen}
+        loaded = self._load([(kind, name) for name in dict.fromkeys(ids)])
+        return {name: profile for (_, name), (profile, _) in loaded.items() if profile.seen}
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
-        """The next EVENTS of the log and the cursor behind them; see ProfileStore."""
+        """Return the next EVENTS of the log and the cursor behind them; see ProfileStore."""
         self._check_open()
         with self._store_errors():
-            found: Any = self._db.xrange(f"{self._prefix}:log", f"({after}-0", "+", limit)
-        rows = [unpack_row(fields[b"e"]) for _, fields in found]
-        return table_from_rows(rows), _number(found[-1][0]) if found else after
+            entries: Any = self._db.xrange(f"{self._prefix}:log", f"({after}-0", "+", limit)
+        rows = [unpack_row(fields[b"e"]) for _, fields in entries]
+        return table_from_rows(rows), _number(entries[-1][0]) if entries else after
 
     def latest_cursor(self) -> int:
-        """The cursor behind the newest event; see ProfileStore."""
+        """Return the cursor behind the newest event; see ProfileStore."""
         self._check_open()
         with self._store_errors():
-            found: Any = self._db.xrevrange(f"{self._prefix}:log", count=1)
-        return _number(found[0][0]) if found else 0
+            entries: Any = self._db.xrevrange(f"{self._prefix}:log", count=1)
+        return _number(entries[0][0]) if entries else 0
 
     def erase(self, user_id: str) -> int:
-        """How many events of a user were removed along with their profile; see ProfileStore."""
+        """Remove a user's events and profile, and return the number of events; see ProfileStore."""
         self._check_open()
         p = self._prefix
         keys = [f"{p}:events:{user_id}", f"{p}:user:{user_id}", f"{p}:tail:user:{user_id}", f"{p}:log"]
@@ -143,7 +143,7 @@ class RedisStore:
                 for number in numbers:
                     pipe.xrange(keys[-1], number, number)
                 rows = [unpack_row(fields[b"e"]) for entries in pipe.execute() for _, fields in entries]
-            # First the videos take in the events that are about to go.
+            # First the videos' profiles take in the events that are about to be erased.
             if not self._fold_tails(list({_key("video", row[2]) for row in rows})):
                 continue
             with self._store_errors():
@@ -151,18 +151,18 @@ class RedisStore:
             if erased >= 0:
                 return erased
         raise StoreError(
-            f"{self._name}: events of the user come faster than they can be erased",
+            f"{self._name}: events of the user arrive faster than they can be erased",
             fix="stop sending events of the user, and erase them again",
         )
 
     def check(self) -> None:
-        """Returns when the server could write a key at this moment; raises StoreError otherwise."""
+        """Write a key to the server; raise StoreError if that fails."""
         self._check_open()
         with self._store_errors():
             self._db.set(f"{self._prefix}:probe", 1)
 
     def close(self) -> None:
-        """Returns when everything submitted is done and the connections are closed; see ProfileStore."""
+        """Finish everything submitted, then close the connections; see ProfileStore."""
         with self._closing:
             self._closed = True
         self._threads.shutdown()
@@ -175,7 +175,7 @@ class RedisStore:
     def _append(self, rows: list[EventRow]) -> ApplyResult:
         if len(rows) > MAX_EVENTS_PER_CALL:
             raise StoreError(
-                f"{len(rows):,} events in one call, which would hold up {self._name} for all others",
+                f"{len(rows):,} events in one call, which would block {self._name} for all others",
                 fix=f"send at most {MAX_EVENTS_PER_CALL:,} events in a call",
             )
         args: list[Any] = [self._prefix, self._config.fold_after]
@@ -185,12 +185,12 @@ class RedisStore:
             answer: Any = self._apply(args=args)
         new, names = answer
         long = [name.decode() for name in names]
-        with suppress(Exception):  # the events are kept, and the next one of theirs tries again
+        with suppress(Exception):  # the events are stored, and the next one of theirs tries again
             self._fold_tails([_key(kind, name) for kind, name in zip(long[::2], long[1::2], strict=True)])
         return ApplyResult(new, len(rows) - new)
 
     def _load(self, keys: Sequence[ProfileKey]) -> dict[ProfileKey, tuple[Profile, list[bytes]]]:
-        """Each profile with all its events, and those of them that the stored one lacks."""
+        """Return each profile with all its events, and the packed events that the stored profile lacks."""
         with self._store_errors():
             pipe = self._db.pipeline(transaction=True)
             for key in keys:
@@ -198,21 +198,21 @@ class RedisStore:
                 pipe.get(stored)
                 pipe.lrange(tail, 0, -1)
             answers = pipe.execute()
-        found = {}
+        loaded = {}
         for key, stored, tail in zip(keys, answers[::2], answers[1::2], strict=True):
             profile = Profile(*key) if stored is None else unpack_profile(stored)
-            found[key] = self._fold(profile, [event_from_row(unpack_row(event)) for event in tail]), tail
-        return found
+            loaded[key] = self._fold(profile, [event_from_row(unpack_row(event)) for event in tail]), tail
+        return loaded
 
     def _fold_tails(self, keys: Sequence[ProfileKey]) -> bool:
-        """Whether all these profiles could be stored anew, none of them by another process meanwhile."""
-        done = True
+        """Store these profiles with their tails, and return whether no other process interfered with any."""
+        all_stored = True
         for key, (profile, tail) in self._load(keys).items():
             if tail:
                 with self._store_errors():
                     args = [tail[0], pack_profile(profile), len(tail)]
-                    done &= self._put(self._names(key), args) == 1
-        return done
+                    all_stored &= self._put(self._names(key), args) == 1
+        return all_stored
 
     def _names(self, key: ProfileKey) -> tuple[str, str]:
         kind, name = key
@@ -220,39 +220,39 @@ class RedisStore:
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:
-        """Turns what Redis and the network say within it into a StoreError that says what to do."""
+        """Convert errors of Redis and the network to a StoreError with a fix."""
         try:
             yield
         except redis.RedisError as error:
-            mends = (fix for kind, word, fix in ERROR_FIXES if isinstance(error, kind) and word in str(error))
-            raise StoreError(f"{self._name}: {error}", fix=next(mends, StoreError.fix)) from error
+            fixes = (fix for kind, word, fix in ERROR_FIXES if isinstance(error, kind) and word in str(error))
+            raise StoreError(f"{self._name}: {error}", fix=next(fixes, StoreError.fix)) from error
 
     def _check_settings(self) -> None:
-        """Raises StoreError where the server keeps less than is asked for, or throws keys away when full."""
+        """Raise StoreError if the server is less durable than required, or evicts keys when full."""
         if self._config.fsync == "unchecked":
             return self.check()
         try:
             with self._store_errors():
-                found: Any = self._db.config_get("append*", "maxmemory-policy")
+                settings: Any = self._db.config_get("append*", "maxmemory-policy")
         except StoreError as error:
             if not isinstance(error.__cause__, redis.ResponseError):
                 raise
             raise StoreError(
-                f"{self._name} does not tell its settings: {error.__cause__}",
-                fix="see that it keeps an AOF, and set fsync to unchecked",
+                f"{self._name} does not reveal its settings: {error.__cause__}",
+                fix="make sure that it keeps an AOF, and set fsync to unchecked",
             ) from None
         enough = ("always",) if self._config.fsync == "always" else ("always", "everysec")
-        wrong = []
-        if found["appendonly"] != "yes":
-            wrong.append("appendonly is no, want yes")
-        if found["appendfsync"] not in enough:
-            wrong.append(f"appendfsync is {found['appendfsync']}, want {self._config.fsync}")
-        if found["maxmemory-policy"].startswith("allkeys"):
-            wrong.append(f"maxmemory-policy is {found['maxmemory-policy']}, want noeviction")
-        if wrong:
+        problems = []
+        if settings["appendonly"] != "yes":
+            problems.append("appendonly is no, want yes")
+        if settings["appendfsync"] not in enough:
+            problems.append(f"appendfsync is {settings['appendfsync']}, want {self._config.fsync}")
+        if settings["maxmemory-policy"].startswith("allkeys"):
+            problems.append(f"maxmemory-policy is {settings['maxmemory-policy']}, want noeviction")
+        if problems:
             raise StoreError(
-                f"{self._name} may lose acknowledged events: {'; '.join(wrong)}",
-                fix="correct its redis.conf, or ask for less with fsync",
+                f"{self._name} may lose acknowledged events: {'; '.join(problems)}",
+                fix="correct its redis.conf, or require less with fsync",
             )
         return None
 
@@ -270,15 +270,15 @@ def _client(url: str, config: RedisConfig) -> redis.Redis:
             timeout=config.timeout_s,
             socket_timeout=config.timeout_s,
             socket_connect_timeout=config.timeout_s,
-            # Once, for a connection that died with a server that is back: a script may run twice by that, and
-            # the ids see to it that its events count once.
+            # One retry, for a connection that died with a server that is back. A script may run twice, and
+            # the set of ids makes its events count once.
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
     except ValueError:
-        # Neither the URL nor the error is shown: a password may stand in them.
+        # Neither the URL nor the error is shown, as they may hold a password.
         raise StoreError(
             f"the URL in {config.url_variable} is not one of a Redis server",
-            fix="give one such as redis://user:password@host:6379/0; in the password : / @ are %3A %2F %40",
+            fix="give one like redis://user:password@host:6379/0, with : / @ in the password as %3A %2F %40",
         ) from None
     return redis.Redis(connection_pool=pool)
 

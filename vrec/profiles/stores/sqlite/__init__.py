@@ -1,1 +1,1 @@
-"""Profile and event store in an SQLite file."""
+"""Store of profiles and events in a SQLite file."""

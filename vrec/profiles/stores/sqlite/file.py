@@ -1,4 +1,4 @@
-"""The database file of the SQLite store: its tables, and everything that is read from and written to it."""
+"""Database file of the SQLite store: its tables, queries and transactions."""
 
 import os
 import sqlite3
@@ -23,8 +23,9 @@ from vrec.profiles.stores.codec import (
 from vrec.profiles.stores.fold import ProfileFold
 
 APPLICATION_ID = 0x76726563
-"""What marks the file as vrec's: "vrec" in ASCII."""
+"""Application id of vrec's files: "vrec" in ASCII."""
 VERSION = 1
+"""Version of the tables, stored in the file; other versions are refused."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY,      -- the order in which they came
@@ -41,12 +42,12 @@ CREATE TABLE IF NOT EXISTS profiles (
 CREATE TABLE IF NOT EXISTS probe (one INTEGER PRIMARY KEY, times INTEGER NOT NULL);
 """
 MAX_SQL_VARIABLES = 500
-"""Values in one statement; SQLite allows 999 in the oldest version that Python 3.11 takes."""
+"""Maximum number of values in one statement; the oldest SQLite that Python 3.11 supports allows 999."""
 
 
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
-    """Turns what SQLite and the system say within it into a StoreError that says what to do."""
+    """Convert errors of SQLite and the operating system to a StoreError with a fix."""
     try:
         yield
     except sqlite3.Error as error:
@@ -57,8 +58,8 @@ def store_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _fix_for(said: str) -> str:
-    mends = {
+def _fix_for(message: str) -> str:
+    fixes = {
         "locked": "another program holds the database: let it finish, and send the events again",
         "full": "make room on the disk, and send the events again",
         "disk I/O": "make room on the disk or fix it, and send the events again",
@@ -68,52 +69,53 @@ def _fix_for(said: str) -> str:
         "not a database": "give another path, or restore the file from a backup",
         "malformed": "restore the file from a backup, or recover it with `sqlite3 FILE .recover`",
     }
-    return next((fix for part, fix in mends.items() if part in said), StoreError.fix)
+    return next((fix for part, fix in fixes.items() if part in message), StoreError.fix)
 
 
 def lock(path: Path) -> sqlite3.Connection:
-    """A connection that holds PATH.lock until it is closed or its process dies, on every platform.
+    """Lock PATH.lock, on every platform, until the connection is closed or its process dies.
 
-    Raises StoreError where another store holds it.
+    Raises:
+        StoreError: Another store holds the lock.
     """
     with store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            held.execute("BEGIN EXCLUSIVE")
+            connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            held.close()
+            connection.close()
             if "locked" not in str(error):
                 raise
             raise StoreError(
                 f"{path} is open in another store, which alone may write to it",
-                fix="stop the other process, or keep profiles in Redis where several are to write",
+                fix="stop the other process, or use Redis if several processes are to write",
             ) from None
-    return held
+    return connection
 
 
 class SqliteDatabase:
-    """One connection to the database. Its methods raise sqlite3's errors; see `refusing`."""
+    """Connection to the database. Its methods raise sqlite3's errors; see `store_errors`."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self._db = sqlite3.connect(path, busy_timeout_s, isolation_level=None, check_same_thread=False)
-        # What is deleted or replaced is overwritten with zeros: else a person's events would stay readable.
+        # Deleted and replaced data is overwritten with zeros, or an erased user's events would stay readable.
         self._db.execute("PRAGMA secure_delete = ON")
 
     def read_only(self) -> None:
-        """Sees to it that nothing can be written over this connection."""
+        """Forbid writes over this connection."""
         self._db.execute("PRAGMA query_only = ON")
 
     def prepare(self, path: Path) -> None:
-        """Makes the tables where there are none; raises StoreError for a database of something else."""
-        found = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
-        if found == (0, 0) and self._one("SELECT count(*) FROM sqlite_master") == 0:
+        """Create the tables of an empty database; raise StoreError for a database of another program."""
+        marks = self._value("PRAGMA application_id"), self._value("PRAGMA user_version")
+        if marks == (0, 0) and self._value("SELECT count(*) FROM sqlite_master") == 0:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(
                 f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
                 f"PRAGMA user_version = {VERSION}; COMMIT"
             )
-        elif found != (APPLICATION_ID, VERSION):
+        elif marks != (APPLICATION_ID, VERSION):
             raise StoreError(
                 f"{path} is a database, but not a store of this version of vrec",
                 fix="give another path, or the version of vrec that wrote it",
@@ -121,21 +123,21 @@ class SqliteDatabase:
 
     @contextmanager
     def writing(self, survives_power_loss: bool) -> Iterator[None]:
-        """A transaction that is committed at its end, or undone where anything in it fails."""
+        """Run a transaction that is committed at its end, or rolled back if anything in it fails."""
         self._db.execute(f"PRAGMA synchronous = {'FULL' if survives_power_loss else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            # After a full disk SQLite may have undone it already.
+            # SQLite may have rolled it back already, as on a full disk.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """A transaction in which everything is read as of one moment."""
+        """Run a transaction that reads everything as of one moment."""
         self._db.execute("BEGIN")
         try:
             yield
@@ -143,11 +145,11 @@ class SqliteDatabase:
             self._db.execute("ROLLBACK")
 
     def last_number(self) -> int:
-        """The number of the last event; 0 where there is none."""
-        return self._one("SELECT coalesce(max(number), 0) FROM events")
+        """Return the number of the last event; 0 if there is none."""
+        return self._value("SELECT coalesce(max(number), 0) FROM events")
 
     def existing_keys(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Those of the keys that are in the log, erased events among them."""
+        """Return the keys that are in the log, erased events included."""
         found: set[bytes] = set()
         for start in range(0, len(keys), MAX_SQL_VARIABLES):
             part = keys[start : start + MAX_SQL_VARIABLES]
@@ -158,10 +160,10 @@ class SqliteDatabase:
         return found
 
     def load_many(self, kind: Entity, ids: Sequence[str]) -> dict[str, tuple[Profile, list[EventRecord]]]:
-        """The stored profiles of users or videos and the events since, of those that have any event, by id.
+        """Return the stored profiles and later events of the users or videos that have any event, by id.
 
-        At most VARIABLES of them. `load` for each takes longer, most of all where most have no event, and is
-        the faster for one.
+        At most MAX_SQL_VARIABLES ids. For many ids this is faster than `load`, above all if most have no
+        event; for one id `load` is.
         """
         marks = ",".join(["(?)"] * len(ids))
         stored = self._db.execute(
@@ -170,7 +172,7 @@ class SqliteDatabase:
             ids,
         )
         found = {name: (unpack_profile(profile), list[EventRecord]()) for name, profile in stored}
-        # In this order: from each id to its events behind what is stored, however many there were before.
+        # CROSS JOIN fixes the order: from each id to its later events, however many there were before.
         rows = self._db.execute(
             f"WITH asked (name) AS (VALUES {marks}) SELECT name, row FROM asked CROSS JOIN events "
             f"ON {kind}_id = name AND number > coalesce((SELECT upto FROM profiles "
@@ -182,18 +184,20 @@ class SqliteDatabase:
         return found
 
     def append(self, rows: Sequence[tuple[int, bytes, EventRow]]) -> None:
-        """Adds events under their numbers and keys."""
+        """Add events with their numbers and keys."""
         values = [(number, key, row[1], row[2], pack_row(row)) for number, key, row in rows]
         self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values)
 
     def load(self, key: ProfileKey, fold: ProfileFold) -> StoredProfile:
-        """A profile with all its events in the log; one without any has no `seen`."""
+        """Return a profile with all its events in the log; a profile without events has an empty `seen`."""
         entity, name = key
-        found = self._db.execute(
+        stored = self._db.execute(
             "SELECT upto, profile FROM profiles WHERE entity = ? AND entity_id = ?", key
         ).fetchone()
-        upto, profile = (0, Profile(entity, name)) if found is None else (found[0], unpack_profile(found[1]))
-        # Erased events have neither user nor video, so this finds none of them.
+        upto, profile = (
+            (0, Profile(entity, name)) if stored is None else (stored[0], unpack_profile(stored[1]))
+        )
+        # Erased events have neither user nor video, so they do not match.
         since = self._db.execute(
             f"SELECT row FROM events WHERE {entity}_id = ? AND number > ?", (name, upto)
         ).fetchall()
@@ -201,7 +205,7 @@ class SqliteDatabase:
         return StoredProfile(fold(profile, events), self.last_number(), len(events))
 
     def put(self, loaded: Sequence[StoredProfile]) -> None:
-        """Stores profiles in place of those that are there."""
+        """Store profiles, replacing the present ones."""
         values = [
             (p.profile.entity, p.profile.entity_id, p.last_number, pack_profile(p.profile)) for p in loaded
         ]
@@ -212,7 +216,7 @@ class SqliteDatabase:
         )
 
     def events_after(self, after: int, limit: int) -> tuple[pa.Table, int]:
-        """At most `limit` EVENTS numbered above `after`, and the last one's number."""
+        """Return at most `limit` EVENTS numbered above `after`, and the last one's number."""
         found = self._db.execute(
             "SELECT number, row FROM events WHERE number > ? AND row IS NOT NULL ORDER BY number LIMIT ?",
             (after, limit),
@@ -220,33 +224,33 @@ class SqliteDatabase:
         return table_from_rows([unpack_row(row) for _, row in found]), found[-1][0] if found else after
 
     def videos_of(self, user_id: str) -> list[str]:
-        """The videos of a user's events."""
+        """Return the videos of a user's events."""
         found = self._db.execute("SELECT DISTINCT video_id FROM events WHERE user_id = ?", (user_id,))
         return [video_id for (video_id,) in found]
 
     def erase(self, user_id: str) -> int:
-        """How many events of the user lost all but their keys; the user's profile goes too."""
+        """Erase all but the keys of a user's events, and the profile; return the number of events."""
         self._db.execute("DELETE FROM profiles WHERE entity = 'user' AND entity_id = ?", (user_id,))
         return self._db.execute(
             "UPDATE events SET user_id = NULL, video_id = NULL, row = NULL WHERE user_id = ?", (user_id,)
         ).rowcount
 
     def checkpoint_wal(self) -> None:
-        """Moves what was committed into the database and empties the WAL, where old pages would stay."""
+        """Move commits into the database and empty the WAL, where old pages would stay readable."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def probe(self) -> None:
-        """Writes one row, to see that it can be done."""
+        """Write one row, to check that the database is writable."""
         self._db.execute("INSERT INTO probe VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET times = times + 1")
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._db.close()
 
-    def _one(self, sql: str) -> int:
+    def _value(self, sql: str) -> int:
         return self._db.execute(sql).fetchone()[0]
 
 
 def absolute_path(path: str) -> Path:
-    """The path as the process sees it now, whatever its working folder becomes."""
+    """Resolve a path against the present working folder."""
     return Path(os.path.abspath(path))

@@ -1,4 +1,4 @@
-"""Profiles read from a SQLite store's file by another process of the same machine, while the store writes."""
+"""Reader of a SQLite store's profiles for other processes of the same machine, while the store writes."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -12,13 +12,13 @@ from vrec.profiles.update import ProfilesConfig
 
 
 class SqliteProfileReader:
-    """What `SqliteStore.get` gives, without asking the process that owns the file: also while it is away.
+    """Read-only view of a SqliteStore that does not need the process that owns the file.
 
-    What is committed is seen at once, since both look at the same WAL. Nothing is kept between two calls.
+    Commits are visible at once, since both use the same WAL. Nothing is cached between two calls.
     """
 
     def __init__(self, config: SqliteConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
-        """Opens the file; raises StoreError where there is none, or it cannot be read."""
+        """Open the file; raise StoreError if it does not exist or cannot be read."""
         self._path, self._fold, self._lock = absolute_path(config.path), ProfileFold(facts, profiles), Lock()
         if not self._path.exists():
             raise StoreError(f"{self._path}: there is no store", fix="start the store that owns it first")
@@ -27,11 +27,11 @@ class SqliteProfileReader:
             self._file.read_only()
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
-        """The profiles of users or videos that have any event, by id; raises StoreError."""
+        """Return the profiles of users or videos with any event, by id; raise StoreError."""
         with self._lock, store_errors(self._path), self._file.reading():
-            found = {name: self._file.load((kind, name), self._fold).profile for name in ids}
-        return {name: profile for name, profile in found.items() if profile.seen}
+            profiles = {name: self._file.load((kind, name), self._fold).profile for name in ids}
+        return {name: profile for name, profile in profiles.items() if profile.seen}
 
     def close(self) -> None:
-        """Closes the file; closing again does nothing."""
+        """Close the file; closing again does nothing."""
         self._file.close()

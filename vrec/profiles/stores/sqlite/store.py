@@ -1,4 +1,4 @@
-"""Profiles and events in a SQLite file: one process, one writing thread, many callers to a commit."""
+"""Store of profiles and events in a SQLite file, with one writer thread that commits for many callers."""
 
 import sqlite3
 from collections import deque
@@ -16,6 +16,7 @@ from pydantic import Field
 from vrec.core.errors import StoreError
 from vrec.core.protocols import EXPORT_ROWS
 from vrec.core.types import ApplyResult
+from vrec.events.interactions import EventKind
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileCache, ProfileKey
 from vrec.profiles.stores.codec import EventRow, event_from_row, event_key, rows_from_table
@@ -29,34 +30,31 @@ from vrec.profiles.stores.sqlite.file import (
 )
 from vrec.profiles.update import ProfilesConfig
 
-EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
-
-
 PUT_BATCH_SIZE = 500
-"""Profiles that one transaction stores."""
+"""Number of profiles that one transaction stores."""
 
 
 class SqliteConfig(FoldConfig):
-    """Where the embedded store lies, and what it may use."""
+    """Settings for the embedded store in a SQLite file."""
 
     kind: Literal["sqlite"] = "sqlite"
-    """Profiles and events in one file, for one process that writes."""
+    """Store in one file, for one process that writes."""
     path: str = "vrec-store.db"
-    """The database file on a local disk; its folder is made. `PATH-wal`, `-shm` and `.lock` lie beside it."""
+    """Database file on a local disk; its folder is created. `PATH-wal`, `-shm` and `.lock` lie beside it."""
     survive_power_loss: tuple[EventKind, ...] = ("purchase",)
-    """Kinds of events that are on the disk itself when they are acknowledged, and all before them. The others
-    are with the operating system by then: they survive the death of the process, not that of the machine."""
+    """Kinds of events that are on the disk when they are acknowledged, with all events before them. Others
+    may still be in the operating system's cache: they survive a crash of the process, not of the machine."""
     hot_profiles: int = Field(default=5_000, ge=1)
-    """Profiles held in memory, those used last; a long one of a shopper takes about 50 kB there."""
+    """Number of profiles cached in memory, those used last; a long user profile takes about 50 kB."""
     group_events: int = Field(default=5_000, ge=1)
-    """Events after which no more waiting calls join a commit."""
+    """Number of events from which no more waiting calls join a commit."""
     busy_timeout_s: float = Field(default=5.0, ge=0)
-    """Seconds to wait where another program, such as a backup, holds the database."""
+    """Seconds to wait while another program, such as a backup, holds the database."""
 
 
 @dataclass(slots=True)
 class _PendingAppend:
-    """One call's events on their way to the writer."""
+    """Events of one call, waiting for the writer thread."""
 
     rows: list[EventRow]
     keys: list[bytes]
@@ -65,34 +63,34 @@ class _PendingAppend:
 
 @dataclass(slots=True)
 class _WriterTask:
-    """Anything else that the writer does between commits."""
+    """Other work that the writer thread does between commits."""
 
     run: Callable[[], Any]
     future: Future[Any] = field(default_factory=Future)
 
 
 class SqliteStore:
-    """A ProfileStore in a file. Everything that writes waits in one queue for one thread.
+    """ProfileStore in a file. All writes wait in one queue for one thread.
 
-    The thread takes all calls that wait into one commit, so that hundreds of callers pay for one. What is
-    written at once is the log alone: a profile is the stored one and the log's events since, and is stored
-    anew after `fold_after` events.
+    The thread takes all waiting calls into one commit, so that hundreds of callers share its cost. Only the
+    log is written at once: a profile is its stored state and the log's events since, and is stored again
+    after `fold_after` events.
     """
 
     def __init__(self, config: SqliteConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
-        """Opens the store; raises StoreError where another has it open, or it cannot be read and written."""
+        """Open the store; raise StoreError if another store has it open or it cannot be read and written."""
         self._config = config
         self._path = absolute_path(config.path)
         self._fold = ProfileFold(facts, profiles)
         self._hot = ProfileCache(config.hot_profiles, config.fold_after, self._fold)
-        self._held = lock(self._path)
+        self._lock = lock(self._path)
         try:
             with store_errors(self._path):
                 self._file = SqliteDatabase(self._path, config.busy_timeout_s)
                 self._file.prepare(self._path)
                 self._reader = SqliteDatabase(self._path, config.busy_timeout_s)
         except StoreError:
-            self._held.close()
+            self._lock.close()
             raise
         self._reading, self._closing, self._closed = Lock(), Lock(), False
         self._queue: SimpleQueue[_PendingAppend | _WriterTask | None] = SimpleQueue()
@@ -100,32 +98,32 @@ class SqliteStore:
         self._thread.start()
 
     def apply(self, events: pa.Table) -> ApplyResult:
-        """What became of EVENTS; see ProfileStore."""
+        """Add EVENTS to the store; see ProfileStore."""
         return self.submit(events).result()
 
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
-        """A future of what became of EVENTS; see ProfileStore."""
+        """Return a future of the result of `apply`; see ProfileStore."""
         rows = rows_from_table(events)
         return self._enqueue(_PendingAppend(rows, [event_key(row[0]) for row in rows]))
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
-        """The profiles of users or videos that have any event, by id; see ProfileStore."""
+        """Return the profiles of users or videos with any event, by id; see ProfileStore."""
         self._check_open()
         if len(ids) == 1:
             profile = self._hot.get((kind, ids[0])) or self._read((kind, ids[0]))
             return {ids[0]: profile} if profile.seen else {}
-        hot = ((name, self._hot.get((kind, name))) for name in ids)
-        found = {name: profile for name, profile in hot if profile is not None}
-        rest = [name for name in dict.fromkeys(ids) if name not in found]
+        cached = ((name, self._hot.get((kind, name))) for name in ids)
+        profiles = {name: profile for name, profile in cached if profile is not None}
+        rest = [name for name in dict.fromkeys(ids) if name not in profiles]
         for start in range(0, len(rest), MAX_SQL_VARIABLES):
-            # Read without making them hot: whoever follows all videos would drive out the shoppers in use.
+            # Not cached: a caller that reads all videos would evict the users in use.
             with self._reading, store_errors(self._path), self._reader.reading():
                 loaded = self._reader.load_many(kind, rest[start : start + MAX_SQL_VARIABLES])
-            found |= {name: self._fold(profile, events) for name, (profile, events) in loaded.items()}
-        return found
+            profiles |= {name: self._fold(profile, events) for name, (profile, events) in loaded.items()}
+        return profiles
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
-        """The next EVENTS of the log and the cursor behind them; see ProfileStore."""
+        """Return the next EVENTS of the log and the cursor behind them; see ProfileStore."""
         self._check_open()
         with (
             store_errors(self._path),
@@ -134,31 +132,31 @@ class SqliteStore:
             return file.events_after(after, limit)
 
     def latest_cursor(self) -> int:
-        """The cursor behind the newest event; see ProfileStore."""
+        """Return the cursor behind the newest event; see ProfileStore."""
         self._check_open()
         with self._reading, store_errors(self._path):
             return self._reader.last_number()
 
     def erase(self, user_id: str) -> int:
-        """How many events of a user were removed along with their profile; see ProfileStore."""
+        """Remove a user's events and profile, and return the number of events; see ProfileStore."""
         return self._enqueue(_WriterTask(lambda: self._erase(user_id))).result()
 
     def check(self) -> None:
-        """Returns when the store could write a row at this moment; raises StoreError otherwise."""
+        """Write a row to the store; raise StoreError if that fails."""
         self._enqueue(_WriterTask(self._probe)).result()
 
     def close(self) -> None:
-        """Returns when everything submitted is done and the file is closed; closing again does nothing."""
+        """Finish everything submitted, then close the file; closing again does nothing."""
         with self._closing:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
         self._thread.join()
 
-    def _enqueue(self, job: Any) -> Future[Any]:
+    def _enqueue(self, job: _PendingAppend | _WriterTask) -> Future[Any]:
         with self._closing:
             self._check_open()
-            # From here on it cannot be cancelled: a caller that goes away leaves its events to be kept.
+            # From here on it cannot be canceled: the events of a caller that goes away are stored.
             job.future.set_running_or_notify_cancel()
             self._queue.put(job)
         return job.future
@@ -169,15 +167,15 @@ class SqliteStore:
 
     def _read(self, key: ProfileKey) -> Profile:
         with self._reading, store_errors(self._path):
-            noted = self._hot.commit_count
+            commit_count = self._hot.commit_count
             with self._reader.reading():
                 loaded = self._reader.load(key, self._fold)
         if loaded.profile.seen:
-            self._hot.put(key, loaded, noted)
+            self._hot.put(key, loaded, commit_count)
         return loaded.profile
 
     def _write(self) -> None:
-        """The thread's whole life: whatever waits, in its order, until None."""
+        """Run the writer thread: process the queue in its order until None."""
         waiting: deque[_PendingAppend | _WriterTask | None] = deque()
         while True:
             waiting.append(self._queue.get())
@@ -191,10 +189,10 @@ class SqliteStore:
                 job = waiting.popleft()
                 if not isinstance(job, _WriterTask):
                     return self._release()
-                _settle(job)
+                _run_task(job)
 
     def _group(self, waiting: deque[_PendingAppend | _WriterTask | None]) -> list[_PendingAppend]:
-        """The first calls that wait, which go into one commit; none where another job comes first."""
+        """Take the first waiting calls for one commit; none if another task comes first."""
         group, size = [], 0
         while waiting and size < self._config.group_events:
             call = waiting[0]
@@ -208,39 +206,40 @@ class SqliteStore:
     def _commit(self, group: list[_PendingAppend]) -> None:
         try:
             with store_errors(self._path):
-                applied, fresh = self._append(group)
-        except BaseException as error:  # whatever it is, callers wait for it
-            # A disk that fails at the very end may have kept it all the same: what is in memory is not sure.
-            self._hot.invalidate({key for call in group for row in call.rows for key in _owners(row)})
+                results, new_events = self._append(group)
+        except BaseException as error:  # any error must reach the waiting callers
+            # A disk that fails at the very end may have stored the events, so the cache may be outdated.
+            self._hot.invalidate({key for call in group for row in call.rows for key in _profile_keys(row)})
             for call in group:
                 call.future.set_exception(error)
             return
-        due = self._hot.record_commit((number, event_from_row(row)) for number, _, row in fresh)
-        for call, result in zip(group, applied, strict=True):
+        due = self._hot.record_commit((number, event_from_row(row)) for number, _, row in new_events)
+        for call, result in zip(group, results, strict=True):
             call.future.set_result(result)
         self._store(sorted(due))
 
     def _append(
         self, group: list[_PendingAppend]
     ) -> tuple[list[ApplyResult], list[tuple[int, bytes, EventRow]]]:
-        """What became of each call, and the new events with their numbers, all committed."""
+        """Commit the new events of the calls; return each call's result, and the new events with numbers."""
         known = self._file.existing_keys(list({key for call in group for key in call.keys}))
-        first, fresh, applied = self._file.last_number() + 1, [], []
+        first, new_events, results = self._file.last_number() + 1, [], []
         for call in group:
-            before = len(fresh)
+            before = len(new_events)
             for key, row in zip(call.keys, call.rows, strict=True):
                 if key not in known:
                     known.add(key)
-                    fresh.append((first + len(fresh), key, row))
-            new = len(fresh) - before
-            applied.append(ApplyResult(new, len(call.rows) - new))
-        if fresh:
-            with self._file.writing(any(row[3] in self._config.survive_power_loss for _, _, row in fresh)):
-                self._file.append(fresh)
-        return applied, fresh
+                    new_events.append((first + len(new_events), key, row))
+            new = len(new_events) - before
+            results.append(ApplyResult(new, len(call.rows) - new))
+        if new_events:
+            durable = any(row[3] in self._config.survive_power_loss for _, _, row in new_events)
+            with self._file.writing(durable):
+                self._file.append(new_events)
+        return results, new_events
 
     def _store(self, due: Sequence[ProfileKey]) -> None:
-        """Stores profiles that are far behind. The log has it all: where this fails, the next event tries."""
+        """Store profiles that are due. If this fails, the next event tries again: the log has all events."""
         for start in range(0, len(due), PUT_BATCH_SIZE):
             keys = due[start : start + PUT_BATCH_SIZE]
             with suppress(Exception), store_errors(self._path):
@@ -253,7 +252,7 @@ class SqliteStore:
         with store_errors(self._path):
             videos: list[ProfileKey] = [("video", name) for name in self._file.videos_of(user_id)]
             with self._file.writing(True):
-                # First they take in the events that are about to go.
+                # First the videos' profiles take in the events that are about to be erased.
                 self._file.put([self._file.load(key, self._fold) for key in videos])
                 erased = self._file.erase(user_id)
             self._hot.invalidate([("user", user_id), *videos])
@@ -268,15 +267,15 @@ class SqliteStore:
         with self._reading, suppress(sqlite3.Error):
             self._reader.close()
             self._file.close()
-        self._held.close()
+        self._lock.close()
 
 
-def _settle(job: _WriterTask) -> None:
+def _run_task(task: _WriterTask) -> None:
     try:
-        job.future.set_result(job.run())
-    except BaseException as error:  # whatever it is, a caller waits for it
-        job.future.set_exception(error)
+        task.future.set_result(task.run())
+    except BaseException as error:  # any error must reach the waiting caller
+        task.future.set_exception(error)
 
 
-def _owners(row: EventRow) -> tuple[ProfileKey, ProfileKey]:
+def _profile_keys(row: EventRow) -> tuple[ProfileKey, ProfileKey]:
     return ("user", row[1]), ("video", row[2])
