@@ -31,8 +31,7 @@ from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.gru import GruHeadConfig
 from vrec.pipelines.compress import networks as compress_networks
 from vrec.pipelines.compress.dataset import CompressionDataset, VideoLabels, read_labels
-from vrec.pipelines.compress.measure import NeighborQuality, measure_quality
-from vrec.pipelines.compress.rows import CompressionRow
+from vrec.pipelines.compress.measure import CompressionRow, NeighborQuality, measure_quality
 from vrec.pipelines.compress.run import choose_network, compress
 
 SMALL = [
@@ -173,7 +172,7 @@ def head(clips, tmp_path_factory) -> str:
 
 def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head, tmp_path, monkeypatch):
     # On some machines int8 is no faster at this size, and then nothing would be written.
-    monkeypatch.setattr("vrec.pipelines.compress.run.choose", lambda rows, config: rows[1])
+    monkeypatch.setattr("vrec.pipelines.compress.run.choose_network", lambda rows, config: rows[1])
     settings = load_settings(
         overrides=[
             "embed.decode.frame_px=64",
@@ -211,7 +210,7 @@ def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head
 
 
 def test_a_learned_fusion_does_not_go_along(clips, head, tmp_path, monkeypatch):
-    monkeypatch.setattr("vrec.pipelines.compress.run.choose", lambda rows, config: rows[1])
+    monkeypatch.setattr("vrec.pipelines.compress.run.choose_network", lambda rows, config: rows[1])
     fusion = f"embed.encoders.fusion={{kind: learned, model: {head}}}"
     settings = load_settings(overrides=[*SMALL, fusion, "compress.methods=[dynamic]"])
     done = compress(str(clips), str(tmp_path), settings)
@@ -285,7 +284,7 @@ def test_labels_are_matched_by_file_or_by_id_and_refused_where_none_fits(tmp_pat
     assert read_labels(str(path), ["a/c", "b", "d"]) == VideoLabels((0, 1), ("dog", "cat"), ("y", "x"))
     path.write_text("video_id,label\nb.v2,cat\n")
     assert read_labels(str(path), ["b.v2"]) == VideoLabels((0,), ("cat",), None)
-    with pytest.raises(ConfigError, match=r"names none of 1 videos: it has b.v2, and the catalogue b$"):
+    with pytest.raises(ConfigError, match=r"names none of 1 videos: it has b.v2, and the catalog b$"):
         read_labels(str(path), ["b"])
     path.write_text("name,label\nb,cat\n")
     with pytest.raises(ConfigError, match="has the columns label, name"):
@@ -309,7 +308,7 @@ def refused(capsys, clips: Path, out: Path, *changes: str) -> str:
 def test_too_few_videos_are_refused(clips, tmp_path, capsys):
     (tmp_path / "one").mkdir()
     shutil.copy(clips / "mugs/mugs-01.mp4", tmp_path / "one")
-    assert "1 of 1 videos decode, and neighbours need 3" in refused(
+    assert "1 of 1 videos decode, and neighbors need 3" in refused(
         capsys, tmp_path / "one", tmp_path / "out"
     )
 

@@ -1,4 +1,4 @@
-"""The videos that compressed networks are made and judged with: pictures, and labels where there are some."""
+"""Videos that networks are compressed and evaluated with: decoded clips, and labels where there are some."""
 
 import csv
 import posixpath
@@ -18,27 +18,30 @@ from vrec.media.source import open_source
 from vrec.pipelines.embed.plan import deduplicate_refs
 from vrec.pipelines.embed.stages import EmbedJob, decode_refs
 
-_LEAST = 3
-"""Videos below which there are no neighbours to lose."""
+_MIN_VIDEOS = 3
+"""Fewest videos with which neighbors can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoLabels:
-    """What people say the videos show; the rows are those of the catalogue that have a label."""
+    """Labels of some videos by people."""
 
     rows: tuple[int, ...]
+    """Rows of the labeled videos in the dataset."""
     labels: tuple[str, ...]
+    """Their labels."""
     sources: tuple[str, ...] | None
-    """Who made each, where the file says so."""
+    """Their creators, None where the file has no such column."""
 
 
 class CompressionDataset:
-    """Some videos of a catalogue, decoded as `vrec embed` does, at whatever size is asked for."""
+    """Videos drawn from a catalog, decoded as `vrec embed` does, at any frame size."""
 
     def __init__(self, videos: str, settings: Settings, frame_px: int) -> None:
-        """`failed` says why videos were left out.
+        """Draw and decode `compress.videos` of the catalog `videos`; `failed` has the errors of the others.
 
-        Raises SourceError for no catalogue, and CompressError where fewer than 3 of its videos decode.
+        Raises SourceError for a catalog that cannot be read, and CompressError where fewer than 3 videos
+        decode.
         """
         config, source = settings.compress, open_source(videos)
         refs = deduplicate_refs(source.refs(), source.uri)[0].sort_by("video_id")
@@ -47,40 +50,40 @@ class CompressionDataset:
         self._clips: dict[int, dict[str, Clip]] = {}
         self._clips[frame_px], self.failed = self._decode(frame_px, {})
         self.ids = tuple(self._clips[frame_px])
-        if len(self.ids) < _LEAST:
+        if len(self.ids) < _MIN_VIDEOS:
             why = "".join(f"; {name}: {reason}" for name, reason in list(self.failed.items())[:1])
             raise CompressError(
-                f"{source.uri}: {len(self.ids)} of {self._refs.num_rows} videos decode, and neighbours need "
-                f"{_LEAST}{why}",
+                f"{source.uri}: {len(self.ids)} of {self._refs.num_rows} videos decode, and neighbors need "
+                f"{_MIN_VIDEOS}{why}",
                 fix="give --videos a folder with more videos that can be decoded",
             )
 
     def clips(self, frame_px: int) -> list[Clip]:
-        """The clip of each of `ids`, with pictures of that size; raises CompressError where one fails now."""
+        """Return the clip of each of `ids` with frames of that size; raises CompressError if one fails."""
         if frame_px not in self._clips:
-            found, failed = self._decode(frame_px, {})
-            if set(self.ids) - set(found):
-                # Once more: on a busy machine a long video may take too long one time and not the next.
-                again, failed = self._decode(frame_px, {}, without=found)
-                found |= again
-            if lost := [name for name in self.ids if name not in found]:
+            clips, failed = self._decode(frame_px, {})
+            if set(self.ids) - set(clips):
+                # Once more: on a busy machine a long video may time out once and not the next time.
+                retried, failed = self._decode(frame_px, {}, without=clips)
+                clips |= retried
+            if missing := [name for name in self.ids if name not in clips]:
                 raise CompressError(
-                    f"{len(lost)} videos decode at {self._px} pixels and not at {frame_px}, such as "
-                    f"{lost[0]}: {failed[lost[0]]}",
+                    f"{len(missing)} videos decode at {self._px} pixels and not at {frame_px}, such as "
+                    f"{missing[0]}: {failed[missing[0]]}",
                     fix="set compress.student.frame_px to another size, such as a multiple of 32",
                 )
-            self._clips[frame_px] = found
+            self._clips[frame_px] = clips
         return [self._clips[frame_px][name] for name in self.ids]
 
     def distillation_pictures(self) -> DistillationPictures:
-        """Pictures to learn from, with the places in `ids` of their videos."""
+        """Return pictures to distill on, with the row in `ids` of each."""
         settings = self._settings
         sample = settings.embed.sample.model_copy(update={"frames": settings.compress.frames})
-        found, _ = self._decode(self._px, {"sample": sample})
+        clips, _ = self._decode(self._px, {"sample": sample})
         blocks: list[Frames] = []
         rows: list[int] = []
         for row, name in enumerate(self.ids):
-            frames = found[name].frames if name in found else None
+            frames = clips[name].frames if name in clips else None
             if frames is not None:
                 blocks.append(frames)
                 rows += [row] * len(frames)
@@ -89,14 +92,14 @@ class CompressionDataset:
     def _decode(
         self, frame_px: int, changes: Mapping[str, object], without: Collection[str] = ()
     ) -> tuple[dict[str, Clip], dict[str, str]]:
-        """The clips by video, and why the others could not be decoded; those of `without` are not tried."""
+        """Return the clips and the errors, both by video id; videos of `without` are not tried."""
         embed = self._settings.embed
-        parts = {
+        updates = {
             "decode": embed.decode.model_copy(update={"frame_px": frame_px}),
             "audio": embed.audio.model_copy(update={"enabled": False}),
         }
-        job = EmbedJob("", embed.model_copy(update={**parts, **changes}), "")
-        found: dict[str, Clip] = {}
+        job = EmbedJob("", embed.model_copy(update={**updates, **changes}), "")
+        clips: dict[str, Clip] = {}
         failed: dict[str, str] = {}
         with DecodeProcess(job.config.media()) as decoder:
             refs = self._refs.filter([name not in without for name in self._refs["video_id"].to_pylist()])
@@ -105,16 +108,17 @@ class CompressionDataset:
                 for outcome in decode_refs(batch, decoder, job):
                     name = outcome.row["video_id"]
                     if outcome.clip is not None:
-                        found[name] = outcome.clip
+                        clips[name] = outcome.clip
                     else:
                         failed[name] = f"{outcome.row['error']}: {outcome.row['message']}"
-        return found, failed
+        return clips, failed
 
 
 def read_labels(path: str, ids: Sequence[str]) -> VideoLabels:
-    """The labels of those `ids` that the CSV file at `path` names.
+    """Read the labels of those `ids` that a CSV file names.
 
-    Raises ConfigError where it cannot be read, lacks a column, or labels none of the videos.
+    Its columns are `video_id` (or `file`, whose ending is ignored), `label` and perhaps `source`. Raises
+    ConfigError where it cannot be read, lacks a column, or labels none of the videos.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
@@ -130,13 +134,13 @@ def read_labels(path: str, ids: Sequence[str]) -> VideoLabels:
             f"compress.labels {path} has the columns {', '.join(sorted(map(str, columns))) or 'of no row'}",
             fix="give it the columns video_id (or file) and label",
         )
-    said = {row[name] if name == "video_id" else posixpath.splitext(row[name])[0]: row for row in rows}
-    known = [(at, said[video]) for at, video in enumerate(ids) if video in said]
+    by_id = {row[name] if name == "video_id" else posixpath.splitext(row[name])[0]: row for row in rows}
+    known = [(row, by_id[video]) for row, video in enumerate(ids) if video in by_id]
     if not known:
         raise ConfigError(
-            f"compress.labels {path} names none of {len(ids)} videos: it has {next(iter(said))}, and the "
-            f"catalogue {ids[0]}",
+            f"compress.labels {path} names none of {len(ids)} videos: it has {next(iter(by_id))}, and the "
+            f"catalog {ids[0]}",
             fix="name videos as `vrec embed` does: by the path below --videos without its ending",
         )
-    sources = tuple(row["source"] for _, row in known) if "source" in columns else None
-    return VideoLabels(tuple(at for at, _ in known), tuple(row["label"] for _, row in known), sources)
+    sources = tuple(entry["source"] for _, entry in known) if "source" in columns else None
+    return VideoLabels(tuple(row for row, _ in known), tuple(entry["label"] for _, entry in known), sources)

@@ -1,4 +1,4 @@
-"""The networks that `vrec compress` makes of one, each as an ONNX graph."""
+"""Networks that `vrec compress` makes of one, each as an ONNX graph."""
 
 import functools
 from collections.abc import Callable
@@ -30,26 +30,27 @@ from vrec.encoders.cnn import CnnEncoderConfig
 from vrec.pipelines.compress.dataset import CompressionDataset
 
 LogLine = Callable[[str], None]
+"""Callback for lines of progress."""
 
 
 class CompressedNetworks:
-    """Makes each network once, however many roundings of it are asked for."""
+    """Factory of compressed networks: each is made once, even if several methods round it."""
 
     def __init__(
         self,
         cnn: CnnEncoderConfig,
         teacher: Teacher,
-        catalogue: CompressionDataset,
+        dataset: CompressionDataset,
         config: CompressConfig,
-        say: LogLine,
+        log: LogLine,
     ) -> None:
-        self.cnn, self.catalogue, self.config, self.say = cnn, catalogue, config, say
+        self.cnn, self.dataset, self.config, self.log = cnn, dataset, config, log
         self._teacher = teacher
-        self._made: dict[NetworkVariant, bytes | CompressError] = {}
-        self._lessons: DistillationPictures | None = None
+        self._graphs: dict[NetworkVariant, bytes | CompressError] = {}
+        self._distillation: DistillationPictures | None = None
 
     def make(self, method: CompressionMethod) -> tuple[bytes, int]:
-        """The ONNX graph of a method, and the pixels a side of its pictures; raises CompressError."""
+        """Return the ONNX graph of a method and its pixels per side; raises CompressError."""
         network, rounding = METHOD_STEPS[method]
         onnx, px = self.network(network), self.frame_px(network)
         match rounding:
@@ -58,68 +59,76 @@ class CompressedNetworks:
             case "dynamic":
                 return dynamic_int8(onnx), px
             case "static":
-                pictures = [clip.frames for clip in self.catalogue.clips(px) if clip.frames is not None]
+                pictures = [clip.frames for clip in self.dataset.clips(px) if clip.frames is not None]
                 return static_int8(onnx, np.concatenate(pictures), self.config.quantize), px
 
     def network(self, network: NetworkVariant) -> bytes:
-        """The ONNX graph in float32; raises CompressError, each time, where it could not be made."""
-        if network not in self._made:
+        """Return the ONNX graph in float32; raises CompressError, each time, where it could not be made."""
+        if network not in self._graphs:
             try:
-                self._made[network] = self._network(network)
+                self._graphs[network] = self._network(network)
             except CompressError as error:
-                self._made[network] = error
-        found = self._made[network]
-        if isinstance(found, CompressError):
-            raise found
-        return found
+                self._graphs[network] = error
+        graph = self._graphs[network]
+        if isinstance(graph, CompressError):
+            raise graph
+        return graph
 
     def frame_px(self, network: NetworkVariant) -> int:
-        """Pixels a side of the pictures that a network takes."""
+        """Return the pixels per side of the pictures that a network takes."""
         return self.cnn.frame_px if network in ("whole", "pruned") else self.config.student.frame_px
 
     def held_out_rows(self, method: CompressionMethod) -> npt.NDArray[np.int64] | None:
-        """Rows of the catalogue that a method did not learn from; None where it learned nothing."""
+        """Return the dataset's rows that a method did not learn from, None for a method without learning."""
         if METHOD_STEPS[method][0] not in DISTILLED_VARIANTS:
             return None
         return held_out_videos(self._pictures().videos, self.config.distill)
 
     @property
     def held_out_count(self) -> int:
-        """Videos that nothing learned from; 0 where nothing learned."""
-        return 0 if self._lessons is None else len(held_out_videos(self._lessons.videos, self.config.distill))
+        """Number of videos held out from distillation, 0 without distillation."""
+        return (
+            0
+            if self._distillation is None
+            else len(held_out_videos(self._distillation.videos, self.config.distill))
+        )
 
     def _network(self, network: NetworkVariant) -> bytes:
         px = self.frame_px(network)
         if network in ("smaller", "student") and px >= self.cnn.frame_px:
             raise CompressError(
                 f"compress.student.frame_px is {px}, not below the network's own {self.cnn.frame_px}",
-                fix="lower compress.student.frame_px, or take other methods",
+                fix="lower compress.student.frame_px, or set other compress.methods",
             )
         try:
-            owner = load_backbone(self.cnn.weights, px).network
+            module = load_backbone(self.cnn.weights, px).network
         except (RuntimeError, AssertionError, ValueError) as error:
             raise CompressError(
-                f"{self.cnn.weights} does not take pictures of {px} pixels a side: {error}",
+                f"{self.cnn.weights} does not take pictures of {px} pixels per side: {error}",
                 fix="leave `smaller` and `student` out of compress.methods",
             ) from error
         if network == "pruned":
-            owner = prune_channels(owner, self.config.prune)
+            module = prune_channels(module, self.config.prune)
         if network in DISTILLED_VARIANTS:
-            told = functools.partial(self._log, network)
-            done = distill(owner, px, self._teacher, self._pictures(), self.config.distill, on_step=told)
-            self.say(_summary(network, done))
-        return to_onnx(owner, px)
+            on_step = functools.partial(self._log_step, network)
+            result = distill(
+                module, px, self._teacher, self._pictures(), self.config.distill, on_step=on_step
+            )
+            self.log(_summary(network, result))
+        return to_onnx(module, px)
 
-    def _log(self, network: NetworkVariant, step: DistillationStep) -> None:
+    def _log_step(self, network: NetworkVariant, step: DistillationStep) -> None:
         steps = self.config.distill.steps
-        self.say(f"{network}: step {step.step} of {steps}, misses {step.held_out_loss:.3f} of the variance")
+        self.log(
+            f"{network}: step {step.step} of {steps}, held-out loss {step.held_out_loss:.3f} of the variance"
+        )
 
     def _pictures(self) -> DistillationPictures:
-        if self._lessons is None:
-            self._lessons = self.catalogue.distillation_pictures()
-        return self._lessons
+        if self._distillation is None:
+            self._distillation = self.dataset.distillation_pictures()
+        return self._distillation
 
 
-def _summary(network: NetworkVariant, done: DistillationResult) -> str:
-    ended = f"; it ended early: {done.stopped}" if done.stopped else ""
-    return f"{network}: misses {done.best_loss:.3f} of the variance of videos kept back{ended}"
+def _summary(network: NetworkVariant, result: DistillationResult) -> str:
+    stopped = f"; stopped early: {result.stopped}" if result.stopped else ""
+    return f"{network}: loss {result.best_loss:.3f} of the variance on held-out videos{stopped}"

@@ -1,4 +1,7 @@
-"""`vrec compress`: smaller networks for the frames, measured beside the one in use; the best is written."""
+"""`vrec compress`: smaller networks for frames, measured against the one in use; the best is written.
+
+`compress` reads in the order of its stages: decode → make → measure → choose → write.
+"""
 
 import tempfile
 from collections.abc import Sequence
@@ -12,74 +15,97 @@ from vrec.config.settings import Settings
 from vrec.core.tables import StorageFolder, absolute_uri
 from vrec.encoders.cnn import CnnEncoder
 from vrec.pipelines.compress.dataset import CompressionDataset, read_labels
+from vrec.pipelines.compress.measure import CompressionRow, measure_networks
 from vrec.pipelines.compress.networks import CompressedNetworks, LogLine
-from vrec.pipelines.compress.rows import CompressionRow, measure_networks
 from vrec.pipelines.compress.target import compression_target
 from vrec.pipelines.compress.trials import make_trials
 from vrec.pipelines.compress.write import incompatible_fusion, write_compressed
 
 
 def compress(videos: str, out: str, settings: Settings, *, log: LogLine | None = None) -> dict[str, Any]:
-    """What was measured: `rows`, one a network with the original first, `failed`, and what was `chosen`.
+    """Compress the network of `embed.encoders.frames` and return what was measured.
 
-    `videos` is a folder or a VIDEOS table. The chosen network is the fastest of those that lose no more than
-    `settings.compress` allows; `out` gets it, with an embed.yaml for `vrec embed --config`. `chosen` is None,
-    and nothing is written, where none is both faster than the original and good enough. Where a learned head
-    is in use, the network beneath it is compressed, and judged by the head's vectors. `say` is told of
-    progress. Raises SourceError, ConfigError, ModelError, OutputError, and CompressError where too few videos
-    decode or no method works.
+    The chosen network is the fastest of those that lose no more than `settings.compress` allows; `out` gets
+    it with an embed.yaml for `vrec embed --config`. Nothing is written where none is both faster than the
+    original and good enough. Where a learned head is in use, the network beneath it is compressed, and
+    measured by the head's vectors.
+
+    Args:
+        videos: a folder or a VIDEOS table.
+        out: the folder to write to.
+        settings: `compress` and `embed` apply.
+        log: called with lines of progress.
+
+    Returns:
+        `rows`, one per network with the original first; `failed`, the errors by method; the `chosen` method
+        or None; and counts of videos.
+
+    Raises:
+        SourceError, ConfigError, ModelError, OutputError: the job cannot run.
+        CompressError: too few videos decode, or no method works.
     """
     require_onnx()
-    log = log or (lambda text: None)
-    config, subject, out = settings.compress, compression_target(settings), absolute_uri(out)
+    log = log or (lambda line: None)
+    config, target, out = settings.compress, compression_target(settings), absolute_uri(out)
     StorageFolder(out).check_writable()
-    catalogue = CompressionDataset(videos, settings, subject.cnn.frame_px)
-    labels = read_labels(config.labels, catalogue.ids) if config.labels else None
-    log(f"{len(catalogue.ids):,} videos decoded, {len(catalogue.failed):,} left out")
-    original = CnnEncoder(subject.cnn)
-    networks = CompressedNetworks(subject.cnn, original.features, catalogue, config, log)
+
+    # Decode.
+    dataset = CompressionDataset(videos, settings, target.cnn.frame_px)
+    labels = read_labels(config.labels, dataset.ids) if config.labels else None
+    log(f"{len(dataset.ids):,} videos decoded, {len(dataset.failed):,} left out")
+
+    # Make a network with each method.
+    original = CnnEncoder(target.cnn)
+    networks = CompressedNetworks(target.cnn, original.features, dataset, config, log)
     with tempfile.TemporaryDirectory(prefix="vrec-compress-") as folder:
         trials, failed = make_trials(networks, folder)
+
+    # Measure.
     log(f"measuring {len(trials)} networks beside the original")
-    rows = measure_networks(subject, original, trials, networks, labels)
+    rows = measure_networks(target, original, trials, networks, labels)
+
+    # Choose.
     chosen = choose_network(rows, config)
-    done: dict[str, Any] = {
-        "videos": len(catalogue.ids),
-        "left_out": catalogue.failed,
+    result: dict[str, Any] = {
+        "videos": len(dataset.ids),
+        "left_out": dataset.failed,
         "labelled": len(labels.rows) if labels else 0,
         "new_videos": networks.held_out_count,
         "original": original.name,
-        "head": subject.stored.name if subject.stored else None,
+        "head": target.artifact.name if target.artifact else None,
         "rows": [row.to_dict() for row in rows],
         "failed": failed,
         "chosen": chosen.method if chosen else None,
         "out": out if chosen else None,
     }
+
+    # Write.
     if chosen:
         trial = next(trial for method, trial in trials.items() if method == chosen.method)
         runtime = next(name for name in RUNTIMES if name == chosen.runtime)
-        facts = replace(trial.facts, runtime=runtime)
-        measured = {name: value for name, value in chosen.to_dict().items() if isinstance(value, float)}
-        data = {"original": done["original"], "videos": done["videos"], "table": done["rows"]}
-        done["config"] = write_compressed(
-            out, trial.onnx, facts, subject, settings, data=data, metrics=measured
+        info = replace(trial.info, runtime=runtime)
+        metrics = {name: value for name, value in chosen.to_dict().items() if isinstance(value, float)}
+        data = {"original": result["original"], "videos": result["videos"], "table": result["rows"]}
+        result["config"] = write_compressed(
+            out, trial.onnx, info, target, settings, data=data, metrics=metrics
         )
-        done["lost_fusion"] = incompatible_fusion(settings)
-    return done
+        result["lost_fusion"] = incompatible_fusion(settings)
+    return result
 
 
 def choose_network(rows: Sequence[CompressionRow], config: CompressConfig) -> CompressionRow | None:
-    """The fastest row that loses no more than allowed, None where none is; the first row is the original.
+    """Return the fastest network that loses no more than allowed, None where there is none.
 
-    With labels 1-NN accuracy over all labelled videos decides, else the neighbours of new videos.
+    With labels the loss is of 1-NN accuracy over all labeled videos, without them of the neighbors of videos
+    that the network did not learn from. A network must be faster than the original, the first row.
     """
-    first = rows[0].quality
-    good = []
+    original = rows[0].quality
+    acceptable = []
     for row in rows[1:]:
-        if first.one_nn is not None and row.quality.one_nn is not None:
-            fine = first.one_nn - row.quality.one_nn <= config.max_accuracy_loss + 1e-9
+        if original.one_nn is not None and row.quality.one_nn is not None:
+            good = original.one_nn - row.quality.one_nn <= config.max_accuracy_loss + 1e-9
         else:
-            fine = row.quality.recall_new >= config.min_recall
-        if fine and row.speed > 1:
-            good.append(row)
-    return max(good, key=lambda row: row.speed, default=None)
+            good = row.quality.recall_new >= config.min_recall
+        if good and row.speed > 1:
+            acceptable.append(row)
+    return max(acceptable, key=lambda row: row.speed, default=None)

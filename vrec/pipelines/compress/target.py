@@ -1,4 +1,4 @@
-"""What `vrec compress` makes smaller: the network that sees frames, judged by the vectors that come of it."""
+"""Target of `vrec compress`: the network that encodes frames, and the vectors from its features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from vrec.encoders.learned.encoder import LearnedEncoder
 from vrec.encoders.vectors import unit_clip_rows
 
 _BLOCK = 32
-"""Videos that are encoded at once, as each block's frames are copied into one array."""
+"""Videos encoded at once: the frames of a block are copied into one array."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompressionTarget:
-    """A network, and what turns its features of a video's frames into the vector that neighbours are of."""
+    """Network for frames, and the head that turns its features into the vectors that are compared."""
 
     cnn: CnnEncoderConfig
-    stored: EncoderArtifact | None = None
-    """The learned head behind the network, None where its features are pooled."""
+    artifact: EncoderArtifact | None = None
+    """Learned head on top of the network, None where features are pooled."""
     head: LearnedEncoder | None = None
-    """The same, ready to run."""
+    """The same head, loaded."""
 
     def vectors(self, encoder: CnnEncoder, clips: Sequence[Clip]) -> Vectors:
-        """(N, dim) float32 unit rows of N clips whose frames `encoder` sees, be it the network or another.
+        """Return (N, dim) float32 unit rows of N clips, with features of `encoder`, the network or another.
 
         Raises EncodeFailed for a vector that is not finite.
         """
-        rows = [self._block(encoder, clips[at : at + _BLOCK]) for at in range(0, len(clips), _BLOCK)]
-        return np.concatenate(rows)
+        blocks = [self._block(encoder, clips[i : i + _BLOCK]) for i in range(0, len(clips), _BLOCK)]
+        return np.concatenate(blocks)
 
     def _block(self, encoder: CnnEncoder, clips: Sequence[Clip]) -> Vectors:
         features = encoder.frame_features(clips)
@@ -45,9 +45,9 @@ class CompressionTarget:
 
 
 def compression_target(settings: Settings) -> CompressionTarget:
-    """What `embed.encoders.frames` runs.
+    """Return the network of `embed.encoders.frames`, with its learned head if there is one.
 
-    Raises ConfigError where it runs nothing or something compressed, and as `frames_encoder` does.
+    Raises ConfigError for no network or a compressed one, and what `resolve_frame_encoder` raises.
     """
     frames = settings.embed.encoders.frames
     if frames is None:
@@ -56,12 +56,12 @@ def compression_target(settings: Settings) -> CompressionTarget:
             fix="give a config in which embed.encoders.frames is a cnn or a gru",
         )
     if isinstance(frames, GruEncoderConfig):
-        stored, cnn = resolve_frame_encoder(frames)
-        subject = CompressionTarget(cnn, stored, LearnedEncoder.from_artifact(stored, frames.model))
+        artifact, cnn = resolve_frame_encoder(frames)
+        target = CompressionTarget(cnn, artifact, LearnedEncoder.from_artifact(artifact, frames.model))
     else:
-        subject = CompressionTarget(frames)
-    if subject.cnn.weights.startswith(COMPRESSED_PREFIX):
+        target = CompressionTarget(frames)
+    if target.cnn.weights.startswith(COMPRESSED_PREFIX):
         raise ConfigError(
-            f"{subject.cnn.weights} is compressed already", fix="give the weights that it was made of"
+            f"{target.cnn.weights} is compressed already", fix="give the weights that it was made from"
         )
-    return subject
+    return target

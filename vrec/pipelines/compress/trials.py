@@ -1,4 +1,4 @@
-"""Each method's network, on disk and in every runtime that can run it."""
+"""Trials of compression methods: each network on disk, loaded in every runtime that can run it."""
 
 from dataclasses import dataclass, replace
 
@@ -15,21 +15,25 @@ from vrec.pipelines.compress.networks import CompressedNetworks
 
 @dataclass(frozen=True, slots=True)
 class CompressionTrial:
-    """A network that has been made."""
+    """Compressed network, ready to be measured."""
 
     onnx: bytes
-    facts: CompressedNetworkInfo
-    """With the first of `encoders` as its runtime, until it is known which is the fastest."""
+    info: CompressedNetworkInfo
+    """Its runtime is the first of `encoders`, until the fastest is known."""
     encoders: dict[Runtime, CnnEncoder]
-    """At least one, each having seen a video."""
+    """Encoders by runtime, at least one; each has encoded a video."""
 
 
 def make_trials(
     networks: CompressedNetworks, folder: str
 ) -> tuple[dict[CompressionMethod, CompressionTrial], dict[str, str]]:
-    """The methods that worked, and why the others did not; networks are kept in a local `folder`.
+    """Make the network of each method; networks are written to a local `folder`.
 
-    Raises CompressError where none did.
+    Returns:
+        The trials, and the errors of the methods that failed.
+
+    Raises:
+        CompressError: no method works.
     """
     trials: dict[CompressionMethod, CompressionTrial] = {}
     failed: dict[str, str] = {}
@@ -37,16 +41,16 @@ def make_trials(
         try:
             onnx, px = networks.make(method)
             cnn = networks.cnn.model_copy(update={"frame_px": px})
-            first = networks.catalogue.clips(px)[:1]
+            first = networks.dataset.clips(px)[:1]
             trials[method] = _trial(join_uri(folder, method), method, onnx, cnn, first)
         except CompressError as error:
             failed[method] = f"{error}. Fix: {error.fix}"
-            networks.say(f"{method} failed: {error}")
+            networks.log(f"{method} failed: {error}")
             continue
-        networks.say(f"{method}: {len(onnx) / 1e6:.1f} MB")
+        networks.log(f"{method}: {len(onnx) / 1e6:.1f} MB")
     if not trials:
-        method, why = next(iter(failed.items()), ("compress.methods", "none is given"))
-        raise CompressError(f"no method worked; {method}: {why}", fix="set other compress.methods")
+        method, reason = next(iter(failed.items()), ("compress.methods", "none is given"))
+        raise CompressError(f"no method worked; {method}: {reason}", fix="set other compress.methods")
     return trials, failed
 
 
@@ -54,8 +58,8 @@ def _trial(
     uri: str, method: CompressionMethod, onnx: bytes, cnn: CnnEncoderConfig, first: list[Clip]
 ) -> CompressionTrial:
     rounded = METHOD_STEPS[method][1] != "none"
-    facts = CompressedNetworkInfo(method, cnn.frame_px, 0, RUNTIMES[0], rounded, cnn.weights)
-    save_network(uri, onnx, facts)
+    info = CompressedNetworkInfo(method, cnn.frame_px, 0, RUNTIMES[0], rounded, cnn.weights)
+    save_network(uri, onnx, info)
     encoders: dict[Runtime, CnnEncoder] = {}
     reasons: list[str] = []
     for runtime in RUNTIMES:
@@ -63,7 +67,7 @@ def _trial(
         try:
             encoder = CnnEncoder(cnn.model_copy(update=changes))
             encoder.encode(first)
-        except Exception as error:  # each runtime has errors of its own for what it cannot run
+        except Exception as error:  # each runtime has its own errors for graphs that it cannot run
             reasons.append(f"{runtime}: {type(error).__name__}: {first_line(error)}")
             continue
         encoders[runtime] = encoder
@@ -73,4 +77,4 @@ def _trial(
             fix=f"leave {method} out of compress.methods",
         )
     runtime, encoder = next(iter(encoders.items()))
-    return CompressionTrial(onnx, replace(facts, dim=encoder.dim, runtime=runtime), encoders)
+    return CompressionTrial(onnx, replace(info, dim=encoder.dim, runtime=runtime), encoders)

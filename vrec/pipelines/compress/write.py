@@ -1,4 +1,4 @@
-"""The folder that `vrec compress` leaves: a network, the head behind it, and how `vrec embed` takes them."""
+"""Output folder of `vrec compress`: the network, its learned head, and the settings for `vrec embed`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +17,7 @@ from vrec.encoders.learned.config import LearnedFusionConfig
 from vrec.pipelines.compress.target import CompressionTarget
 
 EMBED_YAML = "embed.yaml"
+"""The file of settings for `vrec embed --config`."""
 HEAD = "head"
 """The subfolder of a learned head."""
 
@@ -24,27 +25,38 @@ HEAD = "head"
 def write_compressed(
     out: str,
     onnx: bytes,
-    facts: CompressedNetworkInfo,
+    info: CompressedNetworkInfo,
     target: CompressionTarget,
     settings: Settings,
     *,
     data: dict[str, Any],
     metrics: dict[str, float],
 ) -> str:
-    """The URI of an embed.yaml in the folder `out`, with which `vrec embed --config` takes the network.
+    """Write the network to the folder `out` and return the URI of its embed.yaml for `vrec embed --config`.
 
-    A head that `subject` has is written beside it, under a name of its own. A learned fusion knows the
-    features of the network before, so that embed.yaml leaves it out. `data` and `metrics` go into the
-    network's manifest. Raises OutputError.
+    A learned head of `target` is written beside the network, under a name of its own. A learned fusion is
+    replaced in embed.yaml, since it was trained on features of the original network.
+
+    Args:
+        out: the folder.
+        onnx: the network's ONNX graph.
+        info: the network's description.
+        target: the original network and its head.
+        settings: the settings that embed.yaml is derived from.
+        data: info for the network's manifest.
+        metrics: measurements for the network's manifest.
+
+    Raises:
+        OutputError: the folder cannot be written.
     """
-    save_network(out, onnx, facts, data=data, metrics=metrics)
-    fields = {"weights": COMPRESSED_PREFIX + out, "frame_px": facts.frame_px, "backend": "auto"}
+    save_network(out, onnx, info, data=data, metrics=metrics)
+    fields = {"weights": COMPRESSED_PREFIX + out, "frame_px": info.frame_px, "backend": "auto"}
     cnn = target.cnn.model_copy(update=fields)
-    changes: dict[str, Any] = {"embed.decode.frame_px": facts.frame_px}
-    if target.stored is None:
+    changes: dict[str, Any] = {"embed.decode.frame_px": info.frame_px}
+    if target.artifact is None:
         changes |= {f"embed.encoders.frames.{name}": value for name, value in fields.items()}
     else:
-        _retarget_head(cnn, target.stored).save(join_uri(out, HEAD))
+        _retarget_head(cnn, target.artifact).save(join_uri(out, HEAD))
         changes["embed.encoders.frames.model"] = join_uri(out, HEAD)
     if incompatible_fusion(settings):
         changes["embed.encoders.fusion.kind"] = "weighted"
@@ -55,18 +67,18 @@ def write_compressed(
 
 
 def incompatible_fusion(settings: Settings) -> str | None:
-    """The folder of a learned fusion in `settings`, which no other network's features suit; None without."""
+    """Return the folder of the learned fusion, which fits only the original network, None without one."""
     fusion = settings.embed.encoders.fusion
     return fusion.model if isinstance(fusion, LearnedFusionConfig) else None
 
 
-def _retarget_head(cnn: CnnEncoderConfig, stored: EncoderArtifact) -> EncoderArtifact:
-    """The same head on the features of another network, which it says that it takes."""
-    before: Mapping[str, Any] = stored.embed
+def _retarget_head(cnn: CnnEncoderConfig, artifact: EncoderArtifact) -> EncoderArtifact:
+    """Return the head with another network as its input."""
+    original: Mapping[str, Any] = artifact.embed
     embed = {
-        **before,
-        "decode": {**before.get("decode", {}), "frame_px": cnn.frame_px},
-        "encoders": {**before["encoders"], "frames": cnn.model_dump(mode="json")},
+        **original,
+        "decode": {**original.get("decode", {}), "frame_px": cnn.frame_px},
+        "encoders": {**original["encoders"], "frames": cnn.model_dump(mode="json")},
     }
-    data = {**stored.data, "trained_on": dict(stored.names)}
-    return replace(stored, names={"frames": cnn_name(cnn)}, embed=embed, data=data)
+    data = {**artifact.data, "trained_on": dict(artifact.names)}
+    return replace(artifact, names={"frames": cnn_name(cnn)}, embed=embed, data=data)

@@ -90,9 +90,7 @@ def run_comparison(
     sampled = None
     if like_paper:
         first = {model: tables[0] for model, tables in lists.items()}
-        sampled = evaluate_sampled(
-            first, train, split.test, config.sampled, config.metrics, catalogue=catalog
-        )
+        sampled = evaluate_sampled(first, train, split.test, config.sampled, config.metrics, catalog=catalog)
     return ComparisonOutcome(inputs, split, train, chosen.config, chosen.trials, runs, evaluation, sampled)
 
 
