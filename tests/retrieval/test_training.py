@@ -1,4 +1,4 @@
-"""What the recommenders on networks share, on each of them: repeatable fits, folders, early stopping."""
+"""Code shared by the recommenders on networks: repeatable fits, folders, early stopping."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from vrec.core.artifact import read_artifact
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval import training
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, build_interaction_matrix
+from vrec.retrieval.models import mult_vae, sasrec
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
 from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
 from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
@@ -156,32 +157,32 @@ def test_the_best_epochs_weights_are_kept():
     assert not network.training
 
 
-def test_judges_hide_the_newest_fifth():
+def test_the_newest_fifth_is_held_out():
     table, _ = blocks()
     histories = histories_of(table)
     with seeded_rng(0) as rng:
-        shown, judges = hold_out_validation_users(
+        shown, validation = hold_out_validation_users(
             histories, EarlyStoppingConfig(validation_share=0.25, max_validation_users=20), rng
         )
-    assert judges is not None
-    assert len(judges.users) == 20
-    whole = histories.rows(judges.users)
+    assert validation is not None
+    assert len(validation.users) == 20
+    whole = histories.rows(validation.users)
     # Six videos each: two are hidden, and all of them are newer than those shown.
-    assert (np.diff(judges.held_out.indptr) == 2).all()
-    assert (judges.held_out + judges.shown.weights != whole.weights).nnz == 0
-    hidden_at = whole.select_entries(np.asarray(judges.held_out[whole.weights.nonzero()]).ravel() > 0).at
-    assert (hidden_at.reshape(-1, 2).min(axis=1) >= judges.shown.at.reshape(-1, 4).max(axis=1)).all()
-    assert (shown.rows(judges.users).weights != judges.shown.weights).nnz == 0
-    others = np.setdiff1d(np.arange(histories.users), judges.users)
+    assert (np.diff(validation.held_out.indptr) == 2).all()
+    assert (validation.held_out + validation.shown.weights != whole.weights).nnz == 0
+    hidden_at = whole.select_entries(np.asarray(validation.held_out[whole.weights.nonzero()]).ravel() > 0).at
+    assert (hidden_at.reshape(-1, 2).min(axis=1) >= validation.shown.at.reshape(-1, 4).max(axis=1)).all()
+    assert (shown.rows(validation.users).weights != validation.shown.weights).nnz == 0
+    others = np.setdiff1d(np.arange(histories.users), validation.users)
     assert (shown.rows(others).weights != histories.rows(others).weights).nnz == 0
 
 
 def test_short_histories_do_not_judge():
     histories = histories_of(to_interactions(np.eye(4, 6) + np.eye(4, 6, 1)))
-    shown, judges = hold_out_validation_users(
+    shown, validation = hold_out_validation_users(
         histories, EarlyStoppingConfig(validation_share=0.9), np.random.default_rng(0)
     )
-    assert judges is None
+    assert validation is None
     assert shown is histories
 
 
@@ -199,3 +200,138 @@ def test_judging_stops_a_fit_early(kind: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(training, "_check_finite", lambda network, epoch, *_: epochs.append(epoch))
     make(kind, epochs=200, patience=1).fit(blocks()[0])
     assert 1 < epochs[-1] < 200
+
+
+@pytest.mark.parametrize(("length", "held_out"), [(4, 0), (5, 1), (6, 2), (10, 2), (11, 3)])
+def test_a_fifth_of_a_history_is_held_out_rounded_up(length: int, held_out: int):
+    histories = histories_of(to_interactions(np.ones((10, length))))
+    config = EarlyStoppingConfig(validation_share=0.99)
+    shown, validation = hold_out_validation_users(histories, config, np.random.default_rng(0))
+    assert (validation is None) == (held_out == 0)
+    assert shown.weights.nnz == 10 * length - 9 * held_out
+    if validation is not None:
+        # All have the same time, so that the last ids are the newest.
+        assert np.unique(validation.held_out.indices).tolist() == list(range(length - held_out, length))
+
+
+@pytest.mark.parametrize(
+    ("share", "most", "number"), [(0.0, 9, 0), (0.29, 9, 2), (0.3, 9, 3), (0.9, 4, 4), (0.09, 9, 0)]
+)
+def test_validation_users_are_a_share_up_to_a_maximum(share: float, most: int, number: int):
+    histories = histories_of(to_interactions(np.ones((10, 6))))
+    config = EarlyStoppingConfig(validation_share=share, max_validation_users=most)
+    shown, validation = hold_out_validation_users(histories, config, np.random.default_rng(0))
+    assert (0 if validation is None else len(validation.users)) == number
+    if validation is None:
+        assert shown is histories
+    else:
+        assert (np.diff(validation.users) > 0).all()
+
+
+def test_the_generator_draws_the_validation_users():
+    histories = histories_of(to_interactions(np.ones((50, 6))))
+    config = EarlyStoppingConfig(validation_share=0.2)
+    drawn = [
+        hold_out_validation_users(histories, config, np.random.default_rng(seed))[1].users.tolist()
+        for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_ndcg_is_cut_at_100():
+    relevant = histories_of(to_interactions(np.array([[0] * 100 + [1], [1] * 101]))).weights
+    scores = -np.tile(np.arange(101, dtype=np.float32), (2, 1))
+    assert ndcg_sum(scores[:1], relevant[:1]) == 0
+    assert ndcg_sum(-scores[:1], relevant[:1]) == 1
+    # More are relevant than there are ranks: the ideal has as many as there are ranks.
+    assert ndcg_sum(scores[1:], relevant[1:]) == pytest.approx(1)
+
+
+def test_validation_is_the_mean_over_users_without_shown_videos():
+    """More users than a block; a constant score ranks by id, so that what is shown must not take ranks."""
+    histories = histories_of(to_interactions(np.ones((80, 10))))
+    config = EarlyStoppingConfig(validation_share=0.5)
+    _, validation = hold_out_validation_users(histories, config, np.random.default_rng(0))
+    assert validation is not None
+    calls = []
+
+    def scores(shown: InteractionMatrix, users: np.ndarray) -> np.ndarray:
+        calls.append(users)
+        rows = np.flatnonzero(np.isin(validation.users, users))
+        assert (shown.weights != validation.shown.rows(rows).weights).nnz == 0
+        return np.ones((shown.users, shown.videos), np.float32)
+
+    assert validation.ndcg(scores) == pytest.approx(1)
+    assert [len(users) for users in calls] == [training.BLOCK_ROWS, 40 - training.BLOCK_ROWS]
+    assert np.concatenate(calls).tolist() == validation.users.tolist()
+
+
+def test_blocks_are_padded_with_their_first_row():
+    assert training.pad_block(np.array([7, 3])).tolist() == [7, 3] + [7] * (training.BLOCK_ROWS - 2)
+    whole = np.arange(training.BLOCK_ROWS)
+    assert training.pad_block(whole).tolist() == whole.tolist()
+    assert [part.tolist() for part in training.batches(np.arange(5), 2)] == [[0, 1], [2, 3], [4]]
+    assert list(training.batches(np.arange(0), 2)) == []
+
+
+def test_without_validation_every_epoch_is_trained_at_the_given_rate():
+    """Adam's step on a constant gradient is the learning rate, for each of two batches in three epochs."""
+    network, epochs = torch.nn.Linear(1, 1, bias=False), []
+    before = network.weight.item()
+
+    def losses(epoch: int):
+        epochs.append(epoch)
+        for _ in range(2):
+            yield network(torch.full((1, 1), 5.0)).sum()
+
+    train_with_early_stopping(network, losses, epochs=3, learning_rate=0.01, model_name="x")
+    assert epochs == [1, 2, 3]
+    assert network.weight.item() == pytest.approx(before - 6 * 0.01, abs=1e-5)
+    assert not network.training
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 5)])
+def test_an_equal_metric_is_no_improvement(patience: int, epochs: int):
+    network, metrics = torch.nn.Linear(1, 1), iter([0.1, 0.5, 0.5, 0.5, 0.5, 0.9, 0.9])
+    seen, weights = [], []
+
+    def losses(epoch: int):
+        seen.append(epoch)
+        yield network(torch.ones(1, 1)).sum()
+
+    def validate() -> float:
+        weights.append(network.weight.item())
+        return next(metrics)
+
+    train_with_early_stopping(
+        network, losses, epochs=5, learning_rate=0.1, model_name="x", validate=validate, patience=patience
+    )
+    assert seen == list(range(1, epochs + 1))
+    assert network.weight.item() == weights[1]
+
+
+@pytest.mark.parametrize("kind", ["mult_vae", "sequence"])
+def test_held_out_videos_are_not_trained_on_and_not_shown_in_validation(kind, monkeypatch):
+    """Both models pass the histories without the held-out entries to training, and their own scores on."""
+    table, _ = blocks()
+    held = []
+
+    def hold_out(histories, config, rng):
+        shown, validation = hold_out_validation_users(histories, config, rng)
+        held.append((shown, validation))
+        return shown, validation
+
+    module = {"mult_vae": mult_vae, "sequence": sasrec}[kind]
+    monkeypatch.setattr(module, "hold_out_validation_users", hold_out)
+    model = make(kind, epochs=1, validation_share=0.5)
+    trained = []
+    losses = type(model)._losses
+    monkeypatch.setattr(
+        type(model), "_losses", lambda self, shown, *rest: trained.append(shown) or losses(self, shown, *rest)
+    )
+    model.fit(table)
+    ((shown, validation),) = held
+    assert validation is not None
+    assert trained[0] is (shown.weights if kind == "mult_vae" else shown)
+    assert shown.weights.nnz == table.num_rows - validation.held_out.nnz
+    assert model.histories.weights.nnz == table.num_rows

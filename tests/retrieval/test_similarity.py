@@ -1,0 +1,133 @@
+"""Similarities of sparse rows: closed forms on small matrices, and blocks that make no difference."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from tests.retrieval.matrices import matrices, random_matrix
+from vrec.retrieval import similarity as module
+from vrec.retrieval.models.item_knn import ItemKnnConfig, similar_videos
+from vrec.retrieval.similarity import (
+    RowMoments,
+    RowWeighting,
+    SimilarityConfig,
+    dense_product,
+    map_in_threads,
+    row_blocks,
+    row_sums,
+    stack_rows,
+)
+
+# Videos a, b and c by users: a and b share one user of weights 2 and 3, a and c none.
+SMALL = sparse.csr_matrix(np.array([[2, 3, 0], [1, 0, 0], [0, 4, 1]], np.float32))
+
+
+@given(matrices(30, 30), st.integers(1, 12), st.integers(1, 40))
+@settings(deadline=None, max_examples=60)
+def test_the_product_is_exact_and_each_row_its_own(matrix: np.ndarray, size: int, products: int) -> None:
+    left, right = sparse.csr_matrix(matrix), sparse.csr_matrix(matrix.T * 0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PRODUCTS_PER_RUN", products)
+        whole = dense_product(left, right)
+        np.testing.assert_allclose(whole, matrix @ matrix.T * 0.1, rtol=1e-5)
+        parts = [dense_product(left[n : n + size], right) for n in range(0, len(matrix), size)]
+    assert np.array_equal(whole, np.vstack(parts))
+
+
+def test_cosine_and_shrinkage_by_hand():
+    """a·b = 6, |a| = √5 and |b| = 5; b·c = 4 and |c| = 1."""
+    found = similar_videos(SMALL, SimilarityConfig()).toarray()
+    want = np.array([[0, 6 / (5**0.5 * 5), 0], [6 / (5**0.5 * 5), 0, 4 / 5], [0, 4 / 5, 0]])
+    np.testing.assert_allclose(found, want, rtol=1e-6)
+    found = similar_videos(SMALL, SimilarityConfig(shrink=2.0)).toarray()
+    want = np.array([[0, 6 / (5**0.5 * 5 + 2), 0], [6 / (5**0.5 * 5 + 2), 0, 4 / 7], [0, 4 / 7, 0]])
+    np.testing.assert_allclose(found, want, rtol=1e-6)
+
+
+def test_pearson_by_hand_is_over_all_users():
+    rows = np.array([[3, 2, 0, 0], [1, 3, 0, 0]], np.float32)
+    found = similar_videos(sparse.csr_matrix(rows.T), SimilarityConfig(similarity="pearson")).toarray()
+    want = np.corrcoef(rows)[0, 1]
+    np.testing.assert_allclose(found, [[0, want], [want, 0]], rtol=1e-5)
+
+
+def test_neighbours_are_cut_by_similarity():
+    found = similar_videos(SMALL, SimilarityConfig(neighbours=1)).toarray()
+    assert (found > 0).tolist() == [[False, True, False], [False, False, True], [False, True, False]]
+
+
+def test_weightings_by_hand():
+    """Three rows, of sums 5, 1 and 5; the columns have 2, 2 and 1 entries."""
+    idf = np.log(3) - np.log([3, 3, 2])
+    tfidf = RowWeighting.fit(SMALL, "tfidf")
+    assert tfidf.mean_sum == pytest.approx(11 / 3)
+    np.testing.assert_allclose(tfidf.apply(SMALL).toarray(), np.sqrt(SMALL.toarray()) * idf, atol=1e-6)
+    bm25 = RowWeighting.fit(SMALL, "bm25").apply(SMALL).toarray()
+    length = 0.25 + 0.75 * 5 / (11 / 3)
+    assert bm25[2, 2] == pytest.approx(1 * 2.2 / (1.2 * length + 1) * np.log(3 / 2), rel=1e-5)
+    assert RowWeighting.fit(SMALL, "none").apply(SMALL) is SMALL
+
+
+def test_moments_by_hand():
+    rows = sparse.csr_matrix(np.array([[3, 4, 0, 0], [2, 2, 2, 2], [0, 0, 0, 0]], np.float32))
+    cosine = RowMoments.from_rows(rows, "cosine")
+    assert cosine.mean.tolist() == [0, 0, 0]
+    assert cosine.norm.tolist() == [5, 4, np.inf]
+    pearson = RowMoments.from_rows(rows, "pearson")
+    np.testing.assert_allclose(pearson.mean, [7 / 2, 8 / 2, 0])
+    np.testing.assert_allclose(pearson.norm, [np.sqrt(25 - 49 / 4), np.inf, np.inf], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_sums_of_rows_do_not_depend_on_runs(size: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "WEIGHTS_PER_SUM", size)
+    dense = random_matrix(0, 9, 7)
+    dense[[0, 4, 8]] = 0
+    rows = sparse.csr_matrix(dense)
+    assert row_sums(rows).tolist() == dense.sum(axis=1).tolist()
+    assert row_sums(rows, squared=True).tolist() == (dense**2).sum(axis=1).tolist()
+    assert row_sums(sparse.csr_matrix((2, 3), dtype=np.float32)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("cells", [1, 100])
+@pytest.mark.parametrize("similarity", ["cosine", "pearson"])
+def test_blocks_make_no_difference(cells: int, similarity: str, monkeypatch: pytest.MonkeyPatch):
+    weights = sparse.csr_matrix(random_matrix(1, 30, 20))
+    config = ItemKnnConfig(similarity=similarity, neighbours=3, shrink=1.0)
+    whole = similar_videos(weights, config).toarray()
+    monkeypatch.setattr(module, "BLOCK_CELLS", cells)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    assert np.array_equal(similar_videos(weights, config).toarray(), whole)
+
+
+def test_row_blocks_cover_all_rows():
+    assert row_blocks(0) == []
+    assert row_blocks(64) == [range(64)]
+    assert row_blocks(130) == [range(64), range(64, 128), range(128, 130)]
+
+
+def test_threads_return_results_in_order():
+    """The first block waits for the second one where there are two threads."""
+    second = threading.Event()
+
+    def work(task, block):
+        if block.start == 0:
+            second.wait(0.2)
+        else:
+            second.set()
+        return block
+
+    assert list(map_in_threads(work, None, [range(0, 1), range(1, 2)])) == [range(0, 1), range(1, 2)]
+
+
+def test_stacked_rows_without_parts_are_empty():
+    assert stack_rows([], 3).shape == (0, 3)
+    parts = [
+        sparse.csr_matrix(np.eye(2, 3, dtype=np.float32)),
+        sparse.csr_matrix(np.ones((1, 3), np.float32)),
+    ]
+    assert stack_rows(parts, 3).toarray().tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
