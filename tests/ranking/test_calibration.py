@@ -217,13 +217,19 @@ def test_a_ranker_that_is_wrong_about_the_order_is_not_turned_round(config):
 @pytest.mark.parametrize(
     ("predicted", "outcome", "weight", "scale", "message"),
     [
-        ([0.1, np.nan], [0, 1], None, "chance", "predicted: 1 of 2 are no predicted of chance, such as nan"),
+        (
+            [0.1, np.nan],
+            [0, 1],
+            None,
+            "chance",
+            "predicted: 1 of 2 are not a valid predicted for chance, such as nan",
+        ),
         ([0.1, 1.5], [0, 1], None, "chance", "predicted: 1 of 2 .* such as 1.5 in row 1"),
         ([0.1, 0.5], [0, 0.5], None, "chance", "outcome: 1 of 2 .* such as 0.5 in row 1"),
         ([0.1, 0.5], [0, 1], [1, -1], "chance", "weight: 1 of 2"),
         ([0.1, np.inf], [0, 1], None, "seconds", "predicted: 1 of 2"),
         ([0.1, 3], [0, -1], None, "seconds", "outcome: 1 of 2"),
-        ([0.1, 3], [0], None, "seconds", "want one number each"),
+        ([0.1, 3], [0], None, "seconds", "do not have one number for each row"),
     ],
 )
 def test_what_cannot_be_is_refused(predicted, outcome, weight, scale, message):

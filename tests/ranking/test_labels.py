@@ -162,7 +162,7 @@ def test_parts_are_cut_between_moments_near_their_shares(times):
 
 
 def test_parts_that_cannot_be_are_refused():
-    with pytest.raises(RankError, match="4 impressions at 1 times cannot be cut"):
+    with pytest.raises(RankError, match="4 impressions at 1 times cannot be split in three"):
         split_log(np.zeros(4, np.int64), LogSplitConfig())
     with pytest.raises(RankError, match="0 impressions"):
         split_log(np.zeros(0, np.int64), LogSplitConfig())

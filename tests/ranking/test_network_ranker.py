@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from tests.contracts.ranker_battery import SHOP
-from tests.contracts.shops import TINY, network
 from vrec.core.errors import ModelError, RankError
 from vrec.core.types import CatalogContent
 from vrec.ranking import network_ranker as model_module
@@ -29,6 +27,8 @@ from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.registry import load_ranker
 from vrec.ranking.uncertainty import LastLayerLaplace, click_logit_std
+from vrec.testing.rankers import SHOP
+from vrec.testing.ranking_shop import TINY, network
 
 RANKER = cache(lambda: network(SHOP()))
 
@@ -235,7 +235,7 @@ def test_among_some_videos_features_and_answers_are_as_among_all(kind, data):
 def test_a_ranker_does_not_take_another_kind_s_word_on_videos():
     shop = SHOP()
     other = RateBaselineRanker.fit(RateBaselineConfig(), *shop.train, shop.content)
-    with pytest.raises(RankError, match="a rates ranker does not know videos as a network ranker does"):
+    with pytest.raises(RankError, match="the newer ranker is of kind rates, this one of kind network"):
         RANKER().restricted_to([], other)
 
 

@@ -185,7 +185,9 @@ def test_logs_that_cannot_be_replayed_are_refused():
     states, facts = parts_of(log, content)
     with pytest.raises(RankError, match=r"1 of [\d,]+ events repeat another's event_id, such as r0-"):
         replay_video_counts(pa.concat_tables([log, log.slice(4, 1)]), facts, CONFIG)
-    with pytest.raises(RankError, match=r"replay: [\d,]+ impressions have no state, such as r0-"):
+    with pytest.raises(
+        RankError, match=r"replay: [\d,]+ impressions have no row in VIDEO_COUNTS, such as r0-"
+    ):
         list(replay_requests(log, states.slice(9), facts, CONFIG))
     wrong = log.set_column(3, log.schema.field("kind"), pa.repeat("glance", log.num_rows))
     with pytest.raises(EventsError, match=r"EVENTS\.kind is not usable"):

@@ -1,1 +1,1 @@
-"""The order of the candidates: what a shopper will click, watch and buy, and what to do about it."""
+"""Rankers: predicted clicks, watch time and conversions of candidates, and reranking."""

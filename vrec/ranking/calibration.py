@@ -1,7 +1,7 @@
-"""Calibration: predictions that mean what they say, by what came of a validation part.
+"""Calibration of predictions on a validation split.
 
-Every method is a rising function of the prediction alone: the order stays, but for rounding to float32, and
-so does every metric of order.
+Every method is an increasing function of the prediction alone, so the order of predictions stays, except for
+rounding to float32, and so does every ranking metric.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,49 +21,50 @@ from vrec.ranking.features.arrays import Floats, ImpressionLabels, RankerPredict
 
 Doubles = npt.NDArray[np.float64]
 Scale = Literal["chance", "seconds"]
-"""What is calibrated: chances in [0, 1], or seconds from 0 up."""
+"""Scale of the predictions: probabilities in [0, 1], or seconds ≥ 0."""
 Used = Literal["isotonic", "temperature", "shift", "none"]
-"""How it was calibrated in the end; shift is what is left of temperature where there are few rows."""
+"""Method that was applied; `shift` replaces the others where there are few rows."""
 
-_NO_CHANCE = 1e-7
-"""Chances are taken to be at least this far from 0 and 1, where log-odds end."""
+_CLIP = 1e-7
+"""Probabilities are clipped this far from 0 and 1, where log-odds are infinite."""
 _SLOPES = (0.01, 100.0)
-"""Temperature's slopes: a ranker that is wrong about the order is flattened, never turned round."""
-_LEAST = 1e-3
-"""How much the line rises at least beyond the outermost centre, of what it may: enough to keep the order."""
+"""Bounds of the temperature slope: a ranker with a wrong order is flattened, never reversed."""
+_MIN_RISE = 1e-3
+"""Least rise beyond the outermost center, as a share of the room left: enough to keep the order."""
 
 
 class CalibrationConfig(BaseConfig):
-    """How predictions are calibrated on a validation part."""
+    """Settings of the calibration on the validation split."""
 
     method: Literal["isotonic", "temperature", "none"] = "isotonic"
-    """isotonic follows any rising curve; temperature (Platt scaling) a straight line of the log-odds, of
-    seconds one factor, from fewer rows; none leaves predictions as they are."""
+    """`isotonic` fits any increasing curve; `temperature` (Platt scaling) fits a line in log-odds, or one
+    factor for seconds, and needs fewer rows; `none` leaves predictions unchanged."""
     fewest: int = Field(default=30, ge=1)
-    """Fewest rows that a method needs of each outcome, of seconds those above 0; with fewer only the mean is
-    set right, by a constant added to the log-odds or a factor of the seconds, and with none nothing."""
+    """Least number of rows of each outcome (for seconds, of rows above 0 s) that a method needs. With fewer,
+    only the mean is corrected, by a constant added to the log-odds or a factor on the seconds; with none,
+    predictions stay unchanged."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Calibrator:
-    """A calibration as it was fitted.
+    """Fitted calibrator.
 
-    Isotonic regression gives steps, and within a step the order is lost. So the line goes through the steps'
-    centres instead (Oron and Flournoy 2017, centred isotonic regression); beyond all that was seen it goes to
-    0 and to 1, of seconds on at the last ratio. One row of the mean outcome is added at either end: no step
-    is then at 0 or 1, and one lucky row does not rule an end. Temperature is Platt's (1999) slope and offset
-    of log-odds.
+    Isotonic regression gives steps, and within a step the order is lost. The curve therefore goes through the
+    centers of the steps (centered isotonic regression: Oron and Flournoy 2017). Beyond the predictions seen
+    in the fit it goes to 0 and to 1; for seconds it continues at the last ratio. One row with the mean
+    outcome is added at either end, so that no step is at 0 or 1 and a single row cannot determine an end.
+    Temperature is Platt's (1999) slope and offset of log-odds.
     """
 
     method: Used
-    """What was really done; a fallback where the config's method had too few rows."""
+    """Method that was applied: a fallback where the configured method had too few rows."""
     scale: Scale
     xs: Doubles
-    """(K,) predictions, strictly rising; isotonic only, else empty."""
+    """(K,) float64 predictions, strictly increasing; empty except for isotonic."""
     ys: Doubles
-    """(K,) what they become, strictly rising."""
+    """(K,) float64 calibrated values of `xs`, strictly increasing."""
     line: Doubles
-    """(2,) slope and offset of the log-odds or of the logarithm of seconds; (1, 0) where there is none."""
+    """(2,) slope and offset of the log-odds, or of log seconds; (1, 0) where not used."""
 
     @classmethod
     def fit(
@@ -75,9 +76,17 @@ class Calibrator:
         *,
         scale: Scale,
     ) -> Self:
-        """The calibrator for predictions (N,), outcomes (N,), 0 or 1 or seconds, and weights (N,) ≥ 0.
+        """Fit a calibrator; the order of the rows does not matter.
 
-        Rows' order is of no consequence. Raises RankError for what is no chance, no time or no weight.
+        Args:
+            config: Method and its fallback.
+            predicted: (N,) probabilities or seconds.
+            outcome: (N,) 0 or 1, or seconds.
+            weight: (N,) row weights ≥ 0; 1 by default.
+            scale: Scale of predictions and outcomes.
+
+        Raises:
+            RankError: a value is not a probability, a time or a weight.
         """
         guess, truth, weights = _checked(predicted, outcome, weight, scale)
         # In one order, so that sums round the same.
@@ -88,7 +97,7 @@ class Calibrator:
         line = np.array([1.0, 0.0])
         match method:
             case "isotonic":
-                xs, ys = _centres(guess, truth, weights, scale)
+                xs, ys = _step_centers(guess, truth, weights, scale)
             case "temperature" | "shift" if scale == "seconds":
                 line[1] = np.log((weights @ truth) / (weights @ guess))
             case "temperature":
@@ -100,29 +109,29 @@ class Calibrator:
         return cls(method, scale, xs, ys, line)
 
     def apply(self, predicted: Floats) -> Floats:
-        """The calibrated predictions (N,) float32, in [0, 1] or ≥ 0 s; each depends on its own alone."""
+        """Return (N,) float32 calibrated predictions, in [0, 1] or ≥ 0 s, each independent of other rows."""
         guess = predicted.astype(np.float64)
         match self.method:
             case "isotonic":
-                found = np.interp(guess, self.xs, self.ys)
+                result = np.interp(guess, self.xs, self.ys)
                 if self.scale == "seconds":
-                    found += np.maximum(guess - self.xs[-1], 0) * (self.ys[-1] / self.xs[-1])
+                    result += np.maximum(guess - self.xs[-1], 0) * (self.ys[-1] / self.xs[-1])
             case "none":
-                found = guess
+                result = guess
             case _ if self.scale == "seconds":
-                found = guess * np.exp(self.line[1])
+                result = guess * np.exp(self.line[1])
             case _:
-                found = expit(self.line[0] * _log_odds(guess) + self.line[1])
-        return found.astype(np.float32)
+                result = expit(self.line[0] * _log_odds(guess) + self.line[1])
+        return result.astype(np.float32)
 
     def arrays(self) -> Arrays:
-        """What `restore` needs: numbers, and two names as arrays of text."""
+        """Return the arrays that `restore` reads: numbers, and two names as text arrays."""
         names = {"method": np.array(self.method), "scale": np.array(self.scale)}
         return {**names, "xs": self.xs, "ys": self.ys, "line": self.line}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """The calibrator that gave these arrays; raises ModelError where they are not a calibrator's."""
+        """Rebuild the calibrator from its `arrays`; raise ModelError where they are incomplete or invalid."""
         missing = [name for name in cls.__slots__ if name not in arrays]
         if missing:
             raise ModelError(f"the calibrator has no array {', '.join(missing)}")
@@ -135,15 +144,15 @@ class Calibrator:
 
 def _method(config: CalibrationConfig, guess: Doubles, truth: Doubles, scale: Scale) -> Used:
     hits = np.count_nonzero(truth > 0)
-    # Seconds that are all above 0 still tell a mean; chances need both outcomes.
+    # Seconds that are all above 0 still define a mean; probabilities need both outcomes.
     rows = hits if scale == "seconds" else min(hits, len(truth) - hits)
     if not rows or (scale == "seconds" and not guess.any()):
         return "none"
     return "shift" if rows < config.fewest and config.method != "none" else config.method
 
 
-def _centres(guess: Doubles, truth: Doubles, weights: Doubles, scale: Scale) -> tuple[Doubles, Doubles]:
-    # Takes a second to import, which every command would pay.
+def _step_centers(guess: Doubles, truth: Doubles, weights: Doubles, scale: Scale) -> tuple[Doubles, Doubles]:
+    # The import takes a second, which every command would pay.
     from sklearn.isotonic import isotonic_regression
 
     mean, one = np.average(truth, weights=weights), weights.mean()
@@ -162,17 +171,18 @@ def _centres(guess: Doubles, truth: Doubles, weights: Doubles, scale: Scale) -> 
 
 
 def _beyond(xs: Doubles, ys: Doubles, seen: float, limit: float) -> list[tuple[float, float]]:
-    """Knots outwards from the outermost centre (xs[0], ys[0]): at the last prediction `seen`, at the limit.
+    """Return the knots outside the outermost center (xs[0], ys[0]), ordered outwards.
 
-    Half of the outermost step's rows lie there. The line goes on as steeply as it comes from the centre
-    before, for that step will be like the others, but by no more than half way to 0 or the limit.
+    The knots are at the outermost prediction `seen` and at the `limit`. Half of the rows of the outermost
+    step lie beyond its center. There the curve keeps the slope between the last two centers, but covers at
+    most half the distance to 0 or the limit.
     """
     x, y = float(xs[0]), float(ys[0])
     knots: list[tuple[float, float]] = []
     if seen != x:
         slope = (ys[1] - y) / (xs[1] - x) if len(xs) > 1 else 0.0
         room = min(y, abs(limit - y))
-        change = np.clip(slope * abs(seen - x), _LEAST * room, room / 2)
+        change = np.clip(slope * abs(seen - x), _MIN_RISE * room, room / 2)
         knots.append((seen, y + float(np.copysign(change, seen - x))))
     if seen != limit and np.isfinite(limit):
         knots.append((limit, limit))
@@ -180,7 +190,7 @@ def _beyond(xs: Doubles, ys: Doubles, seen: float, limit: float) -> list[tuple[f
 
 
 def _platt(odds: Doubles, truth: Doubles, weights: Doubles) -> Doubles:
-    # Here, and below: a service that scores would wait for the import.
+    # Imported here and below: serving would wait for the import.
     from scipy.optimize import minimize
 
     share = weights / weights.sum()
@@ -205,7 +215,7 @@ def _shift(odds: Doubles, truth: Doubles, weights: Doubles) -> float:
 
 
 def _log_odds(chance: Doubles) -> Doubles:
-    return logit(np.clip(chance, _NO_CHANCE, 1 - _NO_CHANCE))
+    return logit(np.clip(chance, _CLIP, 1 - _CLIP))
 
 
 def _checked(
@@ -216,7 +226,10 @@ def _checked(
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in given}
     shapes = {name: values.shape for name, values in columns.items()}
     if len(set(shapes.values())) > 1 or columns["predicted"].ndim != 1:
-        raise RankError(f"calibration: {shapes}: want one number each for a row")
+        raise RankError(
+            f"calibration: arrays of shapes {shapes} do not have one number for each row",
+            fix="pass one-dimensional arrays of equal length",
+        )
     chance = scale == "chance"
     for name, values in columns.items():
         good = np.isfinite(values) & (values >= 0) & ((values <= 1) | (not chance or name == "weight"))
@@ -225,23 +238,26 @@ def _checked(
         bad = np.flatnonzero(~good)
         if len(bad):
             raise RankError(
-                f"calibration: {name}: {len(bad):,} of {len(values):,} are no {name} of {scale}, "
+                f"calibration: {name}: {len(bad):,} of {len(values):,} are not a valid {name} for {scale}, "
                 f"such as {values[bad[0]]:g} in row {bad[0]}",
-                fix="give chances in [0, 1] with outcomes 0 or 1, or seconds from 0 up; weights from 0 up",
+                fix="pass probabilities in [0, 1] with outcomes 0 or 1, or seconds ≥ 0, and weights ≥ 0",
             )
-    kept = columns["weight"] > 0
-    return columns["predicted"][kept], columns["outcome"][kept], columns["weight"][kept]
+    used = columns["weight"] > 0
+    return columns["predicted"][used], columns["outcome"][used], columns["weight"][used]
 
 
 def fit_calibrators(
-    config: CalibrationConfig, heads: Collection[str], found: RankerPredictions, labels: ImpressionLabels
+    config: CalibrationConfig, heads: Collection[str], raw: RankerPredictions, labels: ImpressionLabels
 ) -> dict[str, Calibrator]:
-    """A calibrator for each head, by raw predictions and what came of them."""
+    """Fit a calibrator for each head from raw predictions and their outcomes.
+
+    The conversion head is calibrated on mature impressions only.
+    """
     fit = partial(Calibrator.fit, config)
-    made = {"click": fit(found.p_click, labels.click, scale="chance")}
+    calibrators = {"click": fit(raw.p_click, labels.click, scale="chance")}
     if "watch" in heads:
-        made["watch"] = fit(found.watch_s, labels.watch_s, scale="seconds")
+        calibrators["watch"] = fit(raw.watch_s, labels.watch_s, scale="seconds")
     if "conversion" in heads:
         mature = labels.mature
-        made["conversion"] = fit(found.p_conv[mature], labels.conversion[mature], scale="chance")
-    return made
+        calibrators["conversion"] = fit(raw.p_conv[mature], labels.conversion[mature], scale="chance")
+    return calibrators

@@ -1,4 +1,4 @@
-"""What came of each impression, and the log cut by time into parts to train, validate and test on."""
+"""Impression labels, and the split of a log by time into train, validation and test."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,13 +22,13 @@ OutcomeKind = Literal["click", "watch", "like", "share", "follow", "cart", "purc
 
 
 class LabelsConfig(BaseConfig):
-    """What counts as the outcome of an impression."""
+    """Definition of clicks, watches and conversions as outcomes of an impression."""
 
     conversion_kinds: tuple[OutcomeKind, ...] = Field(default=("purchase",), min_length=1)
-    """Kinds of event that a click may end in; any of them makes it a conversion."""
+    """Event kinds that count as a conversion when they follow a click; any one is enough."""
     conversion_window_hours: float = Field(default=72.0, gt=0)
-    """Hours after an impression within which a conversion counts. Impressions younger than this at the log's
-    end are not mature: nobody knows yet whether they convert."""
+    """Hours after an impression within which a conversion counts. Impressions younger than this at the end
+    of the log are not mature: their outcome is not known yet."""
     response_window_hours: float = Field(default=24.0, gt=0)
     """Hours after an impression within which clicks and watches count."""
 
@@ -36,30 +36,42 @@ class LabelsConfig(BaseConfig):
 def build_labels(
     events: pa.Table, videos: pa.Table | None, config: LabelsConfig, end: int | None = None
 ) -> ImpressionLabels:
-    """Labels of the impressions of EVENTS, in the order of `impressions` and so of replay's candidates.
+    """Build the labels of the impressions of EVENTS, in the order of `impressions`.
 
-    An event belongs to the latest impression of its user and video at or before it, among those of its own
-    request_id if there are any; to none where there was none. `end` (µs since 1970) is when the log ends, by
-    default the last event; what is later is as if it had not happened, but for impressions. Give it with the
-    events of some users only, and give a training part's to learn nothing of what came after. `videos`
-    (VIDEOS) gives the durations. Raises SchemaError for other columns.
+    That is also the order of the candidates of `replay_requests`. An event belongs to the latest impression
+    of its user and video at or before it, among those with its request_id if there are any, and to none where
+    there is no such impression.
+
+    Args:
+        events: EVENTS of all or some users.
+        videos: VIDEOS, for the durations.
+        config: Windows and conversion kinds.
+        end: End of the log in µs since 1970, by default the last event. Later events are ignored, except for
+            impressions. Required for the events of some users only; pass the end of the training split so
+            that labels do not depend on what came after it.
+
+    Raises:
+        SchemaError: a table has other columns.
     """
-    events = conform(events, EVENTS, stage="labels_of")
+    events = conform(events, EVENTS, stage="build_labels")
     shown = to_polars(impressions(events)).with_row_index("row").with_columns(_micros())
     frame = to_polars(events).with_columns(_micros())
     if end is None:
         end = int(frame["at"].to_numpy().max(initial=0))
     frame = frame.filter(pl.col("kind") != "impression", pl.col("at") <= end)
-    signs = _attributed(frame, shown)
-    answers = round(config.response_window_hours * HOUR_US)
-    ends = round(config.conversion_window_hours * HOUR_US)
+    responses = _attributed(frame, shown)
+    response_window = round(config.response_window_hours * HOUR_US)
+    conversion_window = round(config.conversion_window_hours * HOUR_US)
     age = pl.col("at") - pl.col("shown_at")
-    found = signs.group_by("row").agg(
-        click=((pl.col("kind") == "click") & (age <= answers)).any(),
-        watch_s=pl.col("value").filter((pl.col("kind") == "watch") & (age <= answers)).cast(pl.Float64).sum(),
-        converted=(pl.col("kind").is_in(config.conversion_kinds) & (age <= ends)).any(),
+    outcomes = responses.group_by("row").agg(
+        click=((pl.col("kind") == "click") & (age <= response_window)).any(),
+        watch_s=pl.col("value")
+        .filter((pl.col("kind") == "watch") & (age <= response_window))
+        .cast(pl.Float64)
+        .sum(),
+        converted=(pl.col("kind").is_in(config.conversion_kinds) & (age <= conversion_window)).any(),
     )
-    shown = shown.join(found, on="row", how="left", maintain_order="left")
+    shown = shown.join(outcomes, on="row", how="left", maintain_order="left")
     shown = shown.join(_durations(videos), on="video_id", how="left", maintain_order="left")
     click = shown["click"].fill_null(value=False).to_numpy()
     conversion = click & shown["converted"].fill_null(value=False).to_numpy()
@@ -68,22 +80,22 @@ def build_labels(
         click=click.astype(np.float32),
         watch_s=shown["watch_s"].fill_null(0.0).to_numpy().astype(np.float32),
         conversion=conversion.astype(np.float32),
-        # A conversion that came early teaches no more than one that is missing: to count only the first
-        # would make every young impression a conversion.
-        mature=at + ends <= end,
+        # Early conversions are not mature either: counting only those would make every young impression
+        # with a known outcome a conversion.
+        mature=at + conversion_window <= end,
         duration_s=shown["duration_s"].fill_null(float("nan")).to_numpy().astype(np.float32),
         at=at,
-        user=_numbers(shown["user_id"]),
+        user=_hash_users(shown["user_id"]),
     )
 
 
 class LogSplitConfig(BaseConfig):
-    """Where a log is cut into parts to train, validate and test on."""
+    """Shares of the validation and test splits."""
 
     validation_share: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the impressions, next to the latest, to stop training and to calibrate by."""
+    """Share of the impressions, those before the test split, for early stopping and calibration."""
     test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the impressions, the latest, to test on."""
+    """Share of the impressions, the latest, for testing."""
 
     @model_validator(mode="after")
     def _some_left(self) -> "LogSplitConfig":
@@ -94,31 +106,31 @@ class LogSplitConfig(BaseConfig):
 
 @dataclass(frozen=True, slots=True)
 class LogSplit:
-    """A log in three parts by time. What happened at a boundary belongs to the later part."""
+    """Boundaries of the train, validation and test splits by time; a boundary belongs to the later split."""
 
     validation_from: int
-    """µs since 1970: the first moment of the validation part."""
+    """First moment of the validation split, in µs since 1970."""
     test_from: int
-    """µs since 1970: the first moment of the test part."""
+    """First moment of the test split, in µs since 1970."""
 
     def split_of(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
-        """(N,) 0 where `at` is in the training part, 1 in the validation and 2 in the test part."""
+        """Return (N,) int8 split numbers of (N,) times in µs: 0 train, 1 validation, 2 test."""
         return ((at >= self.validation_from) + (at >= self.test_from).astype(np.int8)).astype(np.int8)
 
 
 def split_log(at: npt.NDArray[np.int64], config: LogSplitConfig) -> LogSplit:
-    """The parts of a log with impressions `at` (N,) µs; raises RankError where one of them is empty."""
+    """Split a log with impressions `at` (N,) µs; raise RankError where a split would be empty."""
     ordered = np.sort(at)
     later = config.validation_share + config.test_share
     firsts = [round(len(at) * (1 - share)) for share in (later, config.test_share)]
     if len(at) and firsts[1] < len(at):
-        parts = LogSplit(*(int(ordered[first]) for first in firsts))
-        sizes = np.bincount(parts.split_of(at), minlength=3)
+        split = LogSplit(*(int(ordered[first]) for first in firsts))
+        sizes = np.bincount(split.split_of(at), minlength=3)
         if sizes.all():
-            return parts
+            return split
     raise RankError(
-        f"time_parts: {len(at):,} impressions at {len(np.unique(at)):,} times cannot be cut into three parts",
-        fix="give a longer log, or other shares",
+        f"split_log: {len(at):,} impressions at {len(np.unique(at)):,} times cannot be split in three",
+        fix="provide a longer log, or change validation_share and test_share",
     )
 
 
@@ -127,7 +139,7 @@ def _micros() -> pl.Expr:
 
 
 def _attributed(events: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
-    """The events that belong to an impression, with its row and time."""
+    """Return the events that belong to an impression, with its row and time."""
     events = events.select("user_id", "video_id", "request_id", "kind", "value", "at").sort(
         "at", maintain_order=True
     )
@@ -139,23 +151,25 @@ def _attributed(events: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
 
 
 def _latest(events: pl.DataFrame, shown: pl.DataFrame, same: list[str]) -> pl.DataFrame:
-    """Each event with `row` and `shown_at` of the latest impression at or before it with the same ids."""
-    # Of impressions at one moment the last counts.
+    """Add `row` and `shown_at` of the latest impression at or before each event with the same ids."""
+    # Of several impressions at one moment the last counts.
     shown = shown.unique([*same, "at"], keep="last", maintain_order=True)
     return events.join_asof(shown, on="at", by=same, strategy="backward", check_sortedness=False)
 
 
 def _durations(videos: pa.Table | None) -> pl.DataFrame:
     table = VIDEOS.arrow().empty_table() if videos is None else videos
-    frame = to_polars(conform(table, VIDEOS, stage="labels_of", extra=True)).select("video_id", "duration_s")
+    frame = to_polars(conform(table, VIDEOS, stage="build_labels", extra=True)).select(
+        "video_id", "duration_s"
+    )
     return frame.filter(pl.col("duration_s") > 0).unique("video_id", keep="first", maintain_order=True)
 
 
 def hash_user_id(user_id: str) -> int:
-    """The number that stands for a user in Labels: the same in whichever part of the log, 64 bits, signed."""
+    """Return the signed 64-bit number of a user in ImpressionLabels, the same for every part of a log."""
     return int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def _numbers(users: pl.Series) -> npt.NDArray[np.int64]:
-    found = {user: hash_user_id(user) for user in users.unique().to_list()}
-    return np.array([found[user] for user in users.to_list()], np.int64)
+def _hash_users(users: pl.Series) -> npt.NDArray[np.int64]:
+    numbers = {user: hash_user_id(user) for user in users.unique().to_list()}
+    return np.array([numbers[user] for user in users.to_list()], np.int64)

@@ -1,4 +1,4 @@
-"""The ranker on a network: a feature space, a catalog, weights and calibration that belong together."""
+"""Network ranker: a feature space, catalog features, weights and calibrators that belong together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -47,39 +47,44 @@ from vrec.training.config import seeded_rng, torch_device
 RowIndices = npt.NDArray[np.int64]
 
 BLOCK = 2048
-"""Candidates that are scored at once: memory is flat however many there are."""
+"""Candidates scored at once, which bounds memory."""
 
 
 class RankerConfig(BaseConfig):
-    """A ranker on a network, part by part."""
+    """Settings of a network ranker."""
 
     network: NetworkConfig = Field(default_factory=DinConfig)
-    """Which network, and how it is built."""
+    """Network architecture."""
     heads: RankerHeadsConfig = Field(default_factory=RankerHeadsConfig)
-    """What it answers."""
+    """Prediction heads, and the parameters they share."""
     watch: WatchConfig = Field(default_factory=CreadConfig)
-    """How watch time is learned; of no effect without the watch head."""
+    """Target and loss of the watch head; no effect without that head."""
     features: RankerFeaturesConfig = Field(default_factory=RankerFeaturesConfig)
-    """What it sees."""
+    """Input features."""
     labels: LabelsConfig = Field(default_factory=LabelsConfig)
-    """What counts as the outcome of an impression."""
+    """Definition of clicks, watches and conversions."""
     training: RankerTrainingConfig = Field(default_factory=RankerTrainingConfig)
-    """How it is trained."""
+    """Training loop and optimizer."""
     calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
-    """How its numbers are made to mean what they say."""
+    """Calibration of predictions on the validation split."""
     laplace: LaplaceConfig = Field(default_factory=LaplaceConfig)
-    """How unsure of a click it is taken to be."""
+    """Uncertainty of the click prediction, used by exploration."""
     utility: UtilityConfig = Field(default_factory=UtilityConfig)
-    """What is aimed at."""
+    """Weights of clicks, minutes and sales in the utility."""
 
 
 def build_untrained(
     config: RankerConfig, shape: FeatureShape, labels: ImpressionLabels
 ) -> tuple[RankerNetwork, WatchHead | None]:
-    """The network for features of this shape with its first weights, and the watch head of training labels.
+    """Build the network with its initial weights, and fit the watch head's targets on training labels.
 
-    None where the config has no watch head. Equal arguments give equal weights. Raises RankError where the
-    labels have no watch time to learn.
+    Equal arguments give equal weights.
+
+    Returns:
+        The network, and the watch head or None where the config has none.
+
+    Raises:
+        RankError: the labels have no watch time to learn.
     """
     head = None
     if "watch" in config.heads.heads:
@@ -88,7 +93,7 @@ def build_untrained(
 
 
 class NetworkRanker(ProfileRanker):
-    """Ranks by a trained network: logistic regression, DCNv2 or DIN."""
+    """Ranker with a trained network: logistic regression, DCNv2 or DIN."""
 
     kind = "network"
 
@@ -103,13 +108,24 @@ class NetworkRanker(ProfileRanker):
         calibrators: Mapping[str, Calibrator],
         factor: npt.NDArray[np.float64] | None,
     ) -> None:
-        """`calibrators` are by head, none where a head's answers stay as they are; `factor` gives the spread,
-        which is 0 without. Raises RankError for embeddings of another encoder than the space's.
+        """Embed the videos of `content` for prediction.
+
+        Args:
+            config: Settings of the ranker.
+            space: Feature space that the network was trained on.
+            content: VIDEOS and EMBEDDINGS of the catalog.
+            network: Trained network.
+            head: Watch head, None without one.
+            calibrators: Calibrators by head; a head without one gives raw predictions.
+            factor: `LastLayerLaplace.factor()`; the spread is 0 without one.
+
+        Raises:
+            RankError: the embeddings are of another encoder than the space's.
         """
         self.config, self.space, self.head, self.utility_config = config, space, head, config.utility
         self.calibrators, self.factor = dict(calibrators), factor
         self.metrics: dict[str, float] = {}
-        """What it scored when it was tested; kept with it on disk."""
+        """Test metrics, stored with the ranker on disk."""
         self.device = _device(config.training.device)
         self.network = network.to(self.device).eval()
         self._build_catalog(
@@ -128,16 +144,16 @@ class NetworkRanker(ProfileRanker):
         train: tuple[RankingFeatures, ImpressionLabels],
         valid: tuple[RankingFeatures, ImpressionLabels],
     ) -> Self:
-        """The ranker of a trained network: calibrated on validation impressions, its spread of training ones.
+        """Build the ranker of a trained network, which `build_untrained` made with its head.
 
-        `untrained` gave network and head. Positions are taken as they were, so that what they did is not
-        laid at the videos' door.
+        Calibrators are fitted on validation impressions, the Laplace approximation on training impressions,
+        both at the logged positions, so that the effect of the position is not attributed to the videos.
         """
         raw = cls(config, space, content, network, head, calibrators={}, factor=None)
         shown = raw.predict(valid[0], at_logged_positions=True)
         calibrators = fit_calibrators(config.calibration, config.heads.heads, shown, valid[1])
         laplace: LastLayerLaplace | None = None
-        for outputs, _ in raw._outputs(train[0], as_shown=True):
+        for outputs, _ in raw._outputs(train[0], at_logged_positions=True):
             inputs = _numpy(outputs.last)
             laplace = laplace or LastLayerLaplace(inputs.shape[1], config.laplace)
             laplace.add(inputs, expit(_numpy(outputs.click)))
@@ -146,50 +162,58 @@ class NetworkRanker(ProfileRanker):
 
     @property
     def name(self) -> str:
-        """The kind of the network, such as "din"."""
+        """Kind of the network, such as "din"."""
         return self.config.network.kind
 
     @property
     def builder(self) -> FeatureBuilder:
-        """What makes the features that this ranker was trained on, of its videos."""
+        """Feature builder for this ranker's feature space and videos."""
         return FeatureBuilder(self.space, self.catalog)
 
     def predict(self, features: RankingFeatures, *, at_logged_positions: bool = False) -> RankerPredictions:
-        """What to expect of N candidates, whose features this ranker's `builder` made.
+        """Predict for N candidates whose features this ranker's `builder` made.
 
-        As if each were shown in the first slot, or `as_shown` in the slots that the features name: the one to
-        rank by, the other to hold against what came of them. Raises RankError for features of another space.
+        Args:
+            features: Features of the candidates.
+            at_logged_positions: Predict for the slots named in the features, for comparison with logged
+                outcomes; by default for the first slot, for ranking.
+
+        Raises:
+            RankError: the features are of another feature space or catalog.
         """
         if features.shape != self.space.shape or len(features.catalog.fields) > len(self.items):
             raise RankError(
                 f"{self.name}: the features are of another feature space or catalog",
-                fix="make them with the ranker's own builder",
+                fix="build the features with the builder of this ranker",
             )
         durations = self.durations[features.video]
         parts = [
             self._to_predictions(outputs, durations[rows])
-            for outputs, rows in self._outputs(features, as_shown=at_logged_positions)
+            for outputs, rows in self._outputs(features, at_logged_positions=at_logged_positions)
         ]
         if not parts:
             return RankerPredictions(*(np.zeros(0, np.float32) for _ in range(4)))
-        return RankerPredictions(*(np.concatenate(answers) for answers in zip(*parts, strict=True)))
+        return RankerPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def predict_requests(self, requests: Sequence[RankingRequest]) -> RankerPredictions:
-        """See `ProfileRanker`."""
+        """Predict from requests; see `ProfileRanker`."""
         return self.predict(self.builder.build(requests))
 
     def with_videos(self, content: CatalogContent) -> Self:
-        """The same ranker with the videos of `content` as well, or as they are there.
+        """Return a copy of the ranker with the videos of `content` added or updated, without training.
 
-        Nothing is trained: a new video is known by its creator, tags, numbers and vector. Raises RankError
-        for embeddings of another encoder, and SchemaError.
+        A new video is represented by its creator, tags, numbers and vector, but not by its id.
+
+        Raises:
+            RankError: the embeddings are of another encoder.
+            SchemaError: a table of `content` has other columns.
         """
         other = copy(self)
         other._build_catalog(merge_content(self.content, content), self.catalog.with_videos(content))
         return other
 
     def restricted_to(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
-        """See `ProfileRanker`."""
+        """Return a copy that knows only some videos; see `ProfileRanker`."""
         other, newer = copy(self), self._check_same_kind(newer)
         over = None if newer is None else newer.catalog
         other.content, other.catalog = CatalogContent(), self.catalog.restricted_to(video_ids, over)
@@ -203,13 +227,13 @@ class NetworkRanker(ProfileRanker):
         return other
 
     def save(self, uri: str) -> None:
-        """Writes the fitted ranker as a folder; see `Ranker`."""
+        """Write the fitted ranker as a folder; see `Ranker`."""
         record, arrays, tables = self.space.store()
         parts = {f"calibrator.{name}": one.arrays() for name, one in self.calibrators.items()}
         parts["weights"] = {name: _numpy(tensor) for name, tensor in self.network.state_dict().items()}
         parts["watch"] = {} if self.head is None else self.head.arrays()
         parts["laplace"] = {} if self.factor is None else {"factor": self.factor}
-        arrays |= {f"{part}.{name}": array for part, found in parts.items() for name, array in found.items()}
+        arrays |= {f"{part}.{name}": array for part, group in parts.items() for name, array in group.items()}
         content = {"videos": self.content.videos, "embeddings": self.content.embeddings}
         tables |= {name: table for name, table in content.items() if table is not None}
         data = {"space": record, "calibrated": sorted(self.calibrators), "videos": len(self.catalog) - 1}
@@ -220,35 +244,40 @@ class NetworkRanker(ProfileRanker):
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The ranker that `save` wrote; see `Ranker`.
+        """Load the ranker that `save` wrote; see `Ranker`.
 
-        Raises ModelError also where it was trained on other features than this version makes.
+        Raises:
+            ModelError: the folder is not a complete ranker, or was trained on other features than this
+                version makes.
         """
-        found = read_artifact(uri, cls.kind)
+        artifact = read_artifact(uri, cls.kind)
         try:
-            config = RankerConfig.model_validate(found.config)
-            space = FeatureSpace.restore(found.data["space"], found.arrays, found.tables)
+            config = RankerConfig.model_validate(artifact.config)
+            space = FeatureSpace.restore(artifact.data["space"], artifact.arrays, artifact.tables)
             head = None
             if "watch" in config.heads.heads:
-                head = restore_watch_head(config.watch, _arrays_of(found.arrays, "watch"))
+                head = restore_watch_head(config.watch, _arrays_of(artifact.arrays, "watch"))
             network = _network(config, space.shape, head)
-            weights = _arrays_of(found.arrays, "weights")
+            weights = _arrays_of(artifact.arrays, "weights")
             network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-            names: list[str] = found.data["calibrated"]
-            calibrators = {n: Calibrator.restore(_arrays_of(found.arrays, f"calibrator.{n}")) for n in names}
+            names: list[str] = artifact.data["calibrated"]
+            calibrators = {
+                n: Calibrator.restore(_arrays_of(artifact.arrays, f"calibrator.{n}")) for n in names
+            }
         except (ValidationError, KeyError, RuntimeError) as error:
-            # torch tells of weights that do not fit by a RuntimeError.
+            # torch raises RuntimeError for weights that do not fit.
             raise ModelError(
-                f"{uri} is a ranker of another version: {error}", fix="train it again with this version"
+                f"{uri} is a ranker of another version: {error}",
+                fix="train the ranker again with this version",
             ) from None
-        content = CatalogContent(found.tables.get("videos"), found.tables.get("embeddings"))
-        factor = found.arrays.get("laplace.factor")
+        content = CatalogContent(artifact.tables.get("videos"), artifact.tables.get("embeddings"))
+        factor = artifact.arrays.get("laplace.factor")
         ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
-        ranker.metrics = dict(found.metrics)
+        ranker.metrics = dict(artifact.metrics)
         return ranker
 
     def _build_catalog(self, content: CatalogContent, catalog: CatalogFeatures) -> None:
-        """Sets what depends on the videos."""
+        """Set everything that depends on the videos."""
         self.content, self.catalog, self.scalars = content, catalog, VideoScalars.from_content(content)
         self.durations: Floats = np.full(len(catalog), np.nan, np.float32)
         rows = self.scalars.find(list(catalog.rows))
@@ -257,10 +286,10 @@ class NetworkRanker(ProfileRanker):
 
     @torch.no_grad()
     def _outputs(
-        self, features: RankingFeatures, *, as_shown: bool
+        self, features: RankingFeatures, *, at_logged_positions: bool
     ) -> Iterator[tuple[HeadOutputs, RowIndices]]:
-        """Outputs of block after block of candidates, and which rows those are."""
-        catalog = to_catalog_tensors(features.catalog, self.device) if as_shown else None
+        """Yield the network's outputs for successive blocks of candidates, with their rows."""
+        catalog = to_catalog_tensors(features.catalog, self.device) if at_logged_positions else None
         for start in range(0, len(features), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(features)))
             batch = to_batch(features if len(rows) == len(features) else features.take(rows), self.device)
@@ -272,19 +301,19 @@ class NetworkRanker(ProfileRanker):
     def _to_predictions(
         self, outputs: HeadOutputs, durations: Floats
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """p_click, watch_s, p_conv and spread, each (B,)."""
+        """Return p_click, watch_s, p_conv and spread, each (B,) float32."""
         raw = expit(_numpy(outputs.click).astype(np.float64))
         p_click = self._calibrated("click", raw)
-        watch_s, p_conv, unsure = (np.zeros(len(raw), np.float32) for _ in range(3))
+        watch_s, p_conv, spread = (np.zeros(len(raw), np.float32) for _ in range(3))
         if outputs.watch is not None and self.head is not None:
             watch_s = self._calibrated("watch", self.head.seconds(_numpy(outputs.watch), durations))
         if outputs.conversion is not None:
             both = raw * expit(_numpy(outputs.conversion).astype(np.float64))
-            # Two calibrators can disagree by a little.
+            # The two calibrators can disagree slightly.
             p_conv = np.minimum(self._calibrated("conversion", both), p_click)
         if self.factor is not None:
-            unsure = click_logit_std(_numpy(outputs.last), self.factor)
-        return p_click, watch_s, p_conv, unsure
+            spread = click_logit_std(_numpy(outputs.last), self.factor)
+        return p_click, watch_s, p_conv, spread
 
     def _calibrated(self, head: TaskName, values: npt.NDArray[np.floating]) -> Floats:
         single = values.astype(np.float32)
@@ -300,7 +329,7 @@ def _device(name: str) -> torch.device:
     try:
         return torch_device(name)
     except ConfigError:
-        # A ranker that was trained on a GPU must serve on a machine without one.
+        # A ranker trained on a GPU must also load on a machine without one.
         return torch_device("auto")
 
 

@@ -1,4 +1,4 @@
-"""The humble ranker: smoothed rates of the video, the shopper and the surface, and a few weights."""
+"""Smoothed-rate baseline ranker: click rates of the video, the user and the surface, and three weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from vrec.core.errors import RankError
 from vrec.core.types import CatalogContent
 from vrec.profiles.video import WATCH_S, RatePrior, fit_prior, smoothed_rate
 from vrec.ranking.base import ProfileRanker, VideoScalars
+from vrec.ranking.duration_groups import group_by_duration
 from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingRequest
 from vrec.ranking.features.numeric import request_counts
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, column
@@ -27,30 +28,31 @@ Groups = npt.NDArray[np.int64]
 
 SHOWN, CLICKS = "event:impression", "event:click"
 LEAST_RATE = 1e-6
-"""Rates are kept this far from 0 and 1, whose log-odds are infinite."""
+"""Rates are clipped this far from 0 and 1, where log-odds are infinite."""
 
 
 class RateBaselineConfig(BaseConfig):
-    """What rates are drawn to where the training part is too small to tell."""
+    """Settings of the smoothed-rate baseline: priors where the training split is too small to fit them."""
 
     click: RatePrior = RatePrior(rate=0.05, strength=50.0)
-    """Clicks by impressions of a video, a shopper or a surface, where fewer than two of them have two."""
+    """Prior of clicks per impression of a video, user or surface, used where fewer than two of them have two
+    impressions."""
     conversion: RatePrior = RatePrior(rate=0.02, strength=100.0)
-    """Conversions by clicks of a video, where fewer than two videos have two clicks."""
+    """Prior of conversions per click of a video, used where fewer than two videos have two clicks."""
     watch_strength: float = Field(default=10.0, gt=0)
-    """Impressions that the mean watch of videos of about the same length weighs against a video's own, where
-    fewer than two videos have two impressions."""
+    """Weight, in impressions, of the mean watch time of videos of similar duration against a video's own
+    mean; used where fewer than two videos have two impressions."""
     durations: int = Field(default=10, ge=1)
-    """The most groups of video lengths, equal in impressions, each with a mean watch of its own."""
+    """Maximum number of video duration groups, equal in impressions, each with its own mean watch time."""
     labels: LabelsConfig = Field(default_factory=LabelsConfig)
-    """What counts as a click's outcome."""
+    """Event kinds that count as conversions."""
     utility: UtilityConfig = Field(default_factory=UtilityConfig)
-    """What is aimed at."""
+    """Weights of clicks, minutes and sales in the utility."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RateCounts:
-    """What the rates of N candidates are made of, each (N,): counts from before the moment."""
+    """Counts behind the rates of N candidates, each (N,), from before the moment of the request."""
 
     shown: Doubles
     clicks: Doubles
@@ -63,27 +65,31 @@ class RateCounts:
 
     @classmethod
     def from_requests(cls, requests: Sequence[RankingRequest], labels: LabelsConfig) -> Self:
-        """The counts in requests, candidate by candidate; `labels` says what counts as a conversion.
+        """Read the counts of all candidates of all requests; `labels` defines the conversions.
 
-        Raises RankError for counts that are not finite or below 0.
+        Raises:
+            RankError: a count is not finite or below 0.
         """
-        states, sizes = request_counts(requests), [len(r.video_ids) for r in requests]
-        of_users = np.array([[r.user.counts.get(key, 0.0) for key in (SHOWN, CLICKS)] for r in requests])
-        of_users = of_users.reshape(-1, 2)
-        wrong = np.flatnonzero(~(np.isfinite(of_users) & (of_users >= 0)).all(axis=1))
-        if len(wrong):
+        video_counts, sizes = request_counts(requests), [len(r.video_ids) for r in requests]
+        user_counts = np.array([[r.user.counts.get(key, 0.0) for key in (SHOWN, CLICKS)] for r in requests])
+        user_counts = user_counts.reshape(-1, 2)
+        invalid = np.flatnonzero(~(np.isfinite(user_counts) & (user_counts >= 0)).all(axis=1))
+        if len(invalid):
             raise RankError(
-                f"impressions and clicks of user {requests[wrong[0]].user.entity_id} are "
-                f"{of_users[wrong[0]]}; {len(wrong):,} of {len(requests):,} such are not finite or below 0",
-                fix="make the profiles anew from the events",
+                f"impressions and clicks of user {requests[invalid[0]].user.entity_id} are "
+                f"{user_counts[invalid[0]]}; those of {len(invalid):,} of {len(requests):,} requests "
+                "are not finite or below 0",
+                fix="rebuild the profiles from the events",
             )
-        user_shown, user_clicks = np.repeat(of_users, sizes, axis=0).T
-        ends = [key for kind in labels.conversion_kinds if (key := f"event:{kind}") in VIDEO_COUNT_KEYS]
-        converted = sum((column(states, key) for key in ends), np.zeros(len(states)))
+        user_shown, user_clicks = np.repeat(user_counts, sizes, axis=0).T
+        conversions = [
+            key for kind in labels.conversion_kinds if (key := f"event:{kind}") in VIDEO_COUNT_KEYS
+        ]
+        converted = sum((column(video_counts, key) for key in conversions), np.zeros(len(video_counts)))
         return cls(
-            shown=column(states, SHOWN),
-            clicks=column(states, CLICKS),
-            watch_s=column(states, WATCH_S),
+            shown=column(video_counts, SHOWN),
+            clicks=column(video_counts, CLICKS),
+            watch_s=column(video_counts, WATCH_S),
             converted=converted,
             user_shown=np.ascontiguousarray(user_shown),
             user_clicks=np.ascontiguousarray(user_clicks),
@@ -94,45 +100,51 @@ class RateCounts:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SmoothedRates:
-    """The fitted rates: log-odds of a click are an intercept and three weighted log-odds ratios."""
+    """Fitted rates: the log-odds of a click are an intercept plus three weighted log-odds ratios."""
 
     labels: LabelsConfig
     intercept: float
     weights: Doubles
-    """(3,) of the video's, the shopper's and the surface's."""
+    """(3,) weights of the video's, the user's and the surface's ratio."""
     video: RatePrior
     user: RatePrior
     conversion: RatePrior
     surfaces: dict[str, float]
-    """Log-odds of a click on each surface less those on all; one that is not known is like all."""
+    """Log-odds of a click on each surface minus those on all surfaces; 0 for an unknown surface."""
     edges: Doubles
-    """(G − 1,) the longest duration in seconds of each group but the last."""
+    """(G − 1,) longest duration in seconds of each group except the last."""
     watch_s: Doubles
-    """(G + 1,) mean watch of each group, the last one being unknown durations."""
+    """(G + 1,) mean watch time in seconds of each group; the last is of unknown durations."""
     watch_strength: float
-    """Impressions that the group's mean weighs."""
+    """Weight of the group's mean, in impressions."""
 
     @classmethod
     def fit(
         cls, config: RateBaselineConfig, requests: Sequence[RankingRequest], labels: ImpressionLabels
     ) -> Self:
-        """The rates of training impressions, whose labels are in the order of the requests' candidates.
+        """Fit the rates on training impressions; `labels` are in the order of the requests' candidates.
 
-        Raises RankError where there are not as many labels, or all are clicked or none.
+        Raises:
+            RankError: the number of labels differs, or all or none of the impressions are clicked.
         """
         counts = RateCounts.from_requests(requests, config.labels)
         if len(counts.video) != len(labels):
-            raise RankError(f"rates: {len(labels):,} labels for {len(counts.video):,} candidates")
+            raise RankError(
+                f"rates: {len(labels):,} labels for {len(counts.video):,} candidates",
+                fix="build labels and requests from the same events",
+            )
         clicked = labels.click > 0
         if not len(labels) or clicked.all() or not clicked.any():
             raise RankError(
                 f"rates: {clicked.sum():,} of {len(labels):,} impressions are clicked",
-                fix="train on a log with impressions of both kinds",
+                fix="train on a log with clicked and unclicked impressions",
             )
         videos = np.unique(counts.video, return_inverse=True)[1]
         click, mature = labels.click.astype(np.float64), labels.mature & clicked
         edges = _edges(labels.duration_s, config.durations)
-        watch_s, strength = _watch(config, labels, _group(labels.duration_s, edges), len(edges) + 2, videos)
+        watch_s, strength = _watch(
+            config, labels, group_by_duration(labels.duration_s, edges), len(edges) + 2, videos
+        )
         unfitted = cls(
             config.labels,
             0.0,
@@ -145,31 +157,32 @@ class SmoothedRates:
             watch_s,
             strength,
         )
-        # Here: a service that scores would wait for the import.
+        # Imported here: serving would wait for the import.
         from sklearn.linear_model import LogisticRegression
 
-        found = LogisticRegression().fit(unfitted._ratios(counts), clicked)
-        return replace(unfitted, intercept=float(found.intercept_[0]), weights=found.coef_[0])
+        model = LogisticRegression().fit(unfitted._ratios(counts), clicked)
+        return replace(unfitted, intercept=float(model.intercept_[0]), weights=model.coef_[0])
 
     def predict(
         self, requests: Sequence[RankingRequest], duration_s: npt.NDArray[np.floating]
     ) -> RankerPredictions:
-        """What to expect of the N candidates of requests, whose durations are (N,) seconds, NaN unknown.
+        """Predict for the N candidates of requests; `duration_s` is (N,) seconds, NaN unknown.
 
-        The spread is that of the Beta distributions behind the video's and the shopper's rate.
+        The spread is the standard deviation of the log-odds under the Beta posteriors of the video's and the
+        user's click rate.
         """
         counts = RateCounts.from_requests(requests, self.labels)
         p_click = expit(self.intercept + (self._ratios(counts) * self.weights).sum(axis=1))
         cvr = smoothed_rate(counts.converted, counts.clicks, self.conversion.rate, self.conversion.strength)
-        mean = self.watch_s[_group(duration_s, self.edges)]
+        mean = self.watch_s[group_by_duration(duration_s, self.edges)]
         watch = (counts.watch_s + self.watch_strength * mean) / (counts.shown + self.watch_strength)
-        unsure = self.weights[0] ** 2 * _variance(counts.clicks, counts.shown, self.video)
-        unsure += self.weights[1] ** 2 * _variance(counts.user_clicks, counts.user_shown, self.user)
-        answers = (p_click, watch, p_click * cvr, np.sqrt(unsure))
-        return RankerPredictions(*(answer.astype(np.float32) for answer in answers))
+        variance = self.weights[0] ** 2 * _variance(counts.clicks, counts.shown, self.video)
+        variance += self.weights[1] ** 2 * _variance(counts.user_clicks, counts.user_shown, self.user)
+        columns = (p_click, watch, p_click * cvr, np.sqrt(variance))
+        return RankerPredictions(*(values.astype(np.float32) for values in columns))
 
     def store(self) -> tuple[Arrays, pa.Table]:
-        """Arrays and the table of surfaces, which `restore` needs."""
+        """Return the arrays and the table of surfaces that `restore` reads."""
         priors = [[prior.rate, prior.strength] for prior in (self.video, self.user, self.conversion)]
         arrays: Arrays = {
             "intercept": np.array(self.intercept),
@@ -184,7 +197,7 @@ class SmoothedRates:
 
     @classmethod
     def restore(cls, labels: LabelsConfig, arrays: Arrays, surfaces: pa.Table) -> Self:
-        """The rates that `store` gave."""
+        """Rebuild the rates from the arrays and table of `store`."""
         video, user, conversion = (RatePrior(rate=r, strength=k) for r, k in arrays["priors"].tolist())
         names, odds = (surfaces.column(name).to_pylist() for name in ("surface", "log_odds"))
         return cls(
@@ -201,7 +214,7 @@ class SmoothedRates:
         )
 
     def _ratios(self, counts: RateCounts) -> Doubles:
-        """(N, 3) how far the log-odds of video, shopper and surface lie from those of all."""
+        """Return (N, 3) log-odds of video, user and surface minus the overall log-odds."""
         return np.column_stack(
             [
                 _log_odds(counts.clicks, counts.shown, self.video) - _logit(self.video.rate),
@@ -220,29 +233,29 @@ def _log_odds(clicks: Doubles, shown: Doubles, prior: RatePrior) -> Doubles:
 
 
 def _variance(clicks: Doubles, shown: Doubles, prior: RatePrior) -> Doubles:
-    """(N,) the variance of the log-odds of Beta distributed rates."""
+    """Return (N,) variances of the log-odds of the rates under their Beta posteriors."""
     rate = float(np.clip(prior.rate, LEAST_RATE, 1 - LEAST_RATE))
     missed = np.maximum(shown - clicks, 0) + prior.strength * (1 - rate)
     return polygamma(1, clicks + prior.strength * rate) + polygamma(1, missed)
 
 
-def _sums(groups: Groups, of: Doubles | None = None) -> Doubles:
-    """(G,) the sum of values, or the number of rows, of each group."""
-    return np.bincount(groups, of).astype(np.float64)
+def _sums(groups: Groups, values: Doubles | None = None) -> Doubles:
+    """Return the (G,) sum of values, or the number of rows, of each group."""
+    return np.bincount(groups, values).astype(np.float64)
 
 
 def _prior(outcomes: Doubles, groups: Groups, fallback: RatePrior) -> RatePrior:
-    """The prior of the rates that groups of 0 or 1 outcomes have."""
-    places = np.unique(groups, return_inverse=True)[1]
-    totals = _sums(places, outcomes)
-    return fit_prior(totals, _sums(places), totals, fallback)
+    """Fit the prior of the rates of groups with outcomes 0 or 1."""
+    group = np.unique(groups, return_inverse=True)[1]
+    totals = _sums(group, outcomes)
+    return fit_prior(totals, _sums(group), totals, fallback)
 
 
 def _surfaces(click: Doubles, surface: list[str], fallback: RatePrior) -> dict[str, float]:
-    names, places = np.unique(surface, return_inverse=True)
-    # A lone surface has no prior but the rate of all, which is its own.
-    prior = RatePrior(rate=float(click.mean()), strength=_prior(click, places, fallback).strength)
-    odds = _log_odds(_sums(places, click), _sums(places), prior)
+    names, group = np.unique(surface, return_inverse=True)
+    # A single surface has no prior other than the overall rate, which is its own.
+    prior = RatePrior(rate=float(click.mean()), strength=_prior(click, group, fallback).strength)
+    odds = _log_odds(_sums(group, click), _sums(group), prior)
     return dict(zip(names.tolist(), (odds - _logit(click.mean())).tolist(), strict=True))
 
 
@@ -253,32 +266,27 @@ def _edges(duration_s: npt.NDArray[np.floating], groups: int) -> Doubles:
     return np.unique(np.quantile(known, np.arange(1, groups) / groups, method="inverted_cdf"))
 
 
-def _group(duration_s: npt.NDArray[np.floating], edges: Doubles) -> Groups:
-    places = np.searchsorted(edges, duration_s, side="left")
-    return np.where(np.isnan(duration_s), len(edges) + 1, places)
-
-
 def _watch(
     config: RateBaselineConfig, labels: ImpressionLabels, group: Groups, groups: int, videos: Groups
 ) -> tuple[Doubles, float]:
-    """Mean watch by group of durations, and how many impressions it weighs against a video's own."""
+    """Return (groups,) mean watch times in seconds by duration group, and their weight in impressions."""
     watch = labels.watch_s.astype(np.float64)
     count = np.bincount(group, minlength=groups)
-    of_all = np.full(groups, watch.mean())
-    means = np.divide(np.bincount(group, watch, groups), count, out=of_all, where=count > 0)
-    # In units of their group's mean, so that what differs between lengths is not taken for the video's own.
+    means = np.full(groups, watch.mean())
+    np.divide(np.bincount(group, watch, groups), count, out=means, where=count > 0)
+    # In units of the group's mean, so that differences between durations do not count as the video's own.
     share = watch / np.where(means > 0, means, 1)[group]
     fallback = RatePrior(rate=0.5, strength=config.watch_strength)
     return means, fit_prior(_sums(videos, share), _sums(videos), _sums(videos, share**2), fallback).strength
 
 
 class RateBaselineRanker(ProfileRanker):
-    """Ranks by counts alone: what a network must beat."""
+    """Ranker by smoothed rates of counts: the baseline for networks."""
 
     kind = "rates"
 
-    def __init__(self, config: RateBaselineConfig, rates: SmoothedRates, figures: VideoScalars) -> None:
-        self.config, self.rates, self.scalars, self.utility_config = config, rates, figures, config.utility
+    def __init__(self, config: RateBaselineConfig, rates: SmoothedRates, scalars: VideoScalars) -> None:
+        self.config, self.rates, self.scalars, self.utility_config = config, rates, scalars, config.utility
 
     @classmethod
     def fit(
@@ -288,37 +296,39 @@ class RateBaselineRanker(ProfileRanker):
         labels: ImpressionLabels,
         content: CatalogContent,
     ) -> Self:
-        """The ranker of training impressions, whose labels are in the order of the requests' candidates.
+        """Fit the ranker on training impressions; `labels` are in the order of the requests' candidates.
 
-        Raises RankError where there are not as many labels, or all are clicked or none; SchemaError.
+        Raises:
+            RankError: the number of labels differs, or all or none of the impressions are clicked.
+            SchemaError: VIDEOS has other columns.
         """
         return cls(config, SmoothedRates.fit(config, requests, labels), VideoScalars.from_content(content))
 
     def with_videos(self, content: CatalogContent) -> Self:
-        """The same ranker, to which the videos of `content` are known as well, or anew."""
+        """Return a copy of the ranker with the videos of `content` added or updated."""
         return type(self)(self.config, self.rates, self.scalars.with_videos(content))
 
     def restricted_to(self, video_ids: Sequence[str], newer: ProfileRanker | None = None) -> Self:
-        """See `ProfileRanker`."""
+        """Return a copy that knows only some videos; see `ProfileRanker`."""
         newer = self._check_same_kind(newer)
-        figures = self.scalars.restricted_to(video_ids, None if newer is None else newer.scalars)
-        return type(self)(self.config, self.rates, figures)
+        scalars = self.scalars.restricted_to(video_ids, None if newer is None else newer.scalars)
+        return type(self)(self.config, self.rates, scalars)
 
     def predict_requests(self, requests: Sequence[RankingRequest]) -> RankerPredictions:
-        """See `ProfileRanker`."""
+        """Predict from requests; see `ProfileRanker`."""
         rows = self.scalars.find([video for request in requests for video in request.video_ids])
         return self.rates.predict(requests, self.scalars.duration_s[rows])
 
     def save(self, uri: str) -> None:
-        """Writes the fitted ranker as a folder; see `Ranker`."""
+        """Write the fitted ranker as a folder; see `Ranker`."""
         arrays, surfaces = self.rates.store()
         tables = {"surfaces": surfaces, "videos": self.scalars.store()}
         write_artifact(uri, ModelArtifact(self.kind, self.config.model_dump(mode="json"), arrays, tables))
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The ranker that `save` wrote; see `Ranker`."""
-        found = read_artifact(uri, cls.kind)
-        config = RateBaselineConfig.model_validate(found.config)
-        rates = SmoothedRates.restore(config.labels, found.arrays, found.tables["surfaces"])
-        return cls(config, rates, VideoScalars.restore(found.tables["videos"]))
+        """Load the ranker that `save` wrote; see `Ranker`."""
+        artifact = read_artifact(uri, cls.kind)
+        config = RateBaselineConfig.model_validate(artifact.config)
+        rates = SmoothedRates.restore(config.labels, artifact.arrays, artifact.tables["surfaces"])
+        return cls(config, rates, VideoScalars.restore(artifact.tables["videos"]))

@@ -1,4 +1,4 @@
-"""A network ranker trained in this process, and any saved ranker by its folder."""
+"""Training of network rankers in this process, and loading of saved rankers by kind."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,12 +10,13 @@ from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
 from vrec.ranking.rate_baseline import RateBaselineRanker
-from vrec.ranking.training import EpochResult, RankerTrainer
+from vrec.ranking.training import RankerTrainer
+from vrec.training.epochs import EpochResult
 
 RANKERS: Mapping[str, type[ProfileRanker]] = {
     ranker.kind: ranker for ranker in (RateBaselineRanker, NetworkRanker)
 }
-"""Every ranker by its kind, as a folder's manifest names it."""
+"""Ranker classes by kind, as named in a folder's manifest."""
 
 
 def fit_network_ranker(
@@ -27,9 +28,18 @@ def fit_network_ranker(
     valid: tuple[RankingFeatures, ImpressionLabels],
     on_epoch: Callable[[EpochResult, Mapping[str, float]], None] | None = None,
 ) -> NetworkRanker:
-    """A ranker trained and calibrated here; `each` hears of every epoch and its validation losses.
+    """Train and calibrate a network ranker in this process.
 
-    `space` made the features. Raises RankError for impressions that cannot teach or judge.
+    Args:
+        config: Settings of the ranker.
+        space: Feature space of the features in `train` and `valid`.
+        content: VIDEOS and EMBEDDINGS of the catalog.
+        train: Features and labels to train on.
+        valid: Features and labels for early stopping and calibration.
+        on_epoch: Called after each epoch with its result and its validation losses.
+
+    Raises:
+        RankError: the training or validation impressions have only one outcome.
     """
     network, head = build_untrained(config, space.shape, train[1])
     trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
@@ -38,10 +48,10 @@ def fit_network_ranker(
 
 
 def load_ranker(uri: str) -> ProfileRanker:
-    """The fitted ranker in a folder, of whatever kind; raises ModelError where it is not a sound one."""
+    """Load the fitted ranker of any kind from a folder; raise ModelError where it is not a valid one."""
     kind = artifact_kind(uri)
     if kind not in RANKERS:
         raise ModelError(
-            f"{uri} is a {kind}, not a ranker ({', '.join(RANKERS)})", fix="give a ranker's folder"
+            f"{uri} is a {kind}, not a ranker ({', '.join(RANKERS)})", fix="pass the folder of a ranker"
         )
     return RANKERS[kind].load(uri)

@@ -1,7 +1,8 @@
-"""A log replayed: every impression with what was known strictly before its moment.
+"""Replay of a log: each impression with the counts and profiles from strictly before its moment.
 
-Two passes, each of which can be cut into parts: videos' states at their impressions (any subset of videos),
-then users' requests (any subset of users). Both use the profiles' own fold, so that serving sees the same.
+Two passes, each of which can run on shards: the counts of videos at their impressions (any subset of videos),
+then the requests of users (any subset of users). Both update profiles by the same code as serving, so that
+features at training and serving are equal.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,72 +21,95 @@ from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
 VIDEO_COUNTS = pa.schema(
     [("event_id", pa.string()), ("state", pa.list_(pa.float64(), len(VIDEO_COUNT_KEYS)))]
 )
-"""Of each impression its video's counts before its moment."""
+"""Schema of the replayed counts: for each impression, the counts of its video before its moment."""
 
 VideoFactsById = Mapping[str, VideoMetadata]
+"""Metadata of videos by video_id."""
 
 
 def replay_video_counts(events: pa.Table, facts: VideoFactsById, config: ProfilesConfig) -> pa.Table:
-    """STATES, one row an impression of EVENTS: what its video's events strictly before it add up to.
+    """Replay the counts of videos at their impressions.
 
-    By video, time and id. Every video's rows depend on its own events only: all events of some videos give
-    their rows of the whole. Raises SchemaError, EventsError for impossible events, and RankError for event
-    ids that repeat.
+    The rows of a video depend on its own events only, so videos can be processed in shards.
+
+    Args:
+        events: All EVENTS of some videos.
+        facts: Metadata of videos.
+        config: Settings of the profiles.
+
+    Returns:
+        VIDEO_COUNTS, one row per impression, sorted by video, time and event id: the counts of the events of
+        its video strictly before it.
+
+    Raises:
+        EventsError: an event is invalid.
+        RankError: an event_id occurs twice.
+        SchemaError: `events` has other columns.
     """
-    events = sort_events(_distinct(validate_events(events)), "video_id")
+    events = sort_events(_check_unique_ids(validate_events(events)), "video_id")
     ids: list[str] = []
-    found: list[float] = []
+    values: list[float] = []
     for video_id, group in groupby(event_rows(events), lambda event: event.video_id):
-        draft = ProfileBuilder(Profile("video", video_id))
+        builder = ProfileBuilder(Profile("video", video_id))
         for _, moment in groupby(group, lambda event: event.at):
-            now = list(moment)
-            shown = [event.event_id for event in now if event.kind == "impression"]
+            simultaneous = list(moment)
+            shown = [event.event_id for event in simultaneous if event.kind == "impression"]
             ids += shown
-            found += [draft.counts.get(key, 0.0) for key in VIDEO_COUNT_KEYS] * len(shown)
-            for event in now:
-                record_event(draft, event, facts.get(video_id), config)
-    flat = pa.array(found, pa.float64())
+            values += [builder.counts.get(key, 0.0) for key in VIDEO_COUNT_KEYS] * len(shown)
+            for event in simultaneous:
+                record_event(builder, event, facts.get(video_id), config)
+    flat = pa.array(values, pa.float64())
     lists = pa.FixedSizeListArray.from_arrays(flat, len(VIDEO_COUNT_KEYS))
     return pa.Table.from_arrays([pa.array(ids, pa.string()), lists], schema=VIDEO_COUNTS)
 
 
 def replay_requests(
-    events: pa.Table, states: pa.Table, facts: VideoFactsById, config: ProfilesConfig
+    events: pa.Table, video_counts: pa.Table, facts: VideoFactsById, config: ProfilesConfig
 ) -> Iterator[RankingRequest]:
-    """The requests of EVENTS, by user, time and request_id (null first), candidates by position and id.
+    """Yield the requests of EVENTS, sorted by user, time and request_id (null first).
 
-    Impressions of one user with equal time and request_id are one request; its surface is their first domain.
-    Its profile holds the user's events strictly before its moment. Every user's requests depend on their own
-    events only, and on `states`, which must hold all impressions (STATES of more are passed over); their
-    candidates are in the order of `impressions`. Raises SchemaError, EventsError, and RankError for event ids
-    that repeat and for impressions without a state.
+    Impressions of one user with equal time and request_id are one request, whose surface is the domain of the
+    first. Its profile holds the user's events strictly before its moment. The candidates are sorted by
+    position and event id, so that all candidates are in the order of `impressions`. The requests of a user
+    depend on the user's events and `video_counts` only, so users can be processed in shards.
+
+    Args:
+        events: All EVENTS of some users.
+        video_counts: VIDEO_COUNTS of all their impressions; rows of other impressions are ignored.
+        facts: Metadata of videos.
+        config: Settings of the profiles.
+
+    Raises:
+        EventsError: an event is invalid.
+        RankError: an event_id occurs twice, or an impression has no row in `video_counts`.
+        SchemaError: `events` has other columns.
     """
-    events = sort_events(_distinct(validate_events(events)), "user_id")
-    places, rows = _state_rows(events, states)
-    shown = zip(
-        places,
+    events = sort_events(_check_unique_ids(validate_events(events)), "user_id")
+    rows, counts = _align_counts(events, video_counts)
+    stream = zip(
+        rows,
         events.column("request_id").to_pylist(),
         events.column("position").to_pylist(),
         event_rows(events),
         strict=True,
     )
-    for user_id, group in groupby(shown, lambda row: row[3].user_id):
-        draft = ProfileBuilder(Profile("user", user_id))
+    for user_id, group in groupby(stream, lambda row: row[3].user_id):
+        builder = ProfileBuilder(Profile("user", user_id))
         for at, moment in groupby(group, lambda row: row[3].at):
-            now = list(moment)
-            seen = [row for row in now if row[3].kind == "impression"]
+            simultaneous = list(moment)
+            seen = [row for row in simultaneous if row[3].kind == "impression"]
             if seen:
-                yield from _requests(draft.build(), at, seen, rows)
-            for *_, event in now:
-                record_event(draft, event, facts.get(event.video_id), config)
+                yield from _requests(builder.build(), at, seen, counts)
+            for *_, event in simultaneous:
+                record_event(builder, event, facts.get(event.video_id), config)
 
 
 def impressions(events: pa.Table) -> pa.Table:
-    """The impressions of EVENTS in the order in which `replay` gives them."""
+    """Return the impressions of EVENTS in the order of the candidates of `replay_requests`."""
     shown = events.filter(pc.equal(events.column("kind"), "impression"))
     keys = [
         pc.fill_null(shown.column("request_id"), ""),
-        # What has no position comes last.
+        # Impressions without a position come last.
         pc.fill_null(shown.column("position").cast(pa.int32()), 1 << 16),
     ]
     names = ("user_id", "at", "request_id", "position", "event_id")
@@ -93,7 +117,7 @@ def impressions(events: pa.Table) -> pa.Table:
     return shown.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names]))
 
 
-def _requests(user: Profile, at: int, seen: list[tuple], rows: Doubles) -> Iterator[RankingRequest]:
+def _requests(user: Profile, at: int, seen: list[tuple], counts: Doubles) -> Iterator[RankingRequest]:
     seen.sort(key=lambda row: (row[1] or "", 1 << 16 if row[2] is None else row[2], row[3].event_id))
     for _, group in groupby(seen, key=lambda row: row[1] or ""):
         shown = list(group)
@@ -102,28 +126,28 @@ def _requests(user: Profile, at: int, seen: list[tuple], rows: Doubles) -> Itera
             user=user,
             context=RequestContext(at, shown[0][3].domain),
             video_ids=tuple(row[3].video_id for row in shown),
-            video_counts=rows[[row[0] for row in shown]],
+            video_counts=counts[[row[0] for row in shown]],
             positions=np.array(positions, np.int16),
         )
 
 
-def _state_rows(events: pa.Table, states: pa.Table) -> tuple[list[int], Doubles]:
-    """Of each event its row among the states, −1 where it has none; and the (N, len(STATE)) states."""
-    column = states.column("state").combine_chunks()
-    rows = np.asarray(column.flatten(), np.float64).reshape(-1, len(VIDEO_COUNT_KEYS))
-    ids = states.column("event_id").combine_chunks()
-    places = pc.fill_null(pc.index_in(events.column("event_id"), value_set=ids), -1)
-    missing = events.filter(pc.and_(pc.equal(events.column("kind"), "impression"), pc.less(places, 0)))
+def _align_counts(events: pa.Table, video_counts: pa.Table) -> tuple[list[int], Doubles]:
+    """Return each event's row in VIDEO_COUNTS, −1 where it has none, and the (N, keys) float64 counts."""
+    column = video_counts.column("state").combine_chunks()
+    counts = np.asarray(column.flatten(), np.float64).reshape(-1, len(VIDEO_COUNT_KEYS))
+    ids = video_counts.column("event_id").combine_chunks()
+    rows = pc.fill_null(pc.index_in(events.column("event_id"), value_set=ids), -1)
+    missing = events.filter(pc.and_(pc.equal(events.column("kind"), "impression"), pc.less(rows, 0)))
     if missing.num_rows:
         raise RankError(
-            f"replay: {missing.num_rows:,} impressions have no state, such as "
+            f"replay: {missing.num_rows:,} impressions have no row in VIDEO_COUNTS, such as "
             f"{missing.column('event_id')[0]}",
-            fix="give video_states all events of the videos that these users were shown",
+            fix="pass replay_video_counts all events of the videos that these users were shown",
         )
-    return places.to_pylist(), rows
+    return rows.to_pylist(), counts
 
 
-def _distinct(events: pa.Table) -> pa.Table:
+def _check_unique_ids(events: pa.Table) -> pa.Table:
     ids = events.column("event_id")
     count = pc.count_distinct(ids).as_py()
     if count < events.num_rows:
@@ -132,6 +156,6 @@ def _distinct(events: pa.Table) -> pa.Table:
         raise RankError(
             f"replay: {events.num_rows - count:,} of {events.num_rows:,} events repeat another's event_id, "
             f"such as {example}",
-            fix="read the events with vrec, which leaves repeated ones out",
+            fix="read the events with vrec, which drops repeated ones",
         )
     return events

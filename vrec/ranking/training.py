@@ -1,4 +1,4 @@
-"""The training of ranking networks, one epoch at a time: alone, or as one of several equal workers."""
+"""Training of ranking networks by epochs, in one process or data-parallel."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -30,26 +30,27 @@ Weights = dict[str, Tensor]
 
 
 class RankerTrainingConfig(TrainingConfig):
-    """How a ranking network is trained."""
+    """Settings of the training of a ranking network."""
 
     epochs: int = Field(default=10, ge=1)
-    """The most passes over the impressions."""
+    """Maximum number of passes over the impressions."""
     batch_size: int = Field(default=1024, ge=2)
-    """Impressions a step, of all workers together. Larger batches make an epoch shorter and less thorough."""
+    """Impressions per step, of all workers together. Larger batches make an epoch faster, but with fewer
+    updates."""
     patience: int = Field(default=2, ge=1)
-    """Epochs without a lower validation loss after which training stops; the best epoch's weights are kept.
-    Ranking networks are often at their best after one or two."""
+    """Epochs without a lower validation loss after which training stops; the weights of the best epoch are
+    used. Ranking networks are often best after one or two epochs."""
     weight_decay: float = Field(default=1e-5, ge=0)
-    """Share of every weight but the slots', times the learning rate, that is taken off it in a step (AdamW:
-    Loshchilov & Hutter 2019), against learning shoppers and videos by heart."""
+    """Weight decay of all weights except the position biases: a step subtracts this share of a weight, times
+    the learning rate (AdamW: Loshchilov & Hutter 2019). Limits overfitting to users and videos."""
     position_learning_rate: float = Field(default=0.05, gt=0, le=1)
-    """Learning rate of the slots' terms, few numbers of which every impression speaks. At the pace of the
-    rest they are still under way when the rest begins to learn by heart, and as the validation loss goes on
-    to fall with them, training would stop too late."""
+    """Learning rate of the position biases, a few numbers that every impression informs. At the learning rate
+    of the other weights they still converge while those begin to overfit; the validation loss would keep
+    falling and training would stop too late."""
 
 
 class DeviceExamples:
-    """Features and labels on a device."""
+    """Features and labels on a device, from which a batch costs an index per column."""
 
     def __init__(
         self,
@@ -58,9 +59,15 @@ class DeviceExamples:
         head: WatchHead | None,
         device: torch.device,
     ) -> None:
-        """`head` gives the watch's targets, None without that head; raises RankError for other lengths."""
+        """Move the examples to the device; raise RankError where features and labels differ in length.
+
+        `head` makes the targets of watch time; None without that head.
+        """
         if len(features) != len(labels):
-            raise RankError(f"training: {len(labels):,} labels for {len(features):,} impressions")
+            raise RankError(
+                f"training: {len(labels):,} labels for {len(features):,} impressions",
+                fix="build features and labels from the same events",
+            )
         self.features = to_batch(features, device)
         watch = None if head is None else torch.from_numpy(head.targets(labels.watch_s, labels.duration_s))
         self.labels = LabelTensors(
@@ -75,19 +82,21 @@ class DeviceExamples:
         return len(self.features.video)
 
     def take(self, rows: npt.NDArray[np.int64]) -> tuple[RankingBatch, LabelTensors]:
-        """The batch of (B,) rows. Each has a request of its own: finding those they share costs more."""
-        chosen = torch.from_numpy(rows).to(self.device)
+        """Return the batch of (B,) rows, each its own request: finding shared requests costs more."""
+        index = torch.from_numpy(rows).to(self.device)
         f = self.features
-        asked = f.request.index_select(0, chosen)
-        candidates = (part.index_select(0, chosen) for part in (f.video, f.candidate, f.position))
-        requests = (part.index_select(0, asked) for part in (f.context, f.user, f.history, f.history_dense))
+        request_index = f.request.index_select(0, index)
+        candidates = (part.index_select(0, index) for part in (f.video, f.candidate, f.position))
+        requests = (
+            part.index_select(0, request_index) for part in (f.context, f.user, f.history, f.history_dense)
+        )
         request = torch.arange(len(rows), dtype=torch.int32, device=self.device)
-        labels = (None if part is None else part.index_select(0, chosen) for part in self.labels)
+        labels = (None if part is None else part.index_select(0, index) for part in self.labels)
         return RankingBatch(request, *candidates, *requests), LabelTensors(*labels)  # type: ignore[arg-type]
 
 
 class RankerTrainer(EpochTrainer[RankerNetwork]):
-    """Trains a ranking network in place, epoch by epoch, until `done`."""
+    """Trainer of a ranking network, in place and epoch by epoch, until `done`."""
 
     def __init__(
         self,
@@ -100,14 +109,24 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         config: RankerTrainingConfig,
         worker: TrainingWorker = SINGLE_WORKER,
     ) -> None:
-        """`head` is the watch head, None without one. Every worker gets all the impressions.
+        """Move the network and all examples to the device; every worker gets all impressions.
 
-        Raises RankError for impressions that cannot teach: all or none clicked, or converted, or fewer than
-        workers; and for validation impressions that are all clicked or none.
+        Args:
+            network: Network to train in place.
+            heads: Heads of the network and their loss weights.
+            head: Watch head, None without one.
+            train: Features and labels to train on.
+            valid: Features and labels for early stopping.
+            config: Settings of the training.
+            worker: This process among the workers.
+
+        Raises:
+            RankError: all or none of the training impressions are clicked or converted, there are fewer
+                impressions than workers, or all or none of the validation impressions are clicked.
         """
         check_trainable(heads, train[1], "training")
         self.unjudged = heads_without_validation(heads, valid[1])
-        """Heads that the validation part cannot judge, and why: they do not count in when to stop."""
+        """Heads without validation, with the reason: they have no part in early stopping."""
         super().__init__(epochs=config.epochs, patience=config.patience, seed=config.seed, worker=worker)
         self.config, self.heads, self.head = config, heads, head
         self.device = torch_device(config.device)
@@ -116,14 +135,17 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         self.catalog = to_catalog_tensors(train[0].catalog, self.device)
         self.train, self.valid = (DeviceExamples(*part, head, self.device) for part in (train, valid))
         if (least := min(len(self.train), len(self.valid))) < worker.world_size:
-            raise RankError(f"training: {least:,} impressions for {worker.world_size} workers")
+            raise RankError(
+                f"training: {least:,} impressions for {worker.world_size} workers",
+                fix="use fewer workers, or a longer log",
+            )
         self.optimizer = _optimizer(self.network, config)
 
     def run_epoch(self) -> EpochResult:
-        """What one more epoch came to.
+        """Train one epoch and return its result.
 
-        Raises RankError where a loss or a weight is no finite number; the network is then as it was before
-        the epoch.
+        Raises:
+            RankError: a loss or a weight is not finite; the network is then as it was before the epoch.
         """
         self.epoch += 1
         before = copy_weights(self.network)
@@ -133,41 +155,44 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         with seeded_rng(self.epoch_seed()):
             for rows in self.steps(len(self.train), self.config.batch_size):
                 batch, labels = self.train.take(rows)
-                found = multitask_losses(
+                losses = multitask_losses(
                     self.module(batch, self.catalog), labels, self.heads, self._watch_loss
                 )
                 self.optimizer.zero_grad(set_to_none=True)
-                found["total"].backward()
+                losses["total"].backward()
                 self.optimizer.step()
-                for name, loss in found.items():
+                for name, loss in losses.items():
                     sums[name] = sums.get(name, 0.0) + loss.detach() * len(rows)
                 examples += len(rows)
         self.network.eval()
-        # Read once an epoch: reading each step's would have a GPU wait, and workers must stop together.
+        # Read once per epoch: reading each step's loss would stall a GPU, and workers must stop together.
         means = self.means(sums, dict.fromkeys(sums, float(examples)))
         if not (np.isfinite(list(means.values())).all() and has_finite_weights(self.network)):
             self.network.load_state_dict(before)
             raise RankError(
-                f"training: the loss is not a finite number in epoch {self.epoch}",
+                f"training: the loss is not finite in epoch {self.epoch}",
                 fix=f"lower learning_rate, which is {self.config.learning_rate:g}",
             )
         return EpochResult(self.epoch, means, examples, perf_counter() - started)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The validation losses by head but those `unjudged`, and their `total`, for positions as they were.
+        """Return the validation losses at the logged positions: by head, and their weighted `total`.
 
-        The weights with the lowest total are remembered. Each worker judges its share, and all get the same
-        answer.
+        Heads without validation are left out. Each worker evaluates its share of the rows, and all get the
+        same losses. The weights with the lowest total are kept.
+
+        Raises:
+            RankError: the total is not finite.
         """
         self.network.eval()
         sums: dict[str, Tensor] = {}
         counts: dict[str, float] = {}
-        mine = np.arange(self.worker.rank, len(self.valid), self.worker.world_size)
-        for rows in np.array_split(mine, -(-len(mine) // self.config.batch_size)):
+        share = np.arange(self.worker.rank, len(self.valid), self.worker.world_size)
+        for rows in np.array_split(share, -(-len(share) // self.config.batch_size)):
             batch, labels = self.valid.take(rows)
-            found = multitask_losses(self.network(batch, self.catalog), labels, self.heads, self._watch_loss)
-            for name, loss in found.items():
+            losses = multitask_losses(self.network(batch, self.catalog), labels, self.heads, self._watch_loss)
+            for name, loss in losses.items():
                 if name in self.unjudged:
                     continue
                 weight = float(labels.mature.sum()) if name == "conversion" else float(len(rows))
@@ -177,7 +202,7 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         means["total"] = self._total(means)
         if not np.isfinite(means["total"]):
             raise RankError(
-                f"validation: the loss is not a finite number after epoch {self.epoch}",
+                f"validation: the loss is not finite after epoch {self.epoch}",
                 fix=f"lower learning_rate, which is {self.config.learning_rate:g}",
             )
         self.record_validation(means["total"])
@@ -188,7 +213,7 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         return self.head.loss(out, targets)
 
     def _total(self, means: Mapping[str, float]) -> float:
-        # The blocks' totals weigh conversions by impressions, not by mature ones.
+        # The totals of the batches weigh conversions by all impressions, not by mature ones.
         weights = {
             "click": 1.0,
             "watch": self.heads.watch_weight,
@@ -197,44 +222,45 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         return sum(weights[name] * loss for name, loss in means.items() if name in weights)
 
 
-def check_trainable(heads: RankerHeadsConfig, labels: ImpressionLabels, part: str) -> None:
-    """Raises RankError where a head has nothing to learn or be judged by: all or none clicked, or converted.
+def check_trainable(heads: RankerHeadsConfig, labels: ImpressionLabels, split: str) -> None:
+    """Raise RankError where all or none of the impressions are clicked, or of the mature ones converted.
 
-    `part` names the impressions in the message.
+    `split` names the impressions in the message.
     """
-    _check_both_outcomes(labels.click > 0, part, "impressions", "clicked")
+    _check_both_outcomes(labels.click > 0, split, "impressions", "clicked")
     if "conversion" in heads.heads:
-        _check_both_outcomes(labels.conversion[labels.mature] > 0, part, "mature impressions", "converted")
+        _check_both_outcomes(labels.conversion[labels.mature] > 0, split, "mature impressions", "converted")
 
 
 def heads_without_validation(heads: RankerHeadsConfig, labels: ImpressionLabels) -> dict[str, str]:
-    """Of each head but the click's that a validation part cannot judge, why; none where it can judge all.
+    """Return the heads that a validation split cannot evaluate, with the reason of each.
 
-    Raises RankError where all impressions were clicked, or none.
+    Raises:
+        RankError: all or none of the impressions are clicked, so that even clicks cannot be evaluated.
     """
     _check_both_outcomes(labels.click > 0, "validation", "impressions", "clicked")
     try:
         check_trainable(heads, labels, "validation")
     except RankError as reason:
-        return {"conversion": f"trained, but of no say in when to stop: {reason}"}
+        return {"conversion": f"trained, but without a part in early stopping: {reason}"}
     return {}
 
 
-def _check_both_outcomes(happened: npt.NDArray[np.bool_], part: str, rows: str, what: str) -> None:
-    number = int(happened.sum())
-    if number in (0, len(happened)):
+def _check_both_outcomes(happened: npt.NDArray[np.bool_], split: str, rows: str, outcome: str) -> None:
+    count = int(happened.sum())
+    if count in (0, len(happened)):
         raise RankError(
-            f"{part}: {number:,} of {len(happened):,} {rows} are {what}: there is nothing to tell apart",
-            fix="give more events, or shorten labels.conversion_window_hours if too few are mature, "
-            "or leave the head out of heads",
+            f"{split}: {count:,} of {len(happened):,} {rows} are {outcome}, want some but not all",
+            fix="provide more events, or shorten labels.conversion_window_hours if too few are mature, "
+            "or remove the head from heads",
         )
 
 
 def _optimizer(network: RankerNetwork, config: RankerTrainingConfig) -> torch.optim.Optimizer:
-    slots = [] if network.positions is None else [network.positions.weight]
-    rest = [weight for weight in network.parameters() if all(weight is not slot for slot in slots)]
+    biases = [] if network.positions is None else [network.positions.weight]
+    rest = [weight for weight in network.parameters() if all(weight is not bias for bias in biases)]
     groups = [
         {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay},
-        {"params": slots, "lr": config.position_learning_rate, "weight_decay": 0.0},
+        {"params": biases, "lr": config.position_learning_rate, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)

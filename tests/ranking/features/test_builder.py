@@ -327,7 +327,7 @@ def test_numbers_that_are_not_are_refused_by_name(value):
 
 def test_requests_that_do_not_fit_are_refused():
     builder, log = shop_builder(), shop()[0]
-    with pytest.raises(RankError, match=r"states of shape \(1, 3\), want \(1, 11\)"):
+    with pytest.raises(RankError, match=r"video_counts of shape \(1, 3\), want \(1, 11\)"):
         builder.build([request_of(states=np.zeros((1, 3)))])
     with pytest.raises(RankError, match="1 candidates and 2 positions"):
         builder.build([request_of(positions=np.zeros(2, np.int16))])

@@ -244,14 +244,14 @@ def test_d2q_keeps_small_groups_out_where_many_videos_are_equally_long():
 @pytest.mark.parametrize(
     ("watch", "duration", "message"),
     [
-        ([1, np.nan, 3], [1, 2, 3], r"watch_s: 1 of 3 values are no time, such as nan in row 1"),
-        ([1, -2, 3], [1, 2, 3], r"watch_s: 1 of 3 values are no time, such as -2 in row 1"),
+        ([1, np.nan, 3], [1, 2, 3], r"watch_s: 1 of 3 values are not valid times, such as nan in row 1"),
+        ([1, -2, 3], [1, 2, 3], r"watch_s: 1 of 3 values are not valid times, such as -2 in row 1"),
         ([1, np.inf, 3], [1, 2, 3], "watch_s: 1 of 3"),
-        ([1, 2, 3], [1, -2, np.nan], r"duration_s: 1 of 3 values are no time, such as -2 in row 1"),
+        ([1, 2, 3], [1, -2, np.nan], r"duration_s: 1 of 3 values are not valid times, such as -2 in row 1"),
         ([1, 2, 3], [1, np.inf, 3], "duration_s: 1 of 3"),
         ([1, 2, 3], [1, 2], "want one of each"),
-        ([0, 0, 0], [1, 2, 3], "all 3 impressions have 0 s: there is nothing to learn"),
-        ([], [], "no impressions: there is nothing to learn"),
+        ([0, 0, 0], [1, 2, 3], "all 3 impressions have 0 s, so that there is nothing to learn"),
+        ([], [], "no impressions, so that there is nothing to learn"),
     ],
 )
 def test_what_is_no_time_is_refused(config, watch, duration, message):

@@ -1,1 +1,1 @@
-"""What rankers see: the shopper, the moment and the candidates as arrays, made by one function."""
+"""Ranking features: users, request contexts and candidates as arrays, built by one function."""

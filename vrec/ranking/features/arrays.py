@@ -1,4 +1,4 @@
-"""What rankers see: the shopper, the moment and the candidates as arrays."""
+"""Inputs and outputs of rankers: requests, features, labels and predictions as arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,87 +15,87 @@ Indices = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The moment of a request."""
+    """Time and surface of a request."""
 
     at: int
     """µs since 1970, UTC."""
     surface: str
-    """Where the videos are shown, such as "feed"; of a logged impression its domain."""
+    """Surface that shows the videos, such as "feed"; for a logged impression its domain."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RankingRequest:
-    """One shopper at one moment, and the candidates: everything that features are made of."""
+    """One user at one moment with the candidates: the complete input of the features."""
 
     user: Profile
-    """As it was before the moment; a blank profile of a shopper who is not known."""
+    """Profile from before the moment; blank for an unknown user."""
     context: RequestContext
     video_ids: tuple[str, ...]
-    """(C,) the candidates."""
+    """(C,) ids of the candidates."""
     video_counts: npt.NDArray[np.float64]
-    """(C, len(STATE)) counts of the candidates as they were before the moment: `state_of` their profiles."""
+    """(C, len(VIDEO_COUNT_KEYS)) counts of the candidates before the moment, see `profile_counts`."""
     positions: npt.NDArray[np.int16] | None = None
-    """(C,) slots from 0 in which they were shown, −1 where that is not known; None when scoring."""
+    """(C,) slots from 0 in which they were shown, −1 where unknown; None when scoring."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CatalogFeatureArrays:
-    """What is known of M videos apart from events. Row 0 stands for an unknown video: zeros throughout."""
+    """Features of M videos that do not depend on events. Row 0 is the unknown video: all zeros."""
 
     fields: Indices
-    """(M, F) a vocabulary place of each field (video_id, creator_id, category, …), 0 for unknown."""
+    """(M, F) vocabulary index of each field (video_id, creator_id, category, …), 0 for unknown."""
     tags: Indices
-    """(M, T) vocabulary places of tags, padded with 0."""
+    """(M, T) vocabulary indices of tags, padded with 0."""
     dense: Floats
-    """(M, Dv) numbers about the video itself, scaled to about unit size, none of them missing."""
+    """(M, Dv) numbers about the video, standardized, without missing values."""
     vectors: Floats
-    """(M, dim) unit content vectors, zeros where there is none; dim is 0 where the catalog has none."""
+    """(M, dim) unit content vectors, zeros for a video without one; dim is 0 for a catalog without any."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureShape:
-    """The sizes that a network must have to take these features."""
+    """Sizes of features, which determine the input layers of a network."""
 
     fields: tuple[int, ...]
-    """Of each field of a video, the places of its vocabulary, 0 included."""
+    """Vocabulary size of each video field, index 0 included."""
     tags: int
-    """Indices of the tags' vocabulary, 0 included."""
+    """Vocabulary size of the tags, index 0 included."""
     video: int
-    """Dv, numbers about a video."""
+    """Dv, count of numbers about a video."""
     dim: int
     """Length of the content vectors, 0 for none."""
     context: tuple[int, ...]
-    """Of each field of a request, the places of its vocabulary, 0 included."""
+    """Vocabulary size of each request field, index 0 included."""
     user: int
-    """Du, numbers about a shopper."""
+    """Du, count of numbers about a user."""
     candidate: int
-    """Dc, numbers about a candidate for a shopper at a moment."""
+    """Dc, count of numbers about a candidate for a user at a moment."""
     history: int
-    """Dh, numbers about an entry of the history."""
+    """Dh, count of numbers about an entry of the history."""
     positions: int
-    """Indices of positions, 0 (unknown) included."""
+    """Count of position indices, 0 (unknown) included."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RankingFeatures:
-    """N candidates of R requests. Rows of one request are neighbours; numbers are finite."""
+    """Features of N candidates of R requests. Rows of one request are adjacent; all numbers are finite."""
 
     catalog: CatalogFeatureArrays
     shape: FeatureShape
     request: Indices
-    """(N,) the request of each candidate, from 0."""
+    """(N,) request row of each candidate, from 0."""
     video: Indices
-    """(N,) the candidate's row in the catalog, 0 for unknown."""
+    """(N,) catalog row of the candidate, 0 for unknown."""
     candidate: Floats
-    """(N, Dc) numbers about the candidate for this shopper at this moment."""
+    """(N, Dc) numbers about the candidate for this user at this moment."""
     position: Indices
-    """(N,) slot + 1, 0 where it is not known."""
+    """(N,) slot + 1, 0 where unknown."""
     context: Indices
-    """(R, K) vocabulary places of the request's fields (surface, hour, weekday)."""
+    """(R, K) vocabulary indices of the request fields (surface, hour, weekday)."""
     user: Floats
-    """(R, Du) numbers about the shopper."""
+    """(R, Du) numbers about the user."""
     history: Indices
-    """(R, L) catalog rows of the videos liked last, the newest first, padded with 0."""
+    """(R, L) catalog rows of the videos liked last, newest first, padded with 0."""
     history_dense: Floats
     """(R, L, Dh) numbers about each entry (age, weight), zeros in the padding."""
 
@@ -103,7 +103,7 @@ class RankingFeatures:
         return len(self.video)
 
     def take(self, rows: npt.NDArray[np.integer]) -> Self:
-        """The features of some candidates, in that order, with the requests that they need."""
+        """Select candidates in the order of `rows`, with only the requests that they need."""
         needed, request = np.unique(self.request[rows], return_inverse=True)
         return replace(
             self,
@@ -120,51 +120,51 @@ class RankingFeatures:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImpressionLabels:
-    """What came of N impressions, in the order of their features."""
+    """Outcomes of N impressions, in the order of their features."""
 
     click: Floats
-    """(N,) 1 where it was clicked."""
+    """(N,) 1 for a click, else 0."""
     watch_s: Floats
-    """(N,) seconds watched, 0 where it was not watched."""
+    """(N,) seconds watched, 0 where not watched."""
     conversion: Floats
-    """(N,) 1 where it was clicked and a conversion followed within the window."""
+    """(N,) 1 for a click followed by a conversion within the window, else 0."""
     mature: npt.NDArray[np.bool_]
-    """(N,) whether the log goes on for the whole conversion window: only then a 0 means no conversion."""
+    """(N,) whether the log covers the whole conversion window: only then a 0 means no conversion."""
     duration_s: Floats
-    """(N,) the video's length in seconds, NaN where it is not known."""
+    """(N,) duration of the video in seconds, NaN where unknown."""
     at: npt.NDArray[np.int64]
-    """(N,) µs since 1970 of the impression."""
+    """(N,) time of the impression in µs since 1970."""
     user: npt.NDArray[np.int64]
-    """(N,) a number for each user, to group by."""
+    """(N,) number of the user, to group by."""
 
     def __len__(self) -> int:
         return len(self.click)
 
     def take(self, rows: npt.NDArray[np.integer]) -> Self:
-        """The labels of some impressions, in that order."""
+        """Select impressions in the order of `rows`."""
         return replace(self, **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RankerPredictions:
-    """What a ranker expects of N candidates if they are shown."""
+    """Predictions for N candidates, given that they are shown."""
 
     p_click: Floats
-    """(N,) chance of a click."""
+    """(N,) probability of a click."""
     watch_s: Floats
-    """(N,) expected seconds of watching, 0 s for no watching included."""
+    """(N,) expected watch time in seconds, counting unwatched as 0 s."""
     p_conv: Floats
-    """(N,) chance of a click that ends in a conversion; the CVR is p_conv / p_click."""
+    """(N,) probability of a click that ends in a conversion; the CVR is p_conv / p_click."""
     spread: Floats
-    """(N,) standard deviation of the log-odds of a click: how unsure the ranker is, 0 where it cannot say."""
+    """(N,) standard deviation of the log-odds of a click, 0 where the ranker has no estimate."""
 
     def take(self, rows: npt.NDArray[np.integer]) -> Self:
-        """What is expected of some candidates, in that order."""
+        """Select candidates in the order of `rows`."""
         return replace(self, **{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
 
 def concatenate_features(parts: Sequence[RankingFeatures]) -> RankingFeatures:
-    """The features of all parts, which must be of one catalog and shape, one after another."""
+    """Concatenate features, which must be of one catalog and shape, and renumber their requests."""
     sizes = np.cumsum([0, *(len(part.user) for part in parts)])
     requests = [part.request + np.int32(size) for part, size in zip(parts, sizes, strict=False)]
     rest = {

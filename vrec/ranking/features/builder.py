@@ -1,4 +1,4 @@
-"""The one function from requests to features: training, batch scoring and serving all call it."""
+"""Feature builder: the one path from requests to features in training, batch scoring and serving."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,46 +28,50 @@ from vrec.ranking.features.video_counts import Doubles
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RawFeatures:
-    """The numbers of each block before they are scaled, NaN where missing, and where they lie."""
+    """Numbers of each block before scaling, NaN where missing, with their rows."""
 
     request: Indices
     video: Indices
     blocks: dict[str, Doubles]
-    """`user` (R, Du), `candidate` (N, Dc), `history` (H, Dh) of all entries one after another."""
+    """Blocks `user` (R, Du), `candidate` (N, Dc) and `history` (H, Dh), the entries of all requests."""
     history: Indices
-    """(H,) catalog rows of the entries."""
+    """(H,) catalog rows of the history entries."""
     lengths: list[int]
-    """Of the R requests, how many entries each has."""
+    """Number of history entries of each of the R requests."""
 
 
 class FeatureBuilder:
-    """Makes features of requests. A pure function: equal requests give equal features, bit for bit, whether
-    alone or among others, in training or in serving."""
+    """Builder of features from requests.
+
+    Pure: equal requests give equal features, bit for bit, alone or among others, in training or serving.
+    """
 
     def __init__(self, space: FeatureSpace, catalog: CatalogFeatures) -> None:
-        """Raises RankError for a catalog that was made for another space."""
+        """Raise RankError for a catalog of another feature space."""
         if catalog.space is not space and catalog.space.digest != space.digest:
             raise RankError(
                 f"FeatureBuilder: the catalog is of space {catalog.space.digest}, not of {space.digest}",
-                fix="make the catalog with the ranker's own feature space",
+                fix="build the catalog features with the ranker's own feature space",
             )
         self.space = space
         self.catalog = catalog
 
     def build(self, requests: Sequence[RankingRequest]) -> RankingFeatures:
-        """The features of all candidates of all requests, N rows in their order; see Features for shapes.
+        """Build the features of all candidates of all requests, in their order; shapes in RankingFeatures.
 
-        Only what is before a request's moment counts in the history. What is missing is 0 beside an
-        indicator, a value without a place has place 0, as a video that the catalog does not know. Raises
-        RankError that names the numbers which are not finite, and for states, positions and tastes whose
-        sizes do not fit.
+        Only history entries before the moment of a request count. A missing number is 0 next to an indicator;
+        a value outside the vocabulary and a video outside the catalog have index 0.
+
+        Raises:
+            RankError: a number is not finite (the message names it), or video counts, positions or a taste
+                vector have the wrong size.
         """
         raw, config = self.raw(requests), self.space.config
-        inside = np.arange(config.history) < np.array(raw.lengths, np.int64)[:, None]
-        history = np.zeros(inside.shape, np.int32)
-        entries = np.zeros((*inside.shape, len(BLOCKS["history"])), np.float32)
-        history[inside] = raw.history
-        entries[inside] = self.space.scaled("history", raw.blocks["history"])
+        filled = np.arange(config.history) < np.array(raw.lengths, np.int64)[:, None]
+        history = np.zeros(filled.shape, np.int32)
+        entries = np.zeros((*filled.shape, len(BLOCKS["history"])), np.float32)
+        history[filled] = raw.history
+        entries[filled] = self.space.scaled("history", raw.blocks["history"])
         return RankingFeatures(
             catalog=self.catalog.arrays,
             shape=self.space.shape,
@@ -82,7 +86,7 @@ class FeatureBuilder:
         )
 
     def raw(self, requests: Sequence[RankingRequest]) -> RawFeatures:
-        """The numbers before scaling, which `fit_space` learns the scales of; errors as `build`."""
+        """Build the numbers before scaling, from which `fit_space` fits the scales; errors as in `build`."""
         counts = [len(r.video_ids) for r in requests]
         request = np.repeat(np.arange(len(requests), dtype=np.int32), counts)
         row_of = self.catalog.rows.get
@@ -92,12 +96,12 @@ class FeatureBuilder:
         rows, ats, weights, lengths = self._entries(liked)
         tastes = taste_vectors(self.space, requests)
         user = user_numbers(self.space, requests, liked, moments, tastes)
-        likeness = TasteSimilarity(self.catalog, tastes)
+        similarity = TasteSimilarity(self.catalog, tastes)
         columns = candidate_numbers(self.catalog, requests, video, moments[request])
         columns |= affinities(self.catalog, requests, video)
-        columns |= likeness.columns(video, run_edges(counts), rows, run_edges(lengths))
+        columns |= similarity.columns(video, run_edges(counts), rows, run_edges(lengths))
         columns |= liked_numbers(requests, liked)
-        user["no_liked_vector"] = likeness.without_vector.astype(float)
+        user["no_liked_vector"] = similarity.without_vector.astype(float)
         ages = np.repeat(moments, lengths) - ats
         history = {"log_age_hours": log_hours(ages), "log_weight": np.log1p(weights)}
         users = [f"user {r.user.entity_id}" for r in requests]
@@ -112,39 +116,42 @@ class FeatureBuilder:
     def _entries(
         self, liked: Sequence[LikedHistory]
     ) -> tuple[Indices, npt.NDArray[np.int64], Doubles, list[int]]:
-        """Rows, times and weights of the newest entries of all requests, and how many each has."""
+        """Return catalog rows, times (µs) and weights of the newest entries, and their number by request."""
         most, row_of = self.space.config.history, self.catalog.rows.get
-        kept = [list(one.at.items())[:most] for one in liked]
-        rows = np.array([row_of(video, 0) for entries in kept for video, _ in entries], np.int32)
-        ats = np.array([at for entries in kept for _, at in entries], np.int64)
+        newest = [list(one.at.items())[:most] for one in liked]
+        rows = np.array([row_of(video, 0) for entries in newest for video, _ in entries], np.int32)
+        ats = np.array([at for entries in newest for _, at in entries], np.int64)
         weights = np.array(
-            [one.weights[video] for one, entries in zip(liked, kept, strict=True) for video, _ in entries],
+            [one.weights[video] for one, entries in zip(liked, newest, strict=True) for video, _ in entries],
             np.float64,
         )
-        return rows, ats, weights, [len(entries) for entries in kept]
+        return rows, ats, weights, [len(entries) for entries in newest]
 
     def _positions(self, requests: Sequence[RankingRequest]) -> Indices:
-        found = [np.zeros(0, np.int64)]
+        slots_by_request = [np.zeros(0, np.int64)]
         for request in requests:
             slots = request.positions
             if slots is not None and len(slots) != len(request.video_ids):
                 raise RankError(
                     f"a request of user {request.user.entity_id} has {len(request.video_ids)} candidates and "
-                    f"{len(slots)} positions"
+                    f"{len(slots)} positions",
+                    fix="give one position for each candidate",
                 )
-            found.append(np.full(len(request.video_ids), -1) if slots is None else slots.astype(np.int64))
-        return np.clip(np.concatenate(found) + 1, 0, self.space.config.positions).astype(np.int32)
+            slots_by_request.append(
+                np.full(len(request.video_ids), -1) if slots is None else slots.astype(np.int64)
+            )
+        return np.clip(np.concatenate(slots_by_request) + 1, 0, self.space.config.positions).astype(np.int32)
 
     def _context(self, requests: Sequence[RankingRequest]) -> Indices:
         at = np.array([r.context.at for r in requests], np.int64)
         surfaces = [self.space.surfaces.get(r.context.surface, 0) for r in requests]
         hours = at // HOUR_US
-        # The first day of 1970 was a Thursday, three days after a Monday.
+        # 1 January 1970 was a Thursday, three days after a Monday.
         days = hours // HOURS + 3
-        places = np.stack([np.array(surfaces, np.int64), hours % HOURS + 1, days % WEEKDAYS + 1], axis=1)
-        return places.astype(np.int32)
+        indices = np.stack([np.array(surfaces, np.int64), hours % HOURS + 1, days % WEEKDAYS + 1], axis=1)
+        return indices.astype(np.int32)
 
 
 def run_edges(counts: Sequence[int]) -> list[int]:
-    """Where each of some neighbouring runs starts, and after them where the last ends."""
+    """Return the start of each of some adjacent runs of the given lengths, then the end of the last."""
     return np.cumsum([0, *counts]).tolist()

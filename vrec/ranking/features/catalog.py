@@ -1,4 +1,4 @@
-"""What is known of each video apart from events, ready for features: fields, numbers and content vectors."""
+"""Catalog features: fields, numbers and content vectors of videos, without events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,34 +17,37 @@ from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
 from vrec.ranking.features.video_counts import Doubles
 
 NEVER = np.iinfo(np.int64).min
-"""`published` where it is not known."""
+"""Value of `published` where the date is unknown."""
 ROUNDING_GRID = 2.0**20
-"""Vectors are rounded to multiples of 1 / GRID: products of two such and sums of them are exact in float64,
-so that a cosine has the same bits whatever the batch, the library and the machine (the error is 5e-7)."""
+"""Vectors are rounded to multiples of 1 / ROUNDING_GRID. Products of two such numbers and their sums are
+exact in float64, so that a cosine has the same bits in any batch, library and machine (the error is 5e-7)."""
 
 
 @dataclass(frozen=True, eq=False)
 class CatalogFeatures:
-    """M videos as a feature space sees them; row 0 is the unknown video."""
+    """Features of M videos in a feature space; row 0 is the unknown video."""
 
     space: FeatureSpace
     arrays: CatalogFeatureArrays
     rows: Mapping[str, int]
-    """The row of each video_id."""
+    """Row by video_id."""
     published: npt.NDArray[np.int64]
     """(M,) µs since 1970, or NEVER."""
     creators: Sequence[str | None]
-    """(M,) the creator's key in users' counts, such as "creator:ann"."""
+    """(M,) key of the creator in the counts of users, such as "creator:ann"."""
     categories: Sequence[str | None]
-    """(M,) the category's key in users' counts."""
+    """(M,) key of the category in the counts of users, None without a category."""
 
     @classmethod
     def from_content(cls, content: CatalogContent, space: FeatureSpace) -> Self:
-        """The catalog of all videos in `content` and of those whose ids the space has a place for.
+        """Build the features of all videos in `content` or in the vocabulary of the space.
 
-        A value without a place has place 0. A video without vector has zeros, and all have where `content`
-        has no embeddings. Raises RankError for embeddings of another encoder than the space's and for
-        vectors that are not finite; SchemaError for other columns.
+        A value outside the vocabulary has index 0. A video without a vector has zeros, as have all videos
+        where `content` has no embeddings.
+
+        Raises:
+            RankError: the embeddings are of another encoder than the space's, or a vector is not finite.
+            SchemaError: a table has other columns.
         """
         ids = space.vocabularies["video_id"]
         count = len(ids) + 1
@@ -58,46 +61,46 @@ class CatalogFeatures:
             vectors=np.zeros((count, space.dim), np.float32),
         )
         rows = {video_id: row for row, video_id in enumerate(ids, start=1)}
-        never, nobody = np.full(count, NEVER), (None,) * count
-        return cls(space, arrays, rows, never, nobody, nobody).with_videos(content)
+        published, keys = np.full(count, NEVER), (None,) * count
+        return cls(space, arrays, rows, published, keys, keys).with_videos(content)
 
     def with_videos(self, content: CatalogContent) -> Self:
-        """A catalog in which what `content` says of its videos is added or replaced; rows keep their place.
+        """Return a copy with the videos of `content` added or updated; existing videos keep their rows.
 
-        Nothing is fitted: a new video has no place of its own, but its creator, tags, numbers and vector
-        count. A video that is in one part of `content` only keeps what it had of the other. Errors as `of`.
+        Nothing is fitted: a new video has id index 0, but its creator, tags, numbers and vector. A video in
+        only one table of `content` keeps its features from the other. Errors as in `from_content`.
         """
         added = self._with_rows(content)
         if content.videos is not None:
-            added = added._with_table(conform(content.videos, VIDEOS, stage="Catalog", extra=True))
+            added = added._with_table(conform(content.videos, VIDEOS, stage="CatalogFeatures", extra=True))
         if content.embeddings is not None and self.space.dim:
-            added = added._with_vectors(conform(content.embeddings, EMBEDDINGS, stage="Catalog"))
+            added = added._with_vectors(conform(content.embeddings, EMBEDDINGS, stage="CatalogFeatures"))
         return added
 
     def find(self, video_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """(N,) the rows of videos, 0 for those that are not known."""
+        """Return the (N,) int64 rows of videos, 0 for unknown ones."""
         return np.array([self.rows.get(video_id, 0) for video_id in video_ids], np.int64)
 
     def restricted_to(self, video_ids: Sequence[str], newer: Self | None = None) -> Self:
-        """The catalog of some videos alone: as `newer` knows them, or else this one.
+        """Return the features of some videos only, from `newer` where it has them, else from this catalog.
 
-        Features made by it are the same to the last bit. What neither knows is left out.
+        Ranking features built with the copy are equal to the last bit. Videos unknown to both are left out.
         """
         other = self if newer is None else newer
         ids = [i for i in dict.fromkeys(video_ids) if i in self.rows or i in other.rows]
         rows = np.append(0, self.find(ids))
-        theirs = np.zeros_like(rows) if newer is None else np.append(0, newer.find(ids))
-        pairs = list(zip(rows.tolist(), theirs.tolist(), strict=True))
+        newer_rows = np.zeros_like(rows) if newer is None else np.append(0, newer.find(ids))
+        pairs = list(zip(rows.tolist(), newer_rows.tolist(), strict=True))
         arrays = {
-            name: _picked(getattr(self.arrays, name), rows, getattr(other.arrays, name), theirs)
+            name: _merge_rows(getattr(self.arrays, name), rows, getattr(other.arrays, name), newer_rows)
             for name in ("fields", "tags", "dense", "vectors")
         }
         names = (
-            [new[their] if their else mine[row] for row, their in pairs]
-            for mine, new in ((self.creators, other.creators), (self.categories, other.categories))
+            [new[newer_row] if newer_row else old[row] for row, newer_row in pairs]
+            for old, new in ((self.creators, other.creators), (self.categories, other.categories))
         )
         at = {video_id: row for row, video_id in enumerate(ids, start=1)}
-        published = _picked(self.published, rows, other.published, theirs)
+        published = _merge_rows(self.published, rows, other.published, newer_rows)
         return type(self)(self.space, CatalogFeatureArrays(**arrays), at, published, *names)
 
     def __len__(self) -> int:
@@ -127,8 +130,8 @@ class CatalogFeatures:
     def _with_table(self, videos: pa.Table) -> Self:
         at = [self.rows[video_id] for video_id in videos.column("video_id").to_pylist()]
         space, arrays = self.space, self.arrays
-        for place, field in enumerate(FIELDS[1:], start=1):
-            arrays.fields[at, place] = space.places(field, videos.column(field))
+        for column, field in enumerate(FIELDS[1:], start=1):
+            arrays.fields[at, column] = space.vocabulary_indices(field, videos.column(field))
         arrays.tags[at] = _tags(videos.column("tags").combine_chunks(), space)
         no_vector = np.zeros((len(at), 1))
         raw = np.concatenate([table_numbers(videos), no_vector], axis=1)
@@ -146,7 +149,7 @@ class CatalogFeatures:
         encoder, vectors = content_vectors(embeddings)
         if encoder is not None and (encoder != space.encoder or vectors.shape[1] != space.dim):
             raise RankError(
-                f"Catalog: the embeddings are of {encoder} ({vectors.shape[1]} long), the ranker was "
+                f"CatalogFeatures: the embeddings are of {encoder} ({vectors.shape[1]} long), the ranker was "
                 f"trained with those of {space.encoder} ({space.dim} long)",
                 fix="embed the catalog with the ranker's encoder, or train the ranker again",
             )
@@ -156,25 +159,26 @@ class CatalogFeatures:
         return self
 
 
-def _picked(
-    mine: npt.NDArray[Any], rows: npt.NDArray[np.int64], new: npt.NDArray[Any], theirs: npt.NDArray[np.int64]
+def _merge_rows(
+    old: npt.NDArray[Any], rows: npt.NDArray[np.int64], new: npt.NDArray[Any], new_rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[Any]:
-    """Rows of two arrays: of the second where a row of it is given, which is not 0."""
-    found = mine[rows]
-    found[theirs > 0] = new[theirs[theirs > 0]]
-    return found
+    """Return `new[new_rows]` where the new row is not 0, else `old[rows]`."""
+    merged = old[rows]
+    merged[new_rows > 0] = new[new_rows[new_rows > 0]]
+    return merged
 
 
 def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:
-    """The one encoder of EMBEDDINGS rows and their (N, dim) vectors; None and no rows for an empty table.
+    """Return the encoder of EMBEDDINGS rows, None for an empty table, and their (N, dim) float32 vectors.
 
-    Raises RankError for rows of several encoders and for vectors that are not finite.
+    Raises:
+        RankError: the rows are of several encoders, or a vector is not finite.
     """
     encoders = sorted(pc.unique(embeddings.column("encoder")).to_pylist())
     if len(encoders) > 1:
         raise RankError(
             f"EMBEDDINGS.encoder has {len(encoders)} values, such as {encoders[0]} and {encoders[1]}",
-            fix="give the embeddings of one encoder",
+            fix="pass the embeddings of one encoder",
         )
     column = embeddings.column("vector").combine_chunks()
     vectors = np.asarray(column.flatten(), np.float32).reshape(-1, column.type.list_size)
@@ -189,22 +193,25 @@ def content_vectors(embeddings: pa.Table) -> tuple[str | None, Floats]:
 
 
 def unit_vectors(vectors: Doubles) -> Doubles:
-    """(N, dim) rows at length 1, rounded to the GRID; rows of zeros stay. Doubles alone or among others."""
+    """Return (N, dim) rows scaled to length 1 and rounded to ROUNDING_GRID; rows of zeros stay zeros."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
-    # Squares of numbers on the grid sum without error, in whatever order.
-    within = np.rint(vectors / np.where(largest > 0, largest, 1) * ROUNDING_GRID) / ROUNDING_GRID
-    lengths = np.sqrt((within * within).sum(axis=1, keepdims=True))
-    return np.rint(within / np.where(lengths > 0, lengths, 1) * ROUNDING_GRID) / ROUNDING_GRID
+    # Squares of numbers on the grid sum without error in any order: a row does not depend on the others.
+    rounded = np.rint(vectors / np.where(largest > 0, largest, 1) * ROUNDING_GRID) / ROUNDING_GRID
+    lengths = np.sqrt((rounded * rounded).sum(axis=1, keepdims=True))
+    return np.rint(rounded / np.where(lengths > 0, lengths, 1) * ROUNDING_GRID) / ROUNDING_GRID
 
 
 def table_numbers(videos: pa.Table) -> Doubles:
-    """(N, 4) raw numbers of VIDEOS rows: log duration and price, NaN where missing, beside indicators."""
-    found: list[Doubles] = []
+    """Return (N, 4) numbers of VIDEOS rows: log(1 + duration in s), log(1 + price), each with an indicator.
+
+    A missing value is NaN, and its indicator 1.
+    """
+    columns: list[Doubles] = []
     for name in ("duration_s", "price"):
         value = np.asarray(videos.column(name).to_numpy(), np.float64)
         known = np.isfinite(value) & (value >= 0)
-        found += [np.log1p(np.where(known, value, np.nan)), (~known).astype(float)]
-    return np.stack(found, axis=1)
+        columns += [np.log1p(np.where(known, value, np.nan)), (~known).astype(float)]
+    return np.stack(columns, axis=1)
 
 
 def _blank_numbers(count: int) -> Floats:
@@ -213,12 +220,12 @@ def _blank_numbers(count: int) -> Floats:
 
 
 def _tags(tags: pa.ListArray, space: FeatureSpace) -> npt.NDArray[np.int32]:
-    found = np.zeros((len(tags), space.config.tags), np.int32)
-    rows, places = np.asarray(pc.list_parent_indices(tags)), space.places("tags", pc.list_flatten(tags))
-    rows, places = rows[places > 0].astype(np.int64), places[places > 0]
-    # The n-th known tag of each row goes to its column n.
-    starts = np.searchsorted(rows, rows)
-    nth = np.arange(len(rows)) - starts
-    kept = nth < space.config.tags
-    found[rows[kept], nth[kept]] = places[kept]
-    return found
+    indices = np.zeros((len(tags), space.config.tags), np.int32)
+    rows = np.asarray(pc.list_parent_indices(tags))
+    values = space.vocabulary_indices("tags", pc.list_flatten(tags))
+    rows, values = rows[values > 0].astype(np.int64), values[values > 0]
+    # The n-th known tag of a row goes to column n.
+    nth = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    fits = nth < space.config.tags
+    indices[rows[fits], nth[fits]] = values[fits]
+    return indices

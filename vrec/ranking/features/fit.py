@@ -1,4 +1,4 @@
-"""The feature space of a training part."""
+"""Fit of the feature space on a training split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -45,24 +45,31 @@ def fit_space(
     content: CatalogContent,
     config: RankerFeaturesConfig,
 ) -> FeatureSpace:
-    """The feature space of a training part: EVENTS, and its requests as `replay` gives them.
+    """Fit the feature space on a training split.
 
-    The events give the vocabularies, the requests the priors and scales: those of some users, drawn by lot,
-    do as well as all. Of `content` only the videos shown in these events are looked at. Raises RankError
-    where there are no impressions or no requests, and for embeddings of several encoders or not finite.
+    Args:
+        events: EVENTS of the split, for the vocabularies and shares.
+        requests: Requests of the split, as `replay_requests` yields them, for the priors and scales; those of
+            a random sample of users are enough.
+        content: VIDEOS and EMBEDDINGS, of which only the videos shown in `events` are used.
+        config: Settings of the features.
+
+    Raises:
+        RankError: there are no impressions or no requests, or the embeddings are of several encoders or not
+            finite.
     """
     shown = _shown(events)
     if not shown.height or not requests:
         raise RankError(
             f"fit_space: {shown.height:,} videos with impressions and {len(requests):,} requests in the "
-            "training part, want some of both",
-            fix="give events that hold impressions, or split them later",
+            "training split, want some of both",
+            fix="pass events with impressions, or a larger share for training",
         )
     videos, counts = _shown_videos(content, shown)
     vocabularies = {name: _vocabulary(counts, name, config.min_count) for name in (*FIELDS, "tags")}
     surfaces = to_polars(events.filter(pc.equal(events.column("kind"), "impression")).select(["domain"]))
-    places = surfaces.group_by(value="domain").agg(count=pl.len())
-    vocabularies["surface"] = _ranked(places, config.min_count)
+    surface_counts = surfaces.group_by(value="domain").agg(count=pl.len())
+    vocabularies["surface"] = _by_frequency(surface_counts, config.min_count)
     encoder, mean = _mean_vector(content, shown)
     space = FeatureSpace(
         config=config,
@@ -80,44 +87,44 @@ def fit_space(
 
 
 def _shown(events: pa.Table) -> pl.DataFrame:
-    """Videos with the number of their impressions."""
+    """Return the videos shown, with their numbers of impressions."""
     frame = to_polars(conform(events, EVENTS, stage="fit_space")).filter(pl.col("kind") == "impression")
     return frame.group_by("video_id").agg(shown=pl.len()).sort("video_id")
 
 
 def _shown_videos(content: CatalogContent, shown: pl.DataFrame) -> tuple[pa.Table, pl.DataFrame]:
-    """VIDEOS of the videos shown, and beside each what it says with the number of impressions."""
+    """Return VIDEOS of the videos shown, and their fields and tags joined to the numbers of impressions."""
     table = VIDEOS.arrow().empty_table() if content.videos is None else content.videos
     table = conform(table, VIDEOS, stage="fit_space", extra=True)
-    table = table.filter(pa.array(_among(table.column("video_id"), shown)))
+    table = table.filter(pa.array(_is_shown(table.column("video_id"), shown)))
     known = to_polars(table.select([*FIELDS, "tags"]))
     return table, shown.join(known, on="video_id", how="left", maintain_order="left")
 
 
-def _among(ids: pa.ChunkedArray, shown: pl.DataFrame) -> npt.NDArray[np.bool_]:
+def _is_shown(ids: pa.ChunkedArray, shown: pl.DataFrame) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.is_in(ids, value_set=pa.array(shown["video_id"].to_list(), pa.string())))
 
 
-def _vocabulary(counts: pl.DataFrame, name: str, least: int) -> tuple[str, ...]:
+def _vocabulary(counts: pl.DataFrame, name: str, min_count: int) -> tuple[str, ...]:
     values = counts.select(pl.col(name).alias("value"), "shown")
     if name == "tags":
-        # A video that names a tag twice has it once.
+        # A tag that a video lists twice counts once.
         values = values.with_columns(pl.col("value").list.unique()).explode("value")
-    return _ranked(values.drop_nulls().group_by("value").agg(count=pl.col("shown").sum()), least)
+    return _by_frequency(values.drop_nulls().group_by("value").agg(count=pl.col("shown").sum()), min_count)
 
 
-def _ranked(counts: pl.DataFrame, least: int) -> tuple[str, ...]:
-    kept = counts.filter(pl.col("count") >= least).sort(["count", "value"], descending=[True, False])
-    return tuple(kept["value"].to_list())
+def _by_frequency(counts: pl.DataFrame, min_count: int) -> tuple[str, ...]:
+    frequent = counts.filter(pl.col("count") >= min_count).sort(["count", "value"], descending=[True, False])
+    return tuple(frequent["value"].to_list())
 
 
 def _shares(counts: pl.DataFrame, name: str, values: tuple[str, ...]) -> Doubles:
-    """(places,) the share of impressions of each place, one impression added to each."""
+    """Return (vocabulary,) shares of the impressions by vocabulary index, one impression added to each."""
     known = counts.select(pl.col(name).alias("value"), "shown").drop_nulls()
     totals = dict(known.group_by("value").agg(pl.col("shown").sum()).iter_rows())
-    # What has no place is many rare values: each is taken to be as rare as one that was never shown.
-    own = np.array([1.0, *(1.0 + totals[value] for value in values)])
-    return own / (float(known["shown"].sum()) + len(own))
+    # Values outside the vocabulary are many rare ones: each counts as one that was never shown.
+    counts_by_index = np.array([1.0, *(1.0 + totals[value] for value in values)])
+    return counts_by_index / (float(known["shown"].sum()) + len(counts_by_index))
 
 
 def _mean_vector(content: CatalogContent, shown: pl.DataFrame) -> tuple[str | None, Floats]:
@@ -125,13 +132,16 @@ def _mean_vector(content: CatalogContent, shown: pl.DataFrame) -> tuple[str | No
         return None, np.zeros(0, np.float32)
     table = conform(content.embeddings, EMBEDDINGS, stage="fit_space")
     encoder, vectors = content_vectors(table)
-    used = vectors[_among(table.column("entity_id"), shown)]
-    mean = used.astype(np.float64).sum(axis=0) / max(len(used), 1)
+    shown_vectors = vectors[_is_shown(table.column("entity_id"), shown)]
+    mean = shown_vectors.astype(np.float64).sum(axis=0) / max(len(shown_vectors), 1)
     return encoder, mean.astype(np.float32)
 
 
 def _priors(requests: Sequence[RankingRequest]) -> Mapping[str, Doubles]:
-    """The priors of videos' and shoppers' rates. Counts never fall, so that their highest are the last."""
+    """Fit the priors of the rates of videos and users on their last counts.
+
+    Counts never fall, so that the highest counts of a video or user are the last.
+    """
     ids, rows = np.unique([v for r in requests for v in r.video_ids], return_inverse=True)
     videos = np.zeros((len(ids), len(VIDEO_COUNT_KEYS)))
     np.maximum.at(videos, rows.ravel(), request_counts(requests))
@@ -151,13 +161,13 @@ def _raw_videos(videos: pa.Table) -> Doubles:
 
 
 def _scale(block: str, parts: Sequence[Doubles]) -> Doubles:
-    """(2, columns) mean and standard deviation of what is not missing; 0 and 1 of indicators."""
+    """Return (2, columns) means and standard deviations of the known values; 0 and 1 for indicators."""
     scale = UNSCALED[block].copy()
-    for place, name in enumerate(BLOCKS[block]):
-        values = np.concatenate([part[:, place] for part in parts])
+    for index, name in enumerate(BLOCKS[block]):
+        values = np.concatenate([part[:, index] for part in parts])
         values = values[np.isfinite(values)]
         if name in INDICATORS or not len(values):
             continue
         deviation = float(values.std())
-        scale[:, place] = values.mean(), deviation if deviation > 1e-9 else 1.0
+        scale[:, index] = values.mean(), deviation if deviation > 1e-9 else 1.0
     return scale

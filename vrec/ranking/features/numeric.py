@@ -1,4 +1,4 @@
-"""The numbers that say what shopper, candidate and history are at a moment, before they are scaled."""
+"""Numeric features of users, candidates and histories at a moment, before scaling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US, INTERESTS, TASTE_WEIGHT
 from vrec.ranking.features.arrays import Indices, RankingRequest
 from vrec.ranking.features.catalog import NEVER, CatalogFeatures, unit_vectors
-from vrec.ranking.features.space import BLOCKS, FeatureSpace
+from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
 from vrec.ranking.features.video_counts import (
     RATES,
     USER_RATES,
@@ -26,15 +26,17 @@ OPTIONAL = frozenset({
     "user.log_idle_hours", "candidate.log_age_hours", "candidate.taste_cosine", "candidate.liked_cosine_max",
     "candidate.liked_cosine_mean", "candidate.log_liked_hours",
 })  # fmt: skip
-"""Numbers that may be missing."""
+"""Numbers that may be missing (NaN)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LikedHistory:
-    """A shopper's history up to a moment: one entry a video, by when it was liked last, the newest first."""
+    """History of a user up to a moment: an entry per video, by when it was liked last, newest first."""
 
     at: dict[str, int]
+    """Time of the last like in µs since 1970, by video_id."""
     weights: dict[str, float]
+    """Largest weight of the likes, by video_id."""
 
 
 def user_numbers(
@@ -44,14 +46,25 @@ def user_numbers(
     moments: npt.NDArray[np.int64],
     tastes: Doubles,
 ) -> dict[str, Doubles]:
-    """(R,) columns about each shopper but for `no_liked_vector`; raises RankError for impossible counts."""
-    states = np.array([profile_counts(r.user) for r in requests]).reshape(-1, len(VIDEO_COUNT_KEYS))
-    _check_counts(states, [f"user {r.user.entity_id}" for r in requests])
-    rates = log_odds(states, USER_RATES, space.user_priors)
+    """Return (R,) columns about each user, except `no_liked_vector`.
+
+    Args:
+        space: Priors and mean seconds of users.
+        requests: R requests.
+        liked: Their histories.
+        moments: (R,) int64 times in µs since 1970.
+        tastes: (R, dim) taste vectors, zeros for none.
+
+    Raises:
+        RankError: a count is negative or not finite.
+    """
+    counts = np.array([profile_counts(r.user) for r in requests]).reshape(-1, len(VIDEO_COUNT_KEYS))
+    _check_counts(counts, [f"user {r.user.entity_id}" for r in requests])
+    rates = log_odds(counts, USER_RATES, space.user_priors)
     columns = {f"{rate.name}_rate": odds for rate, odds in zip(USER_RATES, rates, strict=True)}
     for kind in ("impression", "click", "watch", "like", "cart", "purchase"):
-        columns[f"log_{kind}"] = np.log1p(column(states, f"event:{kind}"))
-    seconds = mean_seconds(states, float(space.seconds[1]), space.config.watch_strength)
+        columns[f"log_{kind}"] = np.log1p(column(counts, f"event:{kind}"))
+    seconds = mean_seconds(counts, float(space.seconds[1]), space.config.watch_strength)
     last = np.array([r.user.seen[-1][0] if r.user.seen else NEVER for r in requests], np.int64)
     sizes = np.array([len(one.at) for one in liked], np.float64)
     return columns | {
@@ -65,9 +78,9 @@ def user_numbers(
 
 
 def taste_vectors(space: FeatureSpace, requests: Sequence[RankingRequest]) -> Doubles:
-    """(R, dim) unit rows towards what each shopper likes, the mean content subtracted; or zeros."""
+    """Return (R, dim) unit taste vectors of the users with the mean content vector subtracted, or zeros."""
     dim, mean = space.dim, space.mean.astype(np.float64)
-    found = np.zeros((len(requests), dim))
+    tastes = np.zeros((len(requests), dim))
     for row, request in enumerate(requests):
         user = request.user
         if not dim or user.vector is None or TASTE_WEIGHT not in user.counts:
@@ -75,10 +88,10 @@ def taste_vectors(space: FeatureSpace, requests: Sequence[RankingRequest]) -> Do
         if len(user.vector) != dim or not np.isfinite(user.vector).all():
             raise RankError(
                 f"the taste of user {user.entity_id} is {len(user.vector)} long, want {dim} finite numbers",
-                fix="make the profiles anew with the encoder of the ranker",
+                fix="rebuild the profiles with the encoder of the ranker",
             )
-        found[row] = user.vector - user.counts[TASTE_WEIGHT] * mean
-    return unit_vectors(found)
+        tastes[row] = user.vector - user.counts[TASTE_WEIGHT] * mean
+    return unit_vectors(tastes)
 
 
 def candidate_numbers(
@@ -87,18 +100,21 @@ def candidate_numbers(
     video: Indices,
     moments: npt.NDArray[np.int64],
 ) -> dict[str, Doubles]:
-    """(N,) columns about each candidate, whoever the shopper is, at (N,) `moments`. Errors as `states_of`."""
+    """Return (N,) columns about each candidate that do not depend on the user.
+
+    `video` are (N,) catalog rows, `moments` (N,) times in µs. Errors as in `request_counts`.
+    """
     space = catalog.space
-    states = request_counts(requests)
-    rates = log_odds(states, RATES, space.priors)
+    counts = request_counts(requests)
+    rates = log_odds(counts, RATES, space.priors)
     columns = {f"{rate.name}_rate": odds for rate, odds in zip(RATES, rates, strict=True)}
-    seconds = mean_seconds(states, float(space.seconds[0]), space.config.watch_strength)
+    seconds = mean_seconds(counts, float(space.seconds[0]), space.config.watch_strength)
     published = catalog.published[video]
     return columns | {
         "log_watch_s": np.log1p(seconds),
-        "log_impressions": np.log1p(column(states, "event:impression")),
-        "log_clicks": np.log1p(column(states, "event:click")),
-        "log_watches": np.log1p(column(states, "event:watch")),
+        "log_impressions": np.log1p(column(counts, "event:impression")),
+        "log_clicks": np.log1p(column(counts, "event:click")),
+        "log_watches": np.log1p(column(counts, "event:watch")),
         "log_age_hours": _hours_since(published, moments),
         "no_age": (published == NEVER).astype(float),
     }
@@ -107,28 +123,32 @@ def candidate_numbers(
 def affinities(
     catalog: CatalogFeatures, requests: Sequence[RankingRequest], video: Indices
 ) -> dict[str, Doubles]:
-    """How much likelier than among all impressions each candidate's category and creator are here."""
+    """Return (N,) log lifts of each candidate's category and creator in the user's interests.
+
+    A lift is the smoothed share in the interests over the share of all impressions; its log is 0 for a
+    candidate without category or creator.
+    """
     space = catalog.space
     strength, fields = space.config.affinity_strength, catalog.arrays.fields
     sizes = [len(r.video_ids) for r in requests]
     total = np.repeat([r.user.counts.get(INTERESTS, 0.0) for r in requests], sizes)
     owners = [r.user.counts for r in requests for _ in r.video_ids]
     columns: dict[str, Doubles] = {}
-    parts = (("category", 2, catalog.categories), ("creator_id", 1, catalog.creators))
-    for name, place, keys in parts:
-        named = [keys[row] for row in video.tolist()]
+    fields_and_keys = (("category", catalog.categories), ("creator_id", catalog.creators))
+    for name, keys_by_row in fields_and_keys:
+        keys = [keys_by_row[row] for row in video.tolist()]
         own = np.array(
-            [0.0 if k is None else c.get(k, 0.0) for k, c in zip(named, owners, strict=True)], np.float64
+            [0.0 if k is None else c.get(k, 0.0) for k, c in zip(keys, owners, strict=True)], np.float64
         )
-        share = space.shares[name][fields[video, place]]
+        share = space.shares[name][fields[video, FIELDS.index(name)]]
         lift = np.log((own + strength * share) / ((total + strength) * share))
-        known = np.array([key is not None for key in named], bool)
+        known = np.array([key is not None for key in keys], bool)
         columns[f"{name.removesuffix('_id')}_affinity"] = np.where(known, lift, 0.0)
     return columns
 
 
 def liked_history(request: RankingRequest) -> LikedHistory:
-    """What the shopper liked strictly before the request's moment."""
+    """Return the videos that the user liked strictly before the moment of the request."""
     moment = request.context.at
     at: dict[str, int] = {}
     weights: dict[str, float] = {}
@@ -143,7 +163,7 @@ def liked_history(request: RankingRequest) -> LikedHistory:
 
 
 def liked_numbers(requests: Sequence[RankingRequest], liked: Sequence[LikedHistory]) -> dict[str, Doubles]:
-    """(N,) columns that say whether the shopper liked the candidate itself before, and how long ago."""
+    """Return (N,) columns: whether the user liked the candidate itself before, and log(1 + hours) since."""
     ages = [
         request.context.at - one.at[video] if video in one.at else -1
         for request, one in zip(requests, liked, strict=True)
@@ -160,43 +180,53 @@ def _hours_since(at: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> D
 
 
 def log_hours(micros: npt.NDArray[np.int64]) -> Doubles:
-    """(N,) log(1 + hours) of µs, 0 where they are below 0."""
+    """Return (N,) log(1 + hours) of durations in µs; negative ones count as 0."""
     return np.log1p(np.maximum(micros, 0) / HOUR_US)
 
 
 def request_counts(requests: Sequence[RankingRequest]) -> Doubles:
-    """(N, len(STATE)) states of all candidates; raises RankError for another shape, NaN and less than 0."""
+    """Return (N, len(VIDEO_COUNT_KEYS)) float64 counts of all candidates.
+
+    Raises:
+        RankError: the counts of a request have another shape, or a count is negative or not finite.
+    """
     for request in requests:
         if request.video_counts.shape != (len(request.video_ids), len(VIDEO_COUNT_KEYS)):
             raise RankError(
-                f"a request of user {request.user.entity_id} has states of shape "
+                f"a request of user {request.user.entity_id} has video_counts of shape "
                 f"{request.video_counts.shape}, want {(len(request.video_ids), len(VIDEO_COUNT_KEYS))}",
-                fix="make them with state_of",
+                fix="build them with profile_counts",
             )
-    states = np.concatenate([np.zeros((0, len(VIDEO_COUNT_KEYS))), *(r.video_counts for r in requests)])
-    _check_counts(states, [f"video {v}" for r in requests for v in r.video_ids])
-    return states
+    counts = np.concatenate([np.zeros((0, len(VIDEO_COUNT_KEYS))), *(r.video_counts for r in requests)])
+    _check_counts(counts, [f"video {v}" for r in requests for v in r.video_ids])
+    return counts
 
 
-def _check_counts(states: Doubles, owners: Sequence[str]) -> None:
-    bad = ~(np.isfinite(states) & (states >= 0))
+def _check_counts(counts: Doubles, owners: Sequence[str]) -> None:
+    bad = ~(np.isfinite(counts) & (counts >= 0))
     if bad.any():
-        row, place = (int(i[0]) for i in np.nonzero(bad))
+        row, index = (int(i[0]) for i in np.nonzero(bad))
         raise RankError(
-            f"{VIDEO_COUNT_KEYS[place]} of {owners[row]} is {states[row, place]}; {int(bad.sum()):,} counts "
-            "of such are not finite or below 0",
-            fix="make the profiles anew from the events",
+            f"{VIDEO_COUNT_KEYS[index]} of {owners[row]} is {counts[row, index]}; {int(bad.sum()):,} counts "
+            "in total are not finite or below 0",
+            fix="rebuild the profiles from the events",
         )
 
 
 def stack_columns(block: str, columns: dict[str, Doubles], owners: Sequence[str]) -> Doubles:
-    """(N, columns) float64 in the block's order; raises RankError that names what is not finite.
+    """Stack the columns of a block in its order as (N, columns) float64.
 
-    `owners` are N names of what each row is about. NaN may be where a number is OPTIONAL.
+    Args:
+        block: Name of the block in BLOCKS.
+        columns: (N,) arrays by column name.
+        owners: N names of the subjects of the rows, for messages.
+
+    Raises:
+        RankError: a number is not finite; NaN is allowed for OPTIONAL numbers.
     """
-    found = np.stack([columns[name] for name in BLOCKS[block]], axis=1)
-    for place, name in enumerate(BLOCKS[block]):
-        values = found[:, place]
+    stacked = np.stack([columns[name] for name in BLOCKS[block]], axis=1)
+    for index, name in enumerate(BLOCKS[block]):
+        values = stacked[:, index]
         bad = ~np.isfinite(values)
         if f"{block}.{name}" in OPTIONAL:
             bad &= ~np.isnan(values)
@@ -205,6 +235,6 @@ def stack_columns(block: str, columns: dict[str, Doubles], owners: Sequence[str]
             raise RankError(
                 f"features: {block}.{name} is {values[first]} for {owners[first]}, not finite in "
                 f"{int(bad.sum()):,} of {len(values):,} rows",
-                fix="make the profiles anew from the events",
+                fix="rebuild the profiles from the events",
             )
-    return found
+    return stacked

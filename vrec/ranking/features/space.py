@@ -1,4 +1,4 @@
-"""The feature space: what was learned of the training part so that anything can be made into features."""
+"""Feature space: vocabularies, priors and scales fitted on a training split."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ from vrec.ranking.features.arrays import FeatureShape, Floats
 from vrec.ranking.features.video_counts import RATES, USER_RATES, Doubles
 
 FIELDS = ("video_id", "creator_id", "category", "kind", "domain", "language")
-"""Fields of a video that have a vocabulary; tags have one too."""
+"""Video fields with a vocabulary; tags have one too."""
 CONTEXT = ("surface", "hour", "weekday")
-"""Fields of a request; hours and weekdays (from Monday) are UTC and have a place each."""
+"""Request fields; hours and weekdays (from Monday) are UTC, each with an index of its own."""
 BLOCKS: dict[str, tuple[str, ...]] = {
     "video": ("log_duration", "no_duration", "log_price", "no_price", "no_vector"),
     "user": (
@@ -38,8 +38,8 @@ BLOCKS: dict[str, tuple[str, ...]] = {
     ),
     "history": ("log_age_hours", "log_weight"),
 }  # fmt: skip
-"""The numbers of each block in order. One that is missing is 0 once scaled, the training part's mean, and an
-indicator says so: `no_…` is 1 where it is missing, `liked` is 0."""
+"""Numbers of each block, in order. A missing number is 0 after scaling, the mean of the training split, and
+has an indicator: `no_…` is 1 where the number is missing, `liked` is 0."""
 INDICATORS = frozenset({*(n for names in BLOCKS.values() for n in names if n.startswith("no_")), "liked"})
 COLUMNS = (
     *(f"field.{name}" for name in (*FIELDS, "tags")),
@@ -52,47 +52,47 @@ HOURS, WEEKDAYS = 24, 7
 
 
 class RankerFeaturesConfig(BaseConfig):
-    """How requests are made into features."""
+    """Settings of the features."""
 
     history: int = Field(default=50, ge=1)
-    """Videos of the history that a ranker sees, the newest; more than the profiles keep are never there."""
+    """Number of newest history entries that a ranker sees; bounded by the history that profiles keep."""
     tags: int = Field(default=8, ge=1)
-    """Tags of a video that count, the first in its list that are known."""
+    """Number of tags per video: the first of its list that are in the vocabulary."""
     min_count: int = Field(default=5, ge=1)
-    """Impressions in the training part from which an id, category or tag has a place of its own; what is
-    rarer shares the place of the unknown, which so is trained too."""
+    """Least number of impressions in the training split for an id, category or tag to enter the vocabulary.
+    Rarer values share the index of the unknown value, which is thereby trained too."""
     positions: int = Field(default=50, ge=1)
-    """Slots that have a place of their own; those further down share the last."""
+    """Number of slots with an index of their own; lower slots share the last one."""
     affinity_strength: float = Field(default=5.0, gt=0)
-    """Events of interest that a shopper must have for their own share of a category or creator to weigh as
-    much as its share of all impressions."""
+    """Number of interest events at which a user's own share of a category or creator weighs as much as its
+    share of all impressions."""
     watch_strength: float = Field(default=10.0, gt=0)
-    """Watches that a video or shopper must have for their own mean seconds to weigh as much as everyone's."""
+    """Number of watches at which the mean seconds of a video or user weigh as much as the overall mean."""
     limit: float = Field(default=8.0, gt=0)
-    """Standard deviations from the mean beyond which a number is cut off."""
+    """Standard deviations from the mean at which numbers are clipped."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """Vocabularies, priors and scales of a training part; `fit_space` makes it."""
+    """Vocabularies, priors and scales of a training split, as fitted by `fit_space`."""
 
     config: RankerFeaturesConfig
     vocabularies: Mapping[str, tuple[str, ...]]
-    """Of each of VOCABULARIES its values; the first has place 1, and 0 is the unknown."""
+    """Values by name in VOCABULARIES; the first has index 1, and 0 is the unknown value."""
     shares: Mapping[str, Doubles]
-    """Of each of SHARES the (places,) share of impressions that each place has, above 0."""
+    """(vocabulary,) shares of the impressions by name in SHARES, above 0."""
     priors: Doubles
-    """(len(RATES), 2) rate and strength of videos' rates."""
+    """(len(RATES), 2) rate and strength of the priors of video rates."""
     user_priors: Doubles
-    """(len(USER_RATES), 2) the same of shoppers'."""
+    """(len(USER_RATES), 2) rate and strength of the priors of user rates."""
     seconds: Doubles
-    """(2,) mean seconds of a watch, of videos and of shoppers."""
+    """(2,) mean seconds of a watch, over videos and over users."""
     scales: Mapping[str, Doubles]
-    """Of each block the (2, columns) mean and standard deviation; 0 and 1 of indicators."""
+    """(2, columns) means and standard deviations by block; 0 and 1 for indicators."""
     encoder: str | None
-    """The encoder of the content vectors; None where there were none."""
+    """Encoder of the content vectors; None where there were none."""
     mean: Floats
-    """(dim,) the mean content vector, which is subtracted from all."""
+    """(dim,) mean content vector, which is subtracted from all."""
 
     @property
     def dim(self) -> int:
@@ -101,12 +101,12 @@ class FeatureSpace:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of all features in their order."""
+        """Names of all features in order."""
         return COLUMNS
 
     @property
     def shape(self) -> FeatureShape:
-        """The sizes that a network must have."""
+        """Sizes that determine the input layers of a network."""
         sizes = {name: len(values) + 1 for name, values in self.vocabularies.items()}
         return FeatureShape(
             fields=tuple(sizes[name] for name in FIELDS),
@@ -122,33 +122,35 @@ class FeatureSpace:
 
     @cached_property
     def surfaces(self) -> dict[str, int]:
-        """The place of each surface."""
-        return {name: place for place, name in enumerate(self.vocabularies["surface"], start=1)}
+        """Index by surface."""
+        return {name: index for index, name in enumerate(self.vocabularies["surface"], start=1)}
 
-    def places(self, field: str, values: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int32]:
-        """(N,) places of values in a vocabulary, 0 for null and the unknown."""
+    def vocabulary_indices(self, field: str, values: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int32]:
+        """Return (N,) int32 vocabulary indices of values, 0 for null and unknown ones."""
         known = pa.array(self.vocabularies[field], pa.string())
-        found = pc.fill_null(pc.index_in(values, value_set=known, skip_nulls=True), -1)
-        return np.asarray(found).astype(np.int32) + 1
+        indices = pc.fill_null(pc.index_in(values, value_set=known, skip_nulls=True), -1)
+        return np.asarray(indices).astype(np.int32) + 1
 
     def scaled(self, block: str, raw: Doubles) -> Floats:
-        """(N, columns) float32 of a block's raw numbers; NaN, which says missing, becomes 0."""
+        """Standardize and clip a block's raw numbers to (N, columns) float32; NaN (missing) becomes 0."""
         mean, deviation = self.scales[block]
         limit = self.config.limit
         return np.nan_to_num(np.clip((raw - mean) / deviation, -limit, limit), nan=0.0).astype(np.float32)
 
     @cached_property
     def digest(self) -> str:
-        """12 hex digits of all that the space is made of: spaces with the same make the same features."""
-        found = hashlib.sha256(repr((self.config.model_dump_json(), self.columns, self.encoder)).encode())
+        """Hash of the whole space, 12 hex digits: spaces with equal digests build equal features."""
+        digest = hashlib.sha256(repr((self.config.model_dump_json(), self.columns, self.encoder)).encode())
         for name, values in sorted(self.vocabularies.items()):
-            found.update(repr((name, values)).encode())
+            digest.update(repr((name, values)).encode())
         for name, array in sorted(self._arrays().items()):
-            found.update(f"{name}{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
-        return found.hexdigest()[:12]
+            digest.update(
+                f"{name}{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
+            )
+        return digest.hexdigest()[:12]
 
     def store(self) -> tuple[dict[str, Any], Arrays, dict[str, pa.Table]]:
-        """What an artefact must hold for `restore`: a JSON record, arrays and tables, named `space_…`."""
+        """Return a JSON record, arrays and tables for `restore`; arrays and tables are named `space_…`."""
         record = {
             "config": self.config.model_dump(mode="json"),
             "columns": list(self.columns),
@@ -162,10 +164,11 @@ class FeatureSpace:
 
     @classmethod
     def restore(cls, record: Mapping[str, Any], arrays: Arrays, tables: Mapping[str, pa.Table]) -> Self:
-        """The space that `store` gave; arrays and tables of others beside its own are passed over.
+        """Rebuild the space from the results of `store`; other arrays and tables are ignored.
 
-        Raises ModelError where the features are not those that this version makes, naming the columns that
-        differ, and where something is missing or was changed.
+        Raises:
+            ModelError: the feature columns differ from those of this version (the message names them), or
+                something is missing or was changed.
         """
         _check_columns([str(name) for name in record.get("columns", ())])
         try:
@@ -182,10 +185,15 @@ class FeatureSpace:
                 mean=arrays["space_mean"],
             )
         except (KeyError, ValidationError) as error:
-            raise ModelError(f"the ranker's feature space is incomplete: {error}") from None
+            raise ModelError(
+                f"the feature space of the ranker is incomplete: {error}",
+                fix="train the ranker again, or copy its folder again",
+            ) from None
         if space.digest != record.get("digest"):
             raise ModelError(
-                f"the ranker's feature space was changed: digest {space.digest}, want {record.get('digest')}"
+                f"the feature space of the ranker was changed: digest {space.digest}, "
+                f"want {record.get('digest')}",
+                fix="train the ranker again, or copy its folder again",
             )
         return space
 
@@ -203,13 +211,13 @@ class FeatureSpace:
 def _check_columns(stored: list[str]) -> None:
     if stored == list(COLUMNS):
         return
-    gone = [name for name in stored if name not in COLUMNS]
-    new = [name for name in COLUMNS if name not in stored]
-    wrong = [
-        f"{what} {', '.join(names)}" for what, names in (("no longer has", gone), ("adds", new)) if names
+    removed = [name for name in stored if name not in COLUMNS]
+    added = [name for name in COLUMNS if name not in stored]
+    differences = [
+        f"{verb} {', '.join(names)}" for verb, names in (("no longer has", removed), ("adds", added)) if names
     ]
-    said = "; ".join(wrong) or "has them in another order"
+    summary = "; ".join(differences) or "has them in another order"
     raise ModelError(
-        f"the ranker was trained on other features than this version makes, which {said}",
+        f"the ranker was trained on other features than this version makes, which {summary}",
         fix="train the ranker again with this version",
     )

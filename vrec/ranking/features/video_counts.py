@@ -1,4 +1,4 @@
-"""What is known of a video from its events at a moment, as one row of numbers, and the rates in it."""
+"""Event counts of videos and users as rows of numbers, and the smoothed rates of these counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,20 +24,22 @@ VIDEO_COUNT_KEYS = (
     "event:impression", "event:click", "event:watch", "event:like", "event:cart", "event:purchase",
     WATCH_S, WATCH_SHARE, WATCH_SHARE_SQUARED, TIMED_WATCHES, COMPLETIONS,
 )  # fmt: skip
-"""The counts of a profile that features are made of."""
+"""Keys of `Profile.counts` that features use, in the order of the columns."""
 LEAST_RATE = 1e-4
-"""A prior's rate is at least this far from 0 and 1, so that log-odds are finite however little happened."""
+"""Rates of priors are clipped this far from 0 and 1, so that log-odds are always finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateDefinition:
-    """One count by another."""
+    """Rate as one count divided by another."""
 
     name: str
     total: str
+    """Key of the sum of the outcomes."""
     trials: str
+    """Key of the number of trials."""
     squares: str
-    """The sum of squared outcomes; of what happens or not it is the total."""
+    """Key of the sum of squared outcomes; for outcomes 0 or 1 it is `total`."""
 
 
 RATES = (
@@ -49,41 +51,44 @@ RATES = (
     RateDefinition("share_watched", WATCH_SHARE, TIMED_WATCHES, WATCH_SHARE_SQUARED),
     RateDefinition("completion", COMPLETIONS, TIMED_WATCHES, COMPLETIONS),
 )
-"""A video's rates; of a shopper only the USER_RATES can be told."""
+"""Rates of a video; a user has only the USER_RATES."""
 USER_RATES = RATES[:5]
 
 
 def profile_counts(profile: Profile | None) -> Doubles:
-    """(len(STATE),) float64 counts of a profile; zeros where nothing is known of it."""
+    """Return the (len(VIDEO_COUNT_KEYS),) float64 counts of a profile, zeros without one."""
     counts = {} if profile is None else profile.counts
     return np.array([counts.get(key, 0.0) for key in VIDEO_COUNT_KEYS])
 
 
-def column(states: Doubles, key: str) -> Doubles:
-    """(N,) one count of (N, len(STATE)) states, contiguous: NumPy may round a strided column otherwise."""
-    return np.ascontiguousarray(states[:, VIDEO_COUNT_KEYS.index(key)])
+def column(counts: Doubles, key: str) -> Doubles:
+    """Return one (N,) column of (N, len(VIDEO_COUNT_KEYS)) counts.
+
+    The copy is contiguous: NumPy may round sums over a strided column differently.
+    """
+    return np.ascontiguousarray(counts[:, VIDEO_COUNT_KEYS.index(key)])
 
 
-def fit_rates(states: Doubles, rates: Sequence[RateDefinition]) -> Doubles:
-    """(len(rates), 2) rate and strength of the priors for (V, len(STATE)) states; see `fit_prior`."""
+def fit_rates(counts: Doubles, rates: Sequence[RateDefinition]) -> Doubles:
+    """Fit priors to (V, len(VIDEO_COUNT_KEYS)) counts: (len(rates), 2) rate and strength; see `fit_prior`."""
     fallback = VideoProfileConfig().click
-    found = np.empty((len(rates), 2))
+    priors = np.empty((len(rates), 2))
     for row, rate in enumerate(rates):
-        total, trials, squares = (column(states, key) for key in (rate.total, rate.trials, rate.squares))
+        total, trials, squares = (column(counts, key) for key in (rate.total, rate.trials, rate.squares))
         prior = fit_prior(total, np.maximum(total, trials), squares, fallback)
-        found[row] = np.clip(prior.rate, LEAST_RATE, 1 - LEAST_RATE), prior.strength
-    return found
+        priors[row] = np.clip(prior.rate, LEAST_RATE, 1 - LEAST_RATE), prior.strength
+    return priors
 
 
-def log_odds(states: Doubles, rates: Sequence[RateDefinition], priors: Doubles) -> list[Doubles]:
-    """Of each rate the (N,) log-odds of (N, len(STATE)) states, drawn to its prior."""
-    found: list[Doubles] = []
+def log_odds(counts: Doubles, rates: Sequence[RateDefinition], priors: Doubles) -> list[Doubles]:
+    """Return for each rate the (N,) log-odds of (N, len(VIDEO_COUNT_KEYS)) counts, smoothed by its prior."""
+    results: list[Doubles] = []
     for rate, (mean, strength) in zip(rates, priors.tolist(), strict=True):
-        share = smoothed_rate(column(states, rate.total), column(states, rate.trials), mean, strength)
-        found.append(np.log(share) - np.log1p(-share))
-    return found
+        share = smoothed_rate(column(counts, rate.total), column(counts, rate.trials), mean, strength)
+        results.append(np.log(share) - np.log1p(-share))
+    return results
 
 
-def mean_seconds(states: Doubles, mean: float, strength: float) -> Doubles:
-    """(N,) seconds of a watch, drawn to `mean` as by `strength` watches."""
-    return (column(states, WATCH_S) + strength * mean) / (column(states, "event:watch") + strength)
+def mean_seconds(counts: Doubles, mean: float, strength: float) -> Doubles:
+    """Return (N,) mean seconds per watch, smoothed towards `mean` with the weight of `strength` watches."""
+    return (column(counts, WATCH_S) + strength * mean) / (column(counts, "event:watch") + strength)

@@ -1,1 +1,1 @@
-"""The networks that turn features into logits, and the heads that learn clicks, watching and conversions."""
+"""Ranking networks, and their heads for clicks, watch time and conversions."""

@@ -1,4 +1,4 @@
-"""Products of features learned layer by layer: the deep and cross network, version 2 (Wang et al. 2021)."""
+"""Deep and cross network, version 2 (DCNv2: Wang et al. 2021)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,14 +12,14 @@ Structure = Literal["stacked", "parallel"]
 
 
 class CrossLayers(nn.Module):
-    """Cross layers with full matrices: x ← x₀ ∘ (W x + b) + x, each raising the degree of products by one."""
+    """Cross layers with full matrices, x ← x₀ ∘ (W x + b) + x; each raises the degree of products by one."""
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
         self.linears = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
 
     def forward(self, first: Tensor) -> Tensor:
-        """(N, width) for (N, width)."""
+        """Map (N, width) to (N, width)."""
         x = first
         for linear in self.linears:
             x = torch.addcmul(x, first, linear(x))
@@ -27,7 +27,7 @@ class CrossLayers(nn.Module):
 
 
 class DcnTrunk(nn.Module):
-    """The network's trunk: cross layers, with dense layers after them or beside them."""
+    """DCNv2 trunk: cross layers, with dense layers after them or in parallel."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class DcnTrunk(nn.Module):
         self.width = self.mlp.width + (0 if self.stacked else inputs)
 
     def forward(self, x: EmbeddedBatch) -> Tensor:
-        """(N, width)."""
+        """Return (N, width)."""
         mean = by_candidate(history_mean(x), x.request)
         inputs = torch.cat([mean, x.item, by_candidate(x.context, x.request), x.candidate], dim=1)
         crossed = self.cross(inputs)
@@ -55,6 +55,6 @@ class DcnTrunk(nn.Module):
 
 
 def history_mean(x: EmbeddedBatch) -> Tensor:
-    """(R, d) means of the histories' videos, zeros for a shopper without a history."""
-    shown = x.mask.to(x.history.dtype)
-    return torch.bmm(shown[:, None], x.history)[:, 0] / shown.sum(dim=1, keepdim=True).clamp(min=1)
+    """Return (R, d) means of the videos of the histories, zeros for an empty history."""
+    mask = x.mask.to(x.history.dtype)
+    return torch.bmm(mask[:, None], x.history)[:, 0] / mask.sum(dim=1, keepdim=True).clamp(min=1)

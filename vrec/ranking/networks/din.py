@@ -1,4 +1,4 @@
-"""What of a shopper's history bears on a candidate: the deep interest network (Zhou et al. 2018)."""
+"""Deep interest network (DIN: Zhou et al. 2018)."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,13 +16,13 @@ from vrec.ranking.networks.layers import (
 )
 
 PAIRS_PER_CHUNK = 5_000
-"""Pairs of a candidate and an entry weighed at a time: with 36 numbers each they fit a core's cache."""
+"""Pairs of a candidate and a history entry per chunk: with 36 numbers each they fit the cache of a core."""
 
 
 class LocalActivation(nn.Module):
-    """How much each entry of a history counts for each candidate: a network over both.
+    """Local activation unit: a network that weights each history entry for each candidate.
 
-    It sees the entry, the candidate, their difference and their product, and the numbers about the entry.
+    Its input is the entry, the candidate, their difference, their product, and the numbers about the entry.
     """
 
     def __init__(
@@ -38,64 +38,72 @@ class LocalActivation(nn.Module):
     def forward(
         self, candidate: Tensor, history: Tensor, numbers: Tensor, mask: Tensor, request: Tensor
     ) -> Tensor:
-        """(N, L) weights, 0 in the padding, not normed: their sum tells how strong the interest is.
+        """Weight the history entries for each candidate.
 
-        Of (N, d) candidates of (N,) requests with (R, L, d) histories, (R, L, Dh) numbers and (R, L) masks.
+        Args:
+            candidate: (N, d) candidates.
+            history: (R, L, d) histories.
+            numbers: (R, L, Dh) numbers about the entries.
+            mask: (R, L) bool, false in the padding.
+            request: (N,) request of each candidate.
+
+        Returns:
+            (N, L) weights, 0 in the padding; not normalized, so that their sum measures the interest.
         """
         shown, first = by_candidate(mask, request), self._first(history, numbers)  # shown (N, L)
         if self.training:
-            # Padding must have no part in Dice's moments, nor need it cost time.
+            # Padding must not affect the moments of Dice, nor cost time.
             x = first(candidate, request).view(shown.numel(), self.first.out_features)
             rows = shown.flatten().nonzero()[:, 0]
             weights = x.new_zeros(len(x))
             return weights.index_copy(0, rows, self._deeper(x.index_select(0, rows))).view(shown.shape)
-        # A few candidates at a time: what the layers pass on stays in the cache, a third of the time.
+        # In chunks of candidates: the activations stay in the cache, which takes a third of the time.
         step = (
             len(candidate)
             if torch.compiler.is_compiling()
             else max(1, PAIRS_PER_CHUNK // max(1, shown.shape[1]))
         )
         weights = [
-            self._deeper(first(some, of).view(-1, self.first.out_features))
-            for some, of in zip(candidate.split(step), request.split(step), strict=True)
+            self._deeper(first(some, requests).view(-1, self.first.out_features))
+            for some, requests in zip(candidate.split(step), request.split(step), strict=True)
         ]
         return torch.cat(weights).view(shown.shape) * shown if weights else shown * 0.0
 
     def _deeper(self, x: Tensor) -> Tensor:
-        """(X,) weights of (X, first width) pairs."""
+        """Map (X, first width) hidden numbers of pairs to (X,) weights."""
         return self.last(self.deeper(self.activation(x)))[:, 0]
 
     def _first(self, history: Tensor, numbers: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function that gives the first layer's N × L × width numbers, in some shape, of (N, d) candidates
-        of (N,) requests and all entries of their histories.
+        """Return a function from (N, d) candidates and their (N,) requests to the first layer's outputs.
 
-        The layer is linear in [entry, candidate, difference, product, numbers], so that what depends on the
-        entry or the candidate alone is computed once for each, and no (N, L, 4 d) inputs are ever built.
+        The outputs are the N × L × width numbers for all pairs of a candidate and a history entry, in any
+        shape. The layer is linear in [entry, candidate, difference, product, numbers]: the terms of the entry
+        or the candidate alone are computed once for each, without ever building (N, L, 4 d) inputs.
         """
         entry, own, difference, product, number = self.first.weight.split(
             [self.item, self.item, self.item, self.item, numbers.shape[2]], dim=1
         )
-        of_entries = functional.linear(
+        entry_terms = functional.linear(
             torch.cat([history, numbers], dim=2),
             torch.cat([entry + difference, number], dim=1),
             self.first.bias,
         )  # (R, L, width)
         if history.shape[0] == 1:
-            # Serving: what a history does to a candidate is one matrix, (L × width, d), for all candidates.
+            # Serving: the history acts on all candidates as one matrix, (L × width, d).
             matrix = torch.addcmul(own - difference, history[0, :, None], product).flatten(0, 1).T
-            flat = of_entries.flatten()
+            flat = entry_terms.flatten()
             return lambda candidate, request: torch.addmm(flat, candidate, matrix)
 
         def pairs(candidate: Tensor, request: Tensor) -> Tensor:
             products = functional.linear(by_candidate(history, request) * candidate[:, None], product)
-            of_candidates = functional.linear(candidate, own - difference)
-            return products + by_candidate(of_entries, request) + of_candidates[:, None]
+            candidate_terms = functional.linear(candidate, own - difference)
+            return products + by_candidate(entry_terms, request) + candidate_terms[:, None]
 
         return pairs
 
 
 class DinTrunk(nn.Module):
-    """The network's trunk: the interest that the candidate meets, beside all else, through dense layers."""
+    """DIN trunk: dense layers over the pooled interest, the candidate and the context."""
 
     def __init__(
         self,
@@ -112,14 +120,14 @@ class DinTrunk(nn.Module):
         self.width = self.mlp.width
 
     def forward(self, x: EmbeddedBatch) -> Tensor:
-        """(N, width)."""
+        """Return (N, width)."""
         weights = self.attention(x.item, x.history, x.history_dense, x.mask, x.request)
         parts = [pooled_interest(weights, x), x.item, by_candidate(x.context, x.request), x.candidate]
         return self.mlp(torch.cat(parts, dim=1))
 
 
 def pooled_interest(weights: Tensor, x: EmbeddedBatch) -> Tensor:
-    """(N, d) sums of the histories' videos by (N, L) weights: zeros for a shopper without a history."""
+    """Return (N, d) sums of the history videos by (N, L) weights, zeros for an empty history."""
     if x.history.shape[0] == 1:
         return weights @ x.history[0]
     return torch.bmm(weights[:, None], by_candidate(x.history, x.request))[:, 0]

@@ -1,4 +1,4 @@
-"""What the ranking networks have in common: features as tensors, embeddings of them, and dense layers."""
+"""Layers shared by the ranking networks: features as tensors, embeddings and dense layers."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,12 +13,12 @@ from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, Ran
 Activation = Literal["dice", "prelu", "relu"]
 
 EMBEDDING_STD = 0.05
-"""Standard deviation of the embeddings' first weights. Much smaller ones make their products vanish, so that
-what a history has to do with a candidate is learned late."""
+"""Standard deviation of the initial embedding weights. Much smaller ones make products of embeddings vanish,
+so that the relation of history and candidate is learned late."""
 
 
 class CatalogTensors(NamedTuple):
-    """CatalogArrays on a device: moved there once, and shared by all batches."""
+    """CatalogFeatureArrays on a device, moved once and shared by all batches."""
 
     fields: Tensor
     tags: Tensor
@@ -26,20 +26,20 @@ class CatalogTensors(NamedTuple):
     vectors: Tensor
 
     def take(self, rows: Tensor) -> "CatalogTensors":
-        """Some videos, in the order of (U,) rows."""
+        """Select videos in the order of (U,) rows."""
         return CatalogTensors(*(part.index_select(0, rows) for part in self))
 
 
 def to_catalog_tensors(arrays: CatalogFeatureArrays, device: torch.device) -> CatalogTensors:
-    """The same catalog on a device."""
+    """Move the catalog features to a device."""
     parts = (arrays.fields, arrays.tags, arrays.dense, arrays.vectors)
-    # What comes out of an object store is read-only, which torch warns of.
+    # Arrays from an object store are read-only, which torch warns about.
     own = (part if part.flags.writeable else part.copy() for part in parts)
     return CatalogTensors(*(torch.from_numpy(part).to(device) for part in own))
 
 
 class RankingBatch(NamedTuple):
-    """Features on a device, N candidates of R requests, apart from the catalog that their rows point to."""
+    """Features of N candidates of R requests on a device, without the catalog that their rows refer to."""
 
     request: Tensor
     """(N,) int32."""
@@ -60,7 +60,7 @@ class RankingBatch(NamedTuple):
 
 
 def to_batch(features: RankingFeatures, device: torch.device) -> RankingBatch:
-    """The features on a device. Columns of the history that hold nothing but padding are left out."""
+    """Move the features to a device, without history columns that hold only padding."""
     used = (features.history != 0).any(axis=0).nonzero()[0]
     length = int(used[-1]) + 1 if len(used) else 0
     parts = (
@@ -77,19 +77,27 @@ def to_batch(features: RankingFeatures, device: torch.device) -> RankingBatch:
 
 
 def unique_rows(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """(U,) the rows that occur, ascending and 0 among them, and of each row its place there, as `rows` lie.
+    """Find the distinct rows, always including 0, without a sort.
 
-    Rows are below `size`. Marks take the place of a sort, which costs more than the rest of the embedding.
+    Marking is used because a sort costs more than the rest of the embedding.
+
+    Args:
+        rows: Integer rows below `size`, in any shape.
+        size: Number of rows of the catalog.
+
+    Returns:
+        (U,) int64 distinct rows in ascending order, and int32 of the shape of `rows`: the index of each row
+        among them.
     """
     marks = torch.zeros(size, dtype=torch.int32, device=rows.device)
     marks[0] = 1
     marks.index_fill_(0, rows.flatten().long(), 1)
-    places = marks.cumsum(0, dtype=torch.int32) - 1
-    return marks.nonzero()[:, 0], places.index_select(0, rows.flatten()).view(rows.shape)
+    indices = marks.cumsum(0, dtype=torch.int32) - 1
+    return marks.nonzero()[:, 0], indices.index_select(0, rows.flatten()).view(rows.shape)
 
 
 class FieldEmbedding(nn.Module):
-    """(X, fields) places → (X, fields × width): a vector for each place of each field, in one table."""
+    """Embedding of (X, fields) vocabulary indices as (X, fields × width), with one table for all fields."""
 
     offsets: Tensor
 
@@ -101,16 +109,16 @@ class FieldEmbedding(nn.Module):
         self.register_buffer("offsets", starts, persistent=False)
         self.width = len(sizes) * width
 
-    def forward(self, places: Tensor) -> Tensor:
-        return self.table(places + self.offsets).flatten(1)
+    def forward(self, indices: Tensor) -> Tensor:
+        return self.table(indices + self.offsets).flatten(1)
 
 
 class ItemEmbedding(nn.Module):
-    """Videos as vectors: those of their fields, the mean of their tags', their content's, and their numbers.
+    """Embedding of videos: of their fields, the mean of their tags, their content vector, and their numbers.
 
-    All but the numbers are blocks of one width, and come first. In training, ids are taken for unknown now
-    and then, so that what is known of a video besides its id is made to serve for new ones (DropoutNet,
-    Volkovs, Yu & Poutanen, NeurIPS 2017).
+    The embeddings are blocks of one width and come before the numbers. In training, ids are dropped at random
+    (replaced by unknown), so that the other inputs also serve new videos (DropoutNet: Volkovs, Yu & Poutanen,
+    NeurIPS 2017).
     """
 
     def __init__(
@@ -121,7 +129,7 @@ class ItemEmbedding(nn.Module):
         self.tags = nn.EmbeddingBag(shape.tags, width, mode="mean", padding_idx=0) if shape.tags > 1 else None
         self.content = None
         if content and shape.dim:
-            # Without a bias, all videos that have no vector are alike: the norm's own bias is theirs.
+            # No bias: videos without a vector are all represented by the bias of the norm.
             linear = nn.Linear(shape.dim, width, bias=False)
             self.content = nn.Sequential(linear, nn.LayerNorm(width)) if normed else linear
         if self.tags is not None:
@@ -131,12 +139,12 @@ class ItemEmbedding(nn.Module):
         self.width = self.blocks * width + shape.video
 
     def forward(self, videos: CatalogTensors) -> Tensor:
-        """(U, width) for U videos."""
-        places = videos.fields
+        """Return (U, width) for U videos."""
+        indices = videos.fields
         if self.training and self.id_dropout:
-            known = torch.rand(len(places), device=places.device) >= self.id_dropout
-            places = torch.cat([places[:, :1] * known[:, None], places[:, 1:]], dim=1)
-        parts = [self.fields(places)]
+            known = torch.rand(len(indices), device=indices.device) >= self.id_dropout
+            indices = torch.cat([indices[:, :1] * known[:, None], indices[:, 1:]], dim=1)
+        parts = [self.fields(indices)]
         if self.tags is not None:
             parts.append(self.tags(videos.tags))
         if self.content is not None:
@@ -145,26 +153,26 @@ class ItemEmbedding(nn.Module):
 
 
 class EmbeddedBatch(NamedTuple):
-    """A batch whose places are vectors."""
+    """Batch after embedding."""
 
     item: Tensor
-    """(N, d) the candidates."""
+    """(N, d) candidates."""
     candidate: Tensor
-    """(N, Dc) numbers about them."""
+    """(N, Dc) numbers about the candidates."""
     request: Tensor
-    """(N,) the request of each."""
+    """(N,) request of each candidate."""
     context: Tensor
-    """(R, u) vectors of the request's fields, then numbers about the shopper."""
+    """(R, u) embedded request fields, then numbers about the user."""
     history: Tensor
-    """(R, L, d) the videos of the history."""
+    """(R, L, d) videos of the history."""
     history_dense: Tensor
-    """(R, L, Dh) numbers about its entries."""
+    """(R, L, Dh) numbers about the history entries."""
     mask: Tensor
     """(R, L) bool, false in the padding."""
 
 
 class EmbeddingWidths(NamedTuple):
-    """The sizes of `Embedded`."""
+    """Widths of `EmbeddedBatch`."""
 
     item: int
     context: int
@@ -172,18 +180,18 @@ class EmbeddingWidths(NamedTuple):
     history: int
 
 
-def by_candidate(of_requests: Tensor, request: Tensor) -> Tensor:
-    """(N, …) for each candidate what belongs to its request, of (R, …)."""
-    if of_requests.shape[0] == 1:  # serving: a view is enough, where a copy costs a third of all time
-        return of_requests.expand(request.shape[0], *of_requests.shape[1:])
-    return of_requests.index_select(0, request)
+def by_candidate(by_request: Tensor, request: Tensor) -> Tensor:
+    """Return (N, …): for each candidate, the entry of its request in (R, …)."""
+    if by_request.shape[0] == 1:  # serving: a view, as a copy costs a third of the time
+        return by_request.expand(request.shape[0], *by_request.shape[1:])
+    return by_request.index_select(0, request)
 
 
 class Dice(nn.Module):
-    """x p + α x (1 − p), where p is the sigmoid of x normed over the batch (Zhou et al. 2018, section 5.3).
+    """Dice activation: x p + α x (1 − p), p the sigmoid of x normalized over the batch.
 
-    In training, mean and variance are the batch's; else their moving averages, so that a row's answer does
-    not depend on others.
+    See Zhou et al. 2018, section 5.3. Mean and variance are those of the batch in training, and their moving
+    averages in evaluation, so that the output of a row does not depend on other rows.
     """
 
     mean: Tensor
@@ -197,23 +205,23 @@ class Dice(nn.Module):
         self.epsilon, self.momentum = epsilon, momentum
 
     def forward(self, x: Tensor) -> Tensor:
-        """(X, width) for (X, width)."""
+        """Map (X, width) to (X, width)."""
         rest = -self.alpha + 1
-        if self.training and len(x) > 1:  # one row has no variance
+        if self.training and len(x) > 1:  # a single row has no variance
             normed = functional.batch_norm(
                 x, self.mean, self.var, training=True, momentum=self.momentum, eps=self.epsilon
             )
         else:
             scale = torch.rsqrt(self.var + self.epsilon)
             normed = torch.addcmul(-self.mean * scale, x, scale)
-        if not torch.is_grad_enabled():  # in place: fresh memory for each step costs more than the step
+        if not torch.is_grad_enabled():  # in place, as allocating memory costs more than the step
             share = normed.sigmoid_()
             return torch.addcmul(self.alpha, share, rest, out=share).mul_(x)
         return torch.addcmul(self.alpha, torch.sigmoid(normed), rest) * x
 
 
 def build_activation(name: Activation, width: int) -> nn.Module:
-    """The activation for rows of `width`."""
+    """Build the activation for rows of `width`."""
     match name:
         case "dice":
             return Dice(width)
@@ -226,7 +234,7 @@ def build_activation(name: Activation, width: int) -> nn.Module:
 
 
 class Mlp(nn.Module):
-    """Linear layers of the widths given, each with its activation and dropout; none for no widths."""
+    """Dense layers of the given widths, each with activation and dropout; identity without widths."""
 
     def __init__(
         self, inputs: int, widths: Sequence[int], activation: Activation = "relu", dropout: float = 0.0
@@ -239,7 +247,7 @@ class Mlp(nn.Module):
         self.width = sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(X, width) for (X, inputs)."""
+        """Map (X, inputs) to (X, width)."""
         for linear, activation in zip(self.linears, self.activations, strict=True):
             x = functional.dropout(activation(linear(x)), self.dropout, self.training)
         return x

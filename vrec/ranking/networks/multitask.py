@@ -1,4 +1,4 @@
-"""Several answers from one network: clicks, watch time and conversions, and the losses that teach them."""
+"""Multitask heads for clicks, watch time and conversions, and their losses."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple
@@ -16,20 +16,20 @@ Width = Annotated[int, Field(ge=1)]
 
 
 class RankerHeadsConfig(BaseConfig):
-    """What the network answers, and how much of it the answers share."""
+    """Prediction heads of the network, and the parameters they share."""
 
     heads: tuple[TaskName, ...] = ("click", "watch", "conversion")
-    """The answers: `click` always, `watch` for seconds, `conversion` for the chance of one after a click."""
+    """Heads: `click` (required), `watch` (seconds) and `conversion` (probability of one after a click)."""
     experts: int = Field(default=3, ge=1)
-    """Networks that all heads share, each head in a mixture of its own; of no effect with one head."""
+    """Number of expert networks shared by all heads, mixed by a gate per head; no effect with one head."""
     expert_width: int = Field(default=64, ge=1)
-    """Width of an expert's one layer."""
+    """Width of the single layer of an expert."""
     tower: tuple[Width, ...] = (32,)
-    """Widths of the layers that a head has to itself."""
+    """Widths of the layers of each head's own tower."""
     watch_weight: float = Field(default=1.0, gt=0)
-    """Weight of the watch head's loss; the click's is 1."""
+    """Weight of the watch loss; the click loss has weight 1."""
     conversion_weight: float = Field(default=1.0, gt=0)
-    """Weight of the loss of a click that ends in a conversion; the click's is 1."""
+    """Weight of the joint click-and-conversion loss; the click loss has weight 1."""
 
     @field_validator("heads")
     @classmethod
@@ -39,26 +39,26 @@ class RankerHeadsConfig(BaseConfig):
         return heads
 
     def outputs(self, watch_width: int) -> dict[TaskName, int]:
-        """The number of outputs of each head, click first."""
+        """Return the number of outputs of each head, click first."""
         sizes: dict[TaskName, int] = {"click": 1, "conversion": 1, "watch": watch_width}
         return {head: size for head, size in sizes.items() if head in self.heads}
 
 
 class HeadOutputs(NamedTuple):
-    """What a network says of N candidates."""
+    """Outputs of a network for N candidates."""
 
     click: Tensor
     """(N,) logits of a click."""
     conversion: Tensor | None
     """(N,) logits of a conversion after a click."""
     watch: Tensor | None
-    """(N, width) what the watch head reads seconds from."""
+    """(N, width) raw outputs for the watch head."""
     last: Tensor
-    """(N, h) what the click's last layer, which is linear, sees."""
+    """(N, h) inputs of the click's last layer, which is linear."""
 
 
 class TaskHeads(nn.Module):
-    """(N, inputs) → Outputs: a tower for each head, over mixtures of shared experts where there are several.
+    """Heads from (N, inputs) to HeadOutputs: a tower per head, over mixtures of experts for several heads.
 
     The mixtures are multi-gate mixtures of experts (MMoE: Ma, Zhao, Yi, Chen, Hong & Chi, KDD 2018).
     """
@@ -87,7 +87,7 @@ class TaskHeads(nn.Module):
 
 
 class ExpertMixtures(nn.Module):
-    """(N, inputs) → (N, tasks, width): for each task a mean of the experts, weighted by a softmax gate."""
+    """Mixtures from (N, inputs) to (N, tasks, width): per task a mean of the experts by a softmax gate."""
 
     def __init__(self, inputs: int, tasks: int, experts: int, width: int) -> None:
         super().__init__()
@@ -96,22 +96,22 @@ class ExpertMixtures(nn.Module):
         self.tasks, self.width = tasks, width
 
     def forward(self, x: Tensor) -> Tensor:
-        found = torch.relu(self.experts(x)).view(len(x), -1, self.width)  # (N, experts, width)
+        outputs = torch.relu(self.experts(x)).view(len(x), -1, self.width)  # (N, experts, width)
         weights = self.gates(x).view(len(x), self.tasks, -1).softmax(dim=2)  # (N, tasks, experts)
-        return torch.bmm(weights, found)
+        return torch.bmm(weights, outputs)
 
 
 class LabelTensors(NamedTuple):
-    """Labels on the device of the outputs that they judge."""
+    """Labels on the device of the outputs."""
 
     click: Tensor
     """(N,) float32, 1 for a click."""
     conversion: Tensor
     """(N,) float32, 1 for a click that ended in a conversion."""
     mature: Tensor
-    """(N,) bool, whether a conversion would be known by now."""
+    """(N,) bool, whether the conversion window is over."""
     watch: Tensor | None
-    """(N, T) float32, the watch head's targets."""
+    """(N, T) float32, targets of the watch head."""
 
 
 def multitask_losses(
@@ -120,29 +120,38 @@ def multitask_losses(
     config: RankerHeadsConfig,
     watch_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Scalars by head, and their weighted sum as `total`; `watch_loss` is the watch head's own.
+    """Return the scalar losses by head, and their weighted sum as `total`.
 
-    Clicks and conversions in nats, each the mean over impressions. Conversions are learned on all mature
-    impressions as click and conversion together (ESMM: Ma, Zhao, Huang, Wang, Hu, Zhu & Gai, SIGIR 2018),
-    so that the chance after a click is right for videos that are seldom clicked as well.
+    Click and conversion losses are in nats, means over impressions. Conversions are learned on all mature
+    impressions as the joint event of click and conversion (ESMM: Ma, Zhao, Huang, Wang, Hu, Zhu & Gai, SIGIR
+    2018), so that the probability after a click is also right for videos that are seldom clicked.
+
+    Args:
+        outputs: Outputs of the network.
+        labels: Labels of the same rows.
+        config: Loss weights.
+        watch_loss: Loss of the watch head, of raw outputs and targets.
     """
-    found = {"click": functional.binary_cross_entropy_with_logits(outputs.click, labels.click)}
-    total = found["click"]
+    losses = {"click": functional.binary_cross_entropy_with_logits(outputs.click, labels.click)}
+    total = losses["click"]
     if outputs.conversion is not None:
         each = joint_conversion_loss(outputs.click, outputs.conversion, labels.conversion)
         mature = labels.mature.to(each.dtype)
-        found["conversion"] = (each * mature).sum() / mature.sum().clamp(min=1)
-        total = total + config.conversion_weight * found["conversion"]
+        losses["conversion"] = (each * mature).sum() / mature.sum().clamp(min=1)
+        total = total + config.conversion_weight * losses["conversion"]
     if outputs.watch is not None and labels.watch is not None and watch_loss is not None:
-        found["watch"] = watch_loss(outputs.watch, labels.watch)
-        total = total + config.watch_weight * found["watch"]
-    return found | {"total": total}
+        losses["watch"] = watch_loss(outputs.watch, labels.watch)
+        total = total + config.watch_weight * losses["watch"]
+    return losses | {"total": total}
 
 
 def joint_conversion_loss(click: Tensor, conversion: Tensor, happened: Tensor) -> Tensor:
-    """(N,) −log of the chance of what happened, 1 for both events and 0 for not both, of (N,) logits."""
-    clicked, left = functional.logsigmoid(click), functional.logsigmoid(-click)
-    log_both = clicked + functional.logsigmoid(conversion)
-    # 1 − p q as (1 − p) + p (1 − q): nothing is subtracted, so nothing cancels where p q is near 1.
-    log_not = torch.logaddexp(left, clicked + functional.logsigmoid(-conversion))
+    """Return (N,) negative log-likelihoods of click and conversion jointly, from (N,) logits.
+
+    `happened` is 1 where both events happened, else 0.
+    """
+    log_click, log_no_click = functional.logsigmoid(click), functional.logsigmoid(-click)
+    log_both = log_click + functional.logsigmoid(conversion)
+    # 1 − p q as (1 − p) + p (1 − q): without subtraction nothing cancels where p q is near 1.
+    log_not = torch.logaddexp(log_no_click, log_click + functional.logsigmoid(-conversion))
     return -(happened * log_both + (1 - happened) * log_not)

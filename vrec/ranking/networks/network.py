@@ -1,4 +1,4 @@
-"""The ranking networks: one way in and out for logistic regression, DCNv2 and DIN."""
+"""Ranking networks: logistic regression, DCNv2 and DIN with common inputs and outputs."""
 
 from typing import Annotated, Literal, assert_never
 
@@ -24,79 +24,79 @@ from vrec.ranking.networks.layers import (
 from vrec.ranking.networks.multitask import HeadOutputs, RankerHeadsConfig, TaskHeads, Width
 
 ITEM_BLOCK = 65_536
-"""Videos that are embedded at once: memory is bounded by this many rows."""
+"""Videos embedded at once, which bounds memory."""
 
 REFERENCE_POSITION = 1
-"""The position that is assumed when scoring: the first slot."""
+"""Position index assumed when scoring: the first slot."""
 
 
 class NetworkInputConfig(BaseConfig):
-    """What all networks see, and how."""
+    """Input settings of all networks."""
 
     content: bool = True
-    """Whether a video's content vector is an input, where the catalog has vectors: what is known of a
-    video that nobody has watched."""
+    """Use content vectors as an input, where the catalog has them. They represent videos that nobody has
+    watched."""
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the videos whose id is taken for unknown in a training step, so that the network learns to do
-    without it."""
+    """Share of the videos whose id is replaced by unknown in a training step, so that the network also learns
+    to predict without it."""
     position: Literal["none", "additive"] = "additive"
-    """`additive` explains a part of the clicks by the slot in which a video was shown, and leaves it out of
-    the order; `none` takes clicks at face value, and so repeats the order that was logged."""
+    """`additive` models the effect of the slot on clicks with a bias that is ignored when ranking; `none`
+    ignores slots, and so tends to repeat the logged order."""
     position_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the impressions whose position is taken for unknown in training."""
+    """Share of the impressions whose position is replaced by unknown in training."""
 
 
 class LogisticRegressionConfig(NetworkInputConfig):
-    """Logistic regression: a weight for each place and each number; of the history it sees nothing."""
+    """Logistic regression: a weight per vocabulary value and number, without the history."""
 
     kind: Literal["lr"] = "lr"
-    """Logistic regression."""
+    """Architecture: logistic regression."""
 
 
 class DeepNetworkConfig(NetworkInputConfig):
-    """What the networks with embeddings have in common."""
+    """Common settings of the networks with embeddings."""
 
     width: int = Field(default=16, ge=1)
-    """Length of the vector of each field, of the tags' mean and of the content."""
+    """Embedding width of each field, of the mean of the tags and of the content vector."""
     hidden: tuple[Width, ...] = Field(default=(200, 80), min_length=1)
     """Widths of the dense layers."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the dense layers' activations dropped in training."""
+    """Share of the activations of the dense layers dropped in training."""
 
 
 class DcnConfig(DeepNetworkConfig):
-    """Deep and cross network, version 2 (Wang et al. 2021); it sees the mean of the history."""
+    """Deep and cross network, version 2 (Wang et al. 2021), with the mean of the history as input."""
 
     kind: Literal["dcn"] = "dcn"
-    """DCNv2."""
+    """Architecture: DCNv2."""
     cross_layers: int = Field(default=3, ge=1)
-    """Cross layers: products of up to one more feature than this are learned."""
+    """Number of cross layers; products of up to one more feature than this are learned."""
     structure: Structure = "stacked"
-    """Whether the dense layers come after the cross layers (`stacked`) or beside them (`parallel`)."""
+    """Dense layers after the cross layers (`stacked`) or in parallel with them (`parallel`)."""
 
 
 class DinConfig(DeepNetworkConfig):
-    """Deep interest network (Zhou et al. 2018): what of the history counts depends on the candidate."""
+    """Deep interest network (Zhou et al. 2018): the candidate determines the weights of the history."""
 
     kind: Literal["din"] = "din"
-    """DIN."""
+    """Architecture: DIN."""
     attention: tuple[Width, ...] = Field(default=(36,), min_length=1)
     """Widths of the layers of the local activation unit."""
     activation: Literal["dice", "prelu"] = "dice"
-    """The activation of the dense layers and the local activation unit."""
+    """Activation of the dense layers and the local activation unit."""
 
 
 NetworkConfig = Annotated[LogisticRegressionConfig | DcnConfig | DinConfig, Field(discriminator="kind")]
-"""Which network, and how it is built."""
+"""Network architecture and its settings."""
 
 
 class RankerNetwork(nn.Module):
-    """Features → Outputs. Weights are drawn from torch's generator."""
+    """Network from features to HeadOutputs; initial weights come from torch's global generator."""
 
     def __init__(
         self, shape: FeatureShape, config: NetworkConfig, heads: RankerHeadsConfig, watch_width: int
     ) -> None:
-        """`watch_width` is the outputs that the watch head wants; of no effect without that head."""
+        """Build the network; `watch_width` is the output width of the watch head, no effect without it."""
         super().__init__()
         outputs = sum(heads.outputs(watch_width).values())
         linear = isinstance(config, LogisticRegressionConfig)
@@ -108,38 +108,38 @@ class RankerNetwork(nn.Module):
         widths = EmbeddingWidths(
             self.items_of.width, self.context_of.width + shape.user, shape.candidate, shape.history
         )
-        self.trunk, self.heads = _parts(shape, config, heads, watch_width, widths)
+        self.trunk, self.heads = _trunk_and_heads(shape, config, heads, watch_width, widths)
         self.positions = nn.Embedding(shape.positions, 1) if config.position == "additive" else None
         if self.positions is not None:
             nn.init.zeros_(self.positions.weight)
         self.position_dropout = config.position_dropout
 
     def forward(self, batch: RankingBatch, catalog: CatalogTensors) -> HeadOutputs:
-        """The outputs for the positions in which the candidates were shown: for training and its losses."""
+        """Return the outputs at the positions in which the candidates were shown, for training."""
         rows = torch.cat([batch.video, batch.history.flatten()])
-        # Each video is embedded once, however many histories it is in.
-        used, places = unique_rows(rows, len(catalog.fields))
-        number = len(batch.video)
-        found = batch._replace(video=places[:number], history=places[number:].view(batch.history.shape))
-        outputs = self._outputs(found, self.items_of(catalog.take(used)))
+        # Each video is embedded once, even if it is in many histories.
+        used, indices = unique_rows(rows, len(catalog.fields))
+        count = len(batch.video)
+        compact = batch._replace(video=indices[:count], history=indices[count:].view(batch.history.shape))
+        outputs = self._outputs(compact, self.items_of(catalog.take(used)))
         if self.positions is None:
             return outputs
         position = batch.position
         if self.training and self.position_dropout:
-            position = position * (torch.rand(number, device=position.device) >= self.position_dropout)
+            position = position * (torch.rand(count, device=position.device) >= self.position_dropout)
         return outputs._replace(click=outputs.click + self.positions(position)[:, 0])
 
     @torch.no_grad()
     def items(self, catalog: CatalogTensors) -> Tensor:
-        """(M, d) the videos' vectors, which `score` takes; call it in eval mode, once a catalog."""
+        """Embed all videos as (M, d) for `score`; call in eval mode, once per catalog."""
         rows = torch.arange(len(catalog.fields), device=catalog.fields.device)
         return torch.cat([self.items_of(catalog.take(some)) for some in rows.split(ITEM_BLOCK)])
 
     def score(self, batch: RankingBatch, items: Tensor) -> HeadOutputs:
-        """The outputs as if each candidate were shown in the first slot; call it in eval mode.
+        """Return the outputs as if each candidate were shown in the first slot; call in eval mode.
 
-        `items` is (M, d), what `items` gave for the catalog. Where no position was known in training, the
-        first slot is as good as unknown.
+        `items` is the (M, d) result of `items` for the catalog. Where no position was known in training, the
+        unknown position stands for the first slot.
         """
         outputs = self._outputs(batch, items)
         if self.positions is None:
@@ -161,7 +161,7 @@ class RankerNetwork(nn.Module):
 
 
 class LinearTrunk(nn.Module):
-    """Logistic regression's trunk: (N, outputs + numbers), the places' weights summed, then all numbers."""
+    """Trunk of logistic regression: (N, outputs + numbers), summed vocabulary weights, then all numbers."""
 
     def __init__(self, outputs: int, item_blocks: int, context_blocks: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class LinearTrunk(nn.Module):
 
 
 class LinearHeads(nn.Module):
-    """(N, outputs + numbers) → Outputs: the summed weights and a weight for each number."""
+    """Heads of logistic regression: the summed vocabulary weights plus a linear layer of the numbers."""
 
     def __init__(self, numbers: int, config: RankerHeadsConfig, watch_width: int) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class LinearHeads(nn.Module):
         return HeadOutputs(parts["click"][:, 0], conversion, parts.get("watch"), last)
 
 
-def _parts(
+def _trunk_and_heads(
     shape: FeatureShape,
     config: NetworkConfig,
     heads: RankerHeadsConfig,

@@ -1,1 +1,1 @@
-"""What a ranked list becomes: its worth, the rules it keeps, its variety, its trials and its reasons."""
+"""Reranking: utility, eligibility rules, diversity, exploration and reasons."""

@@ -1,4 +1,4 @@
-"""What moves a list besides worth and variety: more for new videos, and not too many of one creator."""
+"""Freshness boost for new videos, and caps on videos of one creator or category."""
 
 from typing import Literal
 
@@ -15,66 +15,77 @@ Mask = npt.NDArray[np.bool_]
 
 
 class FreshnessConfig(BaseConfig):
-    """What a new video gains in the order; its utility is not changed."""
+    """Boost of new videos in the order; their utility is not changed."""
 
     boost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """What a video gains at the moment it is published; 0 boosts none."""
+    """Boost of a video at the moment of its publication, in `unit`; 0 is off."""
     unit: Literal["utility", "share"] = "share"
-    """Whether the boost counts in the unit of utility, or as a share of the video's own utility."""
+    """Unit of the boost: the unit of utility, or a share of the video's own utility."""
     half_life_days: float = Field(default=7.0, gt=0, allow_inf_nan=False)
-    """Days after publishing in which the boost halves."""
+    """Days in which the boost halves."""
 
 
 def freshness(utility: Floats, published_at: Floats, at: int, config: FreshnessConfig) -> Floats:
-    """(N,) float64 what each video gains for being new, in the unit of `utility` (N,).
+    """Compute the boost of each video for being new.
 
-    boost × 2^(−age / half-life), times the utility where the unit is a share; 0 where `published_at`, (N,)
-    µs, is NaN. A date to come counts as age 0. `at` is in µs.
+    It is boost × 2^(−age / half-life), times the utility where the unit is a share.
+
+    Args:
+        utility: (N,) utilities.
+        published_at: (N,) dates of publication in µs since 1970; NaN gives no boost, a date in the future
+            counts as age 0.
+        at: Time of the request in µs since 1970.
+        config: Size and half-life of the boost.
+
+    Returns:
+        (N,) float64 boosts in the unit of `utility`.
     """
     age_days = np.maximum(at - published_at, 0) / DAY_US
-    faded = config.boost * np.nan_to_num(np.exp2(-age_days / config.half_life_days))
-    return faded * utility if config.unit == "share" else faded
+    boost = config.boost * np.nan_to_num(np.exp2(-age_days / config.half_life_days))
+    return boost * utility if config.unit == "share" else boost
 
 
 class SlotCapsConfig(BaseConfig):
-    """How much of one kind the top of a list may hold."""
+    """Caps on the videos of one creator or category in the top slots of a list."""
 
     slots: int = Field(default=10, ge=0)
-    """Slots from the top in which the caps hold."""
+    """Number of top slots in which the caps hold."""
     creator: int | None = Field(default=3, ge=1)
-    """Most videos of one creator in those slots; None for no cap. Videos without one are not capped."""
+    """Maximum number of videos of one creator in those slots; None for no cap. Videos without a creator are
+    not capped."""
     category: int | None = Field(default=None, ge=1)
-    """Most videos of one category in those slots; None for no cap. Videos without one are not capped."""
+    """Maximum number of videos of one category in those slots; None for no cap. Videos without a category are
+    not capped."""
 
 
 class SlotCaps:
-    """Which candidates the caps leave for the next slot.
+    """Caps applied slot by slot.
 
-    Caps are wishes and not rules: a list is never shorter for them. Where all candidates left are over one,
-    the category's is given up for that slot, and the creator's if that is not enough.
+    Caps are soft: they never shorten a list. Where all remaining candidates are over a cap, the category cap
+    is dropped for that slot, and then the creator cap.
     """
 
     def __init__(self, creator: RowIndices, category: RowIndices, config: SlotCapsConfig) -> None:
-        """Takes (N,) codes; −1 stands for none."""
+        """Take (N,) codes of creators and categories, −1 for none."""
         self._creator, self._category, self._config = creator, category, config
         self._full_creator = np.zeros(len(creator), np.bool_)
         self._full_category = np.zeros(len(creator), np.bool_)
         self._slots: list[int] = []
 
     def allowed(self, left: Mask) -> Mask:
-        """(N,) those of `left` that may take the next slot; some, as long as some are left."""
+        """Return the (N,) mask of those of `left` that may take the next slot; empty only if `left` is."""
         if len(self._slots) >= self._config.slots:
             return left
-        for over in (self._full_creator | self._full_category, self._full_creator):
-            some = left & ~over
-            if some.any():
-                return some
+        for capped in (self._full_creator | self._full_category, self._full_creator):
+            uncapped = left & ~capped
+            if uncapped.any():
+                return uncapped
         return left
 
-    def take_slot(self, one: int) -> None:
-        """Counts a candidate that took a slot."""
-        self._slots.append(one)
-        creator, category = self._creator[one], self._category[one]
+    def take_slot(self, candidate: int) -> None:
+        """Count the candidate that took the next slot."""
+        self._slots.append(candidate)
+        creator, category = self._creator[candidate], self._category[candidate]
         if self._config.creator is not None and creator >= 0:
             count = np.count_nonzero(self._creator[self._slots] == creator)
             self._full_creator |= (self._creator == creator) & (count >= self._config.creator)

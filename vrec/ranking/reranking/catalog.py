@@ -1,4 +1,4 @@
-"""What a list's order depends on besides predictions: the catalog's facts and the shopper's."""
+"""Inputs of reranking besides predictions: catalog columns and the context of the shopper."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,49 +19,56 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CatalogArrays:
-    """What the catalog says of M videos, a column each. Codes count from 0; −1 stands for none."""
+    """Catalog of M videos as arrays. Codes count from 0; −1 stands for none."""
 
     video_ids: Sequence[str]
     creators: Sequence[str]
-    """Names of the codes in `creator`."""
+    """Creator ids by code."""
     categories: Sequence[str]
+    """Category names by code."""
     kinds: Sequence[str]
+    """Kinds by code."""
     creator: RowIndices
-    """(M,)."""
+    """(M,) creator codes."""
     category: RowIndices
-    """(M,)."""
+    """(M,) category codes."""
     kind: RowIndices
-    """(M,)."""
+    """(M,) kind codes."""
     tags: Sequence[frozenset[str]]
-    """Of each video, without regard to case or outer spaces."""
+    """Tags of each video, as `normalize_tag` gives them."""
     price: npt.NDArray[np.float32]
-    """(M,) NaN where there is none."""
+    """(M,) price, NaN where there is none."""
     available: npt.NDArray[np.bool_]
-    """(M,)."""
+    """(M,) whether the video is available."""
     published_at: Floats
-    """(M,) µs since 1970, NaN where it is not known."""
+    """(M,) µs since 1970, NaN where unknown."""
     vectors: Vectors
     """(M, dim) unit rows, zeros where there is none; dim is 0 where no video has one."""
     row_by_id: Mapping[str, int]
-    """The row of each video by its id."""
+    """Row by video_id."""
 
     @classmethod
     def from_content(cls, content: CatalogContent) -> Self:
-        """The catalog of VIDEOS, and of EMBEDDINGS where there are any; those of other videos are left out.
+        """Build the arrays from VIDEOS, and EMBEDDINGS if given; embeddings of other videos are ignored.
 
-        Raises SchemaError, and RankError for a video with two rows or a vector that is not finite.
+        Raises:
+            RankError: VIDEOS is missing, a video has several rows, or a vector is not finite.
+            SchemaError: a table has other columns.
         """
         if content.videos is None:
-            raise RankError("order: no VIDEOS, and so nothing is known of any candidate")
-        videos = conform(content.videos, VIDEOS, stage="order", extra=True)
-        ids = tuple(videos.column("video_id").to_pylist())
-        place = {video_id: row for row, video_id in enumerate(ids)}
-        if len(place) < len(ids):
-            twice = next(i for row, i in enumerate(ids) if place[i] != row)
             raise RankError(
-                f"order: VIDEOS.video_id has {len(ids) - len(place):,} duplicates of {len(ids):,}, such as "
-                f"{twice}",
-                fix="give every video an id of its own",
+                "reranking: there are no VIDEOS, so that all candidates are unknown",
+                fix="pass a VIDEOS table",
+            )
+        videos = conform(content.videos, VIDEOS, stage="reranking", extra=True)
+        ids = tuple(videos.column("video_id").to_pylist())
+        row_by_id = {video_id: row for row, video_id in enumerate(ids)}
+        if len(row_by_id) < len(ids):
+            twice = next(i for row, i in enumerate(ids) if row_by_id[i] != row)
+            raise RankError(
+                f"reranking: VIDEOS.video_id has {len(ids) - len(row_by_id):,} duplicates of {len(ids):,}, "
+                f"such as {twice}",
+                fix="give every video a unique id",
             )
         creator, creators = encode_categories(videos.column("creator_id"))
         category, categories = encode_categories(videos.column("category"))
@@ -81,55 +88,55 @@ class CatalogArrays:
             price=np.asarray(pc.fill_null(videos.column("price"), np.nan), np.float32),
             available=np.asarray(videos.column("available"), np.bool_),
             published_at=_times(videos.column("published_at")),
-            vectors=_vectors(content.embeddings, place),
-            row_by_id=place,
+            vectors=_vectors(content.embeddings, row_by_id),
+            row_by_id=row_by_id,
         )
 
     def find(self, video_ids: Sequence[str]) -> RowIndices:
-        """(N,) the rows of videos, −1 for those that are not on the catalog."""
+        """Return the (N,) int64 rows of videos, −1 for unknown ones."""
         return np.array([self.row_by_id.get(video_id, -1) for video_id in video_ids], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class ShopperContext:
-    """What is known of one shopper at the moment; a blank one is a stranger."""
+    """State of one shopper at the time of the request; blank for an unknown shopper."""
 
     history: Mapping[str, int] = field(default_factory=dict)
-    """The videos watched, each with the time in µs of the last watch."""
+    """Time of the last watch in µs since 1970, by video_id."""
     bought: Mapping[str, int] = field(default_factory=dict)
-    """The videos bought from, each with the time in µs of the last purchase."""
+    """Time of the last purchase in µs since 1970, by video_id."""
     counts: Mapping[str, float] = field(default_factory=dict)
-    """`Profile.counts`, of which `creator:ID` and `category:NAME` are looked at: signs of interest."""
+    """`Profile.counts`, of which `creator:ID` and `category:NAME` are used: numbers of interest events."""
     blocked_videos: frozenset[str] = frozenset()
     blocked_creators: frozenset[str] = frozenset()
     blocked_categories: frozenset[str] = frozenset()
     age: int | None = None
-    """The least age in years that was declared or proved; None counts as too young for any age limit."""
+    """Declared or verified minimum age in years; None counts as too young for any age limit."""
 
 
 def normalize_tag(tag: str) -> str:
-    """The tag as age limits compare it: without case and outer spaces."""
+    """Normalize a tag for comparison with age limits: case-folded, without outer spaces."""
     return tag.strip().casefold()
 
 
 def encode_categories(column: pa.ChunkedArray) -> tuple[RowIndices, tuple[str, ...]]:
-    """(N,) a code for each string, −1 for null and the empty one, and the names of the codes."""
-    # An empty name is none: logs without creators have it.
+    """Return (N,) int64 codes of strings, −1 for null and empty ones, and the strings by code."""
+    # Logs without creators have empty names.
     names = pc.unique(column.filter(pc.not_equal(column, "")))
     codes = pc.fill_null(pc.index_in(column, value_set=names, skip_nulls=True), -1)
     return np.asarray(codes).astype(np.int64), tuple(names.to_pylist())
 
 
 def _times(column: pa.ChunkedArray) -> Floats:
-    # Doubles: a float64 holds every µs until the year 2255.
+    # A float64 holds every µs exactly until the year 2255.
     at = np.asarray(pc.fill_null(column.cast(pa.int64()), 0)).astype(np.float64)
     return np.where(np.asarray(pc.is_valid(column)), at, np.nan)
 
 
-def _vectors(embeddings: pa.Table | None, place: Mapping[str, int]) -> Vectors:
+def _vectors(embeddings: pa.Table | None, row_by_id: Mapping[str, int]) -> Vectors:
     if embeddings is None:
-        return np.zeros((len(place), 0), np.float32)
-    table = conform(embeddings, EMBEDDINGS, stage="order")
+        return np.zeros((len(row_by_id), 0), np.float32)
+    table = conform(embeddings, EMBEDDINGS, stage="reranking")
     column = table.column("vector").combine_chunks()
     dim = column.type.list_size
     rows = np.asarray(column.flatten(), np.float64).reshape(-1, dim)
@@ -138,15 +145,15 @@ def _vectors(embeddings: pa.Table | None, place: Mapping[str, int]) -> Vectors:
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise RankError(
-            f"order: EMBEDDINGS.vector is not finite in {int(wrong.sum()):,} of {len(rows):,} rows, such as "
-            f"{names[first]}",
+            f"reranking: EMBEDDINGS.vector is not finite in {int(wrong.sum()):,} of {len(rows):,} rows, "
+            f"such as {names[first]}",
             fix="embed those videos again",
         )
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
-    vectors = np.zeros((len(place), dim), np.float32)
-    known = [(place[name], row) for row, name in enumerate(names) if name in place]
+    vectors = np.zeros((len(row_by_id), dim), np.float32)
+    known = [(row_by_id[name], row) for row, name in enumerate(names) if name in row_by_id]
     if known:
-        places, source = np.array(known).T
-        vectors[places] = unit[source]
+        targets, sources = np.array(known).T
+        vectors[targets] = unit[sources]
     return vectors

@@ -1,4 +1,4 @@
-"""Variety within a list: what being like the videos chosen already costs a candidate, slot by slot."""
+"""Diversity within a list: penalties for similarity to the videos already chosen, slot by slot."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, assert_never
@@ -16,47 +16,48 @@ Mask = npt.NDArray[np.bool_]
 
 
 class CandidateSimilarityConfig(BaseConfig):
-    """How alike two videos are."""
+    """Weights of the similarity of two videos."""
 
     creator: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Weight of having the same creator, beside a weight of 1 for being alike in content."""
+    """Weight of having the same creator; content similarity has weight 1."""
     category: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Weight of being in the same category, beside a weight of 1 for being alike in content."""
+    """Weight of being in the same category; content similarity has weight 1."""
 
 
 class NoDiversityConfig(BaseConfig):
-    """The order by worth alone."""
+    """No diversity: the order by relevance alone."""
 
     kind: Literal["off"] = "off"
-    """Tells this from the others."""
+    """Name of this method."""
 
 
 class MmrConfig(BaseConfig):
     """Maximal marginal relevance (Carbonell and Goldstein 1998)."""
 
     kind: Literal["mmr"] = "mmr"
-    """Tells this from the others."""
+    """Name of this method."""
     relevance: float = Field(default=0.3, gt=0, le=1)
-    """λ: share of worth, in standard deviations over the candidates, against likeness to the most alike
-    video chosen; 1 is the order by worth. The default costs simulated shops 1 % of their clicks."""
+    """λ: weight of relevance, in standard deviations over the candidates, against similarity to the most
+    similar video chosen; 1 is the order by relevance. The default costs simulated shops 1 % of their
+    clicks."""
     likeness: CandidateSimilarityConfig = Field(default_factory=CandidateSimilarityConfig)
-    """How alike two videos are."""
+    """Similarity of two videos."""
 
 
 class DppConfig(BaseConfig):
-    """Greedy search for the likeliest list under a determinantal point process (Chen et al. 2018)."""
+    """Greedy search for the most likely list under a determinantal point process (Chen et al. 2018)."""
 
     kind: Literal["dpp"] = "dpp"
-    """Tells this from the others."""
+    """Name of this method."""
     relevance: float = Field(default=0.6, gt=0, le=1)
-    """θ: share of worth, in standard deviations over the candidates, against the log-determinant of the
-    chosen videos' likenesses; 1 is the order by worth. The default costs simulated shops 1 % of their
-    clicks."""
+    """θ: weight of relevance, in standard deviations over the candidates, against the log-determinant of the
+    similarities of the chosen videos; 1 is the order by relevance. The default costs simulated shops 1 % of
+    their clicks."""
     jitter: float = Field(default=0.01, gt=0, le=1)
-    """Share of a video that is like no other, not even its copy: it bounds what a copy costs, at
+    """Part of each video that is similar to no other, not even to a copy. It bounds the penalty of a copy at
     log(1 + 1/jitter) standard deviations times (1 − θ)/θ."""
     likeness: CandidateSimilarityConfig = Field(default_factory=CandidateSimilarityConfig)
-    """How alike two videos are."""
+    """Similarity of two videos."""
 
 
 DiversityConfig = Annotated[NoDiversityConfig | MmrConfig | DppConfig, Field(discriminator="kind")]
@@ -64,146 +65,156 @@ DiversityConfig = Annotated[NoDiversityConfig | MmrConfig | DppConfig, Field(dis
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CandidateSimilarity:
-    """How alike N candidates are, in [0, 1] and 1 with themselves: a positive semidefinite matrix by row.
+    """Similarities of N candidates in [0, 1], 1 with themselves: a positive semidefinite matrix, by row.
 
-    Content counts as (1 + cosine) / 2, which keeps the matrix positive semidefinite and opposites apart from
-    copies (Chen et al. 2018, section 4). A candidate without a vector is taken as neither like nor unlike
-    those that have one, ½, and to others without by ½ + ¼ [same creator] + ¼ [same category]. Two videos
-    without a creator, or a category, have different ones.
+    The content similarity is (1 + cosine) / 2, which keeps the matrix positive semidefinite and separates
+    opposites from copies (Chen et al. 2018, section 4). A candidate without a vector has similarity ½ to
+    those with one, and ½ + ¼ [same creator] + ¼ [same category] to others without one. Two videos without
+    a creator, or without a category, count as different in it.
     """
 
     vectors: Vectors
     """(N, dim) unit rows, zeros where there is none."""
     blank: Mask
-    """(N,) which have no vector."""
+    """(N,) whether the candidate has no vector."""
     creator: RowIndices
-    """(N,) −1 for none."""
+    """(N,) creator codes, −1 for none."""
     category: RowIndices
-    """(N,) −1 for none."""
+    """(N,) category codes, −1 for none."""
     weights: tuple[float, float, float]
-    """Of content, creator and category; their sum is 1."""
+    """Weights of content, creator and category, with sum 1."""
 
     @classmethod
     def from_catalog(
-        cls, catalog: CatalogArrays, places: RowIndices, config: CandidateSimilarityConfig
+        cls, catalog: CatalogArrays, catalog_rows: RowIndices, config: CandidateSimilarityConfig
     ) -> "CandidateSimilarity":
-        """The likeness of the videos at (N,) places of a catalog."""
+        """Build the similarities of the videos at (N,) rows of a catalog."""
         total = 1 + config.creator + config.category
-        vectors = catalog.vectors[places]
+        vectors = catalog.vectors[catalog_rows]
         return cls(
             vectors=vectors,
             blank=np.asarray(~vectors.any(axis=1)),
-            creator=catalog.creator[places],
-            category=catalog.category[places],
+            creator=catalog.creator[catalog_rows],
+            category=catalog.category[catalog_rows],
             weights=(1 / total, config.creator / total, config.category / total),
         )
 
     def row(self, one: int) -> Floats:
-        """(N,) float64 how alike each candidate is to one of them."""
+        """Return the (N,) float64 similarities of all candidates to one of them."""
         content, creator, category = self.weights
         if self.blank[one]:
-            by, of = _same(self.creator, one), _same(self.category, one)
-            alike = np.where(self.blank, 0.5 + 0.25 * (by + of), 0.5)
+            creator_match, category_match = _same(self.creator, one), _same(self.category, one)
+            similarity = np.where(self.blank, 0.5 + 0.25 * (creator_match + category_match), 0.5)
         else:
-            alike = (0.5 + 0.5 * (self.vectors @ self.vectors[one]).astype(np.float64)).clip(0, 1)
-        alike *= content
-        # Most shops weigh content alone, and this is done for every slot.
+            similarity = (0.5 + 0.5 * (self.vectors @ self.vectors[one]).astype(np.float64)).clip(0, 1)
+        similarity *= content
+        # Skipped at weight 0, the default, as this runs for every slot.
         if creator:
-            alike += creator * _same(self.creator, one)
+            similarity += creator * _same(self.creator, one)
         if category:
-            alike += category * _same(self.category, one)
-        return alike
+            similarity += category * _same(self.category, one)
+        return similarity
 
 
 def _same(codes: RowIndices, one: int) -> Floats:
-    """(N,) 1 where the code is that of one of them and not −1; 1 for itself."""
+    """Return (N,) 1.0 where a candidate has the code of one of them, and for that one itself, else 0.0.
+
+    Code −1 (none) matches no other candidate.
+    """
     same = ((codes == codes[one]) & (codes >= 0)).astype(np.float64)
     same[one] = 1.0
     return same
 
 
 class MmrPenalty:
-    """weight × likeness to the most alike of those chosen."""
+    """MMR penalty: weight × similarity to the most similar candidate chosen."""
 
-    def __init__(self, likeness: CandidateSimilarity, weight: float) -> None:
-        self._likeness, self._weight = likeness, weight
-        self._closest = np.zeros(len(likeness.creator))
+    def __init__(self, similarity: CandidateSimilarity, weight: float) -> None:
+        self._similarity, self._weight = similarity, weight
+        self._closest = np.zeros(len(similarity.creator))
 
     def costs(self) -> Floats:
-        """(N,) what each candidate loses in the next slot; 0 in the first."""
+        """Return the (N,) penalties for the next slot, 0 for the first."""
         return self._weight * self._closest
 
     def choose(self, one: int) -> None:
-        """Adds a candidate to the list."""
-        self._closest = np.maximum(self._closest, self._likeness.row(one))
+        """Add a candidate to the list."""
+        self._closest = np.maximum(self._closest, self._similarity.row(one))
 
 
 class DppPenalty:
-    """weight × how much less each candidate would add to the list's log-determinant than if it were alone.
+    """DPP penalty: weight × loss of a candidate's gain in log-determinant against being alone.
 
-    With S the likenesses, jittered to a unit diagonal, and Y the chosen, that is
-    −log(det S[Y + i] / det S[Y]) ≥ 0. The ratio is the squared last entry of a Cholesky factor, which is kept
-    for every candidate and brought up to date in O(N · slots) (Chen et al. 2018, "Fast greedy MAP inference
-    for determinantal point process to improve recommendation diversity").
+    With S the similarities, jittered to a unit diagonal, and Y the chosen candidates, the loss is
+    −log(det S[Y + i] / det S[Y]) ≥ 0. The ratio is the squared last entry of a Cholesky factor, which is
+    updated for every candidate in O(N · slots) (Chen et al. 2018, "Fast greedy MAP inference for
+    determinantal point process to improve recommendation diversity").
     """
 
-    def __init__(self, likeness: CandidateSimilarity, weight: float, jitter: float, slots: int) -> None:
-        self._likeness, self._weight, self._jitter = likeness, weight, jitter
-        self._rows = np.zeros((slots, len(likeness.creator)))
+    def __init__(self, similarity: CandidateSimilarity, weight: float, jitter: float, slots: int) -> None:
+        self._similarity, self._weight, self._jitter = similarity, weight, jitter
+        self._rows = np.zeros((slots, len(similarity.creator)))
         self._chosen = 0
-        self._left = np.ones(len(likeness.creator))
+        self._left = np.ones(len(similarity.creator))
 
     def costs(self) -> Floats:
-        """(N,) what each candidate loses in the next slot; 0 in the first. Undefined for those chosen."""
+        """Return the (N,) penalties for the next slot, 0 for the first; undefined for those chosen."""
         return -self._weight * np.log(self._left)
 
     def choose(self, one: int) -> None:
-        """Adds a candidate to the list."""
-        row = self._likeness.row(one) / (1 + self._jitter)
+        """Add a candidate to the list."""
+        row = self._similarity.row(one) / (1 + self._jitter)
         before = self._rows[: self._chosen]
         new = (row - before[:, one] @ before) / np.sqrt(self._left[one])
         self._rows[self._chosen] = new
         self._chosen += 1
-        # In exact arithmetic it is never below what jitter leaves.
+        # In exact arithmetic it is never below this bound.
         self._left = np.maximum(self._left - new * new, self._jitter / (1 + self._jitter))
 
 
 class NoDiversityPenalty:
-    """Nothing is lost by being alike."""
+    """Penalty of zero."""
 
     def __init__(self, candidates: int) -> None:
         self._costs = np.zeros(candidates)
 
     def costs(self) -> Floats:
-        """(N,) zeros."""
+        """Return (N,) zeros."""
         return self._costs
 
     def choose(self, one: int) -> None:
-        """Changes nothing."""
+        """Do nothing."""
 
 
 DiversityPenalty = NoDiversityPenalty | MmrPenalty | DppPenalty
 
 
 def build_penalty(
-    config: DiversityConfig, catalog: CatalogArrays, places: RowIndices, relevance: Floats, slots: int
+    config: DiversityConfig, catalog: CatalogArrays, catalog_rows: RowIndices, relevance: Floats, slots: int
 ) -> DiversityPenalty:
-    """The penalty, in the unit of `relevance` (N,), of the videos at (N,) places in a list of `slots`.
+    """Build the penalty in the unit of `relevance`.
 
-    Greedy choice by relevance − costs() is then that of the paper: λ·r − (1 − λ)·likeness, or
+    The greedy choice by relevance − costs() is that of the paper: λ·r − (1 − λ)·similarity, or
     θ·r + (1 − θ)·log det, each divided by its first weight, with r the relevance in standard deviations
-    over the candidates. Where all are worth the same that unit is 1, and likeness alone decides.
+    over the candidates. Where all candidates have equal relevance the unit is 1, and similarity decides.
+
+    Args:
+        config: Kind and weights of the penalty.
+        catalog: Catalog of the candidates.
+        catalog_rows: (N,) rows of the candidates in the catalog.
+        relevance: (N,) relevance of the candidates.
+        slots: Number of slots of the list.
     """
-    if config.kind == "off" or not len(places):
-        return NoDiversityPenalty(len(places))
-    # The deviation of equal numbers is not always exactly 0.
+    if config.kind == "off" or not len(catalog_rows):
+        return NoDiversityPenalty(len(catalog_rows))
+    # The standard deviation of equal numbers is not always exactly 0.
     unit = float(relevance.std()) if np.ptp(relevance) > 0 else 1.0
     weight = (1 - config.relevance) / config.relevance * unit
-    likeness = CandidateSimilarity.from_catalog(catalog, places, config.likeness)
+    similarity = CandidateSimilarity.from_catalog(catalog, catalog_rows, config.likeness)
     match config:
         case MmrConfig():
-            return MmrPenalty(likeness, weight)
+            return MmrPenalty(similarity, weight)
         case DppConfig():
-            return DppPenalty(likeness, weight, config.jitter, slots)
+            return DppPenalty(similarity, weight, config.jitter, slots)
         case _ as never:
             assert_never(never)

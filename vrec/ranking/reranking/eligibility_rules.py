@@ -1,4 +1,4 @@
-"""What must not be shown, and by which rule: hard rules, which nothing outvotes."""
+"""Eligibility rules: hard filters on the videos of a list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,42 +26,42 @@ RULES = (
     "bought",
     "seen",
 )
-"""The rules, in the order in which the first that bars a video is named: not on the catalog, not available,
-not published yet, of a kind that the surface does not show, above the shopper's age, blocked by the shopper,
-bought already, watched already."""
+"""Rules in the order in which the first one that excludes a video is reported: not in the catalog, not
+available, not yet published, of a kind that the surface does not show, above the shopper's age, blocked by
+the shopper, already bought, already watched."""
 
 
 class EligibilityRulesConfig(BaseConfig):
-    """What a surface does not show."""
+    """Videos that a surface does not show."""
 
     kinds: frozenset[Literal["product", "live", "clip"]] | None = None
-    """VIDEOS.kind that the surface shows; all by default."""
+    """Values of VIDEOS.kind that the surface shows; all by default."""
     ages: Mapping[str, int] = Field(default_factory=lambda: {"adult": 18, "18+": 18, "alcohol": 18})
-    """Years that a shopper must have declared to be shown a video with the tag; case does not count."""
+    """Minimum declared age in years by tag of a video; case is ignored."""
     bought_days: float | None = Field(default=None, ge=0)
-    """Days after a purchase during which its video is not shown; None is for ever, 0 shows it again at
-    once. By video: events do not say which of its products was bought."""
+    """Days after a purchase during which its video is not shown; None is forever, 0 shows it again at once.
+    By video, as events do not name the product bought."""
     seen_days: float | None = Field(default=0, ge=0)
-    """Days after a watch during which the video is not shown; None is for ever, 0 shows it again at once."""
+    """Days after a watch during which the video is not shown; None is forever, 0 shows it again at once."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EligibilityResult:
-    """Which of N candidates may be shown."""
+    """Eligibility of N candidates."""
 
     rule: RowIndices
-    """(N,) the place in RULES of the first rule that bars it, −1 where none does."""
+    """(N,) index in RULES of the first rule that excludes the candidate, −1 where none does."""
 
     @property
     def allowed(self) -> Mask:
-        """(N,) whether it may be shown."""
+        """(N,) whether the candidate may be shown."""
         return self.rule < 0
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many candidates each rule bars; rules that bar none are left out."""
+        """Number of candidates excluded by each rule; rules that exclude none are left out."""
         return {
-            name: int(n) for place, name in enumerate(RULES) if (n := np.count_nonzero(self.rule == place))
+            name: int(n) for index, name in enumerate(RULES) if (n := np.count_nonzero(self.rule == index))
         }
 
 
@@ -73,67 +73,71 @@ def check_eligibility(
     *,
     at: int,
 ) -> EligibilityResult:
-    """Which of N videos may be shown to a shopper at a time in µs, and what bars the others.
+    """Check which of N videos may be shown to a shopper at a time `at` in µs since 1970.
 
-    A video without a publishing date counts as published, one without a category is in none that is blocked,
-    and a shopper who declared no age is too young for every limit.
+    A video without a publication date counts as published, one without a category is in no blocked category,
+    and a shopper without a declared age is too young for every limit.
     """
-    places = catalog.find(video_ids)
-    rule = np.where(places < 0, RULES.index("unknown"), -1)
-    known = np.flatnonzero(places >= 0)
-    rule[known] = check_rows(places[known], catalog, shopper, config, at=at).rule
+    catalog_rows = catalog.find(video_ids)
+    rule = np.where(catalog_rows < 0, RULES.index("unknown"), -1)
+    known = np.flatnonzero(catalog_rows >= 0)
+    rule[known] = check_rows(catalog_rows[known], catalog, shopper, config, at=at).rule
     return EligibilityResult(rule)
 
 
 def check_rows(
-    places: RowIndices,
+    catalog_rows: RowIndices,
     catalog: CatalogArrays,
     shopper: ShopperContext,
     config: EligibilityRulesConfig,
     *,
     at: int,
 ) -> EligibilityResult:
-    """The same of the videos at (N,) places of the catalog."""
-    rows: list[int] = places.tolist()
+    """Check the videos at (N,) rows of the catalog; see `check_eligibility`."""
+    rows: list[int] = catalog_rows.tolist()
     names = [catalog.video_ids[row] for row in rows]
-    rule = np.full(len(places), -1)
-    for name, wrong in _masks(names, places, catalog, shopper, config, at=at).items():
-        rule[(rule < 0) & wrong] = RULES.index(name)
+    rule = np.full(len(catalog_rows), -1)
+    for name, excluded in _masks(names, catalog_rows, catalog, shopper, config, at=at).items():
+        rule[(rule < 0) & excluded] = RULES.index(name)
     return EligibilityResult(rule)
 
 
 def age_limited_tags(shopper: ShopperContext, config: EligibilityRulesConfig) -> set[str]:
-    """The tags, as shelves have them, of videos for which the shopper is too young or of unknown age."""
+    """Return the normalized tags whose age limit the shopper does not meet, or with an unknown age."""
     return {
-        normalize_tag(tag) for tag, least in config.ages.items() if shopper.age is None or shopper.age < least
+        normalize_tag(tag)
+        for tag, min_age in config.ages.items()
+        if shopper.age is None or shopper.age < min_age
     }
 
 
 def _masks(
     names: Sequence[str],
-    places: RowIndices,
+    catalog_rows: RowIndices,
     catalog: CatalogArrays,
     shopper: ShopperContext,
     config: EligibilityRulesConfig,
     *,
     at: int,
 ) -> dict[str, Mask]:
-    """For each rule in order, which of the videos at these places of the catalog it bars."""
-    none = np.zeros(len(places), np.bool_)
+    """Return for each rule, in order, the (N,) mask of the videos that it excludes."""
+    none = np.zeros(len(catalog_rows), np.bool_)
     kinds, limits = config.kinds, age_limited_tags(shopper, config)
     blocked = shopper.blocked_videos
     return {
-        "unavailable": ~catalog.available[places],
-        # NaN, an unknown date, is not greater than anything.
-        "unpublished": catalog.published_at[places] > at,
-        "kind": none if kinds is None else ~_in_categories(catalog.kind[places], catalog.kinds, kinds),
-        "age": np.array([not limits.isdisjoint(catalog.tags[place]) for place in places.tolist()], np.bool_),
+        "unavailable": ~catalog.available[catalog_rows],
+        # NaN, an unknown date, is not greater than `at`.
+        "unpublished": catalog.published_at[catalog_rows] > at,
+        "kind": none if kinds is None else ~_in_categories(catalog.kind[catalog_rows], catalog.kinds, kinds),
+        "age": np.array(
+            [not limits.isdisjoint(catalog.tags[row]) for row in catalog_rows.tolist()], np.bool_
+        ),
         "blocked_video": np.array([name in blocked for name in names], np.bool_) if blocked else none,
         "blocked_creator": _in_categories(
-            catalog.creator[places], catalog.creators, shopper.blocked_creators
+            catalog.creator[catalog_rows], catalog.creators, shopper.blocked_creators
         ),
         "blocked_category": _in_categories(
-            catalog.category[places], catalog.categories, shopper.blocked_categories
+            catalog.category[catalog_rows], catalog.categories, shopper.blocked_categories
         ),
         "bought": _happened_since(names, shopper.bought, at, config.bought_days),
         "seen": _happened_since(names, shopper.history, at, config.seen_days),
@@ -143,12 +147,12 @@ def _masks(
 def _in_categories(codes: RowIndices, names: Sequence[str], wanted: frozenset[str]) -> Mask:
     if not wanted:
         return np.zeros(len(codes), np.bool_)
-    # By the videos at hand: a shop may have more creators than anyone asks about.
+    # By candidate: a shop may have many more creators than there are candidates.
     return np.array([code >= 0 and names[code] in wanted for code in codes.tolist()], np.bool_)
 
 
 def _happened_since(names: Sequence[str], times: Mapping[str, int], at: int, days: float | None) -> Mask:
     if not times or days == 0:
         return np.zeros(len(names), np.bool_)
-    least = -np.inf if days is None else at - days * DAY_US
-    return np.array([name in times and times[name] >= least for name in names], np.bool_)
+    earliest = -np.inf if days is None else at - days * DAY_US
+    return np.array([name in times and times[name] >= earliest for name in names], np.bool_)

@@ -1,4 +1,4 @@
-"""Integrals of one variable by adaptive Gauss-Kronrod quadrature, all points of a step at once."""
+"""Adaptive Gauss-Kronrod quadrature in one variable, vectorized over the points of a step."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 MAX_HALVINGS = 40
+"""Maximum number of times that intervals are halved."""
 TOLERANCE = 1e-4
-"""Of the pair's disagreement, beside the whole integral. It overstates the error of the 15 points by far."""
+"""Accepted difference of the 7- and 15-point rules, as a share of the whole integral. It overstates the error
+of the 15 points by far."""
 
 # Nodes and weights of the Gauss-Kronrod pair of 7 and 15 points on [−1, 1], from 0 outwards (QUADPACK;
 # Piessens et al. 1983); the other half mirrors them.
@@ -36,20 +38,24 @@ _WEIGHTS = np.stack([np.concatenate([half[:0:-1], half]) for half in (_KRONROD, 
 
 
 def integrate(density: Callable[[Floats], Floats], edges: Floats) -> float:
-    """The integral of a function ≥ 0 of (N,) points over the (E − 1) intervals between ascending edges.
+    """Integrate a function ≥ 0 over the intervals between ascending edges.
 
-    Intervals in which the rules of 7 and 15 points disagree, by more than TOLERANCE of the whole, are halved.
+    Intervals where the rules of 7 and 15 points differ by more than TOLERANCE of the whole are halved.
+
+    Args:
+        density: Function of (N,) points that returns (N,) values ≥ 0.
+        edges: (E,) ascending edges of E − 1 intervals.
     """
-    starts, ends, total, rest = edges[:-1], edges[1:], 0.0, 0.0
+    starts, ends, total, remainder = edges[:-1], edges[1:], 0.0, 0.0
     for _ in range(MAX_HALVINGS):
         half = (ends - starts) / 2
         points = starts[:, None] + half[:, None] * (1 + _NODES)
         sums = half[:, None] * (density(points.ravel()).reshape(points.shape) @ _WEIGHTS)
         fine, rough = sums.T
-        wrong = np.abs(fine - rough) > TOLERANCE * (total + fine.sum())
-        total, rest = total + float(fine[~wrong].sum()), float(fine[wrong].sum())
-        if not wrong.any():
+        coarse = np.abs(fine - rough) > TOLERANCE * (total + fine.sum())
+        total, remainder = total + float(fine[~coarse].sum()), float(fine[coarse].sum())
+        if not coarse.any():
             break
-        middle = starts[wrong] + half[wrong]
-        starts, ends = np.concatenate([starts[wrong], middle]), np.concatenate([middle, ends[wrong]])
-    return total + rest
+        middle = starts[coarse] + half[coarse]
+        starts, ends = np.concatenate([starts[coarse], middle]), np.concatenate([middle, ends[coarse]])
+    return total + remainder

@@ -1,4 +1,4 @@
-"""The list that a shopper is shown: rules first, then slot by slot what is worth most and differs enough."""
+"""Reranking of one shopper's candidates: eligibility rules, then a greedy choice slot by slot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,40 +27,40 @@ Floats = npt.NDArray[np.float64]
 
 
 class RerankListConfig(BaseConfig):
-    """How one surface's lists are made."""
+    """Settings of the lists of one surface."""
 
     rules: EligibilityRulesConfig = Field(default_factory=EligibilityRulesConfig)
-    """What is never shown."""
+    """Eligibility rules."""
     diversity: DiversityConfig = Field(default_factory=DppConfig)
-    """What likeness within a list costs."""
+    """Penalty for similarity within a list."""
     caps: SlotCapsConfig = Field(default_factory=SlotCapsConfig)
-    """Most videos of one creator or category."""
+    """Caps on videos of one creator or category."""
     freshness: FreshnessConfig = Field(default_factory=FreshnessConfig)
-    """What new videos gain."""
+    """Boost of new videos."""
     exploration: ExplorationConfig = Field(default_factory=ExplorationConfig)
-    """What is tried out."""
+    """Exploration of uncertain candidates."""
     reasons: ReasonsConfig = Field(default_factory=ReasonsConfig)
-    """What is said about why."""
+    """Thresholds of the reasons shown."""
 
 
 class RerankConfig(BaseConfig):
-    """How ranked candidates become lists."""
+    """Settings of reranking."""
 
     utility: UtilityConfig = Field(default_factory=UtilityConfig)
-    """What is aimed at."""
+    """Weights of clicks, minutes and sales in the utility."""
     default: RerankListConfig = Field(default_factory=RerankListConfig)
-    """How lists are made on surfaces that are not named below."""
+    """Settings of surfaces that are not in `surfaces`."""
     surfaces: Mapping[str, RerankListConfig] = Field(default_factory=dict)
-    """Differences from `default` by surface, such as `{feed: {caps: {creator: 1}}}`. One that chooses another
-    kind of diversity takes none of its settings from `default`."""
+    """Changes to `default` by surface, such as `{feed: {caps: {creator: 1}}}`. A surface with another kind of
+    diversity takes none of the diversity settings from `default`."""
 
     def for_surface(self, surface: str) -> RerankListConfig:
-        """How the surface's lists are made."""
+        """Return the settings of a surface."""
         return self.surfaces.get(surface, self.default)
 
     @model_validator(mode="before")
     @classmethod
-    def _differ_from_default(cls, given: Any) -> Any:
+    def _apply_default(cls, given: Any) -> Any:
         if not isinstance(given, Mapping) or not isinstance(given.get("surfaces"), Mapping):
             return given
         base = _merge_settings(RerankListConfig(), given.get("default", {}))
@@ -71,7 +71,7 @@ class RerankConfig(BaseConfig):
 
 
 def _merge_settings(base: Any, changes: Any) -> Any:
-    """Settings with changes: mappings field by field unless they are of another `kind`, all else whole."""
+    """Merge changes into settings: mappings by field, unless of another `kind`; other values as a whole."""
     if isinstance(base, BaseConfig) and isinstance(changes, Mapping):
         base = base.model_dump()
     if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
@@ -83,16 +83,17 @@ def _merge_settings(base: Any, changes: Any) -> Any:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RerankedList:
-    """A list, and what happened to the other candidates."""
+    """Reranked list, with propensities and the numbers of excluded candidates."""
 
     table: pa.Table
-    """RANKED, the k best or as many as may be shown. `utility` is what each is worth; `score` is what it had
-    in its slot, with freshness and likeness and without noise, or the score before it where that is less."""
+    """RANKED, the k best or all that may be shown. `utility` is the expected utility; `score` is the score in
+    the slot, with freshness and diversity but without noise, or the score of the slot before if that is
+    less."""
     propensities: npt.NDArray[np.float32]
-    """(rows,) the chance of this video in this slot given the slots before it, 1 where nothing is tried out;
-    a whole list's is the product."""
+    """(rows,) probability of the video in its slot given the slots before it, 1 without exploration; the
+    propensity of the list is the product."""
     excluded_by_rule: dict[str, int]
-    """How many candidates each rule barred; rules that barred none are left out."""
+    """Number of candidates excluded by each rule; rules that excluded none are left out."""
 
 
 def rerank(
@@ -107,25 +108,36 @@ def rerank(
     k: int,
     rng: np.random.Generator,
 ) -> RerankedList:
-    """The list of at most `k` of one shopper's candidates, ranks from 1.
+    """Rerank one shopper's candidates into a list of at most `k`, with ranks from 1.
 
-    `ranked` are RANKED rows of one user, in any order; their score, rank, utility and reasons are made anew.
-    `spread` is (rows,), `Predictions.spread`. In each slot wins what scores most: utility + freshness −
-    likeness to the slots before, plus noise where something is tried out; equal scores go by video_id. What a
-    rule bars is in no list, whatever it scores. `at` is in µs; `rng` makes all the draws, none without
-    exploration. With fewer than `k` that may be shown the list is shorter, with none it is empty. Raises
-    SchemaError, and RankError for rows of several users, a video with two rows, predictions that cannot be,
-    or k < 1.
+    Each slot goes to the largest score: utility + freshness − similarity to the slots before, plus noise
+    where the slot is explored; equal scores go by video_id. Candidates excluded by a rule are never in the
+    list, whatever their score, so that it may be shorter than `k` or empty.
+
+    Args:
+        ranked: RANKED rows of one user in any order; score, rank, utility and reasons are replaced.
+        spread: (rows,) `RankerPredictions.spread`.
+        catalog: Catalog of the candidates.
+        shopper: State of the shopper.
+        config: Settings of reranking.
+        surface: Surface that shows the list.
+        at: Time of the request in µs since 1970.
+        k: Maximum length of the list.
+        rng: Source of all draws; unused without exploration.
+
+    Raises:
+        RankError: the rows are of several users, a video has two rows, a prediction is invalid, or k < 1.
+        SchemaError: `ranked` has other columns.
     """
     ranked, spread = _checked(ranked, spread, k)
     names = ranked.column("video_id").to_pylist()
-    verdict = check_eligibility(names, catalog, shopper, config.for_surface(surface).rules, at=at)
-    ranked, spread = ranked.filter(pa.array(verdict.allowed)), spread[verdict.allowed]
-    places = catalog.find(ranked.column("video_id").to_pylist())
+    eligibility = check_eligibility(names, catalog, shopper, config.for_surface(surface).rules, at=at)
+    ranked, spread = ranked.filter(pa.array(eligibility.allowed)), spread[eligibility.allowed]
+    catalog_rows = catalog.find(ranked.column("video_id").to_pylist())
     sources: list[str] = ranked.column("source").to_pylist()
-    found = rerank_candidates(
+    chosen = rerank_candidates(
         _predictions(ranked, spread),
-        places,
+        catalog_rows,
         catalog,
         shopper,
         config,
@@ -135,25 +147,29 @@ def rerank(
         k=k,
         rng=rng,
     )
-    table = _with_catalog_values(ranked.take(pa.array(found.rows)), found)
-    return RerankedList(table, found.propensities, verdict.counts)
+    table = _with_results(ranked.take(pa.array(chosen.rows)), chosen)
+    return RerankedList(table, chosen.propensities, eligibility.counts)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RerankedSlots:
-    """A list, an entry a slot; what the entries of `Reranked` are made of."""
+    """Reranked list, one entry per slot."""
 
     rows: RowIndices
-    """Which of the candidates took the slot."""
+    """(slots,) candidate in the slot."""
     scores: npt.NDArray[np.float32]
-    worth: npt.NDArray[np.float32]
+    """(slots,) scores, not increasing."""
+    utilities: npt.NDArray[np.float32]
+    """(slots,) expected utilities."""
     propensities: npt.NDArray[np.float32]
+    """(slots,) probabilities of the candidate given the slots before."""
     reasons: list[list[str]]
+    """Reasons by slot."""
 
 
 def rerank_candidates(
     predictions: RankerPredictions,
-    places: RowIndices,
+    catalog_rows: RowIndices,
     catalog: CatalogArrays,
     shopper: ShopperContext,
     config: RerankConfig,
@@ -164,39 +180,58 @@ def rerank_candidates(
     k: int,
     rng: np.random.Generator,
 ) -> RerankedSlots:
-    """What `rerank` makes of N candidates that no rule bars, in the order of video_id, each of them once.
+    """Rerank N eligible candidates, which are unique and in the order of video_id; see `rerank`.
 
-    `predictions` are of the candidates, (N,) `places` their rows in the catalog, (N,) `sources` their sources.
-    Raises RankError for predictions that cannot be.
+    Args:
+        predictions: Predictions for the candidates.
+        catalog_rows: (N,) rows of the candidates in the catalog.
+        catalog: Catalog of the candidates.
+        shopper: State of the shopper.
+        config: Settings of reranking.
+        sources: (N,) RECOMMENDATIONS.source of the candidates.
+        surface: Surface that shows the list.
+        at: Time of the request in µs since 1970.
+        k: Maximum length of the list.
+        rng: Source of all draws; unused without exploration.
+
+    Raises:
+        RankError: a prediction is invalid.
     """
-    own, prices = config.for_surface(surface), catalog.price[places]
-    worth = utility(predictions, prices, surface, config.utility)
+    own, prices = config.for_surface(surface), catalog.price[catalog_rows]
+    utilities = utility(predictions, prices, surface, config.utility)
     slope = utility_slope(predictions, prices, surface, config.utility)
     deviation = np.multiply(slope, predictions.spread, dtype=np.float64)
-    slate = _fill(worth.astype(np.float64), deviation, catalog, places, own, at=at, k=k, rng=rng)
+    slate = _fill(utilities.astype(np.float64), deviation, catalog, catalog_rows, own, at=at, k=k, rng=rng)
     rows, explored = np.array(slate.rows, np.int64), np.array(slate.explored, np.bool_)
-    whose = [sources[row] for row in slate.rows]
-    why = find_reasons(places[rows], catalog, shopper, own.reasons, sources=whose, explored=explored, at=at)
+    reasons = find_reasons(
+        catalog_rows[rows],
+        catalog,
+        shopper,
+        own.reasons,
+        sources=[sources[row] for row in slate.rows],
+        explored=explored,
+        at=at,
+    )
     scores = np.minimum.accumulate(np.array(slate.scores, np.float32))
-    return RerankedSlots(rows, scores, worth[rows], np.array(slate.chances, np.float32), why)
+    return RerankedSlots(rows, scores, utilities[rows], np.array(slate.chances, np.float32), reasons)
 
 
-def _with_catalog_values(table: pa.Table, found: RerankedSlots) -> pa.Table:
-    """RANKED rows, best first, with what is known of them now."""
-    answer = {
-        "score": pa.array(found.scores, pa.float32()),
-        "rank": pa.array(np.arange(1, len(found.rows) + 1), pa.int32()),
-        "utility": pa.array(found.worth, pa.float32()),
-        "reasons": pa.array(found.reasons, pa.list_(pa.string())),
+def _with_results(table: pa.Table, slots: RerankedSlots) -> pa.Table:
+    """Return the RANKED rows, best first, with the results of reranking."""
+    columns = {
+        "score": pa.array(slots.scores, pa.float32()),
+        "rank": pa.array(np.arange(1, len(slots.rows) + 1), pa.int32()),
+        "utility": pa.array(slots.utilities, pa.float32()),
+        "reasons": pa.array(slots.reasons, pa.list_(pa.string())),
     }
-    for name, column in answer.items():
+    for name, column in columns.items():
         table = table.set_column(table.column_names.index(name), name, column)
     return conform(table, RANKED, stage="rerank")
 
 
 @dataclass(frozen=True, slots=True)
 class _SlotList:
-    """A list while it is filled, an entry a slot."""
+    """List under construction, one entry per slot."""
 
     rows: list[int]
     scores: list[float]
@@ -205,68 +240,70 @@ class _SlotList:
 
 
 def _fill(
-    worth: Floats,
+    utilities: Floats,
     deviation: Floats,
     catalog: CatalogArrays,
-    places: RowIndices,
+    catalog_rows: RowIndices,
     config: RerankListConfig,
     *,
     at: int,
     k: int,
     rng: np.random.Generator,
 ) -> _SlotList:
-    """The rows that take the slots, of (N,) candidates in the order of video_id."""
-    relevance = worth + freshness(worth, catalog.published_at[places], at, config.freshness)
-    slots = min(k, len(places))
-    penalty = build_penalty(config.diversity, catalog, places, relevance, slots)
-    caps = SlotCaps(catalog.creator[places], catalog.category[places], config.caps)
-    left, noise = np.ones(len(places), np.bool_), deviation * config.exploration.scale
+    """Fill the slots greedily with (N,) candidates in the order of video_id."""
+    relevance = utilities + freshness(utilities, catalog.published_at[catalog_rows], at, config.freshness)
+    slots = min(k, len(catalog_rows))
+    penalty = build_penalty(config.diversity, catalog, catalog_rows, relevance, slots)
+    caps = SlotCaps(catalog.creator[catalog_rows], catalog.category[catalog_rows], config.caps)
+    left, noise = np.ones(len(catalog_rows), np.bool_), deviation * config.exploration.scale
     slate = _SlotList([], [], [], [])
     for slot in range(slots):
         scores = relevance - penalty.costs()
         rows = np.flatnonzero(caps.allowed(left))
-        # The first of equals, which is the first by id.
+        # argmax takes the first of equals, which is the first by id.
         best, chance = int(rows[np.argmax(scores[rows])]), 1.0
-        one = best
+        chosen = best
         if config.exploration.explores(slot):
             winner, chance = draw_winner(scores[rows], noise[rows], rng)
-            one = int(rows[winner])
-        slate.rows.append(one)
-        slate.scores.append(float(scores[one]))
+            chosen = int(rows[winner])
+        slate.rows.append(chosen)
+        slate.scores.append(float(scores[chosen]))
         slate.chances.append(chance)
-        slate.explored.append(one != best)
-        left[one] = False
-        penalty.choose(one)
-        caps.take_slot(one)
+        slate.explored.append(chosen != best)
+        left[chosen] = False
+        penalty.choose(chosen)
+        caps.take_slot(chosen)
     return slate
 
 
 def _checked(
     ranked: pa.Table, spread: npt.NDArray[np.float32], k: int
 ) -> tuple[pa.Table, npt.NDArray[np.float32]]:
-    """The rows and their spreads in the order of video_id: ties and draws do not depend on theirs."""
+    """Validate the rows, and sort them by video_id so that ties and draws do not depend on their order."""
     ranked = conform(ranked, RANKED, stage="rerank").combine_chunks()
     if k < 1:
-        raise RankError(f"rerank: k is {k}, want 1 at least", fix="ask for at least one video")
+        raise RankError(f"rerank: k is {k}, want at least 1", fix="request at least one video")
     if spread.shape != (ranked.num_rows,):
-        raise RankError(f"rerank: spread is {spread.shape}, want ({ranked.num_rows},)", fix="give one a row")
+        raise RankError(
+            f"rerank: spread is {spread.shape}, want ({ranked.num_rows},)", fix="pass one spread per row"
+        )
     users, names = pc.unique(ranked.column("user_id")), ranked.column("video_id")
     if len(users) > 1:
         raise RankError(
             f"rerank: user_id has {len(users):,} users in {ranked.num_rows:,} rows, such as {users[0]} and "
             f"{users[1]}",
-            fix="re-rank each user's rows by themselves",
+            fix="rerank the rows of each user separately",
         )
     order = np.asarray(pc.sort_indices(names))
     ranked = ranked.take(pa.array(order))
     names = ranked.column("video_id").to_pylist()
-    twice = [name for name, following in pairwise(names) if name == following]
-    if twice:
+    duplicates = [name for name, following in pairwise(names) if name == following]
+    if duplicates:
         raise RankError(
-            f"rerank: video_id has {len(twice):,} duplicates of {len(names):,}, such as {twice[0]}",
-            fix="join the recommenders' candidates before they are ranked",
+            f"rerank: video_id has {len(duplicates):,} duplicates of {len(names):,}, such as {duplicates[0]}",
+            fix="merge the candidates of the recommenders before ranking",
         )
-    _refuse_nan(names, _predictions(ranked, spread[order]))
+    _check_finite(names, _predictions(ranked, spread[order]))
     return ranked, spread[order]
 
 
@@ -275,12 +312,12 @@ def _predictions(ranked: pa.Table, spread: npt.NDArray[np.float32]) -> RankerPre
     return RankerPredictions(**heads, spread=spread)
 
 
-def _refuse_nan(names: list[str], expected: RankerPredictions) -> None:
+def _check_finite(names: list[str], predictions: RankerPredictions) -> None:
     for name in ("p_click", "watch_s", "p_conv", "spread"):
-        wrong = np.flatnonzero(~np.isfinite(getattr(expected, name)))
-        if len(wrong):
+        invalid = np.flatnonzero(~np.isfinite(getattr(predictions, name)))
+        if len(invalid):
             raise RankError(
-                f"rerank: {name} is {getattr(expected, name)[wrong[0]]} for {len(wrong):,} of "
-                f"{len(names):,} candidates, such as video {names[wrong[0]]}",
-                fix="train the ranker again: it gives numbers that are not finite",
+                f"rerank: {name} is {getattr(predictions, name)[invalid[0]]} for {len(invalid):,} of "
+                f"{len(names):,} candidates, such as video {names[invalid[0]]}",
+                fix="train the ranker again, as its predictions are not finite",
             )

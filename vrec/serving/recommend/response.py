@@ -41,7 +41,7 @@ def reranked_items(
         catalog,
         rows[made.rows],
         predictions.take(made.rows),
-        worth=made.worth.tolist(),
+        worth=made.utilities.tolist(),
         scores=made.scores.tolist(),
         reasons=made.reasons,
         sources=[sources[row] for row in chosen],
