@@ -1,1 +1,1 @@
-"""Drawn product clips and simulated shoppers, for the demo and for tests."""
+"""Synthetic product videos and simulated shoppers, for the demo and for tests."""

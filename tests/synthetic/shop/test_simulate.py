@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
 from vrec.core.schema import EMBEDDINGS, EVENTS, VIDEOS, conform
-from vrec.synthetic.shop.simulate import SimulationConfig, _draw_slates, simulate
+from vrec.synthetic.shop.simulate import SimulationConfig, draw_slates, simulate
 from vrec.synthetic.videos import SyntheticVideosConfig, plan_catalog, videos_table
 
 SMALL = SimulationConfig(users=200, videos=60, days=10, requests_per_user=20)
@@ -87,7 +87,7 @@ def test_clicks_agree_with_the_planted_chances_in_every_slot_and_by_taste(drift)
 
 def test_slates_are_drawn_one_by_one_without_replacement():
     scores, draws = np.array([0.0, 1.0, -0.5, 0.3]), 40_000
-    slates, chances = _draw_slates(np.tile(scores, (draws, 1)), 3, np.random.default_rng(0))
+    slates, chances = draw_slates(np.tile(scores, (draws, 1)), 3, np.random.default_rng(0))
     expected, seen, mass = [], [], np.exp(scores)
     for slate in permutations(range(4), 3):
         left = mass.sum() - np.concatenate([[0], np.cumsum(mass[list(slate)])[:-1]])
@@ -99,7 +99,7 @@ def test_slates_are_drawn_one_by_one_without_replacement():
 
 
 def test_the_last_of_a_slate_that_shows_all_is_certain_however_cold_the_policy():
-    _, chances = _draw_slates(np.array([[0.0, 30.0, 700.0]]), 9, np.random.default_rng(0))
+    _, chances = draw_slates(np.array([[0.0, 30.0, 700.0]]), 9, np.random.default_rng(0))
     assert chances.shape == (1, 3)
     assert chances[0, -1] == 1.0
     assert (chances > 0).all()
@@ -240,5 +240,5 @@ def test_what_is_no_policy_is_refused(small):
     with pytest.raises(EventsError, match=r"1 user ids of 1 are not of this shop, such as nobody"):
         small.shop.user_indices(pa.array(["nobody"]))
     late = np.flatnonzero(small.shop.release > 0)[:1]
-    with pytest.raises(EventsError, match="came out later"):
+    with pytest.raises(EventsError, match="a video of day 0 was released later or is not available"):
         small.shop.policy_probability(small.shop.logging_policy, np.array([0]), late, np.array([0]))

@@ -23,12 +23,12 @@ class DisplayOrientation:
 
     @property
     def upright(self) -> bool:
-        """Whether the picture is upright as coded."""
+        """True where the picture is upright as coded."""
         return not self.quarters and not self.mirrored
 
     @property
     def swaps_sides(self) -> bool:
-        """Whether the orientation swaps width and height."""
+        """True where the orientation swaps width and height."""
         return self.quarters % 2 == 1
 
 

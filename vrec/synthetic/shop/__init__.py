@@ -1,1 +1,1 @@
-"""Simulated shoppers of a catalogue."""
+"""Simulated shoppers of a catalog."""

@@ -1,4 +1,4 @@
-"""Plants the truth of a simulated shop: a catalogue, drawn or given, and tastes, quality and popularity."""
+"""Ground truth of a simulated shop: catalog, tastes, quality and popularity."""
 
 import numpy as np
 import numpy.typing as npt
@@ -18,42 +18,50 @@ from vrec.synthetic.shop.shop import (
 )
 
 CALIBRATION_PAIRS = 20_000
-LATENT = 8
-"""Length of the hidden vectors of tags and of creators."""
+"""Number of random user-video pairs that calibrate the click rate."""
+LATENT_DIM = 8
+"""Length of the latent vectors of tags and of creators."""
 
 
 def generate_shop(
     config: SimulationConfig, videos: pa.Table | None = None, vectors: npt.NDArray[np.floating] | None = None
 ) -> SimulatedShop:
-    """A shop whose tastes lie over the categories, tags and creators of `videos`, and over their `vectors`.
+    """Generate a shop whose tastes depend on categories, tags, creators and content vectors.
 
-    `videos` are VIDEOS rows and `vectors` (V, dim) in their order; without `videos` both are drawn. Those
-    that are not `available` are never on offer. Raises SchemaError, or EventsError for a catalogue with
-    nothing on offer on the first day or vectors of another length.
+    Args:
+        config: Sizes and strengths of effects.
+        videos: VIDEOS rows; without them both catalog and vectors are drawn at random. Videos that are not
+            `available` are never shown.
+        vectors: (V, dim) content vectors in the order of `videos`, or None.
+
+    Raises:
+        SchemaError: `videos` are not VIDEOS.
+        EventsError: No video can be shown on the first day, video ids are not unique, or the vectors do not
+            match the videos.
     """
     rng = np.random.default_rng([config.seed, 1])
     if videos is None:
         if vectors is not None:
             raise EventsError("vectors came without videos", fix="give the VIDEOS rows that they are of")
-        catalogue, vectors = _draw_catalogue(config, rng)
+        catalog, vectors = _draw_catalog(config, rng)
     else:
-        catalogue = conform(videos, VIDEOS, stage="simulate", extra=True)
-        _check_catalogue(catalogue, vectors)
-    catalogue, release = _publish(catalogue, config, rng)
-    likes, quality = _TasteModel.draw(config, catalogue, vectors, rng), rng.normal(size=len(release))
-    tastes = (likes.tastes(config, rng), likes.tastes(config, rng))
+        catalog = conform(videos, VIDEOS, stage="simulate", extra=True)
+        _check_catalog(catalog, vectors)
+    catalog, release = _assign_release(catalog, config, rng)
+    taste_model, quality = _TasteModel.draw(config, catalog, vectors, rng), rng.normal(size=len(release))
+    tastes = (taste_model.tastes(config, rng), taste_model.tastes(config, rng))
     pairs = rng.integers([config.users, len(release)], size=(CALIBRATION_PAIRS, 2))
-    sample = np.einsum("nf,nf->n", tastes[0][pairs[:, 0]], likes.features[pairs[:, 1]])
+    sample = np.einsum("nf,nf->n", tastes[0][pairs[:, 0]], taste_model.features[pairs[:, 1]])
     activity = np.exp(config.activity_spread * rng.normal(size=config.users))
     width = len(str(config.users - 1))
     return SimulatedShop(
         config=config,
         users=pa.array([f"shopper-{n:0{width}}" for n in range(config.users)], pa.string()),
-        videos=catalogue,
+        videos=catalog,
         vectors=None if vectors is None else vectors.astype(np.float32),
         activity=activity / activity.sum(),
         tastes=tastes,
-        features=likes.features,
+        features=taste_model.features,
         quality=config.quality_spread * quality,
         base_log_odds=calibrate_base(
             config.click_rate, sample + config.quality_spread * quality[pairs[:, 1]]
@@ -64,7 +72,7 @@ def generate_shop(
 
 
 class _TasteModel:
-    """What tastes are about: categories one by one, tags and creators by hidden vectors, content vectors."""
+    """Video features that tastes refer to: categories, latent vectors of tags and creators, content."""
 
     def __init__(self, features: Floats, category: Indices, ideals: Floats) -> None:
         self.features, self.category, self.ideals = features, category, ideals
@@ -79,31 +87,31 @@ class _TasteModel:
     ) -> "_TasteModel":
         category = _codes(pc.fill_null(videos.column("category"), ""))
         one_hot = np.eye(category.max() + 1)[category]
-        parts = [config.category_weight * one_hot]
-        parts.append(config.tag_weight * _mean_of_tags(videos.column("tags"), rng))
+        blocks = [config.category_weight * one_hot]
+        blocks.append(config.tag_weight * _tag_features(videos.column("tags"), rng))
         creators = _codes(videos.column("creator_id"))
-        hidden = rng.normal(size=(creators.max() + 1, LATENT)) / np.sqrt(LATENT)
-        parts.append(config.creator_weight * hidden[creators])
+        hidden = rng.normal(size=(creators.max() + 1, LATENT_DIM)) / np.sqrt(LATENT_DIM)
+        blocks.append(config.creator_weight * hidden[creators])
         ideals = np.zeros((one_hot.shape[1], 0))
         if vectors is not None:
             unit = _unit(vectors - vectors.mean(axis=0, dtype=np.float64))
-            parts.append(config.vector_weight * unit)
+            blocks.append(config.vector_weight * unit)
             ideals = one_hot.T @ unit / one_hot.sum(axis=0)[:, None]
-        return cls(np.hstack(parts), category, ideals)
+        return cls(np.hstack(blocks), category, ideals)
 
     def tastes(self, config: SimulationConfig, rng: np.random.Generator) -> Floats:
-        """(U, F) one taste a shopper: a few favourite categories, and an ideal content near theirs."""
+        """Draw (U, F) tastes: a few favorite categories per user, and an ideal content vector near theirs."""
         shares = rng.dirichlet(np.full(self.ideals.shape[0], config.interests), config.users)
-        # Very small concentrations round to no interest at all, whose shares are NaN or all zero.
+        # Very small concentrations underflow to shares that are NaN or all zero.
         shares = np.nan_to_num(shares)
         strength = shares / np.maximum(shares.max(axis=1, keepdims=True), np.finfo(float).tiny)
-        hidden = rng.normal(size=(config.users, 2 * LATENT))
+        hidden = rng.normal(size=(config.users, 2 * LATENT_DIM))
         dim = self.ideals.shape[1]
         ideal = _unit(shares @ self.ideals + rng.normal(size=(config.users, dim)) / (4 * max(1, dim) ** 0.5))
         return np.hstack([strength, hidden, ideal])
 
 
-def _draw_catalogue(
+def _draw_catalog(
     config: SimulationConfig, rng: np.random.Generator
 ) -> tuple[pa.Table, npt.NDArray[np.floating]]:
     n = config.videos
@@ -136,29 +144,29 @@ def _draw_catalogue(
     return conform(table, VIDEOS, stage="simulate"), vectors
 
 
-def _check_catalogue(videos: pa.Table, vectors: npt.NDArray[np.floating] | None) -> None:
+def _check_catalog(videos: pa.Table, vectors: npt.NDArray[np.floating] | None) -> None:
     if not videos.num_rows:
-        raise EventsError("simulate: VIDEOS has no rows", fix="give a catalogue with videos")
+        raise EventsError("simulate: VIDEOS has no rows", fix="give a catalog with videos")
     ids = videos.column("video_id")
     if len(pc.unique(ids)) < len(ids):
-        twice = pc.value_counts(ids)
-        name = next(row["values"] for row in twice.to_pylist() if row["counts"] > 1)
-        lost = len(ids) - len(twice)
+        counts = pc.value_counts(ids)
+        name = next(row["values"] for row in counts.to_pylist() if row["counts"] > 1)
+        duplicates = len(ids) - len(counts)
         raise EventsError(
-            f"simulate: VIDEOS.video_id has {lost:,} duplicates of {len(ids):,}, such as {name}",
-            fix="give every video an id of its own",
+            f"simulate: VIDEOS.video_id has {duplicates:,} duplicates of {len(ids):,}, such as {name}",
+            fix="give every video its own id",
         )
     if vectors is not None and (len(vectors) != videos.num_rows or not np.isfinite(vectors).all()):
         raise EventsError(
             f"simulate: vectors are {vectors.shape} for {videos.num_rows:,} videos, or are not all finite",
-            fix="give one finite vector a video, in the order of VIDEOS",
+            fix="give one finite vector per video, in the order of VIDEOS",
         )
 
 
-def _publish(
+def _assign_release(
     videos: pa.Table, config: SimulationConfig, rng: np.random.Generator
 ) -> tuple[pa.Table, Indices]:
-    """VIDEOS with `published_at` filled in, and the day from 0 on which each is first on offer."""
+    """Return VIDEOS with `published_at` filled in, and the first day, from 0, on which each can be shown."""
     start = round(config.start.timestamp() * 1e6)
     late = rng.random(videos.num_rows) < config.cold_share
     drawn = np.where(
@@ -169,11 +177,11 @@ def _publish(
     given = videos.column("published_at").cast(pa.int64())
     has_date = np.asarray(pc.is_valid(given))
     at = np.where(has_date, np.asarray(pc.fill_null(given, 0)), start + drawn * DAY_US)
-    # A video is on offer from the first midnight after it came out, so that an offer holds for a day.
+    # A video is available from the first midnight after its release, so availability is constant in a day.
     release = np.maximum(0, -((start - at) // DAY_US))
     release[~np.asarray(videos.column("available"))] = CENTURY_DAYS
     if not (release == 0).any():
-        # Nothing to show on the first day: with a small drawn catalogue that is chance, and one is moved.
+        # A small drawn catalog may by chance have no video on the first day; then one is moved there.
         movable = np.flatnonzero(~has_date & (release < CENTURY_DAYS))
         if not len(movable):
             raise EventsError(
@@ -181,12 +189,12 @@ def _publish(
                 fix="give available videos, or a later start",
             )
         release[movable[0]], at[movable[0]] = 0, start - DAY_US
-    place = videos.column_names.index("published_at")
-    return videos.set_column(place, "published_at", pa.array(at, pa.int64()).cast(TIMESTAMP)), release
+    column = videos.column_names.index("published_at")
+    return videos.set_column(column, "published_at", pa.array(at, pa.int64()).cast(TIMESTAMP)), release
 
 
 def _popularity(config: SimulationConfig, quality: Floats, rng: np.random.Generator) -> Floats:
-    """(V,) minus skew × log of the rank by a score that agrees with quality as much as is set."""
+    """Return (V,) minus skew × log of the rank by a score that correlates with quality as configured."""
     rho = config.popularity_quality
     score = rho * quality + np.sqrt(1 - rho**2) * rng.normal(size=len(quality))
     rank = np.argsort(np.argsort(-score, kind="stable"), kind="stable")
@@ -194,18 +202,19 @@ def _popularity(config: SimulationConfig, quality: Floats, rng: np.random.Genera
 
 
 def _codes(column: pa.ChunkedArray) -> Indices:
-    # By name, not by first sight: a catalogue in another order gets the same tastes for the same names.
+    # By name and not by first occurrence, so that a reordered catalog has the same tastes for the same names.
     names = pc.unique(column).sort()
     return np.asarray(pc.index_in(column, value_set=names)).astype(np.int64)
 
 
-def _mean_of_tags(tags: pa.ChunkedArray, rng: np.random.Generator) -> Floats:
+def _tag_features(tags: pa.ChunkedArray, rng: np.random.Generator) -> Floats:
+    """Return (V, LATENT_DIM) sums of the latent vectors of a video's tags over the root of their number."""
     lists = tags.combine_chunks()
     rows, flat = np.asarray(pc.list_parent_indices(lists)), pc.list_flatten(lists)
-    total = np.zeros((len(lists), LATENT))
+    total = np.zeros((len(lists), LATENT_DIM))
     if len(flat):
         codes = _codes(pa.chunked_array([flat]))
-        hidden = rng.normal(size=(codes.max() + 1, LATENT)) / np.sqrt(LATENT)
+        hidden = rng.normal(size=(codes.max() + 1, LATENT_DIM)) / np.sqrt(LATENT_DIM)
         np.add.at(total, rows, hidden[codes])
     return total / np.sqrt(np.maximum(1, np.bincount(rows, minlength=len(lists))))[:, None]
 

@@ -1,4 +1,4 @@
-"""EVENTS of simulated shoppers in a shop with a planted truth, so that estimates can be held against it."""
+"""Simulation of EVENTS in a shop with known ground truth, to compare estimates with it."""
 
 from dataclasses import dataclass
 
@@ -17,18 +17,18 @@ __all__ = ["ShopSimulation", "SimulatedShop", "SimulationConfig", "simulate"]
 
 SECOND_US = 1_000_000
 COMPLETE_SHARE = 0.95
-"""A share watched above this is a watch to the end."""
+"""Share watched above which a video counts as watched to the end."""
 
 
 @dataclass(frozen=True)
 class ShopSimulation:
-    """A shop's log and its truth."""
+    """Simulated log of a shop, and the shop's ground truth."""
 
     shop: SimulatedShop
-    """Tastes, quality, examination: everything that the events were drawn from."""
+    """Ground truth that the events were drawn from: tastes, quality, examination."""
     events: pa.Table
-    """EVENTS by time. Of an impression, `propensity` is the chance of this video in this slot given the
-    slots before it: in slot 0 the policy's own probability; a whole slate's is the product."""
+    """EVENTS by time. An impression's `propensity` is the probability of this video in this slot given the
+    slots before it: in slot 0 the policy's own probability; that of a whole slate is the product."""
 
     @property
     def videos(self) -> pa.Table:
@@ -37,7 +37,7 @@ class ShopSimulation:
 
     @property
     def embeddings(self) -> pa.Table | None:
-        """The content vectors as EMBEDDINGS rows of modality fused, or None where there are none."""
+        """Content vectors as EMBEDDINGS rows of modality fused, or None where there are none."""
         if self.shop.vectors is None:
             return None
         vectors, ids = self.shop.vectors, self.shop.videos.column("video_id")
@@ -57,12 +57,18 @@ class ShopSimulation:
 def simulate(
     config: SimulationConfig, videos: pa.Table | None = None, vectors: npt.NDArray[np.floating] | None = None
 ) -> ShopSimulation:
-    """The events of a shop and the shop itself.
+    """Simulate a shop and its events; equal arguments give equal events.
 
-    With `videos` (VIDEOS rows) tastes are planted over that catalogue's categories, tags and creators, and
-    over `vectors` ((V, dim), in the order of `videos`) where they are given; without, catalogue and vectors
-    are drawn. Videos without a price are never bought; videos without a duration count as of median length.
-    Equal arguments give equal events. Raises SchemaError and EventsError as `plant_shop`.
+    Videos without a price are never bought; videos without a duration have the median duration.
+
+    Args:
+        config: Settings of the shop.
+        videos: VIDEOS rows; without them both catalog and vectors are drawn at random.
+        vectors: (V, dim) content vectors in the order of `videos`, or None.
+
+    Raises:
+        SchemaError: `videos` are not VIDEOS.
+        EventsError: The catalog or the vectors cannot be used, as in `generate_shop`.
     """
     shop = generate_shop(config, videos, vectors)
     rng = np.random.default_rng([config.seed, 2])
@@ -80,19 +86,19 @@ class _Impressions:
     slot: Indices
     day: Indices
     at: Indices
-    """µs since 1970 of the request."""
+    """Time of the request in microseconds since 1970."""
     propensity: Floats
 
-    def some(self, rows: Indices) -> "_Impressions":
+    def take(self, rows: Indices) -> "_Impressions":
         return _Impressions(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 def _draw_impressions(shop: SimulatedShop, rng: np.random.Generator) -> _Impressions:
-    """Requests at random times of shoppers by activity, and the slates that the logging policy draws."""
+    """Draw requests at random times of users by activity, and their slates by the logging policy."""
     config = shop.config
     users = rng.choice(config.users, size=config.requests, p=shop.activity)
     start = round(config.start.timestamp() * 1e6)
-    # Evenings are busy, and each shopper has an hour of their own within them.
+    # Evenings are busy, and each user has an own preferred hour.
     evening = (19.0 + 3.0 * rng.normal(size=config.users))[users] + 2.5 * rng.normal(size=len(users))
     day = np.sort(rng.integers(config.days, size=len(users)))
     at = start + day * DAY_US + ((evening % 24) / 24 * DAY_US).astype(np.int64)
@@ -101,20 +107,22 @@ def _draw_impressions(shop: SimulatedShop, rng: np.random.Generator) -> _Impress
     day = (at - start) // DAY_US
     parts: list[_Impressions] = []
     for today in np.unique(day):
-        offer = shop.available_videos(int(today))
+        available = shop.available_videos(int(today))
         rows = np.flatnonzero(day == today)
-        for some in np.array_split(rows, 1 + len(rows) * len(offer) // BLOCK_CELLS):
-            slates, chances = _draw_slates(shop.logging_scores(users[some], offer), config.slots, rng)
+        for block in np.array_split(rows, 1 + len(rows) * len(available) // BLOCK_CELLS):
+            slates, propensities = draw_slates(
+                shop.logging_scores(users[block], available), config.slots, rng
+            )
             depth = slates.shape[1]
             parts.append(
                 _Impressions(
-                    request=np.repeat(some, depth),
-                    user=np.repeat(users[some], depth),
-                    video=offer[slates].ravel(),
-                    slot=np.tile(np.arange(depth), len(some)),
+                    request=np.repeat(block, depth),
+                    user=np.repeat(users[block], depth),
+                    video=available[slates].ravel(),
+                    slot=np.tile(np.arange(depth), len(block)),
                     day=np.full(slates.size, today),
-                    at=np.repeat(at[some], depth),
-                    propensity=chances.ravel(),
+                    at=np.repeat(at[block], depth),
+                    propensity=propensities.ravel(),
                 )
             )
     return _Impressions(
@@ -122,11 +130,19 @@ def _draw_impressions(shop: SimulatedShop, rng: np.random.Generator) -> _Impress
     )
 
 
-def _draw_slates(scores: Floats, slots: int, rng: np.random.Generator) -> tuple[Indices, Floats]:
-    """(N, ≤ slots) columns drawn by softmax without replacement, and each one's chance given those before.
+def draw_slates(scores: Floats, slots: int, rng: np.random.Generator) -> tuple[Indices, Floats]:
+    """Draw slates by softmax without replacement (Plackett-Luce).
 
-    Gumbel noise on the scores and the top of each row is the same as drawing one by one (Plackett-Luce;
-    Kool et al. 2019, "Stochastic beams and where to find them").
+    The top of each row of scores with Gumbel noise has the distribution of drawing one by one (Kool et al.
+    2019, "Stochastic beams and where to find them").
+
+    Args:
+        scores: (N, M) log-weights.
+        slots: Length of a slate.
+        rng: Random generator.
+
+    Returns:
+        (N, min(slots, M)) columns drawn, and the probability of each given those before it.
     """
     depth = min(slots, scores.shape[1])
     noisy = scores - np.log(rng.standard_exponential(scores.shape))
@@ -135,67 +151,71 @@ def _draw_slates(scores: Floats, slots: int, rng: np.random.Generator) -> tuple[
     slates = np.take_along_axis(top, order, axis=1)
     mass = np.exp(scores - scores.max(axis=1, keepdims=True))
     drawn = np.take_along_axis(mass, slates, axis=1)
-    # What is left before each slot, from the end: subtracting from the total would cancel to zero.
+    # Remaining mass before each slot, summed from the end: subtracting from the total would cancel to zero.
     np.put_along_axis(mass, slates, 0.0, axis=1)
-    left = mass.sum(axis=1, keepdims=True) + np.cumsum(drawn[:, ::-1], axis=1)[:, ::-1]
-    return slates, drawn / left
+    remaining = mass.sum(axis=1, keepdims=True) + np.cumsum(drawn[:, ::-1], axis=1)[:, ::-1]
+    return slates, drawn / remaining
 
 
 def _events(shop: SimulatedShop, shown: _Impressions, rng: np.random.Generator) -> pa.Table:
-    """What followed the impressions: clicks, watches, carts, purchases."""
+    """Draw the clicks, watches, carts and purchases that follow the impressions."""
     config = shop.config
-    liking = shop.affinity(shown.user, shown.video, shown.day)
-    seen = rng.random(len(liking)) < shop.examination[shown.slot] * expit(shop.base_log_odds + liking)
-    rows = np.flatnonzero(seen)
-    clicked, taste = shown.some(rows), liking[rows]
+    affinity = shop.affinity(shown.user, shown.video, shown.day)
+    is_clicked = rng.random(len(affinity)) < shop.examination[shown.slot] * expit(
+        shop.base_log_odds + affinity
+    )
+    rows = np.flatnonzero(is_clicked)
+    clicked, taste = shown.take(rows), affinity[rows]
     delay = 1 + rng.exponential(8.0, len(rows)) + clicked.slot
     click_at = clicked.at + (delay * SECOND_US).astype(np.int64)
-    seconds = _watched(shop, clicked.video, taste, rng)
+    seconds = _watch_seconds(shop, clicked.video, taste, rng)
     watch_at = click_at + (seconds * SECOND_US).astype(np.int64)
     prices = np.asarray(shop.videos.column("price").cast(pa.float64()), np.float64)
-    price, dearer = prices[clicked.video], _log_ratio(prices)[clicked.video]
-    rate = logit(config.cart_rate) + config.cart_taste * taste - config.price_sensitivity * dearer
+    price, log_price = prices[clicked.video], _log_ratio_to_median(prices)[clicked.video]
+    rate = logit(config.cart_rate) + config.cart_taste * taste - config.price_sensitivity * log_price
     carted = np.isfinite(price) & (rng.random(len(rows)) < expit(np.nan_to_num(rate)))
     cart_at = watch_at + (rng.exponential(60.0, len(rows)) * SECOND_US).astype(np.int64)
     bought = carted & (rng.random(len(rows)) < config.purchase_rate)
     hours = rng.exponential(size=len(rows)) * config.purchase_delay_hours
     purchase_at = cart_at + ((hours * 3600 + 30) * SECOND_US).astype(np.int64)
-    nothing, cart, buy = np.full(len(rows), np.nan), np.flatnonzero(carted), np.flatnonzero(bought)
-    blank, chance = np.full(len(shown.at), np.nan), shown.propensity
-    kinds = [
-        _rows(shop, shown, "impression", value=blank, at=shown.at, propensity=chance),
-        _rows(shop, clicked, "click", value=nothing, at=click_at),
-        _rows(shop, clicked, "watch", value=seconds, at=watch_at),
-        _rows(shop, clicked.some(cart), "cart", value=nothing[cart], at=cart_at[cart]),
-        _rows(shop, clicked.some(buy), "purchase", value=price[buy], at=purchase_at[buy]),
+    no_value, cart, buy = np.full(len(rows), np.nan), np.flatnonzero(carted), np.flatnonzero(bought)
+    unclicked = np.full(len(shown.at), np.nan)
+    tables = [
+        _event_rows(shop, shown, "impression", value=unclicked, at=shown.at, propensity=shown.propensity),
+        _event_rows(shop, clicked, "click", value=no_value, at=click_at),
+        _event_rows(shop, clicked, "watch", value=seconds, at=watch_at),
+        _event_rows(shop, clicked.take(cart), "cart", value=no_value[cart], at=cart_at[cart]),
+        _event_rows(shop, clicked.take(buy), "purchase", value=price[buy], at=purchase_at[buy]),
     ]
-    table = pa.concat_tables(kinds)
+    table = pa.concat_tables(tables)
     end = round(config.start.timestamp() * 1e6) + config.days * DAY_US
     table = table.filter(pc.less(table.column("at").cast(pa.int64()), end))
     order = np.argsort(np.asarray(table.column("at").cast(pa.int64())), kind="stable")
     return conform(table.take(pa.array(order)).combine_chunks(), EVENTS, stage="simulate")
 
 
-def _watched(shop: SimulatedShop, videos: Indices, taste: Floats, rng: np.random.Generator) -> Floats:
-    """(N,) seconds watched: the share falls with the video's length and rises with taste."""
+def _watch_seconds(shop: SimulatedShop, videos: Indices, taste: Floats, rng: np.random.Generator) -> Floats:
+    """Return (N,) seconds watched; the share watched falls with the video's duration and rises with taste."""
     config = shop.config
     duration = np.asarray(shop.videos.column("duration_s").cast(pa.float64()), np.float64)
     known = duration[np.isfinite(duration)]
     duration = np.where(np.isfinite(duration), duration, np.median(known) if len(known) else 30.0)
     noise = config.watch_spread * rng.normal(size=len(videos))
-    length = _log_ratio(duration)[videos]
-    share = expit(config.watch_level + config.watch_taste * taste - config.watch_duration * length + noise)
+    log_length = _log_ratio_to_median(duration)[videos]
+    share = expit(
+        config.watch_level + config.watch_taste * taste - config.watch_duration * log_length + noise
+    )
     return duration[videos] * np.where(share > COMPLETE_SHARE, 1.0, share)
 
 
-def _log_ratio(values: Floats) -> Floats:
-    """Log of each value over the median of those that are known."""
+def _log_ratio_to_median(values: Floats) -> Floats:
+    """Return the log of each value over the median of the known positive values."""
     known = values[np.isfinite(values) & (values > 0)]
     middle = np.median(known) if len(known) else 1.0
     return np.log(np.maximum(values, np.finfo(float).tiny) / middle)
 
 
-def _rows(
+def _event_rows(
     shop: SimulatedShop,
     rows: _Impressions,
     kind: str,

@@ -1,4 +1,4 @@
-"""A small catalogue of drawn product clips with planted look and sound, for the demo and for tests."""
+"""Small catalog of synthetic product videos with known classes, for the demo and for tests."""
 
 from vrec.synthetic.videos.encode import draw_video
 from vrec.synthetic.videos.plan import SyntheticVideo, SyntheticVideosConfig, plan_catalog, videos_table

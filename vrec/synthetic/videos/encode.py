@@ -1,4 +1,4 @@
-"""Drawn pictures and sound to an MP4 file."""
+"""Encoding of synthetic videos as MP4 files."""
 
 import io
 from fractions import Fraction
@@ -7,73 +7,78 @@ from pathlib import Path
 import av
 import av.container
 import numpy as np
+import numpy.typing as npt
 
 from vrec.synthetic.videos.audio import SAMPLE_RATE_HZ, synthesize_audio
 from vrec.synthetic.videos.plan import SyntheticVideo
 from vrec.synthetic.videos.scene import render_frames
 
-_SOUND_BLOCK = 1024
+_AUDIO_BLOCK = 1024
 """Samples in an AAC frame."""
-_KEPT_SHARE = 0.6
-"""How much of a file that is cut short remains."""
+_TRUNCATED_SHARE = 0.6
+"""Share of a truncated file's bytes that remains."""
 
 
-def draw_video(drawn: SyntheticVideo, folder: Path) -> None:
-    """Write the video to `folder / drawn.file`, H.264 and AAC in MP4, making folders on the way.
+def draw_video(video: SyntheticVideo, folder: Path) -> None:
+    """Write the video to `folder / video.file` as H.264 and AAC in MP4, creating folders as needed.
 
-    A broken one is written as broken as its plan says. The same plan gives the same bytes with
-    the same build of PyAV. Raises OSError where the folder cannot be written.
+    A video with `damage` is written as a damaged file. The same plan gives the same bytes with the same
+    build of PyAV.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
-    path = folder / drawn.file
+    path = folder / video.file
     path.parent.mkdir(parents=True, exist_ok=True)
-    if drawn.damage == "text":
-        path.write_text(f"{drawn.title}\nThis is a note that someone named .mp4.\n", encoding="utf-8")
+    if video.damage == "text":
+        path.write_text(f"{video.title}\nThis is a note that someone named .mp4.\n", encoding="utf-8")
         return
-    content = _encode(drawn)
-    if drawn.damage == "truncated":
-        content = content[: int(len(content) * _KEPT_SHARE)]
+    content = _encode(video)
+    if video.damage == "truncated":
+        content = content[: int(len(content) * _TRUNCATED_SHARE)]
     path.write_bytes(content)
 
 
-def _encode(drawn: SyntheticVideo) -> bytes:
+def _encode(video: SyntheticVideo) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=drawn.fps)
-        video.width, video.height = drawn.size
-        video.pix_fmt = "yuv420p"
-        # One thread: the caller runs many of these at a time, and x264's output depends on their number. It
-        # also depends on the CPU, and on where its buffers happen to lie, unless it is told otherwise.
-        video.options = {"crf": str(drawn.crf), "preset": "veryfast", "threads": "1"}
-        video.options |= {"x264-params": "cpu-independent=1"}
+        stream = container.add_stream("libx264", rate=video.fps)
+        stream.width, stream.height = video.size
+        stream.pix_fmt = "yuv420p"
+        # One thread: the caller encodes many videos at a time, and x264's output depends on the number of
+        # threads. Without `cpu-independent` it also depends on the CPU and on the alignment of buffers.
+        stream.options = {"crf": str(video.crf), "preset": "veryfast", "threads": "1"}
+        stream.options |= {"x264-params": "cpu-independent=1"}
         audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
-        audio.bit_rate = 64_000 if drawn.size == drawn.drawn_size else 40_000
-        wave = synthesize_audio(drawn)
-        if drawn.damage == "black":
+        audio.bit_rate = 64_000 if video.size == video.drawn_size else 40_000
+        wave = synthesize_audio(video)
+        if video.damage == "black":
             wave = np.zeros_like(wave)
-        done = 0
-        for number, image in enumerate(render_frames(drawn)):
+        written = 0
+        for number, image in enumerate(render_frames(video)):
             picture = av.VideoFrame.from_image(image)
-            picture.pts, picture.time_base = number, Fraction(1, drawn.fps)
-            container.mux(video.encode(picture))
-            # Sound keeps pace with the picture, so that the file can be played while it loads.
-            done = _mux_sound(container, audio, wave, done, (number + 1) / drawn.fps)
-        _mux_sound(container, audio, wave, done, drawn.seconds + 1)
-        container.mux(video.encode(None))
+            picture.pts, picture.time_base = number, Fraction(1, video.fps)
+            container.mux(stream.encode(picture))
+            # Audio and video are interleaved, so that the file can be played while it loads.
+            written = _mux_audio(container, audio, wave, written, (number + 1) / video.fps)
+        _mux_audio(container, audio, wave, written, video.seconds + 1)
+        container.mux(stream.encode(None))
         container.mux(audio.encode(None))
     return buffer.getvalue()
 
 
-def _mux_sound(
+def _mux_audio(
     container: av.container.OutputContainer,
     audio: av.AudioStream,
-    wave: np.ndarray,
-    done: int,
+    wave: npt.NDArray[np.float32],
+    written: int,
     until_s: float,
 ) -> int:
-    while done < len(wave) and done / SAMPLE_RATE_HZ < until_s:
-        block = wave[done : done + _SOUND_BLOCK]
+    """Write blocks of audio from sample `written` until `until_s` and return the samples written so far."""
+    while written < len(wave) and written / SAMPLE_RATE_HZ < until_s:
+        block = wave[written : written + _AUDIO_BLOCK]
         frame = av.AudioFrame.from_ndarray(block[None, :], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE_HZ, done, Fraction(1, SAMPLE_RATE_HZ)
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE_HZ, written, Fraction(1, SAMPLE_RATE_HZ)
         container.mux(audio.encode(frame))
-        done += len(block)
-    return done
+        written += len(block)
+    return written

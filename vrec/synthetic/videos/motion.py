@@ -1,4 +1,4 @@
-"""Layers that move: a sprite, its place at each moment, and how it is set into a frame."""
+"""Moving layers: a sprite, its pose over time, and its composition into a frame."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from vrec.synthetic.videos.shapes import Rgb
 
 @dataclass(frozen=True, slots=True)
 class SpritePose:
-    """Where a sprite's pivot lies and how the sprite is turned.
+    """Position and rotation of a sprite.
 
-    `x` and `y` are shares of the frame's shorter side, from the frame's centre.
+    `x` and `y` place its pivot, in shares of the frame's shorter side from the frame's center.
     """
 
     x: float = 0.0
@@ -22,66 +22,66 @@ class SpritePose:
     scale_x: float = 1.0
     scale_y: float = 1.0
     lean: float = 0.0
-    """Sideways shear: what lies above the pivot moves right by this share of its height."""
+    """Horizontal shear: a point above the pivot moves right by this share of its height above it."""
     opacity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class SpriteLayer:
-    """A sprite and its motion."""
+    """Sprite and its motion."""
 
     sprite: Image.Image
     """RGBA, square."""
     pivot: tuple[float, float]
-    """The point that `Pose` places and turns about, in shares of the sprite's side."""
+    """Point that `SpritePose` places and rotates about, in shares of the sprite's side."""
     motion: Callable[[float], SpritePose]
-    """The pose at a time in seconds."""
+    """Function from a time in seconds to the pose."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProductScene:
-    """What varies between the products of one class."""
+    """Properties that vary between the products of one class."""
 
     rgb: Rgb
     side: int
-    """Sprites' side in pixels."""
+    """Side of sprites in pixels."""
     x: float
-    """The product's place, as in `Pose`."""
+    """Position of the product, as in `SpritePose`."""
     y: float
     tempo: float
-    """Turns, swings or beats a second."""
+    """Rotations, swings or beats per second."""
     phase: float
-    """Radians."""
+    """Phase of the motion in radians."""
     rng: np.random.Generator
 
     def wave(self, t: float, rate: float = 1.0, shift: float = 0.0) -> float:
-        """A sine in [-1, 1] at `rate` times the tempo."""
+        """Return a sine in [-1, 1] at `rate` times the tempo."""
         return float(np.sin(2 * np.pi * self.tempo * rate * t + self.phase + shift))
 
 
 def composite_layer(frame: Image.Image, layer: SpriteLayer, t: float) -> None:
-    """Set the layer into the frame, in place, as it stands at `t` seconds."""
+    """Draw the layer into the frame, in place, in its pose at `t` seconds."""
     pose = layer.motion(t)
     side = layer.sprite.width
     short = min(frame.size)
-    turn = np.radians(pose.degrees)
-    cos, sin = np.cos(turn), np.sin(turn)
+    angle = np.radians(pose.degrees)
+    cos, sin = np.cos(angle), np.sin(angle)
     forward = (
         np.array([[cos, -sin], [sin, cos]])
         @ np.array([[1.0, -pose.lean], [0.0, 1.0]])
         @ np.diag([pose.scale_x, pose.scale_y])
     )
-    centre = np.array([frame.width / 2 + pose.x * short, frame.height / 2 + pose.y * short])
+    center = np.array([frame.width / 2 + pose.x * short, frame.height / 2 + pose.y * short])
     pivot = np.array(layer.pivot) * side
-    corners = (np.array([[0, 0], [side, 0], [0, side], [side, side]]) - pivot) @ forward.T + centre
+    corners = (np.array([[0, 0], [side, 0], [0, side], [side, side]]) - pivot) @ forward.T + center
     left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
     right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int), frame.size)
     if right <= left or bottom <= top:
         return
-    # Only the part of the frame that the sprite covers is computed: most of a drawing's time goes here.
-    back = np.linalg.inv(forward)
-    origin = pivot + back @ (np.array([left, top]) - centre)
-    matrix = (back[0, 0], back[0, 1], origin[0], back[1, 0], back[1, 1], origin[1])
+    # Only the part of the frame that the sprite covers is computed, because this takes most of the time.
+    inverse = np.linalg.inv(forward)
+    origin = pivot + inverse @ (np.array([left, top]) - center)
+    matrix = (inverse[0, 0], inverse[0, 1], origin[0], inverse[1, 0], inverse[1, 1], origin[1])
     patch = layer.sprite.transform(
         (int(right - left), int(bottom - top)), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
     )

@@ -1,4 +1,4 @@
-"""What the drawn catalogue holds, decided before a pixel is drawn."""
+"""Plan of a synthetic catalog: its videos, before any is rendered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,33 +18,33 @@ _DAMAGES: tuple[Damage, ...] = ("text", "truncated", "black")
 
 
 class SyntheticVideosConfig(BaseConfig):
-    """The size and the make-up of the drawn catalogue."""
+    """Settings of a synthetic video catalog."""
 
     videos: int = Field(default=64, ge=1)
-    """Good videos of their own; the eight classes take turns, so that 64 gives eight of each."""
+    """Number of distinct valid videos; the eight classes alternate, so that 64 gives eight of each."""
     near_duplicates: int = Field(default=3, ge=0)
-    """Further videos that repeat an earlier one's content at another size and bit rate."""
+    """Number of further videos that repeat an earlier one at another size and bit rate."""
     broken: int = Field(default=3, ge=0)
-    """Further files that must fail: text under a video's name, a file cut short, a black picture."""
+    """Number of further files that must fail: text named as a video, a truncated file, a black picture."""
     seconds: float = Field(default=4.0, gt=0.2, le=600)
     """Length of each clip in seconds."""
     fps: int = Field(default=12, ge=1, le=60)
-    """Frames a second."""
+    """Frames per second."""
     width: int = Field(default=320, ge=64, le=1920, multiple_of=2)
     """Width of the picture in pixels."""
     height: int = Field(default=320, ge=64, le=1920, multiple_of=2)
     """Height of the picture in pixels."""
     seed: int = Field(default=5, ge=0)
-    """The same seed draws the same catalogue."""
+    """Random seed; the same seed gives the same catalog."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticVideo:
-    """One file to draw. All that `draw_video` needs; small, so that it can travel to another process."""
+    """Plan of one file, the input of `draw_video`; small enough to send to another process."""
 
     video_id: str
     file: str
-    """Path below the catalogue's folder."""
+    """Path relative to the catalog's folder."""
     category: str
     color: str
     kind: str
@@ -57,72 +57,74 @@ class SyntheticVideo:
     seconds: float
     fps: int
     drawn_size: tuple[int, int]
-    """(width, height) in pixels at which it is drawn."""
+    """(width, height) in pixels at which it is rendered."""
     size: tuple[int, int]
     """(width, height) in pixels at which it is encoded."""
     crf: int
     """x264's constant rate factor: higher is coarser and smaller."""
     seed: int
-    """Of its look and its sound."""
+    """Random seed of its picture and its audio."""
     damage: Damage
 
 
 def plan_catalog(config: SyntheticVideosConfig) -> list[SyntheticVideo]:
-    """The videos to draw: the good ones, then near-duplicates, then broken ones. Touches no file."""
+    """Return the videos to draw: the valid ones, then near-duplicates, then broken ones."""
     rng = np.random.default_rng(config.seed)
-    good = [_plan_one(config, rng, number) for number in range(config.videos)]
-    copies = [_copy(good[number * 11 % len(good)], number) for number in range(config.near_duplicates)]
-    broken = [_break(good[(number * 7 + 5) % len(good)], number) for number in range(config.broken)]
-    return _only_one_of_each([*good, *copies, *broken])
+    valid = [_plan_video(config, rng, number) for number in range(config.videos)]
+    copies = [
+        _near_duplicate(valid[number * 11 % len(valid)], number) for number in range(config.near_duplicates)
+    ]
+    broken = [_damaged(valid[(number * 7 + 5) % len(valid)], number) for number in range(config.broken)]
+    return _make_ids_unique([*valid, *copies, *broken])
 
 
 def videos_table(plan: Sequence[SyntheticVideo], folder: Path) -> pa.Table:
-    """The plan as a VIDEOS table whose `uri` lies in `folder`; `category` is the planted class."""
+    """Return the plan as a VIDEOS table with files in `folder`; `category` is the true class."""
     rows = [
         {
-            "video_id": drawn.video_id,
-            "uri": str(folder / drawn.file),
-            "kind": drawn.kind,
-            "product_ids": [drawn.product_id],
-            "creator_id": drawn.creator_id,
+            "video_id": video.video_id,
+            "uri": str(folder / video.file),
+            "kind": video.kind,
+            "product_ids": [video.product_id],
+            "creator_id": video.creator_id,
             "domain": "demo",
-            "category": drawn.category,
-            "tags": list(drawn.tags),
-            "title": drawn.title,
-            "language": drawn.language,
-            "price": drawn.price,
-            "duration_s": drawn.seconds,
+            "category": video.category,
+            "tags": list(video.tags),
+            "title": video.title,
+            "language": video.language,
+            "price": video.price,
+            "duration_s": video.seconds,
             "published_at": None,
             "available": True,
         }
-        for drawn in plan
+        for video in plan
     ]
-    return conform(pa.Table.from_pylist(rows, schema=VIDEOS.arrow()), VIDEOS, stage="draw.videos_table")
+    return conform(pa.Table.from_pylist(rows, schema=VIDEOS.arrow()), VIDEOS, stage="videos_table")
 
 
-def _plan_one(config: SyntheticVideosConfig, rng: np.random.Generator, number: int) -> SyntheticVideo:
-    ware: ProductCategory = PRODUCT_CATEGORIES[number % len(PRODUCT_CATEGORIES)]
-    turn = number // len(PRODUCT_CATEGORIES)
-    # The colour goes round at another pace in each class, so that no colour gives a class away.
-    colour = PRODUCT_COLORS[(turn + 3 * (number % len(PRODUCT_CATEGORIES))) % len(PRODUCT_COLORS)]
-    language = "zh" if number % 2 == turn % 2 else "en"
-    names = ware.names_zh if language == "zh" else ware.names_en
-    name = names[turn // 2 % len(names)]
-    title = f"{name} · {colour.zh}" if language == "zh" else f"{name}, {colour.en}"
-    tags = (ware.zh, colour.zh) if language == "zh" else (ware.category, colour.en)
-    video_id = f"{ware.category}-{turn + 1:02d}"
+def _plan_video(config: SyntheticVideosConfig, rng: np.random.Generator, number: int) -> SyntheticVideo:
+    product: ProductCategory = PRODUCT_CATEGORIES[number % len(PRODUCT_CATEGORIES)]
+    cycle = number // len(PRODUCT_CATEGORIES)
+    # Each class starts at another color, so that the color does not reveal the class.
+    color = PRODUCT_COLORS[(cycle + 3 * (number % len(PRODUCT_CATEGORIES))) % len(PRODUCT_COLORS)]
+    language = "zh" if number % 2 == cycle % 2 else "en"
+    names = product.names_zh if language == "zh" else product.names_en
+    name = names[cycle // 2 % len(names)]
+    title = f"{name} · {color.zh}" if language == "zh" else f"{name}, {color.en}"
+    tags = (product.zh, color.zh) if language == "zh" else (product.category, color.en)
+    video_id = f"{product.category}-{cycle + 1:02d}"
     return SyntheticVideo(
         video_id=video_id,
-        file=f"{ware.category}/{video_id}.mp4",
-        category=ware.category,
-        color=colour.en,
+        file=f"{product.category}/{video_id}.mp4",
+        category=product.category,
+        color=color.en,
         kind="live" if number % 9 == 4 else ("product", "clip")[int(rng.random() < 0.25)],
         title=title,
         language=language,
         tags=tags,
         creator_id=f"creator-{int(rng.integers(12)):02d}",
-        product_id=f"sku-{ware.category}-{turn + 1:02d}",
-        price=float(round(ware.price * float(rng.uniform(0.7, 1.4))) - 0.1),
+        product_id=f"sku-{product.category}-{cycle + 1:02d}",
+        price=float(round(product.price * float(rng.uniform(0.7, 1.4))) - 0.1),
         seconds=config.seconds,
         fps=config.fps,
         drawn_size=(config.width, config.height),
@@ -133,7 +135,7 @@ def _plan_one(config: SyntheticVideosConfig, rng: np.random.Generator, number: i
     )
 
 
-def _copy(original: SyntheticVideo, number: int) -> SyntheticVideo:
+def _near_duplicate(original: SyntheticVideo, number: int) -> SyntheticVideo:
     share = (0.75, 0.5, 0.625)[number % 3]
     width, height = (max(64, int(side * share) // 2 * 2) for side in original.drawn_size)
     video_id = f"{original.video_id}-repost"
@@ -147,18 +149,18 @@ def _copy(original: SyntheticVideo, number: int) -> SyntheticVideo:
     )
 
 
-def _break(original: SyntheticVideo, number: int) -> SyntheticVideo:
+def _damaged(original: SyntheticVideo, number: int) -> SyntheticVideo:
     damage = _DAMAGES[number % len(_DAMAGES)]
     video_id = f"{original.video_id}-{damage}"
     return replace(original, video_id=video_id, file=f"broken/{video_id}.mp4", damage=damage)
 
 
-def _only_one_of_each(plan: list[SyntheticVideo]) -> list[SyntheticVideo]:
-    seen: dict[str, int] = {}
-    out: list[SyntheticVideo] = []
-    for drawn in plan:
-        seen[drawn.video_id] = times = seen.get(drawn.video_id, 0) + 1
-        name = drawn.video_id if times == 1 else f"{drawn.video_id}-{times}"
-        file = drawn.file if times == 1 else drawn.file.removesuffix(".mp4") + f"-{times}.mp4"
-        out.append(replace(drawn, video_id=name, file=file))
-    return out
+def _make_ids_unique(plan: list[SyntheticVideo]) -> list[SyntheticVideo]:
+    counts: dict[str, int] = {}
+    unique: list[SyntheticVideo] = []
+    for video in plan:
+        counts[video.video_id] = count = counts.get(video.video_id, 0) + 1
+        video_id = video.video_id if count == 1 else f"{video.video_id}-{count}"
+        file = video.file if count == 1 else video.file.removesuffix(".mp4") + f"-{count}.mp4"
+        unique.append(replace(video, video_id=video_id, file=file))
+    return unique

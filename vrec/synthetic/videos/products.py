@@ -1,11 +1,11 @@
-"""The shop's wares: the eight planted classes, their names in two languages, and the colours they come in."""
+"""Product classes of the synthetic catalog, their names in two languages, and product colors."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ProductColor:
-    """A colour that a product comes in."""
+    """Color of a product."""
 
     en: str
     zh: str
@@ -14,12 +14,12 @@ class ProductColor:
 
 @dataclass(frozen=True, slots=True)
 class ProductCategory:
-    """One planted class of products."""
+    """Class of products."""
 
     category: str
     zh: str
     price: float
-    """Of the middling product of its class, in the shop's currency."""
+    """Price of a typical product of the class, in the shop's currency."""
     names_en: tuple[str, ...]
     names_zh: tuple[str, ...]
 
@@ -99,5 +99,5 @@ PRODUCT_CATEGORIES: tuple[ProductCategory, ...] = (
     ),
 )
 
-CATEGORY_BY_NAME: dict[str, ProductCategory] = {ware.category: ware for ware in PRODUCT_CATEGORIES}
-COLOR_BY_NAME: dict[str, ProductColor] = {colour.en: colour for colour in PRODUCT_COLORS}
+CATEGORY_BY_NAME: dict[str, ProductCategory] = {product.category: product for product in PRODUCT_CATEGORIES}
+COLOR_BY_NAME: dict[str, ProductColor] = {color.en: color for color in PRODUCT_COLORS}

@@ -1,4 +1,4 @@
-"""A drawn video's picture: its backdrop, its product, and one frame after another."""
+"""Rendering of synthetic videos: backdrop, product, camera and frames."""
 
 from collections.abc import Callable, Iterator
 
@@ -35,48 +35,48 @@ _BACKDROPS: dict[str, Rgb] = {
 }
 
 
-def render_frames(drawn: SyntheticVideo) -> Iterator[Image.Image]:
-    """The video's pictures in order, RGB at `drawn.size`; there are `seconds` × `fps` of them, at least one.
+def render_frames(video: SyntheticVideo) -> Iterator[Image.Image]:
+    """Yield the video's frames in order, RGB at `video.size`: `seconds` × `fps` of them, at least one.
 
-    Near-duplicates are drawn as their original was and only then scaled, as a repost would be.
+    Near-duplicates are rendered at the size of their original and then scaled, as a repost would be.
     """
-    count = max(1, round(drawn.seconds * drawn.fps))
-    if drawn.damage == "black":
+    count = max(1, round(video.seconds * video.fps))
+    if video.damage == "black":
         for _ in range(count):
-            yield Image.new("RGB", drawn.size)
+            yield Image.new("RGB", video.size)
         return
-    rng = np.random.default_rng((drawn.seed, 1))
-    back = _backdrop(drawn, rng)
-    layers = _PRODUCTS[drawn.category](_stage(drawn, rng))
-    mirrored, badge = bool(rng.random() < 0.5), _live_badge(drawn) if drawn.kind == "live" else None
+    rng = np.random.default_rng((video.seed, 1))
+    back = _backdrop(video, rng)
+    layers = _PRODUCTS[video.category](_product_scene(video, rng))
+    mirrored, badge = bool(rng.random() < 0.5), _live_badge(video) if video.kind == "live" else None
     track = rng.uniform((0.76, 0.1, 0.1), (1.0, 0.9, 0.9), (2, 3))
     for number in range(count):
         frame = back.copy()
         for layer in layers:
-            composite_layer(frame, layer, number / drawn.fps)
+            composite_layer(frame, layer, number / video.fps)
         if mirrored:
             frame = frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         frame = _camera(frame, track, number / count)
         if badge is not None:
             corner = min(frame.size) // 25
             frame.paste(badge, (corner, corner), badge)
-        yield frame if drawn.size == drawn.drawn_size else frame.resize(drawn.size, Image.Resampling.LANCZOS)
+        yield frame if video.size == video.drawn_size else frame.resize(video.size, Image.Resampling.LANCZOS)
 
 
 def _camera(frame: Image.Image, track: npt.NDArray[np.float64], share: float) -> Image.Image:
-    """The part of the frame that a slowly moving camera sees; `track` is (2, 3): zoom, x, y at both ends."""
+    """Return what a moving camera sees of the frame; `track` is (2, 3): zoom, x, y at start and end."""
     zoom, x, y = track[0] + (track[1] - track[0]) * share
     wide, high = frame.width * zoom, frame.height * zoom
     left, top = (frame.width - wide) * x, (frame.height - high) * y
     return frame.resize(frame.size, Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
 
 
-def _stage(drawn: SyntheticVideo, rng: np.random.Generator) -> ProductScene:
-    rgb = COLOR_BY_NAME[drawn.color].rgb
+def _product_scene(video: SyntheticVideo, rng: np.random.Generator) -> ProductScene:
+    rgb = COLOR_BY_NAME[video.color].rgb
     red, green, blue = (int(np.clip(channel + rng.integers(-14, 15), 0, 255)) for channel in rgb)
     return ProductScene(
         rgb=(red, green, blue),
-        side=round(min(drawn.drawn_size) * rng.uniform(0.56, 0.84)),
+        side=round(min(video.drawn_size) * rng.uniform(0.56, 0.84)),
         x=float(rng.uniform(-0.13, 0.13)),
         y=float(rng.uniform(-0.04, 0.06)),
         tempo=float(rng.uniform(0.7, 1.25)),
@@ -85,13 +85,13 @@ def _stage(drawn: SyntheticVideo, rng: np.random.Generator) -> ProductScene:
     )
 
 
-def _backdrop(drawn: SyntheticVideo, rng: np.random.Generator) -> Image.Image:
-    width, height = drawn.drawn_size
-    red, green, blue = (int(np.clip(c + rng.integers(-10, 11), 0, 255)) for c in _BACKDROPS[drawn.category])
+def _backdrop(video: SyntheticVideo, rng: np.random.Generator) -> Image.Image:
+    width, height = video.drawn_size
+    red, green, blue = (int(np.clip(c + rng.integers(-10, 11), 0, 255)) for c in _BACKDROPS[video.category])
     base: Rgb = (red, green, blue)
-    # Drawn at twice the size and halved: Pillow's own shapes have hard edges.
+    # Drawn at twice the size and halved, because Pillow's shapes have hard edges.
     back = vertical_gradient((width * 2, height * 2), lighten(base, 0.25), darken(base, 0.08))
-    _PATTERNS[drawn.category](ImageDraw.Draw(back), width * 2, height * 2, base, rng)
+    _PATTERNS[video.category](ImageDraw.Draw(back), width * 2, height * 2, base, rng)
     back = back.resize((width, height), Image.Resampling.BOX)
     light = Image.new("L", (width, height), 0)
     spot = (rng.uniform(-0.3, 0.4) * width, -0.4 * height)
@@ -101,8 +101,8 @@ def _backdrop(drawn: SyntheticVideo, rng: np.random.Generator) -> Image.Image:
     return back
 
 
-def _live_badge(drawn: SyntheticVideo) -> Image.Image:
-    unit = min(drawn.drawn_size) / 100
+def _live_badge(video: SyntheticVideo) -> Image.Image:
+    unit = min(video.drawn_size) / 100
     badge = Image.new("RGBA", (round(28 * unit) * 3, round(12 * unit) * 3), (0, 0, 0, 0))
     draw = ImageDraw.Draw(badge)
     high = badge.height
@@ -153,11 +153,11 @@ def _arches(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: 
     middle = int(width * rng.uniform(0.42, 0.58))
     for step, reach in enumerate((0.42, 0.34, 0.26)):
         span = int(width * reach)
-        colour = lighten(base, 0.22 + 0.2 * step)
+        color = lighten(base, 0.22 + 0.2 * step)
         draw.pieslice(
-            (middle - span, height // 8, middle + span, height // 8 + span * 2), 180, 360, fill=colour
+            (middle - span, height // 8, middle + span, height // 8 + span * 2), 180, 360, fill=color
         )
-        draw.rectangle((middle - span, height // 8 + span, middle + span, height), fill=colour)
+        draw.rectangle((middle - span, height // 8 + span, middle + span, height), fill=color)
 
 
 def _rings(draw: ImageDraw.ImageDraw, width: int, height: int, base: Rgb, rng: np.random.Generator) -> None:

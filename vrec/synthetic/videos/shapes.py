@@ -1,4 +1,4 @@
-"""Smooth, anti-aliased shapes on a transparent canvas."""
+"""Anti-aliased shapes on a transparent canvas."""
 
 from collections.abc import Sequence
 
@@ -10,38 +10,38 @@ Point = tuple[float, float]
 Rgb = tuple[int, int, int]
 
 SIDE = 600
-"""Pixels along a canvas's side. It is drawn large and shrunk, which is what smooths its edges."""
+"""Side of a canvas in pixels. It is drawn large and reduced, which smooths its edges."""
 _UNIT = SIDE / 100
 
 
 def mix(first: Rgb, second: Rgb, share: float) -> Rgb:
-    """The colour that lies `share` (0 to 1) of the way from the first to the second."""
+    """Return the color that lies `share` (0 to 1) of the way from the first to the second."""
     return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 
-def lighten(colour: Rgb, share: float) -> Rgb:
-    """The colour moved towards white."""
-    return mix(colour, (255, 255, 255), share)
+def lighten(color: Rgb, share: float) -> Rgb:
+    """Return the color moved `share` of the way to white."""
+    return mix(color, (255, 255, 255), share)
 
 
-def darken(colour: Rgb, share: float) -> Rgb:
-    """The colour moved towards a cool black."""
-    return mix(colour, (12, 14, 24), share)
+def darken(color: Rgb, share: float) -> Rgb:
+    """Return the color moved `share` of the way to a bluish black."""
+    return mix(color, (12, 14, 24), share)
 
 
 def parse_points(text: str) -> list[Point]:
-    """The points of a text such as "9,66 8,50 10,36", as SVG writes them."""
+    """Parse points written as in SVG, such as "9,66 8,50 10,36"."""
     pairs = (pair.split(",") for pair in text.split())
     return [(float(x), float(y)) for x, y in pairs]
 
 
 def mirror_outline(right: Sequence[Point]) -> list[Point]:
-    """The points and then their mirror images about x = 50, backwards: half an outline made whole."""
+    """Complete half an outline: return the points, then their mirror images about x = 50 in reverse order."""
     return [*right, *((100 - x, y) for x, y in reversed(right) if x != 50)]
 
 
 def spline(through: Sequence[Point], *, closed: bool = True, steps: int = 14) -> list[Point]:
-    """A smooth curve through the points as a polyline: Catmull-Rom (1974), `steps` points a span."""
+    """Return a Catmull-Rom curve (1974) through the points as a polyline of `steps` points per span."""
     knots = np.asarray(through, dtype=np.float64)
     padded = knots[np.r_[-1, 0 : len(knots), 0, 1]] if closed else knots[np.r_[0, 0 : len(knots), -1]]
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
@@ -57,7 +57,7 @@ def spline(through: Sequence[Point], *, closed: bool = True, steps: int = 14) ->
 
 
 class DrawingCanvas:
-    """A transparent square to draw on; coordinates run from 0 to 100, y downwards."""
+    """Transparent square canvas; coordinates run from 0 to 100, y downwards."""
 
     def __init__(self) -> None:
         self.image = Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0))
@@ -79,10 +79,10 @@ class DrawingCanvas:
             vertical_gradient(size, top, bottom), (round(left * _UNIT), round(upper * _UNIT)), mask
         )
 
-    def ellipse(self, centre: Point, rx: float, ry: float, top: Rgb, bottom: Rgb | None = None) -> None:
+    def ellipse(self, center: Point, rx: float, ry: float, top: Rgb, bottom: Rgb | None = None) -> None:
         """Fill an ellipse."""
         angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-        x, y = centre
+        x, y = center
         self.shape([(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angle], top, bottom)
 
     def slab(
@@ -98,30 +98,30 @@ class DrawingCanvas:
                 outline.append((x + radius * float(np.cos(a)), y + radius * float(np.sin(a))))
         self.shape(outline, top, bottom)
 
-    def line(self, along: Sequence[Point], width: float, colour: Rgb) -> None:
+    def line(self, along: Sequence[Point], width: float, color: Rgb) -> None:
         """Draw a line with round joints and ends."""
         scaled = [(x * _UNIT, y * _UNIT) for x, y in along]
-        self._draw.line(scaled, fill=colour, width=max(1, round(width * _UNIT)), joint="curve")
+        self._draw.line(scaled, fill=color, width=max(1, round(width * _UNIT)), joint="curve")
         radius = width * _UNIT / 2
         for x, y in (scaled[0], scaled[-1]):
-            self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+            self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
     def sprite(self, side: int) -> Image.Image:
-        """The drawing, smoothed down to `side` pixels."""
+        """Return the drawing, reduced to `side` pixels."""
         return self.image.resize((side, side), Image.Resampling.BOX, reducing_gap=None)
 
 
 def vertical_gradient(size: tuple[int, int], top: Rgb, bottom: Rgb) -> Image.Image:
-    """A picture that runs from one colour at its top to another at its bottom."""
+    """Return a picture that changes from one color at its top to another at its bottom."""
     pair = Image.new("RGB", (1, 2))
     pair.putpixel((0, 0), top)
     pair.putpixel((0, 1), bottom)
-    # Sampling between the two pixels' centres keeps both ends of the run.
+    # Sampling between the centers of the two pixels keeps both end colors.
     return pair.resize(size, Image.Resampling.BILINEAR, box=(0, 0.5, 1, 1.5))
 
 
 def with_shadow(sprite: Image.Image, shift: tuple[float, float], blur: float, strength: float) -> Image.Image:
-    """The sprite above its own soft shadow; `shift` and `blur` in shares of its side."""
+    """Return the sprite above its own soft shadow; `shift` and `blur` are shares of its side."""
     side = sprite.width
     shadow = Image.new("RGBA", sprite.size, (10, 12, 28, 0))
     alpha = sprite.getchannel("A").point(lambda a: int(a * strength))
@@ -132,11 +132,11 @@ def with_shadow(sprite: Image.Image, shift: tuple[float, float], blur: float, st
     return shadow
 
 
-def glow(side: int, colour: Rgb, strength: float) -> Image.Image:
-    """A round patch of light that fades towards its rim; `strength` 0 to 1 is its centre's opacity."""
+def glow(side: int, color: Rgb, strength: float) -> Image.Image:
+    """Return a round glow that fades to its rim; `strength`, 0 to 1, is the opacity of its center."""
     axis = np.linspace(-1, 1, side)
     distance = np.hypot(*np.meshgrid(axis, axis))
     alpha = np.clip(1 - distance, 0, 1) ** 1.6 * strength * 255
-    patch = Image.new("RGBA", (side, side), (*colour, 0))
+    patch = Image.new("RGBA", (side, side), (*color, 0))
     patch.putalpha(Image.fromarray(alpha.astype(np.uint8)))
     return patch
