@@ -8,10 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrec.core.schema import FAILURES
+from vrec.core.schema import FAILURES, MEDIA
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder, read_embeddings, read_failures, read_media
-from vrec.pipelines.embed.checkpoints import PARTS, build_part, keep_last_per_key, part_name, previous_state
-from vrec.pipelines.embed.compact import TableCompaction, remove_unlisted_files, select_parts
+from vrec.pipelines.embed.checkpoints import (
+    PARTS,
+    REFS,
+    build_part,
+    keep_last_per_key,
+    part_name,
+    previous_state,
+)
+from vrec.pipelines.embed.compact import TableCompaction, remove_unlisted_files, select_parts, update_uris
+from vrec.pipelines.embed.plan import EmbedPlan
 
 NAMES = {"frames": "cnn@1", "audio": "logmel@1", "text": "use@1", "fused": "concat@1"}
 
@@ -170,3 +178,81 @@ def test_last_of_each_is_what_a_dict_would_keep(pairs):
     )
     got = keep_last_per_key(table, "k")
     assert dict(zip(got["k"].to_pylist(), got["v"].to_pylist(), strict=True)) == dict(pairs)
+
+
+@pytest.mark.parametrize(("rows_per_file", "sizes"), [(1, [2, 2]), (2, [2, 2]), (3, [4]), (9, [4])])
+def test_a_file_ends_with_the_part_that_reaches_its_size(tmp_path, rows_per_file, sizes):
+    folder = StorageFolder(str(tmp_path))
+    names = [write_part(folder, [row(i) for i in pair], [vectors(0), vectors(1)]) for pair in ("ab", "cd")]
+    work = TableCompaction(folder, URIS, NAMES, rows_per_file, generation=3)
+    work.add(select_parts(folder, dict.fromkeys(names)))
+    files = work.finish()
+    assert [folder.read_parquet(name).num_rows for name in files["media"]] == sizes
+    assert files["media"] == [f"media/part-0003-{i:05d}.parquet" for i in range(len(sizes))]
+    assert files["embeddings/audio"] == [f"embeddings/audio-0003-{i:05d}.parquet" for i in range(len(sizes))]
+    assert [folder.read_parquet(name).num_rows for name in files["failures"]] == [0]
+
+
+def test_a_run_takes_reused_rows_from_old_files_and_the_rest_from_parts(tmp_path):
+    """Of a part only the reused ids count; what the old files have of a video that has a part does not."""
+    folder = StorageFolder(str(tmp_path))
+    work = TableCompaction(folder, URIS, NAMES, 10, 1)
+    work.add(select_parts(folder, {write_part(folder, [row("a"), row("b")], [vectors(0), vectors(1)]): None}))
+    old = finish(folder, work)
+    part = write_part(folder, [row("b", content_hash="new"), row("c")], [vectors(2), vectors(3)])
+    reused = pa.table({"video_id": ["a", "b"], "origin": ["", part]})
+    empty = FAILURES.arrow().empty_table()
+    plan = EmbedPlan(3, REFS.empty_table(), reused, empty, parts={part: ["b"]})
+    again = TableCompaction(folder, URIS, NAMES, 10, 2)
+    again.run(plan, old)
+    finish(folder, again)
+    media = read_media(str(tmp_path))
+    assert dict(zip(media["video_id"].to_pylist(), media["content_hash"].to_pylist(), strict=True)) == {
+        "a": "h-a",
+        "b": "new",
+    }
+    frames = read_embeddings(str(tmp_path), "frames")
+    np.testing.assert_array_equal(frames["vector"].to_pylist()[1], vectors(2)["frames"])
+
+
+def test_a_finished_table_loses_to_a_part_of_the_same_video(tmp_path):
+    folder = StorageFolder(str(tmp_path))
+    table = pa.Table.from_pylist([row("a", content_hash="old"), row("b")], schema=MEDIA.arrow())
+    folder.write_parquet("media/1.parquet", table)
+    part = write_part(folder, [row("a", content_hash="new")], [vectors(0)])
+    state = previous_state(folder, ["media/1.parquet"]).to_pylist()
+    assert {r["video_id"]: (r["content_hash"], r["origin"]) for r in state} == {
+        "a": ("new", part),
+        "b": ("h-b", ""),
+    }
+    assert previous_state(StorageFolder(str(tmp_path / "empty")), []).num_rows == 0
+
+
+def test_vectors_are_kept_as_float32_and_a_missing_one_as_null():
+    part = build_part([row("a"), row("b")], [{"frames": np.array([1.0, 0.1])}, {"frames": None}])
+    assert part["vector_frames"].to_pylist() == [[1.0, float(np.float32(0.1))], None]
+    assert part["vector_audio"].to_pylist() == [None, None]
+
+
+def test_uris_are_those_of_the_catalog_and_null_for_a_video_that_left_it():
+    rows = pa.table({"video_id": ["b", "x", "a"], "uri": ["/old", "/x", "/a"], "n": [1, 2, 3]})
+    found = update_uris(rows, pa.table({"video_id": ["a", "b"], "uri": ["/a", "/new"]}))
+    assert found.to_pylist() == [
+        {"video_id": "b", "uri": "/new", "n": 1},
+        {"video_id": "x", "uri": None, "n": 2},
+        {"video_id": "a", "uri": "/a", "n": 3},
+    ]
+
+
+def test_only_tables_that_are_not_listed_are_removed(tmp_path):
+    folder = StorageFolder(str(tmp_path))
+    table = pa.table({"x": [1]})
+    for name in ("media/a.parquet", "media/b.parquet", "embeddings/f.parquet", "other/c.parquet"):
+        folder.write_parquet(name, table)
+    folder.write("media/notes.txt", b"mine")
+    write_part(folder, [row("a")], [vectors(0)])
+    remove_unlisted_files(folder, {"media": ["media/a.parquet"]})
+    assert folder.files("media") == ["a.parquet", "notes.txt"]
+    assert folder.files("embeddings") == []
+    assert folder.files("other") == ["c.parquet"]
+    assert not (tmp_path / PARTS).exists()

@@ -18,9 +18,7 @@ from vrec.pipelines.embed.plan import EmbedPlan
 
 def summary(**changes):
     base = {"part": "p", "videos": 4, "failed": 1, "video_s": 30.0, "began_at": 100.0, "ended_at": 104.0}
-    return (
-        base | {"worker": "h:1", "read_s": 1.0, "decode_s": 2.0, "encode_s": 3.0, "write_s": 4.0} | changes
-    )
+    return base | {"worker": "h:1", "read_s": 1.0, "decode_s": 2.0, "encode_s": 3.0, "write_s": 4.0} | changes
 
 
 def test_totals_add_up_and_the_rate_is_over_the_time_from_the_first_batch_to_the_last():

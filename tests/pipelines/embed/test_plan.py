@@ -1,5 +1,6 @@
 """What is embedded anew and what stays, without Ray: the plan is a pure function of tables."""
 
+import hashlib
 from collections import Counter
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ from vrec.core.errors import SourceError
 from vrec.core.types import VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.pipelines.embed.checkpoints import STATE
-from vrec.pipelines.embed.plan import deduplicate_refs, make_plan, recipe_digest
+from vrec.pipelines.embed.plan import VideoHasher, deduplicate_refs, hash_contents, make_plan, recipe_digest
+from vrec.pipelines.embed.stages import EmbedJob
 
 RECIPE = "r1"
 
@@ -128,3 +130,52 @@ def test_only_settings_that_change_vectors_change_the_recipe():
     assert base == recipe(batch_size=3, workers=1, decode={"timeout_s": 5.0})
     assert base != recipe(sample={"frames": 4})
     assert base != recipe_digest(EmbedConfig(), {"frames": "cnn@2"})
+
+
+@pytest.mark.parametrize("setting", ["timeout_s", "max_memory_mb", "threads"])
+def test_limits_of_decoding_change_no_recipe_and_what_is_decoded_does(setting):
+    names = {"frames": "cnn@1"}
+    base = recipe_digest(EmbedConfig(), names)
+    given = getattr(EmbedConfig().decode, setting)
+    changed = EmbedConfig.model_validate({"decode": {setting: (given or 1) + 1}})
+    assert recipe_digest(changed, names) == base
+    for other in (
+        {"decode": {"fit": "crop"}},
+        {"audio": {"enabled": False}},
+        {"quality": {"min_duration_s": 3}},
+    ):
+        assert recipe_digest(EmbedConfig.model_validate(other), names) != base, other
+
+
+def test_text_is_hashed_only_where_there_is_some():
+    refs, _ = deduplicate_refs(
+        [VideoRef("a", "/a"), VideoRef("b", "/b", "Mug"), VideoRef("c", "/c", None, ("x",))], "/"
+    )
+    assert [bool(text) for text in refs["text"].to_pylist()] == [False, True, True]
+    first, *others = refs["text_hash"].to_pylist()
+    assert first == ""
+    assert len({*others, ""}) == 3
+
+
+def test_bytes_are_hashed_here_without_a_cluster_and_null_where_they_cannot_be_read(tmp_path):
+    ids = [f"v{i:03}" for i in range(130)]
+    for i in ids[:-1]:
+        (tmp_path / i).write_bytes(i.encode())
+    refs, _ = deduplicate_refs([VideoRef(i, str(tmp_path / i)) for i in ids], "/")
+    job = EmbedJob(str(tmp_path), EmbedConfig(), "r")
+
+    def connect():
+        raise AssertionError("reached a cluster")
+
+    found = hash_contents(refs, job, connect)
+    assert found["video_id"].to_pylist() == ids
+    expected = [hashlib.sha256(i.encode()).hexdigest() for i in ids[:-1]]
+    assert found["now_hash"].to_pylist() == [*expected, None]
+
+
+def test_a_file_above_the_limit_has_no_hash(tmp_path):
+    for name in ("a", "bb"):
+        (tmp_path / name).write_bytes(name.encode())
+    batch = pa.table({"video_id": ["a", "bb"], "uri": [str(tmp_path / "a"), str(tmp_path / "bb")]})
+    hashes = VideoHasher(max_bytes=1)(batch)["now_hash"].to_pylist()
+    assert [h is None for h in hashes] == [False, True]

@@ -1,0 +1,61 @@
+"""Addresses and errors of a cluster, without one."""
+
+import socket
+
+import pytest
+from ray.exceptions import RayTaskError
+
+from vrec.core.errors import FitError, OutputError
+from vrec.pipelines.cluster import ClusterError, connect_cluster, unwrap_ray_errors
+
+
+def task_error(text: str) -> RayTaskError:
+    return RayTaskError("task", f"Traceback (most recent call last):\n  File\n{text}", ValueError("inner"))
+
+
+@pytest.mark.parametrize("kind", [FitError, OutputError])
+def test_an_error_of_a_worker_comes_out_as_itself(kind):
+    with pytest.raises(kind) as raised, unwrap_ray_errors():
+        raise task_error(f"vrec.core.errors.{kind.__name__}: out: it is full: x")
+    assert str(raised.value) == "out: it is full: x"
+    assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize(
+    "text", ["ValueError: no", "vrec.core.errors.Nothing: no", "x vrec.core.errors.FitError: no"]
+)
+def test_any_other_error_stays_as_it_is(text):
+    with pytest.raises(RayTaskError), unwrap_ray_errors():
+        raise task_error(text)
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **options: pytest.fail("Ray was started"))
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(ClusterError, match=f"no Ray at 127.0.0.1:{port}: ") as raised, connect_cluster():
+        pass
+    assert "RAY_AUTH_MODE=token" in raised.value.fix
+    with (
+        pytest.raises(ClusterError, match=f"no Ray at localhost:{port}: "),
+        connect_cluster(f"localhost:{port}"),
+    ):
+        pass
+
+
+def test_a_cluster_that_refuses_is_an_error_in_one_line(monkeypatch):
+    def init(**options):
+        assert options["address"] == "ray://host:1"
+        assert options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+        raise ConnectionError("no\n  token")
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    with (
+        pytest.raises(ClusterError, match=r"^no Ray at ray://host:1: no token$"),
+        connect_cluster("ray://host:1"),
+    ):
+        pass
