@@ -134,3 +134,84 @@ def test_value_that_no_video_has_is_named_with_the_nearest():
     assert filter_videos(table, VideoFilters(category=())) == []
     with pytest.raises(ValueError, match="colour"):
         VideoFilters(colour="red")  # type: ignore[call-arg]
+
+
+FIELDS = {
+    "tags": (["x"], ["y"]),
+    "title": ("hat", "dress"),
+    "category": ("hats", "shoes"),
+    "creator_id": ("ann", "bo"),
+    "kind": ("live", "clip"),
+    "domain": ("shop", "news"),
+    "language": ("en", "de"),
+    "price": (5.0, 50.0),
+    "duration_s": (10.0, 100.0),
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_each_weight_is_its_columns_share_of_the_similarity(field: str):
+    """a and b agree in one column alone; another column, of weight 1, tells them apart."""
+    assert FIELDS.keys() == AttributesConfig.model_fields.keys()
+    other = "tags" if field == "category" else "category"
+    one, two = FIELDS[field]
+    high, low = FIELDS[other]
+    table = videos(
+        a={field: one, other: high},
+        b={field: one, other: low},
+        c={field: two, other: high},
+        d={field: two, other: low},
+    )
+    similarity = cosines(table, only(**{field: 3, other: 1}))
+    np.testing.assert_allclose(similarity[0], [1, 3 / 4, 1 / 4, 0], atol=1e-6)
+    np.testing.assert_allclose(cosines(table, only(**{field: 2}))[0], [1, 1, 0, 0], atol=1e-6)
+
+
+def test_idf_and_counts_by_hand():
+    """Of four videos two have x, twice in the first, and three have y."""
+    table = videos(a={"tags": ["x", "x", "y"]}, b={"tags": ["x", "y"]}, c={"tags": ["y", "z"]}, d={})
+    rows = attribute_vectors(table, only(tags=1))[1].toarray()
+    x, y = np.log(4 / 2), np.log(4 / 3)
+    first, second = np.array([np.log(3) * x, np.log(2) * y]), np.array([x, y])
+    want = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+    assert (rows @ rows.T)[0, 1] == pytest.approx(want, rel=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 1, 0], rtol=1e-6)
+
+
+def test_durations_are_alike_within_a_power_of_two():
+    lengths = [4.0, 7.9, 8.0, 0.5, 0.9, 0.0, None, -4.0]
+    table = videos(**{f"v{n}": {"duration_s": length} for n, length in enumerate(lengths)})
+    alike = cosines(table, only(duration_s=1)) > 0.5
+    assert {(i, j) for i, j in np.argwhere(alike) if i < j} == {(0, 1), (3, 4)}
+
+
+@pytest.mark.parametrize("field", ["kind", "category", "creator_id", "domain", "language"])
+def test_each_filter_reads_its_own_column(field: str):
+    one, two = FIELDS[field]
+    third = None if field in ("category", "language") else two
+    table = videos(a={field: one}, b={field: two}, c={field: third})
+    assert filter_videos(table, VideoFilters(**{field: (one,)})) == ["a"]
+    assert filter_videos(table, VideoFilters(**{field: (one, two)}))[:2] == ["a", "b"]
+
+
+def test_bounds_of_price_are_inclusive_and_availability_is_asked_for_by_default():
+    table = videos(
+        a={"price": 1.1},
+        b={"price": 2.2},
+        c={"price": 3.3},
+        d={"price": None},
+        e={"price": 2.2, "available": False},
+    )
+    assert filter_videos(table, VideoFilters()) == ["a", "b", "c", "d"]
+    assert filter_videos(table, VideoFilters(min_price=2.2)) == ["b", "c"]
+    assert filter_videos(table, VideoFilters(max_price=2.2)) == ["a", "b"]
+    assert filter_videos(table, VideoFilters(min_price=1.2, max_price=3.2, available=None)) == ["b", "e"]
+    assert filter_videos(table, VideoFilters(available=False)) == ["e"]
+    assert filter_videos(table.slice(0, 0), VideoFilters()) == []
+
+
+def test_an_unknown_value_is_refused_with_the_fix():
+    table = videos(a={"domain": "shop"}, b={"domain": "news"})
+    with pytest.raises(FitError, match=r"filter_videos: VIDEOS\.domain is never zzz$") as error:
+        filter_videos(table, VideoFilters(domain=("shop", "zzz")))
+    assert error.value.fix == "give values that occur in the catalog's domain"

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import sparse
 
 from tests.retrieval.catalogues import embeddings, interactions, scores, videos
 from vrec.core.errors import FitError, SchemaError
 from vrec.core.types import CatalogContent
 from vrec.retrieval.attributes import AttributesConfig
+from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models import content as module
-from vrec.retrieval.models.content import ContentConfig, ContentRecommender
+from vrec.retrieval.models.content import ContentConfig, ContentRecommender, embedding_rows, rows_at
 from vrec.retrieval.models.popular import PopularRecommender
 
 PLAIN = ContentConfig(center=False, recency=1.0, attributes_share=0.0)
@@ -165,3 +167,115 @@ def test_titles_find_videos_that_nobody_has_watched(shared_data: Path):
     assert hits / len(testing) > 5 * 10 / 700
     popular = PopularRecommender().fit(watched).recommend(list(testing), 10, candidates=sorted(cold))
     assert popular.num_rows == 0
+
+
+def test_a_single_embedding_is_not_centered_to_zero():
+    """Also where the catalog has more videos than the one that has an embedding."""
+    found = embedding_rows(embeddings(b=[3, 4]), IdVocabulary(pa.array(["a", "b"])), center=True)
+    np.testing.assert_allclose(found, [[0, 0], [0.6, 0.8]], rtol=1e-6)
+    assert found.dtype == np.float32
+    model = ContentRecommender().fit(
+        interactions(("ann", "b", 1, 0), ("bo", "a", 1, 0)), CatalogContent(embeddings=embeddings(b=[3, 4]))
+    )
+    assert model.known.tolist() == [False, True]
+    assert scores(model.recommend_from(interactions(("new", "a", 1, 0)), 9), "new") == {}
+
+
+def test_two_embeddings_are_centered_and_equal_ones_carry_nothing():
+    videos_ = IdVocabulary(pa.array(["a", "b", "c"]))
+    found = embedding_rows(embeddings(c=[2, 1], a=[0, 1]), videos_, center=True)
+    np.testing.assert_allclose(found, [[-1, 0], [0, 0], [1, 0]], atol=1e-7)
+    assert not embedding_rows(embeddings(c=[2, 1], a=[2, 1]), videos_, center=True).any()
+    found = embedding_rows(embeddings(c=[2, 0], a=[0, 5]), videos_, center=False)
+    np.testing.assert_allclose(found, [[0, 1], [0, 0], [1, 0]], atol=1e-7)
+
+
+def test_the_mean_is_that_of_all_embeddings_also_outside_the_catalog():
+    found = embedding_rows(
+        embeddings(a=[0, 0], b=[2, 0], other=[1, 3]), IdVocabulary(pa.array(["a", "b"])), center=True
+    )
+    np.testing.assert_allclose(found, np.array([[-1, -1], [1, -1]]) / 2**0.5, rtol=1e-6)
+
+
+def test_centering_is_the_default():
+    assert ContentConfig().center
+    rows = embeddings(a=[10, 1], b=[10, 2], c=[10, -3])
+    watched = interactions(("ann", "a", 1, 0))
+    found = {
+        center: scores(
+            ContentRecommender(ContentConfig(center=center))
+            .fit(watched, CatalogContent(embeddings=rows))
+            .recommend(["ann"], 9),
+            "ann",
+        )
+        for center in (True, False)
+    }
+    assert found[True] == pytest.approx({"b": 1, "c": -1}, abs=1e-6)
+    assert min(found[False].values()) > 0.9
+
+
+def test_the_catalog_is_all_watched_videos_and_all_with_content():
+    hats, bags = {"category": "hats"}, {"category": "bags"}
+    table = videos(z=hats, y=hats, q=bags, r=bags)
+    model = ContentRecommender().fit(
+        interactions(("ann", "bare", 1, 0), ("ann", "z", 1, 0)),
+        CatalogContent(table, embeddings(e=[1, 0], f=[0, 1])),
+    )
+    assert model.videos.ids.to_pylist() == ["bare", "e", "f", "q", "r", "y", "z"]
+    assert model.known.tolist() == [False, True, True, True, True, True, True]
+
+
+@pytest.mark.parametrize(("share", "near"), [(0.0, "c"), (1.0, "b")])
+def test_a_share_of_none_or_all_ignores_the_other_part(share: float, near: str):
+    """a is like b by category and like c by embedding."""
+    table = videos(
+        a={"category": "hats"}, b={"category": "hats"}, c={"category": "bags"}, d={"category": "bags"}
+    )
+    rows = embeddings(a=[1, 0], b=[0, 1], c=[1, 0], d=[0, 1])
+    model = ContentRecommender(ContentConfig(attributes_share=share))
+    model.fit(interactions(("ann", "a", 1, 0)), CatalogContent(table, rows))
+    assert model.recommend(["ann"], 1)["video_id"].to_pylist() == [near]
+    assert (model.dense.shape[1] == 0, model.coded.shape[1] == 0) == (share == 1, share == 0)
+
+
+def test_attribute_weights_are_those_of_the_settings():
+    table = videos(
+        a={"category": "hats", "creator_id": "x"},
+        b={"category": "hats", "creator_id": "y"},
+        c={"category": "bags", "creator_id": "x"},
+        d={"category": "bags", "creator_id": "y"},
+    )
+    nothing = dict.fromkeys(AttributesConfig.model_fields, 0)
+    attributes = AttributesConfig.model_validate(nothing | {"category": 3, "creator_id": 1})
+    model = ContentRecommender(ContentConfig(attributes=attributes))
+    model.fit(interactions(("ann", "a", 1, 0)), CatalogContent(table))
+    want = {"b": 0.75, "c": 0.25, "d": 0}
+    assert scores(model.recommend(["ann"], 9), "ann") == pytest.approx(want, abs=1e-6)
+
+
+def test_videos_that_cancel_each_other_out_leave_scores_of_zero():
+    rows = embeddings(a=[1, 0], b=[-1, 0], c=[0, 1])
+    model = ContentRecommender(PLAIN).fit(
+        interactions(("ann", "a", 1, 0), ("ann", "b", 1, 0)), CatalogContent(embeddings=rows)
+    )
+    assert scores(model.recommend(["ann"], 9), "ann") == {"c": 0}
+
+
+def test_recency_counts_the_videos_with_content_alone_and_ties_go_by_id():
+    """v0 and v1 have one time: v1 counts as newer. What is unknown does not age them."""
+    rows = interactions(("ann", "v0", 1, 1), ("ann", "v1", 1, 1), ("ann", "bare", 1, 9))
+    model = ContentRecommender(PLAIN.model_copy(update={"recency": 0.5}))
+    model.fit(rows, CatalogContent(embeddings=EMBEDDED))
+    taste = UNIT[0] * 0.5 + UNIT[1]
+    want = UNIT @ taste / np.linalg.norm(taste)
+    assert close(scores(model.recommend(["ann"], 20), "ann"), want, range(2, 9))
+
+
+def test_repeated_videos_are_refused_and_placed_rows_stay_apart():
+    twice = pa.concat_tables([videos(a={"category": "hats"}), videos(a={"category": "bags"})])
+    match = r"VIDEOS\.video_id: 1 videos have more than one row, such as a"
+    with pytest.raises(FitError, match=match) as error:
+        ContentRecommender().fit(interactions(("ann", "a", 1, 0)), CatalogContent(twice))
+    assert error.value.fix == "give one row per video, of one modality and one encoder"
+    found = rows_at(sparse.csr_matrix(np.array([[1, 2], [0, 3]], np.float32)), np.array([3, 1]), 4)
+    assert found.toarray().tolist() == [[0, 0], [0, 3], [0, 0], [1, 2]]

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import optimize
 
+from tests.retrieval.catalogues import embeddings, interactions
 from vrec.core.errors import FitError, ModelError
+from vrec.core.types import CatalogContent
+from vrec.retrieval.interaction_matrix import IdVocabulary
+from vrec.retrieval.models import hybrid as hybrid_module
+from vrec.retrieval.models.ease import EaseConfig
 from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
 from vrec.retrieval.models.hybrid_weights import (
     BlendConfig,
@@ -22,9 +27,10 @@ from vrec.retrieval.models.hybrid_weights import (
     fit_blend_weights,
     history_length,
 )
-from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.retrieval.models.single_models import SingleModelsConfig
 from vrec.retrieval.registry import load_recommender
-from vrec.retrieval.score_panel import standardize_scores
+from vrec.retrieval.score_panel import ScorePanel, standardize_scores
 from vrec.testing.interactions import graded
 
 WORLD = graded()
@@ -195,3 +201,175 @@ def test_saving_again_leaves_no_member_behind_and_a_lost_one_is_named(hybrid, tm
     victim.write_bytes(b"other")
     with pytest.raises(ModelError, match="its digest differs"):
         load_recommender(folder)
+
+
+# "old" has three users of long ago, "new" one of today; "u" is a user and a video.
+TREND = interactions(
+    *((user, "old", 1, 0) for user in ("u", "v", "w")),
+    *((user, "mid", 1, 50) for user in ("u", "v")),
+    ("w", "u", 1, 99),
+    ("x", "new", 1, 100),
+    ("x", "u", 1, 98),
+)
+
+
+def fit(rows: pa.Table = TREND, content: CatalogContent | None = None, **settings) -> HybridRecommender:
+    return HybridRecommender(HybridConfig(**{"members": ("popular",)} | settings)).fit(rows, content)
+
+
+def test_new_users_get_the_popular_videos_by_the_hybrids_own_settings():
+    own = SingleModelsConfig(popular=PopularConfig(half_life_days=1))
+    found = {models: fit(models=models) for models in (None, own)}
+    first = {key: model.recommend(["nobody"], 1)["video_id"].to_pylist() for key, model in found.items()}
+    assert first == {None: ["old"], own: ["new"]}
+    assert found[own].popular.config == own.popular
+    assert found[own].panel.members["popular"].config == own.popular
+    assert found[None].popular.config == PopularConfig()
+
+
+def test_new_users_get_no_rows_where_the_settings_say_so():
+    model = fit(recommend_new_users=False)
+    assert model.recommend(["nobody"], 3).num_rows == 0
+    assert set(model.recommend(["nobody", "x"], 3)["user_id"].to_pylist()) == {"x"}
+
+
+def test_new_users_get_exclusions_and_candidates_too():
+    found = fit().recommend(["n", "x"], 3, {"n": ["old"]}, ["old", "mid", "new"])
+    assert [(row["user_id"], row["video_id"]) for row in found.to_pylist()] == [
+        ("x", "old"),
+        ("x", "mid"),
+        ("n", "mid"),
+        ("n", "new"),
+    ]
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.15, 8), (0.25, 7), (0.5, 5), (0.01, 9)])
+def test_a_split_by_time_holds_out_the_latest_interactions(share: float, first: int):
+    """The moment is that of the interaction at the quantile, or the next one: it is held out itself."""
+    rows = interactions(*((f"u{n % 3}", f"v{n}", 1, n) for n in range(10)))
+    model = fit(rows, holdout_share=share)
+    held_out = model._holdout_entries(model.histories)
+    assert sorted(model.histories.at[held_out] // 86_400_000_000) == list(range(first, 10))
+
+
+@pytest.mark.parametrize(
+    ("share", "held_out"), [(0.15, {10: 2, 2: 1}), (0.25, {10: 3, 2: 1}), (0.5, {10: 5, 2: 1})]
+)
+def test_a_split_by_user_holds_out_the_last_part_of_each_history(share: float, held_out: dict[int, int]):
+    ten = [("ten", f"v{n}", 1, n) for n in range(10)]
+    rows = interactions(*ten, ("two", "v0", 1, 9), ("two", "v1", 1, 3), ("one", "v0", 1, 99))
+    model = fit(rows, holdout="last", holdout_share=share)
+    mask = model._holdout_entries(model.histories)
+    late = model.histories.select_entries(mask)
+    assert np.diff(late.weights.indptr).tolist() == [0, of_ten, 1]
+    assert late.rows(np.array([1])).weights.indices.tolist() == list(range(10 - of_ten, 10))
+    assert late.rows(np.array([2])).weights.indices.tolist() == [0]
+
+
+def test_interactions_of_one_moment_leave_nothing_to_learn_from():
+    rows = interactions(*((f"u{n}", f"v{n % 4 + m}", 1, 5) for n in range(30) for m in range(2)))
+    assert np.array_equal(fit(rows, blend=BlendConfig(least_users=1)).weights, equal_weights(2, 1))
+
+
+def test_weights_are_learned_from_enough_users_and_not_from_more_than_asked(monkeypatch):
+    """least_users is the least number that is enough."""
+    calls = []
+
+    def collect(panel, before, after, users, config):
+        calls.append(users.to_pylist())
+        return collect_choices(panel, before, after, users, config)
+
+    monkeypatch.setattr(hybrid_module, "collect_choices", collect)
+    settings = {"members": ("popular", "item_knn")}
+    whole = fit(WORLD.interactions, blend=BlendConfig(least_users=1), **settings)
+    (users,) = calls
+    number = len(users)
+    assert 5 < number < 30
+    enough = fit(WORLD.interactions, blend=BlendConfig(least_users=number), **settings)
+    assert np.array_equal(enough.weights, whole.weights)
+    few = fit(WORLD.interactions, blend=BlendConfig(least_users=number + 1), **settings)
+    assert np.array_equal(few.weights, equal_weights(3, 2))
+    assert len(calls) == 2
+    for seed in (0, 0, 1):
+        fit(WORLD.interactions, blend=BlendConfig(least_users=1, users=5, seed=seed), **settings)
+    assert [len(drawn) for drawn in calls[2:]] == [5, 5, 5]
+    assert calls[2] == calls[3] != calls[4]
+    assert set(calls[2]) < set(users)
+    loose, tight = (
+        fit(WORLD.interactions, blend=BlendConfig(least_users=1, ridge=ridge), **settings)
+        for ridge in (1e-4, 10)
+    )
+    assert np.abs(tight.weights).max() < 0.1 * np.abs(loose.weights).max()
+
+
+def test_members_that_cannot_be_fitted_are_left_out():
+    """content without any, and ease where more videos than it takes have users; cold ones do not count."""
+    members = ("popular", "ease", "content")
+    content = CatalogContent(embeddings=embeddings(cold1=[1, 0], cold2=[1, 1], old=[0, 1], new=[2, 1]))
+    videos = {most: SingleModelsConfig(ease=EaseConfig(max_videos=most)) for most in (3, 4)}
+    assert list(fit(members=members, models=videos[4]).panel.members) == ["popular", "ease"]
+    assert list(fit(members=members, models=videos[3]).panel.members) == ["popular"]
+    model = fit(members=members, models=videos[4], content=content)
+    assert list(model.panel.members) == ["popular", "ease", "content"]
+    assert model.videos.ids.to_pylist() == ["cold1", "cold2", "mid", "new", "old", "u"]
+    assert model.panel.support.tolist() == [0, 0, 2, 1, 3, 2]
+    assert fit(content=content).videos.ids.to_pylist() == ["mid", "new", "old", "u"]
+
+
+@pytest.fixture
+def cold() -> HybridRecommender:
+    """A hybrid whose catalog is of three cold videos, columns 1, 3 and 5, and six warm ones."""
+    model = HybridRecommender(HybridConfig())
+    support = np.array([4, 0, 2, 0, 1, 0, 3, 2, 9])
+    model.panel = ScorePanel({}, IdVocabulary(pa.array([f"v{n}" for n in range(9)])), support)
+    return model
+
+
+def test_cold_videos_are_raised_to_every_nth_warm_score(cold: HybridRecommender):
+    """The best cold one, in column 3, gets the second best warm score, the next the fourth, and so on."""
+    scores = np.array([[90, 1, 80, 3, 70, 2, 60, 50, 40]], np.float32)
+    assert cold._raise_cold(scores.copy(), 2).tolist() == [[90, 40, 80, 80, 70, 60, 60, 50, 40]]
+    assert cold._raise_cold(scores.copy(), 3).tolist() == [[90, 1, 80, 70, 70, 40, 60, 50, 40]]
+    assert cold._raise_cold(scores.copy(), 7).tolist() == scores.tolist()
+    better = scores.copy()
+    better[0, 3] = 85
+    assert cold._raise_cold(better, 2)[0, [1, 3, 5]].tolist() == [40, 85, 60]
+
+
+def test_cold_videos_without_a_score_take_none_from_others(cold: HybridRecommender):
+    """Columns 1 and 5 have no score: neither is raised, and the padding of the top k changes nothing."""
+    scores = np.array([[90, 7, 80, -np.inf, 70, -np.inf, 60, 50, 40]] * 2, np.float32)
+    scores[1, 1] = -np.inf
+    found = cold._raise_cold(scores, 2)
+    assert found[0].tolist() == [90, 80, 80, -np.inf, 70, -np.inf, 60, 50, 40]
+    assert found[1].tolist() == [90, -np.inf, 80, -np.inf, 70, -np.inf, 60, 50, 40]
+
+
+def test_no_more_than_a_maximum_of_cold_videos_is_raised(cold: HybridRecommender, monkeypatch):
+    monkeypatch.setattr(hybrid_module, "MAX_COLD_RAISED", 1)
+    scores = np.array([[90, 1, 80, 3, 70, 2, 60, 50, 40]], np.float32)
+    assert cold._raise_cold(scores, 2).tolist() == [[90, 1, 80, 80, 70, 2, 60, 50, 40]]
+
+
+def test_cold_videos_are_raised_by_the_setting_alone_and_so_after_loading(tmp_path):
+    """Of four warm videos the second best gives the cold one its score, which alone would be lower."""
+    content = CatalogContent(embeddings=embeddings(cold=[1, 0.1], old=[1, 0], new=[0, 1], mid=[0, 1]))
+    settings = {"members": ("popular", "content"), "content": content}
+    scores = {}
+    for every in (2, None):
+        model = fit(cold_every=every, **settings)
+        model.weights = equal_weights(4, 2) * [[1, 0.01, 0, 0]]
+        (scores[every],) = model.score_block(model.histories.rows(np.array([3])), np.array([3]))
+        if every:
+            model.save(str(tmp_path))
+            loaded = load_recommender(str(tmp_path))
+            assert loaded.recommend(["x", "nobody"], 9).equals(model.recommend(["x", "nobody"], 9))
+            assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir() if path.is_dir()) == [
+                "content",
+                "popular",
+                "strangers",
+            ]
+    warm = np.array([name != "cold" for name in ("cold", "mid", "new", "old", "u")])
+    assert scores[None][0] < np.sort(scores[None][warm])[-2]
+    assert scores[2][0] == np.sort(scores[2][warm])[-2]
+    assert np.array_equal(scores[2][warm], scores[None][warm])
