@@ -58,7 +58,7 @@ def main() -> None:
         train,
         test,
         EvaluationConfig(ks=(10, 20, 50), headline_k=20, headline_metric="hit_rate"),
-        catalogue=found.videos.column("video_id").to_pylist(),
+        catalog=found.videos.column("video_id").to_pylist(),
         video_slices={"withheld": withheld.to_pylist()},
     )
     for scores in (result.overall, *result.slices):

@@ -1,8 +1,8 @@
-"""Arms of a live experiment compared: click rate, watch time and conversion, valid however often one looks.
+"""Comparison of the arms of a live experiment, valid under continuous monitoring.
 
-The unit is the user, since arms are given to users: each counts once, with what they did within a window
-after their first impression, from the moment the window is over. So a look at any time sees independent
-users, and not the same ones growing.
+Click rate, watch time and conversion are compared between arms. The unit is the user, since arms are assigned
+to users: each counts once, with their events within a window after their first impression, from the moment
+the window has closed. An analysis at any time therefore sees independent users with final outcomes.
 """
 
 from collections.abc import Mapping
@@ -30,26 +30,27 @@ METRICS = {
     "watch_share": ("watch_share", "impressions_timed"),
     "conversion": ("purchases", "impressions"),
 }
-"""What is compared: sums over an arm's users, one by the other. `watch_share` counts each watch as the share
-of the video's length, over impressions of videos whose length is known."""
+"""Numerator and denominator of each metric, both sums over an arm's users. `watch_share` counts each watch as
+a share of the video's length, over impressions of videos with a known length."""
 
 
 class OnlineConfig(BaseConfig):
-    """How arms are compared."""
+    """Settings of the comparison of arms."""
 
     level: float = Field(default=0.95, gt=0, lt=1)
-    """How often an interval shall hold the truth at all looks together."""
+    """Confidence level that the intervals hold at all analyses together."""
     window_days: float = Field(default=7.0, gt=0)
-    """Days after a user's first impression that count; a longer window sees later purchases, and later."""
+    """Days from a user's first impression that count. A longer window includes later purchases, and delays
+    results."""
     expected_users: int = Field(default=10_000, gt=0)
-    """Users at which the intervals are tightest; they hold at any number."""
+    """Number of users at which the intervals are tightest; they are valid at any number."""
     min_users: int = Field(default=200, ge=2)
     """Fewest users in each arm before an interval is given: the guarantee is asymptotic."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmComparison:
-    """One arm against the control in one metric."""
+    """Comparison of one arm with the control in one metric."""
 
     metric: str
     arm: str
@@ -71,12 +72,23 @@ def user_outcomes(
     videos: pa.Table | None = None,
     now: datetime | None = None,
 ) -> pl.DataFrame:
-    """One row a user whose window is over: user_id, arm, closed_at, and sums of what they saw and did.
+    """Sum the events of every user whose window has closed.
 
-    The sums are impressions, impressions_timed, clicks, watch_s, watch_share, purchases, over the window from
-    the first impression on; rows come in the order in which windows closed, ties by id. `arms` names each
-    user's arm, users without one are left out; `videos` (VIDEOS) gives lengths; `now` is by default the time
-    of the last event. Raises SchemaError, and EvaluationError where no user of any arm is left.
+    Args:
+        events: EVENTS.
+        arms: Arm by user_id; users without one are left out.
+        config: Length of the window.
+        videos: VIDEOS with durations; None leaves `watch_share` without denominators.
+        now: Time of the analysis; by default that of the last event.
+
+    Returns:
+        A row per user with user_id, arm, closed_at (µs since 1970), and the sums impressions,
+        impressions_timed, clicks, watch_s, watch_share and purchases over the window from the first
+        impression; in the order in which windows closed, ties by user_id.
+
+    Raises:
+        SchemaError: If a table is malformed.
+        EvaluationError: If no user is left.
     """
     frame = to_polars(conform(events, EVENTS, stage="online")).with_columns(pl.col("at").to_physical())
     present = pl.lit(frame["at"].max() if now is None else to_micros(now), pl.Int64)
@@ -97,18 +109,20 @@ def user_outcomes(
 
 
 def compare_arms(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> list[ArmComparison]:
-    """Every other arm against the control, in every metric, at the last of the `user_outcomes`.
+    """Compare every other arm with the control, in every metric, over all `user_outcomes`.
 
-    Each interval holds at its level for itself; who picks the best of several must ask for a higher level.
-    Raises EvaluationError where the control or any other arm is missing.
+    Each interval holds at its level by itself; to pick the best of several arms, set a higher level.
+
+    Raises:
+        EvaluationError: If the control, or every other arm, is missing.
     """
     arms = outcomes["arm"].unique().sort().to_list()
     if control not in arms or len(arms) < 2:
         raise EvaluationError(
             f"online: want users of {control} and of another arm, got {', '.join(arms) or 'none'}",
-            fix="give the control's name, and arms to the users of the experiment",
+            fix="give the name of the control, and the arms of the experiment's users",
         )
-    found: list[ArmComparison] = []
+    comparisons: list[ArmComparison] = []
     for arm in arms:
         if arm == control:
             continue
@@ -116,88 +130,100 @@ def compare_arms(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> 
         treated = (both["arm"] == arm).to_numpy()
         for metric, (total, trials) in METRICS.items():
             y, n = (both[name].cast(pl.Float64).to_numpy() for name in (total, trials))
-            looks = difference_over_time(y, n, treated, config)
-            found.append(
+            sequence = difference_over_time(y, n, treated, config)
+            comparisons.append(
                 ArmComparison(
                     metric,
                     arm,
-                    looks.treated[-1],
+                    sequence.treated[-1],
                     control,
-                    looks.control[-1],
-                    looks.difference[-1],
-                    looks.low[-1],
-                    looks.high[-1],
+                    sequence.control[-1],
+                    sequence.difference[-1],
+                    sequence.low[-1],
+                    sequence.high[-1],
                     len(y),
                 )
             )
-    return found
+    return comparisons
 
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceSequence:
-    """What a look after each of N users shows."""
+    """Difference between two arms after each of N users, with its confidence sequence."""
 
     treated: Floats
-    """(N,) the metric in the arm; NaN before it has trials."""
+    """(N,) metric in the treated arm; NaN before its denominator is positive."""
     control: Floats
+    """(N,) metric in the control."""
     difference: Floats
+    """(N,) treated − control."""
     error: Floats
     """(N,) standard error of the difference, by the delta method over users."""
     low: Floats
-    """(N,) the interval; infinite before there are `min_users` in both arms."""
+    """(N,) lower end of the interval; infinite before there are `min_users` in both arms."""
     high: Floats
+    """(N,) upper end."""
 
 
 def difference_over_time(
     y: Floats, n: Floats, treated: npt.NDArray[np.bool_], config: OnlineConfig
 ) -> ConfidenceSequence:
-    """The difference of Σy / Σn between arms after each of N users, with a confidence sequence.
+    """Return the difference of Σy / Σn between arms after each of N users, with a confidence sequence.
 
-    `y` and `n` are (N,) sums of each user, in the order in which they came in; `treated` says who was in the
-    arm that is compared with the control. The chance that the truth is outside of any of the intervals, at
-    however many looks, is at most 1 − level: an asymptotic confidence sequence (Waudby-Smith et al. 2024,
-    "Time-uniform central limit theory and asymptotic confidence sequences"), with the two-sample
-    variance in place of the variance of their inverse-probability-weighted outcomes, which it equals when
-    those are centred by arm.
+    The probability that any of the intervals misses the truth is at most 1 − level, at any number of
+    analyses: an asymptotic confidence sequence (Waudby-Smith et al. 2024, "Time-uniform central limit theory
+    and asymptotic confidence sequences"). The two-sample variance replaces the variance of their
+    inverse-probability-weighted outcomes, which it equals when those are centered by arm.
+
+    Args:
+        y: (N,) numerators per user, in order of arrival.
+        n: (N,) denominators per user.
+        treated: (N,) True for users of the arm, False for those of the control.
+        config: Level, expected and minimum users.
     """
-    inside, outside = _running_ratio(y, n, treated), _running_ratio(y, n, ~treated)
+    arm, control = _running_ratio(y, n, treated), _running_ratio(y, n, ~treated)
     users = np.arange(1.0, len(y) + 1)
-    error = np.sqrt(inside.variance + outside.variance)
-    enough = np.minimum(inside.users, outside.users) >= config.min_users
-    half = np.where(enough, confidence_radius(error, users, config), np.inf)
-    difference = inside.value - outside.value
-    low, high = np.nan_to_num(difference) - half, np.nan_to_num(difference) + half
-    return ConfidenceSequence(inside.value, outside.value, difference, error, low, high)
+    error = np.sqrt(arm.variance + control.variance)
+    enough = np.minimum(arm.users, control.users) >= config.min_users
+    radius = np.where(enough, confidence_radius(error, users, config), np.inf)
+    difference = arm.value - control.value
+    low, high = np.nan_to_num(difference) - radius, np.nan_to_num(difference) + radius
+    return ConfidenceSequence(arm.value, control.value, difference, error, low, high)
 
 
 def confidence_radius(error: Floats | float, users: Floats | float, config: OnlineConfig) -> Floats:
-    """Half the width of the interval that holds at all looks together, as `difference_over_time` explains.
+    """Return half the width of the interval of `difference_over_time`.
 
-    `error` is the estimate's standard error and `users` how many it comes from; either may be an array.
+    Args:
+        error: Standard error of the estimate, a number or an array.
+        users: Number of users that it comes from, a number or an array.
+        config: Level and expected users.
     """
     alpha = 1 - config.level
     # The mixture's scale that makes the interval tightest at the expected number of users.
     scale = (-2 * np.log(alpha) + np.log(1 - 2 * np.log(alpha))) / config.expected_users
-    grown = users * scale + 1
-    return error * np.sqrt(2 * grown / (users * scale) * np.log(np.sqrt(grown) / alpha))
+    scaled = users * scale + 1
+    return error * np.sqrt(2 * scaled / (users * scale) * np.log(np.sqrt(scaled) / alpha))
 
 
-def fixed_horizon_interval(looks: ConfidenceSequence, config: OnlineConfig) -> tuple[Floats, Floats]:
-    """The (N,) usual intervals, each right for one look fixed beforehand and wrong for many: to compare."""
-    reach = ndtri((1 + config.level) / 2) * looks.error
-    return looks.difference - reach, looks.difference + reach
+def fixed_horizon_interval(sequence: ConfidenceSequence, config: OnlineConfig) -> tuple[Floats, Floats]:
+    """Return (N,) ends of normal intervals, valid for a single analysis fixed beforehand (to compare)."""
+    radius = ndtri((1 + config.level) / 2) * sequence.error
+    return sequence.difference - radius, sequence.difference + radius
 
 
 @dataclass(frozen=True, slots=True)
 class _RunningRatio:
+    """Ratio of sums over an arm's users after each of N users."""
+
     users: Floats
     value: Floats
     variance: Floats
-    """Of the value."""
+    """Of `value`."""
 
 
 def _running_ratio(y: Floats, n: Floats, member: npt.NDArray[np.bool_]) -> _RunningRatio:
-    """Σy / Σn over the members among the first 1, 2, … users, and its variance by the delta method."""
+    """Return Σy / Σn over the members among the first 1, 2, … users, with its delta-method variance."""
     users, sy, sn, syy, syn, snn = np.cumsum(
         np.stack([np.ones(len(y)), y, n, y * y, y * n, n * n]) * member, axis=1
     )

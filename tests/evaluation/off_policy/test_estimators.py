@@ -206,7 +206,7 @@ def test_what_has_no_support_is_refused():
     with pytest.raises(EvaluationError, match="not probabilities of these actions"):
         estimate_policy_value(log, np.minimum(target * 1.5, 1), config())
     with pytest.raises(
-        EvaluationError, match=r"worth \d+\.\d of the target's own, below min_effective_sample 3000"
+        EvaluationError, match=r"size of 4,000 rows is \d+\.\d, below min_effective_sample 3000"
     ):
         estimate_policy_value(log, target, config(min_effective_sample=3000))
     with pytest.raises(EvaluationError, match=r"target are \(3,\), want \(4000,\)"):

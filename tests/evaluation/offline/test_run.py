@@ -236,7 +236,7 @@ def test_facts() -> None:
         TRAIN,
         interactions([("u1", "c"), ("u1", "d"), ("u2", "b"), ("u9", "e")]),
         CONFIG,
-        catalogue=["a", "b", "c", "d", "e", "f"],
+        catalog=["a", "b", "c", "d", "e", "f"],
     )
     facts = found.facts
     assert (facts.test_users, facts.test_pairs, facts.train_users, facts.train_pairs) == (3, 4, 3, 4)
@@ -254,14 +254,14 @@ def bad_rank() -> pa.Table:
         ({"m": recommendations(GOOD)}, "popular is missing among m"),
         (
             {"popular": recommendations({"u1": ["c", "c"]})},
-            "1 pairs are there more than once.*user u1, video c",
+            "1 pairs occur more than once.*user u1, video c",
         ),
         (
             {"popular": recommendations({"u1": ["c", "a"]})},
-            "1 pairs were seen in train: a leak.*user u1, video a",
+            "1 pairs are in train as well .leakage..*user u1, video a",
         ),
         ({"popular": recommendations({"u1": ["c", "zzz"]})}, "video_id: 1 of 2 rows.*such as zzz"),
-        ({"popular": bad_rank()}, "rank: 1 of 3 rows.*such as 3 where 2 was due, user u2"),
+        ({"popular": bad_rank()}, "rank: 1 of 3 rows.*such as 3 in place of 2, user u2"),
         ({"popular": []}, "popular: no recommendations"),
     ],
 )
@@ -278,7 +278,7 @@ def test_nothing_to_test_on() -> None:
     with pytest.raises(EvaluationError, match=r"test: .*1 pairs are in train as well.*user u1, video a"):
         evaluate_recommendations(tables, TRAIN, pa.concat_tables([TEST, TRAIN.slice(0, 1)]), CONFIG)
     with pytest.raises(EvaluationError, match=r"test: video_id: 1 of 3 rows.*such as c"):
-        evaluate_recommendations(tables, TRAIN, TEST, CONFIG, catalogue=["a", "b", "d"])
+        evaluate_recommendations(tables, TRAIN, TEST, CONFIG, catalog=["a", "b", "d"])
     with pytest.raises(EvaluationError, match="vectors: 1 ids"):
         evaluate_recommendations(tables, TRAIN, TEST, CONFIG, vectors=(["a"], np.ones((2, 2))))
     with pytest.raises(SchemaError, match="evaluate: test: missing user_id"):

@@ -67,7 +67,7 @@ def test_places_by_hand() -> None:
         ],
     }
     found = evaluate_sampled(
-        tables, train, test, SampledConfig(negatives=3, ks=(1, 2, 4)), CONFIG, catalogue=catalogue
+        tables, train, test, SampledConfig(negatives=3, ks=(1, 2, 4)), CONFIG, catalog=catalogue
     )
     got = found.metrics["m"]
     # Places: second; first; missing, hence last of 4; no list at all, hence last.
@@ -115,5 +115,5 @@ def test_what_cannot_be_sampled() -> None:
     with pytest.raises(EvaluationError, match="negatives: 1000 wanted, but user u00"):
         evaluate_sampled({}, train, test, SampledConfig(negatives=1000), CONFIG)
     part = recommendations({"u00": [test["video_id"][0].as_py()]})
-    with pytest.raises(EvaluationError, match="user u00 is in more than one part"):
+    with pytest.raises(EvaluationError, match="user u00 is in more than one table"):
         evaluate_sampled({"m": [part, part]}, train, test, SampledConfig(negatives=5), CONFIG)

@@ -195,7 +195,9 @@ def test_what_is_no_number_is_refused(metric):
 
 
 def test_what_is_no_chance_or_outcome_is_refused():
-    with pytest.raises(EvaluationError, match=r"1 of 2 predictions are no chances, such as 1.5 in row 1"):
+    with pytest.raises(
+        EvaluationError, match=r"1 of 2 predictions are not probabilities, such as 1.5 in row 1"
+    ):
         log_loss(np.array([0, 1]), np.array([0.1, 1.5]))
     with pytest.raises(EvaluationError, match=r"1 of 2 outcomes are neither 0 nor 1, such as 0.5 in row 0"):
         auc(np.array([0.5, 1]), np.array([0.1, 0.5]))

@@ -132,8 +132,8 @@ def test_links_and_marks_lead_to_what_is_on_the_page(report: ComparisonReport) -
 def test_what_a_reader_must_know_is_there(report: ComparisonReport) -> None:
     html = render_comparison(report)
     for text in (
-        "oracle is ahead of 2 others on a drawn shop",
-        "full: every video of the catalogue",
+        "oracle beats 2 other models on a drawn shop",
+        "full: all videos of the catalog",
         "hits / relevant videos, not / min(k, relevant)",
         "100 resamples, seed 0",
         "by lot, from 2026-01-02",
@@ -144,7 +144,7 @@ def test_what_a_reader_must_know_is_there(report: ComparisonReport) -> None:
         "first users",
         "No test user has a relevant video here.",
         "Krichene and Rendle",
-        "✓ watched next",
+        "✓ held out",
         "any watch",
     ):
         assert text in html, text
@@ -160,7 +160,7 @@ def test_bold_is_only_what_is_clearly_ahead(report: ComparisonReport) -> None:
     level = evaluate_recommendations({"popular": popular, "twin": popular}, train, test, CONFIG)
     html = render_comparison(replace(report, evaluation=level, models={}, sampled=None))
     assert '<td data-head="NDCG@10"><span class="win">' not in html
-    assert "popular and twin are level at the top on a drawn shop" in html
+    assert "popular and twin are tied for the best on a drawn shop" in html
 
 
 def test_a_model_can_lead_the_next_and_still_be_level_with_a_third() -> None:
@@ -173,7 +173,7 @@ def test_a_model_can_lead_the_next_and_still_be_level_with_a_third() -> None:
         "next": recommendations({user: ["a", "b", "c", "new"] for user in users}),
         "popular": recommendations({user: ["new"] for user in users[:17]}),
     }
-    found = evaluate_recommendations(tables, train, test, CONFIG, catalogue=["old", "new", "a", "b", "c"])
+    found = evaluate_recommendations(tables, train, test, CONFIG, catalog=["old", "new", "a", "b", "c"])
     leader = found.overall.leaders["ndcg@10"]
     assert (leader.model, leader.runner_up, list(leader.level_with)) == ("leader", "next", ["popular"])
     assert leader.lead is not None
@@ -182,7 +182,7 @@ def test_a_model_can_lead_the_next_and_still_be_level_with_a_third() -> None:
     html = render_comparison(
         ComparisonReport(DatasetSummary("a shop", 1, 1, 1, "by lot", None, 0), found, {})
     )
-    assert "leader and popular are level at the top" in html
+    assert "leader and popular are tied for the best" in html
     assert 'data-head="NDCG@10"><span class="win">' not in html
 
 
@@ -219,8 +219,8 @@ def test_one_model_alone(report: ComparisonReport) -> None:
         ComparisonReport(report.data, evaluate_recommendations({"popular": popular}, train, test, CONFIG), {})
     )
     assert "popular on a drawn shop" in html
-    assert "By how much" not in html
-    assert "Shoppers" not in html
+    assert "Differences</h2>" not in html
+    assert "Example shoppers" not in html
 
 
 @settings(deadline=None)

@@ -143,7 +143,7 @@ def test_what_cannot_be_run_is_said_before_anything_is(shop, space, tmp_path, lo
     settings = load_settings(overrides=["tune.trials=1"])
     with pytest.raises(TuneError, match="none of 1 trials has a figure"):
         tune(subject_of(trial), space, str(tmp_path / "none"), settings)
-    assert "No trial of als ended well" in (tmp_path / "none" / "report.html").read_text()
+    assert "No trial of als succeeded" in (tmp_path / "none" / "report.html").read_text()
 
 
 @pytest.mark.cluster

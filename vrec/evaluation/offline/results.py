@@ -1,4 +1,4 @@
-"""What an evaluation finds, as plain data: estimates with intervals, paired differences, slices."""
+"""Settings and results of an offline evaluation: estimates with intervals, paired differences, slices."""
 
 import dataclasses
 import math
@@ -14,20 +14,20 @@ SliceSide = Literal["all", "users", "videos"]
 
 
 class EvaluationConfig(BaseConfig):
-    """How models are compared."""
+    """Settings of the comparison of models."""
 
     ks: tuple[int, ...] = Field(default=(10, 20, 50), min_length=1)
-    """Lengths of list that are judged. Recommendations must be asked for down to the longest."""
+    """Cutoffs: lengths of list at which metrics are computed. Recommendations must reach the largest."""
     headline_metric: Literal["ndcg", "recall", "hit_rate", "map", "mrr", "precision"] = "ndcg"
-    """Orders the models, and chooses the best single one that others are compared with."""
+    """Metric that orders the models and picks the best single one, which others are compared with."""
     headline_k: int = Field(default=10, ge=1)
-    """The length that the headline table shows; one of `ks`."""
+    """Cutoff of the headline table; one of `ks`."""
     resamples: int = Field(default=1000, ge=100)
-    """Bootstrap resamples of the users. More steady the intervals' ends; the time grows in proportion."""
+    """Bootstrap resamples of the users. More make the intervals more stable, in proportionally more time."""
     level: float = Field(default=0.95, gt=0, lt=1)
-    """Share of resamples that an interval holds."""
+    """Confidence level of the intervals."""
     seed: int = Field(default=0, ge=0)
-    """Of the bootstrap's draws."""
+    """Random seed of the bootstrap."""
 
     @model_validator(mode="after")
     def _check_headline(self) -> "EvaluationConfig":
@@ -39,28 +39,28 @@ class EvaluationConfig(BaseConfig):
 
     @property
     def headline(self) -> str:
-        """The headline metric as estimates are keyed, such as "ndcg@10"."""
+        """Key of the headline metric, such as "ndcg@10"."""
         return f"{self.headline_metric}@{self.headline_k}"
 
 
 @dataclass(frozen=True, slots=True)
 class MetricEstimate:
-    """A mean over users with its bootstrap interval."""
+    """Mean of a metric over users, with its bootstrap interval."""
 
     mean: float
     low: float | None
-    """None where an interval has no meaning: coverage and Gini belong to all users' lists together."""
+    """None where there is no interval: coverage and Gini are computed over all users' lists together."""
     high: float | None
     users: int
-    """Over how many users: fewer than the population where some have no such figure, 1 for coverage and
-    Gini."""
+    """Users with a value: fewer than the population where the metric is undefined for some; 1 for coverage
+    and Gini."""
     seeds_sd: float | None
     """Standard deviation of the mean over the model's seeds; None for one seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricDifference:
-    """One model's mean minus another's over the same users, with its paired bootstrap interval."""
+    """Difference of two models' means over the same users, with its paired bootstrap interval."""
 
     mean: float
     low: float
@@ -68,69 +68,69 @@ class MetricDifference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval excludes 0."""
+        """True if the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, slots=True)
 class MetricLeader:
-    """The model with the highest mean of a metric, and how far the others are behind."""
+    """Model with the highest mean of a metric, and its lead over the others."""
 
     model: str
     runner_up: str | None
-    """The next by its mean; None where there is only one model."""
+    """Model with the second highest mean; None if there is only one model."""
     lead: MetricDifference | None
-    """Against the runner-up."""
+    """Difference to the runner-up."""
     level_with: Sequence[str]
-    """Models, best first, that it is not clearly ahead of: the interval of the paired difference holds 0.
-    It can be one whose mean is lower than the runner-up's."""
+    """Models, best first, with a paired difference to the leader whose interval contains 0. The runner-up
+    need not be one of them."""
 
     @property
     def is_significant(self) -> bool:
-        """Whether the lead's interval excludes 0 against every other model, and there is one."""
+        """True if the intervals of the differences to all other models, at least one, exclude 0."""
         return self.runner_up is not None and not self.level_with
 
 
 @dataclass(frozen=True, slots=True)
 class PopulationScores:
-    """All models over one population. Estimates are keyed by metric, such as "recall@20"."""
+    """Scores of all models over one population; estimates are keyed by metric, such as "recall@20"."""
 
     name: str
     side: SliceSide
-    """What the population is a slice of."""
+    """Kind of slice: of users, of videos, or all."""
     users: int
     relevant: int
-    """Pairs of a user and a video that is relevant to them."""
+    """Pairs of a user and a relevant video."""
     metrics: Mapping[str, Mapping[str, MetricEstimate]]
     """Model → metric → estimate; no metrics where there are no users."""
     against_popular: Mapping[str, Mapping[str, MetricDifference]]
     against_best: Mapping[str, Mapping[str, MetricDifference]]
-    """Against `Evaluation.best_single`."""
+    """Against `OfflineEvaluation.best_single`."""
     leaders: Mapping[str, MetricLeader]
     """Metric → leader."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListLengths:
-    """How much a model had to say; for several seeds, their mean."""
+    """Number of test users with a list of a model, averaged over its seeds."""
 
     seeds: int
     served: float
     """Test users with a list of any length."""
     full: Mapping[int, float]
-    """Test users whose list reaches each k."""
+    """Test users whose list has at least k videos, by k."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestSetSummary:
-    """What the models were judged on."""
+    """Sizes of train, test and catalog."""
 
     test_users: int
     test_pairs: int
     train_users: int
     train_pairs: int
     catalogue: int
-    """Videos that coverage and Gini are counted over."""
+    """Videos over which coverage and Gini are computed."""
     new_users: int
     """Test users without a row in train."""
     new_videos: int
@@ -139,29 +139,29 @@ class TestSetSummary:
 
 @dataclass(frozen=True, slots=True)
 class OfflineEvaluation:
-    """The outcome of `evaluate`."""
+    """Result of `evaluate_recommendations`."""
 
     config: EvaluationConfig
     facts: TestSetSummary
     models: Sequence[str]
     """By the headline metric, best first."""
     best_single: str
-    """The model with the highest headline metric that does not combine others. It is chosen on the test
-    part, which flatters it: a model that beats it would beat any other single one."""
+    """Model with the highest headline metric among those that do not combine others. It is selected on the
+    test split, so its estimate is optimistic."""
     lengths: Mapping[str, ListLengths]
     overall: PopulationScores
     slices: Sequence[PopulationScores]
     beyond: Mapping[str, Mapping[str, MetricEstimate]]
-    """Model → such as "coverage@10" → estimate."""
+    """Model → metric beyond accuracy, such as "coverage@10" → estimate."""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain JSON values; a figure that does not exist is null."""
-        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return to_plain_json({**found, "config": self.config.model_dump(mode="json")})
+        """Return all fields as plain JSON values; an undefined metric is null."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return to_plain_json({**fields, "config": self.config.model_dump(mode="json")})
 
 
 def to_plain_json(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as JSON's own kinds; NaN becomes None, keys become strings."""
+    """Convert dataclasses, mappings and sequences to JSON types; NaN becomes None, keys become strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Models compared by what test users went on to watch: full ranking, intervals, paired differences."""
+"""Offline comparison of models on held-out interactions: full ranking, intervals, paired differences."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -25,10 +25,10 @@ from vrec.evaluation.offline.results import (
 )
 
 POPULAR_MODEL = "popular"
-"""The name of the model that every comparison must hold."""
+"""Name of the baseline model that every comparison must include."""
 
 VideoVectors = tuple[Sequence[str], npt.NDArray[np.floating]]
-"""Video ids, and a row (M, D) for each: embeddings, or attributes as numbers."""
+"""M video ids and their vectors (M, D): embeddings, or attributes as numbers."""
 
 
 def evaluate_recommendations(
@@ -37,31 +37,41 @@ def evaluate_recommendations(
     test: pa.Table,
     config: EvaluationConfig,
     *,
-    catalogue: Collection[str] | None = None,
+    catalog: Collection[str] | None = None,
     vectors: VideoVectors | None = None,
     user_slices: Mapping[str, Collection[str]] | None = None,
     video_slices: Mapping[str, Collection[str]] | None = None,
     combined: Collection[str] = ("hybrid",),
 ) -> OfflineEvaluation:
-    """How well each model's RECOMMENDATIONS foretell the test INTERACTIONS, with intervals.
+    """Score recommendations against held-out interactions, with bootstrap intervals over users.
 
-    A model has one table, or one a seed: its figure for a user is then the mean over its seeds. Ranks are
-    trusted, so ties are broken by whoever ranked. A test user without a list counts as zero; a list shorter
-    than k counts as it is. `catalogue` is what coverage and Gini are counted over, all videos of train and
-    test unless given. A slice of users restricts who counts, one of videos what is relevant; users without
-    anything relevant in it are left out of it. `combined` names models that combine others and so cannot be
-    the best single one.
+    Ranks are taken as given, so ties are broken by the recommender. A test user without a list counts as
+    zero; a list shorter than k is not padded.
 
-    Raises SchemaError for tables of another shape, and EvaluationError where "popular" is missing, where
-    there is nothing to test on, and for lists that are wrong: a video seen in train, a video twice, ranks
-    with gaps, a video outside the catalogue.
+    Args:
+        recommendations: RECOMMENDATIONS by model: one table, or one per seed, over which each user's values
+            are averaged.
+        train: INTERACTIONS that the models were fitted on.
+        test: INTERACTIONS held out.
+        config: Metrics, cutoffs and bootstrap.
+        catalog: Video ids over which coverage and Gini are computed; by default all of train and test.
+        vectors: Video vectors for diversity; None leaves it out.
+        user_slices: User ids by name of slice.
+        video_slices: Ids of the videos that count as relevant, by name of slice. Users without a relevant
+            video in a slice are left out of it.
+        combined: Models that combine others and therefore cannot be the best single one.
+
+    Raises:
+        SchemaError: If a table is malformed.
+        EvaluationError: If "popular" is missing, `test` is empty, or a list has a video seen in train, a
+            video twice, ranks with gaps, or a video outside the catalog.
     """
     if POPULAR_MODEL not in recommendations:
         raise EvaluationError(
             f"recommendations: {POPULAR_MODEL} is missing among {', '.join(recommendations) or 'no models'}",
-            fix=f"evaluate {POPULAR_MODEL} beside the others: a model that does not beat it is worth nothing",
+            fix=f"evaluate {POPULAR_MODEL} as well: it is the baseline of every comparison",
         )
-    truth = GroundTruth(train, test, catalogue)
+    truth = GroundTruth(train, test, catalog)
     rows = None if vectors is None else align_vectors(truth.videos, *vectors)
     runs: dict[str, _ModelRun] = {}
     for name, tables in recommendations.items():
@@ -78,9 +88,9 @@ def _compare(
     sides: Mapping[SliceSide, Mapping[str, Collection[str]]],
     combined: Collection[str],
 ) -> OfflineEvaluation:
-    everyone = _PopulationAccuracy(truth, runs, truth.population(), config)
-    at = everyone.columns.index(config.headline)
-    order = sorted(runs, key=lambda name: (-everyone.values[name][:, at].mean(), name))
+    overall = _PopulationAccuracy(truth, runs, truth.population(), config)
+    at = overall.columns.index(config.headline)
+    order = sorted(runs, key=lambda name: (-overall.values[name][:, at].mean(), name))
     best = next((name for name in order if name not in combined), order[0])
     slices: list[PopulationScores] = []
     for side, named in sides.items():
@@ -89,18 +99,18 @@ def _compare(
             slices.append(_PopulationAccuracy(truth, runs, part, config).scores(name, side, order, best))
     return OfflineEvaluation(
         config=config,
-        facts=_facts(truth),
+        facts=_summarize(truth),
         models=order,
         best_single=best,
         lengths={name: runs[name].lengths for name in order},
-        overall=everyone.scores("all", "all", order, best),
+        overall=overall.scores("all", "all", order, best),
         slices=slices,
-        beyond=_beyond({name: runs[name].beyond for name in order}, config),
+        beyond=_beyond_estimates({name: runs[name].beyond for name in order}, config),
     )
 
 
 class _ModelRun:
-    """What is kept of one model's lists, a seed at a time: their hits, and figures beyond accuracy."""
+    """Hits and metrics beyond accuracy of one model's lists, per seed."""
 
     def __init__(
         self,
@@ -111,16 +121,16 @@ class _ModelRun:
         vectors: npt.NDArray[np.floating] | None,
     ) -> None:
         if not tables:
-            raise EvaluationError(f"{model}: no recommendations", fix="give one table, or one for each seed")
+            raise EvaluationError(f"{model}: no recommendations", fix="give one table, or one per seed")
         self.hits: list[RankedLists] = []
         self.beyond: list[dict[str, Floats]] = []
-        """By seed: figures by user (U,), or one figure (1,) for all users together."""
+        """Per seed: metric → values per user (U,), or one value (1,) for all users together."""
         lengths: list[npt.NDArray[np.int64]] = []
         for table in tables:
             lists = truth.index_lists(table, model)
             lengths.append(np.bincount(lists.user, minlength=lists.users))
             self.hits.append(truth.hits(lists))
-            self.beyond.append(_beyond_of(lists, truth, config, vectors))
+            self.beyond.append(_beyond_accuracy(lists, truth, config, vectors))
         count = np.stack(lengths)
         self.lengths = ListLengths(
             seeds=len(tables),
@@ -130,7 +140,7 @@ class _ModelRun:
 
 
 class _PopulationAccuracy:
-    """All models' accuracy over one population: by user, averaged over seeds."""
+    """Accuracy of all models over one population, per user, averaged over seeds."""
 
     def __init__(
         self,
@@ -142,31 +152,30 @@ class _PopulationAccuracy:
         self.config, self.population = config, population
         self.columns = [f"{name}@{k}" for k in config.ks for name in ACCURACY]
         self.values: dict[str, Floats] = {}
-        """(users, metrics)."""
+        """Model → (users, metrics) means over seeds."""
         self.seeds: dict[str, Floats] = {}
-        """(seeds, metrics)."""
+        """Model → (seeds, metrics) means over users."""
         for model, run in runs.items():
             total, means = np.zeros((len(population.users), len(self.columns))), []
             for hits in run.hits:
-                judged = truth.score_lists(hits, max(config.ks), population)
-                found = np.stack(
-                    [metric(judged, k) for k in config.ks for metric in ACCURACY.values()], axis=1
+                ranked = truth.score_lists(hits, max(config.ks), population)
+                values = np.stack(
+                    [metric(ranked, k) for k in config.ks for metric in ACCURACY.values()], axis=1
                 )
-                means.append(found.mean(axis=0) if len(found) else np.full(len(self.columns), np.nan))
-                total += found
+                means.append(values.mean(axis=0) if len(values) else np.full(len(self.columns), np.nan))
+                total += values
             self.values[model], self.seeds[model] = total / len(run.hits), np.stack(means)
 
     def scores(self, name: str, side: SliceSide, order: Sequence[str], best: str) -> PopulationScores:
-        """The population's scores, models in the order given."""
+        """Return the population's scores, models in the given order, compared with popular and `best`."""
         users = len(self.population.users)
         if not users:
-            nothing = {model: {} for model in order}
-            return PopulationScores(name, side, 0, 0, nothing, nothing, nothing, {})
+            empty = {model: {} for model in order}
+            return PopulationScores(name, side, 0, 0, empty, empty, empty, {})
         stacked = np.hstack([self.values[model] for model in order])
-        drawn = resampled_means(stacked, self.config.resamples, self.config.seed)
-        parts = np.split(drawn, len(order), axis=1)
-        replicates = dict(zip(order, parts, strict=True))
-        against = {one: self._against(replicates, one) for one in {POPULAR_MODEL, best}}
+        means = resampled_means(stacked, self.config.resamples, self.config.seed)
+        replicates = dict(zip(order, np.split(means, len(order), axis=1), strict=True))
+        against = {base: self._against(replicates, base) for base in {POPULAR_MODEL, best}}
         return PopulationScores(
             name=name,
             side=side,
@@ -180,28 +189,28 @@ class _PopulationAccuracy:
 
     def _estimates(self, model: str, replicates: Floats) -> dict[str, MetricEstimate]:
         low, high = percentile_interval(replicates, self.config.level)
-        mean, spread = self.values[model].mean(axis=0), _spread(self.seeds[model])
+        mean, seeds_sd = self.values[model].mean(axis=0), _seed_deviations(self.seeds[model])
         users = len(self.values[model])
         return {
-            column: MetricEstimate(float(mean[i]), float(low[i]), float(high[i]), users, spread[i])
+            column: MetricEstimate(float(mean[i]), float(low[i]), float(high[i]), users, seeds_sd[i])
             for i, column in enumerate(self.columns)
         }
 
     def _difference(
         self, replicates: Mapping[str, Floats], model: str, other: str, columns: slice = slice(None)
     ) -> list[MetricDifference]:
-        drawn = paired_differences(replicates[model][:, columns], replicates[other][:, columns])
-        low, high = percentile_interval(drawn, self.config.level)
+        differences = paired_differences(replicates[model][:, columns], replicates[other][:, columns])
+        low, high = percentile_interval(differences, self.config.level)
         mean = (self.values[model][:, columns] - self.values[other][:, columns]).mean(axis=0)
         return [
             MetricDifference(float(m), float(a), float(b)) for m, a, b in zip(mean, low, high, strict=True)
         ]
 
-    def _against(self, replicates: Mapping[str, Floats], one: str) -> dict[str, dict[str, MetricDifference]]:
+    def _against(self, replicates: Mapping[str, Floats], base: str) -> dict[str, dict[str, MetricDifference]]:
         return {
-            model: dict(zip(self.columns, self._difference(replicates, model, one), strict=True))
+            model: dict(zip(self.columns, self._difference(replicates, model, base), strict=True))
             for model in replicates
-            if model != one
+            if model != base
         }
 
     def _leaders(self, replicates: Mapping[str, Floats]) -> dict[str, MetricLeader]:
@@ -221,26 +230,28 @@ class _PopulationAccuracy:
         return leaders
 
 
-def _beyond_of(
+def _beyond_accuracy(
     lists: RankedLists, truth: GroundTruth, config: EvaluationConfig, vectors: npt.NDArray[np.floating] | None
 ) -> dict[str, Floats]:
-    found: dict[str, Floats] = {}
+    """Return the metrics beyond accuracy of one seed's lists."""
+    values: dict[str, Floats] = {}
     for k in config.ks:
         top = lists.top(k)
-        found[f"coverage@{k}"] = np.array([metrics.coverage(top)])
-        found[f"gini@{k}"] = np.array([metrics.gini(top)])
-        found[f"novelty@{k}"] = metrics.novelty(top, truth.watched_by, truth.train_users)
-        found[f"popularity_rank@{k}"] = metrics.popularity_rank(top, truth.watched_by)
+        values[f"coverage@{k}"] = np.array([metrics.coverage(top)])
+        values[f"gini@{k}"] = np.array([metrics.gini(top)])
+        values[f"novelty@{k}"] = metrics.novelty(top, truth.watched_by, truth.train_users)
+        values[f"popularity_rank@{k}"] = metrics.popularity_rank(top, truth.watched_by)
         if vectors is not None:
-            found[f"diversity@{k}"] = metrics.diversity(top, vectors)
-    return found
+            values[f"diversity@{k}"] = metrics.diversity(top, vectors)
+    return values
 
 
-def _beyond(
+def _beyond_estimates(
     models: Mapping[str, Sequence[Mapping[str, Floats]]], config: EvaluationConfig
 ) -> dict[str, dict[str, MetricEstimate]]:
+    """Return estimates of the metrics beyond accuracy, averaged over seeds, by model and metric."""
     by_user: dict[tuple[str, str], Floats] = {}
-    found: dict[str, dict[str, MetricEstimate]] = {model: {} for model in models}
+    estimates: dict[str, dict[str, MetricEstimate]] = {model: {} for model in models}
     for model, seeds in models.items():
         for name in seeds[0]:
             values = np.stack([seed[name] for seed in seeds])
@@ -248,17 +259,17 @@ def _beyond(
             known = ~np.isnan(values)
             count = known.sum(axis=0)
             mean = np.where(known, values, 0).sum(axis=0) / np.where(count, count, np.nan)
-            found[model][name] = MetricEstimate(
-                _mean(mean), None, None, int(np.sum(count > 0)), _spread(means)[0]
+            estimates[model][name] = MetricEstimate(
+                _mean(mean), None, None, int(np.sum(count > 0)), _seed_deviations(means)[0]
             )
             if not name.startswith(("coverage", "gini")):
                 by_user[model, name] = mean
-    drawn = resampled_means(np.stack(list(by_user.values()), axis=1), config.resamples, config.seed)
-    low, high = percentile_interval(drawn, config.level)
+    replicates = resampled_means(np.stack(list(by_user.values()), axis=1), config.resamples, config.seed)
+    low, high = percentile_interval(replicates, config.level)
     for i, (model, name) in enumerate(by_user):
-        if found[model][name].users:
-            found[model][name] = replace(found[model][name], low=float(low[i]), high=float(high[i]))
-    return found
+        if estimates[model][name].users:
+            estimates[model][name] = replace(estimates[model][name], low=float(low[i]), high=float(high[i]))
+    return estimates
 
 
 def _mean(values: Floats) -> float:
@@ -266,22 +277,22 @@ def _mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _spread(seeds: Floats) -> list[float | None]:
-    """Standard deviations (M,) of (seeds, M) means; None for one seed."""
+def _seed_deviations(seeds: Floats) -> list[float | None]:
+    """Return the standard deviations (M,) of (seeds, M) means; None for one seed."""
     if len(seeds) < 2:
         return [None] * seeds.shape[1]
     return [float(sd) for sd in seeds.std(axis=0, ddof=1)]
 
 
-def _facts(truth: GroundTruth) -> TestSetSummary:
+def _summarize(truth: GroundTruth) -> TestSetSummary:
     videos = truth.relevant % len(truth.videos)
-    familiar = np.unique(truth.seen // len(truth.videos))
+    known_users = np.unique(truth.seen // len(truth.videos))
     return TestSetSummary(
         test_users=len(truth.users),
         test_pairs=len(truth.relevant),
         train_users=truth.train_users,
         train_pairs=truth.train_pairs,
         catalogue=len(truth.videos),
-        new_users=len(truth.users) - len(familiar),
+        new_users=len(truth.users) - len(known_users),
         new_videos=int(np.count_nonzero(truth.watched_by[np.unique(videos)] == 0)),
     )

@@ -1,4 +1,4 @@
-"""Sampled metrics, only to compare with papers that give them: one test video among a few random ones."""
+"""Sampled metrics (one test video ranked among random ones), only for comparison with publications."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,38 +16,38 @@ from vrec.evaluation.offline.metrics import Floats, Ints
 from vrec.evaluation.offline.results import EvaluationConfig, MetricEstimate, to_plain_json
 
 WARNING = (
-    "Sampled metrics rank each test video among a few random videos instead of the whole catalogue. They run "
-    "far higher than full ranking, can order the same models differently, and say nothing of what a shopper "
-    "would see (Krichene and Rendle, On Sampled Metrics for Item Recommendation, KDD 2020). They are here "
-    "only to compare with publications that give them."
+    "Sampled metrics rank each test video among a few random videos instead of the whole catalog. They are "
+    "far higher than full-ranking metrics, can order the same models differently, and do not measure what a "
+    "shopper would see (Krichene and Rendle, On Sampled Metrics for Item Recommendation, KDD 2020). They are "
+    "given only for comparison with publications that use them."
 )
 
 
 class SampledConfig(BaseConfig):
-    """How the papers' sampled protocol is followed."""
+    """Settings of the sampled metrics."""
 
     negatives: int = Field(default=100, ge=1)
-    """Random videos, that the user has neither in train nor in test, beside the test video."""
+    """Random videos per user, outside the user's train and test, that the test video is ranked among."""
     ks: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
-    """Lengths of list at which hit rate and NDCG are given."""
+    """Cutoffs at which hit rate and NDCG are computed."""
     seed: int = Field(default=0, ge=0)
-    """Of the random videos; all models get the same ones."""
+    """Random seed of the negatives, which are the same for all models."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampledEvaluation:
-    """The outcome of `evaluate_sampled`: never to be read beside full-ranking figures."""
+    """Result of `evaluate_sampled`, not comparable with full-ranking metrics."""
 
     warning: str
     config: SampledConfig
     users: int
     catalogue: int
-    """Videos that the random ones were drawn from."""
+    """Videos that the negatives were drawn from."""
     metrics: Mapping[str, Mapping[str, MetricEstimate]]
     """Model → "hit_rate@k" or "ndcg@k" → estimate, best model first by the longest list's NDCG."""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain JSON values, marked as sampled."""
+        """Return all fields as plain JSON values, marked as sampled."""
         parts = {"users": self.users, "catalogue": self.catalogue, "metrics": self.metrics}
         config = self.config.model_dump(mode="json")
         return to_plain_json({"sampled": True, "warning": self.warning, "config": config, **parts})
@@ -60,29 +60,38 @@ def evaluate_sampled(
     sampled: SampledConfig,
     config: EvaluationConfig,
     *,
-    catalogue: Collection[str] | None = None,
+    catalog: Collection[str] | None = None,
 ) -> SampledEvaluation:
-    """HitRate@k and NDCG@k of each test user's one video among `negatives` random ones.
+    """Compute HitRate@k and NDCG@k of each test user's one video ranked among random negatives.
 
-    The order among them is read from full rankings: RECOMMENDATIONS with k as large as the catalogue, a
-    model's in one table or in parts that hold whole users, which are read one after the other. A video that
-    is not in a user's list has no score and ranks below all that have; where the test video is itself
-    missing it ranks last, ties among the missing counted against it. `config` gives the bootstrap.
+    A video that is not in a user's list ranks below all that are; a missing test video ranks last, ties among
+    missing videos counted against it.
 
-    Raises SchemaError; and EvaluationError where a user has not exactly one test video, where the catalogue
-    is too small for the random ones, and for lists that are wrong as in `offline.evaluate`.
+    Args:
+        recommendations: RECOMMENDATIONS by model, with lists as long as the catalog: one table, or chunks
+            that hold whole users and are read one after the other.
+        train: INTERACTIONS that the models were fitted on.
+        test: INTERACTIONS held out, one per user.
+        sampled: Negatives and cutoffs.
+        config: Bootstrap.
+        catalog: Video ids; by default all of train and test.
+
+    Raises:
+        SchemaError: If a table is malformed.
+        EvaluationError: If a user has more than one test video, the catalog is too small for the negatives,
+            or a list is invalid (see `evaluate_recommendations`).
     """
-    truth = GroundTruth(train, test, catalogue)
+    truth = GroundTruth(train, test, catalog)
     negatives = draw_negatives(truth, sampled)
-    found: dict[str, dict[str, Floats]] = {}
+    values: dict[str, dict[str, Floats]] = {}
     for model, tables in recommendations.items():
-        parts = [tables] if isinstance(tables, pa.Table) else tables
-        place = _places(truth, model, parts, negatives)
-        found[model] = {f"hit_rate@{k}": (place <= k).astype(np.float64) for k in sampled.ks}
-        found[model] |= {f"ndcg@{k}": np.where(place <= k, 1 / np.log2(place + 1), 0.0) for k in sampled.ks}
-    metrics = {model: _estimates(values, config) for model, values in found.items()}
-    lead = f"ndcg@{max(sampled.ks)}"
-    order = sorted(metrics, key=lambda model: (-metrics[model][lead].mean, model))
+        chunks = [tables] if isinstance(tables, pa.Table) else tables
+        rank = _test_ranks(truth, model, chunks, negatives)
+        values[model] = {f"hit_rate@{k}": (rank <= k).astype(np.float64) for k in sampled.ks}
+        values[model] |= {f"ndcg@{k}": np.where(rank <= k, 1 / np.log2(rank + 1), 0.0) for k in sampled.ks}
+    metrics = {model: _estimates(by_metric, config) for model, by_metric in values.items()}
+    headline = f"ndcg@{max(sampled.ks)}"
+    order = sorted(metrics, key=lambda model: (-metrics[model][headline].mean, model))
     return SampledEvaluation(
         warning=WARNING,
         config=sampled,
@@ -93,10 +102,13 @@ def evaluate_sampled(
 
 
 def draw_negatives(truth: GroundTruth, config: SampledConfig) -> Ints:
-    """The random videos (test users, negatives) as places in the catalogue, without one twice in a row.
+    """Draw each test user's negatives without replacement from the videos not in their train or test.
 
-    None is the user's in train or test. The same truth and seed give the same draw. Raises
-    EvaluationError where a user has not exactly one test video, or too few videos are left.
+    Returns:
+        (test users, negatives) video indices; the same for the same truth and seed.
+
+    Raises:
+        EvaluationError: If a user has more than one test video, or too few videos are left.
     """
     users, videos, wanted = len(truth.users), len(truth.videos), config.negatives
     counts = np.bincount(truth.relevant // videos, minlength=users)
@@ -115,42 +127,42 @@ def draw_negatives(truth: GroundTruth, config: SampledConfig) -> Ints:
         if videos - len(own) < wanted:
             raise EvaluationError(
                 f"negatives: {wanted} wanted, but user {truth.users.ids[user].as_py()} has {len(own)} of the "
-                f"catalogue's {videos:,} videos",
-                fix="ask for fewer negatives, or give a larger catalogue",
+                f"catalog's {videos:,} videos",
+                fix="set fewer negatives, or give a larger catalog",
             )
-        # Of so many different videos at most len(own) are the user's own, so enough are left.
+        # Of these distinct videos at most len(own) are the user's own, so at least `wanted` are left.
         drawn = rng.choice(videos, wanted + len(own), replace=False)
         negatives[user] = drawn[~np.isin(drawn, own)][:wanted]
     return negatives
 
 
-def _places(truth: GroundTruth, model: str, parts: Iterable[pa.Table], negatives: Ints) -> Ints:
-    """Where (users,) each test video stands among the random ones, from 1."""
+def _test_ranks(truth: GroundTruth, model: str, chunks: Iterable[pa.Table], negatives: Ints) -> Ints:
+    """Return the rank (users,) of each test video among the negatives, from 1."""
     users, count = negatives.shape
-    place = np.full(users, count + 1)
+    rank = np.full(users, count + 1)
     done = np.zeros(users, dtype=bool)
-    for part in parts:
-        lists = truth.index_lists(part, model)
+    for chunk in chunks:
+        lists = truth.index_lists(chunk, model)
         here = np.unique(lists.user)
         if done[here].any():
-            twice = truth.users.ids[int(here[done[here]][0])].as_py()
+            repeated = truth.users.ids[int(here[done[here]][0])].as_py()
             raise EvaluationError(
-                f"{model}'s recommendations: user_id: user {twice} is in more than one part",
-                fix="keep each user's list in one part",
+                f"{model}'s recommendations: user_id: user {repeated} is in more than one table",
+                fix="keep each user's list in one table",
             )
         done[here] = True
         keys = truth.keys(lists)
         order = np.argsort(keys)
         keys, ranks = keys[order], lists.rank[order]
-        own = _ranks(truth.relevant[here], keys, ranks)
-        others = _ranks(here[:, None] * len(truth.videos) + negatives[here], keys, ranks)
+        own = _ranks_of_keys(truth.relevant[here], keys, ranks)
+        others = _ranks_of_keys(here[:, None] * len(truth.videos) + negatives[here], keys, ranks)
         above = np.where(np.isinf(own)[:, None], True, others < own[:, None])
-        place[here] = 1 + above.sum(axis=1)
-    return place
+        rank[here] = 1 + above.sum(axis=1)
+    return rank
 
 
-def _ranks(wanted: Ints, keys: Ints, ranks: Ints) -> Floats:
-    """The rank of each wanted key, inf where it is not among the sorted keys."""
+def _ranks_of_keys(wanted: Ints, keys: Ints, ranks: Ints) -> Floats:
+    """Return the rank of each wanted key, inf where it is not among the sorted keys."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, ranks[at], np.inf)
 

@@ -1,7 +1,8 @@
-"""Metrics of what was predicted of logged impressions, one number a row: order, chances, seconds.
+"""Pointwise metrics of predictions for logged impressions: discrimination, calibration, regression error.
 
-Each raises TooLittle where the rows cannot say it, rather than give NaN, and EvaluationError where they are
-broken. The order of rows is of no consequence.
+All functions take one observation and one prediction per row, and do not depend on the order of rows. They
+raise InsufficientDataError where a metric is undefined for the rows, rather than return NaN, and
+EvaluationError where the input is invalid.
 """
 
 import math
@@ -20,149 +21,179 @@ Numbers = npt.NDArray[Any]
 
 
 class InsufficientDataError(EvaluationError):
-    """The rows are sound but cannot say it: there are none, or all of one outcome."""
+    """Metric undefined for valid rows: there are none, or all have the same outcome."""
 
 
-_NO_CHANCE = 1e-7
-"""Chances are taken to be at least this far from 0 and 1, which float32 can tell from them."""
+_EPSILON = 1e-7
+"""Smallest distance of a probability from 0 and 1 in the log loss; representable in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupedAuc:
-    """AUC within users, and how much of the rows it speaks of."""
+    """AUC averaged over users, with the number of users and rows it covers."""
 
     value: float
     users: int
     """Users with both outcomes."""
     rows: int
-    """Their impressions."""
+    """Impressions of these users."""
 
 
 class WeightedAucCurve:
-    """Predictions of N rows in order, ready to give the AUC of many weightings of the same rows."""
+    """ROC curve of N predictions, prepared to compute the AUC under many row weightings (bootstrap)."""
 
     def __init__(self, outcome: Numbers, predicted: Numbers) -> None:
-        """Raises EvaluationError for outcomes that are not 0 or 1, or predictions that are not finite."""
-        truth, score = _binary(outcome, predicted)
+        """Sort the predictions.
+
+        Args:
+            outcome: (N,) 0 or 1.
+            predicted: (N,) scores; only their order matters.
+
+        Raises:
+            EvaluationError: If an outcome is not 0 or 1, or a prediction is not finite.
+        """
+        truth, score = _validate_binary(outcome, predicted)
         levels, level = np.unique(score, return_inverse=True)
         self._levels = len(levels)
-        split = [np.flatnonzero(truth == value) for value in (1, 0)]
-        self._parts: list[tuple[Ints, Ints]] = [(rows, level[rows]) for rows in split]
+        by_outcome = [np.flatnonzero(truth == value) for value in (1, 0)]
+        self._rows_and_levels: list[tuple[Ints, Ints]] = [(rows, level[rows]) for rows in by_outcome]
 
     def auc(self, weight: Numbers | None = None) -> float:
-        """The AUC with each row counted `weight` (N,) times, once without; NaN where one outcome is left."""
-        hits, misses = (
+        """Return the AUC with row i counted `weight[i]` times.
+
+        Args:
+            weight: (N,) non-negative; None counts each row once.
+
+        Returns:
+            The AUC in [0, 1]; NaN where one outcome has no weight.
+        """
+        positives, negatives = (
             np.bincount(level, None if weight is None else weight[rows], self._levels)
-            for rows, level in self._parts
+            for rows, level in self._rows_and_levels
         )
-        below = np.cumsum(misses) - misses / 2
-        pairs = float(hits.sum()) * float(misses.sum())
-        return float(hits @ below / pairs) if pairs else float("nan")
+        below = np.cumsum(negatives) - negatives / 2
+        pairs = float(positives.sum()) * float(negatives.sum())
+        return float(positives @ below / pairs) if pairs else float("nan")
 
 
 def auc(outcome: Numbers, predicted: Numbers) -> float:
-    """The chance in [0, 1] that a row with outcome 1 is predicted above one with 0, ties counted half.
+    """Return the probability that a random positive row scores above a random negative one, ties half.
 
-    Raises TooLittle where there is only one outcome.
+    Raises:
+        InsufficientDataError: If there is only one outcome.
     """
-    found = WeightedAucCurve(outcome, predicted).auc()
-    if np.isnan(found):
+    value = WeightedAucCurve(outcome, predicted).auc()
+    if np.isnan(value):
         raise InsufficientDataError(f"all {len(outcome):,} rows have outcome {float(outcome[0]):g}")
-    return found
+    return value
 
 
 def grouped_auc(outcome: Numbers, predicted: Numbers, user: Numbers) -> GroupedAuc:
-    """The mean of the users' AUCs, each weighted by impressions (Zhu et al. 2017; Zhou et al. 2018).
+    """Return the mean AUC per user, weighted by impressions (Zhu et al. 2017; Zhou et al. 2018).
 
-    `user` (N,) numbers them. Users with one outcome are left out; raises TooLittle where all are.
+    Args:
+        outcome: (N,) 0 or 1.
+        predicted: (N,) scores.
+        user: (N,) user numbers. Users with one outcome only are left out.
+
+    Raises:
+        InsufficientDataError: If no user has both outcomes.
     """
     value, rows = user_aucs(outcome, predicted, user)
-    counted = ~np.isnan(value)
-    if not counted.any():
+    defined = ~np.isnan(value)
+    if not defined.any():
         raise InsufficientDataError(f"none of {len(value):,} users has both outcomes")
-    total = int(rows[counted].sum())
-    return GroupedAuc(float(value[counted] @ rows[counted] / total), int(counted.sum()), total)
+    total = int(rows[defined].sum())
+    return GroupedAuc(float(value[defined] @ rows[defined] / total), int(defined.sum()), total)
 
 
 def user_aucs(outcome: Numbers, predicted: Numbers, user: Numbers) -> tuple[Floats, Ints]:
-    """The AUC (U,) of each user in the order of their numbers, NaN for one outcome, and impressions (U,)."""
-    truth, score = _binary(outcome, predicted)
-    of_row = np.unique(user, return_inverse=True)[1].reshape(-1)
-    order = np.lexsort((score, of_row))
-    truth, score, group = truth[order], score[order], of_row[order]
+    """Return each user's AUC and number of impressions.
+
+    Returns:
+        (U,) AUCs in ascending order of user number, NaN for users with one outcome, and (U,) row counts.
+    """
+    truth, score = _validate_binary(outcome, predicted)
+    user_index = np.unique(user, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((score, user_index))
+    truth, score, group = truth[order], score[order], user_index[order]
     rows = np.bincount(group)
-    fresh = np.append(True, (np.diff(group) != 0) | (np.diff(score) != 0))
-    tie = np.cumsum(fresh) - 1
-    first, size = np.flatnonzero(fresh), np.bincount(tie)
+    starts_tie = np.append(True, (np.diff(group) != 0) | (np.diff(score) != 0))
+    tie = np.cumsum(starts_tie) - 1
+    first, size = np.flatnonzero(starts_tie), np.bincount(tie)
     # Equal predictions of a user share the middle of their ranks, counted within the user.
     rank = first[tie] + (size[tie] + 1) / 2 - (np.cumsum(rows) - rows)[group]
-    hits = np.bincount(group, weights=truth)
-    pairs = hits * (rows - hits)
-    above = np.bincount(group, weights=truth * rank) - hits * (hits + 1) / 2
+    positives = np.bincount(group, weights=truth)
+    pairs = positives * (rows - positives)
+    above = np.bincount(group, weights=truth * rank) - positives * (positives + 1) / 2
     return np.divide(above, pairs, out=np.full(len(rows), np.nan), where=pairs > 0), rows
 
 
 def log_loss(outcome: Numbers, predicted: Numbers) -> float:
-    """The mean −log of the chance given to what came, in nats; chances of 0 and 1 count as 1e-7 from them."""
-    truth, chance = _chances(outcome, predicted)
-    sure = np.clip(chance, _NO_CHANCE, 1 - _NO_CHANCE)
-    return float(-np.mean(np.where(truth == 1, np.log(sure), np.log1p(-sure))))
+    """Return the mean negative log-likelihood in nats, probabilities clipped to [1e-7, 1 − 1e-7]."""
+    truth, probability = _validate_probabilities(outcome, predicted)
+    clipped = np.clip(probability, _EPSILON, 1 - _EPSILON)
+    return float(-np.mean(np.where(truth == 1, np.log(clipped), np.log1p(-clipped))))
 
 
 def ece(outcome: Numbers, predicted: Numbers, bins: int) -> float:
-    """Expected calibration error: the mean |predicted − observed rate| of rows binned by prediction.
+    """Return the expected calibration error: mean |predicted − observed rate| over bins of predictions.
 
-    `bins` bins of about as many rows each; equal predictions share one (Nixon et al. 2019). Even a calibrated
-    ranker has some: about √(2 p (1 − p) bins / (π N)).
+    Bins hold about equally many rows and are weighted by them; equal predictions share a bin (Nixon et al.
+    2019). A perfectly calibrated ranker scores about √(2 p (1 − p) bins / (π N)) from noise alone.
     """
-    truth, chance = _chances(outcome, predicted)
-    bin_of = equal_count_bins(chance, bins)
-    return float(np.abs(np.bincount(bin_of, weights=chance - truth)).sum() / len(truth))
+    truth, probability = _validate_probabilities(outcome, predicted)
+    bin_index = equal_count_bins(probability, bins)
+    return float(np.abs(np.bincount(bin_index, weights=probability - truth)).sum() / len(truth))
 
 
 def bias(observed: Numbers, predicted: Numbers) -> float:
-    """Mean prediction − mean observation, in their unit: above 0 where too much is promised."""
-    truth, guess = _finite(observed, predicted)
-    return float(guess.mean() - truth.mean())
+    """Return mean prediction − mean observation, in their unit; positive where predictions are too high."""
+    truth, prediction = _validate_finite(observed, predicted)
+    return float(prediction.mean() - truth.mean())
 
 
 def mae(observed: Numbers, predicted: Numbers) -> float:
-    """The mean |predicted − observed|, in their unit. Note that it is least for medians, not means."""
-    truth, guess = _finite(observed, predicted)
-    return float(np.abs(guess - truth).mean())
+    """Return the mean |predicted − observed|, in their unit. Medians minimize it, not means."""
+    truth, prediction = _validate_finite(observed, predicted)
+    return float(np.abs(prediction - truth).mean())
 
 
 def xauc(observed: Numbers, predicted: Numbers) -> float:
-    """The share of pairs of rows with different observations that are predicted in the same order.
+    """Return the share of row pairs with different observations that are predicted in the same order.
 
-    Ties of prediction count half; all pairs are counted, in O(N log N). Zhan et al. (2022), who sample pairs.
-    Raises TooLittle where all observations are the same.
+    Tied predictions count half. All pairs are counted, in O(N log N); Zhan et al. (2022) sample pairs.
+
+    Raises:
+        InsufficientDataError: If all observations are equal.
     """
-    agreeing, pairs = _agreement(*_finite(observed, predicted))
+    agreeing, pairs = _concordant_pairs(*_validate_finite(observed, predicted))
     if not pairs:
         raise InsufficientDataError(f"all {len(observed):,} rows have the same observation")
     return agreeing / pairs
 
 
 def grouped_xauc(observed: Numbers, predicted: Numbers, group: Numbers) -> float:
-    """The XAUC over those pairs only whose rows are of one group (N,), such as durations that are alike.
+    """Return the XAUC over pairs of rows within the same group only, such as similar durations.
 
-    Raises TooLittle where no group has two different observations.
+    Raises:
+        InsufficientDataError: If no group has two different observations.
     """
-    truth, guess = _finite(observed, predicted)
+    truth, prediction = _validate_finite(observed, predicted)
     order = np.argsort(group, kind="stable")
     ends = np.flatnonzero(np.diff(np.asarray(group)[order])) + 1
-    found = [_agreement(truth[rows], guess[rows]) for rows in np.split(order, ends)]
-    agreeing, pairs = (sum(column) for column in zip(*found, strict=True))
+    counts = [_concordant_pairs(truth[rows], prediction[rows]) for rows in np.split(order, ends)]
+    agreeing, pairs = (sum(column) for column in zip(*counts, strict=True))
     if not pairs:
         raise InsufficientDataError("no group has rows with different observations")
     return agreeing / pairs
 
 
 def equal_count_bins(values: Numbers, most: int) -> Ints:
-    """A bin (N,) from 0 for each value: at most `most` bins, rising, of about as many rows; equals share one.
+    """Assign each value to one of at most `most` quantile bins; equal values share a bin.
 
-    Values that are NaN have a bin of their own, the last.
+    Returns:
+        (N,) bin numbers from 0, ascending with the value. NaN values have a bin of their own, the last.
     """
     known = values[~np.isnan(values)]
     if not len(known):
@@ -173,63 +204,65 @@ def equal_count_bins(values: Numbers, most: int) -> Ints:
     return np.searchsorted(np.append(edges, np.inf), values, side="left")
 
 
-def _agreement(truth: Floats, guess: Floats) -> tuple[float, int]:
-    # Takes a second to import, which every command would pay.
+def _concordant_pairs(truth: Floats, prediction: Floats) -> tuple[float, int]:
+    """Return the concordant pairs, tied predictions counted half, and the pairs with different truth."""
+    # Importing it takes a second, which every command would pay.
     from scipy.stats import kendalltau
 
-    # Of pairs that differ in truth, (agreeing − opposed) is Kendall's numerator: scipy counts it in
-    # O(N log N), and divides it by what is multiplied back here.
+    # Of pairs that differ in truth, (concordant − discordant) is Kendall's numerator: scipy counts it in
+    # O(N log N), and its denominator is multiplied back here.
     count = len(truth)
     pairs = count * (count - 1) // 2
-    told, guessed = pairs - _tied(truth), pairs - _tied(guess)
-    if not told or not guessed:
-        return told / 2, told
-    tau = float(kendalltau(truth, guess).statistic)
-    return (told + tau * math.sqrt(told) * math.sqrt(guessed)) / 2, told
+    comparable, predicted_apart = pairs - _tied_pairs(truth), pairs - _tied_pairs(prediction)
+    if not comparable or not predicted_apart:
+        return comparable / 2, comparable
+    tau = float(kendalltau(truth, prediction).statistic)
+    return (comparable + tau * math.sqrt(comparable) * math.sqrt(predicted_apart)) / 2, comparable
 
 
-def _tied(values: Floats) -> int:
+def _tied_pairs(values: Floats) -> int:
     counts = np.unique(values, return_counts=True)[1]
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _finite(observed: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
-    truth, guess = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    if truth.ndim != 1 or truth.shape != guess.shape:
+def _validate_finite(observed: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
+    truth, prediction = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if truth.ndim != 1 or truth.shape != prediction.shape:
         raise EvaluationError(
-            f"{truth.shape} observations with {guess.shape} predictions", fix="give one of each for a row"
+            f"{truth.shape} observations with {prediction.shape} predictions",
+            fix="give one observation and one prediction per row",
         )
     if not len(truth):
         raise InsufficientDataError("there are no rows")
-    for name, values in (("observations", truth), ("predictions", guess)):
+    for name, values in (("observations", truth), ("predictions", prediction)):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise EvaluationError(
                 f"{len(bad):,} of {len(values):,} {name} are not finite, such as row {bad[0]}",
-                fix=f"find out where the {name} lose their numbers",
+                fix=f"find the step that makes {name} NaN or infinite",
             )
-    return truth, guess
+    return truth, prediction
 
 
-def _binary(outcome: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
-    truth, guess = _finite(outcome, predicted)
+def _validate_binary(outcome: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
+    truth, prediction = _validate_finite(outcome, predicted)
     bad = np.flatnonzero((truth != 0) & (truth != 1))
     if len(bad):
         raise EvaluationError(
             f"{len(bad):,} of {len(truth):,} outcomes are neither 0 nor 1, such as {truth[bad[0]]:g} "
             f"in row {bad[0]}",
-            fix="give 1 where it happened, else 0",
+            fix="give 1 where the event happened, else 0",
         )
-    return truth, guess
+    return truth, prediction
 
 
-def _chances(outcome: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
-    truth, guess = _binary(outcome, predicted)
-    bad = np.flatnonzero((guess < 0) | (guess > 1))
+def _validate_probabilities(outcome: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
+    truth, prediction = _validate_binary(outcome, predicted)
+    bad = np.flatnonzero((prediction < 0) | (prediction > 1))
     if len(bad):
         raise EvaluationError(
-            f"{len(bad):,} of {len(guess):,} predictions are no chances, such as {guess[bad[0]]:g} "
-            f"in row {bad[0]}",
-            fix="give chances from 0 to 1",
+            f"{len(bad):,} of {len(prediction):,} predictions are not probabilities, such as "
+            f"{prediction[bad[0]]:g} in row {bad[0]}",
+            fix="give probabilities from 0 to 1",
         )
-    return truth, guess
+    return truth, prediction

@@ -1,6 +1,6 @@
-"""How well a ranker predicts logged impressions, overall and of cold videos, and whether one is better.
+"""Evaluation and comparison of rankers on logged impressions, overall and for cold videos.
 
-What the rows cannot say is left out with its reason.
+Metrics that are undefined for the rows are left out, with the reason.
 """
 
 from collections.abc import Callable
@@ -34,51 +34,53 @@ from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions
 
 
 class RankerMetricsConfig(BaseConfig):
-    """How rankers' predictions are judged."""
+    """Settings for the metrics of rankers."""
 
     bins: int = Field(default=20, ge=2)
-    """Bins of equally many impressions in which calibration is looked at; more see finer errors and noise."""
+    """Calibration bins, each with equally many impressions. More bins find finer errors, with more noise."""
     duration_buckets: int = Field(default=20, ge=1)
-    """Buckets of durations, equal in impressions, within which watches are compared; unknown is one more."""
+    """Duration buckets, each with equally many impressions, within which watch times are compared; unknown
+    durations are one more."""
     level: float = Field(default=0.95, gt=0, lt=1)
-    """How often an interval shall cover the truth."""
+    """Confidence level of the intervals."""
     resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples of the users."""
     seed: int = Field(default=0, ge=0)
-    """Decides the bootstrap's draws."""
+    """Random seed of the bootstrap."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankerMetrics:
-    """What some impressions say of a ranker.
+    """Metrics of a ranker on a set of impressions.
 
-    click_auc, click_gauc, click_log_loss, click_ece, click_bias; conv_ the same of a click that ends in a
-    conversion, over all mature impressions and without gauc; cvr_auc of p_conv / p_click over mature clicks;
-    watch_mae and watch_bias in seconds; watch_xauc, and watch_xauc_duration among videos about as long.
+    click_auc, click_gauc, click_log_loss, click_ece, click_bias; conv_auc, conv_log_loss, conv_ece and
+    conv_bias for a click that ends in a conversion, over mature impressions; cvr_auc of p_conv / p_click over
+    mature clicks; watch_mae and watch_bias in seconds; watch_xauc, and watch_xauc_duration among videos of
+    similar duration.
     """
 
     metrics: dict[str, float]
-    """By name; what could not be said is absent."""
+    """By name; undefined metrics are absent."""
     constant: dict[str, float]
-    """The same of the constant that is right on average on these very rows: what knowing nothing scores."""
+    """The same metrics of the constant predictor that is right on average on these rows (baseline)."""
     left_out: dict[str, str]
-    """Why a metric is absent."""
+    """Reason why a metric is absent, by name."""
     counts: dict[str, int]
-    """rows, users, clicks, watched, mature, mature_clicks, conversions; of click_gauc its users and rows."""
+    """rows, users, clicks, watched, mature, mature_clicks, conversions, click_gauc_users, click_gauc_rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankerEvaluation:
-    """A ranker judged on all impressions, and on those of videos that had none in training."""
+    """Metrics of a ranker over all impressions, and over those of cold videos."""
 
     overall: RankerMetrics
     cold: RankerMetrics | None = None
-    """None where nobody said which videos are cold."""
+    """Over videos without an impression in training; None where they were not given."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankerDifference:
-    """How much higher one ranker scores than another, with the interval over users."""
+    """Difference of a metric between two rankers, with its bootstrap interval over users."""
 
     value: float
     low: float
@@ -87,7 +89,7 @@ class RankerDifference:
 
 @dataclass(frozen=True, slots=True)
 class RankerComparison:
-    """Two rankers on the same impressions."""
+    """Differences between two rankers on the same impressions."""
 
     auc: RankerDifference
     gauc: RankerDifference
@@ -99,15 +101,16 @@ def evaluate_ranker(
     cold: npt.NDArray[np.bool_] | None,
     config: RankerMetricsConfig,
 ) -> RankerEvaluation:
-    """A ranker's metrics over N logged impressions, and over those marked `cold` (N,).
+    """Evaluate a ranker over N logged impressions, and over those marked `cold` (N,).
 
-    Raises EvaluationError where lengths differ, or numbers are not finite, chances or times.
+    Raises:
+        EvaluationError: If lengths differ, or predictions are not finite, probabilities or durations.
     """
     lengths = {"predictions": len(predictions.p_click), "labels": len(labels)}
     if cold is not None:
         lengths["cold"] = len(cold)
     if len(set(lengths.values())) > 1:
-        raise EvaluationError(f"{lengths}: want one row of each for an impression")
+        raise EvaluationError(f"{lengths}: lengths differ", fix="give one row of each per impression")
     _check_predictions(predictions)
     overall = _evaluate(predictions, labels, config)
     if cold is None:
@@ -119,11 +122,23 @@ def evaluate_ranker(
 def compare_rankers(
     predictions: Numbers, baseline: Numbers, outcome: Numbers, user: Numbers, config: RankerMetricsConfig
 ) -> RankerComparison:
-    """How much higher our AUC and gAUC are than theirs, of predictions (N,) of the same impressions.
+    """Compare the AUC and gAUC of two rankers on the same N impressions.
 
-    Intervals are percentiles over users drawn with replacement, who bring all their impressions to both
-    rankers: impressions of one user are no independent evidence. Raises TooLittle where there is one outcome
-    only, or no user has both.
+    Intervals are bootstrap percentiles over users, who bring all their impressions to both rankers:
+    impressions of one user are not independent.
+
+    Args:
+        predictions: (N,) scores of the ranker.
+        baseline: (N,) scores of the other ranker.
+        outcome: (N,) 0 or 1.
+        user: (N,) user numbers.
+        config: Level, resamples and seed of the bootstrap.
+
+    Returns:
+        Differences, positive where `predictions` are better.
+
+    Raises:
+        InsufficientDataError: If there is only one outcome, or no user has both.
     """
     pair = (predictions, baseline)
     aucs = [auc(outcome, predicted) for predicted in pair]
@@ -138,13 +153,13 @@ def _auc_replicates(
     pair: tuple[Numbers, Numbers], outcome: Numbers, user: Numbers, config: RankerMetricsConfig
 ) -> Floats:
     curves = [WeightedAucCurve(outcome, predicted) for predicted in pair]
-    users, of_row = np.unique(user, return_inverse=True)
+    users, user_index = np.unique(user, return_inverse=True)
     rng = np.random.default_rng(config.seed)
-    found = np.empty((config.resamples, 2))
-    for replicate in found:
-        drawn = np.bincount(rng.integers(0, len(users), len(users)), minlength=len(users))
-        replicate[:] = [curve.auc(drawn[of_row]) for curve in curves]
-    return found
+    replicates = np.empty((config.resamples, 2))
+    for replicate in replicates:
+        weights = np.bincount(rng.integers(0, len(users), len(users)), minlength=len(users))
+        replicate[:] = [curve.auc(weights[user_index]) for curve in curves]
+    return replicates
 
 
 def _gauc_replicates(
@@ -181,57 +196,57 @@ def _evaluate(
     left_out: dict[str, str] = {}
     for name, (rows, measure) in _measures(predictions, labels, config).items():
         try:
-            found = measure()
+            result = measure()
         except InsufficientDataError as reason:
             left_out[name] = f"of {rows}: {reason}"
             continue
-        metrics[name] = _value(found)
-        if isinstance(found, GroupedAuc):
-            counts |= {f"{name}_users": found.users, f"{name}_rows": found.rows}
-    guesses = _measures(_constant(labels), labels, config)
-    return RankerMetrics(metrics, {name: _value(guesses[name][1]()) for name in metrics}, left_out, counts)
+        metrics[name] = _value(result)
+        if isinstance(result, GroupedAuc):
+            counts |= {f"{name}_users": result.users, f"{name}_rows": result.rows}
+    constant = _measures(_constant_predictions(labels), labels, config)
+    return RankerMetrics(metrics, {name: _value(constant[name][1]()) for name in metrics}, left_out, counts)
 
 
-def _value(found: float | GroupedAuc) -> float:
-    return found.value if isinstance(found, GroupedAuc) else found
+def _value(result: float | GroupedAuc) -> float:
+    return result.value if isinstance(result, GroupedAuc) else result
 
 
 def _measures(
     predictions: RankerPredictions, labels: ImpressionLabels, config: RankerMetricsConfig
 ) -> dict[str, tuple[str, Callable[[], float | GroupedAuc]]]:
-    """Of each metric the rows it is about, in words, and how to find it."""
+    """Return, for each metric, a description of its rows and a function that computes it."""
     click, p_click = labels.click, predictions.p_click
     watch, seconds = labels.watch_s, predictions.watch_s
     mature = np.flatnonzero(labels.mature)
     conv, p_conv = labels.conversion[mature], predictions.p_conv[mature]
-    tried = click[mature] > 0
-    # A click that was held impossible leaves the CVR open: any small number keeps the order of the others.
+    clicked = click[mature] > 0
+    # With p_click = 0 the CVR is undefined: any small divisor keeps the order of the other rows.
     cvr = p_conv / np.maximum(p_click[mature], np.finfo(np.float32).tiny)
-    shown, ripe = "the impressions", "the mature impressions"
+    all_rows, mature_rows = "the impressions", "the mature impressions"
     return {
-        "click_auc": (shown, lambda: auc(click, p_click)),
-        "click_gauc": (shown, lambda: grouped_auc(click, p_click, labels.user)),
-        "click_log_loss": (shown, lambda: log_loss(click, p_click)),
-        "click_ece": (shown, lambda: ece(click, p_click, config.bins)),
-        "click_bias": (shown, lambda: bias(click, p_click)),
-        "watch_mae": (shown, lambda: mae(watch, seconds)),
-        "watch_bias": (shown, lambda: bias(watch, seconds)),
-        "watch_xauc": (shown, lambda: xauc(watch, seconds)),
+        "click_auc": (all_rows, lambda: auc(click, p_click)),
+        "click_gauc": (all_rows, lambda: grouped_auc(click, p_click, labels.user)),
+        "click_log_loss": (all_rows, lambda: log_loss(click, p_click)),
+        "click_ece": (all_rows, lambda: ece(click, p_click, config.bins)),
+        "click_bias": (all_rows, lambda: bias(click, p_click)),
+        "watch_mae": (all_rows, lambda: mae(watch, seconds)),
+        "watch_bias": (all_rows, lambda: bias(watch, seconds)),
+        "watch_xauc": (all_rows, lambda: xauc(watch, seconds)),
         "watch_xauc_duration": (
-            shown,
+            all_rows,
             lambda: grouped_xauc(
                 watch, seconds, equal_count_bins(labels.duration_s, config.duration_buckets)
             ),
         ),
-        "cvr_auc": ("the mature clicks", lambda: auc(conv[tried], cvr[tried])),
-        "conv_auc": (ripe, lambda: auc(conv, p_conv)),
-        "conv_log_loss": (ripe, lambda: log_loss(conv, p_conv)),
-        "conv_ece": (ripe, lambda: ece(conv, p_conv, config.bins)),
-        "conv_bias": (ripe, lambda: bias(conv, p_conv)),
+        "cvr_auc": ("the mature clicks", lambda: auc(conv[clicked], cvr[clicked])),
+        "conv_auc": (mature_rows, lambda: auc(conv, p_conv)),
+        "conv_log_loss": (mature_rows, lambda: log_loss(conv, p_conv)),
+        "conv_ece": (mature_rows, lambda: ece(conv, p_conv, config.bins)),
+        "conv_bias": (mature_rows, lambda: bias(conv, p_conv)),
     }
 
 
-def _constant(labels: ImpressionLabels) -> RankerPredictions:
+def _constant_predictions(labels: ImpressionLabels) -> RankerPredictions:
     def filled(values: Numbers) -> npt.NDArray[np.float32]:
         mean = values.mean(dtype=np.float64) if len(values) else 0.0
         return np.full(len(labels), mean, dtype=np.float32)
@@ -251,5 +266,5 @@ def _check_predictions(predictions: RankerPredictions) -> None:
             raise EvaluationError(
                 f"{name}: {len(bad):,} of {len(values):,} predictions are not from 0 to {most:g}, such as "
                 f"{values[bad[0]]:g} in row {bad[0]}",
-                fix="find out where the ranker loses its numbers",
+                fix="find the step of the ranker that makes values NaN or out of range",
             )

@@ -1,4 +1,4 @@
-"""Where the marks of a report's plots go, in percent of the plot, so that a plot takes any width."""
+"""Geometry of the reports' plots, in percent of the plot, so that plots scale to any width."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from vrec.evaluation.reports.wording import format_difference
 
 @dataclass(frozen=True, slots=True)
 class ChartAxis:
-    """A scale with round ticks from its low end to its high one."""
+    """Scale with round ticks from its low to its high end."""
 
     low: float
     high: float
@@ -18,7 +18,7 @@ class ChartAxis:
 
     @classmethod
     def for_values(cls, values: Sequence[float], *, zero: bool = True, ticks: int = 4) -> "ChartAxis":
-        """The axis that holds all finite values, and 0 when `zero`, with about `ticks` steps."""
+        """Return an axis that contains all finite values, and 0 if `zero`, with about `ticks` steps."""
         known = [v for v in values if math.isfinite(v)] + ([0.0] if zero else [])
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
         if high - low < 1e-12:
@@ -29,13 +29,13 @@ class ChartAxis:
         return cls(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step)
 
     def at(self, value: float) -> float:
-        """Where a value lies, in percent from the low end; ends beyond the scale are cut to it."""
+        """Return a value's position in percent from the low end, clipped to the scale."""
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(1.0, max(0.0, share)), 2)
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Each tick's place in percent, and its figure."""
+        """Position of each tick in percent, and its label."""
         digits = max(0, -math.floor(math.log10(self.step) + 1e-9))
         # A step of 2.5 needs a digit more than its power of ten.
         digits += abs(self.step * 10**digits - round(self.step * 10**digits)) > 1e-6
@@ -46,32 +46,32 @@ class ChartAxis:
 
 @dataclass(frozen=True, slots=True)
 class ForestLane:
-    """One model's mark and whisker."""
+    """Mark and whisker of one model, at positions in percent."""
 
     model: str
     middle: float
     low: float
     high: float
     text: str
-    """The figure beside it."""
+    """Value beside the lane."""
     tooltip: str
-    """The figure and its interval, for who cannot see the plot."""
+    """Value and interval, also the text alternative of the lane."""
     faint: bool = False
-    """Whether an interval of a difference holds 0."""
+    """True if the interval of a difference contains 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForestPlot:
-    """A lane a model over one axis."""
+    """Forest plot: a lane per model over one axis."""
 
     lanes: Sequence[ForestLane]
     ticks: Sequence[tuple[float, str]]
     mark: float
-    """Where a line stands to compare with: no difference, or what "popular" reaches."""
+    """Position of the reference line: no difference, or the mean of the baseline."""
 
 
 def forest_plot(estimates: Mapping[str, MetricEstimate], against: str, ticks: int = 4) -> ForestPlot:
-    """Means with their intervals, a lane a model in the order given; the line is the mean of `against`."""
+    """Plot means with intervals, a lane per model in the given order; the line is the mean of `against`."""
     ends = [v for e in estimates.values() for v in (e.mean, e.low, e.high) if v is not None]
     axis = ChartAxis.for_values(ends, ticks=ticks)
     lanes = [
@@ -89,7 +89,7 @@ def forest_plot(estimates: Mapping[str, MetricEstimate], against: str, ticks: in
 
 
 def difference_forest_plot(differences: Mapping[str, MetricDifference]) -> ForestPlot:
-    """Differences with their intervals, a lane a model in the order given; the line is no difference."""
+    """Plot differences with intervals, a lane per model in the given order; the line is at 0."""
     axis = ChartAxis.for_values([v for d in differences.values() for v in (d.mean, d.low, d.high)])
     lanes = [
         ForestLane(
@@ -109,7 +109,7 @@ def difference_forest_plot(differences: Mapping[str, MetricDifference]) -> Fores
 
 @dataclass(frozen=True, slots=True)
 class ScatterDot:
-    """One model's place in a scatter plot; `up` counts from the bottom, as all percents of y do here."""
+    """Position of one model in a scatter plot, in percent from the left and from the bottom."""
 
     model: str
     right: float
@@ -121,7 +121,7 @@ class ScatterDot:
 
 @dataclass(frozen=True, slots=True)
 class ScatterPlot:
-    """Two figures of each model against each other."""
+    """Scatter plot of two metrics, a dot per model."""
 
     dots: Sequence[ScatterDot]
     across: Sequence[tuple[float, str]]
@@ -131,7 +131,13 @@ class ScatterPlot:
 def scatter_plot(
     across: Mapping[str, MetricEstimate], upward: Mapping[str, MetricEstimate], times: float = 1.0
 ) -> ScatterPlot:
-    """The models that have both figures, finite, those across multiplied; whiskers for the upward one."""
+    """Plot two metrics of the models that have finite values of both.
+
+    Args:
+        across: Estimates on the horizontal axis, by model.
+        upward: Estimates on the vertical axis, by model; their intervals become whiskers.
+        times: Factor of the horizontal values, such as 100 for percent.
+    """
     both = [
         m for m in upward if m in across and math.isfinite(across[m].mean) and math.isfinite(upward[m].mean)
     ]
@@ -144,25 +150,25 @@ def scatter_plot(
     for model in both:
         e, right = upward[model], across[model].mean * times
         low, high = (e.mean if end is None else end for end in (e.low, e.high))
-        told = f"{model}: {right:.4g} across, {e.mean:.4f} up"
-        dots.append(ScatterDot(model, x.at(right), y.at(e.mean), y.at(low), y.at(high), told))
+        tooltip = f"{model}: {right:.4g} horizontally, {e.mean:.4f} vertically"
+        dots.append(ScatterDot(model, x.at(right), y.at(e.mean), y.at(low), y.at(high), tooltip))
     return ScatterPlot(dots, x.ticks, y.ticks)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialHistoryPlot:
-    """A tuning run: a point a trial, and the steps of the best so far."""
+    """Optimization history: a point per trial, and the best score so far as a step line."""
 
     trials: Sequence[tuple[float, float]]
-    """(right, up) of each trial that gave a figure."""
+    """(right, up) of each trial with a score."""
     steps: Sequence[tuple[float, float, float, float]]
-    """(right, up, right, up) of each piece of the line."""
+    """(right, up, right, up) of each segment of the line."""
     upward: Sequence[tuple[float, str]]
     count: int
 
 
 def trial_history_plot(values: Sequence[float]) -> TrialHistoryPlot:
-    """The trials in their order, a figure each; one that is not finite failed and has no point."""
+    """Plot the scores of trials in their order; a score that is not finite (a failed trial) has no point."""
     known = [(i, v) for i, v in enumerate(values) if math.isfinite(v)]
     axis = ChartAxis.for_values([v for _, v in known], zero=False, ticks=2)
     last = max(1, len(values) - 1)

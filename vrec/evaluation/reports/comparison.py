@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs nothing else, and as JSON for machines."""
+"""Evaluation report as a self-contained HTML page, and as JSON."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -12,93 +12,103 @@ from vrec.evaluation.offline.results import OfflineEvaluation, to_plain_json
 from vrec.evaluation.offline.run import POPULAR_MODEL
 from vrec.evaluation.offline.sampled import SampledEvaluation
 from vrec.evaluation.reports.charts import (
+    ForestPlot,
     ScatterPlot,
     difference_forest_plot,
     forest_plot,
     scatter_plot,
     trial_history_plot,
 )
-from vrec.evaluation.reports.rendering import page_environment, template_source
+from vrec.evaluation.reports.rendering import HUES, MARKS, page_environment, template_source
 from vrec.evaluation.reports.wording import DEFINITIONS, format_difference, format_metric, metric_label
 
 PAGE = "report.html"
 METRICS = "metrics.json"
 METRICS_FORMAT = 1
-"""Raised when a key of metrics.json changes its meaning or goes away."""
-
-_HUES = 10
-_MARKS = ("circle", "square", "triangle", "diamond")
+"""Version of metrics.json; increased when a key changes its meaning or is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """The data that models were fitted and tested on, before anything was tested."""
+    """Data that models were fitted and tested on."""
 
     name: str
-    """As people call it, such as "MovieLens-100k"."""
+    """Display name, such as "MovieLens-100k"."""
     users: int
     videos: int
     interactions: int
     split: str
-    """In words, such as "by time, the last 20 %"."""
+    """Description, such as "by time, the last 20 %"."""
     cut: str | None
-    """The first moment of the test, where there is one."""
+    """Start of the test period; None where the split is not by time."""
     repeats: int
     """Test interactions removed because the user has the same video in train."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What else a reader should know, such as which events count as interest."""
+    """Further notes by heading, such as the events that count as interest."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelNotes:
-    """How one model came about."""
+    """Settings, tuning and speed of one model."""
 
     settings: Mapping[str, Any]
     """As plain JSON values."""
     chosen: str
-    """How the settings were chosen, such as "defaults" or "tuned on validation, 30 trials"."""
+    """Origin of the settings, such as "defaults" or "tuned on validation, 30 trials"."""
     fit_s: float | None
-    """Seconds to fit; for several seeds, of one."""
+    """Seconds to fit one seed."""
     users_per_s: float | None
-    """Users scored a second."""
+    """Users scored per second."""
     history: Sequence[float] = ()
-    """The validation figure of each tuning trial in order; NaN for one that failed."""
+    """Validation score of each tuning trial in order; NaN for a failed one."""
     history_metric: str = "ndcg@10"
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleShopper:
-    """One test user as the page shows them: ids of videos, what came first or ranks highest first."""
+    """Example test user with the video ids of their history, held-out videos and recommendations."""
 
     user_id: str
     watched: Sequence[str]
-    """In train, the latest first."""
+    """In train, latest first."""
     went_on: Sequence[str]
-    """In test: what the models were to foretell."""
+    """In test: the held-out videos."""
     suggested: Mapping[str, Sequence[str]]
-    """Model → what it recommends."""
+    """Model → recommended videos, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonReport:
-    """All that the page says."""
+    """Content of the evaluation page."""
 
     data: DatasetSummary
     evaluation: OfflineEvaluation
     models: Mapping[str, ModelNotes]
-    """Notes of some or all of the evaluated models."""
+    """Notes on some or all of the evaluated models."""
     sampled: SampledEvaluation | None = None
     shoppers: Sequence[ExampleShopper] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
-    """Titles by video_id; a video without one goes by its id."""
+    """Titles by video_id; a video without one is shown by its id."""
     posters: Mapping[str, bytes] = field(default_factory=dict)
-    """JPEGs by video_id; only those that shoppers need take room in the page."""
+    """JPEGs by video_id; only those of the example shoppers are put into the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _AccuracyPlots:
+    """Forest plots of the headline metric."""
+
+    overall: ForestPlot
+    against: Mapping[str, ForestPlot]
+    """Differences by the model compared with."""
+    slices: Sequence[ForestPlot | None]
+    """In the order of the evaluation's slices; None for an empty one."""
 
 
 def write_comparison(report: ComparisonReport, uri: str) -> None:
-    """Writes `report.html` and `metrics.json` into a folder, each whole or not at all.
+    """Write `report.html` and `metrics.json` into a folder, each atomically.
 
-    Raises OutputError where the folder cannot be written.
+    Raises:
+        OutputError: If the folder cannot be written.
     """
     folder = StorageFolder(uri)
     folder.write_json(METRICS, metrics_json(report))
@@ -106,7 +116,7 @@ def write_comparison(report: ComparisonReport, uri: str) -> None:
 
 
 def metrics_json(report: ComparisonReport) -> dict[str, Any]:
-    """Everything that the page says, but for posters and titles, as plain JSON values."""
+    """Return the content of the page, except posters and titles, as plain JSON values."""
     return {
         "format": METRICS_FORMAT,
         "data": to_plain_json(report.data),
@@ -119,7 +129,7 @@ def metrics_json(report: ComparisonReport) -> dict[str, Any]:
 
 
 def render_comparison(report: ComparisonReport) -> str:
-    """The page's HTML: no script, nothing loaded, all text escaped."""
+    """Return the page's HTML, without scripts or external resources, all text escaped."""
     environment = page_environment()
     environment.filters.update(label=metric_label, figure=format_metric, signed=format_difference)
     evaluation, key = report.evaluation, report.evaluation.config.headline
@@ -135,7 +145,7 @@ def render_comparison(report: ComparisonReport) -> str:
         style=Markup(style + "".join(_picture_rule(n, report.posters[v]) for v, n in pictures.items())),
         pictures=pictures,
         hues={model: _hue(i, model) for i, model in enumerate(evaluation.models)},
-        marks={model: _MARKS[i % len(_MARKS)] for i, model in enumerate(evaluation.models)},
+        marks={model: MARKS[i % len(MARKS)] for i, model in enumerate(evaluation.models)},
         popular=POPULAR_MODEL,
         definitions=DEFINITIONS,
         plots=_plots(evaluation, key),
@@ -145,55 +155,57 @@ def render_comparison(report: ComparisonReport) -> str:
 
 
 def _title(report: ComparisonReport) -> str:
-    evaluation, where = report.evaluation, f"on {report.data.name}"
+    evaluation, data = report.evaluation, report.data.name
     leader = evaluation.overall.leaders[evaluation.config.headline]
-    level = leader.level_with
+    tied = leader.level_with
     if leader.runner_up is None:
-        return f"{leader.model} {where}"
-    if level:
-        with_it = level[0] if len(level) == 1 else f"{len(level)} others"
-        return f"{leader.model} and {with_it} are level at the top {where}"
+        return f"{leader.model} on {data}"
+    if tied:
+        others = tied[0] if len(tied) == 1 else f"{len(tied)} other models"
+        return f"{leader.model} and {others} are tied for the best on {data}"
     if leader.model == POPULAR_MODEL:
-        return f"No model beats {POPULAR_MODEL} {where}"
-    others = len(evaluation.models) - 1
-    return f"{leader.model} is ahead of {leader.runner_up if others == 1 else f'{others} others'} {where}"
+        return f"No model beats {POPULAR_MODEL} on {data}"
+    others = leader.runner_up if len(evaluation.models) == 2 else f"{len(evaluation.models) - 1} other models"
+    return f"{leader.model} beats {others} on {data}"
 
 
-def _hue(place: int, model: str) -> int:
-    # Grey is kept for the one that all others are measured by.
-    return _HUES if model == POPULAR_MODEL else place % _HUES
+def _hue(number: int, model: str) -> int:
+    # Gray is reserved for the baseline.
+    return HUES if model == POPULAR_MODEL else number % HUES
 
 
-def _plots(evaluation: OfflineEvaluation, key: str) -> dict[str, Any]:
+def _plots(evaluation: OfflineEvaluation, key: str) -> _AccuracyPlots:
     overall, best = evaluation.overall, evaluation.best_single
-    found: dict[str, Any] = {
-        "overall": forest_plot({m: overall.metrics[m][key] for m in evaluation.models}, POPULAR_MODEL)
-    }
-    for one, differences in ((POPULAR_MODEL, overall.against_popular), (best, overall.against_best)):
-        if differences:
-            found[f"against {one}"] = difference_forest_plot({m: d[key] for m, d in differences.items()})
-    found["slices"] = [
-        forest_plot({m: part.metrics[m][key] for m in evaluation.models}, POPULAR_MODEL, ticks=2)
-        if part.users
-        else None
-        for part in evaluation.slices
-    ]
-    return found
+    compared = ((POPULAR_MODEL, overall.against_popular), (best, overall.against_best))
+    return _AccuracyPlots(
+        overall=forest_plot({m: overall.metrics[m][key] for m in evaluation.models}, POPULAR_MODEL),
+        against={
+            base: difference_forest_plot({m: d[key] for m, d in differences.items()})
+            for base, differences in compared
+            if differences
+        },
+        slices=[
+            forest_plot({m: part.metrics[m][key] for m in evaluation.models}, POPULAR_MODEL, ticks=2)
+            if part.users
+            else None
+            for part in evaluation.slices
+        ],
+    )
 
 
 def _scatters(evaluation: OfflineEvaluation, key: str) -> dict[str, ScatterPlot]:
     upward = {m: evaluation.overall.metrics[m][key] for m in evaluation.models}
-    found: dict[str, ScatterPlot] = {}
+    plots: dict[str, ScatterPlot] = {}
     for name in ("coverage", "diversity", "novelty"):
         at = f"{name}@{evaluation.config.headline_k}"
-        across = {m: figures[at] for m, figures in evaluation.beyond.items() if at in figures}
-        if across and len(found) < 2:
-            found[at] = scatter_plot(across, upward, 100.0 if name == "coverage" else 1.0)
-    return found
+        across = {m: values[at] for m, values in evaluation.beyond.items() if at in values}
+        if across and len(plots) < 2:
+            plots[at] = scatter_plot(across, upward, 100.0 if name == "coverage" else 1.0)
+    return plots
 
 
 def _pictures(report: ComparisonReport) -> dict[str, int]:
-    """A number for each poster that the page shows, by video_id: each is in the page once."""
+    """Return a number for each poster on the page, by video_id; each is embedded once."""
     shown: dict[str, None] = {}
     for shopper in report.shoppers:
         for row in (shopper.watched, shopper.went_on, *shopper.suggested.values()):

@@ -1,12 +1,17 @@
-"""What the pages are rendered with: templates, and how figures and lengths are written in them."""
+"""Jinja environment of the report pages, with filters for numbers and durations."""
 
 import json
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+HUES = 10
+"""Number of series (models, categories) with a color of their own; this number itself is gray."""
+MARKS = ("circle", "square", "triangle", "diamond")
+"""Shapes of the marks in plots, by the names of the templates' symbols."""
+
 
 def page_environment() -> Environment:
-    """A Jinja environment over the reports' templates, which escapes all that it is given."""
+    """Return a Jinja environment over the reports' templates, which escapes all values."""
     environment = Environment(
         loader=PackageLoader("vrec.evaluation.reports", "templates"),
         autoescape=True,
@@ -19,14 +24,14 @@ def page_environment() -> Environment:
 
 
 def template_source(environment: Environment, name: str) -> str:
-    """The text of a file among the templates, as it is."""
+    """Return the unrendered text of a template file."""
     loader = environment.loader
     assert loader is not None
     return loader.get_source(environment, name)[0]
 
 
 def _span(seconds: float) -> str:
-    """A duration as one says it: 0.42 s, 38 s, 12 min 5 s, 3 h 20 min."""
+    """Format a duration: 0.42 s, 38 s, 12 min 5 s, 3 h 20 min."""
     if seconds < 60:
         return f"{_number(seconds)} s"
     minutes, left = divmod(round(seconds), 60)
@@ -37,7 +42,7 @@ def _span(seconds: float) -> str:
 
 
 def _number(value: float) -> str:
-    """A figure to three digits or so: 0.042, 3.14, 38.2, 1,204."""
+    """Format a number with about three digits: 0.042, 3.14, 38.2, 1,204."""
     if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2g}" if abs(value) < 1 else f"{value:.2f}"

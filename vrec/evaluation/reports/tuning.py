@@ -1,4 +1,4 @@
-"""A sweep over settings as one HTML page that needs nothing else: what was tried, and what helped."""
+"""Tuning report as a self-contained HTML page: trials, learning curves, importance of settings."""
 
 import json
 import math
@@ -14,33 +14,34 @@ from vrec.evaluation.reports.rendering import page_environment, template_source
 from vrec.evaluation.reports.wording import format_difference, format_metric, metric_label
 
 PAGE = "report.html"
-_LONGEST = 44
-"""Characters of an axis' choices that a phone has room for; longer ones are numbered."""
+_MAX_TICK_CHARACTERS = 44
+"""Characters of an axis' choices that fit on a phone; longer ones are numbered."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSummary:
-    """One trial, as the page shows it."""
+    """Settings and outcome of one trial."""
 
     number: int
-    """From 0, which is the default: the settings as given."""
+    """From 0, the trial with the default settings."""
     settings: Mapping[str, Any]
-    """The value of every setting that was varied, by dotted name."""
+    """Values of the varied settings, by dotted name."""
     state: Literal["done", "stopped", "failed"]
     score: float | None
+    """None for a failed trial."""
     values: Sequence[float]
-    """The figure after each epoch."""
+    """Score after each epoch."""
     seconds: float
     error: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class VariedSetting:
-    """A setting that was varied, and between what."""
+    """Varied setting with its search space."""
 
     key: str
     choices: Sequence[Any] | None = None
-    """None where it is a number between two ends."""
+    """None for a number between `low` and `high`."""
     low: float = 0.0
     high: float = 0.0
     log: bool = False
@@ -48,41 +49,40 @@ class VariedSetting:
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """All that the page says."""
+    """Content of the tuning page."""
 
     model: str
     data: str
     metric: str
-    """What was made as high as it goes."""
+    """Maximized metric."""
     trials: Sequence[TrialSummary]
     """Best first; those without a score last."""
     varied: Sequence[VariedSetting]
     importance: Mapping[str, float]
-    """The share of each setting in what made scores differ, the largest first; empty where too few were
-    tried."""
+    """Share of each setting in the variance of scores, largest first; empty with too few trials."""
     best: str
-    """The best settings as YAML."""
+    """Best settings as YAML."""
     command: str
-    """The command that takes them."""
+    """Command that accepts them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoordinateAxis:
-    """One axis of the parallel coordinates, its ticks in percent."""
+    """Axis of the parallel coordinates, with ticks in percent."""
 
     name: str
     ticks: Sequence[tuple[float, str]]
     legend: str
-    """What numbered choices stand for; empty where the ticks say it."""
+    """Meaning of numbered choices; empty where ticks are labeled with the choices."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """One trial's line through a plot."""
+    """Line of one trial through a plot."""
 
     number: int
     points: str
-    """As an SVG polyline has it, 0 to 100 across."""
+    """Points of an SVG polyline, 0 to 100 horizontally."""
     strength: float
     """From 0 for the worst score to 1 for the best."""
     tooltip: str
@@ -90,7 +90,7 @@ class TrialLine:
 
 @dataclass(frozen=True, slots=True)
 class EpochCurves:
-    """Figures by epoch."""
+    """Learning curves: scores by epoch."""
 
     paths: Sequence[TrialLine]
     upward: Sequence[tuple[float, str]]
@@ -98,15 +98,19 @@ class EpochCurves:
 
 
 def write_sweep_report(report: SweepReport, uri: str) -> None:
-    """Writes `report.html` into a folder, whole or not at all; raises OutputError."""
+    """Write `report.html` into a folder, atomically.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
     StorageFolder(uri).write(PAGE, render_sweep_report(report).encode())
 
 
 def render_sweep_report(report: SweepReport) -> str:
-    """The page's HTML: no script, nothing loaded, all text escaped."""
+    """Return the page's HTML, without scripts or external resources, all text escaped."""
     environment = page_environment()
     environment.filters.update(
-        label=metric_label, figure=format_metric, signed=format_difference, plainly=format_setting
+        label=metric_label, figure=format_metric, signed=format_difference, setting=format_setting
     )
     names = ("gallery.css", "evaluation.css", "tuning.css")
     scored = [trial for trial in report.trials if trial.score is not None]
@@ -131,31 +135,33 @@ def render_sweep_report(report: SweepReport) -> str:
 
 
 def format_setting(value: Any) -> str:
-    """A setting's value as YAML would have it, numbers to four digits."""
+    """Format a setting's value as in YAML, floats with four digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
 def coordinate_axis(varied: VariedSetting) -> CoordinateAxis:
-    """The axis of a setting: its ends, or each of its choices."""
+    """Return the axis of a setting, with ticks at its ends or choices."""
     if varied.choices is None:
         return CoordinateAxis(
             varied.key, [(0.0, format_setting(varied.low)), (100.0, format_setting(varied.high))], ""
         )
-    words = [format_setting(choice) for choice in varied.choices]
+    labels = [format_setting(choice) for choice in varied.choices]
     legend = ""
-    if sum(len(word) + 1 for word in words) > _LONGEST:
-        legend = ", ".join(f"{n} is {word}" for n, word in enumerate(words, start=1))
-        words = [str(n) for n in range(1, len(words) + 1)]
-    places = [_share(n, len(words)) for n in range(len(words))]
-    return CoordinateAxis(varied.key, list(zip(places, words, strict=True)), legend)
+    if sum(len(label) + 1 for label in labels) > _MAX_TICK_CHARACTERS:
+        legend = ", ".join(f"{n} is {label}" for n, label in enumerate(labels, start=1))
+        labels = [str(n) for n in range(1, len(labels) + 1)]
+    positions = [_choice_position(n, len(labels)) for n in range(len(labels))]
+    return CoordinateAxis(varied.key, list(zip(positions, labels, strict=True)), legend)
 
 
 def axis_position(varied: VariedSetting, value: Any) -> float | None:
-    """Where a value lies on its setting's axis, in percent; None where it lies outside."""
+    """Return a value's position on its setting's axis in percent; None if it lies outside."""
     if varied.choices is not None:
-        return _share(varied.choices.index(value), len(varied.choices)) if value in varied.choices else None
+        if value not in varied.choices:
+            return None
+        return _choice_position(varied.choices.index(value), len(varied.choices))
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
@@ -169,26 +175,26 @@ def axis_position(varied: VariedSetting, value: Any) -> float | None:
 
 
 def epoch_curves(scored: Sequence[TrialSummary]) -> EpochCurves | None:
-    """Figures by epoch of trials that are best first; None where no trial has more than one."""
+    """Return the learning curves of trials, given best first; None if all have at most one epoch."""
     last = max((len(trial.values) for trial in scored), default=0)
     if last < 2:
         return None
-    least = score_floor(scored)
-    axis = ChartAxis.for_values([max(value, least) for trial in scored for value in trial.values], zero=False)
-    found = []
+    floor = score_floor(scored)
+    axis = ChartAxis.for_values([max(value, floor) for trial in scored for value in trial.values], zero=False)
+    lines = []
     for rank, trial in reversed(list(enumerate(scored))):
         points = [(100 * i / (last - 1), 100 - axis.at(value)) for i, value in enumerate(trial.values)]
-        # A line of one point would not be seen.
+        # A line of one point would be invisible.
         points += [(points[0][0] + 0.6, points[0][1])] if len(points) == 1 else []
-        told = f"trial {trial.number}: {len(trial.values)} epochs, best {trial.score:.4f}"
-        found.append(TrialLine(trial.number, _polyline(points), _strength(rank, len(scored)), told))
-    return EpochCurves(found, axis.ticks, last)
+        tooltip = f"trial {trial.number}: {len(trial.values)} epochs, best {trial.score:.4f}"
+        lines.append(TrialLine(trial.number, _polyline(points), _strength(rank, len(scored)), tooltip))
+    return EpochCurves(lines, axis.ticks, last)
 
 
 def score_floor(scored: Sequence[TrialSummary]) -> float:
-    """The least figure that plots reach down to: three times as far from the best as the middle score is.
+    """Return the lower limit of plots: three times as far below the best score as the median score is.
 
-    One trial that went wrong would else leave no room for the differences among good ones.
+    Without it, one very bad trial would leave no room for the differences among good ones.
     """
     scores = sorted((trial.score or 0.0 for trial in scored), reverse=True)
     if len(scores) < 4 or scores[0] == scores[len(scores) // 2]:
@@ -197,19 +203,18 @@ def score_floor(scored: Sequence[TrialSummary]) -> float:
 
 
 def _paths(scored: Sequence[TrialSummary], varied: Sequence[VariedSetting]) -> list[TrialLine]:
-    """The best trial last, so that it lies on top."""
+    """Return the lines of the parallel coordinates, the best trial last, so that it lies on top."""
     if not scored:
         return []
     scores = _score_scale(scored)
-    found = []
+    lines = []
     for rank, trial in reversed(list(enumerate(scored))):
-        places = [axis_position(one, trial.settings.get(one.key)) for one in varied] + [
-            scores.at(trial.score or 0.0)
-        ]
-        points = [(at, float(row)) for row, at in enumerate(places) if at is not None]
-        told = f"trial {trial.number}: {trial.score:.4f}"
-        found.append(TrialLine(trial.number, _polyline(points), _strength(rank, len(scored)), told))
-    return found
+        positions = [axis_position(one, trial.settings.get(one.key)) for one in varied]
+        positions.append(scores.at(trial.score or 0.0))
+        points = [(at, float(row)) for row, at in enumerate(positions) if at is not None]
+        tooltip = f"trial {trial.number}: {trial.score:.4f}"
+        lines.append(TrialLine(trial.number, _polyline(points), _strength(rank, len(scored)), tooltip))
+    return lines
 
 
 def _score_scale(scored: Sequence[TrialSummary]) -> ChartAxis:
@@ -230,5 +235,5 @@ def _strength(rank: int, count: int) -> float:
     return round(1 - rank / max(1, count - 1), 3)
 
 
-def _share(number: int, count: int) -> float:
+def _choice_position(number: int, count: int) -> float:
     return round(100 * number / (count - 1), 2) if count > 1 else 50.0

@@ -1,4 +1,4 @@
-"""How reports name metrics, define them, and write their figures."""
+"""Names, definitions and number formats of metrics in reports."""
 
 import math
 from collections.abc import Mapping
@@ -18,34 +18,35 @@ NAMES: Mapping[str, str] = {
 }
 
 DEFINITIONS: Mapping[str, str] = {
-    "ndcg": "A hit at rank r gains 1 / log2(r + 1); the sum over that of the best order, which has "
-    "min(k, relevant) hits at the top.",
+    "ndcg": "Sum of 1 / log2(rank + 1) over the hits in the first k ranks, divided by that of the ideal "
+    "order, which has min(k, relevant) hits at the top.",
     "recall": "Hits in the first k ranks / the user's relevant videos. Liang et al. (2018) divide by "
-    "min(k, relevant) instead, which gives higher figures.",
-    "hit_rate": "1 where the first k ranks hold a relevant video, else 0.",
-    "map": "The precision at each hit's rank, summed, / min(k, relevant). trec_eval divides by all "
-    "relevant videos.",
-    "mrr": "1 / the rank of the first hit; 0 where the first k ranks have none.",
+    "min(k, relevant) instead, which gives higher values.",
+    "hit_rate": "1 if there is a relevant video in the first k ranks, else 0.",
+    "map": "Sum of the precisions at the ranks of the hits in the first k ranks / min(k, relevant). "
+    "trec_eval divides by all relevant videos.",
+    "mrr": "1 / the rank of the first hit; 0 without a hit in the first k ranks.",
     "precision": "Hits in the first k ranks / k.",
-    "coverage": "Share of the catalogue's videos that at least one test user is shown in the first k ranks.",
-    "gini": "Inequality of how many test users are shown each video of the catalogue: 0 where all are shown "
-    "alike, near 1 where a few have it all.",
-    "novelty": "Mean bits of surprise of a list: −log2 of (users who watched the video in train + 1) / "
-    "(users in train + 1).",
-    "diversity": "1 − the mean cosine of all pairs of a list's videos; lists with fewer than two videos that "
-    "have a vector are left out.",
-    "popularity_rank": "Mean place of a list's videos by users in train: 1 is the most watched.",
+    "coverage": "Share of the catalog's videos that are recommended to at least one test user in the first "
+    "k ranks.",
+    "gini": "Inequality of the numbers of test users that each video of the catalog is recommended to: 0 if "
+    "all are equal, near 1 if a few videos get all recommendations.",
+    "novelty": "Mean self-information of a list's videos in bits: −log2 of (users who watched the video in "
+    "train + 1) / (users in train + 1).",
+    "diversity": "1 − the mean cosine similarity of all pairs of a list's videos. Lists with fewer than two "
+    "videos that have a vector are left out.",
+    "popularity_rank": "Mean popularity rank of a list's videos by users in train; 1 is the most watched.",
 }
 
 
 def metric_label(key: str) -> str:
-    """A metric's name as people write it, of a key such as "ndcg@10": NDCG@10."""
+    """Return the display name of a metric's key: "ndcg@10" → "NDCG@10"."""
     name, at, k = key.partition("@")
     return f"{NAMES.get(name, name)}{at}{k}"
 
 
 def format_metric(value: float | None, key: str) -> str:
-    """A metric's figure with the digits that suit it: 0.1532, 37.2 %, 8.41, 1,204; – where there is none."""
+    """Format a metric's value with suitable digits: 0.1532, 37.2 %, 8.41, 1,204; – if undefined."""
     if value is None or not math.isfinite(value):
         return "–"
     match key.partition("@")[0]:
@@ -62,7 +63,7 @@ def format_metric(value: float | None, key: str) -> str:
 
 
 def format_difference(value: float) -> str:
-    """A difference with its sign: +0.0123, −0.0040, 0.0000."""
+    """Format a difference with its sign: +0.0123, −0.0040, 0.0000."""
     text = f"{abs(value):.4f}"
     sign = "" if float(text) == 0 else "+" if value > 0 else "−"
     return sign + text

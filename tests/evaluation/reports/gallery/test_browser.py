@@ -55,11 +55,11 @@ def test_nothing_scrolls_sideways(page) -> None:
 def test_the_switch_changes_the_look_alikes_by_keyboard(page, run: Run) -> None:
     report = run.report()
     number = next(
-        i for i, v in enumerate(report.videos) if "audio" in v.neighbours and v.video_id.startswith("lamps")
+        i for i, v in enumerate(report.videos) if "audio" in v.neighbors and v.video_id.startswith("lamps")
     )
 
     def want(modality) -> list[str]:
-        near = report.videos[number].neighbours[modality]
+        near = report.videos[number].neighbors[modality]
         return [f"{report.videos[i].title}, {score:.2f}" for i, score in near]
 
     assert strip(page, str(number)) == want("fused")
@@ -72,10 +72,10 @@ def test_the_switch_changes_the_look_alikes_by_keyboard(page, run: Run) -> None:
 
 
 def test_a_video_without_sound_says_so(page, run: Run) -> None:
-    number = next(i for i, v in enumerate(run.report().videos) if "audio" not in v.neighbours)
+    number = next(i for i, v in enumerate(run.report().videos) if "audio" not in v.neighbors)
     strip(page, str(number))
     page.locator("input[value=audio]").check(force=True)
-    sync_api.expect(page.locator(f"#v{number} .near")).to_contain_text("nothing of that kind")
+    sync_api.expect(page.locator(f"#v{number} .near")).to_contain_text("no vector of this modality")
 
 
 def test_the_map_answers_to_keys_and_leads_to_the_card(page) -> None:

@@ -20,19 +20,19 @@ def test_cards_name_the_nearest_by_each_modality(run: Run) -> None:
         near, scores = nearest_neighbors(vectors, 5, True)
         for video in report.videos:
             if video.video_id not in ids:
-                assert modality not in video.neighbours
+                assert modality not in video.neighbors
                 continue
             row = ids.index(video.video_id)
-            assert [report.videos[i].video_id for i, _ in video.neighbours[modality]] == [
+            assert [report.videos[i].video_id for i, _ in video.neighbors[modality]] == [
                 ids[j] for j in near[row]
             ]
-            assert [s for _, s in video.neighbours[modality]] == pytest.approx(scores[row].tolist())
+            assert [s for _, s in video.neighbors[modality]] == pytest.approx(scores[row].tolist())
 
 
 def test_a_repost_is_its_originals_nearest_but_does_not_vouch_for_it(run: Run) -> None:
     report = run.report()
     by_id = {video.video_id: video for video in report.videos}
-    nearest_one = by_id["sneakers-01"].neighbours["frames"][0][0]
+    nearest_one = by_id["sneakers-01"].neighbors["frames"][0][0]
     assert report.videos[nearest_one].video_id == "sneakers-01-repost"
     assert [[report.videos[i].video_id for i in group] for group in report.near_duplicates] == [
         ["sneakers-01", "sneakers-01-repost"]
@@ -92,12 +92,12 @@ def test_a_big_catalogue_is_sampled_evenly_with_its_look_alikes(run: Run, count:
     complete = [
         v
         for v in report.videos[: report.shown]
-        if all(report.videos[i].video_id in on_page for i, _ in v.neighbours["fused"])
+        if all(report.videos[i].video_id in on_page for i, _ in v.neighbors["fused"])
     ]
     assert len(complete) >= min(count, shown) // (config.neighbours + 1)
     for video in report.videos[report.shown :]:
         assert video.xy is None
-        assert not video.neighbours
+        assert not video.neighbors
 
 
 def test_wrong_tables_are_named(run: Run) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vrec.evaluation.reports.gallery import neighbors as neighbours
+from vrec.evaluation.reports.gallery import neighbors
 from vrec.evaluation.reports.gallery.neighbors import (
     center_and_normalize,
     map_2d,
@@ -50,7 +50,7 @@ def reference(vectors: np.ndarray, k: int, center: bool) -> tuple[list[list[int]
 def test_nearest_is_brute_force_with_ties_to_the_lower_row(
     vectors: np.ndarray, k: int, center: bool, block_bytes: int
 ) -> None:
-    with mock.patch.object(neighbours, "_BLOCK_BYTES", block_bytes):
+    with mock.patch.object(neighbors, "_BLOCK_BYTES", block_bytes):
         ids, scores = nearest_neighbors(vectors, k, center)
     want_ids, want_scores = reference(vectors, k, center)
     assert ids.dtype == np.int64
@@ -63,7 +63,7 @@ def test_blocks_give_what_one_product_gives() -> None:
     vectors = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
     vectors[200:] = vectors[:100]
     whole = nearest_neighbors(vectors, 7, True)
-    with mock.patch.object(neighbours, "_BLOCK_BYTES", 8 * 300 * 11):
+    with mock.patch.object(neighbors, "_BLOCK_BYTES", 8 * 300 * 11):
         blocked = nearest_neighbors(vectors, 7, True)
     assert np.array_equal(whole[0], blocked[0])
     assert np.array_equal(whole[1], blocked[1])

@@ -58,7 +58,7 @@ def test_a_sample_says_that_it_is_one(run: Run) -> None:
 
 def test_figures_read_as_people_write_them(run: Run) -> None:
     html = render_gallery(run.report())
-    for text in ("25 of 26 videos embedded", "1 min 15 s", "4.13", "read by pyav", "BlackVideo", "cnn@1"):
+    for text in ("25 of 26 videos embedded", "1 min 15 s", "4.13", "decoded by pyav", "BlackVideo", "cnn@1"):
         assert text in html
 
 

@@ -1,1 +1,1 @@
-"""What an embedding run found, as one page: videos with their look-alikes, agreement, a map, failures."""
+"""Gallery page of an embedding run: map, category agreement, nearest neighbors, duplicates, failures."""

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, their agreement with labels, and a map of a catalogue in two dimensions."""
+"""Exact nearest neighbors, 1-NN accuracy, and a two-dimensional map of a catalog."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,23 +13,28 @@ Floats = npt.NDArray[np.float32]
 
 _BLOCK_BYTES = 64 * 2**20
 _DECIMALS = 7
-"""Scores are rounded to this many decimals before they are compared: two equal vectors can differ in
-the last bit of their dot products, by where in a matrix product they fall, and would break ties at random."""
-_TSNE_MOST = 5_000
-_TSNE_LEAST = 8
+"""Decimals to which scores are rounded before they are compared. Dot products of equal vectors can differ in
+the last bit, by their position in a matrix product, and would break ties at random."""
+_TSNE_MAX_ROWS = 5_000
+_TSNE_MIN_ROWS = 8
 
 
 def center_and_normalize(vectors: npt.NDArray[np.float32], *, center: bool) -> npt.NDArray[np.float64]:
-    """Unit rows (N, D) float64, with the mean vector subtracted first when `center`; a zero row stays zero.
+    """Normalize rows to unit length, with the mean vector subtracted first if `center`.
 
-    What a catalogue's videos have in common says nothing about which are alike; without it,
-    cosine spreads over its whole range. Raises ValueError unless `vectors` is (N, D) and finite.
+    The mean holds what all videos have in common; without it, cosines use their whole range.
+
+    Returns:
+        (N, D) float64; a zero row stays zero.
+
+    Raises:
+        ValueError: If `vectors` is not (N, D) or not finite.
     """
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2:
         raise ValueError(f"vectors have shape {rows.shape}, want (N, D)")
     if not np.isfinite(rows).all():
-        raise ValueError("vectors hold numbers that are not finite")
+        raise ValueError("vectors have values that are not finite")
     if center and len(rows) > 1:
         rows = rows - rows.mean(axis=0)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -37,11 +42,20 @@ def center_and_normalize(vectors: npt.NDArray[np.float32], *, center: bool) -> n
 
 
 def nearest_neighbors(vectors: npt.NDArray[np.float32], k: int, center: bool) -> tuple[Ids, Floats]:
-    """Each row's nearest other rows by cosine: (ids (N, k) int64, scores (N, k) float32), best first.
+    """Return each row's k nearest other rows by cosine, best first, ties to the lower row.
 
-    Ties go to the lower row. Where fewer than k others exist, there are that many columns. Exact;
-    works in blocks of rows, so that memory grows with N and never with N². `center` as in `prepare`.
-    Raises ValueError for k < 1 or vectors that are not (N, D) and finite.
+    The search is exact, in blocks of rows, so that memory grows with N, not N².
+
+    Args:
+        vectors: (N, D).
+        k: Number of neighbors; fewer columns are returned if there are fewer other rows.
+        center: Subtract the mean vector, as in `center_and_normalize`.
+
+    Returns:
+        Row indices (N, k) int64 and cosines (N, k) float32.
+
+    Raises:
+        ValueError: If k < 1, or `vectors` is not (N, D) or not finite.
     """
     if k < 1:
         raise ValueError(f"k is {k}, want at least 1")
@@ -68,18 +82,26 @@ def one_nn_accuracy(
     *,
     center: bool,
 ) -> float:
-    """Share of rows in [0, 1] whose nearest other row carries the same label (leave-one-out).
+    """Return the leave-one-out 1-NN accuracy: the share of rows whose nearest other row has their label.
 
-    With `groups`, a row's neighbour must come from another group than its own: videos of one
-    camera, or copies of one clip, then cannot vouch for each other. Rows that have no such
-    neighbour are left out of the share; nan when that is every row. Ties go to the lower row.
-    Raises ValueError when the lengths differ, or as `prepare` does.
+    Args:
+        vectors: (N, D).
+        labels: N labels.
+        groups: N groups; a neighbor must be from another group, so that videos of one camera, or copies of
+            one clip, do not confirm each other. Rows without such a neighbor are left out.
+        center: Subtract the mean vector, as in `center_and_normalize`.
+
+    Returns:
+        A share in [0, 1], ties to the lower row; NaN if no row has a neighbor.
+
+    Raises:
+        ValueError: If lengths differ, or `vectors` is not (N, D) or not finite.
     """
     unit = center_and_normalize(vectors, center=center)
     own = np.arange(len(unit)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     label = np.asarray(labels)
     if len(label) != len(unit) or len(own) != len(unit):
-        raise ValueError(f"{len(unit)} vectors, {len(label)} labels, {len(own)} groups: want as many of each")
+        raise ValueError(f"{len(unit)} vectors, {len(label)} labels, {len(own)} groups: lengths differ")
     hits: list[bool] = []
     for start, block in _similarities(unit):
         for offset, row in enumerate(block):
@@ -91,10 +113,16 @@ def one_nn_accuracy(
 
 
 def map_2d(vectors: npt.NDArray[np.float32]) -> Floats:
-    """A point for each row, (N, 2) float32 within [-1, 1]: alike rows lie close. The same every time.
+    """Project rows to two dimensions so that similar rows lie close together; deterministic.
 
-    Centred unit rows through PCA, then t-SNE (van der Maaten and Hinton, 2008) between 8 and
-    5,000 rows; PCA alone outside of that. Raises ValueError as `prepare` does.
+    Centered unit rows go through PCA, then t-SNE (van der Maaten and Hinton, 2008) for 8 to 5,000 rows; PCA
+    alone otherwise.
+
+    Returns:
+        (N, 2) float32 within [-1, 1].
+
+    Raises:
+        ValueError: If `vectors` is not (N, D) or not finite.
     """
     unit = center_and_normalize(vectors, center=True)
     count = len(unit)
@@ -110,32 +138,32 @@ def map_2d(vectors: npt.NDArray[np.float32]) -> Floats:
 
 def _flatten(unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     count = len(unit)
-    parts = min(50, count, unit.shape[1])
-    flat = PCA(n_components=parts, random_state=0).fit_transform(unit)
-    if _TSNE_LEAST <= count <= _TSNE_MOST and parts > 2:
+    components = min(50, count, unit.shape[1])
+    flat = PCA(n_components=components, random_state=0).fit_transform(unit)
+    if _TSNE_MIN_ROWS <= count <= _TSNE_MAX_ROWS and components > 2:
         perplexity = min(30.0, (count - 1) / 3)
         flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(flat)
-    return np.pad(flat[:, :2], ((0, 0), (0, max(0, 2 - parts))))
+    return np.pad(flat[:, :2], ((0, 0), (0, max(0, 2 - components))))
 
 
 def spread_points(points: npt.NDArray[np.floating], gap: float) -> Floats:
-    """The points (N, 2) float32, moved apart until about `gap` lies between any two.
+    """Move points (N, 2) apart until about `gap` lies between any two.
 
-    Whoever is far from the others stays in place. Quadratic in N: for some hundreds of points.
+    Isolated points stay in place. Quadratic in N: for some hundreds of points.
     """
-    placed = np.array(points, dtype=np.float64)
-    # A tiny fixed spiral parts points that coincide, which have no direction to part in.
-    turn = np.arange(len(placed)) * 2.399963
-    placed += 1e-3 * gap * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    moved = np.array(points, dtype=np.float64)
+    # A tiny fixed spiral separates points that coincide, which have no direction to move in.
+    angle = np.arange(len(moved)) * 2.399963
+    moved += 1e-3 * gap * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for _ in range(80):
-        between = placed[:, None, :] - placed[None, :, :]  # (N, N, 2)
+        between = moved[:, None, :] - moved[None, :, :]  # (N, N, 2)
         distance = np.linalg.norm(between, axis=2)
         np.fill_diagonal(distance, np.inf)
         short = np.clip(gap - distance, 0, None)
         if not short.any():
             break
-        placed += (between * (0.5 * short / np.maximum(distance, 1e-9))[..., None]).sum(axis=1) * 0.7
-    return placed.astype(np.float32)
+        moved += (between * (0.5 * short / np.maximum(distance, 1e-9))[..., None]).sum(axis=1) * 0.7
+    return moved.astype(np.float32)
 
 
 def _similarities(unit: npt.NDArray[np.float64]) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:

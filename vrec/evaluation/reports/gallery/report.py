@@ -1,4 +1,4 @@
-"""A run's results as plain data for one page: videos with their look-alikes, figures, failures."""
+"""Content of the gallery page as plain data: videos with their nearest neighbors, metrics, failures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,25 +10,25 @@ from vrec.core.types import Modality
 
 
 class GalleryConfig(BaseConfig):
-    """What the report page shows of a catalogue."""
+    """Settings of the gallery page."""
 
     shown: int = Field(default=500, ge=1)
-    """Most videos with a card on the page; of a bigger catalogue, a sample, and the page says so.
-    Each costs about 7 kB of page."""
+    """Largest number of videos with a card on the page, about 7 kB each; of a larger catalog, a sample is
+    shown."""
     neighbours: int = Field(default=5, ge=1, le=20)
-    """Look-alikes beside each video."""
+    """Nearest neighbors shown for each video."""
     center: bool = True
-    """Subtract the catalogue's mean vector before comparing: what all videos share says nothing
-    about which are alike (on the labelled clips here, 1-NN accuracy rose from .85 to .87)."""
+    """Subtract the mean vector of the catalog before comparing, which removes what all videos have in common
+    (on labeled clips, 1-NN accuracy rose from .85 to .87)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryVideo:
-    """One video as the page shows it."""
+    """Metadata, poster, map position and nearest neighbors of one video."""
 
     video_id: str
     title: str
-    """The video_id where the catalogue has no title."""
+    """The video_id where the catalog has no title."""
     category: str | None
     language: str | None
     kind: str | None
@@ -36,15 +36,15 @@ class GalleryVideo:
     poster: bytes | None
     """JPEG."""
     xy: tuple[float, float] | None
-    """Its place on the map, each in [-1, 1]; None where it has no fused vector or no card."""
-    neighbours: Mapping[Modality, Sequence[tuple[int, float]]]
-    """Per modality, (index into `GalleryReport.videos`, cosine), nearest first; a modality that the
-    video lacks is absent."""
+    """Map position, each coordinate in [-1, 1]; None for a video without a card."""
+    neighbors: Mapping[Modality, Sequence[tuple[int, float]]]
+    """Per modality, (index into `GalleryReport.videos`, cosine), nearest first; modalities without a vector
+    are absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryFailure:
-    """One row of FAILURES with how to fix it."""
+    """Row of FAILURES with its fix."""
 
     video_id: str
     uri: str
@@ -56,19 +56,22 @@ class GalleryFailure:
 
 @dataclass(frozen=True, slots=True)
 class CategoryAgreement:
-    """How often a video's nearest neighbour is of its own category."""
+    """Share of videos whose nearest neighbor has the same category (1-NN accuracy)."""
 
     by_modality: Mapping[Modality, float]
-    """Shares in [0, 1]; near-duplicates of a video do not count as its neighbours."""
+    """Shares in [0, 1]; near-duplicates of a video do not count as its neighbors."""
     chance: float
-    """The share that a random neighbour would reach."""
+    """Expected share of a random neighbor."""
     videos: int
-    """Embedded videos whose category is known."""
+    """Embedded videos with a known category."""
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryReport:
-    """All that the page says. The first `shown` of `videos` have a card; the others are only referred to."""
+    """Content of the gallery page.
+
+    The first `shown` of `videos` have a card; the others are only referred to as neighbors or duplicates.
+    """
 
     videos: Sequence[GalleryVideo]
     shown: int
@@ -76,20 +79,20 @@ class GalleryReport:
     failed: int
     total: int
     modalities: Sequence[Modality]
-    """Those with vectors, in the order in which the page offers them: fused first."""
+    """Modalities with vectors, in the order of the page: fused first."""
     categories: Sequence[tuple[str, int]]
-    """Category and how many embedded videos it has, most first."""
+    """Categories with their numbers of embedded videos, largest first."""
     agreement: CategoryAgreement | None
-    """None where fewer than two videos have a category."""
+    """None if fewer than two videos have a category."""
     near_duplicates: Sequence[Sequence[int]]
     """Groups of indexes into `videos`."""
     failures: Sequence[GalleryFailure]
     encoders: Mapping[str, str]
     decoders: Mapping[str, int]
     timings: Mapping[str, float]
-    """Seconds by name, as the manifest gives them."""
+    """Seconds by name, from the manifest."""
     throughput: Mapping[str, float]
     machine: Mapping[str, object]
     config: Mapping[str, object]
     links: Mapping[str, str] = field(default_factory=dict)
-    """Other pages of the same run, by what is to be seen there."""
+    """URLs of other pages of the same run, by link text."""

@@ -3,13 +3,13 @@
   const { videos, near } = JSON.parse(document.getElementById("data").textContent);
   const posterOf = (v) => document.querySelector(`#v${v} > img.poster`)?.src;
   const element = (tag, className, text) => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
+    const node = document.createElement(tag);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
   };
 
-  // Look-alikes: each card's strip is filled when the card comes near the screen, and again after a switch.
+  // Nearest neighbors: a card's strip is filled when the card comes near the screen, and again after a switch.
   const cards = [...document.querySelectorAll(".card")];
   let modality = document.querySelector("input[name=modality]:checked")?.value;
   const tile = ([other, score]) => {
@@ -40,7 +40,7 @@
     if (strip.dataset.modality === modality) return;
     strip.dataset.modality = modality;
     const found = near[modality]?.[Number(card.id.slice(1))];
-    const empty = found ? "No other video to compare with." : "This video has nothing of that kind to compare.";
+    const empty = found ? "No other video to compare with." : "This video has no vector of this modality.";
     strip.replaceChildren(...(found?.length ? found.map(tile) : [element("li", "none", empty)]));
   };
   const seen = new Set();
@@ -76,7 +76,7 @@
     tip.hidden = !point;
     if (!point) return;
     point.classList.add("on");
-    map.append(point); // Drawn last, it lies above its neighbours.
+    map.append(point); // Drawn last, it lies above its neighbors.
     const [title, , language] = videos[Number(point.dataset.v)];
     const image = tip.querySelector("img");
     const source = posterOf(point.dataset.v);
