@@ -2,7 +2,16 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import SchemaError, VideoError, video_errors
-from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, VIDEOS, TableColumn, TableSchema, conform
+from vrec.core.schema import (
+    EMBEDDINGS,
+    FAILURES,
+    MEDIA,
+    VIDEOS,
+    TableColumn,
+    TableSchema,
+    VectorType,
+    conform,
+)
 
 SMALL = TableSchema(
     "SMALL",
@@ -75,3 +84,57 @@ def test_every_video_error_says_how_to_mend_it():
         if kind is not VideoError:
             assert kind.fix != VideoError.fix, name
         assert str(kind("what happened")) == "what happened"
+
+
+def test_an_arrow_schema_has_the_vectors_length_and_needs_it():
+    schema = EMBEDDINGS.arrow(3)
+    assert schema.field("vector").type == pa.list_(pa.float32(), 3)
+    assert not schema.field("entity_id").nullable
+    assert VIDEOS.arrow().field("title").nullable
+    with pytest.raises(ValueError, match=r"EMBEDDINGS\.vector needs a dim"):
+        EMBEDDINGS.arrow()
+
+
+def test_conform_keeps_values_and_says_which_columns_may_hold_nulls():
+    at = pa.array([5], pa.timestamp("us", tz="UTC"))
+    table = pa.table({"video_id": ["a"], "weight": pa.array([2], pa.float32()), "at": at, "title": ["T"]})
+    got = conform(table, SMALL, stage="here")
+    assert got.to_pylist() == table.to_pylist()
+    assert [field.nullable for field in got.schema] == [False, False, False, True]
+    assert conform(table.set_column(3, "title", pa.array([None], pa.string())), SMALL, stage="here")[
+        "title"
+    ].to_pylist() == [None]
+
+
+def test_conform_counts_nulls_and_names_the_stage_and_the_table():
+    at = pa.array([0, 0, 0], pa.timestamp("us", tz="UTC"))
+    table = pa.table({"video_id": ["a", None, None], "weight": pa.array([1, 2, 3], pa.float32()), "at": at})
+    with pytest.raises(SchemaError) as caught:
+        conform(table, SMALL, stage="fit")
+    assert str(caught.value) == "fit: video_id has 2 nulls of 3"
+    assert caught.value.fix == "give it the columns of SMALL in docs/tables.md"
+
+
+def test_times_of_another_unit_or_zone_are_refused():
+    for kind in (pa.timestamp("ms", tz="UTC"), pa.timestamp("us")):
+        table = pa.table(
+            {"video_id": ["a"], "weight": pa.array([1], pa.float32()), "at": pa.array([0], kind)}
+        )
+        with pytest.raises(SchemaError, match="at is timestamp"):
+            conform(table, SMALL, stage="fit")
+
+
+def test_a_list_is_compared_by_its_values_and_not_by_the_name_of_its_item():
+    schema = TableSchema("TAGGED", (TableColumn("tags", pa.list_(pa.string())),))
+    named = pa.table({"tags": pa.array([["a"]], pa.list_(pa.field("element", pa.string())))})
+    assert conform(named, schema, stage="x")["tags"].to_pylist() == [["a"]]
+    with pytest.raises(SchemaError, match="tags is list"):
+        conform(pa.table({"tags": [[1]]}), schema, stage="x")
+    with pytest.raises(SchemaError, match="tags is string"):
+        conform(pa.table({"tags": ["a"]}), schema, stage="x")
+
+
+def test_an_absent_nullable_vector_column_is_missing_because_its_length_is_unknown():
+    schema = TableSchema("P", (TableColumn("v", VectorType(), nullable=True),))
+    with pytest.raises(SchemaError, match="missing v"):
+        conform(pa.table({"w": [1]}), schema, stage="x", extra=True)

@@ -4,7 +4,16 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import OutputError, SourceError
-from vrec.core.tables import StorageFolder, absolute_uri, join_uri, read_embeddings, read_manifest, resolve
+from vrec.core.tables import (
+    StorageFolder,
+    absolute_uri,
+    join_uri,
+    read_embeddings,
+    read_failures,
+    read_manifest,
+    read_media,
+    resolve,
+)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -82,4 +91,103 @@ def test_reading_where_nothing_was_embedded_says_what_to_do(tmp_path):
     assert read_manifest(str(tmp_path)) is None
     with pytest.raises(SourceError) as caught:
         read_embeddings(str(tmp_path), "fused")
+    assert "vrec embed" in caught.value.fix
+
+
+def test_files_are_sorted_and_folders_are_not_among_them(tmp_path):
+    folder = StorageFolder(str(tmp_path))
+    for name in ("b", "a", "sub/c"):
+        folder.write(name, b"1")
+    assert folder.files() == ["a", "b"]
+    assert folder.files("sub") == ["c"]
+    assert folder.files("absent") == []
+    assert folder.exists("a")
+    assert not folder.exists("sub")
+    assert not folder.exists("absent")
+
+
+def test_folders_that_are_not_kept_are_removed_and_files_stay(tmp_path):
+    folder = StorageFolder(str(tmp_path))
+    for name in ("old/x", "new/x", "file"):
+        folder.write(name, b"1")
+    folder.remove_folders(["new"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "new"]
+    StorageFolder(str(tmp_path / "absent")).remove_folders([])
+
+
+def test_a_check_leaves_nothing_behind_and_finds_what_cannot_be_written(tmp_path):
+    StorageFolder(str(tmp_path)).check_writable("below")
+    assert list((tmp_path / "below").iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"cannot write below/\.writable"):
+        StorageFolder(str(tmp_path / "file")).check_writable("below")
+
+
+def test_json_is_readable_and_holds_no_nan(tmp_path):
+    folder = StorageFolder(str(tmp_path))
+    folder.write_json("x.json", {"b": "é", "a": [1.5]})
+    assert folder.read("x.json").decode() == '{\n  "b": "é",\n  "a": [\n    1.5\n  ]\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_json("y.json", {"a": float("nan")})
+    assert not folder.exists("y.json")
+
+
+def test_reading_an_absent_file_is_file_not_found_everywhere(tmp_path):
+    for uri in (str(tmp_path), "memory://nowhere"):
+        with pytest.raises(FileNotFoundError):
+            StorageFolder(uri).read("absent")
+
+
+def test_a_parquet_schema_is_that_of_its_table(tmp_path):
+    table = pa.table({"x": pa.array([1], pa.int16())})
+    StorageFolder(str(tmp_path)).write_parquet("t.parquet", table)
+    assert StorageFolder(str(tmp_path)).parquet_schema("t.parquet").equals(table.schema)
+
+
+def test_joined_uris_have_one_slash_between_names():
+    assert join_uri("s3://b/v/", "a", "b.mp4") == "s3://b/v/a/b.mp4"
+    assert join_uri("file:///data", "a") == "file:///data/a"
+    assert join_uri("C:\\data", "a").startswith("C:\\data"), "a drive is no scheme"
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """An embedding folder of two files per table, in no order."""
+    folder = StorageFolder(str(tmp_path))
+    files = {}
+    for table, key, parts in (
+        ("embeddings/frames", "entity_id", (["c", "a"], ["b"])),
+        ("failures", "video_id", (["z", "x"], ["y", "x"])),
+        ("media", "video_id", (["m"], ["l", "k"])),
+    ):
+        files[table] = []
+        for number, ids in enumerate(parts):
+            columns = {key: ids}
+            if table == "failures":
+                columns["uri"] = [f"u{9 - i - 2 * number}" for i in range(len(ids))]
+            name = f"{table}/{number}.parquet"
+            folder.write_parquet(name, pa.table(columns))
+            files[table].append(name)
+    folder.write_parquet("media/stray.parquet", pa.table({"video_id": ["not in the manifest"]}))
+    folder.write_json("manifest.json", {"kind": "embeddings", "format": 1, "files": files})
+    return str(tmp_path)
+
+
+def test_tables_are_all_listed_files_and_sorted(embedded):
+    assert read_embeddings(embedded, "frames")["entity_id"].to_pylist() == ["a", "b", "c"]
+    assert read_embeddings(embedded, "audio") is None
+    assert read_media(embedded)["video_id"].to_pylist() == ["k", "l", "m"]
+    failures = read_failures(embedded).to_pylist()
+    assert [(row["video_id"], row["uri"]) for row in failures] == [
+        ("x", "u6"),
+        ("x", "u8"),
+        ("y", "u7"),
+        ("z", "u9"),
+    ]
+
+
+@pytest.mark.parametrize("read", [read_media, read_failures])
+def test_media_and_failures_of_no_run_say_what_to_do(tmp_path, read):
+    with pytest.raises(SourceError, match=r"no manifest\.json there") as caught:
+        read(str(tmp_path))
     assert "vrec embed" in caught.value.fix

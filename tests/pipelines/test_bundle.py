@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.bundles import shop, shop_parts, text_embeddings
-from tests.contracts.shops import ranking_shop, rates
 from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
+from vrec.testing.ranking_shop import ranking_shop, rates
 
 
 def write_embeddings(folder: Path, embed: EmbedConfig, **changes) -> None:
@@ -63,7 +63,7 @@ def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
     bundle.check()
     assert (done["version"], done["encoder"]) == (bundle.version, bundle.encoder)
     assert (done["videos"], done["vectors"], done["texts"]) == (100, 100, 99)
-    assert bundle.neighbors.places.shape == (100, 7)
+    assert bundle.neighbors.indices.shape == (100, 7)
     assert bundle.profiles.remember == 9
     assert bundle.embed == EmbedConfig(batch_size=7)
     assert len(bundle.popular) == done["popular"] > 50
@@ -90,7 +90,7 @@ def test_what_does_not_belong_together_is_told_in_a_line(folders, tmp_path, caps
     assert "trained with the embeddings of simulated, and there are no fused" in told(ranker="ranker")
     assert "trained with the embeddings of simulated, and the fused" in told(tables, ranker="ranker")
     assert "is a rates, not one of" in told(f"--recommender={folders / 'rates'}")
-    assert "is a item_knn, not a ranker" in told(ranker="knn")
+    assert "is of kind item_knn, not ranker" in told(ranker="knn")
     write_embeddings(tmp_path / "old", EmbedConfig(), config={"speed": 9})
     assert "settings of another version of vrec: speed" in told(f"--embeddings={tmp_path / 'old'}")
     assert not (tmp_path / "b" / MANIFEST).exists()

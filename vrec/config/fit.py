@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.protocols import Modality
+from vrec.core.types import Modality
 
 
 class FitConfig(BaseConfig):

@@ -88,7 +88,7 @@ def read_artifact(uri: str, kind: str | None = None, *, blobs: bool = True) -> M
     manifest = _manifest(folder)
     if kind is not None and manifest["kind"] != kind:
         raise ModelError(
-            f"{uri} is a {manifest['kind']}, not a {kind}", fix="give the folder of the other model"
+            f"{uri} is of kind {manifest['kind']}, not {kind}", fix="give the folder of the other model"
         )
     arrays: Arrays = {}
     tables: dict[str, pa.Table] = {}
@@ -181,12 +181,13 @@ def _manifest(folder: StorageFolder) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(folder.read(MANIFEST))
-        model_format, files, kind = manifest["format"], manifest["files"], manifest["kind"]
-    except (ValueError, KeyError, TypeError):
+        model_format, kind = manifest["format"], manifest["kind"]
+        digests = manifest["files"].values()
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(f"{folder.uri}/{MANIFEST} is not a model's", fix="give a model's folder") from None
     if (
         model_format != MODEL_FORMAT
-        or not all(isinstance(sha, str) for sha in files.values())
+        or not all(isinstance(sha, str) for sha in digests)
         or kind == "embeddings"
     ):
         raise ModelError(

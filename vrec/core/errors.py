@@ -115,7 +115,7 @@ class VanishedVideo(VideoError):
 
     stage = "read"
     transient = True
-    fix = "put the file back, or take it out of the catalogue; the next run tries it again"
+    fix = "put the file back, or take it out of the catalog; the next run tries it again"
 
 
 class UnreachableVideo(VideoError):
@@ -155,7 +155,7 @@ class UnreadableVideo(VideoError):
 class NoVideoStream(VideoError):
     """Media file without a video stream: audio, or audio with a cover picture."""
 
-    fix = "upload a file with a video stream, or take it out of the catalogue"
+    fix = "upload a file with a video stream, or take it out of the catalog"
 
 
 class NoFrames(VideoError):

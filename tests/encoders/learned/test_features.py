@@ -109,7 +109,7 @@ def test_numbers_that_are_not_finite_are_named_with_their_video(bad):
 
 def test_another_folder_is_no_features(tmp_path):
     some().save(str(tmp_path))
-    with pytest.raises(ModelError, match="is a features, not a encoder"):
+    with pytest.raises(ModelError, match="is of kind features, not encoder"):
         read_encoder_artifact(str(tmp_path))
     with pytest.raises(ModelError, match="no manifest"):
         FeatureSet.load(str(tmp_path / "nowhere"))
