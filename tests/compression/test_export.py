@@ -26,7 +26,7 @@ def test_a_network_that_cannot_be_exported_is_named_with_the_reason():
         def forward(self, pictures: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("it looks at the clock")
 
-    with pytest.raises(CompressError, match=r"cannot be written as ONNX .*"):
+    with pytest.raises(CompressError, match=r"cannot be exported to ONNX .*"):
         to_onnx(Odd(), PX)
 
 

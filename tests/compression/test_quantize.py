@@ -84,7 +84,7 @@ def test_what_cannot_be_rounded_is_said(graph):
         static_int8(graph, none, QuantizeConfig())
     with pytest.raises(CompressError, match=r"\(2, 40, 40, 3\), want uint8 \(N, 32, 32, 3\)"):
         static_int8(graph, pictures(2, 40), QuantizeConfig())
-    with pytest.raises(CompressError, match="cannot round this network"):
+    with pytest.raises(CompressError, match="cannot quantize this network"):
         dynamic_int8(b"no graph at all")
 
 

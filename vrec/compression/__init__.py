@@ -1,1 +1,1 @@
-"""Smaller and faster forms of a trained network: int8, fewer channels, a student of it, and their files."""
+"""Compression of a trained network: int8, fewer channels, distillation, and the files of the results."""

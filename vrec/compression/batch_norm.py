@@ -1,4 +1,4 @@
-"""The statistics of batch norms, taken anew for a network that has been changed."""
+"""Recalibration of the batch norm statistics of a changed network."""
 
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
 
 def recalibrate_batch_norms(network: "nn.Module", pictures: Frames, batch: int) -> None:
-    """Gives a network's batch norms the means and variances that they meet on `pictures`, in place.
+    """Set the means and variances of a network's batch norms to those of `pictures`, in place.
 
-    With fewer channels, or on pictures of another size, they are not those that it was trained with (Touvron
-    et al. 2019). The mean of batches of `batch` pictures is taken, of (N, S, S, 3) uint8 altogether. Leaves
-    the network in evaluation mode.
+    With fewer channels, or on pictures of another size, they differ from those of training (Touvron et al.
+    2019). The network is left in evaluation mode.
+
+    Args:
+        network: Network from (N, S, S, 3) uint8.
+        pictures: (N, S, S, 3) uint8.
+        batch: Pictures per batch; the statistics are the means over batches.
     """
     import torch
 
@@ -23,7 +27,7 @@ def recalibrate_batch_norms(network: "nn.Module", pictures: Frames, batch: int) 
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # which means that all batches count alike
+        norm.momentum = None  # a cumulative average: all batches have the same weight
         norm.train()
     with torch.no_grad():
         for block in torch.from_numpy(np.ascontiguousarray(pictures)).split(batch):

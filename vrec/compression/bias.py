@@ -1,4 +1,4 @@
-"""Biases that take back what rounded weights add to a layer's output on average (Nagel et al. 2019)."""
+"""Bias correction: removal of the mean output error of rounded weights (Nagel et al. 2019)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,45 +15,49 @@ Floats = npt.NDArray[np.float64]
 
 
 def correct_biases(rounded: "ModelProto", exact: "ModelProto", pictures: Frames) -> None:
-    """Shifts the biases of convolutions in a QDQ graph, in place.
+    """Shift the biases of convolutions in a QDQ graph, in place.
 
-    The errors of a channel's few weights do not cancel out: on average they add something to what it gives,
-    and the most where weights are large. Each channel's bias loses what the rounded
-    weights add over the `exact` graph's, in the mean over (N, S, S, 3) uint8 `pictures` and all places, each
-    layer seeing what the exact one sees. A convolution without a bias is left as it is.
+    The rounding errors of a channel's few weights do not cancel out: on average they shift its output. The
+    bias of each channel is lowered by this shift, the mean over all pictures and positions, where the input
+    of each layer is that of the exact graph. A convolution without a bias is not changed.
+
+    Args:
+        rounded: QDQ graph, which is changed.
+        exact: Graph with the same nodes in float32.
+        pictures: (N, S, S, 3) uint8.
     """
     from onnx import numpy_helper
 
     stored = {part.name: part for part in rounded.graph.initializer}
-    made = {node.output[0]: node for node in rounded.graph.node if node.op_type == "DequantizeLinear"}
+    dequantized = {node.output[0]: node for node in rounded.graph.node if node.op_type == "DequantizeLinear"}
     layers = {
-        node.name: (made[node.input[1]], made[node.input[2]])
+        node.name: (dequantized[node.input[1]], dequantized[node.input[2]])
         for node in rounded.graph.node
-        if node.op_type == "Conv" and len(node.input) == 3 and {*node.input[1:]} <= made.keys()
+        if node.op_type == "Conv" and len(node.input) == 3 and {*node.input[1:]} <= dequantized.keys()
     }
-    weights = {name: _float(weight, stored) for name, (weight, _) in layers.items()}
+    weights = {name: _dequantize(weight, stored) for name, (weight, _) in layers.items()}
     for name, shift in _mean_shifts(exact, weights, pictures).items():
         bias = layers[name][1]
         part, scale = stored[bias.input[0]], numpy_helper.to_array(stored[bias.input[1]])
-        kept = numpy_helper.to_array(part) - np.rint(shift / scale)
-        part.CopyFrom(numpy_helper.from_array(kept.astype(np.int32), part.name))
+        corrected = numpy_helper.to_array(part) - np.rint(shift / scale)
+        part.CopyFrom(numpy_helper.from_array(corrected.astype(np.int32), part.name))
 
 
-def _float(node: "NodeProto", stored: dict[str, "TensorProto"]) -> Floats:
-    """The float64 numbers that a DequantizeLinear node makes of stored weights, (channels, ...)."""
+def _dequantize(node: "NodeProto", stored: dict[str, "TensorProto"]) -> Floats:
+    """Return the float64 output of a DequantizeLinear node of stored weights, (channels, ...)."""
     from onnx import numpy_helper
 
-    whole, scale, zero = (numpy_helper.to_array(stored[name]).astype(np.float64) for name in node.input)
-    wide = (-1, *[1] * (whole.ndim - 1))  # one scale a channel, or one for all
-    return (whole - zero.reshape(wide)) * scale.reshape(wide)
+    integers, scale, zero = (numpy_helper.to_array(stored[name]).astype(np.float64) for name in node.input)
+    shape = (-1, *[1] * (integers.ndim - 1))  # one scale per channel, or one for all
+    return (integers - zero.reshape(shape)) * scale.reshape(shape)
 
 
 def _mean_shifts(exact: "ModelProto", weights: dict[str, Floats], pictures: Frames) -> dict[str, Floats]:
-    """What `weights` instead of the exact ones add to each channel of each named convolution, (channels,)."""
+    """Return the mean output error, (channels,), of each convolution with `weights` for the exact ones."""
     import onnxruntime
     from onnx import ModelProto, helper, numpy_helper
 
-    # Beside each convolution a twin with the weights' errors: padding, strides and groups are its own.
+    # Each convolution gets a twin whose weights are the errors; padding, strides and groups are the same.
     model = ModelProto()
     model.CopyFrom(exact)
     known = {part.name: numpy_helper.to_array(part) for part in exact.graph.initializer}
@@ -64,11 +68,11 @@ def _mean_shifts(exact: "ModelProto", weights: dict[str, Floats], pictures: Fram
             continue
         names.append(node.name)
         error, shift, mean = (f"{node.name} {part}" for part in ("error", "shift", "mean"))
-        wrong = (weights[node.name] - known[node.input[1]]).astype(np.float32)
+        difference = (weights[node.name] - known[node.input[1]]).astype(np.float32)
         twin = helper.make_node("Conv", [node.input[0], error], [shift])
         twin.attribute.extend(node.attribute)
         model.graph.node.extend([twin, helper.make_node("GlobalAveragePool", [shift], [mean])])
-        model.graph.initializer.append(numpy_helper.from_array(wrong, error))
+        model.graph.initializer.append(numpy_helper.from_array(difference, error))
         model.graph.output.append(helper.make_empty_tensor_value_info(mean))
     if not names:
         return {}

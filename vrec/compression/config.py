@@ -1,4 +1,4 @@
-"""What `vrec compress` can be told."""
+"""Settings of `vrec compress`."""
 
 from typing import Literal
 
@@ -32,20 +32,21 @@ METHOD_STEPS: dict[CompressionMethod, tuple[NetworkVariant, Int8Mode]] = {
     "student": ("student", "none"),
     "student_static": ("student", "static"),
 }
-"""Which network a method takes, and how it is rounded."""
+"""Network of each method, and its int8 mode."""
 DISTILLED_VARIANTS: frozenset[NetworkVariant] = frozenset({"pruned", "student"})
-"""Networks that learn from the original."""
+"""Networks that are trained by distillation from the original."""
 
 
 class StudentConfig(BaseConfig):
-    """What a student sees."""
+    """Input of smaller networks."""
 
     frame_px: int = Field(default=192, ge=32, le=1024)
-    """Pixels a side of its pictures; the work of a network grows with their square."""
+    """Pixels per side of the pictures of `smaller` and `student`; the cost of a network grows with their
+    square."""
 
 
 class CompressConfig(BaseConfig):
-    """Which smaller networks are made of the one that sees frames, and which of them is taken."""
+    """Settings of the compressed networks to try, and of the choice among them."""
 
     methods: tuple[CompressionMethod, ...] = (
         "dynamic",
@@ -54,28 +55,29 @@ class CompressConfig(BaseConfig):
         "smaller_static",
         "student_static",
     )
-    """What is tried: `static` and `dynamic` are int8, `pruned` has fewer channels, `smaller` sees fewer
-    pixels, and `student` does too, but learns to make up for them; `_static` is the same in int8."""
+    """Methods to try: `static` and `dynamic` are int8, `pruned` has fewer channels, `smaller` takes smaller
+    pictures, and `student` too, but is trained on them; `_static` is the same in int8."""
     student: StudentConfig = Field(default_factory=StudentConfig)
-    """What `smaller` and `student` see."""
+    """Input of `smaller` and `student`."""
     prune: PruneConfig = Field(default_factory=PruneConfig)
-    """How many channels go."""
+    """Pruning of channels."""
     quantize: QuantizeConfig = Field(default_factory=QuantizeConfig)
-    """How a network is rounded to int8."""
+    """Rounding to int8."""
     distill: DistillationConfig = Field(default_factory=DistillationConfig)
-    """How a student or a pruned network learns."""
+    """Training of a student or a pruned network."""
     videos: int = Field(default=500, ge=3)
-    """Most videos that are read, drawn from the catalogue where it has more."""
+    """Largest number of videos that are read; a random sample where the catalog has more."""
     frames: int = Field(default=24, ge=1, le=256)
-    """Frames of each that are learned from."""
+    """Frames of each video that are used."""
     labels: str | None = None
-    """A CSV file with the columns `video_id` (or `file`), `label` and perhaps `source`, by which neighbours
-    are judged; None judges them by those of the original network alone."""
+    """CSV file with the columns `video_id` (or `file`), `label` and optionally `source`, for the 1-NN
+    accuracy. None compares the nearest neighbors with those of the original network only."""
     rounds: int = Field(default=15, ge=1)
-    """Rounds of timing; each runs every network once, on the same video."""
+    """Rounds of timing; each round runs every network once, on the same video."""
     max_accuracy_loss: float = Field(default=0.02, ge=0, le=1)
-    """The most 1-NN accuracy that may be lost where there are labels."""
+    """Largest loss of 1-NN accuracy (0 to 1) that is accepted where there are labels."""
     min_recall: float = Field(default=0.85, ge=0, le=1)
-    """Where there are none: the least share of a new video's 10 nearest that must stay."""
+    """Smallest accepted share (0 to 1) of the 10 nearest neighbors of a new video that stay, without
+    labels."""
     seed: int = Field(default=0, ge=0)
-    """Draws the videos that are read."""
+    """Seed of the sample of videos."""

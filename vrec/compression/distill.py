@@ -1,7 +1,7 @@
-"""A small network that learns to see what a large one sees, from pictures without labels.
+"""Distillation of a large network into a small one, from pictures without labels.
 
-The student's features are to be the teacher's (FitNets: Romero et al. 2015), so that whatever was made for
-the teacher's, such as thresholds and heads, has the same meaning on the student's.
+The student learns the features of the teacher (FitNets: Romero et al. 2015), so that thresholds and heads
+made for the features of the teacher stay valid for those of the student.
 """
 
 import math
@@ -22,68 +22,71 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Teacher = Callable[[Frames], Vectors]
-"""(B, S, S, 3) uint8 to (B, dim) float32."""
+"""Function from (B, S, S, 3) uint8 to (B, dim) float32."""
 StepCallback = Callable[["DistillationStep"], None]
 
-_FIRST_LOOK = 256
-"""Pictures from which the scale of the teacher's features, and the student's norms, are taken."""
+_CALIBRATION_PICTURES = 256
+"""Pictures that set the scale of the teacher's features and the batch norm statistics of the student."""
 
 
 class DistillationConfig(BaseConfig):
-    """How a student learns."""
+    """Settings of distillation."""
 
     steps: int = Field(default=300, ge=1)
-    """Batches it learns from."""
+    """Number of training steps, one batch each."""
     batch: int = Field(default=32, ge=2)
-    """Pictures in a batch."""
+    """Pictures per batch."""
     learning_rate: float = Field(default=5e-4, gt=0, le=1)
-    """AdamW's step size at its highest; it rises over the first twentieth and falls to 0 by a cosine."""
+    """Peak step size of AdamW; it rises over the first twentieth of the steps and falls to 0 as a cosine."""
     weight_decay: float = Field(default=1e-5, ge=0)
-    """AdamW's pull of weights towards 0."""
+    """Weight decay of AdamW: each step shrinks weights by this share times the step size."""
     whole: float = Field(default=0.3, ge=0, le=1)
-    """Share of pictures shown whole, as when embedding; of the others a random part is shown."""
+    """Share of pictures that are used whole, as in embedding; the others are cropped at random."""
     min_area: float = Field(default=0.4, gt=0, le=1)
-    """Smallest share of a picture that such a part is."""
+    """Smallest area of a random crop, as a share of the picture."""
     validation: float = Field(default=0.1, gt=0, lt=1)
-    """Share of videos that are kept back to tell when the student is at its best."""
+    """Share of videos held out to choose the best weights of the student."""
     check_every: int = Field(default=50, ge=1)
-    """Steps from one look at the videos kept back to the next."""
+    """Steps between validations on the held-out videos."""
     seed: int = Field(default=0, ge=0)
-    """Draws the videos kept back, the batches and the parts shown."""
+    """Seed of the held-out videos, the batches and the crops."""
     threads: int = Field(default=1, ge=1)
-    """CPU threads that learning takes."""
+    """CPU threads of the training."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationPictures:
-    """Pictures without labels."""
+    """Pictures without labels, and their videos."""
 
     pictures: Frames
-    """(N, S, S, 3) uint8, of the teacher's size."""
+    """(N, S, S, 3) uint8, of the input size of the teacher."""
     videos: npt.NDArray[np.int64]
-    """(N,) int64: of which video each is."""
+    """(N,) int64 number of the video of each picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationStep:
-    """One look at the videos kept back."""
+    """Result of one validation on the held-out videos."""
 
     step: int
+    """Number of training steps before it; 0 is before training."""
     loss: float
-    """Share of the teacher's variance that the student misses on training pictures since the last look."""
+    """Mean squared error on training pictures since the last validation, as a share of the teacher's
+    variance."""
     held_out_loss: float
-    """The same on whole pictures of videos that it does not learn from."""
+    """The same on whole pictures of the held-out videos."""
 
 
 @dataclass(slots=True)
 class DistillationResult:
-    """How it went; the student itself holds the weights that were best."""
+    """Result of distillation; the student itself holds the best weights."""
 
     steps: list[DistillationStep] = field(default_factory=list)
+    """Validations in order."""
     best_loss: float = math.inf
-    """The lowest `kept_back`."""
+    """Lowest `held_out_loss`."""
     stopped: str | None = None
-    """Why it ended early, where it did."""
+    """Reason why it ended early; None where it did not."""
 
 
 def distill(
@@ -95,52 +98,71 @@ def distill(
     *,
     on_step: StepCallback | None = None,
 ) -> DistillationResult:
-    """How `student` learned the `teacher`'s features; it is changed in place and left with its best weights.
+    """Train `student` to give the features of `teacher`, in place; it is left with its best weights.
 
-    The student maps (B, student_px, student_px, 3) uint8 to (B, dim). Where a loss is not a number, learning
-    ends with the last good weights. Raises CompressError for fewer than two videos, for features that are not
-    finite or of another length, and where not even the first weights were good.
+    Where a loss is not finite, training ends with the last good weights.
+
+    Args:
+        student: Network from (B, student_px, student_px, 3) uint8 to (B, dim) float32.
+        student_px: Pixels per side of its pictures.
+        teacher: Function that gives the features to learn.
+        data: Pictures to learn from and to validate on.
+        config: Settings of distillation.
+        on_step: Called after each validation.
+
+    Raises:
+        CompressError: There are fewer than two videos, features are not finite or of another length, or not
+            even the initial weights were good.
     """
     import torch
 
-    back = held_out_videos(data.videos, config)
-    is_back = np.isin(data.videos, back)
-    train, held = np.flatnonzero(~is_back), np.flatnonzero(is_back)
+    is_held_out = np.isin(data.videos, held_out_videos(data.videos, config))
+    train, held_out = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        lesson = _Distillation(student, student_px, teacher, data.pictures, config)
-        lesson.begin(train, held)
-        return lesson.learn(train, on_step)
+        distillation = _Distillation(student, student_px, teacher, data.pictures, config)
+        distillation.prepare(train, held_out)
+        return distillation.run(train, on_step)
     finally:
         torch.set_num_threads(before)
         student.eval()
 
 
 def resize_pictures(pictures: Frames, px: int) -> Frames:
-    """(N, px, px, 3) uint8: pictures scaled to another size, smoothed where they shrink."""
+    """Return (N, px, px, 3) uint8: pictures scaled to another size, with antialiasing where they shrink."""
     import torch
 
     return _scaled(torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2), px)
 
 
 def held_out_videos(videos: npt.NDArray[np.int64], config: DistillationConfig) -> npt.NDArray[np.int64]:
-    """The videos, of all that `videos` names, that a student does not learn from but is judged on.
+    """Draw the videos that a student is validated on and not trained on.
 
-    Raises CompressError for fewer than two.
+    Args:
+        videos: Video numbers, in any order and with repetitions.
+        config: Share and seed.
+
+    Returns:
+        Sorted numbers of the held-out videos: at least one, and not all.
+
+    Raises:
+        CompressError: There are fewer than two videos.
     """
-    known = np.unique(videos)
-    if len(known) < 2:
+    unique = np.unique(videos)
+    if len(unique) < 2:
         raise CompressError(
-            f"a student needs pictures of at least 2 videos, one to learn from and one to be judged on: "
-            f"there {'is' if len(known) == 1 else 'are'} {len(known)}",
+            f"a student needs pictures of at least 2 videos, one to learn from and one to validate on: "
+            f"there {'is' if len(unique) == 1 else 'are'} {len(unique)}",
             fix="give --videos a folder with more videos that can be decoded",
         )
-    count = min(len(known) - 1, max(1, round(len(known) * config.validation)))
-    return np.sort(np.random.default_rng(config.seed).permutation(known)[:count])
+    count = min(len(unique) - 1, max(1, round(len(unique) * config.validation)))
+    return np.sort(np.random.default_rng(config.seed).permutation(unique)[:count])
 
 
 class _Distillation:
+    """State of one distillation."""
+
     def __init__(
         self,
         student: "nn.Module",
@@ -157,61 +179,62 @@ class _Distillation:
         self._result = DistillationResult()
         self._best: dict[str, Tensor] = {}
 
-    def begin(self, train: npt.NDArray[np.int64], kept_back: npt.NDArray[np.int64]) -> None:
-        """Looks at the teacher's features, of some pictures to learn from and of all that are kept back."""
+    def prepare(self, train: npt.NDArray[np.int64], held_out: npt.NDArray[np.int64]) -> None:
+        """Compute the teacher's features of some training pictures, and of all held-out ones."""
         import torch
 
-        first = self._random.permutation(train)[:_FIRST_LOOK]
-        known = self._teacher_features(self._pictures[first])
-        self._scale = float(known.var(axis=0).sum()) or 1.0
-        self._kept_small = resize_pictures(self._pictures[kept_back], self._px)
-        self._kept_known = self._teacher_features(self._pictures[kept_back])
+        first = self._random.permutation(train)[:_CALIBRATION_PICTURES]
+        targets = self._teacher_features(self._pictures[first])
+        self._scale = float(targets.var(axis=0).sum()) or 1.0
+        self._held_out_pictures = resize_pictures(self._pictures[held_out], self._px)
+        self._held_out_targets = self._teacher_features(self._pictures[held_out])
         with torch.no_grad():
-            dim = self._student(torch.from_numpy(self._kept_small[:1])).shape[1]
-        if dim != known.shape[1]:
-            raise CompressError(f"the student gives {dim} features and the teacher {known.shape[1]}")
+            dim = self._student(torch.from_numpy(self._held_out_pictures[:1])).shape[1]
+        if dim != targets.shape[1]:
+            raise CompressError(f"the student gives {dim} features and the teacher {targets.shape[1]}")
 
-    def learn(self, train: npt.NDArray[np.int64], watch: StepCallback | None) -> DistillationResult:
+    def run(self, train: npt.NDArray[np.int64], on_step: StepCallback | None) -> DistillationResult:
+        """Train all steps, and load the best weights into the student."""
         import torch
 
         config, losses = self._config, []
         weights = [part for part in self._student.parameters() if part.requires_grad]
-        optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self._validate(0, [math.nan], watch)
-        self._set_norms(train, watch)
+        optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self._validate(0, [math.nan], on_step)
+        self._recalibrate(train, on_step)
         for step in range(config.steps):
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * _learning_rate_factor(step, config.steps)
             loss = self._loss(self._random.choice(train, config.batch))
             if not math.isfinite(loss.item()):
                 self._result.stopped = f"the loss of step {step + 1} is {loss.item()}"
                 break
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimiser.step()
+            optimizer.step()
             losses.append(loss.item())
             if (step + 1) % config.check_every == 0 or step + 1 == config.steps:
-                if not self._validate(step + 1, losses, watch):
+                if not self._validate(step + 1, losses, on_step):
                     break
                 losses = []
-        return self._end()
+        return self._finish()
 
-    def _set_norms(self, train: npt.NDArray[np.int64], watch: StepCallback | None) -> None:
-        """Takes the norms' statistics from the pictures where the student then misses less."""
-        rows = self._random.permutation(train)[:_FIRST_LOOK]
+    def _recalibrate(self, train: npt.NDArray[np.int64], on_step: StepCallback | None) -> None:
+        """Recalibrate the batch norms; undo it where that does not lower the held-out loss."""
+        rows = self._random.permutation(train)[:_CALIBRATION_PICTURES]
         recalibrate_batch_norms(
             self._student, resize_pictures(self._pictures[rows], self._px), self._config.batch
         )
-        self._validate(0, [math.nan], watch)
+        self._validate(0, [math.nan], on_step)
         if self._best:
             self._student.load_state_dict(self._best)
 
-    def _end(self) -> DistillationResult:
+    def _finish(self) -> DistillationResult:
         if not self._best:
             raise CompressError(
                 f"the student learned nothing: {self._result.stopped}",
-                fix="lower compress.distill.learning_rate, and see that the pictures are whole",
+                fix="lower compress.distill.learning_rate, and check that videos decode to whole pictures",
             )
         self._student.load_state_dict(self._best)
         return self._result
@@ -219,47 +242,47 @@ class _Distillation:
     def _loss(self, rows: npt.NDArray[np.int64]) -> "Tensor":
         import torch
 
-        large, small = self._parts_shown(rows)
-        known = torch.from_numpy(self._teacher_features(large))
-        return ((self._student(torch.from_numpy(small)) - known) ** 2).sum(1).mean() / self._scale
+        large, small = self._augmented(rows)
+        targets = torch.from_numpy(self._teacher_features(large))
+        return ((self._student(torch.from_numpy(small)) - targets) ** 2).sum(1).mean() / self._scale
 
-    def _validate(self, step: int, losses: list[float], watch: StepCallback | None) -> bool:
-        """Whether the student is still sound, after a look at the videos kept back."""
+    def _validate(self, step: int, losses: list[float], on_step: StepCallback | None) -> bool:
+        """Validate on the held-out videos, and return whether the features of the student are finite."""
         import torch
 
         with torch.no_grad():
-            blocks = torch.from_numpy(self._kept_small).split(self._config.batch)
-            given = torch.cat([self._student(block) for block in blocks]).numpy()
-        missed = float(((given - self._kept_known) ** 2).sum(1).mean() / self._scale)
-        if not math.isfinite(missed):
+            blocks = torch.from_numpy(self._held_out_pictures).split(self._config.batch)
+            features = torch.cat([self._student(block) for block in blocks]).numpy()
+        loss = float(((features - self._held_out_targets) ** 2).sum(1).mean() / self._scale)
+        if not math.isfinite(loss):
             self._result.stopped = f"after step {step} the student's features are not finite"
             return False
-        self._result.steps.append(DistillationStep(step, float(np.mean(losses)), missed))
-        if missed < self._result.best_loss:
-            self._result.best_loss = missed
+        self._result.steps.append(DistillationStep(step, float(np.mean(losses)), loss))
+        if loss < self._result.best_loss:
+            self._result.best_loss = loss
             self._best = {name: value.clone() for name, value in self._student.state_dict().items()}
-        if watch:
-            watch(self._result.steps[-1])
+        if on_step:
+            on_step(self._result.steps[-1])
         return True
 
     def _teacher_features(self, pictures: Frames) -> Vectors:
-        found = self._teacher(pictures)
-        bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        features = self._teacher(pictures)
+        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(bad):
             raise CompressError(
-                f"the teacher's features of {len(bad):,} of {len(found):,} pictures are not finite",
-                fix="check the network that is to be compressed: `vrec embed` would refuse them too",
+                f"the teacher's features of {len(bad):,} of {len(features):,} pictures are not finite",
+                fix="check the network that is to be compressed: `vrec embed` refuses such features too",
             )
-        return found
+        return features
 
-    def _parts_shown(self, rows: npt.NDArray[np.int64]) -> tuple[Frames, Frames]:
-        """The same parts of pictures for the teacher (B, S, S, 3) and for the student (B, px, px, 3)."""
+    def _augmented(self, rows: npt.NDArray[np.int64]) -> tuple[Frames, Frames]:
+        """Return the same random crops for the teacher, (B, S, S, 3), and for the student, (B, px, px, 3)."""
         import torch
 
         side, large, small = self._pictures.shape[1], [], []
         for row in rows:
             picture = torch.from_numpy(np.ascontiguousarray(self._pictures[row])).permute(2, 0, 1)[None]
-            # Drawn whatever comes of it, so that one setting does not change all later draws.
+            # Always drawn, so that a setting does not change all later draws.
             whole, area, stretch, top, left, mirror = self._random.random(6)
             if whole >= self._config.whole:
                 edge = side * (self._config.min_area + area * (1 - self._config.min_area)) ** 0.5
@@ -275,7 +298,7 @@ class _Distillation:
 
 
 def _scaled(planes: "Tensor", px: int) -> Frames:
-    """(N, 3, H, W) uint8 tensor to (N, px, px, 3) uint8."""
+    """Return (N, px, px, 3) uint8 of an (N, 3, H, W) uint8 tensor."""
     from torch.nn.functional import interpolate
 
     if planes.shape[2:] != (px, px):
@@ -284,6 +307,7 @@ def _scaled(planes: "Tensor", px: int) -> Frames:
 
 
 def _learning_rate_factor(step: int, steps: int) -> float:
+    """Return the share of the peak learning rate in a step: a linear warm-up, then a cosine to 0."""
     warm = max(1, steps // 20)
     return (
         (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))

@@ -1,4 +1,4 @@
-"""A torch network as an ONNX graph, the form that every runtime here reads."""
+"""Export of a torch network to an ONNX graph, which every runtime here reads."""
 
 import logging
 import warnings
@@ -10,24 +10,32 @@ if TYPE_CHECKING:
     from torch import nn
 
 PICTURES = "pictures"
-"""The graph's one input, (1, S, S, 3) uint8."""
+"""Name of the only input of the graph, (1, S, S, 3) uint8."""
 FEATURES = "features"
-"""The graph's one output, (1, dim) float32."""
+"""Name of the only output of the graph, (1, dim) float32."""
 
 
 def to_onnx(network: "nn.Module", frame_px: int) -> bytes:
-    """The ONNX graph, for one picture at a time, of a network from (N, S, S, 3) uint8 to (N, dim) float32.
+    """Export a network to an ONNX graph that takes one picture at a time.
 
-    Raises ConfigError where the packages that write ONNX are not installed, and CompressError for a network
-    that cannot be written so.
+    Args:
+        network: Network from (N, S, S, 3) uint8 to (N, dim) float32.
+        frame_px: Pixels per side, S.
+
+    Returns:
+        The serialized graph.
+
+    Raises:
+        ConfigError: The packages that write ONNX are not installed.
+        CompressError: The network cannot be exported.
     """
     import torch
 
     require_onnx()
     picture = torch.zeros(1, frame_px, frame_px, 3, dtype=torch.uint8)
-    loud = logging.getLogger("torch.onnx")
-    level = loud.level
-    loud.setLevel(logging.ERROR)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -39,28 +47,28 @@ def to_onnx(network: "nn.Module", frame_px: int) -> bytes:
                 dynamo=True,
                 verbose=False,
             )
-        assert program is not None  # with dynamo it always is a program
+        assert program is not None  # never None with dynamo=True
         return program.model_proto.SerializeToString()
     except Exception as error:  # the exporter's own errors have no common ancestor
         raise CompressError(
-            f"the network cannot be written as ONNX ({type(error).__name__}: {first_line(error)})",
-            fix="compress another network: efficientnet_lite0 and those of torchvision are known to work",
+            f"the network cannot be exported to ONNX ({type(error).__name__}: {first_line(error)})",
+            fix="compress another network: efficientnet_lite0 and networks of torchvision are known to work",
         ) from error
     finally:
-        loud.setLevel(level)
+        logger.setLevel(level)
 
 
 def first_line(error: Exception) -> str:
-    """What a library's error says first, in at most 200 characters."""
+    """Return the first line of an error message, at most 200 characters of it."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")[:200]
 
 
 def require_onnx() -> None:
-    """Nothing; raises ConfigError where a package is missing that making compressed networks takes."""
+    """Check that the packages for compression are installed; raise ConfigError where one is missing."""
     import importlib.util
 
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not importlib.util.find_spec(name)]
     if missing:
         raise ConfigError(
-            f"compressing needs the packages {', '.join(missing)}", fix='pip install "vrec[compress]"'
+            f"compression needs the packages {', '.join(missing)}", fix='pip install "vrec[compress]"'
         )

@@ -1,4 +1,4 @@
-"""A compressed network on disk: one ONNX graph under a manifest that says what it takes and gives."""
+"""Compressed network on disk: an ONNX graph, and a manifest that describes its input and output."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ from vrec.core.errors import ModelError
 
 KIND = "network"
 _FILE = "network.onnx"
+_FIX = "make it again with `vrec compress`"
 
 Runtime = Literal["openvino", "onnxruntime"]
 RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime")
@@ -17,57 +18,65 @@ RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime")
 
 @dataclass(frozen=True, slots=True)
 class CompressedNetworkInfo:
-    """What must be known of a network to run it and to name it."""
+    """Description of a network, as needed to run and to name it."""
 
     method: str
-    """How it was made, such as `student+static`."""
+    """Method that made it, such as `student_static`."""
     frame_px: int
-    """Pixels a side of the pictures that it takes."""
+    """Pixels per side of its input pictures."""
     dim: int
-    """Length of the features that it gives."""
+    """Length of its output features."""
     runtime: Runtime
-    """What ran it fastest on the machine that made it."""
+    """Fastest runtime on the machine that made it."""
     rounded: bool
-    """Whether it computes in int8: then each runtime, and each kind of processor, rounds in its own way."""
+    """Whether it computes in int8, where runtimes and kinds of processors round differently."""
     teacher: str
-    """The weights that it stands in for."""
+    """Weights of the network that it replaces."""
 
 
 def save_network(
     uri: str,
     onnx: bytes,
-    facts: CompressedNetworkInfo,
+    info: CompressedNetworkInfo,
     *,
     data: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
 ) -> None:
-    """Writes the folder; `data` says what it was made from. Raises OutputError."""
+    """Write a network as a folder.
+
+    Args:
+        uri: Folder.
+        onnx: Serialized ONNX graph.
+        info: Description of the network.
+        data: Description of its training data, for the manifest.
+        metrics: Its quality and speed, for the manifest.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
     blobs = {_FILE: onnx}
     write_artifact(
-        uri, ModelArtifact(KIND, asdict(facts), blobs=blobs, data=data or {}, metrics=metrics or {})
+        uri, ModelArtifact(KIND, asdict(info), blobs=blobs, data=data or {}, metrics=metrics or {})
     )
 
 
 def load_network(uri: str) -> tuple[bytes, CompressedNetworkInfo]:
-    """The ONNX graph and the facts of a folder; raises ModelError where it is not a sound one."""
-    found = read_artifact(uri, KIND)
-    return found.blobs[_FILE], _facts(uri, found)
+    """Load the ONNX graph and the description from a folder; raise ModelError where it is invalid."""
+    artifact = read_artifact(uri, KIND)
+    return artifact.blobs[_FILE], _parse_info(uri, artifact)
 
 
 def network_info(uri: str) -> tuple[str, CompressedNetworkInfo]:
-    """A digest of the network and its facts, for its name; raises ModelError as `load_network`."""
-    onnx, facts = load_network(uri)
-    return digest({"onnx": hashlib.sha256(onnx).hexdigest(), **asdict(facts)}), facts
+    """Return a digest of the network and its description; raise ModelError as `load_network`."""
+    onnx, info = load_network(uri)
+    return digest({"onnx": hashlib.sha256(onnx).hexdigest(), **asdict(info)}), info
 
 
-def _facts(uri: str, found: ModelArtifact) -> CompressedNetworkInfo:
+def _parse_info(uri: str, artifact: ModelArtifact) -> CompressedNetworkInfo:
     try:
-        facts = CompressedNetworkInfo(**found.config)
+        info = CompressedNetworkInfo(**artifact.config)
     except TypeError as error:
         raise ModelError(f"{uri}: its manifest is of another version of vrec ({error})", fix=_FIX) from None
-    if facts.runtime not in RUNTIMES:
-        raise ModelError(f"{uri}: it wants the unknown runtime {facts.runtime}", fix=_FIX)
-    return facts
-
-
-_FIX = "make it again with `vrec compress`"
+    if info.runtime not in RUNTIMES:
+        raise ModelError(f"{uri}: it needs the unknown runtime {info.runtime}", fix=_FIX)
+    return info

@@ -1,8 +1,8 @@
-"""A network with fewer channels: real smaller tensors, not masks.
+"""Structured pruning of channels: smaller tensors, not masks.
 
-What is taken are channels within inverted residual blocks (Sandler et al. 2018), those between the
-convolution that widens and the one that narrows again: no other layer sees them. They hold most of the
-products of the networks that use them (MobileNet, EfficientNet and their kin).
+Only the inner channels of inverted residual blocks (Sandler et al. 2018) are removed, those between the
+convolution that expands and the one that projects: no other layer sees them. They account for most of the
+operations of the networks that have such blocks (MobileNet, EfficientNet and others).
 """
 
 import copy
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class PruneConfig(BaseConfig):
-    """How many channels go."""
+    """Settings of pruning."""
 
     share: float = Field(default=0.3, ge=0, lt=1)
-    """Share of each block's inner channels that is taken out."""
+    """Share of the inner channels of each block that is removed."""
     multiple: int = Field(default=8, ge=1)
-    """The channels kept are a multiple of this, as processors multiply several at once."""
+    """The number of remaining channels is a multiple of this, since processors multiply several at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvertedResidualBlock:
-    """The layers that see a block's inner channels, in their order."""
+    """Layers of a block that see its inner channels, in their order."""
 
     widen: "nn.Conv2d"
     first: "nn.BatchNorm2d"
@@ -39,40 +39,45 @@ class InvertedResidualBlock:
 
 
 def prune_channels(network: "nn.Module", config: PruneConfig) -> "nn.Module":
-    """A copy of a network without the inner channels that its blocks miss least.
+    """Return a copy of a network without the least important inner channels of its blocks.
 
-    Of each block those channels go whose way through it weighs least: the length of their weights in the last
-    convolution, times the scale that the norm before it gives them (Liu et al. 2017). What is left is to be
-    fine-tuned. Raises CompressError for a network without such blocks.
+    The importance of a channel is `channel_importance`. The result is to be fine-tuned.
+
+    Raises:
+        CompressError: The network has no inverted residual blocks.
     """
     small = copy.deepcopy(network)
-    found = inverted_residual_blocks(small)
-    if not found:
+    blocks = inverted_residual_blocks(small)
+    if not blocks:
         raise CompressError(
-            "this network has no inverted residual blocks (1×1, depthwise, 1×1), of which channels are taken",
-            fix="leave `pruned` out of compress.methods, or compress efficientnet_lite0",
+            "this network has no inverted residual blocks (1×1, depthwise, 1×1) to prune",
+            fix="leave `pruned` and `pruned_static` out of compress.methods, or compress efficientnet_lite0",
         )
-    for block in found:
+    for block in blocks:
         _shrink(block, config)
     return small
 
 
 def inverted_residual_blocks(network: "nn.Module") -> list[InvertedResidualBlock]:
-    """The inverted residual blocks of a network, known by layers that follow each other and their sizes."""
+    """Return the inverted residual blocks of a network, recognized by consecutive layers and their sizes."""
     from torch import nn
 
     layers: list[Any] = [part for part in network.modules() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)]
-    found = []
-    for at in range(len(layers) - 4):
-        part = layers[at : at + 5]
-        kinds = [isinstance(layer, nn.Conv2d) for layer in part]
-        if kinds == [True, False, True, False, True] and _is_block(InvertedResidualBlock(*part)):
-            found.append(InvertedResidualBlock(*part))
-    return found
+    blocks = []
+    for start in range(len(layers) - 4):
+        window = layers[start : start + 5]
+        is_conv = [isinstance(layer, nn.Conv2d) for layer in window]
+        if is_conv == [True, False, True, False, True] and _is_block(InvertedResidualBlock(*window)):
+            blocks.append(InvertedResidualBlock(*window))
+    return blocks
 
 
 def channel_importance(block: InvertedResidualBlock) -> "Tensor":
-    """(channels,) float: how much each inner channel can add to what the block gives."""
+    """Return the importance, (channels,), of each inner channel of a block.
+
+    It is the norm of the channel's weights in the last convolution, times its scale in the batch norm before
+    that (Liu et al. 2017).
+    """
     weights = block.narrow.weight.detach()  # (out, channels, 1, 1)
     return weights.flatten(2).norm(dim=(0, 2)) * block.second.weight.detach().abs()
 
@@ -118,5 +123,5 @@ def _take(layer: "nn.Module", name: str, keep: "Tensor", axis: int) -> None:
 
 
 def count_parameters(network: "nn.Module") -> int:
-    """How many numbers a network has learned."""
+    """Return the number of parameters of a network."""
     return sum(weights.numel() for weights in network.parameters())

@@ -1,6 +1,6 @@
-"""A network in int8: weights alone rounded beforehand (dynamic), or weights and activations (static).
+"""Quantization to int8: of weights only (dynamic), or of weights and activations (static).
 
-The rounding is onnxruntime's. Its static form marks every tensor with the scale that it has (QDQ), which both
+onnxruntime does the rounding. Its static form annotates every tensor with its scale (QDQ), which both
 onnxruntime and OpenVINO turn into kernels that multiply in int8 (Jacob et al. 2018).
 """
 
@@ -24,47 +24,55 @@ from vrec.core.errors import CompressError
 from vrec.core.types import Frames
 
 _CALIBRATIONS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-"""What onnxruntime calls them."""
+"""Names of the calibrations in onnxruntime."""
 
 
 class QuantizeConfig(BaseConfig):
-    """How a network is rounded to int8."""
+    """Settings of quantization to int8."""
 
     calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
-    """How an activation's range is taken of the pictures: all of it, all but the outermost (a `percentile`
-    of 99.99), or what keeps most information."""
+    """Range of an activation: `minmax` is all values on the calibration pictures, `percentile` all but the
+    outermost (99.99 %), `entropy` the range that loses the least information."""
     pictures: int = Field(default=128, ge=1)
-    """Pictures it is calibrated on, drawn from all videos."""
+    """Largest number of calibration pictures, a random sample of all videos."""
     reduce_range: bool | None = None
-    """Weights in 7 bits, for x86 processors without VNNI, whose int8 sums overflow otherwise; None takes them
-    where the processor that compresses is such."""
+    """Whether weights have 7 bits, for x86 processors without VNNI, whose int8 sums overflow otherwise; None
+    decides by the processor that compresses."""
     correct_bias: bool = True
-    """Whether the layers' biases take back what rounded weights add on average, on the same pictures."""
+    """Whether the biases of layers are corrected by the mean error of rounded weights on the same
+    pictures."""
     seed: int = Field(default=0, ge=0)
-    """Draws the pictures."""
+    """Seed of the sample of pictures."""
 
 
 def dynamic_int8(onnx: bytes) -> bytes:
-    """The graph with weights in int8; activations are scaled anew for each picture, as it runs.
+    """Return the graph with weights in int8; activations are scaled for each picture at run time.
 
-    Raises ConfigError where onnxruntime or onnx is not installed, and CompressError for a graph that it
-    cannot round.
+    Raises:
+        ConfigError: The packages for compression are not installed.
+        CompressError: onnxruntime cannot quantize the graph.
     """
     require_onnx()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    def work(source: Path, target: Path) -> None:
-        # Unsigned weights, one scale a tensor: signed ones lose more; a scale a channel is not heeded here.
+    def quantize(source: Path, target: Path) -> None:
+        # Unsigned weights, one scale per tensor: signed ones lose more, and scales per channel are ignored.
         quantize_dynamic(source, target, weight_type=QuantType.QUInt8)
 
-    return _through_files(onnx, work)
+    return _through_files(onnx, quantize)
 
 
 def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
-    """The graph with weights in int8, one scale a channel, and activations in uint8, one scale a tensor.
+    """Return the graph with weights in int8, one scale per channel, and activations in uint8, one per tensor.
 
-    `pictures` (N, S, S, 3) uint8 are real frames of the size that the graph takes; `config.pictures` of them
-    are drawn. Raises as `dynamic_int8`, and CompressError without pictures or with those of another size.
+    Args:
+        onnx: Serialized graph in float32.
+        pictures: (N, S, S, 3) uint8 frames of the input size, of which at most `config.pictures` are sampled.
+        config: Settings of quantization.
+
+    Raises:
+        ConfigError: The packages for compression are not installed.
+        CompressError: onnxruntime cannot quantize the graph, or pictures are missing or of another size.
     """
     require_onnx()
     from onnx import load_model
@@ -76,14 +84,14 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
             fix="give --videos a folder with at least one video that can be decoded",
         )
     _check_size(onnx, pictures)
-    drawn = np.random.default_rng(config.seed).permutation(len(pictures))[: config.pictures]
-    shown = pictures[np.sort(drawn)]
+    rows = np.random.default_rng(config.seed).permutation(len(pictures))[: config.pictures]
+    sample = pictures[np.sort(rows)]
 
-    def work(source: Path, target: Path) -> None:
+    def quantize(source: Path, target: Path) -> None:
         quantize_static(
             source,
             target,
-            _reader(shown),
+            _reader(sample),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -93,17 +101,19 @@ def static_int8(onnx: bytes, pictures: Frames, config: QuantizeConfig) -> bytes:
         )
         if config.correct_bias:
             rounded = load_model(target)
-            correct_biases(rounded, load_model(source), shown)
+            correct_biases(rounded, load_model(source), sample)
             target.write_bytes(rounded.SerializeToString())
 
-    return _through_files(onnx, work)
+    return _through_files(onnx, quantize)
 
 
 def sums_overflow(machine: str | None = None, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether int8 products are summed in 16 bits, which two of 8 bits overflow: on x86 without VNNI.
+    """Return whether sums of int8 products overflow: x86 without VNNI adds them in 16 bits.
 
-    `machine` and `cpuinfo` are what this machine says of itself. Where it says nothing, the answer is yes: a
-    bit less of the weights costs little, and an overflow much.
+    Args:
+        machine: Machine type; by default that of this machine.
+        cpuinfo: File with the flags of its processor. Where it cannot be read, sums count as overflowing: one
+            bit less of the weights costs little accuracy, an overflow much.
     """
     if (machine or platform.machine()).lower() not in {"x86_64", "amd64"}:
         return False
@@ -117,20 +127,20 @@ def _reader(pictures: Frames) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Pictures(CalibrationDataReader):
-        """One picture at a time."""
+        """Reader of one picture at a time."""
 
         def __init__(self) -> None:
-            self._left: Iterator[npt.NDArray[np.uint8]] = iter(pictures)
+            self._remaining: Iterator[npt.NDArray[np.uint8]] = iter(pictures)
 
         def get_next(self) -> Any:
-            picture = next(self._left, None)
+            picture = next(self._remaining, None)
             return None if picture is None else {PICTURES: picture[None]}
 
     return Pictures()
 
 
-def _through_files(onnx: bytes, work: Callable[[Path, Path], None]) -> bytes:
-    """What `work` makes of a graph, which is first folded and given shapes; raises CompressError."""
+def _through_files(onnx: bytes, quantize: Callable[[Path, Path], None]) -> bytes:
+    """Return the output of `quantize` for a graph, after constant folding and shape inference."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory(prefix="vrec-int8-") as name:
@@ -140,18 +150,18 @@ def _through_files(onnx: bytes, work: Callable[[Path, Path], None]) -> bytes:
         try:
             with _quiet():
                 quant_pre_process(source, ready, skip_symbolic_shape=True)
-                work(ready, target)
+                quantize(ready, target)
             return target.read_bytes()
-        except Exception as error:  # onnxruntime raises whatever its parts raise
+        except Exception as error:  # onnxruntime raises errors of many types
             raise CompressError(
-                f"onnxruntime cannot round this network ({type(error).__name__}: {first_line(error)})",
-                fix="take methods that are not in int8",
+                f"onnxruntime cannot quantize this network ({type(error).__name__}: {first_line(error)})",
+                fix="set compress.methods to methods without int8: pruned, smaller, student",
             ) from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # onnxruntime prints what it calibrates, and warns of the uint8 input, which stays as it is.
+    # onnxruntime prints its progress, and warns about the uint8 input, which is not quantized.
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -164,10 +174,10 @@ def _quiet() -> Iterator[None]:
 def _check_size(onnx: bytes, pictures: Frames) -> None:
     from onnx import load_model_from_string
 
-    (given,) = load_model_from_string(onnx).graph.input
-    wanted = tuple(size.dim_value for size in given.type.tensor_type.shape.dim)[1:]
+    (graph_input,) = load_model_from_string(onnx).graph.input
+    wanted = tuple(size.dim_value for size in graph_input.type.tensor_type.shape.dim)[1:]
     if pictures.dtype != np.uint8 or pictures.shape[1:] != wanted:
         raise CompressError(
-            f"pictures to calibrate on are {pictures.dtype} {pictures.shape}, want uint8 (N, {wanted[0]}, "
+            f"calibration pictures are {pictures.dtype} {pictures.shape}, want uint8 (N, {wanted[0]}, "
             f"{wanted[1]}, {wanted[2]})"
         )
