@@ -1,1 +1,1 @@
-"""What the training of every network of vrec has in common: settings, device, randomness and epochs."""
+"""Shared parts of the training of all networks: settings, device, randomness and epochs."""

@@ -1,4 +1,4 @@
-"""Training epoch by epoch, alone or as one of several equal workers: progress, the best weights, state."""
+"""Training by epochs, alone or as one of several equal workers: progress, best weights, state."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -17,22 +17,25 @@ RowIndices = npt.NDArray[np.int64]
 Weights = dict[str, Tensor]
 
 
-def _itself(thing: Any) -> Any:
-    return thing
+T = TypeVar("T")
+
+
+def _identity(value: T) -> T:
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingWorker:
-    """Which of several equal workers a trainer is, and how it hears from the others."""
+    """Rank of a worker among several equal ones, and its connection to the others."""
 
     rank: int = 0
     world_size: int = 1
-    """How many there are."""
-    wrap: Callable[[nn.Module], nn.Module] = _itself
-    """Gives the module that is called in training, whose gradients are averaged over the workers, such as
+    """Number of workers."""
+    wrap: Callable[[nn.Module], nn.Module] = _identity
+    """Function that wraps a module so that its gradients are averaged over the workers, such as
     DistributedDataParallel."""
-    reduce: Callable[[Doubles], Doubles] = _itself
-    """Gives the sum over all workers of a float64 vector."""
+    reduce: Callable[[Doubles], Doubles] = _identity
+    """Function that sums a float64 vector over all workers."""
 
 
 SINGLE_WORKER = TrainingWorker()
@@ -40,21 +43,22 @@ SINGLE_WORKER = TrainingWorker()
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What an epoch of training came to."""
+    """Result of one epoch of training."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     losses: Mapping[str, float]
-    """The mean over this epoch's steps and all workers, by head and in `total`."""
+    """Mean losses over the steps of the epoch and all workers, by name and in `total`."""
     examples: int
-    """Examples that this worker trained on."""
+    """Number of examples that this worker trained on."""
     seconds: float
+    """Duration of the epoch on this worker, in seconds."""
     stopped: str | None = None
-    """Why training ends here with the weights of the epoch before; None where it goes on."""
+    """Reason why training ends here with the weights of the epoch before; None where it continues."""
 
     @property
     def examples_per_s(self) -> float:
-        """Examples a second of this worker."""
+        """Examples per second of this worker."""
         return self.examples / max(self.seconds, 1e-9)
 
 
@@ -62,11 +66,11 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class EpochTrainer(ABC, Generic[N]):
-    """Trains a network in place, epoch by epoch, until `done`.
+    """Trainer of a network, in place, epoch by epoch, until `done`.
 
-    Several workers share an epoch in as many steps as one would take, each with its part of every step's
-    examples. What is drawn in an epoch depends on the seed, the epoch and the rank alone, so a trainer that
-    was restored from `state` goes on as if it had never stopped, to the last bit on a CPU.
+    Several workers share an epoch in as many steps as one worker would take, each with its part of the
+    examples of every step. Random draws of an epoch depend only on the seed, the epoch and the rank, so a
+    trainer restored from `state` continues as if it had never stopped, to the last bit on a CPU.
     """
 
     network: N
@@ -78,44 +82,47 @@ class EpochTrainer(ABC, Generic[N]):
         self.epoch, self.best_epoch, self.best_loss = 0, 0, np.inf
         self.best: Weights = {}
         self.stopped: str | None = None
-        """Why training ended early with the last good weights; None where it did not."""
+        """Reason why training ended early with the last good weights; None where it did not."""
 
     @property
     def trained_module(self) -> nn.Module:
-        """What is trained, and goes into `state`: the network, or more than it."""
+        """Module whose weights are trained and saved in `state`: the network, or one that contains it."""
         return self.network
 
     @abstractmethod
     def run_epoch(self) -> EpochResult:
-        """What one more epoch came to."""
+        """Train one more epoch."""
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
-        """The validation losses and their `total`; the weights with the lowest total are remembered."""
+        """Return the validation losses and their `total`; remember the weights with the lowest total."""
 
     @property
     def done(self) -> bool:
-        """Whether all epochs are over, or `patience` of them brought no better validation loss."""
+        """Whether all epochs are over, or `patience` epochs brought no lower validation loss."""
         return self.epoch >= self._epochs or self.epoch - self.best_epoch >= self._patience
 
     def run(self, on_epoch: Callable[[EpochResult, Mapping[str, float]], None] | None = None) -> N:
-        """The network with its best weights, trained until `done`; `each` hears of epochs, see `validate`."""
+        """Train until `done` and return the network with its best weights.
+
+        `on_epoch` is called after each epoch, with its result and the losses of `validate`.
+        """
         while not self.done:
-            result, judged = self.run_epoch(), self.validate()
+            result, validation = self.run_epoch(), self.validate()
             if on_epoch is not None:
-                on_epoch(result, judged)
+                on_epoch(result, validation)
         return self.finish()
 
     def finish(self) -> N:
-        """The network, its best weights put back, in eval mode."""
+        """Restore the best weights, and return the network in evaluation mode."""
         if self.best:
             self.trained_module.load_state_dict(self.best)
         return self.network.eval()
 
     def state(self) -> Arrays:
-        """What a trainer of the same config and examples needs to go on from here, as arrays by name."""
+        """Return the arrays by name that a trainer of the same config and examples needs to continue."""
         slots = self.optimizer.state_dict()["state"]
-        optimizer = {f"{place}.{key}": value for place, slot in slots.items() for key, value in slot.items()}
+        optimizer = {f"{index}.{key}": value for index, slot in slots.items() for key, value in slot.items()}
         parts = {"network": self.trained_module.state_dict(), "best": self.best, "optimizer": optimizer}
         arrays: Arrays = {
             f"{part}.{name}": tensor.detach().cpu().numpy().copy()
@@ -126,38 +133,41 @@ class EpochTrainer(ABC, Generic[N]):
         return arrays | {name: np.asarray(value) for name, value in progress.items()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Takes up where the trainer was whose `state` this is."""
+        """Continue from the `state` of another trainer."""
         network, best, optimizer = (_part(state, part) for part in ("network", "best", "optimizer"))
         self.trained_module.load_state_dict(network)
         self.best = best
         slots: dict[int, Weights] = {}
         for name, tensor in optimizer.items():
-            place, _, key = name.partition(".")
-            slots.setdefault(int(place), {})[key] = tensor
+            index, _, key = name.partition(".")
+            slots.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         self.epoch, self.best_epoch = int(state["epoch"]), int(state["best_epoch"])
         self.best_loss = float(state["best_loss"])
 
     def record_validation(self, total: float) -> None:
-        """Remembers the weights where `total` is the lowest validation loss so far."""
+        """Remember the weights if `total` is the lowest validation loss so far."""
         if total < self.best_loss:
             self.best_loss, self.best_epoch, self.best = total, self.epoch, copy_weights(self.trained_module)
 
     def epoch_seed(self) -> int:
-        """The seed of what this worker draws in this epoch."""
+        """Return the seed of the random draws of this worker in this epoch."""
         return int(np.random.SeedSequence([self._seed, self.epoch, self.worker.rank]).generate_state(1)[0])
 
     def steps(self, examples: int, batch_size: int) -> Iterator[RowIndices]:
-        """This worker's rows, step by step: shuffled, evenly dealt, in as many steps as all workers take."""
+        """Return the rows of this worker, step by step: shuffled, and split evenly among the workers.
+
+        All workers take the same number of steps.
+        """
         order = np.random.default_rng([self._seed, self.epoch]).permutation(examples)
-        # Workers that ran out of rows would leave the others waiting: the first rows are dealt twice.
+        # A worker without rows would leave the others waiting: the first rows are used twice.
         order = np.append(order, order[: -len(order) % self.worker.world_size])
-        mine = order[self.worker.rank :: self.worker.world_size]
+        rows = order[self.worker.rank :: self.worker.world_size]
         size = max(1, batch_size // self.worker.world_size)
-        return iter(np.array_split(mine, -(-len(mine) // size)))
+        return iter(np.array_split(rows, -(-len(rows) // size)))
 
     def means(self, sums: Mapping[str, Tensor], counts: Mapping[str, float]) -> dict[str, float]:
-        """The means over all workers by name, of sums and counts of each."""
+        """Return the means over all workers by name, from the sums and counts of this worker."""
         names = sorted(sums)
         both = [float(sums[name]) for name in names] + [counts[name] for name in names]
         total, count = np.split(self.worker.reduce(np.array(both)), 2)
@@ -165,19 +175,19 @@ class EpochTrainer(ABC, Generic[N]):
 
 
 def copy_weights(network: nn.Module) -> Weights:
-    """A copy of a network's weights by name."""
+    """Return a copy of a network's weights by name."""
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def has_finite_weights(network: nn.Module) -> bool:
-    """Whether every weight is a finite number."""
+    """Return whether every weight of a network is finite."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in network.parameters())
 
 
 def _part(state: Mapping[str, npt.NDArray[Any]], part: str) -> Weights:
     prefix = f"{part}."
     return {
-        # A copy: what comes out of an object store must not be written to.
+        # A copy: arrays from an object store are read-only.
         name.removeprefix(prefix): torch.from_numpy(np.array(array))
         for name, array in state.items()
         if name.startswith(prefix)

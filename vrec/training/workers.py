@@ -1,4 +1,4 @@
-"""On how many workers a network is trained, and what each gets."""
+"""Settings of the workers that train a network, and their resources."""
 
 from pydantic import Field
 
@@ -6,14 +6,14 @@ from vrec.core.config import BaseConfig
 
 
 class WorkersConfig(BaseConfig):
-    """How training is spread over a cluster."""
+    """Settings of distributed training."""
 
     workers: int | None = Field(default=None, ge=1)
-    """Workers that train at the same time, each on its share of every batch; by default one a GPU share
-    where `gpus_per_worker` asks for some, else 1: on a CPU a second one pays for large networks only."""
+    """Workers that train at the same time, each on its share of every batch. By default one per GPU share
+    where `gpus_per_worker` is above 0, else 1: on CPUs a second worker is faster for large networks only."""
     cpus_per_worker: float = Field(default=1.0, gt=0)
-    """CPUs that Ray sets aside for one worker."""
+    """CPUs that Ray reserves per worker."""
     gpus_per_worker: float = Field(default=0.0, ge=0, le=8)
-    """GPUs that Ray sets aside for one worker; 0 trains on CPUs."""
+    """GPUs that Ray reserves per worker; 0 trains on CPUs."""
     failures: int = Field(default=2, ge=0)
-    """Times that training goes on from its last epoch after a worker or its machine was lost."""
+    """Number of times that training resumes from its last epoch after a worker or its machine was lost."""
