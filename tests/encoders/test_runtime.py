@@ -103,7 +103,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch, e
     blocked.write_text("a file where the folder should be")
     monkeypatch.setenv("VREC_CACHE", str(blocked))
     assert np.allclose(runner()(FRAMES), expected[1], atol=1e-6)
-    assert "could not keep the converted network" in caplog.text
+    assert "could not save the converted network" in caplog.text
 
 
 def test_actors_that_start_together_end_with_one_whole_network(tmp_path, expected):

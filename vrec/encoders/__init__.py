@@ -1,1 +1,1 @@
-"""From a Clip to unit vectors: one encoder a modality, and their fusion."""
+"""Encoders from a Clip to unit vectors, one per modality, and their fusion."""

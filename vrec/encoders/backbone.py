@@ -1,6 +1,6 @@
-"""Where the frame encoder's pretrained weights come from, and the network they make.
+"""Pretrained networks for the frame encoder, and the digests that identify their weights.
 
-Nothing here imports torch before `load_backbone` is called: names must be cheap.
+Nothing here imports torch before `load_backbone` is called, so that names stay cheap.
 """
 
 import importlib.util
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 LITE0 = "efficientnet_lite0"
 COMPRESSED_PREFIX = "compressed:"
-"""What weights begin with that `vrec compress` made; the folder follows."""
+"""Prefix of weights that `vrec compress` wrote; the folder follows."""
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 _IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True)
 class FrameBackbone:
-    """A network from uint8 pictures to features, its normalisation fused in.
+    """Network from uint8 pictures to features, with the normalization fused in.
 
     `network` maps (N, S, S, 3) uint8 to (N, dim) float32.
     """
@@ -38,11 +38,14 @@ class FrameBackbone:
 
 
 def weights_digest(weights: str) -> str:
-    """What identifies `weights`: the SHA-256 of a packaged file, else name and version of the library.
+    """Return what identifies `weights`: the SHA-256 of a packaged file, else name and version of the library.
 
-    A hub's file is not there before its first use, so its name and the version of the library
-    that resolves the name stand for it. Raises ConfigError when the library is missing, and ModelError for a
-    folder without a compressed network.
+    The file of a hub is not on disk before its first use, so its name and the version of the library that
+    resolves the name stand for it.
+
+    Raises:
+        ConfigError: The library is missing.
+        ModelError: The folder holds no compressed network.
     """
     if weights == LITE0:
         return file_digest(_lite0_path())
@@ -56,10 +59,13 @@ def weights_digest(weights: str) -> str:
 
 
 def load_backbone(weights: str, frame_px: int) -> FrameBackbone:
-    """The network of `weights`, in evaluation mode on the CPU, for pictures of `frame_px` pixels a side.
+    """Load the network of `weights` for pictures of `frame_px` pixels per side.
 
-    Raises ConfigError, with a fix, for an unknown name, a missing library, or weights that
-    a hub must deliver and cannot.
+    Returns:
+        The network in evaluation mode on the CPU.
+
+    Raises:
+        ConfigError: The name is unknown, the library is missing, or a hub cannot deliver the weights.
     """
     library, _, name = weights.partition(":")
     match library:
@@ -71,8 +77,8 @@ def load_backbone(weights: str, frame_px: int) -> FrameBackbone:
             return _timm(name, frame_px)
         case "compressed":
             raise ConfigError(
-                f"{weights} is compressed already and can be run, not trained or converted",
-                fix="give the weights that it was made of",
+                f"{weights} is already compressed: it can be run, but neither trained nor converted",
+                fix="give the weights that it was made from",
             )
         case _:
             raise ConfigError(f"{weights}: unknown weights")
@@ -85,15 +91,15 @@ def _lite0_path() -> Path:
 
 
 def _lite0(frame_px: int) -> FrameBackbone:
-    """EfficientNet-lite0 (Tan & Le, 2019; the lite family drops squeeze-excitation and uses ReLU6)."""
+    """Load EfficientNet-lite0 (Tan & Le, 2019; the lite family drops squeeze-excitation and uses ReLU6)."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name("efficientnet-lite0", image_size=frame_px)
     net.load_state_dict(torch.load(_lite0_path(), weights_only=True, map_location="cpu"))
-    # The lite models were trained on (x - 127) / 128, not on ImageNet's mean and deviation: the
-    # running statistics of the first batch norm agree with it on real frames, and a test holds it.
-    return _probe(net, [127.0] * 3, [128.0] * 3, frame_px, ask="extract_features")
+    # The lite models were trained on (x - 127) / 128, not on ImageNet's mean and deviation. The running
+    # statistics of the first batch norm agree with this on real frames; a test checks it.
+    return _probe(net, [127.0] * 3, [128.0] * 3, frame_px, method="extract_features")
 
 
 def _torchvision(name: str, frame_px: int) -> FrameBackbone:
@@ -105,7 +111,7 @@ def _torchvision(name: str, frame_px: int) -> FrameBackbone:
     except (ValueError, KeyError) as error:
         raise ConfigError(
             f"torchvision:{name}: torchvision has no such classification weights",
-            fix="take a name of torchvision.models.list_models(), such as torchvision:resnet50",
+            fix="use a name from torchvision.models.list_models(), such as torchvision:resnet50",
         ) from error
     net = _fetch(f"torchvision:{name}", partial(models.get_model, name, weights=weights))
     heads = [
@@ -114,7 +120,9 @@ def _torchvision(name: str, frame_px: int) -> FrameBackbone:
         if isinstance(module, nn.Linear) and module.out_features == _IMAGENET_CLASSES
     ]
     if not heads:
-        raise ConfigError(f"torchvision:{name} has no linear classifier to take the features before")
+        raise ConfigError(
+            f"torchvision:{name} has no linear classifier of {_IMAGENET_CLASSES} classes to remove"
+        )
     net.set_submodule(heads[-1], nn.Identity())
     transform = weights.transforms()
     mean = [255.0 * value for value in transform.mean]
@@ -129,7 +137,7 @@ def _timm(name: str, frame_px: int) -> FrameBackbone:
     if not timm.is_model(name):
         raise ConfigError(
             f"timm:{name}: timm has no such model",
-            fix="take a name of timm.list_models(pretrained=True)",
+            fix="use a name from timm.list_models(pretrained=True)",
         )
     net = _fetch(f"timm:{name}", partial(timm.create_model, name, pretrained=True, num_classes=0))
     data = importlib.import_module("timm.data").resolve_model_data_config(net)
@@ -141,7 +149,7 @@ def _timm(name: str, frame_px: int) -> FrameBackbone:
 def _fetch(weights: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except Exception as error:  # each hub client has errors of its own for one and the same thing
+    except Exception as error:  # each hub client has its own errors for the same failure
         raise ConfigError(
             f"{weights}: its weights could not be fetched ({type(error).__name__}: {error})",
             fix="connect this machine to the hub once (the file stays in its cache), copy that cache from a "
@@ -155,23 +163,23 @@ def _missing(library: str, weights: str) -> ConfigError:
 
 
 def _probe(
-    owner: "nn.Module", mean: Sequence[float], std: Sequence[float], frame_px: int, *, ask: str = "forward"
+    owner: "nn.Module", mean: Sequence[float], std: Sequence[float], frame_px: int, *, method: str = "forward"
 ) -> FrameBackbone:
-    """The backbone whose `dim` is found by passing one empty picture."""
+    """Wrap a network as a backbone, whose `dim` is measured on one black picture."""
     import torch
 
-    network = _fused(owner, mean, std, ask)
+    network = _fused(owner, mean, std, method)
     with torch.inference_mode():
         dim = network(torch.zeros(1, frame_px, frame_px, 3, dtype=torch.uint8)).shape[1]
     return FrameBackbone(network=network, dim=int(dim), frame_px=frame_px)
 
 
-def _fused(owner: "nn.Module", mean: Sequence[float], std: Sequence[float], ask: str) -> "nn.Module":
+def _fused(owner: "nn.Module", mean: Sequence[float], std: Sequence[float], method: str) -> "nn.Module":
     import torch
     from torch import nn
 
     class Fused(nn.Module):
-        """(N, S, S, 3) uint8 to (N, dim) float32; normalisation and spatial mean are part of the graph."""
+        """Network from (N, S, S, 3) uint8 to (N, dim) float32; includes normalization and spatial mean."""
 
         mean: "Tensor"
         scale: "Tensor"
@@ -184,8 +192,8 @@ def _fused(owner: "nn.Module", mean: Sequence[float], std: Sequence[float], ask:
 
         def forward(self, pictures: "Tensor") -> "Tensor":
             planes = pictures.permute(0, 3, 1, 2).to(self.mean.dtype)  # (N, 3, S, S)
-            # By name, so that a copy of this module asks the copy of its owner.
-            out = getattr(self.owner, ask)((planes - self.mean) * self.scale)
+            # By name, so that a copy of this module calls the copy of its owner.
+            out = getattr(self.owner, method)((planes - self.mean) * self.scale)
             return out.mean((2, 3)) if out.ndim == 4 else out.flatten(1)
 
     return Fused().eval()

@@ -1,4 +1,4 @@
-"""All encoders of a catalogue: their names without loading them, and the set that runs."""
+"""All encoders of a catalog: their names, which need no weights in memory, and the set that runs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeGuard, assert_never
@@ -27,7 +27,7 @@ OptionalVectors = list[np.ndarray | None]
 
 
 def _kind(value: Any, default: str) -> str:
-    # So that settings which name no kind go on to mean the default's.
+    # Settings that name no kind mean the default kind.
     return str(value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default))
 
 
@@ -55,22 +55,24 @@ AnyFusionConfig = Annotated[
 
 
 class EncodersConfig(BaseConfig):
-    """Which encoders a catalogue gets; None leaves a modality out."""
+    """Encoders of a catalog; None leaves a modality out."""
 
     frames: FrameEncoderConfig | None = Field(default_factory=CnnEncoderConfig)
-    """The picture."""
+    """Encoder of the frames."""
     audio: AudioEncoderConfig | None = Field(default_factory=AudioEncoderConfig)
-    """The sound."""
+    """Encoder of the sound."""
     text: TextEncoderConfig | None = Field(default_factory=TextEncoderConfig)
-    """Title and tags."""
+    """Encoder of title and tags."""
     fusion: AnyFusionConfig | None = Field(default_factory=ModalityFusionConfig)
-    """One vector from all of them."""
+    """Fusion of all modalities into one vector."""
 
     @property
     def cnn(self) -> CnnEncoderConfig | None:
-        """The network that sees the frames, None where nothing does; reads a learned encoder's folder.
+        """Network over the frames, None where no encoder takes frames; reads the folder of a learned encoder.
 
-        Raises ModelError or ConfigError where that holds no sound encoder of frames.
+        Raises:
+            ModelError: The folder of the learned encoder holds no valid encoder.
+            ConfigError: That encoder takes more than frames, or its network is unknown or differs here.
         """
         return (
             resolve_frame_encoder(self.frames)[1]
@@ -80,11 +82,14 @@ class EncodersConfig(BaseConfig):
 
 
 def encoder_names(config: EncodersConfig) -> dict[Modality, str]:
-    """The name of every encoder that `config` asks for, by modality, equal to those of `build_encoders`.
+    """Return the name of every encoder of `config` by modality, equal to those of `build_encoders`.
 
-    Imports neither torch nor OpenVINO and reads only weight files: cheap enough for a driver
-    that asks what is already embedded. Raises ConfigError when weights are missing or do not go together,
-    and ModelError for a learned encoder's folder that is not a sound one.
+    Imports neither torch nor OpenVINO and reads only weight files: cheap enough for a driver that checks
+    what is already embedded.
+
+    Raises:
+        ConfigError: Weights are missing or do not match each other.
+        ModelError: The folder of a learned encoder is invalid.
     """
     names: dict[Modality, str] = {}
     if isinstance(config.frames, GruEncoderConfig):
@@ -96,15 +101,15 @@ def encoder_names(config: EncodersConfig) -> dict[Modality, str]:
     if config.text is not None:
         names["text"] = text_name(config.text)
     if isinstance(config.fusion, LearnedFusionConfig):
-        below = None if config.cnn is None else cnn_name(config.cnn)
-        names["fused"] = resolve_learned_fusion(config.fusion, names, below)[0].name
+        cnn = None if config.cnn is None else cnn_name(config.cnn)
+        names["fused"] = resolve_learned_fusion(config.fusion, names, cnn)[0].name
     elif config.fusion is not None and names:
         names["fused"] = fusion_name(config.fusion, names)
     return names
 
 
 class EncoderSet:
-    """Encoders of one catalogue, run together. Not to be shared between threads."""
+    """Encoders of one catalog, run together. Not to be shared between threads."""
 
     def __init__(
         self,
@@ -113,59 +118,66 @@ class EncoderSet:
         *,
         device: str = "cpu",
     ) -> None:
-        """`encoders` has at most one a modality; with `fusion` their vectors are fused too, on `device`.
+        """Combine `encoders`, at most one per modality, and fuse their vectors by `fusion` on `device`.
 
-        Raises ConfigError or ModelError for a learned fusion that does not go with them.
+        Raises:
+            ConfigError: A learned fusion was trained on other encoders.
+            ModelError: The folder of a learned fusion is invalid.
         """
         self._encoders: dict[Modality, Encoder] = {encoder.modality: encoder for encoder in encoders}
         self.names: dict[Modality, str] = {m: e.name for m, e in self._encoders.items()}
         self.dims: dict[Modality, int] = {m: e.dim for m, e in self._encoders.items()}
-        self._fusion = self._fusion_of(fusion, device) if fusion is not None else None
+        self._fusion = self._build_fusion(fusion, device) if fusion is not None else None
         if self._fusion is not None:
             self.names["fused"], self.dims["fused"] = self._fusion.name, self._fusion.dim
 
     def encode(self, clips: Sequence[Clip]) -> dict[Modality, OptionalVectors]:
-        """Unit vectors (dim,) float32 by modality, one entry a clip in order, None where it is absent.
+        """Encode clips in every modality.
 
-        "fused" is None only for a clip that has no modality at all, or none that the fusion takes. Raises
-        EncodeFailed, naming the video, when an encoder gives numbers that are not finite: encode the rest
-        without it.
+        Returns:
+            Unit vectors (dim,) float32 by modality, one entry per clip in order, None where the modality is
+            absent. "fused" is None only for a clip without any modality that the fusion takes.
+
+        Raises:
+            EncodeFailed: The vector of a video, which is named, is not finite; encode the others without it.
         """
-        found: dict[Modality, OptionalVectors] = {}
+        vectors: dict[Modality, OptionalVectors] = {}
         features: OptionalVectors | None = None
         for modality, encoder in self._encoders.items():
-            if self._fusion is not None and self._fusion.by_frame and _sees_frames(encoder):
-                found[modality], features = _encode_frames(encoder, clips)
+            if self._fusion is not None and self._fusion.by_frame and _is_frame_encoder(encoder):
+                vectors[modality], features = _encode_frames(encoder, clips)
             else:
-                found[modality] = _encode_present(encoder, clips)
+                vectors[modality] = _encode_present(encoder, clips)
         if self._fusion is not None:
-            parts = dict(found)
+            inputs = dict(vectors)
             if features is not None:
-                parts["frames"] = features
-            found["fused"] = _fuse_present(self._fusion, parts, len(clips))
-        return found
+                inputs["frames"] = features
+            vectors["fused"] = _fuse_present(self._fusion, inputs, len(clips))
+        return vectors
 
-    def _fusion_of(
+    def _build_fusion(
         self, config: ModalityFusionConfig | LearnedFusionConfig, device: str
     ) -> "ModalityFusion | LearnedFusion | None":
         if isinstance(config, LearnedFusionConfig):
             from vrec.encoders.learned.embedding import LearnedFusion
 
             frames = self._encoders.get("frames")
-            below = frames.cnn_name if frames is not None and _sees_frames(frames) else None
-            stored, by_frame = resolve_learned_fusion(config, self.names, below)
-            return LearnedFusion(stored, config.model, by_frame=by_frame, device=device)
+            cnn = frames.cnn_name if frames is not None and _is_frame_encoder(frames) else None
+            artifact, by_frame = resolve_learned_fusion(config, self.names, cnn)
+            return LearnedFusion(artifact, config.model, by_frame=by_frame, device=device)
         return ModalityFusion(config, self.names, self.dims) if self._encoders else None
 
 
 def build_encoders(config: EncodersConfig, *, device: str = "cpu") -> EncoderSet:
-    """The encoders that `config` asks for, loaded; `device` ("cpu", "cuda", …) is where frames are encoded.
+    """Load the encoders of `config`; frames are encoded on `device` ("cpu", "cuda", ...).
 
-    Raises ConfigError when weights cannot be had, and as `encoder_names`.
+    Raises:
+        ConfigError: Weights are not available, or as in `encoder_names`.
+        ModelError: As in `encoder_names`.
     """
     encoders: list[Encoder] = []
     if isinstance(config.frames, GruEncoderConfig):
-        # Its import brings torch, which whoever encodes with OpenVINO alone does without.
+        # Imports torch, which encoding with OpenVINO alone does not need.
         from vrec.encoders.learned.embedding import LearnedFrameEncoder
 
         encoders.append(LearnedFrameEncoder(config.frames, device=device))
@@ -179,24 +191,28 @@ def build_encoders(config: EncodersConfig, *, device: str = "cpu") -> EncoderSet
 
 
 class FrameEncoder(Encoder, Protocol):
-    """An encoder of frames that can be asked for what a network finds in each, before it is one vector."""
+    """Encoder of frames that also gives the features of each frame, before they are pooled."""
 
     @property
     def cnn_name(self) -> str:
-        """The name that the network has as an encoder of its own."""
+        """Name of the network as an encoder of its own."""
         ...
 
-    def frame_features(self, clips: Sequence[Clip]) -> list[Vectors]: ...
+    def frame_features(self, clips: Sequence[Clip]) -> list[Vectors]:
+        """Return the features of each clip's frames, (T, D) float32, in time order."""
+        ...
 
-    def pooled(self, features: Sequence[Vectors], clips: Sequence[Clip]) -> Vectors: ...
+    def pooled(self, features: Sequence[Vectors], clips: Sequence[Clip]) -> Vectors:
+        """Return the (N, dim) unit rows of clips with these frame features."""
+        ...
 
 
-def _sees_frames(encoder: Encoder) -> TypeGuard[FrameEncoder]:
+def _is_frame_encoder(encoder: Encoder) -> TypeGuard[FrameEncoder]:
     return hasattr(encoder, "frame_features")
 
 
 def _presence(modality: Modality) -> Callable[[Clip], bool]:
-    """Whether a clip has a modality, as its encoder sees it: blank text and silence are absent."""
+    """Return the test of whether a clip has a modality; blank text and silence count as absent."""
     match modality:
         case "frames":
             return lambda clip: clip.frames is not None and len(clip.frames) > 0
@@ -211,35 +227,37 @@ def _presence(modality: Modality) -> Callable[[Clip], bool]:
 
 
 def _encode_present(encoder: Encoder, clips: Sequence[Clip]) -> OptionalVectors:
-    places = _places(encoder, clips)
-    rows = encoder.encode([clips[i] for i in places]) if places else []
-    return _spread(rows, places, len(clips))
+    indices = _present_indices(encoder, clips)
+    rows = encoder.encode([clips[i] for i in indices]) if indices else []
+    return _scatter(rows, indices, len(clips))
 
 
 def _encode_frames(encoder: FrameEncoder, clips: Sequence[Clip]) -> tuple[OptionalVectors, OptionalVectors]:
-    """The vectors of frames and the (T, D) features that they are of, which are thus found but once."""
-    places = _places(encoder, clips)
-    shown = [clips[i] for i in places]
-    features = encoder.frame_features(shown)
-    return _spread(encoder.pooled(features, shown), places, len(clips)), _spread(features, places, len(clips))
+    """Return the vectors of frames and their (T, D) features, which are computed only once."""
+    indices = _present_indices(encoder, clips)
+    present = [clips[i] for i in indices]
+    features = encoder.frame_features(present)
+    vectors = encoder.pooled(features, present)
+    return _scatter(vectors, indices, len(clips)), _scatter(features, indices, len(clips))
 
 
-def _places(encoder: Encoder, clips: Sequence[Clip]) -> list[int]:
+def _present_indices(encoder: Encoder, clips: Sequence[Clip]) -> list[int]:
     present = _presence(encoder.modality)
     return [index for index, clip in enumerate(clips) if present(clip)]
 
 
-def _spread(rows: Iterable[np.ndarray], places: Sequence[int], count: int) -> OptionalVectors:
-    """Rows at their places among `count`, None elsewhere."""
+def _scatter(rows: Iterable[np.ndarray], indices: Sequence[int], count: int) -> OptionalVectors:
+    """Return a list of `count` entries with `rows` at `indices` and None elsewhere."""
     out: OptionalVectors = [None] * count
-    for place, row in zip(places, rows, strict=True):
-        out[place] = row
+    for index, row in zip(indices, rows, strict=True):
+        out[index] = row
     return out
 
 
 def _fuse_present(
-    fusion: "ModalityFusion | LearnedFusion", parts: Mapping[Modality, OptionalVectors], count: int
+    fusion: "ModalityFusion | LearnedFusion", inputs: Mapping[Modality, OptionalVectors], count: int
 ) -> OptionalVectors:
-    places = [index for index in range(count) if any(parts[m][index] is not None for m in fusion.inputs)]
-    picked: dict[Modality, OptionalVectors] = {m: [rows[i] for i in places] for m, rows in parts.items()}
-    return _spread(fusion.fuse(picked), places, count)
+    """Fuse the videos that have at least one modality that the fusion takes."""
+    indices = [index for index in range(count) if any(inputs[m][index] is not None for m in fusion.inputs)]
+    present: dict[Modality, OptionalVectors] = {m: [rows[i] for i in indices] for m, rows in inputs.items()}
+    return _scatter(fusion.fuse(present), indices, count)

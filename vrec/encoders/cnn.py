@@ -1,4 +1,4 @@
-"""The frame encoder: an ImageNet network over a video's frames, pooled to one unit vector."""
+"""Frame encoder: an ImageNet network over the frames of a video, pooled to one unit vector."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,35 +19,36 @@ from vrec.encoders.vectors import unit_clip_rows
 
 
 class CnnEncoderConfig(BaseConfig):
-    """How frames become a vector."""
+    """Settings of the frame encoder."""
 
     kind: Literal["cnn"] = "cnn"
-    """Which frame encoder this configures."""
+    """Kind of the frame encoder: a convolutional network over single frames."""
     weights: str = Field(
         default=LITE0, pattern=r"^(efficientnet_lite0|(torchvision|timm):[\w./-]+|compressed:.+)$"
     )
-    """`efficientnet_lite0` (comes with vrec), `torchvision:NAME` or `timm:NAME` (a hub delivers it once), or
-    `compressed:FOLDER`, as `vrec compress` writes it."""
+    """Weights of the network: `efficientnet_lite0` (installed with vrec), `torchvision:NAME` or `timm:NAME`
+    (downloaded once from a hub), or `compressed:FOLDER`, as `vrec compress` writes it."""
     frame_px: int = Field(default=224, ge=32, le=1024)
-    """Pixels a side of the square frames it takes; the frame sampler must deliver the same."""
+    """Pixels per side of the square input frames; must equal `embed.decode.frame_px`."""
     pooling: Literal["mean", "attention"] = "mean"
-    """How frames are pooled: their mean, or a mean that weighs each by its likeness to that mean."""
+    """Pooling of the frames: their mean, or a mean weighted by the similarity of each frame to that mean."""
     attention_temperature: float = Field(default=0.1, gt=0)
-    """Softness of attention pooling in units of cosine; larger is nearer to the mean. Unused by `mean`."""
+    """Temperature of attention pooling in units of cosine; larger is nearer to the mean. Unused by `mean`."""
     backend: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
-    """What runs the network; `auto` is OpenVINO on a CPU and torch on a GPU, with the same vectors. Only
-    compressed networks run on onnxruntime; for them `auto` is what was faster when they were made, and in
-    int8, which each rounds in its own way, the choice changes the name."""
+    """Library that runs the network. `auto` is OpenVINO on a CPU and torch on a GPU, with the same vectors.
+    Only compressed networks run on onnxruntime; for them `auto` is the backend that was faster when they were
+    made. Backends round int8 differently, so the choice changes the name of an int8 network."""
     threads: int = Field(default=1, ge=1)
-    """CPU threads an encoder uses; several encoders on one machine are faster with 1 each."""
+    """CPU threads per encoder; several encoders on one machine are faster with 1 each."""
     batch_frames: int = Field(default=64, ge=1)
-    """Frames a step on the torch backend; more fills a GPU better and takes more memory."""
+    """Frames per step on the torch backend; more use a GPU better and take more memory."""
     half: bool = False
-    """Float16 on a GPU: about twice the rate, vectors off by about 1e-3. Changes the name."""
+    """Whether a GPU computes in float16: about twice as fast, with vectors off by about 1e-3. Changes the
+    name."""
 
 
 def cnn_name(config: CnnEncoderConfig) -> str:
-    """`cnn@` and a digest of the weights and of the fields that change the vectors; imports no torch."""
+    """Return `cnn@` and a digest of the weights and of all fields that change the vectors, without torch."""
     parts: dict[str, object] = {
         "weights": weights_digest(config.weights),
         "frame_px": config.frame_px,
@@ -57,38 +58,44 @@ def cnn_name(config: CnnEncoderConfig) -> str:
     if config.pooling == "attention":
         parts["attention_temperature"] = config.attention_temperature
     if config.weights.startswith(COMPRESSED_PREFIX):
-        facts = network_info(config.weights.removeprefix(COMPRESSED_PREFIX))[1]
-        if facts.rounded:
-            parts["runtime"] = _runtime(config, facts)
+        info = network_info(config.weights.removeprefix(COMPRESSED_PREFIX))[1]
+        if info.rounded:
+            parts["runtime"] = _runtime(config, info)
     return encoder_name("cnn", parts)
 
 
 class CnnEncoder:
-    """Frames to unit vectors; implements `Encoder`. Not to be shared between threads."""
+    """Encoder from frames to unit vectors; implements `Encoder`. Not to be shared between threads."""
 
     modality: Modality = "frames"
 
     def __init__(self, config: CnnEncoderConfig, *, device: str = "cpu") -> None:
-        """Loads and prepares the network on `device` ("cpu", "cuda", "cuda:1").
+        """Load the network on `device` ("cpu", "cuda", "cuda:1").
 
-        Raises ConfigError when the weights cannot be had, or device and config do not go together.
+        Raises:
+            ConfigError: The weights are not available, or the config cannot run on the device.
         """
         self.config = config
         self.name = self.cnn_name = cnn_name(config)
         self.features, self.dim = _runner(config, device)
 
     def encode(self, clips: Sequence[Clip]) -> Vectors:
-        """(N, dim) float32 unit rows in the clips' order.
+        """Encode the frames of clips.
 
-        Raises ValueError for a clip without frames or with frames of another size, and
-        EncodeFailed, naming the video, for a vector that is not finite.
+        Returns:
+            (N, dim) float32 unit rows in the order of the clips.
+
+        Raises:
+            ValueError: A clip has no frames, or frames of another size.
+            EncodeFailed: The vector of a video, which is named, is zero or not finite.
         """
         return self.pooled(self.frame_features(clips), clips)
 
     def frame_features(self, clips: Sequence[Clip]) -> list[Vectors]:
-        """The network's features of each clip's frames, (T, dim) float32, in time order.
+        """Return the network's features of each clip's frames, (T, dim) float32, in time order.
 
-        Raises ValueError for a clip without frames or with frames of another size.
+        Raises:
+            ValueError: A clip has no frames, or frames of another size.
         """
         if not clips:
             return []
@@ -97,7 +104,7 @@ class CnnEncoder:
         return np.split(features, np.cumsum([len(block) for block in frames])[:-1])
 
     def pooled(self, features: Sequence[Vectors], clips: Sequence[Clip]) -> Vectors:
-        """(N, dim) float32 unit rows of clips whose `frame_features` these are; raises EncodeFailed."""
+        """Return (N, dim) float32 unit rows of clips with these features; raise EncodeFailed as `encode`."""
         rows = np.empty((len(clips), self.dim), dtype=np.float32)
         for row, block in zip(rows, features, strict=True):
             row[:] = self._pool(block)
@@ -122,7 +129,9 @@ class CnnEncoder:
 
 def _runner(config: CnnEncoderConfig, device: str) -> tuple[NetworkRunner, int]:
     if config.half and device == "cpu":
-        raise ConfigError("encoders.frames.half=true needs a GPU", fix="leave half out on a CPU")
+        raise ConfigError(
+            "encoders.frames.half=true needs a GPU", fix="leave encoders.frames.half out on a CPU"
+        )
     if config.weights.startswith(COMPRESSED_PREFIX):
         return _compressed(config, device)
     load = partial(load_backbone, config.weights, config.frame_px)
@@ -133,7 +142,7 @@ def _runner(config: CnnEncoderConfig, device: str) -> tuple[NetworkRunner, int]:
         if device != "cpu":
             raise ConfigError(
                 f"encoders.frames.backend=openvino runs on the CPU, not on {device}",
-                fix="use backend=auto, which takes torch on a GPU",
+                fix="use backend=auto, which is torch on a GPU",
             )
         digest = weights_digest(config.weights)
         return openvino_runner(config.weights, digest, config.frame_px, config.threads, load)
@@ -149,25 +158,25 @@ def _runner(config: CnnEncoderConfig, device: str) -> tuple[NetworkRunner, int]:
 
 def _compressed(config: CnnEncoderConfig, device: str) -> tuple[NetworkRunner, int]:
     folder = config.weights.removeprefix(COMPRESSED_PREFIX)
-    onnx, facts = load_network(folder)
+    onnx, info = load_network(folder)
     if device != "cpu" or config.half:
         raise ConfigError(
-            f"{config.weights} is a network for CPUs",
-            fix="set embed.layout=fused, which encodes on CPUs, or give the weights that it was made of",
+            f"{config.weights} runs on CPUs only",
+            fix="set embed.layout=fused, which encodes on CPUs, or give the weights that it was made from",
         )
-    if facts.frame_px != config.frame_px:
+    if info.frame_px != config.frame_px:
         raise ConfigError(
-            f"{config.weights} takes pictures of {facts.frame_px} pixels a side, not {config.frame_px}",
-            fix=f"set embed.encoders.frames.frame_px and embed.decode.frame_px to {facts.frame_px}, or take "
+            f"{config.weights} takes pictures of {info.frame_px} pixels per side, not {config.frame_px}",
+            fix=f"set embed.encoders.frames.frame_px and embed.decode.frame_px to {info.frame_px}, or use "
             f"--config {folder}/embed.yaml, which does",
         )
-    return onnx_runner(onnx, _runtime(config, facts), facts.frame_px, config.threads)
+    return onnx_runner(onnx, _runtime(config, info), info.frame_px, config.threads)
 
 
-def _runtime(config: CnnEncoderConfig, facts: CompressedNetworkInfo) -> Runtime:
+def _runtime(config: CnnEncoderConfig, info: CompressedNetworkInfo) -> Runtime:
     match config.backend:
         case "auto":
-            return facts.runtime
+            return info.runtime
         case "openvino" | "onnxruntime":
             return config.backend
         case "torch":

@@ -1,7 +1,7 @@
-"""What `vrec embed` can be told, apart from all other settings.
+"""Settings of `vrec embed`, apart from all other settings.
 
-Every worker of an embedding job imports this, and none the recommenders and rankers, whose torch costs
-seconds at each start.
+Every worker of an embedding job imports this module, and not the recommenders and rankers: importing torch
+takes seconds at each start.
 """
 
 from typing import Literal, Self
@@ -18,34 +18,34 @@ from vrec.media.quality import QualityConfig
 
 
 class EmbedConfig(BaseConfig):
-    """How `vrec embed` reads, decodes and encodes a catalogue."""
+    """Settings of `vrec embed`: sampling, decoding and encoding of a catalog."""
 
     sample: FrameSamplingConfig = Field(default_factory=FrameSamplingConfig)
-    """Which frames of a video are looked at."""
+    """Choice of the frames of a video."""
     decode: DecodeConfig = Field(default_factory=DecodeConfig)
-    """How they are decoded, and within which limits."""
+    """Decoding of the frames, and its limits."""
     audio: AudioConfig = Field(default_factory=AudioConfig)
-    """How much of the sound is taken."""
+    """Extraction of the sound."""
     quality: QualityConfig = Field(default_factory=QualityConfig)
-    """What is refused as unusable."""
+    """Checks that refuse unusable videos."""
     encoders: EncodersConfig = Field(default_factory=EncodersConfig)
-    """Which encoders run, and how their vectors are fused."""
+    """Encoders and the fusion of their vectors."""
     batch_size: int = Field(default=32, ge=1, le=4096)
-    """Most videos a worker takes at once, fewer in small catalogues and near the end. Each batch is one
-    checkpoint: a killed worker costs at most this many again."""
+    """Largest number of videos per batch of a worker; batches are smaller in small catalogs and near the end.
+    Each batch is one checkpoint: at most this many videos are embedded again after a worker was killed."""
     layout: Literal["auto", "fused", "split"] = "auto"
     """`fused` decodes and encodes in one worker; `split` decodes on CPUs and encodes on GPUs, with uint8
     frames between; `auto` is split where the cluster has GPUs."""
     workers: int | None = Field(default=None, ge=1)
-    """Workers that embed at the same time; one a CPU of the cluster (or one a GPU share) by default."""
+    """Workers that embed at the same time; by default one per CPU of the cluster, or one per GPU share."""
     cpus_per_worker: float = Field(default=1.0, gt=0)
-    """CPUs that Ray sets aside for one worker; the encoders' own `threads` say how many they use."""
+    """CPUs that Ray reserves per worker; the `threads` of the encoders set the number they use."""
     gpus_per_worker: float = Field(default=0.5, gt=0, le=8)
-    """GPUs for one encoding worker in the split layout; a fraction shares one GPU."""
+    """GPUs per encoding worker in the split layout; workers with a fraction share one GPU."""
     rows_per_file: int = Field(default=8192, ge=1)
-    """Videos in one Parquet file of the finished table."""
+    """Videos per Parquet file of the finished table."""
     near_duplicates: bool = True
-    """Whether the manifest names groups of videos that show the same content."""
+    """Whether the manifest lists groups of videos that show the same content."""
 
     @model_validator(mode="after")
     def _frames_fit(self) -> Self:
@@ -55,10 +55,10 @@ class EmbedConfig(BaseConfig):
             raise ValueError(
                 f"embed.encoders.frames.frame_px is {wanted} and embed.decode.frame_px "
                 f"{self.decode.frame_px}: "
-                "the encoder takes what the decoder makes, so set both to the same"
+                "the encoder takes the frames that the decoder makes, so set both to the same number"
             )
         return self
 
     def media(self) -> MediaConfig:
-        """The part that decoding needs."""
+        """Return the settings that decoding needs."""
         return MediaConfig(sample=self.sample, decode=self.decode, audio=self.audio, quality=self.quality)

@@ -1,27 +1,34 @@
-"""Names of encoders: what they are made of, in twelve hexadecimal digits."""
+"""Names of encoders: their kind and a digest of all that changes their vectors."""
 
 import hashlib
 import importlib.util
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from vrec.core.digest import digest
 from vrec.core.errors import ConfigError
 
 
 def encoder_name(kind: str, parts: Mapping[str, object]) -> str:
-    """`kind@` and the first 12 hexadecimal digits of the SHA-256 of `parts`.
+    """Return `kind@` and the first 12 hexadecimal digits of the SHA-256 of `parts`.
 
-    `parts` holds whatever changes the vectors, as JSON values; key order is irrelevant.
+    Args:
+        kind: Kind of the encoder, such as "cnn".
+        parts: Everything that changes the vectors, as JSON values; the order of keys is irrelevant.
     """
     return f"{kind}@{digest(parts)}"
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal; hashed again only when its size or time of change differ.
+    """Return the SHA-256 of a file in hexadecimal; hash it again only when its size or mtime changed.
 
-    Raises OSError when the file cannot be read.
+    Raises:
+        OSError: The file cannot be read.
     """
     stat = path.stat()
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
@@ -29,15 +36,25 @@ def file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    del size, mtime_ns  # they are only part of the cache's key
+    del size, mtime_ns  # only part of the cache key
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def package_file(package: str, relative: str, *, install: str) -> Path:
-    """The path of a data file that an installed package ships, found without importing the package.
+def arrays_digest(arrays: Mapping[str, npt.NDArray[Any]], *, header: str = "") -> str:
+    """Return the SHA-256, in hexadecimal, of a header and of names, dtypes, shapes and bytes of arrays."""
+    sha = hashlib.sha256(header.encode())
+    for name, array in sorted(arrays.items()):
+        sha.update(f"{name} {array.dtype} {array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
 
-    Raises ConfigError, whose fix is to install `install`, when the package or the file is missing.
+
+def package_file(package: str, relative: str, *, install: str) -> Path:
+    """Return the path of a data file of an installed package, without importing the package.
+
+    Raises:
+        ConfigError: The package or the file is missing; the fix is to install `install`.
     """
     spec = importlib.util.find_spec(package)
     origin = spec.origin if spec is not None else None

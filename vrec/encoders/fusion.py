@@ -1,4 +1,4 @@
-"""One vector a video from its modalities: concatenation of unit blocks."""
+"""Fusion of the modalities of a video into one vector: concatenation of weighted unit blocks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
@@ -7,32 +7,33 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from vrec.core.config import BaseConfig
-from vrec.core.types import Modality, Vectors
+from vrec.core.types import MODALITIES, Modality, Vectors
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.vectors import unit_rows
 
-INPUT_MODALITIES: tuple[Modality, ...] = ("frames", "audio", "text")
-"""The modalities that are fused, in the order of their blocks."""
+INPUT_MODALITIES: tuple[Modality, ...] = tuple(m for m in MODALITIES if m != "fused")
+"""Modalities that are fused, in the order of their blocks: all except the fusion itself."""
 
 
 class ModalityWeights(BaseConfig):
-    """Shares of the likeness of two videos that have every modality; only their ratios matter."""
+    """Shares of the modalities in the similarity of two videos that have all of them; only ratios matter."""
 
     frames: float = Field(default=1.0, ge=0)
-    """Share of the picture."""
+    """Share of the frames."""
     audio: float = Field(default=0.5, ge=0)
-    """Share of the sound; half, since without trained weights it tells timbre and little of the subject."""
+    """Share of the sound; half by default, since without trained weights it describes timbre, hardly
+    content."""
     text: float = Field(default=1.0, ge=0)
     """Share of title and tags."""
 
 
 class ModalityFusionConfig(BaseConfig):
-    """How modalities become one vector."""
+    """Settings of the fusion of modalities."""
 
     kind: Literal["concat", "weighted"] = "weighted"
     """`concat` gives every modality the same share, `weighted` the shares in `weights`."""
     weights: ModalityWeights = Field(default_factory=ModalityWeights)
-    """Shares for `weighted`; refused with `concat`, which has none."""
+    """Shares of the modalities for `weighted`; refused with `concat`."""
 
     @model_validator(mode="after")
     def _weights_only_where_used(self) -> Self:
@@ -41,36 +42,42 @@ class ModalityFusionConfig(BaseConfig):
         return self
 
     def share(self, modality: Modality) -> float:
-        """The share of one modality, before shares are divided by their sum."""
+        """Return the share of one modality, before shares are divided by their sum."""
         return 1.0 if self.kind == "concat" else float(getattr(self.weights, modality))
 
 
 def fusion_name(config: ModalityFusionConfig, names: Mapping[Modality, str]) -> str:
-    """`fused@` and a digest of the shares and of the encoders that are fused."""
+    """Return `fused@` and a digest of the shares and of the fused encoders."""
     parts: dict[str, object] = {m: [names[m], config.share(m)] for m in INPUT_MODALITIES if m in names}
     return encoder_name("fused", parts)
 
 
 class ModalityFusion:
-    """Unit vectors of modalities to one unit vector a video.
+    """Fusion of the unit vectors of modalities into one unit vector per video.
 
     Block m is its unit vector times √share, so the cosine of two videos that have the same
     modalities is the mean of their modalities' cosines, weighted by share. An absent modality
-    is a block of zeros, which adds nothing to any product, and the row is then brought to
-    length 1: two videos are compared over what they share, and one that lacks a modality
-    loses that share of its likeness to those that have it.
+    is a block of zeros, which adds nothing to any product, and the row is then normalized to
+    length 1: two videos are compared over the modalities they share, and one that lacks a modality
+    loses that share of its similarity to those that have it.
     """
 
     modality: Modality = "fused"
     by_frame = False
-    """It takes one vector of the frames."""
+    """Whether it takes a vector per frame: it takes one vector for all frames."""
 
     def __init__(
         self, config: ModalityFusionConfig, names: Mapping[Modality, str], dims: Mapping[Modality, int]
     ) -> None:
-        """`names` and `dims` are the encoders' whose vectors are fused, by modality; at least one.
+        """Fuse the vectors of at least one encoder.
 
-        Raises ValueError when there is none, or when every one has a share of 0.
+        Args:
+            config: Kind and shares.
+            names: Names of the encoders by modality.
+            dims: Lengths of their vectors by modality.
+
+        Raises:
+            ValueError: There is no encoder, or every one has a share of 0.
         """
         self.config = config
         self.dims: dict[Modality, int] = {m: dims[m] for m in INPUT_MODALITIES if m in dims}
@@ -79,13 +86,20 @@ class ModalityFusion:
         self.name = fusion_name(config, names)
         self.dim = sum(self.dims.values())
         self.inputs: tuple[Modality, ...] = tuple(m for m in self.dims if config.share(m) > 0)
-        """The modalities of which a video needs one."""
+        """Modalities of which a video needs at least one."""
 
     def fuse(self, parts: Mapping[Modality, Sequence[np.ndarray | None]]) -> Vectors:
-        """(N, dim) float32 unit rows from N vectors, or None where absent, for every modality.
+        """Fuse N videos.
 
-        Raises ValueError for a row with no modality of a share above 0, a vector of the wrong
-        length, modalities of unequal counts, or one that is missing or was not announced.
+        Args:
+            parts: N vectors (dim of the modality,) by modality, None where a video lacks it.
+
+        Returns:
+            (N, dim) float32 unit rows.
+
+        Raises:
+            ValueError: A row has no modality with a share above 0, a vector has the wrong length, modalities
+                have unequal counts, or the modalities are not those of the encoders.
         """
         if set(parts) != set(self.dims):
             raise ValueError(f"fusion got {sorted(parts)}, want {sorted(self.dims)}")

@@ -1,4 +1,4 @@
-"""One vector from the vectors of a video's frames, with nothing to train."""
+"""Pooling of the vectors of a video's frames into one vector, without trained weights."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from vrec.core.types import Vectors
 
 
 def mean_pool(features: Vectors) -> Vectors:
-    """(dim,) float32: the mean of (T, dim) frame features."""
+    """Return (dim,) float32: the mean of (T, dim) frame features."""
     return features.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def attention_pool(features: Vectors, temperature: float) -> Vectors:
-    """(dim,) float32: the mean of (T, dim) features, weighted by how typical each frame is of the video.
+    """Return (dim,) float32: the mean of (T, dim) features, weighted by their similarity to the mean.
 
-    The query is the video's own mean: weights are the softmax over frames of
+    The query is the mean of the video: weights are the softmax over frames of
     cos(frame, mean) / temperature, so a stray frame (a cut, a title card) counts less. This is
     the query-scored average of Bain et al., "A CLIP-Hitchhiker's Guide to Long Video Retrieval"
     (2022), with the mean in place of a text query. As temperature grows it becomes `mean_pool`.

@@ -1,7 +1,7 @@
-"""Running a backbone: OpenVINO where it is fastest (x86 CPUs), torch elsewhere. Same vectors to 1e-4.
+"""Runners of a backbone: OpenVINO where it is fastest (x86 CPUs), torch elsewhere. Same vectors to 1e-4.
 
-The OpenVINO form of a network is kept on disk, because making it costs seconds and an import of
-torch, and every actor of a job would pay that again.
+The OpenVINO form of a network is cached on disk: converting it takes seconds and an import of torch, which
+every actor of a job would repeat.
 """
 
 import hashlib
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NetworkRunner = Callable[[Frames], Vectors]
-"""(T, S, S, 3) uint8 to (T, dim) float32; not safe to share between threads."""
+"""Function from (T, S, S, 3) uint8 to (T, dim) float32; not to be shared between threads."""
 
 _LAYOUT = 1
-"""Raised by whoever changes how a network is converted, so that older files are not taken."""
+"""Version of the conversion. Raise it with every change of the conversion, so that older files are not
+used."""
 
 
 def cache_dir() -> Path:
-    """Where vrec keeps what it can make again: $VREC_CACHE, else $XDG_CACHE_HOME/vrec, else ~/.cache/vrec."""
+    """Return the folder of the cache: $VREC_CACHE, else $XDG_CACHE_HOME/vrec, else ~/.cache/vrec."""
     if own := os.environ.get("VREC_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -48,11 +49,11 @@ def cache_dir() -> Path:
 
 
 def openvino_module() -> ModuleType:
-    """OpenVINO, imported so that it reports nothing to anyone.
+    """Import OpenVINO without its telemetry.
 
     Its Python package sends usage events to its maker whenever the separate package
-    `openvino_telemetry` can be imported, and falls back to doing nothing when it cannot: a
-    None in sys.modules makes that import fail, whatever is installed. vrec never phones home.
+    `openvino_telemetry` can be imported, and sends none when it cannot: a None in sys.modules
+    makes that import fail, whatever is installed.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
     import openvino
@@ -63,16 +64,17 @@ def openvino_module() -> ModuleType:
 def openvino_runner(
     weights: str, digest: str, frame_px: int, threads: int, load: "Callable[[], FrameBackbone]"
 ) -> tuple[NetworkRunner, int]:
-    """A runner on OpenVINO's CPU plugin in float32 and its dim; `load` is called only if no file is kept."""
+    """Return a float32 runner of OpenVINO on the CPU, with its dim; call `load` only if nothing is cached."""
     ov = openvino_module()
     model = _cached_model(ov, f"{weights}|{digest}|{frame_px}", load)
     return _openvino_run(ov, model, frame_px, threads)
 
 
 def onnx_runner(onnx: bytes, runtime: OnnxRuntime, frame_px: int, threads: int) -> tuple[NetworkRunner, int]:
-    """A runner of an ONNX graph on the CPU, and its dim; int8 where the graph says so, float32 elsewhere.
+    """Return a runner of an ONNX graph on the CPU, and its dim; int8 where the graph says so, else float32.
 
-    Raises ConfigError where onnxruntime is asked for and not installed.
+    Raises:
+        ConfigError: The runtime is onnxruntime, which is not installed.
     """
     match runtime:
         case "openvino":
@@ -85,14 +87,14 @@ def onnx_runner(onnx: bytes, runtime: OnnxRuntime, frame_px: int, threads: int) 
 
 
 def _openvino_run(ov: ModuleType, model: Any, frame_px: int, threads: int) -> tuple[NetworkRunner, int]:
-    # One picture a request: within 2 % of a whole clip's batch on one core, any number of frames
-    # without compiling again, and a row that cannot depend on its neighbours in a batch.
+    # One picture per request: within 2 % of the speed of a whole clip per batch on one core, any number of
+    # frames without compiling again, and rows that cannot depend on the rest of a batch.
     model.reshape([1, frame_px, frame_px, 3])
     compiled = ov.Core().compile_model(
         model,
         "CPU",
         {
-            # Without this a CPU with bf16 or fp16 units would round, and vectors would differ by machine.
+            # Otherwise a CPU with bf16 or fp16 units rounds, and vectors differ between machines.
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
@@ -124,12 +126,12 @@ def _onnxruntime_run(onnx: bytes, threads: int) -> tuple[NetworkRunner, int]:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    given, dim = session.get_inputs()[0].name, int(session.get_outputs()[0].shape[1])
+    input_name, dim = session.get_inputs()[0].name, int(session.get_outputs()[0].shape[1])
 
     def run(frames: Frames) -> Vectors:
         out = np.empty((len(frames), dim), dtype=np.float32)
         for row, picture in zip(out, frames, strict=True):
-            result: Any = session.run(None, {given: np.ascontiguousarray(picture[None])})
+            result: Any = session.run(None, {input_name: np.ascontiguousarray(picture[None])})
             row[:] = result[0][0]
         return out
 
@@ -139,7 +141,7 @@ def _onnxruntime_run(onnx: bytes, threads: int) -> tuple[NetworkRunner, int]:
 def torch_runner(
     backbone: "FrameBackbone", *, device: str, threads: int, batch_frames: int, half: bool
 ) -> tuple[NetworkRunner, int]:
-    """A runner on torch in channels-last layout, `batch_frames` at a time, and its dim."""
+    """Return a runner on torch in channels-last layout, which takes `batch_frames` at a time, and its dim."""
     import torch
 
     dtype = torch.float16 if half else torch.float32
@@ -155,7 +157,7 @@ def torch_runner(
                 block = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch_frames]))
                 if device != "cpu":
                     block = block.pin_memory().to(device, non_blocking=True)
-                # TF32 keeps 10 bits of a factor: vectors would differ from the CPU's by 1e-3.
+                # TF32 rounds factors to 10 bits: vectors would differ from those of a CPU by 1e-3.
                 with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                     rows.append(network(block).float().cpu().numpy())
             return np.concatenate(rows)
@@ -166,7 +168,7 @@ def torch_runner(
 
 
 def _cached_model(ov: ModuleType, identity: str, load: "Callable[[], FrameBackbone]") -> Any:
-    """The OpenVINO model from the cache if it is there and whole, else converted and kept."""
+    """Return the OpenVINO model from the cache if it is complete there; else convert and save it."""
     key = hashlib.sha256(f"{_LAYOUT}|{version('openvino')}|{identity}".encode()).hexdigest()[:24]
     folder = cache_dir() / "openvino" / key
     if _is_complete(folder):
@@ -174,12 +176,12 @@ def _cached_model(ov: ModuleType, identity: str, load: "Callable[[], FrameBackbo
     model = _convert(ov, load())
     try:
         _save_to_cache(ov, model, folder)
-        # Read back even now: a network fresh from conversion differs from the kept one in the last
-        # bit, and a job's first start must give the very rows that its later ones give.
+        # Read back: a freshly converted network differs from the saved one in the last bit, and the first
+        # start of a job must give the same rows as later ones.
         return ov.Core().read_model(folder / "model.xml")
     except OSError as error:
         log.warning(
-            "could not keep the converted network in %s (%s): each start converts anew", folder, error
+            "could not save the converted network in %s (%s): each start converts it again", folder, error
         )
     return model
 
@@ -191,7 +193,7 @@ def _convert(ov: ModuleType, backbone: "FrameBackbone") -> Any:
     example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
     shape = ov.PartialShape([-1, side, side, 3])
     with warnings.catch_warnings():
-        # torch would rather be exported than traced; for this network that is slower, for the same graph.
+        # torch deprecates tracing; exporting is slower for this network and gives the same graph.
         warnings.simplefilter("ignore", DeprecationWarning)
         return ov.convert_model(backbone.network, example_input=example, input=[shape])
 
@@ -205,7 +207,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _save_to_cache(ov: ModuleType, model: Any, folder: Path) -> None:
-    """Writes beside and renames, so that actors starting together see a whole folder or none."""
+    """Write a temporary folder and rename it, so that concurrent actors see a complete folder or none."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
@@ -217,7 +219,7 @@ def _save_to_cache(ov: ModuleType, model: Any, folder: Path) -> None:
         try:
             fresh.rename(folder)
         except OSError:
-            if not _is_complete(folder):  # lost the race to an actor that kept the same thing: fine
+            if not _is_complete(folder):  # otherwise another actor has saved the same network
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

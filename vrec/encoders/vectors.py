@@ -1,4 +1,4 @@
-"""Unit rows: the one place where vectors are normalised and checked."""
+"""Normalization of vectors to unit rows, and the check that they have a direction."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,10 @@ from vrec.core.types import Clip, Modality, Vectors
 
 
 def unit_rows(vectors: npt.NDArray[np.floating]) -> Vectors:
-    """(N, dim) float32 rows of length 1, from (N, dim) of any float type.
+    """Return (N, dim) float32 rows of length 1, from (N, dim) of any float type.
 
-    Raises ValueError for a row of zeros or one that is not finite: neither has a direction.
+    Raises:
+        ValueError: A row is zero or not finite, and so has no direction.
     """
     wide = np.asarray(vectors, dtype=np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
@@ -23,7 +24,11 @@ def unit_rows(vectors: npt.NDArray[np.floating]) -> Vectors:
 
 
 def unit_clip_rows(vectors: npt.NDArray[np.floating], clips: Sequence[Clip], modality: Modality) -> Vectors:
-    """The unit rows of `vectors` (N, dim), one a clip; raises EncodeFailed that names the first bad video."""
+    """Return the unit rows of `vectors`, (N, dim), one per clip.
+
+    Raises:
+        EncodeFailed: A row is zero or not finite; names the first such video.
+    """
     good = np.all(np.isfinite(vectors), axis=1) & np.any(vectors != 0, axis=1)
     if not good.all():
         clip = clips[int(np.flatnonzero(~good)[0])]

@@ -40,7 +40,7 @@ FEATURES, GROUP = shop()
 COLD_ROWS = np.arange(SEEN, SEEN + COLD)
 
 
-def behaviour(targets: bool) -> BehaviorSignals:
+def behavior(targets: bool) -> BehaviorSignals:
     """The first videos were watched, by shoppers of one group each; the last ones by nobody."""
     rng = np.random.default_rng(1)
     left, right = (rng.integers(0, SEEN, 40_000) for _ in range(2))
@@ -67,7 +67,7 @@ def aligned(
         }
     )
     trainer = EncoderTrainer(
-        init_head(config, FEATURES, 0), features=FEATURES, behaviour=behaviour(targets), config=training
+        init_head(config, FEATURES, 0), features=FEATURES, behavior=behavior(targets), config=training
     )
     mrr = {"before": trainer.validate()["mrr"]}
     head = trainer.run()
@@ -108,7 +108,7 @@ def test_cold_videos_come_to_lie_among_those_that_the_same_shoppers_watch(config
 def test_watched_pairs_have_a_temperature_of_their_own():
     config = EncoderTrainingConfig(objective=EncoderObjectiveConfig(kind="aligned", watched_temperature=0.7))
     head = init_head(MeanHeadConfig(dim=16), FEATURES, 0)
-    trainer = EncoderTrainer(head, features=FEATURES, behaviour=behaviour(False), config=config)
+    trainer = EncoderTrainer(head, features=FEATURES, behavior=behavior(False), config=config)
     objective, pairs = trainer.objective.eval(), trainer.batches.pair_batch(np.arange(50))
     left, right = objective.head(pairs.left), objective.head(pairs.right)
     wanted = co_watch_loss(left, right, pairs.rows, temperature=0.7, log_q=pairs.log_q)

@@ -44,12 +44,12 @@ def watched(
 WATCHED = watched()
 
 
-def trainer(config=HEADS[2], features=FEATURES, behaviour=WATCHED, worker=None, **changed) -> EncoderTrainer:
+def trainer(config=HEADS[2], features=FEATURES, behavior=WATCHED, worker=None, **changed) -> EncoderTrainer:
     given = {"epochs": 3, "batch_size": 32, "device": "cpu", "learning_rate": 1e-2} | changed
     training = EncoderTrainingConfig.model_validate(given)
     head = init_head(config, features, training.seed)
     return EncoderTrainer(
-        head, features=features, behaviour=behaviour, config=training, worker=worker or TrainingWorker()
+        head, features=features, behavior=behavior, config=training, worker=worker or TrainingWorker()
     )
 
 
@@ -191,7 +191,7 @@ def test_videos_that_are_all_the_same_are_survived():
 def test_a_modality_that_the_whole_catalogue_lacks(config, absent):
     features, _ = of_topics(30, seed=0, has={absent: np.zeros(30, bool)})
     if absent == "frames" and config.kind in ("gru", "mean"):
-        with pytest.raises(FitError, match=f"no video of the catalogue has frames, and {config.kind} takes"):
+        with pytest.raises(FitError, match=f"no video of the catalog has frames, and {config.kind} takes"):
             trainer(config, features, None)
         return
     some = trainer(config, features, None)
@@ -202,24 +202,24 @@ def test_a_modality_that_the_whole_catalogue_lacks(config, absent):
 
 def test_a_catalogue_with_nothing_at_all():
     with pytest.raises(FitError, match="no video has frames, sound or text"):
-        trainer(features=feature_set(np.zeros((5, 1, 0, 0))), behaviour=None)
+        trainer(features=feature_set(np.zeros((5, 1, 0, 0))), behavior=None)
 
 
 def test_aligned_training_needs_pairs():
     aligned = {"kind": "aligned"}
-    with pytest.raises(FitError, match="learns from what was watched"):
-        trainer(behaviour=None, objective=aligned)
+    with pytest.raises(FitError, match="learns from watched videos"):
+        trainer(behavior=None, objective=aligned)
     one = BehaviorSignals(np.array([0]), np.array([1]), np.ones(90))
-    with pytest.raises(FitError, match="pairs of videos that one shopper watched: too few"):
-        trainer(behaviour=one, objective=aligned)
-    with pytest.raises(FitError, match="behaviour of 3 videos for features of 90"):
-        trainer(behaviour=BehaviorSignals(np.array([0]), np.array([1]), np.ones(3)), objective=aligned)
+    with pytest.raises(FitError, match="pairs of videos that one shopper watched are too few"):
+        trainer(behavior=one, objective=aligned)
+    with pytest.raises(FitError, match="behavior of 3 videos for features of 90"):
+        trainer(behavior=BehaviorSignals(np.array([0]), np.array([1]), np.ones(3)), objective=aligned)
 
 
 def test_a_catalogue_of_one_topic_is_survived():
     """Everyone watches everything: no pair is wrong, and nothing breaks."""
     few = FEATURES.select(np.arange(20))
-    some = trainer(features=few, behaviour=watched(np.zeros(20, np.int64)), objective={"kind": "aligned"})
+    some = trainer(features=few, behavior=watched(np.zeros(20, np.int64)), objective={"kind": "aligned"})
     some.run()
     assert all(np.isfinite(w).all() for w in weights(some).values())
 
@@ -235,16 +235,16 @@ def test_workers_deal_the_examples_and_take_the_firsts_word():
         return reduce
 
     for rank in range(3):
-        some = trainer(behaviour=None, worker=TrainingWorker(rank, 3, reduce=listening(rank)))
+        some = trainer(behavior=None, worker=TrainingWorker(rank, 3, reduce=listening(rank)))
         some.epoch = 1
         shares.append(np.concatenate(list(some.steps(some.batches.examples, 32))))
         some.validate()
-    assert set(np.concatenate(shares)) == set(range(trainer(behaviour=None).batches.examples))
+    assert set(np.concatenate(shares)) == set(range(trainer(behavior=None).batches.examples))
     assert said[0].all()
     assert not said[1].any()
     assert not said[2].any()
     with pytest.raises(FitError, match="for 20 workers"):
-        trainer(behaviour=None, worker=TrainingWorker(0, 20))
+        trainer(behavior=None, worker=TrainingWorker(0, 20))
 
 
 def test_every_weight_has_a_gradient_whatever_a_step_lacks():
@@ -260,7 +260,7 @@ def test_every_weight_has_a_gradient_whatever_a_step_lacks():
 
 
 def test_bfloat16_changes_little():
-    some = trainer(GruHeadConfig(dim=8, hidden=6), behaviour=None)
+    some = trainer(GruHeadConfig(dim=8, hidden=6), behavior=None)
     views = some.batches.view_batch(np.arange(20))
     some.objective.eval()
     with torch.no_grad():

@@ -78,8 +78,8 @@ def test_events_align_an_encoder_and_the_report_counts_what_taught_it(shop, feat
     assert 0 < seen["targets"] == seen["paired"] <= seen["videos"] <= 60
     encoder = LearnedEncoder.load(str(tmp_path))
     assert encoder.name == done["model"]
-    assert encoder.stored.metrics == done["validation"]
-    assert encoder.stored.data["pairs"] == seen["pairs"]
+    assert encoder.artifact.metrics == done["validation"]
+    assert encoder.artifact.data["pairs"] == seen["pairs"]
     assert [file.name for file in tmp_path.iterdir() if file.is_dir()] == []
 
 

@@ -1,1 +1,1 @@
-"""Small heads that are trained on the frozen features of the encoders that `vrec embed` runs."""
+"""Small heads trained on the frozen features of the encoders that `vrec embed` runs."""

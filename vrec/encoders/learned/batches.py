@@ -1,4 +1,4 @@
-"""What a training step is given: videos in two views, and pairs that the same shoppers watched."""
+"""Batches of a training step: videos in two views, and pairs of videos watched by the same shoppers."""
 
 from typing import Any
 
@@ -15,47 +15,46 @@ from vrec.encoders.learned.split import EncoderSplit, RowIndices
 
 
 class EncoderBatches:
-    """The steps of a training, on a device, from features and behaviour."""
+    """Source of training batches, on a device, from features and behavior."""
 
     def __init__(
         self,
         features: FeatureSet,
-        behaviour: BehaviorSignals | None,
+        behavior: BehaviorSignals | None,
         split: EncoderSplit,
         unwatched: bool,
         device: torch.device,
     ) -> None:
-        """With `unwatched`, each step on pairs also takes videos that nobody has watched."""
-        self.split, self.behaviour, self.device = split, behaviour, device
+        """With `unwatched`, each batch of pairs also has views of videos that nobody has watched."""
+        self.split, self.behavior, self.device = split, behavior, device
         self.tensors = FeatureTensors(features, device, features.dims)
-        self.examples = len(split.train if behaviour is None else split.pairs)
-        """How many there are in an epoch: videos, or pairs with behaviour."""
-        nobody = np.zeros(0, np.int64)
-        if behaviour is not None and unwatched:
-            nobody = split.train[behaviour.popularity[split.train] == 0]
-        self._unwatched = nobody
+        self.examples = len(split.train if behavior is None else split.pairs)
+        """Number of examples in an epoch: videos, or pairs where there is behavior."""
+        self._unwatched = np.zeros(0, np.int64)
+        if behavior is not None and unwatched:
+            self._unwatched = split.train[behavior.popularity[split.train] == 0]
 
     @property
     def target_dim(self) -> int:
-        """Length of the vectors of collaborative filtering; 0 for none."""
-        targets = None if self.behaviour is None else self.behaviour.targets
+        """Length of the collaborative target vectors; 0 for none."""
+        targets = None if self.behavior is None else self.behavior.targets
         return 0 if targets is None else targets.shape[1]
 
     def batch(
-        self, places: RowIndices, rng: np.random.Generator
+        self, examples: RowIndices, rng: np.random.Generator
     ) -> tuple[ViewBatch | None, PairBatch | None]:
-        """What a step is given, of examples by their places among all."""
-        if self.behaviour is None:
-            return self.view_batch(self.split.train[places], rng), None
-        views, count = None, min(len(places), len(self._unwatched))
+        """Return the views and pairs of a training step, from the indices of its examples."""
+        if self.behavior is None:
+            return self.view_batch(self.split.train[examples], rng), None
+        views, count = None, min(len(examples), len(self._unwatched))
         if count > 1:
             views = self.view_batch(rng.choice(self._unwatched, count, replace=False), rng)
-        return views, self.pair_batch(self.split.pairs[places], rng)
+        return views, self.pair_batch(self.split.pairs[examples], rng)
 
     def view_batch(self, rows: RowIndices, rng: np.random.Generator | None = None) -> ViewBatch:
-        """Two views of each video: two at random, or without `rng` the first two.
+        """Return two different views of each video: at random, or without `rng` the first two.
 
-        A view that is alone is given twice: dropout makes two of it (Gao et al. 2021).
+        A single view is returned twice: dropout makes two different inputs of it (Gao et al. 2021).
         """
         count = self.tensors.views
         one, other = np.zeros(len(rows), np.int64), np.full(len(rows), 1 % count)
@@ -64,17 +63,17 @@ class EncoderBatches:
             other = (one + rng.integers(1, count, len(rows))) % count
         return ViewBatch(self.tensors.take(rows, one), self.tensors.take(rows, other))
 
-    def pair_batch(self, places: RowIndices, rng: np.random.Generator | None = None) -> PairBatch:
-        """Pairs by their places in the behaviour: views at random, or without `rng` the videos themselves."""
-        behaviour = self.behaviour
-        assert behaviour is not None
-        left, right = behaviour.left[places], behaviour.right[places]
+    def pair_batch(self, pairs: RowIndices, rng: np.random.Generator | None = None) -> PairBatch:
+        """Return pairs by their index in the behavior, in random views, or without `rng` in view 0."""
+        behavior = self.behavior
+        assert behavior is not None
+        left, right = behavior.left[pairs], behavior.right[pairs]
         both, count = np.concatenate([left, right]), len(left)
         views = np.zeros(2 * count, np.int64)
         if rng is not None:
             views = rng.integers(0, self.tensors.views, 2 * count)
-        log_q = np.log(behaviour.popularity[both] / behaviour.popularity.sum()).astype(np.float32)
-        targets, known = behaviour.targets, behaviour.has_target
+        log_q = np.log(behavior.popularity[both] / behavior.popularity.sum()).astype(np.float32)
+        targets, known = behavior.targets, behavior.has_target
         return PairBatch(
             self.tensors.take(left, views[:count]),
             self.tensors.take(right, views[count:]),

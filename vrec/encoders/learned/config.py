@@ -1,4 +1,4 @@
-"""How `vrec embed` is told of learned encoders, and their names. Nothing here imports torch."""
+"""Settings of learned encoders in `vrec embed`, and their resolution to names. Imports no torch."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -13,71 +13,81 @@ from vrec.encoders.learned.artifact import EncoderArtifact, read_encoder_artifac
 
 
 class GruEncoderConfig(BaseConfig):
-    """A learned encoder of frames."""
+    """Settings of a learned encoder of frames."""
 
     kind: Literal["gru"] = "gru"
-    """Which frame encoder this configures: a head on the features of a network a frame."""
+    """Kind of the frame encoder: a trained head on the features of a network per frame."""
     model: str
-    """The folder that `vrec train encoder` wrote, of a head that takes frames alone. It brings with it which
-    network's features it takes. Every worker reads it: give a path or URI that all can reach."""
+    """Folder that `vrec train encoder` wrote, of a head that takes frames only; it also names the network
+    whose features it takes. Every worker reads it: give a path or URI that all workers can reach."""
 
 
 class LearnedFusionConfig(BaseConfig):
-    """A learned fusion of modalities."""
+    """Settings of a learned fusion of modalities."""
 
     kind: Literal["learned"] = "learned"
-    """Fusion by a trained head."""
+    """Kind of the fusion: a trained head."""
     model: str
-    """The folder that `vrec train encoder` wrote, of a gated or vae head. Every worker reads it: give a path
-    or URI that all can reach."""
+    """Folder that `vrec train encoder` wrote, of a gated or vae head. Every worker reads it: give a path or
+    URI that all workers can reach."""
 
 
 def resolve_frame_encoder(config: GruEncoderConfig) -> tuple[EncoderArtifact, CnnEncoderConfig]:
-    """What lies in the folder of a learned encoder of frames, and the network below it.
+    """Return a learned encoder of frames, and the config of the network whose features it takes.
 
-    Raises ModelError for a folder that holds no sound encoder, and ConfigError for one that takes more than
-    frames, or whose network is not known or gives other features here than those that it was trained on.
+    Raises:
+        ModelError: The folder holds no valid encoder.
+        ConfigError: The encoder takes more than frames, or its network is unknown or gives other features
+            here than those that it was trained on.
     """
-    stored = read_encoder_artifact(config.model)
-    if set(stored.dims) != {"frames"}:
-        taken = " and ".join(stored.dims)
+    artifact = read_encoder_artifact(config.model)
+    if set(artifact.dims) != {"frames"}:
         raise ConfigError(
-            f"{config.model} takes {taken}: encoders.frames.model wants frames alone",
+            f"{config.model} takes {' and '.join(artifact.dims)}: encoders.frames.model takes frames only",
             fix="train a gru or mean encoder, or give this one as encoders.fusion.model",
         )
     try:
-        cnn = CnnEncoderConfig.model_validate(stored.embed["encoders"]["frames"])
+        cnn = CnnEncoderConfig.model_validate(artifact.embed["encoders"]["frames"])
     except (KeyError, TypeError, ValidationError):
         raise ConfigError(
-            f"{config.model} does not say which network's features it takes: it was trained on embeddings",
+            f"{config.model} does not name the network whose features it takes: it was trained on embeddings",
             fix="train it with `vrec train encoder --videos`",
         ) from None
-    if problem := stored.incompatibility({"frames": cnn_name(cnn)}):
+    if problem := artifact.incompatibility({"frames": cnn_name(cnn)}):
         raise ConfigError(
-            f"{config.model} {problem}, which is what its network is here",
-            fix="train it again with this version of vrec and of the network's library",
+            f"{config.model} {problem}, which is the name of its network here",
+            fix="train it again with this version of vrec and of the library of the network",
         )
-    return stored, cnn
+    return artifact, cnn
 
 
 def resolve_learned_fusion(
     config: LearnedFusionConfig, names: Mapping[Modality, str], cnn: str | None
 ) -> tuple[EncoderArtifact, bool]:
-    """What lies in the folder of a learned fusion, and whether it takes the CNN's features of the frames.
+    """Return a learned fusion, and whether it takes the network's features of each frame.
 
-    `names` are the modalities' encoders and `cnn` the network below that of frames, None without one. Where
-    it does not take that network's features, it takes the frames' vectors. Raises ModelError for a folder
-    that holds no sound encoder, and ConfigError for one that was trained on other encoders.
+    Args:
+        config: Folder of the fusion.
+        names: Names of the encoders by modality.
+        cnn: Name of the network under the frame encoder; None without one.
+
+    Returns:
+        The fusion, and True where it takes the features of the network; otherwise it takes the vectors of the
+        frame encoder, if it takes frames at all.
+
+    Raises:
+        ModelError: The folder holds no valid encoder.
+        ConfigError: The fusion was trained on other encoders.
     """
-    stored = read_encoder_artifact(config.model)
-    below = dict(names)
+    artifact = read_encoder_artifact(config.model)
+    frame_names = dict(names)
     if cnn is not None:
-        below["frames"] = cnn
-    if stored.incompatibility(below) is None:
-        return stored, cnn is not None and "frames" in stored.dims
-    if problem := stored.incompatibility(names):
+        frame_names["frames"] = cnn
+    if artifact.incompatibility(frame_names) is None:
+        return artifact, cnn is not None and "frames" in artifact.dims
+    if problem := artifact.incompatibility(names):
         raise ConfigError(
             f"the fusion {config.model} {problem}",
             fix="embed with the encoders that it was trained on, or train it on these",
         )
-    return stored, False
+    return artifact, False

@@ -1,6 +1,5 @@
-"""What the encoders find in each video of a catalogue, kept so that heads train without decoding again."""
+"""Frozen features of the videos of a catalog, saved so that heads train without decoding again."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pyarrow as pa
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import FitError, ModelError
 from vrec.core.types import Modality, Vectors
+from vrec.encoders.digest import arrays_digest
 from vrec.encoders.fusion import INPUT_MODALITIES
 from vrec.encoders.vectors import unit_rows
 
@@ -22,18 +22,19 @@ FIX = "make the features again with `vrec train encoder`, without --features"
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
-    """The frozen features of N videos. A modality that none of them has is of length 0.
+    """Frozen features of N videos. A modality that none of them has is of length 0.
 
-    Raises FitError for arrays that do not fit each other, ids that are not sorted and unique, and numbers
-    that are not finite.
+    Raises:
+        FitError: Arrays do not match each other, ids are not sorted and unique, or numbers are not finite.
     """
 
     video_ids: tuple[str, ...]
+    """(N,) ids, sorted and unique."""
     frames: npt.NDArray[np.float16]
-    """(N, V, T, D) features of a network a frame, in time order; view 0 is the video itself, the others are
-    augmented pictures of it. Zeros where a video has fewer frames."""
+    """(N, V, T, D) features of each frame, in time order; view 0 is the video itself, the others are of
+    augmented frames. Zeros where a video has fewer frames."""
     lengths: npt.NDArray[np.int16]
-    """(N,) frames that are there, 0 to T."""
+    """(N,) number of frames, 0 to T."""
     audio: Vectors
     """(N, D) unit rows, or zeros where a video has no sound."""
     text: Vectors
@@ -41,9 +42,9 @@ class FeatureSet:
     has: Mapping[Modality, npt.NDArray[np.bool_]]
     """(N,) whether a video has a modality."""
     names: Mapping[Modality, str]
-    """The encoder of each modality, by its name."""
+    """Name of the encoder of each modality."""
     embed: Mapping[str, Any] = field(default_factory=dict)
-    """The EmbedConfig, as JSON values, that made them; empty where only embeddings were at hand."""
+    """EmbedConfig, as JSON values, that made them; empty where they come from embeddings."""
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -64,22 +65,17 @@ class FeatureSet:
 
     @property
     def dims(self) -> dict[Modality, int]:
-        """The lengths of the modalities' vectors, without those that the whole catalogue lacks."""
+        """Lengths of the features by modality, without modalities that no video has."""
         return {m: w for m in INPUT_MODALITIES if (w := getattr(self, m).shape[-1]) and self.has[m].any()}
 
     @property
     def fingerprint(self) -> str:
-        """12 hexadecimal digits that differ wherever ids, numbers, names or config do."""
-        found = hashlib.sha256()
+        """12 hexadecimal digits that differ whenever ids, numbers, names or config do."""
         about = {"ids": self.video_ids, "names": dict(self.names), "embed": dict(self.embed)}
-        found.update(json.dumps(about, sort_keys=True).encode())
-        for name, array in sorted(self._arrays().items()):
-            found.update(f"{name} {array.dtype} {array.shape}".encode())
-            found.update(np.ascontiguousarray(array).data)
-        return found.hexdigest()[:12]
+        return arrays_digest(self._arrays(), header=json.dumps(about, sort_keys=True))[:12]
 
     def select(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
-        """The features of some videos, by their rows in ascending order."""
+        """Return the features of some videos, given by their rows in ascending order."""
         at = np.asarray(indices, dtype=np.int64)
         return type(self)(
             tuple(self.video_ids[i] for i in at),
@@ -93,7 +89,7 @@ class FeatureSet:
         )
 
     def save(self, uri: str) -> None:
-        """Writes the features as a folder."""
+        """Write the features as a folder."""
         about = {"names": dict(self.names), "embed": dict(self.embed)}
         videos = pa.table({"video_id": pa.array(self.video_ids, pa.string())})
         data = {"fingerprint": self.fingerprint, "videos": len(self)}
@@ -101,22 +97,22 @@ class FeatureSet:
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The features that `save` wrote; raises ModelError where the folder holds no sound ones."""
-        found = read_artifact(uri, KIND)
-        arrays = found.arrays
+        """Load features that `save` wrote; raise ModelError for a missing or invalid folder."""
+        artifact = read_artifact(uri, KIND)
+        arrays = artifact.arrays
         try:
             return cls(
-                tuple(found.tables["videos"].column("video_id").to_pylist()),
+                tuple(artifact.tables["videos"].column("video_id").to_pylist()),
                 arrays["frames"],
                 arrays["lengths"],
                 arrays["audio"],
                 arrays["text"],
                 {m: arrays[f"has_{m}"] for m in INPUT_MODALITIES},
-                found.config["names"],
-                found.config["embed"],
+                artifact.config["names"],
+                artifact.config["embed"],
             )
         except (KeyError, FitError) as error:
-            raise ModelError(f"{uri} holds no sound features: {error}", fix=FIX) from None
+            raise ModelError(f"{uri} holds no valid features: {error}", fix=FIX) from None
 
     @classmethod
     def from_embeddings(
@@ -126,21 +122,23 @@ class FeatureSet:
         names: Mapping[Modality, str],
         embed: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Features of videos of which only embeddings are at hand: one frame a video, one view, sorted by id.
+        """Return features made from embeddings: one view with one frame per video, sorted by id.
 
-        `vectors` are (N, D) rows in the order of `ids`, a row of zeros where a video lacks the modality.
+        Args:
+            ids: N video ids in any order.
+            vectors: (N, D) rows by modality in the order of `ids`; zeros where a video lacks the modality.
+            names: Names of the encoders by modality.
+            embed: EmbedConfig, as JSON values, that made the embeddings.
         """
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
-        found = {m: _placed(vectors.get(m), order) for m in INPUT_MODALITIES}
-        has: dict[Modality, npt.NDArray[np.bool_]] = {
-            m: (found[m] != 0).any(axis=1) for m in INPUT_MODALITIES
-        }
+        rows = {m: _reordered(vectors.get(m), order) for m in INPUT_MODALITIES}
+        has: dict[Modality, npt.NDArray[np.bool_]] = {m: (rows[m] != 0).any(axis=1) for m in INPUT_MODALITIES}
         return cls(
-            tuple(ids[int(place)] for place in order),
-            found["frames"][:, None, None, :].astype(np.float16),
+            tuple(ids[int(index)] for index in order),
+            rows["frames"][:, None, None, :].astype(np.float16),
             has["frames"].astype(np.int16),
-            found["audio"],
-            found["text"],
+            rows["audio"],
+            rows["text"],
             has,
             {m: names[m] for m in INPUT_MODALITIES if m in vectors},
             embed or {},
@@ -163,7 +161,7 @@ class FeatureSet:
             if m not in self.has or self.has[m].shape != (count,) or self.has[m].dtype != np.bool_:
                 wrong.append(f"has[{m}] is not (N,) bool")
             elif self.has[m].any() and (getattr(self, m).shape[-1] == 0 or m not in self.names):
-                wrong.append(f"videos have {m}, but there are no vectors or no encoder's name")
+                wrong.append(f"videos have {m}, but its vectors or the name of its encoder are missing")
         if not wrong and not np.array_equal(self.has["frames"], self.lengths > 0):
             wrong.append("has[frames] is not lengths > 0")
         if not wrong and count and not 0 <= self.lengths.min() <= self.lengths.max() <= frames.shape[2]:
@@ -172,13 +170,13 @@ class FeatureSet:
             raise FitError(f"features: {'; '.join(wrong)}", fix=FIX)
 
 
-def _placed(vectors: npt.NDArray[np.floating] | None, order: npt.NDArray[np.int64]) -> Vectors:
-    """(N, D) unit rows in a new order; rows of zeros stay so, and None is (N, 0)."""
+def _reordered(vectors: npt.NDArray[np.floating] | None, order: npt.NDArray[np.int64]) -> Vectors:
+    """Return (N, D) unit rows in a new order; rows of zeros stay zero, and None becomes (N, 0)."""
     if vectors is None:
         return np.zeros((len(order), 0), np.float32)
     rows = np.asarray(vectors)[order]
-    # What is not finite stays so, for the check of all features to name the video.
+    # Rows that are not finite stay so: FeatureSet refuses them and names the video.
     out = np.where(np.isfinite(rows), 0, np.nan).astype(np.float32)
-    there = rows.any(axis=1) & np.isfinite(rows).all(axis=1)
-    out[there] = unit_rows(rows[there])
+    present = rows.any(axis=1) & np.isfinite(rows).all(axis=1)
+    out[present] = unit_rows(rows[present])
     return out

@@ -1,4 +1,4 @@
-"""What heads are trained by: each a scalar, over float32 rows of length 1."""
+"""Training losses of heads: each a scalar, over float32 rows of length 1."""
 
 import torch
 from torch import Tensor
@@ -6,15 +6,20 @@ from torch.nn import functional
 
 
 def info_nce(left: Tensor, right: Tensor, temperature: float, against: Tensor | None = None) -> Tensor:
-    """The InfoNCE loss of (B, dim) pairs: each row must find its partner among all, both ways, averaged.
+    """Return the InfoNCE loss of pairs: each row is to find its partner among all, in both directions.
 
-    `against` are (B,) cosines of each row of `left` with something more that it must not take for its
-    partner, -inf for nothing. Van den Oord et al. (2018); both ways as in Chen et al. (2020).
+    Van den Oord et al. (2018); the mean of both directions as in Chen et al. (2020).
+
+    Args:
+        left: (B, dim) unit rows.
+        right: (B, dim) unit rows, the partners.
+        temperature: Divisor of the cosines.
+        against: (B,) cosines of each row of `left` with one more negative; -inf for none.
     """
     logits = left @ right.T / temperature
     partner = torch.arange(len(left), device=left.device)
-    forth = logits if against is None else torch.cat([logits, against[:, None] / temperature], dim=1)
-    return (functional.cross_entropy(forth, partner) + functional.cross_entropy(logits.T, partner)) / 2
+    forward = logits if against is None else torch.cat([logits, against[:, None] / temperature], dim=1)
+    return (functional.cross_entropy(forward, partner) + functional.cross_entropy(logits.T, partner)) / 2
 
 
 def co_watch_loss(
@@ -25,36 +30,42 @@ def co_watch_loss(
     temperature: float,
     log_q: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """The InfoNCE loss of (B, dim) videos that the same shoppers watched, among the other pairs' videos.
+    """Return the InfoNCE loss of videos watched by the same shoppers, against the videos of other pairs.
 
-    It goes both ways and is their mean. `rows`, (B,) of the left and the right videos, tell videos apart: no
-    video is sought among others that include itself. `log_q` are the log chances (B,) with which the left and
-    the right videos come up in a batch. Popular ones come up as negatives more often, and unless that is
-    taken off they are pushed away from all others for being popular (Yi et al. 2019). A partner that comes up
-    again stays among the negatives: the correction counts on it.
+    It is the mean of both directions. Popular videos appear as negatives more often, and without the
+    correction by `log_q` they are pushed away from all others for being popular (Yi et al. 2019). A partner
+    that appears again in the batch stays among the negatives: the correction relies on it.
+
+    Args:
+        left: (B, dim) unit rows of the left videos.
+        right: (B, dim) unit rows of the right videos.
+        rows: (B,) rows of the left and the right videos; a video is never a negative of itself.
+        temperature: Divisor of the cosines.
+        log_q: (B,) log probabilities that the left and the right videos appear in a batch; None for no
+            correction.
     """
     logits = left @ right.T / temperature
     partner = torch.arange(len(left), device=left.device)
     own = torch.eye(len(left), dtype=torch.bool, device=left.device)
-    forth, back = logits, logits.T
+    forward, backward = logits, logits.T
     if log_q is not None:
-        forth, back = forth - log_q[1][None, :], back - log_q[0][None, :]
-    itself = (rows[0][:, None] == rows[1][None, :]) & ~own
-    forth, back = forth.masked_fill(itself, -torch.inf), back.masked_fill(itself.T, -torch.inf)
-    return (functional.cross_entropy(forth, partner) + functional.cross_entropy(back, partner)) / 2
+        forward, backward = forward - log_q[1][None, :], backward - log_q[0][None, :]
+    same = (rows[0][:, None] == rows[1][None, :]) & ~own
+    forward, backward = forward.masked_fill(same, -torch.inf), backward.masked_fill(same.T, -torch.inf)
+    return (functional.cross_entropy(forward, partner) + functional.cross_entropy(backward, partner)) / 2
 
 
 def cosine_distillation_loss(predicted: Tensor, targets: Tensor) -> Tensor:
-    """1 less the mean cosine of (B, k) predictions and the collaborative vectors they should be."""
+    """Return 1 minus the mean cosine of (B, k) predictions and (B, k) collaborative vectors."""
     return 1 - functional.cosine_similarity(predicted, targets, dim=1).mean()
 
 
 def similarity_distillation_loss(vectors: Tensor, targets: Tensor) -> Tensor:
-    """The mean squared difference of the pairwise cosines of (B, dim) vectors and of (B, k) targets.
+    """Return the mean squared difference of the pairwise cosines of (B, dim) unit rows and (B, k) targets.
 
-    Keeps relations and not places (Park et al. 2019), so the vectors need not be of the targets' length.
+    Matches relations, not positions (Park et al. 2019), so lengths of vectors and targets may differ.
     """
-    wanted = functional.normalize(targets, dim=1)
+    unit_targets = functional.normalize(targets, dim=1)
     own = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
-    difference = (vectors @ vectors.T - wanted @ wanted.T).masked_fill(own, 0.0)
+    difference = (vectors @ vectors.T - unit_targets @ unit_targets.T).masked_fill(own, 0.0)
     return (difference**2).sum() / (len(vectors) * (len(vectors) - 1))

@@ -1,4 +1,4 @@
-"""The training of heads on frozen features, by epochs: alone, or as one of several equal workers."""
+"""Training of heads on frozen features by epochs, alone or as one of several equal workers."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vrec.core.artifact import Arrays
 from vrec.core.errors import FitError
 from vrec.encoders.learned.batches import EncoderBatches
+from vrec.encoders.learned.behavior import FIX as BEHAVIOR_FIX
 from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.head import EncoderHead
@@ -33,30 +34,30 @@ from vrec.training.epochs import (
 
 
 class EncoderTrainingConfig(TrainingConfig):
-    """How a head is trained."""
+    """Settings of the training of a head."""
 
     objective: EncoderObjectiveConfig = Field(default_factory=EncoderObjectiveConfig)
-    """What it is trained towards."""
+    """Training objective."""
     epochs: int = Field(default=50, ge=1)
-    """The most passes over the videos, or over the pairs in `aligned`."""
+    """Largest number of passes over the videos, or over the pairs in `aligned`."""
     batch_size: int = Field(default=256, ge=4)
-    """Videos or pairs a step, of all workers together. Each is told from the others of its worker's batch:
+    """Videos or pairs per step, of all workers together. The others of a worker's batch are the negatives:
     larger batches make a harder task."""
     patience: int = Field(default=10, ge=1)
-    """Epochs without a lower validation loss after which training stops; the best weights are kept."""
+    """Epochs without a lower validation loss after which training stops; the best weights are restored."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """Share of every weight, times the learning rate, that is taken off it in a step (AdamW)."""
+    """Weight decay of AdamW: each step shrinks weights by this share times the learning rate."""
     validation: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the videos that are held out to judge by, with all pairs that they are in."""
+    """Share of the videos held out for validation, with all their pairs."""
     mixed_precision: bool = True
-    """Whether a GPU multiplies in bfloat16: about twice the rate. Losses are in float32; unused on a CPU."""
+    """Whether a GPU multiplies in bfloat16: about twice as fast. Losses are in float32; unused on a CPU."""
 
 
 class EncoderTrainer(EpochTrainer[EncoderHead]):
-    """Trains a head in place, epoch by epoch, until `done`.
+    """Trainer of a head, in place, epoch by epoch, until `done`.
 
-    Where a loss or a weight is not a finite number, training stops with the weights of the epoch before:
-    `stopped` and the epoch's result say so.
+    Where a loss or a weight is not finite, training stops with the weights of the epoch before; `stopped` and
+    the result of the epoch give the reason.
     """
 
     def __init__(
@@ -64,28 +65,34 @@ class EncoderTrainer(EpochTrainer[EncoderHead]):
         head: EncoderHead,
         *,
         features: FeatureSet,
-        behaviour: BehaviorSignals | None = None,
+        behavior: BehaviorSignals | None = None,
         config: EncoderTrainingConfig,
         worker: TrainingWorker = SINGLE_WORKER,
     ) -> None:
-        """Every worker gets all features; `behaviour` is needed in `aligned` alone.
+        """Prepare the training of a head.
 
-        Raises FitError where there is too little to learn from.
+        Args:
+            head: Head to train.
+            features: All features, on every worker.
+            behavior: Watched pairs; required by the objective `aligned`, unused by others.
+            config: Settings of the training.
+            worker: Rank of this worker, and its connection to the others.
+
+        Raises:
+            FitError: There are too few videos or pairs, or `behavior` is missing or of another catalog.
         """
         super().__init__(epochs=config.epochs, patience=config.patience, seed=config.seed, worker=worker)
         self.config = config
         device, aligned = torch_device(config.device), config.objective.kind == "aligned"
         usable = np.flatnonzero(np.any([features.has[m] for m in head.dims], axis=0))
-        taught_by = _checked(behaviour, features) if aligned else None
-        parts = split_videos(usable, taught_by, config.validation, config.seed)
-        self.batches = EncoderBatches(
-            features, taught_by, parts, config.objective.unwatched_weight > 0, device
-        )
+        signals = _checked_behavior(behavior, features) if aligned else None
+        split = split_videos(usable, signals, config.validation, config.seed)
+        self.batches = EncoderBatches(features, signals, split, config.objective.unwatched_weight > 0, device)
         if min(self.batches.examples, config.batch_size) < 2 * worker.world_size:
             raise FitError(
-                f"training: {self.batches.examples:,} examples, {config.batch_size:,} a step, for "
-                f"{worker.world_size} workers: each needs 2 to tell apart",
-                fix="take fewer workers or a larger batch_size",
+                f"training: {self.batches.examples:,} examples, {config.batch_size:,} per step, for "
+                f"{worker.world_size} workers: each worker needs at least 2 per step",
+                fix="use fewer workers or a larger batch_size",
             )
         with seeded_rng(config.seed):
             self.objective = EncoderObjective(head, config.objective, features, self.batches.target_dim).to(
@@ -100,24 +107,27 @@ class EncoderTrainer(EpochTrainer[EncoderHead]):
         self.stopped: str | None = None
         """Why training ended early with the last good weights; None where it did not."""
         self.no_validation_reason = no_validation_reason(self.batches)
-        """Why no held-out videos judge, and training's own loss does; None where they do."""
+        """Why the training loss stands in for a validation loss; None where there are held-out videos."""
         self._trained_total = np.inf
 
     @property
     def trained_module(self) -> nn.Module:
-        """The head, and what it needs in training alone."""
+        """Head with the layers that only training needs."""
         return self.objective
 
     @property
     def done(self) -> bool:
-        """Whether all epochs are over, `patience` of them did no good, or a loss was not finite."""
+        """Whether all epochs are over, `patience` epochs brought no lower loss, or a loss was not finite."""
         return self.stopped is not None or super().done
 
     def run_epoch(self) -> EpochResult:
-        """What one more epoch came to.
+        """Train one more epoch.
 
-        Where a loss or a weight is no finite number the weights are as before the epoch, and training is
-        `done`. Raises FitError where that is the first epoch: there is nothing good to keep.
+        Where a loss or a weight is not finite, the weights are reset to those before the epoch, and training
+        is `done`.
+
+        Raises:
+            FitError: A loss or a weight is not finite in the first epoch, so there are no good weights.
         """
         self.epoch += 1
         before = copy_weights(self.objective)
@@ -128,16 +138,16 @@ class EncoderTrainer(EpochTrainer[EncoderHead]):
         self.objective.beta = _beta(self.network, self.epoch)
         with seeded_rng(self.epoch_seed()) as rng:
             for rows in self.steps(self.batches.examples, self.config.batch_size):
-                found = self.module(*self.batches.batch(rows, rng))
+                losses = self.module(*self.batches.batch(rows, rng))
                 self.optimizer.zero_grad(set_to_none=True)
-                found["total"].backward()
+                losses["total"].backward()
                 self.optimizer.step()
-                for name, loss in found.items():
+                for name, loss in losses.items():
                     sums[name] = sums.get(name, 0.0) + loss.detach() * len(rows)
                     counts[name] = counts.get(name, 0.0) + len(rows)
                 examples += len(rows)
         self.objective.eval()
-        # Read once an epoch: reading each step's would have a GPU wait, and workers must stop together.
+        # Read once per epoch: reading after each step would stall a GPU, and workers must stop together.
         means = self.means(sums, counts)
         if not (np.isfinite(list(means.values())).all() and has_finite_weights(self.objective)):
             self._stop("the loss is not a finite number", before)
@@ -147,57 +157,60 @@ class EncoderTrainer(EpochTrainer[EncoderHead]):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The losses over what is held out by name, their `total`, and `mrr`, of which more is better.
+        """Compute the validation metrics, and remember the weights with the lowest total.
 
-        `mrr` is the mean reciprocal rank of a held-out video's partner: its other view, or in `aligned` one
-        that was watched by the same shopper, among the others. Where nothing is held out there is the
-        training loss alone. The weights with the lowest total are remembered. All workers get the same.
+        Returns:
+            The held-out losses by name, their `total`, and `mrr`, of which higher is better: the mean
+            reciprocal rank of the partner of a held-out video, which is its other view or, in `aligned`, a
+            video watched by the same shopper. Where nothing is held out, only the training loss as `total`.
+            The same on all workers.
         """
-        found = {"total": self._trained_total} if self.no_validation_reason else self._validation_metrics()
-        if not np.isfinite(found["total"]) and self.stopped is None:
+        metrics = {"total": self._trained_total} if self.no_validation_reason else self._validation_metrics()
+        if not np.isfinite(metrics["total"]) and self.stopped is None:
             self._stop("the validation loss is not a finite number", self.best)
         elif self.stopped is None:
-            self.record_validation(found["total"])
-        return found
+            self.record_validation(metrics["total"])
+        return metrics
 
     def state(self) -> Arrays:
-        """What a trainer of the same config and features needs to go on from here, as arrays by name."""
+        """Return the arrays by name that a trainer of the same config and features needs to continue."""
         return super().state() | {"stopped": np.asarray(self.stopped or "")}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Takes up where the trainer was whose `state` this is."""
+        """Continue from the `state` of another trainer."""
         super().restore(state)
         self.stopped = str(state["stopped"]) or None
 
     def _validation_metrics(self) -> dict[str, float]:
         self.objective.beta = _beta(self.network, None)
         with seeded_rng(self.config.seed):
-            found = validation_metrics(self.objective, self.batches, self.config.batch_size)
-        # Workers must agree, to the last bit, on when to stop: they take the first one's word.
-        told = self.worker.reduce(np.array(list(found.values())) * (self.worker.rank == 0))
-        return dict(zip(found, told.tolist(), strict=True))
+            metrics = validation_metrics(self.objective, self.batches, self.config.batch_size)
+        # Workers must agree to the last bit on when to stop: all use the numbers of worker 0.
+        values = self.worker.reduce(np.array(list(metrics.values())) * (self.worker.rank == 0))
+        return dict(zip(metrics, values.tolist(), strict=True))
 
-    def _stop(self, why: str, kept: Weights) -> None:
+    def _stop(self, reason: str, weights: Weights) -> None:
         fix = f"lower learning_rate, which is {self.config.learning_rate:g}"
-        if self.epoch == 1 or not kept:
-            raise FitError(f"training: {why} in epoch {self.epoch}", fix=fix)
-        self.objective.load_state_dict(kept)
-        self.stopped = f"{why} in epoch {self.epoch}; the weights before it are kept: {fix}"
+        if self.epoch == 1 or not weights:
+            raise FitError(f"training: {reason} in epoch {self.epoch}", fix=fix)
+        self.objective.load_state_dict(weights)
+        self.stopped = f"{reason} in epoch {self.epoch}; the weights before it are restored: {fix}"
 
 
-def _checked(behaviour: BehaviorSignals | None, features: FeatureSet) -> BehaviorSignals:
-    """The behaviour to learn from; raises FitError where there is none, or it is of another catalogue."""
-    if behaviour is None:
-        raise FitError("training: objective.kind=aligned learns from what was watched", fix="give events")
-    if len(behaviour.popularity) != len(features):
+def _checked_behavior(behavior: BehaviorSignals | None, features: FeatureSet) -> BehaviorSignals:
+    """Return `behavior`; raise FitError where it is missing or of another catalog."""
+    if behavior is None:
+        raise FitError("training: objective.kind=aligned learns from watched videos", fix="give events")
+    if len(behavior.popularity) != len(features):
         raise FitError(
-            f"training: behaviour of {len(behaviour.popularity):,} videos for features of {len(features):,}"
+            f"training: behavior of {len(behavior.popularity):,} videos for features of {len(features):,}",
+            fix=BEHAVIOR_FIX,
         )
-    return behaviour
+    return behavior
 
 
 def _beta(head: EncoderHead, epoch: int | None) -> float:
-    """The weight of a variational autoencoder's divergence in an epoch; None for the last."""
+    """Return the weight of a variational autoencoder's divergence in an epoch; None for the final weight."""
     if not isinstance(head, VaeHead):
         return 1.0
     return head.config.beta if epoch is None else head.beta(epoch)

@@ -1,1 +1,1 @@
-"""The networks that are trained: from the features of a video to one unit vector."""
+"""Trained networks from the features of a video to one unit vector."""

@@ -1,4 +1,4 @@
-"""Features as tensors: what a head is given, brought to one scale."""
+"""Features as tensors: input batches of heads, and their scaling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from vrec.core.types import Modality
 from vrec.encoders.learned.features import FeatureSet
 
 BLOCK_ROWS = 4096
-"""Videos whose frames are read at once to find their mean: bounds memory."""
+"""Videos per block when all features are read; bounds memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureBatch:
-    """B videos as a head sees them, float32 on the head's device."""
+    """Batch of B videos, float32 on the device of the head."""
 
     frames: Tensor
-    """(B, T, D); zeros from `lengths` on."""
+    """(B, T, D) features of frames; zeros from `lengths` on."""
     lengths: Tensor
-    """(B,) int64."""
+    """(B,) int64 number of frames."""
     audio: Tensor
-    """(B, D)."""
+    """(B, D) features of the sound."""
     text: Tensor
-    """(B, D)."""
+    """(B, D) features of the text."""
     has: Mapping[Modality, Tensor]
-    """(B,) bool."""
+    """(B,) bool whether a video has a modality."""
 
     def __len__(self) -> int:
         return len(self.lengths)
 
 
 class FeatureTensors:
-    """A FeatureSet of which batches are taken; the whole stays in the CPU's memory, as it is."""
+    """FeatureSet as tensors in CPU memory, of which batches are moved to a device."""
 
     def __init__(self, features: FeatureSet, device: torch.device, dims: Mapping[Modality, int]) -> None:
-        """`dims` are the lengths that a head wants: of a modality that all videos lack it gets zeros."""
+        """Wrap features; `dims` are a head's input lengths, zeros where all videos lack one."""
         self.device = device
         self.views = features.frames.shape[1]
         self._lengths = torch.from_numpy(features.lengths.astype(np.int64))
@@ -54,9 +54,9 @@ class FeatureTensors:
             self._rows[m] = torch.zeros(()).expand(shape) if missing else torch.from_numpy(array)
 
     def take(self, rows: npt.NDArray[np.int64], views: npt.NDArray[np.int64] | int = 0) -> FeatureBatch:
-        """Some videos by their rows, each in a view of its own, or all in one."""
+        """Return the batch of some rows; `views` is the view of each row, or of all."""
         at, view = torch.from_numpy(rows), torch.from_numpy(np.broadcast_to(views, rows.shape).copy())
-        has: dict[Modality, Tensor] = {m: found[at].to(self.device) for m, found in self._has.items()}
+        has: dict[Modality, Tensor] = {m: mask[at].to(self.device) for m, mask in self._has.items()}
         return FeatureBatch(
             self._rows["frames"][at, view].to(self.device).float(),
             self._lengths[at].to(self.device),
@@ -67,11 +67,11 @@ class FeatureTensors:
 
 
 class FeatureScaler(nn.Module):
-    """Vectors of a modality less the catalogue's mean, at a mean square of 1 a number.
+    """Centering and scaling of the vectors of a modality to mean 0 and a mean square of 1 per dimension.
 
-    One scale for all numbers, not one each: it keeps the geometry of the features, and a number that hardly
-    varies does not count as much as one that does. Without the mean, neighbours are better even of features
-    that nothing was trained on.
+    All dimensions share one scale: this keeps the geometry of the features, and a dimension that hardly
+    varies does not count as much as one that does. Centering improves nearest neighbors even of untrained
+    features.
     """
 
     centre: Tensor
@@ -83,26 +83,32 @@ class FeatureScaler(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def fit(self, sums: npt.NDArray[np.float64], squares: float, count: int) -> None:
-        """Takes centre and scale from the sum of `count` vectors, (D,), and of their squared lengths."""
+        """Set center and scale.
+
+        Args:
+            sums: (D,) sum of the vectors.
+            squares: Sum of their squared lengths.
+            count: Number of vectors, at least 1.
+        """
         centre = sums / count
-        spread = squares / count - float(centre @ centre)
+        variance = squares / count - float(centre @ centre)
         self.centre.copy_(torch.from_numpy(centre))
-        # Vectors that are all the same have no spread: they are brought to zero and stay there.
-        self.scale.fill_((len(centre) / spread) ** 0.5 if spread > 1e-9 * squares / count else 1.0)
+        # Vectors that are all the same have no variance: they become zeros at any scale.
+        self.scale.fill_((len(centre) / variance) ** 0.5 if variance > 1e-9 * squares / count else 1.0)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """The vectors, (…, D), centred and scaled."""
+        """Return the vectors, (..., D), centered and scaled."""
         return (vectors - self.centre) * self.scale
 
 
-def fit_scaler(scaled: FeatureScaler, features: FeatureSet, modality: Modality) -> None:
-    """Fits a modality's centre and scale to the videos that have it; of frames, all that are there."""
-    sums, squares, count = np.zeros(len(scaled.centre)), 0.0, 0
+def fit_scaler(scaler: FeatureScaler, features: FeatureSet, modality: Modality) -> None:
+    """Fit a scaler to the videos that have a modality; for frames, to every frame of view 0."""
+    sums, squares, count = np.zeros(len(scaler.centre)), 0.0, 0
     for start in range(0, len(features), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         if modality == "frames":
-            there = np.arange(features.frames.shape[2]) < features.lengths[block, None]  # (B, T)
-            vectors = features.frames[block, 0][there].astype(np.float64)
+            mask = np.arange(features.frames.shape[2]) < features.lengths[block, None]  # (B, T)
+            vectors = features.frames[block, 0][mask].astype(np.float64)
         else:
             rows: npt.NDArray[np.float32] = getattr(features, modality)[block]
             vectors = rows[features.has[modality][block]].astype(np.float64)
@@ -110,23 +116,23 @@ def fit_scaler(scaled: FeatureScaler, features: FeatureSet, modality: Modality) 
         squares += float((vectors**2).sum())
         count += len(vectors)
     if count:
-        scaled.fit(sums, squares, count)
+        scaler.fit(sums, squares, count)
 
 
 def normalize_rows(vectors: Tensor) -> Tensor:
-    """(B, dim) float32 rows of length 1."""
+    """Return (B, dim) float32 rows of length 1; rows of zeros stay zero."""
     return functional.normalize(vectors.float(), dim=1, eps=1e-12)
 
 
 def frames_mean(frames: Tensor, lengths: Tensor) -> Tensor:
-    """(B, D): the mean of (B, T, D) frames over those that are there; zeros of none."""
+    """Return (B, D): the mean of the first `lengths` of (B, T, D) frames; zeros for a length of 0."""
     mask = torch.arange(frames.shape[1], device=lengths.device) < lengths[:, None]
     return (frames * mask[:, :, None]).sum(dim=1) / lengths.clamp(min=1)[:, None]
 
 
 def orthogonal_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear map that begins by keeping angles as well as a map to so many numbers can."""
-    made = nn.Linear(inputs, outputs)
-    nn.init.orthogonal_(made.weight)
-    nn.init.zeros_(made.bias)
-    return made
+    """Return a linear layer with a bias of zeros and an orthogonal weight, which preserves angles."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,4 +1,4 @@
-"""A learned fusion: each video's modalities are weighed by gates that see them all."""
+"""Gated fusion head: modalities are weighted by gates that see all of them."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -19,22 +19,22 @@ from vrec.encoders.learned.heads.modality_inputs import (
 
 
 class GatedHeadConfig(FusionHeadConfig):
-    """Modalities brought to one space and weighed by gates."""
+    """Settings of the gated fusion head."""
 
     kind: Literal["gated"] = "gated"
-    """A weighted sum with learned weights."""
+    """Kind of the head: a sum of the modalities, weighted by learned gates."""
     gate_hidden: int = Field(default=32, ge=1, le=4096)
-    """Numbers between the modalities' vectors and the gates."""
+    """Width of the hidden layer of the gates."""
     modality_dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Chance that a modality of a video is hidden in a training step, so that the head does not rely on one
-    alone; never are all of them."""
+    """Probability that a modality of a video is hidden in a training step, so that the head does not rely on
+    a single one; never all of them are hidden."""
 
 
 class GatedHead(EncoderHead):
-    """Modalities to one unit vector: Σ gate · unit vector, the gates a softmax over those that are there.
+    """Gated fusion: the sum of gate times unit vector, the gates a softmax over the modalities of a video.
 
-    After the gated multimodal unit of Arevalo et al. (2017), with one gate a modality: what a gate says of a
-    video can be read.
+    After the gated multimodal unit of Arevalo et al. (2017), with one gate per modality, so that the gates of
+    a video can be interpreted.
     """
 
     def __init__(self, config: GatedHeadConfig, dims: Mapping[Modality, int]) -> None:
@@ -46,27 +46,27 @@ class GatedHead(EncoderHead):
             {m: ModalityProjection(m, width, config, config.dim) for m, width in dims.items()}
         )
         last = nn.Linear(config.gate_hidden, len(dims))
-        # Equal gates at first: which modality tells most is learned, and not drawn.
+        # Equal gates at first, so that no modality is preferred at random.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        seen = len(dims) * (config.dim + 1)
-        self.gate = nn.Sequential(nn.Linear(seen, config.gate_hidden), nn.ReLU(), last)
+        inputs = len(dims) * (config.dim + 1)
+        self.gate = nn.Sequential(nn.Linear(inputs, config.gate_hidden), nn.ReLU(), last)
 
     def parts(self, batch: FeatureBatch) -> dict[Modality, Tensor]:
-        """The unit vector of each modality in the common space, (B, dim)."""
+        """Return the unit vectors of each modality in the common space, (B, dim)."""
         return {
             m: normalize_rows(self.readers[m](self.dropout(self.scaled[m](getattr(batch, m))), batch.lengths))
             for m in self.dims
         }
 
     def gates(self, parts: Mapping[Modality, Tensor], has: Tensor) -> Tensor:
-        """(B, M) weights of the modalities, in the order of `dims`: a softmax over those of (B, M) `has`."""
+        """Return (B, M) weights of modalities in the order of `dims`: a softmax over those in `has`."""
         stacked = torch.stack([parts[m] for m in self.dims], dim=1) * has[:, :, None]  # (B, M, dim)
-        seen = torch.cat([stacked.flatten(1), has.float()], dim=1)
-        return torch.softmax(self.gate(seen).float().masked_fill(~has, -1e9), dim=1) * has
+        inputs = torch.cat([stacked.flatten(1), has.float()], dim=1)
+        return torch.softmax(self.gate(inputs).float().masked_fill(~has, -1e9), dim=1) * has
 
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """(B, dim) float32 unit rows."""
+        """Return (B, dim) float32 unit rows."""
         has = modality_mask(batch, self.dims)
         if self.training:
             has = drop_modalities(has, self.modality_dropout)

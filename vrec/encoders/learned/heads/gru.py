@@ -1,4 +1,4 @@
-"""A recurrent head: it reads a video's frames in their order, from both ends."""
+"""Recurrent head: a bidirectional GRU over the frames of a video."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -14,20 +14,20 @@ from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
 
 
 class GruHeadConfig(EncoderHeadConfig):
-    """A bidirectional GRU over the frames, beside a projection of their mean."""
+    """Settings of the bidirectional GRU over the frames, with a projection of their mean."""
 
     kind: Literal["gru"] = "gru"
-    """A recurrent network over frames."""
+    """Kind of the head: a recurrent network over frames."""
     hidden: int = Field(default=128, ge=1, le=4096)
-    """Numbers that the network keeps in mind, in each direction."""
+    """Size of the hidden state of the GRU in each direction."""
 
 
 class FrameGru(nn.Module):
-    """Frames of one scale to a vector: what was read forwards and backwards, and the mean.
+    """Network from scaled frames to a vector: a projection of both directions of a GRU, and of the mean.
 
-    The two directions have places of their own in what they are mapped from, so that a clip and its reverse
-    differ (Cho et al. 2014; Schuster & Paliwal 1997). The mean beside them lets the network begin as good as
-    the features are, and learn what the order adds.
+    The directions have separate columns in the projection, so that a clip and its reverse differ (Cho et al.
+    2014; Schuster & Paliwal 1997). With the projected mean the network starts as good as the features, and
+    learns what the order adds.
     """
 
     def __init__(self, inputs: int, hidden: int, dim: int) -> None:
@@ -37,9 +37,9 @@ class FrameGru(nn.Module):
         self.mean = orthogonal_linear(inputs, dim)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """(B, dim) from (B, T, D) frames of which (B,) are there; meaningless where none is."""
+        """Return (B, dim) from (B, T, D) frames, of which `lengths` are valid; undefined for length 0."""
         if not frames.shape[1]:
-            # No video of the batch has any: there must be something to read all the same.
+            # No video of the batch has frames, but the GRU needs at least one step.
             frames = frames.new_zeros(len(frames), 1, frames.shape[2])
         packed = pack_padded_sequence(
             frames, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
@@ -49,7 +49,7 @@ class FrameGru(nn.Module):
 
 
 class GruHead(EncoderHead):
-    """Frames to a unit vector that tells a clip from its reverse."""
+    """Head from frames to a unit vector that depends on their order."""
 
     ordered = True
 
@@ -59,6 +59,6 @@ class GruHead(EncoderHead):
         self.frames = FrameGru(dims["frames"], config.hidden, config.dim)
 
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """(B, dim) float32 unit rows."""
+        """Return (B, dim) float32 unit rows."""
         frames = self.dropout(self.scaled["frames"](batch.frames))
         return normalize_rows(self.frames(frames, batch.lengths))

@@ -1,4 +1,4 @@
-"""What every head is: a network from features to one unit vector a video."""
+"""Base of all heads: a network from the features of a video to one unit vector."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -22,54 +22,58 @@ from vrec.encoders.learned.heads.pca_residual import PcaResidual
 
 
 class EncoderHeadConfig(BaseConfig):
-    """What all heads have in common."""
+    """Settings that all heads share."""
 
     dim: int = Field(default=128, ge=2, le=4096)
-    """Length of what is learned. Longer ones lose less of the features, and cost as much more in an index."""
+    """Length of the learned part of a vector. Longer vectors lose less of the features and make an index
+    larger."""
     keep: float = Field(default=0.5, ge=0, lt=1)
-    """Share of the likeness of two videos that stays that of the features themselves; the rest is learned.
-    What is learned of few videos, or of one goal alone, forgets what else the features knew."""
+    """Share of the similarity of two videos that is that of the features themselves; the rest is learned.
+    Heads trained on few videos, or on a single goal, lose other information of the features."""
     kept_dim: int = Field(default=256, ge=1, le=4096)
-    """The most numbers that are kept of the features, in which their videos differ most."""
+    """Largest number of principal components of the features that are kept."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the features' numbers that is hidden in a training step."""
+    """Dropout probability of each input feature in a training step."""
 
 
 class EncoderHead(nn.Module, ABC):
-    """A network from the features of a video's modalities to a unit vector."""
+    """Network from the features of a video's modalities to a unit vector."""
 
     ordered = False
-    """Whether the order of the frames is seen."""
+    """Whether the output depends on the order of the frames."""
 
     def __init__(self, dims: Mapping[Modality, int], config: EncoderHeadConfig) -> None:
-        """`dims` are the lengths of the features of the modalities that it takes."""
+        """Build a head; `dims` are the lengths of its input features by modality."""
         super().__init__()
         self.dims, self.dim, self.keep = dict(dims), config.dim, config.keep
         self.scaled = nn.ModuleDict({modality: FeatureScaler(width) for modality, width in dims.items()})
         self.kept = PcaResidual(dims, min(config.kept_dim, sum(dims.values()))) if config.keep else None
 
     def fit_scales(self, features: FeatureSet) -> None:
-        """Takes the means and scales of the modalities, and what is kept, from the features to train on."""
+        """Fit the scalers and the principal components to the features to train on."""
         for modality in self.dims:
-            scaled = self.scaled[modality]
-            assert isinstance(scaled, FeatureScaler)
-            fit_scaler(scaled, features, modality)
+            scaler = self.scaled[modality]
+            assert isinstance(scaler, FeatureScaler)
+            fit_scaler(scaler, features, modality)
         if self.kept is not None:
             tensors = FeatureTensors(features, torch.device("cpu"), self.dims)
             blocks = (tensors.take(rows.numpy()) for rows in torch.arange(len(features)).split(BLOCK_ROWS))
             self.kept.fit((self.means(block), block.has) for block in blocks)
 
     def means(self, batch: FeatureBatch) -> dict[Modality, Tensor]:
-        """The scaled features of each modality, (B, D); of frames, the mean of those that are there."""
-        found: dict[Modality, Tensor] = {}
+        """Return the scaled features of each modality, (B, D); for frames, their mean."""
+        means: dict[Modality, Tensor] = {}
         for modality in self.dims:
             scaled = self.scaled[modality](getattr(batch, modality))
-            found[modality] = frames_mean(scaled, batch.lengths) if modality == "frames" else scaled
-        return found
+            means[modality] = frames_mean(scaled, batch.lengths) if modality == "frames" else scaled
+        return means
 
     def vectors(self, batch: FeatureBatch) -> Tensor:
-        """(B, dim + what is kept) float32 unit rows: what is learned beside what is kept, each with its share
-        of the likeness of two videos. What it gives for a video that is not `usable` means nothing."""
+        """Return (B, dim + kept components) float32 unit rows.
+
+        The learned part and the PCA residual are concatenated, each with its share of the similarity of two
+        videos. The rows of videos without input (see `has_input`) are undefined.
+        """
         learned = self(batch)
         if self.kept is None:
             return learned
@@ -77,13 +81,9 @@ class EncoderHead(nn.Module, ABC):
         return torch.cat([learned * (1 - self.keep) ** 0.5, kept * self.keep**0.5], dim=1)
 
     def has_input(self, has: Mapping[Modality, Tensor]) -> Tensor:
-        """(B,) bool: which videos have any modality that the head takes."""
-        found = [has[modality] for modality in self.dims]
-        usable = found[0]
-        for other in found[1:]:
-            usable = usable | other
-        return usable
+        """Return (B,) bool: whether a video has any modality that the head takes."""
+        return torch.stack([has[modality] for modality in self.dims]).any(dim=0)
 
     @abstractmethod
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """(B, dim) float32 unit rows, what is learned; nothing is meant by those of a video not `usable`."""
+        """Return (B, dim) float32 unit rows, the learned part; undefined for videos without input."""

@@ -1,4 +1,4 @@
-"""The humblest head: a projection of the mean of a video's frames. It cannot see their order."""
+"""Baseline head: a projection of the mean of a video's frames, independent of their order."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -11,14 +11,14 @@ from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
 
 
 class MeanHeadConfig(EncoderHeadConfig):
-    """A linear map of the frames' mean: what any head that sees more has to beat."""
+    """Settings of the baseline head."""
 
     kind: Literal["mean"] = "mean"
-    """The mean of frames."""
+    """Kind of the head: a linear map of the mean of the frames."""
 
 
 class MeanHead(EncoderHead):
-    """A linear map of the mean of a video's frames."""
+    """Linear map of the mean of a video's frames."""
 
     def __init__(self, config: MeanHeadConfig, dims: Mapping[Modality, int]) -> None:
         super().__init__({"frames": dims["frames"]}, config)
@@ -26,6 +26,6 @@ class MeanHead(EncoderHead):
         self.project = orthogonal_linear(dims["frames"], config.dim)
 
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """(B, dim) float32 unit rows."""
+        """Return (B, dim) float32 unit rows."""
         mean = self.scaled["frames"](frames_mean(batch.frames, batch.lengths))
         return normalize_rows(self.project(self.dropout(mean)))

@@ -1,4 +1,4 @@
-"""How fusing heads read their modalities, and which of them they are shown in training."""
+"""Input layers of fusion heads, and modality dropout."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -14,16 +14,16 @@ from vrec.encoders.learned.heads.head import EncoderHeadConfig
 
 
 class FusionHeadConfig(EncoderHeadConfig):
-    """What heads over several modalities have in common."""
+    """Settings that heads over several modalities share."""
 
     frames: Literal["mean", "gru"] = "mean"
-    """How frames are read: their mean, or a GRU within the head that sees their order."""
+    """Input layer for frames: their mean, or a GRU that sees their order."""
     hidden: int = Field(default=128, ge=1, le=4096)
-    """Numbers that the GRU keeps in mind, in each direction; unused by `mean`."""
+    """Size of the hidden state of the GRU in each direction; unused by `mean`."""
 
 
 class ModalityProjection(nn.Module):
-    """The scaled features of one modality to a vector of `dim` numbers."""
+    """Projection of the scaled features of one modality to a vector of length `dim`."""
 
     def __init__(self, modality: Modality, inputs: int, config: FusionHeadConfig, dim: int) -> None:
         super().__init__()
@@ -32,18 +32,18 @@ class ModalityProjection(nn.Module):
         self.read = FrameGru(inputs, config.hidden, dim) if ordered else orthogonal_linear(inputs, dim)
 
     def forward(self, scaled: Tensor, lengths: Tensor) -> Tensor:
-        """(B, dim) from (B, D), or from (B, T, D) frames of which (B,) are there."""
+        """Return (B, dim) from (B, D), or from (B, T, D) frames, of which (B,) `lengths` are valid."""
         if isinstance(self.read, FrameGru):
             return self.read(scaled, lengths)
         return self.read(frames_mean(scaled, lengths) if self.modality == "frames" else scaled)
 
 
 def modality_mask(batch: FeatureBatch, dims: Mapping[Modality, int]) -> Tensor:
-    """(B, M) bool: which modalities of `dims`, in its order, the videos have."""
+    """Return (B, M) bool: whether the videos have the modalities of `dims`, in its order."""
     return torch.stack([batch.has[modality] for modality in dims], dim=1)
 
 
 def drop_modalities(has: Tensor, probability: float) -> Tensor:
-    """(B, M) bool: `has` with each modality hidden by a chance, but never all that a video has."""
+    """Return (B, M) bool: `has` with each modality dropped with a probability, but never all of a video."""
     kept = has & (torch.rand(has.shape, device=has.device) >= probability)
     return torch.where(kept.any(dim=1, keepdim=True), kept, has)

@@ -1,4 +1,4 @@
-"""What a learned vector keeps of the features that it was made of."""
+"""Principal components of the features, kept as a part of a learned vector."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,10 +11,10 @@ from vrec.encoders.learned.heads.batch import normalize_rows
 
 
 class PcaResidual(nn.Module):
-    """The fused features of a video, as `Fusion` makes them, in the directions in which videos differ most.
+    """Projection of the fused features of a video, as `ModalityFusion` makes them, on principal components.
 
-    Principal components keep most of the cosines in a fraction of the numbers: an index of a million videos
-    is to fit into memory.
+    Principal components preserve most of the cosines in a fraction of the length, so that an index of a
+    million videos fits into memory.
     """
 
     components: Tensor
@@ -26,19 +26,21 @@ class PcaResidual(nn.Module):
         self.register_buffer("components", torch.zeros(sum(dims.values()), width))
 
     def fit(self, videos: Iterable[tuple[Mapping[Modality, Tensor], Mapping[Modality, Tensor]]]) -> None:
-        """Takes the components from the videos to train on: what `forward` is given, in batches."""
+        """Fit the components to batches of videos, each a pair of the arguments of `forward`."""
         products = torch.zeros(len(self.components), len(self.components), dtype=torch.float64)
         for means, has in videos:
             fused = self._fused(means, has).double()
             products += fused.T @ fused
-        # Ascending, of a symmetric matrix: the last columns are the directions of most variance.
+        # Eigenvalues ascend: the last columns are the directions of largest variance.
         _, vectors = torch.linalg.eigh(products)
         self.components.copy_(vectors.flip(1)[:, : self.components.shape[1]])
 
     def forward(self, means: Mapping[Modality, Tensor], has: Mapping[Modality, Tensor]) -> Tensor:
-        """(B, width) float32 unit rows, of (B, D) scaled features and (B,) bool who has them, by modality.
+        """Return (B, width) float32 unit rows; zeros for a video that has none of the modalities.
 
-        Zeros of a video that has none of the modalities.
+        Args:
+            means: (B, D) scaled features by modality.
+            has: (B,) bool by modality, whether a video has it.
         """
         return normalize_rows(self._fused(means, has) @ self.components)
 

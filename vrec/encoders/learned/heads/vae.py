@@ -1,4 +1,4 @@
-"""A multimodal variational autoencoder: one latent vector from whichever modalities a video has."""
+"""Multimodal variational autoencoder: one latent vector from any subset of the modalities."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -18,33 +18,35 @@ from vrec.encoders.learned.heads.modality_inputs import (
 )
 
 LOG_VARIANCE = 8.0
-"""Bound of a log variance, either way: beyond it an expert is certain or says nothing."""
+"""Bound of the absolute log variance of an expert: beyond it an expert is certain, or without influence."""
 
 
 class VaeHeadConfig(FusionHeadConfig):
-    """A variational autoencoder whose posterior is a product of experts, one a modality."""
+    """Settings of the variational autoencoder."""
 
     kind: Literal["vae"] = "vae"
-    """A variational autoencoder."""
+    """Kind of the head: a variational autoencoder, whose posterior is a product of one expert per
+    modality."""
     layer: int = Field(default=256, ge=1, le=4096)
-    """Width of the one hidden layer of encoders and decoders."""
+    """Width of the hidden layer of encoders and decoders."""
     beta: float = Field(default=1.0, ge=0)
-    """Weight of the divergence from the prior once it is warmed up (Higgins et al. 2017)."""
+    """Weight of the divergence from the prior after warm-up (Higgins et al. 2017)."""
     warmup_epochs: int = Field(default=10, ge=1)
-    """Epochs over which that weight rises from 0: from the start it would empty the latent vector before the
-    decoders learned to use it (Sønderby et al. 2016)."""
+    """Epochs over which `beta` rises from 0. At full weight from the start, the latent vector collapses
+    before the decoders learn to use it (Sønderby et al. 2016)."""
     evidence: float = Field(default=128.0, gt=0)
-    """How many independent numbers a modality's vector counts as, whatever its length: the picture's 1280
-    would drown the sound's 60. More makes the posterior narrower and the vectors more detailed."""
+    """Number of independent observations that a modality's vector counts as, whatever its length; otherwise
+    the 1280 numbers of the frames would outweigh the 60 of the sound. More make the posterior narrower and
+    the vectors more detailed."""
 
 
 class VaeHead(EncoderHead):
-    """Modalities to one unit vector: the direction of the posterior's mean.
+    """Variational autoencoder of the modalities, whose unit vector is the direction of the posterior mean.
 
-    The posterior of a video is the product of the prior and of an expert for each modality that is there (Wu
-    & Goodman 2018), so that it needs no modality in particular. In training it is asked for from all, from
-    each one and from a random part of the modalities, and each time has to explain all that are there: every
-    one of these bounds the evidence of the same data.
+    The posterior of a video is the product of the prior and of one expert for each modality that the video
+    has (Wu & Goodman 2018), so that no modality is required. In training it is computed from all modalities,
+    from each one, and from a random subset, and each of these must reconstruct all modalities of the video:
+    each is a bound of the evidence of the same data.
     """
 
     def __init__(self, config: VaeHeadConfig, dims: Mapping[Modality, int]) -> None:
@@ -68,11 +70,11 @@ class VaeHead(EncoderHead):
         )
 
     def beta(self, epoch: int) -> float:
-        """The weight of the divergence in an epoch, from 1."""
+        """Return the weight of the divergence in an epoch, counted from 1."""
         return self.config.beta * min(1.0, epoch / self.config.warmup_epochs)
 
     def expert_posteriors(self, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of each modality's expert, (B, M, dim)."""
+        """Return mean and log variance of the expert of each modality, (B, M, dim)."""
         means, log_variances = [], []
         for m in self.dims:
             scaled = self.dropout(self.scaled[m](getattr(batch, m)))
@@ -84,7 +86,7 @@ class VaeHead(EncoderHead):
         return torch.stack(means, dim=1), torch.stack(log_variances, dim=1)
 
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """(B, dim) float32 unit rows."""
+        """Return (B, dim) float32 unit rows."""
         has = modality_mask(batch, self.dims)
         if self.training:
             has = drop_modalities(has, 1 / (1 + len(self.dims)))
@@ -92,48 +94,48 @@ class VaeHead(EncoderHead):
         return normalize_rows(mean)
 
     def negative_elbo(self, batch: FeatureBatch, beta: float) -> Tensor:
-        """The negative evidence lower bound, the mean over videos and over what was shown of them."""
+        """Return the negative evidence lower bound, a mean over videos and over subsets of modalities."""
         has = modality_mask(batch, self.dims)
         means, log_variances = self.expert_posteriors(batch)
         targets = self.means(batch)
         total, count = means.new_zeros(()), has.new_zeros((), dtype=torch.long)
-        for shown in _shown(has):
-            mean, log_variance = product_of_experts(means, log_variances, shown)
+        for subset in _subsets(has):
+            mean, log_variance = product_of_experts(means, log_variances, subset)
             latent = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-            loss = self._unexplained(latent, targets, has) + beta * kl_divergence(mean, log_variance)
-            rows = shown.any(dim=1)
+            loss = self._reconstruction_loss(latent, targets, has) + beta * kl_divergence(mean, log_variance)
+            rows = subset.any(dim=1)
             total = total + (loss * rows).sum()
             count = count + rows.sum()
         return total / count.clamp(min=1)
 
-    def _unexplained(self, latent: Tensor, targets: Mapping[Modality, Tensor], has: Tensor) -> Tensor:
-        """(B,): Gaussian reconstruction losses of the modalities that are there."""
+    def _reconstruction_loss(self, latent: Tensor, targets: Mapping[Modality, Tensor], has: Tensor) -> Tensor:
+        """Return (B,): the Gaussian reconstruction losses, summed over the modalities of a video."""
         total = latent.new_zeros(len(latent))
-        for place, (m, target) in enumerate(targets.items()):
+        for column, (m, target) in enumerate(targets.items()):
             error = ((self.decoders[m](latent).float() - target) ** 2).mean(dim=1)
-            total = total + 0.5 * self.config.evidence * error * has[:, place]
+            total = total + 0.5 * self.config.evidence * error * has[:, column]
         return total
 
 
 def product_of_experts(means: Tensor, log_variances: Tensor, has: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log variance, (B, dim), of N(0, 1) times those of (B, M, dim) experts that (B, M) `has`."""
+    """Return mean and log variance, (B, dim), of N(0, 1) times the experts, (B, M, dim), in `has`, (B, M)."""
     precision = torch.exp(-log_variances) * has[:, :, None]
     total = 1 + precision.sum(dim=1)
     return (means * precision).sum(dim=1) / total, -torch.log(total)
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """(B,): KL(N(mean, variance) || N(0, 1)), summed over the (B, dim) numbers."""
+    """Return (B,): KL(N(mean, variance) || N(0, 1)), summed over the dimensions of (B, dim)."""
     return 0.5 * (mean**2 + torch.exp(log_variance) - 1 - log_variance).sum(dim=1)
 
 
-def _shown(has: Tensor) -> Iterator[Tensor]:
-    """What of `has`, (B, M), the posterior is asked for from: all, each alone, and a random part."""
+def _subsets(has: Tensor) -> Iterator[Tensor]:
+    """Yield subsets of the modalities in `has`, (B, M): all, each alone, and a random one."""
     yield has
     if has.shape[1] == 1:
         return
-    for place in range(has.shape[1]):
+    for column in range(has.shape[1]):
         alone = torch.zeros_like(has)
-        alone[:, place] = has[:, place]
+        alone[:, column] = has[:, column]
         yield alone
     yield drop_modalities(has, 0.5)
