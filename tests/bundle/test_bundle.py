@@ -1,4 +1,4 @@
-"""A bundle on disk: what comes back of it, what is refused, and the canaries that it must answer."""
+"""A bundle on disk: what comes back of it, what is refused, and the smoke requests that it must answer."""
 
 import json
 import shutil
@@ -59,9 +59,9 @@ def test_what_was_written_comes_back(shop_bundle, bundle):
     assert bundle.profiles == parts.profiles
     assert len(bundle.index) == len(ids)
     expected = VideoNeighbors.from_recommender(parts.recommender, ids, 20)
-    assert np.array_equal(bundle.neighbours.places, expected.places)
-    assert np.array_equal(bundle.neighbours.scores, expected.scores)
-    assert bundle.neighbours.ids == tuple(ids)
+    assert np.array_equal(bundle.neighbors.indices, expected.indices)
+    assert np.array_equal(bundle.neighbors.scores, expected.scores)
+    assert bundle.neighbors.ids == tuple(ids)
     title = videos.column("title")[0].as_py() or videos.column("creator_id")[0].as_py()
     assert bundle.text_index.search(title, 3)
     assert set(ids) <= set(bundle.ranker.catalog.rows)
@@ -133,7 +133,7 @@ def test_half_a_bundle_is_none_and_the_next_writer_completes_it(copied, shop_bun
     (copied / "manifest.json").unlink()
     for path in files(copied)[::3]:
         path.unlink()
-    with pytest.raises(BundleError, match="only half of one"):
+    with pytest.raises(BundleError, match="missing or incomplete"):
         ServingBundle.load(str(copied))
     assert write_bundle(str(copied), shop_bundle.parts, CONFIG) == shop_bundle.version
     ServingBundle.load(str(copied)).check()
@@ -164,21 +164,21 @@ def test_other_versions_and_other_folders_are_refused(copied, tmp_path):
         ServingBundle.load(written(data={"format": 1}))
     for text in ("{", "[]", "null", '{"kind": "bundle"}', '{"kind": "bundle", "data": 3}'):
         path.write_text(text)
-        with pytest.raises(BundleError, match=r"manifest\.json is not a bundle's"):
+        with pytest.raises(BundleError, match=r"manifest\.json is not the manifest of a bundle"):
             ServingBundle.load(str(copied))
     with pytest.raises(BundleError, match=r"no manifest\.json"):
         ServingBundle.load(str(tmp_path / "nowhere"))
 
 
-def test_a_canary_that_is_answered_otherwise_is_named(bundle):
-    kept = bundle.canaries
+def test_a_smoke_request_that_is_answered_otherwise_is_named(bundle):
+    kept = bundle.smoke_answers
     rows = kept.to_pylist()
     asked = {row["ask"] for row in rows}
     assert asked == {"p_click", "watch_s", "p_conv", "spread", "index", "search"}
     for kind in asked:
         place = next(n for n, row in enumerate(rows) if row["ask"] == kind)
         value = rows[place]["value"]
-        named = f"{kind} of canary {rows[place]['of']} is not what it was"
+        named = f"{kind} of smoke request {rows[place]['of']} differs from when the bundle was made"
         for new in (value * 1.01 + 0.01, float("nan")):
             changed = [*rows[:place], rows[place] | {"value": new}, *rows[place + 1 :]]
             other = replace(bundle, smoke_answers=pa.Table.from_pylist(changed, schema=kept.schema))
@@ -187,24 +187,24 @@ def test_a_canary_that_is_answered_otherwise_is_named(bundle):
         near = [*rows[:place], rows[place] | {"value": value * (1 + 1e-5)}, *rows[place + 1 :]]
         replace(bundle, smoke_answers=pa.Table.from_pylist(near, schema=kept.schema)).check()
         fewer = kept.filter(np.arange(len(rows)) != place)
-        with pytest.raises(BundleError, match="is not what it was"):
+        with pytest.raises(BundleError, match="differs from when the bundle was made"):
             replace(bundle, smoke_answers=fewer).check()
 
 
 def test_a_part_that_answers_otherwise_is_found(bundle, another):
     other = ServingBundle.load(str(another))
-    with pytest.raises(BundleError, match="index of canary"):
+    with pytest.raises(BundleError, match="index of smoke request"):
         replace(bundle, index=other.index).check()
-    with pytest.raises(BundleError, match="of canary"):
+    with pytest.raises(BundleError, match="of smoke request"):
         replace(bundle, neighbors=other.neighbors).check()
-    with pytest.raises(BundleError, match="search of canary"):
+    with pytest.raises(BundleError, match="search of smoke request"):
         replace(bundle, text_index=Bm25Index.from_videos(bundle.videos.slice(50))).check()
 
 
 def test_answers_that_are_not_finite_are_refused(bundle):
-    wrong = pc.if_else(pc.equal(bundle.canaries.column("ask"), "watch_s"), float("inf"), 0.5)
-    table = bundle.canaries.set_column(4, "value", wrong.cast(pa.float32()))
-    with pytest.raises(BundleError, match=r"watch_s of canary .* is not a finite number"):
+    wrong = pc.if_else(pc.equal(bundle.smoke_answers.column("ask"), "watch_s"), float("inf"), 0.5)
+    table = bundle.smoke_answers.set_column(4, "value", wrong.cast(pa.float32()))
+    with pytest.raises(BundleError, match=r"watch_s of smoke request .* is not finite"):
         check_smoke_answers(table, table, "here")
 
 
@@ -214,7 +214,7 @@ def test_equal_values_may_change_places(bundle):
             {"ask": "index", "of": "v", "place": place, "video_id": video, "value": value}
             for place, (video, value) in enumerate(pairs)
         ]
-        return pa.Table.from_pylist(rows, schema=bundle.canaries.schema)
+        return pa.Table.from_pylist(rows, schema=bundle.smoke_answers.schema)
 
     kept = answers(("a", 0.9), ("b", 0.5), ("c", 0.5))
     check_smoke_answers(kept, answers(("a", 0.9), ("c", 0.5), ("b", 0.5)), "here")
@@ -224,11 +224,11 @@ def test_equal_values_may_change_places(bundle):
         answers(("d", 0.9), ("b", 0.5), ("c", 0.5)),
         answers(("b", 0.5), ("c", 0.5), ("d", 0.5)),
     ):
-        with pytest.raises(BundleError, match="index of canary v"):
+        with pytest.raises(BundleError, match="index of smoke request v"):
             check_smoke_answers(kept, other, "here")
 
 
-def test_canaries_are_spread_over_the_catalogue():
+def test_smoke_requests_are_spread_over_the_catalogue():
     ids = [f"v{n}" for n in range(10)]
     assert smoke_request_videos(ids, 3) == ("v0", "v4", "v9")
     assert smoke_request_videos(ids, 50) == tuple(ids)
@@ -239,7 +239,7 @@ def test_canaries_are_spread_over_the_catalogue():
     ("options", "smaller"), [(["kind=float16"], 1.9), (["kind=scalar", "bits=8", "learn_from=20"], 2.5)]
 )
 def test_an_operator_says_how_the_index_keeps_vectors(shop_bundle, bundle, tmp_path, options, smaller):
-    """The settings reach the index, its files and who loads it; canaries are answered from what is kept."""
+    """The settings reach the index, its files and who loads it; smoke requests are answered from these."""
     told = load_settings(overrides=[f"bundle.index.storage.{option}" for option in options]).bundle.index
     folder = str(tmp_path / "bundle")
     version = write_bundle(folder, shop_bundle.parts, CONFIG.model_copy(update={"index": told}))

@@ -41,9 +41,9 @@ def twice(table: pa.Table) -> pa.Table:
 
 REFUSED = {
     "no video": (lambda p: {"videos": p.videos.slice(0, 0)}, "VIDEOS has no rows"),
-    "a video twice": (lambda p: {"videos": twice(p.videos)}, r"VIDEOS\.video_id: 1 ids"),
-    "a vector twice": (lambda p: {"fused": twice(p.fused)}, r"entity_id \(fused\): 1 ids"),
-    "a text twice": (lambda p: {"texts": twice(p.texts)}, r"entity_id \(text\): 1 ids"),
+    "a video twice": (lambda p: {"videos": twice(p.videos)}, r"VIDEOS\.video_id: 1 ids are repeated"),
+    "a vector twice": (lambda p: {"fused": twice(p.fused)}, r"entity_id \(fused\): 1 ids are repeated"),
+    "a text twice": (lambda p: {"texts": twice(p.texts)}, r"entity_id \(text\): 1 ids are repeated"),
     "another encoder": (
         lambda p: {"fused": of_encoder(p.fused, "other")},
         "trained with the embeddings of simulated, and the fused embeddings are of other",
@@ -92,13 +92,13 @@ def test_other_columns_are_refused(tmp_path):
 
 def test_embeddings_are_those_of_the_videos_in_the_catalogue(tmp_path):
     parts = shop_parts()
-    write_bundle(str(tmp_path), replace(parts, videos=parts.videos.slice(40)), BundleConfig(canaries=2))
+    write_bundle(str(tmp_path), replace(parts, videos=parts.videos.slice(40)), BundleConfig(smoke_requests=2))
     bundle = ServingBundle.load(str(tmp_path))
     ids = set(bundle.videos.column("video_id").to_pylist())
     assert len(ids) == len(bundle.index) == bundle.content.embeddings.num_rows == 60
     assert set(bundle.texts.column("entity_id").to_pylist()) == ids
     assert set(bundle.popular) <= ids
-    assert {bundle.neighbors.ids[n] for n in np.unique(bundle.neighbors.places) if n >= 0} <= ids
+    assert {bundle.neighbors.ids[n] for n in np.unique(bundle.neighbors.indices) if n >= 0} <= ids
     bundle.check()
 
 
@@ -108,7 +108,7 @@ def test_the_ranker_knows_videos_that_came_after_it_was_trained(tmp_path):
         pa.concat_tables([table, with_column(table.slice(0, 1), name, ["brand-new"])])
         for table, name in ((parts.videos, "video_id"), (parts.fused, "entity_id"))
     )
-    write_bundle(str(tmp_path), replace(parts, videos=videos, fused=fused), BundleConfig(canaries=2))
+    write_bundle(str(tmp_path), replace(parts, videos=videos, fused=fused), BundleConfig(smoke_requests=2))
     ranker = ServingBundle.load(str(tmp_path)).ranker
     assert "brand-new" not in parts.ranker.catalog.rows
     twin, rows = parts.videos.column("video_id")[0].as_py(), ranker.catalog.rows
@@ -126,7 +126,7 @@ def test_the_encoders_settings_that_made_the_embeddings_are_kept(tmp_path):
     write_bundle(
         str(tmp_path),
         replace(parts, ranker=ranker, fused=fused, texts=texts, embed=embed),
-        BundleConfig(canaries=2),
+        BundleConfig(smoke_requests=2),
     )
     bundle = ServingBundle.load(str(tmp_path))
     assert bundle.embed == embed
@@ -144,7 +144,7 @@ def test_a_bundle_needs_no_embeddings_nor_recommender_nor_interactions(tmp_path)
         recommender=None,
         interactions=None,
     )
-    write_bundle(str(tmp_path), bare, BundleConfig(canaries=3))
+    write_bundle(str(tmp_path), bare, BundleConfig(smoke_requests=3))
     bundle = ServingBundle.load(str(tmp_path))
     assert (bundle.encoder, bundle.texts, bundle.content.embeddings) == (None, None, None)
     assert len(bundle.index) == 0

@@ -29,8 +29,8 @@ IDS = [f"v{n}" for n in range(10)]
 def test_they_are_what_who_watched_the_one_video_is_recommended(table, count, kind):
     model, offered = kind().fit(table), IDS[:7]
     found = VideoNeighbors.from_recommender(model, offered, count)
-    assert found.places.shape == found.scores.shape == (7, min(count, 6))
-    assert (found.places.dtype, found.scores.dtype) == (np.int32, np.float32)
+    assert found.indices.shape == found.scores.shape == (7, min(count, 6))
+    assert (found.indices.dtype, found.scores.dtype) == (np.int32, np.float32)
     for video in offered:
         asked = model.recommend_from(interactions(("me", video, 1, 0)), count, candidates=offered)
         mine = found.find(video, count)
@@ -52,7 +52,7 @@ def test_what_there_is_none_of_is_padding():
     found = VideoNeighbors.from_recommender(model, IDS, 4)
     assert found.find("v0", 4) == [("v1", 1.0)]
     assert found.find("v2", 4) == found.find("v9", 4) == found.find("unheard-of", 4) == []
-    assert found.places[0].tolist() == [1, -1, -1, -1]
+    assert found.indices[0].tolist() == [1, -1, -1, -1]
     assert found.scores[0].tolist() == [1, 0, 0, 0]
     assert found.find("v0", 0) == []
     assert VideoNeighbors.from_recommender(model, ["v0"], 4).find("v0", 4) == []
@@ -64,13 +64,13 @@ def test_they_do_not_depend_on_how_many_videos_are_asked_about_at_once(monkeypat
     whole = VideoNeighbors.from_recommender(model, ids, 5)
     monkeypatch.setattr(module, "BATCH", 7)
     parts = VideoNeighbors.from_recommender(model, ids, 5)
-    assert np.array_equal(whole.places, parts.places)
+    assert np.array_equal(whole.indices, parts.indices)
     assert np.array_equal(whole.scores, parts.scores)
 
 
 def test_a_recommender_that_knows_users_only_is_refused():
     model = NeuMf(NeuMfConfig(epochs=1, device="cpu")).fit(interactions(("a", "v0", 1, 0), ("b", "v1", 1, 0)))
-    with pytest.raises(BundleError, match="neumf knows users") as caught:
+    with pytest.raises(BundleError, match="neumf only knows the users") as caught:
         VideoNeighbors.from_recommender(model, IDS, 3)
     assert "item_knn" in caught.value.fix
 
@@ -92,7 +92,7 @@ def test_popular_videos_are_nobodys_neighbours():
     # With the same weights for the others, the blend is the one in which popularity never was.
     with_popular.weights = np.insert(without.weights, 0, 9.0, axis=1)
     found, expected = (VideoNeighbors.from_recommender(model, ids, 8) for model in (with_popular, without))
-    assert np.array_equal(found.places, expected.places)
+    assert np.array_equal(found.indices, expected.indices)
     assert np.array_equal(found.scores, expected.scores)
     # The hybrid itself is as it was.
     assert list(with_popular.panel.members) == ["popular", "item_knn", "content"]

@@ -1,1 +1,1 @@
-"""What serving loads: videos, vectors, neighbours, index, search and ranker that were made together."""
+"""Bundles for serving: videos, vectors, neighbors, index, text search and ranker, made together."""

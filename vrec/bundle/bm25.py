@@ -1,4 +1,4 @@
-"""Search by words: BM25 over what the catalogue says of videos."""
+"""Text search: BM25 over the titles, tags, categories and creators of videos."""
 
 import re
 import unicodedata
@@ -21,32 +21,43 @@ _NO_SPACES = (
 )
 """Chinese characters, kana and Hangul."""
 _RUNS = re.compile(f"[{_NO_SPACES}]+|[^{_NO_SPACES}]+")
-_DENSE = re.compile(f"[{_NO_SPACES}]")
+_CJK = re.compile(f"[{_NO_SPACES}]")
 MATRIX = ("data", "indices", "indptr")
+"""Arrays of the (videos, words) matrix of scores, compressed by word."""
 
 
 def tokenize(text: str, *, is_query: bool = False) -> Iterator[str]:
-    """The tokens of a text: lower-cased words of letters and digits, after NFKC.
+    """Iterate over the tokens of a text: lower-cased words of letters and digits, after NFKC.
 
-    Of Chinese, Japanese and Korean, which put few spaces or none, every two characters that stand side by
-    side, and every single one; of a query (`asked`) a single one only where it stands alone. So one
-    character finds all words with it, and a word of two is not found by either alone.
+    Chinese, Japanese and Korean text, which has few spaces or none, gives every pair of adjacent characters
+    and every single character; in a query a single one only where it stands alone. So one character finds all
+    words that contain it, and a query of two does not find videos that contain only one of them.
+
+    Args:
+        text: Any text.
+        is_query: Whether the text is a query, not a video's.
     """
     for word in _WORDS.findall(unicodedata.normalize("NFKC", text).casefold()):
         for run in _RUNS.findall(word):
-            if not _DENSE.match(run):
+            if not _CJK.match(run):
                 yield run
                 continue
             if not is_query or len(run) == 1:
                 yield from run
-            yield from (run[at : at + 2] for at in range(len(run) - 1))
+            yield from (run[start : start + 2] for start in range(len(run) - 1))
 
 
 class Bm25Index:
-    """BM25 (Robertson and Zaragoza 2009, as Lucene has it) over titles, tags, categories and creators."""
+    """BM25 index (Robertson and Zaragoza 2009, Lucene's variant) of titles, tags, categories and creators."""
 
     def __init__(self, ids: Sequence[str], words: Mapping[str, int], matrix: Arrays) -> None:
-        """`matrix` is (videos, words), by words: data, indices and indptr of the scores of each word."""
+        """Wrap a matrix of scores.
+
+        Args:
+            ids: The videos, ascending.
+            words: Column of each word.
+            matrix: `data`, `indices` and `indptr` of the (videos, words) scores, compressed by word.
+        """
         self.ids, self.words, self._matrix = tuple(ids), words, matrix
         self._model = bm25s.BM25(backend="numpy")
         self._model.scores = {**matrix, "num_docs": len(self.ids)}
@@ -57,8 +68,8 @@ class Bm25Index:
 
     @classmethod
     def from_videos(cls, videos: pa.Table) -> Self:
-        """The lexicon of VIDEOS, whose order is of no consequence; raises SchemaError."""
-        table = conform(videos, VIDEOS, stage="lexicon", extra=True).sort_by("video_id")
+        """Build the index of VIDEOS in any order; raise SchemaError for other columns."""
+        table = conform(videos, VIDEOS, stage="text index", extra=True).sort_by("video_id")
         words: dict[str, int] = {}
         documents = [
             [words.setdefault(token, len(words)) for field in fields if field for token in tokenize(field)]
@@ -66,36 +77,36 @@ class Bm25Index:
         ]
         ids = table.column("video_id").to_pylist()
         if not words:
-            return cls(ids, words, dict(zip(MATRIX, _no_words(), strict=True)))
+            return cls(ids, words, dict(zip(MATRIX, _empty_matrix(), strict=True)))
         model = bm25s.BM25(backend="numpy")
         model.index((documents, words), create_empty_token=False, show_progress=False)
         return cls(ids, words, {name: model.scores[name] for name in MATRIX})
 
     def search(self, text: str, k: int) -> list[tuple[str, float]]:
-        """The at most `k` videos that best match a text and their scores above 0, best first, ties by id.
+        """Return the at most `k` videos that best match a text with their scores, best first, ties by id.
 
-        None where the text has no token, or none that any video has.
+        Scores are above 0. The result is empty if the text has no token that any video has.
         """
-        asked = [
+        columns = [
             self.words[token] for token in dict.fromkeys(tokenize(text, is_query=True)) if token in self.words
         ]
-        if not asked or k < 1:
+        if not columns or k < 1:
             return []
-        scores = self._model.get_scores_from_ids(asked)
+        scores = self._model.get_scores_from_ids(columns)
         scores[scores <= 0] = -np.inf
-        places, best = topk_dense(scores[None], k)
-        pairs = zip(places[0].tolist(), best[0].tolist(), strict=True)
-        return [(self.ids[place], score) for place, score in pairs if score > 0]
+        rows, best = topk_dense(scores[None], k)
+        pairs = zip(rows[0].tolist(), best[0].tolist(), strict=True)
+        return [(self.ids[row], score) for row, score in pairs if score > 0]
 
     def to_arrays(self) -> tuple[Arrays, pa.Table]:
-        """What `restore` needs besides the ids."""
+        """Return the matrix and the table of words, which `from_arrays` needs besides the ids."""
         return dict(self._matrix), pa.table({"word": pa.array(self.words, pa.string())})
 
     @classmethod
     def from_arrays(cls, ids: Sequence[str], arrays: Arrays, words: pa.Table) -> Self:
-        """The lexicon that `store` gave; `ids` are the videos', ascending."""
-        places = {word: place for place, word in enumerate(words.column("word").to_pylist())}
-        return cls(ids, places, {name: arrays[name] for name in MATRIX})
+        """Restore an index from the result of `to_arrays` and the videos' ids, ascending."""
+        columns = {word: column for column, word in enumerate(words.column("word").to_pylist())}
+        return cls(ids, columns, {name: arrays[name] for name in MATRIX})
 
 
 def _texts(videos: pa.Table) -> Iterator[tuple[str | None, ...]]:
@@ -104,5 +115,5 @@ def _texts(videos: pa.Table) -> Iterator[tuple[str | None, ...]]:
         yield (*fields, *tags)
 
 
-def _no_words() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _empty_matrix() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     return np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(1, np.int32)

@@ -1,8 +1,7 @@
-"""A bundle in memory, and how it is read: whole and sound, or not at all."""
+"""Bundles with their models, loaded completely and verified or not at all."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 
@@ -17,6 +16,7 @@ from vrec.bundle.catalog import (
 )
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.bundle.smoke_requests import check_smoke_answers, run_smoke_requests
+from vrec.core.artifact import Arrays
 from vrec.core.errors import BundleError, VrecError
 from vrec.core.tables import join_uri
 from vrec.ranking.base import ProfileRanker
@@ -24,47 +24,49 @@ from vrec.ranking.registry import load_ranker
 from vrec.retrieval.index.index import FaissIndex
 
 NEIGHBOURS, WORDS = "neighbours.", "lexicon."
-"""What the names of arrays begin with."""
+"""Prefixes of the names of arrays on disk."""
 
 
 @dataclass(frozen=True, eq=False)
 class ServingBundle(BundleCatalog):
-    """What serving needs of a catalogue and its models, all of it made together."""
+    """A catalog with the models that serve it, all made together."""
 
     ranker: ProfileRanker
-    """Knows all videos of the bundle."""
+    """Ranker that knows all videos of the bundle."""
     neighbors: VideoNeighbors
-    """Of all videos, in the order of VIDEOS."""
+    """Neighbors of all videos, in the order of VIDEOS."""
     index: FaissIndex
-    """The fused embeddings."""
+    """Index of the fused embeddings."""
     text_index: Bm25Index
-    """The words of all videos."""
+    """Text index of all videos."""
     smoke_answers: pa.Table
-    """CANARIES: made-up requests and their answers when the bundle was made."""
+    """SMOKE_ANSWERS: made-up requests, and the answers when the bundle was made."""
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """The bundle in a folder; the digest of every file is checked.
+        """Load the bundle in a folder, and verify the digest of every file.
 
-        Raises BundleError where there is none, or it is half-written, damaged, or of another version of vrec.
+        Raises:
+            BundleError: There is no bundle, or it is incomplete, damaged, or of another version of vrec.
         """
         with bundle_errors(uri):
-            version, found = read_bundle(uri)
-            ids = found.tables["videos"].column("video_id").to_pylist()
-            near, words = (_with_prefix(found.arrays, prefix) for prefix in (NEIGHBOURS, WORDS))
+            version, artifact = read_bundle(uri)
+            ids = artifact.tables["videos"].column("video_id").to_pylist()
+            near, words = (_with_prefix(artifact.arrays, prefix) for prefix in (NEIGHBOURS, WORDS))
             return cls(
-                **bundle_catalog_fields(uri, version, found),
+                **bundle_catalog_fields(uri, version, artifact),
                 ranker=load_ranker(join_uri(uri, RANKER)),
                 neighbors=VideoNeighbors(tuple(ids), near["places"], near["scores"]),
                 index=FaissIndex.load(join_uri(uri, INDEX)),
-                text_index=Bm25Index.from_arrays(ids, words, found.tables["words"]),
-                smoke_answers=found.tables["canaries"],
+                text_index=Bm25Index.from_arrays(ids, words, artifact.tables["words"]),
+                smoke_answers=artifact.tables["canaries"],
             )
 
     def check(self) -> None:
-        """Returns where the bundle answers its canaries as it did when it was made.
+        """Check that the bundle answers its smoke requests as when it was made.
 
-        Raises BundleError where an answer is not finite, or differs by more than floats do between machines.
+        Raises:
+            BundleError: An answer is not finite, or differs by more than float rounding between machines.
         """
         try:
             check_smoke_answers(
@@ -75,8 +77,8 @@ class ServingBundle(BundleCatalog):
         except BundleError:
             raise
         except VrecError as error:
-            raise BundleError(f"{self.uri}: a canary cannot be answered: {error}") from error
+            raise BundleError(f"{self.uri}: a smoke request cannot be answered: {error}") from error
 
 
-def _with_prefix(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

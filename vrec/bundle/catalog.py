@@ -1,4 +1,4 @@
-"""What a bundle says of its videos: all of it but the models, for those who need no torch."""
+"""Bundles without their models, for processes that do not import torch."""
 
 import hashlib
 import json
@@ -21,79 +21,83 @@ from vrec.profiles.update import ProfilesConfig
 
 KIND = "bundle"
 FORMAT = 1
-"""Raised when the layout changes; another one is refused."""
+"""Version of the layout; bundles of other versions are refused."""
 RANKER, INDEX, ABOUT = "ranker", "index", "about.json"
+"""Folders and file within a bundle's folder."""
 
 
 @dataclass(frozen=True, eq=False)
 class BundleCatalog:
-    """A bundle without its models."""
+    """Bundle without its models."""
 
     uri: str
     version: str
-    """12 hex digits that two bundles share only where all their files are the same."""
+    """12 hex digits, the same for two bundles only if all their files are."""
     made_at: int
     """µs since 1970."""
     encoder: str | None
-    """The name of the encoder of the fused embeddings; None where there are none."""
+    """Name of the encoder of the fused embeddings; None if there are no embeddings."""
     content: CatalogContent
-    """VIDEOS by id, and the fused EMBEDDINGS of those that have one."""
+    """VIDEOS sorted by id, and the fused EMBEDDINGS of the videos that have one."""
     texts: pa.Table | None
-    """EMBEDDINGS of modality text; None where there are none."""
+    """EMBEDDINGS of modality text; None if there are none."""
     popular: tuple[str, ...]
-    """Available videos, the most popular first; the newest where nobody's interest was known."""
+    """Available videos, the most popular first; without interactions the newest first."""
     embed: EmbedConfig | None
-    """How the embeddings were made; None where that is not known."""
+    """Settings that made the embeddings; None where unknown."""
     profiles: ProfilesConfig
-    """How the profiles were made that the ranker was trained with: serve with the same."""
+    """Settings of the profiles that the ranker was trained with; serving uses the same."""
 
     @property
     def videos(self) -> pa.Table:
-        """VIDEOS by id."""
+        """VIDEOS sorted by id."""
         assert self.content.videos is not None
         return self.content.videos
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """What the bundle in a folder says of its videos; the digests of the files read are checked.
+        """Load the catalog of the bundle in a folder, and verify the digests of the files read.
 
-        Raises BundleError where there is none, or it is half-written, damaged, or of another version of vrec.
+        Raises:
+            BundleError: There is no bundle, or it is incomplete, damaged, or of another version of vrec.
         """
         with bundle_errors(uri):
             return cls(**bundle_catalog_fields(uri, *read_bundle(uri)))
 
 
 def read_bundle(uri: str) -> tuple[str, ModelArtifact]:
-    """A bundle's version and its own files; of its parts only that they are those it was written with.
+    """Read a bundle's version and its own files, and verify the manifests of its components.
 
-    Raises BundleError, and ModelError for files that are missing or damaged.
+    Raises:
+        BundleError: There is no bundle, or a component is not the one the bundle was written with.
+        ModelError: A file is missing or damaged.
     """
-    manifest = _manifest(StorageFolder(uri))
-    found = read_artifact(uri, KIND)
-    _check_parts(uri, found.data["parts"])
-    return bundle_version(manifest), found
+    manifest = _read_manifest(StorageFolder(uri))
+    artifact = read_artifact(uri, KIND)
+    _check_components(uri, artifact.data["parts"])
+    return bundle_version(manifest), artifact
 
 
-def bundle_catalog_fields(uri: str, version: str, found: ModelArtifact) -> dict[str, Any]:
-    """The fields of BundleCatalogue, from a bundle's own files."""
-    about, tables = json.loads(found.blobs[ABOUT]), found.tables
+def bundle_catalog_fields(uri: str, version: str, artifact: ModelArtifact) -> dict[str, Any]:
+    """Return the fields of BundleCatalog from a bundle's own files."""
+    about, tables = json.loads(artifact.blobs[ABOUT]), artifact.tables
     embed = about["embed"]
     return {
         "uri": uri,
         "version": version,
-        "made_at": int(found.data["made_at"]),
+        "made_at": int(artifact.data["made_at"]),
         "encoder": about["encoder"],
         "content": CatalogContent(tables["videos"], tables.get("fused")),
         "texts": tables.get("texts"),
         "popular": tuple(tables["popular"].column("video_id").to_pylist()),
-        "embed": None if embed is None else bundled_embed_config(embed, uri, found.data["parts"]),
+        "embed": None if embed is None else bundled_embed_config(embed, uri, artifact.data["parts"]),
         "profiles": ProfilesConfig.model_validate(about["profiles"]),
     }
 
 
 @contextmanager
 def bundle_errors(uri: str) -> Iterator[None]:
-    """Inside the `with`, whatever is wrong with a bundle's files is a BundleError that names the bundle."""
+    """Convert errors in a bundle's files to a BundleError that names the bundle."""
     try:
         yield
     except BundleError:
@@ -101,45 +105,49 @@ def bundle_errors(uri: str) -> Iterator[None]:
     except VrecError as error:
         raise BundleError(f"{uri}: {error}") from None
     except (KeyError, ValidationError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise BundleError(f"{uri} is the bundle of another version of vrec: {what}") from None
+        reason = " ".join(str(error).split())
+        raise BundleError(f"{uri} is the bundle of another version of vrec: {reason}") from None
 
 
 def bundle_version(manifest: Mapping[str, Any]) -> str:
-    """The version of the bundle that a manifest lists."""
+    """Return the version of the bundle with this manifest."""
     return digest({"files": manifest["files"], "parts": manifest["data"]["parts"]})
 
 
 def component_digest(uri: str, name: str) -> str:
-    """The SHA-256 of a part's manifest, which holds those of its files; raises BundleError where none is."""
+    """Return the SHA-256 of a component's manifest, which lists those of its files.
+
+    Raises:
+        BundleError: The component has no manifest.
+    """
     try:
         return hashlib.sha256(StorageFolder(join_uri(uri, name)).read(MANIFEST)).hexdigest()
     except FileNotFoundError:
         raise BundleError(f"{uri}/{name}/{MANIFEST} is missing") from None
 
 
-def _manifest(folder: StorageFolder) -> dict[str, Any]:
+def _read_manifest(folder: StorageFolder) -> dict[str, Any]:
     if not folder.exists(MANIFEST):
         raise BundleError(
-            f"{folder.uri}: no {MANIFEST} there, so no bundle or only half of one",
+            f"{folder.uri}: no {MANIFEST} there, so the bundle is missing or incomplete",
             fix="give the folder that `vrec bundle --out` wrote, or make the bundle again",
         )
     try:
         manifest = json.loads(folder.read(MANIFEST))
-        kind, form = manifest["kind"], manifest["data"].get("format")
+        kind, layout = manifest["kind"], manifest["data"].get("format")
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise BundleError(f"{folder.uri}/{MANIFEST} is not a bundle's") from None
+        raise BundleError(f"{folder.uri}/{MANIFEST} is not the manifest of a bundle") from None
     if kind != KIND:
         raise BundleError(
             f"{folder.uri} is of kind {kind}, not a bundle", fix="give the folder that `vrec bundle` wrote"
         )
-    if form != FORMAT:
-        raise BundleError(f"{folder.uri} is a bundle of format {form}; this vrec reads format {FORMAT}")
+    if layout != FORMAT:
+        raise BundleError(f"{folder.uri} is a bundle of format {layout}; this vrec reads format {FORMAT}")
     return manifest
 
 
-def _check_parts(uri: str, parts: Mapping[str, str]) -> None:
-    for name, written in parts.items():
+def _check_components(uri: str, digests: Mapping[str, str]) -> None:
+    for name, written in digests.items():
         if component_digest(uri, name) != written:
             raise BundleError(
                 f"{uri}/{name} is not what the bundle was written with: the digest of its manifest differs"

@@ -1,4 +1,4 @@
-"""What `vrec bundle` can be told."""
+"""Settings for `vrec bundle`."""
 
 from pydantic import Field
 
@@ -8,15 +8,16 @@ from vrec.retrieval.models.popular import PopularConfig
 
 
 class BundleConfig(BaseConfig):
-    """What a bundle holds of each kind."""
+    """Settings for the contents of a bundle."""
 
     neighbours: int = Field(default=60, ge=1)
-    """Neighbours kept of each video, the best by the recommender: 8 bytes each, on disk and in memory."""
+    """Number of neighbors per video, the recommender's best; each takes 8 bytes on disk and in memory."""
     popular: int = Field(default=500, ge=1)
-    """Videos in the list of popular ones, which strangers and comparisons get."""
+    """Length of the list of popular videos, for unknown users and as a baseline."""
     popularity: PopularConfig = Field(default_factory=PopularConfig)
-    """How popularity is counted."""
+    """Popularity of videos."""
     index: IndexConfig = Field(default_factory=IndexConfig)
-    """How the nearest vectors are searched."""
-    canaries: int = Field(default=16, ge=1)
-    """Made-up requests whose answers are kept, for a service to compare its own with before it serves."""
+    """Index of the fused embeddings."""
+    smoke_requests: int = Field(default=16, ge=1)
+    """Number of made-up requests whose answers the bundle stores; a service must give the same answers before
+    it serves the bundle."""

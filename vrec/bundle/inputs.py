@@ -1,4 +1,4 @@
-"""What a bundle is made of, and whether it belongs together."""
+"""Inputs of a bundle, and checks of their consistency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,66 +20,71 @@ from vrec.retrieval.base import MatrixRecommender
 
 @dataclass(frozen=True, eq=False)
 class BundleInputs:
-    """What a bundle is made of."""
+    """Tables, models and settings that make a bundle."""
 
     videos: pa.Table
     """VIDEOS."""
     ranker: ProfileRanker
     profiles: ProfilesConfig
-    """How the profiles were made that the ranker was trained with."""
+    """Settings of the profiles that the ranker was trained with."""
     fused: pa.Table | None = None
-    """EMBEDDINGS of modality fused; those of videos that are not in VIDEOS are left out."""
+    """EMBEDDINGS of modality fused; embeddings of videos that are not in VIDEOS are left out."""
     texts: pa.Table | None = None
-    """EMBEDDINGS of modality text, likewise."""
+    """EMBEDDINGS of modality text; embeddings of videos that are not in VIDEOS are left out."""
     recommender: MatrixRecommender | None = None
-    """Gives the neighbours; there are none without."""
+    """Recommender of the neighbors; without it no video has neighbors."""
     interactions: pa.Table | None = None
-    """INTERACTIONS that popularity is counted by; without, the newest videos stand in for popular ones."""
+    """INTERACTIONS that popularity is computed from; without them the newest videos count as popular."""
     embed: EmbedConfig | None = None
-    """How the embeddings were made; without, no uploaded video and no search text can be embedded."""
+    """Settings that made the embeddings; without them neither uploads nor search texts can be embedded."""
 
 
-def validate_inputs(parts: BundleInputs) -> BundleInputs:
-    """The parts with VIDEOS by id and embeddings of these only; raises BundleError, SchemaError."""
-    videos = conform(parts.videos, VIDEOS, stage="bundle", extra=True).sort_by("video_id").combine_chunks()
+def validate_inputs(inputs: BundleInputs) -> BundleInputs:
+    """Check that inputs belong together; return them with VIDEOS sorted by id and embeddings of these only.
+
+    Raises:
+        BundleError: The inputs are empty, repeated, not finite, or do not belong together.
+        SchemaError: The columns of a table are not those of its schema.
+    """
+    videos = conform(inputs.videos, VIDEOS, stage="bundle", extra=True).sort_by("video_id").combine_chunks()
     ids = videos.column("video_id").combine_chunks()
     if not len(ids):
         raise BundleError("VIDEOS has no rows", fix="give the shop's videos")
-    _check_once(ids, "VIDEOS.video_id")
-    fused, texts = (_vectors(table, modality, ids) for modality, table in _tables(parts))
-    _check_ranker(parts.ranker, None if fused is None else embeddings_encoder(fused))
-    if parts.recommender is not None:
-        known = pc.is_in(ids, value_set=parts.recommender.videos.ids)
+    _check_unique(ids, "VIDEOS.video_id")
+    fused, texts = (_embeddings_of(table, modality, ids) for modality, table in _embedding_tables(inputs))
+    _check_ranker(inputs.ranker, None if fused is None else embeddings_encoder(fused))
+    if inputs.recommender is not None:
+        known = pc.is_in(ids, value_set=inputs.recommender.videos.ids)
         if not pc.any(known).as_py():
             raise BundleError(
-                f"the recommender {parts.recommender.kind} knows none of the {len(ids):,} videos in VIDEOS, "
+                f"the recommender {inputs.recommender.kind} knows none of the {len(ids):,} videos in VIDEOS, "
                 f"such as {ids[0]}",
                 fix="give the recommender that was fitted on events of these videos",
             )
-    if parts.embed is not None:
-        _check_encoders(parts.embed, {"fused": fused, "text": texts})
-    return replace(parts, videos=videos, fused=fused, texts=texts)
+    if inputs.embed is not None:
+        _check_encoders(inputs.embed, {"fused": fused, "text": texts})
+    return replace(inputs, videos=videos, fused=fused, texts=texts)
 
 
 def embeddings_encoder(embeddings: pa.Table) -> str:
-    """The one encoder of EMBEDDINGS rows."""
+    """Return the encoder of EMBEDDINGS rows, which have one encoder."""
     return embeddings.column("encoder")[0].as_py()
 
 
-def _tables(parts: BundleInputs) -> Sequence[tuple[Modality, pa.Table | None]]:
-    return ("fused", parts.fused), ("text", parts.texts)
+def _embedding_tables(inputs: BundleInputs) -> Sequence[tuple[Modality, pa.Table | None]]:
+    return ("fused", inputs.fused), ("text", inputs.texts)
 
 
-def _vectors(table: pa.Table | None, modality: Modality, ids: pa.Array) -> pa.Table | None:
+def _embeddings_of(table: pa.Table | None, modality: Modality, ids: pa.Array) -> pa.Table | None:
     if table is None:
         return None
     rows = conform(table, EMBEDDINGS, stage=f"bundle, {modality} embeddings")
-    _check_once(rows.column("entity_id"), f"EMBEDDINGS.entity_id ({modality})")
+    _check_unique(rows.column("entity_id"), f"EMBEDDINGS.entity_id ({modality})")
     for name, wanted in (("modality", [modality]), ("encoder", None)):
-        found = sorted(pc.unique(rows.column(name)).to_pylist())
-        if len(found) != 1 or (wanted and found != wanted):
+        values = sorted(pc.unique(rows.column(name)).to_pylist())
+        if len(values) != 1 or (wanted and values != wanted):
             raise BundleError(
-                f"the {modality} embeddings have {name} {', '.join(found) or 'none'}, want one"
+                f"the {modality} embeddings have {name} {', '.join(values) or 'none'}, want one"
                 + (f": {modality}" if wanted else ""),
                 fix=f"give the rows of modality {modality} of one `vrec embed`",
             )
@@ -100,17 +105,17 @@ def _vectors(table: pa.Table | None, modality: Modality, ids: pa.Array) -> pa.Ta
 
 
 def embedding_matrix(embeddings: pa.Table) -> np.ndarray:
-    """The (N, dim) float32 vectors of EMBEDDINGS rows."""
+    """Return the (N, dim) float32 vectors of EMBEDDINGS rows."""
     column = embeddings.column("vector").combine_chunks()
     return np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
 
 
-def _check_once(ids: pa.Array | pa.ChunkedArray, name: str) -> None:
+def _check_unique(ids: pa.Array | pa.ChunkedArray, name: str) -> None:
     counts = pc.value_counts(ids)
-    twice = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(twice):
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
         raise BundleError(
-            f"{name}: {len(twice):,} ids come more than once, such as {twice[0]['values']}",
+            f"{name}: {len(repeated):,} ids are repeated, such as {repeated[0]['values']}",
             fix="give every video one row",
         )
 
@@ -118,9 +123,9 @@ def _check_once(ids: pa.Array | pa.ChunkedArray, name: str) -> None:
 def _check_ranker(ranker: ProfileRanker, encoder: str | None) -> None:
     trained = ranker.space.encoder if isinstance(ranker, NetworkRanker) and ranker.space.dim else None
     if trained is not None and trained != encoder:
-        has = f"the fused embeddings are of {encoder}" if encoder else "there are no fused embeddings"
+        given = f"the fused embeddings are of {encoder}" if encoder else "there are no fused embeddings"
         raise BundleError(
-            f"the ranker was trained with the embeddings of {trained}, and {has}",
+            f"the ranker was trained with the embeddings of {trained}, and {given}",
             fix="give the embeddings that it was trained with, or train it again with these",
         )
 
@@ -129,11 +134,11 @@ def _check_encoders(config: EmbedConfig, tables: dict[Modality, pa.Table | None]
     try:
         names = encoder_names(config.encoders)
     except (ConfigError, ModelError) as error:
-        raise BundleError(f"the encoders cannot be had: {error}", fix=error.fix) from None
+        raise BundleError(f"the encoders cannot be loaded: {error}", fix=error.fix) from None
     for modality, table in tables.items():
-        if table is not None and names.get(modality) != (found := embeddings_encoder(table)):
+        if table is not None and names.get(modality) != (encoder := embeddings_encoder(table)):
             raise BundleError(
-                f"the {modality} embeddings are of {found}, and these settings of the encoders make those of "
-                f"{names.get(modality) or 'none'}",
+                f"the {modality} embeddings are of {encoder}, and these settings of the encoders make those "
+                f"of {names.get(modality) or 'none'}",
                 fix="embed the catalogue again with this version and these settings",
             )

@@ -1,4 +1,4 @@
-"""The videos that a recommender gives to whoever watched one video, for every video of a catalogue."""
+"""Neighbors of videos: what a recommender gives to a user who watched only that video."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -22,104 +22,113 @@ NeighborIndices = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 BATCH = 2048
-"""Videos asked about at once: what is found is a table of this many times the neighbours' number."""
+"""Number of videos per call of the recommender, which returns a table of this many times the neighbors."""
 
 
 @dataclass(frozen=True, eq=False)
 class VideoNeighbors:
-    """Each of M videos' nearest by collaborative filtering, at most N of them, best first."""
+    """At most N neighbors of each of M videos by collaborative filtering, best first."""
 
     ids: tuple[str, ...]
-    """(M,) the videos; a place is one's position here."""
-    places: NeighborIndices
-    """(M, N) int32 places of the neighbours, −1 where there are no more."""
+    """(M,) video ids."""
+    indices: NeighborIndices
+    """(M, N) int32 indices into `ids` of the neighbors, padded with −1."""
     scores: Floats
-    """(M, N) float32 in [0, 1], 1 for a video's best; 0 where there are no more."""
+    """(M, N) float32 in [0, 1], 1 for a video's best neighbor, padded with 0."""
 
     @classmethod
     def from_recommender(cls, recommender: MatrixRecommender, video_ids: Sequence[str], count: int) -> Self:
-        """The at most `count` videos among `video_ids` that the recommender gives to who watched only one.
+        """Compute the neighbors of videos among these videos.
 
-        Scores are divided by the video's best, after the worst was made 0 where it is below. Popularity,
-        which is the same whatever was watched, is left out of a hybrid. A video that the recommender does
-        not know has no neighbours. Raises BundleError for recommenders that cannot say.
+        A video's scores are shifted so that a negative minimum becomes 0, then divided by the greatest.
+        Popularity, which does not depend on the video watched, is left out of a hybrid. A video that the
+        recommender does not know has no neighbors.
+
+        Args:
+            recommender: The recommender.
+            video_ids: The videos, which are also the candidates.
+            count: Maximum number of neighbors per video.
+
+        Raises:
+            BundleError: The recommender cannot recommend from one watched video.
         """
-        asked, ids = _by_history(recommender), list(video_ids)
-        found = cls.empty(ids, min(count, max(len(ids) - 1, 0)))
-        if not found.places.shape[1]:
-            return found
-        known = IdVocabulary(pa.array(ids, pa.string()))
+        model, ids = _history_model(recommender), list(video_ids)
+        result = cls.empty(ids, min(count, max(len(ids) - 1, 0)))
+        if not result.indices.shape[1]:
+            return result
+        vocabulary = IdVocabulary(pa.array(ids, pa.string()))
         for start in range(0, len(ids), BATCH):
-            some = ids[start : start + BATCH]
-            rows = asked.recommend_from(_watched_one(some), found.places.shape[1], candidates=ids)
-            at = known.find(rows.column("user_id")), np.asarray(rows.column("rank")) - 1
-            found.places[at] = known.find(rows.column("video_id"))
-            found.scores[at] = np.asarray(rows.column("score"))
-        return cls(found.ids, found.places, _from_0_to_1(found.scores, found.places >= 0))
+            histories = _watched_one(ids[start : start + BATCH])
+            rows = model.recommend_from(histories, result.indices.shape[1], candidates=ids)
+            at = vocabulary.find(rows.column("user_id")), np.asarray(rows.column("rank")) - 1
+            result.indices[at] = vocabulary.find(rows.column("video_id"))
+            result.scores[at] = np.asarray(rows.column("score"))
+        return cls(result.ids, result.indices, _normalize(result.scores, result.indices >= 0))
 
     @classmethod
     def empty(cls, video_ids: Sequence[str], count: int = 0) -> Self:
-        """No neighbours of any video, in (M, count) arrays."""
+        """Return (M, count) arrays without neighbors."""
         size = (len(video_ids), count)
         return cls(tuple(video_ids), np.full(size, -1, np.int32), np.zeros(size, np.float32))
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """The place of each video."""
-        return {video_id: place for place, video_id in enumerate(self.ids)}
+        """Row of each video."""
+        return {video_id: row for row, video_id in enumerate(self.ids)}
 
     def find(self, video_id: str, k: int) -> list[tuple[str, float]]:
-        """The at most `k` best neighbours of a video and their scores, best first; none of an unknown one."""
+        """Return the at most `k` best neighbors of a video with their scores; none of an unknown video."""
         row = self.position.get(video_id)
         if row is None:
             return []
-        pairs = zip(self.places[row, :k].tolist(), self.scores[row, :k].tolist(), strict=True)
-        return [(self.ids[place], score) for place, score in pairs if place >= 0]
+        pairs = zip(self.indices[row, :k].tolist(), self.scores[row, :k].tolist(), strict=True)
+        return [(self.ids[index], score) for index, score in pairs if index >= 0]
 
 
-def _by_history(recommender: MatrixRecommender) -> MatrixRecommender:
-    """The recommender, or of a hybrid its part that looks at what was watched; raises BundleError."""
+def _history_model(recommender: MatrixRecommender) -> MatrixRecommender:
+    """Return the recommender, or the members of a hybrid that depend on the history; raise BundleError."""
     if not recommender.inductive:
         raise BundleError(
-            f"{recommender.kind} knows users that it was fitted with and nothing of who watched one video, "
-            "so it has no neighbours to give",
+            f"{recommender.kind} only knows the users that it was fitted with and cannot recommend from one "
+            "watched video, so it gives no neighbors",
             fix="give the folder of another recommender, such as item_knn, ease or hybrid",
         )
     if isinstance(recommender, HybridRecommender) and (members := _without_popular(recommender)):
         return members
     if isinstance(recommender, PopularRecommender | HybridRecommender):
         raise BundleError(
-            f"{recommender.kind} gives everyone the same videos, so it has no neighbours to give",
+            f"{recommender.kind} gives everyone the same videos, so it gives no neighbors",
             fix="give the folder of another recommender, such as item_knn, ease or hybrid",
         )
     return recommender
 
 
 def _without_popular(hybrid: HybridRecommender) -> HybridRecommender | None:
-    """The same blend without its popular member and without raising cold videos; None where none is left."""
+    """Return the hybrid without its popular member and boosts of cold videos; None if no member is left."""
     panel = hybrid.panel
-    kept = {kind: member for kind, member in panel.members.items() if kind != PopularRecommender.kind}
-    if not kept:
+    members = {kind: member for kind, member in panel.members.items() if kind != PopularRecommender.kind}
+    if not members:
         return None
     other = copy(hybrid)
     other.config = hybrid.config.model_copy(update={"cold_every": None})
     other.weights = hybrid.weights[:, [name != PopularRecommender.kind for name in panel.features]]
-    other.panel = ScorePanel(kept, panel.videos, panel.support)
+    other.panel = ScorePanel(members, panel.videos, panel.support)
     return other
 
 
 def _watched_one(video_ids: Sequence[str]) -> pa.Table:
-    """INTERACTIONS of as many users as videos, each called as the one video that they watched."""
+    """Return INTERACTIONS of one user per video, who has the video's id and watched only it."""
     ids, count = pa.array(video_ids, pa.string()), len(video_ids)
     at = pa.array(np.zeros(count, np.int64)).cast(TIMESTAMP)
     columns = [ids, ids, pa.array(np.ones(count, np.float32)), at]
     return pa.Table.from_arrays(columns, schema=INTERACTIONS.arrow())
 
 
-def _from_0_to_1(scores: Floats, there: npt.NDArray[np.bool_]) -> Floats:
-    lowest = np.min(scores, axis=1, keepdims=True, initial=0, where=there)
-    best = np.max(scores, axis=1, keepdims=True, initial=-np.inf, where=there)
+def _normalize(scores: Floats, valid: npt.NDArray[np.bool_]) -> Floats:
+    """Scale each row's valid scores to [0, 1] with the best at 1; the others are 0."""
+    lowest = np.min(scores, axis=1, keepdims=True, initial=0, where=valid)
+    best = np.max(scores, axis=1, keepdims=True, initial=-np.inf, where=valid)
     span = best - lowest
     # Where all are 0, none is better than another.
     shares = np.divide(scores - lowest, span, out=np.ones_like(scores), where=span > 0)
-    return np.where(there, np.clip(shares, 0, 1), np.float32(0)).astype(np.float32)
+    return np.where(valid, np.clip(shares, 0, 1), np.float32(0)).astype(np.float32)

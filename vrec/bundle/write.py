@@ -1,4 +1,4 @@
-"""A bundle made of its parts and written as a folder."""
+"""Writer of bundles from their inputs."""
 
 import json
 import time
@@ -31,12 +31,23 @@ __all__ = ["BundleConfig", "BundleInputs", "write_bundle"]
 
 
 def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
-    """The version of the bundle that was made of the parts and written to the folder `uri`.
+    """Make a bundle, and write it to a folder.
 
-    The manifest is written last: without it there is no bundle, and a writer killed before may be followed
-    by another. A folder that holds a bundle already is refused, since services may be reading it. Raises
-    BundleError for that and for parts that do not belong together, SchemaError for tables of other columns,
-    OutputError where the folder cannot be written.
+    The manifest is written last: without it there is no bundle, and another writer may complete the folder of
+    a killed one. A folder that holds a bundle is refused, since services may be reading it.
+
+    Args:
+        uri: The folder.
+        inputs: Tables, models and settings of the bundle.
+        config: Settings for its contents.
+
+    Returns:
+        The bundle's version.
+
+    Raises:
+        BundleError: The folder holds a bundle, the inputs do not belong together, or an answer is not finite.
+        OutputError: The folder cannot be written.
+        SchemaError: The columns of a table are not those of its schema.
     """
     folder = StorageFolder(uri)
     if folder.exists(MANIFEST):
@@ -45,56 +56,57 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
             fix="give a new folder; a running service moves to it with a reload",
         )
     folder.check_writable()
-    bundle = _made(folder.uri, validate_inputs(inputs), config)
-    bundle = replace(
-        bundle,
-        canaries=run_smoke_requests(bundle, smoke_request_videos(bundle.neighbors.ids, config.canaries)),
-    )
-    # What is not finite now is found by the one who makes it.
+    bundle = _make(folder.uri, validate_inputs(inputs), config)
+    requests = smoke_request_videos(bundle.neighbors.ids, config.smoke_requests)
+    bundle = replace(bundle, smoke_answers=run_smoke_requests(bundle, requests))
+    # Answers that are not finite are an error now, not when the bundle is loaded.
     check_smoke_answers(bundle.smoke_answers, bundle.smoke_answers, uri)
     _write(folder, bundle, config)
     return bundle_version(json.loads(folder.read(MANIFEST)))
 
 
-def _made(uri: str, parts: BundleInputs, config: BundleConfig) -> ServingBundle:
-    ids: list[str] = parts.videos.column("video_id").to_pylist()
-    content, index = CatalogContent(parts.videos, parts.fused), FaissIndex(config.index)
-    if parts.fused is not None:
-        index.add(parts.fused.column("entity_id").to_pylist(), embedding_matrix(parts.fused))
-    neighbours = VideoNeighbors.empty(ids)
-    if parts.recommender is not None:
-        neighbours = VideoNeighbors.from_recommender(parts.recommender, ids, config.neighbours)
+def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle:
+    ids: list[str] = inputs.videos.column("video_id").to_pylist()
+    content, index = CatalogContent(inputs.videos, inputs.fused), FaissIndex(config.index)
+    if inputs.fused is not None:
+        index.add(inputs.fused.column("entity_id").to_pylist(), embedding_matrix(inputs.fused))
+    neighbors = VideoNeighbors.empty(ids)
+    if inputs.recommender is not None:
+        neighbors = VideoNeighbors.from_recommender(inputs.recommender, ids, config.neighbours)
     return ServingBundle(
         uri=uri,
         version="",
         made_at=time.time_ns() // 1000,
-        encoder=None if parts.fused is None else embeddings_encoder(parts.fused),
+        encoder=None if inputs.fused is None else embeddings_encoder(inputs.fused),
         content=content,
-        texts=parts.texts,
-        ranker=parts.ranker.with_videos(content),
-        neighbors=neighbours,
-        popular=tuple(popular_videos(parts.videos, parts.interactions, config)),
+        texts=inputs.texts,
+        ranker=inputs.ranker.with_videos(content),
+        neighbors=neighbors,
+        popular=tuple(popular_videos(inputs.videos, inputs.interactions, config)),
         index=index,
-        text_index=Bm25Index.from_videos(parts.videos),
-        embed=parts.embed,
-        profiles=parts.profiles,
+        text_index=Bm25Index.from_videos(inputs.videos),
+        embed=inputs.embed,
+        profiles=inputs.profiles,
         smoke_answers=SMOKE_ANSWERS.empty_table(),
     )
 
 
 def popular_videos(videos: pa.Table, interactions: pa.Table | None, config: BundleConfig) -> list[str]:
-    """The ids of at most `config.popular` available videos, the most popular first, ties by id.
+    """Return at most `config.popular` available videos, the most popular first, ties by id.
 
-    Without INTERACTIONS the newest first, those of unknown age last.
+    Args:
+        videos: VIDEOS.
+        interactions: INTERACTIONS; without them the newest videos come first, those without a date last.
+        config: Length of the list, and the measure of popularity.
     """
-    offer = videos.filter(videos.column("available")).sort_by("video_id")
+    available = videos.filter(videos.column("available")).sort_by("video_id")
     if interactions is None:
         order = [("published_at", "descending"), ("video_id", "ascending")]
-        return offer.sort_by(order).column("video_id").to_pylist()[: config.popular]
-    ids = offer.column("video_id").combine_chunks()
+        return available.sort_by(order).column("video_id").to_pylist()[: config.popular]
+    ids = available.column("video_id").combine_chunks()
     model = PopularRecommender(config.popularity).fit(interactions)
-    places = model.videos.find(ids)
-    popularity = np.where(places >= 0, model.popularity[places], 0)
+    indices = model.videos.find(ids)
+    popularity = np.where(indices >= 0, model.popularity[indices], 0)
     best = np.argsort(-popularity, kind="stable")
     return ids.take(pa.array(best[popularity[best] > 0][: config.popular])).to_pylist()
 
@@ -103,7 +115,7 @@ def _write(folder: StorageFolder, bundle: ServingBundle, config: BundleConfig) -
     bundle.ranker.save(join_uri(folder.uri, RANKER))
     bundle.index.save(join_uri(folder.uri, INDEX))
     words, vocabulary = bundle.text_index.to_arrays()
-    near = {"places": bundle.neighbors.places, "scores": bundle.neighbors.scores}
+    near = {"places": bundle.neighbors.indices, "scores": bundle.neighbors.scores}
     arrays = {NEIGHBOURS + name: array for name, array in near.items()}
     arrays |= {WORDS + name: array for name, array in words.items()}
     tables = {

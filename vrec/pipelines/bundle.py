@@ -62,7 +62,7 @@ def make_bundle(
         "videos": bundle.videos.num_rows,
         "vectors": len(bundle.index),
         "texts": 0 if bundle.texts is None else bundle.texts.num_rows,
-        "neighbours": int((bundle.neighbors.places >= 0).any(axis=1).sum()),
+        "neighbours": int((bundle.neighbors.indices >= 0).any(axis=1).sum()),
         "popular": len(bundle.popular),
         "bytes": _size(StorageFolder(out)),
         "seconds": round(time.perf_counter() - begun, 3),

@@ -101,10 +101,10 @@ def neighbor_candidates(
         for name, weight in zip(video_ids, weights, strict=True)
         if name in neighbors.position
     ]
-    if not known or not neighbors.places.shape[1]:
+    if not known or not neighbors.indices.shape[1]:
         return np.zeros(0, np.int64)
     places = np.array([place for place, _ in known])
-    found = neighbors.places[places].ravel()
+    found = neighbors.indices[places].ravel()
     scores = (neighbors.scores[places] * np.array([weight for _, weight in known])[:, None]).ravel()
     # A neighbour that is no more has the place −1, which is no video's.
     there = found >= 0
