@@ -20,7 +20,13 @@ from vrec.evaluation.reports.charts import (
     trial_history_plot,
 )
 from vrec.evaluation.reports.rendering import HUES, MARKS, page_environment, template_source
-from vrec.evaluation.reports.wording import DEFINITIONS, format_difference, format_metric, metric_label
+from vrec.evaluation.reports.wording import (
+    DEFINITIONS,
+    format_difference,
+    format_metric,
+    format_setting,
+    metric_label,
+)
 
 PAGE = "report.html"
 METRICS = "metrics.json"
@@ -131,7 +137,9 @@ def metrics_json(report: ComparisonReport) -> dict[str, Any]:
 def render_comparison(report: ComparisonReport) -> str:
     """Return the page's HTML, without scripts or external resources, all text escaped."""
     environment = page_environment()
-    environment.filters.update(label=metric_label, figure=format_metric, signed=format_difference)
+    environment.filters.update(
+        label=metric_label, figure=format_metric, signed=format_difference, setting=format_setting
+    )
     evaluation, key = report.evaluation, report.evaluation.config.headline
     style = "".join(template_source(environment, name) for name in ("gallery.css", "evaluation.css"))
     pictures = _pictures(report)

@@ -1,6 +1,5 @@
 """Tuning report as a self-contained HTML page: trials, learning curves, importance of settings."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from markupsafe import Markup
 from vrec.core.tables import StorageFolder
 from vrec.evaluation.reports.charts import ChartAxis, trial_history_plot
 from vrec.evaluation.reports.rendering import page_environment, template_source
-from vrec.evaluation.reports.wording import format_difference, format_metric, metric_label
+from vrec.evaluation.reports.wording import format_difference, format_metric, format_setting, metric_label
 
 PAGE = "report.html"
 _MAX_TICK_CHARACTERS = 44
@@ -132,13 +131,6 @@ def render_sweep_report(report: SweepReport) -> str:
         curves=epoch_curves(scored),
         seconds=sum(trial.seconds for trial in report.trials),
     )
-
-
-def format_setting(value: Any) -> str:
-    """Format a setting's value as in YAML, floats with four digits."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
 def coordinate_axis(varied: VariedSetting) -> CoordinateAxis:

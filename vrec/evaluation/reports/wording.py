@@ -1,7 +1,9 @@
 """Names, definitions and number formats of metrics in reports."""
 
+import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 NAMES: Mapping[str, str] = {
     "ndcg": "NDCG",
@@ -60,6 +62,13 @@ def format_metric(value: float | None, key: str) -> str:
             return f"{value:.3f}"
         case _:
             return f"{value:.4f}"
+
+
+def format_setting(value: Any) -> str:
+    """Format a setting's value as in YAML, floats with four digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return json.dumps(value, ensure_ascii=False, default=str).replace('"', "")
 
 
 def format_difference(value: float) -> str:

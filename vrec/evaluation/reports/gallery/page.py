@@ -16,7 +16,7 @@ from vrec.evaluation.reports.gallery.report import GalleryReport, GalleryVideo
 from vrec.evaluation.reports.rendering import HUES, MARKS, page_environment, template_source
 
 _MODALITY_NAMES: Mapping[Modality, str] = {
-    "fused": "All modalities",
+    "fused": "Combined",
     "frames": "Frames",
     "audio": "Audio",
     "text": "Text",
