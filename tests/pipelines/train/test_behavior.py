@@ -134,3 +134,63 @@ def test_events_that_know_no_video_of_the_features_are_refused_with_examples_of_
 def test_shoppers_of_one_video_each_teach_nothing():
     with pytest.raises(FitError, match="no shopper of 3 watched two"):
         build_behavior(interactions([(0, 0), (1, 0), (2, 1)]), features(3), NO_TARGETS, PLAIN)
+
+
+def test_a_video_needs_exactly_the_number_of_users_that_is_set():
+    watched = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 2), (2, 0)]  # 3, 2 and 2 users
+    table = interactions(watched)
+    pairs = [
+        unordered(
+            build_behavior(
+                table, features(3), NO_TARGETS.model_copy(update={"least_users": n}), PLAIN
+            ).behavior
+        )
+        for n in (1, 2)
+    ]
+    assert pairs[0] == pairs[1] == [(0, 1), (0, 1), (0, 2), (0, 2), (1, 2)]
+    with pytest.raises(FitError, match="that 3 shoppers watched"):
+        build_behavior(table, features(3), NO_TARGETS.model_copy(update={"least_users": 3}), PLAIN)
+
+
+def test_a_user_with_the_id_of_a_video_and_videos_of_one_moment_are_no_exception():
+    rows = [
+        {"user_id": user, "video_id": video, "weight": 1.0, "at": START}
+        for user, video in (("v00", "v02"), ("v00", "v00"), ("v00", "v01"), ("v01", "v01"))
+    ]
+    table = pa.Table.from_pylist(rows, schema=INTERACTIONS.arrow())
+    config = NO_TARGETS.model_copy(update={"window": 1})
+    found = build_behavior(table, features(3), config, PLAIN)
+    # Of one moment the lower id counts as earlier: v00, v01, v02.
+    assert unordered(found.behavior) == [(0, 1), (1, 2)]
+    assert found.behavior.popularity.tolist() == [1, 2, 1]
+    assert (found.pairs, found.videos, found.paired, found.targets, found.unknown) == (2, 3, 3, 0, 0)
+    assert (found.behavior.targets, found.behavior.has_target) == (None, None)
+
+
+def test_the_seed_draws_the_pairs_and_their_order():
+    watched = [(0, video) for video in range(10)]
+    found = [
+        build_behavior(
+            interactions(watched),
+            features(10),
+            NO_TARGETS.model_copy(update={"pairs_per_user": 9, "seed": seed}),
+            PLAIN,
+        ).behavior
+        for seed in (0, 0, 1)
+    ]
+    assert np.array_equal(found[0].left, found[1].left)
+    assert unordered(found[0]) != unordered(found[2])
+
+
+def test_targets_fade_with_interest_and_als_has_the_settings_given():
+    watched = [(user, video) for user in range(6) for video in range(6) if (user + video) % 3]
+    table = interactions([*watched, *watched[::5]])
+    fading = InterestConfig(half_life_days=0.1)
+    config = BehaviorConfig(least_users=1)
+    plain, faded = (
+        build_behavior(table, features(6), config, interest).behavior.targets for interest in (PLAIN, fading)
+    )
+    assert plain.shape == (6, config.als.factors)
+    assert not np.array_equal(plain, faded)
+    small = config.model_copy(update={"als": config.als.model_copy(update={"factors": 2})})
+    assert build_behavior(table, features(6), small, PLAIN).behavior.targets.shape == (6, 2)
