@@ -242,3 +242,152 @@ def test_what_is_no_policy_is_refused(small):
     late = np.flatnonzero(small.shop.release > 0)[:1]
     with pytest.raises(EventsError, match="a video of day 0 was released later or is not available"):
         small.shop.policy_probability(small.shop.logging_policy, np.array([0]), late, np.array([0]))
+
+
+def joined(simulation):
+    """One row per clicked impression: times in µs by kind, and the slot."""
+    frame = simulation.events.to_pandas()
+    key = ["request_id", "video_id"]
+    parts = {kind: part.set_index(key) for kind, part in frame.groupby("kind")}
+    table = parts["click"][["position"]].copy()
+    for kind, part in parts.items():
+        table[kind] = part["at"].astype("datetime64[us, UTC]").astype("int64")
+        table[f"{kind}_value"] = part["value"]
+    return table
+
+
+def test_delays_are_in_seconds_and_the_end_of_a_watch_is_its_start_plus_its_length(small):
+    table = joined(small)
+    second = 1_000_000
+    delay = (table["click"] - table["impression"]) / second
+    assert (delay >= 1 + table["position"]).all()
+    assert (delay - table["position"]).mean() == pytest.approx(9, rel=0.15), "1 s and 8 s on average"
+    watched = table.dropna(subset=["watch"])
+    np.testing.assert_allclose(
+        (watched["watch"] - watched["click"]) / second, watched["watch_value"], rtol=1e-5, atol=1e-5
+    )
+    carts = table.dropna(subset=["cart", "watch"])
+    assert ((carts["cart"] - carts["watch"]) / second).mean() == pytest.approx(60, rel=0.5)
+
+
+def test_a_purchase_without_delay_comes_thirty_seconds_after_its_cart():
+    config = SMALL.model_copy(update={"purchase_delay_hours": 0.0, "purchase_rate": 1.0, "cart_rate": 0.5})
+    events = simulate(config).events.to_pandas()
+    key = ["request_id", "video_id"]
+    cart, purchase = (events[events.kind == kind].set_index(key)["at"] for kind in ("cart", "purchase"))
+    seconds = (purchase - cart.loc[purchase.index]).dt.total_seconds()
+    assert (seconds == 30).all()
+    assert len(cart) - len(purchase) <= 2, "every cart is bought, except in the last half minute"
+
+
+def test_rates_at_their_ends_give_all_or_nothing(small):
+    def count(kind, **settings):
+        return of_kind(simulate(SMALL.model_copy(update=settings)).events, kind).num_rows
+
+    assert count("purchase", purchase_rate=0.0) == 0
+    assert count("cart", cart_rate=1 - 1e-12) >= 0.95 * count("click", cart_rate=1 - 1e-12)
+    assert count("cart", cart_rate=1e-12) == 0
+    clicks = of_kind(small.events, "click").num_rows
+    assert count("click", click_rate=0.3) > 2 * clicks
+    assert count("click", examination_decay=0.0) > clicks > count("click", examination_decay=3.0)
+
+
+def test_cart_and_watch_settings_move_what_they_say():
+    def carts(**settings):
+        base = {"cart_taste": 0.0, "price_sensitivity": 0.0, "click_rate": 0.4, "cart_rate": 0.3}
+        simulation = simulate(SMALL.model_copy(update=base | settings))
+        taste = simulation.shop
+        cart, click = (of_kind(simulation.events, kind) for kind in ("cart", "click"))
+        likes = [
+            taste.affinity(taste.user_indices(t["user_id"]), taste.video_indices(t["video_id"]))
+            for t in (cart, click)
+        ]
+        prices = np.log(np.asarray(taste.videos["price"]).astype(float))
+        logs = [prices[taste.video_indices(t["video_id"])].mean() for t in (cart, click)]
+        return cart.num_rows / click.num_rows, likes[0].mean() - likes[1].mean(), logs[0] - logs[1]
+
+    rate, by_taste, by_price = carts()
+    assert rate == pytest.approx(0.3, abs=0.03)
+    assert abs(by_taste) < 0.1
+    assert abs(by_price) < 0.05
+    assert carts(cart_taste=2.0)[1] > 0.4
+    assert carts(price_sensitivity=2.0)[2] < -0.2
+    assert carts(price_sensitivity=-2.0)[2] > 0.2
+
+
+def test_watched_shares_follow_their_settings():
+    def shares(**settings):
+        base = {"watch_level": 0.4, "watch_taste": 0.0, "watch_duration": 0.0, "watch_spread": 0.0}
+        simulation = simulate(SMALL.model_copy(update=base | settings))
+        watches = of_kind(simulation.events, "watch")
+        duration = np.asarray(simulation.videos["duration_s"]).astype(float)
+        rows = simulation.shop.video_indices(watches["video_id"])
+        return np.asarray(watches["value"]).astype(float) / duration[rows], np.log(duration[rows])
+
+    share, _ = shares()
+    np.testing.assert_allclose(share, 1 / (1 + np.exp(-0.4)), rtol=1e-5)
+    np.testing.assert_allclose(shares(watch_level=3.5)[0], 1.0, rtol=1e-6, err_msg="above 0.95 is all of it")
+    np.testing.assert_allclose(shares(watch_level=2.9)[0], 1 / (1 + np.exp(-2.9)), rtol=1e-5)
+    share, log_duration = shares(watch_duration=0.6, watch_level=0.0)
+    unfinished = share < 0.95
+    log_odds = np.log(share[unfinished] / (1 - share[unfinished]))
+    slope = np.polyfit(log_duration[unfinished], log_odds, 1)[0]
+    assert slope == pytest.approx(-0.6, abs=0.01)
+    assert shares(watch_spread=1.0)[0].std() > 0.1
+    assert shares(watch_taste=1.0)[0].mean() > shares(watch_taste=-1.0)[0].mean() + 0.1
+
+
+def test_impressions_have_positions_requests_and_propensities_and_nothing_else_has(small):
+    events = small.events.to_pandas()
+    shown = events.kind == "impression"
+    assert events[shown].propensity.between(0, 1, inclusive="right").all()
+    assert events[~shown].propensity.isna().all()
+    assert events[shown].value.isna().all()
+    assert events[events.kind.isin(["click", "cart"])].value.isna().all()
+    assert events[events.kind.isin(["watch", "purchase"])].value.notna().all()
+    slates = events[shown].groupby("request_id")
+    assert slates.ngroups == SMALL.requests == 4_000
+    assert (slates.position.apply(sorted).map(len) == SMALL.slots).all()
+    assert (slates.position.apply(lambda p: sorted(p) == list(range(8)))).all()
+    assert (slates.video_id.nunique() == SMALL.slots).all(), "no video twice in a slate"
+    assert (slates.user_id.nunique() == 1).all()
+
+
+def test_the_log_lies_within_its_days_and_the_evening_is_busy(small):
+    at = np.asarray(small.events.column("at").cast(pa.int64()))
+    start = round(SMALL.start.timestamp()) * 1_000_000
+    assert at.min() >= start
+    assert at.max() < start + SMALL.days * 86_400_000_000
+    assert at.max() > start + (SMALL.days - 1) * 86_400_000_000
+    shown = np.asarray(of_kind(small.events, "impression").column("at").cast(pa.int64()))
+    hours = (shown - start) / 3_600_000_000 % 24
+    assert 0.55 < ((hours > 15) & (hours < 23)).mean() < 0.9
+
+
+def test_slots_and_start_and_requests_are_those_of_the_settings():
+    start = SMALL.start.replace(year=2026, month=6)
+    simulation = simulate(SMALL.model_copy(update={"slots": 1, "start": start, "requests_per_user": 3.0}))
+    shown = of_kind(simulation.events, "impression")
+    assert shown.num_rows == 600
+    assert set(shown.column("position").to_pylist()) == {0}
+    assert simulation.events.column("at").to_pylist()[0].date() == start.date()
+
+
+def test_embeddings_are_the_vectors_in_the_order_of_videos(small):
+    table = small.embeddings
+    assert table["entity_id"].to_pylist() == small.videos["video_id"].to_pylist()
+    got = np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, SMALL.dim)
+    np.testing.assert_array_equal(got, small.shop.vectors)
+    assert set(table["modality"].to_pylist()) == {"fused"}
+    assert len(set(table["content_hash"].to_pylist())) == SMALL.videos
+
+
+def test_a_missing_duration_is_the_median_or_half_a_minute():
+    videos = simulate(SMALL).videos.slice(0, 3)
+    place = videos.column_names.index("duration_s")
+    for given, want in (([10.0, None, 30.0], 20.0), ([None, None, None], 30.0)):
+        table = videos.set_column(place, "duration_s", pa.array(given, pa.float32()))
+        config = SMALL.model_copy(update={"watch_level": 9.0, "watch_duration": 0.0, "cold_share": 0.0})
+        watches = of_kind(simulate(config, table).events, "watch")
+        lengths = dict(zip(watches["video_id"].to_pylist(), watches["value"].to_pylist(), strict=True))
+        assert lengths[videos["video_id"][1].as_py()] == pytest.approx(want)
