@@ -183,3 +183,83 @@ def test_absent_candidate_has_no_score():
     scores = nearest.rescore(vectors[:1], vectors, np.array([[2, -1, 0]]))
     assert scores[0, 1] == -np.inf
     assert np.allclose(scores[0, [0, 2]], vectors[[2, 0]] @ vectors[0])
+
+
+def test_bytes_are_those_of_the_vectors_and_the_lists():
+    """600 vectors of 8 float32; with lists 8 bytes of codes and 8 of a slot more for each."""
+    assert FaissIndex().nbytes == 0
+    exact, _ = big()
+    assert exact.nbytes == 600 * 8 * 4
+    lists, _ = big(LISTS)
+    assert 600 * (8 * 4 + 16) < lists.nbytes < 600 * (8 * 4 + 16) + 12 * 8 * 4 + 1000
+    assert (exact.dim, FaissIndex().dim) == (8, None)
+
+
+def test_manifest_has_the_numbers_of_vectors_and_dimensions(tmp_path: Path):
+    index, _ = big(LISTS)
+    index.save(str(tmp_path))
+    assert json.loads((tmp_path / "manifest.json").read_text())["data"] == {"vectors": 600, "dim": 8}
+
+
+def test_settings_of_the_training_are_used():
+    config = IndexConfig(exact_up_to=50, lists=7, training_per_list=40, seed=3)
+    index, _ = big(config)
+    assert (index._lists.nlist, index._lists.cp.max_points_per_centroid, index._lists.cp.seed) == (7, 40, 4)
+    other, _ = big(config.model_copy(update={"seed": 4}))
+    centroids = [one._lists.quantizer.reconstruct_n(0, 7) for one in (index, other)]
+    assert not np.array_equal(*centroids)
+    # No more lists than vectors.
+    assert big(IndexConfig(exact_up_to=1, lists=1000), count=9)[0]._lists.nlist == 9
+
+
+@pytest.mark.parametrize(("k", "probes"), [(1, 6), (100, 64), (150, 96), (600, 100)])
+def test_lists_read_are_a_minimum_and_grow_with_k(k: int, probes: int, monkeypatch: pytest.MonkeyPatch):
+    """Of 5,000 vectors in 100 lists, at least 32 a result: 64 lists for 100 results, and 6 by the setting."""
+    index, _ = big(IndexConfig(exact_up_to=50, lists=100, probes=6, rerank=2), count=5000)
+    assert index._probes(k) == probes
+    calls = []
+    search = index._lists.search
+
+    class Recorder:
+        nlist = 100
+
+        def search(self, queries, wanted, params):
+            calls.append((wanted, params.nprobe))
+            return search(queries, wanted, params=params)
+
+    monkeypatch.setattr(index, "_lists", Recorder())
+    index.search(vectors_of(1, seed=1), k)
+    assert calls == [(2 * k + nearest.SPARE, probes)]
+
+
+def test_lists_go_when_half_of_the_setting_is_left_and_no_earlier():
+    """With 120 as the limit, 60 vectors keep their lists and 59 do not; exact again up to the limit."""
+    index, _ = big(IndexConfig(exact_up_to=120, lists=4, probes=4), count=150)
+    index.remove([f"v{number}" for number in range(90)])
+    assert (len(index), index._lists.ntotal) == (60, 60)
+    index.remove(["v149"])
+    assert (index._lists, index._trained_on) == (None, 0)
+    index.add([f"w{number}" for number in range(61)], vectors_of(61, seed=1))
+    assert index._lists is None
+    index.add(["one more"], vectors_of(1, seed=2))
+    assert index._lists.ntotal == 121
+
+
+def test_removing_unknown_ids_and_adding_nothing_change_nothing():
+    index, vectors = big(LISTS)
+    before = index.search(vectors[:5], 9)
+    index.remove(["stranger", "other"])
+    index.add([], np.empty((0, 8), np.float32))
+    assert (len(index), index.search(vectors[:5], 9)) == (600, before)
+    index.remove(["v3", "v3"])
+    assert len(index) == 599
+
+
+def test_exact_index_replaces_removes_and_breaks_ties_by_id():
+    index = ExactIndex()
+    index.add(["b", "a", "c"], np.array([[1, 0], [1, 0], [0, 2]], np.float32))
+    assert index.search(np.array([[1, 1]]), 3) == ([["c", "a", "b"]], [[2.0, 1.0, 1.0]])
+    index.add(["c"], np.array([[-1, 0]], np.float32))
+    assert index.search(np.array([[1, 1]]), 9, ["c", "b", "unknown"]) == ([["b", "c"]], [[1.0, -1.0]])
+    index.remove(["b", "unknown"])
+    assert index.search(np.array([[1, 1]]), 1) == ([["a"]], [[1.0]])

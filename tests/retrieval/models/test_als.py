@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from tests.retrieval.matrices import ids, matrices, random_matrix, to_interactions
 from vrec.core.compute import pc
 from vrec.core.errors import FitError
+from vrec.retrieval.models import als
 from vrec.retrieval.models.als import Als, AlsConfig
 
 CONFIG = AlsConfig(factors=12, regularization=0.1, alpha=3.0, iterations=6, seed=5)
@@ -91,3 +92,28 @@ def test_saved_and_loaded_it_answers_the_same(matrix: np.ndarray, tmp_path) -> N
 def test_weights_beyond_floating_point_are_refused() -> None:
     with pytest.raises(FitError, match="weights of up to 1e"):
         Als(AlsConfig(factors=2)).fit(to_interactions(np.full((3, 3), 1e38)))
+
+
+def test_blocks_of_users_make_no_difference(matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Als(CONFIG).fit(to_interactions(matrix))
+    whole = model.fold_in(model.histories)
+    monkeypatch.setattr(als, "SOLVE_BLOCK", 7)
+    assert np.array_equal(model.fold_in(model.histories), whole)
+
+
+def test_settings_of_the_fit_are_used(matrix: np.ndarray) -> None:
+    table = to_interactions(matrix)
+    base = Als(CONFIG).fit(table)
+    assert base.item_factors.shape == (80, 12)
+    for changed in ({"regularization": 5.0}, {"alpha": 30.0}, {"iterations": 1}, {"seed": 6}, {"factors": 3}):
+        other = Als(CONFIG.model_copy(update=changed)).fit(table)
+        assert other.item_factors.shape[1] == changed.get("factors", 12)
+        assert "factors" in changed or not np.allclose(other.item_factors, base.item_factors)
+
+
+def test_scores_are_inner_products_and_no_history_scores_0(matrix: np.ndarray) -> None:
+    model = Als(CONFIG).fit(to_interactions(matrix))
+    some = model.histories.rows(np.array([3, 5]))
+    found = model.score_block(some, np.array([3, 5]))
+    np.testing.assert_allclose(found, model.fold_in(some) @ model.item_factors.T, rtol=1e-5, atol=1e-6)
+    assert not model.score_block(some.select_entries(np.zeros(len(some.at), bool)), np.array([-1, -1])).any()

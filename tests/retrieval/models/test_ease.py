@@ -68,3 +68,17 @@ def test_weights_beyond_floating_point_are_refused(weight: float) -> None:
     matrix = np.full((2, 2), weight)
     with pytest.raises(FitError, match="positive definite"):
         Ease(EaseConfig(regularization=1e-6, binary=False)).fit(to_interactions(matrix))
+
+
+def test_the_memory_of_a_fit_is_that_of_both_matrices() -> None:
+    """5,000 videos: 25 million entries of 8 and 4 bytes are 0.3 GB."""
+    table = to_interactions(np.ones((1, 5000)))
+    with pytest.raises(FitError, match=r"5,000 videos .* max_videos, 4,999; the fit would take 0\.3 GB"):
+        Ease(EaseConfig(max_videos=4999)).fit(table)
+
+
+def test_two_videos_by_hand() -> None:
+    """XᵀX + λI = [[2 + 2, 1], [1, 1 + 2]], so that B₁₂ = 1 / 4 and B₂₁ = 1 / 3."""
+    model = Ease(EaseConfig(regularization=2)).fit(to_interactions(np.array([[1, 1], [9, 0]])))
+    np.testing.assert_allclose(model.weights, [[0, 1 / 4], [1 / 3, 0]], rtol=1e-6)
+    assert EaseConfig().binary

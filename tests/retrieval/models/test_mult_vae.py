@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from scipy.special import logsumexp
 
 from tests.retrieval.matrices import dense_scores, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
-from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig, MultVaeNetwork, unit_bags
+from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig, MultVaeNetwork, kl_divergence, unit_bags
 from vrec.retrieval.models.popular import PopularRecommender
 
 
@@ -81,3 +82,48 @@ def test_it_learns_planted_tastes():
     config = MultVaeConfig(epochs=60, hidden=64, latent=16, learning_rate=3e-3, validation_share=0)
     assert recall(MultVae(config).fit(table), held) > 0.9
     assert recall(PopularRecommender().fit(table), held) < 0.3
+
+
+def test_the_network_is_built_by_its_settings():
+    model = MultVae(MultVaeConfig(epochs=1, hidden=7, latent=3, dropout=0.25, validation_share=0))
+    model.fit(to_interactions(random_matrix(0, 5, 6)))
+    network = model.network
+    layers = (network.first, network.latent, network.decoder, network.last)
+    shapes = [tuple(layer.weight.shape) for layer in layers]
+    assert shapes == [(6, 7), (6, 7), (7, 3), (6, 7)]
+    assert network.dropout == 0.25
+
+
+@pytest.mark.parametrize(
+    ("anneal", "betas"),
+    [(2, [0.0, 0.1, 0.2, 0.3, 0.4, 0.4]), (0, [0.4] * 6), (4, [0, 0.05, 0.1, 0.15, 0.2, 0.25])],
+)
+def test_the_weight_of_kl_rises_evenly_by_step(anneal: int, betas: list[float], monkeypatch):
+    """Seven users in steps of four are two steps an epoch, of which there are three."""
+    calls = []
+    loss = MultVaeNetwork.loss
+    monkeypatch.setattr(
+        MultVaeNetwork,
+        "loss",
+        lambda self, bags, beta: calls.append((len(bags[1]), beta)) or loss(self, bags, beta),
+    )
+    config = MultVaeConfig(
+        epochs=3, hidden=5, latent=2, beta=0.4, anneal_epochs=anneal, batch_users=4, validation_share=0
+    )
+    MultVae(config).fit(to_interactions(random_matrix(0, 7, 6)))
+    assert [users for users, _ in calls] == [4, 3] * 3
+    np.testing.assert_allclose([beta for _, beta in calls], betas, atol=1e-12)
+
+
+def test_bags_have_unit_rows_and_no_history_is_an_empty_one():
+    rows = sparse.csr_matrix(np.array([[0, 5, 1, 9, 2], [0, 0, 0, 0, 0], [3, 0, 0, 0, 0]], np.float32))
+    videos, starts, values = unit_bags(rows, torch.device("cpu"))
+    assert videos.tolist() == [1, 2, 3, 4, 0]
+    assert starts.tolist() == [0, 4, 4]
+    assert values.tolist() == [0.5] * 4 + [1]
+
+
+def test_divergence_by_hand():
+    """Of N(1, e²) from N(0, 1): (1 + e² − 1 − 2) / 2 for each of two dimensions; 0 for N(0, 1) itself."""
+    mean, log_variance = torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[2.0, 2.0], [0.0, 0.0]])
+    assert kl_divergence(mean, log_variance).item() == pytest.approx((np.e**2 - 2) / 2, rel=1e-6)

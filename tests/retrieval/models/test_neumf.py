@@ -114,3 +114,76 @@ def test_it_learns_planted_tastes():
     config = NeuMfConfig(epochs=30, batch_interactions=64, learning_rate=5e-3, factors=8, layers=(16, 8))
     assert recall(NeuMf(config).fit(table), held) > 0.8
     assert recall(PopularRecommender().fit(table), held) < 0.3
+
+
+def record_training(
+    monkeypatch: pytest.MonkeyPatch, x: np.ndarray, **settings
+) -> list[tuple[np.ndarray, ...]]:
+    """Users, videos and targets of each step of one epoch."""
+    pairs, targets = [], []
+    forward, entropy = NeuMfNetwork.forward, neumf.functional.binary_cross_entropy_with_logits
+    monkeypatch.setattr(
+        NeuMfNetwork,
+        "forward",
+        lambda self, u, v: pairs.append((u.numpy(), v.numpy())) or forward(self, u, v),
+    )
+    monkeypatch.setattr(
+        neumf.functional,
+        "binary_cross_entropy_with_logits",
+        lambda logits, target: targets.append(target.numpy()) or entropy(logits, target),
+    )
+    NeuMf(NeuMfConfig(epochs=1, **settings)).fit(to_interactions(x))
+    return [(u, v, t) for (u, v), t in zip(pairs, targets, strict=True)]
+
+
+def test_a_step_has_each_interaction_beside_its_negatives(monkeypatch):
+    x = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+    steps = record_training(monkeypatch, x, negatives=3, batch_interactions=4)
+    assert [int(targets.sum()) for _, _, targets in steps] == [4, 4, 3]
+    users, videos, targets = (np.concatenate(part) for part in zip(*steps, strict=True))
+    assert ((x[users, videos] > 0) == (targets == 1)).all()
+    watched = sorted(zip(users[targets == 1].tolist(), videos[targets == 1].tolist(), strict=True))
+    assert watched == [tuple(pair) for pair in np.argwhere(x).tolist()]
+    # The third user has watched all, and so has no negatives.
+    assert np.bincount(users[targets == 0], minlength=3).tolist() == [2 * 3, 4 * 3, 0]
+
+
+def test_the_loss_adds_the_squared_norms_by_their_weight(monkeypatch):
+    x = random_matrix(0, 6, 8)
+    sampler = NegativeSampler(sparse.csr_matrix(x))
+    values = {}
+    for l2 in (0.0, 0.5):
+        model = NeuMf(NeuMfConfig(epochs=1, l2=l2, batch_interactions=10**6)).fit(to_interactions(x))
+        torch.manual_seed(0)
+        model._place(torch.device("cpu"))
+        norms = []
+        forward = model.network.forward
+        monkeypatch.setattr(
+            model.network,
+            "forward",
+            lambda u, v, f=forward, n=norms: n.append(f(u, v)[1].item()) or f(u, v),
+        )
+        (loss,) = model._losses(model.histories.weights, sampler, np.random.default_rng(0))
+        values[l2] = loss.item(), norms[0]
+    assert values[0.5][1] == pytest.approx(values[0.0][1])
+    assert values[0.5][0] - values[0.0][0] == pytest.approx(0.5 * values[0.0][1], rel=1e-3)
+
+
+def test_the_network_is_built_by_its_settings():
+    model = NeuMf(NeuMfConfig(epochs=1, factors=3, layers=(10, 6, 4)))
+    model.fit(to_interactions(random_matrix(0, 5, 7)))
+    shapes = {name: tuple(weights.shape) for name, weights in model.network.named_parameters()}
+    assert shapes["product_users.weight"] == (5, 3)
+    assert shapes["product_videos.weight"] == (7, 3)
+    assert shapes["layer_users.weight"] == (5, 5)
+    assert shapes["layer_videos.weight"] == (7, 5)
+    assert shapes["first.weight"] == (6, 10)
+    assert shapes["deeper.1.weight"] == (4, 6)
+    assert shapes["last.weight"] == (1, 7)
+
+
+def test_epochs_and_learning_rate_are_those_of_the_settings(monkeypatch):
+    calls = []
+    monkeypatch.setattr(neumf, "train_with_early_stopping", lambda *args, **options: calls.append(options))
+    NeuMf(NeuMfConfig(epochs=7, learning_rate=0.25)).fit(to_interactions(random_matrix(0, 3, 4)))
+    assert calls == [{"epochs": 7, "learning_rate": 0.25, "model_name": "neumf"}]

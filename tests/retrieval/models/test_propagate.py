@@ -188,3 +188,71 @@ def test_embeddings_that_are_not_there_are_refused():
         PropagationRecommender(PropagationConfig(space="embeddings")).fit(shop())
     with pytest.raises(FitError, match="none of the videos that were watched has an embedding"):
         PropagationRecommender().fit(shop(), CatalogContent(embeddings=embeddings(x=[1, 0], y=[0, 1])))
+
+
+def test_settings_of_the_factors_are_used(monkeypatch):
+    seeds = []
+    from sklearn.utils import extmath
+
+    svd = extmath.randomized_svd
+    monkeypatch.setattr(
+        extmath,
+        "randomized_svd",
+        lambda *args, random_state: seeds.append(random_state) or svd(*args, random_state=random_state),
+    )
+    model = PropagationRecommender(PropagationConfig(factors=3, seed=7)).fit(shop())
+    assert seeds == [7]
+    assert model.vectors.shape == (30, 3)
+    few = PropagationRecommender(PropagationConfig(factors=64))
+    few.fit(interactions(("ann", "a", 1, 0), ("ann", "b", 1, 0)))
+    assert few.vectors.shape == (2, 1)
+
+
+def test_the_space_is_embeddings_where_there_are_any_unless_told_otherwise():
+    vectors = {"a": [1, 0], "b": [0, 1], "c": [1, 1]}
+    rows = interactions(("ann", "a", 1, 0), ("bo", "b", 1, 0))
+    content = CatalogContent(embeddings=embeddings(**vectors))
+    shapes = {}
+    for space in (None, "embeddings", "interactions"):
+        model = PropagationRecommender(PropagationConfig(space=space, factors=1)).fit(rows, content)
+        shapes[space] = (model.vectors.shape, model.videos.ids.to_pylist())
+    both = ((3, 2), ["a", "b", "c"])
+    assert shapes == {None: both, "embeddings": both, "interactions": ((2, 1), ["a", "b"])}
+    np.testing.assert_allclose(
+        np.linalg.norm(PropagationRecommender().fit(rows, content).vectors, axis=1), [1, 1, 1], rtol=1e-5
+    )
+
+
+def test_the_number_of_neighbours_is_used_and_only_that_mode_stores_users():
+    rows = shop()
+    found = {n: PropagationRecommender(PropagationConfig(factors=4, neighbours=n)).fit(rows) for n in (1, 20)}
+    assert not found[1].recommend(["u00"], 9).equals(found[20].recommend(["u00"], 9))
+    assert found[1].unit_users.shape == (40, 4)
+    other = PropagationRecommender(PropagationConfig(factors=4, mode="degree")).fit(rows)
+    assert other.unit_users.shape == (0, 4)
+
+
+def test_one_neighbour_is_the_user_alone():
+    """W is then C V of the user's own taste, by hand: û (V̂ᵀV)."""
+    users, videos = np.array([[2, 0], [0, 1]], np.float32), np.array([[3, 4], [1, 0]], np.float32)
+    found = propagate_by_neighbours(users, unit(users).astype(np.float32), GramSums.from_rows(videos), 1)
+    cross = np.array([[0.6 * 3 + 1, 0.6 * 4], [0.8 * 3, 0.8 * 4]])
+    np.testing.assert_allclose(found, np.eye(2) @ cross, rtol=1e-6)
+
+
+def test_opposite_users_do_not_make_the_degree_vanish():
+    users = np.array([[1, 0], [-1, 0]], np.float32)
+    videos = np.array([[1, 0]], np.float32)
+    sums = GramSums.from_rows(users)
+    assert sums.total.tolist() == [0, 0]
+    found = propagate_by_degree(users, sums, GramSums.from_rows(videos))
+    np.testing.assert_allclose(found, [[2, 0], [-2, 0]])
+
+
+def test_a_taste_is_the_mean_by_weight():
+    vectors = {"a": [1, 0], "b": [0, 1], "c": [-1, 0], "d": [0, -1]}
+    model = PropagationRecommender(PropagationConfig(mode="plain"))
+    rows = interactions(("ann", "a", 3, 0), ("ann", "b", 1, 5))
+    model.fit(rows, CatalogContent(embeddings=embeddings(**vectors)))
+    taste = np.array([0.75, 0.25])
+    np.testing.assert_allclose(model.sums.cross, np.outer(taste, taste) / np.linalg.norm(taste), rtol=1e-6)

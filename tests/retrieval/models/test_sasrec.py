@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from tests.retrieval.matrices import to_interactions
 from tests.retrieval.planted import chains, found
+from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.sasrec import SASRec, SASRecConfig, SASRecNetwork, window_batches, windows
 
@@ -137,3 +138,74 @@ def test_without_any_order_nothing_is_recommended(tmp_path):
 def test_heads_share_the_dimensions():
     with pytest.raises(ValueError, match="no multiple of heads"):
         SASRecConfig(dim=10, heads=4)
+
+
+def test_the_network_is_built_by_its_settings():
+    config = SASRecConfig(dim=12, max_length=5, layers=3, heads=4, dropout=0.35)
+    network = SASRecNetwork(7, config)
+    assert network.videos.weight.shape == (7, 12)
+    assert network.positions.weight.shape == (5, 12)
+    assert len(network.encoder.layers) == 3
+    for layer in network.encoder.layers:
+        assert (layer.self_attn.num_heads, layer.linear1.out_features, layer.norm_first) == (4, 12, True)
+        assert layer.dropout.p == layer.self_attn.dropout == 0.35
+    assert network.dropout.p == 0.35
+    assert abs(SASRecNetwork(2000, config).videos.weight.std().item() - 0.02) < 0.001
+
+
+def record_losses(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    calls = []
+    loss = SASRecNetwork.loss
+
+    def recorded(self, videos, targets, negatives):
+        calls.append((videos.clone(), targets.clone(), None if negatives is None else negatives.clone()))
+        return loss(self, videos, targets, negatives)
+
+    monkeypatch.setattr(SASRecNetwork, "loss", recorded)
+    return calls
+
+
+def test_training_predicts_each_next_video_by_time(monkeypatch):
+    """Of 3, 1, 0 and 2 in this order, with a window of 2: (1 → 0 → 2) and (3 → 1)."""
+    calls = record_losses(monkeypatch)
+    x, at = np.array([[1, 1, 1, 1], [0, 0, 0, 1]]), np.array([[3, 2, 4, 1], [0, 0, 0, 1]])
+    SASRec(SASRecConfig(dim=4, max_length=2, epochs=1, validation_share=0)).fit(to_interactions(x, at))
+    ((videos, targets, negatives),) = calls
+    steps = np.stack([videos.numpy(), targets.numpy()], axis=2).tolist()
+    pairs = {tuple(map(tuple, window)) for window in steps}
+    assert pairs == {((1, 0), (0, 2)), ((3, 1), (3, -1))}
+    assert negatives is None
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(None, None), (24, None), (25, None), (23, 23), (5, 5)])
+def test_negatives_are_distinct_and_fewer_than_the_catalog(number, drawn, monkeypatch):
+    calls = record_losses(monkeypatch)
+    config = SMALL.model_copy(update={"negatives": number, "epochs": 1, "batch_windows": 50})
+    SASRec(config).fit(chains()[0])
+    assert len(calls) == 3
+    assert all(len(videos) == 50 for videos, _, _ in calls)
+    sizes = {None if negatives is None else len(set(negatives.tolist())) for _, _, negatives in calls}
+    assert sizes == {drawn}
+
+
+def test_windows_of_one_batch_have_similar_lengths():
+    lengths = np.repeat(np.arange(1, 11), 10)
+    parts = list(window_batches(lengths, 10, np.random.default_rng(0)))
+    assert [len(set(lengths[part])) for part in parts] == [1] * 10
+    assert [lengths[part][0] for part in parts] != sorted(lengths[part][0] for part in parts)
+
+
+def test_scores_are_logits_at_the_last_video():
+    model = SASRec(SMALL.model_copy(update={"epochs": 1})).fit(chains()[0])
+    x, at = np.zeros((2, 24)), np.zeros((2, 24), np.int64)
+    x[0, [4, 9, 2]], at[0, [4, 9, 2]] = 1, [1, 2, 3]
+    x[1, 5] = 1
+    table = to_interactions(x, at)
+    histories = build_interaction_matrix(table, IdVocabulary.from_columns(table["user_id"]), model.videos)
+    found = model.score_block(histories.rows(np.array([0, 1])), np.array([-1, -1]))
+    with torch.no_grad():
+        for row, videos in enumerate([[4, 9, 2], [5]]):
+            last = model.network(torch.tensor([videos]))[0, -1]
+            np.testing.assert_allclose(found[row], last @ model.network.videos.weight.T, rtol=1e-4, atol=1e-5)
+    nobody = model.score_block(histories.select_entries(np.zeros(4, bool)), np.array([-1, -1]))
+    assert np.isneginf(nobody).all()
