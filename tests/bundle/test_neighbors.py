@@ -109,3 +109,56 @@ def test_a_video_that_nobody_watched_has_neighbours_by_content_only():
         len(VideoNeighbors.from_recommender(ContentRecommender().fit(fresh, content), ids, 5).find(video, 5))
         == 5
     )
+
+
+class Scored:
+    """Recommends by a table of scores, best first."""
+
+    kind, inductive = "scored", True
+
+    def __init__(self, **scores: dict[str, float]):
+        self.scores = scores
+
+    def recommend_from(self, histories, k, candidates):
+        rows = []
+        for user, video in zip(
+            *(histories.column(n).to_pylist() for n in ("user_id", "video_id")), strict=True
+        ):
+            assert user == video
+            best = sorted(self.scores.get(video, {}).items(), key=lambda row: -row[1])[:k]
+            rows += [
+                (user, other, rank, score)
+                for rank, (other, score) in enumerate(best, 1)
+                if other in candidates
+            ]
+        names = ("user_id", "video_id", "rank", "score")
+        return pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def test_scores_are_shares_of_the_best_above_the_least_or_zero():
+    model = Scored(
+        a={"b": 3.0, "c": 1.0, "d": -1.0},
+        b={"a": 4.0, "c": 1.0},
+        c={"a": 0.0, "b": 0.0},
+        d={"a": -1.0, "b": -3.0},
+    )
+    found = VideoNeighbors.from_recommender(model, "abcd", 9)
+    assert found.find("a", 9) == [("b", 1.0), ("c", 0.5), ("d", 0.0)]
+    assert found.find("b", 9) == [("a", 1.0), ("c", 0.25)]
+    assert found.find("c", 9) == [("a", 1.0), ("b", 1.0)]
+    assert found.find("d", 9) == [("a", 1.0), ("b", 0.0)]
+    assert found.find("b", 1) == [("a", 1.0)]
+    assert found.indices[1].tolist() == [0, 2, -1]
+    assert found.scores[1].tolist() == [1, 0.25, 0]
+    assert found.position == {"a": 0, "b": 1, "c": 2, "d": 3}
+
+
+def test_no_neighbors_are_empty_arrays():
+    found = VideoNeighbors.empty(["a", "b"], 3)
+    assert (found.ids, found.indices.tolist(), found.scores.tolist()) == (
+        ("a", "b"),
+        [[-1] * 3] * 2,
+        [[0] * 3] * 2,
+    )
+    assert VideoNeighbors.empty(["a"]).indices.shape == (1, 0)
+    assert VideoNeighbors.from_recommender(Scored(), [], 3).ids == ()

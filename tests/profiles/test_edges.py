@@ -18,6 +18,7 @@ from vrec.profiles.update import (
     ProfilesConfig,
     apply_event,
     build_profiles,
+    embedding_matrix,
     event_rows,
     sort_events,
     start_profile,
@@ -388,3 +389,10 @@ def test_the_shortest_videos_and_events_of_value_zero_are_valid():
     assert event(value=0.0).value == 0
     assert validate_events(events({"kind": "watch", "value": 0.0})).num_rows == 1
     assert video_rows(v=None).num_rows == 1
+
+
+def test_no_embedding_is_no_vector():
+    none = embeddings(v=[1.0, 2.0]).slice(0, 0)
+    assert embedding_matrix(none).shape == (0, 2)
+    found = video_metadata(CatalogContent(catalog({"video_id": "v"}).videos, none))
+    assert found["v"].vector is None

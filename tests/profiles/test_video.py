@@ -175,10 +175,10 @@ def test_a_total_beyond_the_trials_counts_as_trials():
 
 def test_each_prior_is_fitted_on_its_own_counts():
     rows = [
-        {"event:impression": 40, "event:click": 20, "event:purchase": 5, "watches_timed": 10, "watch_share": 6,
-         "watch_share_squared": 4.5, "completions": 3},
-        {"event:impression": 60, "event:click": 12, "event:purchase": 9, "watches_timed": 20, "watch_share": 4,
-         "watch_share_squared": 1.5, "completions": 12},
+        {"event:impression": 40, "event:click": 20, "event:purchase": 5, "watches_timed": 10,
+         "watch_share": 6, "watch_share_squared": 4.5, "completions": 3},
+        {"event:impression": 60, "event:click": 12, "event:purchase": 9, "watches_timed": 20,
+         "watch_share": 4, "watch_share_squared": 1.5, "completions": 12},
         {},
     ]  # fmt: skip
     fitted = fit_priors(

@@ -12,7 +12,7 @@ from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.core.types import Modality
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
-from vrec.profiles.update import ProfilesConfig
+from vrec.profiles.update import ProfilesConfig, embedding_matrix
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.retrieval.base import MatrixRecommender
@@ -102,12 +102,6 @@ def _embeddings_of(table: pa.Table | None, modality: Modality, ids: pa.Array) ->
             fix="embed those videos again",
         )
     return rows.combine_chunks()
-
-
-def embedding_matrix(embeddings: pa.Table) -> np.ndarray:
-    """Return the (N, dim) float32 vectors of EMBEDDINGS rows."""
-    column = embeddings.column("vector").combine_chunks()
-    return np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
 
 
 def _check_unique(ids: pa.Array | pa.ChunkedArray, name: str) -> None:

@@ -8,14 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.bundle.bm25 import Bm25Index
-from vrec.bundle.inputs import embedding_matrix
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.protocols import VectorIndex
 from vrec.core.types import CatalogContent
 from vrec.profiles.profile import EventRecord, Profile, VideoMetadata
-from vrec.profiles.update import ProfilesConfig, apply_event, video_metadata
+from vrec.profiles.update import ProfilesConfig, apply_event, embedding_matrix, video_metadata
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import profile_counts

@@ -11,7 +11,7 @@ from vrec.bundle.bm25 import Bm25Index
 from vrec.bundle.bundle import NEIGHBOURS, WORDS, ServingBundle
 from vrec.bundle.catalog import ABOUT, FORMAT, INDEX, KIND, RANKER, bundle_version, component_digest
 from vrec.bundle.config import BundleConfig
-from vrec.bundle.inputs import BundleInputs, embedding_matrix, embeddings_encoder, validate_inputs
+from vrec.bundle.inputs import BundleInputs, embeddings_encoder, validate_inputs
 from vrec.bundle.models import copy_encoder_models, replace_model_folders
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.bundle.smoke_requests import (
@@ -24,6 +24,7 @@ from vrec.core.artifact import ModelArtifact, write_artifact
 from vrec.core.errors import BundleError
 from vrec.core.tables import MANIFEST, StorageFolder, join_uri
 from vrec.core.types import CatalogContent
+from vrec.profiles.update import embedding_matrix
 from vrec.retrieval.index.index import FaissIndex
 from vrec.retrieval.models.popular import PopularRecommender
 

@@ -111,9 +111,7 @@ def video_metadata(content: CatalogContent) -> dict[str, VideoMetadata]:
     vectors: dict[str, np.ndarray] = {}
     if content.embeddings is not None:
         table = conform(content.embeddings, EMBEDDINGS, stage="profiles")
-        column = table.column("vector").combine_chunks()
-        rows = np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
-        vectors = dict(zip(table.column("entity_id").to_pylist(), rows, strict=True))
+        vectors = dict(zip(table.column("entity_id").to_pylist(), embedding_matrix(table), strict=True))
     facts = {video_id: VideoMetadata({}, None, vector) for video_id, vector in vectors.items()}
     if content.videos is None:
         return facts
@@ -127,6 +125,12 @@ def video_metadata(content: CatalogContent) -> dict[str, VideoMetadata]:
             keys.append(f"category:{category}")
         facts[video_id] = VideoMetadata(dict.fromkeys(keys, 1.0), duration_s, vectors.get(video_id))
     return facts
+
+
+def embedding_matrix(embeddings: pa.Table) -> np.ndarray:
+    """Return the (N, dim) float32 vectors of EMBEDDINGS rows."""
+    column = embeddings.column("vector").combine_chunks()
+    return np.asarray(column.flatten(), np.float32).reshape(len(column), column.type.list_size)
 
 
 def record_event(

@@ -66,10 +66,10 @@ def test_neighbours_are_added_up_over_the_history(bundle, changed, liked, seed):
     weights = rng(seed).random(len(liked)).tolist()
     expected = defaultdict(float)
     for name, weight in zip(liked, weights, strict=True):
-        for neighbour, score in bundle.neighbours.find(name, 99):
+        for neighbour, score in bundle.neighbors.find(name, 99):
             expected[neighbour] += weight * score
     expected.pop("video-03", None)
-    rows = neighbor_candidates(changed, bundle.neighbours, liked, weights)
+    rows = neighbor_candidates(changed, bundle.neighbors, liked, weights)
     found = [changed.shelf.video_ids[row] for row in rows]
     assert len(found) == len(set(found))
     assert set(found) == set(expected)
