@@ -1,11 +1,11 @@
-"""INTERACTIONS and RECOMMENDATIONS written short, for the tests of evaluation."""
+"""EVENTS, INTERACTIONS and RECOMMENDATIONS written short, for the tests of evaluation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS, TIMESTAMP
+from vrec.core.schema import EVENTS, INTERACTIONS, RECOMMENDATIONS, TIMESTAMP
 
 
 def interactions(pairs: Iterable[tuple[str, str]]) -> pa.Table:
@@ -45,3 +45,15 @@ def drawn_shop(seed: int, users: int = 40, videos: int = 30) -> tuple[pa.Table, 
         train += [(f"u{user:02}", f"v{v:02}") for v in watched[:cut]]
         test += [(f"u{user:02}", f"v{v:02}") for v in watched[cut:]]
     return interactions(train), interactions(test)
+
+
+def events(rows: Iterable[Mapping[str, object]]) -> pa.Table:
+    """EVENTS written short: user_id, video_id, kind, `hours` since 1970, and whatever else a row gives."""
+    filled = []
+    for number, row in enumerate(rows):
+        other = {name: value for name, value in row.items() if name != "hours"}
+        at = round(float(str(row.get("hours", 0))) * 3_600_000_000)
+        filled.append({"event_id": f"e{number}", "domain": "shop", "at": at, **other})
+    schema = EVENTS.arrow()
+    columns = [pa.array([row.get(f.name) for row in filled]).cast(f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
