@@ -1,6 +1,7 @@
 """A drawn catalogue and one local Ray for all tests of pipelines."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +28,24 @@ def local_ray(ray_cluster):
 
     with connect_cluster(ray_cluster.address) as resources:
         yield resources
+
+
+@pytest.fixture
+def inline_ray(monkeypatch) -> list[dict[str, Any]]:
+    """Tasks of Ray run at once in this process, without a cluster; gives the options of each in order."""
+    import ray
+    from ray.remote_function import RemoteFunction
+
+    calls: list[dict[str, Any]] = []
+
+    def call(self, args=None, kwargs=None, **options):
+        calls.append({"name": self._function.__name__} | options)
+        return self._function(*(args or ()), **(kwargs or {}))
+
+    monkeypatch.setattr(RemoteFunction, "_remote", call)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
+    monkeypatch.setattr(ray, "put", lambda value: value)
+    monkeypatch.setattr(ray, "get", lambda value: value)
+    return calls

@@ -1,0 +1,85 @@
+"""Fits and recommendations with tasks that run in this process: resources, shards, files and counts."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
+from vrec.core.errors import ModelError
+from vrec.core.tables import StorageFolder
+from vrec.pipelines.fit import tasks
+from vrec.pipelines.fit.run import fit, recommend_all
+from vrec.retrieval.registry import load_recommender
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> ShopOnDisk:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture
+def model(shop, tmp_path, inline_ray) -> str:
+    fit(shop.where, str(tmp_path / "model"), load_settings(), model="popular")
+    inline_ray.clear()
+    return str(tmp_path / "model")
+
+
+def test_a_fit_has_the_resources_and_settings_that_are_given(shop, tmp_path, inline_ray):
+    settings = load_settings(
+        overrides=["fit.cpus=3", "fit.gpus=0.5", "retrieval.als={factors: 5, iterations: 1}"]
+    )
+    done = fit(shop.where, str(tmp_path / "m"), settings, model="als")
+    (call,) = inline_ray
+    assert (call["num_cpus"], call["num_gpus"], call["num_returns"]) == (3, 0.5, 2)
+    assert load_recommender(str(tmp_path / "m")).item_factors.shape[1] == 5
+    assert done["model"] == "als"
+    assert done["events"] == shop.simulation.events.num_rows
+    assert (done["duplicates"], done["future"]) == (0, 0)
+    assert done["fit_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("blocks", "nodes", "expected"),
+    [("threads", 2, False), ("tasks", 1, True), ("auto", 1, False), ("auto", 2, True)],
+)
+def test_blocks_are_tasks_where_it_is_set_or_the_cluster_has_several_nodes(
+    shop, tmp_path, inline_ray, monkeypatch, blocks, nodes, expected
+):
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True}] * nodes)
+    settings = load_settings(overrides=[f"fit.blocks={blocks}"])
+    fit(shop.where, str(tmp_path / "m"), settings, model="item_knn")
+    assert ("_apply" in [call["name"] for call in inline_ray]) is expected
+
+
+def test_blocks_are_mapped_in_order(inline_ray):
+    blocks = [range(3), range(3, 5)]
+    assert list(tasks.map_blocks_on_ray(lambda shared, block: shared + sum(block), 100, blocks)) == [103, 107]
+    assert [call["num_cpus"] for call in inline_ray] == [1, 1]
+
+
+def test_each_shard_of_users_is_a_task_and_a_file(model, tmp_path, inline_ray):
+    out = tmp_path / "out"
+    users = load_recommender(model).users.ids.to_pylist()[:5]
+    settings = load_settings(overrides=["fit.shard_users=2"])
+    done = recommend_all(model, str(out), settings, k=3, users=[*users, users[0]])
+    assert [call["name"] for call in inline_ray] == ["_write"] * 3
+    assert done["files"] == [f"recommendations/{i:05}.parquet" for i in range(3)]
+    tables = [pq.read_table(out / name) for name in done["files"]]
+    assert [table["user_id"].unique().to_pylist() for table in tables] == [users[:2], users[2:4], users[4:]]
+    assert (done["rows"], done["users"]) == (15, 5)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["k"], manifest["rows"], manifest["model"]) == (3, 15, model)
+    assert pa.concat_tables(tables).num_rows == 15
+    fewer = recommend_all(model, str(out), settings, k=3, users=users[:1])
+    assert StorageFolder(str(out)).files("recommendations") == ["00000.parquet"]
+    assert (fewer["rows"], fewer["users"]) == (3, 1)
+    everyone = recommend_all(model, str(out), load_settings(), k=1)
+    assert everyone["users"] == len(load_recommender(model).users.ids)
+
+
+def test_recommending_to_nobody_is_an_error(model, tmp_path):
+    with pytest.raises(ModelError, match="nobody to recommend to"):
+        recommend_all(model, str(tmp_path / "out"), load_settings(), k=1, users=[])
