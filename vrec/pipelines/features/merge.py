@@ -10,7 +10,7 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.types import Modality
 from vrec.encoders.build import encoder_names
-from vrec.encoders.fusion import INPUT_MODALITIES as MODALITIES
+from vrec.encoders.fusion import INPUT_MODALITIES
 from vrec.encoders.learned.features import FeatureSet
 from vrec.pipelines.features.stages import FeatureJob
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 def merge_parts(parts: Sequence[pa.Table], job: FeatureJob) -> FeatureSet:
     """Return the features in PART tables of a job, by video id, without the videos that failed."""
     good = [part.filter(pc.is_null(part["error"])) for part in parts]
-    columns = {m: [v for part in good for v in _rows(part, m)] for m in MODALITIES}
+    columns = {m: [v for part in good for v in _rows(part, m)] for m in INPUT_MODALITIES}
     ids = [video for part in good for video in part["video_id"].to_pylist()]
     counts = [count for part in good for count in part["frames"].to_pylist()]
     order = sorted(range(len(ids)), key=ids.__getitem__)
@@ -41,7 +41,7 @@ def concatenate_feature_sets(sets: Sequence[FeatureSet]) -> FeatureSet:
     ids = [video for some in sets for video in some.video_ids]
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
     has: dict[Modality, Array] = {
-        m: np.concatenate([some.has[m] for some in sets])[order] for m in MODALITIES
+        m: np.concatenate([some.has[m] for some in sets])[order] for m in INPUT_MODALITIES
     }
     return FeatureSet(
         tuple(ids[i] for i in order),
