@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError, RankError
 from vrec.evaluation.ranking.metrics import auc, bias, ece, xauc
-from vrec.ranking.calibration import CalibrationConfig, Calibrator
+from vrec.ranking.calibration import CalibrationConfig, Calibrator, fit_calibrators
+from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions
 
 ISOTONIC, TEMPERATURE, NONE = (CalibrationConfig(method=m) for m in ("isotonic", "temperature", "none"))
 EACH = pytest.mark.parametrize("config", [ISOTONIC, TEMPERATURE, NONE], ids=lambda config: config.method)
@@ -236,3 +237,73 @@ def test_what_cannot_be_is_refused(predicted, outcome, weight, scale, message):
     arrays = [None if v is None else np.array(v, dtype=np.float32) for v in (predicted, outcome, weight)]
     with pytest.raises(RankError, match=message):
         Calibrator.fit(ISOTONIC, *arrays, scale=scale)
+
+
+def fit(predicted, outcome, weight=None, *, scale="chance", **config):
+    arrays = [None if values is None else np.float32(values) for values in (predicted, outcome, weight)]
+    return Calibrator.fit(CalibrationConfig(**({"fewest": 1} | config)), *arrays, scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected"),
+    [
+        # Two steps at their centers 0.2 and 0.8; a row of the mean 0.5 at each end makes them 1/6 and 5/6.
+        ([0.2, 0.2, 0.8, 0.8], {0.1: 1 / 12, 0.2: 1 / 6, 0.5: 0.5, 0.9: 11 / 12, 1.0: 1.0}),
+        # Pooled steps at 1/6 and 5/6 on the diagonal; beyond them the slope goes on to the outermost rows.
+        ([0.1, 0.3, 0.7, 0.9], {0.05: 0.05, 0.1: 0.1, 0.25: 0.25, 0.9: 0.9}),
+        # Steps at 0.35 and 0.65: the slope would fall by 1/9 at 0.3, but half of the way to 0 is the limit.
+        ([0.3, 0.45, 0.55, 0.7], {0.15: 1 / 24, 0.3: 1 / 12, 0.35: 1 / 6, 0.65: 5 / 6, 0.7: 11 / 12}),
+    ],
+)
+def test_isotonic_by_hand(predicted, expected):
+    found = fit(predicted, [0, 0, 1, 1]).apply(np.float32(list(expected)))
+    np.testing.assert_allclose(found, list(expected.values()), atol=1e-6)
+
+
+def test_isotonic_seconds_by_hand():
+    # With a row of the mean 2 s at each end: 1 s becomes (1 + 2) / 2, 2 s becomes (3 + 2) / 2.
+    found = fit([1, 2], [1, 3], scale="seconds").apply(np.float32([0, 0.5, 1, 2, 4]))
+    np.testing.assert_allclose(found, [0, 0.75, 1.5, 2.5, 5.0], rtol=1e-6)
+
+
+def test_weights_by_hand():
+    # Values 0.2 and 0.8 with weights 1 and 3: mean outcome 3/4, end rows of the mean weight 2.
+    found = fit([0.2, 0.8], [0, 1], [1, 3]).apply(np.float32([0.2, 0.8]))
+    np.testing.assert_allclose(found, [2 * 0.75 / 3, (3 + 2 * 0.75) / 5], rtol=1e-6)
+    factor = fit([1, 2], [3, 4], [1, 3], scale="seconds", method="temperature")
+    np.testing.assert_allclose(factor.apply(np.float32([7])), [7 * 15 / 7], rtol=1e-6)
+    ignored = fit([0.2, 0.8, 0.9], [0, 1, 0], [1, 3, 0]).apply(np.float32([0.2, 0.8]))
+    np.testing.assert_array_equal(ignored, found)
+
+
+@pytest.mark.parametrize(("fewest", "method"), [(3, "isotonic"), (4, "shift")])
+def test_fewest_counts_the_rarer_outcome_and_is_enough_itself(fewest, method):
+    predicted = np.linspace(0.1, 0.9, 10)
+    for outcome in ([0] * 7 + [1] * 3, [0] * 3 + [1] * 7):
+        assert fit(predicted, outcome, fewest=fewest).method == method
+    seconds = [0] * 7 + [2, 3, 4]
+    assert fit(predicted, seconds, scale="seconds", fewest=fewest).method == method
+    assert fit(predicted, seconds, scale="seconds", fewest=fewest, method="none").method == "none"
+    # Seconds that are all above 0 need no row of 0 s.
+    assert fit([1, 2, 3], [1, 2, 3], scale="seconds", fewest=3).method == "isotonic"
+
+
+def labels_of(click, watch_s, conversion, mature):
+    rows = len(click)
+    columns = [np.float32(values) for values in (click, watch_s, conversion)]
+    at = np.arange(rows)
+    return ImpressionLabels(*columns, np.array(mature, bool), np.full(rows, np.nan, np.float32), at, at)
+
+
+def test_each_head_is_calibrated_on_its_own_column_and_conversions_on_mature_rows():
+    click, watch = [0, 1, 1, 0, 1, 0], [0, 5, 7, 0, 3, 0]
+    conversion, mature = [0, 1, 0, 0, 1, 0], [1, 1, 1, 0, 0, 0]
+    p = np.float32([0.2, 0.4, 0.6, 0.3, 0.5, 0.1])
+    raw = RankerPredictions(p, 10 * p, p / 2, np.zeros(6, np.float32))
+    labels, config = labels_of(click, watch, conversion, mature), CalibrationConfig(fewest=100)
+    found = fit_calibrators(config, ("click", "watch", "conversion"), raw, labels)
+    assert found["click"].apply(p).mean() == pytest.approx(0.5, abs=1e-6)
+    np.testing.assert_allclose(found["watch"].apply(10 * p), 10 * p * 15 / 21, rtol=1e-5)
+    assert found["conversion"].apply(p[:3] / 2).mean() == pytest.approx(1 / 3, abs=1e-6)
+    assert set(fit_calibrators(config, ("click",), raw, labels)) == {"click"}
+    assert set(fit_calibrators(config, ("watch", "click"), raw, labels)) == {"click", "watch"}

@@ -1,5 +1,7 @@
 """Labels: what each event belongs to, by a plain search through all impressions, and the log cut by time."""
 
+from hashlib import blake2b
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from tests.ranking.logs import micros, requests_of, shop, some_log
 from vrec.core.compute import pc
 from vrec.core.errors import RankError, SchemaError
 from vrec.profiles.user import HOUR_US
-from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, split_log
+from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, hash_user_id, split_log
 from vrec.ranking.replay import impressions
 
 WINDOWS = LabelsConfig(
@@ -171,3 +173,61 @@ def test_parts_that_cannot_be_are_refused():
     assert (
         split_log(np.arange(10), LogSplitConfig()).split_of(np.arange(10)).tolist() == [0] * 7 + [1] + [2] * 2
     )
+
+
+@pytest.mark.parametrize("config", [LabelsConfig(), WINDOWS], ids=["default", "short"])
+def test_windows_are_hours_and_hold_to_their_last_microsecond(config):
+    last = {"click": config.response_window_hours, "purchase": config.conversion_window_hours}
+    micro = 1e-6 / 86_400
+    for late in (0, 1):
+        log = events(
+            {"kind": "impression", "at": day(0)},
+            {"kind": "click", "at": day(last["click"] * HOUR + late * micro)},
+            {"kind": "watch", "value": 4.0, "at": day(last["click"] * HOUR + late * micro)},
+        )
+        labels = build_labels(log, None, config)
+        assert (labels.click[0], labels.watch_s[0]) == ((0, 0) if late else (1, 4))
+        log = events(
+            {"kind": "impression", "at": day(0)},
+            {"kind": "click", "at": day(HOUR)},
+            {"kind": "purchase", "at": day(last["purchase"] * HOUR + late * micro)},
+        )
+        labels = build_labels(log, None, config)
+        assert (labels.conversion[0], labels.mature[0]) == (1 - late, True)
+    assert labels.at.tolist() == [int(day(0).timestamp() * 1e6)]
+
+
+def test_a_conversion_needs_a_click_and_one_of_the_kinds():
+    def converted(*kinds, **config):
+        log = events({"kind": "impression"}, *({"kind": kind, "at": day(HOUR)} for kind in kinds))
+        return build_labels(log, None, LabelsConfig(**config)).conversion[0]
+
+    assert converted("click", "purchase") == 1
+    assert converted("purchase") == 0
+    assert converted("click", "cart") == 0
+    assert converted("click", "cart", conversion_kinds=("cart", "like")) == 1
+    assert converted("click", "purchase", conversion_kinds=("cart",)) == 0
+
+
+def test_watches_add_up_and_other_values_do_not_count():
+    log = events(
+        {"kind": "impression"},
+        {"kind": "watch", "value": 4.0, "at": day(HOUR)},
+        {"kind": "watch", "value": None, "at": day(HOUR)},
+        {"kind": "watch", "value": 2.5, "at": day(2 * HOUR)},
+        {"kind": "purchase", "value": 99.0, "at": day(2 * HOUR)},
+    )
+    assert build_labels(log, videos(v=0.0), LabelsConfig()).watch_s.tolist() == [6.5]
+    assert np.isnan(build_labels(log, videos(v=0.0), LabelsConfig()).duration_s).all()
+
+
+def test_shares_of_the_splits_are_those_configured():
+    at = np.arange(100)[::-1]
+    split = split_log(at, LogSplitConfig(validation_share=0.3, test_share=0.1))
+    assert (split.validation_from, split.test_from) == (60, 90)
+    assert split.split_of(np.array([59, 60, 89, 90])).tolist() == [0, 1, 1, 2]
+
+
+def test_user_numbers_are_the_same_in_any_version():
+    assert hash_user_id("ann") == int.from_bytes(blake2b(b"ann", digest_size=8).digest(), "big", signed=True)
+    assert hash_user_id("ann") != hash_user_id("bob")

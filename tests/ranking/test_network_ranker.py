@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from vrec.core.artifact import ModelArtifact, write_artifact
 from vrec.core.errors import ModelError, RankError
 from vrec.core.types import CatalogContent
 from vrec.ranking import network_ranker as model_module
-from vrec.ranking.calibration import Calibrator
+from vrec.ranking.calibration import CalibrationConfig, Calibrator
 from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingFeatures, RankingRequest
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
@@ -26,7 +27,7 @@ from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
 from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.registry import load_ranker
-from vrec.ranking.uncertainty import LastLayerLaplace, click_logit_std
+from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, click_logit_std
 from vrec.testing.rankers import SHOP
 from vrec.testing.ranking_shop import TINY, network
 
@@ -254,7 +255,7 @@ def test_it_loads_by_its_kind(tmp_path):
     assert isinstance(load_ranker(str(tmp_path / "network")), NetworkRanker)
     assert isinstance(load_ranker(str(tmp_path / "rates")), RateBaselineRanker)
     for one, other in ((NetworkRanker, "rates"), (RateBaselineRanker, "network")):
-        with pytest.raises(ModelError, match=f"is a {other}"):
+        with pytest.raises(ModelError, match=f"is of kind {other}, not"):
             one.load(str(tmp_path / other))
 
 
@@ -311,3 +312,54 @@ def test_conversions_stay_below_clicks_where_calibrators_disagree():
     found = NetworkRanker(*given, calibrators=calibrators, factor=ranker.factor).predict(features)
     assert (found.p_conv == found.p_click).any()
     assert (found.p_conv <= found.p_click).all()
+
+
+def test_without_a_factor_the_spread_is_nothing():
+    ranker, (features, _) = RANKER(), part("valid")
+    given = (ranker.config, ranker.space, ranker.content, ranker.network, ranker.head)
+    bare = NetworkRanker(*given, calibrators=ranker.calibrators, factor=None)
+    assert not bare.predict(features).spread.any()
+    assert ranker.predict(features).spread.all()
+
+
+def test_settings_reach_the_ranker():
+    ranker = RANKER()
+    assert ranker.utility_config is ranker.config.utility
+    assert ranker.name == ranker.config.network.kind
+    stronger = TINY.model_copy(update={"laplace": LaplaceConfig(prior_precision=1e6)})
+    fitted = NetworkRanker.from_training(
+        stronger,
+        ranker.space,
+        ranker.content,
+        ranker.network,
+        ranker.head,
+        train=part("train"),
+        valid=part("valid"),
+    )
+    features, _ = part("valid")
+    # A prior this strong leaves no doubt.
+    assert fitted.predict(features).spread.max() < 0.05 < RANKER().predict(features).spread.max()
+    none = TINY.model_copy(update={"calibration": CalibrationConfig(method="none")})
+    fitted = NetworkRanker.from_training(
+        none,
+        ranker.space,
+        ranker.content,
+        ranker.network,
+        ranker.head,
+        train=part("train"),
+        valid=part("valid"),
+    )
+    assert {c.method for c in fitted.calibrators.values()} == {"none"}
+
+
+def test_what_is_no_ranker_is_refused_by_its_kind(tmp_path):
+    write_artifact(str(tmp_path), ModelArtifact("als", {}, {"x": np.zeros(1)}))
+    with pytest.raises(ModelError, match="is a als, not a ranker"):
+        load_ranker(str(tmp_path))
+
+
+def test_metrics_are_kept_on_disk(tmp_path):
+    ranker = NetworkRanker.load(altered(tmp_path / "a", lambda manifest: None))
+    ranker.metrics = {"auc": 0.75}
+    ranker.save(str(tmp_path / "b"))
+    assert NetworkRanker.load(str(tmp_path / "b")).metrics == {"auc": 0.75}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, logit
+from scipy.special import expit, logit, polygamma
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
@@ -206,3 +206,105 @@ def test_new_videos_have_their_durations_and_old_ones_the_latest():
 def test_a_video_that_is_there_twice_is_refused():
     with pytest.raises(RankError, match="1 duplicates of 2, such as a"):
         VideoScalars.from_content(videos(video_id=["a", "a"]))
+
+
+def test_the_spread_adds_the_variances_of_video_and_user_by_their_weights():
+    found = RATES.predict([request(state(impression=40, click=10), shown=30, clicks=9)], np.array([np.nan]))
+    video = polygamma(1, 10 + 2) + polygamma(1, 30 + 18)
+    user = polygamma(1, 9 + 1.2) + polygamma(1, 21 + 8.8)
+    assert found.spread[0] == pytest.approx(np.sqrt(0.8**2 * video + 0.6**2 * user), rel=1e-6)
+
+
+def test_a_duration_at_an_edge_is_in_the_shorter_group():
+    found = RATES.predict([request(*[state()] * 5)], np.array([10.0, 10.1, 30.0, 30.1, np.nan]))
+    np.testing.assert_allclose(found.watch_s, [2, 5, 5, 9, 4])
+
+
+def small(clicks="1010", **columns):
+    """Requests of one candidate each, and labels: videos a, a, b, b of users 0, 1, 0, 1 on two surfaces."""
+    requests = [
+        replace(request(state(), surface=surface), video_ids=(video,))
+        for video, surface in zip("aabb", ("feed", "feed", "feed", "shop"), strict=True)
+    ]
+    columns = {
+        "click": [float(c) for c in clicks],
+        "watch_s": [4.0, 0.0, 9.0, 1.0],
+        "conversion": [1.0, 0.0, 0.0, 0.0],
+        "mature": [True] * 4,
+        "duration_s": [10.0, 10.0, 30.0, np.nan],
+    } | columns
+    arrays = {
+        name: np.array(values, bool if name == "mature" else np.float32) for name, values in columns.items()
+    }
+    return requests, ImpressionLabels(**arrays, at=np.arange(4), user=np.array([0, 1, 0, 1]))
+
+
+def test_watch_times_of_groups_and_surfaces_by_hand():
+    rates = SmoothedRates.fit(RateBaselineConfig(durations=2), *small())
+    assert rates.edges.tolist() == [10.0]
+    np.testing.assert_allclose(rates.watch_s, [2.0, 9.0, 1.0])
+    # Three impressions on feed with two clicks and one on shop without, each smoothed towards 1/2.
+    strength = 50.0
+    feed, shop = ((n + strength / 2) / (shown + strength) for n, shown in ((2, 3), (0, 1)))
+    assert rates.surfaces == pytest.approx({"feed": logit(feed), "shop": logit(shop)})
+    one = SmoothedRates.fit(RateBaselineConfig(durations=1), *small())
+    assert one.edges.tolist() == []
+    # The known durations are one group: 4, 0 and 9 s.
+    np.testing.assert_allclose(one.watch_s, [13 / 3, 1.0])
+
+
+def test_priors_where_there_is_too_little_are_those_of_the_config():
+    config = RateBaselineConfig(
+        click=RatePrior(rate=0.3, strength=7.0),
+        conversion=RatePrior(rate=0.4, strength=3.0),
+        watch_strength=2.5,
+    )
+    requests, labels = small()
+    lone = [replace(r, video_ids=(f"v{n}",)) for n, r in enumerate(requests)]
+    found = SmoothedRates.fit(config, lone, replace(labels, user=np.arange(4)))
+    assert found.video == found.user == config.click
+    assert found.conversion == config.conversion
+    assert found.watch_strength == 2.5
+    # Two impressions each of two videos and users are enough.
+    fitted = SmoothedRates.fit(config, requests, labels)
+    assert fitted.video.rate == fitted.user.rate == 0.5
+    assert fitted.conversion == config.conversion
+
+
+def test_the_conversion_prior_is_of_mature_clicks():
+    requests, labels = small("1111", conversion=[1.0, 0.0, 0.0, 0.0])
+    unclicked = replace(requests[0], video_ids=("c",))
+    more = ImpressionLabels(*(np.append(getattr(labels, n), getattr(labels, n)[:1] * 0) for n in (
+        "click", "watch_s", "conversion", "mature", "duration_s", "at", "user")))  # fmt: skip
+    more = replace(more, mature=np.ones(5, bool))
+    assert SmoothedRates.fit(RateBaselineConfig(), [*requests, unclicked], more).conversion.rate == 0.25
+    young = replace(more, mature=np.arange(5) != 0)
+    prior = SmoothedRates.fit(RateBaselineConfig(), [*requests, unclicked], young).conversion
+    # With three mature clicks, only one video has two.
+    assert prior == RateBaselineConfig().conversion
+
+
+def test_the_weights_are_logistic_regression_on_the_ratios():
+    requests, labels, _ = planted(1)
+    some, few = requests[:2000], labels.take(np.arange(2000))
+    rates = SmoothedRates.fit(RateBaselineConfig(), some, few)
+    p = rates.predict(some, few.duration_s).p_click
+    # The intercept is not penalized: predicted and observed clicks agree.
+    assert p.sum() == pytest.approx(few.click.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize("clicks", [float("nan"), -1.0, float("inf")])
+def test_counts_of_a_user_that_cannot_be_are_refused(clicks):
+    with pytest.raises(RankError, match="impressions and clicks of user u are"):
+        RATES.predict([request(state()), request(state(), clicks=clicks)], np.full(2, np.nan))
+
+
+def test_no_requests_have_no_predictions():
+    assert RATES.predict([], np.zeros(0)).p_click.shape == (0,)
+
+
+def test_stored_rates_are_the_same():
+    again = SmoothedRates.restore(RATES.labels, *RATES.store())
+    for name in SmoothedRates.__dataclass_fields__:
+        one, other = getattr(again, name), getattr(RATES, name)
+        assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other, name

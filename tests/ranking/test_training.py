@@ -14,7 +14,13 @@ from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, Imp
 from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.networks.network import DinConfig, LogisticRegressionConfig, RankerNetwork
 from vrec.ranking.networks.watch_heads import CreadConfig, fit_watch_head
-from vrec.ranking.training import RankerTrainer, RankerTrainingConfig, TrainingWorker, check_trainable
+from vrec.ranking.training import (
+    RankerTrainer,
+    RankerTrainingConfig,
+    TrainingWorker,
+    check_trainable,
+    heads_without_validation,
+)
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
 HEADS = RankerHeadsConfig(experts=2, tower=(4,))
@@ -297,3 +303,60 @@ def test_configs_and_results_travel_to_workers():
     assert pickle.loads(pickle.dumps(CONFIG)) == CONFIG
     result = trainer(epochs=1).run_epoch()
     assert pickle.loads(pickle.dumps(result)) == result
+
+
+def test_an_epoch_s_losses_are_means_over_impressions_and_not_over_batches():
+    plain = LogisticRegressionConfig(id_dropout=0, position_dropout=0)
+    # So slow that weights stay: the last batch has 200 of 1,200 rows.
+    some = trainer(plain, batch_size=500, learning_rate=1e-12, position_learning_rate=1e-12, weight_decay=0)
+    batch, labels = some.train.take(np.arange(ROWS))
+    with torch.no_grad():
+        outputs = some.network(batch, some.catalog)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(outputs.click, labels.click).item()
+    result = some.run_epoch()
+    assert result.losses["click"] == pytest.approx(expected, rel=1e-4)
+    assert result.examples == ROWS
+    watch = some.head.loss(outputs.watch, labels.watch).item()
+    assert result.losses["watch"] == pytest.approx(watch, rel=1e-4)
+
+
+def test_the_total_of_validation_weighs_the_heads_as_training_does():
+    heads = RankerHeadsConfig(experts=2, tower=(4,), watch_weight=0.25, conversion_weight=3.0)
+    head = fit_watch_head(CreadConfig(thresholds=6), TRAIN[1].watch_s, TRAIN[1].duration_s)
+    network = RankerNetwork(TRAIN[0].shape, DIN, heads, head.width)
+    some = RankerTrainer(network, heads, head, train=TRAIN, valid=VALID, config=CONFIG)
+    found = some.validate()
+    assert found["total"] == pytest.approx(found["click"] + 0.25 * found["watch"] + 3 * found["conversion"])
+
+
+def test_the_optimizer_decays_all_weights_but_the_biases_of_positions():
+    some = trainer(learning_rate=0.02, weight_decay=0.03, position_learning_rate=0.04)
+    rest, biases = some.optimizer.param_groups
+    assert (rest["lr"], rest["weight_decay"]) == (0.02, 0.03)
+    assert (biases["lr"], biases["weight_decay"]) == (0.04, 0)
+    assert [id(w) for w in biases["params"]] == [id(some.network.positions.weight)]
+    assert len(rest["params"]) == len(list(some.network.parameters())) - 1
+    (only,) = trainer(DIN.model_copy(update={"position": "none"})).optimizer.param_groups
+    assert only["lr"] == CONFIG.learning_rate
+
+
+def test_heads_without_validation_name_conversions_only():
+    sound = VALID[1]
+    unconverted = replace(sound, conversion=np.zeros_like(sound.conversion))
+    assert list(heads_without_validation(HEADS, unconverted)) == ["conversion"]
+    assert heads_without_validation(RankerHeadsConfig(heads=("click", "watch")), unconverted) == {}
+    assert heads_without_validation(HEADS, sound) == {}
+    all_converted = replace(sound, conversion=np.ones_like(sound.conversion))
+    assert list(heads_without_validation(HEADS, all_converted)) == ["conversion"]
+
+
+def test_fewer_impressions_than_workers_are_refused():
+    some = tuple(part.take(np.arange(50)) for part in TRAIN)
+    few = tuple(part.take(np.flatnonzero(VALID[1].click)[:1]) for part in VALID)
+    both = tuple(
+        part.take(np.array([np.argmax(VALID[1].click), np.argmin(VALID[1].click)])) for part in VALID
+    )
+    with pytest.raises(RankError, match="training: 2 impressions for 3 workers"):
+        trainer(train=some, valid=both, worker=TrainingWorker(0, 3))
+    with pytest.raises(RankError, match="validation: 1 of 1 impressions are clicked"):
+        trainer(train=some, valid=few)

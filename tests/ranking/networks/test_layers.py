@@ -1,12 +1,21 @@
 """Dice against the paper, and embeddings against NumPy."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ranking.drawn import CPU, SHAPE, dice_by_hand, drawn_features, stirred
-from vrec.ranking.networks.layers import Dice, ItemEmbedding, to_batch, to_catalog_tensors, unique_rows
+from vrec.ranking.networks.layers import (
+    Dice,
+    FieldEmbedding,
+    ItemEmbedding,
+    Mlp,
+    to_batch,
+    to_catalog_tensors,
+    unique_rows,
+)
 
 
 def test_dice_follows_the_batch_in_training_and_its_averages_after():
@@ -74,3 +83,44 @@ def test_a_batch_leaves_out_columns_of_padding_only():
     np.testing.assert_array_equal(batch.history, features.history[:, :4])
     np.testing.assert_array_equal(batch.history_dense, features.history_dense[:, :4])
     np.testing.assert_array_equal(batch.candidate, features.candidate)
+
+
+def test_dropout_is_after_every_layer_and_in_training_only():
+    torch.manual_seed(0)
+    mlp = Mlp(3, (400, 300), dropout=0.25)
+    with torch.no_grad():
+        for linear in mlp.linears:
+            linear.weight.zero_()
+            linear.bias.fill_(1.0)
+    x = torch.randn(50, 3)
+    assert (mlp.eval()(x) == 1).all()
+    found = mlp.train()(x)
+    assert (found == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+    np.testing.assert_allclose(found[found > 0].detach().numpy(), 1 / 0.75, rtol=1e-5)
+    identity = Mlp(3, ())
+    assert identity.width == 3
+    assert identity(x) is x
+
+
+def test_ids_alone_are_dropped_and_in_training_only():
+    torch.manual_seed(0)
+    embedding = stirred(ItemEmbedding(SHAPE, 4, content=True, normed=False, id_dropout=0.5))
+    videos = to_catalog_tensors(drawn_features().catalog, CPU)
+    whole = embedding.eval()(videos).detach()
+    torch.testing.assert_close(embedding(videos), whole)
+    unknown = embedding(
+        videos._replace(fields=videos.fields * torch.tensor([0, 1, 1], dtype=torch.int32))
+    ).detach()
+    dropped = torch.stack([embedding.train()(videos).detach() for _ in range(40)])
+    same, other = ((dropped - side).abs().amax(dim=2) < 1e-6 for side in (whole, unknown))
+    assert (same | other).all()
+    named = videos.fields[:, 0] > 0
+    assert other[:, named].float().mean().item() == pytest.approx(0.5, abs=0.06)
+
+
+def test_fields_share_a_table_but_no_row():
+    fields = stirred(FieldEmbedding((3, 2, 4), 2))
+    found = fields(torch.tensor([[2, 1, 3], [0, 0, 0]], dtype=torch.int32)).detach()
+    table = fields.table.weight.detach()
+    assert len(table) == 9
+    assert torch.equal(found, torch.stack([table[[2, 4, 8]].flatten(), table[[0, 3, 5]].flatten()]))

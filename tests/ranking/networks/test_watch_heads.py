@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError, RankError
+from vrec.ranking.duration_groups import group_by_duration
 from vrec.ranking.networks.watch_heads import (
     CreadConfig,
     CreadWatchHead,
@@ -264,3 +265,66 @@ def test_targets_are_checked_as_well(config):
     head = fit_watch_head(config, *impressions())
     with pytest.raises(RankError, match="watch_s: 1 of 1"):
         head.targets(np.array([np.nan], dtype=np.float32), np.array([3], dtype=np.float32))
+
+
+def test_cread_s_thresholds_and_values_by_hand():
+    watch = np.float32([0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
+    unknown = np.full(10, np.nan, np.float32)
+    arrays = fit_watch_head(CreadConfig(thresholds=4, tail=0), watch, unknown).arrays()
+    assert arrays["thresholds"].tolist() == [0, 2, 4, 6]
+    assert arrays["values"].tolist() == [0, 1.5, 3.5, 5.5, 7.5]
+    assert arrays["scale"] == 4.5
+    tail = fit_watch_head(CreadConfig(thresholds=2, tail=2.0), watch, unknown).arrays()
+    # The level is (1 − e^−1) / (1 − e^−2) = 0.73 of eight watches: the sixth.
+    assert tail["thresholds"].tolist() == [0, 6]
+
+
+def test_cread_s_loss_by_hand():
+    watch = np.float32([0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
+    unknown = np.full(10, np.nan, np.float32)
+    config = CreadConfig(thresholds=2, tail=0, restore_weight=0.5, huber=0.25, order_weight=0.3)
+    head = fit_watch_head(config, watch, unknown)
+    assert head.thresholds.tolist() == [0, 4]
+    assert head.values.tolist() == [0, 2.5, 6.5]
+    out = torch.tensor([[0.0, 1.0], [2.0, -1.0]])
+    targets = torch.tensor([[0.0], [5.0]])
+    p = 1 / (1 + np.exp(-out.numpy().astype(float)))
+    beyond = np.array([[0, 0], [1, 1]])
+    cross_entropy = -np.log(np.where(beyond, p, 1 - p)).mean()
+    # In units of the mean watch above 0 s, 4.5 s.
+    errors = np.abs((p @ [2.5, 4.0] - [0, 5]) / 4.5)
+    huber = np.where(errors <= 0.25, errors**2 / 2, 0.25 * (errors - 0.125)).mean()
+    disorder = np.maximum(p[:, 1] - p[:, 0], 0).mean()
+    assert head.loss(out, targets).item() == pytest.approx(
+        cross_entropy + 0.5 * huber + 0.3 * disorder, rel=1e-5
+    )
+
+
+def test_d2q_s_groups_by_hand():
+    watch = np.float32([0, 0, 4, 8, 0, 10, 20, 30, 5, 7])
+    duration = np.float32([5, 5, 5, 5, 5, 60, 60, 60, np.nan, np.nan])
+    head = fit_watch_head(D2qConfig(groups=2, min_rows=2), watch, duration)
+    assert head.edges.tolist() == [5.0]
+    targets = head.targets(np.float32([0, 4, 10, 30, 5, 6]), np.float32([5, 5, 60, 60, np.nan, np.nan]))
+    np.testing.assert_allclose(targets[:, 0], [0.3, 0.7, 1 / 6, 5 / 6, 1 / 4, 1 / 2], rtol=1e-6)
+    back = head.seconds(logit(targets), np.float32([5, 5, 60, 60, np.nan, np.nan]))
+    np.testing.assert_allclose(back, [0, 4, 10, 30, 5, 6], atol=1e-4)
+    fewer = fit_watch_head(D2qConfig(groups=2, min_rows=3), watch, duration)
+    assert fewer.edges.tolist() == [5.0]
+    # Two rows of unknown duration are fewer than three: the quantile is that of all ten.
+    assert fewer.targets(np.float32([30]), np.float32([np.nan]))[0, 0] == pytest.approx(0.95)
+    assert fit_watch_head(D2qConfig(groups=1, min_rows=2), watch, duration).edges.tolist() == []
+    assert fit_watch_head(D2qConfig(groups=2, min_rows=4), watch, duration).edges.tolist() == []
+
+
+def test_raw_seconds_are_in_standard_deviations():
+    watch = np.float32([0, 0, 6, 6])
+    head = fit_watch_head(RawWatchConfig(), watch, np.full(4, np.nan, np.float32))
+    assert head.targets(watch, np.full(4, np.nan, np.float32))[:, 0].tolist() == [0, 0, 2, 2]
+    assert head.seconds(np.float32([[1.5], [-3.0]]), np.float32([1, 1])).tolist() == [4.5, 0]
+
+
+def test_groups_of_durations_end_with_unknown_ones():
+    found = group_by_duration(np.array([0.0, 5.0, 5.1, 9.0, 9.1, np.nan]), np.array([5.0, 9.0]))
+    assert found.tolist() == [0, 0, 1, 1, 2, 3]
+    assert group_by_duration(np.array([3.0, np.nan]), np.zeros(0)).tolist() == [0, 1]

@@ -75,3 +75,21 @@ def test_a_creator_is_over_the_cap_only_where_nobody_else_is_left(creators, most
 def test_without_caps_the_order_is_by_worth(config):
     worth = np.array([1.0, 3, 2])
     assert filled(np.zeros(3, int), np.zeros(3, int), worth, 3, config) == [1, 2, 0]
+
+
+def test_freshness_by_hand_between_its_half_lives():
+    worth, published = np.array([3.0]), np.array([NOW - 2 * DAY_US])
+    config = FreshnessConfig(boost=0.8, unit="share", half_life_days=4)
+    np.testing.assert_allclose(freshness(worth, published, NOW, config), [3 * 0.8 / np.sqrt(2)])
+    # A worth of nothing gains nothing as a share, but does in its unit.
+    nothing = np.zeros(1)
+    assert freshness(nothing, published, NOW, config)[0] == 0
+    plain = FreshnessConfig(boost=0.8, unit="utility", half_life_days=4)
+    np.testing.assert_allclose(freshness(nothing, published, NOW, plain), [0.8 / np.sqrt(2)])
+
+
+def test_a_cap_holds_in_exactly_its_slots():
+    creator = np.array([0, 0, 0, 1, 1, 1])
+    worth, none = np.array([6.0, 5, 4, 3, 2, 1]), np.full(6, -1)
+    assert filled(creator, none, worth, 6, SlotCapsConfig(creator=2, slots=3)) == [0, 1, 3, 2, 4, 5]
+    assert filled(creator, none, worth, 6, SlotCapsConfig(creator=2, slots=2)) == [0, 1, 2, 3, 4, 5]

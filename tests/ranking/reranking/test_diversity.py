@@ -162,3 +162,35 @@ def test_copies_cost_what_jitter_says_and_stay_finite():
         penalty.choose(one)
     assert np.isfinite(penalty.costs()).all()
     assert penalty.costs()[3] <= np.log(1 + 1 / 0.01) + 1e-6
+
+
+def test_the_dpp_s_first_cost_by_hand():
+    # cos(a, b) = 0.6, so that their similarity is 0.8, and 0.8 / 1.25 with jitter.
+    catalog = catalog_of([{"video_id": v} for v in "ab"], {"a": [1.0, 0.0], "b": [0.6, 0.8]})
+    relevance = np.array([2.0, 1.0])
+    penalty = build_penalty(DppConfig(relevance=0.2, jitter=0.25), catalog, np.arange(2), relevance, 2)
+    assert not penalty.costs().any()
+    penalty.choose(0)
+    # The weight is (1 − θ) / θ = 4 standard deviations of ½.
+    assert penalty.costs()[1] == pytest.approx(-4 * 0.5 * np.log(1 - 0.64**2), rel=1e-5)
+
+
+@pytest.mark.parametrize("config", [MmrConfig(), DppConfig(), NoDiversityConfig()])
+def test_one_candidate_and_none(config):
+    catalog = catalog_of([{"video_id": "a", "category": None}])
+    for rows in (np.zeros(1, int), np.zeros(0, int)):
+        penalty = build_penalty(config, catalog, rows, np.ones(len(rows)), len(rows))
+        assert penalty.costs().tolist() == [0] * len(rows)
+        if len(rows):
+            penalty.choose(0)
+            assert np.isfinite(penalty.costs()).all()
+
+
+def test_penalties_are_of_the_candidates_rows():
+    catalog = catalog_of(
+        [{"video_id": v} for v in "abc"], {"a": [0.0, 1.0], "b": [1.0, 0.0], "c": [1.0, 0.0]}
+    )
+    penalty = build_penalty(MmrConfig(relevance=0.5), catalog, np.array([2, 0, 1]), np.array([3.0, 2, 1]), 3)
+    penalty.choose(0)
+    unit = np.array([3.0, 2, 1]).std()
+    np.testing.assert_allclose(penalty.costs(), [unit, 0.5 * unit, unit], rtol=1e-6)

@@ -136,3 +136,27 @@ def test_estimates_from_a_log_with_these_chances_cover_the_truth():
         covered += found.low <= float(target @ rates) <= found.high
     # Of 40 intervals at 95 %, 32 or fewer hold the truth by chance once in three thousand times.
     assert covered >= 33
+
+
+def test_draws_are_truncated_normals_of_mean_and_deviation():
+    rng = np.random.default_rng(3)
+
+    class Draws:
+        """Gives the quantiles it was made with."""
+
+        def __init__(self, quantiles):
+            self.quantiles = np.array(quantiles)
+
+        def random(self, size):
+            assert size == len(self.quantiles)
+            return self.quantiles
+
+    cut = truncnorm(-MAX_DEVIATION, MAX_DEVIATION)
+    for _ in range(20):
+        quantiles, means, deviations = rng.random(4), rng.normal(size=4), rng.random(4)
+        scores = means + deviations * cut.ppf(quantiles)
+        assert draw_winner(means, deviations, Draws(quantiles))[0] == scores.argmax()
+
+
+def test_one_candidate_wins_for_sure():
+    assert draw_winner(np.array([0.3]), np.array([2.0]), np.random.default_rng(0)) == (0, pytest.approx(1.0))

@@ -104,3 +104,43 @@ def test_phrases():
     for wrong in ("", "watched:", "liked:v1", "popular:v1"):
         with pytest.raises(RankError, match="is not a reason"):
             reason_text(wrong, titles)
+
+
+def test_thresholds_hold_at_their_values():
+    catalog = catalog_of(
+        [{"video_id": "v0", "creator_id": "ann", "category": "mugs", "published_at": NOW - 14 * DAY_US}],
+        {"v0": [1.0, 0.0]},
+    )
+    counts = {"creator:ann": 3.0, "category:mugs": 5.0}
+    assert reasons(catalog, ["v0"], ShopperContext(counts=counts)) == [
+        ["creator:ann", "category:mugs", "new"]
+    ]
+    less = {name: value - 0.01 for name, value in counts.items()}
+    assert reasons(catalog, ["v0"], ShopperContext(counts=less), new_days=13.99) == [[]]
+
+
+def test_every_threshold_is_a_setting():
+    rows = [{"video_id": v, "creator_id": "ann", "category": "mugs"} for v in ("v0", "v1")]
+    rows[0]["published_at"] = NOW - 2 * DAY_US
+    catalog = catalog_of(rows, {"v0": [1.0, 0.0], "v1": [0.6, 0.8]})
+    shopper = ShopperContext(history={"v1": 5}, counts={"creator:ann": 4.0, "category:mugs": 4.0})
+
+    def found(**config):
+        plain = {"watched_cosine": 0.7, "creator_events": 9, "category_events": 9, "new_days": 1}
+        return reasons(catalog, ["v0"], shopper, **(plain | config))[0]
+
+    assert found() == []
+    assert found(watched_cosine=0.59) == ["watched:v1"]
+    assert found(creator_events=4) == ["creator:ann"]
+    assert found(category_events=4) == ["category:mugs"]
+    assert found(new_days=2) == ["new"]
+    assert found(popular_sources=frozenset({"als"})) == ["popular"]
+
+
+def test_sources_and_exploration_are_those_of_the_row():
+    catalog = catalog_of([{"video_id": "v0"}, {"video_id": "v1"}])
+    found = find_reasons(
+        catalog.find(["v1", "v0"]), catalog, ShopperContext(), ReasonsConfig(),
+        sources=["popular", "als"], explored=np.array([False, True]), at=NOW,
+    )  # fmt: skip
+    assert found == [["popular"], ["exploration"]]

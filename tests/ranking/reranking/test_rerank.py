@@ -248,3 +248,41 @@ def test_a_surface_differs_from_the_default_in_what_it_names_only():
     assert RerankConfig(surfaces={"feed": own}).for_surface("feed") == own
     with pytest.raises(ValidationError, match="creators"):
         RerankConfig.model_validate({"surfaces": {"feed": {"caps": {"creators": 1}}}})
+
+
+def test_the_surface_s_own_settings_are_used():
+    catalog = catalog_of(
+        [{"video_id": "a", "kind": "live"}, {"video_id": "b"}, {"video_id": "c", "creator_id": "bob"}]
+    )
+    new = {"exploration": {"scale": 1.0}, "reasons": {"popular_sources": ["item_knn"]}}
+    feed, live = {"caps": {"creator": 1}}, {"rules": {"kinds": ["live"]}}
+    config = config_of(surfaces={"feed": feed, "live": live, "new": new})
+    ranked = ranked_of({"a": 0.9, "b": 0.8, "c": 0.5})
+    assert ids(run(ranked, catalog, config, surface="feed")) == ["a", "c", "b"]
+    assert ids(run(ranked, catalog, config, surface="live")) == ["a"]
+    assert ids(run(ranked, catalog, config, surface="elsewhere")) == ["a", "b", "c"]
+    explored = run(ranked, catalog, config, surface="new", spread=1.0)
+    assert (explored.propensities < 1).any()
+    assert all("popular" in reasons for reasons in explored.table.column("reasons").to_pylist())
+
+
+def test_scores_are_utility_plus_freshness_less_diversity():
+    catalog = catalog_of(
+        [{"video_id": "a", "published_at": NOW}, {"video_id": "b", "published_at": NOW - 7 * DAY_US}],
+        {"a": [1.0, 0.0], "b": [0.0, 1.0]},
+    )
+    config = config_of(
+        diversity={"kind": "mmr", "relevance": 0.5},
+        freshness={"boost": 0.2, "unit": "utility", "half_life_days": 7},
+    )
+    found = run(ranked_of({"a": 0.5, "b": 0.4}), catalog, config)
+    relevance = np.array([0.5 + 0.2, 0.4 + 0.1])
+    expected = [relevance[0], relevance[1] - relevance.std() * 0.5]
+    np.testing.assert_allclose(found.table.column("score"), expected, rtol=1e-5)
+    np.testing.assert_allclose(found.table.column("utility"), [0.5, 0.4], rtol=1e-6)
+
+
+def test_a_user_with_the_id_of_a_video_and_a_catalog_of_one():
+    found = run(ranked_of({"a": 0.5}, user="a"), plain("a"), config_of(), k=1)
+    assert (ids(found), found.table.column("user_id").to_pylist()) == (["a"], ["a"])
+    assert found.table.column("rank").to_pylist() == [1]
