@@ -42,6 +42,12 @@ def quarters() -> np.ndarray:
     return picture
 
 
+def noise(seed: int, frames: int = 8) -> np.ndarray:
+    """Smooth random pictures that move: (frames, 224, 224, 3) uint8."""
+    small = np.random.default_rng(seed).integers(0, 255, (frames, 7, 7, 3), np.uint8)
+    return small.repeat(32, axis=1).repeat(32, axis=2)
+
+
 @contextlib.contextmanager
 def _no_more_urgent() -> Iterator[None]:
     """Leaves this thread's scheduling as it was. As root, SVT-AV1 makes it real-time, and so would be every
