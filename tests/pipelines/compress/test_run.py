@@ -308,9 +308,7 @@ def refused(capsys, clips: Path, out: Path, *changes: str) -> str:
 def test_too_few_videos_are_refused(clips, tmp_path, capsys):
     (tmp_path / "one").mkdir()
     shutil.copy(clips / "mugs/mugs-01.mp4", tmp_path / "one")
-    assert "1 of 1 videos decode, and neighbors need 3" in refused(
-        capsys, tmp_path / "one", tmp_path / "out"
-    )
+    assert "1 of 1 videos decode, and neighbors need 3" in refused(capsys, tmp_path / "one", tmp_path / "out")
 
 
 def test_what_is_set_wrong_is_refused(clips, tmp_path, capsys):

@@ -54,9 +54,9 @@ class CompressionRow:
     quality: NeighborQuality
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values by name, with those of the quality on the same level."""
+        """Return plain values by name; those of `quality` also stand on the first level."""
         values = asdict(self)
-        return {**values, **values.pop("quality")}
+        return values | values["quality"]
 
 
 def measure_networks(

@@ -64,10 +64,10 @@ def run_sweep(
     shared = {"base": settings, "trial": target.run_trial, "data": data.prepare()}
     trial_resources: dict[str, float] = {"cpu": config.cpus} | ({"gpu": config.gpus} if config.gpus else {})
     asha = ResumableAsha(config, finished)
-    recorder = _TrialRecorder(log, finished, asha.stopped, on_trials)
+    recorder = TrialRecorder(log, finished, asha.stopped, on_trials)
     with tempfile.TemporaryDirectory() as scratch, _quiet(), silent_optuna():
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(_run_trial, **shared), trial_resources),
+            tune.with_resources(tune.with_parameters(run_trial, **shared), trial_resources),
             tune_config=tune.TuneConfig(
                 search_alg=OptunaSuggester(space, settings, finished),
                 scheduler=asha if target.reports_epochs and config.early_stop else FIFOScheduler(),
@@ -81,7 +81,7 @@ def run_sweep(
     return log.trials()
 
 
-def _run_trial(
+def run_trial(
     config: Mapping[str, Any],
     *,
     base: Settings,
@@ -97,7 +97,7 @@ def _run_trial(
         tune.report({SCORE: best, VALUE: value})
 
 
-class _TrialRecorder(tune.Callback):
+class TrialRecorder(tune.Callback):
     """Callback of Ray Tune that tracks trials, and writes each finished one to the log."""
 
     def __init__(
@@ -134,7 +134,7 @@ class _TrialRecorder(tune.Callback):
         self._end(trial, state="stopped" if trial.trial_id in self.stopped else "done")
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        self._end(trial, state="failed", error=_failure_reason(trial))
+        self._end(trial, state="failed", error=failure_reason(trial))
 
     def _end(self, trial: RayTrial, **changes: Any) -> None:
         if not self._trial(trial).values and changes["state"] != "failed":
@@ -156,7 +156,7 @@ class _TrialRecorder(tune.Callback):
             self.on_trials([self.trials[number] for number in sorted(self.trials)])
 
 
-def _failure_reason(trial: RayTrial) -> str:
+def failure_reason(trial: RayTrial) -> str:
     """Return the class and message of the error that ended a trial."""
     path = trial.pickled_error_file
     if path is None or not Path(path).exists():
