@@ -25,8 +25,8 @@ def titled(*titles: str | None) -> Bm25Index:
     return Bm25Index.from_videos(videos(*({"title": title} for title in titles)))
 
 
-def found(lexicon: Bm25Index, text: str, k: int = 10) -> list[str]:
-    return [video_id for video_id, _ in lexicon.search(text, k)]
+def found(index: Bm25Index, text: str, k: int = 10) -> list[str]:
+    return [video_id for video_id, _ in index.search(text, k)]
 
 
 def by_hand(documents: list[list[str]], asked: list[str]) -> list[float]:
@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_formula_and_ties_go_by_id(documents, asked):
 
 
 def test_all_that_the_catalogue_says_is_searched():
-    lexicon = Bm25Index.from_videos(
+    index = Bm25Index.from_videos(
         videos(
             {"title": "Hand-made mug"},
             {"tags": ["Mug", "gift"]},
@@ -65,9 +65,9 @@ def test_all_that_the_catalogue_says_is_searched():
             {"title": "shoe"},
         )
     )
-    assert set(found(lexicon, "MUG")) == {"v0", "v1", "v2", "v3"}
-    assert found(lexicon, "mug gift")[0] == "v1"
-    assert len(found(lexicon, "mug", k=2)) == 2
+    assert set(found(index, "MUG")) == {"v0", "v1", "v2", "v3"}
+    assert found(index, "mug gift")[0] == "v1"
+    assert len(found(index, "mug", k=2)) == 2
 
 
 @pytest.mark.parametrize("query", ["", "  ", "…!?_", "unheard-of", "\u0000", "🙂"])
@@ -76,20 +76,20 @@ def test_a_query_without_a_known_token_finds_nothing(query):
 
 
 def test_a_catalogue_without_a_word_finds_nothing():
-    lexicon = titled(None, "…")
-    assert lexicon.search("mug", 5) == []
-    assert len(lexicon) == 2
+    index = titled(None, "…")
+    assert index.search("mug", 5) == []
+    assert len(index) == 2
     assert titled("mug").search("mug", 0) == []
 
 
 def test_chinese_is_found_without_a_dictionary():
-    lexicon = titled("红色运动鞋", "蓝色手机壳 iPhone15", "茶杯", "色红")
-    assert found(lexicon, "运动鞋") == ["v0"]
-    assert found(lexicon, "手机壳") == ["v1"]
-    assert found(lexicon, "iphone15手机") == ["v1"]
-    assert set(found(lexicon, "鞋")) == {"v0"}
+    index = titled("红色运动鞋", "蓝色手机壳 iPhone15", "茶杯", "色红")
+    assert found(index, "运动鞋") == ["v0"]
+    assert found(index, "手机壳") == ["v1"]
+    assert found(index, "iphone15手机") == ["v1"]
+    assert set(found(index, "鞋")) == {"v0"}
     # Two characters side by side are another word the other way round.
-    assert found(lexicon, "红色") == ["v0"]
+    assert found(index, "红色") == ["v0"]
     assert found(titled("靴 メンズ", "スニーカー"), "スニーカー") == ["v1"]
     assert found(titled("여름 원피스", "겨울 코트"), "원피스를") == ["v0"]
 
@@ -103,8 +103,8 @@ def test_tokens_are_words_and_pairs_of_characters():
 
 @given(st.text(max_size=30))
 def test_any_text_is_found_by_itself_or_has_no_tokens(text):
-    lexicon = titled(text, "another thing")
-    first = lexicon.search(text, 2)
+    index = titled(text, "another thing")
+    first = index.search(text, 2)
     assert bool(first) == bool(list(tokenize(text, is_query=True)))
     assert not first or "v0" in dict(first)
 
@@ -114,10 +114,10 @@ def test_the_order_of_the_rows_is_of_no_consequence_and_a_restored_one_answers_t
     rows = [
         {"video_id": f"v{n}", "title": title} for n, title in enumerate(["red mug", "red", "mug", "红色 mug"])
     ]
-    lexicon, other = (
+    index, other = (
         Bm25Index.from_videos(videos(*rows)),
         Bm25Index.from_videos(videos(*(rows[n] for n in order))),
     )
     restored = Bm25Index.from_arrays(other.ids, *other.to_arrays())
     for query in ("mug red", "红色", "nothing"):
-        assert lexicon.search(query, 4) == other.search(query, 4) == restored.search(query, 4)
+        assert index.search(query, 4) == other.search(query, 4) == restored.search(query, 4)

@@ -77,7 +77,7 @@ def test_an_unknown_kind_is_named():
         weigh_events(events({"kind": "click"}).drop_columns("user_id"), PLAIN)
 
 
-def naive_gather(table: pa.Table, half_life: float | None, now) -> dict:
+def naive_aggregate(table: pa.Table, half_life: float | None, now) -> dict:
     terms, last = defaultdict(list), {}
     for row in table.to_pylist():
         pair = (row["user_id"], row["video_id"])
@@ -88,17 +88,17 @@ def naive_gather(table: pa.Table, half_life: float | None, now) -> dict:
 
 
 @given(some_interactions(), st.none() | st.floats(0.1, 100), st.none() | st.integers(0, 9))
-def test_gather_is_the_faded_sum_and_the_last_time(table, half_life, now):
+def test_aggregation_is_the_faded_sum_and_the_last_time(table, half_life, now):
     as_of = None if now is None else day(now)
     got = aggregate_interactions(table, InterestConfig(half_life_days=half_life), as_of).to_pylist()
-    want = naive_gather(table, half_life, as_of or max(table["at"].to_pylist()))
+    want = naive_aggregate(table, half_life, as_of or max(table["at"].to_pylist()))
     assert [(r["user_id"], r["video_id"]) for r in got] == list(want), "one row a pair, sorted"
     assert [r["at"] for r in got] == [at for _, at in want.values()]
     np.testing.assert_allclose([r["weight"] for r in got], [w for w, _ in want.values()], rtol=1e-6)
 
 
 @given(some_interactions(), st.randoms(use_true_random=False))
-def test_gather_does_not_depend_on_the_order_of_rows_to_the_last_bit(table, random):
+def test_aggregation_does_not_depend_on_the_order_of_rows_to_the_last_bit(table, random):
     config = InterestConfig(half_life_days=0.7)
     assert aggregate_interactions(shuffled(table, random), config).equals(
         aggregate_interactions(table, config)
@@ -116,7 +116,7 @@ def test_weights_of_one_moment_add_up_alike_in_any_order():
     assert sums == {2.0**24 + 2}
 
 
-def test_gathering_twice_without_fading_changes_nothing():
+def test_aggregating_twice_without_fading_changes_nothing():
     once = aggregate_interactions(interactions(("u", "v", 1, 0), ("u", "v", 2, 1), ("t", "v", 1, 3)), PLAIN)
     assert aggregate_interactions(once, PLAIN).equals(once)
     assert weights(once) == [1.0, 3.0]
@@ -153,7 +153,7 @@ def test_weights_that_cannot_be_are_named(weight):
         aggregate_interactions(table, PLAIN)
 
 
-def test_no_interactions_gather_to_none():
+def test_no_interactions_aggregate_to_none():
     assert aggregate_interactions(interactions(), PLAIN).num_rows == 0
     conform(aggregate_interactions(interactions(), PLAIN), INTERACTIONS, stage="test")
 

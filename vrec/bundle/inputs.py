@@ -134,5 +134,5 @@ def _check_encoders(config: EmbedConfig, tables: dict[Modality, pa.Table | None]
             raise BundleError(
                 f"the {modality} embeddings are of {encoder}, and these settings of the encoders make those "
                 f"of {names.get(modality) or 'none'}",
-                fix="embed the catalogue again with this version and these settings",
+                fix="embed the catalog again with this version and these settings",
             )

@@ -21,7 +21,7 @@ ProfileVector = npt.NDArray[np.float32]
 
 
 class InterestEvent(NamedTuple):
-    """An event that showed interest in a video."""
+    """Event that showed interest in a video."""
 
     at: int
     """µs since 1970."""

@@ -174,7 +174,7 @@ class SqliteDatabase:
         found = {name: (unpack_profile(profile), list[EventRecord]()) for name, profile in stored}
         # CROSS JOIN fixes the order: from each id to its later events, however many there were before.
         rows = self._db.execute(
-            f"WITH asked (name) AS (VALUES {marks}) SELECT name, row FROM asked CROSS JOIN events "
+            f"WITH wanted (name) AS (VALUES {marks}) SELECT name, row FROM wanted CROSS JOIN events "
             f"ON {kind}_id = name AND number > coalesce((SELECT upto FROM profiles "
             f"WHERE entity = '{kind}' AND entity_id = name), 0)",
             ids,
