@@ -1,6 +1,8 @@
 import io
 import time
 
+import pytest
+
 from vrec.pipelines.progress import JobProgress
 
 
@@ -40,3 +42,46 @@ def test_a_terminal_gets_a_bar_with_rate_and_what_failed():
     assert "5/10" in screen.getvalue()
     assert "videos/s" in screen.getvalue()
     assert "2 failed" in screen.getvalue()
+
+
+class Clock:
+    now = 0.0
+
+
+def logged(monkeypatch, steps, total=100) -> list[str]:
+    """The lines for (seconds since the start, videos, failed) of batches."""
+    clock, log = Clock(), io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    with JobProgress("embed", total, log) as progress:
+        for now, videos, failed in steps:
+            clock.now = now
+            progress.advance(videos, failed)
+    return log.getvalue().splitlines()[1:]
+
+
+def test_a_line_every_ten_seconds_has_the_rate_since_the_first_batch_and_the_time_left(monkeypatch):
+    lines = logged(monkeypatch, [(5, 10, 0), (9, 10, 0), (10, 10, 2), (15, 10, 0), (21, 10, 0)])
+    # 20 videos in the 5 s since the first batch: 4 a second, 70 are left.
+    assert lines[0] == "embed: 30 of 100 (4.0 videos/s, 18 s left, 2 failed)"
+    # 40 videos in 16 s: 2.5 a second, 50 are left.
+    assert lines[1] == "embed: 50 of 100 (2.5 videos/s, 20 s left, 2 failed)"
+    assert lines[2:] == lines[1:2]
+
+
+def test_large_numbers_have_separators_and_a_job_that_fails_no_last_line(monkeypatch):
+    assert logged(monkeypatch, [(0, 1_000, 0), (1, 1_000, 1_500)], 20_000) == [
+        "embed: 2,000 of 20,000 (1000.0 videos/s, 18 s left, 1,500 failed)"
+    ]
+    log = io.StringIO()
+
+    def fail():
+        with JobProgress("embed", 2, log) as progress:
+            progress.advance(1, 0)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert log.getvalue() == "embed: 2 videos\n"
+    with JobProgress("embed", 2, log):
+        pass
+    assert log.getvalue() == "embed: 2 videos\n" * 2

@@ -57,7 +57,9 @@ class FeatureEncoders:
         seeds = [view_seed(self.config.seed, clip.video_id, view) for view in range(self.config.views)]
         copies = [replace(clip, frames=augment(clip.frames, self.config.augment, seed)) for seed in seeds]
         features = np.stack(cnn.frame_features([clip, *copies]))  # (1 + views, T, D)
-        if not np.isfinite(features.astype(np.float16)).all():
+        with np.errstate(over="ignore"):
+            storable = np.isfinite(features.astype(np.float16)).all()
+        if not storable:
             raise EncodeFailed(f"{clip.video_id}: its frames have features that are not finite in float16")
         return features.reshape(-1)
 
