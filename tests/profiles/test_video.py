@@ -167,10 +167,9 @@ def test_a_prior_needs_two_videos_with_two_trials():
 def test_a_total_beyond_the_trials_counts_as_trials():
     assert smoothed_rate(6.0, 2.0, 0.5, 4.0) == (6 + 2) / (6 + 4)
     assert smoothed_rate(np.array([1.0, 3.0]), np.array([4.0, 4.0]), 0.25, 4.0).tolist() == [0.25, 0.5]
-    profiles = [
-        Profile("video", str(n), None, {"event:click": 4.0, "event:impression": 2.0}) for n in range(3)
-    ]
-    assert fit_priors(profiles, VideoProfileConfig()).click.rate == 1.0
+    rows = [{"event:click": 4.0, "event:impression": 2.0}, {"event:click": 1.0, "event:impression": 10.0}]
+    profiles = [Profile("video", str(n), None, row) for n, row in enumerate(rows)]
+    assert fit_priors(profiles, VideoProfileConfig()).click.rate == pytest.approx((4 + 1) / (4 + 10))
 
 
 def test_each_prior_is_fitted_on_its_own_counts():
