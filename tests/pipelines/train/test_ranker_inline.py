@@ -1,0 +1,120 @@
+"""Training a ranker with tasks that run in this process: splits, labels, figures and names of runs."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
+from vrec.core.compute import pc
+from vrec.core.types import CatalogContent
+from vrec.pipelines.inputs import InputData, read_inputs
+from vrec.pipelines.train.data_parallel import train_in_process
+from vrec.pipelines.train.impressions import build_examples
+from vrec.pipelines.train.ranker import run_name, train_on_inputs
+from vrec.pipelines.tune.targets import RankerTrialData, run_ranker_trial
+from vrec.ranking.network_ranker import NetworkRanker
+
+OVERRIDES = [
+    "train.ranker.shards=2",
+    "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
+    "train.ranker.features={history: 5, min_count: 2}",
+    "train.ranker.training={epochs: 2, batch_size: 256}",
+    "train.ranker.labels={conversion_kinds: [cart], conversion_window_hours: 6}",
+]
+SETTINGS = load_settings(overrides=OVERRIDES)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> ShopOnDisk:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def data(shop) -> InputData:
+    return read_inputs(shop.where, SETTINGS.events, "fused")
+
+
+def content(data: InputData) -> CatalogContent:
+    assert data.content is not None
+    return data.content
+
+
+def test_shards_are_as_many_as_set_or_as_the_clusters_cpus(data, inline_ray):
+    whole = build_examples(
+        data.events,
+        content(data),
+        load_settings(overrides=[*OVERRIDES, "train.ranker.shards=1"]).train.ranker,
+    )
+    assert [call["name"] for call in inline_ray].count("_examples") == 1
+    inline_ray.clear()
+    default = load_settings(overrides=OVERRIDES[1:]).train.ranker
+    sharded = build_examples(data.events, content(data), default)
+    assert [call["name"] for call in inline_ray].count("_examples") == 2
+    for split in ("train", "validation", "test"):
+        one, other = (getattr(examples, split) for examples in (whole, sharded))
+        assert len(one.labels) == len(other.labels) > 0
+        assert sorted(one.video_ids.to_pylist()) == sorted(other.video_ids.to_pylist())
+        assert sorted(one.rates.p_click.tolist()) == pytest.approx(sorted(other.rates.p_click.tolist()))
+
+
+def test_splits_are_of_the_shares_that_are_set(data, inline_ray):
+    shares = ["train.ranker.split={validation_share: 0.3, test_share: 0.4}"]
+    config = load_settings(overrides=[*OVERRIDES, *shares]).train.ranker
+    examples = build_examples(data.events, content(data), config)
+    sizes = [len(getattr(examples, split).labels) for split in ("train", "validation", "test")]
+    shown = data.events.filter(pc.equal(data.events["kind"], "impression")).num_rows
+    assert sum(sizes) == shown
+    assert np.array(sizes) / shown == pytest.approx([0.3, 0.3, 0.4], abs=0.01)
+    assert len(examples.cold) == sizes[2]
+
+
+def test_the_summary_is_of_the_ranker_that_is_saved(data, inline_ray, tmp_path):
+    done = train_on_inputs(data, str(tmp_path), SETTINGS.train.ranker, train=train_in_process)
+    assert json.loads(json.dumps(done)) == done
+    report = json.loads((tmp_path / "test.json").read_text())
+    assert done["test"]["ranker"] == report["ranker"]["overall"]["metrics"]
+    assert done["test"]["rates"] == report["rates"]["overall"]["metrics"]
+    assert done["test"]["ranker"] != done["test"]["rates"]
+    value, low, high = done["click_auc_above_rates"]
+    assert low <= value <= high
+    assert value == pytest.approx(
+        done["test"]["ranker"]["click_auc"] - done["test"]["rates"]["click_auc"], abs=1e-9
+    )
+    ranker = NetworkRanker.load(str(tmp_path))
+    assert ranker.metrics == done["test"]["ranker"]
+    assert done["unjudged"] == report["unjudged"]
+    assert (done["epochs"], done["workers"], done["resumed_from"]) == (2, 1, 0)
+    examples = build_examples(data.events, content(data), SETTINGS.train.ranker)
+    assert done["impressions"] == {
+        split: len(getattr(examples, split).labels) for split in ("train", "validation", "test")
+    }
+    assert done["cold"] == examples.cold.sum()
+
+
+def test_a_trial_gives_the_negative_of_the_loss(data, inline_ray):
+    examples = build_examples(data.events, content(data), SETTINGS.train.ranker)
+    train, valid = ((split.features, split.labels) for split in (examples.train, examples.validation))
+    values = list(run_ranker_trial(RankerTrialData(train, valid), SETTINGS))
+    assert len(values) == 2
+    assert all(value < 0 for value in values)
+    changed = load_settings(overrides=[*OVERRIDES, "train.ranker.training.learning_rate=0.05"])
+    assert list(run_ranker_trial(RankerTrialData(train, valid), changed)) != values
+
+
+def test_only_runs_of_the_same_log_and_settings_share_a_name(data):
+    config = SETTINGS.train.ranker
+    base = run_name(data, config)
+    assert run_name(replace(data, name="else"), config) == base
+    # As many events with the same last moment, but of other videos.
+    videos = pa.array(data.events["video_id"].to_pylist()[::-1])
+    events = data.events.set_column(data.events.schema.get_field_index("video_id"), "video_id", videos)
+    others = [
+        run_name(replace(data, events=events), config),
+        run_name(replace(data, content=None), config),
+        run_name(data, config.model_copy(update={"shards": 9})),
+    ]
+    assert len({base, *others}) == 4
