@@ -1,6 +1,6 @@
 """Whether nearest neighbours share a class: the figures behind the encoders' defaults.
 
-Run as `python benchmarks/neighbours.py FOLDER`; the folder holds clips and `labels.csv` with the
+Run as `python benchmarks/one_nn_accuracy.py FOLDER`; the folder holds clips and `labels.csv` with the
 columns file, label and source. Prints leave-one-out 1-NN accuracy, overall and with neighbours
 from another source only (of the clips whose class has another source).
 """
