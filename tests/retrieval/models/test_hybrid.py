@@ -371,3 +371,11 @@ def test_cold_videos_are_raised_by_the_setting_alone_and_so_after_loading(tmp_pa
     assert scores[None][0] < np.sort(scores[None][warm])[-2]
     assert scores[2][0] == np.sort(scores[2][warm])[-2]
     assert np.array_equal(scores[2][warm], scores[None][warm])
+
+
+def test_the_first_fitted_user_is_no_new_user():
+    """u is in row 0 of the fit, and a video's id as well."""
+    model = fit()
+    assert model.users.find(["u"]).tolist() == [0]
+    assert set(model.recommend(["u"], 9)["source"].to_pylist()) == {"hybrid"}
+    assert model.recommend(["new"], 1)["source"].to_pylist() == ["popular"]

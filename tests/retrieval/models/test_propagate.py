@@ -256,3 +256,10 @@ def test_a_taste_is_the_mean_by_weight():
     model.fit(rows, CatalogContent(embeddings=embeddings(**vectors)))
     taste = np.array([0.75, 0.25])
     np.testing.assert_allclose(model.sums.cross, np.outer(taste, taste) / np.linalg.norm(taste), rtol=1e-6)
+
+
+def test_embeddings_are_centered():
+    vectors = {"a": [10, 1], "b": [10, -1]}
+    model = PropagationRecommender(PropagationConfig(space="embeddings"))
+    model.fit(interactions(("ann", "a", 1, 0)), CatalogContent(embeddings=embeddings(**vectors)))
+    np.testing.assert_allclose(model.vectors, [[0, 1], [0, -1]], atol=1e-6)
