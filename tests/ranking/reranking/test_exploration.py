@@ -156,6 +156,8 @@ def test_draws_are_truncated_normals_of_mean_and_deviation():
         quantiles, means, deviations = rng.random(4), rng.normal(size=4), rng.random(4)
         scores = means + deviations * cut.ppf(quantiles)
         assert draw_winner(means, deviations, Draws(quantiles))[0] == scores.argmax()
+    # A draw this low would be at −6 deviations, and is at the cut instead.
+    assert draw_winner(np.array([0.0, -4.5]), np.array([1.0, 0.0]), Draws([1e-9, 0.5]))[0] == 0
 
 
 def test_one_candidate_wins_for_sure():
