@@ -137,7 +137,7 @@ class VideoFilters(BaseConfig):
     max_price: float | None = None
     """The highest price allowed; a video without a price does not pass."""
     available: bool | None = True
-    """Whether a video must be available (true), must not be (false), or either (null)."""
+    """Required availability of a video: true, false, or null for either."""
 
 
 def filter_videos(videos: pa.Table, filters: VideoFilters) -> list[str]:

@@ -41,7 +41,7 @@ class MatrixRecommender(ABC, Generic[C]):
     kind: ClassVar[str]
     Config: ClassVar[type[BaseConfig]]
     inductive: ClassVar[bool] = True
-    """Whether a user's scores depend on their history alone, so that `recommend_from` can serve users and
+    """True if a user's scores depend on their history alone, so that `recommend_from` can serve users and
     events that came after the fit."""
 
     def __init__(self, config: C | None = None) -> None:

@@ -27,7 +27,7 @@ class ContentConfig(BaseConfig):
     recency: float = Field(default=0.8, gt=0, le=1)
     """Factor on a video's weight for each newer video in the user's history; 1 disables the decay."""
     center: bool = True
-    """Whether to subtract the catalog's mean embedding, which all videos share and which hides their
+    """Subtract the catalog's mean embedding, which all videos share and which hides their
     differences. A single embedding is never centered."""
     attributes_share: float = Field(default=0.5, ge=0, le=1)
     """Weight of the attributes in the squared length of a video's vector; the embedding has the rest. A video

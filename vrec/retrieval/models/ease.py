@@ -22,7 +22,7 @@ class EaseConfig(BaseConfig):
     regularization: float = Field(default=500.0, gt=0, allow_inf_nan=False)
     """λ, the term added to the diagonal of XᵀX; higher values rely on frequent pairs of videos only."""
     binary: bool = True
-    """Whether every interaction counts 1, as in the paper, instead of its weight."""
+    """Count every interaction as 1, as in the paper, instead of its weight."""
     max_videos: int = Field(default=20_000, ge=1)
     """Maximum number of videos that can be fitted: memory grows with its square, time with its cube."""
 

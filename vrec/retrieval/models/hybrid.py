@@ -60,8 +60,8 @@ class HybridConfig(BaseConfig):
     """Interval at which a recommended video is a cold one, the best by score that no user has watched; by
     score alone such videos would hardly ever be shown. None ranks all videos by score alone."""
     recommend_new_users: bool = True
-    """Whether a user without any history gets the popular videos, with source `popular`; otherwise no
-    rows."""
+    """Recommend the popular videos, with source `popular`, to users without a history; otherwise they get
+    no rows."""
 
 
 class HybridRecommender(MatrixRecommender[HybridConfig]):
