@@ -24,9 +24,9 @@ def summary(**changes):
 def test_totals_add_up_and_the_rate_is_over_the_time_from_the_first_batch_to_the_last():
     totals = EmbedTotals()
     totals.add(summary())
-    totals.add(summary(part="q", videos=2, failed=0, began_at=98.0, ended_at=101.0, worker="h:2"))
     totals.add(summary(part="r", videos=6, video_s=60.0, began_at=102.0, ended_at=110.0, decode_s=0.5))
-    assert (totals.videos, totals.failed, totals.parts) == (12, 2, ["p", "q", "r"])
+    totals.add(summary(part="q", videos=2, failed=0, began_at=98.0, ended_at=101.0, worker="h:2"))
+    assert (totals.videos, totals.failed, totals.parts) == (12, 2, ["p", "r", "q"])
     assert totals.stage_s == {"read_s": 3.0, "decode_s": 4.5, "encode_s": 9.0, "write_s": 12.0}
     found = timings(PhaseTimer(), totals)
     assert found["throughput"] == {

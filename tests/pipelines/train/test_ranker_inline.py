@@ -70,6 +70,11 @@ def test_splits_are_of_the_shares_that_are_set(data, inline_ray):
     assert sum(sizes) == shown
     assert np.array(sizes) / shown == pytest.approx([0.3, 0.3, 0.4], abs=0.01)
     assert len(examples.cold) == sizes[2]
+    window_us = 6 * 3_600_000_000
+    for labels in (examples.train.labels, examples.validation.labels):
+        assert labels.at.max() < examples.split.test_from
+        assert (labels.at[labels.mature] + window_us < examples.split.test_from).all()
+    assert not examples.validation.labels.mature.all(), "the last of them are too near the test"
 
 
 def test_the_summary_is_of_the_ranker_that_is_saved(data, inline_ray, tmp_path):
