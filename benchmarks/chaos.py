@@ -47,8 +47,8 @@ PATIENCE_S = 60.0
 
 
 @dataclass
-class Seen:
-    """What one kind of request met with."""
+class RequestOutcomes:
+    """Outcomes of one kind of request."""
 
     at: list[float] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
@@ -58,22 +58,22 @@ class Seen:
 
 
 @dataclass
-class Told:
-    """What the loading process tells when it ends."""
+class LoadResult:
+    """Message of the load process when it ends."""
 
-    recommend: Seen = field(default_factory=Seen)
-    events: Seen = field(default_factory=Seen)
+    recommend: RequestOutcomes = field(default_factory=RequestOutcomes)
+    events: RequestOutcomes = field(default_factory=RequestOutcomes)
     acknowledged: list[str] = field(default_factory=list)
     sent: int = 0
 
 
 def load(url: str, seconds: float, rate: float, videos: list[str], pipe: Any) -> None:
-    """Sends `rate` requests of each kind a second from a process of its own, and tells what came of them."""
+    """Send `rate` requests of each kind per second from this process, and report their outcomes."""
     pipe.send(asyncio.run(_load(url, seconds, rate, videos)))
 
 
-async def _load(url: str, seconds: float, rate: float, videos: list[str]) -> Told:
-    told, rng, tasks = Told(), np.random.default_rng(0), set()
+async def _load(url: str, seconds: float, rate: float, videos: list[str]) -> LoadResult:
+    told, rng, tasks = LoadResult(), np.random.default_rng(0), set()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         begun = time.time()
         for turn in range(int(seconds * rate)):
@@ -99,11 +99,13 @@ def _event(shopper: str, video: str) -> dict[str, Any]:
     }
 
 
-async def _recommend(session: aiohttp.ClientSession, url: str, shopper: str, told: Told) -> None:
+async def _recommend(session: aiohttp.ClientSession, url: str, shopper: str, told: LoadResult) -> None:
     await _post(session, f"{url}/v1/recommend", {"user_id": shopper, "k": 10}, told.recommend)
 
 
-async def _send(session: aiohttp.ClientSession, url: str, rows: list[dict[str, Any]], told: Told) -> None:
+async def _send(
+    session: aiohttp.ClientSession, url: str, rows: list[dict[str, Any]], told: LoadResult
+) -> None:
     told.sent += len(rows)
     until = time.time() + PATIENCE_S
     while time.time() < until:
@@ -113,7 +115,7 @@ async def _send(session: aiohttp.ClientSession, url: str, rows: list[dict[str, A
         await asyncio.sleep(0.5)
 
 
-async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, Any], seen: Seen) -> int:
+async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, Any], seen: RequestOutcomes) -> int:
     at, begun, status, degraded = time.time(), time.perf_counter(), 0, False
     with contextlib.suppress(aiohttp.ClientError, TimeoutError):
         async with session.post(url, json=body) as response:
@@ -128,7 +130,7 @@ async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, Any], 
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[Any]:
-    """A callable that kills a Redis server of one's own and starts it again; VREC_REDIS_URL names it."""
+    """Start a Redis server, set VREC_REDIS_URL, and yield a function that kills and restarts it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -155,7 +157,7 @@ def redis_server(folder: Path) -> Iterator[Any]:
 
 
 def replica_pid(deployment: str) -> int:
-    """The process of a replica that runs."""
+    """Return the process id of a running replica."""
     client: Any = _get_global_client()
     replicas = client.get_serve_details()["applications"][APPLICATION_NAME]["deployments"][deployment][
         "replicas"
@@ -164,13 +166,13 @@ def replica_pid(deployment: str) -> int:
 
 
 def controller_pid() -> int:
-    """The process of Serve's controller."""
+    """Return the process id of Serve's controller."""
     named = (one for one in psutil.process_iter(["name", "cmdline"]) if one.info["cmdline"])
     return next(one.pid for one in named if one.info["cmdline"][0].startswith("ray::ServeController"))
 
 
-def report(what: str, killed_at: float, until: float, told: Told) -> dict[str, Any]:
-    """What requests met with between a kill and the next one."""
+def report(what: str, killed_at: float, until: float, told: LoadResult) -> dict[str, Any]:
+    """Summarize the requests between a kill and the next one."""
     said: dict[str, Any] = {"killed": what}
     for kind, seen in (("recommend", told.recommend), ("events", told.events)):
         at, status, ms = np.array(seen.at), np.array(seen.status), np.array(seen.ms)
@@ -210,7 +212,7 @@ async def logged(url: str) -> Counter[str]:
 
 
 def run(config: ServeConfig, kills: dict[str, Any], seconds: float, rate: float) -> dict[str, Any]:
-    """The reports of all kills, and the reconciliation."""
+    """Run the load with all kills; return their reports and the reconciliation of events."""
     url = deploy_service(config)["url"]
     videos = ServingBundle.load(config.bundle).videos.column("video_id").to_pylist()
     near, far = multiprocessing.get_context("spawn").Pipe()

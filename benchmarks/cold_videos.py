@@ -1,7 +1,7 @@
-"""What a blend is worth for videos that nobody has watched: MicroLens-50k with some videos withheld.
+"""Value of a hybrid for cold-start videos: MicroLens-50k with some videos withheld.
 
-All that users did with the withheld videos is taken out of train; their last video is the test, be it one of
-those or not. Every model ranks the whole catalogue. Prints accuracy overall and on the withheld videos, with
+All interactions with the withheld videos are removed from train; each user's last video is the test, withheld
+or not. Every model ranks the whole catalogue. Prints accuracy overall and on the withheld videos, with
 95 % bootstrap intervals over users, and the hybrid's paired difference to the best single model.
 
     python benchmarks/cold_videos.py FOLDER [--withheld 700] [--users 20000]
@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.types import CatalogContent
-from vrec.evaluation.offline.run import EvaluationConfig, PopulationScores, evaluate_recommendations
+from vrec.evaluation.offline.results import EvaluationConfig, PopulationScores
+from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.events.datasets import microlens_50k
 from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
 from vrec.events.split import LeaveLastOutConfig, split_interactions

@@ -25,7 +25,7 @@ SILENT = AudioConfig(enabled=False)
 
 
 def draw(path: Path, size: tuple[int, int], seconds: float, seed: int, tone: bool = False) -> str:
-    """The path of a new H.264 clip at 25 frames a second: a textured picture that pans and flickers."""
+    """Write a new H.264 clip at 25 frames per second, a textured picture that pans and flickers."""
     width, height = size
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 255, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
@@ -52,7 +52,7 @@ def draw(path: Path, size: tuple[int, int], seconds: float, seed: int, tone: boo
 def interleaved(
     runs: int, jobs: Mapping[str, Callable[[], object]], clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Median seconds of each job, the jobs taking turns."""
+    """Return the median seconds of each job, the jobs taking turns."""
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(runs + 1):
         for name, job in jobs.items():
@@ -64,7 +64,7 @@ def interleaved(
 
 
 def report(title: str, seconds: dict[str, float], base: str, count: int) -> None:
-    """Print one line: milliseconds a clip, and each job's ratio to `base`."""
+    """Print one line: milliseconds per clip, and each job's ratio to `base`."""
     parts = [f"{k} {v / count * 1e3:.1f} ms ({v / seconds[base]:.2f}×)" for k, v in seconds.items()]
     print(f"{title}: " + ", ".join(parts), flush=True)
 
@@ -91,7 +91,7 @@ def compare(paths: list[str], title: str, runs: int) -> None:
 
 
 def isolation(small: list[str], runs: int) -> None:
-    """Decoding in a child of its own against decoding here, CPU of both processes together."""
+    """Compare decoding in a child process with decoding in this one, CPU of both processes together."""
     config = MediaConfig()
     with DecodeProcess(config) as process:
         jobs = {
@@ -108,7 +108,7 @@ def isolation(small: list[str], runs: int) -> None:
 
 
 def main() -> None:
-    """Run every comparison on drawn clips, and the decoders on the user's own where given."""
+    """Run every comparison on synthetic clips, and the decoders on the user's own if given."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--videos", type=Path, help="a folder of real clips")
     arguments.add_argument("--runs", type=int, default=7)

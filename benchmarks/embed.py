@@ -1,4 +1,4 @@
-"""What `vrec embed` costs against a hand-tuned loop without Ray and a straightforward Ray Data program.
+"""Cost of `vrec embed` compared with a hand-tuned loop without Ray and a simple Ray Data program.
 
 Prints ratios from interleaved runs on the same clips. Start-up is left out: the clock runs from the
 moment that every worker is at work until the last file is written.
@@ -30,7 +30,7 @@ from vrec.synthetic.videos import SyntheticVideosConfig, draw_video, plan_catalo
 
 
 def with_vrec(folder: Path, out: Path, **changes: Any) -> dict[str, Any]:
-    """The manifest of `vrec embed`, with `rate` added."""
+    """Run `vrec embed`; return its manifest with `rate` added."""
     batches: list[Batch] = []
     with Path(os.devnull).open("w") as nowhere:
         config = EmbedConfig.model_validate(changes)
@@ -47,7 +47,7 @@ def _batch(row: Mapping[str, Any]) -> Batch:
 
 
 def throughput(folder: Path, rounds: int) -> dict[str, float]:
-    """Ratios of vrec's rate to the others', medians over interleaved rounds."""
+    """Return ratios of vrec's rate to the others', medians over interleaved rounds."""
     paths = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in VIDEO_EXTENSIONS)
     rates: dict[str, list[float]] = {}
     systems: dict[str, Callable[[Path], float]] = {
@@ -81,7 +81,7 @@ def throughput(folder: Path, rounds: int) -> dict[str, float]:
 
 
 def second_run(folder: Path) -> float:
-    """Share of the first run's decode and encode time that an unchanged catalogue costs."""
+    """Return the share of the first run's decode and encode time that an unchanged catalog costs."""
     with tempfile.TemporaryDirectory() as out, connect_cluster():
         first = with_vrec(folder, Path(out))
         second = with_vrec(folder, Path(out))
@@ -96,7 +96,7 @@ def second_run(folder: Path) -> float:
 
 
 def memory(small: int, large: int) -> float:
-    """Ratio of peak memory (PSS of all processes) with `large` videos to that with `small`."""
+    """Return the ratio of peak memory (PSS of all processes) with `large` videos to that with `small`."""
     peaks = []
     for count in (small, large):
         with tempfile.TemporaryDirectory() as place:
@@ -114,7 +114,7 @@ def memory(small: int, large: int) -> float:
 
 
 class _Peak:
-    """Largest sum of proportional set sizes of this process and its children, looked at twice a second."""
+    """Largest sum of proportional set sizes of this process and its children, sampled twice a second."""
 
     def __enter__(self) -> "_Peak":
         self.bytes, self._stop = 0, threading.Event()
@@ -152,7 +152,7 @@ def _clips(arguments: argparse.Namespace, place: Path) -> Path:
 
 
 def main() -> None:
-    """Runs the claims asked for and prints what was measured, as text and as one line of JSON."""
+    """Run the selected measurements; print them as text and as one line of JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What vrec is measured against: a hand-tuned loop without Ray, and what one writes first with it."""
+"""Baselines of `vrec embed`: a hand-tuned loop without Ray, and a simple Ray Data program."""
 
 import io
 import multiprocessing
@@ -23,7 +23,7 @@ LANES = os.cpu_count() or 1
 
 
 class Batch(NamedTuple):
-    """Which worker embedded how many videos from when till when, in seconds of Unix time."""
+    """Videos embedded by one worker, with start and end in seconds of Unix time."""
 
     worker: str
     began_at: float
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 def rate(batches: list[Batch], finish_s: float) -> float:
-    """Videos a second from the moment that every worker is at work until all is written.
+    """Return videos per second from the moment that every worker is at work until all is written.
 
     A batch that is under way at that moment counts by the share of it that is still to come;
     `finish_s` is what comes after the last batch.
@@ -70,7 +70,7 @@ def _embed_one(path: str) -> tuple[Batch, dict[str, Any]]:
 
 
 def hand_tuned(paths: list[str], out: Path) -> float:
-    """Videos a second of a loop over a process pool that writes one Parquet file."""
+    """Return videos per second of a loop over a process pool that writes one Parquet file."""
     batches, rows = [], []
     with multiprocessing.get_context("spawn").Pool(LANES, _load) as pool:
         for batch, row in pool.imap_unordered(_embed_one, paths):
@@ -98,7 +98,7 @@ def _decode_all(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class _EncodeAll:
-    """The same network as vrec's, run as its authors' example does: torch, eager."""
+    """vrec's network, run as its authors' example does: torch, eager."""
 
     def __init__(self, backend: str) -> None:
         import torch
@@ -118,7 +118,7 @@ class _EncodeAll:
 
 
 def straightforward(paths: list[str], backend: str) -> float:
-    """Videos a second of read_binary_files → map → map_batches with an actor pool, after its first batch.
+    """Return videos per second of read_binary_files → map → map_batches with an actor pool.
 
     What is decoded by then, while the actors still load, counts in its favour.
     """

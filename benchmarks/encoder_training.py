@@ -1,4 +1,4 @@
-"""How fast encoders train, and how busy that keeps the cores: one worker or two, one thread or two.
+"""Speed of encoder training, and core utilization: one worker or two, one thread or two.
 
     python benchmarks/encoder_training.py [--videos 4000] [--epochs 4] [--head gru]
 
@@ -30,7 +30,7 @@ WAYS = {"1 worker, 1 thread": (1, 1), "1 worker, 2 threads": (1, 2), "2 workers,
 
 
 class Watched(EncoderTrainer):
-    """A trainer that adds to each epoch's losses how busy its thread was."""
+    """Trainer that adds to each epoch's losses the share of time its thread was busy."""
 
     def run_epoch(self) -> EpochResult:
         before, begun = _ran_or_ready_s(), time.perf_counter()
@@ -58,7 +58,7 @@ class WatchedLesson(EncoderTrainingTask):
 
 
 def _ran_or_ready_s() -> float:
-    """Seconds that this thread has run, and those it was ready to while others ran."""
+    """Return the seconds that this thread has run, and was ready to while others ran."""
     with open("/proc/thread-self/schedstat") as file:
         ran, ready, _ = file.read().split()
     return (int(ran) + int(ready)) / 1e9
@@ -67,8 +67,8 @@ def _ran_or_ready_s() -> float:
 def drawn(videos: int, pairs: int) -> tuple[FeatureSet, BehaviorSignals]:
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 20, videos)
-    centres = rng.normal(0, 1, (20, 1280))
-    frames = centres[kinds][:, None, None] + rng.normal(0, 1, (videos, 2, 8, 1280)).astype(np.float16)
+    centers = rng.normal(0, 1, (20, 1280))
+    frames = centers[kinds][:, None, None] + rng.normal(0, 1, (videos, 2, 8, 1280)).astype(np.float16)
     has: dict[Any, Any] = {m: np.full(videos, m == "frames") for m in ("frames", "audio", "text")}
     nothing = np.zeros((videos, 0), np.float32)
     ids = tuple(f"v{i:07}" for i in range(videos))
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--head", default="gru")
     options = parser.parse_args()
-    features, behaviour = drawn(options.videos, 2 * options.videos)
+    features, behavior = drawn(options.videos, 2 * options.videos)
     with connect_cluster():
         for name, (workers, threads) in WAYS.items():
             settings = load_settings(
@@ -100,7 +100,7 @@ def main() -> None:
             )
             with tempfile.TemporaryDirectory() as folder:
                 log = f"{folder}/log"
-                lesson = WatchedLesson(settings.train.encoder, features, behaviour, log)
+                lesson = WatchedLesson(settings.train.encoder, features, behavior, log)
                 begun = time.perf_counter()
                 train_network(lesson, "run", folder)
                 took = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""How fast each way of running the frame encoder is, side by side on one core.
+"""Speed of each runtime of the frame encoder, side by side on one core.
 
 Run as `python benchmarks/encoders.py [--rounds 9]`. Each round runs every way once, so that a busy
 machine slows all alike; the figures are medians over rounds, and ratios to torch eager of the
@@ -46,7 +46,7 @@ def torch_way(frames: np.ndarray, layout: torch.memory_format) -> Callable[[], A
 
 
 def openvino_way(frames: np.ndarray, batch: int, hint: str) -> Callable[[], Any]:
-    """OpenVINO as the encoder runs it, but for the batch (-1 is any) and the performance hint."""
+    """Run OpenVINO as the encoder does, except for the batch (-1 is any) and the performance hint."""
     ov = openvino_module()
     example = torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8)
     model = ov.convert_model(

@@ -1,4 +1,4 @@
-"""What the approximate index finds and how fast, against faiss's exact search on the same threads.
+"""Recall and speed of the approximate index, compared with faiss's exact search on the same threads.
 
 Prints recall@10 and ratios of queries per second from interleaved rounds on clustered unit vectors, and
 whether filtered searches are exact. faiss's Flat runs twice: as it comes, and with BLAS, which faiss 1.15
@@ -23,10 +23,10 @@ from vrec.retrieval.index.index import FaissIndex, IndexConfig
 K = 10
 
 
-def clustered(count: int, dim: int, centres: Vectors, seed: int) -> Vectors:
-    """(count, dim) unit vectors around the centres: about as far from them as these are from each other."""
+def clustered(count: int, dim: int, centers: Vectors, seed: int) -> Vectors:
+    """Draw (count, dim) unit vectors around centers, about as far from them as these are apart."""
     rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(len(centres), size=count)]
+    rows = centers[rng.integers(len(centers), size=count)]
     rows = rows + rng.standard_normal((count, dim), dtype=np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -40,7 +40,7 @@ def flat_search(flat: faiss.IndexFlatIP, queries: Vectors, *, blas: bool) -> lis
 def rounds_of(
     systems: dict[str, Callable[[Vectors], object]], queries: Vectors, rounds: int
 ) -> dict[str, float]:
-    """Queries per second of each system, medians over interleaved rounds."""
+    """Return queries per second of each system, medians over interleaved rounds."""
     rates: dict[str, list[float]] = {name: [] for name in systems}
     for number in range(rounds):
         for name in list(systems) if number % 2 == 0 else reversed(systems):
@@ -63,7 +63,7 @@ def recall(found: list[list[str]], true: list[list[int]]) -> float:
 
 
 def filtered(index: FaissIndex, vectors: Vectors, queries: Vectors) -> dict[str, float]:
-    """Milliseconds a query by the share of vectors allowed; stops where an answer is not the exact one."""
+    """Return milliseconds per query by the share of vectors allowed; fail if an answer is not exact."""
     found: dict[str, float] = {}
     for share in (0.0001, 0.01, 0.3, 0.95):
         keep = np.random.default_rng(7).random(len(vectors)) < share
@@ -92,9 +92,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(arguments.threads)
-    centres = np.random.default_rng(0).standard_normal((1000, arguments.dim), dtype=np.float32)
-    vectors = clustered(arguments.vectors, arguments.dim, centres, 1)
-    queries = clustered(arguments.queries, arguments.dim, centres, 2)
+    centers = np.random.default_rng(0).standard_normal((1000, arguments.dim), dtype=np.float32)
+    vectors = clustered(arguments.vectors, arguments.dim, centers, 1)
+    queries = clustered(arguments.queries, arguments.dim, centers, 2)
 
     begun = time.perf_counter()
     index = FaissIndex(IndexConfig())

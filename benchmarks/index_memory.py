@@ -1,4 +1,4 @@
-"""What each storage of the index costs and finds: bytes a vector, recall@10, queries a second, side by side.
+"""Bytes per vector, recall@10 and queries per second of each storage of the index, side by side.
 
     python benchmarks/index_memory.py clusters [--vectors 300000] [--dim 64] [--queries 500]
     python benchmarks/index_memory.py titles FOLDER [--kept FILE.npy] [--exact-up-to 50000]
@@ -58,7 +58,7 @@ print(resident() - before)
 
 
 def resident_bytes(index: FaissIndex) -> int:
-    """Bytes that a process grows by when it loads the index; an empty one was loaded before."""
+    """Return the bytes that a process grows by when it loads the index, after an empty one."""
     with tempfile.TemporaryDirectory() as folder:
         index.save(f"{folder}/index")
         FaissIndex(index.config).save(f"{folder}/empty")
@@ -67,7 +67,7 @@ def resident_bytes(index: FaissIndex) -> int:
 
 
 def title_vectors(folder: str, kept: str | None) -> Vectors:
-    """The (N, dim) embeddings of all titles there are, in a drawn order."""
+    """Return the (N, dim) embeddings of all titles, in random order."""
     if kept is not None and Path(kept).exists():
         vectors = np.load(kept, allow_pickle=False)
     else:
@@ -132,9 +132,9 @@ def main() -> None:
         rows = title_vectors(arguments.folder, arguments.kept)
         vectors, queries = rows[HELD_OUT:], rows[:HELD_OUT]
     else:
-        centres = np.random.default_rng(0).standard_normal((1000, arguments.dim), dtype=np.float32)
-        vectors = clustered(arguments.vectors, arguments.dim, centres, 1)
-        queries = clustered(arguments.queries, arguments.dim, centres, 2)
+        centers = np.random.default_rng(0).standard_normal((1000, arguments.dim), dtype=np.float32)
+        vectors = clustered(arguments.vectors, arguments.dim, centers, 1)
+        queries = clustered(arguments.queries, arguments.dim, centers, 2)
     compare(vectors, queries, arguments.rounds, arguments.exact_up_to)
 
 

@@ -29,7 +29,7 @@ TOP = 20
 
 
 def make_shop(users: int, videos: int, interactions: int, seed: int = 0) -> Matrix:
-    """(users, videos) float32 weights from 1 to 4: popularity by a power law, activity log-normal."""
+    """Draw (users, videos) float32 weights from 1 to 4: power-law popularity, log-normal activity."""
     rng = np.random.default_rng(seed)
     popularity = (np.arange(videos) + 50.0) ** -0.9
     activity = rng.lognormal(0, 1, users)
@@ -43,7 +43,7 @@ def make_shop(users: int, videos: int, interactions: int, seed: int = 0) -> Matr
 
 
 def to_table(matrix: Matrix) -> pa.Table:
-    """INTERACTIONS whose ids are in the order of the matrix."""
+    """Return INTERACTIONS with ids in the order of the matrix."""
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     names = [pa.array([f"{n:07d}" for n in range(size)]) for size in matrix.shape]
     columns = [
@@ -56,7 +56,7 @@ def to_table(matrix: Matrix) -> pa.Table:
 
 
 def loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -> list[np.ndarray]:
-    """The plain way: for each user a dense row of scores, the seen masked, the best taken and sorted."""
+    """Recommend by a plain loop: per user a dense row of scores, seen videos masked, the best sorted."""
     found = []
     for user in users:
         start, end = matrix.indptr[user], matrix.indptr[user + 1]
@@ -72,7 +72,7 @@ def loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -> list[n
 
 
 def product_loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -> list[np.ndarray]:
-    """The same with SciPy's sparse product for the scores of each user."""
+    """Recommend by the same loop, with SciPy's sparse product for the scores of each user."""
     found = []
     for user in users:
         row = matrix[user]
@@ -84,7 +84,7 @@ def product_loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -
 
 
 def race(rounds: int, sides: dict[str, Callable[[], object]]) -> None:
-    """Prints each side's median seconds, and how many times the first's it is."""
+    """Print each side's median seconds, and its ratio to the first side's."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
@@ -99,13 +99,13 @@ def race(rounds: int, sides: dict[str, Callable[[], object]]) -> None:
 
 
 def most_resident() -> int:
-    """The most bytes that this process has had in memory; Linux only."""
+    """Return the peak resident bytes of this process; Linux only."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def measure_memory(path: Path, weighting: str, neighbours: int) -> None:
-    """Prints the most memory that a fit takes above the matrix; in a process of its own."""
+    """Print the peak memory of a fit above that of the matrix; run in a process of its own."""
     matrix = sparse.csr_matrix(sparse.load_npz(path))
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     config = ItemKnnConfig(neighbours=neighbours, weighting=weighting)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ USERS, EACH = 30_000, 20
 
 
 def large_bundle(uri: str, *, videos: int, dim: int = 64) -> str:
-    """The folder of the bundle that was written."""
+    """Write a bundle and return its folder."""
     made = simulate(
         SimulationConfig(
             users=1500, videos=videos, requests_per_user=8, dim=dim, cold_share=0.0, click_rate=0.2
@@ -49,7 +49,7 @@ def large_bundle(uri: str, *, videos: int, dim: int = 64) -> str:
 
 
 def trained(made: ShopSimulation, config: TrainRankerConfig) -> NetworkRanker:
-    """A DIN with its default sizes, after one epoch."""
+    """Return a DIN with its default sizes, after one epoch."""
     content = CatalogContent(made.videos, made.embeddings)
     with connect_cluster():
         found = build_examples(made.events, content, config)
@@ -64,7 +64,7 @@ def trained(made: ShopSimulation, config: TrainRankerConfig) -> NetworkRanker:
 
 
 def drawn_interactions(made: ShopSimulation) -> pa.Table:
-    """INTERACTIONS of users who watch in two categories each, the popular videos more often."""
+    """Draw INTERACTIONS of users who watch two categories each, popular videos more often."""
     rng = np.random.default_rng(0)
     names = made.videos.column("video_id")
     category = made.videos.column("category").combine_chunks().dictionary_encode()

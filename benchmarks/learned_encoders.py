@@ -1,4 +1,4 @@
-"""What trained heads add to frozen features on labelled clips: classes by nearest neighbour, and direction.
+"""Gain of trained heads over frozen features on labeled clips: classes by nearest neighbor, and direction.
 
     python benchmarks/learned_encoders.py FOLDER FEATURES [--seeds 5] [--moving FEATURES]
 
@@ -6,9 +6,9 @@ FOLDER holds `labels.csv` with the columns file, label and source, and the clips
 features are kept, made by the first run. No head sees a label: all are trained self-supervised, with their
 defaults, on all clips for the classes and on seven in ten, by seed, for the direction, which is then asked of
 the other three; also of the clips of another catalogue, whose features `--moving` names. Prints leave-one-out
-1-NN accuracy, overall and with neighbours from another source only, on vectors less their mean, with 95 %
+1-NN accuracy, overall and with neighbors from another source only, on vectors less their mean, with 95 %
 intervals by bootstrap over clips of the mean over seeds, and the spread of seeds. What cold videos gain by
-alignment with behaviour is in `learned_encoders_cold.py`.
+alignment with behavior is in `learned_encoders_cold.py`.
 """
 
 import argparse
@@ -45,13 +45,13 @@ HEADS = {
 
 
 def frames_mean(features: FeatureSet) -> Vectors:
-    """(N, D) unit rows: what `vrec embed` gives for the frames."""
+    """Return (N, D) unit rows: the frame embeddings of `vrec embed`."""
     rows = features.frames[:, 0].astype(np.float64).sum(axis=1) / np.maximum(features.lengths, 1)[:, None]
     return unit_rows(rows)
 
 
 def frozen(features: FeatureSet, config: ModalityFusionConfig) -> Vectors:
-    """(N, dim) unit rows: what `vrec embed` fuses without training."""
+    """Return (N, dim) unit rows: the fused embeddings of `vrec embed`, without training."""
     blocks: dict[Modality, Vectors] = {"frames": frames_mean(features)}
     blocks |= {m: getattr(features, m) for m in ("audio", "text") if m in features.dims}
     fusion = ModalityFusion(config, features.names, {m: block.shape[1] for m, block in blocks.items()})
@@ -64,7 +64,7 @@ def frozen(features: FeatureSet, config: ModalityFusionConfig) -> Vectors:
 
 
 def trained(features: FeatureSet, options: Sequence[str], seed: int) -> LearnedEncoder:
-    """An encoder that was trained self-supervised on these features."""
+    """Train an encoder self-supervised on these features."""
     settings = load_settings(overrides=[*options, f"train.encoder.training.seed={seed}"])
     lesson, _ = build_training_task(EncoderInputs(features, None), settings)
     head = lesson.trainer(SINGLE_WORKER).run()
@@ -73,7 +73,7 @@ def trained(features: FeatureSet, options: Sequence[str], seed: int) -> LearnedE
 
 
 def correct(vectors: Vectors, labels: Sequence[str], sources: Sequence[str] | None = None) -> Floats:
-    """(N,) 1 where a clip's nearest neighbour, of another source where they are given, is of its class."""
+    """Return (N,) 1 where a clip's nearest neighbor, of another source if given, is of its class."""
     rows = unit_rows(vectors - vectors.mean(axis=0, dtype=np.float64))
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -np.inf)
@@ -85,7 +85,7 @@ def correct(vectors: Vectors, labels: Sequence[str], sources: Sequence[str] | No
 
 
 def interval(by_seed: Floats, seed: int = 0) -> str:
-    """The mean of (seeds, N) figures, its 95 % interval by bootstrap over N, and the seeds' spread."""
+    """Return the mean of (seeds, N) values, its 95 % bootstrap interval over N, and the seeds' SD."""
     each = by_seed.mean(axis=0)
     draws = np.random.default_rng(seed).integers(0, len(each), (10_000, len(each)))
     low, high = np.quantile(each[draws].mean(axis=1), (0.025, 0.975))
@@ -123,7 +123,7 @@ def classes(features: FeatureSet, rows: Mapping[str, Mapping[str, str]], seeds: 
 
 
 def backwards(features: FeatureSet) -> FeatureSet:
-    """The same clips, and their changed copies, played backwards."""
+    """Return the same clips, and their augmented copies, played backwards."""
     frames = features.frames.copy()
     for row, length in enumerate(features.lengths):
         frames[row, :, :length] = features.frames[row, :, :length][:, ::-1]
@@ -140,13 +140,13 @@ def backwards(features: FeatureSet) -> FeatureSet:
 
 
 def second_view(features: FeatureSet) -> FeatureSet:
-    """The first changed copy of each clip in the place of the clip itself."""
+    """Replace each clip by its first augmented copy."""
     rest = features.lengths, features.audio, features.text, features.has, features.names, features.embed
     return FeatureSet(features.video_ids, features.frames[:, 1:2], *rest)
 
 
 def direction(features: FeatureSet, seeds: int) -> None:
-    """Prints whether vectors of clips that were not trained on tell which way they are played."""
+    """Print the accuracy of play direction from vectors of clips not used in training."""
     print("\ndirection, of clips not trained on; chance is .5, and a tie counts as half")
     for name in ("mean", "GRU", "gated, GRU within", "VAE, GRU within"):
         nearest, probed = [], []
@@ -155,23 +155,23 @@ def direction(features: FeatureSet, seeds: int) -> None:
             cut = round(0.7 * len(features))
             ours, theirs = (features.select(np.sort(part)) for part in (order[:cut], order[cut:]))
             encoder = trained(ours, HEADS[name], seed)
-            nearest.append(told_by_neighbour(encoder, theirs))
-            probed.append(told_by_probe(encoder, ours, theirs))
+            nearest.append(direction_by_neighbor(encoder, theirs))
+            probed.append(direction_by_probe(encoder, ours, theirs))
         rates = [np.concatenate(found)[None] for found in (nearest, probed)]
         print(f"{name:22} a changed copy is nearer to its own direction {interval(rates[0])}", end="   ")
         print(f"linear probe {interval(rates[1])}")
 
 
-def told_by_neighbour(encoder: LearnedEncoder, theirs: FeatureSet) -> Floats:
-    """(N,) 1 where a changed copy of a clip is nearer to the clip than to the clip played backwards."""
+def direction_by_neighbor(encoder: LearnedEncoder, theirs: FeatureSet) -> Floats:
+    """Return (N,) 1 where a clip's augmented copy is nearer to it than to its reverse."""
     copy = encoder.encode_features(second_view(theirs))[0]
     forth, back = (encoder.encode_features(some)[0] for some in (theirs, backwards(theirs)))
     gap = (copy * forth).sum(axis=1) - (copy * back).sum(axis=1)
     return np.where(np.abs(gap) < 1e-5, 0.5, gap > 0)
 
 
-def told_by_probe(encoder: LearnedEncoder, ours: FeatureSet, theirs: FeatureSet) -> Floats:
-    """(2 N,) 1 where a linear probe, fitted on other clips and their reverses, says the direction."""
+def direction_by_probe(encoder: LearnedEncoder, ours: FeatureSet, theirs: FeatureSet) -> Floats:
+    """Return (2 N,) 1 where a linear probe, fitted on other clips, predicts the direction."""
     parts = [
         np.concatenate([encoder.encode_features(some)[0] for some in (one, backwards(one))])
         for one in (ours, theirs)

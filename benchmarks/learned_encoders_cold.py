@@ -1,4 +1,4 @@
-"""What cold videos gain where an encoder is aligned with behaviour: NDCG@10 of content with each embedding.
+"""Gain of encoders aligned with behavior on cold videos: NDCG@10 of `content` with each embedding.
 
     python benchmarks/learned_encoders_cold.py shop VIDEOS FEATURES [--seeds 5] [--tastes loud or quiet]
     python benchmarks/learned_encoders_cold.py microlens FOLDER [--seeds 3] [--users 20000]
@@ -60,7 +60,7 @@ K = 10
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One catalogue and log, with some videos withheld."""
+    """Catalog and log with some videos withheld."""
 
     features: FeatureSet
     train: pa.Table
@@ -72,7 +72,7 @@ class Trial:
 def withhold(
     parts: InteractionSplit, count: int, seed: int, features: FeatureSet, users: int | None
 ) -> Trial:
-    """A trial with so many of the test's videos withheld; at most so many users of the test stay."""
+    """Withhold this many of the test's videos; keep at most this many test users."""
     rng = np.random.default_rng(seed)
     watched = sorted(set(parts.test["video_id"].to_pylist()) & set(features.video_ids))
     withheld = pa.array(rng.choice(watched, count, replace=False).tolist())
@@ -88,7 +88,7 @@ def withhold(
 
 
 def judged(trial: Trial, vectors: Vectors, able: npt.NDArray[np.bool_]) -> dict[str, dict[str, Floats]]:
-    """Of each metric by user, (U,): among the withheld videos, and in the whole catalogue."""
+    """Return each metric per user (U,), among the withheld videos and in the whole catalog."""
     ids = [video for video, there in zip(trial.features.video_ids, able, strict=True) if there]
     rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors[able].ravel(), pa.float32()), vectors.shape[1])
     repeated = [pa.repeat(pa.scalar(text), len(ids)) for text in ("fused", "any", "none")]
@@ -112,7 +112,7 @@ def judged(trial: Trial, vectors: Vectors, able: npt.NDArray[np.bool_]) -> dict[
 def learned(
     trial: Trial, options: Sequence[str], seed: int, *, aligned: bool
 ) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-    """The vectors of a head that was trained on the trial's features, and its behaviour where `aligned`."""
+    """Return the vectors of a head trained on the trial's features, and behavior if `aligned`."""
     settings = load_settings(overrides=[*options, f"train.encoder.training.seed={seed}"])
     material = EncoderInputs(trial.features, trial.train if aligned else None)
     lesson, watched = build_training_task(material, settings)
@@ -130,7 +130,7 @@ def learned(
 
 
 def alone(encoded: tuple[Vectors, npt.NDArray[np.bool_]]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-    """What is learned of these vectors, without what they keep of the features beside it."""
+    """Return the learned part of these vectors, without the frozen features beside it."""
     vectors, able = encoded
     config = load_settings().train.encoder.learned
     return vectors[:, : config.dim] / np.float32((1 - config.keep) ** 0.5), able
@@ -143,7 +143,7 @@ def interval(each: Floats, digits: int = 4) -> str:
 
 
 def report(results: Sequence[Mapping[str, dict[str, dict[str, Floats]]]], base: str) -> None:
-    """Prints every way's figures over the users of all trials, and its difference from the base."""
+    """Print each encoder's metrics over the users of all trials, and its difference to the base."""
     users = sum(len(trial[base]["cold"]["ndcg"]) for trial in results)
     print(f"\n{users:,} test users of {len(results)} trials; differences are from {base!r}")
     for name in results[0]:
@@ -163,7 +163,7 @@ def report(results: Sequence[Mapping[str, dict[str, dict[str, Floats]]]], base: 
 
 
 def catalogue(path: str) -> pa.Table:
-    """VIDEOS of a table, or of a labels.csv: each label is a category, each source a creator."""
+    """Read VIDEOS of a table, or of a labels.csv: a label is a category, a source a creator."""
     if not path.endswith(".csv"):
         return read_videos(path)
     with Path(path).open(encoding="utf-8") as file:
@@ -194,7 +194,7 @@ QUIET = slice(8, 14)
 
 
 def quiet(fused: Vectors) -> Vectors:
-    """(N, 6) unit vectors of directions in which the frozen vectors differ little, one as loud as another."""
+    """Return (N, 6) unit vectors of directions in which the frozen vectors differ little."""
     scores, sizes, _ = np.linalg.svd((fused - fused.mean(axis=0)).astype(np.float64), full_matrices=False)
     share = (sizes[QUIET] ** 2).sum() / (sizes**2).sum()
     print(f"tastes are over {share:.1%} of the frozen vectors' variance", flush=True)

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of off-policy estimates cover the planted truth of a simulated shop.
+"""Coverage of the 95 % intervals of off-policy estimates on a simulated shop with known truth.
 
 The log shows one video a request; another policy, which knows shoppers better, is estimated from it and its
 exact value is known from the simulator. Prints for each estimator how often its interval held the truth over
@@ -41,7 +41,7 @@ Places = npt.NDArray[np.int64]
 
 @dataclass
 class Tally:
-    """What one estimator did over all replications."""
+    """Results of one estimator over all replications."""
 
     covered: int = 0
     errors: list[float] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Tally:
 
 
 def target_of(shop: SimulatedShop) -> Callable[[Places, Places], Floats]:
-    """A policy that knows tastes better than the logging one and popularity less."""
+    """Return a policy that knows tastes better than the logging one and popularity less."""
 
     def policy(users: Places, videos: Places) -> Floats:
         likes = shop.affinity(users, videos, paired=False)
@@ -65,7 +65,7 @@ def target_of(shop: SimulatedShop) -> Callable[[Places, Places], Floats]:
 
 @dataclass(frozen=True)
 class Case:
-    """A simulated log and a target policy, as the estimators take them."""
+    """Simulated log and target policy, as the estimators take them."""
 
     shop: SimulatedShop
     log: LoggedBandit
@@ -83,11 +83,11 @@ class Case:
         return cls(shop, log, users, days, target_of(shop))
 
     def chances(self) -> Floats:
-        """(N,) the target's chance of what was shown."""
+        """Return (N,) the target's probabilities of the logged actions."""
         return self.shop.policy_probability(self.policy, self.users, self.log.actions, self.days)
 
     def all_chances(self, rows: Places) -> Floats:
-        """(B, videos) the target's chance of each video, 0 for those that were not out yet."""
+        """Return (B, videos) the target's probability of each video, 0 before it is published."""
         full = np.zeros((len(rows), self.shop.videos.num_rows))
         for day in np.unique(self.days[rows]):
             offer, here = self.shop.available_videos(int(day)), np.flatnonzero(self.days[rows] == day)
@@ -95,7 +95,7 @@ class Case:
         return full
 
     def true_model(self) -> RewardModel:
-        """The best reward model there can be: the planted chances themselves."""
+        """Return the best possible reward model: the planted probabilities themselves."""
         every = np.arange(len(self.log))
         clicks = expit(
             self.shop.base_log_odds
@@ -104,7 +104,7 @@ class Case:
         return RewardModel(clicks[every, self.log.actions], (self.all_chances(every) * clicks).sum(axis=1))
 
     def estimates(self) -> dict[str, PolicyValueEstimate]:
-        """What each estimator says."""
+        """Return each estimator's estimate."""
         log, chances = self.log, self.chances()
         means = fit_reward_means(log, self.all_chances, RewardModelConfig())
         choice = self.all_chances(np.arange(len(log))).argmax(axis=1)
@@ -129,7 +129,7 @@ class Case:
 
 
 def coverage(replications: int, config: SimulationConfig = SHOP) -> dict[str, Tally]:
-    """How each estimator did over replications with seeds from 0."""
+    """Run each estimator over replications with seeds from 0."""
     tallies: dict[str, Tally] = {}
     for seed in range(replications):
         case = Case.of(simulate(config.model_copy(update={"seed": seed})))

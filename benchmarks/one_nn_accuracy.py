@@ -1,7 +1,7 @@
-"""Whether nearest neighbours share a class: the figures behind the encoders' defaults.
+"""1-NN accuracy of embeddings on labeled clips: the measurements behind the encoders' defaults.
 
 Run as `python benchmarks/one_nn_accuracy.py FOLDER`; the folder holds clips and `labels.csv` with the
-columns file, label and source. Prints leave-one-out 1-NN accuracy, overall and with neighbours
+columns file, label and source. Prints leave-one-out 1-NN accuracy, overall and with neighbors
 from another source only (of the clips whose class has another source).
 """
 
@@ -25,32 +25,32 @@ from vrec.media.frame_sampling import FrameSamplingConfig
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The clips with their class and where they came from."""
+class LabeledClips:
+    """Clips with their classes and sources."""
 
     clips: list[Clip]
     labels: list[str]
     sources: list[str]
 
-    def only(self, keep: Sequence[bool]) -> "Labelled":
-        """The clips where `keep` is true."""
+    def only(self, keep: Sequence[bool]) -> "LabeledClips":
+        """Return the clips where `keep` is true."""
         rows = [i for i, kept in enumerate(keep) if kept]
-        return Labelled(
+        return LabeledClips(
             [self.clips[i] for i in rows], [self.labels[i] for i in rows], [self.sources[i] for i in rows]
         )
 
 
-def read(folder: Path, media: MediaConfig) -> Labelled:
+def read(folder: Path, media: MediaConfig) -> LabeledClips:
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     clips = []
     for row in rows:
         decoded = decode(folder / row["file"], media)
         clips.append(Clip(row["file"], frames=decoded.frames, audio=decoded.audio))
-    return Labelled(clips, [row["label"] for row in rows], [row["source"] for row in rows])
+    return LabeledClips(clips, [row["label"] for row in rows], [row["source"] for row in rows])
 
 
-def report(name: str, vectors: np.ndarray, data: Labelled) -> None:
+def report(name: str, vectors: np.ndarray, data: LabeledClips) -> None:
     sources_of: dict[str, set[str]] = {}
     for label, source in zip(data.labels, data.sources, strict=True):
         sources_of.setdefault(label, set()).add(source)

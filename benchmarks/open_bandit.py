@@ -37,27 +37,27 @@ Floats = npt.NDArray[np.float64]
 
 
 def read_log(folder: Path, policy: str) -> LoggedBandit:
-    """One policy's log, all slots; its rows are taken as independent, since the dataset names no shopper."""
+    """Read one policy's log, all slots; rows count as independent, since it names no shopper."""
     _, log = read_logged_bandit(open_bandit(folder, policy).events, position=None)
     return replace(log, groups=log.groups[:0])
 
 
 def shares(log: LoggedBandit, items: int) -> Floats:
-    """(slots, items) share of each item among the rows of each slot: the week's policy."""
+    """Return (slots, items) share of each item among the rows of each slot: the week's policy."""
     counts = np.zeros((int(log.positions.max()) + 1, items))
     np.add.at(counts, (log.positions, log.actions), 1)
     return counts / counts.sum(axis=1, keepdims=True)
 
 
 def estimated(log: LoggedBandit, policy: Floats) -> dict[str, PolicyValueEstimate]:
-    """What each estimator says of a (slots, items) policy."""
+    """Return each estimator's estimate of a (slots, items) policy."""
     target = policy[log.positions, log.actions]
     model = fit_reward_means(log, lambda rows: policy[log.positions[rows]], RewardModelConfig())
     return {name: estimate_policy_value(log, target, config, model) for name, config in METHODS}
 
 
 def on_policy(log: LoggedBandit) -> PolicyValueEstimate:
-    """The log's own click rate, as any other estimate."""
+    """Return the log's own click rate, as an estimate."""
     return estimate_policy_value(log, log.propensities, OffPolicyConfig(method="ips", interval="bootstrap"))
 
 

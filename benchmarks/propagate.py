@@ -28,7 +28,7 @@ def drawn(count: int, dim: int, seed: int) -> Vectors:
 
 
 def run(users: int, videos: int, dim: int, mode: str) -> tuple[float, float, float]:
-    """Seconds for the sums and W, the peak of memory above the start in MiB, and that of U, V and W alone."""
+    """Return seconds of the sums and W, peak MiB above the start, and MiB of U, V and W alone."""
     with threadpool_limits(1):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         tastes, vectors = drawn(users, dim, 0), drawn(videos, dim, 1)

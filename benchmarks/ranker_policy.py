@@ -1,4 +1,4 @@
-"""What showing a ranker's favourites would earn: estimated from another policy's log, and the truth.
+"""Click rate of a ranker's policy: estimated from another policy's log, and the truth.
 
 A simulated shop logs one video a request with its propensity. Rankers are trained on the earlier part; on the
 later part each becomes a policy that shows a video with chance ∝ (odds of its click)^sharpness, over all on
@@ -46,7 +46,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Later:
-    """The part of a log that is tested on: requests, what was logged of them, and the truth."""
+    """Test part of a log: requests, logged actions, and the truth."""
 
     def __init__(
         self, made: ShopSimulation, requests: list[RankingRequest], shown: pa.Table, until: int
@@ -75,7 +75,7 @@ class Later:
         self.states = np.array([profile_counts(counted.get(i) or Profile("video", i)) for i in self.ids])
 
     def policy(self, ranker: ProfileRanker, sharpness: float) -> Floats:
-        """(N, videos) chances with which the ranker's policy shows each video, 0 for what is not on offer."""
+        """Return (N, videos) probabilities of the ranker's policy, 0 for unavailable videos."""
         chances = np.zeros((len(self.requests), len(self.ids)))
         for day in np.unique(self.days):
             offer = self.shop.available_videos(int(day))
@@ -95,7 +95,7 @@ class Later:
         return chances
 
     def report(self, name: str, chances: Floats) -> None:
-        """Prints a policy's click rate: the truth, and what the log says of it."""
+        """Print a policy's click rate: the truth, and the estimates from the log."""
         videos = np.arange(len(self.ids))
         truth = np.array(
             [
@@ -156,7 +156,7 @@ def main() -> None:
 
 
 def _own(later: Later, row: int) -> Floats:
-    """(videos,) the logging policy's chances for one request."""
+    """Return (videos,) the logging policy's probabilities for one request."""
     offer = later.shop.available_videos(int(later.days[row]))
     chances = np.zeros(len(later.ids))
     chances[offer] = later.shop.logging_policy(later.users[row : row + 1], offer)[0]

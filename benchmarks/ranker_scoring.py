@@ -40,7 +40,7 @@ Answers = list[np.ndarray]
 
 
 def make_features(candidates: int, history: int, seed: int = 0) -> RankingFeatures:
-    """One request's features, drawn at random; the history is full."""
+    """Draw one request's features; the history is full."""
     rng = np.random.default_rng(seed)
     videos = SHAPE.fields[0]
 
@@ -72,7 +72,7 @@ def make_features(candidates: int, history: int, seed: int = 0) -> RankingFeatur
 
 
 class Scoring(nn.Module):
-    """A network's `score` as plain tensors in, plain tensors out: what the other runtimes take."""
+    """A network's `score` with plain tensors in and out, as the other runtimes need it."""
 
     def __init__(self, network: RankerNetwork) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Scoring(nn.Module):
 
 
 def eager_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Callable[[], Answers]:
-    """vrec's own call, as serving makes it."""
+    """Return vrec's own call, as used in serving."""
 
     @torch.inference_mode()
     def call() -> Answers:
@@ -94,7 +94,7 @@ def eager_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Cal
 
 
 def onnx_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Callable[[], Answers]:
-    """The same weights in onnxruntime; they, and all graph rewriting, are done before the first call."""
+    """Return the same weights in onnxruntime, with graph rewriting done before the first call."""
     batch = to_batch(features, CPU)
     program = torch.onnx.export(module, (items, *batch), dynamo=True, verbose=False)
     assert program is not None
@@ -108,12 +108,12 @@ def onnx_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Call
 
 
 def compiled_side(module: Scoring, items: Tensor, features: RankingFeatures) -> Callable[[], Answers]:
-    """The same module through torch.compile, for these sizes alone."""
+    """Return the same module through torch.compile, for these sizes alone."""
     return eager_side(torch.compile(module, dynamic=False), items, features)  # type: ignore[arg-type]
 
 
 def race(sides: dict[str, Callable[[], Answers]], rounds: int) -> dict[str, np.ndarray]:
-    """(rounds, 2) milliseconds of each side, by wall clock and by CPU time."""
+    """Return (rounds, 2) milliseconds of each side, wall-clock and CPU time."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():

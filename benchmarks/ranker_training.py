@@ -1,7 +1,7 @@
 """Training vrec's DIN beside torch-rechub's: impressions a second, one thread each.
 
 Run as `OMP_NUM_THREADS=1 python benchmarks/ranker_training.py`. Both have the same embeddings (a video's id,
-shared by candidate and history, and three fields of the request), history, layers, batches and optimiser, and
+shared by candidate and history, and three fields of the request), history, layers, batches and optimizer, and
 take batches that are tensors already. Rounds are interleaved, so that whatever else the machine does falls on
 both sides. The networks differ in three ways: torch-rechub's have batch norms before the activations, a Dice
 that is normed over a row's neurons in place of the batch, and no mask over padding; vrec's are as published.
@@ -31,7 +31,7 @@ LEARNING_RATE = 1e-3
 
 
 def make_batches(batches: int, size: int, videos: int, length: int) -> list[tuple[RankingBatch, Tensor]]:
-    """Impressions, each of a request of its own, and their clicks; histories of 0 to `length` videos."""
+    """Draw impressions, each of its own request, and clicks; histories of 0 to `length` videos."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(batches):
@@ -54,7 +54,7 @@ def make_batches(batches: int, size: int, videos: int, length: int) -> list[tupl
 
 
 def make_vrec(batches: list[tuple[RankingBatch, Tensor]], videos: int) -> Callable[[], None]:
-    """An epoch over the batches."""
+    """Return a function that trains vrec's DIN for an epoch over the batches."""
     shape = FeatureShape((videos,), 1, 0, 0, CONTEXT, 0, 0, 0, 1)
     network = RankerNetwork(shape, CONFIG, HEADS, watch_width=0)
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
@@ -75,7 +75,7 @@ def make_vrec(batches: list[tuple[RankingBatch, Tensor]], videos: int) -> Callab
 
 
 def make_rechub(batches: list[tuple[RankingBatch, Tensor]], videos: int) -> Callable[[], None]:
-    """An epoch over the batches."""
+    """Return a function that trains torch-rechub's DIN for an epoch over the batches."""
     width = CONFIG.width
     fields = [SparseFeature(f"context_{n}", places, width) for n, places in enumerate(CONTEXT)]
     video = SparseFeature("video", videos, width)

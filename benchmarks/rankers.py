@@ -1,4 +1,4 @@
-"""Rankers side by side on the latest part of a log: humble ones, deep ones, with content, with all heads.
+"""Rankers side by side on the latest part of a log: baselines, deep ones, with content, with all heads.
 
 Run as `python benchmarks/rankers.py shop` (or `unfair`, or `steady`) or `… kuairand --data FOLDER`. Every
 ranker is trained with several seeds on the same examples; a figure is the mean over seeds and its 95 %
@@ -98,7 +98,7 @@ METRICS = (
 
 @dataclass(frozen=True)
 class World:
-    """A log as examples, without and with content, and the truth where it is known."""
+    """Log as examples, without and with content, and the truth where it is known."""
 
     examples: dict[str, ImpressionDataset]
     contents: dict[str, CatalogContent]
@@ -108,7 +108,7 @@ class World:
 
 @dataclass(frozen=True)
 class Truth:
-    """Shoppers as the test part begins, every video for each of them, and what they would click."""
+    """Shoppers at the start of the test part, every video for each of them, and true click rates."""
 
     requests: list[RankingRequest]
     chances: npt.NDArray[np.float64]
@@ -119,7 +119,7 @@ class Truth:
     """The same chances of the test part's impressions."""
 
     def scores(self, ranker: NetworkRanker, test: RankingFeatures) -> dict[str, float]:
-        """The share of pairs of videos that a ranker has in the planted order."""
+        """Return the share of pairs of videos that a ranker has in the planted order."""
         found = ranker.predict_requests(self.requests).p_click
         rows = {"truth": np.ones(len(found), bool), "truth, cold": self.cold}
         scores = {
@@ -167,7 +167,7 @@ def chances_of_shown(shop: SimulatedShop, found: ImpressionDataset) -> npt.NDArr
 
 
 def slots_alike(config: SimulationConfig) -> SimulationConfig:
-    """The same shop and slates where all slots are looked at alike, and about as much is clicked."""
+    """Return the same shop and slates with equal attention to all slots and about as many clicks."""
     looks = np.power(np.arange(1.0, config.slots + 1.0), -config.examination_decay).mean()
     return config.model_copy(
         update={"examination_decay": 0.0, "click_rate": config.click_rate * float(looks)}
@@ -183,7 +183,7 @@ def kuairand_world(folder: Path, settings: Settings) -> World:
 
 
 def run(world: World, name: str, seed: int) -> dict[str, float]:
-    """What one ranker scores, trained with one seed."""
+    """Train one ranker with one seed and return its metrics."""
     examples, changes = MODELS[name]
     examples = examples if examples in world.examples else "plain"
     found = world.examples[examples]
@@ -221,7 +221,7 @@ def judged(name: str, found: ImpressionDataset, shown: RankerPredictions) -> dic
 
 
 def show(name: str, runs: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and half the 95 % interval of each figure over seeds, printed too."""
+    """Print and return the mean and half the 95 % interval of each metric over seeds."""
     found: dict[str, tuple[float, float]] = {}
     for metric in runs[0]:
         values = np.array([scores[metric] for scores in runs])
@@ -234,7 +234,7 @@ def show(name: str, runs: list[dict[str, float]]) -> dict[str, tuple[float, floa
 
 
 def worlds(log: str, data: Path, seeds: int, settings: Settings) -> Iterator[tuple[int, World, World | None]]:
-    """For each seed the log to learn from, and of a shop the control where all slots are looked at alike."""
+    """Yield, for each seed, the log to learn from and, for a shop, its control with equal slots."""
     found: tuple[World, World | None] | None = None
     for seed in range(seeds):
         if log == "kuairand":

@@ -1,4 +1,4 @@
-"""Where the time of one recommendation goes: a ranking process with 100,000 videos, without HTTP.
+"""Profile of one recommendation: a ranking process with 100,000 videos, without HTTP.
 
 Run as `OMP_NUM_THREADS=1 python benchmarks/recommend.py`. The bundle is drawn, in memory: the ranker is the
 default DIN with first weights, whose numbers mean nothing and take as long as others. Each round answers a
@@ -62,7 +62,7 @@ def embeddings_of(ids: list[str], vectors: Vectors) -> pa.Table:
 def catalogue_of(
     first: CatalogContent, count: int, rng: np.random.Generator
 ) -> tuple[CatalogContent, Vectors]:
-    """VIDEOS and embeddings of `count` videos around 300 centres: those in `first` and copies of them."""
+    """Draw VIDEOS and embeddings of `count` videos around 300 centers: `first` and copies of them."""
     videos = first.videos
     assert videos is not None
     rows = videos.take(pa.array(np.arange(count) % videos.num_rows))
@@ -70,8 +70,8 @@ def catalogue_of(
     known = videos.column("video_id").to_pylist()
     ids[: len(known)] = known
     rows = rows.set_column(rows.column_names.index("video_id"), "video_id", pa.array(ids))
-    centres = unit(rng.normal(size=(300, DIM)))
-    vectors = unit(centres[rng.integers(300, size=count)] + 0.08 * rng.normal(size=(count, DIM)))
+    centers = unit(rng.normal(size=(300, DIM)))
+    vectors = unit(centers[rng.integers(300, size=count)] + 0.08 * rng.normal(size=(count, DIM)))
     own = CatalogContent(rows, embeddings_of(ids, vectors))
     order = np.argsort(ids)
     assert own.videos is not None
@@ -79,7 +79,7 @@ def catalogue_of(
 
 
 def ranker_of(content: CatalogContent) -> NetworkRanker:
-    """The default DIN, its space fitted on a simulated log, calibrated and knowing all videos."""
+    """Return the default DIN, its feature space fitted on a simulated log, calibrated."""
     drawn, config, profiles = simulate(LEARNED), RankerConfig(), ProfilesConfig()
     first = CatalogContent(drawn.videos, drawn.embeddings)
     facts = video_metadata(first)
@@ -123,7 +123,7 @@ def bundle_of(count: int, rng: np.random.Generator) -> tuple[ServingBundle, Vect
 
 
 def shopper(name: str, ids: list[str], vectors: Vectors, rng: np.random.Generator) -> Profile:
-    """A shopper with 50 clicks, half of them on videos near to one."""
+    """Draw a shopper with 50 clicks, half of them on videos near to one."""
     near = np.argsort(-(vectors @ vectors[rng.integers(len(ids))]))[: EVENTS // 2]
     liked = [*near.tolist(), *rng.integers(len(ids), size=EVENTS - len(near)).tolist()]
     profile, config = Profile("user", name), ProfilesConfig()
@@ -134,7 +134,7 @@ def shopper(name: str, ids: list[str], vectors: Vectors, rng: np.random.Generato
 
 
 def changes_of(bundle: ServingBundle, vectors: Vectors, count: int) -> list[CatalogChange]:
-    """New videos that are as the first of the bundle."""
+    """Return new videos that are copies of the first of the bundle."""
     changes: list[CatalogChange] = []
     for number in range(count):
         row = bundle.videos.slice(number, 1)
@@ -153,7 +153,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def alone(ranker: NetworkRanker, ids: list[str], user: Profile, rng: np.random.Generator) -> float:
-    """Milliseconds of the ranker's prediction for 300 candidates whose features are there."""
+    """Return the milliseconds of the ranker's prediction for 300 candidates with given features."""
     some = tuple(ids[row] for row in rng.choice(len(ids), 300, replace=False))
     request = RankingRequest(
         user, RequestContext(NOW, "feed"), some, np.zeros((len(some), len(VIDEO_COUNT_KEYS)))

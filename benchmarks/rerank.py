@@ -1,4 +1,4 @@
-"""What variety in a list costs in clicks, what it brings, and how long a request takes.
+"""Trade-off of clicks and variety of reranked lists, and the time of a request.
 
 On simulated shops each shopper's list of ten is made from 300 candidates, by a ranker that knows the true
 log-odds of a click but for Normal noise. For MMR and DPP over a grid of trade-offs it prints, as means over
@@ -38,7 +38,7 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Case:
-    """A shop, and what a ranker says of each shopper's candidates."""
+    """Shop, and a ranker's scores of each shopper's candidates."""
 
     simulation: ShopSimulation
     shelf: CatalogArrays
@@ -65,7 +65,7 @@ class Case:
         return cls(simulation, shelf, at, chosen, candidates, ranked)
 
     def rerank(self, user: int, config: RerankConfig, shopper: ShopperContext, seed: int = 0) -> RerankedList:
-        """One shopper's list."""
+        """Return one shopper's list."""
         return rerank(
             self.ranked[user],
             np.full(CANDIDATES, NOISE, np.float32),
@@ -79,7 +79,7 @@ class Case:
         )
 
     def figures(self, config: RerankConfig) -> Floats:
-        """(4,) FIGURES of all shoppers' lists."""
+        """Return (4,) FIGURES of all shoppers' lists."""
         shop, per_user, shown = self.simulation.shop, [], set()
         for user, place in enumerate(self.users):
             found = self.rerank(user, config, ShopperContext())
@@ -113,14 +113,14 @@ def _ranked(names: pa.ChunkedArray, p_click: Floats) -> pa.Table:
 
 
 def config_of(diversity: dict[str, Any], **default: Any) -> RerankConfig:
-    """An order by clicks, with this variety and without caps."""
+    """Return a configuration of this variety by clicks, without caps."""
     clicks = {"click": 1.0, "minute": 0.0, "price_share": 0.0, "unpriced": 0.0}
     lists = {"diversity": diversity, "caps": {"creator": None}} | default
     return RerankConfig.model_validate({"utility": {"default": clicks}, "default": lists})
 
 
 def curves(shops: int, users: int) -> dict[tuple[str, float], Floats]:
-    """(shops, 4) FIGURES by kind of variety and share of relevance."""
+    """Return (shops, 4) FIGURES by kind of variety and share of relevance."""
     cases = [Case.of(SHOP.model_copy(update={"seed": seed}), users) for seed in range(shops)]
     return {
         (kind, share): np.stack(
@@ -132,7 +132,7 @@ def curves(shops: int, users: int) -> dict[tuple[str, float], Floats]:
 
 
 def print_curves(found: dict[tuple[str, float], Floats]) -> None:
-    """A row a trade-off."""
+    """Print a row per trade-off."""
     print(f"{'':10}{'clicks at 10':>13}{'against 1.0':>26}{'distance':>10}{'categories':>12}{'coverage':>10}")
     for (kind, share), figures in found.items():
         clicks, distance, categories, coverage = figures.mean(axis=0)
@@ -146,7 +146,7 @@ def print_curves(found: dict[tuple[str, float], Floats]) -> None:
 
 
 def draw_curves(found: dict[tuple[str, float], Floats], path: str) -> None:
-    """Clicks against distance, a line a kind, as a picture."""
+    """Draw clicks against distance, a line per kind, as a picture."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -165,7 +165,7 @@ def draw_curves(found: dict[tuple[str, float], Floats], path: str) -> None:
 
 
 def print_times(rounds: int) -> None:
-    """Milliseconds a request of each kind, in interleaved rounds, by the processor's clock and the wall's."""
+    """Print milliseconds per request of each kind, in interleaved rounds, CPU and wall-clock time."""
     case = Case.of(SHOP, 20)
     watched = case.shelf.video_ids[:50]
     shopper = ShopperContext(history={name: case.at - DAY_US * n for n, name in enumerate(watched)}, age=30)

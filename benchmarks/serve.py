@@ -67,8 +67,18 @@ def chain() -> Any:
 
 
 def loaded(url: str, videos: list[str], seconds: float, rounds: int, pipe: Any) -> None:
-    """Measures from a process of its own, and tells the figures."""
+    """Measure from a process of its own, and return the results."""
     pipe.send(asyncio.run(measure(url, videos, seconds, rounds)))
+
+
+async def send_histories(
+    session: aiohttp.ClientSession, url: str, videos: list[str], rng: np.random.Generator
+) -> None:
+    """Send HISTORY events of every shopper."""
+    for shopper in range(SHOPPERS):
+        rows = [event(f"s{shopper}", videos, rng) for _ in range(HISTORY)]
+        async with session.post(f"{url}/v1/events", json={"events": rows}) as response:
+            await _sound(response, 202)
 
 
 async def measure(url: str, videos: list[str], seconds: float, rounds: int) -> dict[str, Any]:
@@ -96,10 +106,7 @@ async def measure(url: str, videos: list[str], seconds: float, rounds: int) -> d
     stages: list[dict[str, float]] = []
     connector = aiohttp.TCPConnector(limit=256)
     async with aiohttp.ClientSession(connector=connector) as session:
-        for shopper in range(SHOPPERS):
-            rows = [event(f"s{shopper}", videos, rng) for _ in range(HISTORY)]
-            async with session.post(f"{url}/v1/events", json={"events": rows}) as response:
-                await _sound(response, 202)
+        await send_histories(session, url, videos, rng)
         await asyncio.sleep(2)
         for send in kinds.values():
             await flood(session, send, 2, 2.0)

@@ -39,7 +39,7 @@ KINDS = ("impression", "click", "watch", "like", "cart")
 
 
 def drawn(count: int, seed: int, kinds: tuple[str, ...] = KINDS) -> pa.Table:
-    """EVENTS of popular and rare shoppers and videos."""
+    """Draw EVENTS of popular and rare shoppers and videos."""
     rng = np.random.default_rng(seed)
     users = (rng.zipf(1.2, count) - 1) % USERS
     videos = (rng.zipf(1.2, count) - 1) % VIDEOS
@@ -83,7 +83,7 @@ def batches(store: ProfileStore[Profile], events: pa.Table) -> None:
 
 
 def from_threads(store: ProfileStore[Profile], events: pa.Table, threads: int, size: int) -> list[float]:
-    """Seconds of each call."""
+    """Return the seconds of each call."""
 
     def call(start: int) -> float:
         begun = time.perf_counter()
@@ -110,7 +110,7 @@ def floor(path: Path, events: pa.Table) -> None:
 
 
 def quantiles(seconds: list[float]) -> str:
-    """Median and 99th percentile in ms."""
+    """Return the median and 99th percentile in ms."""
     cuts = statistics.quantiles(seconds, n=100)
     return f"p50 {cuts[49] * 1e3:.2f} ms, p99 {cuts[98] * 1e3:.2f} ms"
 

@@ -29,7 +29,7 @@ EPOCHS, SIZE = 10, 256
 
 
 def work(products: int, material: np.ndarray, settings: Settings) -> Iterator[float]:
-    """The seconds since it began, after each of the epochs of one trial."""
+    """Return the seconds since the start, after each of the epochs of one trial."""
     begun = time.perf_counter()
     for _ in range(EPOCHS):
         total = material
