@@ -93,9 +93,14 @@ def test_watch_shares_need_a_length_and_end_at_one():
 
 
 def test_users_come_in_the_order_of_their_windows_ties_by_id():
-    rows = [event(u, "impression", h) for u, h in (("b", 1), ("a", 1), ("c", 0), ("x", 60))]
-    outcomes = user_outcomes(events(rows), dict.fromkeys("abc", "new"), CONFIG)
-    assert outcomes["user_id"].to_list() == ["c", "a", "b"]
+    ids = [f"u{i:03}" for i in range(200)]
+    hours = [("late", 2), *((u, 1) for u in reversed(ids)), ("zero", 0), ("x", 60)]
+    outcomes = user_outcomes(
+        events(event(u, "impression", h) for u, h in hours),
+        dict.fromkeys(["late", "zero", *ids], "new"),
+        CONFIG,
+    )
+    assert outcomes["user_id"].to_list() == ["zero", *ids, "late"]
 
 
 def looks(config=CONFIG):

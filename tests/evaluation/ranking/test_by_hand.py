@@ -139,3 +139,4 @@ def test_quantile_bins_by_hand():
     assert equal_count_bins(np.array([4.0, 1, 3, 2]), 2).tolist() == [1, 0, 1, 0]
     assert equal_count_bins(np.array([1.0, 1, 1, 9]), 2).tolist() == [0, 0, 0, 1]
     assert equal_count_bins(np.array([1.0, np.nan, 2]), 1).tolist() == [0, 1, 0]
+    assert equal_count_bins(np.array([1.0, 9, 9, np.nan]), 2).tolist() == [0, 0, 0, 1]
