@@ -7,7 +7,7 @@ OUT ?= demo-out
 VIDEOS ?=
 WORKERS ?= 2
 
-.PHONY: setup demo test test-fast lint type bench docs settings check lock clean
+.PHONY: setup demo test test-fast coverage mutate lint type bench docs settings check lock clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,19 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS)
 
+# Without Ray, browsers and servers.
+test-fast: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+coverage: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --cov=vrec --cov-report=json:.coverage.json
+	$(BIN)/python .ci/coverage_by_package.py .coverage.json
+
+# Plants small bugs in the modules that pyproject.toml names, and lists those that no test noticed.
+mutate: setup
+	PYTHONPATH=. $(BIN)/mutmut run --max-children $(WORKERS) > mutants.log
+	$(BIN)/mutmut results
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,7 +54,6 @@ bench: setup
 
 # Strict: a link that leads nowhere, or a page that docs/index.md does not list, is an error.
 docs: setup
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --group docs --constraint requirements.lock
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs $(WORKERS) \
 		--conf-dir docs --doctree-dir docs/_build/doctrees . docs/_build/html
 	@echo "docs/_build/html/index.html"
@@ -51,8 +63,8 @@ settings: setup
 	$(BIN)/python -m vrec.config.reference > docs/settings.md
 
 lock:
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --group dev --group docs --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) $(OUT) .pytest_cache .ruff_cache .hypothesis docs/_build docs/api
+	rm -rf $(VENV) $(OUT) .pytest_cache .ruff_cache .hypothesis docs/_build docs/api mutants mutants.log .coverage .coverage.json

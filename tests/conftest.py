@@ -73,6 +73,18 @@ def shop_bundle(tmp_path_factory: pytest.TempPathFactory):
     return write_shop_bundle(tmp_path_factory.mktemp("bundle") / "shop")
 
 
+SLOW = ("tests/e2e/", "tests/serving/http/test_whole.py", "tests/serving/http/test_contract.py")
+"""Tests with servers, or with processes that take seconds to start, beside those on Ray or in a browser."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        if file in ON_RAY or file.startswith(SLOW) or "browser" in file or "browser" in item.fixturenames:
+            item.add_marker("slow")
+
+
 class _Together(LoadScopeScheduling):
     """Gives what starts clusters to one worker, and any other file to any; the longest comes first."""
 

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.conftest import ONE_WORKER, QUICK, ROOT
 from vrec.core.tables import read_manifest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RAY = str(Path(sys.executable).with_name("ray"))
 
 

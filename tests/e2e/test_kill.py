@@ -14,7 +14,7 @@ from vrec.core.tables import StorageFolder, read_embeddings, read_failures, read
 from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.embed.run import embed
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SLOW_ENOUGH = [*QUICK, "--set", "embed.batch_size=1", "--set", "embed.workers=2"]
 
 

@@ -19,7 +19,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError
 
 # Starting the service is slow where the machine does other things as well.
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def post(url, body):

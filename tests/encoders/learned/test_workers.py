@@ -40,7 +40,7 @@ def work(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_workers_end_with_the_same_weights_and_hear_the_same(tmp_path):
     multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
     for place in range(len(MODES)):

@@ -195,7 +195,7 @@ def test_a_training_that_was_cut_short_ends_with_the_weights_of_one_that_was_not
         assert np.array_equal(trained.weights[name], weights), name
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_command_trains_on_two_workers_and_embed_runs_what_it_leaves(clips, local_ray, tmp_path, capsys):
     encoder, out = tmp_path / "encoder", tmp_path / "embedded"

@@ -109,7 +109,7 @@ def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was_not(examples, tmp_path):
     parts: dict[str, Any] = {
@@ -146,7 +146,7 @@ def kill_after_a_checkpoint(run: Path) -> None:
             os.kill(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_command_trains_with_two_workers_and_leaves_a_ranker(shop, examples, tmp_path, local_ray):
     settings = load_settings(overrides=[*OVERRIDES, "train.ranker.workers=2"])

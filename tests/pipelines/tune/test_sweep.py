@@ -71,7 +71,7 @@ def make_trial():
     return trial
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_trials_that_fail_are_rows_and_the_sweep_ends(space, tmp_path, local_ray):
     out = tmp_path / "out"
@@ -146,7 +146,7 @@ def test_what_cannot_be_run_is_said_before_anything_is(shop, space, tmp_path, lo
     assert "No trial of als succeeded" in (tmp_path / "none" / "report.html").read_text()
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_command(shop, space, tmp_path, ray_cluster):
     out = tmp_path / "out"

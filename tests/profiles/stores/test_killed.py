@@ -57,7 +57,7 @@ def assert_reconciled(place, said):
         assert store.apply(log).new == 0
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_sqlite_loses_nothing_with_its_process(tmp_path):
     place, said = SqlitePlace(tmp_path, fold_after=4), set()
     for name, threads, size in (("a", 8, 1), ("b", 3, 40)):  # the second upon what the first has left
@@ -68,7 +68,7 @@ def test_sqlite_loses_nothing_with_its_process(tmp_path):
         assert_reconciled(place, said)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_redis_loses_nothing_with_its_server(tmp_path):
     """Two processes write the same ids, so that most of one's are repeated."""
     server = RedisServer(tmp_path)

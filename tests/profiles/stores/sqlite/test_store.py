@@ -163,7 +163,7 @@ print("well")
 """
 
 
-@pytest.mark.cluster
+@pytest.mark.slow
 def test_a_full_disk_is_told_keeps_nothing_by_halves_and_works_again(tmp_path):
     root = Path(__file__).resolve().parents[4]
     found = subprocess.run(
