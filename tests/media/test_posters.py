@@ -32,3 +32,9 @@ def test_a_small_frame_is_not_enlarged(clip: np.ndarray) -> None:
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="want"):
         poster(np.zeros(shape, dtype=np.uint8), PosterConfig())
+
+
+def test_size_and_quality_are_those_of_the_settings(clip: np.ndarray) -> None:
+    small, large = (poster(clip, PosterConfig(px=px)) for px in (32, 128))
+    assert [Image.open(io.BytesIO(data)).size for data in (small, large)] == [(32, 32), (128, 128)]
+    assert len(poster(clip, PosterConfig(quality=20))) < len(poster(clip, PosterConfig(quality=90)))

@@ -84,3 +84,18 @@ def test_one_frame_with_content_saves_a_video():
     frames = np.concatenate([np.full((3, 224, 224, 3), 128, np.uint8), noise(3, 1)])
     check_picture(QualityConfig(), frames)
     check_picture(QualityConfig(refuse_black=False, refuse_frozen=False), frames[:1].repeat(4, axis=0))
+
+
+def test_half_a_percent_of_extreme_pixels_does_not_hide_a_flat_frame():
+    frames = np.full((1, 100, 100, 3), 128, np.uint8)
+    frames[0, 0, :40] = 255
+    with pytest.raises(BlackVideo, match="flat"):
+        check_picture(QualityConfig(), frames)
+    frames[0, 1:3] = 255
+    check_picture(QualityConfig(), frames)
+
+
+def test_a_slow_change_from_the_first_frame_is_no_frozen_picture():
+    frames = noise(4, 1).repeat(4, axis=0)
+    frames[:, :112] = np.array([100, 103, 106, 109], np.uint8)[:, None, None, None]
+    check_picture(QualityConfig(frozen_change=5), frames)

@@ -124,3 +124,14 @@ def test_what_cannot_be_a_video_file_is_told_apart(tmp_path):
     (tmp_path / "big.mp4").write_bytes(b"12345")
     with pytest.raises(TooLarge), local_copy(VideoRef("a", str(tmp_path / "big.mp4")), 4):
         pass
+
+
+def test_a_file_of_exactly_the_limit_is_taken_and_sizes_are_in_megabytes(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x" * 3_000_001)
+    assert len(content_hash(VideoRef("a", str(path)), 3_000_001)) == 64
+    with pytest.raises(TooLarge, match="more than 3 MB"):
+        content_hash(VideoRef("a", str(path)), 3_000_000)
+    path.write_bytes(b"x" * 21_000_000)
+    with pytest.raises(TooLarge, match="more than 20 MB"):
+        content_hash(VideoRef("a", str(path)), 20_000_000)
