@@ -62,7 +62,7 @@ class TrainingResult:
     resumed_from: int
     """The last epoch of the interrupted run that this one continues; 0 for a new run."""
     stopped: str | None
-    """Why training ended early with the last good weights; None where it did not."""
+    """Reason for which training ended early with the last good weights; None where it did not."""
 
 
 def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
