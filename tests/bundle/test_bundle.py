@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.bundles import CONFIG, write_shop_bundle
-from tests.serving.recommend.engines import ask_of, rng, shoppers, stock_of
+from tests.serving.recommend.engines import engine_of, query_of, rng, shoppers
 from vrec.bundle.bm25 import Bm25Index
 from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.config import BundleConfig
@@ -249,8 +249,8 @@ def test_an_operator_says_how_the_index_keeps_vectors(shop_bundle, bundle, tmp_p
     assert version != shop_bundle.version
     assert found.index.nbytes * smaller < bundle.index.nbytes
     assert not list(Path(folder).rglob("vectors-*.npy"))
-    stock, before = stock_of(found), stock_of(bundle)
+    stock, before = engine_of(found), engine_of(bundle)
     for user in shoppers()[:10]:
-        answers = [one.recommend(ask_of(), user, rng()) for one in (stock, before)]
+        answers = [one.recommend(query_of(), user, rng()) for one in (stock, before)]
         assert len(answers[0].items) == len(answers[1].items) == 10
         assert len({item.video_id for item in answers[0].items} & {i.video_id for i in answers[1].items}) >= 7

@@ -1,4 +1,4 @@
-"""The graph as a Ray Serve application: `serve run`, `serve deploy` and `vrec serve` all build it here."""
+"""Ray Serve application, as `serve run`, `serve deploy` and `vrec serve` build it."""
 
 import ipaddress
 import os
@@ -15,23 +15,25 @@ from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.ranking import RankingDeployment
 
 HEALTH_CHECK_PERIOD_S = 1.0
-"""Seconds between two looks at whether a replica is alive: how soon a killed one is missed."""
+"""Seconds between two health checks of a replica: how soon a killed one is replaced."""
 MAX_QUEUED_REQUESTS = 200
-"""Requests that wait for a ranking replica at most; beyond, answers are the popular videos."""
+"""Maximum number of requests that wait for a ranking replica; further ones get the popular videos."""
 
 
 def build(config: ServeConfig) -> Application:
-    """The application: HTTP before ranking before profiles, and the encoder beside them.
+    """Build the application: HTTP calls ranking, ranking calls profiles and the encoder.
 
-    The bundle reaches every deployment as its `user_config`, and nothing else does: where that alone changes,
-    Serve hands it to the replicas that run, which move to the new bundle while they go on answering. Raises
-    ServeError as `check_host`.
+    The bundle is the only setting in each deployment's `user_config`. If it alone changes, Serve passes it to
+    the running replicas, which move to the new bundle while they go on answering.
+
+    Raises:
+        ServeError: As in `check_host`.
     """
     check_host(config)
-    own = config.model_copy(update={"bundle": ""})
+    without_bundle = config.model_copy(update={"bundle": ""})
     bundle, replicas = {"bundle": config.bundle}, config.replicas
 
-    def node(kind: type, name: str, cpus: float, **options: Any) -> Any:
+    def deployment(kind: type, name: str, cpus: float, **options: Any) -> Any:
         resources = {"num_cpus": cpus, "num_gpus": options.pop("gpus", 0)}
         return serve.deployment(
             kind,
@@ -43,43 +45,45 @@ def build(config: ServeConfig) -> Application:
             **options,
         )
 
-    profiles = node(
+    profiles = deployment(
         ProfilesDeployment,
         "Profiles",
         replicas.profiles_cpus,
         num_replicas=replicas.profiles,
         max_ongoing_requests=1_000,
-    ).bind(own)
+    ).bind(without_bundle)
     encoder = None
     if replicas.encoder:
-        encoder = node(
+        encoder = deployment(
             EncoderDeployment,
             "Encoder",
             replicas.encoder_cpus,
             gpus=replicas.encoder_gpus,
             num_replicas=replicas.encoder,
             max_ongoing_requests=64,
-        ).bind(own, "cuda" if replicas.encoder_gpus else "cpu")
+        ).bind(without_bundle, "cuda" if replicas.encoder_gpus else "cpu")
     ranking = None
     if replicas.ranking:
-        ranking = node(
+        ranking = deployment(
             RankingDeployment,
             "Ranking",
             replicas.ranking_cpus,
             max_ongoing_requests=32,
             max_queued_requests=MAX_QUEUED_REQUESTS,
             **_ranking_size(config),
-        ).bind(own, profiles, encoder)
+        ).bind(without_bundle, profiles, encoder)
     cpus = replicas.api_cpus + (0 if replicas.ranking else replicas.ranking_cpus)
-    api = node(
+    api = deployment(
         serve.ingress()(ApiDeployment), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000
     )
-    return api.bind(own, ranking, profiles, encoder)
+    return api.bind(without_bundle, ranking, profiles, encoder)
 
 
 def deployments(config: ServeConfig) -> list[str]:
-    """The names of the application's deployments, all of which take `user_config: {bundle: …}`: another one
-    there is a hot reload."""
+    """Return the names of the application's deployments.
+
+    Each takes `user_config: {bundle: …}`; changing it there moves the deployment to another bundle.
+    """
     replicas = config.replicas
     counts = {"Profiles": replicas.profiles, "Encoder": replicas.encoder, "Ranking": replicas.ranking}
     return [*(name for name, count in counts.items() if count), "Api"]
@@ -99,7 +103,7 @@ def _ranking_size(config: ServeConfig) -> dict[str, Any]:
 
 
 def check_host(config: ServeConfig) -> None:
-    """Raises ServeError where anyone on the network could call a service that asks for no key."""
+    """Raise ServeError if the service would listen beyond loopback without API keys."""
     try:
         is_loopback = config.host == "localhost" or ipaddress.ip_address(config.host).is_loopback
     except ValueError:

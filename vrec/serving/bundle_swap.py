@@ -1,4 +1,4 @@
-"""Which bundle a node serves: it moves to another that is sound, and stays with the one it has otherwise."""
+"""Hot swap of the bundle of a deployment: it moves to a sound bundle, and refuses any other."""
 
 import asyncio
 import json
@@ -16,58 +16,67 @@ logger = logging.getLogger("ray.serve")
 T = TypeVar("T")
 
 SERVED = "served.json"
-"""In the data folder: the last bundle that passed its own questions, and its encoder."""
+"""File in the data folder: the last bundle that passed its smoke requests, and its encoder."""
 
 
 class ServedBundle(Generic[T]):
-    """What a node has made of the bundle that it serves.
+    """Bundle in service and what a deployment has loaded from it.
 
-    A bundle is loaded and asked its own questions while the one before goes on answering. One that is refused
-    leaves everything as it was; a node that has none yet, such as one started anew after a refusal, takes the
-    last that passed.
+    A bundle is loaded and checked while the one before goes on answering. A refused bundle changes nothing; a
+    deployment without a bundle, such as one restarted after a refusal, takes the last good one.
     """
 
     def __init__(
         self, data: str, load: Callable[[str], tuple[BundleCatalog, T]], *, remembers: bool = False
     ) -> None:
-        """`load` gives the bundle in a folder and what the node works with, or raises; it runs in a thread.
+        """Build it without a bundle.
 
-        Of all nodes those that `judge`, whose `load` asks the bundle its own questions, say which was good.
+        Args:
+            data: The data folder of the service.
+            load: Function that loads and checks the bundle in a folder, or raises VrecError; it runs in a
+                thread.
+            remembers: Whether to write SERVED after a good bundle: for the deployment whose `load` runs the
+                bundle's smoke requests.
         """
-        self._folder, self._load_one, self._judge = StorageFolder(data), load, remembers
+        self._folder, self._load_unchecked, self._remembers = StorageFolder(data), load, remembers
         self._lock = asyncio.Lock()
-        self.now: T | None = None
+        self.loaded: T | None = None
+        """What `load` made of the bundle in service; None before the first bundle."""
         self.bundle: BundleCatalog | None = None
         self.refused: str | None = None
-        """Why the bundle that was asked for last is not served; None where it is."""
+        """Reason why the bundle requested last was refused; None if it is in service."""
 
     @property
     def version(self) -> str:
-        """The version of the bundle that is served, "" before there is one."""
+        """Version of the bundle in service, "" before the first one."""
         return "" if self.bundle is None else self.bundle.version
 
     async def swap_to(self, uri: str) -> bool:
-        """Whether another bundle is served by now than before.
+        """Load the bundle in a folder and put it in service.
 
-        Raises BundleError where there was none, and neither this one nor the last good one is sound.
+        Returns:
+            Whether the bundle in service changed.
+
+        Raises:
+            VrecError: There is no bundle in service, and neither this one nor the last good one is sound.
         """
         async with self._lock:
             if self.bundle is not None and self.bundle.uri == uri and self.refused is None:
                 return False
             try:
-                self.bundle, self.now = await asyncio.to_thread(self._load, uri)
+                self.bundle, self.loaded = await asyncio.to_thread(self._load, uri)
                 self._set_refused(None)
-                if self._judge:
+                if self._remembers:
                     await asyncio.to_thread(self._remember, self.bundle)
             except VrecError as error:
                 self._set_refused(f"{uri}: {error}")
                 logger.error("bundle refused", extra={"bundle": uri, "why": str(error)})
-                last = self._last().get("uri")
+                last = self._last_good().get("uri")
                 if self.bundle is not None:
                     return False
                 if last is None or last == uri:
                     raise
-                self.bundle, self.now = await asyncio.to_thread(self._load, last)
+                self.bundle, self.loaded = await asyncio.to_thread(self._load, last)
             logger.info("bundle served", extra={"bundle": self.bundle.uri, "version": self.version})
             return True
 
@@ -77,24 +86,24 @@ class ServedBundle(Generic[T]):
 
     def _load(self, uri: str) -> tuple[BundleCatalog, T]:
         if not uri:
-            raise BundleError("no bundle is named", fix="give one: `vrec serve --bundle DIR`")
-        bundle, made = self._load_one(uri)
-        last = self._last()
+            raise BundleError("no bundle is named", fix="name one with `vrec serve --bundle DIR`")
+        bundle, loaded = self._load_unchecked(uri)
+        last = self._last_good()
         if last and bundle.encoder != last["encoder"]:
             raise BundleError(
                 f"{uri} was made with the encoder {bundle.encoder}, and the profiles here with "
                 f"{last['encoder']}: tastes are vectors of one encoder",
                 fix="serve it with a new serve.data and serve.store, and send the exported events there",
             )
-        return bundle, made
+        return bundle, loaded
 
-    def _last(self) -> dict[str, Any]:
+    def _last_good(self) -> dict[str, Any]:
         try:
             return json.loads(self._folder.read(SERVED))
         except (FileNotFoundError, ValueError):
             return {}
 
     def _remember(self, bundle: BundleCatalog) -> None:
-        said = {"uri": bundle.uri, "version": bundle.version, "encoder": bundle.encoder}
-        if self._last() != said:
-            self._folder.write_json(SERVED, said)
+        served = {"uri": bundle.uri, "version": bundle.version, "encoder": bundle.encoder}
+        if self._last_good() != served:
+            self._folder.write_json(SERVED, served)

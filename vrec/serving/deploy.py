@@ -1,4 +1,4 @@
-"""`vrec serve`: the application put on a cluster, or moved to another bundle where it runs already."""
+"""Deployment of the application to a cluster, and its move to another bundle while it runs."""
 
 import os
 import time
@@ -9,8 +9,7 @@ import pyarrow as pa
 import ray
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.context import _get_global_client
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
@@ -20,17 +19,20 @@ from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.app import check_host, deployments
 from vrec.serving.catalog.facts import CurrentVideoFacts
+from vrec.serving.ray_internals import blocking_handle, deploy_applications
 
 APPLICATION_NAME = "vrec"
 IMPORT_PATH = "vrec.serving.app:build"
 START_TIMEOUT_S = 180.0
-"""Seconds until an application that does not run by then is given up."""
+"""Seconds that the application may take to start."""
+POLL_S = 0.1
+"""Seconds between two looks at the state of the application while it starts."""
 EVENTS_PER_COMMIT = 5_000
-"""Events that one commit takes."""
+"""Events per commit of `load_events`."""
 
 
 def with_absolute_paths(config: ServeConfig) -> ServeConfig:
-    """The same with absolute paths: replicas have working folders of their own."""
+    """Make the paths of a config absolute, since replicas have other working folders."""
     store = config.store
     if isinstance(store, SqliteConfig):
         store = store.model_copy(update={"path": os.path.abspath(store.path)})
@@ -39,10 +41,17 @@ def with_absolute_paths(config: ServeConfig) -> ServeConfig:
 
 
 def deploy_service(config: ServeConfig) -> dict[str, Any]:
-    """Where the service is and what it serves, once all replicas run with a sound bundle.
+    """Deploy the service and wait until all replicas run with the bundle.
 
-    Where the application runs already with the same settings, its replicas move to the bundle without losing
-    a request; one that is refused leaves the old bundle in service. Raises ServeError, BundleError.
+    If the application runs already with the same settings, its replicas move to the bundle without losing a
+    request; a refused bundle leaves the one before in service.
+
+    Returns:
+        The `url`, the `bundle`, the `seconds` it took, and whether the application ran before (`reloaded`).
+
+    Raises:
+        ServeError: Serve or the application does not start.
+        BundleError: The bundle is refused.
     """
     check_host(config)
     begun = time.perf_counter()
@@ -52,29 +61,25 @@ def deploy_service(config: ServeConfig) -> dict[str, Any]:
     except (RayError, TimeoutError) as error:
         raise ServeError(
             f"Serve did not start: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            fix="start it again: on a machine that does much else its proxy may not be ready in time",
+            fix="start it again; on a busy machine the HTTP proxy may not be ready in time",
         ) from None
-    client: Any = _get_global_client()
-    before = client.get_serve_details()["applications"].get(APPLICATION_NAME)
-    client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application_schema(config)]}))
-    _wait(client)
-    judge = "Ranking" if config.replicas.ranking else "Api"
-    node: Any = serve.get_deployment_handle(judge, APPLICATION_NAME)
-    # With RAY_SERVE_THROUGHPUT_OPTIMIZED, a handle works in an event loop alone unless told to have its own.
-    if not node.is_initialized:
-        node._init(_run_router_in_separate_loop=True)
-    if refused := node.refused.remote().result():
+    reloaded = APPLICATION_NAME in serve.status().applications
+    deploy_applications(ServeDeploySchema.model_validate({"applications": [application_schema(config)]}))
+    _wait_until_running()
+    # The deployment that runs the bundle's smoke requests.
+    checking = blocking_handle("Ranking" if config.replicas.ranking else "Api", APPLICATION_NAME)
+    if refused := checking.refused.remote().result():
         raise BundleError(f"{refused}. The bundle before it stays in service")
     return {
         "url": f"http://{config.host}:{config.port}",
         "bundle": config.bundle,
         "seconds": round(time.perf_counter() - begun, 3),
-        "reloaded": before is not None,
+        "reloaded": reloaded,
     }
 
 
 def application_schema(config: ServeConfig) -> dict[str, Any]:
-    """The application as a Serve config file has it, with the bundle where a change of it is a hot reload."""
+    """Return the application as in a Serve config file, with the bundle in every `user_config`."""
     args = config.model_dump(mode="json", exclude={"bundle"})
     return {
         "name": APPLICATION_NAME,
@@ -89,9 +94,13 @@ def application_schema(config: ServeConfig) -> dict[str, Any]:
 
 
 def load_events(config: ServeConfig, events: pa.Table) -> int:
-    """How many of EVENTS are new to the store, all of which are in it by then.
+    """Load EVENTS into a store that is not in service, such as a new one that starts with a shop's log.
 
-    For a store that is not in service, such as a new one that begins with a shop's log. Raises StoreError.
+    Returns:
+        The number of events that the store did not have.
+
+    Raises:
+        StoreError: The store cannot be opened or written, for example because a service uses it.
     """
     config = with_absolute_paths(config)
     bundle = BundleCatalog.load(config.bundle)
@@ -105,33 +114,34 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
         return sum(store.apply(events.slice(start, EVENTS_PER_COMMIT)).new for start in starts)
 
 
-def _wait(client: Any) -> None:
+def _wait_until_running() -> None:
     until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until:
-        status = client.get_serve_details()["applications"].get(APPLICATION_NAME, {})
-        if status.get("status") == "RUNNING":
-            return
-        if status.get("status") in ("DEPLOY_FAILED", "UNHEALTHY"):
-            raise ServeError(
-                f"the service did not start: {_why(status)}", fix="see the message, and start it again"
-            )
-        time.sleep(0.1)
+        application = serve.status().applications.get(APPLICATION_NAME)
+        if application is not None:
+            if application.status == "RUNNING":
+                return
+            if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+                raise ServeError(
+                    f"the service did not start: {_start_error(application)}",
+                    fix="see the message, and start it again",
+                )
+        time.sleep(POLL_S)
     raise ServeError(
         f"the service did not start in {START_TIMEOUT_S:g} s",
         fix="see `serve status`: the cluster may lack CPUs for serve.replicas",
     )
 
 
-def _why(status: dict[str, Any]) -> str:
-    """The cause in Serve's words, without the traceback around it."""
-    told = [str(status.get("message", ""))]
-    told += [str(one.get("message", "")) for one in status.get("deployments", {}).values()]
-    lines = [line.strip() for text in told for line in text.splitlines()]
+def _start_error(application: ApplicationStatusOverview) -> str:
+    """Return the cause in Serve's messages, without the traceback around it."""
+    messages = [application.message, *(one.message for one in application.deployments.values())]
+    lines = [line.strip() for message in messages for line in message.splitlines()]
     causes = [line for line in lines if line.startswith("vrec.core.errors.")]
     return causes[-1].partition(": ")[2] if causes else " ".join(lines)[:500]
 
 
 def stop_service() -> None:
-    """Returns when the application has ended: what was acknowledged is kept."""
+    """Stop the application and wait for its end; acknowledged events are kept."""
     if ray.is_initialized():
         serve.shutdown()

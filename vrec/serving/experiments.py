@@ -1,4 +1,4 @@
-"""Which arm of a live comparison a shopper is in, and what the arms' shoppers saw and did so far."""
+"""Live A/B tests: assignment of shoppers to arms, and statistics of the arms."""
 
 import math
 import time
@@ -15,43 +15,47 @@ from vrec.core.schema import EVENTS, conform
 from vrec.evaluation.online import OnlineConfig, confidence_radius
 
 SERIES_MINUTES = 60
-"""How far back the series goes."""
+"""Length of the series in minutes."""
 MINUTE_US = 60_000_000
 MAX_TRACKED_USERS = 50_000
-"""Shoppers whose sums are kept apart in each process, about 20 MB; one who comes back after that many others
-counts as another shopper."""
+"""Maximum number of shoppers tracked per process, about 20 MB; one who comes back after that many others
+counts as a new one."""
 _COLUMN = {"impression": 0, "click": 1, "watch": 2, "purchase": 3}
 
 
 def assign_arm(user_id: str, config: ExperimentConfig) -> ExperimentArmConfig:
-    """The shopper's arm, always the same: a SHA-256 of salt and id is a point in [0, 1) that lies in one
-    arm's share. The share is the chance with which the shopper got it."""
+    """Return a shopper's arm, which is always the same.
+
+    The SHA-256 of salt and id is a point in [0, 1), which lies in the share of one arm. So an arm's share is
+    the probability of its assignment.
+    """
     digest = sha256(f"{config.salt}\0{user_id}".encode(errors="surrogatepass")).digest()
-    point, upto = int.from_bytes(digest[:8], "big") / 2**64, 0.0
+    point, end = int.from_bytes(digest[:8], "big") / 2**64, 0.0
     for arm in config.arms:
-        upto += arm.share
-        if point < upto:
+        end += arm.share
+        if point < end:
             return arm
     return config.arms[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class RateInterval:
-    """A sum over impressions, and where the truth lies."""
+    """Rate per impression with its confidence interval."""
 
     value: float | None
-    """None before there is an impression."""
+    """The rate; None without impressions."""
     low: float | None
-    """The interval; None before an arm has `OnlineConfig.min_users`."""
+    """Lower end of the interval; None until the arm has `OnlineConfig.min_users`."""
     high: float | None
+    """Upper end of the interval; None until the arm has `OnlineConfig.min_users`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmMinute:
-    """What happened in one minute."""
+    """Sums of one minute."""
 
     at: int
-    """Its beginning, µs since 1970."""
+    """Start of the minute, µs since 1970."""
     impressions: int
     clicks: int
     watch_s: float
@@ -60,7 +64,7 @@ class ArmMinute:
 
 @dataclass(frozen=True, slots=True)
 class ArmResults:
-    """One arm's sums and rates."""
+    """Sums and rates of one arm."""
 
     name: str
     share: float
@@ -70,54 +74,59 @@ class ArmResults:
     watch_s: float
     conversions: int
     ctr: RateInterval
-    """Clicks by impression."""
+    """Clicks per impression."""
     watch_s_per_impression: RateInterval
     conversion: RateInterval
-    """Purchases by impression."""
+    """Purchases per impression."""
     against_first: dict[str, RateInterval]
-    """Of every other arm than the first: how much greater its ctr, watch_s_per_impression and conversion are
-    than the first one's."""
+    """Difference of ctr, watch_s_per_impression and conversion to the first arm; empty for the first arm."""
     minutes: tuple[ArmMinute, ...]
-    """The last `MINUTES`, ascending; those without an event are left out."""
+    """The last SERIES_MINUTES, ascending; minutes without events are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmStatistics:
-    """All arms in the order of the configuration."""
+    """Statistics of all arms in the order of the configuration."""
 
     level: float
-    """How often an interval holds the truth at all looks together."""
+    """Coverage of an interval over all looks together."""
     arms: tuple[ArmResults, ...]
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Sums over an arm's shoppers, enough for ratios and their variances by the delta method."""
+    """Sums over an arm's shoppers, sufficient for ratios and their delta-method variances."""
 
     users: int = 0
     totals: list[float] = field(default_factory=lambda: [0.0] * 4)
-    """Impressions, clicks, seconds, purchases."""
+    """Totals of impressions, clicks, watch seconds, purchases."""
     squares: list[float] = field(default_factory=lambda: [0.0] * 4)
-    crossed: list[float] = field(default_factory=lambda: [0.0] * 4)
-    """Of each by the shopper's impressions."""
+    """Sums of the squares of the shoppers' totals."""
+    products: list[float] = field(default_factory=lambda: [0.0] * 4)
+    """Sums of the products of the shoppers' totals with their impressions."""
     minutes: dict[int, list[float]] = field(default_factory=dict)
+    """Totals by minute since 1970."""
 
     def ratio(self, column: int) -> tuple[float, float]:
-        """(value, variance) of a column's total by the impressions; NaN where there is none."""
+        """Return the ratio of a column's total to the impressions, and the ratio's variance.
+
+        NaN without impressions; the variance is NaN with fewer than two shoppers.
+        """
         n, y = self.totals[0], self.totals[column]
         if n <= 0 or self.users < 2:
             return (y / n if n > 0 else math.nan), math.nan
         value = y / n
-        rest = self.squares[column] - 2 * value * self.crossed[column] + value**2 * self.squares[0]
+        rest = self.squares[column] - 2 * value * self.products[column] + value**2 * self.squares[0]
         return value, max(0.0, rest) / n**2 * self.users / (self.users - 1)
 
 
 class ArmCounts:
-    """Sums of EVENTS by arm. Everyone with an impression counts, with all that they did after it.
+    """Running sums of EVENTS by arm. A shopper counts from the first impression on, with all later events.
 
-    Shoppers are the unit, since arms are given to them. Intervals hold at however many looks (see
-    `vrec.evaluation.online`) as far as shoppers are alike and their sums settle: a shopper who is still at it
-    counts with what came until now, which `vrec evaluate`, with its windows, does not. Give each event once.
+    Shoppers are the unit of the analysis, since arms are assigned to them. Intervals hold at any number of
+    looks (see `vrec.evaluation.online`) as far as shoppers are exchangeable and their sums settle: a shopper
+    who is still active counts with the events so far, unlike in `vrec evaluate`, which uses windows. Add each
+    event once.
     """
 
     RATES: ClassVar = {"ctr": 1, "watch_s_per_impression": 2, "conversion": 3}
@@ -128,9 +137,14 @@ class ArmCounts:
         self._users: OrderedDict[str, tuple[_Sums, list[float]]] = OrderedDict()
 
     def add(self, events: pa.Table, now: int | None = None) -> None:
-        """Returns when EVENTS are counted; what came before a shopper's first impression is left out.
+        """Count EVENTS; those before a shopper's first impression are left out.
 
-        `now` is µs since 1970, the clock's by default: no event is later. Raises SchemaError.
+        Args:
+            events: EVENTS, each added once.
+            now: µs since 1970, by default from the clock; later events count as of now.
+
+        Raises:
+            SchemaError: The table has other columns.
         """
         table = conform(events, EVENTS, stage="ArmCounts.add")
         now = time.time_ns() // 1000 if now is None else now
@@ -143,10 +157,10 @@ class ArmCounts:
                 self._count(user_id, _COLUMN[kind], amount, min(moment, now))
 
     def snapshot(self) -> ArmStatistics:
-        """The sums and rates as they are now."""
+        """Return the current sums and rates."""
         first = self._config.arms[0].name
-        figures = tuple(self._figures(arm, self._arms[first]) for arm in self._config.arms)
-        return ArmStatistics(self._online.level, figures)
+        results = tuple(self._results(arm, self._arms[first]) for arm in self._config.arms)
+        return ArmStatistics(self._online.level, results)
 
     def _count(self, user_id: str, column: int, amount: float, at: int) -> None:
         if user_id in self._users:
@@ -170,7 +184,7 @@ class ArmCounts:
                 del sums.minutes[old]
         sums.minutes[minute][column] += amount
 
-    def _figures(self, arm: ExperimentArmConfig, first: _Sums) -> ArmResults:
+    def _results(self, arm: ExperimentArmConfig, first: _Sums) -> ArmResults:
         sums = self._arms[arm.name]
         impressions, clicks, watch_s, conversions = sums.totals
         ratios = {name: sums.ratio(column) for name, column in self.RATES.items()}
@@ -195,19 +209,19 @@ class ArmCounts:
             return RateInterval(None, None, None)
         if min(users) < self._online.min_users:
             return RateInterval(value, None, None)
-        half = float(confidence_radius(math.sqrt(variance), sum(users), self._online))
-        return RateInterval(value, value - half, value + half)
+        radius = float(confidence_radius(math.sqrt(variance), sum(users), self._online))
+        return RateInterval(value, value - radius, value + radius)
 
 
 def _add(sums: _Sums, own: list[float], column: int, amount: float) -> None:
-    """Adds to one shopper's column and keeps the arm's sums of squares and products in step."""
+    """Add to one shopper's total and update the arm's totals, squares and products."""
     before, impressions = own[column], own[0]
     own[column] += amount
     sums.totals[column] += amount
     sums.squares[column] += own[column] ** 2 - before**2
     if column:
-        sums.crossed[column] += amount * impressions
+        sums.products[column] += amount * impressions
         return
-    sums.crossed[0] = sums.squares[0]
+    sums.products[0] = sums.squares[0]
     for other in (1, 2, 3):
-        sums.crossed[other] += own[other] * amount
+        sums.products[other] += own[other] * amount

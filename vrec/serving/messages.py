@@ -1,4 +1,4 @@
-"""What the parts of the serving graph say to each other. Plain frozen data: it crosses processes."""
+"""Messages between deployments: plain frozen data, which crosses processes."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,68 +8,76 @@ import pyarrow as pa
 from vrec.core.types import Modality, Vectors
 
 RankOrder = Literal["ranked", "popular"]
-"""How an arm orders candidates: by the ranker, or by popularity alone, for comparison."""
+"""Order of candidates in an arm: by the ranker, or by popularity alone as a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFilters:
-    """What a request wants to see; None and empty sets want nothing in particular."""
+    """Filters of a request; None and empty sets do not filter."""
 
     kinds: frozenset[str] | None = None
     """VIDEOS.kind."""
     categories: frozenset[str] | None = None
-    """VIDEOS.category; a video without one is in none."""
+    """VIDEOS.category; a video without a category matches none."""
     creators: frozenset[str] | None = None
     """VIDEOS.creator_id."""
     tags: frozenset[str] | None = None
-    """At least one of these tags, without regard to case."""
+    """Tags of which a video has at least one, case-insensitive."""
     languages: frozenset[str] | None = None
-    """VIDEOS.language; a video without one passes, such as one without words."""
+    """VIDEOS.language; a video without a language passes, such as one without words."""
     most_price: float | None = None
-    """A video without a price passes: it sells nothing."""
+    """Maximum price; a video without a price passes, since it sells nothing."""
     exclude: frozenset[str] = frozenset()
-    """Video ids that must not be given."""
+    """Video ids that must not be returned."""
     blocked_creators: frozenset[str] = frozenset()
+    """Creators that the shopper has blocked."""
     blocked_categories: frozenset[str] = frozenset()
+    """Categories that the shopper has blocked."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecommendQuery:
-    """A request for recommendations."""
+    """Request for recommendations."""
 
     request_id: str
     user_id: str
     surface: str
-    """Where the list is shown, such as "feed": settings can differ by it, and events carry it as `domain`."""
+    """Place of the list in the shop, such as "feed"; settings can differ by it. It is `domain` in events."""
     k: int
+    """Maximum number of videos."""
     at: int
     """µs since 1970, UTC."""
     filters: RequestFilters = RequestFilters()
     age: int | None = None
-    """The shopper's least age in years, where it was declared or proved."""
+    """Declared or verified minimum age of the shopper in years; None if unknown."""
     order: RankOrder = "ranked"
 
 
 @dataclass(frozen=True, slots=True)
 class ListItem:
-    """One video of an answer."""
+    """One video of a list."""
 
     video_id: str
     score: float
+    """Score that the list is ordered by."""
     p_click: float
+    """Predicted click probability."""
     watch_s: float
+    """Predicted watch time in seconds."""
     p_conv: float
+    """Predicted purchase probability."""
     utility: float
+    """Utility of the predictions, as reranking weighs them."""
     reasons: tuple[str, ...]
     """Codes of `vrec.ranking.reranking.reasons`."""
     source: str
-    """Which candidates it was among: cf, content, popular, new, search, …"""
+    """Source of the candidate: cf, content, popular, new, search:words, …"""
     propensity: float
-    """The chance of this video in this slot given those before it; 1 where nothing is tried out."""
+    """Probability of this video in this slot given the videos before it; 1 without exploration."""
 
 
 def unranked_item(video_id: str, score: float, source: str, reasons: tuple[str, ...] = ()) -> ListItem:
-    """An item of which no ranker was asked: expectations and utility are 0, and nothing was tried out."""
+    """Return an item without predictions: predictions and utility are 0, and the propensity is 1."""
     return ListItem(
         video_id=video_id,
         score=score,
@@ -85,43 +93,49 @@ def unranked_item(video_id: str, score: float, source: str, reasons: tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class ListResult:
-    """A list of videos, best first, and how it came about."""
+    """List of videos, best first, with figures about its making."""
 
     items: tuple[ListItem, ...]
     bundle: str
-    """The version of the bundle that answered."""
+    """Version of the bundle that was used."""
     degraded: tuple[str, ...] = ()
-    """What was missing, in words for operators: "profiles", "ranking"; empty where nothing was."""
+    """Parts of the service that were missing, such as "profiles" or "ranking"; empty if none."""
     candidates: int = 0
-    """How many were ranked."""
+    """Number of candidates that were ranked."""
     excluded_by_rule: dict[str, int] = field(default_factory=dict)
-    """How many candidates each hard rule barred."""
+    """Number of candidates that each hard rule excluded."""
     spent_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: profile, candidates, features, ranker, rerank."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CatalogChange:
-    """What a catalogue's change says of one video: its whole row and vectors from now on, or its removal."""
+    """Change of one video in the catalog: its complete new row and vectors, or its removal."""
 
     video_id: str
     at: int
-    """µs since 1970; of two changes of a video the later one counts."""
+    """Time of the change, µs since 1970; the latest change of a video counts."""
     row: pa.Table | None
-    """One VIDEOS row; None where the video was removed."""
+    """One VIDEOS row; None for a removal."""
     vectors: dict[Modality, Vectors] = field(default_factory=dict)
-    """(1, dim) unit vectors by modality, those that it has."""
+    """(1, dim) float32 unit vectors by modality, for the modalities present."""
     encoders: dict[Modality, str] = field(default_factory=dict)
-    """The name of each vector's encoder: vectors of others than the bundle's are left out."""
+    """Encoder of each vector by modality; vectors of encoders other than the bundle's are ignored."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EmbeddedVideo:
-    """What became of a video given to the encoder."""
+    """Result of embedding a video."""
 
     vectors: dict[Modality, Vectors]
+    """(1, dim) float32 unit vectors by modality, for the modalities present."""
     encoders: dict[Modality, str]
+    """Encoder of each vector by modality."""
     duration_s: float | None
+    """Length of the video in seconds; None if unknown."""
     phash: str | None
+    """Perceptual hash of the frames."""
     decode_s: float
+    """Seconds spent decoding."""
     encode_s: float
+    """Seconds spent encoding."""

@@ -72,7 +72,7 @@ def test_what_is_no_change_is_named_and_costs_no_other(tmp_path):
     journal.write(change("v", 1))
     (tmp_path / "changes" / "x.arrow").write_bytes(b"half")
     assert [c.video_id for c in journal.read_new()] == ["v"]
-    assert "x.arrow is no change" in journal.damaged["x.arrow"]
+    assert "x.arrow is not a catalog change" in journal.damaged["x.arrow"]
 
 
 def test_a_temporary_file_is_passed_over(tmp_path):

@@ -93,7 +93,7 @@ def test_requests_are_counted_by_route_and_not_by_what_callers_write():
     app = FastAPI()
     app.add_api_route("/v1/videos/{video_id:path}", lambda video_id: video_id)
     told = metrics.InMemoryMetricsRecorder()
-    app.add_middleware(RequestMetricsMiddleware, meter=told)
+    app.add_middleware(RequestMetricsMiddleware, recorder=told)
     for number in range(3):
         assert call(app, "GET", f"/v1/videos/{number}").status == 200
     call(app, "GET", "/nothing/here")

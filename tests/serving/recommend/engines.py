@@ -1,4 +1,4 @@
-"""A stock of the small shop, its shoppers, and changes of its catalogue."""
+"""A engine of the small shop, its shoppers, and changes of its catalogue."""
 
 from functools import cache
 
@@ -50,15 +50,15 @@ def shoppers() -> list[Profile]:
     return [p for (entity, _), p in sorted(profiles().items()) if entity == "user"]
 
 
-def stock_of(bundle: ServingBundle, config: ServeConfig | None = None) -> RecommendEngine:
-    """The stock with the counts of all videos."""
-    stock = RecommendEngine(bundle, config or ServeConfig())
-    ids = stock.video_ids
-    stock.set_video_counts(ids, np.array([profile_counts(profiles().get(("video", name))) for name in ids]))
-    return stock
+def engine_of(bundle: ServingBundle, config: ServeConfig | None = None) -> RecommendEngine:
+    """The engine with the counts of all videos."""
+    engine = RecommendEngine(bundle, config or ServeConfig())
+    ids = engine.video_ids
+    engine.set_video_counts(ids, np.array([profile_counts(profiles().get(("video", name))) for name in ids]))
+    return engine
 
 
-def ask_of(k=10, user="u", **more) -> RecommendQuery:
+def query_of(k=10, user="u", **more) -> RecommendQuery:
     return RecommendQuery(
         **({"request_id": "r", "user_id": user, "surface": "shop", "k": k, "at": now()} | more)
     )

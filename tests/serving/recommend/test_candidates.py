@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serving.recommend.engines import (
-    ask_of,
     bundle_at,
     change,
+    engine_of,
     ids,
     now,
+    query_of,
     rng,
     shoppers,
-    stock_of,
     wanted,
 )
 from vrec.config.serve import ServeConfig
@@ -42,7 +42,7 @@ def bundle(shop_bundle):
 
 @pytest.fixture(scope="module")
 def changed(bundle):
-    """Wares where one video is gone, one has another vector, one another price, and two are new."""
+    """Snapshot where one video is gone, one has another vector, one another price, and two are new."""
     base = CatalogSnapshot.from_view(
         BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
     )
@@ -70,7 +70,7 @@ def test_neighbours_are_added_up_over_the_history(bundle, changed, liked, seed):
             expected[neighbour] += weight * score
     expected.pop("video-03", None)
     rows = neighbor_candidates(changed, bundle.neighbors, liked, weights)
-    found = [changed.shelf.video_ids[row] for row in rows]
+    found = [changed.catalog.video_ids[row] for row in rows]
     assert len(found) == len(set(found))
     assert set(found) == set(expected)
     scores = np.array([expected[name] for name in found])
@@ -94,8 +94,8 @@ def test_content_finds_the_nearest_changed_videos_among_them(bundle, changed, se
         patch.setattr(candidates, "MAX_SCANNED_ROWS", scanned)
         rows = content_candidates(changed, bundle.index, query, need, mask)
     wanted_rows = np.flatnonzero(changed.listed if mask is None else mask)
-    wanted_rows = wanted_rows[changed.shelf.vectors[wanted_rows].any(axis=1)]
-    scores = changed.shelf.vectors[wanted_rows] @ query
+    wanted_rows = wanted_rows[changed.catalog.vectors[wanted_rows].any(axis=1)]
+    scores = changed.catalog.vectors[wanted_rows] @ query
     best = wanted_rows[np.argsort(-scores, kind="stable")][:need]
     if mask is not None:
         rows = rows[mask[rows]]
@@ -103,7 +103,7 @@ def test_content_finds_the_nearest_changed_videos_among_them(bundle, changed, se
 
 
 def test_changed_videos_keep_their_vectors_unless_they_have_others(bundle, changed):
-    shelf = changed.shelf
+    catalog = changed.catalog
     own = dict(
         zip(
             bundle.content.embeddings["entity_id"].to_pylist(),
@@ -111,35 +111,35 @@ def test_changed_videos_keep_their_vectors_unless_they_have_others(bundle, chang
             strict=True,
         )
     )
-    assert shelf.vectors[shelf.place["video-05"]] == pytest.approx(own["video-05"], abs=1e-6)
-    assert shelf.vectors[shelf.place["video-04"]].tolist() == np.eye(16)[0].tolist()
-    assert not shelf.vectors[shelf.place["blank"]].any()
-    assert "video-03" not in shelf.place
+    assert catalog.vectors[catalog.row_by_id["video-05"]] == pytest.approx(own["video-05"], abs=1e-6)
+    assert catalog.vectors[catalog.row_by_id["video-04"]].tolist() == np.eye(16)[0].tolist()
+    assert not catalog.vectors[catalog.row_by_id["blank"]].any()
+    assert "video-03" not in catalog.row_by_id
     assert len(changed) == len(changed.video_ids) == 101
-    assert set(changed.shelf.place) == set(changed.video_ids)
+    assert set(changed.catalog.row_by_id) == set(changed.video_ids)
 
 
 def test_popular_and_dated_orders_hold_every_video_once(changed, bundle):
-    names = [changed.shelf.video_ids[row] for row in changed.popular]
+    names = [changed.catalog.video_ids[row] for row in changed.popular]
     assert sorted(names) == sorted(changed.video_ids)
     kept = [name for name in bundle.popular if name != "video-03"]
     assert names[: len(kept)] == kept
     assert set(names[-2:]) == {"new", "blank"}
     dates = {name: changed.card(name)["published_at"] for name in changed.video_ids}
-    listed = [changed.shelf.video_ids[row] for row in changed.published(now())]
+    listed = [changed.catalog.video_ids[row] for row in changed.published_rows(now())]
     assert sorted(listed) == sorted(name for name, at in dates.items() if at.timestamp() * 1e6 <= now())
     at = [dates[name] for name in listed]
     assert at == sorted(at, reverse=True)
     early = sorted(dates.values())[40]
-    assert {changed.shelf.video_ids[row] for row in changed.published(int(early.timestamp() * 1e6))} == {
-        name for name, one in dates.items() if one <= early
-    }
+    assert {
+        changed.catalog.video_ids[row] for row in changed.published_rows(int(early.timestamp() * 1e6))
+    } == {name for name, one in dates.items() if one <= early}
 
 
 def test_what_was_never_shown_is_drawn_more_than_the_rest(changed, bundle):
-    changed.states[:] = 100.0
-    rare = [changed.shelf.place[name] for name in ("video-10", "new")]
-    changed.states[rare] = 0.0
+    changed.video_counts[:] = 100.0
+    rare = [changed.catalog.row_by_id[name] for name in ("video-10", "new")]
+    changed.video_counts[rare] = 0.0
     counts = Counter()
     for seed in range(60):
         counts.update(underexposed_candidates(changed, 2, None, rng(seed))[:2].tolist())
@@ -159,83 +159,83 @@ def test_fusion_adds_reciprocal_ranks(changed, orders, k, cut):
         for rank, row in enumerate(rows):
             expected[row] += (2 if row in alone else 1) / (61 + rank)
     items = fuse_ranks(given_orders, k, "x", changed, alone)
-    best = sorted(expected, key=lambda row: (-expected[row], changed.shelf.video_ids[row]))[:k]
-    assert [item.video_id for item in items] == [changed.shelf.video_ids[row] for row in best]
+    best = sorted(expected, key=lambda row: (-expected[row], changed.catalog.video_ids[row]))[:k]
+    assert [item.video_id for item in items] == [changed.catalog.video_ids[row] for row in best]
     for item, row in zip(items, best, strict=True):
         assert item.score == pytest.approx(expected[row])
         assert item.source == ("x:both" if row in given_orders["one"] else "x:two")
 
 
 def test_similar_videos_come_from_both_sides_and_unknown_ones_are_refused(bundle):
-    stock = stock_of(bundle)
-    sources = {item.source for item in stock.similar("video-10", 100, RequestFilters(), now()).items}
+    engine = engine_of(bundle)
+    sources = {item.source for item in engine.similar("video-10", 100, RequestFilters(), now()).items}
     assert "similar:both" in sources
     assert sources <= {"similar:cf", "similar:content", "similar:both"}
     for one, name in (
-        (stock, "unheard-of"),
-        (stock.with_changes([CatalogChange("video-10", 1, None)]), "video-10"),
+        (engine, "unheard-of"),
+        (engine.with_changes([CatalogChange("video-10", 1, None)]), "video-10"),
     ):
         with pytest.raises(UnknownVideo, match=f"no video {name} is in the catalogue"):
             one.similar(name, 5, RequestFilters(), now())
 
 
 def test_search_is_by_words_alone_where_the_vector_does_not_fit(bundle):
-    stock = stock_of(bundle)
-    tag = stock.card("video-20")["tags"][0]
-    words = stock.search(tag, None, 100, RequestFilters(), now())
+    engine = engine_of(bundle)
+    tag = engine.card("video-20")["tags"][0]
+    words = engine.search(tag, None, 100, RequestFilters(), now())
     assert {item.source for item in words.items} == {"search:words"}
     assert "video-20" in ids(words)
     for vector in (np.ones(5, np.float32), np.full(8, np.nan, np.float32)):
-        assert stock.search(tag, vector, 100, RequestFilters(), now()) == words
-    assert stock.search("", None, 5, RequestFilters(), now()).items == ()
-    renamed = stock.with_changes([change("video-20", title="Zanzibar", tags=[])])
+        assert engine.search(tag, vector, 100, RequestFilters(), now()) == words
+    assert engine.search("", None, 5, RequestFilters(), now()).items == ()
+    renamed = engine.with_changes([change("video-20", title="Zanzibar", tags=[])])
     assert "video-20" not in ids(renamed.search(tag, None, 100, RequestFilters(), now()))
     assert ids(renamed.search("zanzibar", None, 100, RequestFilters(), now())) == ["video-20"]
 
 
 def test_meaning_is_by_cosine_of_the_bundle_s_texts(bundle):
-    stock = stock_of(bundle)
+    engine = engine_of(bundle)
     query = rng(4).normal(size=8).astype(np.float32)
     names = bundle.texts["entity_id"].to_pylist()
     scores = np.array(bundle.texts["vector"].to_pylist(), np.float32) @ query
     best = [
-        names[row] for row in np.argsort(-scores) if scores[row] > 0 and stock.card(names[row])["available"]
+        names[row] for row in np.argsort(-scores) if scores[row] > 0 and engine.card(names[row])["available"]
     ]
-    assert ids(stock.search("", query, 20, RequestFilters(), now())) == best[:20]
+    assert ids(engine.search("", query, 20, RequestFilters(), now())) == best[:20]
 
 
 def test_a_video_s_new_text_takes_the_place_of_the_old_one(bundle):
-    stock = stock_of(bundle)
+    engine = engine_of(bundle)
     query = np.array(bundle.texts["vector"].to_pylist()[30], np.float32)
     name = bundle.texts["entity_id"][30].as_py()
-    assert name in ids(stock.search("", query, 100, RequestFilters(), now()))
-    turned = stock.with_changes([change(name, text=-query)])
+    assert name in ids(engine.search("", query, 100, RequestFilters(), now()))
+    turned = engine.with_changes([change(name, text=-query)])
     assert name not in ids(turned.search("", query, 100, RequestFilters(), now()))
     assert ids(turned.search("", -query, 1, RequestFilters(), now())) == [name]
-    other = stock.with_changes([change(name, price=1.0)])
+    other = engine.with_changes([change(name, price=1.0)])
     assert ids(other.search("", query, 9, RequestFilters(), now())) == ids(
-        stock.search("", query, 9, RequestFilters(), now())
+        engine.search("", query, 9, RequestFilters(), now())
     )
 
 
 def test_the_fallback_gives_the_popular_videos_by_the_same_rules(bundle):
-    stock = stock_of(bundle)
+    engine = engine_of(bundle)
     changes = [change("video-07", available=False), change("extra", tags=["adult"]), change("plain")]
     fallback = pickle.loads(pickle.dumps(PopularFallback(bundle, ServeConfig()).with_changes(changes)))
-    stock = stock.with_changes(changes)
+    engine = engine.with_changes(changes)
     filters = RequestFilters(
         blocked_creators=frozenset({"creator-1"}), exclude=frozenset({bundle.popular[0]})
     )
     for age, k in ((None, 500), (30, 500), (None, 3)):
-        ask = ask_of(k, "u", filters=filters, age=age, order="popular")
-        answer = fallback.answer(ask, ("ranking",))
-        full = stock.recommend(ask, Profile("user", "u"), rng())
+        query = query_of(k, "u", filters=filters, age=age, order="popular")
+        answer = fallback.answer(query, ("ranking",))
+        full = engine.recommend(query, Profile("user", "u"), rng())
         assert ids(answer) == ids(full)
         assert answer.degraded == ("ranking",)
         assert answer.bundle == bundle.version
         assert all(wanted(fallback.card(name), filters, age=age) for name in ids(answer))
         assert ("extra" in ids(answer)) == (age == 30)
-    assert fallback.card("video-07") == stock.card("video-07")
+    assert fallback.card("video-07") == engine.card("video-07")
 
 
 def test_the_fallback_needs_no_torch():
@@ -246,7 +246,7 @@ def test_the_fallback_needs_no_torch():
 def test_k_beyond_what_is_ranked_gives_as_many_as_are_ranked(bundle):
     few = ServeConfig.model_validate({"candidates": {"most": 12}})
     user = shoppers()[1]
-    answer = stock_of(bundle, few).recommend(ask_of(50, user.entity_id), user, rng())
+    answer = engine_of(bundle, few).recommend(query_of(50, user.entity_id), user, rng())
     assert len(answer.items) == answer.candidates == 12
-    wide = replace(ask_of(50, user.entity_id), filters=RequestFilters(kinds=frozenset({"live"})))
-    assert stock_of(bundle, few).recommend(wide, user, rng()).items == ()
+    wide = replace(query_of(50, user.entity_id), filters=RequestFilters(kinds=frozenset({"live"})))
+    assert engine_of(bundle, few).recommend(wide, user, rng()).items == ()

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from tests.bundles import shop
 from tests.serving.recommend.engines import (
     DAY_US,
-    ask_of,
     bundle_at,
     bundle_content,
     change,
+    engine_of,
     ids,
     now,
     profiles,
+    query_of,
     rng,
     shoppers,
-    stock_of,
     wanted,
 )
 from vrec.config.serve import ServeConfig
@@ -35,7 +35,7 @@ from vrec.ranking.labels import LabelsConfig, build_labels
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.replay import replay_requests, replay_video_counts
-from vrec.serving.catalog import snapshot as wares
+from vrec.serving.catalog import snapshot as snapshot_module
 from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, RequestFilters
 from vrec.serving.recommend.engine import RecommendEngine
@@ -89,12 +89,12 @@ def bundle(shop_bundle):
 
 
 @pytest.fixture(scope="module")
-def stock(bundle):
-    return stock_of(bundle)
+def engine(bundle):
+    return engine_of(bundle)
 
 
-def cards(stock):
-    return {name: stock.card(name) for name in stock.video_ids}
+def cards(engine):
+    return {name: engine.card(name) for name in engine.video_ids}
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,14 +107,14 @@ def cards(stock):
     order=st.sampled_from(["ranked", "popular"]),
     seed=st.integers(0, 3),
 )
-def test_all_that_may_be_given_is_and_nothing_else(stock, filters, changes, k, user, age, order, seed):
+def test_all_that_may_be_given_is_and_nothing_else(engine, filters, changes, k, user, age, order, seed):
     shopper = Profile("user", "nobody") if user is None else shoppers()[user]
-    now_stock = stock.with_changes(changes)
-    ask = ask_of(k, shopper.entity_id, filters=filters, age=age, order=order)
-    answer = now_stock.recommend(ask, shopper, rng(seed))
+    changed_engine = engine.with_changes(changes)
+    query = query_of(k, shopper.entity_id, filters=filters, age=age, order=order)
+    answer = changed_engine.recommend(query, shopper, rng(seed))
     allowed = {
         name
-        for name, row in cards(now_stock).items()
+        for name, row in cards(changed_engine).items()
         if wanted(row, filters, age=age) and name not in last_purchases(shopper)
     }
     assert len(ids(answer)) == len(set(ids(answer))) == min(k, len(allowed))
@@ -125,20 +125,20 @@ def test_all_that_may_be_given_is_and_nothing_else(stock, filters, changes, k, u
     assert all(0 <= i.p_conv <= i.p_click <= 1 and i.watch_s >= 0 for i in answer.items)
     assert all(i.propensity == 1 for i in answer.items)
     assert set(answer.spent_ms) == {"candidates", "features", "ranker", "rerank"}
-    again = now_stock.recommend(ask, shopper, rng(seed))
+    again = changed_engine.recommend(query, shopper, rng(seed))
     assert replace(again, spent_ms={}) == replace(answer, spent_ms={})
 
 
 @settings(max_examples=40, deadline=None)
 @given(filters=FILTERS, changes=CHANGES, k=st.sampled_from([1, 7, 1000]), one=st.integers(0, 99))
-def test_similar_and_found_videos_pass_rules_and_filters_too(stock, filters, changes, k, one):
-    now_stock = stock.with_changes(changes)
-    rows = cards(now_stock)
-    name = now_stock.video_ids[one % len(now_stock.video_ids)]
-    similar = now_stock.similar(name, k, filters, now())
+def test_similar_and_found_videos_pass_rules_and_filters_too(engine, filters, changes, k, one):
+    changed_engine = engine.with_changes(changes)
+    rows = cards(changed_engine)
+    name = changed_engine.video_ids[one % len(changed_engine.video_ids)]
+    similar = changed_engine.similar(name, k, filters, now())
     assert name not in ids(similar)
     words = f"{rows[name]['title'] or ''} {' '.join(rows[name]['tags'])} category"
-    searched = now_stock.search(words, np.ones(8, np.float32), k, filters, now())
+    searched = changed_engine.search(words, np.ones(8, np.float32), k, filters, now())
     for answer, kind in ((similar, "similar:"), (searched, "search:")):
         assert len(ids(answer)) == len(set(ids(answer))) <= k
         assert all(wanted(rows[found], filters) for found in ids(answer))
@@ -156,15 +156,15 @@ def test_changes_count_by_their_time_however_they_come(bundle, changes, size, se
     changes = [replace(one, at=now() + n) for n, one in enumerate(changes)]
     shuffled = [changes[n] for n in rng(seed).permutation(len(changes))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wares, "INITIAL_SPARE_ROWS", room)
-        first = stock_of(bundle)
+        patch.setattr(snapshot_module, "INITIAL_SPARE_ROWS", room)
+        first = engine_of(bundle)
         one_by_one = first
         for start in range(0, len(shuffled), size):
             one_by_one = one_by_one.with_changes(shuffled[start : start + size])
         at_once = first.with_changes(changes)
     user = shoppers()[3]
-    ask = ask_of(30, user.entity_id, at=now() + DAY_US * 2)
-    answers = [one.recommend(ask, user, rng()) for one in (at_once, one_by_one)]
+    query = query_of(30, user.entity_id, at=now() + DAY_US * 2)
+    answers = [one.recommend(query, user, rng()) for one in (at_once, one_by_one)]
     assert set(cards(at_once)) == set(cards(one_by_one))
     assert cards(at_once) == cards(one_by_one)
     assert set(ids(answers[0])) == set(ids(answers[1]))
@@ -172,40 +172,40 @@ def test_changes_count_by_their_time_however_they_come(bundle, changes, size, se
     assert {i.video_id: i.p_click for i in answers[1].items} == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_new_stock_leaves_the_old_one_as_it_was(stock):
-    user, ask = shoppers()[5], ask_of(20, shoppers()[5].entity_id)
-    before, rows = stock.recommend(ask, user, rng()), cards(stock)
+def test_a_new_stock_leaves_the_old_one_as_it_was(engine):
+    user, query = shoppers()[5], query_of(20, shoppers()[5].entity_id)
+    before, rows = engine.recommend(query, user, rng()), cards(engine)
     first = ids(before)[0]
-    after = stock.with_changes(
+    after = engine.with_changes(
         [
             CatalogChange(first, now(), None),
             change("video-01", price=1.0),
             change("brand-new", vector=np.eye(16)[0]),
         ]
     )
-    assert stock.with_changes([]) is stock
-    assert (stock.videos(), after.videos()) == (100, 100)
-    assert first not in ids(after.recommend(ask, user, rng()))
+    assert engine.with_changes([]) is engine
+    assert (engine.videos(), after.videos()) == (100, 100)
+    assert first not in ids(after.recommend(query, user, rng()))
     assert first not in ids(after.similar("video-01", 99, RequestFilters(), now()))
     assert after.card(first) is None
     assert first not in after.video_ids
     after.set_video_counts(["brand-new"], np.full((1, 11), 5.0))
-    assert replace(stock.recommend(ask, user, rng()), spent_ms={}) == replace(before, spent_ms={})
-    assert cards(stock) == rows
-    assert first in ids(stock.similar("video-01", 99, RequestFilters(), now()))
+    assert replace(engine.recommend(query, user, rng()), spent_ms={}) == replace(before, spent_ms={})
+    assert cards(engine) == rows
+    assert first in ids(engine.similar("video-01", 99, RequestFilters(), now()))
 
 
-def test_a_video_that_is_sold_out_is_gone_at_once_and_back_when_it_is_there(stock):
+def test_a_video_that_is_sold_out_is_gone_at_once_and_back_when_it_is_there(engine):
     user = shoppers()[5]
-    ask = ask_of(20, user.entity_id)
-    first = ids(stock.recommend(ask, user, rng()))[0]
-    gone = stock.with_changes([change(first, at=now(), available=False)])
-    assert first not in ids(gone.recommend(ask, user, rng()))
-    assert gone.recommend(ask, user, rng()).barred["unavailable"] == 1
+    query = query_of(20, user.entity_id)
+    first = ids(engine.recommend(query, user, rng()))[0]
+    gone = engine.with_changes([change(first, at=now(), available=False)])
+    assert first not in ids(gone.recommend(query, user, rng()))
+    assert gone.recommend(query, user, rng()).excluded_by_rule["unavailable"] == 1
     assert gone.card(first)["available"] is False
     back = gone.with_changes([change(first, at=now() + 1)])
-    expected = {i.video_id: i.p_click for i in stock.recommend(ask, user, rng()).items}
-    found = {i.video_id: i.p_click for i in back.recommend(ask, user, rng()).items}
+    expected = {i.video_id: i.p_click for i in engine.recommend(query, user, rng()).items}
+    found = {i.video_id: i.p_click for i in back.recommend(query, user, rng()).items}
     # Its counts and its vector went along.
     assert found == pytest.approx(expected, rel=1e-5)
 
@@ -219,16 +219,16 @@ def liking(vector, liked=()):
 
 def test_a_new_video_is_recommended_to_who_likes_its_kind_and_found(bundle):
     few = ServeConfig.model_validate({"candidates": {"most": 8, "content": 4, "popular": 2, "new": 0}})
-    stock = stock_of(bundle, few)
+    engine = engine_of(bundle, few)
     rows = bundle.content.embeddings.column("vector").to_pylist()
     direction, text = np.array(rows[60]), np.eye(8)[5]
     new = change("new", vector=direction, text=text, title="Zanzibar lantern", tags=["glow"])
-    after = stock.with_changes([new])
+    after = engine.with_changes([new])
     fitting, other = liking(direction), liking(-direction)
-    sources = {i.video_id: i.source for i in after.recommend(ask_of(8), fitting, rng()).items}
+    sources = {i.video_id: i.source for i in after.recommend(query_of(8), fitting, rng()).items}
     assert sources["new"] == "content"
-    assert "new" not in ids(after.recommend(ask_of(8), other, rng()))
-    assert "new" not in ids(stock.recommend(ask_of(8), fitting, rng()))
+    assert "new" not in ids(after.recommend(query_of(8), other, rng()))
+    assert "new" not in ids(engine.recommend(query_of(8), fitting, rng()))
     nearest = bundle.content.embeddings.column("entity_id")[60].as_py()
     assert "new" in ids(after.similar(nearest, 5, RequestFilters(), now()))
     assert nearest in ids(after.similar("new", 5, RequestFilters(), now()))
@@ -237,21 +237,23 @@ def test_a_new_video_is_recommended_to_who_likes_its_kind_and_found(bundle):
     ] == [("new", "search:words")]
     assert ids(after.search("", text, 5, RequestFilters(), now()))[0] == "new"
     assert after.search("glow", text, 1, RequestFilters(), now()).items[0].source == "search:both"
-    assert not ids(stock.search("zanzibar", None, 5, RequestFilters(), now()))
+    assert not ids(engine.search("zanzibar", None, 5, RequestFilters(), now()))
     foreign = replace(new, encoders={"fused": "another", "text": "another"})
-    elsewhere = stock.with_changes([foreign])
-    assert "new" not in ids(elsewhere.recommend(ask_of(8), fitting, rng()))
+    elsewhere = engine.with_changes([foreign])
+    assert "new" not in ids(elsewhere.recommend(query_of(8), fitting, rng()))
     assert ids(elsewhere.search("zanzibar", None, 5, RequestFilters(), now())) == ["new"]
     assert "new" not in ids(elsewhere.search("", text, 50, RequestFilters(), now()))
 
 
-def test_a_new_video_nobody_has_seen_is_tried_among_the_new_ones(stock):
-    after = stock.with_changes([change("fresh", published_at=None), change("dated", published_at=now() - 5)])
-    sources = {i.video_id: i.source for i in after.recommend(ask_of(200), Profile("user", "u"), rng()).items}
+def test_a_new_video_nobody_has_seen_is_tried_among_the_new_ones(engine):
+    after = engine.with_changes([change("fresh", published_at=None), change("dated", published_at=now() - 5)])
+    sources = {
+        i.video_id: i.source for i in after.recommend(query_of(200), Profile("user", "u"), rng()).items
+    }
     assert sources["fresh"] == sources["dated"] == "new"
 
 
-def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, stock):
+def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, engine):
     vector = bundle.content.embeddings.column("vector").to_pylist()[10]
     changes = [
         change("twin", vector=vector, creator_id="creator-3", tags=["tag-5"], price=9.0, duration_s=40.0),
@@ -259,9 +261,9 @@ def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, stock):
     ]
     user = shoppers()[9]
     answer = (
-        stock.with_changes(changes[:1])
+        engine.with_changes(changes[:1])
         .with_changes(changes[1:])
-        .recommend(ask_of(300, user.entity_id), user, rng())
+        .recommend(query_of(300, user.entity_id), user, rng())
     )
     content = changes_to_content(changes, "simulated", 16)
     whole = bundle.ranker.with_videos(content)
@@ -276,73 +278,77 @@ def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, stock):
             getattr(expected, head).tolist(), rel=1e-4
         )
     shown = {item.video_id: item for item in answer.items}
-    before = stock.recommend(ask_of(300, user.entity_id), user, rng())
+    before = engine.recommend(query_of(300, user.entity_id), user, rng())
     assert shown["video-11"].p_click != {i.video_id: i for i in before.items}["video-11"].p_click
 
 
-def test_a_stranger_can_have_all_that_there_is(stock):
-    answer = stock.recommend(ask_of(1000), Profile("user", "nobody"), rng())
-    assert set(ids(answer)) == {name for name, row in cards(stock).items() if wanted(row, RequestFilters())}
+def test_a_stranger_can_have_all_that_there_is(engine):
+    answer = engine.recommend(query_of(1000), Profile("user", "nobody"), rng())
+    assert set(ids(answer)) == {name for name, row in cards(engine).items() if wanted(row, RequestFilters())}
     assert len(answer.items) > 90
 
 
-def test_a_taste_that_does_not_fit_counts_as_none(stock):
-    user, ask = shoppers()[7], ask_of(12, shoppers()[7].entity_id)
-    without = stock.recommend(ask, replace(user, vector=None), rng())
+def test_a_taste_that_does_not_fit_counts_as_none(engine):
+    user, query = shoppers()[7], query_of(12, shoppers()[7].entity_id)
+    without = engine.recommend(query, replace(user, vector=None), rng())
     for vector in (np.ones(3, np.float32), np.full(16, np.nan, np.float32), np.ones((0,), np.float32)):
-        found = stock.recommend(ask, replace(user, vector=vector), rng())
+        found = engine.recommend(query, replace(user, vector=vector), rng())
         assert replace(found, spent_ms={}) == replace(without, spent_ms={})
     assert "content" not in {item.source for item in without.items}
 
 
-def test_a_history_of_unknown_videos_is_as_good_as_none(stock):
-    ask = ask_of(12)
-    strange = stock.recommend(ask, liking(np.ones(16), ["never-heard-of", "nor-of-this"]), rng())
+def test_a_history_of_unknown_videos_is_as_good_as_none(engine):
+    query = query_of(12)
+    strange = engine.recommend(query, liking(np.ones(16), ["never-heard-of", "nor-of-this"]), rng())
     assert len(strange.items) == 12
     assert "cf" not in {item.source for item in strange.items}
 
 
-def test_popular_order_is_the_bundle_s_and_the_rest_follows(bundle, stock):
+def test_popular_order_is_the_bundle_s_and_the_rest_follows(bundle, engine):
     user = shoppers()[2]
-    answer = stock.recommend(ask_of(1000, user.entity_id, order="popular"), user, rng())
+    answer = engine.recommend(query_of(1000, user.entity_id, order="popular"), user, rng())
     bought = last_purchases(user)
     assert bought
     popular = [name for name in bundle.popular if name not in bought]
     assert ids(answer)[: len(popular)] == popular
     assert all(item.source == "popular" and "popular" in item.reasons for item in answer.items)
     assert [item.score for item in answer.items] == [1 / n for n in range(1, len(answer.items) + 1)]
-    ranked = stock.recommend(ask_of(1000, user.entity_id), user, rng())
+    ranked = engine.recommend(query_of(1000, user.entity_id), user, rng())
     expected = {item.video_id: item.p_click for item in ranked.items}
     assert {i.video_id: i.p_click for i in answer.items} == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_was_bought_long_ago_comes_back_where_the_surface_says_so(bundle):
     config = ServeConfig.model_validate({"rerank": {"surfaces": {"again": {"rules": {"bought_days": 1}}}}})
-    stock, user = stock_of(bundle, config), shoppers()[2]
+    engine, user = engine_of(bundle, config), shoppers()[2]
     bought = {
-        n for n, at in last_purchases(user).items() if at < now() - DAY_US and stock.card(n)["available"]
+        n for n, at in last_purchases(user).items() if at < now() - DAY_US and engine.card(n)["available"]
     }
     assert bought
-    assert bought <= set(ids(stock.recommend(ask_of(1000, user.entity_id, surface="again"), user, rng())))
-    assert not bought & set(ids(stock.recommend(ask_of(1000, user.entity_id), user, rng())))
+    assert bought <= set(ids(engine.recommend(query_of(1000, user.entity_id, surface="again"), user, rng())))
+    assert not bought & set(ids(engine.recommend(query_of(1000, user.entity_id), user, rng())))
 
 
 def test_counts_of_videos_are_taken_and_unknown_videos_passed_over(bundle):
-    stock = stock_of(bundle)
-    before = {i.video_id: i.p_click for i in stock.recommend(ask_of(100), Profile("user", "u"), rng()).items}
+    engine = engine_of(bundle)
+    before = {
+        i.video_id: i.p_click for i in engine.recommend(query_of(100), Profile("user", "u"), rng()).items
+    }
     state = profile_counts(profiles()["video", "video-10"]) + 40
-    stock.set_video_counts(["nobody", "video-10"], np.stack([state, state]))
-    after = {i.video_id: i.p_click for i in stock.recommend(ask_of(100), Profile("user", "u"), rng()).items}
+    engine.set_video_counts(["nobody", "video-10"], np.stack([state, state]))
+    after = {
+        i.video_id: i.p_click for i in engine.recommend(query_of(100), Profile("user", "u"), rng()).items
+    }
     assert {name for name in before if before[name] != after[name]} == {"video-10"}
 
 
-def test_rows_that_are_no_video_s_are_refused_and_nothing_changes(stock):
+def test_rows_that_are_no_video_s_are_refused_and_nothing_changes(engine):
     odd = change("video-01")
     with pytest.raises(ServeError, match=r"video video-02 has rows of \['video-01'\]"):
-        stock.with_changes([replace(odd, video_id="video-02")])
+        engine.with_changes([replace(odd, video_id="video-02")])
     with pytest.raises(SchemaError, match="missing uri"):
-        stock.with_changes([replace(odd, row=odd.row.drop_columns(["uri"]))])
-    assert stock.videos() == 100
+        engine.with_changes([replace(odd, row=odd.row.drop_columns(["uri"]))])
+    assert engine.videos() == 100
 
 
 def test_the_humble_ranker_serves_as_well(bundle):
@@ -353,9 +359,11 @@ def test_the_humble_ranker_serves_as_well(bundle):
     )
     labels = build_labels(shop().events, shop().videos, LabelsConfig())
     ranker = RateBaselineRanker.fit(RateBaselineConfig(), requests, labels, content)
-    stock = stock_of(replace(bundle, ranker=ranker)).with_changes([change("new", duration_s=3.0, price=2.0)])
+    engine = engine_of(replace(bundle, ranker=ranker)).with_changes(
+        [change("new", duration_s=3.0, price=2.0)]
+    )
     user = shoppers()[4]
-    answer = stock.recommend(ask_of(300, user.entity_id), user, rng())
+    answer = engine.recommend(query_of(300, user.entity_id), user, rng())
     assert "new" in ids(answer)
     assert len({item.p_click for item in answer.items}) > 5
 
@@ -381,16 +389,16 @@ def test_features_of_serving_are_those_of_the_replay_to_the_last_bit(bundle, cha
         moment = request.context.at
         before = build_profiles(log.filter(pc.less(at, moment)), content, config)
         known = {(p.entity, p.entity_id): p for p in profiles_from_table(before)}
-        stock = RecommendEngine(replace(bundle, ranker=ranker), ServeConfig())
-        stock.set_video_counts(
-            stock.video_ids, np.array([profile_counts(known[("video", n)]) for n in stock.video_ids])
+        engine = RecommendEngine(replace(bundle, ranker=ranker), ServeConfig())
+        engine.set_video_counts(
+            engine.video_ids, np.array([profile_counts(known[("video", n)]) for n in engine.video_ids])
         )
         if changed:
-            stock = stock.with_changes([change("new", at=0, vector=np.eye(16)[0], published_at=None)])
+            engine = engine.with_changes([change("new", at=0, vector=np.eye(16)[0], published_at=None)])
         user = known.get(("user", request.user.entity_id), Profile("user", request.user.entity_id))
-        ask = ask_of(100, user.entity_id, at=moment, surface=request.context.surface)
+        query = query_of(100, user.entity_id, at=moment, surface=request.context.surface)
         ranker.asked.clear()
-        answer = stock.recommend(ask, user, rng())
+        answer = engine.recommend(query, user, rng())
         features, _ = ranker.asked[0]
         offline = bundle.ranker.builder.build([request])
         assert (features.user == offline.user).all()

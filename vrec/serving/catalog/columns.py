@@ -1,4 +1,4 @@
-"""What a catalogue says of its videos as columns that grow: new rows at the end, old ones as they were."""
+"""Catalog columns that grow: new rows are appended, existing rows never change."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, encode_cat
 Mask = npt.NDArray[np.bool_]
 
 CODED_COLUMNS = ("creator", "category", "kind", "language")
-PLAIN_COLUMNS = ("price", "available", "published_at", "vectors", "states")
+PLAIN_COLUMNS = ("price", "available", "published_at", "vectors", "video_counts")
 
 
 class OverlayMapping(Mapping[str, int]):
-    """Rows by id: those of `top`, where −1 says that there is none any more, and else those of `base`."""
+    """Row by id: rows in `changed` replace those in `base`, and −1 in `changed` marks a removed id."""
 
-    def __init__(self, base: Mapping[str, int], top: Mapping[str, int]) -> None:
-        self.base, self.top = base, top
+    def __init__(self, base: Mapping[str, int], changed: Mapping[str, int]) -> None:
+        self.base, self.changed = base, changed
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The row of an id, or the default."""
-        row = self.top.get(key)
+        """Return the row of an id, or the default."""
+        row = self.changed.get(key)
         if row is None:
             return self.base.get(key, default)
         return default if row < 0 else row
@@ -39,22 +39,22 @@ class OverlayMapping(Mapping[str, int]):
         return row
 
     def __iter__(self) -> Iterator[str]:
-        yield from (key for key in self.base if key not in self.top)
-        yield from (key for key, row in self.top.items() if row >= 0)
+        yield from (key for key in self.base if key not in self.changed)
+        yield from (key for key, row in self.changed.items() if row >= 0)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
 class CategoryCodes:
-    """Names and their codes, from 0; new ones are added at the end."""
+    """Names and their codes, from 0; new names are appended."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
         self.codes = {name: code for code, name in enumerate(self.names)}
 
     def recode(self, codes: RowIndices, names: Sequence[str]) -> RowIndices:
-        """(N,) codes of other names as codes of these; −1 stays."""
+        """Translate (N,) codes of `names` into codes of this object, adding unknown names; −1 stays −1."""
         for name in names:
             if name not in self.codes:
                 self.codes[name] = len(self.names)
@@ -64,73 +64,74 @@ class CategoryCodes:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FilterColumns:
-    """A shelf, and what requests filter by besides."""
+    """Catalog arrays of M videos and the further columns that requests filter by."""
 
     catalog: CatalogArrays
     language: RowIndices
     """(M,) codes, −1 for none."""
     languages: Sequence[str]
+    """Languages by code."""
 
     @classmethod
     def from_content(cls, content: CatalogContent) -> Self:
-        """The facts in VIDEOS and EMBEDDINGS; raises as `Shelf.of`."""
-        shelf = CatalogArrays.from_content(content)
+        """Build the columns from VIDEOS and EMBEDDINGS; raises as `CatalogArrays.from_content`."""
+        catalog = CatalogArrays.from_content(content)
         assert content.videos is not None
         videos = conform(content.videos, VIDEOS, stage="serving", extra=True)
-        return cls(shelf, *encode_categories(videos.column("language")))
+        return cls(catalog, *encode_categories(videos.column("language")))
 
 
 class GrowableColumns:
-    """The facts and counts of N videos in arrays that grow.
+    """Columns and counts of N videos in arrays that grow.
 
-    Who holds the first n rows goes on to do so whatever is added. A video that changes gets a new row, so
-    that those who know the old one are not disturbed. One thread adds at a time.
+    Readers that hold the first n rows keep a valid view whatever is added. A changed video gets a new row, so
+    readers of its old row are not disturbed. Only one thread may add rows at a time.
     """
 
-    def __init__(self, facts: FilterColumns, states: Doubles, spare: int) -> None:
-        """Copies facts and (N, len(STATE)) states into arrays with `room` for more."""
+    def __init__(self, columns: FilterColumns, video_counts: Doubles, spare: int) -> None:
+        """Copy columns and (N, len(VIDEO_COUNT_KEYS)) counts into arrays with `spare` rows more."""
         self._names = {
-            "creator": CategoryCodes(facts.catalog.creators),
-            "category": CategoryCodes(facts.catalog.categories),
-            "kind": CategoryCodes(facts.catalog.kinds),
-            "language": CategoryCodes(facts.languages),
+            "creator": CategoryCodes(columns.catalog.creators),
+            "category": CategoryCodes(columns.catalog.categories),
+            "kind": CategoryCodes(columns.catalog.kinds),
+            "language": CategoryCodes(columns.languages),
         }
         self._arrays = {
             name: np.concatenate([array, np.zeros((spare, *array.shape[1:]), array.dtype)])
-            for name, array in _columns(facts, states).items()
+            for name, array in _arrays_by_name(columns, video_counts).items()
         }
-        self.ids, self.tags = list(facts.catalog.video_ids), list(facts.catalog.tags)
+        self.ids, self.tags = list(columns.catalog.video_ids), list(columns.catalog.tags)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def spare_rows(self) -> int:
-        """How many rows can be added."""
+        """Number of rows that can still be added."""
         return len(self._arrays["price"]) - len(self.ids)
 
-    def add(self, facts: FilterColumns, states: Doubles) -> int:
-        """The row of the first video added; there must be room."""
-        start, shelf, columns = len(self), facts.catalog, _columns(facts, states)
-        names = (shelf.creators, shelf.categories, shelf.kinds, facts.languages)
+    def add(self, columns: FilterColumns, video_counts: Doubles) -> int:
+        """Append videos and return the row of the first; there must be enough spare rows."""
+        start, catalog, arrays = len(self), columns.catalog, _arrays_by_name(columns, video_counts)
+        names = (catalog.creators, catalog.categories, catalog.kinds, columns.languages)
         for name, own in zip(CODED_COLUMNS, names, strict=True):
-            columns[name] = self._names[name].recode(columns[name], own)
-        for name, column in columns.items():
-            self._arrays[name][start : start + len(column)] = column
-        self.ids += shelf.video_ids
-        self.tags += shelf.tags
+            arrays[name] = self._names[name].recode(arrays[name], own)
+        for name, array in arrays.items():
+            self._arrays[name][start : start + len(array)] = array
+        self.ids += catalog.video_ids
+        self.tags += catalog.tags
         return start
 
     def codes(self, name: str) -> Mapping[str, int]:
-        """The codes of a column's names."""
+        """Return the code of each name in a coded column."""
         return self._names[name].codes
 
     def column(self, name: str, count: int) -> npt.NDArray[Any]:
-        """The first `count` rows of a column: no copy."""
+        """Return the first `count` rows of a column as a view."""
         return self._arrays[name][:count]
 
-    def catalog_arrays(self, count: int, place: Mapping[str, int]) -> CatalogArrays:
-        """The first `count` rows as a shelf on which ids have these places."""
+    def catalog_arrays(self, count: int, row_by_id: Mapping[str, int]) -> CatalogArrays:
+        """Return the first `count` rows as catalog arrays with the given row of each id."""
         return CatalogArrays(
             video_ids=self.ids,
             creators=self._names["creator"].names,
@@ -144,24 +145,24 @@ class GrowableColumns:
             available=self.column("available", count),
             published_at=self.column("published_at", count),
             vectors=self.column("vectors", count),
-            row_by_id=place,
+            row_by_id=row_by_id,
         )
 
 
 def zero_counts(count: int) -> Doubles:
-    """(count, len(STATE)) zeros: the counts of videos without events."""
+    """Return (count, len(VIDEO_COUNT_KEYS)) zeros, the counts of videos without events."""
     return np.zeros((count, len(VIDEO_COUNT_KEYS)))
 
 
 def concat_videos(rows: Sequence[pa.Table]) -> pa.Table:
-    """VIDEOS rows as one table; raises SchemaError."""
+    """Concatenate VIDEOS tables; raises SchemaError."""
     if not all(row.schema.equals(rows[0].schema) for row in rows):
         rows = [conform(row, VIDEOS, stage="serving", extra=True) for row in rows]
     return conform(pa.concat_tables(rows), VIDEOS, stage="serving", extra=True)
 
 
-def _columns(facts: FilterColumns, states: Doubles) -> dict[str, npt.NDArray[Any]]:
-    shelf = facts.catalog
-    coded = (shelf.creator, shelf.category, shelf.kind, facts.language)
-    plain = (shelf.price, shelf.available, shelf.published_at, shelf.vectors, states)
+def _arrays_by_name(columns: FilterColumns, video_counts: Doubles) -> dict[str, npt.NDArray[Any]]:
+    catalog = columns.catalog
+    coded = (catalog.creator, catalog.category, catalog.kind, columns.language)
+    plain = (catalog.price, catalog.available, catalog.published_at, catalog.vectors, video_counts)
     return dict(zip((*CODED_COLUMNS, *PLAIN_COLUMNS), (*coded, *plain), strict=True))

@@ -1,47 +1,53 @@
-"""What the catalogue says of videos at this moment, as the fold of profiles asks it."""
+"""Current metadata of videos, as profile updates need it."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.core.types import CatalogContent
 from vrec.profiles.profile import VideoMetadata
 from vrec.profiles.update import video_metadata
-from vrec.serving.catalog.updates import latest_changes
+from vrec.serving.catalog.updates import changes_to_content, latest_changes
 from vrec.serving.messages import CatalogChange
 
 
 class CurrentVideoFacts:
-    """A bundle's facts and those of the changes since. It does not change: changes give another."""
+    """Immutable metadata of a bundle's videos and of the changes since."""
 
     def __init__(self, bundle: BundleCatalog, changes: Sequence[CatalogChange] = ()) -> None:
-        self._encoder, self._facts = bundle.encoder, video_metadata(bundle.content)
+        self._encoder, self._from_bundle = bundle.encoder, video_metadata(bundle.content)
+        embeddings = bundle.content.embeddings
+        self._dim = 0 if embeddings is None else embeddings.schema.field("vector").type.list_size
         self._latest = latest_changes({}, changes)
-        self._changed = {name: self._facts_of(change) for name, change in self._latest.items()}
+        self._changed = self._changed_metadata(self._latest)
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> "CurrentVideoFacts":
-        """The facts after more changes, of which the last of each video counts."""
+        """Return the metadata after more changes; the latest change of each video counts."""
         other = object.__new__(CurrentVideoFacts)
-        other._encoder, other._facts = self._encoder, self._facts
-        fresh = latest_changes(self._latest, changes)
-        other._latest = self._latest | fresh
-        other._changed = self._changed | {name: self._facts_of(change) for name, change in fresh.items()}
+        other.__dict__.update(self.__dict__)
+        new = latest_changes(self._latest, changes)
+        other._latest = self._latest | new
+        other._changed = self._changed | self._changed_metadata(new)
         return other
 
     def find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
-        """The facts of videos by id; of what is not known, or was removed, there are none."""
-        found: dict[str, VideoMetadata] = {}
-        for name in video_ids:
-            facts = self._changed[name] if name in self._changed else self._facts.get(name)
-            if facts is not None:
-                found[name] = facts
-        return found
+        """Return the metadata of videos by id, without unknown and removed ones."""
+        results: dict[str, VideoMetadata] = {}
+        for video_id in video_ids:
+            changed = video_id in self._changed
+            metadata = self._changed[video_id] if changed else self._from_bundle.get(video_id)
+            if metadata is not None:
+                results[video_id] = metadata
+        return results
 
-    def _facts_of(self, change: CatalogChange) -> VideoMetadata | None:
-        if change.row is None:
-            return None
-        facts, vector = video_metadata(CatalogContent(change.row))[change.video_id], None
-        if not change.vectors and change.video_id in self._facts:
-            vector = self._facts[change.video_id].vector
-        elif change.encoders.get("fused") == self._encoder and "fused" in change.vectors:
-            vector = change.vectors["fused"][0]
-        return VideoMetadata(facts.attributes, facts.duration_s, vector)
+    def _changed_metadata(self, latest: Mapping[str, CatalogChange]) -> dict[str, VideoMetadata | None]:
+        """Return the metadata of changed videos, with the bundle's vectors where they have none; None where
+        removed."""
+        results: dict[str, VideoMetadata | None] = dict.fromkeys(latest)
+        changed = [change for change in latest.values() if change.row is not None]
+        if not changed:
+            return results
+        for video_id, own in video_metadata(changes_to_content(changed, self._encoder, self._dim)).items():
+            bundled, vector = self._from_bundle.get(video_id), own.vector
+            if vector is None and bundled is not None:
+                vector = bundled.vector
+            results[video_id] = VideoMetadata(own.attributes, own.duration_s, vector)
+        return results

@@ -1,4 +1,4 @@
-"""Changes of the catalogue while it is served: one small file each, in a folder that all nodes reach."""
+"""Journal of catalog changes while serving: one small file per change, in a shared folder."""
 
 import time
 import uuid
@@ -12,29 +12,35 @@ from vrec.core.types import MODALITIES, Modality, Vectors
 from vrec.serving.messages import CatalogChange
 
 CHANGES = "changes"
-ENDING = ".arrow"
+SUFFIX = ".arrow"
 SETTLED_S = 2.0
-"""A folder that was touched this lately is listed again even if its time has not moved since: two changes can
-fall on one tick of the filesystem's clock."""
+"""Seconds after its last modification during which a folder is listed again even if its modification time is
+unchanged: two changes can fall on one tick of the filesystem's clock."""
 
 
 class CatalogJournal:
-    """The changes below a data folder, of which every reader sees all, each of them once.
+    """Journal of the changes below a data folder. Every reader sees each change once.
 
-    A change is durable when `write` returns: its file was flushed and renamed. Files are never changed.
+    A change is durable when `write` returns: its file was flushed and renamed. Files are never modified.
     Of two changes of one video the later `at` counts, so writers' clocks should agree.
     """
 
     def __init__(self, data: str) -> None:
         self._folder = StorageFolder(join_uri(data, CHANGES))
         self._seen: set[str] = set()
-        self._listed_at: tuple[int, float] | None = None
+        self._last_listing: tuple[int, float] | None = None
+        """Modification time of the folder (ns) and time of the listing (s), both since 1970."""
         self.damaged: dict[str, str] = {}
-        """Why files were passed over, by their name."""
+        """Reason why a file was skipped, by file name."""
 
     def write(self, change: CatalogChange) -> None:
-        """Returns when the change is durable; raises SchemaError, and OutputError where it cannot be kept."""
-        name = f"{change.at:020d}-{uuid.uuid4().hex}{ENDING}"
+        """Write a change durably.
+
+        Raises:
+            SchemaError: The row does not match VIDEOS.
+            OutputError: The file cannot be written.
+        """
+        name = f"{change.at:020d}-{uuid.uuid4().hex}{SUFFIX}"
         sink = pa.BufferOutputStream()
         table = _to_table(change)
         with pa.ipc.new_file(sink, table.schema) as writer:
@@ -42,25 +48,25 @@ class CatalogJournal:
         self._folder.write(name, sink.getvalue())
 
     def read_new(self) -> list[CatalogChange]:
-        """The changes that came since the last call, in the order of their times; all at the first.
+        """Return the changes since the last call (the first call: all changes), ascending by time.
 
-        A file that is no change is passed over, and named in `damaged`.
+        A damaged file is skipped and named in `damaged`.
         """
-        touched = self._touched()
-        if touched is not None and self._listed_at is not None:
-            before, listed_at = self._listed_at
-            if touched == before and listed_at - touched / 1e9 > SETTLED_S:
+        modified = self._modified_ns()
+        if modified is not None and self._last_listing is not None:
+            before, listed_at = self._last_listing
+            if modified == before and listed_at - modified / 1e9 > SETTLED_S:
                 return []
-        # The clock is read first: what comes while the folder is listed is looked for again.
+        # The clock is read first, so that a change written while the folder is listed is found next time.
         now = time.time()
-        names = [n for n in self._folder.files() if n.endswith(ENDING) and n not in self._seen]
-        found = [change for name in names if (change := self._read(name))]
+        names = [n for n in self._folder.files() if n.endswith(SUFFIX) and n not in self._seen]
+        changes = [change for name in names if (change := self._read(name))]
         self._seen.update(names)
-        self._listed_at = None if touched is None else (touched, now)
-        return sorted(found, key=lambda change: change.at)
+        self._last_listing = None if modified is None else (modified, now)
+        return sorted(changes, key=lambda change: change.at)
 
-    def _touched(self) -> int | None:
-        """When the folder's list of files last changed, in ns; None where only listing can tell."""
+    def _modified_ns(self) -> int | None:
+        """Return the modification time of the folder in ns, or None for a bucket, which has to be listed."""
         if not self._folder.local:
             return None
         info = self._folder.filesystem.get_file_info(self._folder.path)
@@ -71,7 +77,7 @@ class CatalogJournal:
             with pa.ipc.open_file(pa.BufferReader(self._folder.read(name))) as reader:
                 return _from_table(reader.read_all())
         except (pa.ArrowInvalid, KeyError, ValueError) as error:
-            self.damaged[name] = f"{self._folder.uri}/{name} is no change of a catalogue: {error}"
+            self.damaged[name] = f"{self._folder.uri}/{name} is not a catalog change: {error}"
             return None
 
 
@@ -91,13 +97,13 @@ def _to_table(change: CatalogChange) -> pa.Table:
 
 
 def _from_table(table: pa.Table) -> CatalogChange:
-    said = table.schema.metadata or {}
+    metadata = table.schema.metadata or {}
     vectors: dict[Modality, Vectors] = {}
     encoders: dict[Modality, str] = {}
     for modality in MODALITIES:
-        if (raw := said.get(f"vector:{modality}".encode())) is not None:
+        if (raw := metadata.get(f"vector:{modality}".encode())) is not None:
             vectors[modality] = np.frombuffer(raw, np.float32).reshape(1, -1)
-        if (name := said.get(f"encoder:{modality}".encode())) is not None:
+        if (name := metadata.get(f"encoder:{modality}".encode())) is not None:
             encoders[modality] = name.decode()
     row = table.replace_schema_metadata(None) if table.num_rows else None
-    return CatalogChange(said[b"video_id"].decode(), int(said[b"at"]), row, vectors, encoders)
+    return CatalogChange(metadata[b"video_id"].decode(), int(metadata[b"at"]), row, vectors, encoders)

@@ -1,4 +1,4 @@
-"""The videos of a shop as they are now: a bundle's, and what has changed since."""
+"""Snapshots of the catalog: a bundle's videos with the changes since."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -18,54 +18,58 @@ from vrec.serving.catalog.updates import changes_to_content, latest_changes
 from vrec.serving.messages import CatalogChange, RequestFilters
 
 INITIAL_SPARE_ROWS = 1_024
-"""Changes for which there is room from the start; beyond, all is copied to where there is twice the room."""
+"""Spare rows for changes at first; when they are used up, all columns are copied into arrays with more."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BundleCatalogView:
-    """The M videos of a bundle, which do not change."""
+    """Unchanging view of the M videos of a bundle."""
 
     videos: pa.Table
-    """VIDEOS; a video's place is its row here."""
+    """VIDEOS, one row per video in row order."""
     columns: FilterColumns
     encoder: str | None
-    """Of the vectors on the shelf."""
+    """Encoder of the vectors."""
     popular: RowIndices
-    """(M,) all places: the popular ones in their order, then the others, the newest first."""
+    """(M,) all rows: the bundle's popular videos in their order, then the others, newest first."""
     newest_first: RowIndices
-    """RowIndices of the videos with a publishing date, the newest first."""
+    """Rows of the videos with a publishing date, newest first."""
     rows_by_tag: Mapping[str, RowIndices]
-    """RowIndices by tag."""
+    """Rows by normalized tag."""
 
     @classmethod
     def from_content(cls, content: CatalogContent, encoder: str | None, popular: Sequence[str]) -> Self:
-        """What is stocked of a bundle; raises SchemaError and RankError as `Shelf.of`."""
-        facts = FilterColumns.from_content(content)
-        shelf = facts.catalog
+        """Build the view of a bundle.
+
+        Raises:
+            RankError: VIDEOS is missing, a video has several rows, or a vector is not finite.
+            SchemaError: A table has other columns.
+        """
+        columns = FilterColumns.from_content(content)
+        catalog = columns.catalog
         assert content.videos is not None
         videos = conform(content.videos, VIDEOS, stage="serving", extra=True).combine_chunks()
-        by_date = np.argsort(-shelf.published_at, kind="stable")
-        first = np.array([shelf.row_by_id[name] for name in popular if name in shelf.row_by_id], np.int64)
+        by_date = np.argsort(-catalog.published_at, kind="stable")
+        first = np.array([catalog.row_by_id[name] for name in popular if name in catalog.row_by_id], np.int64)
         rest = by_date[~np.isin(by_date, first)]
-        tagged: dict[str, list[int]] = defaultdict(list)
-        for place, tags in enumerate(shelf.tags):
+        rows_by_tag: dict[str, list[int]] = defaultdict(list)
+        for row, tags in enumerate(catalog.tags):
             for tag in tags:
-                tagged[tag].append(place)
+                rows_by_tag[tag].append(row)
         return cls(
             videos,
-            facts,
+            columns,
             encoder,
             popular=np.concatenate([first, rest]),
-            newest_first=by_date[: np.count_nonzero(~np.isnan(shelf.published_at))],
-            rows_by_tag={tag: np.array(places, np.int64) for tag, places in tagged.items()},
+            newest_first=by_date[: np.count_nonzero(~np.isnan(catalog.published_at))],
+            rows_by_tag={tag: np.array(rows, np.int64) for tag, rows in rows_by_tag.items()},
         )
 
 
 class CatalogSnapshot:
-    """What is known of all videos at this moment. It does not change but for `states`: changes give another.
+    """All videos at one moment. Only `video_counts` changes in place; changes make another snapshot.
 
-    A row is a video's place on `shelf`. The bundle's M videos have the first M rows; a video that has changed
-    has a row beyond.
+    The bundle's M videos have the first M rows of the N; a changed or new video has a row beyond.
     """
 
     def __init__(
@@ -75,84 +79,95 @@ class CatalogSnapshot:
         changed_rows: dict[str, int],
         latest: dict[str, CatalogChange],
     ) -> None:
-        """`top` are rows of the videos that changed, −1 where removed; `latest` the changes."""
-        self.stocked, self._rows, self.top, self.latest = view, rows, changed_rows, latest
+        """Build a snapshot.
+
+        Args:
+            view: The bundle's videos.
+            rows: Columns of the bundle's and the changed videos.
+            changed_rows: Row of each changed video by id, −1 where it was removed.
+            latest: Latest change of each changed video by id.
+        """
+        self.view, self._rows, self.changed_rows, self.latest = view, rows, changed_rows, latest
         self.count, base = len(rows), len(view.columns.catalog.video_ids)
-        self.shelf: CatalogArrays = rows.catalog_arrays(
+        self.catalog: CatalogArrays = rows.catalog_arrays(
             self.count, OverlayMapping(view.columns.catalog.row_by_id, changed_rows)
         )
-        self.states = rows.column("states", self.count)
+        self.video_counts = rows.column("video_counts", self.count)
+        """(N, len(VIDEO_COUNT_KEYS)) counts."""
         self.changed = np.array(sorted(row for row in changed_rows.values() if row >= 0), np.int64)
-        """Rows of changed and new videos."""
-        self.current: RowIndices = np.arange(base)
-        """(M,) of each video of the bundle its row now, −1 for none."""
+        """Rows of changed and new videos, ascending."""
+        self.current_rows: RowIndices = np.arange(base)
+        """(M,) current row of each of the bundle's videos, −1 for removed ones."""
         for video_id, row in changed_rows.items():
-            place = view.columns.catalog.row_by_id.get(video_id)
-            if place is not None:
-                self.current[place] = row
+            bundle_row = view.columns.catalog.row_by_id.get(video_id)
+            if bundle_row is not None:
+                self.current_rows[bundle_row] = row
         self.listed: Mask = np.zeros(self.count, np.bool_)
-        """(N,) which rows are a video now."""
-        self.listed[self.current[self.current >= 0]] = True
+        """(N,) whether a row is the current row of a video."""
+        self.listed[self.current_rows[self.current_rows >= 0]] = True
         self.listed[self.changed] = True
         new = self._by_arrival()
-        popular = self.current[view.popular]
+        popular = self.current_rows[view.popular]
         self.popular: RowIndices = np.concatenate([popular[popular >= 0], new])
-        """All rows that are a video, the popular ones first and those that the bundle did not have last."""
+        """Current rows of all videos: the popular ones first, those that the bundle does not have last."""
         self._dated, self._dates = self._by_date(new)
 
     @classmethod
-    def from_view(cls, stocked: BundleCatalogView) -> Self:
-        """The bundle's videos and no changes."""
-        count = len(stocked.columns.catalog.video_ids)
-        return cls(stocked, GrowableColumns(stocked.columns, zero_counts(count), INITIAL_SPARE_ROWS), {}, {})
+    def from_view(cls, view: BundleCatalogView) -> Self:
+        """Return a snapshot of a bundle without changes."""
+        count = len(view.columns.catalog.video_ids)
+        return cls(view, GrowableColumns(view.columns, zero_counts(count), INITIAL_SPARE_ROWS), {}, {})
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
-        """The videos after more changes, of which the last of each video counts, whenever it was given.
+        """Return another snapshot after more changes; the latest of each video counts, in whatever order.
 
-        A change without vectors leaves a video those of the change before, and one that has none of the
-        bundle's encoder that of the bundle. This one stays as it is. Raises SchemaError and ServeError for
-        rows that are not a video's.
+        A video without a vector of the bundle's encoder in its changes keeps the bundle's vector. This
+        snapshot stays as it is.
+
+        Raises:
+            SchemaError: A row does not match VIDEOS.
+            ServeError: A change has a row of another video.
         """
-        fresh = latest_changes(self.latest, changes)
-        if not fresh:
+        new = latest_changes(self.latest, changes)
+        if not new:
             return self
-        latest, rows, top, todo = self.latest | fresh, self._rows, dict(self.top), fresh
-        if len(fresh) > rows.spare_rows:
-            stock = self.stocked.columns
-            states = self._states_of(stock.catalog.video_ids)
-            rows, top, todo = GrowableColumns(stock, states, 2 * len(latest) + INITIAL_SPARE_ROWS), {}, latest
-        top |= dict.fromkeys(todo, -1)
-        kept = [change for change in todo.values() if change.row is not None]
-        if kept:
-            facts = self._facts(kept)
-            ids = facts.catalog.video_ids
-            states = self._states_of(ids)
-            start = rows.add(facts, states)
-            top |= {video_id: row for row, video_id in enumerate(ids, start)}
-        return type(self)(self.stocked, rows, top, latest)
+        latest, rows, changed_rows, pending = self.latest | new, self._rows, dict(self.changed_rows), new
+        if len(new) > rows.spare_rows:
+            columns = self.view.columns
+            counts = self._counts_of(columns.catalog.video_ids)
+            rows = GrowableColumns(columns, counts, 2 * len(latest) + INITIAL_SPARE_ROWS)
+            changed_rows, pending = {}, latest
+        changed_rows |= dict.fromkeys(pending, -1)
+        changed = [change for change in pending.values() if change.row is not None]
+        if changed:
+            columns = self._changed_columns(changed)
+            ids = columns.catalog.video_ids
+            start = rows.add(columns, self._counts_of(ids))
+            changed_rows |= {video_id: row for row, video_id in enumerate(ids, start)}
+        return type(self)(self.view, rows, changed_rows, latest)
 
     def __len__(self) -> int:
-        """How many videos there are, whether they are available or not."""
+        """Return the number of videos, available or not."""
         return int(np.count_nonzero(self.listed))
 
     @property
     def video_ids(self) -> list[str]:
-        """The ids of all videos."""
+        """Ids of all videos, available or not."""
         rows: list[int] = np.flatnonzero(self.listed).tolist()
-        return [self.shelf.video_ids[row] for row in rows]
+        return [self.catalog.video_ids[row] for row in rows]
 
     def card(self, video_id: str) -> dict[str, Any] | None:
-        """A video's row of VIDEOS by column, or None where there is no such video."""
-        if self.shelf.row_by_id.get(video_id) is None:
+        """Return a video's row of VIDEOS by column, or None for an unknown video."""
+        if self.catalog.row_by_id.get(video_id) is None:
             return None
         if (change := self.latest.get(video_id)) is not None and change.row is not None:
             return conform(change.row, VIDEOS, stage="serving", extra=True).to_pylist()[0]
-        place = self.stocked.columns.catalog.row_by_id[video_id]
-        columns = zip(self.stocked.videos.column_names, self.stocked.videos.columns, strict=True)
-        return {name: column[place].as_py() for name, column in columns}
+        row = self.view.columns.catalog.row_by_id[video_id]
+        columns = zip(self.view.videos.column_names, self.view.videos.columns, strict=True)
+        return {name: column[row].as_py() for name, column in columns}
 
     def filter_mask(self, filters: RequestFilters) -> Mask | None:
-        """(N,) which videos are what a request wants to see, or None where it wants nothing in particular."""
+        """Return a (N,) mask of the videos that match a request's filters, or None without filters."""
         wanted = filters.kinds, filters.categories, filters.creators, filters.tags, filters.languages
         if not any(wanted) and filters.most_price is None:
             return None
@@ -169,14 +184,20 @@ class CatalogSnapshot:
             mask &= self._tagged({normalize_tag(tag) for tag in filters.tags})
         if filters.most_price is not None:
             # NaN, no price, is not greater than anything.
-            mask &= ~(self.shelf.price > filters.most_price)
+            mask &= ~(self.catalog.price > filters.most_price)
         return mask
 
     def eligible_mask(self, shopper: ShopperContext, rules: EligibilityRulesConfig, at: int) -> Mask:
-        """(N,) which videos no rule bars, but for those rules that name single videos."""
-        shelf = self.shelf
+        """Return a (N,) mask of the videos that no rule excludes, leaving out rules that name single videos.
+
+        Args:
+            shopper: The shopper.
+            rules: The hard rules.
+            at: Time of the request, µs since 1970.
+        """
+        catalog = self.catalog
         # NaN, an unknown date, is not greater than anything.
-        mask = self.listed & shelf.available & ~(shelf.published_at > at)
+        mask = self.listed & catalog.available & ~(catalog.published_at > at)
         if rules.kinds is not None:
             mask &= self._in_categories("kind", rules.kinds)
         blocked = {"creator": shopper.blocked_creators, "category": shopper.blocked_categories}
@@ -186,9 +207,10 @@ class CatalogSnapshot:
         return mask & ~self._tagged(age_limited_tags(shopper, rules))
 
     def published_rows(self, at: int) -> RowIndices:
-        """Rows of the videos that have a date and were published by a time in µs, the newest first.
+        """Return the rows of the videos published by a time (µs since 1970), newest first.
 
-        A video that the bundle did not have and that has no date has that of its arrival.
+        A new video without a date counts as published when it arrived; a video of the bundle without a date
+        is left out.
         """
         return self._dated[np.searchsorted(self._dates, -at) :]
 
@@ -199,53 +221,54 @@ class CatalogSnapshot:
 
     def _tagged(self, tags: set[str]) -> Mask:
         mask = np.zeros(self.count, np.bool_)
-        for tag in tags & self.stocked.rows_by_tag.keys():
-            mask[self.stocked.rows_by_tag[tag]] = True
+        for tag in tags & self.view.rows_by_tag.keys():
+            mask[self.view.rows_by_tag[tag]] = True
         changed: list[int] = self.changed.tolist()
         for row in changed:
-            mask[row] = not tags.isdisjoint(self.shelf.tags[row])
+            mask[row] = not tags.isdisjoint(self.catalog.tags[row])
         return mask
 
-    def _facts(self, kept: Sequence[CatalogChange]) -> FilterColumns:
-        """The facts of changed videos, with the bundle's vectors where they have none."""
-        stock = self.stocked.columns.catalog
-        dim = stock.vectors.shape[1]
-        found = FilterColumns.from_content(changes_to_content(kept, self.stocked.encoder, dim))
-        shelf = found.catalog
-        vectors = shelf.vectors if shelf.vectors.shape[1] else np.zeros((len(kept), dim), np.float32)
-        for row, video_id in enumerate(shelf.video_ids):
-            place = stock.row_by_id.get(video_id)
-            if place is not None and not vectors[row].any():
-                vectors[row] = stock.vectors[place]
-        return replace(found, catalog=replace(shelf, vectors=vectors))
+    def _changed_columns(self, changes: Sequence[CatalogChange]) -> FilterColumns:
+        """Return the columns of changed videos, with the bundle's vectors where they have none."""
+        bundled = self.view.columns.catalog
+        dim = bundled.vectors.shape[1]
+        columns = FilterColumns.from_content(changes_to_content(changes, self.view.encoder, dim))
+        catalog = columns.catalog
+        vectors = catalog.vectors if catalog.vectors.shape[1] else np.zeros((len(changes), dim), np.float32)
+        for row, video_id in enumerate(catalog.video_ids):
+            bundle_row = bundled.row_by_id.get(video_id)
+            if bundle_row is not None and not vectors[row].any():
+                vectors[row] = bundled.vectors[bundle_row]
+        return replace(columns, catalog=replace(catalog, vectors=vectors))
 
-    def _states_of(self, video_ids: Sequence[str]) -> Doubles:
-        """(N, len(STATE)) counts of videos as they are now, zeros of new ones."""
-        now, stocked = self.shelf.find(video_ids), self.stocked.columns.catalog.find(video_ids)
-        # One that comes back after it was removed still has those that it had.
-        rows = np.where(now < 0, stocked, now)
-        return np.where(rows[:, None] < 0, 0.0, self.states[rows])
+    def _counts_of(self, video_ids: Sequence[str]) -> Doubles:
+        """Return the current (N, len(VIDEO_COUNT_KEYS)) counts of videos, zeros for new ones."""
+        current = self.catalog.find(video_ids)
+        bundled = self.view.columns.catalog.find(video_ids)
+        # A video that comes back after its removal still has its counts.
+        rows = np.where(current < 0, bundled, current)
+        return np.where(rows[:, None] < 0, 0.0, self.video_counts[rows])
 
     def _by_arrival(self) -> RowIndices:
-        """Rows of the videos that the bundle did not have, the last that came first."""
-        stock = self.stocked.columns.catalog.row_by_id
-        new = [name for name, row in self.top.items() if row >= 0 and name not in stock]
+        """Return the rows of the videos that the bundle does not have, the last to arrive first."""
+        bundled = self.view.columns.catalog.row_by_id
+        new = [name for name, row in self.changed_rows.items() if row >= 0 and name not in bundled]
         new.sort(key=lambda name: (-self.latest[name].at, name))
-        return np.array([self.top[name] for name in new], np.int64)
+        return np.array([self.changed_rows[name] for name in new], np.int64)
 
     def _by_date(self, new: RowIndices) -> tuple[RowIndices, Floats]:
-        """Rows of the videos with a date, the newest first, and minus their dates.
+        """Return the rows of the videos with a date, newest first, and their negated dates.
 
-        One that came later and has none has that of its arrival.
+        A new video without a date takes the time of its arrival.
         """
-        place, stock = self.stocked.newest_first, self.stocked.columns.catalog
-        place = place[self.current[place] == place]
-        dates = self.shelf.published_at[self.changed].copy()
-        arrived = np.isnan(dates) & np.isin(self.changed, new)
-        late: list[int] = self.changed[arrived].tolist()
-        dates[arrived] = [self.latest[self.shelf.video_ids[row]].at for row in late]
+        unchanged, bundled = self.view.newest_first, self.view.columns.catalog
+        unchanged = unchanged[self.current_rows[unchanged] == unchanged]
+        dates = self.catalog.published_at[self.changed].copy()
+        undated = np.isnan(dates) & np.isin(self.changed, new)
+        arrived: list[int] = self.changed[undated].tolist()
+        dates[undated] = [self.latest[self.catalog.video_ids[row]].at for row in arrived]
         rows, dates = self.changed[~np.isnan(dates)], dates[~np.isnan(dates)]
         order = np.argsort(-dates, kind="stable")
-        known = -stock.published_at[place]
+        known = -bundled.published_at[unchanged]
         at = np.searchsorted(known, -dates[order])
-        return np.insert(place, at, rows[order]), np.insert(known, at, -dates[order])
+        return np.insert(unchanged, at, rows[order]), np.insert(known, at, -dates[order])

@@ -1,4 +1,4 @@
-"""Changes of a catalogue as the tables that shelves and rankers take."""
+"""Merging of catalog changes, and their conversion to the tables that catalogs and rankers take."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -16,25 +16,28 @@ from vrec.serving.messages import CatalogChange
 def latest_changes(
     known: Mapping[str, CatalogChange], changes: Iterable[CatalogChange]
 ) -> dict[str, CatalogChange]:
-    """Of each video in `changes` the last one by time, where it is later than the one that is known.
+    """Return the latest of the changes of each video, where it is later than the known one.
 
-    Of two at one time the first counts. A row that comes without vectors has those of the change before it.
+    Of two changes at the same time the first counts. A row without vectors takes those of the change before.
     """
-    found: dict[str, CatalogChange] = {}
+    latest: dict[str, CatalogChange] = {}
     for change in sorted(changes, key=lambda change: change.at):
-        before = found.get(change.video_id, known.get(change.video_id))
+        before = latest.get(change.video_id, known.get(change.video_id))
         if before is None:
-            found[change.video_id] = change
+            latest[change.video_id] = change
         elif change.at > before.at:
-            bare = change.row is not None and not change.vectors
-            found[change.video_id] = (
-                replace(change, vectors=before.vectors, encoders=before.encoders) if bare else change
+            without_vectors = change.row is not None and not change.vectors
+            latest[change.video_id] = (
+                replace(change, vectors=before.vectors, encoders=before.encoders)
+                if without_vectors
+                else change
             )
-    return found
+    return latest
 
 
 def change_vector(change: CatalogChange, modality: Modality, encoder: str | None, dim: int) -> Vectors | None:
-    """(dim,) the change's vector of one modality, or None where it has none of that encoder and length."""
+    """Return the change's (dim,) float32 vector of a modality, or None without one of that encoder and
+    length."""
     vector = change.vectors.get(modality)
     if vector is None or not dim or change.encoders.get(modality) != encoder:
         return None
@@ -43,19 +46,28 @@ def change_vector(change: CatalogChange, modality: Modality, encoder: str | None
 
 
 def changes_to_content(changes: Iterable[CatalogChange], encoder: str | None, dim: int) -> CatalogContent:
-    """VIDEOS of changes that are no removals, and EMBEDDINGS of those with a fused vector of the encoder.
+    """Return VIDEOS of the changes other than removals, and EMBEDDINGS of their fused vectors.
 
-    Raises SchemaError, and ServeError for a change whose row is not one, or of another video.
+    Args:
+        changes: Changes, of which at least one is no removal.
+        encoder: Name of the encoder; vectors of other encoders are left out.
+        dim: Length of the vectors; vectors of other lengths, or with a value that is not finite, are left
+            out.
+
+    Raises:
+        SchemaError: A row does not match VIDEOS.
+        ServeError: A change has not exactly one row, or a row of another video.
     """
-    kept = [change for change in changes if change.row is not None]
-    for change in kept:
-        ids = [] if change.row is None else change.row.column("video_id").to_pylist()
+    changed = [(change, change.row) for change in changes if change.row is not None]
+    for change, row in changed:
+        ids = row.column("video_id").to_pylist()
         if ids != [change.video_id]:
             raise ServeError(
-                f"the change of video {change.video_id} has rows of {ids}, want its own and no other"
+                f"the change of video {change.video_id} has rows of {ids}, want its own and no other",
+                fix="send one VIDEOS row, of the changed video",
             )
-    videos = concat_videos([change.row for change in kept if change.row is not None])
-    vectors = {change.video_id: change_vector(change, "fused", encoder, dim) for change in kept}
+    videos = concat_videos([row for _, row in changed])
+    vectors = {change.video_id: change_vector(change, "fused", encoder, dim) for change, _ in changed}
     known = {video_id: vector for video_id, vector in vectors.items() if vector is not None}
     return CatalogContent(videos, _embeddings(known, encoder or "", dim) if known else None)
 

@@ -1,4 +1,4 @@
-"""Videos that come while the service runs: where uploads are kept, and which URIs may be read at all."""
+"""Storage of uploaded videos, and checks of the URIs that videos may be read from."""
 
 import contextlib
 import os
@@ -26,12 +26,12 @@ from vrec.media.decoders.signature import HEAD_BYTES, non_video_kind
 UPLOADS = "uploads"
 _UPLOAD_NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{2,5}")
 _FORBIDDEN_SCHEMES = frozenset({"http", "https", "ftp", "ftps", "data", "jar"})
-"""Schemes that no root allows: a service that fetches addresses for strangers reaches what they cannot."""
+"""Schemes that no root allows: a service that fetches URLs for strangers reaches hosts that they cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoContainer:
-    """What kind of file a video lies in, by its first bytes."""
+    """Container format of a video file."""
 
     suffix: str
     media_type: str
@@ -50,7 +50,7 @@ _CONTAINERS: tuple[tuple[int, bytes, VideoContainer], ...] = (
 
 
 def detect_container(head: bytes) -> VideoContainer:
-    """The container that the bytes begin; `.bin`, application/octet-stream, where it is none of the usual."""
+    """Return the container format by a file's first bytes; `.bin`, application/octet-stream if unknown."""
     if head.startswith(_EBML):
         web = b"webm" in head[:64]
         return VideoContainer(".webm", "video/webm") if web else VideoContainer(".mkv", "video/x-matroska")
@@ -61,11 +61,11 @@ def detect_container(head: bytes) -> VideoContainer:
 
 
 class IncomingUpload:
-    """A file on its way into the data folder, under a name that nothing reads."""
+    """Upload in progress, under a temporary name in the data folder."""
 
     def __init__(self, folder: StorageFolder, max_bytes: int) -> None:
-        """Opens it; raises OutputError where the folder cannot be written."""
-        self._folder, self._most = folder, max_bytes
+        """Open the file; raises OutputError if the folder cannot be written."""
+        self._folder, self._max_bytes = folder, max_bytes
         self._name = uuid.uuid4().hex
         self._temporary = folder.path_of(f".{self._name}")
         self._head, self._size = b"", 0
@@ -74,16 +74,18 @@ class IncomingUpload:
             self._stream = folder.filesystem.open_output_stream(self._temporary, compression=None)
 
     def write(self, data: bytes) -> None:
-        """Returns when the bytes are appended.
+        """Append bytes.
 
-        Raises WrongContainer once the first ones show that it is no video, TooLarge above the limit, and
-        OutputError where they cannot be kept.
+        Raises:
+            WrongContainer: The first bytes are not a video's; raised once HEAD_BYTES have arrived.
+            TooLarge: The file exceeds the limit.
+            OutputError: The bytes cannot be written.
         """
         self._head += data[: HEAD_BYTES - len(self._head)] if len(self._head) < HEAD_BYTES else b""
         self._size += len(data)
-        if self._size > self._most:
+        if self._size > self._max_bytes:
             raise TooLarge(
-                f"the file has more than {self._most:,} bytes",
+                f"the file has more than {self._max_bytes:,} bytes",
                 fix="make it smaller, or raise serve.security.most_upload_bytes",
             )
         if len(self._head) == HEAD_BYTES:
@@ -92,7 +94,7 @@ class IncomingUpload:
             self._stream.write(data)
 
     def commit(self) -> str:
-        """The URI under which the whole file lies from now on; raises EmptyVideo and WrongContainer."""
+        """Store the complete file and return its URI; raises EmptyVideo, WrongContainer or OutputError."""
         check_head(self._head)
         name = self._name + detect_container(self._head).suffix
         with _writing():
@@ -101,7 +103,7 @@ class IncomingUpload:
         return join_uri(self._folder.uri, name)
 
     def discard(self) -> None:
-        """Removes what was written, unless it was kept."""
+        """Remove the temporary file; no effect after `commit`."""
         with contextlib.suppress(OSError, pa.ArrowException):
             self._stream.close()
         with contextlib.suppress(OSError, pa.ArrowException):
@@ -109,17 +111,17 @@ class IncomingUpload:
 
 
 class UploadStore:
-    """The uploads below a data folder. Names are of the service's own making, never of the sender's."""
+    """Uploads below a data folder. The service makes up the file names; the sender's are never used."""
 
     def __init__(self, data: str, max_bytes: int) -> None:
-        self._data, self._most = data, max_bytes
+        self._data, self._max_bytes = data, max_bytes
 
     def begin(self) -> IncomingUpload:
-        """A new file to write to; raises OutputError."""
-        return IncomingUpload(self._folder, self._most)
+        """Open a new upload; raises OutputError."""
+        return IncomingUpload(self._folder, self._max_bytes)
 
     def delete(self, uri: str) -> None:
-        """Removes the file of a video that is no more, where it is one of the uploads."""
+        """Delete the file of a removed video if it is an upload; other URIs are ignored."""
         folder = self._folder
         name = uri.rpartition("/")[2]
         if _UPLOAD_NAME.fullmatch(name) and uri == join_uri(folder.uri, name):
@@ -132,7 +134,7 @@ class UploadStore:
 
 
 def check_head(head: bytes) -> None:
-    """Raises EmptyVideo or WrongContainer where a file with these first bytes is plainly no video."""
+    """Raise EmptyVideo or WrongContainer if these first bytes cannot be a video's."""
     if not head:
         raise EmptyVideo("the file has no bytes")
     if kind := non_video_kind(head):
@@ -140,16 +142,20 @@ def check_head(head: bytes) -> None:
 
 
 def readable_uri(uri: str, roots: Sequence[str], max_bytes: int) -> str:
-    """The URI with links resolved, of a file below one of the roots that may be a video.
+    """Check a video's URI against the allowed roots and return it with links resolved.
 
-    Raises SourceError for any other place, without saying what is there; UnreachableVideo, EmptyVideo,
-    WrongContainer and TooLarge for files that cannot be used.
+    Raises:
+        SourceError: The URI is not below a root; the message does not reveal whether a file exists there.
+        UnreachableVideo: There is no such regular file, or it cannot be read.
+        EmptyVideo: The file is empty.
+        WrongContainer: The file is not a video.
+        TooLarge: The file has more than `max_bytes`.
     """
-    found = _below_roots(uri, roots)
-    filesystem, path = resolve(found)
+    resolved = _below_roots(uri, roots)
+    filesystem, path = resolve(resolved)
     try:
         info = filesystem.get_file_info(path)
-        # Pipes and devices, whose reading may never end, are none.
+        # Reading a pipe or a device may never end.
         if info.type != pafs.FileType.File:
             raise UnreachableVideo(f"{uri}: no such file")
         if info.size is not None and info.size > max_bytes:
@@ -160,13 +166,13 @@ def readable_uri(uri: str, roots: Sequence[str], max_bytes: int) -> str:
         reason = os_error_reason(error) if isinstance(error, OSError) else "it cannot be read"
         raise UnreachableVideo(f"{uri}: {reason}") from None
     check_head(head)
-    return found
+    return resolved
 
 
 def _below_roots(uri: str, roots: Sequence[str]) -> str:
     refused = SourceError(
         f"{uri[:200]} is not below a folder that videos may be read from",
-        fix="upload the file instead, or have the operator add its folder to serve.security.media_roots",
+        fix="upload the file, or ask the operator to add its folder to serve.security.media_roots",
     )
     scheme, local = _scheme_of(uri), local_path(uri)
     if scheme in _FORBIDDEN_SCHEMES or "\\" in uri or "\0" in uri:
@@ -183,7 +189,7 @@ def _below_roots(uri: str, roots: Sequence[str]) -> str:
 
 
 def _below_remote(uri: str, root: str) -> bool:
-    """Whether a URI is below another of its scheme and host, with no step upwards however it is written."""
+    """Return whether a URI is below another of its scheme and host, without a `..` step, even encoded."""
     parts, base = urlsplit(uri), urlsplit(root)
     if (parts.scheme.lower(), parts.netloc) != (base.scheme.lower(), base.netloc):
         return False
@@ -194,7 +200,7 @@ def _below_remote(uri: str, root: str) -> bool:
 
 
 def local_path(uri: str) -> str | None:
-    """The path of a plain path or a `file:` URI of this machine, None of any other URI."""
+    """Return the path of a plain path or of a `file:` URI of this machine; None for any other URI."""
     scheme = _scheme_of(uri)
     if scheme is None:
         return uri
@@ -205,8 +211,8 @@ def local_path(uri: str) -> str | None:
 
 
 def _scheme_of(uri: str) -> str | None:
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
-    return found.group(1).lower() if found else None
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
+    return match.group(1).lower() if match else None
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""The deployments of the graph as plain classes: they know of Ray only the handles that they are given."""
+"""Deployments as plain classes, which reach each other only through the handles they are given."""

@@ -1,4 +1,4 @@
-"""The node that speaks HTTP: it asks the others, and knows enough to answer without them."""
+"""HTTP deployment: calls the other deployments, and can answer with popular videos without them."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,16 @@ from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.catalog.journal import CatalogJournal
-from vrec.serving.deployments.local_handle import LocalHandle
-from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServiceReadiness
+from vrec.serving.deployments.local_handle import LocalRankingHandle
+from vrec.serving.deployments.protocol import (
+    BackendUnavailable,
+    Card,
+    DeploymentHandle,
+    EncoderHandle,
+    ProfilesHandle,
+    RankingHandle,
+    ServiceReadiness,
+)
 from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import create_app
@@ -38,97 +46,102 @@ ERASE_TIMEOUT_S = 60.0
 EMBED_TIMEOUT_S = 600.0
 """Seconds that embedding an upload may take; decoding has a shorter limit of its own."""
 BREAKER_FAILURES = 2
-"""Requests in turn that ranking may leave unanswered before others no longer wait for it."""
+"""Consecutive requests without an answer of ranking after which requests no longer wait for it."""
 BREAKER_COOLDOWN_S = 1.0
-"""Seconds until it is asked again."""
+"""Seconds after which one request at a time tries ranking again."""
 MAX_BATCHED_CALLS = 256
-"""Requests whose events go to the store in one call at most."""
+"""Maximum number of requests whose events go to the store in one call."""
 READY_TIMEOUT_S = 3.0
-"""Seconds that a part may take to say that it is ready."""
+"""Seconds that a deployment may take to report that it is ready."""
 
 
 class ApiDeployment:
-    """The Nodes behind HTTP as Ray Serve handles, with the errors of the other side as they were raised."""
+    """`ServingBackend` over handles of deployments; the errors of their methods are raised as they were."""
 
     def __init__(
         self,
         config: ServeConfig,
-        ranking: Any,
-        profiles: Any,
-        encoder: Any,
-        meter: metrics.MetricsRecorder | None = None,
+        ranking: RankingHandle | None,
+        profiles: ProfilesHandle,
+        encoder: EncoderHandle | None,
+        recorder: metrics.MetricsRecorder | None = None,
     ) -> None:
-        """`ranking`, `profiles` and `encoder` are handles of those nodes.
+        """Build the deployment.
 
-        `encoder` may be None, and without `ranking` this node ranks itself.
+        Args:
+            config: The settings of the service.
+            ranking: Handle of the ranking deployment; None ranks in this process.
+            profiles: Handle of the profiles deployment.
+            encoder: Handle of the encoder deployment; None refuses uploads.
+            recorder: Recorder of metrics; None takes that of the process.
         """
-        self._within = RankingDeployment(config, profiles, encoder) if ranking is None else None
-        ranking = ranking or LocalHandle(self._within)
-        self._meter, self._surfaces = meter or metrics.metrics_recorder(), metrics.SurfaceLabels()
+        self._local_ranking: RankingDeployment | None = None
+        if ranking is None:
+            self._local_ranking = RankingDeployment(config, profiles, encoder)
+            ranking = LocalRankingHandle(self._local_ranking)
+        self._recorder, self._surfaces = recorder or metrics.metrics_recorder(), metrics.SurfaceLabels()
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
         self._served: ServedBundle[PopularFallback] = ServedBundle(config.data, self._load)
         self._journal, self._changes = CatalogJournal(config.data), list[CatalogChange]()
         self._changing = asyncio.Lock()
         self._waiting: list[tuple[pa.Table, asyncio.Future[ApplyResult]]] = []
         self._sending: asyncio.Task[None] | None = None
-        self._unanswered, self._resting_until, self._probing = 0, 0.0, False
+        # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
+        self._failures, self._open_until, self._probing = 0, 0.0, False
         self._task: asyncio.Task[None] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = create_app(self, self._config, metrics=cluster_metrics_text)
-        app.add_middleware(RequestMetricsMiddleware, meter=self._meter)
+        app.add_middleware(RequestMetricsMiddleware, recorder=self._recorder)
         return app
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Moves to the bundle that is named, where it is sound."""
-        if self._within is not None:
-            await self._within.reconfigure(user_config)
+        """Move to the named bundle if it is sound."""
+        if self._local_ranking is not None:
+            await self._local_ranking.reconfigure(user_config)
         async with self._changing:
             await self._read_journal()
             await self._served.swap_to(user_config["bundle"])
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
-    async def recommend(self, ask: RecommendQuery) -> ListResult:
-        """See Nodes. Where ranking has not answered lately, one request at a time finds out if it does."""
-        resting = self._unanswered >= BREAKER_FAILURES
-        if resting and (self._probing or time.monotonic() < self._resting_until):
+    async def recommend(self, query: RecommendQuery) -> ListResult:
+        """See ServingBackend. While ranking does not answer, only one request at a time waits for it."""
+        is_open = self._failures >= BREAKER_FAILURES
+        if is_open and (self._probing or time.monotonic() < self._open_until):
             raise BackendUnavailable("ranking has not answered lately")
-        self._probing, begun = resting, time.perf_counter()
+        self._probing, begun = is_open, time.perf_counter()
         try:
-            answer = await _await_reply(self._ranking.recommend.remote(ask), self._config.ranking_timeout_s)
+            answer = await _await_reply(self._ranking.recommend.remote(query), self._config.ranking_timeout_s)
         except BackendUnavailable:
-            self._unanswered, self._resting_until = (
-                self._unanswered + 1,
-                time.monotonic() + BREAKER_COOLDOWN_S,
-            )
+            self._failures, self._open_until = self._failures + 1, time.monotonic() + BREAKER_COOLDOWN_S
             raise
         finally:
-            self._probing = self._probing and not resting
-        self._unanswered = 0
-        return self._record(ask, answer, time.perf_counter() - begun)
+            self._probing = self._probing and not is_open
+        self._failures = 0
+        return self._record(query, answer, time.perf_counter() - begun)
 
-    def fallback(self, ask: RecommendQuery) -> ListResult:
-        """See Nodes."""
-        return self._record(ask, self._fallback_state.answer(ask, ("ranking",)), None)
+    def fallback(self, query: RecommendQuery) -> ListResult:
+        """See ServingBackend."""
+        return self._record(query, self._fallback_state.answer(query, ("ranking",)), None)
 
     async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """See Nodes."""
+        """See ServingBackend."""
         call = self._ranking.similar.remote(video_id, k, filters, at)
         return await _await_reply(call, self._config.ranking_timeout_s)
 
     async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """See Nodes."""
+        """See ServingBackend."""
         call = self._ranking.search.remote(text, k, filters, at)
         return await _await_reply(call, self._config.ranking_timeout_s)
 
     async def cards(self, video_ids: Sequence[str]) -> Mapping[str, Card]:
-        """See Nodes. From this process's own memory: every answer shows some."""
-        found = ((name, self._fallback_state.card(name)) for name in video_ids)
-        return {name: card for name, card in found if card is not None}
+        """See ServingBackend. They come from this process's memory, since every answer shows some."""
+        cards = ((name, self._fallback_state.card(name)) for name in video_ids)
+        return {name: card for name, card in cards if card is not None}
 
     async def apply(self, events: pa.Table) -> ApplyResult:
-        """See Nodes. What comes while a call is under way waits and goes with the next one, all together."""
+        """See ServingBackend. Events that come during a call to the store go together in the next call."""
         done: asyncio.Future[ApplyResult] = asyncio.get_running_loop().create_future()
         self._waiting.append((events, done))
         if self._sending is None or self._sending.done():
@@ -136,90 +149,94 @@ class ApiDeployment:
         return await done
 
     async def profile(self, user_id: str) -> Profile | None:
-        """See Nodes."""
+        """See ServingBackend."""
         return await _await_reply(self._profiles.get.remote(user_id), self._config.apply_timeout_s)
 
     async def erase(self, user_id: str) -> int:
-        """See Nodes."""
+        """See ServingBackend."""
         return await _await_reply(self._profiles.erase.remote(user_id), ERASE_TIMEOUT_S)
 
     async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> EmbeddedVideo:
-        """See Nodes."""
+        """See ServingBackend."""
         if self._encoder is None:
             raise BackendUnavailable("no encoder is running", fix="set serve.replicas.encoder to 1 or more")
         try:
-            found = await _await_reply(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
+            embedded = await _await_reply(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
         except Exception as error:
-            self._meter.record(metrics.UPLOADS, outcome=type(error).__name__)
+            self._recorder.record(metrics.UPLOADS, outcome=type(error).__name__)
             raise
-        self._meter.record(metrics.UPLOADS, outcome="embedded")
-        return found
+        self._recorder.record(metrics.UPLOADS, outcome="embedded")
+        return embedded
 
     async def change(self, change: CatalogChange) -> None:
-        """See Nodes."""
+        """See ServingBackend."""
         async with self._changing:
             await asyncio.to_thread(self._journal.write, change)
-            self._meter.record(metrics.CHANGES, change="removed" if change.row is None else "put")
+            self._recorder.record(metrics.CHANGES, change="removed" if change.row is None else "put")
             await self._read_journal()
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
-        """See Nodes."""
+        """See ServingBackend."""
         return await _await_reply(self._profiles.export.remote(after, limit), ERASE_TIMEOUT_S)
 
     async def arms(self) -> ArmStatistics:
-        """See Nodes."""
+        """See ServingBackend."""
         return await _await_reply(self._profiles.arms.remote(), self._config.apply_timeout_s)
 
     async def ready(self) -> ServiceReadiness:
-        """See Nodes."""
-        parts = {"profiles": self._profiles, "ranking": self._ranking, "encoder": self._encoder}
-        states = await asyncio.gather(*(_readiness_error(node) for node in parts.values()))
+        """See ServingBackend."""
+        parts: dict[str, DeploymentHandle | None] = {
+            "profiles": self._profiles,
+            "ranking": self._ranking,
+            "encoder": self._encoder,
+        }
+        errors = await asyncio.gather(*(_readiness_error(handle) for handle in parts.values()))
         refused = self._served.refused
-        if all(state is None for state in states):
+        if all(error is None for error in errors):
             with contextlib.suppress(Exception):  # it was there a moment ago
                 refused = await self.refused()
-        return ServiceReadiness(self._served.version, dict(zip(parts, states, strict=True)), refused)
+        return ServiceReadiness(self._served.version, dict(zip(parts, errors, strict=True)), refused)
 
     async def refused(self) -> str | None:
-        """Why the bundle that was asked for last is not served; ranking knows what it answered."""
+        """Return why this deployment or ranking refused the bundle requested last; None if neither did."""
         return self._served.refused or await _await_reply(self._ranking.refused.remote(), READY_TIMEOUT_S)
 
-    def _record(self, ask: RecommendQuery, answer: ListResult, call_s: float | None) -> ListResult:
-        arm, surface = assign_arm(ask.user_id, self._config.arms).name, self._surfaces.name(ask.surface)
-        metrics.record_recommendation(self._meter, answer, arm, surface, call_s)
+    def _record(self, query: RecommendQuery, answer: ListResult, call_s: float | None) -> ListResult:
+        arm, surface = assign_arm(query.user_id, self._config.arms).name, self._surfaces.name(query.surface)
+        metrics.record_recommendation(self._recorder, answer, arm, surface, call_s)
         return answer
 
     @property
     def _fallback_state(self) -> PopularFallback:
-        if self._served.now is None:
+        if self._served.loaded is None:
             raise BackendUnavailable("no bundle is loaded yet")
-        return self._served.now
+        return self._served.loaded
 
     def _load(self, uri: str) -> tuple[BundleCatalog, PopularFallback]:
-        shared = None if self._within is None else self._within.bundle_view(uri)
-        bundle, stocked = shared or (BundleCatalog.load(uri), None)
-        return bundle, PopularFallback(bundle, self._config, stocked).with_changes(self._changes)
+        shared = None if self._local_ranking is None else self._local_ranking.bundle_view(uri)
+        bundle, view = shared or (BundleCatalog.load(uri), None)
+        return bundle, PopularFallback(bundle, self._config, view).with_changes(self._changes)
 
     async def _flush_events(self) -> None:
-        """Sends what waits until nothing does."""
+        """Send waiting events until none are left."""
         while self._waiting:
-            some, self._waiting = self._waiting[:MAX_BATCHED_CALLS], self._waiting[MAX_BATCHED_CALLS:]
-            tables = [events for events, _ in some]
+            batch, self._waiting = self._waiting[:MAX_BATCHED_CALLS], self._waiting[MAX_BATCHED_CALLS:]
+            tables = [events for events, _ in batch]
             sizes, begun = [table.num_rows for table in tables], time.perf_counter()
             try:
-                together = pa.concat_tables(tables).combine_chunks()
-                call = self._profiles.apply.remote(together, sizes)
+                merged = pa.concat_tables(tables).combine_chunks()
+                call = self._profiles.apply.remote(merged, sizes)
                 results = await _await_reply(call, self._config.apply_timeout_s)
-            except Exception as error:  # whatever it is, those who wait are told
-                self._meter.record(metrics.EVENTS, max(1, sum(sizes)), outcome="failed")
-                for _, done in some:
+            except Exception as error:  # whatever it is, the waiting requests get it
+                self._recorder.record(metrics.EVENTS, max(1, sum(sizes)), outcome="failed")
+                for _, done in batch:
                     if not done.done():
                         done.set_exception(error)
                 continue
-            for (_, done), result in zip(some, results, strict=True):
+            for (_, done), result in zip(batch, results, strict=True):
                 if not done.done():
                     done.set_exception(result) if isinstance(result, VrecError) else done.set_result(result)
-            metrics.record_events(self._meter, together, results, sizes, time.perf_counter() - begun)
+            metrics.record_events(self._recorder, merged, results, sizes, time.perf_counter() - begun)
 
     async def _refresh_loop(self) -> None:
         while True:
@@ -228,18 +245,23 @@ class ApiDeployment:
                 async with self._changing:
                     await self._read_journal()
             except Exception as error:  # the next round tries again
-                logger.warning("cannot read the catalogue's changes", extra={"why": str(error)[:300]})
+                logger.warning("cannot read the catalog changes", extra={"why": str(error)[:300]})
 
     async def _read_journal(self) -> None:
         changes = await asyncio.to_thread(self._journal.read_new)
         if changes:
             self._changes += changes
-            if self._served.now is not None:
-                self._served.now = await asyncio.to_thread(self._served.now.with_changes, changes)
+            if self._served.loaded is not None:
+                self._served.loaded = await asyncio.to_thread(self._served.loaded.with_changes, changes)
 
 
 async def _await_reply(call: Awaitable[T], timeout_s: float) -> T:
-    """What another node answers; its error as it was raised there, and NodeAway where it cannot answer."""
+    """Await the reply of another deployment.
+
+    Raises:
+        BackendUnavailable: There is no reply in time, or no replica can answer.
+        Exception: The error of the method, as it was raised there.
+    """
     try:
         return await asyncio.wait_for(call, timeout_s)
     except RayTaskError as error:
@@ -250,12 +272,12 @@ async def _await_reply(call: Awaitable[T], timeout_s: float) -> T:
         raise BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
 
 
-async def _readiness_error(node: Any) -> str | None:
-    """None where a node is ready, else why it is not."""
-    if node is None:
+async def _readiness_error(handle: DeploymentHandle | None) -> str | None:
+    """Return why a deployment is not ready; None if it is ready, or not part of the service."""
+    if handle is None:
         return None
     try:
-        await _await_reply(node.ready.remote(), READY_TIMEOUT_S)
-    except Exception as error:  # whatever it is, that part is not ready
+        await _await_reply(handle.ready.remote(), READY_TIMEOUT_S)
+    except Exception as error:  # whatever it is, the deployment is not ready
         return str(error)
     return None

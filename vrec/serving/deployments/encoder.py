@@ -1,10 +1,11 @@
-"""The node that embeds: a new video, or the words of a search."""
+"""Encoder deployment: embeds new videos and search texts."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from ray import serve
@@ -21,29 +22,33 @@ from vrec.media.source import local_copy
 from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.messages import EmbeddedVideo
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MAX_SEARCH_BATCH = 16
-"""Searches that are embedded at once at most."""
+"""Maximum number of searches that are embedded together."""
 SEARCH_WAIT_S = 0.005
-"""Seconds that a search waits for others to be embedded with."""
+"""Seconds that a search waits for others to join its batch."""
 
 
 class VideoEmbedder:
-    """A bundle's encoders and a killable process that decodes for them; all calls in one thread."""
+    """A bundle's encoders and the killable process that decodes for them; use it from one thread."""
 
     def __init__(self, config: EmbedConfig, device: str) -> None:
-        self._decoder, self._most_bytes = DecodeProcess(config.media()), config.decode.max_bytes
+        self._decoder, self._max_bytes = DecodeProcess(config.media()), config.decode.max_bytes
         self.encoders: EncoderSet = build_encoders(config.encoders, device=device)
 
     def video(self, path: str, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
-        """The vectors of the video at a path or URI; raises VideoError that says what is wrong with it."""
-        with local_copy(VideoRef("upload", path), self._most_bytes) as video:
+        """Embed the video at a path or URI; raises VideoError."""
+        with local_copy(VideoRef("upload", path), self._max_bytes) as video:
             (decoded,) = self._decoder.decode_many([video.path])
         if isinstance(decoded, VideoError):
             raise decoded
         begun = time.perf_counter()
-        found = self._encode([Clip("upload", decoded.frames, decoded.audio, clip_text(title, tags))])
+        rows_by_modality = self._encode(
+            [Clip("upload", decoded.frames, decoded.audio, clip_text(title, tags))]
+        )
         vectors: dict[Modality, Vectors] = {
-            m: rows[0][None] for m, rows in found.items() if rows[0] is not None
+            modality: rows[0][None] for modality, rows in rows_by_modality.items() if rows[0] is not None
         }
         return EmbeddedVideo(
             vectors=vectors,
@@ -55,12 +60,12 @@ class VideoEmbedder:
         )
 
     def texts(self, texts: Sequence[str]) -> list[np.ndarray | None]:
-        """The (dim,) text vector of each text, None where there is none."""
-        found = self._encode([Clip("search", text=text) for text in texts])
-        return list(found.get("text", [None] * len(texts)))
+        """Return the (dim,) text vector of each text, None for a text without one."""
+        rows_by_modality = self._encode([Clip("search", text=text) for text in texts])
+        return list(rows_by_modality.get("text", [None] * len(texts)))
 
     def close(self) -> None:
-        """Ends the decoding process."""
+        """End the decoding process."""
         self._decoder.close()
 
     def _encode(self, clips: Sequence[Clip]) -> dict[Modality, list[np.ndarray | None]]:
@@ -71,7 +76,7 @@ class VideoEmbedder:
 
 
 class EncoderDeployment:
-    """Embeds what comes while the service runs, with the encoders that the bundle was made with."""
+    """Deployment that embeds with the encoders that the bundle was made with."""
 
     def __init__(self, config: ServeConfig, device: str = "cpu") -> None:
         self._device = device
@@ -79,39 +84,39 @@ class EncoderDeployment:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vrec-encoder")
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Moves to the encoders of the bundle that is named, where it is sound."""
+        """Move to the encoders of the named bundle if it is sound."""
         await self._served.swap_to(user_config["bundle"])
 
     async def video(self, path: str, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
-        """The vectors of a video file; raises VideoError, and ServeError where the bundle has no encoders."""
-        return await self._run(self._embedding().video, path, title, tags)
+        """Embed a video file; raises VideoError, and ServeError if the bundle has no encoders."""
+        return await self._run(self._embedder().video, path, title, tags)
 
     @serve.batch(max_batch_size=MAX_SEARCH_BATCH, batch_wait_timeout_s=SEARCH_WAIT_S)
     async def text(self, texts: list[str]) -> list[np.ndarray | None]:
-        """The (dim,) vector of a search's text; several that come together are embedded together."""
-        if self._served.now is None:
+        """Return the (dim,) vector of each search text; Serve batches calls of one text each."""
+        if self._served.loaded is None:
             return [None] * len(texts)
-        return await self._run(self._embedding().texts, texts)
+        return await self._run(self._embedder().texts, texts)
 
     async def ready(self) -> str:
-        """The version that is served."""
+        """Return the version in service."""
         return self._served.version
 
     def _load(self, uri: str) -> tuple[BundleCatalog, VideoEmbedder | None]:
         bundle = BundleCatalog.load(uri)
-        now, before = self._served.now, self._served.bundle
-        # What moves from one bundle to another with the same encoders keeps them.
-        if now is not None and before is not None and before.embed == bundle.embed:
-            return bundle, now
+        loaded, before = self._served.loaded, self._served.bundle
+        # Bundles with the same encoder settings share the loaded encoders.
+        if loaded is not None and before is not None and before.embed == bundle.embed:
+            return bundle, loaded
         return bundle, None if bundle.embed is None else VideoEmbedder(bundle.embed, self._device)
 
-    def _embedding(self) -> VideoEmbedder:
-        if self._served.now is None:
+    def _embedder(self) -> VideoEmbedder:
+        if self._served.loaded is None:
             raise ServeError(
                 "the bundle has no encoders",
-                fix="make one of an embedding folder: `vrec bundle --embeddings`",
+                fix="make a bundle from an embedding folder with `vrec bundle --embeddings`",
             )
-        return self._served.now
+        return self._served.loaded
 
-    async def _run(self, call: Any, *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))

@@ -1,20 +1,31 @@
-"""A node in the process of another one: a call of it is a call, and no message."""
+"""Handle of a ranking deployment in the same process: its calls are plain calls."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Generic, ParamSpec, TypeVar
+
+from vrec.serving.deployments.ranking import RankingDeployment
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class LocalHandle:
-    """What a Serve handle offers, over a node that runs in this very process."""
+class LocalMethod(Generic[P, T]):
+    """Method of a local object with the call syntax of a handle's method."""
 
-    def __init__(self, node: Any) -> None:
-        self.node = node
+    def __init__(self, method: Callable[P, Awaitable[T]]) -> None:
+        self._method = method
 
-    def __getattr__(self, name: str) -> "_LocalMethod":
-        return _LocalMethod(getattr(self.node, name))
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """Call the method and return its awaitable."""
+        return self._method(*args, **kwargs)
 
 
-class _LocalMethod:
-    def __init__(self, method: Callable[..., Awaitable[Any]]) -> None:
-        self.remote = method
-        """Called as a handle's method is, and awaited as what that gives."""
+class LocalRankingHandle:
+    """`RankingHandle` over a ranking deployment in this process."""
+
+    def __init__(self, ranking: RankingDeployment) -> None:
+        self.recommend = LocalMethod(ranking.recommend)
+        self.similar = LocalMethod(ranking.similar)
+        self.search = LocalMethod(ranking.search)
+        self.ready = LocalMethod(ranking.ready)
+        self.refused = LocalMethod(ranking.refused)

@@ -1,116 +1,126 @@
-"""The node that keeps profiles and events."""
+"""Profiles deployment: stores events and profiles."""
 
 import asyncio
 import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
+from vrec.core.protocols import ProfileStore
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
-from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, profile_counts
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
 from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.journal import CatalogJournal
+from vrec.serving.deployments.store_owner import write_owner
 from vrec.serving.experiments import ArmCounts, ArmStatistics
 from vrec.serving.messages import CatalogChange
 
 logger = logging.getLogger("ray.serve")
 
-VideoCountRows = npt.NDArray[np.float64]
 MAX_FOLLOWED_EVENTS = 20_000
-"""Events that a follower is given at most at once."""
+"""Maximum number of events in one reply of `video_counts_since`."""
 
 
 class ProfilesDeployment:
-    """Profiles out, events in. One process with the embedded store, as many as one likes with Redis."""
+    """Deployment of the profile store: one process with the embedded store, any number with Redis."""
 
     def __init__(self, config: ServeConfig) -> None:
         self._config = config
         self._served: ServedBundle[CurrentVideoFacts] = ServedBundle(config.data, self._load)
         self._journal, self._changes = CatalogJournal(config.data), list[CatalogChange]()
-        self._store: Any = None
+        self._opened: ProfileStore[Profile] | None = None
         self._arms = ArmCounts(config.arms)
         self._cursor = 0
         self._owner = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
-        # SQLite's profiles are in memory or a short read away; a server's answer is waited for in a thread.
+        # Profiles of SQLite are in memory or a short read away; Redis is read in a thread.
         self._direct = isinstance(config.store, SqliteConfig)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Moves to the bundle that is named, where it is sound."""
-        if self._store is None:
+        """Move to the named bundle if it is sound, and open the store the first time."""
+        if self._opened is None:
             self._changes += await asyncio.to_thread(self._journal.read_new)
         await self._served.swap_to(user_config["bundle"])
-        if self._store is not None or self._served.bundle is None:
+        if self._opened is not None or self._served.bundle is None:
             return
         profiles = self._served.bundle.profiles
-        self._store = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
-        self._cursor = await asyncio.to_thread(self._store.end)
+        self._opened = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
+        self._cursor = await asyncio.to_thread(self._store.latest_cursor)
         if isinstance(self._config.store, SqliteConfig):
-            await asyncio.to_thread(Path(owner_file(self._config.store)).write_text, self._owner)
+            await asyncio.to_thread(write_owner, self._config.store, self._owner)
         self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
     async def apply(self, events: pa.Table, sizes: Sequence[int]) -> list[ApplyResult | VrecError]:
-        """What became of EVENTS of several calls, whose sizes they are, all of them durable by now.
+        """Apply the EVENTS of several calls, and return when they are durable.
 
-        Of a call whose events cannot be taken, the StoreError, EventsError or SchemaError in its place.
+        Args:
+            events: EVENTS of all calls, one call after the other.
+            sizes: Number of events of each call.
+
+        Returns:
+            The result of each call, or its StoreError, EventsError or SchemaError.
         """
         starts = np.cumsum([0, *sizes]).tolist()
         parts = [events.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
         return await asyncio.gather(*(self._submit(part) for part in parts))
 
     async def get(self, user_id: str) -> Profile | None:
-        """A user's profile, with every event that was acknowledged before; None of who has none."""
+        """Return a user's profile with every event acknowledged before; None without events."""
         if self._direct:
             return self._store.get("user", [user_id]).get(user_id)
         return (await asyncio.to_thread(self._store.get, "user", [user_id])).get(user_id)
 
-    async def video_counts(self, video_ids: Sequence[str]) -> tuple[int, VideoCountRows]:
-        """A cursor, and the (N, len(STATE)) counts of videos with at least all events before it."""
-        cursor = await asyncio.to_thread(self._store.end)
-        return cursor, await asyncio.to_thread(self._states, video_ids)
+    async def video_counts(self, video_ids: Sequence[str]) -> tuple[int, Doubles]:
+        """Return a cursor, and (N, len(VIDEO_COUNT_KEYS)) counts that include all events before it."""
+        cursor = await asyncio.to_thread(self._store.latest_cursor)
+        return cursor, await asyncio.to_thread(self._counts, video_ids)
 
-    async def video_counts_since(self, cursor: int) -> tuple[int, list[str], VideoCountRows]:
-        """The cursor to go on from, and the ids and counts of videos with events since `cursor`."""
+    async def video_counts_since(self, cursor: int) -> tuple[int, list[str], Doubles]:
+        """Return the next cursor, and the ids and counts of the videos with events since `cursor`."""
         events, cursor = await asyncio.to_thread(self._store.export, cursor, MAX_FOLLOWED_EVENTS)
         ids = sorted(set(events.column("video_id").to_pylist()))
-        return cursor, ids, await asyncio.to_thread(self._states, ids)
+        return cursor, ids, await asyncio.to_thread(self._counts, ids)
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
-        """The next EVENTS of the log and the cursor behind them."""
+        """Return at most `limit` EVENTS of the log after a cursor, and the cursor after them."""
         return await asyncio.to_thread(self._store.export, after, limit)
 
     async def erase(self, user_id: str) -> int:
-        """How many events of a user were removed along with their profile."""
+        """Delete a user's events and profile, and return the number of events."""
         return await asyncio.to_thread(self._store.erase, user_id)
 
     async def owner(self) -> str:
-        """What stands in the file beside the embedded store: who finds it there has the same file."""
+        """Return the id in the file beside the embedded store; see `store_owner`."""
         return self._owner
 
     async def arms(self) -> ArmStatistics:
-        """What shoppers did in each arm since this process began."""
+        """Return the statistics of each arm since this process began."""
         return self._arms.snapshot()
 
     async def ready(self) -> str:
-        """The version that is served; raises StoreError where the store cannot be written at this moment."""
+        """Return the version in service; raises StoreError if the store cannot be written now."""
         await asyncio.to_thread(self._store.check)
         return self._served.version
 
     async def refused(self) -> str | None:
-        """Why the bundle that was asked for last is not served."""
+        """Return why the bundle requested last was refused; None if it is in service."""
         return self._served.refused
+
+    @property
+    def _store(self) -> ProfileStore[Profile]:
+        if self._opened is None:
+            raise RuntimeError("a call came before the first bundle")
+        return self._opened
 
     async def _submit(self, events: pa.Table) -> ApplyResult | VrecError:
         try:
@@ -119,16 +129,16 @@ class ProfilesDeployment:
             return error
 
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
-        return {} if self._served.now is None else self._served.now.find(video_ids)
+        return {} if self._served.loaded is None else self._served.loaded.find(video_ids)
 
-    def _states(self, video_ids: Sequence[str]) -> VideoCountRows:
-        found = self._store.get("video", video_ids)
-        rows = np.zeros((len(video_ids), len(VIDEO_COUNT_KEYS)))
-        # Of a large catalogue most videos may have no events yet: theirs stay zero at no cost.
-        for place, name in enumerate(video_ids):
-            if (profile := found.get(name)) is not None:
-                rows[place] = profile_counts(profile)
-        return rows
+    def _counts(self, video_ids: Sequence[str]) -> Doubles:
+        profiles = self._store.get("video", video_ids)
+        counts = np.zeros((len(video_ids), len(VIDEO_COUNT_KEYS)))
+        # Most videos of a large catalog may have no events: their counts stay zero at no cost.
+        for row, video_id in enumerate(video_ids):
+            if (profile := profiles.get(video_id)) is not None:
+                counts[row] = profile_counts(profile)
+        return counts
 
     async def _refresh_loop(self) -> None:
         while True:
@@ -146,14 +156,9 @@ class ProfilesDeployment:
     def _follow_journal(self) -> None:
         if new := self._journal.read_new():
             self._changes += new
-            if self._served.now is not None:
-                self._served.now = self._served.now.with_changes(new)
+            if self._served.loaded is not None:
+                self._served.loaded = self._served.loaded.with_changes(new)
 
     def _load(self, uri: str) -> tuple[BundleCatalog, CurrentVideoFacts]:
         bundle = BundleCatalog.load(uri)
         return bundle, CurrentVideoFacts(bundle, self._changes)
-
-
-def owner_file(config: SqliteConfig) -> str:
-    """The file that names the process which has the embedded store open."""
-    return f"{config.path}.owner"

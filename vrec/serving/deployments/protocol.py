@@ -1,114 +1,195 @@
-"""What the HTTP side asks of the nodes behind it, wherever they run, and the errors that are part of it."""
+"""Protocols of the service behind HTTP and of the handles of its deployments, with their errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pyarrow as pa
 
 from vrec.core.errors import ServeError, VrecError
-from vrec.core.types import ApplyResult
+from vrec.core.types import ApplyResult, Vectors
 from vrec.profiles.profile import Profile
+from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RecommendQuery, RequestFilters
 
 Card = Mapping[str, Any]
 """A video's row of VIDEOS by column, plain Python values; `published_at` is an aware datetime."""
 
+P = ParamSpec("P")
+T_co = TypeVar("T_co", covariant=True)
+
 
 class UnknownVideo(VrecError):
-    """No video of this id is in the catalogue."""
+    """Video id that is not in the catalog."""
 
     fix = "give the id of a video of the catalogue, or add it by POST /v1/videos"
 
 
 class BackendUnavailable(ServeError):
-    """A node did not take the call: it is being started again, or has more calls than it can take."""
+    """Call that a deployment did not answer: it is restarting or overloaded."""
 
     fix = "send the request again in a few seconds"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceReadiness:
-    """Whether the service can answer, part by part."""
+    """Readiness of each part of the service."""
 
     bundle: str
-    """The version of the bundle that answers."""
+    """Version of the bundle in service."""
     parts: Mapping[str, str | None] = field(default_factory=dict)
-    """By part, None where it is ready, else why it is not."""
+    """Reason why a part is not ready, by part; None if it is ready."""
     refused: str | None = None
-    """Why the bundle that was asked for last is not the one that answers; None where it is."""
+    """Reason why the bundle requested last was refused; None if it is in service."""
 
     @property
     def ready(self) -> bool:
-        """Whether every part is ready; with another bundle than was asked for, it is."""
+        """Whether every part is ready. A service that refused a bundle is ready with the one before."""
         return all(why is None for why in self.parts.values())
 
 
 class ServingBackend(Protocol):
-    """The graph behind HTTP. Any call may raise NodeAway or TimeoutError besides what it names.
+    """Service behind HTTP. Any call may raise BackendUnavailable or TimeoutError besides what it names.
 
-    Each call sees to it that it ends: nobody else has a clock on it, which would hide from the graph that
-    one of its parts does not answer.
+    Each call limits its own time. The caller sets no timeout, which would hide from the service that one of
+    its deployments does not answer.
     """
 
-    async def recommend(self, ask: RecommendQuery) -> ListResult:
-        """At most `ask.k` videos for a shopper, best first."""
+    async def recommend(self, query: RecommendQuery) -> ListResult:
+        """Return at most `query.k` videos for a shopper, best first."""
         ...
 
-    def fallback(self, ask: RecommendQuery) -> ListResult:
-        """An answer from this process alone: popular videos that pass the filters, marked as degraded."""
+    def fallback(self, query: RecommendQuery) -> ListResult:
+        """Return popular videos that pass the filters, marked as degraded, without another process."""
         ...
 
     async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """At most `k` videos like a video, nearest first; raises UnknownVideo."""
+        """Return at most `k` videos similar to one, nearest first; raises UnknownVideo."""
         ...
 
     async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """At most `k` videos for a text, best first; none where nothing fits."""
+        """Return at most `k` videos for a text, best first; none if nothing matches."""
         ...
 
     async def cards(self, video_ids: Sequence[str]) -> Mapping[str, Card]:
-        """The VIDEOS rows of those ids that are in the catalogue, changes acknowledged before included."""
+        """Return the VIDEOS rows of the known ids, with all changes acknowledged before."""
         ...
 
     async def apply(self, events: pa.Table) -> ApplyResult:
-        """What became of EVENTS, which are durable by then; raises StoreError where none is."""
+        """Apply EVENTS and return when they are durable; raises StoreError if none is."""
         ...
 
     async def profile(self, user_id: str) -> Profile | None:
-        """A shopper's profile with every event acknowledged before; None where there is no event."""
+        """Return a shopper's profile with every event acknowledged before; None without events."""
         ...
 
     async def erase(self, user_id: str) -> int:
-        """How many events of a shopper were removed for good, the profile too; raises StoreError."""
+        """Delete a shopper's events and profile and return the number of events; raises StoreError."""
         ...
 
     async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> EmbeddedVideo:
-        """What a video holds, decoded in a process that can be killed; raises VideoError.
+        """Embed a video, decoding it in a process that can be killed.
 
-        `path` is a path or URI that all nodes reach.
+        Args:
+            path: A path or URI that every node reaches.
+            title: Title of the video, if any.
+            tags: Tags of the video.
+
+        Raises:
+            VideoError: The video cannot be decoded or embedded.
         """
         ...
 
     async def change(self, change: CatalogChange) -> None:
-        """Returns when the catalogue's change is durable; it shows within `refresh_s`.
+        """Write a catalog change durably; it takes effect within `refresh_s`.
 
-        A row without vectors keeps those that the video has. Raises OutputError where it cannot be kept.
+        A row without vectors keeps the video's vectors. Raises OutputError if the change cannot be written.
         """
         ...
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
-        """At most `limit` EVENTS of the log behind a cursor, and the cursor behind them.
+        """Return at most `limit` EVENTS of the log after a cursor, and the cursor after them.
 
         Raises StoreError.
         """
         ...
 
     async def arms(self) -> ArmStatistics:
-        """What each arm's shoppers saw and did."""
+        """Return the statistics of each arm."""
         ...
 
     async def ready(self) -> ServiceReadiness:
-        """Which parts can answer at this moment; raises nothing."""
+        """Return which parts can answer now; never raises."""
         ...
+
+
+class RemoteMethod(Protocol[P, T_co]):
+    """Method of a deployment handle."""
+
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T_co]:
+        """Send the call; awaiting the result raises the method's error, or Ray's if no replica answers."""
+        ...
+
+
+class DeploymentHandle(Protocol):
+    """Handle of any deployment."""
+
+    @property
+    def ready(self) -> RemoteMethod[[], str]:
+        """Return the version of the bundle in service; raises if the deployment cannot work now."""
+        ...
+
+
+class RankingHandle(DeploymentHandle, Protocol):
+    """Handle of the ranking deployment; see `RankingDeployment` for its methods."""
+
+    @property
+    def recommend(self) -> RemoteMethod[[RecommendQuery], ListResult]: ...
+
+    @property
+    def similar(self) -> RemoteMethod[[str, int, RequestFilters, int], ListResult]: ...
+
+    @property
+    def search(self) -> RemoteMethod[[str, int, RequestFilters, int], ListResult]: ...
+
+    @property
+    def refused(self) -> RemoteMethod[[], str | None]: ...
+
+
+class ProfilesHandle(DeploymentHandle, Protocol):
+    """Handle of the profiles deployment; see `ProfilesDeployment` for its methods."""
+
+    @property
+    def apply(self) -> RemoteMethod[[pa.Table, Sequence[int]], list[ApplyResult | VrecError]]: ...
+
+    @property
+    def get(self) -> RemoteMethod[[str], Profile | None]: ...
+
+    @property
+    def video_counts(self) -> RemoteMethod[[Sequence[str]], tuple[int, Doubles]]: ...
+
+    @property
+    def video_counts_since(self) -> RemoteMethod[[int], tuple[int, list[str], Doubles]]: ...
+
+    @property
+    def export(self) -> RemoteMethod[[int, int], tuple[pa.Table, int]]: ...
+
+    @property
+    def erase(self) -> RemoteMethod[[str], int]: ...
+
+    @property
+    def owner(self) -> RemoteMethod[[], str]: ...
+
+    @property
+    def arms(self) -> RemoteMethod[[], ArmStatistics]: ...
+
+
+class EncoderHandle(DeploymentHandle, Protocol):
+    """Handle of the encoder deployment; see `EncoderDeployment` for its methods."""
+
+    @property
+    def video(self) -> RemoteMethod[[str, str | None, Sequence[str]], EmbeddedVideo]: ...
+
+    @property
+    def text(self) -> RemoteMethod[[str], Vectors | None]: ...

@@ -1,56 +1,52 @@
-"""`/metrics`: what Ray exports on every node, of which the service's own figures are kept."""
+"""Text of `/metrics`: the service's metrics, collected from every Ray node."""
 
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import ray
 
 METRIC_PREFIXES = ("ray_vrec_", "ray_serve_")
-"""Prefixes of the figures that are given out: Ray's own, of which there are many more, are on its ports."""
+"""Prefixes of the metrics in `/metrics`; the many others of Ray are available on its own ports."""
 TIMEOUT_S = 2.0
-"""Seconds that a node may take; one that takes longer is left out."""
+"""Seconds that a node may take to reply; a slower one is left out."""
 MAX_PARALLEL_SCRAPES = 16
-"""Nodes that are asked at the same time."""
+"""Maximum number of nodes scraped in parallel."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""A proxy for the way out knows nothing of the cluster's own addresses."""
+"""Opener without the environment's proxy, which does not reach addresses inside the cluster."""
 
 
 def cluster_metrics_text() -> bytes:
-    """Prometheus's text of the whole cluster's figures; call it in a thread."""
+    """Return the metrics of the whole cluster in Prometheus's text format; blocks, so call it in a thread."""
     nodes = [(node["NodeManagerAddress"], node["MetricsExportPort"]) for node in ray.nodes() if node["Alive"]]
     return scrape_nodes([f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in nodes])
 
 
 def scrape_nodes(addresses: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Prometheus's text of the figures that nodes export; of one that does not answer, a comment says so."""
+    """Return the metrics of nodes in Prometheus's text format; a comment names nodes that do not reply."""
     with ThreadPoolExecutor(MAX_PARALLEL_SCRAPES, thread_name_prefix="vrec-metrics") as threads:
-        found = dict(zip(addresses, threads.map(lambda at: _scrape(at, timeout_s), addresses), strict=True))
-    texts = {at: text for at, text in found.items() if isinstance(text, str)}
-    away = [f"# {at} was left out: {why}" for at, why in found.items() if isinstance(why, Exception)]
-    return ("\n".join([*away, *merge_expositions(texts.values())]) + "\n").encode()
+        replies = dict(zip(addresses, threads.map(lambda at: _scrape(at, timeout_s), addresses), strict=True))
+    texts = {at: text for at, text in replies.items() if isinstance(text, str)}
+    missing = [f"# {at} was left out: {why}" for at, why in replies.items() if isinstance(why, Exception)]
+    return ("\n".join([*missing, *merge_expositions(texts.values())]) + "\n").encode()
 
 
 def merge_expositions(texts: Iterable[str], prefixes: tuple[str, ...] = METRIC_PREFIXES) -> list[str]:
-    """Lines of those figures whose names begin so, each figure's together and described once, as the format
-    asks for."""
+    """Merge texts into the lines of the metrics with these prefixes, grouped by metric and described once, as
+    the format requires."""
     described: dict[str, dict[str, str]] = {}
     samples: dict[str, list[str]] = {}
     for text in texts:
-        figure = ""
+        metric = ""
         for line in text.splitlines():
             if line.startswith(("# HELP ", "# TYPE ")):
-                _, what, figure, *_ = line.split(" ", 3)
-                if figure.startswith(prefixes):
-                    described.setdefault(figure, {}).setdefault(what, line)
+                _, keyword, metric, *_ = line.split(" ", 3)
+                if metric.startswith(prefixes):
+                    described.setdefault(metric, {}).setdefault(keyword, line)
             elif line.startswith(prefixes):
-                name = figure if line.startswith(figure) and figure else _name(line)
+                name = metric if line.startswith(metric) and metric else _name(line)
                 samples.setdefault(name, []).append(line)
-    return [line for name, lines in samples.items() for line in (*_describe_once(described, name), *lines)]
-
-
-def _describe_once(described: Mapping[str, Mapping[str, str]], name: str) -> Iterable[str]:
-    return described.get(name, {}).values()
+    return [line for name, lines in samples.items() for line in (*described.get(name, {}).values(), *lines)]
 
 
 def _name(line: str) -> str:

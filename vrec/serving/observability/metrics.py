@@ -1,7 +1,7 @@
-"""What the service tells Prometheus, through Ray: each process has its own figures, and Ray exports them.
+"""Metrics of the service, which Ray exports to Prometheus from each process.
 
-Ray puts `ray_` before every name and `_total` behind a counter's. What tells processes apart in it is Ray's
-`WorkerId`; ours is `node`, the name of the deployment.
+Ray prefixes every name with `ray_`, appends `_total` to a counter's, and adds the tag `WorkerId` of the
+process; vrec adds the tag `node`, the name of the deployment.
 """
 
 import threading
@@ -24,27 +24,27 @@ from vrec.core.types import ApplyResult
 from vrec.serving.messages import ListResult
 
 LATENCY = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-"""Seconds: bounds of a histogram's buckets."""
+"""Bucket bounds of a histogram of latencies, in seconds."""
 NODE = "node"
-"""The tag with the name of the deployment."""
+"""Tag with the name of the deployment."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """One of the figures."""
+    """Definition of a metric."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     about: str
     tags: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
-    """Of a histogram's buckets, ascending."""
+    """Bucket bounds of a histogram, ascending."""
 
     @property
     def exported(self) -> tuple[str, ...]:
-        """The names that Prometheus sees."""
-        endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-        return tuple(f"ray_{self.name}{ending}" for ending in endings[self.kind])
+        """Names of the series that Prometheus sees."""
+        suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+        return tuple(f"ray_{self.name}{suffix}" for suffix in suffixes[self.kind])
 
 
 HTTP = MetricSpec(
@@ -91,21 +91,21 @@ SERVE_NAMES = (
     "ray_serve_deployment_replica_healthy",
     "ray_serve_deployment_queued_queries",
 )
-"""What Ray Serve exports by itself and `deploy/grafana.json` shows."""
+"""Metrics of Ray Serve itself that `deploy/grafana.json` shows."""
 GAUGE_REPEAT_S = 5.0
-"""Seconds after which gauges are told again: Ray drops one that has not been told for a while."""
+"""Seconds after which gauges are recorded again: Ray drops one that has not been recorded for a while."""
 MAX_SURFACES = 20
-"""Surfaces that are told apart: callers name them, and every name is another series to keep."""
+"""Maximum number of surfaces with series of their own: callers name them, and each name is another series."""
 
 
 class SurfaceLabels:
-    """The surfaces seen first by their names, all others as "other"."""
+    """Labels of surfaces: the first ones seen by name, all others as "other"."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
     def name(self, surface: str) -> str:
-        """What figures call the surface."""
+        """Return the label of a surface."""
         if surface in self._known:
             return surface
         if len(self._known) >= MAX_SURFACES:
@@ -115,15 +115,15 @@ class SurfaceLabels:
 
 
 class MetricsRecorder(Protocol):
-    """What takes figures."""
+    """Recorder of metrics."""
 
-    def record(self, figure: MetricSpec, value: float = 1.0, **tags: str) -> None:
-        """Adds to a counter, sets a gauge, or puts one observation in a histogram."""
+    def record(self, metric: MetricSpec, value: float = 1.0, **tags: str) -> None:
+        """Add to a counter, set a gauge, or add an observation to a histogram."""
         ...
 
 
 class RayMetricsRecorder:
-    """Gives figures to Ray, about 3 µs each."""
+    """Recorder that passes metrics to Ray, in about 3 µs each."""
 
     def __init__(self) -> None:
         try:
@@ -131,87 +131,87 @@ class RayMetricsRecorder:
         except RayServeException:
             node = ""
         self._defaults = {NODE: node}
-        self._takers: dict[str, Callable[..., None]] = {}
+        self._setters: dict[str, Callable[..., None]] = {}
         self._gauges: dict[tuple[str, ...], Callable[[], None]] = {}
 
-    def record(self, figure: MetricSpec, value: float = 1.0, **tags: str) -> None:
-        """See Meter."""
-        take = self._takers.get(figure.name) or self._taker(figure)
-        take(value, tags)
-        if figure.kind == "gauge":
+    def record(self, metric: MetricSpec, value: float = 1.0, **tags: str) -> None:
+        """See MetricsRecorder."""
+        set_value = self._setters.get(metric.name) or self._setter(metric)
+        set_value(value, tags)
+        if metric.kind == "gauge":
             if not self._gauges:
                 threading.Thread(target=self._repeat, name="vrec-gauges", daemon=True).start()
-            self._gauges[figure.name, *tags.values()] = partial(take, value, tags)
+            self._gauges[metric.name, *tags.values()] = partial(set_value, value, tags)
 
     def _repeat(self) -> None:
         while True:
             time.sleep(GAUGE_REPEAT_S)
-            for take in list(self._gauges.values()):
-                take()
+            for set_again in list(self._gauges.values()):
+                set_again()
 
-    def _taker(self, figure: MetricSpec) -> Callable[..., None]:
-        tags = (NODE, *figure.tags)
-        take: Callable[..., None]
-        match figure.kind:
+    def _setter(self, metric: MetricSpec) -> Callable[..., None]:
+        tags = (NODE, *metric.tags)
+        set_value: Callable[..., None]
+        match metric.kind:
             case "counter":
-                made: Any = metrics.Counter(figure.name, figure.about, tags)
-                take = made.inc
+                recorded: Any = metrics.Counter(metric.name, metric.about, tags)
+                set_value = recorded.inc
             case "gauge":
-                made = metrics.Gauge(figure.name, figure.about, tags)
-                take = made.set
+                recorded = metrics.Gauge(metric.name, metric.about, tags)
+                set_value = recorded.set
             case "histogram":
-                made = metrics.Histogram(figure.name, figure.about, list(figure.bounds), tags)
-                take = made.observe
-        made.set_default_tags(self._defaults)
-        self._takers[figure.name] = take
-        return take
+                recorded = metrics.Histogram(metric.name, metric.about, list(metric.bounds), tags)
+                set_value = recorded.observe
+        recorded.set_default_tags(self._defaults)
+        self._setters[metric.name] = set_value
+        return set_value
 
 
 class InMemoryMetricsRecorder:
-    """Keeps figures in this process, where there is no Ray to export them."""
+    """Recorder that keeps metrics in this process, where there is no Ray to export them."""
 
     def __init__(self) -> None:
         self.sums: Counter[tuple[str, ...]] = Counter()
-        """By a figure's name and tags, in the figure's order: the sum of a counter or histogram, and the
-        last value of a gauge."""
+        """Sum of a counter or histogram, or last value of a gauge, by the metric's name and tag values in the
+        order of its tags."""
         self.counts: Counter[tuple[str, ...]] = Counter()
-        """How often each was told."""
+        """Number of recorded values, by the same keys."""
 
-    def record(self, figure: MetricSpec, value: float = 1.0, **tags: str) -> None:
-        """See Meter."""
-        key = (figure.name, *(tags[tag] for tag in figure.tags))
+    def record(self, metric: MetricSpec, value: float = 1.0, **tags: str) -> None:
+        """See MetricsRecorder."""
+        key = (metric.name, *(tags[tag] for tag in metric.tags))
         self.counts[key] += 1
-        self.sums[key] = value if figure.kind == "gauge" else self.sums[key] + value  # type: ignore[assignment]
+        self.sums[key] = value if metric.kind == "gauge" else self.sums[key] + value  # type: ignore[assignment]
 
 
 @cache
 def metrics_recorder() -> MetricsRecorder:
-    """The meter of this process: Ray's where it is part of a cluster when first asked."""
+    """Return the recorder of this process: Ray's if the process is part of a cluster at the first call."""
     return RayMetricsRecorder() if ray.is_initialized() else InMemoryMetricsRecorder()
 
 
 def record_recommendation(
-    to: MetricsRecorder, answer: ListResult, arm: str, surface: str, call_s: float | None
+    recorder: MetricsRecorder, answer: ListResult, arm: str, surface: str, call_s: float | None
 ) -> None:
-    """Tells of one recommendation, which HTTP waited for `call_s` seconds; None where it asked nobody."""
+    """Record one recommendation; `call_s` is the wait of HTTP in seconds, None without a call to ranking."""
     if call_s is not None:
         for stage, spent_ms in answer.spent_ms.items():
-            to.record(STAGE, spent_ms / 1e3, stage=stage)
-        to.record(STAGE, call_s, stage="call")
-        to.record(CANDIDATES, answer.candidates)
-    to.record(ANSWERS, arm=arm, surface=surface)
+            recorder.record(STAGE, spent_ms / 1e3, stage=stage)
+        recorder.record(STAGE, call_s, stage="call")
+        recorder.record(CANDIDATES, answer.candidates)
+    recorder.record(ANSWERS, arm=arm, surface=surface)
     for cause in answer.degraded:
-        to.record(DEGRADED, cause=cause)
+        recorder.record(DEGRADED, cause=cause)
 
 
 def record_events(
-    to: MetricsRecorder,
+    recorder: MetricsRecorder,
     events: pa.Table,
     results: Sequence[ApplyResult | VrecError],
     sizes: Sequence[int],
     seconds: float,
 ) -> None:
-    """Tells what became of EVENTS of several calls that were kept together in `seconds`."""
+    """Record the results of several calls whose EVENTS were stored together in `seconds`."""
     counts = {"new": 0, "repeated": 0, "refused": 0}
     for result, size in zip(results, sizes, strict=True):
         if isinstance(result, VrecError):
@@ -221,8 +221,8 @@ def record_events(
             counts["repeated"] += result.repeated
     for outcome, count in counts.items():
         if count:
-            to.record(EVENTS, count, outcome=outcome)
-    to.record(APPLY, seconds)
+            recorder.record(EVENTS, count, outcome=outcome)
+    recorder.record(APPLY, seconds)
     if events.num_rows:
         oldest = pc.min(events.column("at").cast(pa.int64())).as_py()
-        to.record(LAG, max(0.0, time.time() - oldest / 1e6))
+        recorder.record(LAG, max(0.0, time.time() - oldest / 1e6))

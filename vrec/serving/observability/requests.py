@@ -1,4 +1,4 @@
-"""Requests by route, status and time: Serve sees one route only, the whole application's."""
+"""Metrics of HTTP requests by route and status. Serve itself sees a single route, the whole application's."""
 
 import time
 
@@ -10,33 +10,33 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 
 
 class RequestMetricsMiddleware:
-    """Tells a meter of every request that an ASGI application answers."""
+    """ASGI middleware that records the time of every request."""
 
-    def __init__(self, app: ASGIApp, meter: MetricsRecorder) -> None:
-        self._app, self._meter = app, meter
+    def __init__(self, app: ASGIApp, recorder: MetricsRecorder) -> None:
+        self._app, self._recorder = app, recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Handle an ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begun, status = time.perf_counter(), "none"
 
-        async def noting(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = str(message["status"])
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send_and_note_status)
         finally:
-            spent = time.perf_counter() - begun
-            self._meter.record(HTTP, spent, route=_route(scope), status=status)
+            seconds = time.perf_counter() - begun
+            self._recorder.record(HTTP, seconds, route=_route(scope), status=status)
 
 
 def _route(scope: Scope) -> str:
-    """Method and path as the routes have them: callers could write any number of others."""
+    """Return method and path pattern of the route, or "other": callers must not be able to create series."""
     path = getattr(scope.get("route"), "path", None)
     if path is None:
         return "other"

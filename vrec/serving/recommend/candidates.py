@@ -1,4 +1,4 @@
-"""Where candidates come from, each source as an order of rows of which the first that may be given count."""
+"""Sources of candidates. Each one is an order of rows, of which the first eligible ones are taken."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from vrec.profiles.profile import Profile
 from vrec.profiles.user import taste_vector
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.numeric import liked_history
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.ranking.reranking.catalog import RowIndices
 from vrec.retrieval.index.index import FaissIndex
 from vrec.serving.catalog.columns import Mask, zero_counts
@@ -21,22 +22,21 @@ from vrec.serving.messages import RecommendQuery
 from vrec.serving.recommend.eligibility import EligibilityFilter
 
 MAX_SCANNED_ROWS = 20_000
-"""Rows that a filter may leave for the search by content to look at all of them at once; with more, the index
-is asked first, for as many more as the filter lets through fewer."""
+"""Maximum number of filtered rows that the search by content scans exhaustively; with more, the index is
+searched first, for more results the fewer rows pass the filter."""
 MAX_INDEX_RESULTS = 2_000
-"""Vectors that the index is asked for at most."""
+"""Maximum number of results of an index search, unless more are needed."""
 DRAWS_PER_PICK = 8
-"""Videos drawn for each of the hardly shown ones that are wanted: those with the fewest impressions are
-taken."""
-IMPRESSION_COLUMN = 0
-"""The place of impressions in a video's counts."""
+"""Random draws for each underexposed candidate needed; those with the fewest impressions are taken."""
+IMPRESSION_COLUMN = VIDEO_COUNT_KEYS.index("event:impression")
+"""Column of impressions in the counts of a video."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CandidateSources:
-    """What candidates are found by."""
+    """Sources of candidates: neighbors, the vector index, popular and new videos."""
 
-    near: VideoNeighbors
+    neighbors: VideoNeighbors
     index: FaissIndex
     config: CandidatesConfig
 
@@ -49,10 +49,12 @@ class CandidateSources:
         *,
         rng: np.random.Generator,
     ) -> dict[int, str]:
-        """Rows, and which source had each first: cf, content, new or popular.
+        """Select candidates for a shopper.
 
-        At most `most`, and at least `k` or `most` where as many may be given at all: then popular videos, of
-        which all videos are the last, fill up.
+        Popular videos fill up to min(`k`, `most`) rows as long as eligible videos are left.
+
+        Returns:
+            The first source of each row: cf, content, new or popular; at most `most` rows.
         """
         config = self.config
         liked = liked_history(
@@ -60,24 +62,21 @@ class CandidateSources:
         )
         names = list(liked.at)[: config.history]
         weights = [liked.weights[name] * config.recency**step for step, name in enumerate(names)]
-        near = neighbor_candidates(snapshot, self.near, names, weights)
-        close, direction = near[:0], taste_vector(user)
-        if direction is not None and config.content:
-            close = content_candidates(
-                snapshot, self.index, direction, config.content * 3 // 2, eligible.mask
+        by_neighbors = neighbor_candidates(snapshot, self.neighbors, names, weights)
+        by_content, taste = by_neighbors[:0], taste_vector(user)
+        if taste is not None and config.content:
+            by_content = content_candidates(
+                snapshot, self.index, taste, config.content * 3 // 2, eligible.mask
             )
-        late, rest = config.new // 2, config.most - config.content - config.popular - config.new
+        recent, rest = config.new // 2, config.most - config.content - config.popular - config.new
+        underexposed = underexposed_candidates(snapshot, config.new - recent, eligible.mask, rng)
         orders = (
-            ("cf", near, rest),
-            ("content", close, config.content),
-            ("new", snapshot.published_rows(query.at), late),
-            (
-                "new",
-                underexposed_candidates(snapshot, config.new - late, eligible.mask, rng),
-                config.new - late,
-            ),
+            ("cf", by_neighbors, rest),
+            ("content", by_content, config.content),
+            ("new", snapshot.published_rows(query.at), recent),
+            ("new", underexposed, config.new - recent),
             ("popular", snapshot.popular, config.popular),
-            ("cf", near, config.most),
+            ("cf", by_neighbors, config.most),
         )
         eligible.precheck([(order, need) for _, order, need in orders[:-1]])
         picked: dict[int, str] = {}
@@ -92,9 +91,18 @@ class CandidateSources:
 def neighbor_candidates(
     snapshot: CatalogSnapshot, neighbors: VideoNeighbors, video_ids: Sequence[str], weights: Sequence[float]
 ) -> RowIndices:
-    """The neighbours of some videos, best first, ties by their order in the bundle.
+    """Return the neighbors of videos, best first; ties go by their order in the bundle.
 
-    A neighbour's score is the sum of those that the videos give it, each times the video's weight.
+    A neighbor's score is the sum over the videos of the video's weight times its similarity to the neighbor.
+
+    Args:
+        snapshot: The catalog.
+        neighbors: Neighbors of each of the bundle's videos.
+        video_ids: Videos, of which unknown ones are ignored.
+        weights: Weight of each video, above 0.
+
+    Returns:
+        int64 current rows; removed videos are left out.
     """
     known = [
         (neighbors.position[name], weight)
@@ -103,33 +111,43 @@ def neighbor_candidates(
     ]
     if not known or not neighbors.indices.shape[1]:
         return np.zeros(0, np.int64)
-    places = np.array([place for place, _ in known])
-    found = neighbors.indices[places].ravel()
-    scores = (neighbors.scores[places] * np.array([weight for _, weight in known])[:, None]).ravel()
-    # A neighbour that is no more has the place −1, which is no video's.
-    there = found >= 0
-    found, scores = found[there], scores[there]
+    positions = np.array([position for position, _ in known])
+    found = neighbors.indices[positions].ravel()
+    scores = (neighbors.scores[positions] * np.array([weight for _, weight in known])[:, None]).ravel()
+    # Rows of `indices` with fewer neighbors are padded with −1.
+    valid = found >= 0
+    found, scores = found[valid], scores[valid]
     order = _sorted(found)
     found = found[order]
     starts = np.flatnonzero(np.diff(found, prepend=-1))
     total = np.add.reduceat(scores[order], starts) if len(starts) else scores
-    rows = snapshot.current[found[starts]]
-    # The bits of floats above 0 rise with them.
+    rows = snapshot.current_rows[found[starts]]
+    # As integers, the bits of positive floats have the order of the floats.
     best = rows[_sorted(np.iinfo(np.int32).max - total.astype(np.float32).view(np.int32))]
     return best[best >= 0]
 
 
 def _sorted(keys: npt.NDArray[np.int32]) -> RowIndices:
-    """The order of (N,) keys from 0, equal ones as they stand: a fifth of the time of a stable argsort."""
+    """Return the stable order of (N,) keys ≥ 0, in a fifth of the time of a stable argsort."""
     return np.sort(keys.astype(np.int64) << 32 | np.arange(len(keys))) & 0xFFFFFFFF
 
 
 def content_candidates(
     snapshot: CatalogSnapshot, index: FaissIndex, query: Vectors, need: int, mask: Mask | None
 ) -> RowIndices:
-    """The rows nearest to a (dim,) unit vector, best first, `need` that the mask wants among them, or all.
+    """Return the rows nearest to a (dim,) unit vector, best first.
 
-    Videos that changed are looked at one by one, the others through the index unless the mask wants few.
+    Changed videos are scanned; the others are searched in the index, unless the mask leaves few.
+
+    Args:
+        snapshot: The catalog.
+        index: Index of the bundle's vectors.
+        query: (dim,) unit vector.
+        need: Number of rows inside the mask that the result should have, if there are as many.
+        mask: (N,) rows that the request wants; None for all.
+
+    Returns:
+        int64 rows, some of which may lie outside the mask.
     """
     if mask is not None:
         wanted = np.flatnonzero(mask)
@@ -141,23 +159,24 @@ def content_candidates(
     return _by_index(snapshot, index, query, need)
 
 
-def _by_index(wares: CatalogSnapshot, index: FaissIndex, query: Vectors, need: int) -> RowIndices:
-    # What changed is asked for in vain.
-    asked = min(need + min(len(wares.top), need), max(MAX_INDEX_RESULTS, need), len(index))
+def _by_index(snapshot: CatalogSnapshot, index: FaissIndex, query: Vectors, need: int) -> RowIndices:
+    # Changed videos are still in the index and use up results.
+    limit = min(need + min(len(snapshot.changed_rows), need), max(MAX_INDEX_RESULTS, need), len(index))
     rows = np.zeros(0, np.int64)
-    if asked:
-        ids, _ = index.search(query[None], asked)
-        rows = wares.shelf.find(ids[0])
-        rows = rows[(rows >= 0) & (rows < len(wares.current))]
-    if not len(wares.changed):
+    if limit:
+        ids, _ = index.search(query[None], limit)
+        rows = snapshot.catalog.find(ids[0])
+        rows = rows[(rows >= 0) & (rows < len(snapshot.current_rows))]
+    if not len(snapshot.changed):
         return rows
-    return _nearest(wares, np.concatenate([rows, wares.changed]), query, need)
+    return _nearest(snapshot, np.concatenate([rows, snapshot.changed]), query, need)
 
 
-def _nearest(wares: CatalogSnapshot, rows: RowIndices, query: Vectors, need: int) -> RowIndices:
-    vectors = wares.shelf.vectors[rows]
-    there = vectors.any(axis=1)
-    rows, scores = rows[there], vectors[there] @ query
+def _nearest(snapshot: CatalogSnapshot, rows: RowIndices, query: Vectors, need: int) -> RowIndices:
+    """Return the `need` rows (more with ties) of the greatest dot product; rows without a vector drop out."""
+    vectors = snapshot.catalog.vectors[rows]
+    present = vectors.any(axis=1)
+    rows, scores = rows[present], vectors[present] @ query
     if len(rows) > need:
         least = np.partition(scores, len(rows) - need)[len(rows) - need]
         rows, scores = rows[scores >= least], scores[scores >= least]
@@ -167,14 +186,14 @@ def _nearest(wares: CatalogSnapshot, rows: RowIndices, query: Vectors, need: int
 def underexposed_candidates(
     snapshot: CatalogSnapshot, need: int, mask: Mask | None, rng: np.random.Generator
 ) -> RowIndices:
-    """Rows of videos with few impressions: of DRAWN × `need` drawn at random, those with the fewest first.
+    """Return DRAWS_PER_PICK × `need` rows drawn at random, those with the fewest impressions first.
 
-    Every video comes up now and then, one that was never shown nearly always when it is drawn, and what it
-    costs does not depend on how many videos there are.
+    Every video is drawn now and then, and one that was never shown comes first when it is. The cost does not
+    depend on the size of the catalog.
     """
     pool = np.flatnonzero(snapshot.listed) if mask is None else np.flatnonzero(mask)
     if not len(pool) or not need:
         return pool[:0]
     drawn = pool[rng.integers(len(pool), size=DRAWS_PER_PICK * need)]
-    shown = snapshot.states[drawn, IMPRESSION_COLUMN]
-    return drawn[np.argsort(shown, kind="stable")]
+    impressions = snapshot.video_counts[drawn, IMPRESSION_COLUMN]
+    return drawn[np.argsort(impressions, kind="stable")]

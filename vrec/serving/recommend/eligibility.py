@@ -1,4 +1,4 @@
-"""What may be given to a shopper: the hard rules, and what the request wants to see."""
+"""Eligibility of videos for a request: its filters and the hard rules."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RequestFilters
 
 MIN_CHECKED = 16
-"""Videos of an order that are judged at first, at least."""
+"""Minimum number of videos of an order that are checked at once."""
 
 
 def shopper_context(user: Profile | None, filters: RequestFilters, age: int | None = None) -> ShopperContext:
-    """What the rules and reasons ask of a shopper; a stranger without a profile.
+    """Return a shopper's state for rules and reasons; blank without a profile.
 
-    Watched is what showed interest, as far back as the profile's history goes: a watch that was too short to
-    show any does not count.
+    The history has the videos that the shopper showed interest in, as far back as the profile's history goes;
+    a watch too short to show interest does not count.
     """
     return ShopperContext(
         history={} if user is None else {entry.video_id: entry.at for entry in user.history},
@@ -35,7 +35,7 @@ def shopper_context(user: Profile | None, filters: RequestFilters, age: int | No
 
 
 class EligibilityFilter:
-    """Lets pass what may be given in one answer, each video once."""
+    """Filter of the videos of one answer; each video passes once."""
 
     def __init__(
         self,
@@ -45,73 +45,76 @@ class EligibilityFilter:
         rules: EligibilityRulesConfig,
         at: int,
     ) -> None:
-        self.wares, self.mask = snapshot, snapshot.filter_mask(filters)
-        """`mask` is (N,) which videos the request wants to see, None for all."""
-        self._shopper, self._rules, self._at = shopper, rules, at
-        self._open: Mask | None = None
-        self._rule: dict[int, int] = {}
-        """Of the rows that were judged the place in RULES of what bars them, −1 where nothing does."""
-        self._met: set[int] = set()
-        self.barred: Counter[str] = Counter()
-        """How many of the videos met so far each rule barred. Where an order is gone through at length, what
-        is sold out, unpublished, of a wrong kind, blocked or not for the shopper's age is not counted."""
+        self.mask = snapshot.filter_mask(filters)
+        """(N,) mask of the videos that the request's filters let pass; None for all."""
+        self._snapshot, self._shopper, self._rules, self._at = snapshot, shopper, rules, at
+        self._eligible_mask: Mask | None = None
+        self._rule_by_row: dict[int, int] = {}
+        """Index in RULES of the rule that excludes a checked row, −1 for none."""
+        self._seen: set[int] = set()
+        self.excluded: Counter[str] = Counter()
+        """Number of videos seen so far that each rule excluded. In orders that are searched at length, videos
+        that are sold out, unpublished, of a wrong kind, blocked, or not for the shopper's age are skipped
+        uncounted."""
 
     def precheck(self, orders: Sequence[tuple[RowIndices, int]]) -> None:
-        """Judges what `pick` will look at first in orders of which so many are needed, all at once.
+        """Check the rows at the head of several orders together, which is faster than one by one.
 
-        Nothing is picked by that: one call for many rows only costs less than many for a few.
+        Args:
+            orders: Pairs of an order and the number of rows needed of it, as for `pick`; nothing is picked.
         """
-        firsts = [order[: _looked_at(need)] for order, need in orders if need > 0]
+        firsts = [order[: _checked_at_once(need)] for order, need in orders if need > 0]
         if firsts and self.mask is None:
             self._check_rows(np.concatenate(firsts))
 
     def _check_rows(self, rows: RowIndices) -> None:
-        fresh = [row for row in dict.fromkeys(rows.tolist()) if row not in self._rule]
-        if fresh:
-            places = np.array(fresh, np.int64)
-            verdict = check_rows(places, self.wares.shelf, self._shopper, self._rules, at=self._at)
-            self._rule.update(zip(fresh, verdict.rule.tolist(), strict=True))
+        unchecked = [row for row in dict.fromkeys(rows.tolist()) if row not in self._rule_by_row]
+        if unchecked:
+            verdict = check_rows(
+                np.array(unchecked, np.int64), self._snapshot.catalog, self._shopper, self._rules, at=self._at
+            )
+            self._rule_by_row.update(zip(unchecked, verdict.rule.tolist(), strict=True))
 
     def pick(self, order: RowIndices, need: int) -> list[int]:
-        """The first at most `need` rows in the order that may be given and were not met in an earlier one."""
-        size = _looked_at(need)
-        found = self._allowed(order[:size], need)
+        """Return the first `need` (or fewer) eligible rows of an order that no earlier call has seen."""
+        size = _checked_at_once(need)
+        picked = self._allowed(order[:size], need)
         rest = order[size:]
-        if len(found) < need and len(rest):
-            # Most of a catalogue may be barred: what is known of all rows at once is not judged one by one.
-            if self._open is None:
-                self._open = self.wares.eligible_mask(self._shopper, self._rules, self._at)
-            rest = rest[self._open[rest]]
-        while len(found) < need and len(rest):
-            found += self._allowed(rest[:size], need - len(found))
+        if len(picked) < need and len(rest):
+            # Most of a catalog may be excluded: a mask over all rows spares checking them one by one.
+            if self._eligible_mask is None:
+                self._eligible_mask = self._snapshot.eligible_mask(self._shopper, self._rules, self._at)
+            rest = rest[self._eligible_mask[rest]]
+        while len(picked) < need and len(rest):
+            picked += self._allowed(rest[:size], need - len(picked))
             rest, size = rest[size:], size * 4
-        return found
+        return picked
 
     def pick_independently(self, order: RowIndices, need: int) -> list[int]:
-        """The same, whether or not they were met in an earlier order."""
-        met, self._met = self._met, set()
+        """Return the first `need` (or fewer) eligible rows, including rows that earlier calls have seen."""
+        seen, self._seen = self._seen, set()
         try:
             return self.pick(order, need)
         finally:
-            self._met |= met
+            self._seen |= seen
 
     def _allowed(self, rows: RowIndices, need: int) -> list[int]:
         if self.mask is not None:
             rows = rows[self.mask[rows]]
         self._check_rows(rows)
-        found: list[int] = []
+        allowed: list[int] = []
         for row in rows.tolist():
-            if len(found) == need:
+            if len(allowed) == need:
                 break
-            if row in self._met:
+            if row in self._seen:
                 continue
-            self._met.add(row)
-            if (rule := self._rule[row]) < 0:
-                found.append(row)
+            self._seen.add(row)
+            if (rule := self._rule_by_row[row]) < 0:
+                allowed.append(row)
             else:
-                self.barred[RULES[rule]] += 1
-        return found
+                self.excluded[RULES[rule]] += 1
+        return allowed
 
 
-def _looked_at(need: int) -> int:
+def _checked_at_once(need: int) -> int:
     return max(MIN_CHECKED, need + need // 4)

@@ -1,4 +1,4 @@
-"""What a ranking process knows of the videos, and how it answers one request."""
+"""Engine of a ranking process: answers requests from a bundle and the changes since."""
 
 import time
 from collections.abc import Sequence
@@ -27,172 +27,180 @@ from vrec.serving.recommend.similar import find_similar
 
 
 class RecommendEngine:
-    """A bundle with the changes since, ready to answer. It does not change but for `set_states`.
+    """Bundle with the changes since, ready to answer. Only `set_video_counts` changes it in place.
 
-    Requests may be answered side by side, and while `with_changes` makes the next stock.
+    Requests may be answered concurrently, also while `with_changes` makes the next engine.
     """
 
     def __init__(self, bundle: ServingBundle, config: ServeConfig) -> None:
         self._bundle, self._config = bundle, config
-        self._wares = CatalogSnapshot.from_view(
+        self._snapshot = CatalogSnapshot.from_view(
             BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         )
-        self._changed: ProfileRanker | None = None
-        """Knows the videos that changed, and no others."""
+        self._changed_ranker: ProfileRanker | None = None
+        """Ranker that knows the changed videos and no others."""
         self._sources = CandidateSources(bundle.neighbors, bundle.index, config.candidates)
-        self._finder = TextSearch(bundle.text_index, bundle.texts)
+        self._search = TextSearch(bundle.text_index, bundle.texts)
 
     @property
     def version(self) -> str:
-        """The version of the bundle."""
+        """Version of the bundle."""
         return self._bundle.version
 
     @property
     def encoder(self) -> str | None:
-        """The encoder of the bundle's fused vectors."""
+        """Encoder of the bundle's fused vectors."""
         return self._bundle.encoder
 
     @property
     def bundle_view(self) -> BundleCatalogView:
-        """What the bundle's videos come to, without the changes since."""
-        return self._wares.stocked
+        """The bundle's videos without the changes since."""
+        return self._snapshot.view
 
     @property
     def video_ids(self) -> list[str]:
-        """The ids of all videos, available or not."""
-        return self._wares.video_ids
+        """Ids of all videos, available or not."""
+        return self._snapshot.video_ids
 
     def videos(self) -> int:
-        """How many videos there are, available or not."""
-        return len(self._wares)
+        """Return the number of videos, available or not."""
+        return len(self._snapshot)
 
     def card(self, video_id: str) -> dict[str, Any] | None:
-        """A video's row of VIDEOS by column, or None where there is no such video."""
-        return self._wares.card(video_id)
+        """Return a video's row of VIDEOS by column, or None for an unknown video."""
+        return self._snapshot.card(video_id)
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
-        """Another stock, after more changes: of each video the latest counts, in whatever order they come.
+        """Return another engine after more changes; the latest of each video counts, in whatever order.
 
-        It costs in proportion to the changes but for a few copies of a number a video. Vectors of other
-        encoders than the bundle's are left out, and a change without vectors leaves a video those that it
-        had. Make one at a time, and give counts to the last one from then on. Raises SchemaError and
-        ServeError for rows that are not a video's, and then nothing has changed.
+        The cost is proportional to the changes, apart from copies of a few numbers per video. Vectors of
+        encoders other than the bundle's are ignored, and a change without vectors keeps the video's vectors.
+        Make one at a time, and set counts on the newest engine only. This engine stays as it is.
+
+        Raises:
+            SchemaError: A row does not match VIDEOS.
+            ServeError: A change has a row of another video.
         """
-        fresh = latest_changes(self._wares.latest, changes)
-        if not fresh:
+        new = latest_changes(self._snapshot.latest, changes)
+        if not new:
             return self
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._wares = self._wares.with_changes(list(fresh.values()))
-        other._changed = self._update_changed_ranker(fresh)
-        other._finder = self._finder.with_changes(other._wares.latest)
+        other._snapshot = self._snapshot.with_changes(list(new.values()))
+        other._changed_ranker = self._update_changed_ranker(new)
+        other._search = self._search.with_changes(other._snapshot.latest)
         return other
 
-    def set_video_counts(self, ids: Sequence[str], states: Doubles) -> None:
-        """Returns when the counts of videos are (N, len(STATE)) `states`; unknown videos are passed over.
+    def set_video_counts(self, video_ids: Sequence[str], video_counts: Doubles) -> None:
+        """Set the (N, len(VIDEO_COUNT_KEYS)) counts of videos; unknown videos are ignored.
 
-        A request that is being answered sees a video's counts as they were or as they are.
+        A request being answered sees the counts of a video before or after.
         """
-        rows = self._wares.shelf.find(ids)
-        self._wares.states[rows[rows >= 0]] = states[rows >= 0]
+        rows = self._snapshot.catalog.find(video_ids)
+        self._snapshot.video_counts[rows[rows >= 0]] = video_counts[rows >= 0]
 
     def recommend(self, query: RecommendQuery, user: Profile, rng: np.random.Generator) -> ListResult:
-        """At most `ask.k` videos for a shopper, or `candidates.most` if that is less, best first.
+        """Recommend at most min(`query.k`, `candidates.most`) videos to a shopper, best first.
 
-        A taste of another length than the bundle's vectors, or with numbers that are not finite, counts as
-        none. What a rule bars, or the filters do not want, is not given, whatever the order. Popular order
-        goes by popularity alone, without variety, freshness or exploration; the ranker is asked about those
-        k only, so that the expectations are there too.
+        Rules and filters hold in either order. The popular order has no diversity, freshness or exploration;
+        the ranker predicts for its items only, so that they have predictions too. A taste vector of another
+        length than the bundle's vectors, or with a value that is not finite, counts as none.
         """
-        clock = _StageTimer()
+        timer = _StageTimer()
         user, rules = self._with_valid_taste(user), self._config.rerank.for_surface(query.surface).rules
         shopper = shopper_context(user, query.filters, query.age)
-        gate = EligibilityFilter(self._wares, query.filters, shopper, rules, query.at)
-        shelf, config = self._wares.shelf, self._config.rerank
+        eligible = EligibilityFilter(self._snapshot, query.filters, shopper, rules, query.at)
+        catalog, config = self._snapshot.catalog, self._config.rerank
         if query.order == "popular":
-            picks = gate.pick(self._wares.popular, min(query.k, self._config.candidates.most))
+            picks = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
             rows = np.array(picks, np.int64)
-            clock.lap("candidates")
-            found = self._predict(query, user, rows, clock)
-            items = popular_items(query, shopper, shelf, config, rows=rows, predictions=found)
+            timer.lap("candidates")
+            predictions = self._predict(query, user, rows, timer)
+            items = popular_items(query, shopper, catalog, config, rows=rows, predictions=predictions)
         else:
-            picked = self._sources.candidates(query, user, self._wares, gate, rng=rng)
-            picks = sorted(picked, key=shelf.video_ids.__getitem__)
+            picked = self._sources.candidates(query, user, self._snapshot, eligible, rng=rng)
+            picks = sorted(picked, key=catalog.video_ids.__getitem__)
             rows, sources = np.array(picks, np.int64), [picked[row] for row in picks]
-            clock.lap("candidates")
-            found = self._predict(query, user, rows, clock)
+            timer.lap("candidates")
+            predictions = self._predict(query, user, rows, timer)
             items = reranked_items(
-                query, shopper, shelf, config, rows=rows, predictions=found, sources=sources, rng=rng
+                query, shopper, catalog, config, rows=rows, predictions=predictions, sources=sources, rng=rng
             )
-        clock.lap("rerank")
-        return ListResult(items, self.version, (), len(rows), dict(gate.barred), clock.spent_ms)
+        timer.lap("rerank")
+        return ListResult(items, self.version, (), len(rows), dict(eligible.excluded), timer.spent_ms)
 
     def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """At most `k` videos like one; see `similar_to`. Raises UnknownVideo."""
+        """Return at most `k` videos similar to one; see `find_similar`. Raises UnknownVideo."""
         rules = self._config.rerank.for_surface("similar").rules
-        gate = EligibilityFilter(self._wares, filters, shopper_context(None, filters), rules, at)
-        items = find_similar(video_id, k, self._wares, gate, self._sources)
-        return ListResult(items, self.version, candidates=len(items), excluded_by_rule=dict(gate.barred))
+        eligible = EligibilityFilter(self._snapshot, filters, shopper_context(None, filters), rules, at)
+        items = find_similar(video_id, k, self._snapshot, eligible, self._sources)
+        return ListResult(
+            items, self.version, candidates=len(items), excluded_by_rule=dict(eligible.excluded)
+        )
 
     def search(
         self, text: str, vector: Vectors | None, k: int, filters: RequestFilters, at: int
     ) -> ListResult:
-        """At most `k` videos for a text and its (dim,) vector, if there is one; see `Finder`."""
+        """Return at most `k` videos for a text and its (dim,) vector, if any; see `TextSearch.search`."""
         rules = self._config.rerank.for_surface("search").rules
-        gate = EligibilityFilter(self._wares, filters, shopper_context(None, filters), rules, at)
-        items = self._finder.search(text, vector, k, self._wares, gate)
-        return ListResult(items, self.version, candidates=len(items), excluded_by_rule=dict(gate.barred))
+        eligible = EligibilityFilter(self._snapshot, filters, shopper_context(None, filters), rules, at)
+        items = self._search.search(text, vector, k, self._snapshot, eligible)
+        return ListResult(
+            items, self.version, candidates=len(items), excluded_by_rule=dict(eligible.excluded)
+        )
 
-    def _update_changed_ranker(self, fresh: dict[str, CatalogChange]) -> ProfileRanker | None:
-        """A ranker of all videos that changed."""
-        ranker, dim = self._bundle.ranker, self._wares.stocked.columns.catalog.vectors.shape[1]
-        kept = [change for change in fresh.values() if change.row is not None]
-        if not kept:
-            return self._changed
+    def _update_changed_ranker(self, new: dict[str, CatalogChange]) -> ProfileRanker | None:
+        """Return a ranker of all changed videos."""
+        ranker, dim = self._bundle.ranker, self._snapshot.view.columns.catalog.vectors.shape[1]
+        changed = [change for change in new.values() if change.row is not None]
+        if not changed:
+            return self._changed_ranker
         if isinstance(ranker, NetworkRanker) and not ranker.space.dim:
             dim = 0
-        ids = [change.video_id for change in kept]
-        now = ranker.restricted_to(ids).with_videos(changes_to_content(kept, self.encoder, dim))
-        if self._changed is None:
-            return now
-        return self._changed.restricted_to([*self._wares.top, *ids], now)
+        ids = [change.video_id for change in changed]
+        updated = ranker.restricted_to(ids).with_videos(changes_to_content(changed, self.encoder, dim))
+        if self._changed_ranker is None:
+            return updated
+        return self._changed_ranker.restricted_to([*self._snapshot.changed_rows, *ids], updated)
 
     def _with_valid_taste(self, user: Profile) -> Profile:
-        dim = self._wares.shelf.vectors.shape[1]
+        dim = self._snapshot.catalog.vectors.shape[1]
         if user.vector is None or (len(user.vector) == dim and np.isfinite(user.vector).all()):
             return user
         return replace(user, vector=None)
 
     def _predict(
-        self, ask: RecommendQuery, user: Profile, rows: RowIndices, clock: "_StageTimer"
+        self, query: RecommendQuery, user: Profile, rows: RowIndices, timer: "_StageTimer"
     ) -> RankerPredictions:
-        """What the ranker expects of the videos in these rows."""
-        names = self._wares.shelf.video_ids
-        places: list[int] = rows.tolist()
-        ids = tuple(names[row] for row in places)
-        request = RankingRequest(user, RequestContext(ask.at, ask.surface), ids, self._wares.states[rows])
-        ranker, top = self._bundle.ranker, self._wares.top
-        if self._changed is not None:
-            asked = dict.fromkeys((*ids, *(entry.video_id for entry in user.history)))
-            if not top.keys().isdisjoint(asked):
-                ranker = ranker.restricted_to(list(asked), self._changed)
+        """Return the ranker's predictions for the videos in (N,) rows."""
+        names = self._snapshot.catalog.video_ids
+        row_list: list[int] = rows.tolist()
+        ids = tuple(names[row] for row in row_list)
+        request = RankingRequest(
+            user, RequestContext(query.at, query.surface), ids, self._snapshot.video_counts[rows]
+        )
+        ranker, changed = self._bundle.ranker, self._snapshot.changed_rows
+        if self._changed_ranker is not None:
+            needed = dict.fromkeys((*ids, *(entry.video_id for entry in user.history)))
+            if not changed.keys().isdisjoint(needed):
+                ranker = ranker.restricted_to(list(needed), self._changed_ranker)
         if not isinstance(ranker, NetworkRanker):
-            found = ranker.predict_requests([request])
+            predictions = ranker.predict_requests([request])
         else:
             features = ranker.builder.build([request])
-            clock.lap("features")
-            found = ranker.predict(features)
-        clock.lap("ranker")
-        return found
+            timer.lap("features")
+            predictions = ranker.predict(features)
+        timer.lap("ranker")
+        return predictions
 
 
 class _StageTimer:
-    """Milliseconds since the last lap, by stage."""
+    """Timer of the stages of a request, in milliseconds."""
 
     def __init__(self) -> None:
         self.spent_ms: dict[str, float] = {}
-        self._at = time.perf_counter()
+        self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.spent_ms[stage], self._at = (now - self._at) * 1e3, now
+        self.spent_ms[stage], self._last = (now - self._last) * 1e3, now

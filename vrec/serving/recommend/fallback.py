@@ -1,4 +1,4 @@
-"""The popular videos, for answers without ranking: what an HTTP process knows by itself, without torch."""
+"""Popular videos for answers without ranking. Needs no torch, so that HTTP processes can hold it."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -10,49 +10,53 @@ from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, unr
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
 
 MAX_CACHED_CARDS = 10_000
-"""Cards kept at most: making one takes longer than all else that is said of a video."""
+"""Maximum number of cached cards; making a card takes longer than the rest of an item."""
 
 
 class PopularFallback:
-    """A bundle's popular videos with the changes since. It does not change: changes give another."""
+    """Immutable list of a bundle's popular videos with the changes since."""
 
     def __init__(
         self, bundle: BundleCatalog, config: ServeConfig, view: BundleCatalogView | None = None
     ) -> None:
-        """`stocked` is what the bundle's videos come to, where this process has worked it out already."""
+        """Build the list; `view` is the bundle's view if this process has it already."""
         self._version, self._config = bundle.version, config
         if view is None:
             view = BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
-        self._wares = CatalogSnapshot.from_view(view)
+        self._snapshot = CatalogSnapshot.from_view(view)
         self._cards: dict[str, dict[str, Any] | None] = {}
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
-        """Another one, after more changes; see `Wares.with_changes`."""
+        """Return another list after more changes; see `CatalogSnapshot.with_changes`."""
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__ | {"_wares": self._wares.with_changes(changes), "_cards": {}}
+        other.__dict__ = self.__dict__ | {"_snapshot": self._snapshot.with_changes(changes), "_cards": {}}
         return other
 
     def card(self, video_id: str) -> dict[str, Any] | None:
-        """A video's row of VIDEOS by column, or None where there is no such video."""
+        """Return a video's row of VIDEOS by column, or None for an unknown video."""
         if video_id not in self._cards:
             if len(self._cards) >= MAX_CACHED_CARDS:
                 self._cards.clear()
-            self._cards[video_id] = self._wares.card(video_id)
+            self._cards[video_id] = self._snapshot.card(video_id)
         return self._cards[video_id]
 
     def answer(self, query: RecommendQuery, missing: tuple[str, ...]) -> ListResult:
-        """At most `ask.k` popular videos that the hard rules and the filters let pass; nothing is expected.
+        """Return at most `query.k` popular videos that pass the rules and filters, without predictions.
 
-        The shopper is a stranger here: what they bought is not known. `missing` is why nobody ranked.
+        The shopper counts as unknown, so purchases are not excluded.
+
+        Args:
+            query: The request.
+            missing: Parts of the service that were missing, for `degraded`.
         """
         rules = self._config.rerank.for_surface(query.surface).rules
-        gate = EligibilityFilter(
-            self._wares, query.filters, shopper_context(None, query.filters, query.age), rules, query.at
+        eligible = EligibilityFilter(
+            self._snapshot, query.filters, shopper_context(None, query.filters, query.age), rules, query.at
         )
-        rows = gate.pick(self._wares.popular, min(query.k, self._config.candidates.most))
-        names = self._wares.shelf.video_ids
+        rows = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
+        ids = self._snapshot.catalog.video_ids
         items = tuple(
-            unranked_item(names[row], 1 / slot, "popular", ("popular",))
+            unranked_item(ids[row], 1 / slot, "popular", ("popular",))
             for slot, row in enumerate(rows, start=1)
         )
-        return ListResult(items, self._version, missing, len(rows), dict(gate.barred))
+        return ListResult(items, self._version, missing, len(rows), dict(eligible.excluded))

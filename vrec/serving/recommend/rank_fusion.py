@@ -1,4 +1,4 @@
-"""Several orders of videos made into one."""
+"""Reciprocal rank fusion of several orders of videos."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -6,14 +6,14 @@ from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import ListItem, unranked_item
 
 RANK_CONSTANT = 60
-"""What is added to ranks, as in the paper: a larger one makes less of the first places."""
+"""Constant added to ranks, as in the paper; a larger one gives less weight to the first ranks."""
 
 MIN_FUSION_DEPTH = 50
-"""Videos of each order that are fused, at least."""
+"""Minimum number of videos of each order that are fused."""
 
 
 def fusion_depth(k: int) -> int:
-    """How many videos of each order are fused for a list of `k`."""
+    """Return the number of videos of each order that are fused for a list of `k`."""
     return max(MIN_FUSION_DEPTH, 2 * k)
 
 
@@ -24,27 +24,34 @@ def fuse_ranks(
     snapshot: CatalogSnapshot,
     known_to_one: Collection[int] = frozenset(),
 ) -> tuple[ListItem, ...]:
-    """The at most `k` best rows of several orders as items, by reciprocal rank fusion; ties go by video_id.
+    """Fuse several orders by reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 
-    A score is the sum of 1 / (60 + rank) over the orders that have the row (Cormack, Clarke and Büttcher,
-    SIGIR 2009); twice that for rows in `alone`, which only one of two orders can know at all. The source is
-    the prefix and the name of the order that has it, or `both`. No ranker is asked: expectations and utility
-    are 0.
+    A score is the sum of 1 / (60 + rank) over the orders that have the row, with ranks from 1.
+
+    Args:
+        orders: Rows, best first, by the name of the order. Names that agree up to a dash are one source.
+        k: Maximum number of items.
+        prefix: Prefix of the source of each item.
+        snapshot: The catalog of the rows.
+        known_to_one: Rows that only one of two orders can know; their score is doubled.
+
+    Returns:
+        The best items without predictions, ties by video_id. An item's source is `prefix:order`, or
+        `prefix:both` if several sources have it.
     """
     scores: dict[int, float] = {}
-    whose: dict[int, set[str]] = {}
+    sources: dict[int, set[str]] = {}
     for name, rows in orders.items():
-        # Orders that share the name up to a dash are parts of one source.
         source = name.partition("-")[0]
         for rank, row in enumerate(rows, start=1):
             share = (2 if row in known_to_one else 1) / (RANK_CONSTANT + rank)
             scores[row] = scores.get(row, 0.0) + share
-            whose.setdefault(row, set()).add(source)
-    names = snapshot.shelf.video_ids
-    best = sorted(scores, key=lambda row: (-scores[row], names[row]))[:k]
+            sources.setdefault(row, set()).add(source)
+    ids = snapshot.catalog.video_ids
+    best = sorted(scores, key=lambda row: (-scores[row], ids[row]))[:k]
     return tuple(
         unranked_item(
-            names[row], scores[row], f"{prefix}:{'both' if len(whose[row]) > 1 else next(iter(whose[row]))}"
+            ids[row], scores[row], f"{prefix}:{'both' if len(sources[row]) > 1 else next(iter(sources[row]))}"
         )
         for row in best
     )

@@ -1,4 +1,4 @@
-"""From candidates and what is expected of them to the items of an answer."""
+"""Items of an answer from candidates and their predictions."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from vrec.serving.messages import ListItem, RecommendQuery
 
 
 def reranked_items(
-    ask: RecommendQuery,
+    query: RecommendQuery,
     shopper: ShopperContext,
     catalog: CatalogArrays,
     config: RerankConfig,
@@ -23,34 +23,45 @@ def reranked_items(
     sources: Sequence[str],
     rng: np.random.Generator,
 ) -> tuple[ListItem, ...]:
-    """The list of at most `ask.k` of (N,) rows in the order of video_id; see `arrange`."""
-    made = rerank_candidates(
+    """Rerank candidates into a list of at most `query.k` items; see `rerank_candidates`.
+
+    Args:
+        query: The request.
+        shopper: The shopper.
+        catalog: Catalog of the rows.
+        config: Reranking settings.
+        rows: (N,) rows of the candidates, ascending by video_id.
+        predictions: Predictions for the N rows.
+        sources: Source of each of the N rows.
+        rng: Random numbers of the exploration.
+    """
+    reranked = rerank_candidates(
         predictions,
         rows,
         catalog,
         shopper,
         config,
         sources=sources,
-        surface=ask.surface,
-        at=ask.at,
-        k=ask.k,
+        surface=query.surface,
+        at=query.at,
+        k=query.k,
         rng=rng,
     )
-    chosen: list[int] = made.rows.tolist()
+    chosen: list[int] = reranked.rows.tolist()
     return _items(
         catalog,
-        rows[made.rows],
-        predictions.take(made.rows),
-        worth=made.utilities.tolist(),
-        scores=made.scores.tolist(),
-        reasons=made.reasons,
+        rows[reranked.rows],
+        predictions.take(reranked.rows),
+        utilities=reranked.utilities.tolist(),
+        scores=reranked.scores.tolist(),
+        reasons=reranked.reasons,
         sources=[sources[row] for row in chosen],
-        chances=made.propensities.tolist(),
+        propensities=reranked.propensities.tolist(),
     )
 
 
 def popular_items(
-    ask: RecommendQuery,
+    query: RecommendQuery,
     shopper: ShopperContext,
     catalog: CatalogArrays,
     config: RerankConfig,
@@ -58,35 +69,34 @@ def popular_items(
     rows: RowIndices,
     predictions: RankerPredictions,
 ) -> tuple[ListItem, ...]:
-    """The popular videos of (N,) rows in that order, with scores that are one over the slot from 1."""
-    sources, untried = ["popular"] * len(rows), np.zeros(len(rows), np.bool_)
-    own = config.for_surface(ask.surface).reasons
+    """Return (N,) rows of popular videos as items in that order; the score is 1 / slot, from slot 1."""
+    sources, explored = ["popular"] * len(rows), np.zeros(len(rows), np.bool_)
+    own = config.for_surface(query.surface).reasons
     return _items(
         catalog,
         rows,
         predictions,
-        worth=utility(predictions, catalog.price[rows], ask.surface, config.utility).tolist(),
+        utilities=utility(predictions, catalog.price[rows], query.surface, config.utility).tolist(),
         scores=[1 / slot for slot in range(1, len(rows) + 1)],
-        reasons=find_reasons(rows, catalog, shopper, own, sources=sources, explored=untried, at=ask.at),
+        reasons=find_reasons(rows, catalog, shopper, own, sources=sources, explored=explored, at=query.at),
         sources=sources,
-        chances=[1.0] * len(rows),
+        propensities=[1.0] * len(rows),
     )
 
 
 def _items(
-    shelf: CatalogArrays,
+    catalog: CatalogArrays,
     rows: RowIndices,
-    found: RankerPredictions,
+    predictions: RankerPredictions,
     *,
-    worth: Sequence[float],
+    utilities: Sequence[float],
     scores: Sequence[float],
     reasons: Sequence[Sequence[str]],
     sources: Sequence[str],
-    chances: Sequence[float],
+    propensities: Sequence[float],
 ) -> tuple[ListItem, ...]:
-    places: list[int] = rows.tolist()
-    ids = [shelf.video_ids[row] for row in places]
-    heads = (found.p_click.tolist(), found.watch_s.tolist(), found.p_conv.tolist())
-    whys = [tuple(why) for why in reasons]
-    columns = (ids, scores, *heads, worth, whys, sources, chances)
+    row_list: list[int] = rows.tolist()
+    ids = [catalog.video_ids[row] for row in row_list]
+    heads = (predictions.p_click.tolist(), predictions.watch_s.tolist(), predictions.p_conv.tolist())
+    columns = (ids, scores, *heads, utilities, [tuple(codes) for codes in reasons], sources, propensities)
     return tuple(ListItem(*row) for row in zip(*columns, strict=True))

@@ -1,4 +1,4 @@
-"""Videos like one: by what else its viewers watch, and by what is in it."""
+"""Videos similar to a video, by co-watching and by content."""
 
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.deployments.protocol import UnknownVideo
@@ -11,25 +11,35 @@ from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
 def find_similar(
     video_id: str, k: int, snapshot: CatalogSnapshot, eligible: EligibilityFilter, sources: CandidateSources
 ) -> tuple[ListItem, ...]:
-    """At most `k` videos like one and not itself, by neighbours and content, fused by reciprocal rank.
+    """Return videos similar to one, by neighbors and content, fused by reciprocal rank.
 
-    One without neighbours of its own, such as a new one, counts by content alone, as if it were in both. The
-    source is `similar:cf`, `similar:content` or `similar:both`. Rules are those of a stranger of unknown age.
-    Raises UnknownVideo for one that is not, or no more, in the catalogue.
+    A result without neighbors of its own, such as a new video, is scored by content as if in both orders.
+
+    Args:
+        video_id: The video, which is not among the results.
+        k: Maximum number of items.
+        snapshot: The catalog.
+        eligible: The filter of the request.
+        sources: Neighbors and vector index.
+
+    Returns:
+        Items with the source `similar:cf`, `similar:content` or `similar:both`.
+
+    Raises:
+        UnknownVideo: The video is not, or no longer, in the catalog.
     """
-    row = snapshot.shelf.row_by_id.get(video_id)
+    row = snapshot.catalog.row_by_id.get(video_id)
     if row is None:
         raise UnknownVideo(f"no video {video_id} is in the catalogue")
     depth = fusion_depth(k)
-    orders = {"cf": neighbor_candidates(snapshot, sources.near, [video_id], [1.0])}
-    vector = snapshot.shelf.vectors[row]
+    orders = {"cf": neighbor_candidates(snapshot, sources.neighbors, [video_id], [1.0])}
+    vector = snapshot.catalog.vectors[row]
     if vector.any():
         orders["content"] = content_candidates(snapshot, sources.index, vector, 2 * depth, eligible.mask)
     allowed = {
         name: eligible.pick_independently(order[order != row], depth) for name, order in orders.items()
     }
-    # Nobody could have watched a new video along with others: content must do for both.
-    alone = {
-        row for row in allowed.get("content", ()) if not sources.near.find(snapshot.shelf.video_ids[row], 1)
-    }
-    return fuse_ranks(allowed, k, "similar", snapshot, alone)
+    # Nobody has watched a new video along with others, so that content stands for both.
+    ids = snapshot.catalog.video_ids
+    without_neighbors = {row for row in allowed.get("content", ()) if not sources.neighbors.find(ids[row], 1)}
+    return fuse_ranks(allowed, k, "similar", snapshot, without_neighbors)
