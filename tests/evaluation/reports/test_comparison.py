@@ -303,3 +303,15 @@ def test_figures_read_as_people_write_them() -> None:
         "−0.0040",
         "0.0000",
     )
+
+
+def test_two_plots_beyond_accuracy_with_coverage_in_percent_and_a_gray_baseline(
+    report: ComparisonReport,
+) -> None:
+    html = render_comparison(report)
+    captions = re.findall(r"<figcaption>NDCG@10 by (\S+?)<span>horizontal: ([^;]+);", html)
+    assert captions == [("coverage@10", "coverage@10 in %"), ("diversity@10", "diversity@10")]
+    share = report.evaluation.beyond["oracle"]["coverage@10"].mean
+    assert f"oracle: {100 * share:.4g} horizontally" in html
+    chips = dict(re.findall(r'<span class="chip h(\d+)">.*?</svg>(\w+)</span>', html))
+    assert chips == {"0": "oracle", "1": "some", "10": "popular"}
