@@ -7,8 +7,8 @@ import pytest
 from tests.ranking.features.messy import counts_row
 from tests.ranking.reranking.shop import embeddings_of, videos_of
 from vrec.core.errors import RankError
-from vrec.core.protocols import CatalogContent
 from vrec.core.schema import RECOMMENDATIONS
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile
 from vrec.ranking.base import VideoScalars, build_requests, merge_content
 from vrec.ranking.features.arrays import RankerPredictions, RequestContext

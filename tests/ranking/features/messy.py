@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.ranking.reranking.shop import NOW, embeddings_of, videos_of
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile
 from vrec.profiles.user import HOUR_US
 from vrec.ranking.features.arrays import RankingRequest, RequestContext

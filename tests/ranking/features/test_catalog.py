@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.ranking.features.messy import NOW, ROWS, VECTORS, catalog_of, embeddings_of, space_of, videos_of
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.user import HOUR_US
 from vrec.ranking.features.catalog import NEVER, table_numbers
 from vrec.ranking.features.space import FIELDS

@@ -6,7 +6,7 @@ import pytest
 from tests.events.rows import day, events
 from tests.ranking.features.messy import counts_row, request_of
 from tests.ranking.reranking.shop import embeddings_of, videos_of
-from vrec.core.protocols import CatalogContent
+from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.space import BLOCKS, RankerFeaturesConfig
