@@ -1,0 +1,260 @@
+"""Deployment of the application, its settings and its failures, without Ray."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from tests.serving.deployments.test_profiles import event, events
+from vrec.config.serve import ServeConfig
+from vrec.core.errors import BundleError, ServeError, StoreError
+from vrec.profiles.stores.redis.store import RedisConfig
+from vrec.serving import app as app_module
+from vrec.serving import deploy
+from vrec.serving.app import build, check_host, deployments
+
+
+def status(state, message="", **deployments):
+    """An application's status as Serve reports it."""
+    parts = {name: SimpleNamespace(message=text) for name, text in deployments.items()}
+    return SimpleNamespace(status=state, message=message, deployments=parts)
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    """A list of the applications' states, which Serve reports one after the other; the last one stays."""
+    states = []
+
+    def next_report():
+        state = states.pop(0) if len(states) > 1 else states[0]
+        return SimpleNamespace(applications={} if state is None else {"vrec": state})
+
+    monkeypatch.setattr(deploy.serve, "status", next_report)
+    monkeypatch.setattr(deploy, "POLL_S", 0.0)
+    return states
+
+
+def test_the_start_ends_when_the_application_runs(reports):
+    reports += [None, status("NOT_STARTED"), status("DEPLOYING"), status("RUNNING"), status("UNHEALTHY")]
+    deploy._wait_until_running()
+    assert [one.status for one in reports] == ["UNHEALTHY"]
+
+
+@pytest.mark.parametrize("state", ["DEPLOY_FAILED", "UNHEALTHY"])
+def test_an_application_that_failed_is_not_waited_for(reports, state):
+    reports += [status("DEPLOYING"), status(state, "no room")]
+    with pytest.raises(ServeError, match=r"^the service did not start: no room\b") as error:
+        deploy._wait_until_running()
+    assert error.value.fix == "see the message, and start it again"
+
+
+def test_an_application_that_never_runs_is_given_up(reports, monkeypatch):
+    monkeypatch.setattr(deploy, "START_TIMEOUT_S", 0.02)
+    reports += [status("DEPLOYING")]
+    with pytest.raises(ServeError, match=r"did not start in 0\.02 s") as error:
+        deploy._wait_until_running()
+    assert "serve.replicas" in (error.value.fix or "")
+
+
+def test_the_cause_of_a_failed_start_is_the_last_error_of_vrec():
+    trace = (
+        "Traceback:\n  File x\nvrec.core.errors.BundleError: bad bundle\n"
+        "vrec.core.errors.StoreError: /srv: no room"
+    )
+    assert deploy._start_error(status("UNHEALTHY", "replicas died", Ranking=trace, Api="")) == "/srv: no room"
+    assert deploy._start_error(status("UNHEALTHY", "a\n b ", Api="c")) == "a b c"
+    assert len(deploy._start_error(status("UNHEALTHY", "x" * 900))) == 500
+
+
+def test_paths_are_made_absolute_and_uris_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = ServeConfig.model_validate(
+        {"bundle": "b", "data": "d", "store": {"kind": "sqlite", "path": "s"}}
+    )
+    found = deploy.with_absolute_paths(config)
+    assert [found.bundle, found.data, found.store.path] == [str(tmp_path / name) for name in "bds"]
+    assert (config.bundle, config.store.path) == ("b", "s")
+    remote = ServeConfig.model_validate({"bundle": "s3://b/x", "data": "s3://d", "store": {"kind": "redis"}})
+    found = deploy.with_absolute_paths(remote)
+    assert (found.bundle, found.data) == ("s3://b/x", "s3://d")
+    assert isinstance(found.store, RedisConfig)
+    assert found.store == remote.store
+
+
+def test_the_bundle_is_the_only_setting_of_each_deployment():
+    config = ServeConfig.model_validate({"bundle": "/b", "replicas": {"encoder": 0}, "refresh_s": 3})
+    schema = deploy.application_schema(config)
+    assert schema["deployments"] == [
+        {"name": name, "user_config": {"bundle": "/b"}} for name in ("Profiles", "Ranking", "Api")
+    ]
+    assert "bundle" not in schema["args"]
+    assert schema["args"]["refresh_s"] == 3
+    assert (schema["name"], schema["route_prefix"]) == ("vrec", "/")
+    assert schema["logging_config"] == {"encoding": "JSON"}
+
+
+class FakeServe:
+    """What deploy_service does with Serve, noted down."""
+
+    def __init__(self, monkeypatch, before, refused=None):
+        self.calls, self.refused = [], refused
+        self.reports = [before, status("RUNNING")]
+        monkeypatch.setattr(deploy.serve, "start", lambda **options: self.calls.append(("start", options)))
+        monkeypatch.setattr(deploy.serve, "status", self.status)
+        monkeypatch.setattr(deploy, "deploy_applications", lambda c: self.calls.append(("deploy", c)))
+        monkeypatch.setattr(deploy, "blocking_handle", self.handle)
+
+    def status(self):
+        state = self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
+        return SimpleNamespace(applications={} if state is None else {"vrec": state})
+
+    def handle(self, name, application):
+        self.calls.append(("handle", name, application))
+        result = SimpleNamespace(result=lambda: self.refused)
+        return SimpleNamespace(refused=SimpleNamespace(remote=lambda: result))
+
+
+@pytest.mark.parametrize("ranking", [0, 2])
+@pytest.mark.parametrize("before", [None, status("RUNNING")], ids=["new", "again"])
+def test_a_deployment_says_where_it_is_and_whether_it_ran_before(tmp_path, monkeypatch, ranking, before):
+    fake = FakeServe(monkeypatch, before)
+    config = ServeConfig.model_validate(
+        {"bundle": str(tmp_path), "data": str(tmp_path), "port": 8123, "replicas": {"ranking": ranking}}
+    )
+    report = deploy.deploy_service(config)
+    assert report.pop("seconds") >= 0
+    assert report == {
+        "url": "http://127.0.0.1:8123",
+        "bundle": str(tmp_path),
+        "reloaded": before is not None,
+    }
+    start, deployed, handle = fake.calls
+    assert start == ("start", {"http_options": {"host": "127.0.0.1", "port": 8123}})
+    assert [one.name for one in deployed[1].applications] == ["vrec"]
+    # The bundle's smoke requests run where the ranker is.
+    assert handle == ("handle", "Ranking" if ranking else "Api", "vrec")
+
+
+def test_a_refused_bundle_is_an_error(tmp_path, monkeypatch):
+    FakeServe(monkeypatch, status("RUNNING"), refused="/b: damaged")
+    with pytest.raises(BundleError, match=r"/b: damaged\. The bundle before it stays in service"):
+        deploy.deploy_service(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))
+
+
+def test_events_are_loaded_in_commits_and_counted_once(tmp_path, shop_bundle, monkeypatch):
+    monkeypatch.setattr(deploy, "EVENTS_PER_COMMIT", 2)
+    config = ServeConfig.model_validate({"bundle": shop_bundle.uri, "data": str(tmp_path)})
+    rows = [event(name) for name in ("a", "b", "c", "a", "d")]
+    assert deploy.load_events(config, events(*rows)) == 4
+    assert deploy.load_events(config, events(*rows, event("e"))) == 1
+    assert deploy.load_events(config, events()) == 0
+
+
+def test_a_store_in_service_takes_no_events_from_beside_it(tmp_path, shop_bundle, monkeypatch):
+    def locked(*_):
+        raise StoreError("locked", fix="another fix")
+
+    monkeypatch.setattr(deploy, "open_store", locked)
+    config = ServeConfig.model_validate({"bundle": shop_bundle.uri, "data": str(tmp_path)})
+    with pytest.raises(StoreError, match="^locked") as error:
+        deploy.load_events(config, events())
+    assert error.value.fix == "load events before the service starts, or send them to it over HTTP"
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_stopping_without_ray_does_nothing(monkeypatch, running):
+    calls = []
+    monkeypatch.setattr(deploy.ray, "is_initialized", lambda: running)
+    monkeypatch.setattr(deploy.serve, "shutdown", lambda: calls.append("shutdown"))
+    deploy.stop_service()
+    assert calls == ["shutdown"] * running
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1"])
+def test_loopback_needs_no_keys(monkeypatch, host):
+    monkeypatch.delenv("VREC_API_KEYS", raising=False)
+    check_host(ServeConfig(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "shop.example"])
+def test_other_addresses_need_keys_in_the_variable_that_the_settings_name(monkeypatch, host):
+    monkeypatch.setitem(os.environ, "VREC_API_KEYS", "some")
+    monkeypatch.delenv("SHOP_KEYS", raising=False)
+    check_host(ServeConfig(host=host))
+    config = ServeConfig.model_validate({"host": host, "security": {"keys_variable": "SHOP_KEYS"}})
+    with pytest.raises(ServeError, match=f"serve.host is {host}, and SHOP_KEYS has no keys"):
+        check_host(config)
+    monkeypatch.setenv("SHOP_KEYS", "")
+    with pytest.raises(ServeError):
+        check_host(config)
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """A function that builds an application and returns its deployments: name -> (options, arguments)."""
+    found = {}
+
+    class Deployment:
+        def __init__(self, options):
+            self.name, self.options = options.pop("name"), options
+
+        def bind(self, *args):
+            found[self.name] = self.options, args
+            return self
+
+    fake = SimpleNamespace(
+        deployment=lambda kind, **options: Deployment({"kind": kind, **options}),
+        ingress=lambda: lambda kind: kind,
+    )
+    monkeypatch.setattr(app_module, "serve", fake)
+
+    def run(**replicas):
+        build(ServeConfig.model_validate({"bundle": "/b", "replicas": replicas}))
+        return found
+
+    return run
+
+
+def test_each_deployment_has_its_replicas_and_resources(built):
+    found = built(api=3, ranking=2, profiles=1, encoder=4, api_cpus=0.5, ranking_cpus=2, profiles_cpus=0.3,
+                  encoder_cpus=0.7, encoder_gpus=0.25)  # fmt: skip
+    sizes = {name: (o["num_replicas"], o["ray_actor_options"]) for name, (o, _) in found.items()}
+    assert sizes == {
+        "Api": (3, {"num_cpus": 0.5, "num_gpus": 0}),
+        "Ranking": (2, {"num_cpus": 2, "num_gpus": 0}),
+        "Profiles": (1, {"num_cpus": 0.3, "num_gpus": 0}),
+        "Encoder": (4, {"num_cpus": 0.7, "num_gpus": 0.25}),
+    }
+    assert {options["user_config"]["bundle"] for options, _ in found.values()} == {"/b"}
+    assert {args[0].bundle for _, args in found.values()} == {""}
+    assert [one.name for one in found["Ranking"][1][1:]] == ["Profiles", "Encoder"]
+    assert [one.name for one in found["Api"][1][1:]] == ["Ranking", "Profiles", "Encoder"]
+    assert found["Encoder"][1][1] == "cuda"
+    assert found["Ranking"][0]["max_queued_requests"] == app_module.MAX_QUEUED_REQUESTS
+
+
+def test_without_ranking_replicas_the_http_replicas_have_their_cpus(built):
+    found = built(ranking=0, encoder=0, api_cpus=0.25, ranking_cpus=0.5)
+    assert set(found) == {"Profiles", "Api"}
+    assert found["Api"][0]["ray_actor_options"]["num_cpus"] == 0.75
+    profiles = found["Api"][1][2]
+    assert (found["Api"][1][1], profiles.name, found["Api"][1][3]) == (None, "Profiles", None)
+    assert deployments(ServeConfig.model_validate({"replicas": {"ranking": 0, "encoder": 0}})) == [
+        "Profiles",
+        "Api",
+    ]
+
+
+def test_an_encoder_without_gpus_runs_on_the_cpu(built):
+    assert built()["Encoder"][1][1] == "cpu"
+
+
+def test_ranking_grows_only_where_its_maximum_is_above_its_minimum(built):
+    for most in (None, 1, 2):
+        assert built(ranking=2, ranking_most=most)["Ranking"][0]["num_replicas"] == 2
+    options = built(ranking=2, ranking_most=5)["Ranking"][0]
+    assert "num_replicas" not in options
+    assert (options["autoscaling_config"]["min_replicas"], options["autoscaling_config"]["max_replicas"]) == (
+        2,
+        5,
+    )
