@@ -34,7 +34,7 @@ def large_bundle(uri: str, *, videos: int, dim: int = 64) -> str:
     )
     settings = load_settings(
         None, ["train.ranker.training.epochs=1", "train.ranker.labels.conversion_window_hours=24"]
-    ).train
+    ).train.ranker
     interactions = drawn_interactions(made)
     parts = BundleInputs(
         videos=made.videos,

@@ -86,7 +86,7 @@ def _tune(subject: "TuneTarget", space: Path, out: str, settings: "Settings", ru
 
 @contextlib.contextmanager
 def _board(metric: str, wanted: int) -> "Iterator[TrialListener]":
-    """What shows all trials: a table that is drawn anew on a terminal, a line a trial in a log."""
+    """Yield a listener that shows all trials: a live table on a terminal, a line per trial in a log."""
     console = Console()
     if not console.is_terminal:
         yield _lines(console)

@@ -84,12 +84,12 @@ def _explain(problem: Any, entries: list[SettingEntry]) -> str:
 
 def _key_of(location: Sequence[str | int], entries: list[SettingEntry]) -> str:
     """Return the key that a location names: a discriminated union puts its tag there, which is no key."""
-    groups = {entry.key for entry in entries if entry.is_group}
+    keys, groups = ({e.key for e in entries}, {e.key for e in entries if e.is_group})
     key = ""
     for number, part in enumerate(location):
         longer = f"{key}.{part}" if key else str(part)
         is_last = number == len(location) - 1
-        if is_last or longer in groups or key not in groups:
+        if is_last or longer in keys or key not in groups:
             key = longer
     return key
 

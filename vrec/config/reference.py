@@ -51,7 +51,7 @@ class SettingEntry:
 
     @property
     def is_group(self) -> bool:
-        """Whether the key holds further keys."""
+        """True for a key that holds further keys."""
         return self.type == _GROUP
 
 

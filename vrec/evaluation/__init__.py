@@ -1,1 +1,1 @@
-"""How good the vectors are, and a page that shows it. Knows nothing of Ray: it is given plain tables."""
+"""Evaluation of recommenders and rankers, and report pages. Plain tables in; no Ray."""

@@ -14,7 +14,7 @@ START_US = 1_767_225_600_000_000
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What a recommender is fitted with."""
+    """Data that a recommender is fitted on."""
 
     interactions: pa.Table
     content: CatalogContent

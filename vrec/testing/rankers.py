@@ -130,7 +130,7 @@ def check_order_is_irrelevant(make: Make) -> None:
 
 
 def check_scores_are_irrelevant(make: Make) -> None:
-    """What recommenders thought of a candidate is kept, and has no part in what is expected of it."""
+    """Keep the scores of recommenders, and predict without them."""
     rows = SHOP().candidates
     count = rows.num_rows
     others = [pa.array(np.arange(count), pa.float32()), pa.array(np.arange(1, count + 1), pa.int32())]
@@ -140,7 +140,7 @@ def check_scores_are_irrelevant(make: Make) -> None:
 
 
 def check_unknown_profiles_are_scored(make: Make) -> None:
-    """Who or what has no profile gets the answer of a blank one."""
+    """Treat a missing profile as an empty one."""
     shop, ranker = SHOP(), _made(make)
     blank_user, blank_video = Profile("user", STRANGER), Profile("video", NOVELTY)
     found = ranker.score(

@@ -45,7 +45,7 @@ STRANGER, NOVELTY = "nobody-knows-me", "nobody-has-seen-it"
 
 @dataclass(frozen=True, eq=False)
 class RankingShop:
-    """What rankers are fitted with, and what they are asked."""
+    """Data that rankers are fitted on, and requests to score."""
 
     content: CatalogContent
     events: pa.Table

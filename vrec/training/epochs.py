@@ -99,7 +99,7 @@ class EpochTrainer(ABC, Generic[N]):
 
     @property
     def done(self) -> bool:
-        """Whether all epochs are over, or `patience` epochs brought no lower validation loss."""
+        """True once all epochs are over, or `patience` epochs brought no lower validation loss."""
         return self.epoch >= self._epochs or self.epoch - self.best_epoch >= self._patience
 
     def run(self, on_epoch: Callable[[EpochResult, Mapping[str, float]], None] | None = None) -> N:

@@ -17,6 +17,7 @@ from vrec.core.digest import digest
 from vrec.core.tables import StorageFolder, absolute_uri
 from vrec.core.types import CatalogContent
 from vrec.evaluation.ranking.run import (
+    RankerComparison,
     RankerEvaluation,
     RankerMetricsConfig,
     compare_rankers,
@@ -25,7 +26,7 @@ from vrec.evaluation.ranking.run import (
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, TrainingTask, train_network
-from vrec.pipelines.train.impressions import build_examples
+from vrec.pipelines.train.impressions import ImpressionDataset, build_examples
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
@@ -136,14 +137,27 @@ def train_on_inputs(
     folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": unjudged})
     if train is train_network:
         folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
+    seconds = {"replay_s": round(replayed - begun, 3), "train_s": round(ended - replayed, 3)}
+    summary = _summary(ranker, examples=examples, trained=trained, tested=tested, compared=compared)
+    return {"out": out, **summary, "unjudged": unjudged, **seconds}
+
+
+def _summary(
+    ranker: NetworkRanker,
+    *,
+    examples: ImpressionDataset,
+    trained: TrainingResult,
+    tested: RankerTestResult,
+    compared: RankerComparison,
+) -> dict[str, Any]:
+    """Return what `vrec train ranker --json` prints of a trained ranker."""
     auc = compared.auc
     return {
         "model": ranker.name,
-        "out": out,
         "impressions": {
             split: len(getattr(examples, split).labels) for split in ("train", "validation", "test")
         },
-        "cold": int(cold.sum()),
+        "cold": int(examples.cold.sum()),
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
         "resumed_from": trained.resumed_from,
@@ -154,10 +168,7 @@ def train_on_inputs(
             for name, evaluation in (("ranker", tested.ranker), ("rates", tested.rates))
         },
         "left_out": tested.ranker.overall.left_out,
-        "unjudged": unjudged,
         "click_auc_above_rates": [auc.value, auc.low, auc.high],
-        "replay_s": round(replayed - begun, 3),
-        "train_s": round(ended - replayed, 3),
     }
 
 
