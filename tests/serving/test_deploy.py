@@ -1,6 +1,7 @@
 """Deployment of the application, its settings and its failures, without Ray."""
 
 import os
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -156,7 +157,7 @@ def test_a_store_in_service_takes_no_events_from_beside_it(tmp_path, shop_bundle
 
     monkeypatch.setattr(deploy, "open_store", locked)
     config = ServeConfig.model_validate({"bundle": shop_bundle.uri, "data": str(tmp_path)})
-    with pytest.raises(StoreError, match="^locked") as error:
+    with pytest.raises(StoreError, match=r"^locked") as error:
         deploy.load_events(config, events())
     assert error.value.fix == "load events before the service starts, or send them to it over HTTP"
 
@@ -182,7 +183,7 @@ def test_other_addresses_need_keys_in_the_variable_that_the_settings_name(monkey
     monkeypatch.delenv("SHOP_KEYS", raising=False)
     check_host(ServeConfig(host=host))
     config = ServeConfig.model_validate({"host": host, "security": {"keys_variable": "SHOP_KEYS"}})
-    with pytest.raises(ServeError, match=f"serve.host is {host}, and SHOP_KEYS has no keys"):
+    with pytest.raises(ServeError, match=re.escape(f"{host}, and SHOP_KEYS has no keys")):
         check_host(config)
     monkeypatch.setenv("SHOP_KEYS", "")
     with pytest.raises(ServeError):

@@ -1,12 +1,15 @@
 """The journal of catalogue changes: durable, complete, each change once."""
 
+import os
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from vrec.core.errors import SchemaError
 from vrec.core.schema import VIDEOS
-from vrec.serving.catalog.journal import CatalogJournal
+from vrec.serving.catalog.journal import SETTLED_S, CatalogJournal
 from vrec.serving.messages import CatalogChange
 
 
@@ -84,3 +87,46 @@ def test_a_temporary_file_is_passed_over(tmp_path):
 def test_a_row_that_is_not_videos_is_refused(tmp_path):
     with pytest.raises(SchemaError):
         CatalogJournal(str(tmp_path)).write(CatalogChange("v", 1, pa.table({"video_id": ["v"]})))
+
+
+def test_a_folder_that_was_not_touched_for_a_while_is_not_listed_again(tmp_path, monkeypatch):
+    journal = CatalogJournal(str(tmp_path))
+    journal.write(change("v", 1))
+    assert len(journal.read_new()) == 1
+    folder, listed = tmp_path / "changes", []
+    files = type(journal._folder).files
+    monkeypatch.setattr(type(journal._folder), "files", lambda self: listed.append(1) or files(self))
+    # Within two seconds of the last change, another one may have come in the same tick.
+    journal.read_new()
+    assert len(listed) == 1
+    past = time.time() - SETTLED_S - 1
+    os.utime(folder, (past, past))
+    journal.read_new()
+    journal.read_new()
+    assert len(listed) == 2
+    journal.write(change("w", 2))
+    assert [one.video_id for one in journal.read_new()] == ["w"]
+
+
+def test_file_names_sort_by_time_and_a_file_of_another_kind_is_ignored(tmp_path):
+    journal = CatalogJournal(str(tmp_path))
+    for at in (10, 9, 2_000_000_000_000_000):
+        journal.write(change("v", at))
+    (tmp_path / "changes" / "notes.txt").write_text("x")
+    names = sorted(file.name for file in (tmp_path / "changes").iterdir())
+    assert [int(name.split("-")[0]) for name in names[:3]] == [9, 10, 2_000_000_000_000_000]
+    assert len(journal.read_new()) == 3
+    assert journal.damaged == {}
+
+
+def test_each_modality_keeps_its_own_vector_and_encoder(tmp_path):
+    vectors = {"fused": np.ones((1, 3), np.float32), "text": np.zeros((1, 2), np.float64)}
+    CatalogJournal(str(tmp_path)).write(
+        change("v", 1, vectors=vectors, encoders={"fused": "f@1", "text": "t@1"})
+    )
+    (found,) = CatalogJournal(str(tmp_path)).read_new()
+    assert found.encoders == {"fused": "f@1", "text": "t@1"}
+    assert {name: (v.shape, v.dtype) for name, v in found.vectors.items()} == {
+        "fused": ((1, 3), np.float32),
+        "text": ((1, 2), np.float32),
+    }

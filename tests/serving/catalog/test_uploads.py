@@ -2,7 +2,8 @@
 
 import pytest
 
-from vrec.core.errors import EmptyVideo, SourceError, TooLarge, WrongContainer
+from vrec.core.errors import EmptyVideo, OutputError, SourceError, TooLarge, UnreachableVideo, WrongContainer
+from vrec.serving.catalog import uploads as module
 from vrec.serving.catalog.uploads import UploadStore, detect_container, local_path, readable_uri
 
 MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 9_000
@@ -81,3 +82,70 @@ def test_local_paths(uri, path):
 )  # fmt: skip
 def test_containers(head, kind):
     assert detect_container(head).media_type == kind
+
+
+def test_an_upload_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(tmp_path):
+    uploads = UploadStore(str(tmp_path), len(MP4))
+    incoming = uploads.begin()
+    incoming.write(MP4)
+    incoming.commit()
+    more = uploads.begin()
+    more.write(MP4)
+    with pytest.raises(TooLarge, match=r"more than 9,012 bytes") as error:
+        more.write(b"\0")
+    assert "serve.security.most_upload_bytes" in (error.value.fix or "")
+    more.discard()
+    assert len(list((tmp_path / "uploads").iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_output(tmp_path):
+    (tmp_path / "uploads").write_text("a file")
+    with pytest.raises(OutputError, match="the data folder: "):
+        UploadStore(str(tmp_path), 10).begin()
+
+
+def test_only_files_below_a_root_may_be_read_however_the_uri_is_written(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "inside").mkdir()
+    for folder in ("in", "inside"):
+        (tmp_path / folder / "a.mp4").write_bytes(MP4)
+    (tmp_path / "in" / "link.mp4").symlink_to(tmp_path / "inside" / "a.mp4")
+    (tmp_path / "in" / "empty.mp4").write_bytes(b"")
+    roots = [str(tmp_path / "in")]
+    inside = str(tmp_path / "in" / "a.mp4")
+    assert readable_uri(f"file://{inside}", roots, 10**6) == inside
+    assert readable_uri(inside, ["s3://bucket/", f"file://{tmp_path}/in"], 10**6) == inside
+    outside = [
+        str(tmp_path / "inside" / "a.mp4"), f"{tmp_path}/in/../inside/a.mp4", f"{tmp_path}/in/link.mp4",
+        "in/a.mp4", "s3://bucket/a.mp4", f"{inside}\\", f"{inside}\0", f"ftp://{inside}",
+    ]  # fmt: skip
+    for uri in outside:
+        with pytest.raises(SourceError, match="is not below a folder"):
+            readable_uri(uri, roots, 10**6)
+    with pytest.raises(SourceError):
+        readable_uri(inside, [], 10**6)
+    with pytest.raises(EmptyVideo):
+        readable_uri(f"{tmp_path}/in/empty.mp4", roots, 10**6)
+    for missing in ("none.mp4", "."):
+        with pytest.raises(UnreachableVideo, match="no such file"):
+            readable_uri(f"{tmp_path}/in/{missing}", roots, 10**6)
+
+
+@pytest.mark.parametrize(
+    ("uri", "allowed"),
+    [("s3://b/x/a.mp4", True), ("S3://b/x/y/a.mp4", True), ("s3://b/xa.mp4", False),
+     ("s3://c/x/a.mp4", False), ("gs://b/x/a.mp4", False), ("s3://b/x/../a.mp4", False), ("s3://b/x/%2e%2e/a.mp4", False),
+     ("s3://b/x//a.mp4", False), ("s3://b/x/./a.mp4", False), ("s3://b/x/a.mp4?v=1", False),
+     ("s3://b/x/a.mp4#t", False), ("/b/x/a.mp4", False)],
+)  # fmt: skip
+def test_remote_uris_must_lie_below_a_root_of_their_scheme_and_host(monkeypatch, uri, allowed):
+    reached = []
+
+    def resolve(uri):
+        reached.append(uri)
+        raise UnreachableVideo("offline")
+
+    monkeypatch.setattr(module, "resolve", resolve)
+    with pytest.raises(UnreachableVideo if allowed else SourceError):
+        readable_uri(uri, ["/srv", "s3://b/x/"], 10**6)
+    assert reached == [uri] * allowed

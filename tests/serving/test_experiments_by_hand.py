@@ -1,0 +1,117 @@
+"""Arms' sums, rates, variances and minutes, worked out by hand."""
+
+import math
+from hashlib import sha256
+
+import pytest
+
+from tests.serving.test_experiments import MINUTE_US, NOW, TWO, table
+from vrec.config.serve import ExperimentConfig
+from vrec.evaluation.online import OnlineConfig, confidence_radius
+from vrec.serving.experiments import ArmCounts, assign_arm
+
+ONE = ExperimentConfig()
+FEW = OnlineConfig(min_users=2, expected_users=10)
+
+
+def counted(rows, config=ONE, online=FEW, now=NOW):
+    counts = ArmCounts(config, online)
+    counts.add(table(rows), now)
+    return counts.snapshot()
+
+
+def shown(user, times=1, at=NOW):
+    return [(user, "impression", None, at)] * times
+
+
+def test_an_arm_is_the_point_of_a_digest_in_the_shares():
+    config = ExperimentConfig.model_validate(
+        {"salt": "s", "arms": [{"name": n, "share": x} for n, x in (("a", 0.2), ("b", 0.3), ("c", 0.5))]}
+    )
+    for user in [f"u{n}" for n in range(50)] + ["", "ü", "\ud800"]:
+        digest = sha256(f"s\0{user}".encode(errors="surrogatepass")).digest()
+        point = int.from_bytes(digest[:8], "big") / 2**64
+        assert assign_arm(user, config).name == ("a" if point < 0.2 else "b" if point < 0.5 else "c")
+    names = [assign_arm(f"u{n}", config).name for n in range(3_000)]
+    assert [names.count(name) / 3_000 for name in "abc"] == pytest.approx([0.2, 0.3, 0.5], abs=0.03)
+
+
+def test_rates_are_per_impression_and_intervals_by_the_delta_method():
+    rows = [
+        *shown("u", 3), ("u", "click", None, NOW), ("u", "watch", 9.0, NOW),
+        *shown("v", 1), ("v", "click", None, NOW), ("v", "purchase", 4.0, NOW), ("v", "watch", None, NOW),
+    ]  # fmt: skip
+    result = counted(rows)
+    (arm,) = result.arms
+    assert result.level == FEW.level
+    assert (arm.name, arm.share, arm.users) == ("ranked", 1.0, 2)
+    assert (arm.impressions, arm.clicks, arm.watch_s, arm.conversions) == (4, 2, 9.0, 1)
+    rates = (arm.ctr.value, arm.watch_s_per_impression.value, arm.conversion.value)
+    assert rates == (0.5, 2.25, 0.25)
+    assert arm.against_first == {}
+    # Residuals of clicks: 1 − 0.5 × 3 and 1 − 0.5 × 1; the variance has n − 1 below.
+    error = math.sqrt((0.25 + 0.25) / 16 * 2 / 1)
+    radius = float(confidence_radius(error, 2, FEW))
+    assert (arm.ctr.low, arm.ctr.high) == pytest.approx((0.5 - radius, 0.5 + radius))
+    # Residuals of seconds: 9 − 2.25 × 3 and 0 − 2.25 × 1.
+    error = math.sqrt((2.25**2 + 2.25**2) / 16 * 2)
+    assert arm.watch_s_per_impression.high == pytest.approx(2.25 + float(confidence_radius(error, 2, FEW)))
+
+
+def test_events_count_from_a_shopper_s_first_impression_on_in_any_order_of_kinds():
+    before = [("u", "click", None, NOW), ("u", "watch", 5.0, NOW), *shown("u"), ("u", "click", None, NOW)]
+    (arm,) = counted(before).arms
+    assert (arm.users, arm.impressions, arm.clicks, arm.watch_s) == (1, 1, 1, 0.0)
+    # Likes are in no rate.
+    (arm,) = counted([*shown("u"), ("u", "like", None, NOW)]).arms
+    assert (arm.clicks, arm.conversions, arm.watch_s) == (0, 0, 0.0)
+
+
+def test_an_arm_without_impressions_has_no_rate_and_one_shopper_no_interval():
+    first, second = counted([]).arms[0], counted(shown("u", 4)).arms[0]
+    assert (first.ctr.value, first.ctr.low, first.users, first.minutes) == (None, None, 0, ())
+    assert (second.ctr.value, second.ctr.low, second.ctr.high) == (0.0, None, None)
+
+
+def test_other_arms_are_compared_with_the_first():
+    users = {"a": [], "b": []}
+    for n in range(40):
+        users[assign_arm(f"u{n}", TWO).name].append(f"u{n}")
+    rows = []
+    for user in users["a"][:3] + users["b"][:4]:
+        rows += shown(user, 2)
+    rows += [(user, "click", None, NOW) for user in users["a"][:1] + users["b"][:3]]
+    first, second = counted(rows, TWO).arms
+    assert (first.name, second.name, first.users, second.users) == ("a", "b", 3, 4)
+    assert first.against_first == {}
+    difference = second.against_first["ctr"]
+    assert difference.value == pytest.approx(3 / 8 - 1 / 6)
+    # Residuals of a: 1 − 1/3 once, −1/3 twice, over 6²; of b: 1 − 3/4 thrice, −3/4 once, over 8².
+    variance = (4 / 9 + 2 / 9) / 36 * 3 / 2 + (3 / 16 + 9 / 16) / 64 * 4 / 3
+    radius = float(confidence_radius(math.sqrt(variance), 7, FEW))
+    assert (difference.low, difference.high) == pytest.approx(
+        (3 / 8 - 1 / 6 - radius, 3 / 8 - 1 / 6 + radius)
+    )
+    # An interval of a difference needs enough shoppers in both arms.
+    strict = OnlineConfig(min_users=4)
+    first, second = counted(rows, TWO, strict).arms
+    assert (first.ctr.low, second.against_first["ctr"].low) == (None, None)
+    assert second.ctr.low is not None
+    assert second.against_first["ctr"].value == pytest.approx(3 / 8 - 1 / 6)
+
+
+def test_minutes_begin_at_whole_minutes_in_microseconds():
+    rows = [*shown("u", 1, 59_999_999), *shown("u", 2, 60_000_000), ("u", "watch", 2.5, 119_999_999)]
+    (arm,) = counted(rows).arms
+    assert MINUTE_US == 60_000_000
+    assert [(m.at, m.impressions, m.clicks, m.watch_s, m.conversions) for m in arm.minutes] == [
+        (0, 1, 0, 0.0, 0), (60_000_000, 2, 0, 2.5, 0),
+    ]  # fmt: skip
+
+
+def test_the_series_ends_an_hour_before_its_last_minute():
+    rows = [*shown("u", 1, NOW), *shown("u", 1, NOW - 59 * MINUTE_US), *shown("u", 1, NOW - 60 * MINUTE_US)]
+    for order in (rows, rows[::-1]):
+        (arm,) = counted(order).arms
+        assert [(NOW - m.at) // MINUTE_US for m in arm.minutes] == [59, 0]
+        assert arm.impressions == 3
