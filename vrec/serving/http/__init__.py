@@ -1,1 +1,1 @@
-"""The service's HTTP side: what comes in is bounded, what goes out is typed, errors say what to do."""
+"""HTTP interface of the service: bounded requests, typed responses, problem documents for errors."""

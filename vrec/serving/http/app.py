@@ -1,4 +1,4 @@
-"""The FastAPI application of the service, over nodes that it awaits and otherwise knows nothing of."""
+"""FastAPI application of the service over a ServingBackend."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,12 +11,10 @@ from pydantic.json_schema import models_json_schema
 import vrec
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments.protocol import ServingBackend
-from vrec.serving.http import errors as problems
+from vrec.serving.http.errors import ProblemDocument, install_error_handlers
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
-from vrec.serving.http.routes import catalog as catalogue
-from vrec.serving.http.routes import events, pages
-from vrec.serving.http.routes import recommendations as lists
+from vrec.serving.http.routes import catalog, events, pages, recommendations
 from vrec.serving.http.schemas.requests import (
     AddVideoRequest,
     EventRequest,
@@ -27,52 +25,63 @@ from vrec.serving.http.schemas.requests import (
     UploadVideoForm,
 )
 
+_BODY_MODELS = (
+    EventRequest,
+    EventsRequest,
+    RecommendRequest,
+    SearchRequest,
+    AddVideoRequest,
+    UploadVideoForm,
+    UpdateVideoRequest,
+)
+"""Models of the bodies that routes read themselves, of which FastAPI therefore does not know."""
+
 
 def create_app(
-    nodes: ServingBackend,
+    backend: ServingBackend,
     config: ServeConfig,
     *,
     metrics: Callable[[], bytes] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> FastAPI:
-    """The application over the nodes; `metrics` gives Prometheus's text for `/metrics`, and `environment`,
-    that of the process by default, holds the keys. Raises ServeError for keys that cannot be."""
+    """Create the application.
+
+    Args:
+        backend: The service that answers the requests.
+        config: Settings of `vrec serve`.
+        metrics: Returns the text of `/metrics` in Prometheus's format; None leaves that route out.
+        environment: Environment variables that hold the API keys; by default those of the process.
+
+    Raises:
+        ServeError: The API keys are invalid.
+    """
     keys = ApiKeyring.from_environment(
         os.environ if environment is None else environment, config.security.keys_variable
     )
-    # No pages of documentation: they would load scripts from elsewhere.
+    # FastAPI's documentation pages are off: they load scripts from other hosts.
     app = FastAPI(title="vrec", version=vrec.__version__, docs_url=None, redoc_url=None)
     app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
-    routers = [part.routes(nodes, config, keys) for part in (lists, events, catalogue)]
-    routers.append(pages.routes(nodes, config, keys, metrics))
+    routers = [module.routes(backend, config, keys) for module in (recommendations, events, catalog)]
+    routers.append(pages.routes(backend, config, keys, metrics))
     for router in routers:
         app.include_router(router)
-    problems.install_error_handlers(app, [route for router in routers for route in router.routes])
-    app.openapi = _document(app)
+    install_error_handlers(app, [route for router in routers for route in router.routes])
+    app.openapi = _openapi(app)
     return app
 
 
-def _document(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """A function that gives the OpenAPI document, with the models of bodies that routes read themselves."""
+def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Return a function that returns the OpenAPI document, including the models of `_BODY_MODELS`."""
 
-    def document() -> dict[str, Any]:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            models = (
-                EventRequest,
-                EventsRequest,
-                RecommendRequest,
-                SearchRequest,
-                AddVideoRequest,
-                UploadVideoForm,
-                UpdateVideoRequest,
-            )
-            _, more = models_json_schema(
-                [*((model, "validation") for model in models), (problems.ProblemDocument, "serialization")],
+            _, definitions = models_json_schema(
+                [*((model, "validation") for model in _BODY_MODELS), (ProblemDocument, "serialization")],
                 ref_template="#/components/schemas/{model}",
             )
-            found = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            found.setdefault("components", {}).setdefault("schemas", {}).update(more["$defs"])
-            app.openapi_schema = found
+            document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+            app.openapi_schema = document
         return app.openapi_schema
 
-    return document
+    return openapi

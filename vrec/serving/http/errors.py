@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: what is wrong, where, and what to do about it."""
+"""Errors as RFC 9457 problem documents."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -29,43 +29,43 @@ logger = logging.getLogger("vrec.http")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
-"""What Retry-After says where a part of the service is away for a moment."""
+"""Seconds in Retry-After if a part of the service is temporarily unavailable."""
 MAX_FIELD_PROBLEMS = 100
-"""Wrong fields that one document names at most."""
+"""Maximum number of invalid fields that one document lists."""
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field."""
+    """Problem of one field."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     where: str
-    """The field's path, such as `events.3.kind`."""
+    """Path of the field, such as `events.3.kind`."""
     detail: str
-    """What is wrong with it."""
+    """Explanation of the problem."""
 
 
 class ProblemDocument(BaseModel):
-    """An error, as RFC 9457 spells it."""
+    """Error in the format of RFC 9457."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str
-    """What kind of problem it is: `urn:vrec:problem:` and a name."""
+    """Kind of problem: `urn:vrec:problem:` and a name."""
     title: str
-    """The same in a few words."""
+    """Kind of problem in a few words."""
     status: int
-    """The HTTP status."""
+    """HTTP status."""
     detail: str
-    """What happened, and what to do."""
+    """Explanation of the problem and its fix."""
     request_id: str
-    """What the service's logs call the request."""
+    """Id of the request in the service's logs."""
     errors: list[FieldProblem] = Field(default_factory=list)
-    """What is wrong field by field."""
+    """Problems by field."""
 
 
 class HttpProblem(HTTPException):
-    """An answer that is an error; raised anywhere below the routes."""
+    """Error response, raised anywhere below the routes."""
 
     def __init__(
         self,
@@ -76,34 +76,34 @@ class HttpProblem(HTTPException):
         errors: Sequence[FieldProblem] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`name` ends the type's URN and, with spaces, is the title."""
+        """Set `name`, the end of the type's URN, which with spaces for hyphens is the title."""
         super().__init__(status, detail, dict(headers or {}))
         self.name = name
         self.errors = errors
 
 
 def problem_response(problem: HttpProblem, request_id: str) -> Response:
-    """The problem as a response."""
+    """Return the problem as a response."""
     document = {
         "type": f"urn:vrec:problem:{problem.name}",
         "title": problem.name.replace("-", " ").capitalize(),
         "status": problem.status_code,
         "detail": problem.detail,
         "request_id": request_id,
-        "errors": [{"where": one.where, "detail": one.detail} for one in problem.errors],
+        "errors": [{"where": field.where, "detail": field.detail} for field in problem.errors],
     }
     return Response(to_json(document), problem.status_code, problem.headers, MEDIA_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
 class _ProblemKind:
-    """What a class of errors is to a caller."""
+    """Problem that stands for some classes of errors."""
 
     errors: tuple[type[Exception], ...]
     status: int
     name: str
     detail: str | None = None
-    """What is said in place of the error's own words, which are for the operator."""
+    """Detail that replaces the error's own message, which is for the operator."""
 
 
 _KINDS = (
@@ -115,23 +115,29 @@ _KINDS = (
         (BackendUnavailable, TimeoutError),
         503,
         "busy",
-        "what answers this is away for a moment; send it again",
+        "a part of the service is temporarily unavailable: send the request again",
     ),
     _ProblemKind(
-        (StoreError,), 503, "store-away", "the store cannot do it now and kept nothing; send it again"
+        (StoreError,),
+        503,
+        "store-away",
+        "the store is temporarily unavailable and stored nothing: send the request again",
     ),
     _ProblemKind(
-        (OutputError,), 503, "no-room", "the data folder cannot be written and kept nothing; send it again"
+        (OutputError,),
+        503,
+        "no-room",
+        "the data folder cannot be written and nothing was stored: send the request again later",
     ),
     _ProblemKind((ServeError,), 503, "not-served"),
 )
-"""The first that fits counts."""
+"""Problem kinds; the first that matches an error applies."""
 
 
 def to_problem(error: Exception) -> HttpProblem:
-    """The problem that an error is, by its class; 500 for those that nobody expected.
+    """Return the problem for an error by its class; status 500 for an unexpected one.
 
-    What went wrong inside is told to the log and not to the caller.
+    Internal causes are logged and not revealed to the client.
     """
     if isinstance(error, HttpProblem):
         return error
@@ -141,37 +147,45 @@ def to_problem(error: Exception) -> HttpProblem:
         if isinstance(error, kind.errors):
             headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
             return HttpProblem(kind.status, kind.name, kind.detail or _client_detail(error), headers=headers)
-    detail = "this is the service's fault: the operator finds it in the log by the request_id"
+    detail = "the service failed: its operator finds the cause in the log by the request_id"
     return HttpProblem(500, "internal-error", detail)
 
 
 def validation_problem(error: ValidationError | RequestValidationError, skip: int = 0) -> HttpProblem:
-    """The problem of a body or parameter that is not as it should be, field by field.
+    """Return the problem of an invalid body or parameter, field by field.
 
-    `skip` path elements are left out of each field's name.
+    Args:
+        error: The validation error.
+        skip: Number of leading path elements to leave out of each field's path.
     """
-    found = error.errors()
+    field_errors = error.errors()
     fields = [
         FieldProblem(where=".".join(map(str, one["loc"][skip:])) or "body", detail=one["msg"])
-        for one in found[:MAX_FIELD_PROBLEMS]
+        for one in field_errors[:MAX_FIELD_PROBLEMS]
     ]
-    more = f" (the first {MAX_FIELD_PROBLEMS} are named)" if len(found) > MAX_FIELD_PROBLEMS else ""
-    plural = "field is" if len(found) == 1 else "fields are"
-    detail = f"{len(found)} {plural} wrong{more}: correct what `errors` names and send it again"
+    count = len(field_errors)
+    more = f" (the first {MAX_FIELD_PROBLEMS} are listed)" if count > MAX_FIELD_PROBLEMS else ""
+    plural = "field is" if count == 1 else "fields are"
+    detail = f"{count} {plural} invalid{more}: correct the fields in `errors` and send the request again"
     return HttpProblem(422, "invalid-request", detail, errors=fields)
 
 
 def request_id_of(request: Request) -> str:
-    """The id by which logs know the request."""
+    """Return the id of the request in the logs."""
     return request.state.request_id
 
 
 def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Makes every error of the app a problem document; `routes` say which methods a path takes."""
+    """Turn every error of the app into a problem document.
 
-    async def answer(request: Request, error: Exception) -> Response:
+    Args:
+        app: The application.
+        routes: All its routes, which tell the allowed methods of a path.
+    """
+
+    async def respond(request: Request, error: Exception) -> Response:
         if isinstance(error, AnyHttpException) and error.status_code == 405:
-            error.headers = {"Allow": ", ".join(sorted(_methods(request, routes)))}
+            error.headers = {"Allow": ", ".join(sorted(_allowed_methods(request, routes)))}
         problem = (
             validation_problem(error, 1) if isinstance(error, RequestValidationError) else to_problem(error)
         )
@@ -180,40 +194,41 @@ def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         return problem_response(problem, request_id_of(request))
 
     for kind in (AnyHttpException, RequestValidationError, VrecError, TimeoutError):
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, respond)
 
 
-def _methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
-    """All methods that a path takes: the router names those of one route only."""
-    found: set[str] = set()
+def _allowed_methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
+    """Return all methods of a path; the router itself names those of one route only."""
+    methods: set[str] = set()
     for route in routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
-            found |= route.methods or set()
-    return found
+            methods |= route.methods or set()
+    return methods
 
 
 def log_error(request_id: str, error: Exception) -> None:
-    """Logs an error that is the service's: briefly where it is known, with its traceback where it is not."""
-    known = isinstance(error, VrecError | TimeoutError | AnyHttpException)
-    said = f"{type(error).__name__}: {error}"
-    logger.error(said, extra={"request_id": request_id}, exc_info=None if known else error)
+    """Log a failure of the service; an unexpected error with its traceback."""
+    expected = isinstance(error, VrecError | TimeoutError | AnyHttpException)
+    message = f"{type(error).__name__}: {error}"
+    logger.error(message, extra={"request_id": request_id}, exc_info=None if expected else error)
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What an operation's `responses` say of its errors."""
+    """Return an operation's `responses` for these error statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def _client_detail(error: Exception) -> str:
+    """Return an error's message and fix; a video's error begins with its kind, as FAILURES names it."""
     kind = f"{type(error).__name__}: " if isinstance(error, VideoError) else ""
-    return f"{kind}{error}; {error.fix}" if isinstance(error, VrecError) else str(error)
+    return f"{kind}{error}. Fix: {error.fix}" if isinstance(error, VrecError) else str(error)
 
 
 def _from_http_exception(error: AnyHttpException) -> HttpProblem:
     details = {
-        404: "there is nothing at this path: /openapi.json lists what there is",
-        405: "this path does not take this method: /openapi.json lists what it takes",
+        404: "there is nothing at this path: /openapi.json lists the paths",
+        405: "this path does not support this method: /openapi.json lists the methods",
     }
     name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     detail = details.get(error.status_code, str(error.detail))

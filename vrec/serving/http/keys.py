@@ -1,4 +1,4 @@
-"""API keys: what the environment says of them, who a request comes from, and what it may do."""
+"""API keys: parsing, lookup and scope checks."""
 
 import hashlib
 import hmac
@@ -23,59 +23,67 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key, without the secret itself."""
+    """API key, without its secret."""
 
     name: str
     scopes: frozenset[KeyScope]
     digest: bytes
-    """SHA-256 of the secret. Secrets are 256 random bits, which no slow hash would make harder to guess."""
+    """SHA-256 of the secret. It has 256 random bits: a slow hash would not make it harder to guess."""
 
 
 class ApiKeyring:
-    """The keys that are let in."""
+    """Keys that the service accepts."""
 
     def __init__(self, keys: tuple[ApiKey, ...]) -> None:
         self._keys = keys
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], variable: str) -> Self | None:
-        """The keys of an environment variable, None where it is absent or empty.
+        """Parse the keys of an environment variable; None if it is absent or empty.
 
-        Raises ServeError where an entry is not `name:scopes:sha256`.
+        Raises:
+            ServeError: An entry is not `name:scopes:sha256`, or two keys have one name.
         """
         entries = [entry.strip() for entry in environment.get(variable, "").split(",") if entry.strip()]
-        keys = tuple(_key_of(entry, number, variable) for number, entry in enumerate(entries, start=1))
+        keys = tuple(_parse_key(entry, number, variable) for number, entry in enumerate(entries, start=1))
         if len({key.name for key in keys}) < len(keys):
-            raise ServeError(f"{variable}: two keys have one name", fix="give every key a name of its own")
+            raise ServeError(f"{variable}: two keys have the same name", fix="give every key its own name")
         return cls(keys) if keys else None
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret, or None.
+        """Return the key with this secret, or None.
 
-        Every key is compared, each in constant time: which one it is, or how much of it fits, does not show
-        in how long it takes.
+        Every key is compared, each in constant time: the time reveals neither which key matches nor how many
+        of its characters do.
         """
-        digest, found = hashlib.sha256(secret.encode(errors="surrogatepass")).digest(), None
+        digest, match = hashlib.sha256(secret.encode(errors="surrogatepass")).digest(), None
         for key in self._keys:
             if hmac.compare_digest(digest, key.digest):
-                found = key
-        return found
+                match = key
+        return match
 
 
 def create_key(spec: str) -> tuple[str, str]:
-    """A new secret, to be given to its user, and the entry for the environment variable.
+    """Create a key.
 
-    The entry does not tell the secret. `asked` is `name:scopes`. Raises ServeError for a name or scopes that
-    cannot be.
+    Args:
+        spec: Name and scopes of the key, `name:scopes`.
+
+    Returns:
+        The secret for the user of the key, and the entry for the environment variable, which does not reveal
+        the secret.
+
+    Raises:
+        ServeError: The name or the scopes are invalid.
     """
     secret = f"vrec_{secrets.token_urlsafe(32)}"
     entry = f"{spec}:{hashlib.sha256(secret.encode()).hexdigest()}"
-    _key_of(entry, 1, "--new-key")
+    _parse_key(entry, 1, "--new-key")
     return secret, entry
 
 
 def request_secret(headers: Mapping[str, str]) -> str | None:
-    """The secret that a request's headers (names in lower case) bring, as a bearer token or in X-API-Key."""
+    """Return the secret in a request's headers (lower-case names): a bearer token, else X-API-Key."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
@@ -92,34 +100,36 @@ async def _check(
     bearer: Annotated[Any, Security(_bearer)],
     header: Annotated[Any, Security(_header)],
 ) -> None:
-    """Raises the problem of a request whose key, found by the gate, is absent, unknown or lacks a scope.
+    """Raise HttpProblem if the request's key, set by the middleware, is absent, unknown or lacks a scope.
 
-    The two schemes are here for the OpenAPI document alone. Async, or FastAPI would call it in a thread.
+    The two security schemes are only for the OpenAPI document. Async, since FastAPI calls other functions in
+    a thread.
     """
     key: ApiKey | None = request.state.key
     if key is None:
-        detail = f"this needs a key: send it as `Authorization: Bearer KEY` or `{HEADER}: KEY`"
+        detail = f"this operation needs an API key: send it as `Authorization: Bearer KEY` or `{HEADER}: KEY`"
         raise HttpProblem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="vrec"'})
-    lacking = [scope for scope in scopes.scopes if scope not in key.scopes]
-    if lacking:
-        detail = f"the key {key.name} lacks the scope {', '.join(lacking)}: use one that has it"
+    missing = [scope for scope in scopes.scopes if scope not in key.scopes]
+    if missing:
+        detail = f"the key {key.name} does not have the scope {', '.join(missing)}: use a key that has it"
         raise HttpProblem(403, "forbidden", detail)
 
 
 def require_scope(scope: KeyScope, keys: ApiKeyring | None) -> list[Any]:
-    """The dependencies of an operation that needs a scope: none where there are no keys."""
+    """Return the dependencies of an operation that needs a scope; none without keys."""
     return [] if keys is None else [Security(_check, scopes=[scope])]
 
 
-def _key_of(entry: str, number: int, variable: str) -> ApiKey:
+def _parse_key(entry: str, number: int, variable: str) -> ApiKey:
     name, _, rest = entry.partition(":")
     scopes, _, digest = rest.partition(":")
-    given = scopes.split("+")
-    known: frozenset[KeyScope] = frozenset(scope for scope in SCOPES if scope in given)
-    if _NAME.fullmatch(name) and len(known) == len(set(given)) and _DIGEST.fullmatch(digest):
+    names = scopes.split("+")
+    known: frozenset[KeyScope] = frozenset(scope for scope in SCOPES if scope in names)
+    if _NAME.fullmatch(name) and len(known) == len(set(names)) and _DIGEST.fullmatch(digest):
         return ApiKey(name, known, bytes.fromhex(digest))
-    # The entry itself is not quoted: it may be a secret that was put there by mistake.
+    # The entry is not quoted: it may be a secret that was put there by mistake.
     raise ServeError(
-        f"{variable}: entry {number} is not name:scopes:sha256, scopes being {', '.join(SCOPES)} joined by +",
-        fix="make one by `vrec serve --new-key NAME:SCOPES`, and put what it gives into the variable",
+        f"{variable}: entry {number} is not name:scopes:sha256, with scopes from "
+        f"{', '.join(SCOPES)} joined by +",
+        fix="create a key with `vrec serve --new-key NAME:SCOPES` and put the entry into the variable",
     )

@@ -1,5 +1,6 @@
-"""What stands before every request: its id, its key, how often and how much may be sent, and the headers of
-every answer. Pure ASGI: nothing is buffered."""
+"""Middleware: request ids, API keys, rate and size limits, origin checks and security headers.
+
+Pure ASGI: nothing is buffered."""
 
 import ipaddress
 import math
@@ -8,7 +9,6 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerSecond
@@ -23,11 +23,11 @@ from vrec.serving.http.keys import ApiKeyring, request_secret
 from vrec.serving.http.multipart import FIELD_BYTES, FORM
 
 REQUEST_ID_HEADER = "x-request-id"
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FORM_OVERHEAD_BYTES = 2 * FIELD_BYTES
-"""What an upload's form may have besides the file: its fields, and the boundaries between them."""
+"""Bytes that an upload's form may have besides the file: its fields and the boundaries between them."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Not counted against anyone's rate: they are what a load balancer asks."""
+"""Paths without rate limit, which load balancers request."""
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -41,7 +41,7 @@ _ENCODED = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
 
 class SecurityMiddleware:
-    """The outermost layer of the app, which `create_app` puts around it."""
+    """Outermost layer of the application."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeyring | None, config: SecurityConfig) -> None:
         self._app, self._keys, self._config = app, keys, config
@@ -52,13 +52,13 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        given = headers.get(REQUEST_ID_HEADER, "")
-        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
-        answer = _ResponseSender(send, request_id)
+        sent_id = headers.get(REQUEST_ID_HEADER, "")
+        request_id = sent_id if _VALID_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        response = _ResponseSender(send, request_id)
         try:
             self._admit(scope, headers, request_id)
             await self._app(
-                scope, _LimitedReceive(receive, headers, self._max_body_bytes(scope, headers)), answer.send
+                scope, _LimitedReceive(receive, headers, self._max_body_bytes(scope, headers)), response.send
             )
         except ClientDisconnect:
             return
@@ -66,13 +66,13 @@ class SecurityMiddleware:
             problem = to_problem(error)
             if problem.status_code >= 500:
                 log_error(request_id, error)
-            # Half an answer cannot become another one: the server closes the connection.
-            if answer.begun:
+            # A response that has started cannot be replaced: the server closes the connection.
+            if response.started:
                 raise
-            await problem_response(problem, request_id)(scope, receive, answer.send)
+            await problem_response(problem, request_id)(scope, receive, response.send)
 
     def _admit(self, scope: Scope, headers: dict[str, str], request_id: str) -> None:
-        """Notes who asks; raises the problem of those who may not ask now."""
+        """Set the request's id and key; raise HttpProblem for too many requests or a foreign origin."""
         secret = request_secret(headers)
         key = self._keys.find(secret) if self._keys and secret else None
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "key": key}
@@ -81,17 +81,19 @@ class SecurityMiddleware:
         _check_origin(scope, headers)
 
     def _max_body_bytes(self, scope: Scope, headers: dict[str, str]) -> int:
-        kind = headers.get("content-type", "")
-        if scope["path"] == "/v1/videos" and kind.lower().startswith(FORM):
+        content_type = headers.get("content-type", "")
+        if scope["path"] == "/v1/videos" and content_type.lower().startswith(FORM):
             return self._config.most_upload_bytes + FORM_OVERHEAD_BYTES
         return self._config.most_body_bytes
 
 
 class RateLimitStorage(MemoryStorage):
-    """limits' own storage, which clears what is over once a second: its own starts a thread for nearly every
-    request to do so. Who may ask does not depend on it."""
+    """In-memory storage of `limits` that clears expired entries once a second.
 
-    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802  the name that limits calls
+    Its parent starts a thread for nearly every request to do so. The limits do not depend on the clearing.
+    """
+
+    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802  the parent calls this name
         if not self.timer.is_alive():
             self.timer = threading.Timer(1.0, self.timer.function)
             self.timer.daemon = True
@@ -99,67 +101,69 @@ class RateLimitStorage(MemoryStorage):
 
 
 class RateLimiter:
-    """How often each caller may ask: a moving window whose length is what a burst takes at the average."""
+    """Rate limit per caller: a moving window as long as a burst takes at the average rate."""
 
     def __init__(self, config: SecurityConfig) -> None:
         seconds = max(1, math.ceil(config.burst / config.requests_per_second))
         amount = max(1, math.floor(config.requests_per_second * seconds))
         self._limit = RateLimitItemPerSecond(amount, seconds)
         self._window = MovingWindowRateLimiter(RateLimitStorage())
-        self._said = f"{amount} requests in {seconds} s"
+        self._description = f"{amount} requests in {seconds} s"
 
     def count(self, caller: str) -> None:
-        """Counts a request; raises the problem of one too many, which is not counted."""
+        """Count a request; raise HttpProblem, without counting it, if it exceeds the limit."""
         if self._window.hit(self._limit, caller):
             return
         stats = self._window.get_window_stats(self._limit, caller)
         wait = max(1, math.ceil(stats.reset_time - time.time()))
-        detail = f"more than {self._said}: send the request again in {wait} s, and events in batches"
+        detail = f"more than {self._description}: send the request again in {wait} s, and events in batches"
         raise HttpProblem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})
 
 
 @dataclass(slots=True)
 class _ResponseSender:
-    """An answer on its way out, which gets the headers of every answer unless the route gave its own."""
+    """Sender of a response that adds the common headers which the route did not set itself."""
 
     out: Send
     request_id: str
-    begun: bool = False
+    started: bool = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.begun = True
-            given = list(message.get("headers", []))
-            names = {name.lower() for name, _ in given}
-            given += [pair for pair in _ENCODED if pair[0] not in names]
-            given.append((REQUEST_ID_HEADER.encode(), self.request_id.encode()))
-            message = {**message, "headers": given}
+            self.started = True
+            headers = list(message.get("headers", []))
+            names = {name.lower() for name, _ in headers}
+            headers += [pair for pair in _ENCODED if pair[0] not in names]
+            headers.append((REQUEST_ID_HEADER.encode(), self.request_id.encode()))
+            message = {**message, "headers": headers}
         await self.out(message)
 
 
 class _LimitedReceive:
-    """A body on its way in, refused once it is longer than it may be, whether or not it said so before."""
+    """Receiver of a body that refuses one above the limit, by its Content-Length or once it has come."""
 
-    def __init__(self, receive: Receive, headers: dict[str, str], most: int) -> None:
-        self._receive, self._most, self._read = receive, most, 0
-        said = headers.get("content-length", "")
-        self._said = int(said[:20]) if said.isdecimal() else 0
+    def __init__(self, receive: Receive, headers: dict[str, str], max_bytes: int) -> None:
+        self._receive, self._max_bytes, self._received = receive, max_bytes, 0
+        length = headers.get("content-length", "")
+        self._announced = int(length[:20]) if length.isdecimal() else 0
 
     async def __call__(self) -> Message:
-        message: Any = None
-        if self._said <= self._most:
+        message: Message = {}
+        if self._announced <= self._max_bytes:
             message = await self._receive()
             if message["type"] == "http.request":
-                self._read += len(message.get("body", b""))
-        if max(self._said, self._read) > self._most:
-            detail = f"the body is larger than {self._most:,} bytes: send less at once"
+                self._received += len(message.get("body", b""))
+        if max(self._announced, self._received) > self._max_bytes:
+            detail = f"the body is larger than {self._max_bytes:,} bytes: send less per request"
             raise HttpProblem(413, "too-large", detail, headers={"Connection": "close"})
         return message
 
 
 def _check_origin(scope: Scope, headers: dict[str, str]) -> None:
-    """Refuses what changes something on behalf of a page of another site; such a page needs no key of a
-    service without keys, only a visitor who can reach it."""
+    """Raise HttpProblem if a page of another site sends a request that changes something.
+
+    A service without keys would obey such a page as soon as somebody who can reach the service visits it.
+    """
     origin = headers.get("origin")
     if origin is None or scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return
@@ -168,12 +172,12 @@ def _check_origin(scope: Scope, headers: dict[str, str]) -> None:
     except ValueError:
         same = False
     if not same:
-        detail = "pages of other sites may not send this: let the shop's server send it"
+        detail = "pages of other sites may not send this request: send it from the shop's server"
         raise HttpProblem(403, "other-origin", detail)
 
 
 def _client_key(scope: Scope) -> str:
-    """Who asks where there is no key: the address, and for IPv6 the network, of which one host has all."""
+    """Return the caller of a request without key: its address; for IPv6 its /64, which one host owns."""
     host = (scope.get("client") or ("unknown",))[0]
     try:
         address = ipaddress.ip_address(host)

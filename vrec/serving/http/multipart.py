@@ -1,7 +1,6 @@
-"""An uploaded video read as it comes: the file into the data folder, the fields beside it checked."""
+"""Streaming parser of uploads: the file goes to the data folder, the fields are validated."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
@@ -16,54 +15,61 @@ from vrec.serving.http.schemas.requests import NewVideoFields
 FORM = "multipart/form-data"
 FILE = "file"
 FIELD_BYTES = 65_536
-"""What all fields besides the file, and the headers of all parts, may have together."""
+"""Maximum bytes of all fields besides the file and of the headers of all parts together."""
 FLUSH_BYTES = 1 << 20
+"""Bytes of the file that are collected before they are written."""
 LIST_FIELDS = frozenset({"tags", "product_ids"})
-"""Fields that may come several times."""
+"""Fields that may occur several times."""
 _SCALARS = frozenset(NewVideoFields.model_fields) - LIST_FIELDS
 
 
 async def read_form(request: Request, uploads: UploadStore) -> tuple[NewVideoFields, str]:
-    """What a form says of a video, and the URI of its file, which is kept by then.
+    """Read the form of a request and store its file.
 
-    Raises the problem of a form that is not as it should be, and VideoError, OutputError for the file.
+    Returns:
+        The fields of the video, and the URI of the stored file.
+
+    Raises:
+        HttpProblem: The form or one of its fields is invalid.
+        VideoError: The file is not a video or too large.
+        OutputError: The file cannot be written.
     """
     boundary = _boundary(request.headers.get("content-type", ""))
     incoming = await asyncio.to_thread(uploads.begin)
     try:
-        parts = await _read(request, boundary, incoming)
-        given = _fields_of(parts)
-        return given, await asyncio.to_thread(incoming.commit)
+        form = await _parse(request, boundary, incoming)
+        fields = _validated_fields(form)
+        return fields, await asyncio.to_thread(incoming.commit)
     finally:
         await asyncio.to_thread(incoming.discard)
 
 
-async def _read(request: Request, boundary: bytes, incoming: IncomingUpload) -> "_FormParser":
-    parts = _FormParser()
-    parser = MultipartParser(boundary, parts.callbacks())
+async def _parse(request: Request, boundary: bytes, incoming: IncomingUpload) -> "_FormParser":
+    form = _FormParser()
+    parser = MultipartParser(boundary, form.callbacks())
     try:
         async for chunk in request.stream():
             parser.write(chunk)
-            if len(parts.waiting) >= FLUSH_BYTES:
-                await asyncio.to_thread(incoming.write, parts.take())
+            if len(form.pending) >= FLUSH_BYTES:
+                await asyncio.to_thread(incoming.write, form.take())
     except FormParserError as error:
         raise _invalid_form(f"the form cannot be read: {error}") from None
-    if not parts.ended:
+    if not form.ended:
         raise _invalid_form("the form ends before its last boundary")
-    await asyncio.to_thread(incoming.write, parts.take())
-    if not parts.files:
-        raise _invalid_form(f"the form has no part called {FILE}")
-    return parts
+    await asyncio.to_thread(incoming.write, form.take())
+    if not form.files:
+        raise _invalid_form(f"the form has no part named {FILE}")
+    return form
 
 
 class _FormParser:
-    """A form's parts while they come in."""
+    """Fields and file of a form, collected while it arrives."""
 
     def __init__(self) -> None:
         self.fields: dict[str, list[bytes]] = {}
         self.files = 0
         self.ended = False
-        self.waiting = bytearray()
+        self.pending = bytearray()
         """Bytes of the file that are not written yet."""
         self._size = 0
         self._header, self._value, self._disposition = b"", b"", b""
@@ -71,7 +77,7 @@ class _FormParser:
         self._data = bytearray()
 
     def callbacks(self) -> Any:
-        """What the parser calls."""
+        """Return the callbacks for MultipartParser."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._on_header_field,
@@ -84,8 +90,8 @@ class _FormParser:
         }
 
     def take(self) -> bytes:
-        """The bytes of the file that came since the last call."""
-        taken, self.waiting = bytes(self.waiting), bytearray()
+        """Return the bytes of the file that arrived since the last call."""
+        taken, self.pending = bytes(self.pending), bytearray()
         return taken
 
     def _begin(self) -> None:
@@ -112,11 +118,11 @@ class _FormParser:
             return
         self.files += 1
         if self.files > 1:
-            raise _invalid_form(f"the form has more than one {FILE}: send one video at a time")
+            raise _invalid_form(f"the form has more than one {FILE}")
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         if self._field == FILE:
-            self.waiting += data[start:end]
+            self.pending += data[start:end]
             return
         self._count(end - start)
         self._data += data[start:end]
@@ -128,41 +134,39 @@ class _FormParser:
     def _count(self, size: int) -> None:
         self._size += size
         if self._size > FIELD_BYTES:
-            raise HttpProblem(413, "too-large", f"the fields have more than {FIELD_BYTES:,} bytes: send less")
+            detail = f"the fields have more than {FIELD_BYTES:,} bytes: shorten them"
+            raise HttpProblem(413, "too-large", detail)
 
     def _on_end(self) -> None:
         self.ended = True
 
 
-def _fields_of(parts: _FormParser) -> NewVideoFields:
-    given: dict[str, Any] = {}
-    for name, values in parts.fields.items():
+def _validated_fields(form: _FormParser) -> NewVideoFields:
+    """Return the fields; raise HttpProblem for invalid ones."""
+    fields: dict[str, str | list[str]] = {}
+    for name, values in form.fields.items():
         texts = [value.decode("utf-8", "replace") for value in values]
         if name in LIST_FIELDS:
-            given[name] = [text for text in texts if text]
+            fields[name] = [text for text in texts if text]
         elif name in _SCALARS and len(texts) == 1:
-            # What a page's form sends for a box that was left empty.
-            given |= {name: texts[0]} if texts[0] else {}
+            # A page's form sends an empty text for an input that was left empty.
+            fields |= {name: texts[0]} if texts[0] else {}
         else:
-            given[name] = texts
-    return _validated(given)
-
-
-def _validated(given: Mapping[str, Any]) -> NewVideoFields:
+            fields[name] = texts
     try:
-        return NewVideoFields.model_validate(given, strict=False)
+        return NewVideoFields.model_validate(fields, strict=False)
     except ValidationError as error:
         raise validation_problem(error) from None
 
 
-def _boundary(kind: str) -> bytes:
-    _, options = parse_options_header(kind)
+def _boundary(content_type: str) -> bytes:
+    _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
-        raise _invalid_form("Content-Type names no boundary")
+        raise _invalid_form("Content-Type has no boundary")
     return boundary
 
 
-def _invalid_form(what: str) -> HttpProblem:
-    detail = f"{what}: send the video as `curl -F file=@clip.mp4 -F creator_id=me` does"
+def _invalid_form(reason: str) -> HttpProblem:
+    detail = f"{reason}: send one video, as `curl -F file=@clip.mp4 -F creator_id=me` does"
     return HttpProblem(422, "invalid-form", detail)

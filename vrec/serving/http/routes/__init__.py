@@ -1,1 +1,1 @@
-"""HTTP routes."""
+"""Routes by subject."""

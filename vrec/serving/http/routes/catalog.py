@@ -1,4 +1,4 @@
-"""The operations that change the catalogue while it is served: a video comes, changes, goes."""
+"""Routes that change the catalog in service: add, update and remove videos."""
 
 import asyncio
 import uuid
@@ -13,10 +13,11 @@ from vrec.config.serve import ServeConfig
 from vrec.core.schema import VIDEOS
 from vrec.serving.catalog.uploads import UploadStore, readable_uri
 from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend, UnknownVideo
+from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, schema_ref
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.multipart import FORM, read_form
-from vrec.serving.http.routes.recommendations import COMMON_ERRORS, now_us, openapi_body, read_body
+from vrec.serving.http.routes.recommendations import now_us
 from vrec.serving.http.schemas.requests import (
     AddVideoRequest,
     NewVideoFields,
@@ -28,141 +29,142 @@ from vrec.serving.http.schemas.responses import AddVideoResponse, VideoResponse,
 from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RequestFilters
 
 NEIGHBORS_SHOWN = 5
-"""Near videos that a new one is shown with."""
+"""Similar videos in the response to a new video."""
 INDEX_WAIT_S = 2.0
-"""Seconds beyond two refreshes to wait for a new video to be in the index."""
+"""Seconds, beyond two refreshes, to wait until a new video is in the index."""
 INDEX_POLL_S = 0.1
-"""Seconds between two looks whether it is."""
+"""Seconds between two checks of that."""
 
 
-def routes(nodes: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
-    """`/v1/videos`."""
+def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
+    """Return the routes below `/v1/videos`."""
     router = APIRouter(tags=["catalogue"], dependencies=require_scope("manage", keys))
-    catalogue = _CatalogOperations(nodes, config)
-    usual = (*((401,) if keys else ()), *COMMON_ERRORS)
+    catalog = _CatalogOperations(backend, config)
+    errors = (*((401,) if keys else ()), *COMMON_ERRORS)
 
     @router.post(
         "/v1/videos",
         status_code=201,
-        responses={201: {"model": AddVideoResponse}, **error_responses(409, 415, *usual)},
+        responses={201: {"model": AddVideoResponse}, **error_responses(409, 415, *errors)},
         openapi_extra=_bodies(),
     )
     async def add_video(request: Request) -> Response:
-        """Embeds a video, uploaded (`multipart/form-data`) or named by its URI (JSON), and adds it to the
-        catalogue: it is recommendable within seconds."""
+        """Embed a video, uploaded (`multipart/form-data`) or given by its URI (JSON), and add it to the
+        catalog. It can be recommended within seconds."""
         if request.headers.get("content-type", "").lower().startswith(FORM):
-            given, uri = await read_form(request, catalogue.uploads)
-            return await catalogue.add(given, uri, uploaded=True)
-        return await catalogue.add_from_uri(await read_body(request, AddVideoRequest))
+            fields, uri = await read_form(request, catalog.uploads)
+            return await catalog.add(fields, uri, uploaded=True)
+        return await catalog.add_from_uri(await read_body(request, AddVideoRequest))
 
     @router.put(
         "/v1/videos/{video_id:video}",
-        responses={200: {"model": VideoResponse}, **error_responses(404, 415, *usual)},
+        responses={200: {"model": VideoResponse}, **error_responses(404, 415, *errors)},
         openapi_extra=openapi_body(UpdateVideoRequest),
     )
     async def change_video(request: Request, video_id: Annotated[VideoId, Path()]) -> Response:
-        """Changes what is known of a video, such as whether it may be shown; what is absent stays."""
-        return await catalogue.change(video_id, await read_body(request, UpdateVideoRequest))
+        """Update fields of a video, such as its availability; absent fields stay as they are."""
+        return await catalog.change(video_id, await read_body(request, UpdateVideoRequest))
 
     @router.delete(
         "/v1/videos/{video_id:video}",
         status_code=204,
         response_class=Response,
-        responses=error_responses(404, *usual),
+        responses=error_responses(404, *errors),
     )
     async def remove_video(video_id: Annotated[VideoId, Path()]) -> Response:
-        """Takes a video out of the catalogue, and removes its file where it was uploaded."""
-        return await catalogue.remove(video_id)
+        """Remove a video from the catalog, and its file if it was uploaded."""
+        return await catalog.remove(video_id)
 
     return router
 
 
 class _CatalogOperations:
-    """Changes of the catalogue, durable when they are answered."""
+    """Catalog changes, which are durable when they return."""
 
-    def __init__(self, nodes: ServingBackend, config: ServeConfig) -> None:
-        self._nodes, self._config = nodes, config
+    def __init__(self, backend: ServingBackend, config: ServeConfig) -> None:
+        self._backend, self._config = backend, config
         self.uploads = UploadStore(config.data, config.security.most_upload_bytes)
 
-    async def add_from_uri(self, given: AddVideoRequest) -> Response:
-        """AddedSaid of a video that lies below one of the roots."""
+    async def add_from_uri(self, body: AddVideoRequest) -> Response:
+        """Add a video that lies below one of `security.media_roots`."""
         security = self._config.security
         allowed = security.media_roots, security.most_upload_bytes
-        uri = await asyncio.to_thread(readable_uri, given.uri, *allowed)
-        return await self.add(given, uri, uploaded=False)
+        uri = await asyncio.to_thread(readable_uri, body.uri, *allowed)
+        return await self.add(body, uri, uploaded=False)
 
-    async def add(self, given: NewVideoFields, uri: str, *, uploaded: bool) -> Response:
-        """AddedSaid, once the video is in the catalogue; an upload that cannot be used leaves nothing."""
-        video_id = given.video_id or f"upload-{uuid.uuid4().hex[:16]}"
-        kept = not uploaded
+    async def add(self, fields: NewVideoFields, uri: str, *, uploaded: bool) -> Response:
+        """Add a video and return an AddVideoResponse; the file of a failed upload is deleted."""
+        video_id = fields.video_id or f"upload-{uuid.uuid4().hex[:16]}"
+        keep_file = not uploaded
         try:
-            if video_id in await self._nodes.cards([video_id]):
-                detail = f"there is a video {video_id}: take another id, or DELETE that one first"
+            if video_id in await self._backend.cards([video_id]):
+                detail = f"the video id {video_id} is taken: choose another id, or DELETE that video first"
                 raise HttpProblem(409, "id-taken", detail)
-            found = await self._nodes.embed(uri, given.title, tuple(given.tags))
-            card = given.model_dump(exclude={"video_id", "uri"})
-            card |= {"uri": uri, "duration_s": found.duration_s, "published_at": datetime.now(UTC)}
+            embedded = await self._backend.embed(uri, fields.title, tuple(fields.tags))
+            card = fields.model_dump(exclude={"video_id", "uri"})
+            card |= {"uri": uri, "duration_s": embedded.duration_s, "published_at": datetime.now(UTC)}
             change = CatalogChange(
-                video_id, now_us(), video_row(video_id, card), found.vectors, found.encoders
+                video_id, now_us(), video_row(video_id, card), embedded.vectors, embedded.encoders
             )
-            await self._nodes.change(change)
-            kept = True
+            await self._backend.change(change)
+            keep_file = True
         finally:
-            if not kept:
+            if not keep_file:
                 await asyncio.to_thread(self.uploads.delete, uri)
-        return json_response(await self._add_video_body(video_id, found), 201)
+        return json_response(await self._add_video_body(video_id, embedded), 201)
 
-    async def change(self, video_id: str, given: UpdateVideoRequest) -> Response:
-        """CardSaid, once the change is durable."""
-        leave = {"creator_id"} if given.creator_id is None else set()
-        card = {**await self._card(video_id), **given.model_dump(exclude_unset=True, exclude=leave)}
-        await self._nodes.change(CatalogChange(video_id, now_us(), video_row(video_id, card)))
+    async def change(self, video_id: str, update: UpdateVideoRequest) -> Response:
+        """Update a video and return a VideoResponse."""
+        unchanged = {"creator_id"} if update.creator_id is None else set()
+        card = {**await self._card(video_id), **update.model_dump(exclude_unset=True, exclude=unchanged)}
+        await self._backend.change(CatalogChange(video_id, now_us(), video_row(video_id, card)))
         return json_response({"video_id": video_id, **{name: card[name] for name in _CARD_FIELDS}})
 
     async def remove(self, video_id: str) -> Response:
-        """204, once the removal is durable."""
+        """Remove a video and return status 204."""
         card = await self._card(video_id)
-        await self._nodes.change(CatalogChange(video_id, now_us(), None))
+        await self._backend.change(CatalogChange(video_id, now_us(), None))
         await asyncio.to_thread(self.uploads.delete, str(card["uri"]))
         return Response(status_code=204)
 
     async def _card(self, video_id: str) -> Card:
-        cards = await self._nodes.cards([video_id])
+        cards = await self._backend.cards([video_id])
         if video_id not in cards:
-            raise UnknownVideo(f"{video_id} is not in the catalogue")
+            raise UnknownVideo(f"{video_id} is not in the catalog")
         return cards[video_id]
 
-    async def _add_video_body(self, video_id: str, found: EmbeddedVideo) -> dict[str, Any]:
-        answer = await self._neighbours(video_id)
-        near = [item for item in answer.items if item.video_id != video_id] if answer else []
-        cards = await self._nodes.cards([item.video_id for item in near]) if near else {}
+    async def _add_video_body(self, video_id: str, embedded: EmbeddedVideo) -> dict[str, Any]:
+        """Return an AddVideoResponse."""
+        result = await self._neighbors(video_id)
+        neighbors = [item for item in result.items if item.video_id != video_id] if result else []
+        cards = await self._backend.cards([item.video_id for item in neighbors]) if neighbors else {}
         return {
             "video_id": video_id,
-            "duration_s": found.duration_s,
-            "modalities": sorted(found.vectors),
-            "decode_s": found.decode_s,
-            "encode_s": found.encode_s,
-            "recommendable": answer is not None,
+            "duration_s": embedded.duration_s,
+            "modalities": sorted(embedded.vectors),
+            "decode_s": embedded.decode_s,
+            "encode_s": embedded.encode_s,
+            "recommendable": result is not None,
             "neighbours": [
                 {
                     "video_id": item.video_id,
                     "score": item.score,
                     "title": cards.get(item.video_id, {}).get("title"),
                 }
-                for item in near
+                for item in neighbors
             ],
         }
 
-    async def _neighbours(self, video_id: str) -> ListResult | None:
-        """What is like a new video, as soon as the index knows it; None where that takes too long."""
-        until = asyncio.get_running_loop().time() + 2 * self._config.refresh_s + INDEX_WAIT_S
-        while asyncio.get_running_loop().time() < until:
+    async def _neighbors(self, video_id: str) -> ListResult | None:
+        """Return the videos similar to a new one once it is in the index; None if that takes too long."""
+        deadline = asyncio.get_running_loop().time() + 2 * self._config.refresh_s + INDEX_WAIT_S
+        while asyncio.get_running_loop().time() < deadline:
             try:
-                return await self._nodes.similar(video_id, NEIGHBORS_SHOWN, RequestFilters(), now_us())
+                return await self._backend.similar(video_id, NEIGHBORS_SHOWN, RequestFilters(), now_us())
             except UnknownVideo:
                 await asyncio.sleep(INDEX_POLL_S)
             except (BackendUnavailable, TimeoutError) as error:
-                # The video is in the catalogue all the same.
+                # The video is in the catalog nevertheless.
                 log_error(video_id, error)
                 return None
         return None
@@ -172,14 +174,13 @@ _CARD_FIELDS: Sequence[str] = tuple(name for name in VideoResponse.model_fields 
 
 
 def video_row(video_id: str, card: Card) -> pa.Table:
-    """One VIDEOS row."""
+    """Return the VIDEOS row of a card, under this id."""
     row = {column.name: card.get(column.name) for column in VIDEOS.columns} | {"video_id": video_id}
     return pa.Table.from_pylist([row], schema=VIDEOS.arrow())
 
 
 def _bodies() -> dict[str, Any]:
-    found = openapi_body(AddVideoRequest)
-    found["requestBody"]["content"][FORM] = {
-        "schema": {"$ref": f"#/components/schemas/{UploadVideoForm.__name__}"}
-    }
-    return found
+    """Return the OpenAPI description of both bodies of `POST /v1/videos`."""
+    bodies = openapi_body(AddVideoRequest)
+    bodies["requestBody"]["content"][FORM] = {"schema": {"$ref": schema_ref(UploadVideoForm)}}
+    return bodies

@@ -1,4 +1,4 @@
-"""The operations on events and on what follows from them: profiles, arms, the export."""
+"""Routes for events and what derives from them: export, profiles and statistics of arms."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from vrec.core.schema import EVENTS, TIMESTAMP
 from vrec.profiles.profile import Profile
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import ArmStatistics
+from vrec.serving.http.body import COMMON_ERRORS, openapi_json_body, read_json, schema_ref
 from vrec.serving.http.errors import HttpProblem, error_responses, validation_problem
 from vrec.serving.http.keys import ApiKeyring, require_scope
-from vrec.serving.http.routes.recommendations import COMMON_ERRORS, read_json
 from vrec.serving.http.schemas.requests import EVENTS_BODY, EventRequest, EventsRequest, Id
 from vrec.serving.http.schemas.responses import EraseResponse, EventsResponse, ProfileResponse, json_response
 
@@ -29,112 +29,107 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SCHEMA = EVENTS.arrow()
 ResponseSpecs = dict[int | str, dict[str, Any]]
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "anyOf": [
-                        {"$ref": "#/components/schemas/EventGiven"},
-                        {"$ref": "#/components/schemas/EventsGiven"},
-                    ]
-                }
-            }
-        },
-    }
-}
+_BODY = openapi_json_body({"anyOf": [{"$ref": schema_ref(model)} for model in (EventRequest, EventsRequest)]})
 
 
-def routes(nodes: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
-    """`/v1/events`, `/v1/profiles/{user_id}` and `/v1/arms`."""
+def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
+    """Return the routes `/v1/events`, `/v1/profiles/{user_id}` and `/v1/arms`."""
     router = APIRouter(tags=["events"])
-    usual = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
-    _add_events(router, nodes, keys, usual)
-    _add_profiles(router, nodes, keys, usual)
+    errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
+    _add_events(router, backend, keys, errors)
+    _add_profiles(router, backend, keys, errors)
 
     @router.get(
         "/v1/arms",
-        responses={200: {"model": ArmStatistics}, **usual},
+        responses={200: {"model": ArmStatistics}, **errors},
         dependencies=require_scope("read", keys),
     )
     async def arms() -> Response:
-        """What each arm's shoppers saw and did, with intervals that hold at however many looks."""
-        return json_response(await nodes.arms())
+        """Return impressions, clicks, watch time and purchases by arm of the A/B test, with confidence
+        intervals that stay valid however often they are read."""
+        return json_response(await backend.arms())
 
     return router
 
 
 def _add_events(
-    router: APIRouter, nodes: ServingBackend, keys: ApiKeyring | None, usual: ResponseSpecs
+    router: APIRouter, backend: ServingBackend, keys: ApiKeyring | None, errors: ResponseSpecs
 ) -> None:
     @router.post(
         "/v1/events",
         status_code=202,
-        responses={202: {"model": EventsResponse}, **usual, **error_responses(415)},
+        responses={202: {"model": EventsResponse}, **errors, **error_responses(415)},
         openapi_extra=_BODY,
         dependencies=require_scope("events", keys),
     )
     async def add_events(request: Request) -> Response:
-        """Keeps one event, or all of `events` or none; answers once they survive whatever happens to the
-        service. An event counts once, however often it is sent."""
-        applied = await nodes.apply(parse_events(await read_json(request), datetime.now(UTC)))
+        """Store one event, or all of `events` or none, and respond once they are durable. An event counts
+        once, however often it is sent."""
+        applied = await backend.apply(parse_events(await read_json(request), datetime.now(UTC)))
         return json_response({"new": applied.new, "repeated": applied.repeated}, 202)
 
     @router.get(
         "/v1/events",
-        responses={200: _export_response(), **usual},
+        responses={200: _export_response(), **errors},
         response_class=Response,
         dependencies=require_scope("manage", keys),
     )
     async def export_events(
-        after: Annotated[int, Query(ge=0, le=2**62, description="The cursor of the call before.")] = 0,
-        limit: Annotated[int, Query(ge=1, le=EXPORT_ROWS, description="Events at most.")] = EXPORT_ROWS,
-        form: Annotated[Literal["parquet", "arrow"], Query(alias="format")] = "parquet",
+        after: Annotated[int, Query(ge=0, le=2**62, description="Cursor of the previous call.")] = 0,
+        limit: Annotated[int, Query(ge=1, le=EXPORT_ROWS, description="Maximum of events.")] = EXPORT_ROWS,
+        file_format: Annotated[Literal["parquet", "arrow"], Query(alias="format")] = "parquet",
     ) -> Response:
-        """The next EVENTS of the log in the order they came; `X-Next-Cursor` is where to go on. No rows: that
-        is all by now."""
-        table, cursor = await nodes.export(after, limit)
-        content = await asyncio.to_thread(_file_of, table, form)
-        kind = PARQUET if form == "parquet" else ARROW
-        return Response(content, 200, {CURSOR: str(cursor)}, kind)
+        """Return the next EVENTS of the log in order of arrival. `X-Next-Cursor` is the `after` of the next
+        call; a file without rows is the end of the log."""
+        table, cursor = await backend.export(after, limit)
+        content = await asyncio.to_thread(_file_of, table, file_format)
+        media_type = PARQUET if file_format == "parquet" else ARROW
+        return Response(content, 200, {CURSOR: str(cursor)}, media_type)
 
 
 def _add_profiles(
-    router: APIRouter, nodes: ServingBackend, keys: ApiKeyring | None, usual: ResponseSpecs
+    router: APIRouter, backend: ServingBackend, keys: ApiKeyring | None, errors: ResponseSpecs
 ) -> None:
     @router.get(
         "/v1/profiles/{user_id:path}",
-        responses={200: {"model": ProfileResponse}, **usual, **error_responses(404)},
+        responses={200: {"model": ProfileResponse}, **errors, **error_responses(404)},
         dependencies=require_scope("read", keys),
     )
     async def profile(user_id: Annotated[Id, Path()]) -> Response:
-        """What is known of a shopper."""
-        found = await nodes.profile(user_id)
-        if found is None:
-            raise HttpProblem(
-                404, "unknown-profile", f"there is no event of {user_id}: send some, and ask again"
-            )
-        return json_response(_profile_body(found))
+        """Return the profile of a shopper."""
+        shopper = await backend.profile(user_id)
+        if shopper is None:
+            raise HttpProblem(404, "unknown-profile", f"there are no events of {user_id}: send some first")
+        return json_response(_profile_body(shopper))
 
     @router.delete(
         "/v1/profiles/{user_id:path}",
-        responses={200: {"model": EraseResponse}, **usual},
+        responses={200: {"model": EraseResponse}, **errors},
         dependencies=require_scope("manage", keys),
     )
     async def erase(user_id: Annotated[Id, Path()]) -> Response:
-        """Removes a shopper's events and profile for good; none of these events can come back."""
-        return json_response({"user_id": user_id, "erased": await nodes.erase(user_id)})
+        """Delete a shopper's events and profile for good; these events are not accepted again."""
+        return json_response({"user_id": user_id, "erased": await backend.erase(user_id)})
 
 
 def parse_events(body: bytes, now: datetime) -> pa.Table:
-    """EVENTS of a request's body; raises the problem of one that is not as it should be, naming every wrong
-    field of every event."""
+    """Parse the body of a request that sends events.
+
+    Args:
+        body: JSON of one event or of `events`.
+        now: Current time, for events without `at` and for the limits of `at`.
+
+    Returns:
+        EVENTS in the order of the body.
+
+    Raises:
+        HttpProblem: A field is invalid; every invalid field of every event is listed.
+    """
     try:
-        given = EVENTS_BODY.validate_json(body, context={"now": now})
+        events = EVENTS_BODY.validate_json(body, context={"now": now})
     except ValidationError as error:
         raise validation_problem(error, 1) from None
-    return _table_of(given.events if isinstance(given, EventsRequest) else [given], now)
+    return _table_of(events.events if isinstance(events, EventsRequest) else [events], now)
 
 
 def _table_of(events: Sequence[EventRequest], now: datetime) -> pa.Table:
@@ -165,11 +160,11 @@ def _table_of(events: Sequence[EventRequest], now: datetime) -> pa.Table:
 def _profile_body(profile: Profile) -> dict[str, Any]:
     history = [
         {
-            "video_id": one.video_id,
-            "weight": one.weight,
-            "at": (_EPOCH + one.at * _MICROSECOND).isoformat(),
+            "video_id": entry.video_id,
+            "weight": entry.weight,
+            "at": (_EPOCH + entry.at * _MICROSECOND).isoformat(),
         }
-        for one in profile.history
+        for entry in profile.history
     ]
     return {
         "user_id": profile.entity_id,
@@ -179,9 +174,9 @@ def _profile_body(profile: Profile) -> dict[str, Any]:
     }
 
 
-def _file_of(table: pa.Table, form: Literal["parquet", "arrow"]) -> bytes:
+def _file_of(table: pa.Table, file_format: Literal["parquet", "arrow"]) -> bytes:
     sink = pa.BufferOutputStream()
-    if form == "parquet":
+    if file_format == "parquet":
         pq.write_table(table, sink)
     else:
         with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -191,7 +186,7 @@ def _file_of(table: pa.Table, form: Literal["parquet", "arrow"]) -> bytes:
 
 def _export_response() -> dict[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary"}}
-    cursor = {"description": "The next call's `after`.", "schema": {"type": "string"}, "required": True}
+    cursor = {"description": "`after` of the next call.", "schema": {"type": "string"}, "required": True}
     return {
         "description": "EVENTS",
         "content": {PARQUET: binary, ARROW: binary},

@@ -1,4 +1,4 @@
-"""What is there for browsers and for machines that look after the service: the page, media, health."""
+"""Routes for browsers and monitoring: the page, media, health and metrics."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from vrec.serving.http.schemas.requests import VideoId
 from vrec.serving.http.schemas.responses import HealthResponse, ReadyResponse, json_response
 
 WEB = FilePath(__file__).resolve().parents[2] / "web"
-"""The page's files."""
+"""Folder of the page."""
 PAGE_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -33,7 +33,7 @@ PAGE_TYPES = {
     ".woff2": "font/woff2",
     ".txt": "text/plain; charset=utf-8",
 }
-"""What the page may consist of; other files are not given out."""
+"""Media types of the page's files by suffix; other files are not served."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
@@ -43,14 +43,14 @@ METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def routes(
-    nodes: ServingBackend, config: ServeConfig, keys: ApiKeyring | None, metrics: Callable[[], bytes] | None
+    backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None, metrics: Callable[[], bytes] | None
 ) -> APIRouter:
-    """`/healthz`, `/readyz`, `/metrics` where metrics are given, `/media/` and the page."""
+    """Return the routes `/healthz`, `/readyz`, `/metrics` (if metrics are given), `/media/` and the page."""
     router = APIRouter(tags=["pages"])
 
     @router.get("/healthz", responses={200: {"model": HealthResponse}, **error_responses(403, 500)})
     async def healthz() -> Response:
-        """Whether this process answers at all."""
+        """Report that this process responds."""
         return json_response({"status": "ok"})
 
     @router.get(
@@ -58,20 +58,23 @@ def routes(
         responses={200: {"model": ReadyResponse}, 503: {"model": ReadyResponse}, **error_responses(500)},
     )
     async def readyz(request: Request) -> Response:
-        """Whether every part of the service can answer; why not is told to those who have a key.
+        """Report whether every part of the service can respond. Reasons are shown to callers with a key only.
 
-        A service that refused another bundle answers with the one before, and is ready.
+        A service that refused another bundle keeps the previous one and is ready.
         """
-        state = await nodes.ready()
-        told = keys is None or request.state.key is not None
-        parts = {part: why if told or why is None else "not ready" for part, why in state.parts.items()}
-        refused = state.refused if told or state.refused is None else "refused"
-        said = {"ready": state.ready, "bundle": state.bundle, "parts": parts, "refused": refused}
-        return json_response(said, 200 if state.ready else 503)
+        state = await backend.ready()
+        authorized = keys is None or request.state.key is not None
+        parts = {
+            part: reason if authorized or reason is None else "not ready"
+            for part, reason in state.parts.items()
+        }
+        refused = state.refused if authorized or state.refused is None else "refused"
+        content = {"ready": state.ready, "bundle": state.bundle, "parts": parts, "refused": refused}
+        return json_response(content, 200 if state.ready else 503)
 
     if metrics is not None:
         _add_metrics(router, keys, metrics)
-    _add_media(router, nodes, config)
+    _add_media(router, backend, config)
     _add_page(router)
     return router
 
@@ -89,30 +92,30 @@ def _add_metrics(router: APIRouter, keys: ApiKeyring | None, metrics: Callable[[
         dependencies=require_scope("read", keys),
     )
     async def metrics_text() -> Response:
-        """Figures for Prometheus."""
+        """Return metrics in Prometheus's text format."""
         return Response(await asyncio.to_thread(metrics), 200, {"content-type": METRICS_MEDIA_TYPE})
 
 
-def _add_media(router: APIRouter, nodes: ServingBackend, config: ServeConfig) -> None:
+def _add_media(router: APIRouter, backend: ServingBackend, config: ServeConfig) -> None:
     async def media(video_id: Annotated[VideoId, Path()]) -> Response:
-        """A video of the catalogue, whole or by `Range`, where it is a local file and may be shown."""
+        """Return the file of an available video, or a `Range` of it, if it is a local file."""
         if not config.security.serve_media:
             raise _no_media(video_id)
-        card = (await nodes.cards([video_id])).get(video_id)
+        card = (await backend.cards([video_id])).get(video_id)
         if card is None or not card["available"]:
             raise _no_media(video_id)
-        found = await asyncio.to_thread(_file_response, str(card["uri"]))
-        if found is None:
+        response = await asyncio.to_thread(_file_response, str(card["uri"]))
+        if response is None:
             raise _no_media(video_id)
-        return found
+        return response
 
     binary: dict[str, Any] = {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
     plain = {"text/plain": {"schema": {"type": "string"}}}
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "The video", **binary},
-        206: {"description": "The part that was asked for", **binary},
-        400: {"description": "A malformed Range", "content": plain},
-        416: {"description": "A Range beyond the end", "content": plain},
+        206: {"description": "The requested range", **binary},
+        400: {"description": "Malformed Range", "content": plain},
+        416: {"description": "Range beyond the end", "content": plain},
         **error_responses(404, 422, 429, 500, 503),
     }
     path = "/media/{video_id:path}"
@@ -121,13 +124,13 @@ def _add_media(router: APIRouter, nodes: ServingBackend, config: ServeConfig) ->
 
 
 def _file_response(uri: str) -> FileResponse | None:
-    """A local regular file that may be a video; None for anything else that a catalogue may name."""
+    """Return a response with a local regular file that may be a video; None for any other URI."""
     path = local_path(uri)
     if path is None:
         return None
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             return None
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
@@ -139,17 +142,16 @@ def _file_response(uri: str) -> FileResponse | None:
         "cache-control": "private, max-age=3600",
         "content-security-policy": "default-src 'none'; media-src 'self'; frame-ancestors 'none'",
     }
-    return FileResponse(path, 200, headers, detect_container(head).media_type, stat_result=found)
+    return FileResponse(path, 200, headers, detect_container(head).media_type, stat_result=status)
 
 
 def _no_media(video_id: str) -> HttpProblem:
-    return HttpProblem(
-        404, "no-media", f"{video_id} has no file here that may be shown: play it from where it lies"
-    )
+    detail = f"the service may not serve a file of {video_id}: play the video from its own URI"
+    return HttpProblem(404, "no-media", detail)
 
 
 def _add_page(router: APIRouter) -> None:
-    """One route for each file that is there now: no path is ever made of what a request says."""
+    """Add a route for each file that exists now: no path is ever built from a request."""
     for file in sorted(WEB.rglob("*")) if WEB.is_dir() else ():
         if file.suffix not in PAGE_TYPES or not file.is_file() or file.is_symlink():
             continue

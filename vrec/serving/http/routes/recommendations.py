@@ -1,24 +1,18 @@
-"""The operations that answer with lists of videos."""
+"""Routes that return lists of videos: recommendations, search and similar videos."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend
 from vrec.serving.experiments import assign_arm
-from vrec.serving.http.errors import (
-    HttpProblem,
-    error_responses,
-    log_error,
-    request_id_of,
-    validation_problem,
-)
+from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
+from vrec.serving.http.errors import error_responses, log_error, request_id_of
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
@@ -36,36 +30,9 @@ from vrec.serving.http.schemas.responses import (
 )
 from vrec.serving.messages import ListResult, RecommendQuery, RequestFilters
 
-BodyModel = TypeVar("BodyModel", bound=BaseModel)
-COMMON_ERRORS = (403, 413, 422, 429, 500, 503)
-"""What any operation with a body may answer instead."""
-
-
-def openapi_body(model: type[BaseModel]) -> dict[str, Any]:
-    """What OpenAPI says of a body that `read` reads."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-async def read_json(request: Request) -> bytes:
-    """The body, which must be called JSON: browsers let any page send other types to any service."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise HttpProblem(415, "unsupported-media-type", "send the body with Content-Type: application/json")
-    return await request.body()
-
-
-async def read_body(request: Request, model: type[BodyModel]) -> BodyModel:
-    """The request's body; raises the problem of one that is not as the model says."""
-    body = await read_json(request)
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise validation_problem(error) from None
-
 
 class _VideoPath(Convertor[str]):
-    """A video's id in a path. Ids may have slashes, which a server cannot tell from those of the path."""
+    """Video id in a path. An id may contain slashes, which are decoded before the path is matched."""
 
     regex = f".+(?<!{SIMILAR_SUFFIX})"
 
@@ -80,99 +47,104 @@ register_url_convertor("video", _VideoPath())
 
 
 def now_us() -> int:
-    """µs since 1970."""
+    """Return the time in µs since 1970."""
     return time.time_ns() // 1000
 
 
-def routes(nodes: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
-    """`/v1/recommend`, `/v1/search` and `/v1/videos/{video_id}/similar`."""
+def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
+    """Return the routes `/v1/recommend`, `/v1/search` and `/v1/videos/{video_id}/similar`."""
     router = APIRouter(tags=["lists"], dependencies=require_scope("read", keys))
-    lists = _ListResponder(nodes, config)
-    usual = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
+    responder = _ListResponder(backend, config)
+    errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
 
     @router.post(
         "/v1/recommend",
-        responses={200: {"model": RecommendResponse}, **usual, **error_responses(415)},
+        responses={200: {"model": RecommendResponse}, **errors, **error_responses(415)},
         openapi_extra=openapi_body(RecommendRequest),
     )
     async def recommend(request: Request) -> Response:
-        """Videos for a shopper, best first: a popular list, marked as degraded, where no better can be."""
-        return await lists.recommend(await read_body(request, RecommendRequest), request_id_of(request))
+        """Recommend videos to a shopper, best first. If ranking is unavailable, the list has popular videos
+        and is marked as degraded."""
+        return await responder.recommend(await read_body(request, RecommendRequest), request_id_of(request))
 
     @router.post(
         "/v1/search",
-        responses={200: {"model": ListResponse}, **usual, **error_responses(415)},
+        responses={200: {"model": ListResponse}, **errors, **error_responses(415)},
         openapi_extra=openapi_body(SearchRequest),
     )
     async def search(request: Request) -> Response:
-        """Videos for a text, best first."""
-        given = await read_body(request, SearchRequest)
-        filters = given.filters.to_filters(given.kinds, given.exclude)
-        answer = await nodes.search(given.text, given.k, filters, now_us())
-        return await lists.respond(answer, request_id_of(request))
+        """Search videos by a text, best first."""
+        search = await read_body(request, SearchRequest)
+        filters = search.filters.to_filters(search.kinds, search.exclude)
+        result = await backend.search(search.text, search.k, filters, now_us())
+        return await responder.respond(result, request_id_of(request))
 
-    _add_similar(router, nodes, lists, usual)
+    _add_similar(router, backend, responder, errors)
     return router
 
 
 def _add_similar(
-    router: APIRouter, nodes: ServingBackend, lists: "_ListResponder", usual: dict[int | str, dict[str, Any]]
+    router: APIRouter,
+    backend: ServingBackend,
+    responder: "_ListResponder",
+    errors: dict[int | str, dict[str, Any]],
 ) -> None:
     @router.get(
         "/v1/videos/{video_id:video}/similar",
-        responses={200: {"model": ListResponse}, **usual, **error_responses(404)},
+        responses={200: {"model": ListResponse}, **errors, **error_responses(404)},
     )
     async def similar(
         request: Request,
         video_id: Annotated[VideoId, Path()],
-        k: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="How many videos at most.")] = 20,
+        k: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Maximum number of videos.")] = 20,
     ) -> Response:
-        """Videos that are like one of the catalogue, the nearest first."""
-        answer = await nodes.similar(video_id, k, RequestFilters(), now_us())
-        return await lists.respond(answer, request_id_of(request))
+        """Return videos similar to one of the catalog, nearest first."""
+        result = await backend.similar(video_id, k, RequestFilters(), now_us())
+        return await responder.respond(result, request_id_of(request))
 
 
 class _ListResponder:
-    """Answers of nodes as responses."""
+    """Lists of the backend as responses."""
 
-    def __init__(self, nodes: ServingBackend, config: ServeConfig) -> None:
-        self._nodes, self._config = nodes, config
+    def __init__(self, backend: ServingBackend, config: ServeConfig) -> None:
+        self._backend, self._config = backend, config
 
-    async def recommend(self, given: RecommendRequest, request_id: str) -> Response:
-        begun = time.perf_counter()
-        arm = assign_arm(given.user_key, self._config.arms)
-        ask = RecommendQuery(
+    async def recommend(self, body: RecommendRequest, request_id: str) -> Response:
+        """Return a RecommendResponse: of the arm's order, or of popular videos if ranking fails."""
+        start = time.perf_counter()
+        arm = assign_arm(body.user_key, self._config.arms)
+        query = RecommendQuery(
             request_id=request_id,
-            user_id=given.user_key,
-            surface=given.surface,
-            k=given.k,
+            user_id=body.user_key,
+            surface=body.surface,
+            k=body.k,
             at=now_us(),
-            filters=given.filters.to_filters(given.kinds, given.exclude),
-            age=given.context.age,
+            filters=body.filters.to_filters(body.kinds, body.exclude),
+            age=body.context.age,
             order=arm.order,
         )
         try:
-            answer = await self._nodes.recommend(ask)
-        except Exception as error:  # whatever it is, popular videos are better than none
+            result = await self._backend.recommend(query)
+        except Exception as error:  # after any failure, popular videos are better than none
             log_error(request_id, error)
-            answer = self._nodes.fallback(ask)
-            answer = replace(answer, degraded=answer.degraded or ("ranking",))
-        answer, cards = await self._with_cards(answer)
-        said = list_response(answer, cards, request_id)
-        said["arm"], said["arm_share"] = arm.name, arm.share
-        said["spent_ms"] = {**answer.spent_ms, "total": (time.perf_counter() - begun) * 1e3}
-        return json_response(said)
+            result = self._backend.fallback(query)
+            result = replace(result, degraded=result.degraded or ("ranking",))
+        result, cards = await self._with_cards(result)
+        content = list_response(result, cards, request_id)
+        content["arm"], content["arm_share"] = arm.name, arm.share
+        content["spent_ms"] = {**result.spent_ms, "total": (time.perf_counter() - start) * 1e3}
+        return json_response(content)
 
-    async def respond(self, answer: ListResult, request_id: str) -> Response:
-        """ListSaid of an answer."""
-        answer, cards = await self._with_cards(answer)
-        return json_response(list_response(answer, cards, request_id))
+    async def respond(self, result: ListResult, request_id: str) -> Response:
+        """Return a ListResponse."""
+        result, cards = await self._with_cards(result)
+        return json_response(list_response(result, cards, request_id))
 
-    async def _with_cards(self, answer: ListResult) -> tuple[ListResult, Mapping[str, Card]]:
-        """The cards of what the answer speaks of; a list without them is better than none."""
-        names: Sequence[str] = mentioned_video_ids(answer)
+    async def _with_cards(self, result: ListResult) -> tuple[ListResult, Mapping[str, Card]]:
+        """Return the list and the cards of its videos; without cards it is marked as degraded."""
+        video_ids: Sequence[str] = mentioned_video_ids(result)
         try:
-            cards = await self._nodes.cards(names) if names else {}
+            cards = await self._backend.cards(video_ids) if video_ids else {}
         except (BackendUnavailable, TimeoutError):
-            return replace(answer, degraded=(*answer.degraded, "cards")), {}
-        return answer, cards
+            return replace(result, degraded=(*result.degraded, "cards")), {}
+        return result, cards

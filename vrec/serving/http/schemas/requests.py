@@ -1,4 +1,4 @@
-"""What requests may say, bounded field by field, and what answers say."""
+"""Models of request bodies; every field has limits."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -21,18 +21,17 @@ from pydantic_core import PydanticCustomError
 from vrec.serving.messages import RequestFilters
 
 MAX_EVENTS = 1_000
-"""Events in one request."""
+"""Maximum number of events in one request."""
 MAX_ITEMS = 100
-"""Videos in one answer."""
+"""Maximum number of videos in one response."""
 MAX_NAMES = 1_000
-"""Ids in one list of a request, such as `exclude`."""
+"""Maximum number of ids in `exclude`."""
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far a sender's clock may be ahead."""
+"""Maximum lead of a sender's clock."""
 MAX_EVENT_AGE = timedelta(days=366)
-"""How old an event may be when it comes."""
-
+"""Maximum age of an event on arrival."""
 SIMILAR_SUFFIX = "/similar"
-"""What the path of a video's neighbours ends in."""
+"""End of the path that returns the videos similar to one."""
 
 # No control characters: ids are written to logs, keys of stores and file formats.
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
@@ -43,20 +42,20 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_P
 Surface = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
 
 
-def _whole(given: Any) -> Any:
-    """JSON has one kind of number: 3.0 is as whole as 3."""
-    return int(given) if isinstance(given, float) and given.is_integer() else given
+def _to_whole(number: Any) -> Any:
+    """Return an integer for a whole float: JSON has one type of number, in which 3.0 is 3."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-# After the bounds, or the document would not tell them.
-_WHOLE = BeforeValidator(_whole)
+# Stands after the bounds in annotations; else the OpenAPI document would lack them.
+_WHOLE = BeforeValidator(_to_whole)
 Names = Annotated[list[Name], Field(max_length=50)]
 VideoKind = Literal["product", "live", "clip"]
 EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ArmName = Annotated[str, StringConstraints(max_length=64)]
 
-# What JSON Schema says of "exactly one of user_id and session_id".
+# JSON Schema of "exactly one of user_id and session_id".
 _ONE_SHOPPER: dict[str, Any] = {
     "oneOf": [
         {
@@ -69,18 +68,18 @@ _ONE_SHOPPER: dict[str, Any] = {
 
 
 class RequestModel(BaseModel):
-    """The base of what requests say: nothing unknown, and nothing that must be guessed at."""
+    """Base of request bodies: unknown fields and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class ShopperFields(RequestModel):
-    """Whom a request or an event is about: someone with an account, or a visit."""
+    """Shopper of a request or an event: a user, or a session without account."""
 
     user_id: Id | None = None
-    """The shopper's id in the shop, best a pseudonym."""
+    """Id of the shopper in the shop, preferably a pseudonym."""
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=_PLAIN)] | None = None
-    """The visit of someone who is not known; its profile is `session:` and this id."""
+    """Id of an anonymous session; its profile has the id `session:` followed by this one."""
 
     @model_validator(mode="after")
     def _check_one_shopper(self) -> Self:
@@ -90,30 +89,30 @@ class ShopperFields(RequestModel):
 
     @property
     def user_key(self) -> str:
-        """The id under which events and profiles are kept."""
+        """Id of the shopper in events and profiles."""
         return self.user_id if self.user_id is not None else f"session:{self.session_id}"
 
 
 class ListFilters(RequestModel):
-    """What the list may hold; what is absent or empty restricts nothing."""
+    """Filters of a list; an absent or empty filter has no effect."""
 
     categories: Names = Field(default_factory=list)
     """Only these categories."""
     creators: Names = Field(default_factory=list)
     """Only these creators."""
     tags: Names = Field(default_factory=list)
-    """Only videos with one of these tags."""
+    """Only videos with at least one of these tags."""
     languages: Names = Field(default_factory=list)
-    """Only these languages, and videos without one."""
+    """Only videos in these languages or without a language."""
     most_price: Amount | None = None
-    """Nothing dearer."""
+    """Maximum price."""
     blocked_creators: Names = Field(default_factory=list)
-    """Nothing of these creators."""
+    """No videos of these creators."""
     blocked_categories: Names = Field(default_factory=list)
-    """Nothing of these categories."""
+    """No videos of these categories."""
 
     def to_filters(self, kinds: list[VideoKind], exclude: list[str]) -> RequestFilters:
-        """The same as the graph takes it."""
+        """Return the filters for the serving backend, with kinds and excluded ids."""
         return RequestFilters(
             kinds=frozenset(kinds) or None,
             categories=frozenset(self.categories) or None,
@@ -128,44 +127,45 @@ class ListFilters(RequestModel):
 
 
 class RecommendContext(RequestModel):
-    """What is known of the moment."""
+    """Context of a recommendation."""
 
     age: Annotated[int, Field(ge=0, le=130), _WHOLE] | None = None
-    """The shopper's least age in years, where it was declared or proved."""
+    """Minimum age of the shopper in years, if declared or verified."""
 
 
 class ListRequest(RequestModel):
-    """What a list is chosen from."""
+    """Common fields of requests for a list."""
 
     kinds: Annotated[list[VideoKind], Field(max_length=3)] = Field(default_factory=list)
     """Only videos of these kinds."""
     k: Annotated[int, Field(ge=1, le=MAX_ITEMS), _WHOLE] = 20
-    """How many videos at most."""
+    """Maximum number of videos."""
     filters: ListFilters = Field(default_factory=ListFilters)
-    """What the list may hold."""
+    """Filters of the list."""
     exclude: Annotated[list[VideoId], Field(max_length=MAX_NAMES)] = Field(default_factory=list)
-    """Videos that must not be in it, such as those on the screen."""
+    """Ids of videos to leave out, such as those on the screen."""
 
 
 class RecommendRequest(ShopperFields, ListRequest):
-    """`POST /v1/recommend`."""
+    """Body of `POST /v1/recommend`."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_SHOPPER)
 
     surface: Surface = "feed"
-    """Where the list is shown; settings can differ by it."""
+    """Surface that shows the list; rerank settings can differ by surface."""
     context: RecommendContext = Field(default_factory=RecommendContext)
-    """What is known of the moment."""
+    """Context of the recommendation."""
 
 
 class SearchRequest(ListRequest):
-    """`POST /v1/search`."""
+    """Body of `POST /v1/search`."""
 
     text: Text
-    """What is looked for, in any of the catalogue's languages."""
+    """Search text, in any language of the catalog."""
 
 
 def _check_event_time(at: datetime, info: ValidationInfo) -> datetime:
+    """Return the time of an event if it is within the limits around `context["now"]`."""
     now: datetime = info.context["now"] if info.context else datetime.now(UTC)
     if at > now + CLOCK_SKEW:
         raise PydanticCustomError(
@@ -176,46 +176,46 @@ def _check_event_time(at: datetime, info: ValidationInfo) -> datetime:
     if at < now - MAX_EVENT_AGE:
         raise PydanticCustomError(
             "past",
-            "{at} is more than {days} days ago: older events belong into `vrec fit`",
+            "{at} is more than {days} days ago: give older events to `vrec fit`",
             {"at": at.isoformat(), "days": MAX_EVENT_AGE.days},
         )
     return at
 
 
 class EventRequest(ShopperFields):
-    """One thing that a shopper saw or did."""
+    """Event: something that a shopper saw or did."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_SHOPPER)
 
     event_id: Id
-    """An id of the sender's making, such as a UUID: however often an event is sent, it counts once."""
+    """Id that the sender chooses, such as a UUID; an event counts once, however often it is sent."""
     video_id: VideoId
-    """Which video; one that is not in the catalogue (yet) counts too."""
+    """Id of the video, which need not be in the catalog."""
     kind: EventKind
-    """What happened."""
+    """Kind of the event."""
     value: Amount | None = None
-    """Seconds for a watch, money for a purchase."""
+    """Seconds of a watch, money of a purchase."""
     position: Annotated[int, Field(ge=0, le=32_767), _WHOLE] | None = None
-    """The place in the list, from 0, as the answer gave it."""
+    """Position in the list from 0, as in the response."""
     request_id: Id | None = None
-    """The answer's request_id."""
+    """`request_id` of the response that listed the video."""
     propensity: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The item's propensity, as the answer gave it."""
+    """Propensity of the item, as in the response."""
     surface: Surface = "feed"
-    """Where it happened."""
+    """Surface of the event."""
     at: Annotated[AwareDatetime, AfterValidator(_check_event_time)] | None = None
-    """When, as in 2026-05-04T12:00:00Z; when it came, where absent."""
+    """Time of the event, such as 2026-05-04T12:00:00Z; the time of arrival if absent."""
 
 
 class EventsRequest(RequestModel):
-    """Many events."""
+    """Several events."""
 
     events: Annotated[list[EventRequest], Field(min_length=1, max_length=MAX_EVENTS)]
-    """They are kept all or none."""
+    """Events, of which all are stored or none."""
 
 
-def _one_or_many(given: Any) -> str:
-    return "many" if isinstance(given, dict) and "events" in given else "one"
+def _one_or_many(body: Any) -> str:
+    return "many" if isinstance(body, dict) and "events" in body else "one"
 
 
 EVENTS_BODY: TypeAdapter[EventRequest | EventsRequest] = TypeAdapter(
@@ -224,62 +224,67 @@ EVENTS_BODY: TypeAdapter[EventRequest | EventsRequest] = TypeAdapter(
         Discriminator(_one_or_many),
     ]
 )
-"""The body of `POST /v1/events`, whose errors begin with "one" or "many"."""
+"""Body of `POST /v1/events`; the paths of its errors begin with "one" or "many"."""
 
 
 class VideoFields(RequestModel):
-    """What a catalogue says of a video besides whose it is and its bytes."""
+    """Catalog fields of a video besides its id, creator and file."""
 
     title: Text | None = None
-    """Its name, for people."""
+    """Title of the video."""
     kind: VideoKind = "clip"
-    """What it shows."""
+    """Kind of the video."""
     domain: Name = "shop"
-    """The part of the business that it belongs to."""
+    """Part of the business that the video belongs to."""
     category: Name | None = None
+    """Category of the video."""
     tags: Names = Field(default_factory=list)
+    """Tags of the video."""
     product_ids: Names = Field(default_factory=list)
-    """What it sells."""
+    """Ids of the products in the video."""
     language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = (
         None
     )
-    """A language tag, such as `en` or `zh-Hans`."""
+    """Language tag, such as `en` or `zh-Hans`."""
     price: Amount | None = None
+    """Price of the product."""
     available: bool = True
-    """Whether it may be shown."""
+    """Whether the video may be shown."""
 
 
 class UpdateVideoRequest(VideoFields):
-    """`PUT /v1/videos/{video_id}`: what is absent stays as it is; null takes a title or a price away."""
+    """Body of `PUT /v1/videos/{video_id}`. Absent fields stay; null removes a title, category, language or
+    price."""
 
     creator_id: Name | None = None
-    """Whose it is; null leaves it as it is."""
+    """Id of the creator; null leaves it as it is."""
 
 
 def _check_addressable(video_id: str) -> str:
+    """Return an id that does not collide with the path of similar videos."""
     if video_id.endswith(SIMILAR_SUFFIX):
-        raise PydanticCustomError("similar", "no id may end in /similar, which is a path of its own")
+        raise PydanticCustomError("similar", "an id may not end in /similar, which is a path of the service")
     return video_id
 
 
 class NewVideoFields(VideoFields):
-    """What is said of a new video, beside an uploaded file or a URI."""
+    """Fields of a new video, beside its file or URI."""
 
     creator_id: Name
-    """Whose it is."""
+    """Id of the creator."""
     video_id: Annotated[VideoId, AfterValidator(_check_addressable)] | None = None
-    """Its id; one is made where absent."""
+    """Id of the video; generated if absent."""
 
 
 class UploadVideoForm(NewVideoFields):
-    """`POST /v1/videos` as a form: an uploaded video."""
+    """Body of `POST /v1/videos` as a form, with an uploaded video."""
 
     file: Annotated[str, Field(json_schema_extra={"format": "binary"})]
-    """The video."""
+    """Video file."""
 
 
 class AddVideoRequest(NewVideoFields):
-    """`POST /v1/videos` as JSON: a video that lies where the service may read it."""
+    """Body of `POST /v1/videos` as JSON, with the URI of a video that the service may read."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_PLAIN)]
-    """A path or URI below one of `security.media_roots`."""
+    """Path or URI below one of `security.media_roots`."""

@@ -1,4 +1,4 @@
-"""What answers say, as OpenAPI documents it; the hot ones are written as plain dicts of the same fields."""
+"""Models of responses for the OpenAPI document. Routes build lists as dicts of the same fields, for speed."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,46 +13,46 @@ from vrec.serving.deployments.protocol import Card
 from vrec.serving.messages import ListItem, ListResult
 
 CARD_FIELDS = ("title", "kind", "creator_id", "category", "tags", "price", "duration_s")
-"""What an item tells of its video."""
+"""Catalog fields of an item."""
 
 
 class ResponseModel(BaseModel):
-    """The base of what answers say."""
+    """Base of responses."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class ReasonResponse(ResponseModel):
-    """Why a video is in a list."""
+    """Reason for a recommendation."""
 
     code: str
-    """For programs: `watched:VIDEO`, `creator:ID`, `category:NAME`, `new`, `popular` or `exploration`."""
+    """Code: `watched:VIDEO`, `creator:ID`, `category:NAME`, `new`, `popular` or `exploration`."""
     text: str
-    """For people, the end of "You see this …"."""
+    """Text that completes "You see this …"."""
 
 
 class RecommendedItem(ResponseModel):
-    """One video of a list."""
+    """Video of a list."""
 
     video_id: str
     position: int
-    """Its place, from 0; send it with the events of this item."""
+    """Position in the list from 0; send it with the events of this item."""
     score: float
-    """What the list is in the order of."""
+    """Score of the video in this list."""
     p_click: float
-    """The chance of a click if it is shown."""
+    """Predicted probability of a click if the video is shown."""
     watch_s: float
-    """Seconds that it will be watched if it is shown, those who do not click included."""
+    """Expected watch time in seconds if the video is shown, counting 0 s without a click."""
     p_conv: float
-    """The chance of a click that ends in a purchase."""
+    """Predicted probability of a click that leads to a purchase."""
     utility: float
-    """What that is worth."""
+    """Value of these predictions by `train.ranker.utility`."""
     propensity: float
-    """The chance of this video in this place given those before it; send it with the impression."""
+    """Probability of this video in this position given the videos before it; send it with the impression."""
     source: str
-    """Where it was found: cf, content, popular, new, search, …"""
+    """Candidate source: cf, content, popular, new, search, …"""
     reasons: list[ReasonResponse]
-    """Why it is here, the most personal first."""
+    """Reasons for this video, the most personal first."""
     title: str | None
     kind: str | None
     creator_id: str | None
@@ -63,70 +63,71 @@ class RecommendedItem(ResponseModel):
 
 
 class ListResponse(ResponseModel):
-    """A list of videos, best first."""
+    """List of videos, best first."""
 
     request_id: str
-    """The id of this answer; send it with the events of its items."""
+    """Id of this response; send it with the events of its items."""
     bundle: str
-    """The version of the bundle that answered."""
+    """Version of the bundle in service."""
     degraded: bool
-    """Whether something was missing and the list is less than it could be."""
+    """Whether a part of the service was unavailable, which makes the list worse."""
     why: list[str]
-    """What was missing."""
+    """Unavailable parts."""
     spent_ms: dict[str, float]
     """Milliseconds by stage."""
     items: list[RecommendedItem]
 
 
 class RecommendResponse(ListResponse):
-    """`POST /v1/recommend`."""
+    """Response of `POST /v1/recommend`."""
 
     arm: str
-    """Which side of a live comparison the shopper is on."""
+    """Arm of the A/B test that the shopper is in."""
     arm_share: float
-    """The chance with which the shopper got there."""
+    """Share of the shoppers in this arm."""
 
 
 class EventsResponse(ResponseModel):
-    """`POST /v1/events`: the events are durable."""
+    """Response of `POST /v1/events`; the events are durable."""
 
     new: int
-    """Events that are in the log now."""
+    """Number of events added to the log."""
     repeated: int
-    """Events that were there before."""
+    """Number of events that were in the log before."""
 
 
 class InterestEntry(ResponseModel):
-    """Something that showed interest."""
+    """Event of a profile that showed interest in a video."""
 
     video_id: str
     weight: float
-    """How much interest it showed."""
+    """Weight of the interest."""
     at: datetime
+    """Time of the event."""
 
 
 class ProfileResponse(ResponseModel):
-    """What is known of a shopper."""
+    """Profile of a shopper."""
 
     user_id: str
     events: int
-    """Events remembered to tell repeated ones; there may have been more."""
+    """Number of events remembered to detect repeated ones; the shopper may have more."""
     counts: dict[str, float]
-    """Signs of interest by what they are about, such as `category:mugs`."""
+    """Counters of the profile by key, such as `category:mugs`."""
     history: list[InterestEntry]
-    """The newest signs of interest, the oldest first."""
+    """Latest events that showed interest, oldest first."""
 
 
 class EraseResponse(ResponseModel):
-    """`DELETE /v1/profiles/{user_id}`."""
+    """Response of `DELETE /v1/profiles/{user_id}`."""
 
     user_id: str
     erased: int
-    """Events that were removed."""
+    """Number of deleted events."""
 
 
 class NeighborItem(ResponseModel):
-    """A video that is like another one."""
+    """Video similar to another one."""
 
     video_id: str
     score: float
@@ -134,22 +135,24 @@ class NeighborItem(ResponseModel):
 
 
 class AddVideoResponse(ResponseModel):
-    """`POST /v1/videos`."""
+    """Response of `POST /v1/videos`."""
 
     video_id: str
     duration_s: float | None
     modalities: list[str]
-    """What could be embedded: frames, audio, text, fused."""
+    """Embedded modalities: frames, audio, text, fused."""
     decode_s: float
+    """Seconds of decoding."""
     encode_s: float
+    """Seconds of encoding."""
     recommendable: bool
-    """Whether it is in the index by now; where it is not, it will be shortly."""
+    """Whether the video is in the index already; otherwise it will be shortly."""
     neighbours: list[NeighborItem]
-    """The videos that are most like it, the nearest first."""
+    """Most similar videos, nearest first."""
 
 
 class VideoResponse(ResponseModel):
-    """A catalogue entry as it is now."""
+    """Current catalog entry of a video."""
 
     video_id: str
     title: str | None
@@ -165,51 +168,52 @@ class VideoResponse(ResponseModel):
 
 
 class HealthResponse(ResponseModel):
-    """`/healthz`."""
+    """Response of `/healthz`."""
 
     status: str
 
 
 class ReadyResponse(ResponseModel):
-    """`/readyz`."""
+    """Response of `/readyz`."""
 
     ready: bool
     bundle: str
     parts: dict[str, str | None]
-    """By part, null where it is ready, else why it is not."""
+    """Reason why a part is not ready, by part; null if it is ready."""
     refused: str | None
-    """Why the bundle that was asked for last is not the one that answers, null where it is."""
+    """Reason why the bundle requested last was refused; null if it is in service."""
 
 
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The content as a JSON response; NaN and infinity, which JSON does not have, are null."""
+    """Return the content as a JSON response; NaN and infinity, which JSON lacks, become null."""
     return Response(to_json(content, inf_nan_mode="null"), status, dict(headers or {}), "application/json")
 
 
-def list_response(answer: ListResult, cards: Mapping[str, Card], request_id: str) -> dict[str, Any]:
-    """ListSaid as a dict."""
+def list_response(result: ListResult, cards: Mapping[str, Card], request_id: str) -> dict[str, Any]:
+    """Return a ListResponse as a dict."""
     return {
         "request_id": request_id,
-        "bundle": answer.bundle,
-        "degraded": bool(answer.degraded),
-        "why": list(answer.degraded),
-        "spent_ms": answer.spent_ms,
-        "items": [_item(item, place, cards) for place, item in enumerate(answer.items)],
+        "bundle": result.bundle,
+        "degraded": bool(result.degraded),
+        "why": list(result.degraded),
+        "spent_ms": result.spent_ms,
+        "items": [_item(item, position, cards) for position, item in enumerate(result.items)],
     }
 
 
-def mentioned_video_ids(answer: ListResult) -> list[str]:
-    """The ids of the videos that an answer lists or gives as reasons, each once."""
-    names = dict.fromkeys(item.video_id for item in answer.items)
-    for item in answer.items:
-        names |= {r.removeprefix("watched:"): None for r in item.reasons if r.startswith("watched:")}
-    return list(names)
+def mentioned_video_ids(result: ListResult) -> list[str]:
+    """Return the ids of the videos that a list contains or gives as reasons, each once."""
+    video_ids = dict.fromkeys(item.video_id for item in result.items)
+    for item in result.items:
+        video_ids |= {r.removeprefix("watched:"): None for r in item.reasons if r.startswith("watched:")}
+    return list(video_ids)
 
 
-def _item(item: ListItem, place: int, cards: Mapping[str, Card]) -> dict[str, Any]:
+def _item(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str, Any]:
+    """Return a RecommendedItem as a dict."""
     card = cards.get(item.video_id, {})
-    said: dict[str, Any] = {name: card.get(name) for name in CARD_FIELDS}
-    said["tags"] = said["tags"] or []
+    card_fields: dict[str, Any] = {name: card.get(name) for name in CARD_FIELDS}
+    card_fields["tags"] = card_fields["tags"] or []
     titles = {
         name: cards[name]["title"]
         for name in (reason.partition(":")[2] for reason in item.reasons)
@@ -217,7 +221,7 @@ def _item(item: ListItem, place: int, cards: Mapping[str, Card]) -> dict[str, An
     }
     return {
         "video_id": item.video_id,
-        "position": place,
+        "position": position,
         "score": item.score,
         "p_click": item.p_click,
         "watch_s": item.watch_s,
@@ -226,5 +230,5 @@ def _item(item: ListItem, place: int, cards: Mapping[str, Card]) -> dict[str, An
         "propensity": item.propensity,
         "source": item.source,
         "reasons": [{"code": reason, "text": reason_text(reason, titles)} for reason in item.reasons],
-        **said,
+        **card_fields,
     }
