@@ -231,7 +231,10 @@ def test_each_deployment_has_its_replicas_and_resources(built):
     assert [one.name for one in found["Ranking"][1][1:]] == ["Profiles", "Encoder"]
     assert [one.name for one in found["Api"][1][1:]] == ["Ranking", "Profiles", "Encoder"]
     assert found["Encoder"][1][1] == "cuda"
-    assert found["Ranking"][0]["max_queued_requests"] == app_module.MAX_QUEUED_REQUESTS
+    assert found["Ranking"][0]["max_queued_requests"] == app_module.MAX_QUEUED_REQUESTS == 200
+    # A killed replica is missed within a second, and a stopped one has ten to finish its requests.
+    for options, _ in found.values():
+        assert (options["health_check_period_s"], options["graceful_shutdown_timeout_s"]) == (1.0, 10)
 
 
 def test_without_ranking_replicas_the_http_replicas_have_their_cpus(built):

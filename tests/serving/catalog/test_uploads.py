@@ -134,9 +134,9 @@ def test_only_files_below_a_root_may_be_read_however_the_uri_is_written(tmp_path
 @pytest.mark.parametrize(
     ("uri", "allowed"),
     [("s3://b/x/a.mp4", True), ("S3://b/x/y/a.mp4", True), ("s3://b/xa.mp4", False),
-     ("s3://c/x/a.mp4", False), ("gs://b/x/a.mp4", False), ("s3://b/x/../a.mp4", False), ("s3://b/x/%2e%2e/a.mp4", False),
-     ("s3://b/x//a.mp4", False), ("s3://b/x/./a.mp4", False), ("s3://b/x/a.mp4?v=1", False),
-     ("s3://b/x/a.mp4#t", False), ("/b/x/a.mp4", False)],
+     ("s3://c/x/a.mp4", False), ("gs://b/x/a.mp4", False), ("s3://b/x/../a.mp4", False),
+     ("s3://b/x/%2e%2e/a.mp4", False), ("s3://b/x//a.mp4", False), ("s3://b/x/./a.mp4", False),
+     ("s3://b/x/a.mp4?v=1", False), ("s3://b/x/a.mp4#t", False), ("/b/x/a.mp4", False)],
 )  # fmt: skip
 def test_remote_uris_must_lie_below_a_root_of_their_scheme_and_host(monkeypatch, uri, allowed):
     reached = []

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
 from tests.serving.deployments.test_profiles import config_in, event, events
-from vrec.core.errors import EventsError, StoreError, VideoError
+from vrec.core.errors import EventsError, ServeError, StoreError, VideoError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.serving.deployments import api as api_module
+from vrec.serving.deployments import encoder as encoder_module
 from vrec.serving.deployments import protocol
 from vrec.serving.deployments import ranking as ranking_module
 from vrec.serving.deployments.api import ApiDeployment
@@ -435,3 +437,49 @@ def test_names_that_prometheus_sees():
     )  # fmt: skip
     assert metrics.EVENTS.exported == ("ray_vrec_events_total",)
     assert metrics.REFUSED.exported == ("ray_vrec_bundle_refused",)
+
+
+class Embedder:
+    """Encoders that give the length of a text."""
+
+    def texts(self, texts):
+        return [np.float32([len(text)]) for text in texts]
+
+
+def test_search_texts_are_embedded_together_and_without_encoders_not_at_all(tmp_path):
+    async def run(loaded):
+        deployment = EncoderDeployment(config_in(tmp_path))
+        deployment._served.loaded = loaded
+        # What Serve calls with the texts of several calls.
+        return await EncoderDeployment.text.__wrapped__(deployment, ["a", "bb", "ccc"])
+
+    assert asyncio.run(run(None)) == [None, None, None]
+    assert [one.tolist() for one in asyncio.run(run(Embedder()))] == [[1], [2], [3]]
+
+
+def test_a_video_cannot_be_embedded_by_a_bundle_without_encoders(tmp_path):
+    with pytest.raises(ServeError, match="the bundle has no encoders") as error:
+        asyncio.run(EncoderDeployment(config_in(tmp_path)).video("/x", None, ()))
+    assert "vrec bundle --embeddings" in (error.value.fix or "")
+
+
+def test_bundles_with_the_same_encoder_settings_share_the_encoders(tmp_path, monkeypatch):
+    settings = {"a": "one", "b": "one", "c": "two", "d": None}
+    monkeypatch.setattr(
+        encoder_module.BundleCatalog,
+        "load",
+        lambda uri: SimpleNamespace(uri=uri, version=uri, encoder="e", embed=settings[uri]),
+    )
+    monkeypatch.setattr(encoder_module, "VideoEmbedder", lambda embed, device: [embed, device])
+
+    async def run():
+        deployment, loaded = EncoderDeployment(config_in(tmp_path), "cuda"), []
+        for uri in "abcda":
+            await deployment.reconfigure({"bundle": uri})
+            loaded.append(deployment._served.loaded)
+            assert await deployment.ready() == uri
+        return loaded
+
+    a, b, c, d, again = asyncio.run(run())
+    assert a is b
+    assert (a, c, d, again) == (["one", "cuda"], ["two", "cuda"], None, ["one", "cuda"])

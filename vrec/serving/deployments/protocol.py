@@ -45,7 +45,7 @@ class ServiceReadiness:
 
     @property
     def ready(self) -> bool:
-        """Whether every part is ready. A service that refused a bundle is ready with the one before."""
+        """True if every part is ready. A service that refused a bundle is ready with the one before."""
         return all(why is None for why in self.parts.values())
 
 

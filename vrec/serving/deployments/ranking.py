@@ -98,7 +98,7 @@ class RankingDeployment:
                 vector = await asyncio.wait_for(
                     self._encoder.text.remote(text), self._config.ranking_timeout_s / 2
                 )
-            except Exception as error:  # as above
+            except Exception as error:  # whatever it is, a search by words is better than none
                 logger.warning("no text vector", extra={"why": _error_text(error)})
                 missing = ["encoder"]
         answer = self._engine.search(text, vector, k, filters, at)
@@ -177,7 +177,7 @@ class RankingDeployment:
                 cursor = end if cursor is None else cursor
                 self._engine.set_video_counts(batch, counts)
             self._cursor = cursor or 0
-        except Exception as error:  # as above
+        except Exception as error:  # whatever it is, ranking goes on with the counts that it has
             logger.warning("no counts of videos", extra={"why": _error_text(error)})
 
     async def _refresh_loop(self) -> None:
