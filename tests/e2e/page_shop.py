@@ -1,4 +1,4 @@
-"""A shop of real short clips behind real HTTP, in this process: what the page is tried against."""
+"""A shop of real short clips behind real HTTP in this process, for tests of the page."""
 
 import asyncio
 import threading
@@ -39,23 +39,23 @@ CATEGORIES = ("sneakers", "mugs", "lamps", "plants")
 DRAW = SyntheticVideosConfig(
     videos=80, near_duplicates=0, broken=0, seconds=1.5, fps=8, width=160, height=160
 )
-"""Eight classes take turns, of which four are drawn: ten videos of each."""
-# Sound would bring an encoder more than the page needs.
+"""80 videos of eight classes in turn, of which four are drawn: ten videos of each."""
+# Without sound: the page does not need another encoder.
 EMBED = EmbedConfig.model_validate({"encoders": {"audio": None}, "sample": {"frames": 2}})
 SHOPPERS = SimulationConfig(users=150, requests_per_user=8, slots=8, click_rate=0.3, cart_rate=0.4)
 
 
 @dataclass(frozen=True)
 class PageShop:
-    """A bundle on disk, and a clip that it does not know."""
+    """Bundle on disk, and a clip that is not in it."""
 
     uri: str
     unknown: Path
-    """A video of a mug."""
+    """Video of a mug."""
 
 
 def write_page_shop(folder: Path) -> PageShop:
-    """Draws and embeds clips, simulates shoppers who look at them, and writes the bundle of it all."""
+    """Draw and embed clips, simulate shoppers and write the bundle."""
     plan = [drawn for drawn in plan_catalog(DRAW) if drawn.category in CATEGORIES]
     more = plan_catalog(DRAW.model_copy(update={"videos": DRAW.videos + 8}))[DRAW.videos :]
     (unknown,) = (drawn for drawn in more if drawn.category == "mugs")
@@ -63,16 +63,16 @@ def write_page_shop(folder: Path) -> PageShop:
         draw_video(drawn, folder / "media")
     videos = videos_table(plan, folder / "media")
     tables, fused = _embedded(plan, folder / "media")
-    # Ages are features: a log that ended long ago would be nothing like what the ranker is asked.
+    # Ages are features, so the log must end now, when the ranker is used.
     ended = SHOPPERS.model_copy(update={"start": datetime.now(UTC) - timedelta(days=SHOPPERS.days)})
-    found = simulate(ended, videos, fused)
-    parts = parts_of(found, tables["fused"], tables["text"], embed=EMBED)
+    log = simulate(ended, videos, fused)
+    parts = parts_of(log, tables["fused"], tables["text"], embed=EMBED)
     write_bundle(str(folder / "bundle"), parts, BundleConfig())
     return PageShop(str(folder / "bundle"), folder / "media" / unknown.file)
 
 
 def _embedded(plan: list[SyntheticVideo], media: Path) -> tuple[dict[str, pa.Table], np.ndarray]:
-    """EMBEDDINGS by modality, and the fused vectors in the order of the plan."""
+    """Return EMBEDDINGS by modality, and the fused vectors in the order of the plan."""
     encoders, decoder = build_encoders(EMBED.encoders), DecodeProcess(EMBED.media())
     decoded = list(decoder.decode_many([str(media / drawn.file) for drawn in plan]))
     decoder.close()
@@ -87,7 +87,7 @@ def _embedded(plan: list[SyntheticVideo], media: Path) -> tuple[dict[str, pa.Tab
 
 
 class PageService:
-    """The nodes and their HTTP on a port of this machine, in a thread with a loop of its own."""
+    """The deployments and their HTTP server on a loopback port, in a thread with its own event loop."""
 
     def __init__(
         self, shop: PageShop, folder: Path, environment: dict[str, str] | None = None, **more
@@ -109,11 +109,11 @@ class PageService:
         self._thread.join(20)
 
     def call(self, coroutine):
-        """What a coroutine gives in the service's own loop."""
+        """Return the result of a coroutine run in the service's event loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
 
-    def tell_of_others(self, shoppers: int = 250) -> None:
-        """Events of others over the last hour, enough for intervals of both arms."""
+    def add_other_shoppers(self, shoppers: int = 250) -> None:
+        """Add events of other shoppers over the last hour, enough for the intervals of an arm."""
         rng, now = np.random.default_rng(3), time.time_ns() // 1000
         rows = []
         for user in range(shoppers):

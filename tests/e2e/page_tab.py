@@ -1,4 +1,4 @@
-"""The page in a tab of a real browser, what is read from it, and what may not go wrong in it."""
+"""The page in a tab of a real browser, and helpers that read from it."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.page_shop import PageService, write_page_shop
 
 MOST_MS = 45_000
-"""Milliseconds that something may take on a busy machine."""
+"""Timeout in ms, generous for a busy machine."""
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def service(page_shop, tmp_path_factory):
 
 @pytest.fixture
 def tab(browser, service):
-    """A function that opens the page as a browser that was never here; nothing may go wrong in it."""
+    """Return a function that opens the page in a new browser context; nothing may go wrong in it."""
     contexts, wrong = [], []
 
     def opened(address=service.address, *, reduced_motion="reduce", **more):
@@ -54,7 +54,7 @@ def kinds(page):
 
 
 def news(page, beginning):
-    """The line that says what changed, once it begins so."""
+    """Return the line that describes the change, once it begins like this."""
     page.wait_for_function(
         "(words) => document.getElementById('news').textContent.startsWith(words)", arg=beginning
     )
@@ -62,12 +62,12 @@ def news(page, beginning):
 
 
 def sent(page, kind):
-    """The events of a kind that the page sent since it was opened by `recording`."""
+    """Return the events of a kind that a page opened by `recording` has sent."""
     return [event for event in page.events if event["kind"] == kind]
 
 
 def recording(page):
-    """The page, which keeps in `events` what it sends."""
+    """Return the page, which collects the events it sends in `events`."""
     page.events = []
 
     def keep(request):
@@ -100,4 +100,4 @@ CONTRAST = """() => {
   }
   return poor;
 }"""
-"""What is written in a colour too near to what is under it (WCAG 2.2, 1.4.3)."""
+"""JavaScript that returns the texts with too little contrast (WCAG 2.2, 1.4.3)."""

@@ -1,4 +1,4 @@
-"""The page at / in a real browser, over the real nodes: what a person sees and does."""
+"""The page at / in a real browser, over the real deployments."""
 
 # ruff: noqa: F401, F811 (fixtures are imported)
 
@@ -21,11 +21,11 @@ pytestmark = NEEDS_CHROMIUM
 def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, service):
     page = recording(ready(tab()))
     page.click("#shopper-new")
-    news(page, "Shopping as somebody new")
+    news(page, "Shopping as new shopper")
     before = kinds(page)
     assert sum(before.values()) == 20
     kind = min((one for one in before if before[one] > 2), key=before.get)
-    # Cards move: one that was liked may be where the next one was.
+    # Cards move, so a position does not identify a card.
     card = f"#feed .card[data-category={kind}]:has([data-act=like][aria-pressed=false])"
     for _ in range(3):
         page.locator(card).first.get_by_role("button", name="Watch").click()
@@ -33,7 +33,7 @@ def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, serv
         page.locator("#player").get_by_role("button", name="Like").click()
         news(page, "After liking")
         page.keyboard.press("Escape")
-        said = news(page, "After watching")
+        change = news(page, "After watching")
     after = kinds(page)
     assert after[kind] > before[kind]
     liked = {event["video_id"] for event in sent(page, "like")}
@@ -48,9 +48,9 @@ def test_the_feed_turns_to_what_a_new_shopper_clicks_watches_and_likes(tab, serv
     assert all(0.1 < event["value"] < 20 for event in sent(page, "watch"))
     clicks = sent(page, "click")
     assert all({"position", "request_id", "propensity"} <= event.keys() for event in clicks)
-    # The line is true to the list: it says of a kind how many there are.
-    for told, of, name in re.findall(r"→ (\d+) of (\d+) are ([a-z]+)", said):
-        assert (after[name], sum(after.values())) == (int(told), int(of))
+    # The line agrees with the list.
+    for count, of, name in re.findall(r"→ (\d+) of (\d+) are ([a-z]+)", change):
+        assert (after[name], sum(after.values())) == (int(count), int(of))
     chips = page.eval_on_selector_all(
         "#mix li", "all => all.map(li => li.firstChild.data.trim() + li.querySelector('b').textContent)"
     )
@@ -82,9 +82,9 @@ def test_cart_and_purchase_count_and_what_is_bought_goes(tab, service):
     card = page.locator("#feed .card").first
     video = card.get_attribute("data-video")
     card.get_by_role("button", name="Add to cart").click()
-    news(page, "After putting into the cart")
+    news(page, "After adding to the cart")
     card = page.locator(f"#feed .card[data-video={video}]")
-    assert card.get_by_role("button", name="In the cart").get_attribute("aria-pressed") == "true"
+    assert card.get_by_role("button", name="In cart").get_attribute("aria-pressed") == "true"
     card.get_by_role("button", name="Buy").click()
     news(page, "After buying")
     assert page.locator(f"#feed .card[data-video={video}]").count() == 0
@@ -128,7 +128,7 @@ def test_events_that_could_not_be_kept_are_sent_again_and_count_once(tab, servic
 def test_where_a_file_is_missing_the_card_says_so(tab, page_shop):
     first = ready(tab())
     video = first.locator("#feed .card").first.get_attribute("data-video")
-    # A file that goes while it is being given out breaks off, and is no missing one.
+    # A file that is removed during its transfer is an interrupted one, not a missing one.
     first.wait_for_load_state("networkidle")
     first.close()
     (file,) = page_shop.unknown.parents[1].rglob(f"{video}.mp4")
@@ -156,7 +156,9 @@ def test_search_and_similar(tab):
     assert card.get_attribute("data-category") == "mugs"
     name = card.locator("h3").text_content()
     card.get_by_role("button", name="Similar").click()
-    page.wait_for_function("() => document.getElementById('found-title').textContent.startsWith('Like')")
+    page.wait_for_function(
+        "() => document.getElementById('found-title').textContent.startsWith('Similar to')"
+    )
     assert name in page.text_content("#found-title")
     page.wait_for_selector("#found-list .card")
     assert page.locator("#found-list .card h3", has_text=name).count() == 0
@@ -170,29 +172,30 @@ def test_an_upload_is_found_recommended_and_similar(tab, page_shop):
     page.set_input_files("#upload [name=file]", page_shop.unknown)
     page.fill("#upload [name=title]", "A speckled quokka mug")
     page.fill("#upload [name=category]", "mugs")
-    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("button", name="Add video", exact=True).click()
     page.wait_for_function(
-        "() => document.getElementById('upload-seen').textContent.split('Place').length === 4"
+        "() => document.getElementById('upload-seen').textContent.split('Position').length === 4"
     )
     seen = page.text_content("#upload-seen")
-    assert "recommended to this shopper" in seen
-    assert "Place 1 of" in seen
+    assert "recommendations for this shopper" in seen
+    assert "Position 1 of" in seen
     page.click("#upload-similar")
     page.wait_for_selector("#found-list .card")
     assert page.locator("#found-list .card").first.get_attribute("data-category") == "mugs"
 
 
-def test_what_cannot_be_used_is_refused_in_words(tab, tmp_path):
+def test_an_unusable_upload_is_refused_without_a_class_name(tab, tmp_path):
     page = ready(tab())
     (tmp_path / "words.mp4").write_text("not a video " * 100)
     page.set_input_files("#upload [name=file]", tmp_path / "words.mp4")
     page.fill("#upload [name=title]", "Words")
-    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("button", name="Add video", exact=True).click()
     page.wait_for_function(
-        "() => /the file is text/.test(document.getElementById('upload-state').textContent)"
+        "() => /The file is text/.test(document.getElementById('upload-state').textContent)"
     )
+    assert page.text_content("#upload-state").startswith("The file is text. Fix: ")
     assert page.locator("#upload-seen li").count() == 0
-    # The browser itself writes down every answer that is an error.
+    # The browser logs every error response.
     assert all("422" in text for text in page.wrong)
     page.wrong.clear()
 
@@ -200,7 +203,7 @@ def test_what_cannot_be_used_is_refused_in_words(tab, tmp_path):
 def test_by_keyboard_alone(tab):
     page = ready(tab())
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "To the feed"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the feed"
     page.keyboard.press("Enter")
     reached = []
     for _ in range(9):
@@ -222,13 +225,19 @@ def test_by_keyboard_alone(tab):
     video = page.evaluate("document.activeElement.closest('li').dataset.video")
     page.keyboard.press("Space")
     news(page, "After liking")
-    # What was liked may have left the list: then the list's heading has the focus.
+    # If the liked video has left the list, the heading of the list has the focus.
     stays = page.locator(f"#feed .card[data-video={video}]").count()
     assert page.evaluate("document.activeElement.textContent") == ("Liked" if stays else "For you")
 
 
 def test_no_sideways_scroll_on_a_phone(tab):
     page = ready(tab(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True))
+    page.locator("#shopper-other summary").click()
+    form, field = (page.locator(f"#shopper-other {one}").bounding_box() for one in ("form", "input"))
+    assert form["x"] >= 0
+    assert form["x"] + form["width"] <= 360
+    assert field["x"] + field["width"] <= form["x"] + form["width"]
+    page.locator("#shopper-other summary").click()
     page.get_by_role("button", name="Similar").first.click()
     page.wait_for_selector("#found-list .card")
     page.locator("#arms summary").click()
@@ -241,21 +250,21 @@ def test_no_sideways_scroll_on_a_phone(tab):
     page.keyboard.press("Escape")
 
 
-def test_a_list_that_is_less_than_it_could_be_says_so(tab, service):
+def test_a_degraded_list_says_so(tab, service):
     service.ranking.broken = BackendUnavailable("killed")
     try:
         page = ready(tab())
-        assert "Ranking is away" in page.text_content("#degraded")
+        assert "Ranking is unavailable" in page.text_content("#degraded")
         assert page.locator("#feed .figures:visible").count() == 0
     finally:
         service.ranking.broken = None
-    # It is asked again by itself until ranking is back.
+    # The page retries until ranking is back.
     page.wait_for_selector("#degraded", state="hidden")
     assert page.locator("#feed .figures:visible").count() == 20
 
 
-def test_arms_are_drawn_and_told(tab, service):
-    service.tell_of_others()
+def test_the_results_of_the_a_b_test_are_drawn_and_listed(tab, service):
+    service.add_other_shoppers()
     page = ready(tab())
     page.locator("#arms").scroll_into_view_if_needed()
     page.wait_for_selector("#charts svg .mark")
@@ -267,7 +276,7 @@ def test_arms_are_drawn_and_told(tab, service):
     assert " to " in row
 
 
-def test_a_key_is_asked_for_only_where_it_is_wanted(tab, page_shop, tmp_path):
+def test_a_key_is_requested_only_by_a_service_that_needs_one(tab, page_shop, tmp_path):
     secret, entry = create_key("page:read+events")
     with PageService(page_shop, tmp_path, {"VREC_API_KEYS": entry}) as keyed:
         page = tab(keyed.address)

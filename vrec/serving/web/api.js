@@ -1,73 +1,79 @@
-// Requests to the service. Errors are Problems that say in words what to do.
+// Requests to the service. Errors are Problems, whose message is for people.
 
 const KEY = "vrec.key";
-const NEVER = 15_000;
+const TIMEOUT_MS = 15_000;
+// Problems of a video begin with the kind of failure, such as "WrongContainer: ", which is for programs.
+const FAILURE_KIND = /^(?:[A-Z][a-z]+){2,}: /;
 
 export class Problem extends Error {
   constructor(status, { detail, errors = [] }, retryAfter = null) {
     const fields = errors.map((field) => `${field.where}: ${field.detail}`);
-    super([detail, ...fields].join(" · "));
+    super([sentence(detail.replace(FAILURE_KIND, "")), ...fields].join(" · "));
     this.status = status;
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same may work in a moment. */
-  get passing() {
+  /** Whether the same request may succeed later. */
+  get temporary() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
-/** What is told to those who add a listener: `key` when a key is wanted, `took` how long an answer was awaited. */
-export const wire = new EventTarget();
+/** Dispatches `key` when the service needs an API key; `detail.refused` tells whether one was sent. */
+export const apiEvents = new EventTarget();
 
 export function useKey(key) {
   sessionStorage.setItem(KEY, key);
 }
 
-/** The JSON of an answer; raises Problem. */
-export async function ask(method, path, body, more = {}) {
-  const begun = performance.now();
+/** Sends a request and returns the JSON of the response with its time as `took_ms`; throws Problem. */
+export async function request(method, path, body, options = {}) {
+  const start = performance.now();
   const headers = body === undefined ? keyHeader() : { ...keyHeader(), "Content-Type": "application/json" };
   let response, text;
   try {
-    const signal = AbortSignal.timeout(NEVER);
-    response = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, ...more });
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    response = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, ...options });
     text = await response.text();
   } catch {
-    throw new Problem(0, { detail: "The service does not answer. It is asked again when you do something." });
+    throw new Problem(0, { detail: "The service does not respond. Try again in a moment." });
   }
   if (!response.ok) throw problemOf(response.status, text, response.headers.get("Retry-After"));
-  return { ...JSON.parse(text || "{}"), took_ms: performance.now() - begun };
+  return { ...JSON.parse(text || "{}"), took_ms: performance.now() - start };
 }
 
 export const recommend = (shopper, k) =>
-  ask("POST", "/v1/recommend", {
+  request("POST", "/v1/recommend", {
     user_id: shopper.id,
     k,
     surface: "feed",
     ...(shopper.age === null ? {} : { context: { age: shopper.age } }),
   });
-export const similar = (videoId, k) => ask("GET", `/v1/videos/${encodeURIComponent(videoId)}/similar?k=${k}`);
-export const search = (text, k) => ask("POST", "/v1/search", { text, k });
-export const sendEvents = (events, more) => ask("POST", "/v1/events", { events }, more);
-export const arms = () => ask("GET", "/v1/arms");
+export const similar = (videoId, k) => request("GET", `/v1/videos/${encodeURIComponent(videoId)}/similar?k=${k}`);
+export const search = (text, k) => request("POST", "/v1/search", { text, k });
+export const sendEvents = (events, options) => request("POST", "/v1/events", { events }, options);
+export const armStatistics = () => request("GET", "/v1/arms");
 export const mediaUrl = (videoId) => `/media/${encodeURIComponent(videoId)}`;
 
-/** What a form's video became; `progress(share)` is told how much of it is sent. Raises Problem. */
+/** Uploads a form's video and returns the response; calls `progress(share)` while it is sent. Throws Problem. */
 export function upload(form, progress) {
   return new Promise((resolve, reject) => {
-    // fetch does not tell how much of a body is sent.
-    const request = new XMLHttpRequest();
-    request.open("POST", "/v1/videos");
-    for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
-    request.upload.addEventListener("progress", (told) => progress(told.lengthComputable ? told.loaded / told.total : null));
-    request.addEventListener("load", () => {
-      if (request.status < 300) resolve(JSON.parse(request.responseText));
-      else reject(problemOf(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+    // fetch does not report how much of a body is sent.
+    const upload = new XMLHttpRequest();
+    upload.open("POST", "/v1/videos");
+    for (const [name, value] of Object.entries(keyHeader())) upload.setRequestHeader(name, value);
+    upload.upload.addEventListener("progress", (event) => progress(event.lengthComputable ? event.loaded / event.total : null));
+    upload.addEventListener("load", () => {
+      if (upload.status < 300) resolve(JSON.parse(upload.responseText));
+      else reject(problemOf(upload.status, upload.responseText, upload.getResponseHeader("Retry-After")));
     });
-    request.addEventListener("error", () => reject(new Problem(0, { detail: "The upload broke off. Send it again." })));
-    request.send(form);
+    upload.addEventListener("error", () => reject(new Problem(0, { detail: "The upload was interrupted. Send it again." })));
+    upload.send(form);
   });
+}
+
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
 }
 
 function keyHeader() {
@@ -76,12 +82,12 @@ function keyHeader() {
 }
 
 function problemOf(status, text, retryAfter) {
-  let said = {};
+  let problem = {};
   try {
-    said = JSON.parse(text);
+    problem = JSON.parse(text);
   } catch {
-    // Something before the service answered in its own way.
+    // A proxy in front of the service responded with something else than a problem document.
   }
-  if (status === 401) wire.dispatchEvent(new CustomEvent("key", { detail: { refused: sessionStorage.getItem(KEY) !== null } }));
-  return new Problem(status, { detail: said.detail ?? `The service answered ${status}.`, errors: said.errors }, Number(retryAfter) || null);
+  if (status === 401) apiEvents.dispatchEvent(new CustomEvent("key", { detail: { refused: sessionStorage.getItem(KEY) !== null } }));
+  return new Problem(status, { detail: problem.detail ?? `The service responded with status ${status}.`, errors: problem.errors }, Number(retryAfter) || null);
 }

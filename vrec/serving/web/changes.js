@@ -1,8 +1,8 @@
-// What changed from one list to the next, in words that hold.
+// Description of the changes from one list to the next.
 
-export const NONE = "without category";
+export const NONE = "no category";
 
-/** How many of the items are of each category. */
+/** Returns the number of items by category. */
 export function mixOf(items) {
   const mix = new Map();
   for (const { category } of items) mix.set(category ?? NONE, (mix.get(category ?? NONE) ?? 0) + 1);
@@ -10,10 +10,10 @@ export function mixOf(items) {
 }
 
 /**
- * What became of the list, as "5 → 9 of 20 are mugs". `first` is the category that is spoken of if it changed;
- * else the one that changed most is.
+ * Describes the change of a list, such as "5 → 9 of 20 are mugs": of the category `first` if its count changed,
+ * else of the category that changed most.
  */
-export function changeOf(before, after, first, { came, moved }) {
+export function changeOf(before, after, first, { added, moved }) {
   const [old, now] = [mixOf(before), mixOf(after)];
   const names = [...new Set([...now.keys(), ...old.keys()])];
   const by = (name) => (now.get(name) ?? 0) - (old.get(name) ?? 0);
@@ -22,11 +22,11 @@ export function changeOf(before, after, first, { came, moved }) {
   const parts = [];
   if (name !== undefined && by(name)) {
     const [n, m] = [old.get(name) ?? 0, now.get(name) ?? 0];
-    const verb = name === NONE ? "" : "are ";
+    const verb = name === NONE ? "have " : "are ";
     const whole = before.length === after.length ? `${n} → ${m} of ${after.length}` : `${n} of ${before.length} → ${m} of ${after.length}`;
     parts.push(`${whole} ${verb}${name}`);
   }
-  if (came) parts.push(`${came} ${came === 1 ? "video is" : "videos are"} new in the list`);
+  if (added) parts.push(`${added} ${added === 1 ? "video is" : "videos are"} new`);
   if (moved) parts.push(`${moved} moved`);
-  return parts.length ? parts.join(", ") : "the list is as before";
+  return parts.length ? parts.join(", ") : "the list did not change";
 }

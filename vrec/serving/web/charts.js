@@ -1,77 +1,77 @@
-// What the arms' shoppers did in the last hour: one chart a rate, by minutes, with the whole and its interval beside.
+// Charts of the A/B test: one per rate, by minute over the last hour, with the total and its interval at the right.
 
-import { arms as askArms } from "./api.js";
-import { $, el, percent, svg, tell } from "./dom.js";
+import { armStatistics } from "./api.js";
+import { $, el, percent, showText, svg } from "./dom.js";
 
-const EVERY_MS = 4_000;
+const REFRESH_MS = 4_000;
 const MINUTES = 60;
 const [WIDTH, HEIGHT, LEFT, GUTTER, TOP, BOTTOM] = [420, 170, 52, 26, 12, 22];
 const RATES = [
-  { rate: "ctr", of: "clicks", title: "Clicks by impression", say: (x) => percent(x) },
-  { rate: "watch_s_per_impression", of: "watch_s", title: "Seconds watched by impression", say: (x) => `${x.toFixed(2)} s` },
-  { rate: "conversion", of: "conversions", title: "Purchases by impression", say: (x) => percent(x, 2) },
+  { rate: "ctr", of: "clicks", title: "Clicks per impression", format: (x) => percent(x) },
+  { rate: "watch_s_per_impression", of: "watch_s", title: "Watch time per impression", format: (x) => `${x.toFixed(2)} s` },
+  { rate: "conversion", of: "conversions", title: "Purchases per impression", format: (x) => percent(x, 2) },
 ];
 
-/** Draws now, and again every few seconds while the charts are in view. */
-export function keepCharts() {
+/** Draws the charts, and again every few seconds while they are in view. */
+export function startCharts() {
   let visible = false;
   const draw = async () => {
     if (!visible || document.visibilityState !== "visible") return;
     try {
-      render(await askArms());
+      render(await armStatistics());
     } catch (problem) {
-      tell($("arms-note"), problem.message);
+      showText($("arms-note"), problem.message);
     }
   };
   new IntersectionObserver(([entry]) => {
     visible = entry.isIntersecting;
     draw();
   }).observe($("arms"));
-  setInterval(draw, EVERY_MS);
+  setInterval(draw, REFRESH_MS);
 }
 
 function render({ level, arms }) {
-  const known = arms.some((arm) => arm.ctr.low !== null);
-  const sure = known
-    ? `The bars beside the lines are intervals: ${percent(level, 0)} of such hold the truth, however often one looks.`
-    : "No intervals yet: too few shoppers for them.";
-  tell($("arms-note"), `Lines are the last ${MINUTES} minutes, the mark at the right is all since the service began. ${sure}`);
+  const hasIntervals = arms.some((arm) => arm.ctr.low !== null);
+  const intervals = hasIntervals
+    ? `Bars are ${percent(level, 0)} confidence intervals that stay valid however often you look.`
+    : "There are no confidence intervals until an arm has enough shoppers.";
+  showText($("arms-note"), `Lines show the last ${MINUTES} minutes by minute, dots at the right the total since the service started. ${intervals}`);
   $("charts").replaceChildren(...RATES.map((rate) => figure(rate, arms)));
   $("arms-table").replaceChildren(...table(arms));
 }
 
-function figure({ rate, of, title, say }, arms) {
+function figure({ rate, of, title, format }, arms) {
   const series = arms.map((arm) => arm.minutes.filter((m) => m.impressions).map((m) => [m.at / 60e6, m[of] / m.impressions]));
   const ends = arms.flatMap((arm) => [arm[rate].value, arm[rate].high]).filter((value) => value !== null);
   const most = Math.max(...ends, ...series.flat().map(([, value]) => value), 0) || 1;
   const now = Date.now() / 60e3;
   const x = (minute) => LEFT + ((WIDTH - GUTTER * 1.5 - LEFT) * Math.min(MINUTES, Math.max(0, minute - now + MINUTES))) / MINUTES;
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most);
-  if (!ends.length) return el("figure", {}, el("figcaption", {}, title), el("p", { class: "soft" }, "Nobody has seen a video yet."));
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, ...axes(most, say, y));
-  arms.forEach((arm, number) => drawing.append(...lines(series[number], x, y, number), ...whole(arm[rate], y, number)));
+  if (!ends.length) return el("figure", {}, el("figcaption", {}, title), el("p", { class: "soft" }, "No impressions yet."));
+  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, ...axes(most, format, y));
+  arms.forEach((arm, number) => drawing.append(...lines(series[number], x, y, number), ...total(arm[rate], y, number)));
   const legend = arms.map((arm, number) =>
-    el("li", { class: `dot h${number % 10}` }, `${arm.name} `, el("b", {}, arm[rate].value === null ? "–" : say(arm[rate].value))),
+    el("li", { class: `dot h${number % 10}` }, `${arm.name} `, el("b", {}, arm[rate].value === null ? "–" : format(arm[rate].value))),
   );
   return el("figure", {}, el("figcaption", {}, title), drawing, el("ul", {}, ...legend));
 }
 
-function axes(most, say, y) {
+function axes(most, format, y) {
   const right = WIDTH - GUTTER * 1.5;
   const rules = [0, most / 2, most].flatMap((value) => [
     svg("line", { class: "rule", x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value) }),
-    svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, say(value)),
+    svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, format(value)),
   ]);
   const under = HEIGHT - 5;
   return [
     ...rules,
     svg("text", { x: LEFT, y: under }, `${MINUTES} min ago`),
     svg("text", { x: right, y: under, "text-anchor": "end" }, "now"),
-    svg("text", { x: WIDTH, y: under, "text-anchor": "end" }, "all"),
+    svg("text", { x: WIDTH, y: under, "text-anchor": "end" }, "total"),
   ];
 }
 
-/** A line through the minutes that follow on one another, a dot for those that stand alone. */
+/** Draws a line through consecutive minutes, and a dot for a single minute. */
 function lines(points, x, y, number) {
   const runs = [];
   for (const point of points) {
@@ -86,7 +86,7 @@ function lines(points, x, y, number) {
   });
 }
 
-function whole({ value, low, high }, y, number) {
+function total({ value, low, high }, y, number) {
   if (value === null) return [];
   const [at, hue] = [WIDTH - GUTTER + (number % 3) * 9, `h${number % 10}`];
   const mark = svg("circle", { class: `mark ${hue}`, cx: at, cy: y(value), r: 4 });
@@ -95,17 +95,17 @@ function whole({ value, low, high }, y, number) {
 }
 
 function table(arms) {
-  const heads = ["Arm", "Share", "Shoppers", "Impressions", ...RATES.map((rate) => rate.title)];
+  const headings = ["Arm", "Share", "Shoppers", "Impressions", ...RATES.map((rate) => rate.title)];
   const rows = arms.map((arm) => {
-    const rates = RATES.map(({ rate, say }) => spoken(arm[rate], say));
+    const rates = RATES.map(({ rate, format }) => cellText(arm[rate], format));
     const cells = [percent(arm.share, 0), arm.users, arm.impressions, ...rates];
     return el("tr", {}, el("th", { scope: "row" }, arm.name), ...cells.map((cell) => el("td", {}, String(cell))));
   });
-  const head = el("tr", {}, ...heads.map((name) => el("th", { scope: "col" }, name)));
-  return [el("caption", { class: "quiet" }, "Figures by arm since the service began"), el("thead", {}, head), el("tbody", {}, ...rows)];
+  const head = el("tr", {}, ...headings.map((name) => el("th", { scope: "col" }, name)));
+  return [el("caption", { class: "quiet" }, "Results by arm since the service started"), el("thead", {}, head), el("tbody", {}, ...rows)];
 }
 
-function spoken({ value, low, high }, say) {
-  if (value === null) return "none yet";
-  return low === null ? say(value) : `${say(value)} (${say(Math.max(0, low))} to ${say(high)})`;
+function cellText({ value, low, high }, format) {
+  if (value === null) return "no data";
+  return low === null ? format(value) : `${format(value)} (${format(Math.max(0, low))} to ${format(high)})`;
 }

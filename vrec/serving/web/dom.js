@@ -1,21 +1,21 @@
-// Elements without markup in strings: what a catalogue says is only ever text.
+// Elements built without markup in strings: texts of the catalog are never parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with attributes (`onclick` and the like are listeners, false and null leave one out) and children. */
+/** Creates an element with children and attributes; `on...` adds a listener, false and null leave one out. */
 export function el(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** The same of SVG. */
+/** Creates an SVG element likewise. */
 export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Shows an element with a text, or hides it where there is none. */
-export function tell(element, text) {
+/** Shows an element with a text, or hides it without one. */
+export function showText(element, text) {
   element.textContent = text ?? "";
   element.hidden = !text;
 }

@@ -1,64 +1,64 @@
-// What the shopper saw and did, sent in batches. An event keeps its id until the service has it: it counts once.
+// Events of the shopper, sent in batches. An event keeps its id when it is sent again, so it counts once.
 
 import { sendEvents } from "./api.js";
 import { random } from "./shopper.js";
 
-const GATHER_MS = 400;
+const BATCH_MS = 400;
 const RETRY_MS = 3_000;
-const TOGETHER = 500;
+const BATCH_SIZE = 500;
 
-const waiting = [];
+const pending = [];
 let sending = null;
 let timer = null;
-let kept = 0;
-let told = () => {};
+let stored = 0;
+let onChange = () => {};
 
-/** `told(kept, waiting)` is called whenever either changes. */
+/** Sets the listener that is called as `listener(stored, pending)` whenever either number changes. */
 export function watchEvents(listener) {
-  told = listener;
+  onChange = listener;
 }
 
-/** Puts down that a shopper saw or did something with an item of an answer. */
-export function note(kind, shopper, shown, value = null) {
+/** Records that a shopper saw or did something with an item of a response. */
+export function recordEvent(kind, shopper, shown, value = null) {
   const { item, requestId, surface } = shown;
   const event = { event_id: `page-${random(12)}`, user_id: shopper.id, video_id: item.video_id, kind, surface };
   if (requestId) Object.assign(event, { position: item.position, request_id: requestId, propensity: item.propensity });
   if (value !== null) event.value = value;
-  waiting.push(event);
-  later(GATHER_MS);
+  pending.push(event);
+  schedule(BATCH_MS);
 }
 
-/** Returns when all that was put down is durable; raises the Problem where it is not, and tries again later. */
+/** Sends all recorded events and returns once they are durable; else throws Problem, and tries again later. */
 export async function flush() {
   clearTimeout(timer);
   timer = null;
-  while (waiting.length || sending) {
+  while (pending.length || sending) {
     sending ??= send().finally(() => (sending = null));
     await sending;
   }
 }
 
-/** Sends what waits though the page goes away. */
-export function flushAtTheEnd() {
-  if (waiting.length) sendEvents(waiting.slice(-100), { keepalive: true, signal: undefined }).catch(() => {});
+/** Sends the pending events while the page is being closed. */
+export function flushOnExit() {
+  if (pending.length) sendEvents(pending.slice(-100), { keepalive: true, signal: undefined }).catch(() => {});
 }
 
 async function send() {
-  const some = waiting.slice(0, TOGETHER);
+  const batch = pending.slice(0, BATCH_SIZE);
   try {
-    const said = await sendEvents(some);
-    kept += said.new;
-    waiting.splice(0, some.length);
+    const response = await sendEvents(batch);
+    stored += response.new;
+    pending.splice(0, batch.length);
   } catch (problem) {
-    // What is wrong stays wrong: it must not hold up what comes after it.
-    if (!problem.passing && problem.status !== 401) waiting.splice(0, some.length);
-    else if (problem.status !== 401) later((problem.retryAfter ?? 0) * 1000 || RETRY_MS);
+    // Events that the service refuses are dropped, so that they do not hold up later ones.
+    if (!problem.temporary && problem.status !== 401) pending.splice(0, batch.length);
+    else if (problem.status !== 401) schedule((problem.retryAfter ?? 0) * 1000 || RETRY_MS);
     throw problem;
   } finally {
-    told(kept, waiting.length);
+    onChange(stored, pending.length);
   }
 }
 
-function later(ms) {
+function schedule(ms) {
   timer ??= setTimeout(() => flush().catch(() => {}), ms);
 }

@@ -1,22 +1,22 @@
-// A list of cards that follows its answers: cards stay, move, come and go, and tell when they were seen.
+// List of cards that is updated by responses: cards stay, move, appear and disappear, and report impressions.
 
 import { Card, press } from "./cards.js";
 import { resumePreviews } from "./previews.js";
 
 const SEEN_MS = 500;
 const MOVE_MS = 350;
-const lively = matchMedia("(prefers-reduced-motion: no-preference)");
+const motion = matchMedia("(prefers-reduced-motion: no-preference)");
 
 export class CardList {
-  /** `hands` does what cards ask for; `seen(shown)` is told of each card that was half in view for a while. */
-  constructor(element, hands, seen) {
+  /** `handlers` handles the buttons; `onSeen(shown)` is called for each card that was half in view for a while. */
+  constructor(element, handlers, onSeen) {
     this.element = element;
-    this.hands = hands;
-    this.seen = seen;
+    this.handlers = handlers;
+    this.onSeen = onSeen;
     this.cards = new Map();
     this.timers = new Map();
     this.visible = new Set();
-    this.watch = new IntersectionObserver((entries) => this.#look(entries), { threshold: 0.5 });
+    this.watch = new IntersectionObserver((entries) => this.#onIntersect(entries), { threshold: 0.5 });
   }
 
   get items() {
@@ -27,28 +27,28 @@ export class CardList {
     this.show([], null, "feed");
   }
 
-  /** Shows that something was done with a video, wherever it was done. */
-  tellDone(videoId) {
+  /** Marks the buttons of a video after an action, which may have happened elsewhere on the page. */
+  markDone(videoId) {
     const card = this.cards.get(videoId);
-    if (card) press(card.buttons, card.shown.item, this.hands);
+    if (card) press(card.buttons, card.shown.item, this.handlers);
   }
 
-  /** Shows the items of an answer; says how many came and how many of those that stayed have another place. */
+  /** Shows the items of a response; returns how many are new and how many others changed their position. */
   show(items, requestId, surface) {
-    const before = this.#places();
+    const before = this.#boxes();
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     const cards = new Map();
-    let came = 0;
+    let added = 0;
     let moved = 0;
     for (const item of items) {
       const old = this.cards.get(item.video_id);
       const shown = this.#shown(old, { item, requestId, surface });
-      const card = old ?? new Card(shown, this.hands);
+      const card = old ?? new Card(shown, this.handlers);
       const up = old ? old.shown.item.position - item.position : null;
       if (old) card.update(shown);
-      else came += 1;
+      else added += 1;
       if (up) moved += 1;
-      card.tellMove(this.cards.size ? up : 0);
+      card.showMove(this.cards.size ? up : 0);
       cards.set(item.video_id, card);
     }
     this.#drop(cards);
@@ -57,19 +57,19 @@ export class CardList {
     this.#animate(before);
     if (focused && document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
     resumePreviews();
-    return { came, moved, lostFocus: focused !== null && !focused.isConnected };
+    return { added, moved, lostFocus: focused !== null && !focused.isConnected };
   }
 
-  /** Counts a card as seen at once, as when something is done with it, unless it has been. */
+  /** Counts an impression of a card at once, as before an action with it, unless it is counted already. */
   countNow(videoId, shown = this.cards.get(videoId)?.shown) {
     const card = this.cards.get(videoId);
     if (!card || card.shown !== shown || shown.counted) return;
     card.shown.counted = true;
-    this.#forget(card.element);
-    this.seen(card.shown);
+    this.#stopTimer(card.element);
+    this.onSeen(card.shown);
   }
 
-  /** What a card shows: one that was seen and stays in its place was shown by the answer before this one. */
+  /** Returns what a card shows: a card that was seen and keeps its position belongs to the previous response. */
   #shown(old, shown) {
     if (!old?.shown.counted || old.shown.item.position !== shown.item.position) return shown;
     const { propensity } = old.shown.item;
@@ -78,7 +78,7 @@ export class CardList {
 
   #drop(cards) {
     for (const [id, card] of this.cards) {
-      this.#forget(card.element);
+      this.#stopTimer(card.element);
       if (cards.has(id)) continue;
       this.watch.unobserve(card.element);
       this.visible.delete(card.element);
@@ -88,23 +88,23 @@ export class CardList {
   }
 
   #arrange() {
-    let place = this.element.firstElementChild;
+    let next = this.element.firstElementChild;
     for (const card of this.cards.values()) {
-      if (card.element === place) place = place.nextElementSibling;
-      else this.element.insertBefore(card.element, place);
+      if (card.element === next) next = next.nextElementSibling;
+      else this.element.insertBefore(card.element, next);
       this.watch.observe(card.element);
     }
-    for (const element of this.visible) this.#wait(element);
+    for (const element of this.visible) this.#startTimer(element);
   }
 
-  #places() {
-    const places = new Map();
-    for (const [id, card] of this.cards) places.set(id, card.element.getBoundingClientRect());
-    return places;
+  #boxes() {
+    const boxes = new Map();
+    for (const [id, card] of this.cards) boxes.set(id, card.element.getBoundingClientRect());
+    return boxes;
   }
 
   #animate(before) {
-    if (!lively.matches || !before.size) return;
+    if (!motion.matches || !before.size) return;
     for (const [id, card] of this.cards) {
       const from = before.get(id);
       const to = card.element.getBoundingClientRect();
@@ -117,33 +117,33 @@ export class CardList {
     }
   }
 
-  #look(entries) {
+  #onIntersect(entries) {
     for (const { target, isIntersecting } of entries) {
       if (isIntersecting) {
         this.visible.add(target);
-        this.#wait(target);
+        this.#startTimer(target);
       } else {
         this.visible.delete(target);
-        this.#forget(target);
+        this.#stopTimer(target);
       }
     }
   }
 
-  /** Sees a card after a while, unless it has been seen where it is. */
-  #wait(element) {
-    this.#forget(element);
+  /** Starts the timer of a card in view, unless its impression is counted already. */
+  #startTimer(element) {
+    this.#stopTimer(element);
     if (this.cards.get(element.dataset.video)?.shown.counted) return;
-    this.timers.set(element, setTimeout(() => this.#tell(element), SEEN_MS));
+    this.timers.set(element, setTimeout(() => this.#onTimer(element), SEEN_MS));
   }
 
-  #tell(element) {
+  #onTimer(element) {
     const hidden = document.visibilityState !== "visible" || document.querySelector("dialog[open]");
-    if (hidden) return this.#wait(element);
+    if (hidden) return this.#startTimer(element);
     this.timers.delete(element);
     return this.countNow(element.dataset.video);
   }
 
-  #forget(element) {
+  #stopTimer(element) {
     clearTimeout(this.timers.get(element));
     this.timers.delete(element);
   }

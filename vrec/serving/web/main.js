@@ -1,60 +1,63 @@
-// The page: a shopper, what they do, and the feed that follows.
+// The page: a shopper, their actions, and the feed that responds to them.
 
-import { recommend, search, similar, useKey, wire } from "./api.js";
+import { apiEvents, recommend, search, similar, useKey } from "./api.js";
 import { buttonsOf, hueOf, nameOf, press } from "./cards.js";
 import { changeOf, mixOf, NONE } from "./changes.js";
-import { keepCharts } from "./charts.js";
-import { $, el, tell } from "./dom.js";
-import { flush, flushAtTheEnd, note, watchEvents } from "./events.js";
+import { startCharts } from "./charts.js";
+import { $, el, showText } from "./dom.js";
+import { flush, flushOnExit, recordEvent, watchEvents } from "./events.js";
 import { CardList } from "./lists.js";
 import { Player } from "./player.js";
 import { arePaused, coverPreviews, pausePreviews } from "./previews.js";
 import { become, now, setAge, shoppers } from "./shopper.js";
-import { keepUpload } from "./upload.js";
+import { startUpload } from "./upload.js";
 
 const K = 20;
-const FOUND = 12;
-const AGAIN_MS = 5_000;
-const AWAY = {
-  ranking: "Ranking is away: this is what is popular, the same for everybody.",
-  profiles: "Profiles are away: you are taken for a stranger.",
-  cards: "The catalogue is away: titles and prices are missing.",
+const FOUND_K = 12;
+const RETRY_MS = 5_000;
+const UNAVAILABLE = {
+  ranking: "Ranking is unavailable. The list shows popular videos, the same for every shopper.",
+  profiles: "Profiles are unavailable. The list does not use your history.",
+  cards: "The catalog is unavailable. Titles and prices are missing.",
 };
-const DONE = { like: "liking", cart: "putting into the cart", purchase: "buying" };
+const DONE = { like: "liking", cart: "adding to the cart", purchase: "buying" };
 
 const player = new Player();
 const done = new Set();
-const hands = { open, act, similar: showSimilar, has: (kind, id) => done.has(`${now().id} ${kind} ${id}`) };
-const seen = (shown) => note("impression", now(), shown);
-const feed = new CardList($("feed"), hands, seen);
-const found = new CardList($("found-list"), hands, seen);
+const handlers = { open, act, similar: showSimilar, has: (kind, id) => done.has(`${now().id} ${kind} ${id}`) };
+const onSeen = (shown) => recordEvent("impression", now(), shown);
+const feed = new CardList($("feed"), handlers, onSeen);
+const found = new CardList($("found-list"), handlers, onSeen);
 let watching = null;
-let asked = 0;
-let again = null;
-let unsaid = null;
+let requests = 0;
+let retry = null;
+let pendingNews = null;
 
 /**
- * Asks for the feed and shows it; `words` begin the line that says what changed since `before`. Where another
- * asks before the answer is there, its answer says so instead.
+ * Requests the feed and shows it. `words` begin the line that describes the change since `before`; if another
+ * request starts before the response arrives, that line is shown with the response of the later request.
  */
 async function refresh(words = null, before = feed.items, category = null) {
-  const mine = ++asked;
-  if (words) unsaid = { words, before, category };
-  clearTimeout(again);
+  const mine = ++requests;
+  if (words) pendingNews = { words, before, category };
+  clearTimeout(retry);
   try {
-    const answer = await recommend(now(), K);
-    if (mine !== asked) return;
-    const change = feed.show(answer.items, answer.request_id, "feed");
+    const response = await recommend(now(), K);
+    if (mine !== requests) return;
+    const change = feed.show(response.items, response.request_id, "feed");
     if (change.lostFocus && !player.isOpen) $("feed-title").focus({ preventScroll: true });
-    showMix(before, answer.items);
-    showAnswer(answer);
-    if (unsaid) tell($("news"), `${unsaid.words}: ${changeOf(unsaid.before, answer.items, unsaid.category, change)}.`);
-    unsaid = null;
-    tell($("trouble"), null);
+    showMix(before, response.items);
+    showStatus(response);
+    if (pendingNews) {
+      const { words: cause, before: old, category: first } = pendingNews;
+      showText($("news"), `${cause}: ${changeOf(old, response.items, first, change)}.`);
+    }
+    pendingNews = null;
+    showText($("trouble"), null);
     $("key").hidden = true;
-    if (answer.degraded) again = setTimeout(refresh, AGAIN_MS);
+    if (response.degraded) retry = setTimeout(refresh, RETRY_MS);
   } catch (problem) {
-    if (mine === asked) fail(problem);
+    if (mine === requests) fail(problem);
   } finally {
     $("feed").setAttribute("aria-busy", "false");
   }
@@ -62,11 +65,11 @@ async function refresh(words = null, before = feed.items, category = null) {
 
 function fail(problem) {
   if (problem.status === 401) return;
-  tell($("trouble"), problem.message);
-  if (problem.passing) again = setTimeout(refresh, (problem.retryAfter ?? 0) * 1000 || AGAIN_MS);
+  showText($("trouble"), problem.message);
+  if (problem.temporary) retry = setTimeout(refresh, (problem.retryAfter ?? 0) * 1000 || RETRY_MS);
 }
 
-/** Sends what was done, and shows the feed that follows from it. */
+/** Sends the recorded events, and shows the feed that results from them. */
 async function settle(words, before, category) {
   try {
     await flush();
@@ -77,59 +80,59 @@ async function settle(words, before, category) {
   await refresh(words, before, category);
 }
 
-/** What a shopper does something with, they have seen: the impression comes before what follows from it. */
-function countFirst(shown) {
+/** Counts the impression of a video before an action with it. */
+function countImpression(shown) {
   for (const list of [feed, found]) list.countNow(shown.item.video_id, shown);
 }
 
 async function act(kind, shown) {
   const { item } = shown;
-  countFirst(shown);
+  countImpression(shown);
   done.add(`${now().id} ${kind} ${item.video_id}`);
-  for (const list of [feed, found]) list.tellDone(item.video_id);
-  press($("player-buttons").children, item, hands);
-  note(kind, now(), shown, kind === "purchase" ? item.price : null);
+  for (const list of [feed, found]) list.markDone(item.video_id);
+  press($("player-buttons").children, item, handlers);
+  recordEvent(kind, now(), shown, kind === "purchase" ? item.price : null);
   await settle(`After ${DONE[kind]} “${nameOf(item)}”`, feed.items, item.category);
 }
 
 async function open(shown) {
   const { item } = shown;
   const before = feed.items;
-  countFirst(shown);
-  note("click", now(), shown);
+  countImpression(shown);
+  recordEvent("click", now(), shown);
   const clicked = settle(null, before, item.category);
   coverPreviews(true);
   watching = shown;
-  const seconds = await player.open(item, buttonsOf(() => shown, hands, ["like", "cart", "purchase"]));
+  const seconds = await player.open(item, buttonsOf(() => shown, handlers, ["like", "cart", "purchase"]));
   coverPreviews(false);
-  noteWatch();
+  recordWatch();
   await clicked;
   await settle(`After watching “${nameOf(item)}” for ${seconds.toFixed(1)} s`, before, item.category);
 }
 
-/** Puts down how long the video in the player played, once. */
-function noteWatch() {
-  if (watching && player.seconds >= 0.1) note("watch", now(), watching, Math.round(player.seconds * 10) / 10);
+/** Records once how long the video in the player played. */
+function recordWatch() {
+  if (watching && player.seconds >= 0.1) recordEvent("watch", now(), watching, Math.round(player.seconds * 10) / 10);
   watching = null;
 }
 
 function showSimilar(item) {
-  return showFound(`Like “${nameOf(item)}”`, "similar", () => similar(item.video_id, FOUND));
+  return showFound(`Similar to “${nameOf(item)}”`, "similar", () => similar(item.video_id, FOUND_K));
 }
 
 async function showFound(title, surface, list) {
   $("found").hidden = false;
   $("found-title").textContent = title;
-  tell($("found-note"), "Looking …");
+  showText($("found-note"), "Searching …");
   found.clear();
   $("found-title").focus();
   try {
-    const answer = await list();
-    found.show(answer.items, answer.request_id, surface);
-    tell($("found-note"), answer.items.length ? `${answer.items.length} videos` : "Nothing was found.");
-    showAnswer(answer);
+    const response = await list();
+    found.show(response.items, response.request_id, surface);
+    showText($("found-note"), response.items.length ? `${response.items.length} ${response.items.length === 1 ? "video" : "videos"}` : "No videos found.");
+    showStatus(response);
   } catch (problem) {
-    tell($("found-note"), problem.status === 401 ? "A key is wanted first." : problem.message);
+    showText($("found-note"), problem.status === 401 ? "Enter an API key first." : problem.message);
   }
 }
 
@@ -137,8 +140,8 @@ function showMix(before, items) {
   const [old, mix] = [mixOf(before), mixOf(items)];
   const names = [...mix.keys()].sort((a, b) => mix.get(b) - mix.get(a) || (a < b ? -1 : 1));
   const chips = names.map((name) => {
-    const by = before.length ? mix.get(name) - (old.get(name) ?? 0) : 0;
-    const change = by ? el("span", { class: "by" }, by > 0 ? `+${by}` : `−${-by}`) : null;
+    const difference = before.length ? mix.get(name) - (old.get(name) ?? 0) : 0;
+    const change = difference ? el("span", { class: "by" }, difference > 0 ? `+${difference}` : `−${-difference}`) : null;
     return el("li", { class: `dot ${hueOf(name === NONE ? null : name)}` }, `${name} `, el("b", {}, String(mix.get(name))), change);
   });
   $("mix").replaceChildren(...chips);
@@ -146,17 +149,17 @@ function showMix(before, items) {
   $("categories").append(...names.filter((name) => !known.has(name)).map((name) => el("option", { value: name })));
 }
 
-function showAnswer(answer) {
-  tell($("degraded"), answer.why.map((part) => AWAY[part] ?? `A part is away: ${part}.`).join(" "));
-  $("foot-bundle").textContent = answer.bundle;
-  if (answer.arm) $("foot-arm").textContent = `${answer.arm}, ${Math.round(100 * answer.arm_share)} % of shoppers`;
-  const inside = answer.spent_ms.total ?? 0;
-  const within = inside ? `, ${inside.toFixed(0)} ms of it in ranking` : "";
-  $("foot-latency").textContent = `${answer.took_ms.toFixed(0)} ms${within}`;
+function showStatus(response) {
+  showText($("degraded"), response.why.map((part) => UNAVAILABLE[part] ?? `A part of the service is unavailable: ${part}.`).join(" "));
+  $("foot-bundle").textContent = response.bundle;
+  if (response.arm) $("foot-arm").textContent = `${response.arm}, ${Math.round(100 * response.arm_share)} % of shoppers`;
+  const inside = response.spent_ms.total ?? 0;
+  const within = inside ? `, of which ${inside.toFixed(0)} ms in the service` : "";
+  $("foot-latency").textContent = `${response.took_ms.toFixed(0)} ms${within}`;
 }
 
 function showShoppers() {
-  const options = shoppers().map(({ id }, place) => el("option", { value: id, selected: place === 0 }, id));
+  const options = shoppers().map(({ id }, index) => el("option", { value: id, selected: index === 0 }, id));
   $("shopper-choice").replaceChildren(...options);
   $("shopper-age").value = now().age ?? "";
 }
@@ -169,12 +172,12 @@ async function shopAs(id, words) {
   $("found").hidden = true;
   found.clear();
   await refresh(null, []);
-  tell($("news"), `${words} ${now().id}.`);
+  showText($("news"), `${words} ${now().id}.`);
 }
 
 function listen() {
   $("shopper-choice").addEventListener("change", (event) => shopAs(event.target.value, "Shopping as"));
-  $("shopper-new").addEventListener("click", () => shopAs(null, "Shopping as somebody new,"));
+  $("shopper-new").addEventListener("click", () => shopAs(null, "Shopping as new shopper"));
   $("shopper-other").addEventListener("submit", (event) => {
     event.preventDefault();
     $("shopper-other").open = false;
@@ -183,12 +186,12 @@ function listen() {
   $("shopper-age").addEventListener("change", ({ target }) => {
     if (!target.reportValidity()) return;
     setAge(target.value === "" ? null : Math.trunc(Number(target.value)));
-    refresh("With that age");
+    refresh("After setting the age");
   });
   $("search").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("search-text").value.trim();
-    if (text) showFound(`Search for “${text}”`, "search", () => search(text, FOUND));
+    if (text) showFound(`Search for “${text}”`, "search", () => search(text, FOUND_K));
   });
   $("found-close").addEventListener("click", () => {
     $("found").hidden = true;
@@ -205,22 +208,22 @@ function listen() {
     $("key-text").value = "";
     settle(null, feed.items, null);
   });
-  wire.addEventListener("key", ({ detail }) => {
+  apiEvents.addEventListener("key", ({ detail }) => {
     $("key").hidden = false;
-    tell($("key-problem"), detail.refused ? "The service does not know that key." : null);
+    showText($("key-problem"), detail.refused ? "The service does not accept this key." : null);
   });
-  watchEvents((kept, waiting) => ($("foot-events").textContent = waiting ? `${kept}, ${waiting} to be sent` : String(kept)));
-  // Phones put a page away without telling it that it goes.
-  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && flushAtTheEnd());
+  watchEvents((stored, pending) => ($("foot-events").textContent = pending ? `${stored}, ${pending} to be sent` : String(stored)));
+  // Phones may close a page in the background without another event.
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && flushOnExit());
   addEventListener("pagehide", () => {
-    noteWatch();
-    flushAtTheEnd();
+    recordWatch();
+    flushOnExit();
   });
 }
 
 $("previews").setAttribute("aria-pressed", String(arePaused()));
 listen();
 showShoppers();
-keepUpload({ similar: showSimilar, refresh: () => refresh("With the new video") });
-keepCharts();
+startUpload({ similar: showSimilar, refresh: () => refresh("After adding the video") });
+startCharts();
 refresh();

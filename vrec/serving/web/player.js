@@ -1,4 +1,4 @@
-// The large player, which measures how long a video really played.
+// Player in a dialog, which measures how long a video played.
 
 import { mediaUrl } from "./api.js";
 import { nameOf } from "./cards.js";
@@ -15,7 +15,7 @@ export class Player {
   constructor() {
     $("player-close").addEventListener("click", () => this.#dialog.close());
     this.#dialog.addEventListener("click", (event) => {
-      // A click on the dialog itself is one beside its content.
+      // A click on the dialog element may be on its padding or on the backdrop; only the latter closes it.
       if (event.target === this.#dialog && !inside(event, this.#dialog)) this.#dialog.close();
     });
     this.#video.addEventListener("playing", () => (this.#since ??= performance.now()));
@@ -34,7 +34,7 @@ export class Player {
     return this.#dialog.open;
   }
 
-  /** Plays a video; returns the seconds it played when the player is closed. */
+  /** Plays a video; returns the seconds played once the player is closed. */
   async open(item, buttons) {
     this.#played_ms = 0;
     this.#since = null;

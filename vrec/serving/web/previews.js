@@ -1,36 +1,36 @@
-// The playing pictures of cards: only those in view play, and only those near it hold a file.
+// Video previews of cards: those in view play, and those near the view have loaded a file.
 
 import { mediaUrl } from "./api.js";
 import { el } from "./dom.js";
 
 const previews = new WeakMap();
 const inView = new Set();
-const still = matchMedia("(prefers-reduced-motion: reduce)");
-let paused = still.matches;
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+let paused = reducedMotion.matches;
 let covered = false;
 
-const near = new IntersectionObserver((entries) => each(entries, (preview, is) => preview.hold(is)), {
+const near = new IntersectionObserver((entries) => each(entries, (preview, is) => preview.load(is)), {
   rootMargin: "60% 0px",
 });
-const view = new IntersectionObserver((entries) => each(entries, (preview, is) => preview.see(is)), { threshold: 0.5 });
+const view = new IntersectionObserver((entries) => each(entries, (preview, is) => preview.setInView(is)), { threshold: 0.5 });
 
-/** Whether previews stand still by the shopper's wish. */
+/** Returns whether the shopper paused the previews. */
 export const arePaused = () => paused;
 
-export function pausePreviews(wish) {
-  paused = wish;
+export function pausePreviews(is) {
+  paused = is;
   resumePreviews();
 }
 
-/** Lets previews rest while something lies over them. */
+/** Pauses previews while something covers them. */
 export function coverPreviews(is) {
   covered = is;
   resumePreviews();
 }
 
-/** Plays what should play: browsers pause a video that is moved to another place. */
+/** Plays the previews in view: browsers pause a video whose element is moved. */
 export function resumePreviews() {
-  for (const preview of inView) preview.settle();
+  for (const preview of inView) preview.update();
 }
 
 export class Preview {
@@ -45,26 +45,26 @@ export class Preview {
     view.observe(this.element);
   }
 
-  hold(is) {
+  load(is) {
     if (this.missing || is === this.video.hasAttribute("src")) return;
     if (is) {
       this.video.src = this.address;
-      // A new file ends the playing that was asked for where the card was seen to be in view before it was near.
-      this.settle();
+      // Setting a file stops the playback, if the card was reported in view before it was reported near.
+      this.update();
     } else {
       this.video.removeAttribute("src");
-      // Without this the browser keeps the connection, of which it has six.
+      // Otherwise the browser keeps the connection, of which it has six per host.
       this.video.load();
     }
   }
 
-  see(is) {
+  setInView(is) {
     if (is) inView.add(this);
     else inView.delete(this);
-    this.settle();
+    this.update();
   }
 
-  settle() {
+  update() {
     const plays = inView.has(this) && !paused && !covered && this.video.hasAttribute("src") && this.video.isConnected;
     if (plays && this.video.paused) this.video.play().catch(() => {});
     if (!plays) this.video.pause();
@@ -74,20 +74,20 @@ export class Preview {
     if (!this.video.hasAttribute("src")) return;
     this.missing = true;
     this.element.classList.add("missing");
-    this.element.replaceChildren(el("span", {}, "No file here"));
+    this.element.replaceChildren(el("span", {}, "No video file"));
   }
 
   close() {
-    this.hold(false);
+    this.load(false);
     inView.delete(this);
     near.unobserve(this.element);
     view.unobserve(this.element);
   }
 }
 
-function each(entries, told) {
+function each(entries, callback) {
   for (const entry of entries) {
     const preview = previews.get(entry.target);
-    if (preview) told(preview, entry.isIntersecting);
+    if (preview) callback(preview, entry.isIntersecting);
   }
 }

@@ -1,43 +1,43 @@
-// Who shops here: ids made by this browser, the last few of which it remembers.
+// Shoppers of this browser: generated ids, of which it remembers the last few.
 
-const PLACE = "vrec.shoppers";
+const STORAGE_KEY = "vrec.shoppers";
 const REMEMBERED = 6;
 
-/** So many random characters; crypto.randomUUID is not there on pages without TLS. */
+/** Returns random characters; crypto.randomUUID is missing on pages without TLS. */
 export function random(length) {
   const bytes = crypto.getRandomValues(new Uint8Array(length));
   return Array.from(bytes, (byte) => "0123456789abcdefghijklmnopqrstuv"[byte % 32]).join("");
 }
 
-/** Shoppers of this browser as {id, age}, the one who shops first. There is always one. */
+/** Returns the shoppers of this browser as {id, age}, the current one first; there is always one. */
 export function shoppers() {
   let known = [];
   try {
-    known = JSON.parse(localStorage.getItem(PLACE) ?? "[]");
+    known = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "[]");
   } catch {
-    // Something else wrote there.
+    // The stored text is not ours.
   }
-  return known.length ? known : keep([made()]);
+  return known.length ? known : save([newShopper()]);
 }
 
 export const now = () => shoppers()[0];
 
-/** Who shops from now on: a new shopper, or the one with the id. */
+/** Changes the current shopper to a new one, or to the one with this id. */
 export function become(id = null) {
   const before = shoppers();
-  const next = before.find((one) => one.id === id) ?? made(id);
-  return keep([next, ...before.filter((one) => one.id !== next.id)])[0];
+  const next = before.find((one) => one.id === id) ?? newShopper(id);
+  return save([next, ...before.filter((one) => one.id !== next.id)])[0];
 }
 
 export function setAge(age) {
   const [first, ...rest] = shoppers();
-  return keep([{ ...first, age }, ...rest])[0];
+  return save([{ ...first, age }, ...rest])[0];
 }
 
-const made = (id = null) => ({ id: id ?? `page-${random(8)}`, age: null });
+const newShopper = (id = null) => ({ id: id ?? `page-${random(8)}`, age: null });
 
-function keep(list) {
-  const kept = list.slice(0, REMEMBERED);
-  localStorage.setItem(PLACE, JSON.stringify(kept));
-  return kept;
+function save(list) {
+  const saved = list.slice(0, REMEMBERED);
+  localStorage.setItem(STORAGE_KEY, JSON.stringify(saved));
+  return saved;
 }

@@ -1,18 +1,18 @@
-// A new video: sent, embedded, and then looked for until lists have it.
+// Upload of a video, and polling of the lists until they contain it.
 
 import { recommend, search, similar, upload } from "./api.js";
-import { $, el, percent, tell } from "./dom.js";
+import { $, el, percent, showText } from "./dom.js";
 import { now } from "./shopper.js";
 
-const LOOKS = 20;
-const PAUSE_MS = 500;
-const MOST = 100;
+const POLLS = 20;
+const POLL_MS = 500;
+const MAX_ITEMS = 100;
 
-/** Wires the form. `hands` has similar(item), and refresh() for when the lists are others. */
-export function keepUpload(hands) {
+/** Starts the form. `handlers` has similar(item), and refresh() for after an upload. */
+export function startUpload(handlers) {
   const form = $("upload").querySelector("form");
   let added = null;
-  $("upload-similar").addEventListener("click", () => hands.similar(added));
+  $("upload-similar").addEventListener("click", () => handlers.similar(added));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
@@ -21,14 +21,14 @@ export function keepUpload(hands) {
     $("upload-similar").hidden = true;
     try {
       const title = form.elements.title.value.trim();
-      const said = await upload(filled(form), progress);
-      added = { video_id: said.video_id, title };
+      const response = await upload(filled(form), progress);
+      added = { video_id: response.video_id, title };
       $("upload-similar").hidden = false;
-      tell($("upload-state"), `Added as ${said.video_id}: decoded in ${said.decode_s.toFixed(1)} s, embedded in ${said.encode_s.toFixed(1)} s (${said.modalities.join(", ")}).`);
-      await lookFor(said, title);
-      await hands.refresh(said.video_id);
+      showText($("upload-state"), `Added as ${response.video_id}: decoded in ${response.decode_s.toFixed(1)} s, embedded in ${response.encode_s.toFixed(1)} s (${response.modalities.join(", ")}).`);
+      await pollLists(response, title);
+      await handlers.refresh();
     } catch (problem) {
-      tell($("upload-state"), problem.message);
+      showText($("upload-state"), problem.message);
     } finally {
       $("upload-progress").hidden = true;
       button.disabled = false;
@@ -36,13 +36,13 @@ export function keepUpload(hands) {
   });
 }
 
-/** The form's fields that say something. */
+/** Returns the fields of the form that are not empty. */
 function filled(form) {
-  const given = new FormData();
+  const fields = new FormData();
   for (const [name, value] of new FormData(form)) {
-    if (value instanceof File || value.trim()) given.append(name, value instanceof File ? value : value.trim());
+    if (value instanceof File || value.trim()) fields.append(name, value instanceof File ? value : value.trim());
   }
-  return given;
+  return fields;
 }
 
 function progress(share) {
@@ -50,32 +50,32 @@ function progress(share) {
   bar.hidden = false;
   if (share === null || share >= 1) bar.removeAttribute("value");
   else bar.value = share;
-  tell($("upload-state"), share === null || share >= 1 ? "Decoding and embedding …" : `Sent ${percent(share, 0)}`);
+  showText($("upload-state"), share === null || share >= 1 ? "Decoding and embedding …" : `Sent ${percent(share, 0)}`);
 }
 
-/** Asks the lists until each has the video, or for a few seconds, and says where it is. */
-async function lookFor({ video_id: id, neighbours }, title) {
+/** Requests the lists until each contains the video, or for a few seconds, and shows its position. */
+async function pollLists({ video_id: id, neighbours }, title) {
   const nearest = neighbours[0];
   const lists = [
-    { name: "recommended to this shopper", ask: () => recommend(now(), MOST) },
-    { name: `found by searching for “${title}”`, ask: () => search(title, MOST) },
+    { name: "recommendations for this shopper", request: () => recommend(now(), MAX_ITEMS) },
+    { name: `results of a search for “${title}”`, request: () => search(title, MAX_ITEMS) },
   ];
-  if (nearest) lists.push({ name: `like “${nearest.title ?? nearest.video_id}”`, ask: () => similar(nearest.video_id, MOST) });
-  const begun = performance.now();
-  for (const list of lists) $("upload-seen").append((list.line = el("li", {}, `Not yet ${list.name}.`)));
-  for (let look = 0; look < LOOKS; look++) {
-    await Promise.all(lists.filter((list) => !list.done).map((list) => lookOnce(list, id, begun)));
+  if (nearest) lists.push({ name: `videos similar to “${nearest.title ?? nearest.video_id}”`, request: () => similar(nearest.video_id, MAX_ITEMS) });
+  const start = performance.now();
+  for (const list of lists) $("upload-seen").append((list.line = el("li", {}, `Not yet in the ${list.name}.`)));
+  for (let poll = 0; poll < POLLS; poll++) {
+    await Promise.all(lists.filter((list) => !list.done).map((list) => pollOnce(list, id, start)));
     if (lists.every((list) => list.done)) return;
-    await new Promise((done) => setTimeout(done, PAUSE_MS));
+    await new Promise((done) => setTimeout(done, POLL_MS));
   }
-  for (const list of lists) if (!list.done) list.line.textContent = `Not among the first ${MOST} ${list.name}.`;
+  for (const list of lists) if (!list.done) list.line.textContent = `Not in the first ${MAX_ITEMS} ${list.name}.`;
 }
 
-async function lookOnce(list, id, begun) {
-  const { items } = await list.ask();
-  const place = items.findIndex((item) => item.video_id === id);
-  if (place < 0) return;
+async function pollOnce(list, id, start) {
+  const { items } = await list.request();
+  const position = items.findIndex((item) => item.video_id === id);
+  if (position < 0) return;
   list.done = true;
-  const after = ((performance.now() - begun) / 1000).toFixed(1);
-  list.line.textContent = `Place ${place + 1} of the ${items.length} ${list.name}, ${after} s after it was added.`;
+  const after = ((performance.now() - start) / 1000).toFixed(1);
+  list.line.textContent = `Position ${position + 1} of ${items.length} ${list.name}, ${after} s after it was added.`;
 }
