@@ -19,7 +19,14 @@ def test_the_demo_ranker_is_small_and_otherwise_as_the_settings_say():
 
 
 def test_every_demo_setting_reaches_the_ranker():
-    options = {"width": 3, "hidden": [5], "dropout": 0.4, "history": 7, "epochs": 2, "conversion_window_hours": 9}
+    options = {
+        "width": 3,
+        "hidden": [5],
+        "dropout": 0.4,
+        "history": 7,
+        "epochs": 2,
+        "conversion_window_hours": 9,
+    }
     _, small = shrink([f"demo.ranker.{key}={value}" for key, value in options.items()], {"purchase"})
     assert (small.network.width, small.network.hidden, small.network.dropout) == (3, (5,), 0.4)
     assert (small.features.history, small.training.epochs) == (7, 2)
