@@ -1,12 +1,18 @@
 """The catalogue over HTTP: uploads, URIs, changes and removals, and what is hostile about them."""
 
 import os
+import time
 
 import numpy as np
 import pytest
 
 from tests.films import numbered, write_video
 from tests.serving.http.client import call, call_json, form
+from vrec.core.errors import OutputError
+from vrec.core.schema import VIDEOS
+from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo
+from vrec.serving.http.routes import catalog
+from vrec.serving.messages import EmbeddedVideo, ListItem, ListResult
 
 FIELDS = [("creator_id", "me"), ("title", "A new mug")]
 
@@ -303,3 +309,143 @@ def test_hostile_files_cost_an_answer_and_nothing_more(made, tmp_path, shared_da
         assert reply.json["type"] == "urn:vrec:problem:unusable-video"
     assert kept(shop, tmp_path) == []
     assert upload(app, (shared_data / "hostile" / "good_h264_aac.mp4").read_bytes()).status == 201
+
+
+class Recorded:
+    """Shop whose embedding is made up and whose changes are recorded, for exact cases without a decoder."""
+
+    def __init__(self, shop, near=()):
+        self.shop, self.near, self.changes = shop, list(near), []
+        self.fail_change = self.fail_similar = None
+        self.looks = 0
+        shop.embed, shop.change, shop.similar = self.embed, self.change, self.similar
+        self._change = type(shop).change
+
+    async def embed(self, path, title, tags):
+        self.embedded = path, title, tags
+        vector = np.ones((1, 3), np.float32)
+        vectors = {"text": vector, "frames": vector}
+        return EmbeddedVideo(vectors, {"frames": "f@1", "text": "t@1"}, 2.5, None, 0.25, 0.5)
+
+    async def change(self, change):
+        if self.fail_change:
+            raise self.fail_change
+        self.changes.append(change)
+        await self._change(self.shop, change)
+
+    async def similar(self, video_id, k, filters, at):
+        self.looks += 1
+        self.asked = video_id, k, at
+        if self.fail_similar:
+            raise self.fail_similar
+        items = tuple(ListItem(name, 0.5, 0, 0, 0, 0, (), "content", 1.0) for name in self.near)
+        return ListResult(items, "b")
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + b"\0" * 9_000)
+    return folder
+
+
+def add(app, root, **more):
+    body = {"uri": str(root / "a.mp4"), "creator_id": "me", "video_id": "v"} | more
+    return call_json(app, "POST", "/v1/videos", body)
+
+
+def test_a_new_video_has_the_facts_of_its_embedding_and_its_neighbors(made, root):
+    app, shop = made(security={"media_roots": [str(root)]})
+    recorded = Recorded(shop, near=["v", "mugs/1", "hats/2", "gone"])
+    before = time.time()
+    reply = add(app, root, title="T", tags=["a", "b"])
+    after = time.time()
+    assert (reply.status, reply.json) == (
+        201,
+        {
+            "video_id": "v", "duration_s": 2.5, "modalities": ["frames", "text"], "decode_s": 0.25,
+            "encode_s": 0.5, "recommendable": True,
+            "neighbours": [
+                {"video_id": "mugs/1", "score": 0.5, "title": "A blue mug"},
+                {"video_id": "hats/2", "score": 0.5, "title": None},
+                {"video_id": "gone", "score": 0.5, "title": None},
+            ],
+        },
+    )  # fmt: skip
+    assert recorded.embedded == (str(root / "a.mp4"), "T", ("a", "b"))
+    assert recorded.asked[:2] == ("v", 5)
+    (change,) = recorded.changes
+    assert before <= change.at / 1e6 <= after
+    assert before <= recorded.asked[2] / 1e6 <= after
+    assert (set(change.vectors), change.encoders) == ({"frames", "text"}, {"frames": "f@1", "text": "t@1"})
+    (row,) = change.row.to_pylist()
+    assert row["duration_s"] == 2.5
+    assert before - 1 <= row["published_at"].timestamp() <= after
+    assert (row["video_id"], row["uri"], row["creator_id"]) == ("v", str(root / "a.mp4"), "me")
+
+
+def test_ids_are_generated_and_differ(made, root):
+    app, shop = made(security={"media_roots": [str(root)]})
+    Recorded(shop)
+    ids = {add(app, root, video_id=None).json["video_id"] for _ in range(3)}
+    assert len(ids) == 3
+    assert all(len(name) == 23 and name.startswith("upload-") for name in ids)
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("killed"), TimeoutError()])
+def test_a_video_is_added_though_its_neighbors_cannot_be_found(made, root, error):
+    app, shop = made(security={"media_roots": [str(root)]})
+    recorded = Recorded(shop)
+    recorded.fail_similar = error
+    reply = add(app, root)
+    assert (reply.status, reply.json["recommendable"], reply.json["neighbours"]) == (201, False, [])
+    assert recorded.looks == 1
+    assert "v" in shop.cards_now
+
+
+def test_the_index_is_polled_for_two_refreshes_and_a_while(made, root, monkeypatch):
+    monkeypatch.setattr(catalog, "INDEX_WAIT_S", 0.1)
+    monkeypatch.setattr(catalog, "INDEX_POLL_S", 0.02)
+    app, shop = made(security={"media_roots": [str(root)]}, refresh_s=0.1)
+    recorded = Recorded(shop)
+    recorded.fail_similar = UnknownVideo("v is not in the index yet")
+    begun = time.perf_counter()
+    reply = add(app, root)
+    assert time.perf_counter() - begun >= 0.3
+    assert (reply.status, reply.json["recommendable"]) == (201, False)
+    assert recorded.looks > 2
+
+
+def test_an_upload_whose_change_is_not_durable_leaves_no_file_and_a_video_by_uri_stays(made, tmp_path, root):
+    app, shop = made(security={"media_roots": [str(root)]})
+    recorded = Recorded(shop)
+    recorded.fail_change = OutputError("the disk is full")
+    reply = upload(app, (root / "a.mp4").read_bytes())
+    assert (reply.status, reply.json["type"]) == (503, "urn:vrec:problem:no-room")
+    assert kept(shop, tmp_path) == []
+    assert add(app, root).status == 503
+    assert (root / "a.mp4").exists()
+    assert "v" not in shop.cards_now
+
+
+def test_a_change_of_a_field_keeps_all_others_and_has_its_time(made):
+    app, shop = made()
+    recorded = Recorded(shop)
+    before = time.time()
+    reply = call_json(app, "PUT", "/v1/videos/hats%2F2", {"price": 3.5})
+    assert reply.json == {
+        "video_id": "hats/2", "title": None, "kind": "product", "creator_id": "bob", "category": "hats",
+        "tags": ["red"], "product_ids": [], "language": "en", "price": 3.5, "duration_s": 12.0,
+        "available": True,
+    }  # fmt: skip
+    assert call(app, "DELETE", "/v1/videos/hats%2F2").status == 204
+    changed, removed = recorded.changes
+    assert (changed.vectors, removed.row, removed.video_id) == ({}, None, "hats/2")
+    assert before <= changed.at / 1e6 <= removed.at / 1e6 <= time.time()
+
+
+def test_a_row_has_the_columns_of_videos_and_the_given_id():
+    row = catalog.video_row("v", {"video_id": "other", "title": "T", "nonsense": 1, "creator_id": "a"})
+    assert row.schema == VIDEOS.arrow()
+    assert (row.to_pylist()[0]["video_id"], row.to_pylist()[0]["title"]) == ("v", "T")

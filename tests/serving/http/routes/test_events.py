@@ -14,6 +14,7 @@ import pytest
 from tests.serving.http.client import acall, call, call_json
 from vrec.core.errors import StoreError
 from vrec.core.schema import EVENTS, conform
+from vrec.serving.http.routes.events import parse_events
 from vrec.serving.http.schemas.requests import MAX_EVENTS
 
 
@@ -193,3 +194,51 @@ def test_arms_show_what_their_shoppers_did(made):
     assert (arm["impressions"], arm["clicks"], arm["watch_s"], arm["conversions"]) == (1, 1, 4.5, 1)
     assert arm["ctr"] == {"value": 1.0, "low": None, "high": None}
     assert sum(minute["clicks"] for minute in arm["minutes"]) == 1
+
+
+def test_an_export_s_cursor_is_that_of_its_last_event_and_repeats_nothing(made):
+    app, _ = made()
+    call_json(app, "POST", "/v1/events", {"events": [event(str(n)) for n in range(3)]})
+    first = call(app, "GET", "/v1/events?limit=2&format=arrow")
+    assert first.headers["content-type"] == "application/vnd.apache.arrow.stream"
+    after = first.headers["x-next-cursor"]
+    rest = call(app, "GET", f"/v1/events?after={after}")
+    assert rest.headers["content-type"] == "application/vnd.apache.parquet"
+    assert pq.read_table(io.BytesIO(rest.body)).column("event_id").to_pylist() == ["2"]
+    last = rest.headers["x-next-cursor"]
+    empty = call(app, "GET", f"/v1/events?after={last}")
+    assert (pq.read_table(io.BytesIO(empty.body)).num_rows, empty.headers["x-next-cursor"]) == (0, last)
+
+
+def test_times_are_exact_to_the_microsecond_in_any_offset():
+    at, now = "2026-05-04T14:00:00.123457+02:00", datetime(2026, 5, 4, 12, 1, 0, 7, tzinfo=UTC)
+    body = {"events": [event("a", at=at), event("b")]}
+    table = parse_events(json.dumps(body).encode(), now)
+    assert table.schema == EVENTS.arrow()
+    assert table.column("at").cast(pa.int64()).to_pylist() == [1_777_896_000_123_457, 1_777_896_060_000_007]
+
+
+def test_a_session_with_the_id_of_a_user_or_of_a_video_is_another_shopper(made):
+    app, shop = made()
+    many = [event("a", user_id="mugs/1"), {**event("b"), "user_id": None, "session_id": "mugs/1"}]
+    assert call_json(app, "POST", "/v1/events", {"events": many}).json["new"] == 2
+    assert [row["user_id"] for row in logged(shop)] == ["mugs/1", "session:mugs/1"]
+    assert call(app, "GET", "/v1/profiles/mugs%2F1").json["events"] == 1
+    assert call(app, "DELETE", "/v1/profiles/session%3Amugs%2F1").json["erased"] == 1
+    assert call(app, "GET", "/v1/profiles/mugs%2F1").json["user_id"] == "mugs/1"
+
+
+def test_a_profile_s_history_has_weights_and_times_oldest_first(made):
+    app, _ = made()
+    now = datetime.now(UTC).replace(microsecond=123_456)
+    times = [now - timedelta(hours=hours) for hours in (3, 2)]
+    many = [event(str(n), at=at.isoformat(), kind="like") for n, at in enumerate(times)]
+    call_json(app, "POST", "/v1/events", {"events": many})
+    history = call(app, "GET", "/v1/profiles/u").json["history"]
+    assert [datetime.fromisoformat(entry["at"]) for entry in history] == times
+    assert all(entry["video_id"] == "mugs/1" and entry["weight"] > 0 for entry in history)
+
+
+def test_erasing_an_unknown_shopper_erases_nothing(made):
+    app, _ = made()
+    assert call(app, "DELETE", "/v1/profiles/nobody").json == {"user_id": "nobody", "erased": 0}

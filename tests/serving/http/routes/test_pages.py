@@ -3,6 +3,7 @@
 import pytest
 
 from tests.serving.http.client import call
+from vrec.serving.deployments.protocol import ServiceReadiness
 from vrec.serving.http.routes import pages
 
 
@@ -74,3 +75,58 @@ def test_ready_says_which_part_is_not(made):
         False,
         {"ranking": "gone in /srv"},
     )
+
+
+def test_a_refused_bundle_is_ready_and_its_reason_is_for_callers_with_a_key(keyed):
+    app, shop, headers = keyed
+
+    async def ready():
+        return ServiceReadiness("shop-1", {"ranking": None}, "bundle /srv/new is damaged")
+
+    shop.ready = ready
+    reply = call(app, "GET", "/readyz")
+    assert (reply.status, reply.json["ready"], reply.json["refused"]) == (200, True, "refused")
+    reply = call(app, "GET", "/readyz", headers=headers["read"])
+    assert reply.json["refused"] == "bundle /srv/new is damaged"
+
+
+@pytest.mark.parametrize(
+    ("head", "media_type"),
+    [
+        (b"\0\0\0\x18ftypmp42", "video/mp4"),
+        (b"\0\0\0\x14ftypqt  ", "video/quicktime"),
+        (b"\x1aE\xdf\xa3\0\0webm", "video/webm"),
+        (b"RIFF\0\0\0\0AVI ", "video/x-msvideo"),
+    ],
+)
+def test_media_have_the_type_of_their_bytes_and_may_be_cached_by_the_browser(
+    made, tmp_path, head, media_type
+):
+    app, shop = made()
+    path = tmp_path / "file.bin"
+    path.write_bytes(head + b"\0" * 9_000)
+    shop.cards_now["mugs/1"]["uri"] = str(path)
+    reply = call(app, "GET", "/media/mugs%2F1")
+    assert (reply.status, reply.headers["content-type"]) == (200, media_type)
+    assert reply.headers["cache-control"] == "private, max-age=3600"
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'; media-src 'self'")
+    path.write_bytes(b"")
+    assert call(app, "GET", "/media/mugs%2F1").json["type"] == "urn:vrec:problem:no-media"
+
+
+def test_an_unknown_video_has_no_media(made):
+    app, _ = made()
+    assert call(app, "GET", "/media/none").json["type"] == "urn:vrec:problem:no-media"
+
+
+def test_every_file_of_the_page_is_served_and_loads_nothing_from_elsewhere(made):
+    app, _ = made()
+    files = [path for path in pages.WEB.iterdir() if path.is_file()]
+    assert {"index.html", "main.js", "style.css", "icon.svg"} <= {path.name for path in files}
+    for path in files:
+        reply = call(app, "GET", f"/{path.name}")
+        assert (reply.status, reply.body) == (200, path.read_bytes())
+        assert reply.headers["cache-control"] == "no-cache"
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text
+        assert "https://" not in text

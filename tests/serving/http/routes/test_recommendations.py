@@ -1,6 +1,8 @@
 """Lists over HTTP: what they hold, what happens where a part is away, and what is refused."""
 
 import math
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -157,3 +159,72 @@ def test_arms_share_shoppers_as_configured_and_always_alike(made):
         said = call_json(app, "POST", "/v1/recommend", {"user_id": f"user-{n}"}).json
         assert (said["arm"], said["arm_share"]) == (given[n], shares[given[n]])
         assert shop.asks[-1].order == given[n]
+
+
+def test_times_are_in_microseconds_and_the_total_in_milliseconds(made):
+    app, shop = made()
+    seen = []
+    for name in ("similar", "search"):
+        whole = getattr(shop, name)
+
+        async def call_with(*arguments, whole=whole):
+            seen.append(arguments[-1])
+            return await whole(*arguments)
+
+        setattr(shop, name, call_with)
+    before = time.time()
+    call(app, "GET", "/v1/videos/mugs%2F1/similar")
+    call_json(app, "POST", "/v1/search", {"text": "red"})
+    shop.slow_s = 0.05
+    spent = call_json(app, "POST", "/v1/recommend", {"user_id": "u"}).json["spent_ms"]
+    after = time.time()
+    assert all(before <= at / 1e6 <= after for at in [*seen, shop.asks[0].at])
+    assert 50 <= spent["total"] <= (after - before) * 1e3
+    assert spent["ranker"] == 1.0
+
+
+@pytest.mark.parametrize("degraded", [(), ("profiles",)])
+def test_a_list_without_cards_says_so_after_what_else_was_unavailable(made, degraded):
+    app, shop = made()
+    whole = shop.recommend
+
+    async def recommend(query):
+        return replace(await whole(query), degraded=degraded)
+
+    async def cards(video_ids):
+        raise BackendUnavailable("killed")
+
+    shop.recommend, shop.cards = recommend, cards
+    reply = call_json(app, "POST", "/v1/recommend", {"user_id": "u", "k": 2})
+    assert (reply.status, reply.json["why"]) == (200, [*degraded, "cards"])
+    assert [item["title"] for item in reply.json["items"]] == [None, None]
+    found = call_json(app, "POST", "/v1/search", {"text": "red"}).json
+    assert (found["degraded"], found["why"]) == (True, ["cards"])
+
+
+def test_a_fallback_that_says_what_failed_keeps_its_word_and_another_says_ranking(made):
+    app, shop = made()
+    shop.away = BackendUnavailable("killed")
+    whole = shop.fallback
+    for degraded, why in (((), ["ranking"]), (("ranking", "profiles"), ["ranking", "profiles"])):
+        shop.fallback = lambda query, degraded=degraded: replace(whole(query), degraded=degraded)
+        assert call_json(app, "POST", "/v1/recommend", {"user_id": "u"}).json["why"] == why
+
+
+def test_k_limits_similar_videos_and_has_bounds(made):
+    app, _ = made()
+    counts = [len(call(app, "GET", f"/v1/videos/mugs%2F1/similar?k={k}").json["items"]) for k in (1, 3, 100)]
+    assert counts == [1, 3, 3]
+    for k in ("0", "101", "x"):
+        reply = call(app, "GET", f"/v1/videos/mugs%2F1/similar?k={k}")
+        assert (reply.status, reply.json["errors"][0]["where"]) == (422, "k")
+
+
+def test_no_cards_are_requested_for_an_empty_list(made):
+    app, shop = made()
+
+    async def cards(video_ids):
+        raise AssertionError(video_ids)
+
+    shop.cards = cards
+    assert call_json(app, "POST", "/v1/search", {"text": "nothing like it"}).json["items"] == []

@@ -214,11 +214,9 @@ def _item(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str,
     card = cards.get(item.video_id, {})
     card_fields: dict[str, Any] = {name: card.get(name) for name in CARD_FIELDS}
     card_fields["tags"] = card_fields["tags"] or []
-    titles = {
-        name: cards[name]["title"]
-        for name in (reason.partition(":")[2] for reason in item.reasons)
-        if name in cards and cards[name].get("title")
-    }
+    # Only videos have titles here: a creator may have the id of a video.
+    watched = [reason.partition(":")[2] for reason in item.reasons if reason.startswith("watched:")]
+    titles = {name: cards[name]["title"] for name in watched if name in cards and cards[name].get("title")}
     return {
         "video_id": item.video_id,
         "position": position,

@@ -1,0 +1,85 @@
+"""The OpenAPI document: references that resolve, descriptions, stable operations."""
+
+import pytest
+
+from tests.serving.http.client import call
+from vrec.config.serve import ServeConfig
+from vrec.core.schema import EVENT_KINDS
+from vrec.serving.http.app import create_app
+from vrec.serving.http.keys import create_key
+
+OPERATIONS = {
+    ("post", "/v1/recommend"), ("post", "/v1/search"), ("get", "/v1/videos/{video_id}/similar"),
+    ("post", "/v1/events"), ("get", "/v1/events"), ("get", "/v1/profiles/{user_id}"),
+    ("delete", "/v1/profiles/{user_id}"), ("get", "/v1/arms"), ("post", "/v1/videos"),
+    ("put", "/v1/videos/{video_id}"), ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),
+    ("get", "/readyz"), ("get", "/metrics"), ("get", "/media/{video_id}"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def document(made):
+    return call(made()[0], "GET", "/openapi.json").json
+
+
+def references(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_reference_of_the_document_resolves(document):
+    found = set(references(document))
+    assert len(found) > 10
+    names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert found <= names
+
+
+def test_the_operations_are_these_and_each_has_a_description(document):
+    operations = {
+        (method, path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(operations) == OPERATIONS
+    assert all(operation["description"] for operation in operations.values())
+    events = operations["post", "/v1/events"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
+    kinds = [document["components"]["schemas"][one["$ref"].rpartition("/")[2]] for one in events]
+    assert kinds[0]["properties"]["kind"]["enum"] == list(EVENT_KINDS)
+    assert kinds[1]["properties"]["events"]["maxItems"] == 1_000
+    bodies = operations["post", "/v1/videos"]["requestBody"]["content"]
+    assert {kind: body["schema"]["$ref"].rpartition("/")[2] for kind, body in bodies.items()} == {
+        "application/json": "AddVideoRequest",
+        "multipart/form-data": "UploadVideoForm",
+    }
+
+
+def test_every_field_of_a_request_has_a_description_and_whole_numbers_their_limits(document):
+    schemas = document["components"]["schemas"]
+    for name in ("RecommendRequest", "SearchRequest", "EventRequest", "AddVideoRequest", "UpdateVideoRequest",
+                 "ListFilters", "RecommendContext", "UploadVideoForm", "EventsRequest"):  # fmt: skip
+        for field, schema in schemas[name]["properties"].items():
+            assert schema.get("description"), (name, field)
+    k = schemas["RecommendRequest"]["properties"]["k"]
+    assert (k["minimum"], k["maximum"], k["default"]) == (1, 100, 20)
+
+
+def test_metrics_have_a_route_only_if_the_service_has_any(tmp_path, made):
+    _, shop = made()
+    app = create_app(shop, ServeConfig(data=str(tmp_path)), environment={})
+    assert call(app, "GET", "/metrics").status == 404
+
+
+def test_keys_come_from_the_variable_of_the_settings(tmp_path, made):
+    _, shop = made()
+    _, entry = create_key("a:read")
+    config = ServeConfig.model_validate({"data": str(tmp_path), "security": {"keys_variable": "OTHER"}})
+    for environment, status in (({"OTHER": entry}, 401), ({"VREC_API_KEYS": entry}, 200)):
+        app = create_app(shop, config, environment=environment)
+        assert call(app, "GET", "/v1/arms").status == status
