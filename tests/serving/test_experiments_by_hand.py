@@ -8,6 +8,7 @@ import pytest
 from tests.serving.test_experiments import MINUTE_US, NOW, TWO, table
 from vrec.config.serve import ExperimentConfig
 from vrec.evaluation.online import OnlineConfig, confidence_radius
+from vrec.serving import experiments as module
 from vrec.serving.experiments import ArmCounts, assign_arm
 
 ONE = ExperimentConfig()
@@ -115,3 +116,13 @@ def test_the_series_ends_an_hour_before_its_last_minute():
         (arm,) = counted(order).arms
         assert [(NOW - m.at) // MINUTE_US for m in arm.minutes] == [59, 0]
         assert arm.impressions == 3
+
+
+def test_the_shopper_who_was_away_longest_is_forgotten_first(monkeypatch):
+    monkeypatch.setattr(module, "MAX_TRACKED_USERS", 2)
+    counts = ArmCounts(ONE, FEW)
+    # v is forgotten for w, since u was seen again in between.
+    counts.add(table([*shown("u"), *shown("v"), *shown("u"), *shown("w"), ("u", "click", None, NOW)]), NOW)
+    counts.add(table([("v", "click", None, NOW)]), NOW)
+    (arm,) = counts.snapshot().arms
+    assert (arm.users, arm.impressions, arm.clicks) == (3, 4, 1)

@@ -202,3 +202,9 @@ def test_a_view_lists_rows_by_tag():
         "adult": [1],
     }
     assert len(VIDEOS_ROWS) == view.videos.num_rows
+
+
+def test_a_new_vector_replaces_the_bundle_s_as_a_unit_vector():
+    after = snapshot().with_changes([changed("a", vector=[3.0, 4.0]), changed("c", vector=[0.0, 5.0])])
+    rows = after.catalog.find(["a", "c"])
+    assert after.catalog.vectors[rows].tolist() == [pytest.approx([0.6, 0.8]), [0.0, 1.0]]

@@ -335,3 +335,13 @@ def test_cards_of_the_fallback_are_never_stale_nor_kept_without_end(monkeypatch)
     for name in ("a", "b", "c", "d", "e"):
         assert old.card(name)["video_id"] == name
     assert len(old._cards) <= 2
+
+
+def test_content_has_half_as_many_spare_candidates_for_those_that_are_excluded():
+    angles = {name: [np.cos(n / 30), np.sin(n / 30)] for n, name in enumerate(IDS)}
+    shown = snapshot(many(v00={"available": False}, v01={"available": False}), angles, ())
+    found = sources_of(
+        shown, liking(taste=[1.0, 0.0]), 1, vectors=angles, most=9, content=4, popular=0, new=0
+    )
+    # Of the six nearest, two are sold out.
+    assert [n for n, one in found.items() if one == "content"] == ["v02", "v03", "v04", "v05"]
