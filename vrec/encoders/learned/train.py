@@ -117,7 +117,7 @@ class EncoderTrainer(EpochTrainer[EncoderHead]):
 
     @property
     def done(self) -> bool:
-        """True once all epochs are over, `patience` epochs brought no lower loss, or a loss was not finite."""
+        """True once all epochs are over, the loss stalled for `patience` epochs, or a loss was not finite."""
         return self.stopped is not None or super().done
 
     def run_epoch(self) -> EpochResult:
