@@ -1,4 +1,4 @@
-"""Requests to an ASGI app in the test's own process, down to how a body is cut into pieces."""
+"""Client of an ASGI app in the test's own process, which controls the pieces of a body."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ class Reply:
     headers: dict[str, str]
     body: bytes
     left: int = 0
-    """Pieces of the request's body that were not read."""
+    """Number of pieces of the request's body that were not read."""
 
     @property
     def json(self):
@@ -20,12 +20,12 @@ class Reply:
 
 
 def call(app, method, path, body=b"", headers=None, **more):
-    """The reply to one request; `body` is bytes, or a list of pieces that come without a length."""
+    """Return the reply to one request; `body` is bytes, or a list of pieces without a Content-Length."""
     return asyncio.run(acall(app, method, path, body, headers, **more))
 
 
 async def acall(app, method, path, body=b"", headers=None, client="198.51.100.7", *, leaves=False):
-    """The same; who `leaves` goes away in the middle of the body, and gets no reply: None."""
+    """Return the reply likewise; None for a client that `leaves` in the middle of the body."""
     raw, _, query = path.partition("?")
     given = {"host": "shop.test", **(headers or {})}
     pieces = list(body) if isinstance(body, list) else [body]
@@ -67,14 +67,14 @@ async def acall(app, method, path, body=b"", headers=None, client="198.51.100.7"
 
 
 def call_json(app, method, path, content=None, headers=None, **more):
-    """The same with a body of JSON."""
+    """Return the reply to a request with a JSON body."""
     body = b"" if content is None else json.dumps(content).encode()
     kind = {} if content is None else {"content-type": "application/json"}
     return call(app, method, path, body, kind | (headers or {}), **more)
 
 
 def form(fields, file=None, boundary="cut-here"):
-    """(body, headers) of a form; `fields` are pairs, `file` its bytes."""
+    """Return body and headers of a form with these fields, as pairs, and the bytes of its file."""
     parts = []
     for name, value in fields:
         parts.append(

@@ -1,4 +1,4 @@
-"""An app over a small shop, with keys and without."""
+"""Apps over a small shop, with and without keys."""
 
 import pytest
 
@@ -26,7 +26,7 @@ VIDEOS = [
 
 @pytest.fixture
 def made(tmp_path):
-    """A function that gives an app and its shop: `made(environment={}, **settings)`."""
+    """Return a function that makes an app and its shop: `made(environment={}, **settings)`."""
     shops = []
 
     def make(environment=None, **settings):
@@ -44,7 +44,7 @@ def made(tmp_path):
 
 @pytest.fixture
 def keyed(made):
-    """(app, shop, headers by scope) of an app that asks for keys."""
+    """Return an app with keys, its shop, and the headers of a key by scope."""
     pairs = {scope: create_key(f"{scope}-key:{scope}") for scope in ("read", "events", "manage")}
     app, shop = made({"VREC_API_KEYS": ",".join(entry for _, entry in pairs.values())})
     return app, shop, {scope: {"authorization": f"Bearer {key}"} for scope, (key, _) in pairs.items()}

@@ -1,4 +1,4 @@
-"""A small shop behind HTTP in one process: the real store and decoder, and plain lists for ranking."""
+"""Serving backend of a small shop in one process: the real store and decoder, simple lists for ranking."""
 
 import asyncio
 from dataclasses import replace
@@ -17,9 +17,9 @@ from vrec.serving.messages import EmbeddedVideo, ListItem, ListResult
 
 
 class Shop:
-    """The Nodes of a shop whose videos are ranked by how many words, or how much of their colour, they share.
+    """Serving backend that ranks videos by shared words or similar color.
 
-    `away` is raised by whatever is ranked, `stopped` makes it take long: real faults, given on purpose.
+    Lists raise `away` if it is set, and take `slow_s` seconds.
     """
 
     def __init__(self, folder, videos, config):

@@ -1,4 +1,4 @@
-"""The OpenAPI document against the service: every answer is one that it announces."""
+"""Random requests of the OpenAPI document: every response is one that it documents."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ no-shrink = true
 [phases.stateful]
 enabled = false
 [[operations]]
-# The document cannot say that bytes must be a video, or that a URI must lie below a root.
+# The document cannot express that bytes must be a video, or that a URI must lie below a root.
 include-path = "/v1/videos"
 checks.positive_data_acceptance.enabled = false
 """
@@ -28,7 +28,7 @@ FREE = {"requests_per_second": 1e6, "burst": 1_000_000}
 
 @schemathesis.hook("before_call")
 def near(context, case, kwargs):
-    """Times are near: others are refused, as a test of their own shows, which the document cannot say."""
+    """Set times near now: others are refused, which the document cannot express."""
     events = case.body.get("events", [case.body]) if isinstance(case.body, dict) else []
     for event in events if isinstance(events, list) else []:
         if isinstance(event, dict) and str(event.get("at"))[4:5] == "-" and "event_id" in event:
@@ -36,7 +36,7 @@ def near(context, case, kwargs):
 
 
 def wrong_with(app, examples, secret=None):
-    """What schemathesis finds wrong in an app with all its checks, and how many answers it saw."""
+    """Return the failures that schemathesis finds with all its checks, and the number of responses."""
     key = f'[auth.openapi.key]\napi_key = "{secret}"\n' if secret else ""
     settings = SETTINGS.replace("EXAMPLES", str(examples))
     schema = schemathesis.openapi.from_asgi(
@@ -56,14 +56,14 @@ def wrong_with(app, examples, secret=None):
     return found, seen
 
 
-def test_every_answer_is_one_that_the_document_announces(made):
+def test_every_response_is_documented(made):
     app, _ = made(security=FREE)
     found, seen = wrong_with(app, 10)
     assert not found, "\n\n".join(found)
     assert seen > 500
 
 
-def test_and_so_it_is_with_keys(made):
+def test_every_response_is_documented_with_keys(made):
     secret, entry = create_key("all:read+events+manage")
     app, _ = made({"VREC_API_KEYS": entry}, security=FREE)
     found, _ = wrong_with(app, 2, secret)

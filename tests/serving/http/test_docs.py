@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "http.md"
 
 @pytest.fixture
 def server(made, tmp_path):
-    """(URL, key) of the shop behind uvicorn."""
+    """Serve the shop with uvicorn; yield its URL and a key."""
     secret, entry = create_key("docs:read+events+manage")
     app, _ = made({"VREC_API_KEYS": entry}, security={"media_roots": [str(tmp_path / "media")]})
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))

@@ -1,4 +1,4 @@
-"""Keys, rates, sizes, origins, ids and headers: what stands before every request."""
+"""Middleware: keys, rates, sizes, origins, ids and headers."""
 
 import hashlib
 import time
@@ -246,7 +246,7 @@ _MADE = {}
 
 
 def _shared(made):
-    """One app for all examples of a property."""
+    """Return one app for all examples of a property."""
     if made not in _MADE:
         _MADE.clear()
         _MADE[made] = made(security={"requests_per_second": 1e6, "burst": 100_000})

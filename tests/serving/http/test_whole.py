@@ -1,4 +1,4 @@
-"""HTTP over the nodes that Serve runs, in one process: what a shop's site sees of them."""
+"""HTTP over the real deployments in one process."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ JSON = {"content-type": "application/json"}
 
 
 def over(folder, bundle, scenario, *, within=False, **more):
-    """Runs `scenario(send, graph)` against the app; `send(method, path, content)` gives a reply."""
+    """Run `scenario(send, graph)` against the app; `send(method, path, content)` returns a reply."""
 
     async def run():
         graph = await Graph(folder, within=within, **more).started(bundle)

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: uploads, URIs, changes and removals, and what is hostile about them."""
+"""Catalog changes over HTTP: uploads, URIs, updates and removals, including hostile ones."""
 
 import os
 import time
@@ -19,13 +19,13 @@ FIELDS = [("creator_id", "me"), ("title", "A new mug")]
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory):
-    """The bytes of a short sound video."""
+    """Return the bytes of a short valid video."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     return write_video(path, [numbered(n) for n in range(50)], options={"movflags": "faststart"}).read_bytes()
 
 
 def kept(shop, tmp_path):
-    """What lies in the uploads' folder."""
+    """Return the file names in the folder of uploads."""
     folder = tmp_path / "data" / "uploads"
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 

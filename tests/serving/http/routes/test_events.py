@@ -1,4 +1,4 @@
-"""Events over HTTP: durable once acknowledged, counted once, every wrong one named; and what follows."""
+"""Events over HTTP: durable once acknowledged, counted once; export, profiles and arms."""
 
 import asyncio
 import io

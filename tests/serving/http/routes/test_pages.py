@@ -1,4 +1,4 @@
-"""What browsers and watching machines get."""
+"""The page, media, health and metrics."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from vrec.serving.http.routes import pages
 
 @pytest.fixture
 def web(tmp_path, monkeypatch):
-    """A folder of a page, beside something that is no part of it."""
+    """Folder of a page beside files that do not belong to it."""
     folder = tmp_path / "web"
     (folder / "lib").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html><title>shop</title>")

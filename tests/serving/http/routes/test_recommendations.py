@@ -1,9 +1,10 @@
-"""Lists over HTTP: what they hold, what happens where a part is away, and what is refused."""
+"""Lists over HTTP: contents, degraded responses and refused requests."""
 
 import math
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.serving.http.client import call, call_json
@@ -105,9 +106,7 @@ def test_similar_videos_and_searches(made):
 
 def test_scores_that_json_cannot_say_are_null(made):
     app, shop = made()
-    shop.vectors = {
-        name: __import__("numpy").full(3, math.nan, dtype="float32") for name in ("mugs/1", "mugs/2")
-    }
+    shop.vectors = {name: np.full(3, math.nan, np.float32) for name in ("mugs/1", "mugs/2")}
     said = call(app, "GET", "/v1/videos/mugs%2F1/similar").json
     assert None in [item["score"] for item in said["items"]]
 
