@@ -345,3 +345,12 @@ def test_content_has_half_as_many_spare_candidates_for_those_that_are_excluded()
     )
     # Of the six nearest, two are sold out.
     assert [n for n, one in found.items() if one == "content"] == ["v02", "v03", "v04", "v05"]
+
+
+def test_equal_scores_are_ordered_by_id_and_not_by_row():
+    """A changed video has the last row, wherever its id stands."""
+    shown = snapshot(many()).with_changes([changed("v03")])
+    row = shown.catalog.row_by_id
+    assert row["v03"] > row["v40"]
+    orders = {"words": [row["v40"]], "meaning": [row["v03"]]}
+    assert [item.video_id for item in fuse_ranks(orders, 2, "search", shown)] == ["v03", "v40"]
