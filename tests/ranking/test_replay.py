@@ -167,15 +167,21 @@ def test_impressions_of_one_request_are_its_candidates():
     rows = [
         {"kind": "impression", "video_id": "b", "position": 1, "request_id": "r", "domain": "feed"},
         {"kind": "impression", "video_id": "a", "position": 0, "request_id": "r", "domain": "feed"},
+        # Without a position it is the last of its request, although its event_id is the first.
+        {"kind": "impression", "video_id": "d", "request_id": "r", "event_id": "0", "domain": "feed"},
         {"kind": "impression", "video_id": "z", "request_id": "s", "event_id": "a"},
         {"kind": "impression", "video_id": "c", "request_id": "s", "event_id": "b"},
         {"kind": "click", "video_id": "a", "request_id": "r"},
     ]
     _, content = shop()
     one, two = requests_of(events(*rows), content)
-    assert (one.video_ids, one.positions.tolist(), one.context.surface) == (("a", "b"), [0, 1], "feed")
+    assert (one.video_ids, one.positions.tolist(), one.context.surface) == (
+        ("a", "b", "d"),
+        [0, 1, -1],
+        "feed",
+    )
     assert (two.video_ids, two.positions.tolist()) == (("z", "c"), [-1, -1])
-    assert impressions(events(*rows)).column("video_id").to_pylist() == ["a", "b", "z", "c"]
+    assert impressions(events(*rows)).column("video_id").to_pylist() == ["a", "b", "d", "z", "c"]
     assert one.user == Profile("user", "u")
     assert not one.video_counts.any()
 
