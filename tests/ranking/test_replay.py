@@ -168,7 +168,7 @@ def test_impressions_of_one_request_are_its_candidates():
         {"kind": "impression", "video_id": "b", "position": 1, "request_id": "r", "domain": "feed"},
         {"kind": "impression", "video_id": "a", "position": 0, "request_id": "r", "domain": "feed"},
         # Without a position it is the last of its request, although its event_id is the first.
-        {"kind": "impression", "video_id": "d", "request_id": "r", "event_id": "0", "domain": "feed"},
+        {"kind": "impression", "video_id": "d", "request_id": "r", "event_id": "+", "domain": "feed"},
         {"kind": "impression", "video_id": "z", "request_id": "s", "event_id": "a"},
         {"kind": "impression", "video_id": "c", "request_id": "s", "event_id": "b"},
         {"kind": "click", "video_id": "a", "request_id": "r"},
