@@ -31,10 +31,10 @@ def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, t
     )
     assert code == 3, complaints
     assert "embedded 3 of 5 videos" in said
-    assert "1 file passed over" in said
+    assert "1 file skipped" in said
     assert "page: WrongContainer: " in complaints
     assert "nothing: EmptyVideo: " in complaints
-    assert "To fix it: " in complaints
+    assert "Fix: " in complaints
     assert "core_worker" not in complaints
     assert "Traceback" not in complaints
 

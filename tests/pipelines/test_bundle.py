@@ -83,7 +83,7 @@ def test_what_does_not_belong_together_is_told_in_a_line(folders, tmp_path, caps
     def told(*more: str, **others: str) -> str:
         assert command(folders, tmp_path / "b", *more, **others) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert "To fix it: " in line
+        assert "Fix: " in line
         return line
 
     tables = f"--embeddings={folders / 'tables'}"

@@ -22,7 +22,7 @@ from vrec.pipelines.evaluate.run import (
     seeded_configs,
     with_new_users,
 )
-from vrec.pipelines.evaluate.validation import test_split as split_test
+from vrec.pipelines.evaluate.validation import train_test_split as split_test
 from vrec.pipelines.evaluate.validation import validation_score, validation_split
 from vrec.pipelines.inputs import InputData
 from vrec.retrieval.registry import RetrievalConfig

@@ -134,8 +134,8 @@ def test_grids():
     assert grid_combinations({"a": [1, 2], "b": [3]}, most=9, seed=0) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
     some = grid_combinations({"a": list(range(10)), "b": list(range(10))}, most=7, seed=1)
     assert len(some) == 7 == len({(row["a"], row["b"]) for row in some})
-    with pytest.raises(ConfigError, match=r"retrieval\.ease\.regularization: unknown; did you mean"):
-        with_model_settings(SETTINGS.retrieval, "ease", {"regularization": 3})
+    with pytest.raises(ConfigError, match=r"retrieval\.ease\.l2: unknown; retrieval\.ease has regul"):
+        with_model_settings(SETTINGS.retrieval, "ease", {"l2": 3})
     changed = with_model_settings(SETTINGS.retrieval, "hybrid", {"blend.ridge": 0.5})
     assert changed.hybrid.blend.ridge == 0.5
     assert changed.hybrid.members == SETTINGS.retrieval.hybrid.members

@@ -45,7 +45,8 @@ SETTINGS = load_settings(overrides=SMALL)
 def changed(**training: Any) -> Settings:
     encoder = SETTINGS.train.encoder
     update = {"training": encoder.training.model_copy(update=training)}
-    return SETTINGS.model_copy(update={"encoder": encoder.model_copy(update=update)})
+    train = SETTINGS.train.model_copy(update={"encoder": encoder.model_copy(update=update)})
+    return SETTINGS.model_copy(update={"train": train})
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from vrec.config.patch import patch_settings
 from vrec.core.compute import pc
 from vrec.encoders.learned.features import FeatureSet
 from vrec.events.interactions import aggregate_interactions, weigh_events
-from vrec.pipelines.evaluate.validation import test_split, validation_split
+from vrec.pipelines.evaluate.validation import train_test_split, validation_split
 from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs
 from vrec.pipelines.tune.targets import (
     encoder_target,
@@ -61,9 +61,9 @@ CF = ({}, {"retrieval.item_knn.shrink": 20.0, "events.interest.half_life_days": 
 
 
 def test_trials_of_a_recommender_never_see_the_test_part(material):
-    parts = test_split(material, SETTINGS)
+    parts = train_test_split(material, SETTINGS)
     other = replace(material, interactions=poisoned(material.interactions, parts.cutoff, seed=0))
-    assert test_split(other, SETTINGS).test != parts.test
+    assert train_test_split(other, SETTINGS).test != parts.test
     found, same = (recommender_trial_data(each, SETTINGS) for each in (material, other))
     assert found.inner.train.equals(same.inner.train)
     assert found.inner.test.equals(same.inner.test)
@@ -97,7 +97,7 @@ def test_what_fades_interest_is_followed(material):
 
 def test_the_trial_of_a_recommender_is_evaluates_own(material):
     """The figure is what a fit on the same rows by hand comes to: hits over the ideal gain, user by user."""
-    inner = validation_split(test_split(material, SETTINGS).train, SETTINGS)
+    inner = validation_split(train_test_split(material, SETTINGS).train, SETTINGS)
     from vrec.retrieval.registry import build_recommender
 
     model = build_recommender("popular", SETTINGS.retrieval).fit(
@@ -140,7 +140,7 @@ def test_trials_of_an_encoder_never_see_the_test_part(shop, material, tmp_path):
         table["entity_id"].to_pylist(), {"text": vectors}, {"text": "drawn"}
     )
     features.save(str(tmp_path / "features"))
-    cut = test_split(material, SETTINGS).cutoff
+    cut = train_test_split(material, SETTINGS).cutoff
     pq.write_table(poisoned(material.events, cut, seed=0), tmp_path / "EVENTS.parquet")
     small = load_settings(
         overrides=[

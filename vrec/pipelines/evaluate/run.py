@@ -23,7 +23,7 @@ from vrec.events.split import InteractionSplit, cold_users, cold_videos, popular
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.evaluate.grid_search import GridSearchResult, grid_search, with_model_settings
 from vrec.pipelines.evaluate.report import ComparisonOutcome, ModelRun, build_report
-from vrec.pipelines.evaluate.validation import test_split, validation_split
+from vrec.pipelines.evaluate.validation import train_test_split, validation_split
 from vrec.pipelines.fit.tasks import Ref, start_fit, start_recommending
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.retrieval.interaction_matrix import IdVocabulary
@@ -64,7 +64,7 @@ def run_comparison(
     models = compared_models(config, content)
 
     # Split, and aggregate what models may learn from.
-    split = test_split(inputs, settings)
+    split = train_test_split(inputs, settings)
     train = aggregate_interactions(split.train, settings.events.interest, split.cutoff)
     test_users = sorted(set(split.test.column("user_id").to_pylist()))
     catalog = _catalog(train, split.test, content)

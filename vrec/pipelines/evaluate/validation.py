@@ -13,7 +13,7 @@ from vrec.pipelines.inputs import InputData
 from vrec.retrieval.registry import RetrievalConfig, build_recommender
 
 
-def test_split(inputs: InputData, settings: Settings) -> InteractionSplit:
+def train_test_split(inputs: InputData, settings: Settings) -> InteractionSplit:
     """Split the interactions into train and test according to `evaluate.split`.
 
     Raises EvaluationError where either is empty, or where a split by time lacks real times.

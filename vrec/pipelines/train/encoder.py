@@ -20,7 +20,7 @@ from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.train import EncoderTrainer
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
-from vrec.pipelines.evaluate.validation import test_split
+from vrec.pipelines.evaluate.validation import train_test_split
 from vrec.pipelines.features.run import ExtractedFeatures, extract_features
 from vrec.pipelines.inputs import InputPaths, read_inputs
 from vrec.pipelines.train.behavior import BehaviorSummary, build_behavior
@@ -151,7 +151,7 @@ def train_encoder(
 def read_training_interactions(paths: InputPaths, settings: Settings) -> pa.Table:
     """Read the INTERACTIONS before the test split; raises EventsError, SchemaError or EvaluationError."""
     inputs = read_inputs(paths, settings.events, settings.fit.modality)
-    return test_split(inputs, settings).train
+    return train_test_split(inputs, settings).train
 
 
 def build_training_task(

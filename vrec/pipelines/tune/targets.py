@@ -10,7 +10,7 @@ from vrec.core.types import CatalogContent
 from vrec.encoders.learned.features import FeatureSet
 from vrec.events.interactions import aggregate_interactions
 from vrec.events.split import InteractionSplit
-from vrec.pipelines.evaluate.validation import test_split, validation_score, validation_split
+from vrec.pipelines.evaluate.validation import train_test_split, validation_score, validation_split
 from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs, tables_digest
 from vrec.pipelines.train.encoder import EncoderInputs, read_training_interactions, run_encoder_trial
 from vrec.pipelines.train.impressions import build_examples
@@ -110,7 +110,7 @@ def _members(model: str) -> tuple[str, ...]:
 def recommender_trial_data(inputs: InputData, settings: Settings) -> RecommenderTrialData:
     """Return the interactions before the test split, split in the same way; raises EvaluationError."""
     return RecommenderTrialData(
-        validation_split(test_split(inputs, settings).train, settings), inputs.content
+        validation_split(train_test_split(inputs, settings).train, settings), inputs.content
     )
 
 

@@ -39,9 +39,12 @@ def reference(vectors: np.ndarray, k: int, center: bool) -> tuple[list[list[int]
 
     ids, scores = [], []
     for i, row in enumerate(rows):
-        found = sorted((-round(cosine(row, other), 6), j) for j, other in enumerate(rows) if j != i)[:k]
+        # A prime number of steps: no simple fraction lies halfway between two.
+        found = sorted((-round(cosine(row, other) * 999_983), j) for j, other in enumerate(rows) if j != i)[
+            :k
+        ]
         ids.append([j for _, j in found])
-        scores.append([-s for s, _ in found])
+        scores.append([-s / 999_983 for s, _ in found])
     return ids, scores
 
 

@@ -12,9 +12,10 @@ Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _BLOCK_BYTES = 64 * 2**20
-_DECIMALS = 7
-"""Decimals to which scores are rounded before they are compared. Dot products of equal vectors can differ in
-the last bit, by their position in a matrix product, and would break ties at random."""
+_STEPS = 9_999_991
+"""Steps between 0 and 1 to which scores are rounded before they are compared. Dot products of equal vectors can
+differ in the last bit, by their position in a matrix product, and would break ties at random. A prime number:
+simple fractions, which such scores often are, never lie halfway between two steps."""
 _TSNE_MAX_ROWS = 5_000
 _TSNE_MIN_ROWS = 8
 
@@ -169,7 +170,7 @@ def spread_points(points: npt.NDArray[np.floating], gap: float) -> Floats:
 def _similarities(unit: npt.NDArray[np.float64]) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     height = max(1, _BLOCK_BYTES // (8 * max(1, len(unit))))
     for start in range(0, len(unit), height):
-        yield start, np.round(unit[start : start + height] @ unit.T, _DECIMALS)
+        yield start, np.round(unit[start : start + height] @ unit.T * _STEPS) / _STEPS
 
 
 def _top(row: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.int64]:
