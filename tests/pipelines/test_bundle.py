@@ -90,7 +90,7 @@ def test_what_does_not_belong_together_is_told_in_a_line(folders, tmp_path, caps
     assert "trained with the embeddings of simulated, and there are no fused" in told(ranker="ranker")
     assert "trained with the embeddings of simulated, and the fused" in told(tables, ranker="ranker")
     assert "is a rates, not one of" in told(f"--recommender={folders / 'rates'}")
-    assert "is of kind item_knn, not ranker" in told(ranker="knn")
+    assert "is of kind item_knn, not a ranker" in told(ranker="knn")
     write_embeddings(tmp_path / "old", EmbedConfig(), config={"speed": 9})
     assert "settings of another version of vrec: speed" in told(f"--embeddings={tmp_path / 'old'}")
     assert not (tmp_path / "b" / MANIFEST).exists()

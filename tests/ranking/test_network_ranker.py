@@ -354,7 +354,7 @@ def test_settings_reach_the_ranker():
 
 def test_what_is_no_ranker_is_refused_by_its_kind(tmp_path):
     write_artifact(str(tmp_path), ModelArtifact("als", {}, {"x": np.zeros(1)}))
-    with pytest.raises(ModelError, match="is a als, not a ranker"):
+    with pytest.raises(ModelError, match="is of kind als, not a ranker"):
         load_ranker(str(tmp_path))
 
 

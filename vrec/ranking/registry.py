@@ -52,6 +52,6 @@ def load_ranker(uri: str) -> ProfileRanker:
     kind = artifact_kind(uri)
     if kind not in RANKERS:
         raise ModelError(
-            f"{uri} is a {kind}, not a ranker ({', '.join(RANKERS)})", fix="pass the folder of a ranker"
+            f"{uri} is of kind {kind}, not a ranker ({', '.join(RANKERS)})", fix="pass the folder of a ranker"
         )
     return RANKERS[kind].load(uri)

@@ -13,9 +13,9 @@ Floats = npt.NDArray[np.float32]
 
 _BLOCK_BYTES = 64 * 2**20
 _STEPS = 9_999_991
-"""Steps between 0 and 1 to which scores are rounded before they are compared. Dot products of equal vectors can
-differ in the last bit, by their position in a matrix product, and would break ties at random. A prime number:
-simple fractions, which such scores often are, never lie halfway between two steps."""
+"""Steps between 0 and 1 to which scores are rounded before they are compared. Dot products of equal vectors
+can differ in the last bit, by their position in a matrix product, and would break ties at random. A prime
+number: simple fractions, which such scores often are, do not lie halfway between two steps."""
 _TSNE_MAX_ROWS = 5_000
 _TSNE_MIN_ROWS = 8
 
