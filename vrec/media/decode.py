@@ -25,6 +25,12 @@ from vrec.media.quality import QualityConfig, check_length, check_picture
 __all__ = ["DecodeConfig", "DecodedVideo", "MediaConfig", "VideoDecoder", "decode"]
 
 
+DECODING_VERSION = 2
+"""Part of every video's recipe: raise it with any change to the frames or samples that a file gives."""
+FALLBACK = "read by PyAV"
+"""Beginning of the note on a video that the requested decoder could not be trusted with."""
+
+
 class MediaConfig(BaseConfig):
     """Settings for turning a file into a clip."""
 
@@ -57,7 +63,7 @@ class DecodedVideo:
     decoder: DecoderName
     """Decoder that read the frames."""
     note: str | None
-    """Reason for using the fallback decoder, and what is cut short or damaged; None if nothing is wrong."""
+    """Why not the requested decoder, and what is cut short, damaged or converted; None if nothing is."""
     audio: Waveform | None
     """(samples,) float32 mono at 16 kHz in [-1, 1]; None where no audio was decoded."""
     has_audio: bool
@@ -133,16 +139,9 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
 def _read_frames(
     media: OpenVideo, indices: Indices, config: DecodeConfig
 ) -> tuple[DecodedFrames, DecoderName, str | None]:
-    """Return the frames, their decoder, and a note where `auto` used the fallback."""
-    if config.decoder == "auto":
-        return _read_with_fallback(media, indices, config)
-    decoder: VideoDecoder = DecordDecoder() if config.decoder == "decord" else PyAvDecoder()
-    return decoder.read(media, indices, config), decoder.name, None
-
-
-def _read_with_fallback(
-    media: OpenVideo, indices: Indices, config: DecodeConfig
-) -> tuple[DecodedFrames, DecoderName, str | None]:
+    """Return the frames, their decoder, and a note where PyAV read what decord was to read."""
+    if config.decoder != "decord":
+        return PyAvDecoder().read(media, indices, config), "pyav", None
     reason = decord_unsafe_reason(media)
     if reason is None:
         try:
@@ -153,4 +152,4 @@ def _read_with_fallback(
             if len(decoded.indices) == len(indices):
                 return decoded, "decord", None
             reason = "decord lost frames"
-    return PyAvDecoder().read(media, indices, config), "pyav", f"read by PyAV: {reason}"
+    return PyAvDecoder().read(media, indices, config), "pyav", f"{FALLBACK}: {reason}"

@@ -15,7 +15,7 @@ from vrec.media.frame_sampling import Indices
 
 # Formats that the FFmpeg inside decord 0.6.0 reads correctly; measured in docs/decisions/decoder.md.
 CODECS = {"h264", "hevc", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "ffv1"}
-CONTAINERS = {"mov", "avi"}
+CONTAINERS = {"mov"}
 MIN_SIDE_PX = 32
 
 
@@ -39,8 +39,9 @@ def decord_unsafe_reason(media: OpenVideo) -> str | None:
     reasons = (
         (codec not in CODECS, f"codec {codec}"),
         (container not in CONTAINERS, f"container {container}"),
-        (not timeline.seekable, "frames without times"),
+        (not timeline.seekable, "frames without presentation times"),
         (timeline.has_edit_list, "edit list"),
+        (timeline.has_open_gops, "open groups of pictures"),
         (len(media.container.streams.video) > 1, "several video streams"),
         (media.container.duration is None, "no duration in its header"),
         (min(stream.width, stream.height) < MIN_SIDE_PX, "tiny picture"),

@@ -19,6 +19,7 @@ from vrec.core.schema import FAILURES
 from vrec.core.types import Modality, VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
+from vrec.media.decode import DECODING_VERSION
 from vrec.media.source import content_hash
 from vrec.pipelines.cluster import ConnectCluster
 from vrec.pipelines.embed.checkpoints import REFS
@@ -186,5 +187,7 @@ class VideoHasher:
 def recipe_digest(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:
     """Return a digest of everything that changes a video's row: same recipe and bytes, same row."""
     decode = config.decode.model_dump(mode="json", exclude=_NOT_IN_RECIPE)
+    if decode["decoder"] == "auto":
+        decode["decoder"] = "pyav"
     media = config.media().model_dump(mode="json") | {"decode": decode}
-    return digest({"media": media, "encoders": dict(encoders)})
+    return digest({"media": media, "decoding": DECODING_VERSION, "encoders": dict(encoders)})
