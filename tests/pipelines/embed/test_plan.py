@@ -143,7 +143,7 @@ def test_a_change_of_decoding_embeds_everything_again_and_a_decoder_s_other_name
     assert recipe() != base
 
 
-@pytest.mark.parametrize("setting", ["timeout_s", "max_memory_mb", "threads"])
+@pytest.mark.parametrize("setting", ["timeout_s", "wall_timeout_s", "max_memory_mb", "threads"])
 def test_limits_of_decoding_change_no_recipe_and_what_is_decoded_does(setting):
     names = {"frames": "cnn@1"}
     base = recipe_digest(EmbedConfig(), names)

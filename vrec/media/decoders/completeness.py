@@ -19,8 +19,8 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 def missing_end(source: str | bytes) -> str | None:
     """Return what is missing at the end of a file, or None where its structure is whole or says nothing.
 
-    MP4 boxes, Matroska's segment, RIFF and ASF state their sizes; transport streams have packets of one size. A
-    transport stream that was cut between two packets looks whole.
+    MP4 boxes, Matroska's segment, RIFF and ASF state their sizes; transport streams have packets of one size,
+    and look whole where they were cut between two of them.
     """
     total = len(source) if isinstance(source, bytes) else os.path.getsize(source)
     if isinstance(source, bytes):

@@ -25,7 +25,7 @@ from vrec.pipelines.cluster import ConnectCluster
 from vrec.pipelines.embed.checkpoints import REFS
 from vrec.pipelines.embed.stages import EmbedJob
 
-_NOT_IN_RECIPE = {"timeout_s", "max_memory_mb", "threads"}
+_NOT_IN_RECIPE = {"timeout_s", "wall_timeout_s", "max_memory_mb", "threads"}
 """Decode settings that change no vector, so a change of them embeds nothing again."""
 _HASH_LOCALLY_S = 5.0
 """Seconds after which the rest of a catalogue is hashed on the cluster."""
