@@ -14,7 +14,7 @@ from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, NoFrames, UnreadableVideo
 from vrec.core.types import Frames, Waveform
 from vrec.media.audio import AudioConfig, decode_audio
-from vrec.media.decoders.container import OpenVideo, open_video
+from vrec.media.decoders.container import OpenVideo, open_video, reopen_container
 from vrec.media.decoders.decord_decoder import DecordDecoder, decord_unsafe_reason
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName
 from vrec.media.decoders.pyav_decoder import PyAvDecoder
@@ -114,7 +114,9 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
     indices = sample_indices(config.sample, media.timeline.times_s, media.timeline.keyframes)
     decoded, decoder, fallback_note = _read_frames(media, indices, config.decode)
     check_picture(config.quality, decoded.frames)
-    audio = decode_audio(media.container, config.audio, media.duration_s)
+    with reopen_container(media.source) as container:
+        starts_s = float(media.timeline.times_s[0]) if media.timeline.seekable else None
+        audio = decode_audio(container, config.audio, media.duration_s, starts_s)
     lost = len(indices) - len(decoded.indices)
     damaged = f"{lost} of {len(indices)} frames are damaged and left out" if lost else None
     still = "a still: its only frame" if len(media.timeline.times_s) == 1 else None
