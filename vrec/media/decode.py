@@ -17,6 +17,7 @@ from vrec.media.audio import AudioConfig, decode_audio
 from vrec.media.decoders.container import OpenVideo, open_video, reopen_container
 from vrec.media.decoders.decord_decoder import DecordDecoder, decord_unsafe_reason
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName
+from vrec.media.decoders.hdr import hdr_transfer
 from vrec.media.decoders.pyav_decoder import PyAvDecoder
 from vrec.media.fingerprint import phash
 from vrec.media.frame_sampling import FrameSamplingConfig, Indices, sample_indices
@@ -120,7 +121,9 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
     lost = len(indices) - len(decoded.indices)
     damaged = f"{lost} of {len(indices)} frames are damaged and left out" if lost else None
     still = "a still: its only frame" if len(media.timeline.times_s) == 1 else None
-    notes = [note for note in (fallback_note, media.note, still, damaged, audio.note) if note]
+    hdr = hdr_transfer(media.stream)
+    mapped = f"HDR ({hdr}) mapped to SDR" if hdr else None
+    notes = [note for note in (fallback_note, media.note, mapped, still, damaged, audio.note) if note]
     width, height = (round(size) for size in media.display_size)
     return DecodedVideo(
         frames=decoded.frames,

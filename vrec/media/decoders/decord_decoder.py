@@ -10,6 +10,7 @@ import numpy.typing as npt
 from vrec.core.errors import NoFrames, UnreadableVideo
 from vrec.media.decoders.container import OpenVideo
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName, crop_square, scale_and_crop
+from vrec.media.decoders.hdr import hdr_transfer
 from vrec.media.decoders.signature import is_rotated_or_mirrored
 from vrec.media.frame_sampling import Indices
 
@@ -41,6 +42,7 @@ def decord_unsafe_reason(media: OpenVideo) -> str | None:
         (container not in CONTAINERS, f"container {container}"),
         (not timeline.seekable, "frames without presentation times"),
         (timeline.has_edit_list, "edit list"),
+        (hdr_transfer(stream) is not None, "HDR"),
         (timeline.has_open_gops, "open groups of pictures"),
         (len(media.container.streams.video) > 1, "several video streams"),
         (media.container.duration is None, "no duration in its header"),

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import av
 import av.error
@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from vrec.core.errors import NoFrames
 from vrec.media.decoders.container import OpenVideo, reopen_container
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName, crop_square, scale_and_crop
+from vrec.media.decoders.hdr import HdrTransfer, hdr_transfer, to_sdr
 from vrec.media.decoders.orientation import frame_orientation
 from vrec.media.frame_sampling import Indices
 
@@ -201,6 +202,8 @@ class _FrameConverter:
     def __init__(self, media: OpenVideo, config: DecodeConfig) -> None:
         self._scaler = VideoReformatter()
         self._config = config
+        self._hdr: HdrTransfer | None = hdr_transfer(media.stream)
+        self._pixels = "rgb48le" if self._hdr else "rgb24"
         ratio = media.stream.sample_aspect_ratio
         self._pixel_aspect = float(ratio) if ratio else 1.0
 
@@ -209,7 +212,7 @@ class _FrameConverter:
         width, height = frame.width * self._pixel_aspect, float(frame.height)
         is_long = max(width, height) > MAX_ASPECT_RATIO * min(width, height)
         if is_long and self._config.fit == "crop":
-            picture = self._scale(_crop_center(frame), side, side)
+            picture = self._scale(_crop_center(frame, self._pixels), side, side)
         else:
             geometry = scale_and_crop(width, height, self._config)
             picture = crop_square(self._scale(frame, geometry.width, geometry.height), geometry, side)
@@ -218,14 +221,17 @@ class _FrameConverter:
     def _scale(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
         # The same scaling as decord, so that both decoders give the same vectors. swscale widens the filter
         # when it makes a picture smaller, so there is no aliasing.
-        scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
-        return np.asarray(scaled.to_ndarray(), np.uint8)
+        scaled = self._scaler.reformat(
+            frame, width, height, self._pixels, interpolation="BILINEAR", threads=1
+        )
+        picture = scaled.to_ndarray()
+        return to_sdr(picture.astype(np.uint16), self._hdr) if self._hdr else np.asarray(picture, np.uint8)
 
 
-def _crop_center(frame: VideoFrame) -> VideoFrame:
+def _crop_center(frame: VideoFrame, pixels: str) -> VideoFrame:
     """Return the central square of a very long picture, unscaled."""
-    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    picture: Any = frame.to_ndarray(format=pixels)  # 8 or 16 bits a channel
     side = min(frame.width, frame.height)
     top, left = (frame.height - side) // 2, (frame.width - side) // 2
     middle = np.ascontiguousarray(picture[top : top + side, left : left + side])
-    return VideoFrame.from_ndarray(middle, format="rgb24")
+    return VideoFrame.from_ndarray(middle, format=pixels)
