@@ -18,7 +18,7 @@ from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.ranking.run import compare_rankers, evaluate_ranker
 from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.cluster import connect_cluster
-from vrec.pipelines.evaluate.validation import test_split
+from vrec.pipelines.evaluate.validation import train_test_split
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.pipelines.train.data_parallel import train_in_process
 from vrec.pipelines.train.impressions import build_examples
@@ -30,7 +30,7 @@ from vrec.retrieval.registry import build_recommender
 
 def test_cf(material: InputData, model: str, candidates: dict[str, Settings]) -> None:
     given = candidates["default"]
-    parts = test_split(material, given)
+    parts = train_test_split(material, given)
     train = aggregate_interactions(parts.train, given.events.interest, parts.cutoff)
     users, depth = sorted(set(parts.test["user_id"].to_pylist())), max(given.evaluate.metrics.ks)
     known = set(train["user_id"].to_pylist())

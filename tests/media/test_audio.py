@@ -60,10 +60,3 @@ def audio_s(path):
 
 def test_a_limit_is_exact_to_the_sample(second):
     assert len(audio_of(second, 1.0, max_s=0.25).samples) == 4_000
-
-
-def test_it_is_read_from_the_start_after_the_packets_were_scanned(second):
-    with av.open(str(second)) as media:
-        assert sum(1 for _ in media.demux()) > 1
-        scanned = decode_audio(media, AudioConfig(), None).samples
-    np.testing.assert_array_equal(scanned, audio_of(second, None).samples)

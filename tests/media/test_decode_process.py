@@ -14,7 +14,7 @@ import pytest
 
 from tests.films import number_of, numbered, write_video
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VanishedVideo
-from vrec.media.decode import DecodedVideo, MediaConfig
+from vrec.media.decode import DecodedVideo, MediaConfig, decode
 from vrec.media.decode_process import DecodeProcess
 
 SQUASH = {"fit": "squash"}
@@ -75,12 +75,42 @@ def test_the_kernel_ends_a_decode_that_takes_too_long(heavy, clips):
     with DecodeProcess(MediaConfig(decode={**SQUASH, "timeout_s": 0.8})) as process:
         got = list(process.decode_many([clips[0], heavy, clips[1], clips[2]]))
     assert first_numbers(got) == [0, "DecodeTimeout", 1, 2]
-    assert "longer than 0.8 s" in str(got[1])
+    assert "more than 0.8 s of CPU time" in str(got[1])
+    assert "keyframes" in got[1].fix
+
+
+def test_a_decode_that_waits_too_long_blames_the_machine(heavy, clips):
+    with DecodeProcess(MediaConfig(decode={**SQUASH, "wall_timeout_s": 0.8})) as process:
+        got = list(process.decode_many([clips[0], heavy, clips[1]]))
+    assert first_numbers(got) == [0, "DecodeTimeout", 1]
+    assert "did not end within 0.8 s" in str(got[1])
+    assert "overloaded" in str(got[1])
+    assert "keyframes" not in got[1].fix
+    assert "wall_timeout_s" in got[1].fix
+
+
+def test_a_busy_machine_costs_no_video(heavy, clips):
+    """In the middle of a video, the child gets no processor for longer than its limit."""
+    begun = time.process_time()
+    decode(heavy, MediaConfig(decode=SQUASH))
+    limit_s = max(1.0, 3 * (time.process_time() - begun))
+    with DecodeProcess(MediaConfig(decode={**SQUASH, "timeout_s": limit_s})) as process:
+        assert first_numbers(process.decode_many(clips[:1])) == [0]
+        pid, results = process.pid, []
+        reader = threading.Thread(target=lambda: results.extend(process.decode_many([heavy, clips[2]])))
+        reader.start()
+        while not _is_decoding(pid):
+            time.sleep(0.005)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(limit_s + 0.2)
+        os.kill(pid, signal.SIGCONT)
+        reader.join()
+    assert [type(result) for result in results] == [DecodedVideo, DecodedVideo]
 
 
 def test_a_stopped_child_is_killed_by_the_parent(clips, monkeypatch):
     # A limit that no sound clip needs on any machine: by the parent's clock it passes in a moment.
-    with DecodeProcess(MediaConfig(decode={**SQUASH, "timeout_s": 60})) as process:
+    with DecodeProcess(MediaConfig(decode={**SQUASH, "wall_timeout_s": 60})) as process:
         assert first_numbers(process.decode_many(clips[:1])) == [0]
         stopped = process.pid
         os.kill(stopped, signal.SIGSTOP)

@@ -189,7 +189,8 @@ class TooLarge(VideoError):
 
 
 class DecodeTimeout(VideoError):
-    """Video that takes longer than `decode.timeout_s` to decode; its process is killed."""
+    """Video that needs more CPU time than `decode.timeout_s` or longer than `wall_timeout_s`; its process is
+    killed."""
 
     transient = True
     fix = "raise embed.decode.timeout_s, or re-encode the video with more keyframes"

@@ -14,15 +14,22 @@ from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, NoFrames, UnreadableVideo
 from vrec.core.types import Frames, Waveform
 from vrec.media.audio import AudioConfig, decode_audio
-from vrec.media.decoders.container import OpenVideo, open_video
+from vrec.media.decoders.container import OpenVideo, open_video, reopen_container
 from vrec.media.decoders.decord_decoder import DecordDecoder, decord_unsafe_reason
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName
+from vrec.media.decoders.hdr import hdr_transfer
 from vrec.media.decoders.pyav_decoder import PyAvDecoder
 from vrec.media.fingerprint import phash
 from vrec.media.frame_sampling import FrameSamplingConfig, Indices, sample_indices
 from vrec.media.quality import QualityConfig, check_length, check_picture
 
 __all__ = ["DecodeConfig", "DecodedVideo", "MediaConfig", "VideoDecoder", "decode"]
+
+
+DECODING_VERSION = 2
+"""Part of every video's recipe: raise it with any change to the frames or samples that a file gives."""
+FALLBACK = "read by PyAV"
+"""Beginning of the note on a video that the requested decoder could not be trusted with."""
 
 
 class MediaConfig(BaseConfig):
@@ -57,7 +64,7 @@ class DecodedVideo:
     decoder: DecoderName
     """Decoder that read the frames."""
     note: str | None
-    """Reason for using the fallback decoder, and what is cut short or damaged; None if nothing is wrong."""
+    """Why not the requested decoder, and what is cut short, damaged or converted; None if nothing is."""
     audio: Waveform | None
     """(samples,) float32 mono at 16 kHz in [-1, 1]; None where no audio was decoded."""
     has_audio: bool
@@ -108,11 +115,15 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
     indices = sample_indices(config.sample, media.timeline.times_s, media.timeline.keyframes)
     decoded, decoder, fallback_note = _read_frames(media, indices, config.decode)
     check_picture(config.quality, decoded.frames)
-    audio = decode_audio(media.container, config.audio, media.duration_s)
+    with reopen_container(media.source) as container:
+        starts_s = float(media.timeline.times_s[0]) if media.timeline.seekable else None
+        audio = decode_audio(container, config.audio, media.duration_s, starts_s)
     lost = len(indices) - len(decoded.indices)
     damaged = f"{lost} of {len(indices)} frames are damaged and left out" if lost else None
     still = "a still: its only frame" if len(media.timeline.times_s) == 1 else None
-    notes = [note for note in (fallback_note, media.note, still, damaged, audio.note) if note]
+    hdr = hdr_transfer(media.stream)
+    mapped = f"HDR ({hdr}) mapped to SDR" if hdr else None
+    notes = [note for note in (fallback_note, media.note, mapped, still, damaged, audio.note) if note]
     width, height = (round(size) for size in media.display_size)
     return DecodedVideo(
         frames=decoded.frames,
@@ -133,16 +144,9 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
 def _read_frames(
     media: OpenVideo, indices: Indices, config: DecodeConfig
 ) -> tuple[DecodedFrames, DecoderName, str | None]:
-    """Return the frames, their decoder, and a note where `auto` used the fallback."""
-    if config.decoder == "auto":
-        return _read_with_fallback(media, indices, config)
-    decoder: VideoDecoder = DecordDecoder() if config.decoder == "decord" else PyAvDecoder()
-    return decoder.read(media, indices, config), decoder.name, None
-
-
-def _read_with_fallback(
-    media: OpenVideo, indices: Indices, config: DecodeConfig
-) -> tuple[DecodedFrames, DecoderName, str | None]:
+    """Return the frames, their decoder, and a note where PyAV read what decord was to read."""
+    if config.decoder != "decord":
+        return PyAvDecoder().read(media, indices, config), "pyav", None
     reason = decord_unsafe_reason(media)
     if reason is None:
         try:
@@ -153,4 +157,4 @@ def _read_with_fallback(
             if len(decoded.indices) == len(indices):
                 return decoded, "decord", None
             reason = "decord lost frames"
-    return PyAvDecoder().read(media, indices, config), "pyav", f"read by PyAV: {reason}"
+    return PyAvDecoder().read(media, indices, config), "pyav", f"{FALLBACK}: {reason}"

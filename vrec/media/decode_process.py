@@ -20,11 +20,11 @@ from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VideoError, video_errors
 from vrec.media.audio import RATE_HZ
 from vrec.media.decode import DecodedVideo, MediaConfig
-from vrec.media.decode_worker import LENGTH_BYTES
+from vrec.media.decode_worker import CPU_TIME_SIGNAL, LENGTH_BYTES, WALL_TIME_SIGNAL
 from vrec.media.decoders.frames import DecoderName
 
 GRACE_S = 2.0
-"""Seconds after `timeout_s` that the parent waits for the kernel's alarm before it kills the worker."""
+"""Seconds after `wall_timeout_s` that the parent waits for the kernel's alarm before it kills the worker."""
 START_S = 60.0
 """Seconds that a worker may take to import its libraries on a busy machine."""
 MAX_HEADER_BYTES = 1 << 20
@@ -167,14 +167,14 @@ class _WorkerConnection:
 
     def receive(self) -> DecodedVideo | VideoError:
         """Return the next result, or the error for a worker that died or took too long."""
-        limit_s = self._config.decode.timeout_s
+        limit_s = self._config.decode.wall_timeout_s
         # The worker may have started on this long ago, when its previous result was received.
         deadline = max(self._started + limit_s, time.monotonic()) + GRACE_S
         try:
             result = self._result(deadline)
         except TimeoutError:
             self.end()
-            return DecodeTimeout(f"decoding took longer than {limit_s:g} s and was stopped")
+            return self._wall_timeout()
         except (OSError, EOFError):
             return self._exit_error()
         except (ValueError, TypeError):
@@ -189,9 +189,11 @@ class _WorkerConnection:
         except subprocess.TimeoutExpired:
             code = None
         self.end()
-        if code == -signal.SIGALRM:
+        if code == -WALL_TIME_SIGNAL:
+            return self._wall_timeout()
+        if code == -CPU_TIME_SIGNAL:
             limit_s = self._config.decode.timeout_s
-            return DecodeTimeout(f"decoding took longer than {limit_s:g} s and was stopped")
+            return DecodeTimeout(f"decoding took more than {limit_s:g} s of CPU time and was stopped")
         self.killed_externally = code == -signal.SIGKILL
         if self.killed_externally:
             return DecodeCrashed(
@@ -200,6 +202,14 @@ class _WorkerConnection:
         if code is not None and code < 0:
             return DecodeCrashed(f"it crashed the decoder ({_signal_name(-code)})")
         return DecodeCrashed(f"its decoding process ended by itself (code {code})")
+
+    def _wall_timeout(self) -> DecodeTimeout:
+        limits = self._config.decode
+        return DecodeTimeout(
+            f"decoding did not end within {limits.wall_timeout_s:g} s and had used less than its "
+            f"{limits.timeout_s:g} s of CPU time: the machine or its disk is overloaded",
+            fix="run fewer workers, or raise embed.decode.wall_timeout_s; the next run tries it again",
+        )
 
     def _result(self, deadline: float) -> DecodedVideo | VideoError:
         fields = self._header(deadline)

@@ -19,22 +19,29 @@ from vrec.media.decode import DecodedVideo, MediaConfig, decode
 
 LENGTH_BYTES = 4
 HEARTBEAT_S = 1.0
+CPU_TIME_SIGNAL = signal.SIGPROF
+"""Signal that ends a decode after `decode.timeout_s` of CPU time."""
+WALL_TIME_SIGNAL = signal.SIGALRM
+"""Signal that ends a decode after `decode.wall_timeout_s` by the clock."""
 
 
 def main(descriptor: int) -> None:
     """Serve decode requests until the parent exits."""
     channel = socket.socket(fileno=descriptor)
     threading.Thread(target=_exit_with_parent, args=(channel, os.getppid()), daemon=True).start()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    for number in (CPU_TIME_SIGNAL, WALL_TIME_SIGNAL):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {CPU_TIME_SIGNAL, WALL_TIME_SIGNAL})
     requests = channel.makefile("rb")
     config = MediaConfig.model_validate_json(requests.readline())
     _limit_memory(config.decode.max_memory_mb)
     _send(channel, {"ready": os.getpid()})
     for line in requests:
-        # The default action of the alarm ends the process even where native code never returns.
-        signal.setitimer(signal.ITIMER_REAL, config.decode.timeout_s)
+        # The default action of both timers' signals ends the process even where native code never returns.
+        signal.setitimer(signal.ITIMER_PROF, config.decode.timeout_s)
+        signal.setitimer(signal.ITIMER_REAL, config.decode.wall_timeout_s)
         header, arrays = _decode_response(json.loads(line)["path"], config)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(channel, header, *arrays)
 

@@ -54,7 +54,7 @@ def test_the_table_is_described_by_its_counts_decoders_and_near_duplicates(tmp_p
     folder = StorageFolder(str(tmp_path))
     rows = [
         row("a", decoder="decord", phash="0" * 64),
-        row("b", decoder="pyav", phash="0" * 64, note="no index"),
+        row("b", decoder="pyav", phash="0" * 64, note="read by PyAV: edit list"),
         row("c", decoder="decord", phash="f" * 64),
         row("d", error="TooShort", phash="0" * 64),
     ]
@@ -74,7 +74,7 @@ def test_the_table_is_described_by_its_counts_decoders_and_near_duplicates(tmp_p
     assert found["counts"] == {"videos": 6, "embedded": 3, "failed": 2, "kept": 0, "new": 4, "dropped": 5}
     assert found["dims"] == {"frames": 4, "audio": 3, "fused": 7}
     assert found["decoders"] == {"decord": 2, "pyav": 1}
-    assert found["not_by_decord"] == {"b": "no index"}
+    assert found["fallbacks"] == {"b": "read by PyAV: edit list"}
     assert found["near_duplicates"] == ([["a", "b"]] if near else [])
 
 

@@ -132,7 +132,18 @@ def test_only_settings_that_change_vectors_change_the_recipe():
     assert base != recipe_digest(EmbedConfig(), {"frames": "cnn@2"})
 
 
-@pytest.mark.parametrize("setting", ["timeout_s", "max_memory_mb", "threads"])
+def test_a_change_of_decoding_embeds_everything_again_and_a_decoder_s_other_name_nothing(monkeypatch):
+    def recipe(**decode):
+        return recipe_digest(EmbedConfig.model_validate({"decode": decode}), {"frames": "cnn@1"})
+
+    base = recipe()
+    assert base == recipe(decoder="auto") == recipe(decoder="pyav")
+    assert base != recipe(decoder="decord")
+    monkeypatch.setattr("vrec.pipelines.embed.plan.DECODING_VERSION", 99)
+    assert recipe() != base
+
+
+@pytest.mark.parametrize("setting", ["timeout_s", "wall_timeout_s", "max_memory_mb", "threads"])
 def test_limits_of_decoding_change_no_recipe_and_what_is_decoded_does(setting):
     names = {"frames": "cnn@1"}
     base = recipe_digest(EmbedConfig(), names)

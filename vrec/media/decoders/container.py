@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import av.error
@@ -27,6 +28,7 @@ from vrec.core.errors import (
     VanishedVideo,
     WrongContainer,
 )
+from vrec.media.decoders.completeness import missing_end
 from vrec.media.decoders.frames import DecodeConfig
 from vrec.media.decoders.signature import HEAD_BYTES, broken_reason, non_video_kind
 
@@ -36,6 +38,20 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,ogg,asf,gif,mxf,nut,dv,rm,"
     "mp3,aac,wav,flac,ac3,amr,aiff,caf,w64"
 )
+FORMATS_WITH_PRESENTATION_TIMES = {
+    "mov",
+    "matroska",
+    "mpegts",
+    "flv",
+    "nut",
+    "ogg",
+    "ivf",
+    "mxf",
+    "av1",
+    "obu",
+}
+MAX_DISPLACED_FRAMES = 64
+"""Places between a frame's decoding and its showing; more than any codec reorders, fields included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +65,15 @@ class FrameTimeline:
     keyframes: tuple[int, ...]
     """Indices of the frames that decode alone."""
     seekable: bool
-    """False where the container has no frame times; frames are then read from the start."""
+    """False where the container does not prove frame times; frames are then counted from the start."""
     has_edit_list: bool
     """Whether some packets are decoded but not shown."""
+    reordered: bool = False
+    """Whether frames are shown in another order than that of their packets."""
+    has_open_gops: bool = False
+    """Whether frames between two keyframes refer to both, so that not every keyframe starts anew."""
+    mostly_timed: bool = True
+    """Whether at least half of the packets have a time of their own."""
 
     @property
     def step_s(self) -> float | None:
@@ -181,17 +203,56 @@ def _describe(source: str | bytes, container: InputContainer, stream: VideoStrea
     rate = float(stream.average_rate) if stream.average_rate else None
     step_s = timeline.step_s or (1 / rate if rate else None)
     duration_s = None if step_s is None else float(timeline.times_s[-1] - timeline.times_s[0]) + step_s
-    header_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-    note = None
-    if header_s and duration_s and duration_s < 0.9 * header_s:
-        note = f"cut short: its picture ends after {duration_s:.1f} s of {header_s:.1f} s"
+    notes = (_cut_short(source, container, stream, timeline, duration_s), _untimed(container, timeline))
+    note = "; ".join(note for note in notes if note) or None
     fps = 1 / step_s if step_s else None
     return OpenVideo(source, container, stream, timeline, fps, duration_s, note)
 
 
+def _cut_short(
+    source: str | bytes,
+    container: InputContainer,
+    stream: VideoStream,
+    timeline: FrameTimeline,
+    duration_s: float | None,
+) -> str | None:
+    """Return a note on a video that ends before its header or its container's structure says."""
+    stated_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    if stated_s is None and container.duration:
+        stated_s = container.duration / av.time_base
+    if stated_s and duration_s:
+        # Some containers state the time of the end, and not that from the first frame to it.
+        ends_s = max(duration_s, float(timeline.times_s[0]) + duration_s)
+        if ends_s < 0.9 * stated_s and _last_packet_s(source) < 0.9 * stated_s:
+            return f"cut short: its picture ends after {duration_s:.1f} s of {stated_s:.1f} s"
+    missing = missing_end(source)
+    return f"cut short: {missing}" if missing else None
+
+
+def _last_packet_s(source: str | bytes) -> float:
+    """Return when the last packet of any stream ends: the picture may end long before the sound."""
+    last_s = 0.0
+    try:
+        with reopen_container(source) as container:
+            for packet in container.demux():
+                stamp = packet.pts if packet.pts is not None else packet.dts
+                if packet.size and stamp is not None:
+                    last_s = max(last_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+    except (av.error.FFmpegError, ValueError):
+        pass  # cut short: the packets before this point count
+    return last_s
+
+
+def _untimed(container: InputContainer, timeline: FrameTimeline) -> str | None:
+    """Return a note on a file whose format has frame times and whose frames have no usable ones."""
+    if timeline.mostly_timed or container.format.name.split(",")[0] not in FORMATS_WITH_PRESENTATION_TIMES:
+        return None
+    return "its frames have no times that can be right, so they are taken as evenly spaced"
+
+
 def scan_packets(container: InputContainer, stream: VideoStream) -> FrameTimeline:
     """Read the time of every shown frame, and whether it decodes alone, from the packet headers."""
-    packets: list[tuple[int | None, bool]] = []
+    packets: list[_PacketTimes] = []
     has_edit_list = False
     try:
         for packet in container.demux(stream):
@@ -200,19 +261,81 @@ def scan_packets(container: InputContainer, stream: VideoStream) -> FrameTimelin
             if packet.is_discard:
                 has_edit_list = True
                 continue
-            packets.append((packet.pts, packet.is_keyframe))
+            packets.append(_PacketTimes(packet.pts, packet.dts, packet.is_keyframe))
     except (av.error.FFmpegError, ValueError):
         pass  # a truncated file: the packets before this point are usable
-    stamps = [pts for pts, _ in packets if pts is not None]
-    time_base = stream.time_base
-    # Program streams stamp only some packets and cannot be sought exactly.
-    exact = container.format.name != "mpeg" and len(set(stamps)) == len(packets)
-    if exact and time_base is not None:
+    stamps = _presentation_times(container, stream, packets)
+    if stamps is not None and stream.time_base is not None:
         order = sorted(range(len(packets)), key=stamps.__getitem__)
         pts = np.array([stamps[i] for i in order], np.int64)
-        keyframes = tuple(n for n, i in enumerate(order) if packets[i][1])
-        return FrameTimeline((pts * float(time_base)).astype(np.float64), pts, keyframes, True, has_edit_list)
-    rate = float(stream.average_rate or stream.guessed_rate or 25)
+        keyframes = tuple(n for n, i in enumerate(order) if packets[i].is_keyframe)
+        return FrameTimeline(
+            times_s=(pts * float(stream.time_base)).astype(np.float64),
+            pts=pts,
+            keyframes=keyframes,
+            seekable=True,
+            has_edit_list=has_edit_list,
+            reordered=order != sorted(order),
+            has_open_gops=_has_open_gops(order, keyframes),
+        )
     numbers = np.arange(len(packets), dtype=np.int64)
-    keyframes = tuple(n for n, (_, is_keyframe) in enumerate(packets) if is_keyframe)
-    return FrameTimeline((numbers / rate).astype(np.float64), numbers, keyframes, False, has_edit_list)
+    keyframes = tuple(n for n, packet in enumerate(packets) if packet.is_keyframe)
+    distinct = {packet.pts for packet in packets if packet.pts is not None}
+    return FrameTimeline(
+        times_s=_counted_times(stream, packets),
+        pts=numbers,
+        keyframes=keyframes,
+        seekable=False,
+        has_edit_list=has_edit_list,
+        mostly_timed=2 * len(distinct) >= len(packets),
+    )
+
+
+class _PacketTimes(NamedTuple):
+    pts: int | None
+    dts: int | None
+    is_keyframe: bool
+
+
+def _presentation_times(
+    container: InputContainer, stream: VideoStream, packets: list[_PacketTimes]
+) -> list[int] | None:
+    """Return the times at which the packets' frames are shown, or None where the file does not prove them.
+
+    AVI and ASF hold times of decoding, and FFmpeg guesses those of showing; program streams stamp only some
+    packets. Such times are used only for codecs that show frames in the order in which they decode them.
+    """
+    codec = stream.codec_context
+    timed = container.format.name.split(",")[0] in FORMATS_WITH_PRESENTATION_TIMES
+    if not timed and (codec.codec.reorder or container.format.name == "mpeg"):
+        return None
+    stamps = [packet.pts for packet in packets if packet.pts is not None]
+    if len(set(stamps)) < len(packets):
+        return None
+    order = np.argsort(np.array(stamps, np.int64), kind="stable")
+    displaced = np.abs(order - np.arange(len(order))).max(initial=0)
+    if displaced > MAX_DISPLACED_FRAMES:
+        return None  # the clock starts anew within the file
+    return stamps
+
+
+def _has_open_gops(order: list[int], keyframes: tuple[int, ...]) -> bool:
+    """Return whether a frame that follows a keyframe in the file is shown before it.
+
+    Args:
+        order: Number of each frame's packet, in display order.
+        keyframes: Places of the keyframes in display order.
+    """
+    latest = np.maximum.accumulate(np.array(order, np.int64))
+    return any(latest[place] > order[place] for place in keyframes)
+
+
+def _counted_times(stream: VideoStream, packets: list[_PacketTimes]) -> npt.NDArray[np.float64]:
+    """Return the frames' times in seconds from the times of decoding, or from the frame rate."""
+    stamps = [packet.dts for packet in packets if packet.dts is not None]
+    if stream.time_base is not None and len(stamps) == len(packets):
+        times = np.array(stamps, np.int64)
+        if (np.diff(times) > 0).all():
+            return (times * float(stream.time_base)).astype(np.float64)
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    return (np.arange(len(packets)) / rate).astype(np.float64)

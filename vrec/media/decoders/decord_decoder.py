@@ -10,12 +10,13 @@ import numpy.typing as npt
 from vrec.core.errors import NoFrames, UnreadableVideo
 from vrec.media.decoders.container import OpenVideo
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName, crop_square, scale_and_crop
+from vrec.media.decoders.hdr import hdr_transfer
 from vrec.media.decoders.signature import is_rotated_or_mirrored
 from vrec.media.frame_sampling import Indices
 
 # Formats that the FFmpeg inside decord 0.6.0 reads correctly; measured in docs/decisions/decoder.md.
 CODECS = {"h264", "hevc", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "ffv1"}
-CONTAINERS = {"mov", "avi"}
+CONTAINERS = {"mov"}
 MIN_SIDE_PX = 32
 
 
@@ -39,8 +40,10 @@ def decord_unsafe_reason(media: OpenVideo) -> str | None:
     reasons = (
         (codec not in CODECS, f"codec {codec}"),
         (container not in CONTAINERS, f"container {container}"),
-        (not timeline.seekable, "frames without times"),
+        (not timeline.seekable, "frames without presentation times"),
         (timeline.has_edit_list, "edit list"),
+        (hdr_transfer(stream) is not None, "HDR"),
+        (timeline.has_open_gops, "open groups of pictures"),
         (len(media.container.streams.video) > 1, "several video streams"),
         (media.container.duration is None, "no duration in its header"),
         (min(stream.width, stream.height) < MIN_SIDE_PX, "tiny picture"),

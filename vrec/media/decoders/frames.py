@@ -18,14 +18,18 @@ class DecodeConfig(BaseConfig):
     """Settings for decoding pictures, and their limits."""
 
     decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """Decoder: `decord`, `pyav`, or `auto`: decord where it is known to be correct, PyAV elsewhere."""
+    """Decoder: `pyav`, `auto`, which is PyAV, or `decord`: decord for the files that it is known to read
+    correctly, PyAV for the others. PyAV needs less CPU time and is correct on more files."""
     frame_px: int = Field(default=224, ge=16, le=1024)
     """S, the side in pixels of the square frames passed to encoders."""
     fit: Literal["crop", "squash"] = "squash"
     """Fit of the picture into the square: `squash` changes its aspect ratio and gives better neighbors than
     `crop`, which scales the short side to S and cuts out the center."""
     timeout_s: float = Field(default=60.0, gt=0)
-    """Limit in seconds of wall time per video, after which its process is killed (DecodeTimeout)."""
+    """Limit in seconds of CPU time per video, of all its threads, after which its process is killed
+    (DecodeTimeout). It does not depend on what else the machine does."""
+    wall_timeout_s: float = Field(default=600.0, gt=0)
+    """Limit in seconds of wall time per video, for a decode that waits for a disk or a processor."""
     max_memory_mb: int = Field(default=2048, ge=512)
     """Address space limit of the decoding process in MiB; videos that need more fail as DecodeCrashed."""
     max_pixels: int = Field(default=4096 * 2304, gt=0)

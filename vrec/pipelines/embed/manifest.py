@@ -12,6 +12,7 @@ import pyarrow as pa
 import vrec
 from vrec.core.compute import pc
 from vrec.core.tables import StorageFolder
+from vrec.media.decode import FALLBACK
 from vrec.media.fingerprint import near_duplicates
 from vrec.pipelines.cluster import ClusterResources
 from vrec.pipelines.embed.compact import Files
@@ -120,14 +121,14 @@ def _describe_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
     """Return the videos by decoder, and groups of videos that show the same content."""
     good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
     decoders = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
-    other = good.filter(pc.not_equal(good["decoder"], "decord"))
+    fallbacks = good.filter(pc.fill_null(pc.starts_with(good["note"], FALLBACK), False))
     groups: list[list[str]] = []
     if near:
         hashed = good.filter(pc.is_valid(good["phash"]))
         groups = near_duplicates(hashed["video_id"].to_pylist(), hashed["phash"].to_pylist())
     return {
         "decoders": decoders,
-        "not_by_decord": {row["video_id"]: row["note"] for row in other.to_pylist()},
+        "fallbacks": {row["video_id"]: row["note"] for row in fallbacks.to_pylist()},
         "near_duplicates": groups,
     }
 

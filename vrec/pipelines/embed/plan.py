@@ -19,12 +19,13 @@ from vrec.core.schema import FAILURES
 from vrec.core.types import Modality, VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
+from vrec.media.decode import DECODING_VERSION
 from vrec.media.source import content_hash
 from vrec.pipelines.cluster import ConnectCluster
 from vrec.pipelines.embed.checkpoints import REFS
 from vrec.pipelines.embed.stages import EmbedJob
 
-_NOT_IN_RECIPE = {"timeout_s", "max_memory_mb", "threads"}
+_NOT_IN_RECIPE = {"timeout_s", "wall_timeout_s", "max_memory_mb", "threads"}
 """Decode settings that change no vector, so a change of them embeds nothing again."""
 _HASH_LOCALLY_S = 5.0
 """Seconds after which the rest of a catalogue is hashed on the cluster."""
@@ -186,5 +187,7 @@ class VideoHasher:
 def recipe_digest(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:
     """Return a digest of everything that changes a video's row: same recipe and bytes, same row."""
     decode = config.decode.model_dump(mode="json", exclude=_NOT_IN_RECIPE)
+    if decode["decoder"] == "auto":
+        decode["decoder"] = "pyav"
     media = config.media().model_dump(mode="json") | {"decode": decode}
-    return digest({"media": media, "encoders": dict(encoders)})
+    return digest({"media": media, "decoding": DECODING_VERSION, "encoders": dict(encoders)})
