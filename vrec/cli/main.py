@@ -18,7 +18,7 @@ from vrec.cli.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from vrec.cli.serve import serve
 from vrec.cli.train import train_encoder, train_ranker
 from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
-from vrec.core.errors import VrecError
+from vrec.core.errors import ConfigError, VrecError
 
 app = typer.Typer(
     name="vrec",
@@ -61,7 +61,10 @@ def _root_callback(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of one command: 0 done, 1 could not run, 2 wrong usage, 3 done with failed rows."""
+    """Run one command and return its exit code.
+
+    0: done. 1: could not run. 2: wrong usage, settings included. 3: done, with failed rows.
+    """
     debug = "--debug" in arguments or bool(os.environ.get("VREC_DEBUG"))
     parser = typer.main.get_command(app)
     try:
@@ -71,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         print(f"vrec: {error}. Fix: {error.fix}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
         print("vrec: stopped; the same command goes on from here", file=sys.stderr)
         return EXIT_FAILED
