@@ -56,6 +56,10 @@ class EventsError(VrecError):
     fix = "check the table given to --events and the columns given to --map"
 
 
+class DataWarning(UserWarning):
+    """Data that can be used and is probably not what its owner means; the commands print it."""
+
+
 class FitError(VrecError):
     """Rows or request that a model cannot use: no rows, weights that are not numbers, k below 1."""
 
