@@ -23,7 +23,7 @@ import psutil
 from embed_baselines import LANES, Batch, hand_tuned, rate, straightforward
 
 from vrec.encoders.config import EmbedConfig
-from vrec.media.source import VIDEO_EXTENSIONS
+from vrec.media.catalog import VIDEO_EXTENSIONS
 from vrec.pipelines.cluster import WORKER_ENVIRONMENT, connect_cluster
 from vrec.pipelines.embed.run import embed
 from vrec.synthetic.videos import SyntheticVideosConfig, draw_video, plan_catalog

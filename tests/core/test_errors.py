@@ -46,7 +46,9 @@ def test_video_errors_are_all_subclasses_and_the_base():
 
 def test_only_failures_that_may_pass_are_transient():
     transient = {name for name, kind in video_errors().items() if kind.transient and hasattr(errors, name)}
-    assert transient == {"VanishedVideo", "UnreachableVideo", "DecodeTimeout"}
+    assert transient == {
+        *("VanishedVideo", "UnreachableVideo", "DecodeTimeout", "UnlistedVideo", "ReadFailed", "DecodeFailed")
+    }
     assert (VanishedVideo.stage, UnreachableVideo.stage) == ("read", "read")
     assert (DecodeTimeout.stage, EncodeFailed.stage) == ("decode", "encode")
 

@@ -44,6 +44,10 @@ def test_embed_lists_failures_and_exits_3_then_0_when_mended(shop, on_cluster, t
     assert {r["video_id"]: r["error"] for r in rows} == {"page": "WrongContainer", "nothing": "EmptyVideo"}
     assert all(r["fix"] for r in rows)
 
+    again = ["embed", "--videos", shop, "--out", out, *QUICK, *ONE_WORKER]
+    for tolerance, want in (("0", 3), ("1", 3), ("2", 0), ("39%", 3), ("40%", 0), ("100 %", 0), ("-1", 2)):
+        assert run([str(a) for a in (*again, "--tolerate", tolerance)]) == want, tolerance
+
     (shop / "page.mp4").unlink()
     (shop / "nothing.mov").unlink()
     code, said, complaints = vrec(
@@ -90,8 +94,8 @@ def assert_one_line_with_its_mend(answer, code, words):
     ("arguments", "code", "words"),
     [
         (["embed", "--videos", "/absent", "--out", "OUT"], 1, "/absent: no such folder. Fix: "),
-        ([*EMBED, "--set", "embed.batchsize=4"], 1, "did you mean embed.batch_size?"),
-        ([*EMBED, "--config", "/absent.yaml"], 1, "/absent.yaml: no such file"),
+        ([*EMBED, "--set", "embed.batchsize=4"], 2, "did you mean embed.batch_size?"),
+        ([*EMBED, "--config", "/absent.yaml"], 2, "/absent.yaml: no such file"),
         ([*EMBED[:-1], "/proc/vrec"], 1, "cannot write"),
         (["failures", "OUT"], 1, "run `vrec embed"),
         (["embed", "--out", "OUT"], 2, "--videos"),

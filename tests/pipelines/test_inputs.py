@@ -114,11 +114,11 @@ def test_a_public_data_set_is_read_by_its_name_and_an_unknown_one_refused(monkey
 
 def test_videos_that_cannot_be_read_are_refused_in_words(tmp_path):
     (tmp_path / "text.parquet").write_text("no table")
-    pq.write_table(pa.table({"video_id": ["a"]}), tmp_path / "short.parquet")
+    pq.write_table(pa.table({"uri": ["a"]}), tmp_path / "short.parquet")
     for name, kind, words in (
         ("nothing.parquet", SourceError, "no such file"),
         ("text.parquet", SourceError, "not a Parquet table"),
-        ("short.parquet", SchemaError, "uri"),
+        ("short.parquet", SchemaError, "missing video_id"),
     ):
         with pytest.raises(kind, match=words):
             read_videos(str(tmp_path / name))

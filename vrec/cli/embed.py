@@ -1,6 +1,8 @@
 """`vrec embed` and `vrec failures`."""
 
 import json
+import re
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -12,14 +14,45 @@ from vrec.core.errors import fix_for
 from vrec.core.tables import read_failures
 
 
+@dataclass(frozen=True, slots=True)
+class FailureTolerance:
+    """Failed videos with which a run still counts as done."""
+
+    number: float
+    """A number of videos, or a percentage of all."""
+    is_percent: bool
+
+    def covers(self, *, failed: int, videos: int, **_: int) -> bool:
+        """Return whether so many failed videos, of so many in the catalog, are tolerated."""
+        # In whole numbers of hundredths: 29 % of 100 videos are 29, not 28.999….
+        return failed * 100 <= self.number * videos + 1e-9 if self.is_percent else failed <= self.number
+
+
+def parse_tolerance(text: str) -> FailureTolerance:
+    """Parse `--tolerate`: a whole number, or a percentage from 0% to 100%; raises BadParameter."""
+    percent = text.strip().endswith("%")
+    number = text.strip().removesuffix("%").strip()
+    is_valid = re.fullmatch(r"\d+(\.\d+)?" if percent else r"\d+", number, re.ASCII)
+    if not is_valid or (percent and float(number) > 100):
+        raise typer.BadParameter(f"{text}: want a number of videos or 0% to 100%", param_hint="--tolerate")
+    return FailureTolerance(float(number), percent)
+
+
 @command
 def embed(
     *,
     videos: VideosOption,
     out: Annotated[str, typer.Option(help="The folder for the tables; a path or a URI.")],
+    tolerate: Annotated[
+        str,
+        typer.Option(
+            metavar="N|P%", help="Failed videos, as a number or a share, with which the exit code is still 0."
+        ),
+    ] = "0",
     run: RunOptions,
 ) -> int:
     """Embed a catalogue: decode its videos and write an embedding table. Run it again to resume."""
+    tolerance = parse_tolerance(tolerate)
     from vrec.pipelines.embed.run import embed as embed_catalogue
 
     manifest = embed_catalogue(videos, out, run.settings().embed, address=run.address)
@@ -27,7 +60,7 @@ def embed(
     if not manifest["counts"]["failed"]:
         return EXIT_OK
     print_failures(read_failures(out), out, Console(stderr=True), most=20)
-    return EXIT_PARTIAL
+    return EXIT_OK if tolerance.covers(**manifest["counts"]) else EXIT_PARTIAL
 
 
 @command

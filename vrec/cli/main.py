@@ -1,9 +1,12 @@
 """The `vrec` command: run one command and turn its outcome into an exit code."""
 
+import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import typer
 
@@ -18,7 +21,7 @@ from vrec.cli.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from vrec.cli.serve import serve
 from vrec.cli.train import train_encoder, train_ranker
 from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
-from vrec.core.errors import VrecError
+from vrec.core.errors import ConfigError, DataWarning, VrecError
 
 app = typer.Typer(
     name="vrec",
@@ -60,18 +63,39 @@ def _root_callback(
     """A video recommender for shops, on Ray."""
 
 
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print each DataWarning as one line on standard error, and other warnings as usual."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, DataWarning):
+                print(f"vrec: warning: {message}", file=sys.stderr)
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
+
+
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of one command: 0 done, 1 could not run, 2 wrong usage, 3 done with failed rows."""
+    """Run one command and return its exit code.
+
+    0: done. 1: could not run. 2: wrong usage, settings included. 3: done, with failed rows.
+    """
     debug = "--debug" in arguments or bool(os.environ.get("VREC_DEBUG"))
     parser = typer.main.get_command(app)
     try:
-        code = parser.main(list(arguments), prog_name="vrec", standalone_mode=False)
+        with _plain_warnings():
+            code = parser.main(list(arguments), prog_name="vrec", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_OK
     except VrecError as error:
         if debug:
             traceback.print_exc()
         print(f"vrec: {error}. Fix: {error.fix}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
         print("vrec: stopped; the same command goes on from here", file=sys.stderr)
         return EXIT_FAILED

@@ -85,7 +85,9 @@ class OptionalEventsOptions(EventsFormatOptions):
 
     events: Annotated[
         str | None,
-        typer.Option(help="Events (.parquet or .csv), or a data set's folder, to align the encoder with."),
+        typer.Option(
+            help="Events (.parquet, .csv, .tsv or .jsonl), or a data set's folder, to align the encoder with."
+        ),
     ] = None
 
     def inputs(self) -> "InputPaths | None":
@@ -104,7 +106,10 @@ class LogOptions(EventsFormatOptions):
     """Options of a command that reads a shop's events and, for what depends on content, its videos."""
 
     events: Annotated[
-        str, typer.Option(help="Events (.parquet or .csv), or a data set's folder; a path or a URI.")
+        str,
+        typer.Option(
+            help="Events (.parquet, .csv, .tsv or .jsonl), or a data set's folder; a path or a URI."
+        ),
     ]
     videos: Annotated[
         str | None,

@@ -17,7 +17,7 @@ def serve(
         str | None, typer.Option(help="The folder for uploads and changes of the catalogue.")
     ] = None,
     events: Annotated[
-        str | None, typer.Option(help="Events that a new store begins with (.parquet or .csv).")
+        str | None, typer.Option(help="Events that a new store begins with (.parquet, .csv, .tsv or .jsonl).")
     ] = None,
     mapped: Annotated[
         str | None, typer.Option("--map", help="The table's own names for columns: user_id=uid,at=time.")

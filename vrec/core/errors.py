@@ -1,6 +1,11 @@
 """Errors that vrec raises on purpose; each names the problem, the reason and the fix."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+T = TypeVar("T")
+MAX_MESSAGE_CHARS = 500
+"""Characters of another library's message that an error repeats."""
 
 
 class VrecError(Exception):
@@ -51,10 +56,18 @@ class EventsError(VrecError):
     fix = "check the table given to --events and the columns given to --map"
 
 
+class DataWarning(UserWarning):
+    """Data that can be used and is probably not what its owner means; the commands print it."""
+
+
 class FitError(VrecError):
     """Rows or request that a model cannot use: no rows, weights that are not numbers, k below 1."""
 
     fix = "check the interactions that the model is fitted on"
+
+
+class UnknownModel(ConfigError, FitError):
+    """Name of a recommender that does not exist."""
 
 
 class ModelError(VrecError):
@@ -110,6 +123,29 @@ class VideoError(VrecError):
     transient: ClassVar[bool] = False
 
 
+class UnlistedVideo(VideoError):
+    """Row or file of a catalog that cannot be listed: no id, no uri, a name that is not UTF-8."""
+
+    stage = "list"
+    transient = True
+    fix = "correct this row of the catalog; the next run tries it again"
+
+
+class ReadFailed(VideoError):
+    """File whose reading failed in a way that no other class names."""
+
+    stage = "read"
+    transient = True
+    fix = "see the message; the next run tries it again"
+
+
+class DecodeFailed(VideoError):
+    """Video whose decoding failed in a way that no other class names."""
+
+    transient = True
+    fix = "report it with the video; the next run tries it again"
+
+
 class VanishedVideo(VideoError):
     """File that was listed but is gone when its turn comes."""
 
@@ -130,7 +166,7 @@ class DuplicateVideoId(VideoError):
     """Second row of a catalog with the same video_id; the first is used."""
 
     stage = "read"
-    fix = "give every video an id of its own; in a folder, do not keep a.mp4 beside a.mov"
+    fix = "give every video an id of its own"
 
 
 class EmptyVideo(VideoError):
@@ -223,6 +259,41 @@ def video_errors() -> dict[str, type[VideoError]]:
 def fix_for(error: str) -> str:
     """Return the fix for a failure, by its class name as in FAILURES.error."""
     return video_errors().get(error, VideoError).fix
+
+
+def guard(kind: type[VideoError], function: Callable[[], T]) -> T | VideoError:
+    """Return a function's result, or what it raised as the error of one video.
+
+    This is the boundary that keeps a bad video from stopping the others: listing, reading, decoding and
+    encoding of one video pass through it.
+
+    Args:
+        kind: Class for exceptions that are not VideoErrors.
+        function: Work on one video.
+    """
+    try:
+        return function()
+    except Exception as error:
+        return as_video_error(error, kind)
+
+
+def as_video_error(error: Exception, kind: type[VideoError]) -> VideoError:
+    """Return a VideoError as it is, and any other exception as one of the class `kind`."""
+    return error if isinstance(error, VideoError) else kind(describe_exception(error))
+
+
+def describe_exception(error: Exception) -> str:
+    """Return an exception's class and message in one line, whatever its message is."""
+    try:
+        message = " ".join(str(error).split())[:MAX_MESSAGE_CHARS]
+    except Exception:
+        message = ""
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Return text as valid UTF-8; lone surrogates, which no table can hold, become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def os_error_reason(error: OSError) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vrec.core.errors import VideoError
+
 Modality = Literal["frames", "audio", "text", "fused"]
 MODALITIES: tuple[Modality, ...] = ("frames", "audio", "text", "fused")
 
@@ -26,6 +28,16 @@ class VideoRef:
     uri: str
     title: str | None = None
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnlistedRow:
+    """Row or file of a catalog that gave no VideoRef."""
+
+    video_id: str
+    """Id for FAILURES: the row's own, or a description where it has none."""
+    uri: str
+    error: VideoError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,11 @@
 """Conversion of file columns to the types of EVENTS: text, numbers and times."""
 
+import warnings
+
 import polars as pl
 
+from vrec.core.casts import MAX_WHOLE_FLOAT, PLACEHOLDERS
+from vrec.core.errors import DataWarning
 from vrec.events.polars_tables import describe_invalid
 
 CastResult = tuple[pl.Series, str | None]
@@ -13,20 +17,61 @@ POLARS_TIMESTAMP = pl.Datetime("us", "UTC")
 _UNITS = (("s", 1e11, 1e6), ("ms", 1e14, 1e3), ("µs", 1e17, 1.0))
 """Units of time since 1970: name, exclusive upper bound of its numbers, µs per unit."""
 
-_ISO_TIME = (
-    r"^\s*(?P<day>\d{4}-\d\d-\d\d)(?:[T ](?P<hour>\d\d:\d\d)(?P<second>:\d\d(?:\.\d{1,9})?)?"
-    r"\s?(?P<zone>[Zz]|[+-]\d\d:?\d\d|[+-]\d\d)?)?\s*$"
+TIME_FIX = (
+    "write times as ISO 8601, such as 2024-01-31 18:05:00+00:00, or as numbers since 1970; in pandas: "
+    "df['at'] = pandas.to_datetime(df['at'], format=…, utc=True)"
 )
+"""Cast to apply where times cannot be read."""
+ID_FIX = "cast ids to text; in pandas: df['id'] = df['id'].astype('Int64').astype('string')"
+"""Cast to apply where ids cannot be read."""
+FLOAT_ID = r"^-?\d{1,15}\.0+$"
+MISSING = ("NaN", "nan", "NULL", "null", "None")
+
+_ISO_TIME = (
+    r"^\s*(?P<day>\d{4}(?:-\d\d-|/\d\d/)\d\d)"
+    r"(?:(?:[Tt]|\s+)(?P<hour>\d\d:\d\d)(?P<second>:\d\d(?:[.,]\d{1,9})?)?"
+    r"\s*(?P<zone>[Zz]|[+-]\d\d:?\d\d|[+-]\d\d)?\s*(?:UTC|GMT|utc|gmt)?)?\s*$"
+)
+_CALENDAR_DIGITS = (8, 12, 14)
+"""Lengths of numbers that are written days and times: to the day, minute and second."""
 
 
 def as_text(column: pl.Series) -> CastResult:
-    """Convert a column to text; whole numbers become their digits, so that 7 and "7" are one id."""
+    """Convert a column to text without spaces around it.
+
+    Whole numbers become their digits, so that 7 and "7" are one id, and so do columns of whole numbers that
+    were written as floats, 7.0 or "7.0", as pandas does where a value is missing.
+    """
     dtype = column.dtype
     if dtype == pl.String:
-        return column, None
-    if dtype.is_integer() or isinstance(dtype, pl.Categorical | pl.Enum | pl.Null):
+        text = column.str.strip_chars()
+        is_float = text.str.contains(FLOAT_ID).fill_null(value=False)
+        if is_float.any() and bool((is_float | text.is_null() | text.is_in(["", *MISSING])).all()):
+            warnings.warn(
+                f"{column.name}: its {int(is_float.sum()):,} numbers such as {text.filter(is_float)[0]} are "
+                "read as whole ones, without the .0",
+                DataWarning,
+                stacklevel=2,
+            )
+            text = text.str.replace(r"\.0+$", "")
+        return text, None
+    if dtype.is_integer() or isinstance(dtype, pl.Null):
         return column.cast(pl.String), None
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return as_text(column.cast(pl.String))
+    if dtype.is_float():
+        present = column.fill_nan(None)
+        whole = (present == present.floor()) & (present.abs() < MAX_WHOLE_FLOAT)
+        bad = present.is_not_null() & ~whole.fill_null(value=False)
+        problem = describe_invalid(column.to_frame(), column.name, bad, "not a whole number")
+        return present.cast(pl.Int64, strict=False).cast(pl.String), problem
     return _reject(column, pl.String(), "text or whole numbers")
+
+
+def is_missing_id(column: pl.Series) -> pl.Series:
+    """Return (N,) bool, whether a text is a placeholder for a missing id, such as "NaN" or "NULL"."""
+    placeholder = column.str.to_lowercase().is_in(list(PLACEHOLDERS)) | (column == "NA")
+    return placeholder.fill_null(value=False)
 
 
 def as_number(column: pl.Series, least: float, most: float, *, above: bool = False) -> CastResult:
@@ -64,7 +109,9 @@ def as_time(column: pl.Series) -> CastResult:
 
     The greatest number decides the unit: below 1e11 it is s, below 1e14 ms, below 1e17 µs. As seconds
     1e11 is the year 5138, as ms it is 1973. Numbers of more than one unit are invalid, as are numbers
-    below 0. Text is ISO 8601: a day, optionally a time, optionally a zone.
+    below 0. Where all of them have the 8, 12 or 14 digits of a day or time of the calendar, from 1970 to
+    2099, they are read as such: 20240131 is a day, not a second of 1970. Text is ISO 8601: a day, optionally
+    a time, optionally a zone, also written as "UTC" after the time.
     """
     dtype = column.dtype
     if isinstance(dtype, pl.Date):
@@ -81,7 +128,28 @@ def as_time(column: pl.Series) -> CastResult:
     return _reject(column, POLARS_TIMESTAMP, "times")
 
 
+def _as_calendar(column: pl.Series) -> pl.Series | None:
+    """Return times where every number is written as in a calendar, such as 20240131; None where not."""
+    numbers = column.drop_nulls()
+    whole = (numbers > 0) & (numbers < MAX_WHOLE_FLOAT) & (numbers == numbers.floor())
+    if not len(numbers) or not bool(whole.all()):
+        return None
+    digits = numbers.cast(pl.Int64).cast(pl.String)
+    for length in _CALENDAR_DIGITS:
+        if bool(((digits.str.len_bytes() == length) & digits.str.contains("^(19[7-9]|20)")).all()):
+            text = column.cast(pl.Int64, strict=False).cast(pl.String)
+            padded = text.str.pad_end(14, "0")
+            parts = [padded.str.slice(start, 2) for start in (4, 6, 8, 10, 12)]
+            joined = padded.str.slice(0, 4) + "-" + parts[0] + "-" + parts[1]
+            joined = joined + "T" + parts[2] + ":" + parts[3] + ":" + parts[4]
+            times = joined.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
+            return None if times.null_count() > column.null_count() else times.dt.replace_time_zone("UTC")
+    return None
+
+
 def _since_1970(column: pl.Series) -> CastResult:
+    if (times := _as_calendar(column)) is not None:
+        return times.alias(column.name), None
     problem = as_number(column, 0, _UNITS[-1][1])[1]
     greatest = column.cast(pl.Float64).max()
     if problem or not isinstance(greatest, float):
@@ -101,10 +169,10 @@ def _parse_iso(column: pl.Series) -> CastResult:
     parts = column.str.extract_groups(_ISO_TIME).struct.unnest()
     normalized = parts.select(
         pl.concat_str(
-            pl.col("day"),
+            pl.col("day").str.replace_all("/", "-", literal=True),
             pl.lit("T"),
             pl.col("hour").fill_null("00:00"),
-            pl.col("second").fill_null(":00"),
+            pl.col("second").str.replace(",", ".", literal=True).fill_null(":00"),
             pl.col("zone").str.replace("^[Zz]$", "+0000").fill_null("+0000"),
         ).alias(column.name)
     ).to_series()

@@ -1,26 +1,31 @@
-"""Reader of events from Parquet or CSV: the one place that renames and casts columns."""
+"""Reader of events from tables of any usual format: the one place that renames and casts columns."""
 
 import difflib
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
-from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.errors import EventsError, SchemaError, os_error_reason
+from vrec.core.errors import DataWarning, EventsError, SchemaError
 from vrec.core.schema import EVENT_KINDS, EVENTS
-from vrec.core.tables import resolve
-from vrec.events.columns import as_number, as_text, as_time, as_whole_number
+from vrec.events.columns import (
+    ID_FIX,
+    TIME_FIX,
+    as_number,
+    as_text,
+    as_time,
+    as_whole_number,
+    is_missing_id,
+)
+from vrec.events.formats import load_columns
 from vrec.events.interactions import EventKind, to_micros
 from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
 
@@ -28,6 +33,9 @@ EVENT_COLUMNS = tuple(column.name for column in EVENTS.columns)
 """The columns of EVENTS."""
 REQUIRED_COLUMNS = ("user_id", "video_id", "at")
 """Columns that a file must have; `kind` and `domain` have a default, and `event_id` a digest of the rest."""
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Shops have no log of video events that is older."""
 
 _CONTENT = tuple(name for name in EVENT_COLUMNS if name != "event_id")
 
@@ -39,6 +47,9 @@ class EventReadConfig(BaseConfig):
     """Kind of every event of a table without a column `kind`."""
     domain: str = Field(default="shop", min_length=1)
     """Domain of every event of a table without a column `domain`."""
+    missing_ids: Literal["refuse", "drop", "keep"] = "refuse"
+    """Handling of rows whose user or video is empty or a placeholder such as `NaN` or `NULL`: `refuse` raises
+    an error, `drop` leaves them out, `keep` takes placeholders as ids and refuses empty ones."""
     future: Literal["refuse", "drop"] = "refuse"
     """Handling of future events: `refuse` raises an error, `drop` leaves them out and counts them."""
     future_tolerance_s: float = Field(default=300.0, ge=0, allow_inf_nan=False)
@@ -63,12 +74,13 @@ def read_events(
     config: EventReadConfig | None = None,
     now: datetime | None = None,
 ) -> ReadEvents:
-    """Read EVENTS from a Parquet file, a folder of them, or a CSV file.
+    """Read EVENTS from a Parquet file, a folder of them, or CSV, TSV or JSON lines, also compressed.
 
     Ids may be whole numbers, times anything that `as_time` reads; columns that EVENTS does not have are
     ignored. Of rows with the same event_id the earliest is used. Without a column event_id it is a digest of
     the row's content, so that the same event has the same id wherever and whenever it is read. The result
-    does not depend on the order of the rows.
+    does not depend on the order of the rows. Times that are hardly meant, before 2000 or all the same, give a
+    DataWarning.
 
     Args:
         uri: Path or URI.
@@ -83,53 +95,14 @@ def read_events(
             future. One message lists all problems.
     """
     config = config or EventReadConfig()
-    frame = _cast_columns(_load(uri, mapping or {}), uri, config)
+    raw = load_columns(uri, lambda names: _columns(uri, names, mapping or {}))
+    frame = _with_ids(_cast_columns(raw, uri, config), uri, config)
+    _warn_of_times(frame["at"], uri)
     unique = _drop_duplicates(frame)
     duplicates = frame.height - unique.height
     past, future_count = _without_future(unique, uri, config, now or datetime.now(UTC))
     events = from_polars(past.sort("at", "event_id"), EVENTS, f"events {uri}")
     return ReadEvents(events, duplicates, future_count)
-
-
-def _load(uri: str, mapping: Mapping[str, str]) -> pl.DataFrame:
-    filesystem, path = resolve(uri)
-    is_csv = urlsplit(uri).path.lower().removesuffix(".gz").endswith(".csv")
-    try:
-        if is_csv:
-            with filesystem.open_input_stream(path) as stream:
-                names = pacsv.open_csv(stream).schema.names
-            columns = _columns(uri, names, mapping)
-            table = _read_csv(filesystem, path, set(columns.values()))
-        else:
-            # No partitioning: a folder's name is not a column.
-            dataset = pq.ParquetDataset(path, filesystem=filesystem, partitioning=None)  # type: ignore[arg-type]
-            columns = _columns(uri, dataset.schema.names, mapping)
-            table = dataset.read(columns=sorted(set(columns.values())))
-    except FileNotFoundError:
-        raise EventsError(f"{uri}: no such file") from None
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        form = "CSV" if is_csv else "Parquet"
-        raise EventsError(
-            f"{uri}: not a {form} table ({error})", fix="give events as Parquet, or as .csv with a header"
-        ) from None
-    except OSError as error:
-        raise EventsError(f"{uri}: {os_error_reason(error)}") from None
-    if not table.num_rows:
-        raise EventsError(f"{uri}: the table has no rows", fix="give a table with events in it")
-    return to_polars(table).select(pl.col(source).alias(name) for name, source in columns.items())
-
-
-def _read_csv(filesystem: pafs.FileSystem, path: str, columns: set[str]) -> pa.Table:
-    # Everything is read as text: an inferred type would turn the id 007 into 7.
-    options = pacsv.ConvertOptions(
-        include_columns=sorted(columns),
-        column_types={name: pa.string() for name in columns},
-        null_values=[""],
-        strings_can_be_null=True,
-    )
-    parse = pacsv.ParseOptions(newlines_in_values=True)
-    with filesystem.open_input_stream(path) as stream:
-        return pacsv.read_csv(stream, parse_options=parse, convert_options=options)
 
 
 def _columns(uri: str, names: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -178,19 +151,75 @@ def _cast_columns(raw: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.Da
             case _:
                 columns[name], problem = as_text(column)
         problems.append(problem)
-        if name in {c.name for c in EVENTS.columns if not c.nullable}:
-            problems.append(_describe_empty(column))
+        if name in {c.name for c in EVENTS.columns if not c.nullable} - _droppable(config):
+            problems.append(_describe_empty(columns[name] if problem is None else column))
     frame = pl.DataFrame(columns)
     if "kind" in columns and frame["kind"].dtype == pl.String:
         unknown = ~frame["kind"].is_in(EVENT_KINDS) & frame["kind"].is_not_null()
         problems.append(describe_invalid(frame, "kind", unknown, f"none of {', '.join(EVENT_KINDS)}"))
     messages = list(dict.fromkeys(problem for problem in problems if problem))
     if messages:
-        raise EventsError(f"{uri}: {'; '.join(messages)}")
+        raise EventsError(f"{uri}: {'; '.join(messages)}", fix=_fix_for(messages))
     defaults = {"kind": config.kind, "domain": config.domain}
     frame = frame.with_columns(pl.lit(v).alias(n) for n, v in defaults.items() if n not in frame.columns)
     types = to_polars(EVENTS.arrow().empty_table()).schema
     return frame.with_columns(pl.lit(None, types[n]).alias(n) for n in _CONTENT if n not in frame.columns)
+
+
+def _droppable(config: EventReadConfig) -> set[str]:
+    return {"user_id", "video_id"} if config.missing_ids == "drop" else set()
+
+
+def _fix_for(messages: list[str]) -> str | None:
+    """Return the cast to apply where it is of times or ids, None for the usual fix."""
+    times = [TIME_FIX] if any(m.startswith("at ") for m in messages) else []
+    ids = (
+        [ID_FIX] if any(m.startswith(("user_id is", "video_id is", "event_id is")) for m in messages) else []
+    )
+    return "; ".join([*times, *ids]) or None
+
+
+def _with_ids(frame: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame:
+    """Return the rows that name a user and a video, as `missing_ids` says."""
+    if config.missing_ids == "keep":
+        return frame
+    missing = {name: is_missing_id(frame[name]) for name in ("user_id", "video_id")}
+    if config.missing_ids == "refuse":
+        reason = "that stand for a missing id"
+        problems = [describe_invalid(frame, name, bad, reason) for name, bad in missing.items()]
+        if messages := [problem for problem in problems if problem]:
+            raise EventsError(
+                f"{uri}: {'; '.join(messages)}",
+                fix="leave these rows out with events.read.missing_ids=drop; `keep` takes them as ids",
+            )
+        return frame
+    bad = missing["user_id"] | missing["video_id"]
+    for name in missing:
+        bad |= frame[name].is_null() | (frame[name] == "").fill_null(value=False)
+    if bad.all():
+        raise EventsError(f"{uri}: none of {frame.height:,} rows names a user and a video")
+    if bad.any():
+        _warn(f"{uri}: {int(bad.sum()):,} of {frame.height:,} rows without a user or video are left out")
+    return frame.filter(~bad)
+
+
+def _warn_of_times(at: pl.Series, uri: str) -> None:
+    """Give a DataWarning for times that are hardly meant: before 2000, or all the same."""
+    early = int((at < EARLIEST).sum())
+    if early:
+        _warn(
+            f"{uri}: {early:,} of {len(at):,} events are before 2000, the first on {at.min():%Y-%m-%d}: "
+            "is `at` in another unit or format?"
+        )
+    elif len(at) > 1 and at.n_unique() == 1:
+        _warn(
+            f"{uri}: all {len(at):,} events are at one instant, {at[0]:%Y-%m-%d %H:%M:%S}: they have no order "
+            "and cannot be split by time"
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def _describe_empty(column: pl.Series) -> str | None:

@@ -32,6 +32,10 @@ CHANNEL_BYTES = 4 << 20
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+class DecodeStartError(RuntimeError):
+    """Decoding process that does not start: a fault of the machine or installation, not of a video."""
+
+
 class DecodeProcess:
     """Killable worker process that decodes videos in turn; started when first needed and after it dies.
 
@@ -51,7 +55,7 @@ class DecodeProcess:
         self.close()
 
     def start(self) -> None:
-        """Start the worker now and not at the first video; raise RuntimeError where it cannot start."""
+        """Start the worker now and not at the first video; raise DecodeStartError where it cannot start."""
         self._ready()
 
     @property
@@ -65,7 +69,7 @@ class DecodeProcess:
         While the caller uses one result, the worker decodes the next one but no further.
 
         Raises:
-            RuntimeError: The worker process cannot be started.
+            DecodeStartError: The worker process cannot be started.
         """
         submitted = received = 0
         retried = -1
@@ -157,7 +161,7 @@ class _WorkerConnection:
             self._stderr_file.seek(0)
             stderr = self._stderr_file.read()[-2000:].decode(errors="replace").strip()
             self.end()
-            raise RuntimeError(f"the decoding process does not start: {stderr or error}") from None
+            raise DecodeStartError(f"the decoding process does not start: {stderr or error}") from None
         self._started = time.monotonic()
 
     def submit(self, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Sources of videos: a folder or a VIDEOS table on any filesystem, and local copies of their files."""
+"""Files of videos on any filesystem: their bytes, hashes and local copies."""
 
 import contextlib
 import hashlib
@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
-from vrec.core.compute import pc
 from vrec.core.errors import (
     EmptyVideo,
     SourceError,
@@ -23,30 +21,10 @@ from vrec.core.errors import (
     VanishedVideo,
     os_error_reason,
 )
-from vrec.core.schema import VIDEOS, TableColumn, TableSchema, conform
-from vrec.core.tables import absolute_uri, join_uri, resolve
+from vrec.core.tables import resolve
 from vrec.core.types import VideoRef
 
-VIDEO_EXTENSIONS = frozenset(
-    f".{name}"
-    for name in (
-        *("3gp", "avi", "flv", "h264", "m2ts", "m4v", "mjpeg", "mkv", "mov", "mp4", "mpeg", "mpg", "mts"),
-        *("mxf", "ogv", "ts", "webm", "wmv"),
-    )
-)
-"""File name extensions of videos in a folder, in any case."""
-
 _CHUNK_BYTES = 1 << 20
-
-EMBED_INPUT_SCHEMA = TableSchema(
-    "VIDEOS",
-    tuple(
-        TableColumn(column.name, column.type, column.name in ("title", "tags"))
-        for column in VIDEOS.columns
-        if column.name in ("video_id", "uri", "title", "tags")
-    ),
-)
-"""Columns of VIDEOS that embedding reads; all others are optional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,104 +34,6 @@ class LocalVideo:
     path: str
     content_hash: str
     size_bytes: int
-
-
-class FolderSource:
-    """Source of the videos in a folder tree; `video_id` is the relative path without its extension."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = absolute_uri(uri)
-        self._filesystem, self._root = resolve(self.uri)
-        info = self._filesystem.get_file_info(self._root)
-        if info.type != pafs.FileType.Directory:
-            reason = "no such folder" if info.type == pafs.FileType.NotFound else "not a folder"
-            raise SourceError(f"{uri}: {reason}", fix="give --videos a folder or a .parquet table")
-        self.ignored = 0
-        """Number of files that `refs()` skipped for their extension."""
-
-    def refs(self) -> Iterator[VideoRef]:
-        """Yield one ref per video file in the order of their paths, without hidden files and folders."""
-        infos = self._filesystem.get_file_info(pafs.FileSelector(self._root, recursive=True))
-        self.ignored = 0
-        for path in sorted(i.path for i in infos if i.type != pafs.FileType.Directory):
-            relative = path[len(self._root) :].lstrip("/")
-            if any(name.startswith(".") for name in relative.split("/")):
-                continue
-            stem, extension = posixpath.splitext(relative)
-            if extension.lower() not in VIDEO_EXTENSIONS:
-                self.ignored += 1
-                continue
-            yield VideoRef(stem, join_uri(self.uri, relative))
-
-    def read(self, ref: VideoRef) -> bytes:
-        """Return the bytes of a video, or raise VideoError."""
-        return _read(ref)
-
-
-class TableSource:
-    """Source of the rows of a VIDEOS table in Parquet; a relative `uri` is relative to the table's folder."""
-
-    ignored = 0
-
-    def __init__(self, uri: str) -> None:
-        self.uri = absolute_uri(uri)
-        filesystem, path = resolve(self.uri)
-        try:
-            table = pq.ParquetFile(path, filesystem=filesystem).read()
-        except FileNotFoundError:
-            raise SourceError(f"{uri}: no such file") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SourceError(
-                f"{uri}: not a Parquet table ({error})", fix="write VIDEOS as Parquet, or give a folder"
-            ) from None
-        self._table = conform(
-            _plain_strings(table), EMBED_INPUT_SCHEMA, stage=f"embed --videos {uri}", extra=True
-        )
-        self._base = posixpath.dirname(self.uri)
-
-    def refs(self) -> Iterator[VideoRef]:
-        """Yield one ref per row, in the table's order."""
-        for batch in self._table.to_batches(max_chunksize=4096):
-            for row in batch.to_pylist():
-                uri = row["uri"]
-                if "://" not in uri and not os.path.isabs(uri):
-                    uri = join_uri(self._base, uri)
-                yield VideoRef(row["video_id"], uri, row["title"], tuple(row["tags"] or ()))
-
-    def read(self, ref: VideoRef) -> bytes:
-        """Return the bytes of a video, or raise VideoError."""
-        return _read(ref)
-
-
-def open_source(uri: str) -> FolderSource | TableSource:
-    """Open the source at a path or URI: a table where its name ends in .parquet, else a folder.
-
-    Raises:
-        SourceError: There is no such table or folder.
-        SchemaError: The table lacks required columns of VIDEOS.
-    """
-    is_table = uri.split("?", maxsplit=1)[0].endswith(".parquet")
-    return TableSource(uri) if is_table else FolderSource(uri)
-
-
-def _plain_strings(table: pa.Table) -> pa.Table:
-    # Other writers store text as large_string, string_view or a dictionary, which hold the same values.
-    for index, field in enumerate(table.schema):
-        plain = _plain(field.type)
-        if plain != field.type:
-            column = pc.cast(table.column(index), plain)
-            table = table.set_column(index, pa.field(field.name, plain, field.nullable), column)
-    return table
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_plain(kind.value_type))
-    return kind
 
 
 @contextlib.contextmanager
@@ -204,7 +84,8 @@ def _hash_local(path: str, max_bytes: int) -> LocalVideo:
         with Path(path).open("rb", buffering=0) as file:
             digest = hashlib.file_digest(file, "sha256")
     except FileNotFoundError:
-        raise VanishedVideo("the file is not there any more") from None
+        what = f"it is a link to {os.readlink(path)}, which" if os.path.islink(path) else "the file"
+        raise VanishedVideo(f"{what} is not there any more") from None
     except OSError as error:
         raise UnreachableVideo(f"the file cannot be read: {os_error_reason(error)}") from None
     return LocalVideo(path, digest.hexdigest(), info.st_size)
@@ -241,6 +122,7 @@ def _stream(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[bytes]
         raise UnreachableVideo(f"{uri} cannot be read: {error}") from None
 
 
-def _read(ref: VideoRef) -> bytes:
+def read_video(ref: VideoRef) -> bytes:
+    """Return the bytes of a video; raise VanishedVideo or UnreachableVideo."""
     filesystem, path = _resolve_video(ref)
     return b"".join(_stream(filesystem, path, ref.uri))

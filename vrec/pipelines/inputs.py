@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from vrec.config.events import EventsConfig
 from vrec.core.errors import SourceError, os_error_reason
-from vrec.core.schema import VIDEOS, conform
 from vrec.core.tables import read_embeddings, resolve
 from vrec.core.types import CatalogContent, Modality
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.interactions import weigh_events
 from vrec.events.read import read_events
+from vrec.events.videos import complete_videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,11 @@ def tables_digest(*tables: pa.Table | None) -> str:
 
 
 def read_videos(uri: str) -> pa.Table:
-    """Read the VIDEOS table at a path or URI; raises SourceError or SchemaError."""
+    """Read the VIDEOS table at a path or URI; raises SourceError or SchemaError.
+
+    Only `video_id` is required: absent columns and nulls get the defaults of docs/tables.md. Columns of other
+    types are cast where that loses nothing.
+    """
     filesystem, path = resolve(uri)
     try:
         table = pq.read_table(path, filesystem=filesystem)
@@ -106,7 +110,7 @@ def read_videos(uri: str) -> pa.Table:
         raise SourceError(f"{uri}: not a Parquet table ({error})", fix="give VIDEOS as Parquet") from None
     except OSError as error:
         raise SourceError(f"{uri}: {os_error_reason(error)}") from None
-    return conform(table, VIDEOS, stage=f"videos {uri}", extra=True)
+    return complete_videos(table, f"videos {uri}")
 
 
 def read_users(uri: str) -> list[str]:

@@ -5,7 +5,7 @@ import difflib
 from pydantic import Field
 
 from vrec.core.artifact import artifact_kind
-from vrec.core.errors import FitError
+from vrec.core.errors import UnknownModel
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
 from vrec.retrieval.models.single_models import (
@@ -31,12 +31,12 @@ def check_kind(kind: str) -> None:
     """Check that a recommender of that name exists.
 
     Raises:
-        FitError: There is none; the message suggests the closest name.
+        UnknownModel: There is none; the message suggests the closest name.
     """
     if kind not in RECOMMENDER_KINDS:
         near = difflib.get_close_matches(kind, RECOMMENDER_KINDS, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
-        raise FitError(
+        raise UnknownModel(
             f"no recommender is called {kind}{guess}", fix=f"give one of {', '.join(RECOMMENDER_KINDS)}"
         )
 
@@ -53,7 +53,7 @@ def build_recommender(
         map_blocks: How a model that is fitted in blocks computes them.
 
     Raises:
-        FitError: There is no recommender of that name.
+        UnknownModel: There is no recommender of that name.
     """
     check_kind(kind)
     if kind != HybridRecommender.kind:

@@ -12,7 +12,7 @@ from vrec.core.tables import StorageFolder, read_embeddings
 from vrec.encoders.build import encoder_names
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.vectors import unit_rows
-from vrec.media.source import open_source
+from vrec.media.catalog import open_source
 from vrec.pipelines.embed.checkpoints import PARTS
 from vrec.pipelines.embed.plan import deduplicate_refs
 from vrec.pipelines.embed.run import embed

@@ -122,3 +122,34 @@ def test_a_kind_is_said_only_where_it_must_be():
     found = patch_settings(Settings(), {"train.encoder.training.objective.temperature": 0.2})
     assert "kind" not in found.train.encoder.training.objective.model_fields_set
     assert found.train.encoder.learned.kind == Settings().train.encoder.learned.kind
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "wrong"),
+    [
+        ("retrieval.als.factors", "{choice: [16, 0, 32, many]}", ["0", "'many'"]),
+        ("retrieval.als.factors", "{int: [0, 8]}", ["0"]),
+        ("train.ranker.network.kind", "{choice: [din, dcn, deep]}", ["deep"]),
+        ("train.ranker.network.kind", "{choice: [din, dcn, lr]}", []),
+        ("retrieval.als.factors", "{choice: [16, 32]}", []),
+    ],
+    ids=str,
+)
+def test_each_value_that_can_be_drawn_is_checked_alone(tmp_path, key, given, wrong):
+    path = written(tmp_path, f"{key}: {given}")
+    if not wrong:
+        read_search_space(path, Settings(), FOLLOWS)
+        return
+    with pytest.raises(ConfigError) as told:
+        read_search_space(path, Settings(), FOLLOWS)
+    assert key.removesuffix(".kind") in str(told.value)
+    for value in wrong:
+        assert value in str(told.value)
+    assert "16" not in str(told.value), "a value that is good is not named"
+
+
+def test_choices_of_text_are_checked_as_numbers_are(tmp_path):
+    path = written(tmp_path, "retrieval.item_knn.similarity: {choice: [cosine, pearson, euclid]}")
+    with pytest.raises(ConfigError, match=r"retrieval\.item_knn\.similarity: .*'euclid'") as told:
+        read_search_space(path, Settings(), ("retrieval.item_knn",))
+    assert "got 'cosine'" not in str(told.value)

@@ -13,9 +13,9 @@ from vrec.compression.distill import DistillationPictures
 from vrec.config.settings import Settings
 from vrec.core.errors import CompressError, ConfigError, os_error_reason
 from vrec.core.types import Clip, Frames
+from vrec.media.catalog import open_source
 from vrec.media.decode_process import DecodeProcess
-from vrec.media.source import open_source
-from vrec.pipelines.embed.plan import deduplicate_refs
+from vrec.pipelines.embed.plan import list_catalog
 from vrec.pipelines.embed.stages import EmbedJob, decode_refs
 
 _MIN_VIDEOS = 3
@@ -44,11 +44,16 @@ class CompressionDataset:
         decode.
         """
         config, source = settings.compress, open_source(videos)
-        refs = deduplicate_refs(source.refs(), source.uri)[0].sort_by("video_id")
+        refs, unlisted = list_catalog(source)
+        refs = refs.sort_by("video_id")
         drawn = np.random.default_rng(config.seed).permutation(refs.num_rows)[: config.videos]
         self._refs, self._settings, self._px = refs.take(np.sort(drawn)), settings, frame_px
         self._clips: dict[int, dict[str, Clip]] = {}
         self._clips[frame_px], self.failed = self._decode(frame_px, {})
+        listed = set(refs["video_id"].to_pylist())
+        for row in unlisted.to_pylist():
+            if row["video_id"] not in listed:
+                self.failed[row["video_id"]] = f"{row['error']}: {row['message']}"
         self.ids = tuple(self._clips[frame_px])
         if len(self.ids) < _MIN_VIDEOS:
             why = "".join(f"; {name}: {reason}" for name, reason in list(self.failed.items())[:1])
@@ -134,13 +139,16 @@ def read_labels(path: str, ids: Sequence[str]) -> VideoLabels:
             f"compress.labels {path} has the columns {', '.join(sorted(map(str, columns))) or 'of no row'}",
             fix="give it the columns video_id (or file) and label",
         )
-    by_id = {row[name] if name == "video_id" else posixpath.splitext(row[name])[0]: row for row in rows}
+    by_id = {row[name]: row for row in rows}
+    if name == "file":
+        # A file has its ending in its id where another differs in the ending alone.
+        by_id = {posixpath.splitext(file)[0]: row for file, row in by_id.items()} | by_id
     known = [(row, by_id[video]) for row, video in enumerate(ids) if video in by_id]
     if not known:
         raise ConfigError(
             f"compress.labels {path} names none of {len(ids)} videos: it has {next(iter(by_id))}, and the "
             f"catalog {ids[0]}",
-            fix="name videos as `vrec embed` does: by the path below --videos without its ending",
+            fix="name videos as `vrec embed` does: as in the column video_id of its media/ table",
         )
     sources = tuple(entry["source"] for _, entry in known) if "source" in columns else None
     return VideoLabels(tuple(row for row, _ in known), tuple(entry["label"] for _, entry in known), sources)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vrec.core.compute import pc
-from vrec.core.errors import DuplicateVideoId
+from vrec.core.errors import DuplicateVideoId, UnlistedVideo
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
 from vrec.core.tables import StorageFolder
 from vrec.core.types import MODALITIES, Modality
@@ -17,6 +17,7 @@ from vrec.pipelines.embed.plan import EmbedPlan
 
 Files = dict[str, list[str]]
 """Files of the finished table, by table: media, failures, embeddings/frames, …"""
+_LISTING_ERRORS = pa.array([kind.__name__ for kind in (DuplicateVideoId, UnlistedVideo)])
 
 
 @dataclass(slots=True)
@@ -60,8 +61,9 @@ class TableCompaction:
         rows = self.folder.read_parquet(name)
         stays = pc.is_in(rows["video_id"], value_set=video_ids)
         if table == "failures":
-            # A duplicate's row has the id of the video that was kept; each run finds duplicates again.
-            stays = pc.and_(stays, pc.not_equal(rows["error"], DuplicateVideoId.__name__))
+            # Such a row may have the id of a video that was kept, and each run lists the catalog again.
+            listing = pc.is_in(rows["error"], value_set=_LISTING_ERRORS)
+            stays = pc.and_(stays, pc.invert(listing))
         current = update_uris(rows.filter(stays), self.uris)
         return None if _all(stays) and current.equals(rows) and rows.num_rows else current
 

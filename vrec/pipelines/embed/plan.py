@@ -1,8 +1,9 @@
 """Plan of an embedding run: the videos that are new or changed, and those that are done already."""
 
+import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,11 +15,21 @@ from ray.data.read_api import from_blocks
 
 from vrec.core.compute import pc
 from vrec.core.digest import digest
-from vrec.core.errors import DuplicateVideoId, SourceError, VideoError, video_errors
+from vrec.core.errors import (
+    DuplicateVideoId,
+    ReadFailed,
+    SourceError,
+    UnlistedVideo,
+    VideoError,
+    guard,
+    printable,
+    video_errors,
+)
 from vrec.core.schema import FAILURES
-from vrec.core.types import Modality, VideoRef
+from vrec.core.types import Modality, UnlistedRow, VideoRef
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
+from vrec.media.catalog import VideoCatalog
 from vrec.media.decode import DECODING_VERSION
 from vrec.media.source import content_hash
 from vrec.pipelines.cluster import ConnectCluster
@@ -46,52 +57,78 @@ class EmbedPlan:
     reused: pa.Table
     """STATE rows of earlier runs whose vectors or failures are still valid."""
     duplicates: pa.Table
-    """FAILURES rows for ids that the catalogue names twice."""
+    """FAILURES rows of entries that cannot be listed, and of ids that the catalog names twice."""
     dropped: int = 0
     """Videos of earlier runs that are no longer in the catalogue."""
     parts: dict[str, list[str] | None] = field(default_factory=dict)
     """Parts by name, each with the ids whose rows are used, or None for all."""
 
 
-def deduplicate_refs(refs: Iterable[VideoRef], uri: str) -> tuple[pa.Table, pa.Table]:
-    """List a catalogue with each id once.
+def list_catalog(source: VideoCatalog[Any]) -> tuple[pa.Table, pa.Table]:
+    """List a catalog with each id once.
+
+    Returns:
+        REFS, and FAILURES rows for entries that cannot be listed or whose id was taken.
+
+    Raises:
+        SourceError: The catalog has no video, or none that can be listed.
+    """
+    return deduplicate_refs(source.refs(), source.uri, source.failures)
+
+
+def deduplicate_refs(
+    refs: Iterable[VideoRef], uri: str, unlisted: Sequence[UnlistedRow] = ()
+) -> tuple[pa.Table, pa.Table]:
+    """List a catalog as `list_catalog` does.
 
     Args:
         refs: the videos; the first one with an id keeps it.
-        uri: the catalogue, for messages.
-
-    Returns:
-        REFS, and FAILURES rows for videos whose id was taken.
-
-    Raises:
-        SourceError: the catalogue has no video.
+        uri: the catalog, for messages.
+        unlisted: entries without a ref; read after `refs`, which may fill it.
     """
     seen: dict[str, str] = {}
-    columns: dict[str, list[Any]] = {name: [] for name in REFS.names}
+    rows: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
     for ref in refs:
-        if ref.video_id in seen:
-            failures.append(_duplicate(ref, seen[ref.video_id]))
+        row = guard(UnlistedVideo, functools.partial(_ref_row, ref))
+        if not isinstance(row, VideoError) and ref.video_id in seen:
+            row = DuplicateVideoId(f"video_id {ref.video_id} is taken by {seen[ref.video_id]}")
+        if isinstance(row, VideoError):
+            failures.append(_failure(ref.video_id, ref.uri, row))
             continue
         seen[ref.video_id] = ref.uri
-        text = clip_text(ref.title, ref.tags)
-        columns["video_id"].append(ref.video_id)
-        columns["uri"].append(ref.uri)
-        columns["text"].append(text)
-        columns["text_hash"].append(digest({"text": text}) if text else "")
-    if not seen:
+        rows.append(row)
+    failures += [_failure(entry.video_id, entry.uri, entry.error) for entry in unlisted]
+    if not rows and failures:
+        first = failures[0]
+        raise SourceError(
+            f"{uri}: none of {len(failures):,} videos can be listed; the first, {first['video_id']}: "
+            f"{first['message']}",
+            fix="correct the catalog",
+        )
+    if not rows:
         raise SourceError(f"{uri}: no videos there", fix="give --videos a folder with video files in it")
-    table = pa.Table.from_pydict(columns, schema=REFS)
+    table = pa.Table.from_pylist(rows, schema=REFS)
     return table, pa.Table.from_pylist(failures, schema=FAILURES.arrow())
 
 
-def _duplicate(ref: VideoRef, first: str) -> dict[str, Any]:
+def _ref_row(ref: VideoRef) -> dict[str, Any]:
+    text = clip_text(ref.title, ref.tags)
+    text_hash = digest({"text": text}) if text else ""
+    row = {"video_id": ref.video_id, "uri": ref.uri, "text": text, "text_hash": text_hash}
+    for value in row.values():
+        # What no table can hold fails here, and not when the table is made.
+        (value or "").encode("utf-8")
+    return row
+
+
+def _failure(video_id: str, uri: str, error: VideoError) -> dict[str, Any]:
     return {
-        "video_id": ref.video_id,
-        "uri": ref.uri,
-        "stage": DuplicateVideoId.stage,
-        "error": DuplicateVideoId.__name__,
-        "message": f"video_id {ref.video_id} is taken by {first}",
+        "video_id": printable(video_id),
+        "uri": printable(uri),
+        "stage": error.stage,
+        "error": type(error).__name__,
+        "message": printable(str(error)),
         "at": datetime.now(UTC),
     }
 
@@ -106,7 +143,7 @@ def make_plan(
 
     Args:
         refs: REFS, each id once.
-        duplicates: FAILURES rows for ids that the catalogue names twice.
+        duplicates: FAILURES rows of the listing.
         state: STATE rows of earlier runs.
         recipe: digest of all that changes a video's row.
         hash_contents: hashes the current bytes of candidates.
@@ -178,10 +215,8 @@ class VideoHasher:
         return pa.table({"video_id": batch["video_id"], "now_hash": pa.array(hashes, pa.string())})
 
     def _hash(self, ref: VideoRef) -> str | None:
-        try:
-            return content_hash(ref, self._max_bytes)
-        except VideoError:
-            return None
+        found = guard(ReadFailed, lambda: content_hash(ref, self._max_bytes))
+        return None if isinstance(found, VideoError) else found
 
 
 def recipe_digest(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:

@@ -19,13 +19,13 @@ from ray.data.read_api import from_blocks
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, read_manifest
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
-from vrec.media.source import open_source
+from vrec.media.catalog import open_source
 from vrec.pipelines.cluster import ClusterResources, ConnectCluster, connect_cluster, unwrap_ray_errors
 from vrec.pipelines.embed.checkpoints import PARTS, previous_state
 from vrec.pipelines.embed.compact import TableCompaction, remove_unlisted_files
 from vrec.pipelines.embed.layout import batch_sizes, worker_count, worker_layout
 from vrec.pipelines.embed.manifest import EmbedTotals, PhaseTimer, describe_run, describe_table, timings
-from vrec.pipelines.embed.plan import deduplicate_refs, hash_contents, make_plan, recipe_digest
+from vrec.pipelines.embed.plan import hash_contents, list_catalog, make_plan, recipe_digest
 from vrec.pipelines.embed.stages import DecodeStage, EmbedJob, EncodeStage, FusedEmbedder
 from vrec.pipelines.output import lock_folder, open_output
 from vrec.pipelines.progress import JobProgress
@@ -65,7 +65,7 @@ def embed(
         timer = PhaseTimer()
 
         # List the catalogue.
-        refs, duplicates = deduplicate_refs(source.refs(), source.uri)
+        refs, duplicates = list_catalog(source)
         encoders = encoder_names(config.encoders)
         job = EmbedJob(folder.uri, config, recipe_digest(config, encoders))
         previous = read_manifest(folder.uri)

@@ -1,6 +1,7 @@
 """Stages of `vrec embed` on workers, as plain callables on Arrow tables: decode, encode, checkpoint."""
 
 import contextlib
+import functools
 import os
 import socket
 import time
@@ -13,13 +14,21 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.errors import EncodeFailed, VideoError
+from vrec.core.errors import (
+    DecodeFailed,
+    EncodeFailed,
+    ReadFailed,
+    VideoError,
+    as_video_error,
+    guard,
+    printable,
+)
 from vrec.core.tables import StorageFolder
 from vrec.core.types import Clip, Modality, VideoRef
 from vrec.encoders.build import OptionalVectors, build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.media.decode import DecodedVideo
-from vrec.media.decode_process import DecodeProcess
+from vrec.media.decode_process import DecodeProcess, DecodeStartError
 from vrec.media.source import LocalVideo, local_copy
 from vrec.pipelines.embed.checkpoints import PART, build_part, part_name
 
@@ -55,6 +64,9 @@ DECODED = pa.schema(
 
 `pixels` has the shape (T, S, S, 3), `wave` (samples,).
 """
+
+_REF_COLUMNS = ("video_id", "uri", "text_hash", "recipe", "content_hash")
+_NOTHING_DECODED: dict[str, Any] = {"frames": 0, "has_audio": False, "decode_s": 0.0, "encode_s": 0.0}
 
 Vectors = dict[Modality, np.ndarray | None]
 
@@ -131,8 +143,7 @@ class DecodeStage:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Decode a batch of REFS; return one DECODED row per video, in order."""
-        outcomes = list(decode_refs(batch, self._decoder, self._job))
-        return pa.Table.from_pylist([_decoded_row(outcome) for outcome in outcomes], schema=DECODED)
+        return _decoded_table(list(decode_refs(batch, self._decoder, self._job)))
 
 
 class EncodeStage:
@@ -154,14 +165,29 @@ class EncodeStage:
         )
 
     def _outcome(self, decoded: dict[str, Any]) -> VideoOutcome:
-        row = {name: decoded[name] for name in PART_METADATA}
-        outcome = VideoOutcome(row, read_s=decoded["read_s"])
+        outcome = VideoOutcome({name: decoded[name] for name in PART_METADATA}, read_s=decoded["read_s"])
         if decoded["pixels"] is not None:
-            px = self._job.config.decode.frame_px
-            pixels = np.frombuffer(decoded["pixels"], np.uint8).reshape(-1, px, px, 3)  # (T, S, S, 3)
-            wave = None if decoded["wave"] is None else np.frombuffer(decoded["wave"], np.float32)
-            outcome.clip = Clip(row["video_id"], pixels, wave, decoded["text"])
+            clip = guard(EncodeFailed, functools.partial(self._clip, decoded))
+            if isinstance(clip, VideoError):
+                _record_failure(outcome.row, clip)
+            else:
+                outcome.clip = clip
         return outcome
+
+    def _clip(self, decoded: dict[str, Any]) -> Clip:
+        px = self._job.config.decode.frame_px
+        pixels = np.frombuffer(decoded["pixels"], np.uint8).reshape(-1, px, px, 3)  # (T, S, S, 3)
+        wave = None if decoded["wave"] is None else np.frombuffer(decoded["wave"], np.float32)
+        return Clip(decoded["video_id"], pixels, wave, decoded["text"])
+
+
+def _decoded_table(outcomes: Sequence[VideoOutcome]) -> pa.Table:
+    """Return DECODED rows; an outcome that fits no row is replaced by its failure."""
+
+    def table(some: Sequence[VideoOutcome]) -> pa.Table:
+        return pa.Table.from_pylist([_decoded_row(outcome) for outcome in some], schema=DECODED)
+
+    return _each_that_fits(outcomes, table, DecodeFailed)
 
 
 def _decoded_row(outcome: VideoOutcome) -> dict[str, Any]:
@@ -173,6 +199,25 @@ def _decoded_row(outcome: VideoOutcome) -> dict[str, Any]:
     return row
 
 
+def _each_that_fits(
+    outcomes: Sequence[VideoOutcome],
+    build: Callable[[Sequence[VideoOutcome]], pa.Table],
+    kind: type[VideoError],
+) -> pa.Table:
+    """Return a table of outcomes; where that cannot be built, the outcomes at fault become failures."""
+    whole = guard(kind, functools.partial(build, outcomes))
+    if not isinstance(whole, VideoError):
+        return whole
+    if len(outcomes) > 1:
+        return pa.concat_tables(_each_that_fits([outcome], build, kind) for outcome in outcomes)
+    (outcome,) = outcomes
+    outcome.row = {name: value for name, value in outcome.row.items() if name in _REF_COLUMNS}
+    outcome.row |= _NOTHING_DECODED
+    outcome.clip = None
+    _record_failure(outcome.row, whole)
+    return build(outcomes)
+
+
 def warm_up(encoders: ClipEncoders, config: EmbedConfig) -> None:
     """Encode a second of noise, so that what libraries do at first use counts as start-up."""
     px, noise = config.decode.frame_px, np.random.default_rng(0)
@@ -181,26 +226,25 @@ def warm_up(encoders: ClipEncoders, config: EmbedConfig) -> None:
 
 
 def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Iterator[VideoOutcome]:
-    """Yield the outcome of each REFS row, in order; that of a failed video has the error in its row."""
+    """Yield the outcome of each REFS row, in order; that of a failed video has the error in its row.
+
+    Raises DecodeStartError where the decoding process cannot be started.
+    """
     refs = batch.to_pylist()
     with contextlib.ExitStack() as copies, ThreadPoolExecutor(4) as pool:
         fetched = list(pool.map(lambda r: _fetch(r, job, copies), refs))
         paths = [video.path for video, _ in fetched if isinstance(video, LocalVideo)]
-        decoded = iter(decoder.decode_many(paths))
+        decoded = _decode_each(decoder, paths)
         for ref, (video, read_s) in zip(refs, fetched, strict=True):
             row = {k: ref[k] for k in ("video_id", "uri", "text_hash")} | {"recipe": job.recipe}
-            row |= {"frames": 0, "has_audio": False, "decode_s": 0.0, "encode_s": 0.0}
-            outcome = VideoOutcome(row, read_s=read_s)
+            outcome = VideoOutcome(row | _NOTHING_DECODED, read_s=read_s)
+            result: DecodedVideo | VideoError
             if isinstance(video, LocalVideo):
-                row["content_hash"] = video.content_hash
+                outcome.row["content_hash"] = video.content_hash
                 result = next(decoded)
             else:
                 result = video
-            if isinstance(result, VideoError):
-                _record_failure(row, result)
-            else:
-                _describe(row, result)
-                outcome.clip = Clip(ref["video_id"], result.frames, result.audio, ref["text"])
+            _add_decoded(outcome, ref["text"], result)
             yield outcome
 
 
@@ -208,16 +252,43 @@ def _fetch(
     ref: dict[str, Any], job: EmbedJob, copies: contextlib.ExitStack
 ) -> tuple[LocalVideo | VideoError, float]:
     start = time.perf_counter()
-    try:
-        copy = local_copy(VideoRef(ref["video_id"], ref["uri"]), job.config.decode.max_bytes)
-        video: LocalVideo | VideoError = copies.enter_context(copy)
-    except VideoError as error:
-        video = error
-    return video, time.perf_counter() - start
+
+    def copy() -> LocalVideo:
+        video = VideoRef(ref["video_id"], ref["uri"])
+        return copies.enter_context(local_copy(video, job.config.decode.max_bytes))
+
+    return guard(ReadFailed, copy), time.perf_counter() - start
 
 
-def _describe(row: dict[str, Any], decoded: DecodedVideo) -> None:
-    row |= {
+def _decode_each(decoder: DecodeProcess, paths: Sequence[str]) -> Iterator[DecodedVideo | VideoError]:
+    """Yield one result per path; what decoding one of them raises is the result of that one."""
+    done = 0
+    while done < len(paths):
+        try:
+            for result in decoder.decode_many(paths[done:]):
+                done += 1
+                yield result
+        except DecodeStartError:
+            # No video's fault: all of them would fail.
+            raise
+        except Exception as error:
+            done += 1
+            yield as_video_error(error, DecodeFailed)
+
+
+def _add_decoded(outcome: VideoOutcome, text: str | None, result: DecodedVideo | VideoError) -> None:
+    if not isinstance(result, VideoError):
+        described = guard(DecodeFailed, functools.partial(_describe, result))
+        if not isinstance(described, VideoError):
+            outcome.row |= described
+            outcome.clip = Clip(outcome.row["video_id"], result.frames, result.audio, text)
+            return
+        result = described
+    _record_failure(outcome.row, result)
+
+
+def _describe(decoded: DecodedVideo) -> dict[str, Any]:
+    return {
         "decoder": decoded.decoder,
         "width": decoded.width,
         "height": decoded.height,
@@ -235,7 +306,7 @@ def _record_failure(row: dict[str, Any], error: VideoError) -> None:
     row |= {
         "error": type(error).__name__,
         "stage": error.stage,
-        "message": str(error),
+        "message": printable(str(error)),
         "at": datetime.now(UTC),
     }
 
@@ -249,11 +320,11 @@ def encode_outcomes(outcomes: Sequence[VideoOutcome], encoders: ClipEncoders) ->
     start = time.perf_counter()
     try:
         vectors = _encode([o.clip for o in decoded if o.clip], encoders)
-    except (EncodeFailed, ValueError, RuntimeError) as error:
+    except Exception as error:
         if len(decoded) > 1:
             return [v for o in outcomes for v in encode_outcomes([o], encoders)]
         for outcome in decoded:
-            _record_failure(outcome.row, EncodeFailed(f"no encoder took it: {error}"))
+            _record_failure(outcome.row, as_video_error(error, EncodeFailed))
         return [{} for _ in outcomes]
     seconds = (time.perf_counter() - start) / max(len(decoded), 1)
     for outcome in decoded:
@@ -290,9 +361,17 @@ def commit_part(
         rows = folder.read_arrow(name).select(PART_METADATA).to_pylist()
         return _summary(name, rows, began_at=began_at, read_s=0.0, write_s=0.0)
     outcomes, vectors = run()
+    by_id = {o.row["video_id"]: v for o, v in zip(outcomes, vectors, strict=True)}
+
+    def build(some: Sequence[VideoOutcome]) -> pa.Table:
+        failed = [o.row.get("error") is not None for o in some]
+        found = [{} if bad else by_id[o.row["video_id"]] for o, bad in zip(some, failed, strict=True)]
+        return build_part([o.row for o in some], found)
+
+    part = _each_that_fits(outcomes, build, EncodeFailed)
     rows, read_s = [o.row for o in outcomes], sum(o.read_s for o in outcomes)
     start = time.perf_counter()
-    folder.write_arrow(name, build_part(rows, vectors))
+    folder.write_arrow(name, part)
     return _summary(name, rows, began_at=began_at, read_s=read_s, write_s=time.perf_counter() - start)
 
 

@@ -20,11 +20,11 @@ from vrec.core.schema import FAILURES, conform
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.encoders.build import encoder_names
 from vrec.encoders.learned.features import FeatureSet
-from vrec.media.source import open_source
+from vrec.media.catalog import open_source
 from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.embed.checkpoints import PARTS, previous_state, remove_parts
 from vrec.pipelines.embed.compact import select_parts, update_uris
-from vrec.pipelines.embed.plan import EmbedPlan, deduplicate_refs, hash_contents, make_plan, recipe_digest
+from vrec.pipelines.embed.plan import EmbedPlan, hash_contents, list_catalog, make_plan, recipe_digest
 from vrec.pipelines.embed.run import embed_pending
 from vrec.pipelines.embed.stages import PART_METADATA
 from vrec.pipelines.features.merge import concatenate_feature_sets, merge_parts
@@ -76,7 +76,7 @@ def extract_features(
         connect = functools.cache(lambda: stack.enter_context(connect_cluster(address)))
 
         # List the catalogue.
-        refs, duplicates = deduplicate_refs(source.refs(), source.uri)
+        refs, duplicates = list_catalog(source)
         job = feature_job(folder, settings)
         previous = _load_previous(folder)
 

@@ -52,11 +52,10 @@ def tune(
         TuneError: `out` holds another sweep, or no trial has a score.
         ClusterError, OutputError, and what `target.read` raises.
     """
-    out = absolute_uri(out)
-    StorageFolder(out).check_writable()
-
     # Read the space, the data and the trials of an interrupted sweep.
     dimensions = read_search_space(space, settings, target.tunable)
+    out = absolute_uri(out)
+    StorageFolder(out).check_writable()
     data = target.read()
     log = TrialLog(out, _comparability_key(target, data, dimensions, settings))
     resumed_from = len(log.trials())

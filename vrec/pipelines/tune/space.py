@@ -100,6 +100,7 @@ def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) ->
         try:
             _check_key(str(key), settings, known, tunable)
             dimensions[key] = _dimension(str(key), distribution)
+            _check_values(dimensions[key], settings)
         except ConfigError as error:
             errors.append(str(error))
     if errors:
@@ -117,6 +118,31 @@ def _check_key(key: str, settings: Settings, known: set[str], tunable: Sequence[
         raise ConfigError(f"{key}: a group of settings, give one of them")
     if not any(key == one or key.startswith(f"{one}.") for one in tunable):
         raise ConfigError(f"{key}: no trial follows it; it may vary {', '.join(tunable)}")
+
+
+def _check_values(dimension: SearchDimension, settings: Settings) -> None:
+    """Check each value that can be drawn and listed: those of a choice, and both ends of whole numbers.
+
+    Raises ConfigError with every value that the setting itself refuses. What several settings refuse together
+    is left to the trials, which vary them together.
+    """
+    match dimension.distribution:
+        case CategoricalDistribution(choices=choices):
+            values = [dimension.value(choice) for choice in choices]
+        case IntDistribution(low=low, high=high):
+            values = [low, high]
+        case _:
+            return
+    problems = []
+    for value in values:
+        try:
+            patch_settings(settings, {dimension.key: value})
+        except ConfigError as error:
+            # A wrong kind is an error of its group.
+            own = dimension.key.removesuffix(".kind")
+            problems += [str(error)] if str(error).startswith(own) else []
+    if problems:
+        raise ConfigError("; ".join(problems))
 
 
 def _dimension(key: str, given: Any) -> SearchDimension:

@@ -1,0 +1,123 @@
+"""VIDEOS as other programs write them: lossless casts, and defaults for optional columns."""
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from vrec.core.casts import is_placeholder, text_column
+from vrec.core.compute import pc
+from vrec.core.errors import SchemaError
+from vrec.core.schema import STRING, VIDEOS, TableColumn, conform
+from vrec.events.columns import as_time
+
+VIDEO_DEFAULTS: dict[str, Any] = {
+    "uri": "",
+    "kind": "product",
+    "product_ids": [],
+    "creator_id": "",
+    "domain": "shop",
+    "tags": [],
+    "available": True,
+}
+"""Values for nulls of columns that must have one, and for columns that are absent."""
+
+
+def complete_videos(table: pa.Table, stage: str) -> pa.Table:
+    """Return a table as VIDEOS: columns are cast without loss, nulls and absent columns get their defaults.
+
+    Args:
+        table: Table with a column `video_id`.
+        stage: Name of the table, the start of error messages.
+
+    Raises:
+        SchemaError: `video_id` is absent or empty, or a column cannot be cast without loss; the message names
+            all problems.
+    """
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    problems: list[str] = []
+    for column in VIDEOS.columns:
+        if column.name not in table.column_names:
+            if column.name == "video_id":
+                problems.append("missing video_id")
+            columns[column.name] = _default(column, table.num_rows)
+            continue
+        given = table.column(column.name)
+        cast = _default(column, len(given)) if pa.types.is_null(given.type) else _cast(given, column)
+        if cast is None:
+            problems.append(f"{column.name} is {given.type}, want {column.type}")
+        else:
+            columns[column.name] = _without_nulls(cast, column)
+    if "video_id" in table.column_names and "video_id" in columns:
+        columns["video_id"], bad = _trimmed_ids(columns["video_id"])
+        problems += [bad] if bad else []
+    if problems:
+        raise SchemaError(
+            f"{stage}: {'; '.join(problems)}", fix="give it the columns of VIDEOS in docs/tables.md"
+        )
+    return conform(pa.table(columns), VIDEOS, stage=stage)
+
+
+def _default(column: TableColumn, rows: int) -> pa.Array:
+    assert isinstance(column.type, pa.DataType)
+    return pa.array([VIDEO_DEFAULTS.get(column.name)] * rows, column.type)
+
+
+def _without_nulls(values: pa.ChunkedArray, column: TableColumn) -> pa.ChunkedArray:
+    """Replace nulls by the column's default, and drop those within lists."""
+    if column.type == pa.list_(STRING):
+        within = sum(chunk.flatten().null_count for chunk in values.chunks)
+        if not within and not values.null_count:
+            return values
+        lists = [[text for text in row or () if text is not None] for row in values.to_pylist()]
+        return pa.chunked_array([pa.array(lists, column.type)])
+    if not values.null_count or column.name not in VIDEO_DEFAULTS:
+        return values
+    return pc.fill_null(values, pa.scalar(VIDEO_DEFAULTS[column.name], column.type))
+
+
+def _cast(values: pa.ChunkedArray, column: TableColumn) -> pa.ChunkedArray | None:
+    want = column.type
+    if want in (STRING, pa.list_(STRING)):
+        texts = text_column(values)
+        return texts if texts is not None and texts.type == want else None
+    if want == pa.float32():
+        return _cast_number(values)
+    if want == pa.bool_():
+        return _cast_flag(values)
+    if values.type == want:
+        return values
+    series = pl.from_arrow(values)
+    assert isinstance(series, pl.Series)
+    times, problem = as_time(series.alias(column.name))
+    return None if problem else pa.chunked_array([times.to_arrow()]).cast(want)
+
+
+def _cast_number(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    kind = values.type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+        return None
+    wide = pc.cast(values, pa.float64(), safe=False)
+    # A NaN is how pandas writes a null; rounding to 24 bits is what a float32 is.
+    return pc.cast(pc.if_else(pc.is_nan(wide), None, wide), pa.float32(), safe=False)
+
+
+def _cast_flag(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    if pa.types.is_boolean(values.type):
+        return values
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return None
+    is_flag = pc.is_in(values, value_set=pa.array([0, 1], values.type))
+    return pc.equal(values, 1) if pc.all(pc.or_(is_flag, pc.is_null(values)), min_count=0).as_py() else None
+
+
+def _trimmed_ids(ids: pa.ChunkedArray | pa.Array) -> tuple[pa.ChunkedArray, str | None]:
+    trimmed = pc.utf8_trim_whitespace(ids)
+    texts = trimmed.to_pylist()
+    bad = [row for row, text in enumerate(texts) if not text or is_placeholder(text)]
+    if not bad:
+        return trimmed, None
+    shown = "null" if texts[bad[0]] is None else repr(texts[bad[0]])
+    return trimmed, (
+        f"video_id has {len(bad):,} of {len(texts):,} that name no video, such as {shown} in row {bad[0] + 1:,}"
+    )
