@@ -1,6 +1,6 @@
 """The job `vrec embed`, for `ray job submit --working-dir . -- python jobs/embed.py --videos … --out …`.
 
-Where some videos fail, the exit code is 3, and Ray calls the job FAILED: `--tolerate 5%` makes it 0 up to there.
+If some videos fail, the exit code is 3 and Ray calls the job FAILED; `--tolerate 5%` makes it 0 up to 5 %.
 """
 
 import sys
