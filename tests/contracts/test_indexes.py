@@ -38,7 +38,7 @@ STORAGES: dict[str, StorageConfig] = {
 }
 SIZES = {
     "flat": IndexConfig(),
-    "lists": IndexConfig(exact_up_to=100, probes=24),
+    "lists": IndexConfig(exact_up_to=100, probes=24, min_recall=0),
     "retrained": IndexConfig(exact_up_to=20, retrain_growth=1.01, lists=20),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from vrec.retrieval.interaction_matrix import Matrix
 from vrec.retrieval.topk import Scores, topk_dense
 
 Floats = npt.NDArray[np.float32]
+Number = TypeVar("Number", np.float32, np.float64)
 
 PRODUCTS_PER_RUN = 1 << 18
 """Products of two weights per run: few enough to stay in the processor's cache."""
@@ -27,6 +28,10 @@ BLOCK_CELLS = 2_000_000
 """Dense similarities in memory per block, 8 MB of float32."""
 WEIGHTS_PER_SUM = 1 << 19
 """Weights converted to float64 at a time, 4 MB."""
+SMALLEST_PRODUCT, LARGEST_PRODUCT = 1e-30, 1e30
+"""Products of two weights that float32 holds with room for sums and divisions; rows beyond are in float64."""
+PLAIN_EXPONENT = 40
+"""Binary exponents between which weights are multiplied as they are."""
 BM25_K1, BM25_B = 1.2, 0.75
 
 
@@ -86,9 +91,9 @@ class RowWeighting:
 class RowMoments:
     """Means and lengths of rows, which similarities need besides the products."""
 
-    mean: Floats
+    mean: npt.NDArray[np.float64]
     """(N,) means times the square root of the number of columns for Pearson, zeros for the cosine."""
-    norm: Floats
+    norm: npt.NDArray[np.float64]
     """(N,) lengths, of the centered rows for Pearson; infinite for rows of length 0, so that their
     similarities are 0."""
 
@@ -102,7 +107,7 @@ class RowMoments:
         # A row that is constant over all columns has no variance; what rounding leaves of it does not count.
         variance = np.where(squares - mean**2 > 1e-6 * squares, squares - mean**2, 0)
         norm = np.where(variance > 0, np.sqrt(variance), np.inf)
-        return cls(mean.astype(np.float32), norm.astype(np.float32))
+        return cls(mean, norm)
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,8 @@ class SimilarityTask:
     left_keys: npt.NDArray[np.integer]
     right_keys: npt.NDArray[np.integer]
     """(N,) and (M,) keys: rows with equal keys are not neighbors, such as a row and itself."""
+    right_range: tuple[float, float]
+    """Smallest and largest absolute weight of `right`, from `weight_range`."""
 
 
 def nearest_rows(task: SimilarityTask, block: range) -> Matrix:
@@ -139,23 +146,60 @@ def nearest_rows(task: SimilarityTask, block: range) -> Matrix:
     parts: list[Matrix] = []
     size = max(1, BLOCK_CELLS // max(1, task.right.shape[1]))
     for start in range(block.start, block.stop, size):
-        stop = min(start + size, block.stop)
-        scores = dense_product(task.left[start:stop], task.right)
-        _to_similarity(scores, task, start, stop)
+        rows = np.arange(start, min(start + size, block.stop))
+        left = task.left[rows[0] : rows[-1] + 1]
+        wide = _wide_rows(left, task.right_range)
+        if not wide.any():
+            scores = dense_product(left, task.right)
+            _to_similarity(scores, task, rows)
+        else:
+            scores = np.empty((len(rows), task.right.shape[1]), np.float32)
+            plain = dense_product(left[~wide], task.right)
+            _to_similarity(plain, task, rows[~wide])
+            scores[~wide] = plain
+            precise = dense_product(left[wide], task.right, np.float64)
+            _to_similarity(precise, task, rows[wide])
+            # What float32 cannot hold stays a neighbor, the farthest.
+            tiny = np.where(precise > 0, np.finfo(np.float32).tiny, 0)
+            scores[wide] = np.maximum(precise, tiny)
         parts.append(_to_matrix(*topk_dense(scores, task.config.neighbours), task.right.shape[1]))
     return stack_rows(parts, task.right.shape[1])
 
 
-def _to_similarity(scores: Scores, task: SimilarityTask, start: int, stop: int) -> None:
+def weight_range(matrix: Matrix) -> tuple[float, float]:
+    """Return the smallest and the largest absolute weight above 0; (1, 1) without any."""
+    sizes = np.abs(matrix.data)
+    largest = float(sizes.max(initial=0))
+    return (float(sizes.min(where=sizes > 0, initial=largest)), largest) if largest else (1.0, 1.0)
+
+
+def _wide_rows(left: Matrix, right_range: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    """Return (N,) True for rows whose products with the right weights may leave the range of float32."""
+    if not left.nnz:
+        return np.zeros(left.shape[0], bool)
+    sizes = np.abs(left.data).astype(np.float64)
+    wide = (sizes > 0) & (
+        (sizes * right_range[0] < SMALLEST_PRODUCT) | (sizes * right_range[1] > LARGEST_PRODUCT)
+    )
+    # The norm of a row is squared too, whatever the other rows hold.
+    wide |= (sizes > 0) & ((sizes**2 < SMALLEST_PRODUCT) | (sizes**2 > LARGEST_PRODUCT))
+    counts = np.concatenate([[0], np.cumsum(wide)])
+    return counts[left.indptr[1:]] > counts[left.indptr[:-1]]
+
+
+def _to_similarity(
+    scores: npt.NDArray[np.floating], task: SimilarityTask, rows: npt.NDArray[np.int64]
+) -> None:
+    kind = scores.dtype
     left, right = task.left_moments, task.right_moments
     disjoint = scores == 0 if task.config.similarity == "pearson" else None
     if disjoint is not None:
-        scores -= np.outer(left.mean[start:stop], right.mean)
+        scores -= np.outer(left.mean[rows].astype(kind), right.mean.astype(kind))
         scores[disjoint] = 0
-    denominator = np.outer(left.norm[start:stop], right.norm)
-    denominator += np.float32(task.config.shrink)
+    denominator = np.outer(left.norm[rows].astype(kind), right.norm.astype(kind))
+    denominator += kind.type(task.config.shrink)
     scores /= denominator
-    scores[task.left_keys[start:stop, None] == task.right_keys] = 0
+    scores[task.left_keys[rows, None] == task.right_keys] = 0
 
 
 def _to_matrix(indices: npt.NDArray[np.int64], scores: Scores, columns: int) -> Matrix:
@@ -172,36 +216,78 @@ def stack_rows(parts: Iterable[Matrix], columns: int) -> Matrix:
     return sparse.csr_matrix(sparse.vstack([nothing, *parts], format="csr"))
 
 
-def dense_product(left: Matrix, right: Matrix) -> Scores:
-    """Return the dense (N, M) float32 product of sparse (N, columns) and (columns, M) float32 matrices.
+def dense_product(left: Matrix, right: Matrix, kind: type[Number] = np.float32) -> npt.NDArray[Number]:
+    """Return the dense (N, M) product of sparse (N, columns) and (columns, M) float32 matrices.
 
     A row's result does not depend on the other rows: sums run over the columns in ascending order.
+
+    Args:
+        left: (N, columns) float32.
+        right: (columns, M) float32.
+        kind: Type of products and sums, np.float32 or np.float64.
     """
     # Rows of `right` are gathered and summed into dense rows: less than half the time of a sparse product,
     # which must first find where the result is not zero.
-    out = np.empty((left.shape[0], right.shape[1]), np.float32)
+    out = np.empty((left.shape[0], right.shape[1]), kind)
     lengths = np.diff(right.indptr)
     work = np.concatenate([[0], np.cumsum(lengths[left.indices], dtype=np.int64)])
     for start, stop in _runs(work[left.indptr]):
         entries = slice(left.indptr[start], left.indptr[stop])
         if work[entries.stop] - work[entries.start] > PRODUCTS_PER_RUN:
-            out[start] = _long_row(work, entries, left, right)
+            out[start] = _long_row(work, entries, left, right, kind)
             continue
         terms = right[left.indices[entries]]
-        terms.data *= np.repeat(left.data[entries], lengths[left.indices[entries]])
+        products = terms.data.astype(kind, copy=False)
+        products *= np.repeat(left.data[entries], lengths[left.indices[entries]])
         indptr = terms.indptr[left.indptr[start : stop + 1] - entries.start]
-        summed = sparse.csr_matrix((terms.data, terms.indices, indptr), shape=(stop - start, right.shape[1]))
+        summed = sparse.csr_matrix((products, terms.indices, indptr), shape=(stop - start, right.shape[1]))
         summed.toarray(out=out[start:stop])
     return out
 
 
-def _long_row(work: npt.NDArray[np.int64], entries: slice, left: Matrix, right: Matrix) -> Floats:
+def _long_row(
+    work: npt.NDArray[np.int64], entries: slice, left: Matrix, right: Matrix, kind: type[Number]
+) -> npt.NDArray[Number]:
     # One row with its entries in runs, so that no more is gathered at once than for other rows.
-    row = np.zeros(right.shape[1], np.float32)
+    row = np.zeros(right.shape[1], kind)
     for start, stop in _runs(work[entries.start : entries.stop + 1]):
         run = slice(entries.start + start, entries.start + stop)
-        row += right[left.indices[run]].T @ left.data[run]
+        row += right[left.indices[run]].T @ left.data[run].astype(kind)
     return row
+
+
+def score_product(left: Matrix, right: Matrix) -> Scores:
+    """Return the dense (N, M) float32 scores Σ left · right of non-negative float32 matrices.
+
+    A row of `left` whose greatest weight is far from 1, and all of `right` if its greatest is far above 1,
+    are scaled by a power of two first: scores keep their order within a row, and none is lost to underflow or
+    infinite.
+    """
+    scale = _power_of_two(row_maxima(left))
+    if (scale != 1).any():
+        data = left.data * np.repeat(scale, np.diff(left.indptr))
+        left = sparse.csr_matrix((data, left.indices, left.indptr), left.shape)
+    largest = right.data.max(initial=0)
+    if largest > 2.0**PLAIN_EXPONENT:
+        right = right * _power_of_two(np.array([largest], np.float32))[0]
+    return dense_product(left, right)
+
+
+def row_maxima(rows: Matrix) -> Floats:
+    """Return the (N,) greatest weight of each row; 0 for an empty one."""
+    maxima = np.zeros(rows.shape[0], np.float32)
+    filled = np.flatnonzero(np.diff(rows.indptr))
+    if len(filled):
+        maxima[filled] = np.maximum.reduceat(rows.data, rows.indptr[filled])
+    return maxima
+
+
+def _power_of_two(sizes: Floats) -> Floats:
+    """Return the (N,) power of two that brings each size near 1, and 1 for sizes near enough or 0."""
+    exponents = np.frexp(sizes)[1]
+    far = (sizes > 0) & (np.abs(exponents) > PLAIN_EXPONENT)
+    # The limits keep the factor itself a normal number.
+    return np.where(far, np.ldexp(np.float32(1), np.clip(-exponents, -120, 120)), np.float32(1))
 
 
 def _runs(work: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from vrec.core.errors import FitError, ModelError
 from vrec.retrieval.index import exact_search as nearest
 from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
-LISTS = IndexConfig(exact_up_to=50, lists=12, probes=6)
+LISTS = IndexConfig(exact_up_to=50, lists=12, probes=6, min_recall=0)
 NAMES = [f"v{number}" for number in range(40)]
 CHANGES = st.lists(
     st.tuples(st.booleans(), st.lists(st.sampled_from(NAMES), max_size=15, unique=True), st.integers(0, 9)),
@@ -35,7 +35,9 @@ def big(config: IndexConfig | None = None, count: int = 600) -> tuple[FaissIndex
 @given(CHANGES, st.integers(1, 45), st.sampled_from([1, 5, 100]), st.data())
 def test_any_changes_leave_the_exact_answer(changes, k, exact_up_to, data):
     """Few values, so that many scores tie; with every list read, an approximate search is exact too."""
-    index = FaissIndex(IndexConfig(exact_up_to=exact_up_to, lists=4, probes=4, rerank=40, retrain_growth=1.5))
+    index = FaissIndex(
+        IndexConfig(exact_up_to=exact_up_to, lists=4, probes=4, rerank=40, retrain_growth=1.5, min_recall=0)
+    )
     reference = ExactIndex()
     for adding, names, seed in changes:
         if adding:
@@ -170,7 +172,7 @@ def test_searches_side_by_side_answer_as_one():
 
 
 def test_large_k_reads_more_lists():
-    index, vectors = big(IndexConfig(exact_up_to=50, lists=20, probes=1), count=2000)
+    index, vectors = big(IndexConfig(exact_up_to=50, lists=20, probes=1, min_recall=0), count=2000)
     reference = ExactIndex()
     reference.add([f"v{number}" for number in range(2000)], vectors)
     queries = vectors_of(10, seed=1)
@@ -215,7 +217,7 @@ def test_settings_of_the_training_are_used():
 @pytest.mark.parametrize(("k", "probes"), [(1, 6), (100, 64), (150, 96), (600, 100)])
 def test_lists_read_are_a_minimum_and_grow_with_k(k: int, probes: int, monkeypatch: pytest.MonkeyPatch):
     """Of 5,000 vectors in 100 lists, at least 32 a result: 64 lists for 100 results, and 6 by the setting."""
-    index, _ = big(IndexConfig(exact_up_to=50, lists=100, probes=6, rerank=2), count=5000)
+    index, _ = big(IndexConfig(exact_up_to=50, lists=100, probes=6, rerank=2, min_recall=0), count=5000)
     assert index._probes(k) == probes
     calls = []
     search = index._lists.search

@@ -10,6 +10,7 @@ from vrec.core.errors import FitError
 from vrec.core.types import Vectors
 from vrec.retrieval.index.config import CodesConfig, Float16StorageConfig, IndexConfig, ScalarQuantizerConfig
 from vrec.retrieval.index.exact_search import BLOCK_ROWS, SPARE, RowIndices, enable_blas_search
+from vrec.retrieval.index.probing import required_probes
 
 MAX_SCALAR_TRAINING = 65_536
 """Maximum number of training vectors of scalar codes, drawn at random."""
@@ -42,6 +43,8 @@ class QuantizedVectors:
         self.index: Any = None
         self.trained_on = 0
         """Number of vectors when the lists were trained; 0 without lists."""
+        self.probes = 0
+        """Lists that `min_recall` needs; 0 without lists."""
         self.longest = 0.0
         """Greatest norm that a stored vector has had."""
 
@@ -190,6 +193,13 @@ class QuantizedVectors:
             index.add_with_ids(rows, np.arange(start, start + len(rows), dtype=np.int64))
         index.set_direct_map_type(_BY_SLOT)
         self.index, self.trained_on = index, count
+        self.probes = required_probes(index.quantizer, self.__getitem__, self._search_all, count, config)
+
+    def _search_all(self, queries: Vectors, k: int) -> RowIndices:
+        """Return the (Q, k) slots of the nearest vectors in all lists."""
+        parameters: Any = faiss.SearchParametersIVF()
+        parameters.nprobe = self.index.nlist
+        return self.index.search(queries, k, params=parameters)[1]
 
     def _empty_lists(self, lists: int, dim: int) -> Any:
         """Return an empty index with lists and the present quantizer."""

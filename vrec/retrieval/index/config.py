@@ -61,6 +61,10 @@ class IndexConfig(BaseConfig):
     """Number of inverted lists; None means twice the square root of the number of vectors."""
     probes: int = Field(default=16, ge=1)
     """Minimum number of lists searched per query; more raise recall and take proportionally longer."""
+    min_recall: float = Field(default=0.98, ge=0, lt=1)
+    """Share of the 10 nearest vectors that searches must find. When lists are trained, as many more than
+    `probes` are searched as stored vectors need to find their neighbors, and with storage `float32` all
+    vectors, exactly, if that is more than a sixth of the lists. 0 searches `probes` lists."""
     rerank: int = Field(default=3, ge=1)
     """Candidates from the lists per result, which are scored again by the exact vectors.
 

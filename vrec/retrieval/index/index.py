@@ -23,6 +23,7 @@ from vrec.retrieval.index.exact_search import (
     exact_topk,
     rescore,
 )
+from vrec.retrieval.index.probing import required_probes
 from vrec.retrieval.index.validate import checked_queries, checked_vectors
 
 SearchResult = tuple[list[list[str]], list[list[float]]]
@@ -30,6 +31,9 @@ KIND = "index"
 VECTORS, LISTS, CODES = "vectors.npy", "lists.faiss", "codes.faiss"
 _VECTORS_PER_RESULT = 32
 """Minimum number of vectors read per result: a large k needs more lists than `probes`."""
+
+_MAX_LISTS_SHARE = 1 / 6
+"""Share of the lists from which on exact search is faster (`benchmarks/index_curve.py`)."""
 
 
 class ExactIndex:
@@ -67,10 +71,11 @@ class ExactIndex:
 class FaissIndex:
     """VectorIndex for catalogs of any size, built on faiss.
 
-    Up to `exact_up_to` vectors every search is exact. With more, searches use faiss's inverted lists, except
-    those with `allowed`, which are exact at any size: a product with the allowed vectors alone. Vectors that
-    must never be returned, such as those of sold-out videos, should be removed instead of filtered out by
-    every search.
+    Up to `exact_up_to` vectors every search is exact. With more, searches use faiss's inverted lists, as many
+    as `min_recall` needs, except those with `allowed`, which are exact at any size: a product with the
+    allowed vectors alone. Vectors without clusters need so many lists that all searches stay exact. Vectors
+    that must never be returned, such as those of sold-out videos, should be removed instead of filtered out
+    by every search.
 
     With storage `float32` the lists hold 8-bit vectors (IVF, SQ8), the best `rerank` × k are scored again by
     the float32 vectors, which are stored as well, and scores are always those of the added vectors: 4 bytes
@@ -93,6 +98,7 @@ class FaissIndex:
         self._longest = 0.0
         self._lists: Any = None
         self._trained_on = 0
+        self._required_probes = 0
         self._read_only = False
         storage = self.config.storage
         self._codes = (
@@ -183,7 +189,7 @@ class FaissIndex:
         k, codes = min(k, total), self._codes
         vectors = self._vectors[: len(self)] if codes is None else codes
         trained_on = self._trained_on if codes is None else codes.trained_on
-        exact = allowed_slots is not None or not trained_on
+        exact = allowed_slots is not None or not trained_on or self._exact_is_faster
         if codes is not None and allowed_slots is None:
             candidates = codes.candidates(queries, k, self._probes(k))
         elif exact:
@@ -206,10 +212,18 @@ class FaissIndex:
             ids=self._ids,
         )
 
+    @property
+    def _exact_is_faster(self) -> bool:
+        """True where the recall wanted needs so many lists that exact search takes less time."""
+        if self._codes is not None or self._lists is None:
+            return False
+        return self._required_probes > max(self.config.probes, self._lists.nlist * _MAX_LISTS_SHARE)
+
     def _probes(self, k: int) -> int:
         faiss_index = self._lists if self._codes is None else self._codes.index
         lists = getattr(faiss_index, "nlist", 1)
-        return min(lists, max(self.config.probes, -(-_VECTORS_PER_RESULT * k * lists // len(self))))
+        required = self._required_probes if self._codes is None else self._codes.probes
+        return min(lists, max(self.config.probes, required, -(-_VECTORS_PER_RESULT * k * lists // len(self))))
 
     def _search_lists(self, queries: Vectors, k: int) -> RowIndices:
         wanted = min(k * self.config.rerank + SPARE, len(self))
@@ -221,8 +235,9 @@ class FaissIndex:
         """Write the index as a folder: ids, and float32 vectors and lists, or codes in their lists."""
         blobs: dict[str, bytes] = {}
         trained_on, longest, faiss_index = self._trained_on, self._longest, self._lists
+        probes = self._required_probes
         if self._codes is not None:
-            trained_on, longest = self._codes.trained_on, self._codes.longest
+            trained_on, longest, probes = self._codes.trained_on, self._codes.longest, self._codes.probes
             faiss_index = self._codes.index
         else:
             vectors = io.BytesIO()
@@ -230,7 +245,8 @@ class FaissIndex:
             blobs[VECTORS] = vectors.getvalue()
         if faiss_index is not None:
             blobs[LISTS if self._codes is None else CODES] = _serialize(faiss_index).tobytes()
-        state = {"trained_on": np.array(trained_on), "longest": np.array(longest)}
+        numbers = {"trained_on": trained_on, "longest": longest, "probes": probes}
+        state = {name: np.array(number) for name, number in numbers.items()}
         tables = {"ids": pa.table({"id": pa.array(self._ids, pa.string())})}
         data = {"vectors": len(self), "dim": self.dim}
         write_artifact(
@@ -256,12 +272,13 @@ class FaissIndex:
         index._slots = {name: slot for slot, name in enumerate(index._ids)}
         index._read_only = mapped
         trained_on, longest = int(artifact.arrays["trained_on"]), float(artifact.arrays["longest"])
+        probes = int(artifact.arrays["probes"]) if "probes" in artifact.arrays else 0
         if index._codes is not None:
-            index._codes.trained_on, index._codes.longest = trained_on, longest
+            index._codes.trained_on, index._codes.longest, index._codes.probes = trained_on, longest, probes
             if artifact.data["dim"] is not None:
                 index._codes.index = _deserialize(uri, CODES, artifact)
             return index
-        index._trained_on, index._longest = trained_on, longest
+        index._trained_on, index._longest, index._required_probes = trained_on, longest, probes
         if mapped:
             index._vectors = np.load(str(blob_path(uri, VECTORS)), mmap_mode="r", allow_pickle=False)
         else:
@@ -292,6 +309,13 @@ class FaissIndex:
         index.train(vectors[drawn])
         index.add_with_ids(vectors, np.arange(count, dtype=np.int64))
         self._lists, self._trained_on = index, count
+        self._required_probes = required_probes(
+            index.quantizer,
+            vectors.__getitem__,
+            lambda queries, k: faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)[1],
+            count,
+            self.config,
+        )
 
     def _remove_slots(self, slots: Sequence[int]) -> None:
         if slots:

@@ -15,11 +15,12 @@ from vrec.retrieval.similarity import (
     RowWeighting,
     SimilarityConfig,
     SimilarityTask,
-    dense_product,
     map_in_threads,
     nearest_rows,
     row_blocks,
+    score_product,
     stack_rows,
+    weight_range,
 )
 from vrec.retrieval.topk import Scores, mask_zero_scores
 
@@ -57,7 +58,7 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
             weights = sparse.csr_matrix(
                 (weights.data * discount, weights.indices, weights.indptr), weights.shape
             )
-        return mask_zero_scores(dense_product(weights, self.similarities))
+        return mask_zero_scores(score_product(weights, self.similarities))
 
     def _arrays(self) -> Arrays:
         return csr_arrays("", self.similarities)
@@ -94,7 +95,7 @@ def _similarity_task(weights: Matrix, config: SimilarityConfig) -> SimilarityTas
     if config.weighting != "none":
         # The indices are those of `weights`, which are stored only once.
         right = sparse.csr_matrix((rows.T.tocsr().data, weights.indices, weights.indptr), weights.shape)
-    return SimilarityTask(rows, right, moments, moments, config, own_keys, own_keys)
+    return SimilarityTask(rows, right, moments, moments, config, own_keys, own_keys, weight_range(right))
 
 
 def _newer_counts(histories: InteractionMatrix) -> npt.NDArray[np.int64]:

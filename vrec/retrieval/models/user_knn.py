@@ -12,8 +12,9 @@ from vrec.retrieval.similarity import (
     RowWeighting,
     SimilarityConfig,
     SimilarityTask,
-    dense_product,
     nearest_rows,
+    score_product,
+    weight_range,
 )
 from vrec.retrieval.topk import Scores, mask_zero_scores
 
@@ -37,7 +38,7 @@ class UserKnn(MatrixRecommender[SimilarityConfig]):
         self._prepare()
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
-        return mask_zero_scores(dense_product(self.nearest_users(histories), self.histories.weights))
+        return mask_zero_scores(score_product(self.nearest_users(histories), self.histories.weights))
 
     def nearest_users(self, histories: InteractionMatrix) -> Matrix:
         """Return the similarities of some histories to their nearest fitted users.
@@ -57,6 +58,7 @@ class UserKnn(MatrixRecommender[SimilarityConfig]):
             self.config,
             self._keys_of(histories.weights),
             self.user_keys,
+            self.weighted_range,
         )
         return nearest_rows(task, range(histories.users))
 
@@ -66,6 +68,7 @@ class UserKnn(MatrixRecommender[SimilarityConfig]):
         weighted = self.weighting.apply(weights)
         self.moments = RowMoments.from_rows(weighted, self.config.similarity)
         self.weighted: Matrix = weighted.T.tocsr()
+        self.weighted_range = weight_range(self.weighted)
         self.video_keys = np.random.default_rng(HISTORY_KEY_SEED).integers(
             0, 2**63, len(self.videos), np.uint64
         )
