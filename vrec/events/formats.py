@@ -69,7 +69,8 @@ def _detect(filesystem: pafs.FileSystem, path: str) -> tuple[str, Compression | 
     if filesystem.get_file_info(path).type == pafs.FileType.Directory:
         return "Parquet", None
     head = _read_head(filesystem, path, None)
-    compression = next((name for mark, name in _COMPRESSIONS if head.startswith(mark)), None)
+    found: list[Compression] = [name for mark, name in _COMPRESSIONS if head.startswith(mark)]
+    compression = found[0] if found else None
     if compression:
         head = _read_head(filesystem, path, compression)
     name = path.lower().removesuffix(".gz").removesuffix(".zst").removesuffix(".bz2")
