@@ -115,9 +115,10 @@ def test_all_that_cannot_be_cast_is_named_at_once():
         complete_videos(table, "videos v.parquet")
     for part in (
         "videos v.parquet: missing video_id", "title is double, want string", "tags is string, want list",
-        "price is string, want float", "available is int64, want bool", "published_at is string, want timestamp",
+        "price is string, want float", "available is int64, want bool",
+        "published_at is string, want timestamp",
         "product_ids is list",
     ):  # fmt: skip
         assert part in str(caught.value)
-    with pytest.raises(SchemaError, match="video_id has 2 of 3 that name no video, such as null in row 2"):
+    with pytest.raises(SchemaError, match="video_id has 2 of 3 naming no video, such as null in row 2"):
         complete_videos(pa.table({"video_id": ["a", None, "NaN"]}), "videos")

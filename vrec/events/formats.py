@@ -20,7 +20,12 @@ ColumnChooser = Callable[[list[str]], Mapping[str, str]]
 """Function from the names of a table's columns to its columns by the names that they get."""
 
 HEAD_BYTES = 1 << 16
-_COMPRESSIONS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"))
+Compression = Literal["gzip", "zstd", "bz2"]
+_COMPRESSIONS: tuple[tuple[bytes, Compression], ...] = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bz2"),
+)
 _FORMS = {"Parquet": "Parquet", ",": "CSV", "\t": "TSV", ";": "CSV", "|": "CSV", "json": "JSON lines"}
 FORMATS_FIX = "give events as Parquet, or as .csv, .tsv or .jsonl with the names of columns, also as .gz"
 
@@ -59,7 +64,7 @@ class _InvalidLineError(ValueError):
     """Line that is not a JSON object of plain values."""
 
 
-def _detect(filesystem: pafs.FileSystem, path: str) -> tuple[str, str | None]:
+def _detect(filesystem: pafs.FileSystem, path: str) -> tuple[str, Compression | None]:
     """Return the format of a file, or a text file's separator, and its compression."""
     if filesystem.get_file_info(path).type == pafs.FileType.Directory:
         return "Parquet", None
@@ -80,7 +85,7 @@ def _detect(filesystem: pafs.FileSystem, path: str) -> tuple[str, str | None]:
     return (usual if usual.encode() in header else next(others, usual)), compression
 
 
-def _read_head(filesystem: pafs.FileSystem, path: str, compression: str | None) -> bytes:
+def _read_head(filesystem: pafs.FileSystem, path: str, compression: Compression | None) -> bytes:
     with filesystem.open_input_stream(path, compression=compression) as stream:
         return stream.read(HEAD_BYTES)
 
@@ -88,7 +93,7 @@ def _read_head(filesystem: pafs.FileSystem, path: str, compression: str | None) 
 def _read_parquet(
     filesystem: pafs.FileSystem,
     path: str,
-    compression: Literal["gzip", "zstd", "bz2"] | None,
+    compression: Compression | None,
     choose: ColumnChooser,
 ) -> tuple[pa.Table, Mapping[str, str]]:
     if compression:
