@@ -120,5 +120,5 @@ def test_all_that_cannot_be_cast_is_named_at_once():
         "product_ids is list",
     ):  # fmt: skip
         assert part in str(caught.value)
-    with pytest.raises(SchemaError, match="video_id has 2 of 3 that name no video, such as null in row 2"):
+    with pytest.raises(SchemaError, match="video_id has 2 of 3 naming no video, such as null in row 2"):
         complete_videos(pa.table({"video_id": ["a", None, "NaN"]}), "videos")

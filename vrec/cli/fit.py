@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import EXIT_OK, LogOptions, RunOptions, command
-from vrec.cli.output import print_fitted, print_recommendations, print_recommended
+from vrec.cli.options import EXIT_OK, LogOptions, NewerEventsOptions, RunOptions, command
+from vrec.cli.output import print_fitted, print_recommendations, print_recommended, print_unanswered
 
 
 @command
@@ -37,17 +37,31 @@ def recommend(
         str | None,
         typer.Option(help="A folder for Parquet files; JSON lines are printed when none is given."),
     ] = None,
+    fallback: Annotated[
+        bool,
+        typer.Option(help="Recommend the popular videos, with source popular, to users without a history."),
+    ] = True,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Also recommend videos that the user has seen.")
+    ] = False,
+    newer: NewerEventsOptions,
     run: RunOptions,
 ) -> int:
-    """Recommend videos to some users, or to all that a model was fitted with."""
-    from vrec.pipelines.fit.run import recommend_all, recommend_users
+    """Recommend videos to some users, or to all that a model was fitted with and all of newer events."""
+    from vrec.pipelines.fit.run import RecommendOptions, recommend_all, recommend_users
     from vrec.pipelines.inputs import read_users
 
     settings = run.settings()
     asked = list(user or []) + (read_users(users) if users else [])
+    options = RecommendOptions(newer.inputs(), fallback=fallback, allow_seen=allow_seen)
     if out is None:
-        print_recommendations(recommend_users(model, asked or None, k))
+        rows = recommend_users(model, asked or None, k, settings, options)
+        print_recommendations(rows)
+        answered = set(rows.column("user_id").to_pylist())
+        without = [user for user in dict.fromkeys(asked) if user not in answered]
+        print_unanswered(len(without), without)
         return EXIT_OK
-    done = recommend_all(model, out, settings, k=k, users=asked or None, address=run.address)
+    done = recommend_all(model, out, settings, k=k, users=asked or None, options=options, address=run.address)
     run.show(done, lambda done: print_recommended(done, out))
+    print_unanswered(done["without"], done["without_examples"])
     return EXIT_OK

@@ -101,6 +101,27 @@ class OptionalEventsOptions(EventsFormatOptions):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class NewerEventsOptions(EventsFormatOptions):
+    """Options of a command that adds events to those that a model was fitted on."""
+
+    events: Annotated[
+        str | None,
+        typer.Option(help="Newer events of the users (.parquet, .csv, .tsv or .jsonl); a path or a URI."),
+    ] = None
+    videos: Annotated[
+        str | None, typer.Option("--videos", help="A VIDEOS table (.parquet), for durations of watches.")
+    ] = None
+
+    def inputs(self) -> "InputPaths | None":
+        """Return where the events are, None without `--events`; raises ConfigError for a bad `--map`."""
+        from vrec.pipelines.inputs import InputPaths
+
+        if self.events is None:
+            return None
+        return InputPaths(self.events, self.dataset, parse_column_map(self.mapped), self.videos)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions(EventsFormatOptions):
     """Options of a command that reads a shop's events and, for what depends on content, its videos."""

@@ -1,7 +1,8 @@
 """Results of commands, written for a terminal or a log."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -87,6 +88,17 @@ def print_recommendations(rows: pa.Table) -> None:
     """Print RECOMMENDATIONS as JSON lines."""
     for row in rows.to_pylist():
         print(json.dumps(row | {"score": round(row["score"], 6)}, ensure_ascii=False))
+
+
+def print_unanswered(count: int, examples: Sequence[str]) -> None:
+    """Print to standard error which users got no recommendation; the first 20 are named."""
+    if count:
+        named = ", ".join(examples[:20]) + (", …" if count > 20 else "")
+        users = "user" if count == 1 else "users"
+        print(
+            f"vrec: no recommendation for {count:,} {users}, unknown or with nothing left to see: {named}",
+            file=sys.stderr,
+        )
 
 
 def print_trained_encoder(done: Mapping[str, Any]) -> None:

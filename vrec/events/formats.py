@@ -69,8 +69,9 @@ def _detect(filesystem: pafs.FileSystem, path: str) -> tuple[str, Compression | 
     if filesystem.get_file_info(path).type == pafs.FileType.Directory:
         return "Parquet", None
     head = _read_head(filesystem, path, None)
-    found: list[Compression] = [name for mark, name in _COMPRESSIONS if head.startswith(mark)]
-    compression = found[0] if found else None
+    compression: Compression | None = next(
+        (name for mark, name in _COMPRESSIONS if head.startswith(mark)), None
+    )
     if compression:
         head = _read_head(filesystem, path, compression)
     name = path.lower().removesuffix(".gz").removesuffix(".zst").removesuffix(".bz2")

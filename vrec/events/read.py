@@ -213,8 +213,8 @@ def _warn_of_times(at: pl.Series, uri: str) -> None:
         )
     elif len(at) > 1 and at.n_unique() == 1:
         _warn(
-            f"{uri}: all {len(at):,} events are at one instant, {at[0]:%Y-%m-%d %H:%M:%S}: they have no "
-            "order and cannot be split by time"
+            f"{uri}: all {len(at):,} events are at one instant, {at[0]:%Y-%m-%d %H:%M:%S}, and so without "
+            "order: they cannot be split by time"
         )
 
 

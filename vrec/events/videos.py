@@ -119,6 +119,5 @@ def _trimmed_ids(ids: pa.ChunkedArray | pa.Array) -> tuple[pa.ChunkedArray, str 
         return trimmed, None
     shown = "null" if texts[bad[0]] is None else repr(texts[bad[0]])
     return trimmed, (
-        f"video_id has {len(bad):,} of {len(texts):,} that name no video, "
-        f"such as {shown} in row {bad[0] + 1:,}"
+        f"video_id has {len(bad):,} of {len(texts):,} naming no video, such as {shown} in row {bad[0] + 1:,}"
     )

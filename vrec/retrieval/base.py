@@ -105,15 +105,27 @@ class MatrixRecommender(ABC, Generic[C]):
         k: int,
         exclude: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] | None = None,
+        *,
+        allow_seen: bool = False,
     ) -> pa.Table:
-        """Return RECOMMENDATIONS for users who were in the fit; see `Recommender`."""
+        """Return RECOMMENDATIONS for users who were in the fit; see `Recommender`.
+
+        With `allow_seen` videos of a user's own history may be among them.
+        """
         self._check(k)
         user_ids = pa.array(dict.fromkeys(users), pa.string())
         rows = self.users.find(user_ids)
         known = rows >= 0
         user_ids, rows = user_ids.filter(pa.array(known)), rows[known]
         return self._recommend_rows(
-            user_ids, rows, self.histories, rows=rows, k=k, exclude=exclude, candidates=candidates
+            user_ids,
+            rows,
+            self.histories,
+            rows=rows,
+            k=k,
+            exclude=exclude,
+            candidates=candidates,
+            allow_seen=allow_seen,
         )
 
     def recommend_from(
@@ -122,6 +134,8 @@ class MatrixRecommender(ABC, Generic[C]):
         k: int,
         exclude: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] | None = None,
+        *,
+        allow_seen: bool = False,
     ) -> pa.Table:
         """Return RECOMMENDATIONS for each user of INTERACTIONS from these rows alone, fitted or not.
 
@@ -143,7 +157,14 @@ class MatrixRecommender(ABC, Generic[C]):
         rows = np.flatnonzero(np.diff(histories.weights.indptr) > 0)
         not_fitted = np.full(len(rows), -1)
         return self._recommend_rows(
-            users.names(rows), not_fitted, histories, rows=rows, k=k, exclude=exclude, candidates=candidates
+            users.names(rows),
+            not_fitted,
+            histories,
+            rows=rows,
+            k=k,
+            exclude=exclude,
+            candidates=candidates,
+            allow_seen=allow_seen,
         )
 
     def save(self, uri: str) -> None:
@@ -188,6 +209,7 @@ class MatrixRecommender(ABC, Generic[C]):
         k: int,
         exclude: Mapping[str, Sequence[str]] | None,
         candidates: Sequence[str] | None,
+        allow_seen: bool = False,
     ) -> pa.Table:
         allowed = None
         if candidates is not None:
@@ -199,7 +221,8 @@ class MatrixRecommender(ABC, Generic[C]):
         for block in self._blocks(len(user_ids)):
             block_histories = histories.rows(rows[block])
             block_ids = user_ids.take(pa.array(block))
-            excluded: Matrix = block_histories.weights
+            seen = block_histories.weights
+            excluded: Matrix = type(seen)(seen.shape, dtype=seen.dtype) if allow_seen else seen
             if exclude:
                 excluded = (excluded + exclusion_matrix(exclude, block_ids.to_pylist(), self.videos)).tocsr()
             scores = self.score_block(block_histories, fitted_rows[block])

@@ -66,7 +66,7 @@ def test_a_model_can_be_asked_without_ray(shop, tmp_path):
     )
     build_recommender("popular", SETTINGS.retrieval).fit(rows).save(str(tmp_path / "m"))
     user = rows["user_id"][0].as_py()
-    assert recommend_users(str(tmp_path / "m"), [user, "stranger"], 3).num_rows == 3
+    assert recommend_users(str(tmp_path / "m"), [user, "stranger"], 3).num_rows == 6
     assert len(recommend_users(str(tmp_path / "m"), None, 1)["user_id"].unique()) == len(
         rows["user_id"].unique()
     )

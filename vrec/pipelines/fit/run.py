@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 
 from vrec.config.settings import Settings
 from vrec.core.errors import ModelError
 from vrec.core.tables import MANIFEST, StorageFolder, absolute_uri
-from vrec.events.interactions import aggregate_interactions
+from vrec.events.interactions import DAY_US, aggregate_interactions
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
-from vrec.pipelines.fit.tasks import RECOMMENDED, start_fit, start_writing
+from vrec.pipelines.fit.tasks import MAX_EXAMPLES, RECOMMENDED, start_fit, start_writing
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
 from vrec.retrieval.registry import check_kind, load_recommender
 
 
@@ -59,13 +62,52 @@ def fit_inputs(
     }
 
 
-def recommend_users(uri: str, users: Sequence[str] | None, k: int) -> pa.Table:
-    """Return RECOMMENDATIONS of the model in a folder, for all its users where `users` is None.
+@dataclass(frozen=True, slots=True)
+class RecommendOptions:
+    """Options of recommending in batches."""
 
-    Runs in this process. Raises ModelError or FitError.
+    events: InputPaths | None = None
+    """Newer events of the users; those up to the fit's latest are left out, as the model knows them."""
+    fallback: bool = True
+    """Whether users without a history get the popular videos."""
+    allow_seen: bool = False
+    """Whether videos of a user's own history may be recommended."""
+
+
+def open_batch(uri: str, settings: Settings, options: RecommendOptions) -> BatchRecommender:
+    """Load the model in a folder, with newer events and a fallback as the options say.
+
+    Raises ModelError, or EventsError, SchemaError or SourceError for events that cannot be read.
     """
     model = load_recommender(uri)
-    return model.recommend(model.users.ids.to_pylist() if users is None else users, k)
+    fallback = popular_fallback(model, settings.retrieval.popular) if options.fallback else None
+    batch = BatchRecommender(model, fallback=fallback, allow_seen=options.allow_seen)
+    if options.events is None:
+        return batch
+    interest = settings.events.interest
+    rows = read_inputs(options.events, settings.events, settings.fit.modality).interactions
+    at = np.asarray(rows.column("at").cast(pa.int64()))
+    last = newest_at(model)
+    newer = aggregate_interactions(rows.filter(pa.array(at > last)), interest)
+    fade = 1.0
+    if interest.half_life_days is not None and newer.num_rows:
+        fade = 0.5 ** ((at.max() - last) / DAY_US / interest.half_life_days)
+    return replace(batch, newer=newer, fade=fade)
+
+
+def recommend_users(
+    uri: str,
+    users: Sequence[str] | None,
+    k: int,
+    settings: Settings | None = None,
+    options: RecommendOptions | None = None,
+) -> pa.Table:
+    """Return RECOMMENDATIONS of the model in a folder, for all users where `users` is None.
+
+    Runs in this process. Raises FitError, and as `open_batch` does.
+    """
+    batch = open_batch(uri, settings or Settings(), options or RecommendOptions())
+    return batch.recommend(batch.all_users() if users is None else users, k)
 
 
 def recommend_all(
@@ -75,6 +117,7 @@ def recommend_all(
     *,
     k: int,
     users: Sequence[str] | None = None,
+    options: RecommendOptions | None = None,
     address: str | None = None,
 ) -> dict[str, Any]:
     """Write recommendations of the model in `uri` on the cluster and return a summary.
@@ -87,23 +130,24 @@ def recommend_all(
         out: the folder to write to.
         settings: `fit.shard_users` is the number of users per task and file.
         k: videos per user.
-        users: ids, all users of the model where None. An unknown user gets no row, unless the model has a
-            fallback for new users.
+        users: ids, all users of the model and of newer events where None.
+        options: newer events, the fallback for users without a history, and videos that a user has seen.
         address: the Ray cluster, as `connect_cluster` takes it.
 
     Raises:
         ModelError, FitError, OutputError, ClusterError: the job cannot run.
+        EventsError, SchemaError, SourceError: the events cannot be read.
     """
     out = absolute_uri(out)
     folder = StorageFolder(out)
     folder.check_writable()
-    model = load_recommender(uri)
-    user_ids = model.users.ids.to_pylist() if users is None else list(dict.fromkeys(users))
+    batch = open_batch(uri, settings, options or RecommendOptions())
+    user_ids = batch.all_users() if users is None else list(dict.fromkeys(users))
     if not user_ids:
         raise ModelError(f"{uri}: nobody to recommend to", fix="give --users with at least one user_id")
     begun = time.perf_counter()
     with connect_cluster(address), unwrap_ray_errors():
-        written = ray.get(start_writing(ray.put(model), user_ids, k, settings.fit.shard_users, out))
+        written = ray.get(start_writing(ray.put(batch), user_ids, k, settings.fit.shard_users, out))
     names = [file.name for file in written]
     rows, answered = sum(file.rows for file in written), sum(file.users for file in written)
     manifest = {
@@ -118,4 +162,12 @@ def recommend_all(
     for stale in {f"{RECOMMENDED}/{name}" for name in folder.files(RECOMMENDED)} - set(names):
         folder.remove(stale)
     seconds = round(time.perf_counter() - begun, 3)
-    return {"rows": rows, "users": answered, "files": names, "seconds": seconds}
+    unanswered = [user for file in written for user in file.unanswered]
+    return {
+        "rows": rows,
+        "users": answered,
+        "files": names,
+        "seconds": seconds,
+        "without": len(user_ids) - answered,
+        "without_examples": unanswered[:MAX_EXAMPLES],
+    }

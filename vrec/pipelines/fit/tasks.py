@@ -12,11 +12,15 @@ from vrec.config.fit import FitConfig
 from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.batch import BatchRecommender
 from vrec.retrieval.registry import RetrievalConfig, build_recommender
 from vrec.retrieval.similarity import map_in_threads
 
 RECOMMENDED = "recommendations"
 """The subfolder for files of RECOMMENDATIONS."""
+
+MAX_EXAMPLES = 20
+"""Users without recommendations that are named."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -81,17 +85,21 @@ class RecommendationFile:
     rows: int
     users: int
     """Users with at least one row."""
+    unanswered: tuple[str, ...] = ()
+    """The first users without a row."""
 
 
-def start_writing(model: Ref, users: Sequence[str], k: int, shard: int, out: str) -> list[Ref]:
-    """Return references to the RecommendationFiles written to `out`, one per shard of users, in order."""
+def start_writing(batch: Ref, users: Sequence[str], k: int, shard: int, out: str) -> list[Ref]:
+    """Return references to RecommendationFiles that a BatchRecommender writes, one per shard of users."""
     starts = range(0, len(users), shard)
-    return [_write.remote(model, list(users[i : i + shard]), k, out, n) for n, i in enumerate(starts)]
+    return [_write.remote(batch, list(users[i : i + shard]), k, out, n) for n, i in enumerate(starts)]
 
 
 @ray.remote(num_cpus=1)
-def _write(model: MatrixRecommender, users: list[str], k: int, out: str, number: int) -> RecommendationFile:
-    recommendations = model.recommend(users, k)
+def _write(batch: BatchRecommender, users: list[str], k: int, out: str, number: int) -> RecommendationFile:
+    recommendations = batch.recommend(users, k)
     name = f"{RECOMMENDED}/{number:05d}.parquet"
     StorageFolder(out).write_parquet(name, recommendations)
-    return RecommendationFile(name, recommendations.num_rows, len(recommendations.column("user_id").unique()))
+    answered = set(recommendations.column("user_id").to_pylist())
+    without = [user for user in users if user not in answered]
+    return RecommendationFile(name, recommendations.num_rows, len(answered), tuple(without[:MAX_EXAMPLES]))

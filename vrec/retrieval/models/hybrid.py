@@ -162,9 +162,11 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
         k: int,
         exclude: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] | None = None,
+        *,
+        allow_seen: bool = False,
     ) -> pa.Table:
         """Return RECOMMENDATIONS; users without a history come last, with the popular videos."""
-        personal = super().recommend(users, k, exclude, candidates)
+        personal = super().recommend(users, k, exclude, candidates, allow_seen=allow_seen)
         if not self.config.recommend_new_users:
             return personal
         unique = list(dict.fromkeys(users))

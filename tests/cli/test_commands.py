@@ -1,0 +1,101 @@
+"""Commands in this process, without Ray: exit codes for wrong settings, and what `vrec recommend` prints."""
+
+import json
+
+import pytest
+
+from tests.events.rows import day, interactions
+from vrec.cli.main import run
+from vrec.retrieval.models.item_knn import ItemKnn
+
+LOG = ["--events", "E.csv"]
+COMMANDS = {
+    "demo": [],
+    "embed": ["--videos", "v", "--out", "o"],
+    "fit": [*LOG, "--model", "ease", "--out", "o"],
+    "recommend": ["--model", "m"],
+    "evaluate": LOG,
+    "compress": ["--videos", "v", "--out", "o"],
+    "bundle": [*LOG, "--ranker", "r", "--out", "o"],
+    "serve": ["--bundle", "b"],
+    "train ranker": [*LOG, "--out", "o"],
+    "train encoder": ["--videos", "v", "--out", "o"],
+    "tune cf": [*LOG, "--model", "ease", "--space", "s.yaml", "--out", "o"],
+    "tune ranker": [*LOG, "--space", "s.yaml", "--out", "o"],
+    "tune encoder": ["--features", "f", "--space", "s.yaml", "--out", "o"],
+}
+WRONG = {
+    "unknown": ["--set", "retrieval.ease.nonsense=1"],
+    "type": ["--set", "retrieval.ease.regularization=much"],
+    "range": ["--set", "embed.batch_size=0"],
+    "form": ["--set", "embed.batch_size"],
+    "no file": ["--config", "absent.yaml"],
+    "option": ["--nonsense"],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_settings_are_wrong_usage_in_every_command(tmp_path, monkeypatch, capfd, command, wrong):
+    monkeypatch.chdir(tmp_path)
+    assert run([*command.split(), *COMMANDS[command], *WRONG[wrong]]) == 2
+    said = capfd.readouterr()
+    assert not said.out
+    assert "Traceback" not in said.err
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_a_model_that_does_not_exist_is_wrong_usage(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert run(["fit", *LOG, "--model", "eas", "--out", "o"]) == 2
+    assert "did you mean ease?" in capfd.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    rows = [(f"u{n % 7}", f"v{n % 5}", 1.0, n / 40) for n in range(14)]
+    folder = tmp_path_factory.mktemp("model")
+    ItemKnn().fit(interactions(*rows)).save(str(folder))
+    return str(folder)
+
+
+def recommended(capfd, *arguments: str) -> tuple[list[dict], str]:
+    assert run(["recommend", *arguments]) == 0
+    said = capfd.readouterr()
+    return [json.loads(line) for line in said.out.splitlines()], said.err
+
+
+def test_an_unknown_shopper_gets_popular_videos_or_is_named(model, capfd):
+    rows, complaints = recommended(capfd, "--model", model, "--user", "nobody", "--user", "u1", "--k", "3")
+    assert [(r["user_id"], r["source"]) for r in rows][:3] == [("nobody", "popular")] * 3
+    assert {r["source"] for r in rows[3:]} == {"item_knn"}
+    assert not complaints
+    rows, complaints = recommended(
+        capfd, "--model", model, "--user", "nobody", "--user", "u1", "--no-fallback"
+    )
+    assert {r["user_id"] for r in rows} == {"u1"}
+    assert complaints.startswith("vrec: no recommendation for 1 user, ")
+    assert complaints.endswith(": nobody\n")
+
+
+def test_newer_events_are_taken_older_ones_known_and_odd_ones_warned_of(model, capfd, tmp_path):
+    events = tmp_path / "newer.tsv"
+    old, new = f"{day(0.1):%Y-%m-%d %H:%M:%S} UTC", f"{day(3):%Y-%m-%d %H:%M:%S} UTC"
+    events.write_text(f"user_id\tvideo_id\tat\nu1\tv4\t{new}\nlate\tv0\t{new}\nold\tv0\t{old}\n")
+    usual, _ = recommended(capfd, "--model", model, "--user", "u1")
+    assert "v4" in [r["video_id"] for r in usual]
+    rows, _ = recommended(capfd, "--model", model, "--events", str(events), "--user", "u1", "--user", "late")
+    assert "v4" not in [r["video_id"] for r in rows if r["user_id"] == "u1"]
+    late = [r for r in rows if r["user_id"] == "late"]
+    assert late
+    assert {r["source"] for r in late} == {"item_knn"}
+    rows, _ = recommended(
+        capfd, "--model", model, "--events", str(events), "--user", "late", "--allow-seen", "--k", "5"
+    )
+    assert rows
+    rows, _ = recommended(capfd, "--model", model, "--events", str(events), "--user", "old")
+    assert {r["source"] for r in rows} == {"popular"}, "events up to the fit are the model's own"
+    events.write_text(f"user_id\tvideo_id\tat\nu1\tv4\t{new}\nlate\tv0\t{new}\n")
+    _, complaints = recommended(capfd, "--model", model, "--events", str(events), "--user", "u1")
+    assert complaints.startswith("vrec: warning: ")
+    assert "all 2 events are at one instant" in complaints
