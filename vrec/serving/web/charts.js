@@ -34,7 +34,7 @@ function render({ level, arms }) {
   const known = arms.some((arm) => arm.ctr.low !== null);
   const sure = known
     ? `The bars beside the lines are intervals: ${percent(level, 0)} of such hold the truth, however often one looks.`
-    : "No intervals yet: too few shoppers for them.";
+    : "No intervals yet: an arm needs 200 shoppers, 10 of whom did what is counted.";
   tell($("arms-note"), `Lines are the last ${MINUTES} minutes, the mark at the right is all since the service began. ${sure}`);
   $("charts").replaceChildren(...RATES.map((rate) => figure(rate, arms)));
   $("arms-table").replaceChildren(...table(arms));
