@@ -12,7 +12,6 @@ from vrec.core.schema import VIDEOS
 from vrec.evaluation.online import (
     OnlineConfig,
     compare_arms,
-    confidence_radius,
     difference_over_time,
     fixed_horizon_interval,
     user_outcomes,
@@ -103,30 +102,24 @@ def test_users_come_in_the_order_of_their_windows_ties_by_id():
     assert outcomes["user_id"].to_list() == ["zero", *ids, "late"]
 
 
-def looks(config=CONFIG):
-    y, n = np.array([1.0, 0, 2, 1, 0, 3]), np.array([2.0, 1, 4, 2, 1, 3])
-    return difference_over_time(y, n, np.array([True, False, True, False, True, False]), config)
+def looks(config=CONFIG, y=(1.0, 0, 2, 1, 0, 3)):
+    y, n = np.array(y), np.array([2.0, 1, 4, 2, 1, 3])
+    return difference_over_time(y, n, np.array([True, False] * 3), config, looks=range(1, 7))
 
 
-def test_intervals_start_with_min_users_in_both_arms():
-    assert np.isfinite(looks().low).tolist() == [False, False, False, True, True, True]
-    assert np.isinf(looks(CONFIG.model_copy(update={"min_users": 4})).low).all()
+def test_intervals_start_with_min_users_and_min_outcomes_in_both_arms():
+    assert np.isfinite(looks().error).tolist() == [False, False, False, True, True, True]
+    enough = CONFIG.model_copy(update={"min_outcomes": 1})
+    many = np.tile([1.0, 0, 2, 1, 0, 3], 200), np.tile([2.0, 1, 4, 2, 1, 3], 200), np.tile([True, False], 600)
+    holders = np.minimum(*(np.cumsum((many[0] > 0) & (many[2] == arm)) for arm in (True, False)))
+    for users, outcomes in ((300, 1), (2, 200)):
+        config = enough.model_copy(update={"min_users": users, "min_outcomes": outcomes})
+        first = max(int(np.argmax(holders >= outcomes)) + 1, 2 * users)
+        found = difference_over_time(*many, config, looks=[first - 1, first, 1200])
+        assert np.isinf(found.low).tolist() == np.isinf(found.high).tolist() == [True, False, False]
     assert looks().difference[-1] == pytest.approx(3 / 7 - 4 / 6)
     assert looks().treated[-1] == pytest.approx(3 / 7)
     assert looks().control[-1] == pytest.approx(4 / 6)
-
-
-def test_the_radius_is_its_closed_form_and_narrowest_near_the_expected_users():
-    alpha, rho2 = 0.1, (-2 * np.log(0.1) + np.log(1 - 2 * np.log(0.1))) / 500
-    config = OnlineConfig(level=0.9, expected_users=500)
-    for users in (50.0, 500.0, 5000.0):
-        want = np.sqrt(2 * (users * rho2 + 1) / (users * rho2) * np.log(np.sqrt(users * rho2 + 1) / alpha))
-        assert confidence_radius(2.0, users, config) == pytest.approx(2 * want)
-    radii = [float(confidence_radius(1.0, 500.0, OnlineConfig(expected_users=n))) for n in (50, 500, 5000)]
-    assert min(radii) == radii[1]
-    levels = [float(confidence_radius(1.0, 500.0, OnlineConfig(level=level))) for level in (0.8, 0.95)]
-    assert levels[0] < levels[1]
-    assert confidence_radius(1.0, 500.0, config) > 1.96
 
 
 def test_the_usual_interval_has_its_level():

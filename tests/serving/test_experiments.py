@@ -68,15 +68,66 @@ def test_figures_are_those_of_the_offline_comparison_on_the_same_sums(rows, cut)
         own = matrix[member].sum(0)
         assert arm.users == member.sum()
         assert [arm.impressions, arm.clicks, arm.watch_s, arm.conversions] == own.tolist()
-    if min(treated.sum(), (~treated).sum()) < 2:
-        return
     for column, name in ((1, "ctr"), (2, "watch_s_per_impression"), (3, "conversion")):
-        looks = difference_over_time(matrix[:, column], matrix[:, 0], treated, online)
+        if not treated.any() or treated.all():
+            return
+        looks = difference_over_time(matrix[:, column], matrix[:, 0], treated, online, looks=[len(users)])
         rate = told[1].against_first[name]
         assert getattr(told[1], name).value == pytest.approx(looks.treated[-1])
         assert rate.value == pytest.approx(looks.difference[-1], abs=1e-9)
-        assert rate.low == pytest.approx(looks.low[-1], abs=1e-6)
-        assert rate.high == pytest.approx(looks.high[-1], abs=1e-6)
+
+
+@pytest.mark.parametrize("column", [1, 2, 3])
+def test_intervals_are_those_of_the_offline_comparison_once_shoppers_have_been_seen(column):
+    rng, online = np.random.default_rng(column), OnlineConfig(min_users=20, expected_users=300)
+    counts, users = ArmCounts(TWO, online), [f"u{n}" for n in range(400)]
+    matrix = np.zeros((400, 4))
+    matrix[:, 0] = rng.integers(1, 9, 400)
+    matrix[:, 1], matrix[:, 2], matrix[:, 3] = (
+        rng.binomial(3, 0.2, 400),
+        rng.integers(0, 2, 400),
+        rng.random(400) < 0.2,
+    )
+    rows = []
+    for user, (shown, clicks, watched, bought) in zip(users, matrix.astype(int), strict=True):
+        rows += [(user, "impression", None, NOW)] * shown + [(user, "click", None, NOW)] * clicks
+        rows += [(user, "watch", float(watched), NOW)] + [(user, "purchase", None, NOW)] * bought
+    counts.add(table(rows), NOW)
+    treated = np.array([assign_arm(user, TWO).name == "b" for user in users])
+    looks = difference_over_time(matrix[:, column], matrix[:, 0], treated, online, looks=[400])
+    name = ("ctr", "watch_s_per_impression", "conversion")[column - 1]
+    rate = counts.snapshot().arms[1].against_first[name]
+    # Live, a shopper's first events raise the limits before the last ones are known.
+    assert rate.low == pytest.approx(looks.low[-1], abs=0.02)
+    assert rate.high == pytest.approx(looks.high[-1], abs=0.02)
+    assert rate.low < rate.value < rate.high
+
+
+@pytest.mark.parametrize("outcomes", [0, 9, 10])
+def test_a_rare_outcome_has_no_interval_until_enough_shoppers_have_it(outcomes):
+    counts = ArmCounts(TWO)
+    counts.add(table([(f"u{n}", "impression", None, NOW) for n in range(1000)]), NOW)
+    for arm in ("a", "b"):
+        own = [n for n in range(1000) if assign_arm(f"u{n}", TWO).name == arm][:outcomes]
+        counts.add(table([(f"u{n}", "purchase", None, NOW) for n in own]), NOW)
+    arm = counts.snapshot().arms[1]
+    for rate in (arm.conversion, arm.against_first["conversion"]):
+        assert (rate.low is None) == (rate.high is None) == (outcomes < 10)
+    assert arm.conversion.value == pytest.approx(outcomes / arm.users)
+
+
+def test_one_whale_does_not_decide_an_interval():
+    """A watch of 10⁹ s moves the value, and the interval as much as the largest watch before would."""
+    intervals = {}
+    for seconds in (0.0, 100.0, 1e9):
+        counts = ArmCounts(ExperimentConfig())
+        rows = [(f"u{n}", "impression", None, NOW) for n in range(1000)]
+        rows += [(f"u{n}", "watch", float(n % 100), NOW) for n in range(1000)]
+        counts.add(table([*rows, ("w", "impression", None, NOW), ("w", "watch", seconds, NOW)]), NOW)
+        rate = counts.snapshot().arms[0].watch_s_per_impression
+        intervals[seconds] = rate.low, rate.high
+    assert intervals[1e9] == pytest.approx(intervals[100.0], rel=0.1)
+    assert intervals[1e9] == pytest.approx(intervals[0.0], rel=0.2)
 
 
 def test_no_interval_is_given_before_there_are_shoppers_enough():
@@ -95,7 +146,7 @@ def test_an_interval_holds_the_truth_at_all_looks_as_often_as_it_says():
         0,
         OnlineConfig(level=0.9, min_users=50, expected_users=300),
     )
-    for run in range(60):
+    for run in range(20):
         counts, wrong = ArmCounts(ExperimentConfig(), online), False
         for look in range(30):
             rows = []
@@ -109,7 +160,7 @@ def test_an_interval_holds_the_truth_at_all_looks_as_often_as_it_says():
             rate = counts.snapshot().arms[0].ctr
             wrong |= rate.low is not None and not rate.low <= 0.25 <= rate.high
         missed += wrong
-    assert missed <= 10  # of 60, 6 are promised; chance of more than 10 is 3 %, and the seed is fixed
+    assert missed <= 4  # of 20, 2 are promised; chance of more than 4 is 4 %, and the seed is fixed
 
 
 def test_the_series_has_the_last_hour_by_minutes_whatever_order_events_come_in():

@@ -5,7 +5,7 @@ to users: each counts once, with their events within a window after their first 
 the window has closed. An analysis at any time therefore sees independent users with final outcomes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,13 @@ from scipy.special import ndtri
 from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import EVENTS, VIDEOS, conform
+from vrec.evaluation.sequential import (
+    RatioSums,
+    difference_interval,
+    running_sums,
+    sums_at,
+    weigh_users,
+)
 from vrec.events.interactions import DAY_US, to_micros
 from vrec.events.polars_tables import to_polars
 
@@ -45,7 +52,9 @@ class OnlineConfig(BaseConfig):
     expected_users: int = Field(default=10_000, gt=0)
     """Number of users at which the intervals are tightest; they are valid at any number."""
     min_users: int = Field(default=200, ge=2)
-    """Fewest users in each arm before an interval is given: the guarantee is asymptotic."""
+    """Fewest users in each arm before an interval is given."""
+    min_outcomes: int = Field(default=10, ge=1)
+    """Fewest users with an outcome (a click, a watch, a purchase) in each arm before an interval is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +68,13 @@ class ArmComparison:
     control_value: float
     difference: float
     low: float
-    """The interval of the difference; infinite before there are `min_users` in both arms."""
+    """The interval of the difference; infinite before both arms have `min_users`, and `min_outcomes` of them
+    with an outcome."""
     high: float
     users: int
     """Users of both arms."""
+    outcomes: int
+    """Users with an outcome in the arm that has fewer of them."""
 
 
 def user_outcomes(
@@ -130,18 +142,19 @@ def compare_arms(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> 
         treated = (both["arm"] == arm).to_numpy()
         for metric, (total, trials) in METRICS.items():
             y, n = (both[name].cast(pl.Float64).to_numpy() for name in (total, trials))
-            sequence = difference_over_time(y, n, treated, config)
+            looks = difference_over_time(y, n, treated, config, looks=[len(y)])
             comparisons.append(
                 ArmComparison(
-                    metric,
-                    arm,
-                    sequence.treated[-1],
-                    control,
-                    sequence.control[-1],
-                    sequence.difference[-1],
-                    sequence.low[-1],
-                    sequence.high[-1],
-                    len(y),
+                    metric=metric,
+                    arm=arm,
+                    value=looks.treated[-1],
+                    control=control,
+                    control_value=looks.control[-1],
+                    difference=looks.difference[-1],
+                    low=looks.low[-1],
+                    high=looks.high[-1],
+                    users=len(y),
+                    outcomes=int(min((y[treated] > 0).sum(), (y[~treated] > 0).sum())),
                 )
             )
     return comparisons
@@ -149,65 +162,72 @@ def compare_arms(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> 
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceSequence:
-    """Difference between two arms after each of N users, with its confidence sequence."""
+    """Difference between two arms at each of L looks, with its confidence sequence."""
 
+    users: npt.NDArray[np.int64]
+    """(L,) users at each look."""
     treated: Floats
-    """(N,) metric in the treated arm; NaN before its denominator is positive."""
+    """(L,) metric in the treated arm; NaN before its denominator is positive."""
     control: Floats
-    """(N,) metric in the control."""
+    """(L,) metric in the control."""
     difference: Floats
-    """(N,) treated − control."""
+    """(L,) treated − control."""
     error: Floats
-    """(N,) standard error of the difference, by the delta method over users."""
+    """(L,) standard error of the difference, by the delta method over users."""
     low: Floats
-    """(N,) lower end of the interval; infinite before there are `min_users` in both arms."""
+    """(L,) lower end of the interval; infinite before there is enough, see `OnlineConfig`."""
     high: Floats
-    """(N,) upper end."""
+    """(L,) upper end."""
 
 
 def difference_over_time(
-    y: Floats, n: Floats, treated: npt.NDArray[np.bool_], config: OnlineConfig
+    y: Floats,
+    n: Floats,
+    treated: npt.NDArray[np.bool_],
+    config: OnlineConfig,
+    looks: Sequence[int] | None = None,
 ) -> ConfidenceSequence:
-    """Return the difference of Σy / Σn between arms after each of N users, with a confidence sequence.
+    """Return the difference of Σy / Σn between arms at several looks, with a confidence sequence.
 
-    The probability that any of the intervals misses the truth is at most 1 − level, at any number of
-    analyses: an asymptotic confidence sequence (Waudby-Smith et al. 2024, "Time-uniform central limit theory
-    and asymptotic confidence sequences"). The two-sample variance replaces the variance of their
-    inverse-probability-weighted outcomes, which it equals when those are centered by arm.
+    The probability that any interval misses the truth is at most 1 − level, whatever the looks and however
+    rare the outcomes: see `vrec.evaluation.sequential`. Users with more outcomes or impressions than
+    any before count in part in the interval, in the same way in both arms, and in full in the values.
 
     Args:
-        y: (N,) numerators per user, in order of arrival.
+        y: (N,) numerators per user ≥ 0, in order of arrival.
         n: (N,) denominators per user.
         treated: (N,) True for users of the arm, False for those of the control.
-        config: Level, expected and minimum users.
+        config: Level, expected users, and what is enough.
+        looks: Numbers of users, ascending; by default 20, spread over all.
     """
+    at = np.unique(np.linspace(1, len(y), 20).astype(np.int64)) if looks is None else np.array(looks)
     arm, control = _running_ratio(y, n, treated), _running_ratio(y, n, ~treated)
-    users = np.arange(1.0, len(y) + 1)
-    error = np.sqrt(arm.variance + control.variance)
-    enough = np.minimum(arm.users, control.users) >= config.min_users
-    radius = np.where(enough, confidence_radius(error, users, config), np.inf)
-    difference = arm.value - control.value
-    low, high = np.nan_to_num(difference) - radius, np.nan_to_num(difference) + radius
-    return ConfidenceSequence(arm.value, control.value, difference, error, low, high)
+    weighted_y, weighted_n, limits = weigh_users(y, n)
+    sums = [running_sums(weighted_y, weighted_n, member) for member in (treated, ~treated)]
+    ends = np.full((2, len(at)), np.inf) * [[-1], [1]]
+    for place, users in enumerate(at):
+        pair = [sums_at(rows, users, limits[users - 1]) for rows in sums]
+        if all(has_enough(one, config) for one in pair):
+            ends[:, place] = difference_interval(pair[0], pair[1], config.level, config.expected_users)
+    rows = at - 1
+    return ConfidenceSequence(
+        users=at,
+        treated=arm.value[rows],
+        control=control.value[rows],
+        difference=(arm.value - control.value)[rows],
+        error=np.sqrt(arm.variance + control.variance)[rows],
+        low=ends[0],
+        high=ends[1],
+    )
 
 
-def confidence_radius(error: Floats | float, users: Floats | float, config: OnlineConfig) -> Floats:
-    """Return half the width of the interval of `difference_over_time`.
-
-    Args:
-        error: Standard error of the estimate, a number or an array.
-        users: Number of users that it comes from, a number or an array.
-        config: Level and expected users.
-    """
-    alpha = 1 - config.level
-    # The mixture's scale that makes the interval tightest at the expected number of users.
-    scale = (-2 * np.log(alpha) + np.log(1 - 2 * np.log(alpha))) / config.expected_users
-    scaled = users * scale + 1
-    return error * np.sqrt(2 * scaled / (users * scale) * np.log(np.sqrt(scaled) / alpha))
+def has_enough(sums: RatioSums, config: OnlineConfig) -> bool:
+    """Return whether an arm has the users and the users with an outcome that an interval needs."""
+    return sums.users >= config.min_users and sums.holders >= config.min_outcomes
 
 
 def fixed_horizon_interval(sequence: ConfidenceSequence, config: OnlineConfig) -> tuple[Floats, Floats]:
-    """Return (N,) ends of normal intervals, valid for a single analysis fixed beforehand (to compare)."""
+    """Return (L,) ends of normal intervals, valid for a single analysis fixed beforehand (to compare)."""
     radius = ndtri((1 + config.level) / 2) * sequence.error
     return sequence.difference - radius, sequence.difference + radius
 
@@ -216,7 +236,6 @@ def fixed_horizon_interval(sequence: ConfidenceSequence, config: OnlineConfig) -
 class _RunningRatio:
     """Ratio of sums over an arm's users after each of N users."""
 
-    users: Floats
     value: Floats
     variance: Floats
     """Of `value`."""
@@ -232,7 +251,7 @@ def _running_ratio(y: Floats, n: Floats, member: npt.NDArray[np.bool_]) -> _Runn
         # The sum of (y − value·n)², whose mean is 0 by the choice of the value.
         residual = np.maximum(0.0, syy - 2 * value * syn + value**2 * snn)
         variance = residual / sn**2 * users / (users - 1)
-    return _RunningRatio(users, value, variance)
+    return _RunningRatio(value, variance)
 
 
 def _sums(frame: pl.DataFrame) -> pl.DataFrame:

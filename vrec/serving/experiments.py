@@ -3,8 +3,7 @@
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import ClassVar
 
@@ -12,7 +11,8 @@ import pyarrow as pa
 
 from vrec.config.serve import ExperimentArmConfig, ExperimentConfig
 from vrec.core.schema import EVENTS, conform
-from vrec.evaluation.online import OnlineConfig, confidence_radius
+from vrec.evaluation.online import OnlineConfig, has_enough
+from vrec.evaluation.sequential import RatioSums, UserLimits, difference_interval, ratio_interval
 
 SERIES_MINUTES = 60
 """Length of the series in minutes."""
@@ -45,9 +45,9 @@ class RateInterval:
     value: float | None
     """The rate; None without impressions."""
     low: float | None
-    """Lower end of the interval; None until the arm has `OnlineConfig.min_users`."""
+    """Lower end of the interval; None until the arm has 200 shoppers, 10 of them with an outcome."""
     high: float | None
-    """Upper end of the interval; None until the arm has `OnlineConfig.min_users`."""
+    """Upper end of the interval; None likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,38 +95,36 @@ class ArmStatistics:
 
 @dataclass(slots=True)
 class _Sums:
-    """Sums over an arm's shoppers, sufficient for ratios and their delta-method variances."""
+    """Sums over an arm's shoppers."""
 
     users: int = 0
     totals: list[float] = field(default_factory=lambda: [0.0] * 4)
     """Totals of impressions, clicks, watch seconds, purchases."""
-    squares: list[float] = field(default_factory=lambda: [0.0] * 4)
-    """Sums of the squares of the shoppers' totals."""
-    products: list[float] = field(default_factory=lambda: [0.0] * 4)
-    """Sums of the products of the shoppers' totals with their impressions."""
+    ratios: tuple[RatioSums, ...] = field(default_factory=lambda: tuple(RatioSums() for _ in range(3)))
+    """Of clicks, watch seconds and purchases per impression, each shopper weighted by the limits."""
     minutes: dict[int, list[float]] = field(default_factory=dict)
     """Totals by minute since 1970."""
 
-    def ratio(self, column: int) -> tuple[float, float]:
-        """Return the ratio of a column's total to the impressions, and the ratio's variance.
 
-        NaN without impressions; the variance is NaN with fewer than two shoppers.
-        """
-        n, y = self.totals[0], self.totals[column]
-        if n <= 0 or self.users < 2:
-            return (y / n if n > 0 else math.nan), math.nan
-        value = y / n
-        rest = self.squares[column] - 2 * value * self.products[column] + value**2 * self.squares[0]
-        return value, max(0.0, rest) / n**2 * self.users / (self.users - 1)
+@dataclass(slots=True)
+class _Shopper:
+    """A shopper's sums, and the limits at the first impression."""
+
+    sums: _Sums
+    own: list[float]
+    """Impressions, clicks, watch seconds, purchases."""
+    limits: tuple[UserLimits, ...]
+    """Of clicks, watch seconds and purchases."""
 
 
 class ArmCounts:
     """Running sums of EVENTS by arm. A shopper counts from the first impression on, with all later events.
 
     Shoppers are the unit of the analysis, since arms are assigned to them. Intervals hold at any number of
-    looks (see `vrec.evaluation.online`) as far as shoppers are exchangeable and their sums settle: a shopper
-    who is still active counts with the events so far, unlike in `vrec evaluate`, which uses windows. Add each
-    event once.
+    looks and for rare outcomes (see `vrec.evaluation.sequential`) as far as shoppers are exchangeable and
+    their sums settle: a shopper who is still active counts with the events so far, unlike in
+    `vrec.evaluation.online`, which uses windows. In intervals, a shopper with more impressions or outcomes
+    than any before counts in part. Add each event once.
     """
 
     RATES: ClassVar = {"ctr": 1, "watch_s_per_impression": 2, "conversion": 3}
@@ -134,7 +132,8 @@ class ArmCounts:
     def __init__(self, config: ExperimentConfig, online: OnlineConfig | None = None) -> None:
         self._config, self._online = config, online or OnlineConfig()
         self._arms = {arm.name: _Sums() for arm in config.arms}
-        self._users: OrderedDict[str, tuple[_Sums, list[float]]] = OrderedDict()
+        self._users: OrderedDict[str, _Shopper] = OrderedDict()
+        self._limits = tuple(UserLimits() for _ in range(3))
 
     def add(self, events: pa.Table, now: int | None = None) -> None:
         """Count EVENTS; those before a shopper's first impression are left out.
@@ -165,16 +164,18 @@ class ArmCounts:
     def _count(self, user_id: str, column: int, amount: float, at: int) -> None:
         if user_id in self._users:
             self._users.move_to_end(user_id)
-            sums, own = self._users[user_id]
+            shopper = self._users[user_id]
         elif column:
             return
         else:
-            sums, own = self._arms[assign_arm(user_id, self._config).name], [0.0] * 4
-            self._users[user_id] = sums, own
-            sums.users += 1
+            limits = tuple(replace(limits) for limits in self._limits)
+            shopper = _Shopper(self._arms[assign_arm(user_id, self._config).name], [0.0] * 4, limits)
+            self._users[user_id] = shopper
+            shopper.sums.users += 1
             if len(self._users) > MAX_TRACKED_USERS:
                 self._users.popitem(last=False)
-        _add(sums, own, column, amount)
+        self._add(shopper, column, amount)
+        sums = shopper.sums
         minute = at // MINUTE_US
         if minute not in sums.minutes:
             if sums.minutes and minute <= max(sums.minutes) - SERIES_MINUTES:
@@ -184,44 +185,55 @@ class ArmCounts:
                 del sums.minutes[old]
         sums.minutes[minute][column] += amount
 
+    def _add(self, shopper: _Shopper, column: int, amount: float) -> None:
+        """Add to one shopper's total and update the arm's sums; an impression changes all ratios."""
+        sums, own = shopper.sums, shopper.own
+        places = (column - 1,) if column else range(3)
+        for sign in (-1.0, 1.0):
+            if sign > 0:
+                own[column] += amount
+                sums.totals[column] += amount
+            for place in places:
+                y, n = own[place + 1], own[0]
+                if n:
+                    weight = shopper.limits[place].weight(y, n)
+                    sums.ratios[place].add(weight * y, weight * n, sign)
+        for place in places:
+            limits, own_limits = self._limits[place], shopper.limits[place]
+            limits.update(min(own[place + 1], 2 * own_limits.outcome), min(own[0], 2 * own_limits.trials))
+
     def _results(self, arm: ExperimentArmConfig, first: _Sums) -> ArmResults:
         sums = self._arms[arm.name]
         impressions, clicks, watch_s, conversions = sums.totals
-        ratios = {name: sums.ratio(column) for name, column in self.RATES.items()}
-        against = {}
-        if sums is not first:
-            for name, column in self.RATES.items():
-                value, variance = first.ratio(column)
-                difference = (ratios[name][0] - value, ratios[name][1] + variance)
-                against[name] = self._rate(*difference, [sums.users, first.users])
-        rates = {name: self._rate(*ratio, [sums.users]) for name, ratio in ratios.items()}
         minutes = tuple(
             ArmMinute(at * MINUTE_US, int(row[0]), int(row[1]), row[2], int(row[3]))
             for at, row in sorted(sums.minutes.items())
         )
         return ArmResults(
             arm.name, arm.share, sums.users, int(impressions), int(clicks), watch_s, int(conversions),
-            **rates, against_first=against, minutes=minutes,
+            **{name: self._rate(column, sums) for name, column in self.RATES.items()},
+            against_first={}
+            if sums is first
+            else {name: self._rate(column, sums, first) for name, column in self.RATES.items()},
+            minutes=minutes,
         )  # fmt: skip
 
-    def _rate(self, value: float, variance: float, users: Sequence[int]) -> RateInterval:
-        if math.isnan(value):
+    def _rate(self, column: int, sums: _Sums, other: _Sums | None = None) -> RateInterval:
+        """Return the rate of an arm, or its difference to that of another, with the interval."""
+        arms = [sums] if other is None else [sums, other]
+        if not all(arm.totals[0] for arm in arms):
             return RateInterval(None, None, None)
-        if min(users) < self._online.min_users:
+        values = [arm.totals[column] / arm.totals[0] for arm in arms]
+        value = values[0] - (values[1] if other else 0.0)
+        ratios = [replace(arm.ratios[column - 1], limits=self._limits[column - 1]) for arm in arms]
+        online = self._online
+        if not all(has_enough(ratio, online) for ratio in ratios):
             return RateInterval(value, None, None)
-        radius = float(confidence_radius(math.sqrt(variance), sum(users), self._online))
-        return RateInterval(value, value - radius, value + radius)
-
-
-def _add(sums: _Sums, own: list[float], column: int, amount: float) -> None:
-    """Add to one shopper's total and update the arm's totals, squares and products."""
-    before, impressions = own[column], own[0]
-    own[column] += amount
-    sums.totals[column] += amount
-    sums.squares[column] += own[column] ** 2 - before**2
-    if column:
-        sums.products[column] += amount * impressions
-        return
-    sums.products[0] = sums.squares[0]
-    for other in (1, 2, 3):
-        sums.products[other] += own[other] * amount
+        given = (online.level, online.expected_users)
+        low, high = (
+            ratio_interval(ratios[0], *given)
+            if other is None
+            else difference_interval(ratios[0], ratios[1], *given)
+        )
+        known = math.isfinite(low) and math.isfinite(high)
+        return RateInterval(value, low, high) if known else RateInterval(value, None, None)

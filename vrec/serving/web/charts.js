@@ -34,7 +34,7 @@ function render({ level, arms }) {
   const hasIntervals = arms.some((arm) => arm.ctr.low !== null);
   const intervals = hasIntervals
     ? `Bars are ${percent(level, 0)} confidence intervals that stay valid however often you look.`
-    : "There are no confidence intervals until an arm has enough shoppers.";
+    : "No intervals yet: an arm needs 200 shoppers, 10 of whom did what is counted.";
   showText($("arms-note"), `Lines show the last ${MINUTES} minutes by minute, dots at the right the total since the service started. ${intervals}`);
   $("charts").replaceChildren(...RATES.map((rate) => figure(rate, arms)));
   $("arms-table").replaceChildren(...table(arms));
