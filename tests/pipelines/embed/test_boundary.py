@@ -214,7 +214,9 @@ def test_any_exception_will_do(catalog, tmp_path, monkeypatch, stage, error):
 
 
 @pytest.mark.parametrize(
-    "value", [{"note": "\udce9"}, {"width": "wide"}, {"fps": object()}, {"height": 2**40}], ids=lambda values: next(iter(values))
+    "value",
+    [{"note": "\udce9"}, {"width": "wide"}, {"fps": object()}, {"height": 2**40}],
+    ids=lambda values: next(iter(values)),
 )
 @pytest.mark.parametrize("split", [False, True], ids=["fused", "split"])
 def test_a_result_that_fits_no_table_is_the_failure_of_its_video(
