@@ -296,9 +296,9 @@ def test_labels_are_matched_by_file_or_by_id_and_refused_where_none_fits(tmp_pat
         read_labels(str(tmp_path / "nothing.csv"), ["b"])
 
 
-def refused(capsys, clips: Path, out: Path, *changes: str) -> str:
-    code = run(["compress", "--videos", str(clips), "--out", str(out), *sets(*SMALL), *sets(*changes)])
-    assert code == 1
+def refused(capsys, clips: Path, out: Path, *changes: str, code: int = 1) -> str:
+    found = run(["compress", "--videos", str(clips), "--out", str(out), *sets(*SMALL), *sets(*changes)])
+    assert found == code
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     assert not captured.out
@@ -313,10 +313,11 @@ def test_too_few_videos_are_refused(clips, tmp_path, capsys):
 
 def test_what_is_set_wrong_is_refused(clips, tmp_path, capsys):
     out = tmp_path / "out"
-    assert "compress.methods.0" in refused(capsys, clips, out, "compress.methods=[magic]")
-    nothing = refused(capsys, clips, out, "embed.encoders.frames=null")
+    assert "compress.methods.0" in refused(capsys, clips, out, "compress.methods=[magic]", code=2)
+    nothing = refused(capsys, clips, out, "embed.encoders.frames=null", code=2)
     assert "there is nothing to compress" in nothing
-    again = refused(capsys, clips, out, f"embed.encoders.frames.weights=compressed:{tmp_path}")
+    compressed = f"embed.encoders.frames.weights=compressed:{tmp_path}"
+    again = refused(capsys, clips, out, compressed, code=2)
     assert "is compressed already" in again
     (tmp_path / "file").touch()
     assert "vrec: " in refused(capsys, clips, tmp_path / "file" / "below")
@@ -335,7 +336,7 @@ def test_where_no_method_works_the_first_reason_is_told(clips, tmp_path, capsys)
 def test_missing_packages_are_named_before_anything_is_decoded(clips, tmp_path, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else find(name))
-    told = refused(capsys, clips, tmp_path)
+    told = refused(capsys, clips, tmp_path, code=2)
     assert "needs the packages onnx" in told
     assert "decoded" not in told
 
