@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from vrec.config.load import load_settings, setting_keys
+from vrec.config.patch import patch_settings
 from vrec.config.settings import Settings
 from vrec.core.digest import digest
 from vrec.core.errors import ConfigError
@@ -88,3 +89,10 @@ def test_the_store_lies_in_the_data_folder_where_one_can():
     assert "://" not in load_settings(overrides=["serve.data=s3://bucket/serve"]).serve.store.path
     named = ["serve.data=here", "serve.store.kind=sqlite", "serve.store.path=there.db"]
     assert load_settings(overrides=named).serve.store.path == "there.db"
+
+
+def test_a_patch_leaves_its_changes_as_they_are():
+    group = {"kind": "gated", "dim": 4}
+    changes = {"train.encoder.learned": group, "train.encoder.learned.dim": 8}
+    assert patch_settings(Settings(), changes).train.encoder.learned.dim == 8
+    assert changes == {"train.encoder.learned": {"kind": "gated", "dim": 4}, "train.encoder.learned.dim": 8}

@@ -1,6 +1,7 @@
 """Change settings by their dotted names."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from types import UnionType
 from typing import Any, Union, get_origin
 
@@ -34,7 +35,8 @@ def patch_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
                 level.setdefault("kind", getattr(there, "kind", None))
         if last == "kind" and level.get("kind") != changes[key]:
             level.clear()
-        level[last] = changes[key]
+        # A copy: a later key may change what is below.
+        level[last] = deepcopy(changes[key])
     return validate_settings(whole)
 
 
