@@ -52,7 +52,12 @@ CONTENT = {
     "csv": delimited(","), "tsv": delimited("\t"), "semicolon.csv": delimited(";"), "bar.txt": delimited("|"),
     "jsonl": json_lines(), "ndjson": json_lines(), "parquet": parquet(),
 }  # fmt: skip
-COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
+COMPRESS = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
+}
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])

@@ -62,9 +62,9 @@ def list_settings(model: type[BaseModel] = Settings) -> list[SettingEntry]:
 
 def render_reference() -> str:
     """Return docs/settings.md: a section per command, a table row per key."""
-    sections = [_HEAD]
+    sections, settings = [_HEAD], list_settings()
     for name, field in Settings.model_fields.items():
-        entries = [entry for entry in list_settings() if entry.key.startswith(f"{name}.")]
+        entries = [entry for entry in settings if entry.key.startswith(f"{name}.")]
         lines = [
             f"## {name}",
             "",
