@@ -37,16 +37,24 @@ def flat_search(flat: faiss.IndexFlatIP, queries: Vectors, *, blas: bool) -> lis
     return flat.search(queries, K)[1].tolist()
 
 
-def rounds_of(
+def query_rates(
     systems: dict[str, Callable[[Vectors], object]], queries: Vectors, rounds: int
-) -> dict[str, float]:
-    """Return queries per second of each system, medians over interleaved rounds."""
+) -> dict[str, list[float]]:
+    """Return queries per second of each system in interleaved rounds."""
     rates: dict[str, list[float]] = {name: [] for name in systems}
     for number in range(rounds):
         for name in list(systems) if number % 2 == 0 else reversed(systems):
             begun = time.perf_counter()
             systems[name](queries)
             rates[name].append(len(queries) / (time.perf_counter() - begun))
+    return rates
+
+
+def rounds_of(
+    systems: dict[str, Callable[[Vectors], object]], queries: Vectors, rounds: int
+) -> dict[str, float]:
+    """Return queries per second of each system, medians over interleaved rounds."""
+    rates = query_rates(systems, queries, rounds)
     ours = next(iter(systems))
     for name, values in rates.items():
         each = [mine / other for mine, other in zip(rates[ours], values, strict=True)]

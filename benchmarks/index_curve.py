@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import faiss
 import numpy as np
-from index import K, clustered, flat_search, recall
+from index import K, clustered, flat_search, query_rates, recall
 
 from vrec.core.types import Vectors
 from vrec.retrieval.index.index import FaissIndex, IndexConfig
@@ -24,12 +24,7 @@ def rates_of(
     systems: dict[str, Callable[[Vectors], object]], queries: Vectors, rounds: int
 ) -> dict[str, float]:
     """Return queries per second of each system, medians over interleaved rounds."""
-    rates: dict[str, list[float]] = {name: [] for name in systems}
-    for number in range(rounds):
-        for name in list(systems) if number % 2 == 0 else reversed(systems):
-            begun = time.perf_counter()
-            systems[name](queries)
-            rates[name].append(len(queries) / (time.perf_counter() - begun))
+    rates = query_rates(systems, queries, rounds)
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
