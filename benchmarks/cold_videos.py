@@ -16,12 +16,15 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.types import CatalogContent
-from vrec.evaluation.offline.results import EvaluationConfig, PopulationScores
+from vrec.evaluation.offline.config import EvaluationConfig
+from vrec.evaluation.offline.results import PopulationScores
 from vrec.evaluation.offline.run import evaluate_recommendations
+from vrec.events.config import InterestConfig, LeaveLastOutConfig
 from vrec.events.datasets import microlens_50k
-from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
-from vrec.events.split import LeaveLastOutConfig, split_interactions
-from vrec.retrieval.registry import RetrievalConfig, build_recommender
+from vrec.events.interactions import aggregate_interactions, weigh_events
+from vrec.events.split import split_interactions
+from vrec.retrieval.config import RetrievalConfig
+from vrec.retrieval.registry import build_recommender
 
 MODELS = ("popular", "item_knn", "als", "content", "hybrid")
 CONFIG = RetrievalConfig.model_validate(

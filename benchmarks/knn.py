@@ -20,10 +20,10 @@ from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
+from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
 from vrec.retrieval.interaction_matrix import Matrix
-from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig, similar_videos
+from vrec.retrieval.models.item_knn import ItemKnn, similar_videos
 from vrec.retrieval.models.user_knn import UserKnn
-from vrec.retrieval.similarity import SimilarityConfig
 
 TOP = 20
 

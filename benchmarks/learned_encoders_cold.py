@@ -43,14 +43,16 @@ from vrec.encoders.text import TextEncoder, TextEncoderConfig, clip_text
 from vrec.encoders.vectors import unit_rows
 from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import ACCURACY
+from vrec.events.config import InterestConfig, LeaveLastOutConfig, TimeSplitConfig
 from vrec.events.datasets import microlens_50k
-from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
-from vrec.events.split import InteractionSplit, LeaveLastOutConfig, TimeSplitConfig, split_interactions
+from vrec.events.interactions import aggregate_interactions, weigh_events
+from vrec.events.split import InteractionSplit, split_interactions
 from vrec.pipelines.demo_shop import embedded_videos
 from vrec.pipelines.inputs import read_videos
 from vrec.pipelines.train.encoder import EncoderInputs, build_training_task
-from vrec.retrieval.models.content import ContentConfig, ContentRecommender
-from vrec.synthetic.shop.shop import SimulationConfig
+from vrec.retrieval.config import ContentConfig
+from vrec.retrieval.models.content import ContentRecommender
+from vrec.synthetic.shop.config import SimulationConfig
 from vrec.synthetic.shop.simulate import simulate
 from vrec.training.epochs import SINGLE_WORKER
 

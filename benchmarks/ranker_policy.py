@@ -21,13 +21,13 @@ from vrec.evaluation.off_policy.log import LoggedBandit, RewardModelConfig, fit_
 from vrec.profiles.profile import Profile, profiles_from_table
 from vrec.profiles.update import ProfilesConfig, build_profiles, video_metadata
 from vrec.ranking.base import ProfileRanker
+from vrec.ranking.config import LabelsConfig, LogSplitConfig, RankerConfig
 from vrec.ranking.features.arrays import RankingRequest
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.video_counts import profile_counts
-from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, split_log
-from vrec.ranking.network_ranker import RankerConfig
+from vrec.ranking.labels import build_labels, split_log
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.registry import fit_network_ranker
 from vrec.ranking.replay import impressions, replay_requests, replay_video_counts

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, RankingFeatures
+from vrec.ranking.networks.config import DinConfig, RankerHeadsConfig
 from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
-from vrec.ranking.networks.multitask import RankerHeadsConfig
-from vrec.ranking.networks.network import DinConfig, RankerNetwork
+from vrec.ranking.networks.network import RankerNetwork
 
 CPU = torch.device("cpu")
 SHAPE = FeatureShape(

@@ -19,9 +19,10 @@ from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models.ranking import DIN
 
 from vrec.ranking.features.arrays import FeatureShape
+from vrec.ranking.networks.config import DinConfig, RankerHeadsConfig
 from vrec.ranking.networks.layers import CatalogTensors, RankingBatch
-from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
-from vrec.ranking.networks.network import DinConfig, RankerNetwork
+from vrec.ranking.networks.multitask import LabelTensors, multitask_losses
+from vrec.ranking.networks.network import RankerNetwork
 
 CONTEXT = (1000, 24, 7)
 """Places of the request's fields."""

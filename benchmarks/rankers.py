@@ -37,10 +37,11 @@ from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.train.impressions import ImpressionDataset, build_examples
 from vrec.profiles.profile import profiles_from_table
 from vrec.profiles.update import ProfilesConfig, build_profiles
+from vrec.ranking.config import RankerConfig
 from vrec.ranking.features.arrays import RankerPredictions, RankingFeatures, RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import profile_counts
 from vrec.ranking.labels import hash_user_id
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
+from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.training import RankerTrainer
 from vrec.synthetic.shop.simulate import ShopSimulation, SimulatedShop, SimulationConfig, simulate
 

@@ -24,13 +24,14 @@ from vrec.core.schema import EMBEDDINGS
 from vrec.core.types import CatalogContent, Vectors
 from vrec.profiles.profile import EventRecord, Profile, VideoMetadata
 from vrec.profiles.update import ProfilesConfig, apply_event, video_metadata
+from vrec.ranking.config import LabelsConfig, RankerConfig
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
-from vrec.ranking.labels import LabelsConfig, build_labels
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
+from vrec.ranking.labels import build_labels
+from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.retrieval.index.index import FaissIndex
 from vrec.serving.messages import CatalogChange, RecommendQuery

@@ -13,11 +13,13 @@ from vrec.core.compute import pc
 from vrec.core.schema import EMBEDDINGS, conform
 from vrec.core.types import CatalogContent
 from vrec.encoders.config import EmbedConfig
-from vrec.events.interactions import InterestConfig, aggregate_interactions, weigh_events
+from vrec.events.config import InterestConfig
+from vrec.events.interactions import aggregate_interactions, weigh_events
 from vrec.profiles.update import ProfilesConfig, video_metadata
-from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, split_log
+from vrec.ranking.config import LabelsConfig, LogSplitConfig
+from vrec.ranking.labels import build_labels, split_log
 from vrec.ranking.network_ranker import NetworkRanker
-from vrec.ranking.networks.network import LogisticRegressionConfig, NetworkConfig
+from vrec.ranking.networks.config import LogisticRegressionConfig, NetworkConfig
 from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate

@@ -16,7 +16,7 @@ from vrec.encoders.build import build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
+from vrec.encoders.learned.heads.config import GatedHeadConfig
 from vrec.encoders.text import TextEncoderConfig, text_name
 
 

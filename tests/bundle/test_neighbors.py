@@ -13,11 +13,12 @@ from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.types import CatalogContent
+from vrec.retrieval.config import HybridConfig, NeuMfConfig
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
-from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
+from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.item_knn import ItemKnn
-from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
+from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.user_knn import UserKnn
 

@@ -18,7 +18,7 @@ from vrec.core.errors import BundleError, StoreError
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.config import EmbedConfig
 from vrec.profiles.update import embedding_matrix
-from vrec.retrieval.models.popular import PopularConfig
+from vrec.retrieval.config import PopularConfig
 
 
 def with_columns(table: pa.Table, **columns) -> pa.Table:

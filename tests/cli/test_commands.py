@@ -51,6 +51,40 @@ def test_a_model_that_does_not_exist_is_wrong_usage(tmp_path, monkeypatch, capfd
     assert "did you mean ease?" in capfd.readouterr().err
 
 
+PATHS = {
+    "demo": ["--videos"],
+    "embed": ["--videos"],
+    "fit": ["--events"],
+    "recommend": ["--model"],
+    "evaluate": ["--events"],
+    "compress": ["--videos"],
+    "bundle": ["--events", "--ranker"],
+    "train ranker": ["--events"],
+    "train encoder": ["--videos"],
+    "tune cf": ["--events"],
+    "tune ranker": ["--events"],
+    "tune encoder": ["--features"],
+}
+
+
+@pytest.mark.parametrize(("command", "option"), [(c, option) for c in PATHS for option in PATHS[c]])
+def test_a_path_that_does_not_exist_is_named_with_its_option(tmp_path, monkeypatch, capfd, command, option):
+    monkeypatch.chdir(tmp_path)
+    arguments = dict(zip(COMMANDS[command][::2], COMMANDS[command][1::2], strict=True)) | {option: "absent"}
+    for other in {"--events", "--ranker"} & set(arguments) - {option}:
+        (tmp_path / "there").mkdir(exist_ok=True)
+        arguments[other] = "there"
+    assert run([*command.split(), *(part for pair in arguments.items() for part in pair)]) == 1
+    said = capfd.readouterr()
+    assert said.err == f"vrec: absent: no such file or folder. Fix: check the path given to {option}\n"
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["there"]), "nothing is left behind"
+
+
+def test_models_to_compare_are_checked_before_anything_is_read(capfd):
+    assert run(["evaluate", *LOG, "--models", "item_knn,eas"]) == 2
+    assert "did you mean ease?" in capfd.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     rows = [(f"u{n % 7}", f"v{n % 5}", 1.0, n / 40) for n in range(14)]

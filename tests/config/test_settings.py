@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,3 +99,10 @@ def test_a_patch_leaves_its_changes_as_they_are():
     changes = {"train.encoder.learned": group, "train.encoder.learned.dim": 8}
     assert patch_settings(Settings(), changes).train.encoder.learned.dim == 8
     assert changes == {"train.encoder.learned": {"kind": "gated", "dim": 4}, "train.encoder.learned.dim": 8}
+
+
+@pytest.mark.parametrize("module", ["vrec.config.load", "vrec.cli.main", "vrec.retrieval.registry"])
+def test_settings_are_checked_without_loading_what_they_set(module):
+    code = f"import sys, {module}; print({{'torch', 'ray', 'implicit', 'faiss'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -6,9 +6,11 @@ from vrec.encoders.audio import AudioEncoderConfig
 from vrec.encoders.build import EncodersConfig, encoder_names
 from vrec.encoders.cnn import CnnEncoderConfig
 from vrec.encoders.config import EmbedConfig
-from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
+from vrec.encoders.learned.heads.config import AnyHeadConfig
+from vrec.encoders.learned.train import EncoderTrainer
+from vrec.encoders.learned.training_config import EncoderTrainingConfig
 
 DIMS = {"frames": 1280, "audio": 60, "text": 512}
 

@@ -12,9 +12,7 @@ from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.encoders.learned.config import GruEncoderConfig
 from vrec.encoders.learned.embedding import LearnedFrameEncoder
-from vrec.encoders.learned.encoder import AnyHeadConfig
-from vrec.encoders.learned.heads.gru import GruHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.config import AnyHeadConfig, GruHeadConfig, MeanHeadConfig
 from vrec.encoders.text import TextEncoder, TextEncoderConfig
 from vrec.testing.encoders import CHECKS
 

@@ -3,9 +3,13 @@
 import pytest
 
 from vrec.ranking.calibration import CalibrationConfig
-from vrec.ranking.networks.multitask import RankerHeadsConfig
-from vrec.ranking.networks.network import DcnConfig, LogisticRegressionConfig
-from vrec.ranking.networks.watch_heads import D2qConfig, RawWatchConfig
+from vrec.ranking.networks.config import (
+    D2qConfig,
+    DcnConfig,
+    LogisticRegressionConfig,
+    RankerHeadsConfig,
+    RawWatchConfig,
+)
 from vrec.ranking.registry import RANKERS
 from vrec.testing.rankers import CHECKS, Make
 from vrec.testing.ranking_shop import TINY, network, rates

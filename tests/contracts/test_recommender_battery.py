@@ -6,8 +6,9 @@ import pytest
 
 from vrec.core.errors import VrecError
 from vrec.core.schema import RECOMMENDATIONS
+from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.interaction_matrix import build_interaction_matrix
-from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.retrieval.models.popular import PopularRecommender
 from vrec.testing.recommenders import CHECKS
 
 

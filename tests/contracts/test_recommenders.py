@@ -2,20 +2,31 @@
 
 import pytest
 
-from vrec.retrieval.models.als import Als, AlsConfig
+from vrec.retrieval.config import (
+    AlsConfig,
+    BlendConfig,
+    EaseConfig,
+    HybridConfig,
+    ItemKnnConfig,
+    MultVaeConfig,
+    NeuMfConfig,
+    PopularConfig,
+    PropagationConfig,
+    SASRecConfig,
+    SimilarityConfig,
+)
+from vrec.retrieval.models.als import Als
 from vrec.retrieval.models.content import ContentRecommender
-from vrec.retrieval.models.ease import Ease, EaseConfig
-from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
-from vrec.retrieval.models.hybrid_weights import BlendConfig
-from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
-from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
-from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
-from vrec.retrieval.models.propagate import PropagationConfig, PropagationRecommender
-from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
+from vrec.retrieval.models.ease import Ease
+from vrec.retrieval.models.hybrid import HybridRecommender
+from vrec.retrieval.models.item_knn import ItemKnn
+from vrec.retrieval.models.mult_vae import MultVae
+from vrec.retrieval.models.neumf import NeuMf
+from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.models.propagate import PropagationRecommender
+from vrec.retrieval.models.sasrec import SASRec
 from vrec.retrieval.models.single_models import SINGLE_MODELS
 from vrec.retrieval.models.user_knn import UserKnn
-from vrec.retrieval.similarity import SimilarityConfig
 from vrec.testing.recommenders import CHECKS, Make
 
 LEARNED = BlendConfig(least_users=5)

@@ -116,8 +116,11 @@ def test_folders_that_are_not_kept_are_removed_and_files_stay(tmp_path):
 
 
 def test_a_check_leaves_nothing_behind_and_finds_what_cannot_be_written(tmp_path):
-    StorageFolder(str(tmp_path)).check_writable("below")
-    assert list((tmp_path / "below").iterdir()) == []
+    there = tmp_path / "there"
+    there.mkdir()
+    StorageFolder(str(tmp_path / "a" / "b")).check_writable("below")
+    StorageFolder(str(there)).check_writable()
+    assert list(tmp_path.rglob("*")) == [there]
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match=r"cannot write below/\.writable"):
         StorageFolder(str(tmp_path / "file")).check_writable("below")

@@ -10,7 +10,8 @@ from tests.e2e.conftest import ONE_WORKER, QUICK, vrec
 from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
 from vrec.config.serve import ServeConfig
-from vrec.events.read import EventReadConfig, read_events
+from vrec.events.config import EventReadConfig
+from vrec.events.read import read_events
 from vrec.serving.deploy import load_events
 
 
@@ -93,7 +94,7 @@ def assert_one_line_with_its_mend(answer, code, words):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["embed", "--videos", "/absent", "--out", "OUT"], 1, "/absent: no such folder. Fix: "),
+        (["embed", "--videos", "/absent", "--out", "OUT"], 1, "/absent: no such file or folder. Fix: "),
         ([*EMBED, "--set", "embed.batchsize=4"], 2, "did you mean embed.batch_size?"),
         ([*EMBED, "--config", "/absent.yaml"], 2, "/absent.yaml: no such file"),
         ([*EMBED[:-1], "/proc/vrec"], 1, "cannot write"),

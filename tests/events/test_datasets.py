@@ -9,10 +9,11 @@ import pytest
 from tests.events.rows import pair_set
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS, conform
+from vrec.events.config import InterestConfig, LeaveLastOutConfig
 from vrec.events.datasets import DATASETS, KUAIRAND_INTEREST_CONFIG, MICROLENS_END, PublicDataset, open_bandit
-from vrec.events.interactions import InterestConfig, weigh_events
+from vrec.events.interactions import weigh_events
 from vrec.events.polars_tables import to_polars
-from vrec.events.split import LeaveLastOutConfig, split_interactions
+from vrec.events.split import split_interactions
 
 
 @pytest.fixture(scope="module")

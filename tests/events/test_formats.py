@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.events.rows import START, day
 from vrec.core.errors import DataWarning, EventsError, SchemaError
-from vrec.events.read import EventReadConfig, ReadEvents, read_events
+from vrec.events.config import EventReadConfig
+from vrec.events.read import ReadEvents, read_events
 
 ROWS = [
     ("u1", "007", "2026-03-01 12:00:00 UTC", "1.5"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.events.rows import START, day, events, interactions, shuffled, some_interactions, videos
 from vrec.core.errors import EventsError, SchemaError
 from vrec.core.schema import EVENT_KINDS, INTERACTIONS, conform
-from vrec.events.interactions import DAY_US, InterestConfig, aggregate_interactions, to_micros, weigh_events
+from vrec.events.config import InterestConfig
+from vrec.events.interactions import DAY_US, aggregate_interactions, to_micros, weigh_events
 
 PLAIN = InterestConfig()
 

@@ -16,8 +16,8 @@ from vrec.core.casts import is_placeholder
 from vrec.core.errors import EventsError, SchemaError, SourceError
 from vrec.core.schema import EVENT_KINDS, EVENTS, conform
 from vrec.events.columns import as_time
-from vrec.events.interactions import EventKind
-from vrec.events.read import EventReadConfig, ReadEvents, read_events
+from vrec.events.config import EventKind, EventReadConfig
+from vrec.events.read import ReadEvents, read_events
 
 NOW = day(30)
 

@@ -9,18 +9,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.events.rows import day, interactions, pair_set, row_set, shuffled, some_interactions
 from vrec.core.errors import EvaluationError, EventsError
-from vrec.events.interactions import InterestConfig, aggregate_interactions
-from vrec.events.split import (
-    InteractionSplit,
+from vrec.events.config import (
+    InterestConfig,
     LeaveLastOutConfig,
     RandomSplitConfig,
     SplitConfig,
     TimeSplitConfig,
-    cold_users,
-    cold_videos,
-    popularity_thirds,
-    split_interactions,
 )
+from vrec.events.interactions import aggregate_interactions
+from vrec.events.split import InteractionSplit, cold_users, cold_videos, popularity_thirds, split_interactions
 
 configs = st.one_of(
     st.builds(TimeSplitConfig, test_share=st.floats(0.05, 0.9)),

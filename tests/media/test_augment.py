@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.films import noise
-from vrec.media.augment import AugmentConfig, augment
+from vrec.media.augment import augment
+from vrec.media.augment_config import AugmentConfig
 
 STILL = AugmentConfig(
     min_area=1, max_stretch=1, flip=0, rotate_deg=0, scale=0, brightness=0, contrast=0, saturation=0, hue=0

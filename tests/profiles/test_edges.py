@@ -11,7 +11,8 @@ from tests.events.rows import videos as video_rows
 from vrec.core.errors import EventsError
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.core.types import CatalogContent
-from vrec.events.interactions import DAY_US, InterestConfig, to_micros
+from vrec.events.config import InterestConfig
+from vrec.events.interactions import DAY_US, to_micros
 from vrec.profiles.profile import EventRecord, InterestEvent, Profile, VideoMetadata, profiles_from_table
 from vrec.profiles.stores.fold import ProfileFold
 from vrec.profiles.update import (

@@ -14,7 +14,8 @@ from vrec.core.compute import pc
 from vrec.core.errors import EventsError, SchemaError
 from vrec.core.schema import EVENT_KINDS, PROFILES, conform
 from vrec.core.types import CatalogContent
-from vrec.events.interactions import DAY_US, InterestConfig, weigh_events
+from vrec.events.config import InterestConfig
+from vrec.events.interactions import DAY_US, weigh_events
 from vrec.profiles.profile import (
     EventRecord,
     InterestEvent,

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from tests.ranking.drawn import CPU, SHAPE, stirred
+from vrec.ranking.networks.config import DcnConfig, DinConfig, LogisticRegressionConfig, RankerHeadsConfig
 from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
-from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
-from vrec.ranking.networks.network import DcnConfig, DinConfig, LogisticRegressionConfig, RankerNetwork
+from vrec.ranking.networks.multitask import LabelTensors, multitask_losses
+from vrec.ranking.networks.network import RankerNetwork
 
 WATCH_WIDTH = 3
 ALL, ONE = (

@@ -13,7 +13,8 @@ from tests.ranking.logs import micros, requests_of, shop, some_log
 from vrec.core.compute import pc
 from vrec.core.errors import RankError, SchemaError
 from vrec.profiles.user import HOUR_US
-from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, hash_user_id, split_log
+from vrec.ranking.config import LabelsConfig, LogSplitConfig
+from vrec.ranking.labels import build_labels, hash_user_id, split_log
 from vrec.ranking.replay import impressions
 
 WINDOWS = LabelsConfig(

@@ -20,11 +20,12 @@ from vrec.core.errors import ModelError, RankError
 from vrec.core.types import CatalogContent
 from vrec.ranking import network_ranker as model_module
 from vrec.ranking.calibration import CalibrationConfig, Calibrator
+from vrec.ranking.config import RankerConfig
 from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingFeatures, RankingRequest
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
+from vrec.ranking.network_ranker import NetworkRanker, build_untrained
+from vrec.ranking.networks.config import RankerHeadsConfig
 from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
-from vrec.ranking.networks.multitask import RankerHeadsConfig
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.registry import load_ranker
 from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, click_logit_std

@@ -18,9 +18,9 @@ from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile
 from vrec.profiles.video import RatePrior
 from vrec.ranking.base import VideoScalars
+from vrec.ranking.config import LabelsConfig
 from vrec.ranking.features.arrays import ImpressionLabels, RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
-from vrec.ranking.labels import LabelsConfig
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker, SmoothedRates
 
 RATES = SmoothedRates(

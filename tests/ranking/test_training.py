@@ -10,17 +10,12 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from vrec.core.errors import RankError
+from vrec.ranking.config import RankerTrainingConfig
 from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, ImpressionLabels, RankingFeatures
-from vrec.ranking.networks.multitask import RankerHeadsConfig
-from vrec.ranking.networks.network import DinConfig, LogisticRegressionConfig, RankerNetwork
-from vrec.ranking.networks.watch_heads import CreadConfig, fit_watch_head
-from vrec.ranking.training import (
-    RankerTrainer,
-    RankerTrainingConfig,
-    TrainingWorker,
-    check_trainable,
-    heads_without_validation,
-)
+from vrec.ranking.networks.config import CreadConfig, DinConfig, LogisticRegressionConfig, RankerHeadsConfig
+from vrec.ranking.networks.network import RankerNetwork
+from vrec.ranking.networks.watch_heads import fit_watch_head
+from vrec.ranking.training import RankerTrainer, TrainingWorker, check_trainable, heads_without_validation
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
 HEADS = RankerHeadsConfig(experts=2, tower=(4,))

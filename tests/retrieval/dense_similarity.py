@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from vrec.retrieval.similarity import SimilarityConfig
+from vrec.retrieval.config import SimilarityConfig
 
 CONFIGS = st.fixed_dictionaries(
     {

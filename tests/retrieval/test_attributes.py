@@ -8,13 +8,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tests.retrieval.catalogues import videos
 from vrec.core.errors import FitError, SchemaError
-from vrec.retrieval.attributes import (
-    AttributesConfig,
-    VideoFilters,
-    attribute_vectors,
-    filter_videos,
-    title_words,
-)
+from vrec.retrieval.attributes import VideoFilters, attribute_vectors, filter_videos, title_words
+from vrec.retrieval.config import AttributesConfig
 
 NOTHING = dict.fromkeys(AttributesConfig.model_fields, 0.0)
 

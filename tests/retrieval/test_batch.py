@@ -7,11 +7,12 @@ import pytest
 from tests.events.rows import interactions
 from vrec.core.schema import RECOMMENDATIONS, conform
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
+from vrec.retrieval.config import HybridConfig, NeuMfConfig, PopularConfig
 from vrec.retrieval.models.ease import Ease
-from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
+from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.item_knn import ItemKnn
-from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.retrieval.models.neumf import NeuMf
+from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.user_knn import UserKnn
 
 RNG = np.random.default_rng(0)

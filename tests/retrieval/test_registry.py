@@ -4,23 +4,24 @@ import pytest
 
 from tests.retrieval.catalogues import interactions
 from vrec.core.errors import FitError, ModelError
+from vrec.retrieval.config import (
+    RECOMMENDER_KINDS,
+    HybridConfig,
+    PopularConfig,
+    RetrievalConfig,
+    SingleModelsConfig,
+    check_kind,
+)
 from vrec.retrieval.index.index import FaissIndex
-from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
+from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.item_knn import ItemKnn
-from vrec.retrieval.models.popular import PopularConfig
 from vrec.retrieval.models.single_models import (
     SINGLE_MODELS,
-    SingleModelsConfig,
     build_single_model,
     load_single_model,
+    single_model_class,
 )
-from vrec.retrieval.registry import (
-    RECOMMENDER_KINDS,
-    RetrievalConfig,
-    build_recommender,
-    check_kind,
-    load_recommender,
-)
+from vrec.retrieval.registry import build_recommender, load_recommender
 
 CHANGED = {
     "popular": {"half_life_days": 3},
@@ -41,13 +42,13 @@ ROWS = interactions(("ann", "a", 1, 0), ("bo", "b", 1, 1), ("bo", "a", 1, 2))
 
 def test_every_kind_is_tried_here():
     assert set(CHANGED) == set(RECOMMENDER_KINDS)
-    assert RECOMMENDER_KINDS[-1] == "hybrid"
+    assert (*SINGLE_MODELS, "hybrid") == RECOMMENDER_KINDS
 
 
 @pytest.mark.parametrize("kind", SINGLE_MODELS)
 def test_each_model_gets_its_own_settings(kind: str):
     model = build_recommender(kind, CONFIG)
-    assert (model.kind, type(model)) == (kind, SINGLE_MODELS[kind])
+    assert (model.kind, type(model)) == (kind, single_model_class(kind))
     assert model.config == getattr(CONFIG, kind)
     assert model.config != type(model)().config
     assert build_single_model(kind, CONFIG).config == model.config

@@ -6,9 +6,10 @@ import pytest
 
 from tests.retrieval.catalogues import embeddings, interactions
 from vrec.core.types import CatalogContent
+from vrec.retrieval.config import ContentConfig, NeuMfConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
-from vrec.retrieval.models.content import ContentConfig, ContentRecommender
-from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
+from vrec.retrieval.models.content import ContentRecommender
+from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.score_panel import ScorePanel, standardize_scores
 

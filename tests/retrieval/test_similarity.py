@@ -10,11 +10,11 @@ from scipy import sparse
 
 from tests.retrieval.matrices import matrices, random_matrix
 from vrec.retrieval import similarity as module
-from vrec.retrieval.models.item_knn import ItemKnnConfig, similar_videos
+from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
+from vrec.retrieval.models.item_knn import similar_videos
 from vrec.retrieval.similarity import (
     RowMoments,
     RowWeighting,
-    SimilarityConfig,
     dense_product,
     map_in_threads,
     row_blocks,

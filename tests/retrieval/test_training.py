@@ -10,13 +10,13 @@ from tests.retrieval.planted import blocks
 from vrec.core.artifact import read_artifact
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval import training
+from vrec.retrieval.config import EarlyStoppingConfig, MultVaeConfig, NeuMfConfig, SASRecConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, build_interaction_matrix
 from vrec.retrieval.models import mult_vae, sasrec
-from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig
-from vrec.retrieval.models.neumf import NeuMf, NeuMfConfig
-from vrec.retrieval.models.sasrec import SASRec, SASRecConfig
+from vrec.retrieval.models.mult_vae import MultVae
+from vrec.retrieval.models.neumf import NeuMf
+from vrec.retrieval.models.sasrec import SASRec
 from vrec.retrieval.training import (
-    EarlyStoppingConfig,
     hold_out_validation_users,
     ndcg_sum,
     seeded_rng,

@@ -6,7 +6,8 @@ import torch
 from pydantic import ValidationError
 
 from vrec.core.errors import ConfigError
-from vrec.training.config import TrainingConfig, seeded_rng, torch_device
+from vrec.training.config import TrainingConfig
+from vrec.training.device import seeded_rng, torch_device
 
 
 def test_auto_is_the_gpu_where_there_is_one(monkeypatch):

@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.retrieval.index.index import IndexConfig
-from vrec.retrieval.models.popular import PopularConfig
+from vrec.retrieval.config import PopularConfig
+from vrec.retrieval.index.config import IndexConfig
 
 
 class BundleConfig(BaseConfig):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import EXIT_OK, LogOptions, SettingsOptions, command
+from vrec.cli.options import EXIT_OK, LogOptions, SettingsOptions, check_paths, command
 from vrec.cli.output import print_bundled
 
 
@@ -20,8 +20,10 @@ def bundle(
     run: SettingsOptions,
 ) -> int:
     """Put videos, embeddings, a recommender and a ranker together into the folder that `vrec serve` loads."""
+    settings, inputs = run.settings(), log.inputs()
+    check_paths(ranker=ranker, recommender=recommender)
     from vrec.pipelines.bundle import make_bundle as write_bundle
 
-    done = write_bundle(log.inputs(), out, run.settings(), ranker=ranker, recommender=recommender)
+    done = write_bundle(inputs, out, settings, ranker=ranker, recommender=recommender)
     run.show(done, print_bundled)
     return EXIT_OK

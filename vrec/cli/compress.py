@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vrec.cli.options import EXIT_OK, SettingsOptions, VideosOption, command
+from vrec.cli.options import EXIT_OK, SettingsOptions, VideosOption, check_paths, command
 from vrec.cli.output import print_compressed
 
 
@@ -18,11 +18,13 @@ def compress(
     run: SettingsOptions,
 ) -> int:
     """Make the network that sees frames smaller and faster, and measure what that costs in quality."""
+    settings = run.settings()
+    check_paths(videos=videos)
     from vrec.pipelines.compress.run import compress as compress_network
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    done = compress_network(videos, out, run.settings(), log=progress)
+    done = compress_network(videos, out, settings, log=progress)
     run.show(done, lambda done: print_compressed(done, Console()))
     return EXIT_OK

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import EXIT_OK, RunOptions, command
+from vrec.cli.options import EXIT_OK, RunOptions, check_paths, command
 from vrec.cli.output import print_demo
 
 
@@ -23,10 +23,12 @@ def demo(
 
     What it leaves can be served: the command is printed at the end.
     """
+    settings = run.settings()
+    check_paths(videos=videos)
     from vrec.pipelines.demo import TABLES
     from vrec.pipelines.demo import demo as run_demo
 
-    manifest, report, shop = run_demo(out, run.settings(), videos=videos, address=run.address)
+    manifest, report, shop = run_demo(out, settings, videos=videos, address=run.address)
     done = manifest | {"report": report, "shop": asdict(shop) if shop else None}
     run.show(done, lambda done: print_demo(done, str(Path(out) / TABLES), str(Path(out) / "serve")))
     return EXIT_OK

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vrec.cli.options import EXIT_OK, EXIT_PARTIAL, OutputOptions, RunOptions, VideosOption, command
+from vrec.cli.options import (
+    EXIT_OK,
+    EXIT_PARTIAL,
+    OutputOptions,
+    RunOptions,
+    VideosOption,
+    check_paths,
+    command,
+)
 from vrec.cli.output import print_embedded, print_failures
 from vrec.core.errors import fix_for
 from vrec.core.tables import read_failures
@@ -52,10 +60,11 @@ def embed(
     run: RunOptions,
 ) -> int:
     """Embed a catalogue: decode its videos and write an embedding table. Run it again to resume."""
-    tolerance = parse_tolerance(tolerate)
+    tolerance, settings = parse_tolerance(tolerate), run.settings()
+    check_paths(videos=videos)
     from vrec.pipelines.embed.run import embed as embed_catalogue
 
-    manifest = embed_catalogue(videos, out, run.settings().embed, address=run.address)
+    manifest = embed_catalogue(videos, out, settings.embed, address=run.address)
     run.show(manifest, lambda manifest: print_embedded(manifest, out))
     if not manifest["counts"]["failed"]:
         return EXIT_OK

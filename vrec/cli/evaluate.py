@@ -24,12 +24,17 @@ def evaluate(
     run: RunOptions,
 ) -> int:
     """Compare recommenders on events that they have not seen, and write report.html."""
-    from vrec.pipelines.evaluate.run import evaluate as compare
+    from vrec.retrieval.config import check_kind
 
     chosen = [f"evaluate.split.kind={split}"] if split else []
     if models:
         chosen.append(f"evaluate.models=[{models}]")
+    settings = run.settings(chosen)
+    for model in (*settings.evaluate.models, *settings.evaluate.search):
+        check_kind(model)
     inputs = log.inputs()
-    done = compare(inputs, out, run.settings(chosen), like_paper=like_paper, address=run.address)
+    from vrec.pipelines.evaluate.run import evaluate as compare
+
+    done = compare(inputs, out, settings, like_paper=like_paper, address=run.address)
     run.show(done, lambda done: print(f"open {done['report']}"))
     return EXIT_OK

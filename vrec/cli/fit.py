@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import EXIT_OK, LogOptions, NewerEventsOptions, RunOptions, command
+from vrec.cli.options import (
+    EXIT_OK,
+    LogOptions,
+    ModelOption,
+    NewerEventsOptions,
+    RunOptions,
+    check_paths,
+    command,
+)
 from vrec.cli.output import print_fitted, print_recommendations, print_recommended, print_unanswered
 
 
@@ -12,14 +20,15 @@ from vrec.cli.output import print_fitted, print_recommendations, print_recommend
 def fit(
     *,
     log: LogOptions,
-    model: Annotated[str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….")],
+    model: ModelOption,
     out: Annotated[str, typer.Option(help="The folder for the model; a path or a URI.")],
     run: RunOptions,
 ) -> int:
     """Fit a recommender on events and write it to a folder."""
+    settings, inputs = run.settings(), log.inputs()
     from vrec.pipelines.fit.run import fit as fit_recommender
 
-    done = fit_recommender(log.inputs(), out, run.settings(), model=model, address=run.address)
+    done = fit_recommender(inputs, out, settings, model=model, address=run.address)
     run.show(done, print_fitted)
     return EXIT_OK
 
@@ -48,12 +57,13 @@ def recommend(
     run: RunOptions,
 ) -> int:
     """Recommend videos to some users, or to all that a model was fitted with and all of newer events."""
+    settings, newer_events = run.settings(), newer.inputs()
+    check_paths(model=model, users=users)
     from vrec.pipelines.fit.run import RecommendOptions, recommend_all, recommend_users
     from vrec.pipelines.inputs import read_users
 
-    settings = run.settings()
     asked = list(user or []) + (read_users(users) if users else [])
-    options = RecommendOptions(newer.inputs(), fallback=fallback, allow_seen=allow_seen)
+    options = RecommendOptions(newer_events, fallback=fallback, allow_seen=allow_seen)
     if out is None:
         rows = recommend_users(model, asked or None, k, settings, options)
         print_recommendations(rows)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrec.core.errors import ConfigError
+from vrec.core.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from vrec.config.settings import Settings
@@ -24,6 +25,33 @@ Command = Callable[..., int]
 
 VideosOption = Annotated[
     str, typer.Option(help="A folder of videos or a VIDEOS table (.parquet); a path or a URI.")
+]
+
+
+def check_paths(**paths: str | None) -> None:
+    """Check that the local paths given to options exist, before anything is imported to read them.
+
+    URIs are left to the command.
+
+    Raises:
+        SourceError: There is no such file or folder; the message names the option.
+    """
+    for option, path in paths.items():
+        if path and "://" not in path and not os.path.exists(path):
+            raise SourceError(
+                f"{path}: no such file or folder", fix=f"check the path given to --{option.replace('_', '-')}"
+            )
+
+
+def _known_model(name: str) -> str:
+    from vrec.retrieval.config import check_kind
+
+    check_kind(name)
+    return name
+
+
+ModelOption = Annotated[
+    str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….", callback=_known_model)
 ]
 
 
@@ -92,6 +120,7 @@ class OptionalEventsOptions(EventsFormatOptions):
 
     def inputs(self) -> "InputPaths | None":
         """Return where the events are, None without `--events`; raises ConfigError for a bad `--map`."""
+        check_paths(events=self.events)
         from vrec.pipelines.inputs import InputPaths
 
         return (
@@ -115,6 +144,7 @@ class NewerEventsOptions(EventsFormatOptions):
 
     def inputs(self) -> "InputPaths | None":
         """Return where the events are, None without `--events`; raises ConfigError for a bad `--map`."""
+        check_paths(events=self.events, videos=self.videos)
         from vrec.pipelines.inputs import InputPaths
 
         if self.events is None:
@@ -142,9 +172,10 @@ class LogOptions(EventsFormatOptions):
 
     def inputs(self) -> "InputPaths":
         """Return where the tables are; raises ConfigError for a bad `--map`."""
+        mapping = parse_column_map(self.mapped)
+        check_paths(events=self.events, videos=self.videos, embeddings=self.embeddings)
         from vrec.pipelines.inputs import InputPaths
 
-        mapping = parse_column_map(self.mapped)
         return InputPaths(self.events, self.dataset, mapping, self.videos, self.embeddings)
 
 

@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import EXIT_OK, EXIT_PARTIAL, LogOptions, OptionalEventsOptions, RunOptions, command
+from vrec.cli.options import (
+    EXIT_OK,
+    EXIT_PARTIAL,
+    LogOptions,
+    OptionalEventsOptions,
+    RunOptions,
+    check_paths,
+    command,
+)
 from vrec.cli.output import print_trained_encoder, print_trained_ranker
 
 
@@ -16,9 +24,10 @@ def train_ranker(
     run: RunOptions,
 ) -> int:
     """Train a ranker on logged impressions: clicks, watch time and conversions. Run it again to resume."""
+    settings, inputs = run.settings(), log.inputs()
     from vrec.pipelines.train.ranker import train_ranker as train
 
-    done = train(log.inputs(), out, run.settings(), address=run.address)
+    done = train(inputs, out, settings, address=run.address)
     run.show(done, print_trained_ranker)
     return EXIT_OK
 
@@ -41,8 +50,10 @@ def train_encoder(
     run: RunOptions,
 ) -> int:
     """Train an encoder on a catalogue's videos, and on what shoppers watched. Run it again to resume."""
+    settings, inputs = run.settings(), log.inputs()
+    check_paths(videos=videos, features=features if videos is None else None)
     from vrec.pipelines.train.encoder import train_encoder as train
 
-    done = train(log.inputs(), videos, features, out, run.settings(), address=run.address)
+    done = train(inputs, videos, features, out, settings, address=run.address)
     run.show(done, print_trained_encoder)
     return EXIT_PARTIAL if done["failures"] else EXIT_OK

@@ -12,7 +12,16 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from vrec.cli.options import EXIT_OK, EXIT_PARTIAL, LogOptions, OptionalEventsOptions, RunOptions, command
+from vrec.cli.options import (
+    EXIT_OK,
+    EXIT_PARTIAL,
+    LogOptions,
+    ModelOption,
+    OptionalEventsOptions,
+    RunOptions,
+    check_paths,
+    command,
+)
 
 if TYPE_CHECKING:
     from vrec.config.settings import Settings
@@ -32,25 +41,25 @@ _SHOWN = 12
 def tune_cf(
     *,
     log: LogOptions,
-    model: Annotated[str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….")],
+    model: ModelOption,
     space: SpaceOption,
     out: TuneOutOption,
     run: RunOptions,
 ) -> int:
     """Look for settings of a recommender. Run it again to resume."""
+    settings, inputs = run.settings(), log.inputs()
     from vrec.pipelines.tune.targets import recommender_target
 
-    settings = run.settings()
-    return _tune(recommender_target(log.inputs(), settings, model), space, out, settings, run)
+    return _tune(recommender_target(inputs, settings, model), space, out, settings, run)
 
 
 @command
 def tune_ranker(*, log: LogOptions, space: SpaceOption, out: TuneOutOption, run: RunOptions) -> int:
     """Look for settings of the ranker. Run it again to resume."""
+    settings, inputs = run.settings(), log.inputs()
     from vrec.pipelines.tune.targets import ranker_target
 
-    settings = run.settings()
-    return _tune(ranker_target(log.inputs(), settings), space, out, settings, run)
+    return _tune(ranker_target(inputs, settings), space, out, settings, run)
 
 
 @command
@@ -65,10 +74,11 @@ def tune_encoder(
     run: RunOptions,
 ) -> int:
     """Look for settings of an encoder that is trained on features. Run it again to resume."""
+    settings, inputs = run.settings(), log.inputs()
+    check_paths(features=features)
     from vrec.pipelines.tune.targets import encoder_target
 
-    settings = run.settings()
-    return _tune(encoder_target(features, log.inputs(), settings), space, out, settings, run)
+    return _tune(encoder_target(features, inputs, settings), space, out, settings, run)
 
 
 def _tune(subject: "TuneTarget", space: Path, out: str, settings: "Settings", run: RunOptions) -> int:

@@ -5,7 +5,7 @@ from pydantic import Field
 from vrec.core.config import BaseConfig
 from vrec.evaluation.reports.gallery.report import GalleryConfig
 from vrec.media.posters import PosterConfig
-from vrec.synthetic.shop.shop import SimulationConfig
+from vrec.synthetic.shop.config import SimulationConfig
 from vrec.synthetic.videos import SyntheticVideosConfig
 
 

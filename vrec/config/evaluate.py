@@ -5,9 +5,8 @@ from typing import Any
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.evaluation.offline.results import EvaluationConfig
-from vrec.evaluation.offline.sampled import SampledConfig
-from vrec.events.split import SplitConfig, TimeSplitConfig
+from vrec.evaluation.offline.config import EvaluationConfig, SampledConfig
+from vrec.events.config import SplitConfig, TimeSplitConfig
 
 
 class EvaluateConfig(BaseConfig):

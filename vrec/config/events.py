@@ -3,8 +3,7 @@
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.events.interactions import InterestConfig
-from vrec.events.read import EventReadConfig
+from vrec.events.config import EventReadConfig, InterestConfig
 
 
 class EventsConfig(BaseConfig):

@@ -14,7 +14,7 @@ from vrec.config.train_ranker import TrainRankerConfig
 from vrec.config.tune import TuneConfig
 from vrec.core.config import BaseConfig
 from vrec.encoders.config import EmbedConfig
-from vrec.retrieval.registry import RetrievalConfig
+from vrec.retrieval.config import RetrievalConfig
 
 
 class TrainConfig(BaseConfig):

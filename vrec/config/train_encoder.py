@@ -5,11 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.encoders.learned.encoder import AnyHeadConfig
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
-from vrec.encoders.learned.train import EncoderTrainingConfig
-from vrec.media.augment import AugmentConfig
-from vrec.retrieval.models.als import AlsConfig
+from vrec.encoders.learned.heads.config import AnyHeadConfig, GatedHeadConfig
+from vrec.encoders.learned.training_config import EncoderTrainingConfig
+from vrec.media.augment_config import AugmentConfig
+from vrec.retrieval.config import AlsConfig
 from vrec.training.workers import WorkersConfig
 
 

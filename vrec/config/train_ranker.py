@@ -3,8 +3,7 @@
 from pydantic import Field
 
 from vrec.profiles.update import ProfilesConfig
-from vrec.ranking.labels import LogSplitConfig
-from vrec.ranking.network_ranker import RankerConfig
+from vrec.ranking.config import LogSplitConfig, RankerConfig
 from vrec.training.workers import WorkersConfig
 
 

@@ -137,10 +137,17 @@ class StorageFolder:
             temporary.unlink(missing_ok=True)
 
     def check_writable(self, below: str = "") -> None:
-        """Raise OutputError where no file can be written; call it before long work."""
+        """Raise OutputError where no file can be written; call it before long work. Leaves nothing."""
         name = f"{below}/.writable" if below else ".writable"
+        absent = []
+        if self.local:
+            folders = [Path(self.path_of(name)).parent, *Path(self.path_of(name)).parent.parents]
+            absent = [folder for folder in folders if not folder.exists()]
         self.write(name, b"")
         self.remove(name)
+        for folder in absent:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file; raise FileNotFoundError where there is none."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS
 from vrec.events.columns import POLARS_TIMESTAMP
-from vrec.events.interactions import InterestConfig
+from vrec.events.config import InterestConfig
 from vrec.events.polars_tables import from_polars, to_polars
 
 MICROLENS_END = datetime(2024, 1, 1, tzinfo=UTC)

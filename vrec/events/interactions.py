@@ -1,50 +1,18 @@
 """Interactions from events: weights by kind of event, and their decay over time."""
 
 from datetime import UTC, datetime
-from typing import Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
 
-from vrec.core.config import BaseConfig
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENT_KINDS, EVENTS, INTERACTIONS, VIDEOS, conform
+from vrec.events.config import InterestConfig
 from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
 
-EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
-"""The kinds of events, as in `EVENT_KINDS`."""
 DAY_US = 86_400_000_000
 """Microseconds in a day."""
-
-
-class InterestConfig(BaseConfig):
-    """Settings for the interest that events show in a video."""
-
-    impression: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Weight of an impression; at 0 an impression gives no interaction."""
-    click: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Weight of a click."""
-    watch: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Weight of a complete watch; a partial watch counts in proportion."""
-    like: float = Field(default=2.0, ge=0, allow_inf_nan=False)
-    """Weight of a like."""
-    share: float = Field(default=3.0, ge=0, allow_inf_nan=False)
-    """Weight of sharing the video."""
-    follow: float = Field(default=3.0, ge=0, allow_inf_nan=False)
-    """Weight of following the video's creator from it."""
-    cart: float = Field(default=4.0, ge=0, allow_inf_nan=False)
-    """Weight of adding a product of the video to the cart."""
-    purchase: float = Field(default=5.0, ge=0, allow_inf_nan=False)
-    """Weight of buying a product of the video, whatever its price."""
-    watch_whole_s: float = Field(default=18.0, gt=0, allow_inf_nan=False)
-    """Seconds of watching that count as a complete watch, or the video's duration where that is shorter. A
-    larger value favors long videos, a smaller one short videos."""
-    watch_least: float = Field(default=0.2, ge=0, le=1)
-    """Share of a complete watch, in [0, 1], below which a watch gives no interaction."""
-    half_life_days: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Days after which an interaction has half its weight; None disables the decay."""
 
 
 def weigh_events(events: pa.Table, config: InterestConfig, videos: pa.Table | None = None) -> pa.Table:

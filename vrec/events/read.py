@@ -6,14 +6,11 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
 
-from vrec.core.config import BaseConfig
 from vrec.core.errors import DataWarning, EventsError, SchemaError
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.events.columns import (
@@ -25,8 +22,9 @@ from vrec.events.columns import (
     as_whole_number,
     is_missing_id,
 )
+from vrec.events.config import EventReadConfig
 from vrec.events.formats import load_columns
-from vrec.events.interactions import EventKind, to_micros
+from vrec.events.interactions import to_micros
 from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
 
 EVENT_COLUMNS = tuple(column.name for column in EVENTS.columns)
@@ -38,22 +36,6 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Shops have no log of video events that is older."""
 
 _CONTENT = tuple(name for name in EVENT_COLUMNS if name != "event_id")
-
-
-class EventReadConfig(BaseConfig):
-    """Settings for reading a table of events."""
-
-    kind: EventKind = "click"
-    """Kind of every event of a table without a column `kind`."""
-    domain: str = Field(default="shop", min_length=1)
-    """Domain of every event of a table without a column `domain`."""
-    missing_ids: Literal["refuse", "drop", "keep"] = "refuse"
-    """Handling of rows whose user or video is empty or a placeholder such as `NaN` or `NULL`: `refuse` raises
-    an error, `drop` leaves them out, `keep` takes placeholders as ids and refuses empty ones."""
-    future: Literal["refuse", "drop"] = "refuse"
-    """Handling of future events: `refuse` raises an error, `drop` leaves them out and counts them."""
-    future_tolerance_s: float = Field(default=300.0, ge=0, allow_inf_nan=False)
-    """Seconds by which an event may lie past the present, for clocks that run ahead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,53 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, assert_never
+from typing import Literal, assert_never
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
 
-from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import INTERACTIONS, conform
-from vrec.events.interactions import InterestConfig, aggregate_interactions, to_micros, validate_interactions
+from vrec.events.config import InterestConfig, LeaveLastOutConfig, RandomSplitConfig, TimeSplitConfig
+from vrec.events.interactions import aggregate_interactions, to_micros, validate_interactions
 from vrec.events.polars_tables import from_polars, to_polars
-
-
-class TimeSplitConfig(BaseConfig):
-    """Temporal split: one cutoff for all users, as in production."""
-
-    kind: Literal["time"] = "time"
-    """Split at one point in time."""
-    test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the interactions, the latest, in the test, together with those of the same moment as the first
-    of them; ignored when `test_from` is set."""
-    test_from: datetime | None = None
-    """Cutoff, the first moment of the test; without a zone it is UTC. None derives it from `test_share`."""
-
-
-class LeaveLastOutConfig(BaseConfig):
-    """Leave-last-out split, as in many papers; train contains other users' future."""
-
-    kind: Literal["last"] = "last"
-    """Split each user's history at its end."""
-    last_n: int = Field(default=1, ge=1)
-    """Number of test videos per user; users with at most this many videos stay in train entirely."""
-
-
-class RandomSplitConfig(BaseConfig):
-    """Random split of each user's videos, only for comparison with papers that use one."""
-
-    kind: Literal["random"] = "random"
-    """Split each user's videos at random."""
-    test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of each user's videos in the test, rounded to a whole number; at least one stays in train."""
-    seed: int = Field(default=0, ge=0)
-    """Random seed."""
-
-
-SplitConfig = Annotated[TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)

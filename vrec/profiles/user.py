@@ -4,7 +4,8 @@ import numpy as np
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.events.interactions import DAY_US, InterestConfig
+from vrec.events.config import InterestConfig
+from vrec.events.interactions import DAY_US
 from vrec.profiles.profile import (
     EventRecord,
     InterestEvent,

@@ -2,35 +2,19 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from pydantic import Field, model_validator
 
-from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
 from vrec.core.schema import EVENTS, VIDEOS, conform
 from vrec.events.polars_tables import to_polars
 from vrec.profiles.user import HOUR_US
+from vrec.ranking.config import LabelsConfig, LogSplitConfig
 from vrec.ranking.features.arrays import ImpressionLabels
 from vrec.ranking.replay import impressions
-
-OutcomeKind = Literal["click", "watch", "like", "share", "follow", "cart", "purchase"]
-
-
-class LabelsConfig(BaseConfig):
-    """Definition of clicks, watches and conversions as outcomes of an impression."""
-
-    conversion_kinds: tuple[OutcomeKind, ...] = Field(default=("purchase",), min_length=1)
-    """Event kinds that count as a conversion when they follow a click; any one is enough."""
-    conversion_window_hours: float = Field(default=72.0, gt=0)
-    """Hours after an impression within which a conversion counts. Impressions younger than this at the end
-    of the log are not mature: their outcome is not known yet."""
-    response_window_hours: float = Field(default=24.0, gt=0)
-    """Hours after an impression within which clicks and watches count."""
 
 
 def build_labels(
@@ -87,21 +71,6 @@ def build_labels(
         at=at,
         user=_hash_users(shown["user_id"]),
     )
-
-
-class LogSplitConfig(BaseConfig):
-    """Shares of the validation and test splits."""
-
-    validation_share: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the impressions, those before the test split, for early stopping and calibration."""
-    test_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the impressions, the latest, for testing."""
-
-    @model_validator(mode="after")
-    def _some_left(self) -> "LogSplitConfig":
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share and test_share leave nothing to train on")
-        return self
 
 
 @dataclass(frozen=True, slots=True)

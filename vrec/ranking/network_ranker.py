@@ -7,16 +7,16 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from scipy.special import expit
 from torch import Tensor
 
 from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
-from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError, ModelError, RankError
 from vrec.core.types import CatalogContent
 from vrec.ranking.base import ProfileRanker, VideoScalars, merge_content
-from vrec.ranking.calibration import CalibrationConfig, Calibrator, fit_calibrators
+from vrec.ranking.calibration import Calibrator, fit_calibrators
+from vrec.ranking.config import RankerConfig
 from vrec.ranking.features.arrays import (
     FeatureShape,
     Floats,
@@ -27,50 +27,21 @@ from vrec.ranking.features.arrays import (
 )
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
-from vrec.ranking.features.space import FeatureSpace, RankerFeaturesConfig
-from vrec.ranking.labels import LabelsConfig
-from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
-from vrec.ranking.networks.multitask import HeadOutputs, RankerHeadsConfig, TaskName
-from vrec.ranking.networks.network import DinConfig, NetworkConfig, RankerNetwork
-from vrec.ranking.networks.watch_heads import (
-    CreadConfig,
-    WatchConfig,
-    WatchHead,
-    fit_watch_head,
-    restore_watch_head,
+from vrec.ranking.features.space import FeatureSpace
+from vrec.ranking.networks.config import (
+    TaskName,
 )
-from vrec.ranking.reranking.utility import UtilityConfig
-from vrec.ranking.training import RankerTrainingConfig
-from vrec.ranking.uncertainty import LaplaceConfig, LastLayerLaplace, click_logit_std
-from vrec.training.config import seeded_rng, torch_device
+from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
+from vrec.ranking.networks.multitask import HeadOutputs
+from vrec.ranking.networks.network import RankerNetwork
+from vrec.ranking.networks.watch_heads import WatchHead, fit_watch_head, restore_watch_head
+from vrec.ranking.uncertainty import LastLayerLaplace, click_logit_std
+from vrec.training.device import seeded_rng, torch_device
 
 RowIndices = npt.NDArray[np.int64]
 
 BLOCK = 2048
 """Candidates scored at once, which bounds memory."""
-
-
-class RankerConfig(BaseConfig):
-    """Settings of a network ranker."""
-
-    network: NetworkConfig = Field(default_factory=DinConfig)
-    """Network architecture."""
-    heads: RankerHeadsConfig = Field(default_factory=RankerHeadsConfig)
-    """Prediction heads, and the parameters they share."""
-    watch: WatchConfig = Field(default_factory=CreadConfig)
-    """Target and loss of the watch head; no effect without that head."""
-    features: RankerFeaturesConfig = Field(default_factory=RankerFeaturesConfig)
-    """Input features."""
-    labels: LabelsConfig = Field(default_factory=LabelsConfig)
-    """Definition of clicks, watches and conversions."""
-    training: RankerTrainingConfig = Field(default_factory=RankerTrainingConfig)
-    """Training loop and optimizer."""
-    calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
-    """Calibration of predictions on the validation split."""
-    laplace: LaplaceConfig = Field(default_factory=LaplaceConfig)
-    """Uncertainty of the click prediction, used by exploration."""
-    utility: UtilityConfig = Field(default_factory=UtilityConfig)
-    """Weights of clicks, minutes and sales in the utility."""
 
 
 def build_untrained(

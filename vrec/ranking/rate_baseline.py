@@ -16,11 +16,11 @@ from vrec.core.errors import RankError
 from vrec.core.types import CatalogContent
 from vrec.profiles.video import WATCH_S, RatePrior, fit_prior, smoothed_rate
 from vrec.ranking.base import ProfileRanker, VideoScalars
+from vrec.ranking.config import LabelsConfig
 from vrec.ranking.duration_groups import group_by_duration
 from vrec.ranking.features.arrays import ImpressionLabels, RankerPredictions, RankingRequest
 from vrec.ranking.features.numeric import request_counts
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, column
-from vrec.ranking.labels import LabelsConfig
 from vrec.ranking.reranking.utility import UtilityConfig
 
 Doubles = npt.NDArray[np.float64]

@@ -6,9 +6,10 @@ from vrec.core.artifact import artifact_kind
 from vrec.core.errors import ModelError
 from vrec.core.types import CatalogContent
 from vrec.ranking.base import ProfileRanker
+from vrec.ranking.config import RankerConfig
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig, build_untrained
+from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.rate_baseline import RateBaselineRanker
 from vrec.ranking.training import RankerTrainer
 from vrec.training.epochs import EpochResult

@@ -6,16 +6,17 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from vrec.core.errors import RankError
+from vrec.ranking.config import RankerTrainingConfig
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
+from vrec.ranking.networks.config import RankerHeadsConfig
 from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
-from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
+from vrec.ranking.networks.multitask import LabelTensors, multitask_losses
 from vrec.ranking.networks.network import RankerNetwork
 from vrec.ranking.networks.watch_heads import WatchHead
-from vrec.training.config import TrainingConfig, seeded_rng, torch_device
+from vrec.training.device import seeded_rng, torch_device
 from vrec.training.epochs import (
     SINGLE_WORKER,
     EpochResult,
@@ -27,26 +28,6 @@ from vrec.training.epochs import (
 
 Doubles = npt.NDArray[np.float64]
 Weights = dict[str, Tensor]
-
-
-class RankerTrainingConfig(TrainingConfig):
-    """Settings of the training of a ranking network."""
-
-    epochs: int = Field(default=10, ge=1)
-    """Maximum number of passes over the impressions."""
-    batch_size: int = Field(default=1024, ge=2)
-    """Impressions per step, of all workers together. Larger batches make an epoch faster, but with fewer
-    updates."""
-    patience: int = Field(default=2, ge=1)
-    """Epochs without a lower validation loss after which training stops; the weights of the best epoch are
-    used. Ranking networks are often best after one or two epochs."""
-    weight_decay: float = Field(default=1e-5, ge=0)
-    """Weight decay of all weights except the position biases: a step subtracts this share of a weight, times
-    the learning rate (AdamW: Loshchilov & Hutter 2019). Limits overfitting to users and videos."""
-    position_learning_rate: float = Field(default=0.05, gt=0, le=1)
-    """Learning rate of the position biases, a few numbers that every impression informs. At the learning rate
-    of the other weights they still converge while those begin to overfit; the validation loss would keep
-    falling and training would stop too late."""
 
 
 class DeviceExamples:

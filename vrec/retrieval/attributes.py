@@ -7,41 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 from scipy import sparse
 
 from vrec.core.compute import pc
 from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import VIDEOS, conform
+from vrec.retrieval.config import AttributesConfig
 from vrec.retrieval.interaction_matrix import Matrix
 
 _NO_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _RUNS = re.compile(rf"[{_NO_SPACES}]+|[^\W_{_NO_SPACES}]+")
 _SPACELESS = re.compile(rf"[{_NO_SPACES}]")
-
-
-class AttributesConfig(BaseConfig):
-    """Weights of the columns of VIDEOS in the similarity of two videos; 0 leaves a column out."""
-
-    tags: float = Field(default=1.0, ge=0)
-    """Weight of the tags."""
-    title: float = Field(default=1.0, ge=0)
-    """Weight of the title's words; in scripts without spaces, of its characters and character pairs."""
-    category: float = Field(default=1.0, ge=0)
-    """Weight of the category."""
-    creator_id: float = Field(default=0.5, ge=0)
-    """Weight of the creator."""
-    kind: float = Field(default=0.25, ge=0)
-    """Weight of the kind: product, live or clip."""
-    domain: float = Field(default=0.25, ge=0)
-    """Weight of the domain."""
-    language: float = Field(default=0.25, ge=0)
-    """Weight of the language."""
-    price: float = Field(default=0.25, ge=0)
-    """Weight of the price, rounded down to a power of two."""
-    duration_s: float = Field(default=0.25, ge=0)
-    """Weight of the duration, rounded down to a power of two seconds."""
 
 
 def attribute_vectors(videos: pa.Table, config: AttributesConfig) -> tuple[list[str], Matrix]:

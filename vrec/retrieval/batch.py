@@ -9,9 +9,10 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.interaction_matrix import to_interactions
 from vrec.retrieval.models.hybrid import HybridRecommender
-from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.retrieval.models.popular import PopularRecommender
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 from scipy import sparse
 
-from vrec.core.config import BaseConfig
+from vrec.retrieval.config import SimilarityConfig
 from vrec.retrieval.interaction_matrix import Matrix
 from vrec.retrieval.topk import Scores, topk_dense
 
@@ -33,22 +32,6 @@ SMALLEST_PRODUCT, LARGEST_PRODUCT = 1e-30, 1e30
 PLAIN_EXPONENT = 40
 """Binary exponents between which weights are multiplied as they are."""
 BM25_K1, BM25_B = 1.2, 0.75
-
-
-class SimilarityConfig(BaseConfig):
-    """Similarity of two rows (videos by their users, or users by their videos), and number of neighbors."""
-
-    similarity: Literal["cosine", "pearson"] = "cosine"
-    """Cosine of the two rows, or Pearson's correlation over all columns with 0 where nothing is stored."""
-    neighbours: int = Field(default=100, ge=1)
-    """Number of nearest rows kept for each row; more makes scores smoother, and the model slower and
-    larger."""
-    shrink: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Term added to the denominator, in units of weight²: similarities based on few columns become
-    smaller."""
-    weighting: Literal["none", "tfidf", "bm25"] = "none"
-    """Weighting before similarities are computed: TF-IDF and BM25 lower the weight of columns with many
-    entries, BM25 also that of rows with a large sum."""
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,16 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.artifact import Arrays
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import EarlyStoppingConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
 from vrec.retrieval.topk import Scores, mask_scores, topk_dense
-from vrec.training.config import TrainingConfig, seeded_rng, torch_device
+from vrec.training.config import TrainingConfig
+from vrec.training.device import seeded_rng, torch_device
 
 BLOCK_ROWS = 32
 """Rows that a network scores at once. Shorter blocks are padded: the order in which a matrix product sums
@@ -28,19 +29,6 @@ HELD_OUT_SHARE = 0.2
 """Share of a validation user's history, the newest part, that is held out from the fit."""
 MIN_VALIDATION_HISTORY = 5
 """Shortest history of a validation user."""
-
-
-class EarlyStoppingConfig(TrainingConfig):
-    """Settings of training with early stopping on held-out interactions."""
-
-    validation_share: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the users whose newest fifth of videos is held out from the fit to validate epochs; 0 disables
-    early stopping. Users with fewer than 5 videos are not used. Recommendations use the full history."""
-    max_validation_users: int = Field(default=1000, ge=1)
-    """Maximum number of validation users; more make validation slower and little more precise."""
-    patience: int = Field(default=10, ge=1)
-    """Epochs without a better validation NDCG after which training stops; the best epoch's weights are
-    used."""
 
 
 C = TypeVar("C", bound=TrainingConfig)

@@ -11,20 +11,18 @@ from vrec.core.schema import RECOMMENDATIONS
 from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile, profiles_from_table
 from vrec.profiles.update import ProfilesConfig, build_profiles, video_metadata
+from vrec.ranking.config import LabelsConfig, LogSplitConfig, RankerConfig, RankerTrainingConfig
 from vrec.ranking.features.arrays import ImpressionLabels, RankingRequest, RequestContext
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.space import RankerFeaturesConfig
-from vrec.ranking.labels import LabelsConfig, LogSplitConfig, build_labels, split_log
-from vrec.ranking.network_ranker import NetworkRanker, RankerConfig
-from vrec.ranking.networks.multitask import RankerHeadsConfig
-from vrec.ranking.networks.network import DinConfig
-from vrec.ranking.networks.watch_heads import CreadConfig
+from vrec.ranking.labels import build_labels, split_log
+from vrec.ranking.network_ranker import NetworkRanker
+from vrec.ranking.networks.config import CreadConfig, DinConfig, RankerHeadsConfig
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.registry import fit_network_ranker
 from vrec.ranking.replay import replay_requests, replay_video_counts
-from vrec.ranking.training import RankerTrainingConfig
 from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
 SHOP = SimulationConfig(

@@ -6,16 +6,15 @@ import torch
 
 from tests.encoders.learned.catalogues import feature_set, unit
 from vrec.encoders.learned.behavior import BehaviorSignals
-from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureTensors
-from vrec.encoders.learned.heads.gated import GatedHead, GatedHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.config import AnyHeadConfig, GatedHeadConfig, MeanHeadConfig, VaeHeadConfig
+from vrec.encoders.learned.heads.gated import GatedHead
 from vrec.encoders.learned.heads.modality_inputs import modality_mask
-from vrec.encoders.learned.heads.vae import VaeHeadConfig
 from vrec.encoders.learned.losses import co_watch_loss
-from vrec.encoders.learned.objective import EncoderObjectiveConfig
-from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
+from vrec.encoders.learned.train import EncoderTrainer
+from vrec.encoders.learned.training_config import EncoderObjectiveConfig, EncoderTrainingConfig
 
 GROUPS, SEEN, COLD = 8, 320, 120
 

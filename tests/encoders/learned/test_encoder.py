@@ -19,10 +19,7 @@ from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.config import GruEncoderConfig, LearnedFusionConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
-from vrec.encoders.learned.heads.gru import GruHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeHeadConfig
+from vrec.encoders.learned.heads.config import GatedHeadConfig, GruHeadConfig, MeanHeadConfig, VaeHeadConfig
 
 GRU, GATED = GruHeadConfig(dim=8, hidden=4), GatedHeadConfig(dim=8, frames="gru", hidden=4)
 HEADS = [MeanHeadConfig(dim=8), GRU, GATED, VaeHeadConfig(dim=8, layer=6)]

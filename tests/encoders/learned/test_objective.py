@@ -11,17 +11,15 @@ from vrec.encoders.learned.batches import EncoderBatches
 from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.encoder import init_head
 from vrec.encoders.learned.heads.batch import FeatureBatch, normalize_rows
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
-from vrec.encoders.learned.heads.gru import GruHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeHeadConfig
+from vrec.encoders.learned.heads.config import GatedHeadConfig, GruHeadConfig, MeanHeadConfig, VaeHeadConfig
 from vrec.encoders.learned.losses import (
     cosine_distillation_loss,
     info_nce,
     similarity_distillation_loss,
 )
-from vrec.encoders.learned.objective import EncoderObjective, EncoderObjectiveConfig, reversed_frames
+from vrec.encoders.learned.objective import EncoderObjective, reversed_frames
 from vrec.encoders.learned.split import split_videos
+from vrec.encoders.learned.training_config import EncoderObjectiveConfig
 
 COUNT = 12
 FEATURES, _ = of_topics(COUNT, seed=0, has={"audio": np.arange(COUNT) % 3 > 0})

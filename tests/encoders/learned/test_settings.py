@@ -17,9 +17,7 @@ from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.config import LearnedFusionConfig, resolve_learned_fusion
 from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
-from vrec.encoders.learned.heads.gru import GruHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.config import GatedHeadConfig, GruHeadConfig, MeanHeadConfig
 from vrec.training.epochs import TrainingWorker
 
 MEAN = MeanHeadConfig(dim=4)

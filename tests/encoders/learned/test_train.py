@@ -10,11 +10,9 @@ from tests.encoders.learned.catalogues import feature_set, moving, of_topics
 from vrec.core.errors import FitError
 from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.encoder import init_head
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
-from vrec.encoders.learned.heads.gru import GruHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeHeadConfig
-from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
+from vrec.encoders.learned.heads.config import GatedHeadConfig, GruHeadConfig, MeanHeadConfig, VaeHeadConfig
+from vrec.encoders.learned.train import EncoderTrainer
+from vrec.encoders.learned.training_config import EncoderTrainingConfig
 from vrec.encoders.learned.validation import mean_reciprocal_rank
 from vrec.training.epochs import TrainingWorker
 

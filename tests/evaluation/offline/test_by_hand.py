@@ -5,10 +5,11 @@ import pytest
 
 from tests.evaluation.tables import drawn_shop, interactions, recommendations
 from vrec.core.errors import EvaluationError
+from vrec.evaluation.offline.config import EvaluationConfig, SampledConfig
 from vrec.evaluation.offline.ground_truth import GroundTruth, align_vectors
-from vrec.evaluation.offline.results import EvaluationConfig, MetricDifference, MetricLeader, to_plain_json
+from vrec.evaluation.offline.results import MetricDifference, MetricLeader, to_plain_json
 from vrec.evaluation.offline.run import evaluate_recommendations
-from vrec.evaluation.offline.sampled import SampledConfig, draw_negatives, evaluate_sampled
+from vrec.evaluation.offline.sampled import draw_negatives, evaluate_sampled
 from vrec.retrieval.models.popular import PopularRecommender
 
 CONFIG = EvaluationConfig(ks=(1, 3), headline_k=3, resamples=100)

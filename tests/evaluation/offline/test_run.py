@@ -12,8 +12,9 @@ from tests.evaluation.tables import drawn_shop, interactions, recommendations
 from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError, SchemaError
 from vrec.evaluation.intervals import percentile_interval, resampled_means
+from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.evaluation.offline.metrics import ACCURACY, RankedHits
-from vrec.evaluation.offline.results import EvaluationConfig, OfflineEvaluation
+from vrec.evaluation.offline.results import OfflineEvaluation
 from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.retrieval.models.popular import PopularRecommender
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.evaluation.tables import drawn_shop, interactions, recommendations
 from vrec.core.errors import EvaluationError
+from vrec.evaluation.offline.config import EvaluationConfig, SampledConfig
 from vrec.evaluation.offline.ground_truth import GroundTruth
-from vrec.evaluation.offline.results import EvaluationConfig
-from vrec.evaluation.offline.sampled import SampledConfig, draw_negatives, evaluate_sampled
+from vrec.evaluation.offline.sampled import draw_negatives, evaluate_sampled
 from vrec.retrieval.models.popular import PopularRecommender
 
 CONFIG = EvaluationConfig(resamples=100)

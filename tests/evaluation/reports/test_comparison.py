@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.evaluation.reports.markup import EVIL, Loads
 from tests.evaluation.tables import drawn_shop, interactions, recommendations
 from vrec.core.errors import OutputError
-from vrec.evaluation.offline.results import EvaluationConfig, MetricEstimate
+from vrec.evaluation.offline.config import EvaluationConfig, SampledConfig
+from vrec.evaluation.offline.results import MetricEstimate
 from vrec.evaluation.offline.run import evaluate_recommendations
-from vrec.evaluation.offline.sampled import SampledConfig, evaluate_sampled
+from vrec.evaluation.offline.sampled import evaluate_sampled
 from vrec.evaluation.reports.charts import ChartAxis, forest_plot, scatter_plot, trial_history_plot
 from vrec.evaluation.reports.comparison import (
     ComparisonReport,

@@ -28,7 +28,7 @@ from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.config import GruEncoderConfig
 from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
-from vrec.encoders.learned.heads.gru import GruHeadConfig
+from vrec.encoders.learned.heads.config import GruHeadConfig
 from vrec.pipelines.compress import networks as compress_networks
 from vrec.pipelines.compress.dataset import CompressionDataset, VideoLabels, read_labels
 from vrec.pipelines.compress.measure import CompressionRow, NeighborQuality, measure_quality

@@ -13,7 +13,7 @@ from vrec.config.settings import Settings
 from vrec.core.errors import EvaluationError, FitError
 from vrec.core.schema import EVENTS, INTERACTIONS, VIDEOS
 from vrec.core.types import CatalogContent
-from vrec.evaluation.offline.results import EvaluationConfig
+from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.pipelines.evaluate.grid_search import GridTrial, apply_best, grid_combinations, grid_search
 from vrec.pipelines.evaluate.report import build_report
 from vrec.pipelines.evaluate.run import (
@@ -25,7 +25,7 @@ from vrec.pipelines.evaluate.run import (
 from vrec.pipelines.evaluate.validation import train_test_split as split_test
 from vrec.pipelines.evaluate.validation import validation_score, validation_split
 from vrec.pipelines.inputs import InputData
-from vrec.retrieval.registry import RetrievalConfig
+from vrec.retrieval.config import RetrievalConfig
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 

@@ -53,7 +53,7 @@ def test_what_ray_fits_and_writes_is_what_one_process_would(shop, ray_cluster, t
 
 
 def test_every_model_of_the_registry_is_built_by_its_name():
-    from vrec.retrieval.registry import RECOMMENDER_KINDS
+    from vrec.retrieval.config import RECOMMENDER_KINDS
 
     assert {build_recommender(kind, SETTINGS.retrieval).kind for kind in RECOMMENDER_KINDS} == set(
         RECOMMENDER_KINDS

@@ -13,7 +13,8 @@ from vrec.config.train_encoder import BehaviorConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import INTERACTIONS
 from vrec.encoders.learned.features import FeatureSet
-from vrec.events.interactions import InterestConfig, aggregate_interactions
+from vrec.events.config import InterestConfig
+from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.train.behavior import build_behavior
 from vrec.retrieval.models.als import Als
 

@@ -10,11 +10,11 @@ from scipy.special import expit
 from sklearn.metrics import log_loss
 
 from tests.ranking.drawn import linear_by_hand, stirred
+from vrec.ranking.networks.config import RankerHeadsConfig
 from vrec.ranking.networks.multitask import (
     ExpertMixtures,
     HeadOutputs,
     LabelTensors,
-    RankerHeadsConfig,
     TaskHeads,
     joint_conversion_loss,
     multitask_losses,

@@ -19,8 +19,8 @@ from tests.ranking.small_networks import (
     network_of,
     score,
 )
+from vrec.ranking.networks.config import LogisticRegressionConfig, NetworkConfig
 from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
-from vrec.ranking.networks.network import LogisticRegressionConfig, NetworkConfig
 
 
 @every_config

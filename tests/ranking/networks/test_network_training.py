@@ -21,9 +21,10 @@ from tests.ranking.small_networks import (
     score,
 )
 from vrec.ranking.features.arrays import FeatureShape
+from vrec.ranking.networks.config import DinConfig, LogisticRegressionConfig, RankerHeadsConfig
 from vrec.ranking.networks.layers import to_batch, to_catalog_tensors
-from vrec.ranking.networks.multitask import LabelTensors, RankerHeadsConfig, multitask_losses
-from vrec.ranking.networks.network import DinConfig, LogisticRegressionConfig, RankerNetwork
+from vrec.ranking.networks.multitask import LabelTensors, multitask_losses
+from vrec.ranking.networks.network import RankerNetwork
 
 
 @every_config

@@ -12,16 +12,8 @@ from scipy.stats import rankdata
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError, RankError
 from vrec.ranking.duration_groups import group_by_duration
-from vrec.ranking.networks.watch_heads import (
-    CreadConfig,
-    CreadWatchHead,
-    D2qConfig,
-    D2qWatchHead,
-    RawWatchConfig,
-    WatchConfig,
-    fit_watch_head,
-    restore_watch_head,
-)
+from vrec.ranking.networks.config import CreadConfig, D2qConfig, RawWatchConfig, WatchConfig
+from vrec.ranking.networks.watch_heads import CreadWatchHead, D2qWatchHead, fit_watch_head, restore_watch_head
 
 CONFIGS = [
     CreadConfig(),

@@ -11,8 +11,9 @@ from threadpoolctl import threadpool_limits
 from tests.retrieval.matrices import ids, matrices, random_matrix, to_interactions
 from vrec.core.compute import pc
 from vrec.core.errors import FitError
+from vrec.retrieval.config import AlsConfig
 from vrec.retrieval.models import als
-from vrec.retrieval.models.als import Als, AlsConfig
+from vrec.retrieval.models.als import Als
 
 CONFIG = AlsConfig(factors=12, regularization=0.1, alpha=3.0, iterations=6, seed=5)
 

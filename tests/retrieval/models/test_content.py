@@ -10,10 +10,10 @@ from scipy import sparse
 from tests.retrieval.catalogues import embeddings, interactions, scores, videos
 from vrec.core.errors import FitError, SchemaError
 from vrec.core.types import CatalogContent
-from vrec.retrieval.attributes import AttributesConfig
+from vrec.retrieval.config import AttributesConfig, ContentConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models import content as module
-from vrec.retrieval.models.content import ContentConfig, ContentRecommender, embedding_rows, rows_at
+from vrec.retrieval.models.content import ContentRecommender, embedding_rows, rows_at
 from vrec.retrieval.models.popular import PopularRecommender
 
 PLAIN = ContentConfig(center=False, recency=1.0, attributes_share=0.0)

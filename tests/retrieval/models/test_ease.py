@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from vrec.core.errors import FitError
-from vrec.retrieval.models.ease import Ease, EaseConfig
+from vrec.retrieval.config import EaseConfig
+from vrec.retrieval.models.ease import Ease
 
 
 def closed_form(matrix: np.ndarray, regularization: float) -> np.ndarray:

@@ -14,12 +14,11 @@ from scipy import optimize
 from tests.retrieval.catalogues import embeddings, interactions
 from vrec.core.errors import FitError, ModelError
 from vrec.core.types import CatalogContent
+from vrec.retrieval.config import BlendConfig, EaseConfig, HybridConfig, PopularConfig, SingleModelsConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models import hybrid as hybrid_module
-from vrec.retrieval.models.ease import EaseConfig
-from vrec.retrieval.models.hybrid import HybridConfig, HybridRecommender
+from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.hybrid_weights import (
-    BlendConfig,
     ChoiceExamples,
     blend_scores,
     collect_choices,
@@ -27,8 +26,7 @@ from vrec.retrieval.models.hybrid_weights import (
     fit_blend_weights,
     history_length,
 )
-from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
-from vrec.retrieval.models.single_models import SingleModelsConfig
+from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.registry import load_recommender
 from vrec.retrieval.score_panel import ScorePanel, standardize_scores
 from vrec.testing.interactions import graded

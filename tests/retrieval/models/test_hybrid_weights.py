@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
+from vrec.retrieval.config import BlendConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix
 from vrec.retrieval.models.hybrid_weights import (
-    BlendConfig,
     ChoiceExamples,
     _sample_negatives,
     blend_scores,

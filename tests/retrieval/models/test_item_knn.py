@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.retrieval.dense_similarity import CONFIGS, is_best, one_by_one, similarities, weigh
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
-from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
+from vrec.retrieval.config import ItemKnnConfig
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.similarity import map_in_threads, row_blocks
 
 

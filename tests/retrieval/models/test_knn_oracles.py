@@ -19,8 +19,9 @@ from scipy import sparse
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.retrieval.matrices import ids, random_matrix, to_interactions
+from vrec.retrieval.config import ItemKnnConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
-from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.user_knn import UserKnn
 from vrec.retrieval.similarity import RowWeighting
 

@@ -5,9 +5,9 @@ import pytest
 
 from tests.retrieval.dense_similarity import similarities
 from tests.retrieval.matrices import ids, random_matrix, to_interactions
-from vrec.retrieval.models.item_knn import ItemKnn, ItemKnnConfig
+from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.user_knn import UserKnn
-from vrec.retrieval.similarity import SimilarityConfig
 
 USERS, VIDEOS, K = 40, 25, 8
 MODELS = {"item_knn": (ItemKnn, ItemKnnConfig), "user_knn": (UserKnn, SimilarityConfig)}

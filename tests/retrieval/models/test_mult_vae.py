@@ -8,7 +8,8 @@ from scipy.special import logsumexp
 
 from tests.retrieval.matrices import dense_scores, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
-from vrec.retrieval.models.mult_vae import MultVae, MultVaeConfig, MultVaeNetwork, kl_divergence, unit_bags
+from vrec.retrieval.config import MultVaeConfig
+from vrec.retrieval.models.mult_vae import MultVae, MultVaeNetwork, kl_divergence, unit_bags
 from vrec.retrieval.models.popular import PopularRecommender
 
 

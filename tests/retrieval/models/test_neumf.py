@@ -10,8 +10,9 @@ from scipy import sparse
 from tests.retrieval.matrices import dense_scores, matrices, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
 from vrec.core.errors import FitError
+from vrec.retrieval.config import NeuMfConfig
 from vrec.retrieval.models import neumf
-from vrec.retrieval.models.neumf import NegativeSampler, NeuMf, NeuMfConfig, NeuMfNetwork
+from vrec.retrieval.models.neumf import NegativeSampler, NeuMf, NeuMfNetwork
 from vrec.retrieval.models.popular import PopularRecommender
 
 

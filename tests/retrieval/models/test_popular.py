@@ -5,7 +5,8 @@ import pytest
 
 from tests.retrieval.catalogues import interactions, scores
 from vrec.core.errors import FitError
-from vrec.retrieval.models.popular import PopularConfig, PopularRecommender
+from vrec.retrieval.config import PopularConfig
+from vrec.retrieval.models.popular import PopularRecommender
 
 # Weights do not count; "b" is a user's id and a video's. The latest interaction is of day 40.
 ROWS = interactions(

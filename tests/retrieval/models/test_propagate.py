@@ -9,10 +9,10 @@ from hypothesis.extra.numpy import arrays
 from tests.retrieval.catalogues import embeddings, interactions, scores
 from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent
+from vrec.retrieval.config import PropagationConfig
 from vrec.retrieval.models import propagate as module
 from vrec.retrieval.models.propagate import (
     GramSums,
-    PropagationConfig,
     PropagationRecommender,
     normalize_rows,
     propagate_by_degree,

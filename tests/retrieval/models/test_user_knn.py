@@ -5,9 +5,9 @@ from hypothesis import given, settings
 
 from tests.retrieval.dense_similarity import CONFIGS, similarities, weigh
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
+from vrec.retrieval.config import SimilarityConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
 from vrec.retrieval.models.user_knn import UserKnn
-from vrec.retrieval.similarity import SimilarityConfig
 
 
 @given(matrices(), CONFIGS)

@@ -29,9 +29,10 @@ from vrec.core.errors import SchemaError, ServeError
 from vrec.profiles.profile import InterestEvent, Profile, profiles_from_table
 from vrec.profiles.update import ProfilesConfig, build_profiles, video_metadata
 from vrec.profiles.user import TASTE_AT, TASTE_WEIGHT, last_purchases
+from vrec.ranking.config import LabelsConfig
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import profile_counts
-from vrec.ranking.labels import LabelsConfig, build_labels
+from vrec.ranking.labels import build_labels
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.replay import replay_requests, replay_video_counts

@@ -8,8 +8,9 @@ import pytest
 from scipy.special import expit
 
 from vrec.core.schema import VIDEOS
+from vrec.synthetic.shop.config import SimulationConfig
 from vrec.synthetic.shop.preferences import LATENT_DIM, generate_shop
-from vrec.synthetic.shop.shop import CENTURY_DAYS, SimulationConfig
+from vrec.synthetic.shop.shop import CENTURY_DAYS
 
 CONFIG = SimulationConfig(users=400, videos=300, days=10)
 START = datetime(2025, 1, 1, tzinfo=UTC)

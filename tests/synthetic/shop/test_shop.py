@@ -10,7 +10,8 @@ from scipy.special import expit, softmax
 
 from vrec.core.errors import EventsError
 from vrec.synthetic.shop import shop as shop_module
-from vrec.synthetic.shop.shop import CENTURY_DAYS, SimulatedShop, SimulationConfig, calibrate_base
+from vrec.synthetic.shop.config import SimulationConfig
+from vrec.synthetic.shop.shop import CENTURY_DAYS, SimulatedShop, calibrate_base
 
 CONFIG = SimulationConfig(
     users=2, days=3, slots=4, start=datetime(2025, 3, 1, tzinfo=UTC), temperature=2.0, logging_taste=0.5

@@ -1,29 +1,31 @@
 """Learned encoders: a head with its weights, and the names of its input features."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self, assert_never
+from typing import Any, Self, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from vrec.core.errors import FitError, ModelError
 from vrec.core.types import Modality, Vectors
 from vrec.encoders.learned.artifact import FIX, EncoderArtifact, read_encoder_artifact
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureBatch, FeatureTensors
-from vrec.encoders.learned.heads.gated import GatedHead, GatedHeadConfig
-from vrec.encoders.learned.heads.gru import GruHead, GruHeadConfig
+from vrec.encoders.learned.heads.config import (
+    AnyHeadConfig,
+    GatedHeadConfig,
+    GruHeadConfig,
+    MeanHeadConfig,
+    VaeHeadConfig,
+)
+from vrec.encoders.learned.heads.gated import GatedHead
+from vrec.encoders.learned.heads.gru import GruHead
 from vrec.encoders.learned.heads.head import EncoderHead
-from vrec.encoders.learned.heads.mean import MeanHead, MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeHead, VaeHeadConfig
-from vrec.training.config import seeded_rng
-
-AnyHeadConfig = Annotated[
-    MeanHeadConfig | GruHeadConfig | GatedHeadConfig | VaeHeadConfig, Field(discriminator="kind")
-]
-"""Kind and size of a head."""
+from vrec.encoders.learned.heads.mean import MeanHead
+from vrec.encoders.learned.heads.vae import VaeHead
+from vrec.training.device import seeded_rng
 
 BLOCK = 256
 """Videos per block that is encoded at once."""

@@ -1,13 +1,10 @@
 """Training objective of a head: its losses, as one module whose gradients workers can share."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from vrec.core.config import BaseConfig
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import (
     FeatureBatch,
@@ -25,36 +22,7 @@ from vrec.encoders.learned.losses import (
     info_nce,
     similarity_distillation_loss,
 )
-
-
-class EncoderObjectiveConfig(BaseConfig):
-    """Settings of the training objective."""
-
-    kind: Literal["self_supervised", "aligned"] = "self_supervised"
-    """Kind of the objective: `self_supervised` needs only the videos; `aligned` learns from what shoppers
-    watched."""
-    temperature: float = Field(default=0.1, gt=0)
-    """Temperature of the contrast of views in units of cosine; smaller values weigh the nearest negatives
-    more."""
-    watched_temperature: float = Field(default=0.2, gt=0)
-    """Temperature of the contrast of watched pairs in units of cosine. A watched pair is a weaker signal than
-    two views of one video, and too small a value overfits."""
-    audio_agreement: float = Field(default=0.2, ge=0)
-    """Weight of the contrast between frames and sound of a video; 0 leaves it out."""
-    reversed_negatives: bool = True
-    """Whether the reversed clip is a negative of the clip, where the head sees the order of frames."""
-    popularity_correction: bool = True
-    """Whether scores are corrected by the log probability that a video appears in a batch (logQ)."""
-    distillation: Literal["none", "likeness", "vector"] = "vector"
-    """Loss towards the vectors of collaborative filtering: `vector` predicts them by a linear map that is
-    dropped after training (van den Oord et al. 2013), `likeness` matches their pairwise cosines (Park et al.
-    2019), `none` leaves it out."""
-    distillation_weight: float = Field(default=1.0, ge=0)
-    """Weight of the distillation loss, relative to the contrast of watched pairs."""
-    unwatched_weight: float = Field(default=0.05, ge=0)
-    """Weight in `aligned` of the self-supervised losses of videos that nobody has watched. These losses
-    separate each video from all others, against the alignment of videos that are watched together; 0 leaves
-    them out."""
+from vrec.encoders.learned.training_config import EncoderObjectiveConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.artifact import Arrays
@@ -18,10 +17,11 @@ from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.head import EncoderHead
 from vrec.encoders.learned.heads.vae import VaeHead
-from vrec.encoders.learned.objective import EncoderObjective, EncoderObjectiveConfig
+from vrec.encoders.learned.objective import EncoderObjective
 from vrec.encoders.learned.split import split_videos
+from vrec.encoders.learned.training_config import EncoderTrainingConfig
 from vrec.encoders.learned.validation import no_validation_reason, validation_metrics
-from vrec.training.config import TrainingConfig, seeded_rng, torch_device
+from vrec.training.device import seeded_rng, torch_device
 from vrec.training.epochs import (
     SINGLE_WORKER,
     EpochResult,
@@ -31,26 +31,6 @@ from vrec.training.epochs import (
     copy_weights,
     has_finite_weights,
 )
-
-
-class EncoderTrainingConfig(TrainingConfig):
-    """Settings of the training of a head."""
-
-    objective: EncoderObjectiveConfig = Field(default_factory=EncoderObjectiveConfig)
-    """Training objective."""
-    epochs: int = Field(default=50, ge=1)
-    """Largest number of passes over the videos, or over the pairs in `aligned`."""
-    batch_size: int = Field(default=256, ge=4)
-    """Videos or pairs per step, of all workers together. The others of a worker's batch are the negatives:
-    larger batches make a harder task."""
-    patience: int = Field(default=10, ge=1)
-    """Epochs without a lower validation loss after which training stops; the best weights are restored."""
-    weight_decay: float = Field(default=1e-4, ge=0)
-    """Weight decay of AdamW: each step shrinks weights by this share times the learning rate."""
-    validation: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the videos held out for validation, with all their pairs."""
-    mixed_precision: bool = True
-    """Whether a GPU multiplies in bfloat16: about twice as fast. Losses are in float32; unused on a CPU."""
 
 
 class EncoderTrainer(EpochTrainer[EncoderHead]):

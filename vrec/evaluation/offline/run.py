@@ -10,10 +10,10 @@ import pyarrow as pa
 from vrec.core.errors import EvaluationError
 from vrec.evaluation.intervals import paired_differences, percentile_interval, resampled_means
 from vrec.evaluation.offline import metrics
+from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.evaluation.offline.ground_truth import GroundTruth, TestPopulation, align_vectors
 from vrec.evaluation.offline.metrics import ACCURACY, Floats, RankedLists
 from vrec.evaluation.offline.results import (
-    EvaluationConfig,
     ListLengths,
     MetricDifference,
     MetricEstimate,

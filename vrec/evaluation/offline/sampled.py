@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
-from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.evaluation.intervals import percentile_interval, resampled_means
+from vrec.evaluation.offline.config import EvaluationConfig, SampledConfig
 from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import Floats, Ints
-from vrec.evaluation.offline.results import EvaluationConfig, MetricEstimate, to_plain_json
+from vrec.evaluation.offline.results import MetricEstimate, to_plain_json
 
 WARNING = (
     "Sampled metrics rank each test video among a few random videos instead of the whole catalog. They are "
@@ -21,17 +20,6 @@ WARNING = (
     "shopper would see (Krichene and Rendle, On Sampled Metrics for Item Recommendation, KDD 2020). They are "
     "given only for comparison with publications that use them."
 )
-
-
-class SampledConfig(BaseConfig):
-    """Settings of the sampled metrics."""
-
-    negatives: int = Field(default=100, ge=1)
-    """Random videos per user, outside the user's train and test, that the test video is ranked among."""
-    ks: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
-    """Cutoffs at which hit rate and NDCG are computed."""
-    seed: int = Field(default=0, ge=0)
-    """Random seed of the negatives, which are the same for all models."""
 
 
 @dataclass(frozen=True, slots=True)

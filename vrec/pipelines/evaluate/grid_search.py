@@ -14,9 +14,9 @@ from vrec.config.evaluate import EvaluateConfig
 from vrec.config.patch import patch_settings
 from vrec.config.settings import Settings
 from vrec.core.types import CatalogContent
-from vrec.evaluation.offline.results import EvaluationConfig
+from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.pipelines.evaluate.validation import validation_score
-from vrec.retrieval.registry import RetrievalConfig
+from vrec.retrieval.config import RetrievalConfig
 
 
 @dataclass(frozen=True, slots=True)

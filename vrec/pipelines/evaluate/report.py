@@ -16,7 +16,7 @@ from vrec.evaluation.reports.comparison import ComparisonReport, DatasetSummary,
 from vrec.events.split import InteractionSplit
 from vrec.pipelines.evaluate.grid_search import GridTrial
 from vrec.pipelines.inputs import InputData
-from vrec.retrieval.registry import RetrievalConfig
+from vrec.retrieval.config import RetrievalConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from vrec.pipelines.evaluate.report import ComparisonOutcome, ModelRun, build_re
 from vrec.pipelines.evaluate.validation import train_test_split, validation_split
 from vrec.pipelines.fit.tasks import Ref, start_fit, start_recommending
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.retrieval.config import RetrievalConfig, check_kind
 from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models.popular import PopularRecommender
-from vrec.retrieval.registry import RetrievalConfig, check_kind
 
 Fits = Mapping[str, Sequence[tuple[Ref, Ref]]]
 """References to (model, seconds) for each seed, by the model's name."""

@@ -5,12 +5,13 @@ import pyarrow as pa
 from vrec.config.settings import Settings
 from vrec.core.errors import EvaluationError
 from vrec.core.types import CatalogContent
+from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import ACCURACY
-from vrec.evaluation.offline.results import EvaluationConfig
 from vrec.events.split import InteractionSplit, split_interactions
 from vrec.pipelines.inputs import InputData
-from vrec.retrieval.registry import RetrievalConfig, build_recommender
+from vrec.retrieval.config import RetrievalConfig
+from vrec.retrieval.registry import build_recommender
 
 
 def train_test_split(inputs: InputData, settings: Settings) -> InteractionSplit:

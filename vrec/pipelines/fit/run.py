@@ -17,7 +17,8 @@ from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.fit.tasks import MAX_EXAMPLES, RECOMMENDED, start_fit, start_writing
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
-from vrec.retrieval.registry import check_kind, load_recommender
+from vrec.retrieval.config import check_kind
+from vrec.retrieval.registry import load_recommender
 
 
 def fit(

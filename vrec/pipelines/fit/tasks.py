@@ -13,7 +13,8 @@ from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.batch import BatchRecommender
-from vrec.retrieval.registry import RetrievalConfig, build_recommender
+from vrec.retrieval.config import RetrievalConfig
+from vrec.retrieval.registry import build_recommender
 from vrec.retrieval.similarity import map_in_threads
 
 RECOMMENDED = "recommendations"

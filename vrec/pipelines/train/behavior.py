@@ -11,7 +11,8 @@ from vrec.config.train_encoder import BehaviorConfig
 from vrec.core.errors import FitError
 from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.features import FeatureSet
-from vrec.events.interactions import InterestConfig, aggregate_interactions
+from vrec.events.config import InterestConfig
+from vrec.events.interactions import aggregate_interactions
 from vrec.events.polars_tables import to_polars
 from vrec.retrieval.models.als import Als
 

@@ -17,7 +17,7 @@ from vrec.pipelines.train.impressions import build_examples
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.network_ranker import build_untrained
 from vrec.ranking.training import RankerTrainer
-from vrec.retrieval.registry import check_kind
+from vrec.retrieval.config import check_kind
 
 # Training settings of an encoder that do not change the videos and pairs that it is validated on.
 _TUNABLE_TRAINING = (

@@ -1,14 +1,12 @@
 """Deep and cross network, version 2 (DCNv2: Wang et al. 2021)."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from vrec.ranking.networks.config import Structure
 from vrec.ranking.networks.layers import EmbeddedBatch, EmbeddingWidths, Mlp, by_candidate
-
-Structure = Literal["stacked", "parallel"]
 
 
 class CrossLayers(nn.Module):

@@ -1,47 +1,14 @@
 """Multitask heads for clicks, watch time and conversions, and their losses."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.config import BaseConfig
+from vrec.ranking.networks.config import RankerHeadsConfig
 from vrec.ranking.networks.layers import Mlp
-
-TaskName = Literal["click", "watch", "conversion"]
-Width = Annotated[int, Field(ge=1)]
-
-
-class RankerHeadsConfig(BaseConfig):
-    """Prediction heads of the network, and the parameters they share."""
-
-    heads: tuple[TaskName, ...] = ("click", "watch", "conversion")
-    """Heads: `click` (required), `watch` (seconds) and `conversion` (probability of one after a click)."""
-    experts: int = Field(default=3, ge=1)
-    """Number of expert networks shared by all heads, mixed by a gate per head; no effect with one head."""
-    expert_width: int = Field(default=64, ge=1)
-    """Width of the single layer of an expert."""
-    tower: tuple[Width, ...] = (32,)
-    """Widths of the layers of each head's own tower."""
-    watch_weight: float = Field(default=1.0, gt=0)
-    """Weight of the watch loss; the click loss has weight 1."""
-    conversion_weight: float = Field(default=1.0, gt=0)
-    """Weight of the joint click-and-conversion loss; the click loss has weight 1."""
-
-    @field_validator("heads")
-    @classmethod
-    def _check_heads(cls, heads: tuple[TaskName, ...]) -> tuple[TaskName, ...]:
-        if "click" not in heads or len(set(heads)) < len(heads):
-            raise ValueError(f"heads are {', '.join(heads)}: want click, and each at most once")
-        return heads
-
-    def outputs(self, watch_width: int) -> dict[TaskName, int]:
-        """Return the number of outputs of each head, click first."""
-        sizes: dict[TaskName, int] = {"click": 1, "conversion": 1, "watch": watch_width}
-        return {head: size for head, size in sizes.items() if head in self.heads}
 
 
 class HeadOutputs(NamedTuple):

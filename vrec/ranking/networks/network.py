@@ -1,15 +1,20 @@
 """Ranking networks: logistic regression, DCNv2 and DIN with common inputs and outputs."""
 
-from typing import Annotated, Literal, assert_never
+from typing import assert_never
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vrec.core.config import BaseConfig
 from vrec.ranking.features.arrays import FeatureShape
-from vrec.ranking.networks.dcn import DcnTrunk, Structure
+from vrec.ranking.networks.config import (
+    DcnConfig,
+    DinConfig,
+    LogisticRegressionConfig,
+    NetworkConfig,
+    RankerHeadsConfig,
+)
+from vrec.ranking.networks.dcn import DcnTrunk
 from vrec.ranking.networks.din import DinTrunk
 from vrec.ranking.networks.layers import (
     CatalogTensors,
@@ -21,73 +26,13 @@ from vrec.ranking.networks.layers import (
     by_candidate,
     unique_rows,
 )
-from vrec.ranking.networks.multitask import HeadOutputs, RankerHeadsConfig, TaskHeads, Width
+from vrec.ranking.networks.multitask import HeadOutputs, TaskHeads
 
 ITEM_BLOCK = 65_536
 """Videos embedded at once, which bounds memory."""
 
 REFERENCE_POSITION = 1
 """Position index assumed when scoring: the first slot."""
-
-
-class NetworkInputConfig(BaseConfig):
-    """Input settings of all networks."""
-
-    content: bool = True
-    """Use content vectors as an input, where the catalog has them. They represent videos that nobody has
-    watched."""
-    id_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the videos whose id is replaced by unknown in a training step, so that the network also learns
-    to predict without it."""
-    position: Literal["none", "additive"] = "additive"
-    """`additive` models the effect of the slot on clicks with a bias that is ignored when ranking; `none`
-    ignores slots, and so tends to repeat the logged order."""
-    position_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the impressions whose position is replaced by unknown in training."""
-
-
-class LogisticRegressionConfig(NetworkInputConfig):
-    """Logistic regression: a weight per vocabulary value and number, without the history."""
-
-    kind: Literal["lr"] = "lr"
-    """Architecture: logistic regression."""
-
-
-class DeepNetworkConfig(NetworkInputConfig):
-    """Common settings of the networks with embeddings."""
-
-    width: int = Field(default=16, ge=1)
-    """Embedding width of each field, of the mean of the tags and of the content vector."""
-    hidden: tuple[Width, ...] = Field(default=(200, 80), min_length=1)
-    """Widths of the dense layers."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the activations of the dense layers dropped in training."""
-
-
-class DcnConfig(DeepNetworkConfig):
-    """Deep and cross network, version 2 (Wang et al. 2021), with the mean of the history as input."""
-
-    kind: Literal["dcn"] = "dcn"
-    """Architecture: DCNv2."""
-    cross_layers: int = Field(default=3, ge=1)
-    """Number of cross layers; products of up to one more feature than this are learned."""
-    structure: Structure = "stacked"
-    """Dense layers after the cross layers (`stacked`) or in parallel with them (`parallel`)."""
-
-
-class DinConfig(DeepNetworkConfig):
-    """Deep interest network (Zhou et al. 2018): the candidate determines the weights of the history."""
-
-    kind: Literal["din"] = "din"
-    """Architecture: DIN."""
-    attention: tuple[Width, ...] = Field(default=(36,), min_length=1)
-    """Widths of the layers of the local activation unit."""
-    activation: Literal["dice", "prelu"] = "dice"
-    """Activation of the dense layers and the local activation unit."""
-
-
-NetworkConfig = Annotated[LogisticRegressionConfig | DcnConfig | DinConfig, Field(discriminator="kind")]
-"""Network architecture and its settings."""
 
 
 class RankerNetwork(nn.Module):

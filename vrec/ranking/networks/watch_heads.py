@@ -7,65 +7,22 @@ regression mostly learns durations. A head defines another target and its loss.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import BaseConfig
 from vrec.core.errors import ModelError, RankError
 from vrec.ranking.duration_groups import group_by_duration
 from vrec.ranking.features.arrays import Floats
+from vrec.ranking.networks.config import CreadConfig, D2qConfig, RawWatchConfig, WatchConfig
 
 Doubles = npt.NDArray[np.float64]
-
-
-class CreadConfig(BaseConfig):
-    """CREAD: ordinal buckets of seconds, with a binary classifier per threshold."""
-
-    kind: Literal["cread"] = "cread"
-    """Name of this head."""
-    thresholds: int = Field(default=16, ge=1)
-    """Maximum number of thresholds, 0 s included; more are finer, but each has fewer training rows."""
-    tail: float = Field(default=1.0, ge=0)
-    """Spacing of the thresholds: 0 puts equally many watches into each bucket; larger values make buckets of
-    long watches, which else span minutes, finer and those of short watches coarser."""
-    restore_weight: float = Field(default=0.03, ge=0)
-    """Weight of the Huber loss of the restored seconds; the cross-entropy of the thresholds has weight 1."""
-    huber: float = Field(default=5.0, gt=0)
-    """Errors up to this many mean watches count squared, larger ones linearly, which biases the mean."""
-    order_weight: float = Field(default=0.1, ge=0)
-    """Weight of the penalty for predicting a longer watch as more likely than a shorter one."""
-
-
-class D2qConfig(BaseConfig):
-    """D2Q: quantiles of watch time among videos of similar duration."""
-
-    kind: Literal["d2q"] = "d2q"
-    """Name of this head."""
-    groups: int = Field(default=20, ge=1)
-    """Maximum number of duration groups, equal in impressions; unknown durations are one more group."""
-    min_rows: int = Field(default=100, ge=2)
-    """Least number of impressions of a group; fewer of unknown duration use the quantiles of all."""
-    knots: int = Field(default=1000, ge=2)
-    """Number of points (or one more) of a group's piecewise linear distribution."""
-
-
-class RawWatchConfig(BaseConfig):
-    """Seconds themselves, by least squares."""
-
-    kind: Literal["raw"] = "raw"
-    """Name of this head."""
-
-
-WatchConfig = Annotated[CreadConfig | D2qConfig | RawWatchConfig, Field(discriminator="kind")]
-"""Watch head and its settings."""
 
 
 class WatchHead(ABC):

@@ -4,36 +4,19 @@ import numpy as np
 import numpy.typing as npt
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.recommender_base import ModelFitError
-from pydantic import Field
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import AlsConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores
 
 SOLVE_BLOCK = 256
 """Users whose normal equations are in memory at once."""
-
-
-class AlsConfig(BaseConfig):
-    """Settings of alternating least squares."""
-
-    factors: int = Field(default=64, ge=1)
-    """Dimensions of the vectors of users and videos; time grows with the square."""
-    regularization: float = Field(default=0.01, gt=0, allow_inf_nan=False)
-    """λ, the weight of the squared norms of the vectors in the loss; higher values shrink vectors, most of
-    all those with few interactions."""
-    alpha: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """Factor α of the confidence in an interaction, 1 + α · weight; the confidence in no interaction is 1."""
-    iterations: int = Field(default=15, ge=1)
-    """Number of alternations between solving for the users' and the videos' vectors."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the initial vectors."""
 
 
 class Als(MatrixRecommender[AlsConfig]):

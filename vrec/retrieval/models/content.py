@@ -3,37 +3,21 @@
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
 from vrec.core.compute import pc
-from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.core.types import CatalogContent, Vectors
-from vrec.retrieval.attributes import AttributesConfig, attribute_vectors
+from vrec.retrieval.attributes import attribute_vectors
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import ContentConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.topk import Scores
 
 BLOCK_ROWS = 8192
 """Videos whose vectors are in float64 at once."""
-
-
-class ContentConfig(BaseConfig):
-    """Settings of the similarity of videos' content and of the decay of a history."""
-
-    recency: float = Field(default=0.8, gt=0, le=1)
-    """Factor on a video's weight for each newer video in the user's history; 1 disables the decay."""
-    center: bool = True
-    """Subtract the catalog's mean embedding, which all videos share and which hides their
-    differences. A single embedding is never centered."""
-    attributes_share: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the attributes in the squared length of a video's vector; the embedding has the rest. A video
-    with only one of the two is represented by that one alone."""
-    attributes: AttributesConfig = Field(default_factory=AttributesConfig)
-    """Weights of the attributes."""
 
 
 class ContentRecommender(MatrixRecommender[ContentConfig]):

@@ -2,29 +2,17 @@
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 from scipy import sparse
 from scipy.linalg import lapack
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import EaseConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
 from vrec.retrieval.similarity import dense_product, row_blocks
 from vrec.retrieval.topk import Scores
-
-
-class EaseConfig(BaseConfig):
-    """Settings of EASE."""
-
-    regularization: float = Field(default=500.0, gt=0, allow_inf_nan=False)
-    """λ, the term added to the diagonal of XᵀX; higher values rely on frequent pairs of videos only."""
-    binary: bool = True
-    """Count every interaction as 1, as in the paper, instead of its weight."""
-    max_videos: int = Field(default=20_000, ge=1)
-    """Maximum number of videos that can be fitted: memory grows with its square, time with its cube."""
 
 
 class Ease(MatrixRecommender[EaseConfig]):

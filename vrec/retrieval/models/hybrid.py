@@ -2,21 +2,19 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import BaseConfig
 from vrec.core.tables import StorageFolder, join_uri
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import HybridConfig, SingleModelsConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions
 from vrec.retrieval.models.hybrid_weights import (
-    BlendConfig,
     Weights,
     blend_scores,
     collect_choices,
@@ -24,12 +22,7 @@ from vrec.retrieval.models.hybrid_weights import (
     fit_blend_weights,
 )
 from vrec.retrieval.models.popular import PopularRecommender
-from vrec.retrieval.models.single_models import (
-    SingleKind,
-    SingleModelsConfig,
-    build_single_model,
-    load_single_model,
-)
+from vrec.retrieval.models.single_models import build_single_model, load_single_model
 from vrec.retrieval.score_panel import ScorePanel
 from vrec.retrieval.topk import Scores, topk_dense
 
@@ -37,31 +30,6 @@ NEW_USERS = "strangers"
 """Name, in a saved model, of the popularity model for new users."""
 MAX_COLD_RAISED = 20
 """Maximum number of cold videos raised per user: enough for lists of a few hundred."""
-
-
-class HybridConfig(BaseConfig):
-    """Settings of the blend of several recommenders."""
-
-    members: tuple[SingleKind, ...] = Field(default=("popular", "item_knn", "ease", "content"), min_length=1)
-    """Names of the blended recommenders. `content` is left out if there is no content, and `ease` if there
-    are more videos than its `max_videos`."""
-    models: SingleModelsConfig | None = None
-    """Settings of the members and of the fallback for new users; by default those of `retrieval`."""
-    blend: BlendConfig = Field(default_factory=BlendConfig)
-    """Settings of the learning of the weights."""
-    holdout: Literal["time", "last"] = "time"
-    """Split from which the weights are learned: `time` holds out what all users watched after one moment, as
-    in production; `last` holds out the last part of each user's history, as in a leave-last-out
-    evaluation."""
-    holdout_share: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the interactions, the latest ones, that is held out to learn the weights; the members are then
-    fitted again on all interactions."""
-    cold_every: int | None = Field(default=20, ge=2)
-    """Interval at which a recommended video is a cold one, the best by score that no user has watched; by
-    score alone such videos would hardly ever be shown. None ranks all videos by score alone."""
-    recommend_new_users: bool = True
-    """Recommend the popular videos, with source `popular`, to users without a history; otherwise they get
-    no rows."""
 
 
 class HybridRecommender(MatrixRecommender[HybridConfig]):

@@ -5,32 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
-from vrec.core.config import BaseConfig
+from vrec.retrieval.config import BlendConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.score_panel import ScorePanel
 from vrec.retrieval.topk import Scores, topk_dense
 
 Weights = npt.NDArray[np.float64]
 """(2, features): the weights at history length 0 (see `history_length`), and their slope with it."""
-
-
-class BlendConfig(BaseConfig):
-    """Settings of the learning of a hybrid's weights."""
-
-    users: int = Field(default=3000, ge=1)
-    """Maximum number of users to learn from; drawn at random if there are more."""
-    least_users: int = Field(default=20, ge=1)
-    """Minimum number of users to learn from; with fewer, all members have the same weight."""
-    best: int = Field(default=60, ge=1)
-    """Number of each member's best videos that the chosen ones are compared with."""
-    others: int = Field(default=200, ge=1)
-    """Number of further videos, drawn at random, that represent all others in the comparison."""
-    ridge: float = Field(default=0.003, ge=0)
-    """Factor of the sum of squared weights in the loss; higher values shrink the weights to zero."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the draws of users and videos."""
 
 
 @dataclass(frozen=True)

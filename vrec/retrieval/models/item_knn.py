@@ -2,18 +2,17 @@
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.similarity import (
     BlockMapper,
     RowMoments,
     RowWeighting,
-    SimilarityConfig,
     SimilarityTask,
     map_in_threads,
     nearest_rows,
@@ -23,14 +22,6 @@ from vrec.retrieval.similarity import (
     weight_range,
 )
 from vrec.retrieval.topk import Scores, mask_zero_scores
-
-
-class ItemKnnConfig(SimilarityConfig):
-    """Settings of the similarity of videos by their users, and of the weights of a history."""
-
-    recency_half_life: float | None = Field(default=None, gt=0)
-    """Number of newer videos in the user's history after which a video's weight is halved; None disables the
-    decay. Videos with the same time have the same decay."""
 
 
 class ItemKnn(MatrixRecommender[ItemKnnConfig]):

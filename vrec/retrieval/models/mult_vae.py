@@ -4,16 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.types import CatalogContent
+from vrec.retrieval.config import MultVaeConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     BLOCK_ROWS,
-    EarlyStoppingConfig,
     NetworkRecommender,
     batches,
     hold_out_validation_users,
@@ -25,25 +24,6 @@ from vrec.retrieval.training import (
 
 Bags = tuple[Tensor, Tensor, Tensor]
 """Sparse rows in the form of nn.EmbeddingBag: (nnz,) videos, (B,) row starts, (nnz,) values."""
-
-
-class MultVaeConfig(EarlyStoppingConfig):
-    """Settings of Mult-VAE's network and training."""
-
-    hidden: int = Field(default=600, ge=1)
-    """Units of the hidden layer of the encoder, and of that of the decoder."""
-    latent: int = Field(default=200, ge=1)
-    """Dimensions of the latent variable."""
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    """Share of a history's videos that is hidden from the encoder in training."""
-    beta: float = Field(default=0.2, ge=0)
-    """Final weight of the KL term: 1 is the variational bound, 0 an autoencoder with noise."""
-    anneal_epochs: int = Field(default=50, ge=0)
-    """Epochs in which the KL term's weight rises linearly from 0 to `beta`; 0 starts with `beta`."""
-    batch_users: int = Field(default=100, ge=1)
-    """Users per step; a step takes memory for this many rows of the catalog's length."""
-    epochs: int = Field(default=100, ge=1)
-    """Maximum number of passes over the users."""
 
 
 class MultVaeNetwork(nn.Module):

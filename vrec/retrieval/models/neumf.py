@@ -6,16 +6,16 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.types import CatalogContent
+from vrec.retrieval.config import NeuMfConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     NetworkRecommender,
-    TrainingConfig,
     batches,
     seeded_rng,
     torch_device,
@@ -26,33 +26,6 @@ VIDEO_BLOCK = 65_536
 """Videos scored at once for a user: memory is bounded by this many rows of the widest layer."""
 
 Width = Annotated[int, Field(ge=1)]
-
-
-class NeuMfConfig(TrainingConfig):
-    """Settings of NeuMF's network and training."""
-
-    factors: int = Field(default=32, ge=1)
-    """Dimensions of the vectors of users and videos in the product part."""
-    layers: tuple[Width, ...] = Field(default=(64, 32, 16), min_length=2)
-    """Widths of the network part: of its input, one half for the user's vector and one for the video's, then
-    of its layers."""
-    negatives: int = Field(default=4, ge=1)
-    """Number of unwatched videos drawn per interaction and epoch."""
-    l2: float = Field(default=0.0, ge=0)
-    """Factor in the loss of the squared norms of a pair's vectors, against overfitting."""
-    batch_interactions: int = Field(default=512, ge=1)
-    """Interactions per step, without their negatives."""
-    epochs: int = Field(default=20, ge=1)
-    """Number of passes over the interactions; too many overfit."""
-
-    @field_validator("layers")
-    @classmethod
-    def _halves(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
-        if layers[0] % 2:
-            raise ValueError(
-                f"the first of layers is {layers[0]}, but the user and the video have half of it each"
-            )
-        return layers
 
 
 class NeuMfNetwork(nn.Module):

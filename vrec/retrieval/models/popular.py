@@ -5,26 +5,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import BaseConfig
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores
 
 DAY_US = 86_400_000_000
 """Microseconds per day."""
-
-
-class PopularConfig(BaseConfig):
-    """Settings of the popularity baseline."""
-
-    half_life_days: float | None = Field(default=None, gt=0)
-    """Days after which an interaction's count is halved; None disables the decay. A short one follows
-    trends."""
 
 
 class PopularRecommender(MatrixRecommender[PopularConfig]):

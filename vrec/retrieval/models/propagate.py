@@ -6,21 +6,19 @@ small product per user.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
-from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import EMBEDDINGS, conform
 from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import PropagationConfig
 from vrec.retrieval.index.exact_search import enable_blas_search
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix
 from vrec.retrieval.models.content import embedding_rows
@@ -103,24 +101,6 @@ def propagate_by_neighbours(
         (weights.ravel(), near.ravel(), np.arange(len(near) + 1) * count), shape=(len(near), len(unit_users))
     )
     return (mixed @ unit_users.astype(np.float64)) @ videos.cross.T
-
-
-class PropagationConfig(BaseConfig):
-    """Settings of the propagation of tastes."""
-
-    mode: Literal["plain", "degree", "neighbours"] = "neighbours"
-    """Users over which a taste is averaged: `plain` is all users by inner product; `degree` all users by
-    cosine, divided by the sum of cosines; `neighbours` the nearest users by cosine, in time proportional to
-    users²."""
-    neighbours: int = Field(default=50, ge=1)
-    """Number of nearest users, including the user; for mode `neighbours` only."""
-    space: Literal["interactions", "embeddings"] | None = None
-    """Space of tastes and videos: factors of the interactions, or the videos' embeddings. None means
-    embeddings if there are any."""
-    factors: int = Field(default=64, ge=1)
-    """Number of factors of the interactions; for space `interactions` only."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the randomized SVD."""
 
 
 class PropagationRecommender(MatrixRecommender[PropagationConfig]):

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.types import CatalogContent
+from vrec.retrieval.config import SASRecConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     BLOCK_ROWS,
-    EarlyStoppingConfig,
     NetworkRecommender,
     batches,
     hold_out_validation_users,
@@ -26,34 +25,6 @@ from vrec.retrieval.training import (
 
 BATCHES_PER_SORT = 20
 """Batches whose windows are sorted by length together, so that short windows are padded little."""
-
-
-class SASRecConfig(EarlyStoppingConfig):
-    """Settings of SASRec's network and training."""
-
-    max_length: int = Field(default=100, ge=1)
-    """Number of newest videos of a history that the network sees; older ones are ignored."""
-    dim: int = Field(default=64, ge=1)
-    """Dimensions of the videos' vectors and of the layers."""
-    layers: int = Field(default=2, ge=1)
-    """Number of transformer layers."""
-    heads: int = Field(default=2, ge=1)
-    """Number of attention heads per layer; must divide `dim`."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of activations that are dropped in training."""
-    negatives: int | None = Field(default=4096, ge=1)
-    """Number of negative videos drawn per step; None, or a number not below the catalog's size, uses all
-    videos. Time and memory of a step grow with it."""
-    batch_windows: int = Field(default=64, ge=1)
-    """Windows per step: a history is one window, or several of `max_length` videos if it is longer."""
-    epochs: int = Field(default=100, ge=1)
-    """Maximum number of passes over the histories."""
-
-    @model_validator(mode="after")
-    def _heads_share_the_dimensions(self) -> "SASRecConfig":
-        if self.dim % self.heads:
-            raise ValueError(f"dim is {self.dim}, which is no multiple of heads, {self.heads}")
-        return self
 
 
 class SASRecNetwork(nn.Module):

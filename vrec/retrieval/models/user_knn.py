@@ -6,11 +6,11 @@ import numpy.typing as npt
 from vrec.core.artifact import Arrays
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import SimilarityConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
 from vrec.retrieval.similarity import (
     RowMoments,
     RowWeighting,
-    SimilarityConfig,
     SimilarityTask,
     nearest_rows,
     score_product,

@@ -7,15 +7,8 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
 from vrec.core.schema import TIMESTAMP, VIDEOS, conform
-from vrec.synthetic.shop.shop import (
-    CENTURY_DAYS,
-    DAY_US,
-    Floats,
-    Indices,
-    SimulatedShop,
-    SimulationConfig,
-    calibrate_base,
-)
+from vrec.synthetic.shop.config import SimulationConfig
+from vrec.synthetic.shop.shop import CENTURY_DAYS, DAY_US, Floats, Indices, SimulatedShop, calibrate_base
 
 CALIBRATION_PAIRS = 20_000
 """Number of random user-video pairs that calibrate the click rate."""

@@ -10,8 +10,9 @@ from scipy.special import expit, logit
 from vrec.core.compute import pc
 from vrec.core.digest import digest
 from vrec.core.schema import EMBEDDINGS, EVENTS, TIMESTAMP, conform
+from vrec.synthetic.shop.config import SimulationConfig
 from vrec.synthetic.shop.preferences import generate_shop
-from vrec.synthetic.shop.shop import BLOCK_CELLS, DAY_US, Floats, Indices, SimulatedShop, SimulationConfig
+from vrec.synthetic.shop.shop import BLOCK_CELLS, DAY_US, Floats, Indices, SimulatedShop
 
 __all__ = ["ShopSimulation", "SimulatedShop", "SimulationConfig", "simulate"]
 

@@ -17,10 +17,10 @@ from vrec.encoders.learned.heads.batch import (
     normalize_rows,
     orthogonal_linear,
 )
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
+from vrec.encoders.learned.heads.config import GatedHeadConfig, VaeHeadConfig
 from vrec.encoders.learned.heads.modality_inputs import drop_modalities, modality_mask
 from vrec.encoders.learned.heads.pca_residual import PcaResidual
-from vrec.encoders.learned.heads.vae import LOG_VARIANCE, VaeHeadConfig
+from vrec.encoders.learned.heads.vae import LOG_VARIANCE
 
 CPU = torch.device("cpu")
 

@@ -8,15 +8,21 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tests.encoders.learned.catalogues import backwards, moving, of_topics
-from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import FeatureTensors
-from vrec.encoders.learned.heads.gated import GatedHead, GatedHeadConfig
-from vrec.encoders.learned.heads.gru import GruHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
+from vrec.encoders.learned.heads.config import (
+    AnyHeadConfig,
+    GatedHeadConfig,
+    GruHeadConfig,
+    MeanHeadConfig,
+    VaeHeadConfig,
+)
+from vrec.encoders.learned.heads.gated import GatedHead
 from vrec.encoders.learned.heads.modality_inputs import drop_modalities, modality_mask
-from vrec.encoders.learned.heads.vae import VaeHead, VaeHeadConfig, kl_divergence, product_of_experts
-from vrec.encoders.learned.train import EncoderTrainer, EncoderTrainingConfig
+from vrec.encoders.learned.heads.vae import VaeHead, kl_divergence, product_of_experts
+from vrec.encoders.learned.train import EncoderTrainer
+from vrec.encoders.learned.training_config import EncoderTrainingConfig
 
 
 def trained(config: AnyHeadConfig, features: FeatureSet, **changed) -> LearnedEncoder:

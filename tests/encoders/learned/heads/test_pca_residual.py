@@ -5,10 +5,8 @@ import pytest
 
 from tests.encoders.learned.catalogues import of_topics, unit
 from vrec.encoders.fusion import ModalityFusion, ModalityFusionConfig
-from vrec.encoders.learned.encoder import AnyHeadConfig, LearnedEncoder, init_head
-from vrec.encoders.learned.heads.gated import GatedHeadConfig
-from vrec.encoders.learned.heads.mean import MeanHeadConfig
-from vrec.encoders.learned.heads.vae import VaeHeadConfig
+from vrec.encoders.learned.encoder import LearnedEncoder, init_head
+from vrec.encoders.learned.heads.config import AnyHeadConfig, GatedHeadConfig, MeanHeadConfig, VaeHeadConfig
 
 COUNT, WIDTH = 40, 24 + 10 + 16
 # Some lack a modality: those are compared by what they have.

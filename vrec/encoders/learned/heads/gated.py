@@ -1,33 +1,15 @@
 """Gated fusion head: modalities are weighted by gates that see all of them."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, normalize_rows
+from vrec.encoders.learned.heads.config import GatedHeadConfig
 from vrec.encoders.learned.heads.head import EncoderHead
-from vrec.encoders.learned.heads.modality_inputs import (
-    FusionHeadConfig,
-    ModalityProjection,
-    drop_modalities,
-    modality_mask,
-)
-
-
-class GatedHeadConfig(FusionHeadConfig):
-    """Settings of the gated fusion head."""
-
-    kind: Literal["gated"] = "gated"
-    """Kind of the head: a sum of the modalities, weighted by learned gates."""
-    gate_hidden: int = Field(default=32, ge=1, le=4096)
-    """Width of the hidden layer of the gates."""
-    modality_dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Probability that a modality of a video is hidden in a training step, so that the head does not rely on
-    a single one; never all of them are hidden."""
+from vrec.encoders.learned.heads.modality_inputs import ModalityProjection, drop_modalities, modality_mask
 
 
 class GatedHead(EncoderHead):

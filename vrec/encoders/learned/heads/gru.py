@@ -1,25 +1,15 @@
 """Recurrent head: a bidirectional GRU over the frames of a video."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, normalize_rows, orthogonal_linear
-from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
-
-
-class GruHeadConfig(EncoderHeadConfig):
-    """Settings of the bidirectional GRU over the frames, with a projection of their mean."""
-
-    kind: Literal["gru"] = "gru"
-    """Kind of the head: a recurrent network over frames."""
-    hidden: int = Field(default=128, ge=1, le=4096)
-    """Size of the hidden state of the GRU in each direction."""
+from vrec.encoders.learned.heads.config import GruHeadConfig
+from vrec.encoders.learned.heads.head import EncoderHead
 
 
 class FrameGru(nn.Module):

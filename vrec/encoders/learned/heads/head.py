@@ -4,10 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from vrec.core.config import BaseConfig
 from vrec.core.types import Modality
 from vrec.encoders.learned.features import FeatureSet
 from vrec.encoders.learned.heads.batch import (
@@ -18,22 +16,8 @@ from vrec.encoders.learned.heads.batch import (
     fit_scaler,
     frames_mean,
 )
+from vrec.encoders.learned.heads.config import EncoderHeadConfig
 from vrec.encoders.learned.heads.pca_residual import PcaResidual
-
-
-class EncoderHeadConfig(BaseConfig):
-    """Settings that all heads share."""
-
-    dim: int = Field(default=128, ge=2, le=4096)
-    """Length of the learned part of a vector. Longer vectors lose less of the features and make an index
-    larger."""
-    keep: float = Field(default=0.5, ge=0, lt=1)
-    """Share of the similarity of two videos that is that of the features themselves; the rest is learned.
-    Heads trained on few videos, or on a single goal, lose other information of the features."""
-    kept_dim: int = Field(default=256, ge=1, le=4096)
-    """Largest number of principal components of the features that are kept."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Dropout probability of each input feature in a training step."""
 
 
 class EncoderHead(nn.Module, ABC):

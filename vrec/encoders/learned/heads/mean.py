@@ -1,20 +1,13 @@
 """Baseline head: a projection of the mean of a video's frames, independent of their order."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor, nn
 
 from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, normalize_rows, orthogonal_linear
-from vrec.encoders.learned.heads.head import EncoderHead, EncoderHeadConfig
-
-
-class MeanHeadConfig(EncoderHeadConfig):
-    """Settings of the baseline head."""
-
-    kind: Literal["mean"] = "mean"
-    """Kind of the head: a linear map of the mean of the frames."""
+from vrec.encoders.learned.heads.config import MeanHeadConfig
+from vrec.encoders.learned.heads.head import EncoderHead
 
 
 class MeanHead(EncoderHead):

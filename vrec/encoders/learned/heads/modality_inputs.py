@@ -1,25 +1,14 @@
 """Input layers of fusion heads, and modality dropout."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, frames_mean, orthogonal_linear
+from vrec.encoders.learned.heads.config import FusionHeadConfig
 from vrec.encoders.learned.heads.gru import FrameGru
-from vrec.encoders.learned.heads.head import EncoderHeadConfig
-
-
-class FusionHeadConfig(EncoderHeadConfig):
-    """Settings that heads over several modalities share."""
-
-    frames: Literal["mean", "gru"] = "mean"
-    """Input layer for frames: their mean, or a GRU that sees their order."""
-    hidden: int = Field(default=128, ge=1, le=4096)
-    """Size of the hidden state of the GRU in each direction; unused by `mean`."""
 
 
 class ModalityProjection(nn.Module):

@@ -1,43 +1,18 @@
 """Multimodal variational autoencoder: one latent vector from any subset of the modalities."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vrec.core.types import Modality
 from vrec.encoders.learned.heads.batch import FeatureBatch, normalize_rows
+from vrec.encoders.learned.heads.config import VaeHeadConfig
 from vrec.encoders.learned.heads.head import EncoderHead
-from vrec.encoders.learned.heads.modality_inputs import (
-    FusionHeadConfig,
-    ModalityProjection,
-    drop_modalities,
-    modality_mask,
-)
+from vrec.encoders.learned.heads.modality_inputs import ModalityProjection, drop_modalities, modality_mask
 
 LOG_VARIANCE = 8.0
 """Bound of the absolute log variance of an expert: beyond it an expert is certain, or without influence."""
-
-
-class VaeHeadConfig(FusionHeadConfig):
-    """Settings of the variational autoencoder."""
-
-    kind: Literal["vae"] = "vae"
-    """Kind of the head: a variational autoencoder, whose posterior is a product of one expert per
-    modality."""
-    layer: int = Field(default=256, ge=1, le=4096)
-    """Width of the hidden layer of encoders and decoders."""
-    beta: float = Field(default=1.0, ge=0)
-    """Weight of the divergence from the prior after warm-up (Higgins et al. 2017)."""
-    warmup_epochs: int = Field(default=10, ge=1)
-    """Epochs over which `beta` rises from 0. At full weight from the start, the latent vector collapses
-    before the decoders learn to use it (Sønderby et al. 2016)."""
-    evidence: float = Field(default=128.0, gt=0)
-    """Number of independent observations that a modality's vector counts as, whatever its length; otherwise
-    the 1280 numbers of the frames would outweigh the 60 of the sound. More make the posterior narrower and
-    the vectors more detailed."""
 
 
 class VaeHead(EncoderHead):

@@ -16,7 +16,7 @@ from pydantic import Field
 from vrec.core.errors import StoreError
 from vrec.core.protocols import EXPORT_ROWS
 from vrec.core.types import ApplyResult
-from vrec.events.interactions import EventKind
+from vrec.events.config import EventKind
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileCache, ProfileKey
 from vrec.profiles.stores.codec import EventRow, event_from_row, event_key, rows_from_table

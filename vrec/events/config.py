@@ -1,0 +1,90 @@
+"""Settings of reading, weighing and splitting events. Imports no table library."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vrec.core.config import BaseConfig
+
+EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
+"""The kinds of events, as in `EVENT_KINDS`."""
+
+
+class InterestConfig(BaseConfig):
+    """Settings for the interest that events show in a video."""
+
+    impression: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Weight of an impression; at 0 an impression gives no interaction."""
+    click: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Weight of a click."""
+    watch: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Weight of a complete watch; a partial watch counts in proportion."""
+    like: float = Field(default=2.0, ge=0, allow_inf_nan=False)
+    """Weight of a like."""
+    share: float = Field(default=3.0, ge=0, allow_inf_nan=False)
+    """Weight of sharing the video."""
+    follow: float = Field(default=3.0, ge=0, allow_inf_nan=False)
+    """Weight of following the video's creator from it."""
+    cart: float = Field(default=4.0, ge=0, allow_inf_nan=False)
+    """Weight of adding a product of the video to the cart."""
+    purchase: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    """Weight of buying a product of the video, whatever its price."""
+    watch_whole_s: float = Field(default=18.0, gt=0, allow_inf_nan=False)
+    """Seconds of watching that count as a complete watch, or the video's duration where that is shorter. A
+    larger value favors long videos, a smaller one short videos."""
+    watch_least: float = Field(default=0.2, ge=0, le=1)
+    """Share of a complete watch, in [0, 1], below which a watch gives no interaction."""
+    half_life_days: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Days after which an interaction has half its weight; None disables the decay."""
+
+
+class EventReadConfig(BaseConfig):
+    """Settings for reading a table of events."""
+
+    kind: EventKind = "click"
+    """Kind of every event of a table without a column `kind`."""
+    domain: str = Field(default="shop", min_length=1)
+    """Domain of every event of a table without a column `domain`."""
+    missing_ids: Literal["refuse", "drop", "keep"] = "refuse"
+    """Handling of rows whose user or video is empty or a placeholder such as `NaN` or `NULL`: `refuse` raises
+    an error, `drop` leaves them out, `keep` takes placeholders as ids and refuses empty ones."""
+    future: Literal["refuse", "drop"] = "refuse"
+    """Handling of future events: `refuse` raises an error, `drop` leaves them out and counts them."""
+    future_tolerance_s: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+    """Seconds by which an event may lie past the present, for clocks that run ahead."""
+
+
+class TimeSplitConfig(BaseConfig):
+    """Temporal split: one cutoff for all users, as in production."""
+
+    kind: Literal["time"] = "time"
+    """Split at one point in time."""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the interactions, the latest, in the test, together with those of the same moment as the first
+    of them; ignored when `test_from` is set."""
+    test_from: datetime | None = None
+    """Cutoff, the first moment of the test; without a zone it is UTC. None derives it from `test_share`."""
+
+
+class LeaveLastOutConfig(BaseConfig):
+    """Leave-last-out split, as in many papers; train contains other users' future."""
+
+    kind: Literal["last"] = "last"
+    """Split each user's history at its end."""
+    last_n: int = Field(default=1, ge=1)
+    """Number of test videos per user; users with at most this many videos stay in train entirely."""
+
+
+class RandomSplitConfig(BaseConfig):
+    """Random split of each user's videos, only for comparison with papers that use one."""
+
+    kind: Literal["random"] = "random"
+    """Split each user's videos at random."""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of each user's videos in the test, rounded to a whole number; at least one stays in train."""
+    seed: int = Field(default=0, ge=0)
+    """Random seed."""
+
+
+SplitConfig = Annotated[TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig, Field(discriminator="kind")]

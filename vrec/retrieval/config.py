@@ -1,0 +1,311 @@
+"""Settings and names of all recommenders. Imports no numerical library, so that commands check them fast."""
+
+import difflib
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from vrec.core.config import BaseConfig
+from vrec.core.errors import UnknownModel
+from vrec.training.config import TrainingConfig
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class SimilarityConfig(BaseConfig):
+    """Similarity of two rows (videos by their users, or users by their videos), and number of neighbors."""
+
+    similarity: Literal["cosine", "pearson"] = "cosine"
+    """Cosine of the two rows, or Pearson's correlation over all columns with 0 where nothing is stored."""
+    neighbours: int = Field(default=100, ge=1)
+    """Number of nearest rows kept for each row; more makes scores smoother, and the model slower and
+    larger."""
+    shrink: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Term added to the denominator, in units of weight²: similarities based on few columns become
+    smaller."""
+    weighting: Literal["none", "tfidf", "bm25"] = "none"
+    """Weighting before similarities are computed: TF-IDF and BM25 lower the weight of columns with many
+    entries, BM25 also that of rows with a large sum."""
+
+
+class AttributesConfig(BaseConfig):
+    """Weights of the columns of VIDEOS in the similarity of two videos; 0 leaves a column out."""
+
+    tags: float = Field(default=1.0, ge=0)
+    """Weight of the tags."""
+    title: float = Field(default=1.0, ge=0)
+    """Weight of the title's words; in scripts without spaces, of its characters and character pairs."""
+    category: float = Field(default=1.0, ge=0)
+    """Weight of the category."""
+    creator_id: float = Field(default=0.5, ge=0)
+    """Weight of the creator."""
+    kind: float = Field(default=0.25, ge=0)
+    """Weight of the kind: product, live or clip."""
+    domain: float = Field(default=0.25, ge=0)
+    """Weight of the domain."""
+    language: float = Field(default=0.25, ge=0)
+    """Weight of the language."""
+    price: float = Field(default=0.25, ge=0)
+    """Weight of the price, rounded down to a power of two."""
+    duration_s: float = Field(default=0.25, ge=0)
+    """Weight of the duration, rounded down to a power of two seconds."""
+
+
+class EarlyStoppingConfig(TrainingConfig):
+    """Settings of training with early stopping on held-out interactions."""
+
+    validation_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the users whose newest fifth of videos is held out from the fit to validate epochs; 0 disables
+    early stopping. Users with fewer than 5 videos are not used. Recommendations use the full history."""
+    max_validation_users: int = Field(default=1000, ge=1)
+    """Maximum number of validation users; more make validation slower and little more precise."""
+    patience: int = Field(default=10, ge=1)
+    """Epochs without a better validation NDCG after which training stops; the best epoch's weights are
+    used."""
+
+
+class PopularConfig(BaseConfig):
+    """Settings of the popularity baseline."""
+
+    half_life_days: float | None = Field(default=None, gt=0)
+    """Days after which an interaction's count is halved; None disables the decay. A short one follows
+    trends."""
+
+
+class ItemKnnConfig(SimilarityConfig):
+    """Settings of the similarity of videos by their users, and of the weights of a history."""
+
+    recency_half_life: float | None = Field(default=None, gt=0)
+    """Number of newer videos in the user's history after which a video's weight is halved; None disables the
+    decay. Videos with the same time have the same decay."""
+
+
+class AlsConfig(BaseConfig):
+    """Settings of alternating least squares."""
+
+    factors: int = Field(default=64, ge=1)
+    """Dimensions of the vectors of users and videos; time grows with the square."""
+    regularization: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    """λ, the weight of the squared norms of the vectors in the loss; higher values shrink vectors, most of
+    all those with few interactions."""
+    alpha: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Factor α of the confidence in an interaction, 1 + α · weight; the confidence in no interaction is 1."""
+    iterations: int = Field(default=15, ge=1)
+    """Number of alternations between solving for the users' and the videos' vectors."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the initial vectors."""
+
+
+class EaseConfig(BaseConfig):
+    """Settings of EASE."""
+
+    regularization: float = Field(default=500.0, gt=0, allow_inf_nan=False)
+    """λ, the term added to the diagonal of XᵀX; higher values rely on frequent pairs of videos only."""
+    binary: bool = True
+    """Count every interaction as 1, as in the paper, instead of its weight."""
+    max_videos: int = Field(default=20_000, ge=1)
+    """Maximum number of videos that can be fitted: memory grows with its square, time with its cube."""
+
+
+class MultVaeConfig(EarlyStoppingConfig):
+    """Settings of Mult-VAE's network and training."""
+
+    hidden: int = Field(default=600, ge=1)
+    """Units of the hidden layer of the encoder, and of that of the decoder."""
+    latent: int = Field(default=200, ge=1)
+    """Dimensions of the latent variable."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of a history's videos that is hidden from the encoder in training."""
+    beta: float = Field(default=0.2, ge=0)
+    """Final weight of the KL term: 1 is the variational bound, 0 an autoencoder with noise."""
+    anneal_epochs: int = Field(default=50, ge=0)
+    """Epochs in which the KL term's weight rises linearly from 0 to `beta`; 0 starts with `beta`."""
+    batch_users: int = Field(default=100, ge=1)
+    """Users per step; a step takes memory for this many rows of the catalog's length."""
+    epochs: int = Field(default=100, ge=1)
+    """Maximum number of passes over the users."""
+
+
+class NeuMfConfig(TrainingConfig):
+    """Settings of NeuMF's network and training."""
+
+    factors: int = Field(default=32, ge=1)
+    """Dimensions of the vectors of users and videos in the product part."""
+    layers: tuple[Width, ...] = Field(default=(64, 32, 16), min_length=2)
+    """Widths of the network part: of its input, one half for the user's vector and one for the video's, then
+    of its layers."""
+    negatives: int = Field(default=4, ge=1)
+    """Number of unwatched videos drawn per interaction and epoch."""
+    l2: float = Field(default=0.0, ge=0)
+    """Factor in the loss of the squared norms of a pair's vectors, against overfitting."""
+    batch_interactions: int = Field(default=512, ge=1)
+    """Interactions per step, without their negatives."""
+    epochs: int = Field(default=20, ge=1)
+    """Number of passes over the interactions; too many overfit."""
+
+    @field_validator("layers")
+    @classmethod
+    def _halves(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if layers[0] % 2:
+            raise ValueError(
+                f"the first of layers is {layers[0]}, but the user and the video have half of it each"
+            )
+        return layers
+
+
+class SASRecConfig(EarlyStoppingConfig):
+    """Settings of SASRec's network and training."""
+
+    max_length: int = Field(default=100, ge=1)
+    """Number of newest videos of a history that the network sees; older ones are ignored."""
+    dim: int = Field(default=64, ge=1)
+    """Dimensions of the videos' vectors and of the layers."""
+    layers: int = Field(default=2, ge=1)
+    """Number of transformer layers."""
+    heads: int = Field(default=2, ge=1)
+    """Number of attention heads per layer; must divide `dim`."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of activations that are dropped in training."""
+    negatives: int | None = Field(default=4096, ge=1)
+    """Number of negative videos drawn per step; None, or a number not below the catalog's size, uses all
+    videos. Time and memory of a step grow with it."""
+    batch_windows: int = Field(default=64, ge=1)
+    """Windows per step: a history is one window, or several of `max_length` videos if it is longer."""
+    epochs: int = Field(default=100, ge=1)
+    """Maximum number of passes over the histories."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_dimensions(self) -> "SASRecConfig":
+        if self.dim % self.heads:
+            raise ValueError(f"dim is {self.dim}, which is no multiple of heads, {self.heads}")
+        return self
+
+
+class ContentConfig(BaseConfig):
+    """Settings of the similarity of videos' content and of the decay of a history."""
+
+    recency: float = Field(default=0.8, gt=0, le=1)
+    """Factor on a video's weight for each newer video in the user's history; 1 disables the decay."""
+    center: bool = True
+    """Subtract the catalog's mean embedding, which all videos share and which hides their
+    differences. A single embedding is never centered."""
+    attributes_share: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the attributes in the squared length of a video's vector; the embedding has the rest. A video
+    with only one of the two is represented by that one alone."""
+    attributes: AttributesConfig = Field(default_factory=AttributesConfig)
+    """Weights of the attributes."""
+
+
+class PropagationConfig(BaseConfig):
+    """Settings of the propagation of tastes."""
+
+    mode: Literal["plain", "degree", "neighbours"] = "neighbours"
+    """Users over which a taste is averaged: `plain` is all users by inner product; `degree` all users by
+    cosine, divided by the sum of cosines; `neighbours` the nearest users by cosine, in time proportional to
+    users²."""
+    neighbours: int = Field(default=50, ge=1)
+    """Number of nearest users, including the user; for mode `neighbours` only."""
+    space: Literal["interactions", "embeddings"] | None = None
+    """Space of tastes and videos: factors of the interactions, or the videos' embeddings. None means
+    embeddings if there are any."""
+    factors: int = Field(default=64, ge=1)
+    """Number of factors of the interactions; for space `interactions` only."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the randomized SVD."""
+
+
+SingleKind = Literal[
+    "popular", "item_knn", "user_knn", "als", "ease", "mult_vae", "neumf", "sequence", "content", "propagate"
+]
+
+
+class SingleModelsConfig(BaseConfig):
+    """Settings of each recommender except the hybrid."""
+
+    popular: PopularConfig = Field(default_factory=PopularConfig)
+    """Settings of the ranking by number of users."""
+    item_knn: ItemKnnConfig = Field(default_factory=ItemKnnConfig)
+    """Settings of the item-based neighborhood model."""
+    user_knn: SimilarityConfig = Field(default_factory=SimilarityConfig)
+    """Settings of the user-based neighborhood model."""
+    als: AlsConfig = Field(default_factory=AlsConfig)
+    """Settings of matrix factorization by alternating least squares."""
+    ease: EaseConfig = Field(default_factory=EaseConfig)
+    """Settings of EASE, a linear autoencoder in closed form."""
+    mult_vae: MultVaeConfig = Field(default_factory=MultVaeConfig)
+    """Settings of Mult-VAE, a variational autoencoder of histories."""
+    neumf: NeuMfConfig = Field(default_factory=NeuMfConfig)
+    """Settings of neural matrix factorization."""
+    sequence: SASRecConfig = Field(default_factory=SASRecConfig)
+    """Settings of SASRec, self-attention over a user's videos in time order."""
+    content: ContentConfig = Field(default_factory=ContentConfig)
+    """Settings of the content-based model: videos similar to those that the user has watched."""
+    propagate: PropagationConfig = Field(default_factory=PropagationConfig)
+    """Settings of the propagation of tastes over similar users."""
+
+
+class BlendConfig(BaseConfig):
+    """Settings of the learning of a hybrid's weights."""
+
+    users: int = Field(default=3000, ge=1)
+    """Maximum number of users to learn from; drawn at random if there are more."""
+    least_users: int = Field(default=20, ge=1)
+    """Minimum number of users to learn from; with fewer, all members have the same weight."""
+    best: int = Field(default=60, ge=1)
+    """Number of each member's best videos that the chosen ones are compared with."""
+    others: int = Field(default=200, ge=1)
+    """Number of further videos, drawn at random, that represent all others in the comparison."""
+    ridge: float = Field(default=0.003, ge=0)
+    """Factor of the sum of squared weights in the loss; higher values shrink the weights to zero."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draws of users and videos."""
+
+
+class HybridConfig(BaseConfig):
+    """Settings of the blend of several recommenders."""
+
+    members: tuple[SingleKind, ...] = Field(default=("popular", "item_knn", "ease", "content"), min_length=1)
+    """Names of the blended recommenders. `content` is left out if there is no content, and `ease` if there
+    are more videos than its `max_videos`."""
+    models: SingleModelsConfig | None = None
+    """Settings of the members and of the fallback for new users; by default those of `retrieval`."""
+    blend: BlendConfig = Field(default_factory=BlendConfig)
+    """Settings of the learning of the weights."""
+    holdout: Literal["time", "last"] = "time"
+    """Split from which the weights are learned: `time` holds out what all users watched after one moment, as
+    in production; `last` holds out the last part of each user's history, as in a leave-last-out
+    evaluation."""
+    holdout_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the interactions, the latest ones, that is held out to learn the weights; the members are then
+    fitted again on all interactions."""
+    cold_every: int | None = Field(default=20, ge=2)
+    """Interval at which a recommended video is a cold one, the best by score that no user has watched; by
+    score alone such videos would hardly ever be shown. None ranks all videos by score alone."""
+    recommend_new_users: bool = True
+    """Recommend the popular videos, with source `popular`, to users without a history; otherwise they get
+    no rows."""
+
+
+class RetrievalConfig(SingleModelsConfig):
+    """Settings of all recommenders."""
+
+    hybrid: HybridConfig = Field(default_factory=HybridConfig)
+    """Settings of the blend of several recommenders with learned weights."""
+
+
+RECOMMENDER_KINDS: tuple[str, ...] = (*get_args(SingleKind), "hybrid")
+"""Names of all recommenders, as `--model` and `--models` take them."""
+
+
+def check_kind(kind: str) -> None:
+    """Check that a recommender of that name exists.
+
+    Raises:
+        UnknownModel: There is none; the message suggests the closest name.
+    """
+    if kind not in RECOMMENDER_KINDS:
+        near = difflib.get_close_matches(kind, RECOMMENDER_KINDS, n=1)
+        guess = f"; did you mean {near[0]}?" if near else ""
+        raise UnknownModel(
+            f"no recommender is called {kind}{guess}", fix=f"give one of {', '.join(RECOMMENDER_KINDS)}"
+        )
