@@ -114,8 +114,8 @@ class Case:
                 log, chances, OffPolicyConfig(method="clipped_ips", clip=5)
             ),
             "snips": estimate_policy_value(log, chances, OffPolicyConfig(method="snips")),
-            "snips, bootstrap": estimate_policy_value(
-                log, chances, OffPolicyConfig(method="snips", interval="bootstrap")
+            "snips, normal": estimate_policy_value(
+                log, chances, OffPolicyConfig(method="snips", interval="normal", normal_min_outcomes=1)
             ),
             "dr, smoothed means": estimate_policy_value(log, chances, OffPolicyConfig(method="dr"), means),
             "dr, true rewards": estimate_policy_value(

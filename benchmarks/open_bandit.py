@@ -27,10 +27,9 @@ from vrec.evaluation.off_policy.log import (
 from vrec.events.datasets import open_bandit
 
 METHODS = (
-    ("ips", OffPolicyConfig(method="ips", interval="bootstrap")),
+    ("ips", OffPolicyConfig(method="ips")),
     ("snips", OffPolicyConfig(method="snips")),
-    ("snips, bootstrap", OffPolicyConfig(method="snips", interval="bootstrap")),
-    ("dr, bootstrap", OffPolicyConfig(method="dr", interval="bootstrap")),
+    ("dr", OffPolicyConfig(method="dr")),
 )
 
 Floats = npt.NDArray[np.float64]
@@ -57,8 +56,9 @@ def estimated(log: LoggedBandit, policy: Floats) -> dict[str, PolicyValueEstimat
 
 
 def on_policy(log: LoggedBandit) -> PolicyValueEstimate:
-    """Return the log's own click rate, as an estimate."""
-    return estimate_policy_value(log, log.propensities, OffPolicyConfig(method="ips", interval="bootstrap"))
+    """Return the log's own click rate, with a normal interval."""
+    config = OffPolicyConfig(method="ips", interval="normal", normal_min_outcomes=1)
+    return estimate_policy_value(log, log.propensities, config)
 
 
 def report(name: str, own: LoggedBandit, other: LoggedBandit, policy: Floats) -> None:

@@ -43,6 +43,8 @@ class UserLimits:
 
     outcome: float = 1.0
     trials: float = 10.0
+    deficit: float = 0.0
+    """Most by which an outcome can be below 0."""
 
     def weight(self, outcome: float, trials: float) -> float:
         """Return a user's weight, 1 within the limits."""
@@ -94,6 +96,8 @@ class BetSizes:
     """Number of users at which intervals are to be tightest."""
     budget: float
     """Log wealth that the bets are to reach."""
+    square_per_rate: float = SQUARE_PER_RATE
+    """Guess of a user's mean y² over the rate."""
 
 
 def log_wealth(sums: RatioSums, rates: Floats, sizes: BetSizes, *, too_high: bool) -> Floats:
@@ -106,10 +110,11 @@ def log_wealth(sums: RatioSums, rates: Floats, sizes: BetSizes, *, too_high: boo
         too_high: True to bet that a rate is too high, False to bet that it is too low.
     """
     rates = rates[:, None]
-    loss = sums.limits.outcome if too_high else rates * sums.limits.trials
+    limits = sums.limits
+    loss = limits.outcome if too_high else rates * limits.trials + limits.deficit
     gain = (rates * sums.n - sums.y) * (1 if too_high else -1)
     square = np.maximum(sums.yy - 2 * rates * sums.yn + rates**2 * sums.nn, 0)
-    typical = sizes.expected_users * SQUARE_PER_RATE * np.maximum(rates, 1 / sizes.expected_users)
+    typical = sizes.expected_users * sizes.square_per_rate * np.maximum(rates, 1 / sizes.expected_users)
     bets = np.sqrt(2 * sizes.budget / typical) * BETS
     risk = np.minimum(bets * loss, 1.0)
     allowed = risk <= LARGEST_BET
