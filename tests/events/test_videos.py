@@ -115,7 +115,7 @@ def test_all_that_cannot_be_cast_is_named_at_once():
         complete_videos(table, "videos v.parquet")
     for part in (
         "videos v.parquet: missing video_id", "title is double, want string", "tags is string, want list",
-        "price is string, want float", "available is int64, want bool",
+        "price is string, want double", "available is int64, want bool",
         "published_at is string, want timestamp",
         "product_ids is list",
     ):  # fmt: skip

@@ -61,7 +61,7 @@ VIDEOS = TableSchema(
         TableColumn("tags", pa.list_(STRING)),
         TableColumn("title", STRING, nullable=True),
         TableColumn("language", STRING, nullable=True),
-        TableColumn("price", pa.float32(), nullable=True),
+        TableColumn("price", pa.float64(), nullable=True),
         TableColumn("duration_s", pa.float32(), nullable=True),
         TableColumn("published_at", TIMESTAMP, nullable=True),
         TableColumn("available", pa.bool_()),

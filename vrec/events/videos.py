@@ -81,8 +81,8 @@ def _cast(values: pa.ChunkedArray, column: TableColumn) -> pa.ChunkedArray | Non
     if want in (STRING, pa.list_(STRING)):
         texts = text_column(values)
         return texts if texts is not None and texts.type == want else None
-    if want == pa.float32():
-        return _cast_number(values)
+    if want in (pa.float32(), pa.float64()):
+        return _cast_number(values, want)
     if want == pa.bool_():
         return _cast_flag(values)
     if values.type == want:
@@ -93,13 +93,17 @@ def _cast(values: pa.ChunkedArray, column: TableColumn) -> pa.ChunkedArray | Non
     return None if problem else pa.chunked_array([times.to_arrow()]).cast(want)
 
 
-def _cast_number(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def _cast_number(values: pa.ChunkedArray, want: pa.DataType) -> pa.ChunkedArray | None:
     kind = values.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         return None
-    wide = pc.cast(values, pa.float64(), safe=False)
+    # The shortest decimal of a narrow float is the number that was meant: 12.34, not 12.34000015. Arrow's own
+    # cast of a decimal may miss the nearest float.
+    narrow = pa.types.is_floating(kind) and kind != pa.float64()
+    exact = pc.cast(values, STRING) if narrow or pa.types.is_decimal(kind) else values
+    wide = pc.cast(exact, pa.float64(), safe=False)
     # A NaN is how pandas writes a null; rounding to 24 bits is what a float32 is.
-    return pc.cast(pc.if_else(pc.is_nan(wide), None, wide), pa.float32(), safe=False)
+    return pc.cast(pc.if_else(pc.is_nan(wide), None, wide), want, safe=False)
 
 
 def _cast_flag(values: pa.ChunkedArray) -> pa.ChunkedArray | None:

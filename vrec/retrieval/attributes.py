@@ -133,12 +133,12 @@ def filter_videos(videos: pa.Table, filters: VideoFilters) -> list[str]:
             _check_known(field, wanted, values)
             matches = np.asarray(pc.is_in(values, value_set=pa.array(wanted, pa.string())))
             passing &= np.bincount(rows[matches], minlength=len(passing)) > 0
-    price = np.asarray(videos.column("price").to_numpy(), np.float32)
+    price = np.asarray(videos.column("price").to_numpy(), np.float64)
     # A missing price is NaN here, and every comparison with NaN is False.
     if filters.min_price is not None:
-        passing &= price >= np.float32(filters.min_price)
+        passing &= price >= filters.min_price
     if filters.max_price is not None:
-        passing &= price <= np.float32(filters.max_price)
+        passing &= price <= filters.max_price
     if filters.available is not None:
         passing &= np.asarray(videos.column("available")) == filters.available
     return videos.column("video_id").filter(pa.array(passing)).to_pylist()

@@ -186,7 +186,7 @@ def test_purchases_follow_carts_follow_clicks_and_cost_the_price(small):
     bought = events[events.kind == "purchase"].merge(
         small.videos.to_pandas()[["video_id", "price"]], on="video_id"
     )
-    assert (bought.value == bought.price).all()
+    assert (bought.value == bought.price.astype("float32")).all()
 
 
 def test_tastes_lie_over_a_given_catalogue(tmp_path: Path):

@@ -36,7 +36,7 @@ class CatalogArrays:
     """(M,) kind codes."""
     tags: Sequence[frozenset[str]]
     """Tags of each video, as `normalize_tag` gives them."""
-    price: npt.NDArray[np.float32]
+    price: Floats
     """(M,) price, NaN where there is none."""
     available: npt.NDArray[np.bool_]
     """(M,) whether the video is available."""
@@ -85,7 +85,7 @@ class CatalogArrays:
                 frozenset(normalize_tag(tag) for tag in tags if tag)
                 for tags in videos.column("tags").to_pylist()
             ),
-            price=np.asarray(pc.fill_null(videos.column("price"), np.nan), np.float32),
+            price=np.asarray(pc.fill_null(videos.column("price"), np.nan), np.float64),
             available=np.asarray(videos.column("available"), np.bool_),
             published_at=_times(videos.column("published_at")),
             vectors=_vectors(content.embeddings, row_by_id),

@@ -12,6 +12,7 @@ from vrec.core.errors import RankError
 from vrec.ranking.features.arrays import RankerPredictions
 
 Floats = npt.NDArray[np.float32]
+Prices = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 class UtilityWeights(BaseConfig):
@@ -47,7 +48,7 @@ class UtilityConfig(BaseConfig):
         return self.surfaces.get(surface, self.default)
 
 
-def utility(predictions: RankerPredictions, prices: Floats, surface: str, config: UtilityConfig) -> Floats:
+def utility(predictions: RankerPredictions, prices: Prices, surface: str, config: UtilityConfig) -> Floats:
     """Compute the expected utility of showing each of N candidates.
 
     It is click × p_click + minute × watch_s / 60 + (utility of a conversion) × p_conv, which never decreases
@@ -69,7 +70,7 @@ def utility(predictions: RankerPredictions, prices: Floats, surface: str, config
 
 
 def utility_slope(
-    predictions: RankerPredictions, prices: Floats, surface: str, config: UtilityConfig
+    predictions: RankerPredictions, prices: Prices, surface: str, config: UtilityConfig
 ) -> Floats:
     """Compute the derivative of utility in the log-odds of a click.
 
@@ -86,7 +87,7 @@ def utility_slope(
 
 
 def _expected_utility(
-    predictions: RankerPredictions, prices: Floats, weights: UtilityWeights
+    predictions: RankerPredictions, prices: Prices, weights: UtilityWeights
 ) -> npt.NDArray[np.float64]:
     _check(predictions, prices)
     priced = np.isfinite(prices)
@@ -97,7 +98,7 @@ def _expected_utility(
     return weights.click * clicks + weights.minute * minutes + conversion * predictions.p_conv
 
 
-def _check(predictions: RankerPredictions, prices: Floats) -> None:
+def _check(predictions: RankerPredictions, prices: Prices) -> None:
     rows = len(predictions.p_click)
     wants = {
         "p_click": (predictions.p_click, 1.0, "a probability in [0, 1]"),

@@ -128,7 +128,7 @@ def _draw_catalog(
             "tags": pa.array([[f"tag-{t}" for t in sorted(set(row))] for row in tags.tolist()]),
             "title": [f"category-{c} {i}" for c, i in zip(category, ids, strict=True)],
             "language": pa.repeat("en", n),
-            "price": pa.array(price.round(2), pa.float32()),
+            "price": pa.array(price.round(2), pa.float64()),
             "duration_s": pa.array(duration.round(1), pa.float32()),
             "published_at": pa.nulls(n, TIMESTAMP),
             "available": pa.repeat(True, n),

@@ -135,7 +135,7 @@ class NeighborItem(ResponseModel):
 
 
 class AddVideoResponse(ResponseModel):
-    """Response of `POST /v1/videos`."""
+    """Response of `POST /v1/videos` and `POST /v1/uploads`."""
 
     video_id: str
     duration_s: float | None
@@ -189,6 +189,11 @@ def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | 
     return Response(to_json(content, inf_nan_mode="null"), status, dict(headers or {}), "application/json")
 
 
+def rounded_seconds(seconds: float | None) -> float | None:
+    """Return seconds to the millisecond: tables hold 12.3 as a float32, which is 12.300000190734863."""
+    return None if seconds is None else round(seconds, 3)
+
+
 def list_response(result: ListResult, cards: Mapping[str, Card], request_id: str) -> dict[str, Any]:
     """Return a ListResponse as a dict."""
     return {
@@ -214,6 +219,7 @@ def _item(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str,
     card = cards.get(item.video_id, {})
     card_fields: dict[str, Any] = {name: card.get(name) for name in CARD_FIELDS}
     card_fields["tags"] = card_fields["tags"] or []
+    card_fields["duration_s"] = rounded_seconds(card_fields["duration_s"])
     # Only videos have titles here: a creator may have the id of a video.
     watched = [reason.partition(":")[2] for reason in item.reasons if reason.startswith("watched:")]
     titles = {name: cards[name]["title"] for name in watched if name in cards and cards[name].get("title")}
