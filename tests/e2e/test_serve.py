@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -63,8 +64,7 @@ class Shoppers:
 
 @pytest.fixture(scope="module")
 def service(ray_cluster, shop_bundle, tmp_path_factory):
-    import ray
-
+    from vrec.pipelines.cluster import connect_cluster
     from vrec.serving.deploy import deploy_service, stop_service
 
     folder = tmp_path_factory.mktemp("service")
@@ -81,13 +81,12 @@ def service(ray_cluster, shop_bundle, tmp_path_factory):
             "security": {"requests_per_second": 10_000, "burst": 10_000},
         }
     )
-    ray.init(address=ray_cluster.address, ignore_reinit_error=True, logging_level="ERROR")
-    try:
-        deploy_service(config)
-        yield config
-    finally:
-        stop_service()
-        ray.shutdown()
+    with connect_cluster(ray_cluster.address):
+        try:
+            deploy_service(config)
+            yield config
+        finally:
+            stop_service()
 
 
 def url_of(config):
@@ -114,6 +113,30 @@ def test_a_shopper_is_served_and_remembered(service, shop_bundle):
     answer = post(f"{url}/v1/recommend", {"user_id": "eve", "k": 5})[1]
     assert bought not in [item["video_id"] for item in answer["items"]]
     assert post(f"{url}/v1/recommend", {"user_id": "eve", "k": 0})[0] == 422
+
+
+def ids_of_answer(url, sent):
+    """Return the request ids of the answer to a request, which the server itself may refuse."""
+    request = urllib.request.Request(url, headers={"X-Request-ID": sent})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.headers.get_all("X-Request-ID")
+    except urllib.error.HTTPError as error:
+        return error.headers.get_all("X-Request-ID") or []
+
+
+def test_a_bad_request_id_is_neither_echoed_nor_logged(service, ray_cluster):
+    url, good = f"{url_of(service)}/v1/arms", f"good-{uuid.uuid4().hex}"
+    marks = [f"evil{uuid.uuid4().hex}" for _ in range(3)]
+    assert ids_of_answer(url, good) == [good]
+    for bad in (f"{marks[0]} x", f"{marks[1]}\x1b[31m", marks[2] + "a" * 64):
+        ids = ids_of_answer(url, bad)
+        assert len(ids) <= 1
+        assert not any(mark in one for mark in marks for one in ids)
+    folder = Path(ray_cluster.head_node.get_logs_dir_path()) / "serve"
+    logs = "".join(path.read_text(errors="replace") for path in folder.iterdir() if path.is_file())
+    assert good in logs
+    assert not any(mark in logs for mark in marks)
 
 
 def test_moving_between_bundles_under_load_fails_no_request(service, shop_bundle, tmp_path):

@@ -19,7 +19,10 @@ from vrec.media.decode_process import THREAD_SETTINGS
 
 # One thread per worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
 # more than they give.
-WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys((*THREAD_SETTINGS, "NUMEXPR_NUM_THREADS"), "1")
+WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys((*THREAD_SETTINGS, "NUMEXPR_NUM_THREADS"), "1") | {
+    # Serve's proxies log and echo any X-Request-ID otherwise.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "vrec.serving.http.request_ids:proxy_middlewares"
+}
 
 
 class ClusterError(VrecError):

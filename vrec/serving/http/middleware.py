@@ -4,10 +4,8 @@ Pure ASGI: nothing is buffered."""
 
 import ipaddress
 import math
-import re
 import threading
 import time
-import uuid
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -20,10 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vrec.config.serve import SecurityConfig
 from vrec.serving.http.errors import HttpProblem, log_error, problem_response, to_problem
 from vrec.serving.http.keys import ApiKeyring, request_secret
-from vrec.serving.http.multipart import FIELD_BYTES, FORM
+from vrec.serving.http.multipart import FIELD_BYTES, FORM, UPLOAD_PATH
+from vrec.serving.http.request_ids import REQUEST_ID_HEADER, request_id_of_headers
 
-REQUEST_ID_HEADER = "x-request-id"
-_VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FORM_OVERHEAD_BYTES = 2 * FIELD_BYTES
 """Bytes that an upload's form may have besides the file: its fields and the boundaries between them."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -52,8 +49,7 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        sent_id = headers.get(REQUEST_ID_HEADER, "")
-        request_id = sent_id if _VALID_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        request_id = request_id_of_headers(scope["headers"])
         response = _ResponseSender(send, request_id)
         try:
             self._admit(scope, headers, request_id)
@@ -82,7 +78,7 @@ class SecurityMiddleware:
 
     def _max_body_bytes(self, scope: Scope, headers: dict[str, str]) -> int:
         content_type = headers.get("content-type", "")
-        if scope["path"] == "/v1/videos" and content_type.lower().startswith(FORM):
+        if scope["path"] == UPLOAD_PATH and content_type.lower().startswith(FORM):
             return self._config.most_upload_bytes + FORM_OVERHEAD_BYTES
         return self._config.most_body_bytes
 
