@@ -35,6 +35,8 @@ CLUSTERS = {
 }
 """By folder, the files of tests that use Ray: `ray_cluster`, or commands that start one of their own. Not
 e2e/test_job_submit.py, whose head is its own altogether: what is here takes longer than all else together."""
+ON_PAGE = {"tests/e2e/test_page.py", "tests/e2e/test_client.py"}
+"""Files of tests that share the bundle of `page_shop`, which takes long to write."""
 ON_RAY = {f"tests/{folder}/test_{name}.py" for folder, names in CLUSTERS.items() for name in names}
 
 
@@ -86,11 +88,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Together(LoadScopeScheduling):
-    """Gives what starts clusters to one worker, and any other file to any; the longest comes first."""
+    """Gives what starts clusters, or shares a bundle, to one worker, and any other file to any; the longest
+    comes first."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "clusters" if file in ON_RAY else file
+        return "clusters" if file in ON_RAY else "pages" if file in ON_PAGE else file
 
 
 @pytest.hookimpl(optionalhook=True)

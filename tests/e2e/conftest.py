@@ -59,3 +59,11 @@ def few_clips(many_clips, tmp_path_factory) -> Path:
     for number, clip in enumerate(sorted(many_clips.rglob("*.mp4"))[:3]):
         shutil.copy(clip, folder / f"{number}.mp4")
     return folder
+
+
+@pytest.fixture(scope="session")
+def page_shop(tmp_path_factory):
+    """A bundle of real clips, a `tests.e2e.page_shop.PageShop`. Not to be changed."""
+    from tests.e2e.page_shop import write_page_shop
+
+    return write_page_shop(tmp_path_factory.mktemp("page"))

@@ -4,15 +4,10 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.page_shop import PageService, write_page_shop
+from tests.e2e.page_shop import PageService
 
 MOST_MS = 45_000
 """Timeout in ms, generous for a busy machine."""
-
-
-@pytest.fixture(scope="session")
-def page_shop(tmp_path_factory):
-    return write_page_shop(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")

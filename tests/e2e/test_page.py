@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from tests.e2e.page_shop import PageService
-from tests.e2e.page_tab import CONTRAST, kinds, news, page_shop, ready, recording, sent, service, tab
+from tests.e2e.page_tab import CONTRAST, kinds, news, ready, recording, sent, service, tab
 from tests.evaluation.reports.windows import NEEDS_CHROMIUM, browser
 from vrec.core.errors import StoreError
 from vrec.serving.deployments.protocol import BackendUnavailable

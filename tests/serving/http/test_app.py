@@ -11,7 +11,8 @@ from vrec.serving.http.keys import create_key
 OPERATIONS = {
     ("post", "/v1/recommend"), ("post", "/v1/search"), ("get", "/v1/videos/{video_id}/similar"),
     ("post", "/v1/events"), ("get", "/v1/events"), ("get", "/v1/profiles/{user_id}"),
-    ("delete", "/v1/profiles/{user_id}"), ("get", "/v1/arms"), ("post", "/v1/videos"),
+    ("delete", "/v1/profiles/{user_id}"), ("get", "/v1/arms"), ("post", "/v1/uploads"),
+    ("post", "/v1/videos"),
     ("put", "/v1/videos/{video_id}"), ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),
     ("get", "/readyz"), ("get", "/metrics"), ("get", "/media/{video_id}"),
 }  # fmt: skip
@@ -51,22 +52,24 @@ def test_the_operations_are_these_and_each_has_a_description(document):
     assert all(operation["description"] for operation in operations.values())
     events = operations["post", "/v1/events"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
     kinds = [document["components"]["schemas"][one["$ref"].rpartition("/")[2]] for one in events]
-    assert kinds[0]["properties"]["kind"]["enum"] == list(EVENT_KINDS)
-    assert kinds[1]["properties"]["events"]["maxItems"] == 1_000
-    bodies = operations["post", "/v1/videos"]["requestBody"]["content"]
-    assert {kind: body["schema"]["$ref"].rpartition("/")[2] for kind, body in bodies.items()} == {
-        "application/json": "AddVideoRequest",
-        "multipart/form-data": "UploadVideoForm",
-    }
+    assert document["components"]["schemas"]["EventKind"]["enum"] == list(EVENT_KINDS)
+    assert kinds[2]["properties"]["events"]["maxItems"] == 1_000
+    for path, kind, name in (
+        ("/v1/uploads", "multipart/form-data", "UploadVideoForm"),
+        ("/v1/videos", "application/json", "AddVideoRequest"),
+    ):
+        content = operations["post", path]["requestBody"]["content"]
+        assert content == {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
 def test_every_field_of_a_request_has_a_description_and_whole_numbers_their_limits(document):
     schemas = document["components"]["schemas"]
-    for name in ("RecommendRequest", "SearchRequest", "EventRequest", "AddVideoRequest", "UpdateVideoRequest",
+    for name in ("UserRecommendRequest", "SessionRecommendRequest", "SearchRequest", "UserEventRequest",
+                 "SessionEventRequest", "AddVideoRequest", "UpdateVideoRequest",
                  "ListFilters", "RecommendContext", "UploadVideoForm", "EventsRequest"):  # fmt: skip
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), (name, field)
-    k = schemas["RecommendRequest"]["properties"]["k"]
+    k = schemas["UserRecommendRequest"]["properties"]["k"]
     assert (k["minimum"], k["maximum"], k["default"]) == (1, 100, 20)
 
 

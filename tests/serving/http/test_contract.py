@@ -20,7 +20,7 @@ no-shrink = true
 enabled = false
 [[operations]]
 # The document cannot express that bytes must be a video, or that a URI must lie below a root.
-include-path = "/v1/videos"
+include-path = ["/v1/videos", "/v1/uploads"]
 checks.positive_data_acceptance.enabled = false
 """
 FREE = {"requests_per_second": 1e6, "burst": 1_000_000}

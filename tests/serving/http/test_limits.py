@@ -63,7 +63,7 @@ def test_a_body_may_be_as_long_as_the_limit(made, size, status, pieces):
 def test_only_an_upload_may_be_as_large_as_an_upload(made):
     app, _ = made(security={"most_body_bytes": 1_000, "most_upload_bytes": 10_000})
     body, headers = form([("creator_id", "a")], b"\0" * 5_000)
-    assert call(app, "POST", "/v1/videos", body, headers).json["type"].endswith("unusable-video")
+    assert call(app, "POST", "/v1/uploads", body, headers).json["type"].endswith("unusable-video")
     for method, path in (("POST", "/v1/events"), ("PUT", "/v1/videos/a")):
         reply = call(app, method, path, body, headers)
         assert (reply.status, reply.left) == (415, 1)  # nothing of the body was read
@@ -71,7 +71,7 @@ def test_only_an_upload_may_be_as_large_as_an_upload(made):
     assert call(app, "POST", "/v1/videos", body, json_kind).status == 413
     assert call(app, "PUT", "/v1/videos/a", body, json_kind).status == 413
     large, headers = form([("creator_id", "a")], b"\0" * (10_001 + FORM_OVERHEAD_BYTES))
-    reply = call(app, "POST", "/v1/videos", large, headers)
+    reply = call(app, "POST", "/v1/uploads", large, headers)
     assert (reply.status, "10,000" in reply.json["detail"]) == (413, False)
     assert f"{10_000 + FORM_OVERHEAD_BYTES:,}" in reply.json["detail"]
     assert FORM_OVERHEAD_BYTES >= 2 * FIELD_BYTES

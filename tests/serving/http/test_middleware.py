@@ -26,6 +26,7 @@ NEEDED = [
     ("DELETE", "/v1/profiles/u", None, "manage"),
     ("GET", "/v1/events", None, "manage"),
     ("POST", "/v1/videos", {"uri": "/x.mp4", "creator_id": "me"}, "manage"),
+    ("POST", "/v1/uploads", {}, "manage"),
     ("PUT", "/v1/videos/mugs%2F1", {"available": False}, "manage"),
     ("DELETE", "/v1/videos/mugs%2F1", None, "manage"),
 ]

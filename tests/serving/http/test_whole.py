@@ -137,7 +137,7 @@ def test_a_bundle_without_encoders_takes_no_uploads_and_keeps_nothing_of_them(tm
             api = ApiDeployment(config, graph.ranking, graph.profiles, node)
             await api.reconfigure({"bundle": shop_bundle.uri})
             body, headers = form([("creator_id", "me")], b"\0\0\0\x18ftypmp42" + b"\0" * 9_000)
-            reply = await acall(create_app(api, config, environment={}), "POST", "/v1/videos", body, headers)
+            reply = await acall(create_app(api, config, environment={}), "POST", "/v1/uploads", body, headers)
             assert (reply.status, reply.json["type"]) == (503, f"urn:vrec:problem:{kind}")
         assert list((tmp_path / "data" / "uploads").iterdir()) == []
 

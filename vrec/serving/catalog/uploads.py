@@ -47,17 +47,20 @@ _CONTAINERS: tuple[tuple[int, bytes, VideoContainer], ...] = (
     (0, b"\x00\x00\x01\xba", VideoContainer(".mpg", "video/mpeg")),
     (0, b"\x47", VideoContainer(".ts", "video/mp2t")),
 )
+_WEBM, _MATROSKA = VideoContainer(".webm", "video/webm"), VideoContainer(".mkv", "video/x-matroska")
+_UNKNOWN = VideoContainer(".bin", "application/octet-stream")
+MEDIA_TYPES = tuple(one.media_type for one in (*(row[2] for row in _CONTAINERS), _WEBM, _MATROSKA, _UNKNOWN))
+"""Media types that `detect_container` can return."""
 
 
 def detect_container(head: bytes) -> VideoContainer:
     """Return the container format by a file's first bytes; `.bin`, application/octet-stream if unknown."""
     if head.startswith(_EBML):
-        web = b"webm" in head[:64]
-        return VideoContainer(".webm", "video/webm") if web else VideoContainer(".mkv", "video/x-matroska")
+        return _WEBM if b"webm" in head[:64] else _MATROSKA
     for at, mark, container in _CONTAINERS:
         if head[at : at + len(mark)] == mark:
             return container
-    return VideoContainer(".bin", "application/octet-stream")
+    return _UNKNOWN
 
 
 class IncomingUpload:

@@ -4,37 +4,34 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
 import vrec
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.http.compression import CompressionMiddleware
 from vrec.serving.http.errors import ProblemDocument, install_error_handlers
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
+from vrec.serving.http.query_parameters import check_query_parameters
 from vrec.serving.http.routes import catalog, events, pages, recommendations
 from vrec.serving.http.schemas.requests import (
+    EVENTS_BODY,
+    RECOMMEND_BODY,
     AddVideoRequest,
-    EventRequest,
-    EventsRequest,
-    RecommendRequest,
     SearchRequest,
     UpdateVideoRequest,
     UploadVideoForm,
 )
 
-_BODY_MODELS = (
-    EventRequest,
-    EventsRequest,
-    RecommendRequest,
-    SearchRequest,
-    AddVideoRequest,
-    UploadVideoForm,
-    UpdateVideoRequest,
+_BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
+    EVENTS_BODY,
+    RECOMMEND_BODY,
+    *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
 )
-"""Models of the bodies that routes read themselves, of which FastAPI therefore does not know."""
+"""Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
 
 def create_app(
@@ -59,12 +56,21 @@ def create_app(
         os.environ if environment is None else environment, config.security.keys_variable
     )
     # FastAPI's documentation pages are off: they load scripts from other hosts.
-    app = FastAPI(title="vrec", version=vrec.__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="vrec",
+        version=vrec.__version__,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.add_middleware(CompressionMiddleware)
     app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
     routers = [module.routes(backend, config, keys) for module in (recommendations, events, catalog)]
-    routers.append(pages.routes(backend, config, keys, metrics))
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(check_query_parameters)])
+    # Load balancers and caches add parameters to the others.
+    routers.append(pages.routes(backend, config, keys, metrics))
+    app.include_router(routers[-1])
     install_error_handlers(app, [route for router in routers for route in router.routes])
     app.openapi = _openapi(app)
     return app
@@ -75,8 +81,11 @@ def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _, definitions = models_json_schema(
-                [*((model, "validation") for model in _BODY_MODELS), (ProblemDocument, "serialization")],
+            _, definitions = TypeAdapter.json_schemas(
+                [
+                    *((number, "validation", body) for number, body in enumerate(_BODY_MODELS)),
+                    ("problem", "serialization", TypeAdapter(ProblemDocument)),
+                ],
                 ref_template="#/components/schemas/{model}",
             )
             document = get_openapi(title=app.title, version=app.version, routes=app.routes)

@@ -3,23 +3,27 @@
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vrec.serving.http.errors import HttpProblem, validation_problem
+from vrec.serving.http.schemas.requests import MANY_TAG, ONE_TAG, SESSION_TAG, USER_TAG
 
+Body = TypeVar("Body")
 BodyModel = TypeVar("BodyModel", bound=BaseModel)
 COMMON_ERRORS = (403, 413, 422, 429, 500, 503)
 """Error statuses of any operation with a body."""
 
 
-def openapi_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the OpenAPI description of a body that `read_body` reads."""
-    return openapi_json_body({"$ref": schema_ref(model)})
+_TAGS = frozenset({USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG})
 
 
-def openapi_json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the OpenAPI description of a JSON body with this schema."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def openapi_body(
+    model: type[BaseModel], *others: type[BaseModel], media_type: str = "application/json"
+) -> dict[str, Any]:
+    """Return the OpenAPI description of a body that is of this model, or of one of several."""
+    refs = [{"$ref": schema_ref(one)} for one in (model, *others)]
+    schema = {"anyOf": refs} if others else refs[0]
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
 
 
 def schema_ref(model: type[BaseModel]) -> str:
@@ -40,8 +44,12 @@ async def read_json(request: Request) -> bytes:
 
 async def read_body(request: Request, model: type[BodyModel]) -> BodyModel:
     """Return the validated body; raise HttpProblem if it is invalid."""
-    body = await read_json(request)
+    return validate_body(await read_json(request), TypeAdapter(model))
+
+
+def validate_body(body: bytes, adapter: TypeAdapter[Body], context: Any = None) -> Body:
+    """Return a validated JSON body; raise HttpProblem with every invalid field if it is invalid."""
     try:
-        return model.model_validate_json(body)
+        return adapter.validate_json(body, context=context)
     except ValidationError as error:
-        raise validation_problem(error) from None
+        raise validation_problem(error, tags=_TAGS) from None

@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem documents."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -151,16 +151,19 @@ def to_problem(error: Exception) -> HttpProblem:
     return HttpProblem(500, "internal-error", detail)
 
 
-def validation_problem(error: ValidationError | RequestValidationError, skip: int = 0) -> HttpProblem:
+def validation_problem(
+    error: ValidationError | RequestValidationError, skip: int = 0, tags: Collection[str] = ()
+) -> HttpProblem:
     """Return the problem of an invalid body or parameter, field by field.
 
     Args:
         error: The validation error.
         skip: Number of leading path elements to leave out of each field's path.
+        tags: Path elements to leave out wherever they stand.
     """
     field_errors = error.errors()
     fields = [
-        FieldProblem(where=".".join(map(str, one["loc"][skip:])) or "body", detail=one["msg"])
+        FieldProblem(where=_path(one["loc"][skip:], tags), detail=one["msg"])
         for one in field_errors[:MAX_FIELD_PROBLEMS]
     ]
     count = len(field_errors)
@@ -168,6 +171,10 @@ def validation_problem(error: ValidationError | RequestValidationError, skip: in
     plural = "field is" if count == 1 else "fields are"
     detail = f"{count} {plural} invalid{more}: correct the fields in `errors` and send the request again"
     return HttpProblem(422, "invalid-request", detail, errors=fields)
+
+
+def _path(parts: Sequence[str | int], tags: Collection[str]) -> str:
+    return ".".join(str(part) for part in parts if part not in tags) or "body"
 
 
 def request_id_of(request: Request) -> str:

@@ -14,6 +14,8 @@ from vrec.serving.http.schemas.requests import NewVideoFields
 
 FORM = "multipart/form-data"
 FILE = "file"
+UPLOAD_PATH = "/v1/uploads"
+"""Path of the route that reads such forms."""
 FIELD_BYTES = 65_536
 """Maximum bytes of all fields besides the file and of the headers of all parts together."""
 FLUSH_BYTES = 1 << 20

@@ -60,7 +60,7 @@ export function upload(form, progress) {
   return new Promise((resolve, reject) => {
     // fetch does not report how much of a body is sent.
     const upload = new XMLHttpRequest();
-    upload.open("POST", "/v1/videos");
+    upload.open("POST", "/v1/uploads");
     for (const [name, value] of Object.entries(keyHeader())) upload.setRequestHeader(name, value);
     upload.upload.addEventListener("progress", (event) => progress(event.lengthComputable ? event.loaded / event.total : null));
     upload.addEventListener("load", () => {

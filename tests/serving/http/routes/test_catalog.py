@@ -32,7 +32,7 @@ def kept(shop, tmp_path):
 
 def upload(app, file, fields=FIELDS, **more):
     body, headers = form(fields, file)
-    return call(app, "POST", "/v1/videos", body, headers | more)
+    return call(app, "POST", "/v1/uploads", body, headers | more)
 
 
 def test_an_upload_is_recommendable_and_playable_and_gone_with_its_entry(made, tmp_path, film):
@@ -135,7 +135,7 @@ def test_a_giant_upload_ends_as_soon_as_it_is_too_large(made, tmp_path, said):
     app, shop = made(security={"most_upload_bytes": 1_000_000})
     body, headers = form(FIELDS, b"\0\0\0\x18ftypmp42" + b"\0" * 9_000_000)
     pieces = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
-    reply = call(app, "POST", "/v1/videos", body if said else pieces, headers)
+    reply = call(app, "POST", "/v1/uploads", body if said else pieces, headers)
     if said:
         assert (reply.status, reply.json["type"]) == (413, "urn:vrec:problem:too-large")
     else:
@@ -173,7 +173,7 @@ def test_a_form_that_is_cut_or_odd_is_refused_and_leaves_nothing(made, tmp_path,
         "id of control characters": (form([*FIELDS, ("video_id", "a\tb")], film)[0], headers, 422),
     }
     for name, (content, given, status) in odd.items():
-        reply = call(app, "POST", "/v1/videos", content, given)
+        reply = call(app, "POST", "/v1/uploads", content, given)
         assert reply.status == status, (name, reply.body)
         assert reply.json["detail"], name
         assert kept(shop, tmp_path) == [], name
@@ -183,7 +183,7 @@ def test_a_sender_who_goes_away_leaves_nothing(made, tmp_path, film):
     app, shop = made()
     body, headers = form(FIELDS, film)
 
-    assert call(app, "POST", "/v1/videos", [body[:1_000]], headers, leaves=True) is None
+    assert call(app, "POST", "/v1/uploads", [body[:1_000]], headers, leaves=True) is None
     assert kept(shop, tmp_path) == []
 
 

@@ -98,7 +98,7 @@ def test_similar_videos_and_searches(made):
     assert "mugs/1" not in [item["video_id"] for item in said["items"]]
     reply = call(app, "GET", "/v1/videos/none/similar")
     assert (reply.status, reply.json["type"]) == (404, "urn:vrec:problem:unknown-video")
-    assert "POST /v1/videos" in reply.json["detail"]
+    assert "POST /v1/uploads" in reply.json["detail"]
     found = call_json(app, "POST", "/v1/search", {"text": "a red hat", "k": 5, "filters": {"most_price": 60}})
     assert found.json["items"][0]["video_id"] == "hats/1"
     assert call_json(app, "POST", "/v1/search", {"text": "nothing like it"}).json["items"] == []

@@ -10,12 +10,12 @@ from vrec.serving.http.schemas.requests import (
     CLOCK_SKEW,
     EVENTS_BODY,
     MAX_EVENT_AGE,
-    EventRequest,
+    RECOMMEND_BODY,
     ListFilters,
     NewVideoFields,
-    RecommendRequest,
     SearchRequest,
     UpdateVideoRequest,
+    UserEventRequest,
 )
 from vrec.serving.messages import RequestFilters
 
@@ -25,7 +25,7 @@ SECOND = timedelta(seconds=1)
 
 def event_at(at):
     body = {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click", "at": at.isoformat()}
-    return EventRequest.model_validate_json(json.dumps(body), context={"now": NOW}).at
+    return UserEventRequest.model_validate_json(json.dumps(body), context={"now": NOW}).at
 
 
 @pytest.mark.parametrize("at", [NOW, NOW + timedelta(minutes=5), NOW - timedelta(days=366)])
@@ -45,12 +45,32 @@ def test_an_event_s_time_beyond_the_limits_is_refused(at, words):
         event_at(at)
 
 
-def test_exactly_one_of_user_and_session_is_given():
-    assert RecommendRequest(user_id="u").user_key == "u"
-    assert RecommendRequest(session_id="u").user_key == "session:u"
+@pytest.mark.parametrize("absent", [{}, {"other": None}])
+def test_exactly_one_of_user_and_session_is_given(absent):
+    def parsed(**fields):
+        other = {"session_id" if "user_id" in fields else "user_id": None} if absent else {}
+        return RECOMMEND_BODY.validate_json(json.dumps(fields | other))
+
+    assert parsed(user_id="u").user_key == "u"
+    assert parsed(session_id="u").user_key == "session:u"
     for fields in ({}, {"user_id": "u", "session_id": "s"}, {"user_id": None, "session_id": None}):
         with pytest.raises(ValidationError, match="either user_id or session_id"):
-            RecommendRequest.model_validate(fields)
+            RECOMMEND_BODY.validate_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("user_id", ["session:", "session:s", "session:session:s"])
+def test_no_user_id_lies_in_the_namespace_of_sessions(user_id):
+    event = {"event_id": "e", "user_id": user_id, "video_id": "v", "kind": "click"}
+    bodies = (
+        (RECOMMEND_BODY, {"user_id": user_id}),
+        (EVENTS_BODY, event),
+        (EVENTS_BODY, {"events": [event]}),
+    )
+    for adapter, body in bodies:
+        with pytest.raises(ValidationError, match="may not begin with session:"):
+            adapter.validate_json(json.dumps(body))
+    for harmless in ("session", "Session:s", " session:s", "u session:s"):
+        assert RECOMMEND_BODY.validate_json(json.dumps({"user_id": harmless})).user_key == harmless
 
 
 @pytest.mark.parametrize(("k", "whole"), [("3.0", 3), ("1", 1), ("100", 100), ("1e2", 100)])
@@ -125,19 +145,12 @@ def test_each_field_of_a_video_has_its_limits(field, good, bad):
 )
 def test_each_field_of_an_event_has_its_limits(field, good, bad):
     event = {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "watch"}
-    assert getattr(EventRequest.model_validate(event | {field: good}), field) == good
+    assert getattr(UserEventRequest.model_validate(event | {field: good}), field) == good
     with pytest.raises(ValidationError, match=field):
-        EventRequest.model_validate(event | {field: bad})
+        UserEventRequest.model_validate(event | {field: bad})
 
 
 def test_defaults_of_a_new_video_and_of_an_update():
     fields = NewVideoFields(creator_id="a")
     assert (fields.kind, fields.domain, fields.available, fields.tags) == ("clip", "shop", True, [])
     assert UpdateVideoRequest().model_dump(exclude_unset=True) == {}
-
-
-def test_errors_of_an_events_body_begin_with_its_form():
-    for body, form in ((b'{"events": [{}]}', "many"), (b"{}", "one"), (b"[]", "one")):
-        with pytest.raises(ValidationError) as raised:
-            EVENTS_BODY.validate_json(body)
-        assert {error["loc"][0] for error in raised.value.errors()} == {form}

@@ -13,10 +13,10 @@ from vrec.config.serve import ServeConfig
 from vrec.core.schema import VIDEOS
 from vrec.serving.catalog.uploads import UploadStore, readable_uri
 from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend, UnknownVideo
-from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, schema_ref
+from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
-from vrec.serving.http.multipart import FORM, read_form
+from vrec.serving.http.multipart import FORM, UPLOAD_PATH, read_form
 from vrec.serving.http.routes.recommendations import now_us
 from vrec.serving.http.schemas.requests import (
     AddVideoRequest,
@@ -25,7 +25,12 @@ from vrec.serving.http.schemas.requests import (
     UploadVideoForm,
     VideoId,
 )
-from vrec.serving.http.schemas.responses import AddVideoResponse, VideoResponse, json_response
+from vrec.serving.http.schemas.responses import (
+    AddVideoResponse,
+    VideoResponse,
+    json_response,
+    rounded_seconds,
+)
 from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RequestFilters
 
 NEIGHBORS_SHOWN = 5
@@ -37,31 +42,18 @@ INDEX_POLL_S = 0.1
 
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
-    """Return the routes below `/v1/videos`."""
-    router = APIRouter(tags=["catalogue"], dependencies=require_scope("manage", keys))
+    """Return the routes `/v1/uploads` and those below `/v1/videos`."""
+    router = APIRouter(tags=["catalog"], dependencies=require_scope("manage", keys))
     catalog = _CatalogOperations(backend, config)
     errors = (*((401,) if keys else ()), *COMMON_ERRORS)
-
-    @router.post(
-        "/v1/videos",
-        status_code=201,
-        responses={201: {"model": AddVideoResponse}, **error_responses(409, 415, *errors)},
-        openapi_extra=_bodies(),
-    )
-    async def add_video(request: Request) -> Response:
-        """Embed a video, uploaded (`multipart/form-data`) or given by its URI (JSON), and add it to the
-        catalog. It can be recommended within seconds."""
-        if request.headers.get("content-type", "").lower().startswith(FORM):
-            fields, uri = await read_form(request, catalog.uploads)
-            return await catalog.add(fields, uri, uploaded=True)
-        return await catalog.add_from_uri(await read_body(request, AddVideoRequest))
+    _add_new_videos(router, catalog, errors)
 
     @router.put(
         "/v1/videos/{video_id:video}",
         responses={200: {"model": VideoResponse}, **error_responses(404, 415, *errors)},
         openapi_extra=openapi_body(UpdateVideoRequest),
     )
-    async def change_video(request: Request, video_id: Annotated[VideoId, Path()]) -> Response:
+    async def update_video(request: Request, video_id: Annotated[VideoId, Path()]) -> Response:
         """Update fields of a video, such as its availability; absent fields stay as they are."""
         return await catalog.change(video_id, await read_body(request, UpdateVideoRequest))
 
@@ -76,6 +68,38 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         return await catalog.remove(video_id)
 
     return router
+
+
+def _add_new_videos(router: APIRouter, catalog: "_CatalogOperations", errors: Sequence[int]) -> None:
+    responses: dict[int | str, dict[str, Any]] = {
+        201: {"model": AddVideoResponse},
+        **error_responses(409, 415, *errors),
+    }
+
+    # Uploads have a path of their own: with two kinds of bodies, generated clients lose one of them.
+    @router.post(
+        UPLOAD_PATH,
+        status_code=201,
+        responses=responses,
+        openapi_extra=openapi_body(UploadVideoForm, media_type=FORM),
+    )
+    async def upload_video(request: Request) -> Response:
+        """Embed an uploaded video and add it to the catalog. It can be recommended within seconds."""
+        if not request.headers.get("content-type", "").lower().startswith(FORM):
+            detail = f"send the video in a form with Content-Type: {FORM}, or its URI as JSON to /v1/videos"
+            raise HttpProblem(415, "unsupported-media-type", detail)
+        fields, uri = await read_form(request, catalog.uploads)
+        return await catalog.add(fields, uri, uploaded=True)
+
+    @router.post(
+        "/v1/videos", status_code=201, responses=responses, openapi_extra=openapi_body(AddVideoRequest)
+    )
+    async def add_video(request: Request) -> Response:
+        """Embed a video that the service can read by its URI, and add it to the catalog. It can be
+        recommended within seconds."""
+        if request.headers.get("content-type", "").lower().startswith(FORM):
+            raise HttpProblem(415, "unsupported-media-type", f"send a form with a video to {UPLOAD_PATH}")
+        return await catalog.add_from_uri(await read_body(request, AddVideoRequest))
 
 
 class _CatalogOperations:
@@ -118,7 +142,8 @@ class _CatalogOperations:
         unchanged = {"creator_id"} if update.creator_id is None else set()
         card = {**await self._card(video_id), **update.model_dump(exclude_unset=True, exclude=unchanged)}
         await self._backend.change(CatalogChange(video_id, now_us(), video_row(video_id, card)))
-        return json_response({"video_id": video_id, **{name: card[name] for name in _CARD_FIELDS}})
+        content = {"video_id": video_id, **{name: card[name] for name in _CARD_FIELDS}}
+        return json_response(content | {"duration_s": rounded_seconds(card["duration_s"])})
 
     async def remove(self, video_id: str) -> Response:
         """Remove a video and return status 204."""
@@ -140,7 +165,7 @@ class _CatalogOperations:
         cards = await self._backend.cards([item.video_id for item in neighbors]) if neighbors else {}
         return {
             "video_id": video_id,
-            "duration_s": embedded.duration_s,
+            "duration_s": rounded_seconds(embedded.duration_s),
             "modalities": sorted(embedded.vectors),
             "decode_s": embedded.decode_s,
             "encode_s": embedded.encode_s,
@@ -177,10 +202,3 @@ def video_row(video_id: str, card: Card) -> pa.Table:
     """Return the VIDEOS row of a card, under this id."""
     row = {column.name: card.get(column.name) for column in VIDEOS.columns} | {"video_id": video_id}
     return pa.Table.from_pylist([row], schema=VIDEOS.arrow())
-
-
-def _bodies() -> dict[str, Any]:
-    """Return the OpenAPI description of both bodies of `POST /v1/videos`."""
-    bodies = openapi_body(AddVideoRequest)
-    bodies["requestBody"]["content"][FORM] = {"schema": {"$ref": schema_ref(UploadVideoForm)}}
-    return bodies

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import ValidationError
 
 from vrec.config.serve import ServeConfig
 from vrec.core.protocols import EXPORT_ROWS
@@ -16,10 +15,17 @@ from vrec.core.schema import EVENTS, TIMESTAMP
 from vrec.profiles.profile import Profile
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import ArmStatistics
-from vrec.serving.http.body import COMMON_ERRORS, openapi_json_body, read_json, schema_ref
-from vrec.serving.http.errors import HttpProblem, error_responses, validation_problem
+from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_json, validate_body
+from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, require_scope
-from vrec.serving.http.schemas.requests import EVENTS_BODY, EventRequest, EventsRequest, Id
+from vrec.serving.http.schemas.requests import (
+    EVENTS_BODY,
+    EventRequest,
+    EventsRequest,
+    Id,
+    SessionEventRequest,
+    UserEventRequest,
+)
 from vrec.serving.http.schemas.responses import EraseResponse, EventsResponse, ProfileResponse, json_response
 
 PARQUET = "application/vnd.apache.parquet"
@@ -29,7 +35,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SCHEMA = EVENTS.arrow()
 ResponseSpecs = dict[int | str, dict[str, Any]]
-_BODY = openapi_json_body({"anyOf": [{"$ref": schema_ref(model)} for model in (EventRequest, EventsRequest)]})
 
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
@@ -44,7 +49,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         responses={200: {"model": ArmStatistics}, **errors},
         dependencies=require_scope("read", keys),
     )
-    async def arms() -> Response:
+    async def arm_statistics() -> Response:
         """Return impressions, clicks, watch time and purchases by arm of the A/B test, with confidence
         intervals that stay valid however often they are read."""
         return json_response(await backend.arms())
@@ -59,7 +64,7 @@ def _add_events(
         "/v1/events",
         status_code=202,
         responses={202: {"model": EventsResponse}, **errors, **error_responses(415)},
-        openapi_extra=_BODY,
+        openapi_extra=openapi_body(UserEventRequest, SessionEventRequest, EventsRequest),
         dependencies=require_scope("events", keys),
     )
     async def add_events(request: Request) -> Response:
@@ -95,7 +100,7 @@ def _add_profiles(
         responses={200: {"model": ProfileResponse}, **errors, **error_responses(404)},
         dependencies=require_scope("read", keys),
     )
-    async def profile(user_id: Annotated[Id, Path()]) -> Response:
+    async def get_profile(user_id: Annotated[Id, Path()]) -> Response:
         """Return the profile of a shopper."""
         shopper = await backend.profile(user_id)
         if shopper is None:
@@ -107,7 +112,7 @@ def _add_profiles(
         responses={200: {"model": EraseResponse}, **errors},
         dependencies=require_scope("manage", keys),
     )
-    async def erase(user_id: Annotated[Id, Path()]) -> Response:
+    async def erase_profile(user_id: Annotated[Id, Path()]) -> Response:
         """Delete a shopper's events and profile for good; these events are not accepted again."""
         return json_response({"user_id": user_id, "erased": await backend.erase(user_id)})
 
@@ -125,10 +130,7 @@ def parse_events(body: bytes, now: datetime) -> pa.Table:
     Raises:
         HttpProblem: A field is invalid; every invalid field of every event is listed.
     """
-    try:
-        events = EVENTS_BODY.validate_json(body, context={"now": now})
-    except ValidationError as error:
-        raise validation_problem(error, 1) from None
+    events = validate_body(body, EVENTS_BODY, {"now": now})
     return _table_of(events.events if isinstance(events, EventsRequest) else [events], now)
 
 

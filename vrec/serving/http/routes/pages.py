@@ -12,8 +12,9 @@ from starlette.responses import FileResponse
 
 from vrec.config.serve import ServeConfig
 from vrec.media.decoders.signature import HEAD_BYTES, non_video_kind
-from vrec.serving.catalog.uploads import detect_container, local_path
+from vrec.serving.catalog.uploads import MEDIA_TYPES, detect_container, local_path
 from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.http.conditional import not_modified
 from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.schemas.requests import VideoId
@@ -49,7 +50,7 @@ def routes(
     router = APIRouter(tags=["pages"])
 
     @router.get("/healthz", responses={200: {"model": HealthResponse}, **error_responses(403, 500)})
-    async def healthz() -> Response:
+    async def check_health() -> Response:
         """Report that this process responds."""
         return json_response({"status": "ok"})
 
@@ -57,7 +58,7 @@ def routes(
         "/readyz",
         responses={200: {"model": ReadyResponse}, 503: {"model": ReadyResponse}, **error_responses(500)},
     )
-    async def readyz(request: Request) -> Response:
+    async def check_readiness(request: Request) -> Response:
         """Report whether every part of the service can respond. Reasons are shown to callers with a key only.
 
         A service that refused another bundle keeps the previous one and is ready.
@@ -91,14 +92,15 @@ def _add_metrics(router: APIRouter, keys: ApiKeyring | None, metrics: Callable[[
         response_class=Response,
         dependencies=require_scope("read", keys),
     )
-    async def metrics_text() -> Response:
+    async def get_metrics() -> Response:
         """Return metrics in Prometheus's text format."""
         return Response(await asyncio.to_thread(metrics), 200, {"content-type": METRICS_MEDIA_TYPE})
 
 
 def _add_media(router: APIRouter, backend: ServingBackend, config: ServeConfig) -> None:
-    async def media(video_id: Annotated[VideoId, Path()]) -> Response:
-        """Return the file of an available video, or a `Range` of it, if it is a local file."""
+    async def get_media(request: Request, video_id: Annotated[VideoId, Path()]) -> Response:
+        """Return the file of an available video, or a `Range` of it, if it is a local file. A client that
+        has it gets 304."""
         if not config.security.serve_media:
             raise _no_media(video_id)
         card = (await backend.cards([video_id])).get(video_id)
@@ -107,20 +109,22 @@ def _add_media(router: APIRouter, backend: ServingBackend, config: ServeConfig) 
         response = await asyncio.to_thread(_file_response, str(card["uri"]))
         if response is None:
             raise _no_media(video_id)
-        return response
+        return not_modified(request.headers, response) or response
 
-    binary: dict[str, Any] = {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    binary: dict[str, Any] = {"content": dict.fromkeys(MEDIA_TYPES, schema)}
     plain = {"text/plain": {"schema": {"type": "string"}}}
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "The video", **binary},
         206: {"description": "The requested range", **binary},
+        304: {"description": "The client has the file, by If-None-Match or If-Modified-Since"},
         400: {"description": "Malformed Range", "content": plain},
         416: {"description": "Range beyond the end", "content": plain},
         **error_responses(404, 422, 429, 500, 503),
     }
     path = "/media/{video_id:path}"
-    router.add_api_route(path, media, methods=["GET"], response_class=Response, responses=responses)
-    router.add_api_route(path, media, methods=["HEAD"], include_in_schema=False)
+    router.add_api_route(path, get_media, methods=["GET"], response_class=Response, responses=responses)
+    router.add_api_route(path, get_media, methods=["HEAD"], include_in_schema=False)
 
 
 def _file_response(uri: str) -> FileResponse | None:
@@ -161,9 +165,11 @@ def _add_page(router: APIRouter) -> None:
             router.add_api_route(path, _page_route(file), methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _page_route(file: FilePath) -> Callable[[], Any]:
-    async def page() -> Response:
+def _page_route(file: FilePath) -> Callable[..., Any]:
+    async def page(request: Request) -> Response:
         headers = {"content-security-policy": PAGE_POLICY, "cache-control": "no-cache"}
-        return FileResponse(file, 200, headers, PAGE_TYPES[file.suffix])
+        status = await asyncio.to_thread(file.stat)
+        response = FileResponse(file, 200, headers, PAGE_TYPES[file.suffix], stat_result=status)
+        return not_modified(request.headers, response) or response
 
     return page

@@ -11,14 +11,17 @@ from starlette.convertors import Convertor, register_url_convertor
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend
 from vrec.serving.experiments import assign_arm
-from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
+from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import error_responses, log_error, request_id_of
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
+    RECOMMEND_BODY,
     SIMILAR_SUFFIX,
     RecommendRequest,
     SearchRequest,
+    SessionRecommendRequest,
+    UserRecommendRequest,
     VideoId,
 )
 from vrec.serving.http.schemas.responses import (
@@ -60,12 +63,13 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
     @router.post(
         "/v1/recommend",
         responses={200: {"model": RecommendResponse}, **errors, **error_responses(415)},
-        openapi_extra=openapi_body(RecommendRequest),
+        openapi_extra=openapi_body(UserRecommendRequest, SessionRecommendRequest),
     )
     async def recommend(request: Request) -> Response:
         """Recommend videos to a shopper, best first. If ranking is unavailable, the list has popular videos
         and is marked as degraded."""
-        return await responder.recommend(await read_body(request, RecommendRequest), request_id_of(request))
+        body = validate_body(await read_json(request), RECOMMEND_BODY)
+        return await responder.recommend(body, request_id_of(request))
 
     @router.post(
         "/v1/search",
@@ -93,7 +97,7 @@ def _add_similar(
         "/v1/videos/{video_id:video}/similar",
         responses={200: {"model": ListResponse}, **errors, **error_responses(404)},
     )
-    async def similar(
+    async def similar_videos(
         request: Request,
         video_id: Annotated[VideoId, Path()],
         k: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Maximum number of videos.")] = 20,

@@ -1,7 +1,7 @@
 """Models of request bodies; every field has limits."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,10 +13,11 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationInfo,
-    model_validator,
+    WithJsonSchema,
 )
 from pydantic.types import Discriminator, Tag
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from vrec.serving.messages import RequestFilters
 
@@ -30,12 +31,18 @@ CLOCK_SKEW = timedelta(minutes=5)
 """Maximum lead of a sender's clock."""
 MAX_EVENT_AGE = timedelta(days=366)
 """Maximum age of an event on arrival."""
+MAX_ID_CHARS = 128
+"""Maximum length of an id of a user, event or request."""
+SESSION_PREFIX = "session:"
+"""Beginning of the profile ids of sessions, which no id of a user may have."""
+USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG = "(user)", "(session)", "(one)", "(many)"
+"""Alternatives of a body. They stand in the paths of validation errors, but in no message to a client."""
 SIMILAR_SUFFIX = "/similar"
 """End of the path that returns the videos similar to one."""
 
 # No control characters: ids are written to logs, keys of stores and file formats.
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_PLAIN)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=_PLAIN)]
 VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PLAIN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PLAIN)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_PLAIN)]
@@ -50,21 +57,13 @@ def _to_whole(number: Any) -> Any:
 # Stands after the bounds in annotations; else the OpenAPI document would lack them.
 _WHOLE = BeforeValidator(_to_whole)
 Names = Annotated[list[Name], Field(max_length=50)]
-VideoKind = Literal["product", "live", "clip"]
-EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
+# Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
+VideoKind = TypeAliasType("VideoKind", Literal["product", "live", "clip"])
+EventKind = TypeAliasType(
+    "EventKind", Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
+)
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ArmName = Annotated[str, StringConstraints(max_length=64)]
-
-# JSON Schema of "exactly one of user_id and session_id".
-_ONE_SHOPPER: dict[str, Any] = {
-    "oneOf": [
-        {
-            "required": [one],
-            "properties": {one: {"type": "string"}, other: {"type": "null"}},
-        }
-        for one, other in (("user_id", "session_id"), ("session_id", "user_id"))
-    ]
-}
 
 
 class RequestModel(BaseModel):
@@ -73,24 +72,69 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class ShopperFields(RequestModel):
-    """Shopper of a request or an event: a user, or a session without account."""
+def _check_user_id(user_id: str) -> str:
+    """Return an id that is not in the namespace of sessions."""
+    if user_id.startswith(SESSION_PREFIX):
+        raise PydanticCustomError(
+            "session", "a user_id may not begin with session: send a visit without account as session_id"
+        )
+    return user_id
 
-    user_id: Id | None = None
-    """Id of the shopper in the shop, preferably a pseudonym."""
-    session_id: Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=_PLAIN)] | None = None
-    """Id of an anonymous session; its profile has the id `session:` followed by this one."""
 
-    @model_validator(mode="after")
-    def _check_one_shopper(self) -> Self:
-        if (self.user_id is None) == (self.session_id is None):
-            raise PydanticCustomError("shopper", "give either user_id or session_id")
-        return self
+class UserFields(RequestModel):
+    """Shopper with an account."""
+
+    user_id: Annotated[
+        Id,
+        AfterValidator(_check_user_id),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_ID_CHARS,
+                "pattern": _PLAIN,
+                "not": {"pattern": f"^{SESSION_PREFIX}"},
+            }
+        ),
+    ]
+    """Id of the shopper in the shop, preferably a pseudonym. It may not begin with `session:`."""
+    session_id: None = None
+    """Absent: the shopper has an account."""
 
     @property
     def user_key(self) -> str:
         """Id of the shopper in events and profiles."""
-        return self.user_id if self.user_id is not None else f"session:{self.session_id}"
+        return self.user_id
+
+
+class SessionFields(RequestModel):
+    """Shopper without account."""
+
+    session_id: Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=_PLAIN)]
+    """Id of an anonymous session; its profile has the id `session:` followed by this one."""
+    user_id: None = None
+    """Absent: the shopper has no account."""
+
+    @property
+    def user_key(self) -> str:
+        """Id of the shopper in events and profiles."""
+        return f"{SESSION_PREFIX}{self.session_id}"
+
+
+def _shopper_tag(body: Any) -> str | None:
+    """Return the tag of a body by its shopper; None, an error, unless it has exactly one."""
+    get = body.get if isinstance(body, dict) else lambda name: getattr(body, name, None)
+    tags = {"user_id": USER_TAG, "session_id": SESSION_TAG}
+    given = [tag for name, tag in tags.items() if get(name) is not None]
+    return given[0] if len(given) == 1 else None
+
+
+def _by_shopper() -> Discriminator:
+    return Discriminator(
+        _shopper_tag,
+        custom_error_type="shopper",
+        custom_error_message="give either user_id or session_id",
+    )
 
 
 class ListFilters(RequestModel):
@@ -146,15 +190,31 @@ class ListRequest(RequestModel):
     """Ids of videos to leave out, such as those on the screen."""
 
 
-class RecommendRequest(ShopperFields, ListRequest):
-    """Body of `POST /v1/recommend`."""
-
-    model_config = ConfigDict(json_schema_extra=_ONE_SHOPPER)
+class RecommendFields(ListRequest):
+    """Fields of `POST /v1/recommend` besides the shopper."""
 
     surface: Surface = "feed"
     """Surface that shows the list; rerank settings can differ by surface."""
     context: RecommendContext = Field(default_factory=RecommendContext)
     """Context of the recommendation."""
+
+
+class UserRecommendRequest(UserFields, RecommendFields):
+    """Body of `POST /v1/recommend` for a shopper with an account."""
+
+
+class SessionRecommendRequest(SessionFields, RecommendFields):
+    """Body of `POST /v1/recommend` for a shopper without account."""
+
+
+RecommendRequest = UserRecommendRequest | SessionRecommendRequest
+RECOMMEND_BODY: TypeAdapter[RecommendRequest] = TypeAdapter(
+    Annotated[
+        Annotated[UserRecommendRequest, Tag(USER_TAG)] | Annotated[SessionRecommendRequest, Tag(SESSION_TAG)],
+        _by_shopper(),
+    ]
+)
+"""Body of `POST /v1/recommend`."""
 
 
 class SearchRequest(ListRequest):
@@ -182,10 +242,8 @@ def _check_event_time(at: datetime, info: ValidationInfo) -> datetime:
     return at
 
 
-class EventRequest(ShopperFields):
-    """Event: something that a shopper saw or did."""
-
-    model_config = ConfigDict(json_schema_extra=_ONE_SHOPPER)
+class EventFields(RequestModel):
+    """Fields of an event besides its shopper."""
 
     event_id: Id
     """Id that the sender chooses, such as a UUID; an event counts once, however often it is sent."""
@@ -207,24 +265,39 @@ class EventRequest(ShopperFields):
     """Time of the event, such as 2026-05-04T12:00:00Z; the time of arrival if absent."""
 
 
+class UserEventRequest(UserFields, EventFields):
+    """Event: something that a shopper with an account saw or did."""
+
+
+class SessionEventRequest(SessionFields, EventFields):
+    """Event: something that a shopper without account saw or did."""
+
+
+EventRequest = UserEventRequest | SessionEventRequest
+_AnyEvent = Annotated[
+    Annotated[UserEventRequest, Tag(USER_TAG)] | Annotated[SessionEventRequest, Tag(SESSION_TAG)],
+    _by_shopper(),
+]
+
+
 class EventsRequest(RequestModel):
     """Several events."""
 
-    events: Annotated[list[EventRequest], Field(min_length=1, max_length=MAX_EVENTS)]
+    events: Annotated[list[_AnyEvent], Field(min_length=1, max_length=MAX_EVENTS)]
     """Events, of which all are stored or none."""
 
 
 def _one_or_many(body: Any) -> str:
-    return "many" if isinstance(body, dict) and "events" in body else "one"
+    return MANY_TAG if isinstance(body, dict) and "events" in body else ONE_TAG
 
 
 EVENTS_BODY: TypeAdapter[EventRequest | EventsRequest] = TypeAdapter(
     Annotated[
-        Annotated[EventRequest, Tag("one")] | Annotated[EventsRequest, Tag("many")],
+        Annotated[_AnyEvent, Tag(ONE_TAG)] | Annotated[EventsRequest, Tag(MANY_TAG)],
         Discriminator(_one_or_many),
     ]
 )
-"""Body of `POST /v1/events`; the paths of its errors begin with "one" or "many"."""
+"""Body of `POST /v1/events`."""
 
 
 class VideoFields(RequestModel):
@@ -277,14 +350,14 @@ class NewVideoFields(VideoFields):
 
 
 class UploadVideoForm(NewVideoFields):
-    """Body of `POST /v1/videos` as a form, with an uploaded video."""
+    """Body of `POST /v1/uploads`, a form with the video."""
 
     file: Annotated[str, Field(json_schema_extra={"format": "binary"})]
     """Video file."""
 
 
 class AddVideoRequest(NewVideoFields):
-    """Body of `POST /v1/videos` as JSON, with the URI of a video that the service may read."""
+    """Body of `POST /v1/videos`, with the URI of a video that the service may read."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_PLAIN)]
     """Path or URI below one of `security.media_roots`."""

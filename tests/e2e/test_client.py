@@ -1,0 +1,197 @@
+"""A client generated from the OpenAPI document, over the real deployments and a real server."""
+
+import importlib
+import io
+import json
+import subprocess
+import sys
+import urllib.request
+from http import HTTPStatus
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.page_shop import PageService
+from tests.films import numbered, write_video
+from vrec.serving.http.keys import create_key
+
+OPERATIONS = {
+    "recommend", "search", "similar_videos", "add_events", "export_events", "get_profile", "erase_profile",
+    "arm_statistics", "upload_video", "add_video", "update_video", "remove_video", "check_health",
+    "check_readiness", "get_media",
+}  # fmt: skip
+TABLES = ["application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"]
+
+
+@pytest.fixture(scope="module")
+def served(page_shop, tmp_path_factory):
+    """Serve the real deployments; yield the OpenAPI document, its URL, a key and a folder for media."""
+    folder = tmp_path_factory.mktemp("client")
+    (folder / "media").mkdir()
+    secret, entry = create_key("client:read+events+manage")
+    more = {"security": {"media_roots": [str(folder / "media")]}}
+    with PageService(page_shop, folder, {"VREC_API_KEYS": entry}, **more) as service:
+        with urllib.request.urlopen(f"{service.address}/openapi.json", timeout=30) as answer:
+            document = json.load(answer)
+        yield document, service.address, secret, folder
+
+
+@pytest.fixture(scope="module")
+def generated(served, tmp_path_factory):
+    """Return the folder that holds the generated package `shop_client`."""
+    folder = tmp_path_factory.mktemp("generated")
+    (folder / "openapi.json").write_text(json.dumps(served[0]))
+    media = served[0]["paths"]["/media/{video_id}"]["get"]["responses"]["200"]["content"]
+    overrides = dict.fromkeys([*TABLES, *media], "application/octet-stream")
+    (folder / "config.yml").write_text(json.dumps({"content_type_overrides": overrides, "post_hooks": []}))
+    done = subprocess.run(
+        [sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config",
+         "config.yml", "--meta", "none", "--output-path", "shop_client", "--fail-on-warning"],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(generated):
+    """Return a function that imports a module of the generated client by its name."""
+    sys.path.insert(0, str(generated))
+    yield lambda name: importlib.import_module(f"shop_client.{name}")
+    sys.path.remove(str(generated))
+
+
+def test_the_document_has_a_readable_id_for_each_operation_and_no_alternatives_beside_fields(served):
+    document = served[0]
+    ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(ids) == len(OPERATIONS)
+    assert set(ids) == OPERATIONS
+
+    def check(schema):
+        if isinstance(schema, dict):
+            assert not ("properties" in schema and schema.keys() & {"oneOf", "anyOf", "allOf"}), schema
+        for part in (
+            schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+        ):
+            check(part)
+
+    check(document)
+
+
+def test_each_model_of_the_client_has_every_field_of_its_schema(served, client):
+    schemas, models = served[0]["components"]["schemas"], client("models")
+    assert {"UserRecommendRequest", "SessionRecommendRequest", "UserEventRequest"} <= set(schemas)
+    for name, schema in schemas.items():
+        if "properties" in schema:
+            fields = {field.rstrip("_") for field in getattr(models, name).__annotations__}
+            assert set(schema["properties"]) <= fields, name
+
+
+def test_the_client_passes_a_type_checker(generated):
+    (generated / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "standard"}))
+    (generated / "use.py").write_text(USE)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "basedpyright", "--pythonpath", sys.executable, "--outputjson", "."],
+        cwd=generated, capture_output=True, text=True, check=False, timeout=170,
+    )  # fmt: skip
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    lines = [(Path(one["file"]).name, one["message"]) for one in found if one["severity"] == "error"]
+    # The two mistakes of the last lines of USE, and nothing else.
+    assert [name for name, _ in lines] == ["use.py", "use.py"], lines
+    assert "user_id" in lines[0][1]
+    assert "int" in lines[1][1]
+
+
+USE = """
+from shop_client import AuthenticatedClient
+from shop_client.api.events import add_events
+from shop_client.api.lists import recommend
+from shop_client.models import (
+    EventKind, EventsRequest, ProblemDocument, RecommendResponse, SessionEventRequest, UserEventRequest,
+    UserRecommendRequest,
+)
+
+client = AuthenticatedClient(base_url="http://127.0.0.1:1", token="k")
+answer = recommend.sync(client=client, body=UserRecommendRequest(user_id="u", k=3))
+if isinstance(answer, RecommendResponse):
+    shown: list[tuple[str, float | None, list[str]]] = [
+        (item.video_id, item.price, [reason.text for reason in item.reasons]) for item in answer.items
+    ]
+    arm: str = answer.arm
+elif isinstance(answer, ProblemDocument):
+    detail: str = answer.detail
+one = UserEventRequest(event_id="e", user_id="u", video_id="v", kind=EventKind.CLICK)
+two = SessionEventRequest(event_id="f", session_id="s", video_id="v", kind=EventKind.WATCH, value=2.5)
+add_events.sync(client=client, body=EventsRequest(events=[one, two]))
+UserRecommendRequest(k=3)
+UserRecommendRequest(user_id="u", k="3")
+"""
+
+
+def test_the_client_drives_every_route(served, client):
+    _, url, secret, folder = served
+    models, types, api = client("models"), client("types"), _Calls(client, url, secret)
+    asked = models.UserRecommendRequest(
+        user_id="ann", k=5, kinds=[models.VideoKind.CLIP, models.VideoKind.PRODUCT]
+    )
+    answer = api.ok("lists.recommend", body=asked)
+    first = answer.items[0]
+    assert len(answer.items) == 5
+    assert isinstance(first.price, float)
+    shown = {"video_id": first.video_id, "request_id": answer.request_id, "propensity": first.propensity}
+    like = models.UserEventRequest(
+        event_id="c1", user_id="ann", kind=models.EventKind.LIKE, position=0, **shown
+    )
+    watch = models.SessionEventRequest(
+        event_id="c2", session_id="visit", kind=models.EventKind.WATCH, value=2.5, position=0, **shown
+    )
+    assert api.ok("events.add_events", 202, body=models.EventsRequest(events=[like, watch])).new == 2
+    assert api.ok("events.add_events", 202, body=like).repeated == 1
+    assert api.ok("events.get_profile", user_id="session:visit").history[0].video_id == first.video_id
+    assert api.ok("events.arm_statistics").arms[0].name == "ranked"
+    table = pq.read_table(io.BytesIO(api.ok("events.export_events", limit=10).payload.read()))
+    assert table.column("event_id").to_pylist() == ["c1", "c2"]
+    assert len(api.ok("lists.similar_videos", video_id=first.video_id, k=3).items) == 3
+    assert api.ok("lists.search", body=models.SearchRequest(text=first.category)).items
+
+    film = write_video(folder / "media" / "a film.mp4", [numbered(n) for n in range(50)])
+    fields = {"creator_id": "ann", "title": "A quokka", "tags": ["red", "big"], "category": "mugs"}
+    file = types.File(io.BytesIO(film.read_bytes()), "clip.mp4", "video/mp4")
+    form = models.UploadVideoForm(file=file, video_id="new/1", price=12.34, **fields)
+    assert api.ok("catalog.upload_video", 201, body=form).video_id == "new/1"
+    by_uri = models.AddVideoRequest(uri=str(film), video_id="new/2", **fields)
+    assert api.ok("catalog.add_video", 201, body=by_uri).modalities
+    changed = api.ok(
+        "catalog.update_video", video_id="new/1", body=models.UpdateVideoRequest(category="jars")
+    )
+    assert (changed.category, changed.price, changed.tags) == ("jars", 12.34, ["red", "big"])
+    assert api.ok("pages.get_media", video_id="new/1").payload.read() == film.read_bytes()
+    for video_id in ("new/1", "new/2"):
+        assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT
+    assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
+
+    assert api.ok("events.erase_profile", user_id="ann").erased == 1
+    assert (
+        api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"
+    )
+    assert api.ok("pages.check_health").status == "ok"
+    assert api.ok("pages.check_readiness").ready
+    assert api.called == OPERATIONS
+
+
+class _Calls:
+    """Calls of the generated client, with a key."""
+
+    def __init__(self, client, url, secret):
+        self._import, self.called = client, set()
+        self._client = client("client").AuthenticatedClient(base_url=url, token=secret)
+
+    def detailed(self, operation, **more):
+        self.called.add(operation.partition(".")[2])
+        return self._import(f"api.{operation}").sync_detailed(client=self._client, **more)
+
+    def ok(self, operation, status=200, **more):
+        response = self.detailed(operation, **more)
+        assert response.status_code == status, response.content
+        return response.parsed
