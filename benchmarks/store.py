@@ -29,7 +29,7 @@ import pyarrow as pa
 from vrec.core.protocols import ProfileStore
 from vrec.core.schema import EVENTS, TIMESTAMP
 from vrec.profiles.profile import Profile, VideoMetadata
-from vrec.profiles.stores.codec import event_key, pack_row, rows_from_table
+from vrec.profiles.stores.codec import SECRET_BYTES, event_key, pack_row, rows_from_table
 from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
 from vrec.profiles.update import ProfilesConfig
 
@@ -101,7 +101,10 @@ def floor(path: Path, events: pa.Table) -> None:
     db.execute("CREATE TABLE log (n INTEGER PRIMARY KEY, key BLOB UNIQUE, u TEXT, v TEXT, row BLOB)")
     db.execute("CREATE INDEX users ON log (u, n)")
     db.execute("CREATE INDEX videos ON log (v, n)")
-    rows = [(event_key(row[0]), row[1], row[2], pack_row(row)) for row in rows_from_table(events)]
+    rows = [
+        (event_key(row[0], bytes(SECRET_BYTES)), row[1], row[2], pack_row(row))
+        for row in rows_from_table(events)
+    ]
     for start in range(0, len(rows), BATCH):
         db.execute("BEGIN")
         db.executemany("INSERT INTO log (key, u, v, row) VALUES (?, ?, ?, ?)", rows[start : start + BATCH])

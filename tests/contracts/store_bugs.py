@@ -15,7 +15,7 @@ from vrec.core.errors import VrecError
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, ProfileBuilder
-from vrec.profiles.stores.codec import event_key, rows_from_table
+from vrec.profiles.stores.codec import rows_from_table
 from vrec.profiles.stores.sqlite.store import SqliteStore, _PendingAppend
 from vrec.profiles.update import record_event
 from vrec.testing.store_profiles import CONFIG, catalog
@@ -49,7 +49,7 @@ class RemembersUntilClosed(Sound):
 
     def submit(self, events):
         rows = rows_from_table(events)
-        return self._enqueue(_PendingAppend(rows, [event_key(self.salt + row[0]) for row in rows]))
+        return self._enqueue(_PendingAppend(rows, [self._key_of(self.salt + row[0]) for row in rows]))
 
 
 class KnowsOtherCallsOnly(Sound):
@@ -58,7 +58,7 @@ class KnowsOtherCallsOnly(Sound):
     def submit(self, events):
         rows, ids = rows_from_table(events), events.column("event_id").to_pylist()
         return self._enqueue(
-            _PendingAppend(rows, [event_key(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)])
+            _PendingAppend(rows, [self._key_of(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)])
         )
 
 
@@ -72,7 +72,7 @@ class SameIdOtherEvent(Sound):
 
     def submit(self, events):
         rows = rows_from_table(events)
-        return self._enqueue(_PendingAppend(rows, [event_key(row[0] + row[3]) for row in rows]))
+        return self._enqueue(_PendingAppend(rows, [self._key_of(row[0] + row[3]) for row in rows]))
 
 
 class Altered(Sound):

@@ -83,7 +83,7 @@ class EraseLeavesTheProfile(Sound):
     def _erase(self, user_id):
         kept = self._file.load(("user", user_id), self._fold)
         count = super()._erase(user_id)
-        if kept.profile.seen:
+        if kept.profile.counts:
             with self._file.writing(True):
                 self._file.put([kept])
         return count

@@ -220,7 +220,8 @@ class ProfileStore(Protocol[Profiles]):
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile permanently and return the number of events removed.
 
-        Counts in video profiles stay. The event ids stay known, so that none of the events is added again.
+        Counts in video profiles stay. Keyed hashes of the event ids stay known, so that none of the events is
+        added again; nothing else of the user does, neither in what the store reads nor in its files.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Events, profiles and comparisons for the contract of profile stores."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -44,9 +45,13 @@ def facts(video_ids: Iterable[str]) -> dict[str, VideoMetadata]:
 
 
 def wanted(events: pa.Table) -> ProfilesByKey:
-    """Return the profiles of every user and video with an event, as `build_profiles` makes them."""
+    """Return the profiles of every user and video with an event, as `build_profiles` makes them.
+
+    A store holds no ids and times of events in the profiles of videos.
+    """
     table = build_profiles(events, world()[1], CONFIG)
-    return {(p.entity, p.entity_id): p for p in profiles_from_table(table) if p.seen}
+    profiles = [profile for profile in profiles_from_table(table) if profile.seen]
+    return {(p.entity, p.entity_id): p if p.entity == "user" else replace(p, seen=()) for p in profiles}
 
 
 def stored(store: ProfileStore, keys: Iterable[tuple[str, str]]) -> ProfilesByKey:

@@ -95,4 +95,5 @@ def test_other_bytes_are_refused(data):
 
 
 def test_keys_stay_the_same_for_ever():
-    assert event_key("event-1").hex() == "ecff491f4762f725c4383b6eddbc9095"
+    assert event_key("event-1", b"").hex() == "ecff491f4762f725c4383b6eddbc9095"
+    assert event_key("event-1", b"a") != event_key("event-1", b"b")

@@ -15,6 +15,8 @@ from vrec.profiles.update import validate_events
 
 FORMAT = 1
 """The first value of every packed profile and event; other formats are refused."""
+SECRET_BYTES = 32
+"""Length of the secret that a store makes for its event keys."""
 NAMES = tuple(column.name for column in EVENTS.columns)
 """The columns of EVENTS, in the order of an EventRow."""
 PROFILE_VALUES = 6
@@ -24,9 +26,13 @@ EventRow = tuple[Any, ...]
 """One event's values in the order of EVENTS, `at` as µs since 1970."""
 
 
-def event_key(event_id: str) -> bytes:
-    """Return 16 bytes that identify an event for good, also after its id has been erased."""
-    return blake2b(event_id.encode(), digest_size=16).digest()
+def event_key(event_id: str, secret: bytes) -> bytes:
+    """Return 16 bytes that identify an event for good, also after its id has been erased.
+
+    A hash keyed with the store's secret (RFC 7693), so that keys of two stores have nothing in common, and
+    nobody without the secret can tell whether an id is among them.
+    """
+    return blake2b(event_id.encode(), digest_size=16, key=secret).digest()
 
 
 def rows_from_table(events: pa.Table) -> list[EventRow]:

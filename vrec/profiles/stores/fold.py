@@ -37,7 +37,8 @@ class ProfileFold:
         """Return the profile after new events of its user or video.
 
         Gives what `vrec.profiles.update.build_profiles` gives for all its events: to the last bit where they
-        come in the order of (at, event_id), up to float rounding in any other order, however late.
+        come in the order of (at, event_id), up to float rounding in any other order, however late. A video's
+        profile has no `seen`.
 
         Args:
             profile: The stored profile.
@@ -55,7 +56,10 @@ class ProfileFold:
             _check_length(builder, video)
             record_event(builder, event, video, self._remember_all)
         folded = builder.build()
-        return replace(folded, seen=folded.seen[-self._config.remember :])
+        # The log tells which events are new. Ids and times in a video's profile would outlive the erasure of
+        # the users they are of.
+        seen = folded.seen[-self._config.remember :] if folded.entity == "user" else ()
+        return replace(folded, seen=seen)
 
 
 def _check_length(builder: ProfileBuilder, facts: VideoMetadata | None) -> None:

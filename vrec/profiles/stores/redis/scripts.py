@@ -1,9 +1,10 @@
 """Lua scripts that the Redis server runs atomically.
 
 Keys begin with a prefix P:
-    P:log             stream, one entry per event: number-0, field "e"
+    P:log             hash of packed events by number; a stream would keep what is deleted from it
     P:number          the number of the last event
     P:ids             set of the 16-byte key of each event's id, also of erased events
+    P:secret          the secret of these keys
     P:events:USER     list of the numbers of a user's events
     P:tail:user:ID    list of the events that the stored profile lacks, also P:tail:video:ID
     P:user:ID         the stored profile, also P:video:ID
@@ -22,8 +23,8 @@ end
 for i = 3, #ARGV, 4 do
   local key, user, video, event = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if redis.call('SADD', p .. ':ids', key) == 1 then
-    local number = string.format('%d-0', redis.call('INCR', p .. ':number'))
-    redis.call('XADD', p .. ':log', number, 'e', event)
+    local number = string.format('%d', redis.call('INCR', p .. ':number'))
+    redis.call('HSET', p .. ':log', number, event)
     redis.call('RPUSH', p .. ':events:' .. user, number)
     add('user', user, event)
     add('video', video, event)
@@ -57,7 +58,7 @@ local events, stored, tail, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if redis.call('LLEN', events) ~= tonumber(ARGV[1]) then return -1 end
 local erased = 0
 for _, number in ipairs(redis.call('LRANGE', events, 0, -1)) do
-  erased = erased + redis.call('XDEL', log, number)
+  erased = erased + redis.call('HDEL', log, number)
 end
 redis.call('DEL', events, stored, tail)
 return erased

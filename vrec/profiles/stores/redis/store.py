@@ -1,6 +1,7 @@
 """Store of profiles and events on a Redis server, which many processes may share."""
 
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileKey
 from vrec.profiles.stores.codec import (
+    SECRET_BYTES,
     EventRow,
     event_from_row,
     event_key,
@@ -37,6 +39,8 @@ from vrec.profiles.update import ProfilesConfig
 
 MAX_EVENTS_PER_CALL = 20_000
 """Maximum number of events in one call, which blocks the server for about a fifth of a second."""
+MAX_EXPORTED_PER_CALL = 10_000
+"""Maximum number of events that one command of an export reads, for the same reason."""
 ATTEMPTS = 20
 """Attempts of an erasure, each of which fails if another process writes meanwhile."""
 ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
@@ -45,6 +49,7 @@ ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
     (redis.AuthenticationError, "", "correct the user and password in the URL"),
     (NoPermissionError, "", "let the user run scripts and use the keys of the prefix"),
     (redis.BusyLoadingError, "", "wait until the server has read its AOF, and send the events again"),
+    (redis.ResponseError, "WRONGTYPE", "give another prefix, or the version of vrec that wrote this one"),
     (redis.ResponseError, "MISCONF", "make room on its disk (its log says more), and send the events again"),
     (redis.ConnectionError, "", "start the server or fix the way to it, and send the same events again"),
     (redis.TimeoutError, "", "send the events again, stored or not: none counts twice"),
@@ -73,7 +78,7 @@ class RedisConfig(FoldConfig):
 
 
 class RedisStore:
-    """ProfileStore on a Redis server: the log is a stream, a profile its stored state and the events since.
+    """ProfileStore on a Redis server: the log is a hash, a profile its stored state and the events since.
 
     A script appends events to the log and to the tails of their users and videos, so writers never wait for
     each other; the process that lengthens a tail beyond `fold_after` folds it into the stored profile.
@@ -94,6 +99,7 @@ class RedisStore:
         self._closing, self._closed = Lock(), False
         try:
             self._check_settings()
+            self._secret = self._get_secret()
         except StoreError:
             self.close()
             raise
@@ -114,22 +120,27 @@ class RedisStore:
         """Return the profiles of users or videos with any event, by id; see ProfileStore."""
         self._check_open()
         loaded = self._load([(kind, name) for name in dict.fromkeys(ids)])
-        return {name: profile for (_, name), (profile, _) in loaded.items() if profile.seen}
+        return {name: profile for (_, name), (profile, _) in loaded.items() if profile.counts}
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
         """Return the next EVENTS of the log and the cursor behind them; see ProfileStore."""
         self._check_open()
+        rows: list[EventRow] = []
         with self._store_errors():
-            entries: Any = self._db.xrange(f"{self._prefix}:log", f"({after}-0", "+", limit)
-        rows = [unpack_row(fields[b"e"]) for _, fields in entries]
-        return table_from_rows(rows), _number(entries[-1][0]) if entries else after
+            last = self._last_number()
+            # Erased events leave gaps in the numbers.
+            while after < last and len(rows) < limit:
+                end = min(last, after + min(limit - len(rows), MAX_EXPORTED_PER_CALL))
+                found: Any = self._db.hmget(f"{self._prefix}:log", range(after + 1, end + 1))
+                rows += [unpack_row(event) for event in found if event is not None]
+                after = end
+        return table_from_rows(rows), after
 
     def latest_cursor(self) -> int:
         """Return the cursor behind the newest event; see ProfileStore."""
         self._check_open()
         with self._store_errors():
-            entries: Any = self._db.xrevrange(f"{self._prefix}:log", count=1)
-        return _number(entries[0][0]) if entries else 0
+            return self._last_number()
 
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
@@ -139,10 +150,8 @@ class RedisStore:
         for _ in range(ATTEMPTS):
             with self._store_errors():
                 numbers: Any = self._db.lrange(keys[0], 0, -1)
-                pipe = self._db.pipeline(transaction=False)
-                for number in numbers:
-                    pipe.xrange(keys[-1], number, number)
-                rows = [unpack_row(fields[b"e"]) for entries in pipe.execute() for _, fields in entries]
+                events: Any = self._db.hmget(keys[-1], numbers) if numbers else []
+                rows = [unpack_row(event) for event in events if event is not None]
             # First the videos' profiles take in the events that are about to be erased.
             if not self._fold_tails(list({_key("video", row[2]) for row in rows})):
                 continue
@@ -172,6 +181,17 @@ class RedisStore:
         if self._closed:
             raise StoreError(f"{self._name}: the store is closed", fix="open the store again")
 
+    def _get_secret(self) -> bytes:
+        """Return the secret of the event keys, which the first process makes."""
+        with self._store_errors():
+            self._db.set(f"{self._prefix}:secret", secrets.token_bytes(SECRET_BYTES), nx=True)
+            secret: Any = self._db.get(f"{self._prefix}:secret")
+        return secret
+
+    def _last_number(self) -> int:
+        number: Any = self._db.get(f"{self._prefix}:number")
+        return int(number or 0)
+
     def _append(self, rows: list[EventRow]) -> ApplyResult:
         if len(rows) > MAX_EVENTS_PER_CALL:
             raise StoreError(
@@ -180,7 +200,7 @@ class RedisStore:
             )
         args: list[Any] = [self._prefix, self._config.fold_after]
         for row in rows:
-            args += (event_key(row[0]), row[1], row[2], pack_row(row))
+            args += (event_key(row[0], self._secret), row[1], row[2], pack_row(row))
         with self._store_errors():
             answer: Any = self._apply(args=args)
         new, names = answer
@@ -285,7 +305,3 @@ def _client(url: str, config: RedisConfig) -> redis.Redis:
 
 def _key(kind: str, name: str) -> ProfileKey:
     return ("user", name) if kind == "user" else ("video", name)
-
-
-def _number(stream_id: bytes) -> int:
-    return int(stream_id.split(b"-")[0])

@@ -1,6 +1,7 @@
 """Database file of the SQLite store: its tables, queries and transactions."""
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from vrec.core.errors import StoreError, os_error_reason
 from vrec.profiles.profile import Entity, EventRecord, Profile
 from vrec.profiles.stores.cache import ProfileKey, StoredProfile
 from vrec.profiles.stores.codec import (
+    SECRET_BYTES,
     EventRow,
     event_from_row,
     pack_profile,
@@ -24,7 +26,7 @@ from vrec.profiles.stores.fold import ProfileFold
 
 APPLICATION_ID = 0x76726563
 """Application id of vrec's files: "vrec" in ASCII."""
-VERSION = 1
+VERSION = 2
 """Version of the tables, stored in the file; other versions are refused."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS events (
@@ -39,6 +41,7 @@ CREATE TABLE IF NOT EXISTS profiles (
     upto INTEGER NOT NULL,           -- the last event's number that is in it
     profile BLOB NOT NULL, UNIQUE (entity, entity_id)
 );
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS probe (one INTEGER PRIMARY KEY, times INTEGER NOT NULL);
 """
 MAX_SQL_VARIABLES = 500
@@ -99,7 +102,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self._db = sqlite3.connect(path, busy_timeout_s, isolation_level=None, check_same_thread=False)
-        # Deleted and replaced data is overwritten with zeros, or an erased user's events would stay readable.
+        # Deleted and replaced data is overwritten with zeros at once; see also `remove_traces`.
         self._db.execute("PRAGMA secure_delete = ON")
 
     def read_only(self) -> None:
@@ -111,9 +114,10 @@ class SqliteDatabase:
         marks = self._value("PRAGMA application_id"), self._value("PRAGMA user_version")
         if marks == (0, 0) and self._value("SELECT count(*) FROM sqlite_master") == 0:
             self._db.execute("PRAGMA journal_mode = WAL")
+            secret = secrets.token_hex(SECRET_BYTES)
             self._db.executescript(
-                f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
-                f"PRAGMA user_version = {VERSION}; COMMIT"
+                f"BEGIN; {TABLES} INSERT INTO marks VALUES ('secret', x'{secret}'), ('traces', 0); "
+                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"
             )
         elif marks != (APPLICATION_ID, VERSION):
             raise StoreError(
@@ -143,6 +147,10 @@ class SqliteDatabase:
             yield
         finally:
             self._db.execute("ROLLBACK")
+
+    def secret(self) -> bytes:
+        """Return the secret of the event keys."""
+        return self._db.execute("SELECT value FROM marks WHERE name = 'secret'").fetchone()[0]
 
     def last_number(self) -> int:
         """Return the number of the last event; 0 if there is none."""
@@ -229,15 +237,36 @@ class SqliteDatabase:
         return [video_id for (video_id,) in found]
 
     def erase(self, user_id: str) -> int:
-        """Erase all but the keys of a user's events, and the profile; return the number of events."""
+        """Erase all but the keys of a user's events, and the profile; return the number of events.
+
+        Traces stay in the files until `remove_traces`.
+        """
         self._db.execute("DELETE FROM profiles WHERE entity = 'user' AND entity_id = ?", (user_id,))
-        return self._db.execute(
+        erased = self._db.execute(
             "UPDATE events SET user_id = NULL, video_id = NULL, row = NULL WHERE user_id = ?", (user_id,)
         ).rowcount
+        if erased:
+            self._db.execute("UPDATE marks SET value = 1 WHERE name = 'traces'")
+        return erased
 
-    def checkpoint_wal(self) -> None:
-        """Move commits into the database and empty the WAL, where old pages would stay readable."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def has_traces(self) -> bool:
+        """Return whether something was erased since `remove_traces` last succeeded."""
+        return bool(self._value("SELECT value FROM marks WHERE name = 'traces'"))
+
+    def remove_traces(self) -> bool:
+        """Write the whole database anew and empty the WAL, so that nothing erased is in any file.
+
+        `secure_delete` is not enough: when SQLite moves rows between pages, copies stay in unused parts of
+        them.
+
+        Returns:
+            False if a reader of old pages did not end within the busy timeout.
+        """
+        self._db.execute("VACUUM")
+        busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            self._db.execute("UPDATE marks SET value = 0 WHERE name = 'traces'")
+        return not busy
 
     def probe(self) -> None:
         """Write one row, to check that the database is writable."""

@@ -30,7 +30,7 @@ class SqliteProfileReader:
         """Return the profiles of users or videos with any event, by id; raise StoreError."""
         with self._lock, store_errors(self._path), self._file.reading():
             profiles = {name: self._file.load((kind, name), self._fold).profile for name in ids}
-        return {name: profile for name, profile in profiles.items() if profile.seen}
+        return {name: profile for name, profile in profiles.items() if profile.counts}
 
     def close(self) -> None:
         """Close the file; closing again does nothing."""

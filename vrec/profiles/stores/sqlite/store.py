@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field
@@ -62,6 +62,14 @@ class _PendingAppend:
 
 
 @dataclass(slots=True)
+class _Erasure:
+    """Erasure of one user, waiting for the writer thread."""
+
+    user_id: str
+    future: Future[int] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
 class _WriterTask:
     """Other work that the writer thread does between commits."""
 
@@ -69,12 +77,15 @@ class _WriterTask:
     future: Future[Any] = field(default_factory=Future)
 
 
+_Job: TypeAlias = _PendingAppend | _Erasure | _WriterTask
+
+
 class SqliteStore:
     """ProfileStore in a file. All writes wait in one queue for one thread.
 
-    The thread takes all waiting calls into one commit, so that hundreds of callers share its cost. Only the
-    log is written at once: a profile is its stored state and the log's events since, and is stored again
-    after `fold_after` events.
+    The thread takes all waiting calls into one commit, so that hundreds of callers share its cost; waiting
+    erasures share the removal of their traces from the files. Only the log is written at once: a profile is
+    its stored state and the log's events since, and is stored again after `fold_after` events.
     """
 
     def __init__(self, config: SqliteConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
@@ -88,12 +99,16 @@ class SqliteStore:
             with store_errors(self._path):
                 self._file = SqliteDatabase(self._path, config.busy_timeout_s)
                 self._file.prepare(self._path)
+                self._secret = self._file.secret()
+                if self._file.has_traces():
+                    # The process died during an erasure.
+                    self._remove_traces()
                 self._reader = SqliteDatabase(self._path, config.busy_timeout_s)
         except StoreError:
             self._lock.close()
             raise
         self._reading, self._closing, self._closed = Lock(), Lock(), False
-        self._queue: SimpleQueue[_PendingAppend | _WriterTask | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="vrec-store", daemon=True)
         self._thread.start()
 
@@ -104,14 +119,14 @@ class SqliteStore:
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
         """Return a future of the result of `apply`; see ProfileStore."""
         rows = rows_from_table(events)
-        return self._enqueue(_PendingAppend(rows, [event_key(row[0]) for row in rows]))
+        return self._enqueue(_PendingAppend(rows, [self._key_of(row[0]) for row in rows]))
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """Return the profiles of users or videos with any event, by id; see ProfileStore."""
         self._check_open()
         if len(ids) == 1:
             profile = self._hot.get((kind, ids[0])) or self._read((kind, ids[0]))
-            return {ids[0]: profile} if profile.seen else {}
+            return {ids[0]: profile} if profile.counts else {}
         cached = ((name, self._hot.get((kind, name))) for name in ids)
         profiles = {name: profile for name, profile in cached if profile is not None}
         rest = [name for name in dict.fromkeys(ids) if name not in profiles]
@@ -139,7 +154,7 @@ class SqliteStore:
 
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
-        return self._enqueue(_WriterTask(lambda: self._erase(user_id))).result()
+        return self._enqueue(_Erasure(user_id)).result()
 
     def check(self) -> None:
         """Write a row to the store; raise StoreError if that fails."""
@@ -153,13 +168,16 @@ class SqliteStore:
                 self._queue.put(None)
         self._thread.join()
 
-    def _enqueue(self, job: _PendingAppend | _WriterTask) -> Future[Any]:
+    def _enqueue(self, job: _Job) -> Future[Any]:
         with self._closing:
             self._check_open()
             # From here on it cannot be canceled: the events of a caller that goes away are stored.
             job.future.set_running_or_notify_cancel()
             self._queue.put(job)
         return job.future
+
+    def _key_of(self, event_id: str) -> bytes:
+        return event_key(event_id, self._secret)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -170,13 +188,13 @@ class SqliteStore:
             commit_count = self._hot.commit_count
             with self._reader.reading():
                 loaded = self._reader.load(key, self._fold)
-        if loaded.profile.seen:
+        if loaded.profile.counts:
             self._hot.put(key, loaded, commit_count)
         return loaded.profile
 
     def _write(self) -> None:
         """Run the writer thread: process the queue in its order until None."""
-        waiting: deque[_PendingAppend | _WriterTask | None] = deque()
+        waiting: deque[_Job | None] = deque()
         while True:
             waiting.append(self._queue.get())
             with suppress(Empty):
@@ -187,11 +205,18 @@ class SqliteStore:
                     self._commit(group)
                     continue
                 job = waiting.popleft()
-                if not isinstance(job, _WriterTask):
+                if job is None:
                     return self._release()
-                _run_task(job)
+                if isinstance(job, _Erasure):
+                    erasures = [job]
+                    while waiting and isinstance(following := waiting[0], _Erasure):
+                        erasures.append(following)
+                        waiting.popleft()
+                    self._erase_all(erasures)
+                elif isinstance(job, _WriterTask):
+                    _run_task(job)
 
-    def _group(self, waiting: deque[_PendingAppend | _WriterTask | None]) -> list[_PendingAppend]:
+    def _group(self, waiting: deque[_Job | None]) -> list[_PendingAppend]:
         """Take the first waiting calls for one commit; none if another task comes first."""
         group, size = [], 0
         while waiting and size < self._config.group_events:
@@ -248,6 +273,39 @@ class SqliteStore:
                     self._file.put(loaded)
                 self._hot.mark_stored(keys)
 
+    def _erase_all(self, erasures: list[_Erasure]) -> None:
+        done: list[tuple[_Erasure, int]] = []
+        for erasure in erasures:
+            try:
+                done.append((erasure, self._erase(erasure.user_id)))
+            except BaseException as error:  # any error must reach the waiting caller
+                erasure.future.set_exception(error)
+        try:
+            if self._file.has_traces():
+                self._remove_traces()
+        except BaseException as error:  # likewise
+            for erasure, _ in done:
+                erasure.future.set_exception(error)
+            return
+        for erasure, count in done:
+            erasure.future.set_result(count)
+
+    def _remove_traces(self) -> None:
+        try:
+            with store_errors(self._path):
+                removed = self._file.remove_traces()
+        except StoreError as error:
+            raise StoreError(
+                f"{error}; the user is erased, but traces stay in the files",
+                fix="make room for a second copy of the database, and erase the user again",
+            ) from error
+        if not removed:
+            raise StoreError(
+                f"{self._path}: the user is erased, but another program reads the database, so that old "
+                f"pages stay in {self._path.name}-wal",
+                fix="let the other program finish, and erase the user again",
+            )
+
     def _erase(self, user_id: str) -> int:
         with store_errors(self._path):
             videos: list[ProfileKey] = [("video", name) for name in self._file.videos_of(user_id)]
@@ -256,7 +314,6 @@ class SqliteStore:
                 self._file.put([self._file.load(key, self._fold) for key in videos])
                 erased = self._file.erase(user_id)
             self._hot.invalidate([("user", user_id), *videos])
-            self._file.checkpoint_wal()
         return erased
 
     def _probe(self) -> None:
