@@ -1,11 +1,13 @@
 """Commands in this process, without Ray: exit codes for wrong settings, and what `vrec recommend` prints."""
 
 import json
+import logging
 
 import pytest
 
 from tests.events.rows import day, interactions
-from vrec.cli.main import run
+from vrec.cli.main import progress_lines, run
+from vrec.cli.output import print_evaluated
 from vrec.retrieval.models.item_knn import ItemKnn
 
 LOG = ["--events", "E.csv"]
@@ -133,3 +135,53 @@ def test_newer_events_are_taken_older_ones_known_and_odd_ones_warned_of(model, c
     _, complaints = recommended(capfd, "--model", model, "--events", str(events), "--user", "u1")
     assert complaints.startswith("vrec: warning: ")
     assert "all 2 events are at one instant" in complaints
+
+
+def evaluation(models: tuple[str, ...], low: float | None) -> dict:
+    estimate = {"mean": 0.25, "low": low, "high": None if low is None else 0.5, "users": 9}
+    metrics = {"ndcg@10": estimate, "recall@10": estimate, "hit_rate@10": estimate}
+    scores = dict.fromkeys(models, metrics)
+    differences = {model: {"ndcg@10": {"mean": 0.125, "low": -0.5, "high": 1.0}} for model in models[:-1]}
+    return {
+        "data": {"name": "log.csv", "split": "by time"},
+        "report": "out/report.html",
+        "evaluation": {
+            "config": {"headline_metric": "ndcg", "headline_k": 10},
+            "models": list(models),
+            "overall": {"users": 9, "metrics": scores, "against_popular": differences},
+            "beyond": {model: {"coverage@10": estimate} for model in models},
+        },
+    }
+
+
+@pytest.mark.parametrize("low", [0.125, None])
+def test_evaluate_prints_a_row_per_model_in_order(capfd, low):
+    print_evaluated(evaluation(("ease", "user_knn", "popular"), low))
+    first, heads, *rows, last = capfd.readouterr().out.splitlines()
+    assert (first.split(",")[0], last) == ("9 test users of log.csv", "open out/report.html")
+    assert [row.split()[0] for row in rows] == ["ease", "user_knn", "popular"]
+    assert heads.split() == [
+        "model",
+        "ndcg@10",
+        "above",
+        "popular",
+        "recall@10",
+        "hit_rate@10",
+        "coverage@10",
+    ]
+    assert ("[0.1250, 0.5000]" in rows[0]) == (low is not None)
+    assert "+0.1250 [-0.5000, +1.0000]" in rows[1]
+    assert "+0.1250" not in rows[2]
+    starts = {row.index("0.2500") for row in rows}
+    assert starts == {heads.index("ndcg@10")}, "columns are aligned"
+
+
+def test_what_the_package_logs_is_printed_while_a_command_runs(model, capfd, tmp_path):
+    log = logging.getLogger("vrec.anything")
+    before = list(logging.getLogger("vrec").handlers)
+    assert run(["recommend", "--model", model, "--user", "u1"]) == 0
+    assert logging.getLogger("vrec").handlers == before
+    with progress_lines():
+        log.info("step %d", 2)
+    log.info("outside")
+    assert capfd.readouterr().err == "step 2\n"

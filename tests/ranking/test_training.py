@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -15,7 +17,14 @@ from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, Imp
 from vrec.ranking.networks.config import CreadConfig, DinConfig, LogisticRegressionConfig, RankerHeadsConfig
 from vrec.ranking.networks.network import RankerNetwork
 from vrec.ranking.networks.watch_heads import fit_watch_head
-from vrec.ranking.training import RankerTrainer, TrainingWorker, check_trainable, heads_without_validation
+from vrec.ranking.training import (
+    MIN_OUTCOMES,
+    RankerTrainer,
+    TrainingWorker,
+    check_trainable,
+    heads_without_validation,
+    select_heads,
+)
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
 HEADS = RankerHeadsConfig(experts=2, tower=(4,))
@@ -355,3 +364,26 @@ def test_fewer_impressions_than_workers_are_refused():
         trainer(train=some, valid=both, worker=TrainingWorker(0, 3))
     with pytest.raises(RankError, match="validation: 1 of 1 impressions are clicked"):
         trainer(train=some, valid=few)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+def test_auto_has_the_heads_that_the_labels_can_teach_and_gives_the_reason_of_others(watched, early, mature):
+    rows = 60
+    labels = TRAIN[1].take(np.zeros(rows, np.int64))
+    watch_s = np.where(np.arange(rows) < watched, np.arange(rows) + 1.0, 0.0).astype(np.float32)
+    conversion = np.zeros(rows, np.float32)
+    conversion[:mature] = conversion[rows - early :] = 1
+    labels = replace(
+        labels, watch_s=watch_s, conversion=conversion, mature=np.arange(rows) < 30, click=conversion
+    )
+    config, left_out = select_heads(RankerHeadsConfig(), labels)
+    expected = ["click"]
+    expected += ["watch"] if watched >= MIN_OUTCOMES else []
+    expected += ["conversion"] if MIN_OUTCOMES <= mature < 30 else []
+    assert list(config.heads) == expected
+    assert {*expected, *left_out} == {"click", "watch", "conversion"}
+    if "conversion" in left_out:
+        assert f"{mature} of 30 mature training impressions" in left_out["conversion"]
+        assert "train.ranker.labels.conversion_kinds" in left_out["conversion"]
+    named = RankerHeadsConfig(heads=("click", "conversion"))
+    assert select_heads(named, labels) == (named, {})

@@ -1,6 +1,5 @@
 """`vrec compress`."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -22,9 +21,6 @@ def compress(
     check_paths(videos=videos)
     from vrec.pipelines.compress.run import compress as compress_network
 
-    def progress(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    done = compress_network(videos, out, settings, log=progress)
+    done = compress_network(videos, out, settings)
     run.show(done, lambda done: print_compressed(done, Console()))
     return EXIT_OK

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from vrec.cli.options import EXIT_OK, LogOptions, RunOptions, command
+from vrec.cli.output import print_evaluated
 
 
 @command
@@ -36,5 +37,5 @@ def evaluate(
     from vrec.pipelines.evaluate.run import evaluate as compare
 
     done = compare(inputs, out, settings, like_paper=like_paper, address=run.address)
-    run.show(done, lambda done: print(f"open {done['report']}"))
+    run.show(done, print_evaluated)
     return EXIT_OK

@@ -1,6 +1,7 @@
 """The `vrec` command: run one command and turn its outcome into an exit code."""
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
@@ -80,6 +81,21 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def progress_lines() -> Iterator[None]:
+    """Print what the package logs, such as the steps of a job, as plain lines on standard error."""
+    handler, logger = logging.StreamHandler(sys.stderr), logging.getLogger("vrec")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
@@ -88,13 +104,13 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("VREC_DEBUG"))
     parser = typer.main.get_command(app)
     try:
-        with _plain_warnings():
+        with _plain_warnings(), progress_lines():
             code = parser.main(list(arguments), prog_name="vrec", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_OK
     except VrecError as error:
         if debug:
             traceback.print_exc()
-        print(f"vrec: {error}. Fix: {error.fix}", file=sys.stderr)
+        print(f"vrec: {str(error).rstrip('.')}. Fix: {error.fix.rstrip('.')}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
         print("vrec: stopped; the same command goes on from here", file=sys.stderr)
@@ -106,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         what = " ".join(str(error).split())[:300]
-        print(f"vrec: {type(error).__name__}: {what}. To see more: add --debug", file=sys.stderr)
+        print(f"vrec: {type(error).__name__}: {what.rstrip('.')}. To see more: add --debug", file=sys.stderr)
         return EXIT_FAILED
 
 

@@ -73,8 +73,48 @@ def print_trained_ranker(done: Mapping[str, Any]) -> None:
         print(f"  {name:<20} {ours:>9.4f}" + ("" if theirs is None else f" {theirs:>9.4f}"))
     for name, why in done["left_out"].items():
         print(f"  {name:<20} not measured: {why}")
+    for name, why in done["heads_left_out"].items():
+        print(f"  without the head {name}: {why}")
     difference, low, high = done["click_auc_above_rates"]
     print(f"  click AUC {difference:+.4f} [{low:+.4f}, {high:+.4f}] above the baseline")
+
+
+def print_evaluated(done: Mapping[str, Any]) -> None:
+    """Print the headline metrics of `vrec evaluate`, the best model first."""
+    result, data = done["evaluation"], done["data"]
+    config, overall = result["config"], result["overall"]
+    headline = f"{config['headline_metric']}@{config['headline_k']}"
+    shown = dict.fromkeys([headline, f"recall@{config['headline_k']}", f"hit_rate@{config['headline_k']}"])
+    beyond = f"coverage@{config['headline_k']}"
+    print(f"{overall['users']:,} test users of {data['name']}, split {data['split']}; whole catalogue ranked")
+    cells = [["model", headline, "", "above popular", *[name for name in shown if name != headline], beyond]]
+    for model in result["models"]:
+        metrics = {**overall["metrics"][model], **result["beyond"][model]}
+        difference = overall["against_popular"].get(model, {}).get(headline)
+        cells.append(
+            [
+                model,
+                _figure(metrics.get(headline)),
+                _interval(metrics.get(headline)),
+                "" if difference is None else f"{difference['mean']:+.4f} {_interval(difference, '+')}",
+                *[_figure(metrics.get(name)) for name in shown if name != headline],
+                _figure(metrics.get(beyond)),
+            ]
+        )
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"open {done['report']}")
+
+
+def _figure(estimate: Mapping[str, Any] | None) -> str:
+    return "" if estimate is None else f"{estimate['mean']:.4f}"
+
+
+def _interval(estimate: Mapping[str, Any] | None, sign: str = "") -> str:
+    if estimate is None or estimate["low"] is None:
+        return ""
+    return f"[{estimate['low']:{sign}.4f}, {estimate['high']:{sign}.4f}]"
 
 
 def print_bundled(done: Mapping[str, Any]) -> None:

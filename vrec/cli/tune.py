@@ -154,4 +154,7 @@ def _print_summary(done: Mapping[str, Any]) -> None:
     print(f"{count} trials of {done['model']}{before}: best {done['metric']} {best['score']:.4f}{beside}")
     for failed in done["failed"][:20]:
         print(f"  trial {failed['trial']} failed: {failed['error']}")
+    if not best["changes"]:
+        print(f"  no trial beat the settings as given: there is nothing to change; open {done['report']}")
+        return
     print(f"  {done['taken_by']} --config {done['config']} takes the best settings; open {done['report']}")

@@ -41,8 +41,16 @@ def setting_keys() -> list[str]:
     return [entry.key for entry in list_settings()]
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raises ConfigError for an unreadable file or another value."""
+def read_yaml(path: Path, example: str = "embed:") -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Args:
+        path: the file.
+        example: a line that such a file may hold, for the message about one that holds no mapping.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds another value.
+    """
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -52,7 +60,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} holds a {type(value).__name__}, want settings such as `embed:`")
+        raise ConfigError(f"{path} holds a {type(value).__name__}, want settings such as `{example}`")
     return value
 
 

@@ -1,5 +1,6 @@
 """`vrec bundle`: the outputs of other commands, put together for serving."""
 
+import logging
 import time
 from typing import Any
 
@@ -17,6 +18,8 @@ from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.inputs import InputPaths, read_inputs
 from vrec.ranking.registry import load_ranker
 from vrec.retrieval.registry import load_recommender
+
+_log = logging.getLogger(__name__)
 
 
 def make_bundle(
@@ -52,7 +55,9 @@ def make_bundle(
         interactions=aggregate_interactions(data.interactions, settings.events.interest),
         embed=_embed_config(inputs.embeddings) if inputs.embeddings else None,
     )
+    _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
+    _log.info("checking it with its smoke requests")
     bundle = ServingBundle.load(out)
     bundle.check()
     return {

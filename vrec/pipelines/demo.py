@@ -1,5 +1,6 @@
 """`vrec demo`: draw or take a catalogue, embed it, simulate a shop in it, and write the report page."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,8 @@ from vrec.pipelines.demo_shop import (
 from vrec.pipelines.embed.run import embed
 from vrec.pipelines.inputs import read_videos
 from vrec.synthetic.videos import draw_video, plan_catalog, videos_table
+
+_log = logging.getLogger(__name__)
 
 REPORT, TABLES, CATALOGUE, SHOP, BUNDLE = "report.html", "tables", "videos", "shop", "bundle"
 
@@ -103,6 +106,7 @@ def _read_embeddings(tables: str) -> dict[Modality, pa.Table]:
 
 def _draw(folder: Path, settings: Settings) -> str:
     plan = plan_catalog(settings.demo.draw)
+    _log.info("drawing %d videos", len(plan))
     draw = ray.remote(draw_video)
     ray.get([draw.remote(video, folder.absolute()) for video in plan])
     table = folder / "VIDEOS.parquet"

@@ -1,7 +1,8 @@
 """Second half of the demo: simulated shoppers, models fitted on their events, an evaluation, a bundle."""
 
+import logging
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from vrec.pipelines.inputs import InputPaths, read_inputs
 from vrec.pipelines.train.data_parallel import train_in_process
 from vrec.pipelines.train.ranker import train_on_inputs
 from vrec.synthetic.shop.simulate import simulate
+
+_log = logging.getLogger(__name__)
 
 EVENTS_FILE, VIDEOS_FILE, MODEL, EVALUATION = "EVENTS.parquet", "VIDEOS.parquet", "model", "evaluation"
 RANKER = "ranker"
@@ -74,6 +77,7 @@ def demo_shop(
     embedded = embedded_videos(videos, fused)
     vectors = np.stack(fused.column("vector").to_numpy(zero_copy_only=False))
     rows = pc.index_in(embedded.column("video_id"), value_set=fused.column("entity_id").combine_chunks())
+    _log.info("simulating shoppers")
     shop = simulate(settings.demo.shop, embedded, vectors[np.asarray(rows)])
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(shop.events, folder / EVENTS_FILE)
@@ -83,8 +87,7 @@ def demo_shop(
     report = build_report(run_comparison(data, settings), settings.evaluate, name="the demo's shop")
     write_comparison(_with_posters(report, posters), str(folder / EVALUATION))
     fit_inputs(data, str(folder / MODEL), settings, model="hybrid")
-    kinds = pc.unique(shop.events.column("kind")).to_pylist()
-    ranker = small_ranker(settings.train.ranker, settings.demo.ranker, kinds)
+    ranker = small_ranker(settings.train.ranker, settings.demo.ranker)
     small = settings.model_copy(update={"train": settings.train.model_copy(update={"ranker": ranker})})
     train_on_inputs(data, str(folder / RANKER), ranker, train=train_in_process)
     shutil.rmtree(bundle, ignore_errors=True)
@@ -98,21 +101,12 @@ def demo_shop(
     )
 
 
-def small_ranker(
-    train: TrainRankerConfig, small: DemoRankerConfig, kinds: Collection[str]
-) -> TrainRankerConfig:
-    """Return training settings that suit the demo's small log, which has events of these kinds.
-
-    Without conversions in the log the conversion head is left out: videos without a price are never bought.
-    """
-    heads = train.heads.heads
-    if not set(train.labels.conversion_kinds) & set(kinds):
-        heads = tuple(head for head in heads if head != "conversion")
+def small_ranker(train: TrainRankerConfig, small: DemoRankerConfig) -> TrainRankerConfig:
+    """Return training settings that suit the demo's small log."""
     layers = {"width": small.width, "hidden": small.hidden, "dropout": small.dropout}
     fields = type(train.network).model_fields
     changes = {
         "network": {name: value for name, value in layers.items() if name in fields},
-        "heads": {"heads": heads},
         "features": {"history": small.history},
         "labels": {"conversion_window_hours": small.conversion_window_hours},
         "training": {"epochs": small.epochs},

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-_LINE_EVERY_S = 10.0
+LINE_EVERY_S = 10.0
 """Least seconds between two lines of a log."""
 
 
@@ -71,7 +71,7 @@ class JobProgress:
                 rate=f"{rate:.1f} videos/s" if rate else "",
                 failed=f"[red]{self._failed} failed" if self._failed else "",
             )
-        elif time.monotonic() - self._last >= _LINE_EVERY_S:
+        elif time.monotonic() - self._last >= LINE_EVERY_S:
             self._last = time.monotonic()
             self._print(self._line())
 

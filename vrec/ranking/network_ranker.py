@@ -58,7 +58,7 @@ def build_untrained(
         RankError: the labels have no watch time to learn.
     """
     head = None
-    if "watch" in config.heads.heads:
+    if "watch" in config.heads.tasks:
         head = fit_watch_head(config.watch, labels.watch_s, labels.duration_s)
     return _network(config, shape, head), head
 
@@ -122,7 +122,7 @@ class NetworkRanker(ProfileRanker):
         """
         raw = cls(config, space, content, network, head, calibrators={}, factor=None)
         shown = raw.predict(valid[0], at_logged_positions=True)
-        calibrators = fit_calibrators(config.calibration, config.heads.heads, shown, valid[1])
+        calibrators = fit_calibrators(config.calibration, config.heads.tasks, shown, valid[1])
         laplace: LastLayerLaplace | None = None
         for outputs, _ in raw._outputs(train[0], at_logged_positions=True):
             inputs = _numpy(outputs.last)
@@ -226,7 +226,7 @@ class NetworkRanker(ProfileRanker):
             config = RankerConfig.model_validate(artifact.config)
             space = FeatureSpace.restore(artifact.data["space"], artifact.arrays, artifact.tables)
             head = None
-            if "watch" in config.heads.heads:
+            if "watch" in config.heads.tasks:
                 head = restore_watch_head(config.watch, _arrays_of(artifact.arrays, "watch"))
             network = _network(config, space.shape, head)
             weights = _arrays_of(artifact.arrays, "weights")

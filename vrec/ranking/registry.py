@@ -11,7 +11,7 @@ from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.rate_baseline import RateBaselineRanker
-from vrec.ranking.training import RankerTrainer
+from vrec.ranking.training import RankerTrainer, select_heads
 from vrec.training.epochs import EpochResult
 
 RANKERS: Mapping[str, type[ProfileRanker]] = {
@@ -42,6 +42,7 @@ def fit_network_ranker(
     Raises:
         RankError: the training or validation impressions have only one outcome.
     """
+    config = config.model_copy(update={"heads": select_heads(config.heads, train[1])[0]})
     network, head = build_untrained(config, space.shape, train[1])
     trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
     trainer.run(on_epoch)

@@ -11,7 +11,7 @@ from torch import Tensor
 from vrec.core.errors import RankError
 from vrec.ranking.config import RankerTrainingConfig
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
-from vrec.ranking.networks.config import RankerHeadsConfig
+from vrec.ranking.networks.config import RankerHeadsConfig, TaskName
 from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
 from vrec.ranking.networks.multitask import LabelTensors, multitask_losses
 from vrec.ranking.networks.network import RankerNetwork
@@ -27,6 +27,8 @@ from vrec.training.epochs import (
 )
 
 Doubles = npt.NDArray[np.float64]
+MIN_OUTCOMES = 10
+"""Least training impressions with a watch, and with a conversion, for which `heads: auto` has that head."""
 Weights = dict[str, Tensor]
 
 
@@ -203,13 +205,42 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         return sum(weights[name] * loss for name, loss in means.items() if name in weights)
 
 
+def select_heads(
+    heads: RankerHeadsConfig, labels: ImpressionLabels
+) -> tuple[RankerHeadsConfig, dict[TaskName, str]]:
+    """Return the config with the heads that training impressions can teach, where it says `auto`.
+
+    Returns:
+        The config with heads by name, and the reason of each head that is left out. A config that names its
+        heads is returned as it is.
+    """
+    if heads.heads != "auto":
+        return heads, {}
+    watched, converted = int((labels.watch_s > 0).sum()), int((labels.conversion[labels.mature] > 0).sum())
+    mature = int(labels.mature.sum())
+    reasons: dict[TaskName, str] = {}
+    if watched < MIN_OUTCOMES or labels.watch_s.min() == labels.watch_s.max():
+        reasons["watch"] = (
+            f"{watched:,} of {len(labels):,} training impressions have a watch time of their own, "
+            f"want {MIN_OUTCOMES}"
+        )
+    if not MIN_OUTCOMES <= converted < mature:
+        reasons["conversion"] = (
+            f"{converted:,} of {mature:,} mature training impressions are converted, want {MIN_OUTCOMES} and "
+            "not all; train.ranker.labels.conversion_kinds says which events are conversions, and "
+            "train.ranker.labels.conversion_window_hours when an impression is mature"
+        )
+    chosen = tuple(task for task in heads.tasks if task not in reasons)
+    return heads.model_copy(update={"heads": chosen}), reasons
+
+
 def check_trainable(heads: RankerHeadsConfig, labels: ImpressionLabels, split: str) -> None:
     """Raise RankError where all or none of the impressions are clicked, or of the mature ones converted.
 
     `split` names the impressions in the message.
     """
     _check_both_outcomes(labels.click > 0, split, "impressions", "clicked")
-    if "conversion" in heads.heads:
+    if "conversion" in heads.tasks:
         _check_both_outcomes(labels.conversion[labels.mature] > 0, split, "mature impressions", "converted")
 
 
@@ -232,8 +263,9 @@ def _check_both_outcomes(happened: npt.NDArray[np.bool_], split: str, rows: str,
     if count in (0, len(happened)):
         raise RankError(
             f"{split}: {count:,} of {len(happened):,} {rows} are {outcome}, want some but not all",
-            fix="provide more events, or shorten labels.conversion_window_hours if too few are mature, "
-            "or remove the head from heads",
+            fix="train on a longer log, set train.ranker.labels.conversion_kinds to events that it has, or "
+            "set train.ranker.labels.conversion_window_hours lower if too few are mature; "
+            "train.ranker.heads.heads=auto leaves out what cannot be learned",
         )
 
 

@@ -1,5 +1,6 @@
 """Measurements and choices of compression, with networks of the test's own: each figure by hand."""
 
+import logging
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -186,7 +187,7 @@ def test_a_network_that_is_not_faster_is_never_chosen():
     assert choose_network([row("original", 1.0)], config) is None
 
 
-def make_networks(monkeypatch, config: CompressConfig, lines: list[str]) -> tuple[CompressedNetworks, list]:
+def make_networks(monkeypatch, config: CompressConfig) -> tuple[CompressedNetworks, list]:
     loaded: list = []
 
     def load(weights, px):
@@ -212,13 +213,13 @@ def make_networks(monkeypatch, config: CompressConfig, lines: list[str]) -> tupl
         distillation_pictures=lambda: DistillationPictures(np.zeros((20, 2, 2, 3), np.uint8), videos),
     )
     cnn = CnnEncoderConfig(frame_px=64)
-    return CompressedNetworks(cnn, lambda pictures: None, dataset, config, lines.append), loaded  # type: ignore[arg-type, return-value]
+    return CompressedNetworks(cnn, lambda pictures: None, dataset, config), loaded  # type: ignore[arg-type, return-value]
 
 
-def test_each_method_is_its_network_at_its_size_rounded_as_its_name_says(monkeypatch):
+def test_each_method_is_its_network_at_its_size_rounded_as_its_name_says(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "vrec")
     config = load_settings(overrides=["compress.student.frame_px=32"]).compress
-    lines: list[str] = []
-    networks, loaded = make_networks(monkeypatch, config, lines)
+    networks, loaded = make_networks(monkeypatch, config)
     found = {method: networks.make(method) for method in METHOD_STEPS}
     assert found == {
         "dynamic": (b"net64@64 dynamic", 64),
@@ -231,11 +232,12 @@ def test_each_method_is_its_network_at_its_size_rounded_as_its_name_says(monkeyp
         "student_static": (b"net32@32 static6", 32),
     }
     assert loaded == [64, 64, 32, 32], "each network is made once"
-    assert [line.partition(":")[0] for line in lines] == ["pruned", "student"], "those that learn"
+    learned = [r.message.partition(":")[0] for r in caplog.records]
+    assert learned == ["pruned", "student"], "those that learn"
 
 
 def test_only_methods_that_learn_hold_videos_out(monkeypatch):
-    networks, _ = make_networks(monkeypatch, CompressConfig(), [])
+    networks, _ = make_networks(monkeypatch, CompressConfig())
     assert networks.held_out_count == 0
     for method, (variant, _) in METHOD_STEPS.items():
         assert (networks.held_out_rows(method) is None) is (variant in {"whole", "smaller"})
@@ -248,7 +250,7 @@ def test_only_methods_that_learn_hold_videos_out(monkeypatch):
 @pytest.mark.parametrize(("px", "words"), [(64, "not below the network's own 64"), (40, "too small")])
 def test_a_network_that_cannot_be_made_fails_each_time_it_is_asked_for(monkeypatch, px, words):
     config = load_settings(overrides=[f"compress.student.frame_px={px}"]).compress
-    networks, _ = make_networks(monkeypatch, config, [])
+    networks, _ = make_networks(monkeypatch, config)
     for method in ("smaller", "smaller_static", "student"):
         with pytest.raises(CompressError, match=words):
             networks.make(method)  # type: ignore[arg-type]

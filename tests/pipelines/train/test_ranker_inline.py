@@ -10,6 +10,7 @@ import pytest
 from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
+from vrec.core.errors import RankError
 from vrec.core.types import CatalogContent
 from vrec.pipelines.inputs import InputData, read_inputs
 from vrec.pipelines.train.data_parallel import train_in_process
@@ -123,3 +124,32 @@ def test_only_runs_of_the_same_log_and_settings_share_a_name(data):
         run_name(data, config.model_copy(update={"shards": 9})),
     ]
     assert len({base, *others}) == 4
+
+
+def test_a_log_without_purchases_is_trained_without_their_head_and_says_so(
+    data, inline_ray, tmp_path, caplog
+):
+    caplog.set_level("INFO", "vrec")
+    overrides = [*OVERRIDES, "train.ranker.labels.conversion_kinds=[share]"]
+    config = load_settings(overrides=overrides).train.ranker
+    done = train_on_inputs(data, str(tmp_path / "r"), config, train=train_in_process)
+    assert list(done["heads_left_out"]) == ["conversion"]
+    assert "the head conversion is left out: 0 of " in caplog.text
+    ranker = NetworkRanker.load(str(tmp_path / "r"))
+    assert ranker.config.heads.heads == ("click", "watch")
+
+
+@pytest.mark.parametrize("heads", ["[click, conversion]", "[click, watch, conversion]"])
+def test_a_head_that_is_asked_for_and_cannot_be_learned_is_refused_before_anything_is_replayed(
+    data, inline_ray, tmp_path, heads
+):
+    overrides = [
+        *OVERRIDES,
+        "train.ranker.labels.conversion_kinds=[share]",
+        f"train.ranker.heads.heads={heads}",
+    ]
+    config = load_settings(overrides=overrides).train.ranker
+    with pytest.raises(RankError, match=r"of [0-9,]+ mature impressions are converted") as caught:
+        train_on_inputs(data, str(tmp_path / "r"), config, train=train_in_process)
+    assert "train.ranker.labels.conversion_kinds" in caught.value.fix
+    assert not inline_ray

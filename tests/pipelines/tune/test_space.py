@@ -153,3 +153,10 @@ def test_choices_of_text_are_checked_as_numbers_are(tmp_path):
     with pytest.raises(ConfigError, match=r"retrieval\.item_knn\.similarity: .*'euclid'") as told:
         read_search_space(path, Settings(), ("retrieval.item_knn",))
     assert "got 'cosine'" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words"])
+def test_a_file_that_holds_no_space_is_told_what_a_space_looks_like(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"want settings such as `retrieval\.als\.factors: ") as told:
+        read_search_space(written(tmp_path, text), Settings(), FOLLOWS)
+    assert "docs/tuning.md" in told.value.fix

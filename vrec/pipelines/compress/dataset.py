@@ -1,6 +1,7 @@
 """Videos that networks are compressed and evaluated with: decoded clips, and labels where there are some."""
 
 import csv
+import logging
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from vrec.media.catalog import open_source
 from vrec.media.decode_process import DecodeProcess
 from vrec.pipelines.embed.plan import list_catalog
 from vrec.pipelines.embed.stages import EmbedJob, decode_refs
+
+_log = logging.getLogger(__name__)
 
 _MIN_VIDEOS = 3
 """Fewest videos with which neighbors can be compared."""
@@ -47,6 +50,7 @@ class CompressionDataset:
         refs, unlisted = list_catalog(source)
         refs = refs.sort_by("video_id")
         drawn = np.random.default_rng(config.seed).permutation(refs.num_rows)[: config.videos]
+        _log.info("decoding %d of %d videos", len(drawn), refs.num_rows)
         self._refs, self._settings, self._px = refs.take(np.sort(drawn)), settings, frame_px
         self._clips: dict[int, dict[str, Clip]] = {}
         self._clips[frame_px], self.failed = self._decode(frame_px, {})

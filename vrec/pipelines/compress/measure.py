@@ -1,5 +1,6 @@
 """Measurements of compressed networks: cost and loss of quality, compared with the original network."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,9 @@ from vrec.pipelines.compress.dataset import VideoLabels
 from vrec.pipelines.compress.networks import CompressedNetworks
 from vrec.pipelines.compress.target import CompressionTarget
 from vrec.pipelines.compress.trials import CompressionTrial
+from vrec.pipelines.progress import LINE_EVERY_S
+
+_log = logging.getLogger(__name__)
 
 NEIGHBORS = 10
 ORIGINAL = "original"
@@ -152,7 +156,11 @@ def time_encoders(
     taken: dict[str, list[float]] = {name: [] for name in encoders}
     for name, encoder in encoders.items():
         encoder.frame_features(clips[name][:1])
+    last = time.monotonic()
     for number in range(rounds):
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            _log.info("measured %d of %d rounds", number, rounds)
         for name, encoder in encoders.items():
             clip = clips[name][number % len(clips[name])]
             begun = time.process_time()

@@ -1,7 +1,7 @@
 """Networks that `vrec compress` makes of one, each as an ONNX graph."""
 
 import functools
-from collections.abc import Callable
+import logging
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ from vrec.encoders.backbone import load_backbone
 from vrec.encoders.cnn import CnnEncoderConfig
 from vrec.pipelines.compress.dataset import CompressionDataset
 
-LogLine = Callable[[str], None]
-"""Callback for lines of progress."""
+_log = logging.getLogger(__name__)
 
 
 class CompressedNetworks:
@@ -42,9 +41,8 @@ class CompressedNetworks:
         teacher: Teacher,
         dataset: CompressionDataset,
         config: CompressConfig,
-        log: LogLine,
     ) -> None:
-        self.cnn, self.dataset, self.config, self.log = cnn, dataset, config, log
+        self.cnn, self.dataset, self.config = cnn, dataset, config
         self._teacher = teacher
         self._graphs: dict[NetworkVariant, bytes | CompressError] = {}
         self._distillation: DistillationPictures | None = None
@@ -114,13 +112,17 @@ class CompressedNetworks:
             result = distill(
                 module, px, self._teacher, self._pictures(), self.config.distill, on_step=on_step
             )
-            self.log(_summary(network, result))
+            _log.info(_summary(network, result))
         return to_onnx(module, px)
 
     def _log_step(self, network: NetworkVariant, step: DistillationStep) -> None:
         steps = self.config.distill.steps
-        self.log(
-            f"{network}: step {step.step} of {steps}, held-out loss {step.held_out_loss:.3f} of the variance"
+        _log.info(
+            "%s: step %d of %d, held-out loss %.3f of the variance",
+            network,
+            step.step,
+            steps,
+            step.held_out_loss,
         )
 
     def _pictures(self) -> DistillationPictures:

@@ -3,6 +3,7 @@
 `compress` reads in the order of its stages: decode → make → measure → choose → write.
 """
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,13 +17,15 @@ from vrec.core.tables import StorageFolder, absolute_uri
 from vrec.encoders.cnn import CnnEncoder
 from vrec.pipelines.compress.dataset import CompressionDataset, read_labels
 from vrec.pipelines.compress.measure import CompressionRow, measure_networks
-from vrec.pipelines.compress.networks import CompressedNetworks, LogLine
+from vrec.pipelines.compress.networks import CompressedNetworks
 from vrec.pipelines.compress.target import compression_target
 from vrec.pipelines.compress.trials import make_trials
 from vrec.pipelines.compress.write import incompatible_fusion, write_compressed
 
+_log = logging.getLogger(__name__)
 
-def compress(videos: str, out: str, settings: Settings, *, log: LogLine | None = None) -> dict[str, Any]:
+
+def compress(videos: str, out: str, settings: Settings) -> dict[str, Any]:
     """Compress the network of `embed.encoders.frames` and return what was measured.
 
     The chosen network is the fastest of those that lose no more than `settings.compress` allows; `out` gets
@@ -34,7 +37,6 @@ def compress(videos: str, out: str, settings: Settings, *, log: LogLine | None =
         videos: a folder or a VIDEOS table.
         out: the folder to write to.
         settings: `compress` and `embed` apply.
-        log: called with lines of progress.
 
     Returns:
         `rows`, one per network with the original first; `failed`, the errors by method; the `chosen` method
@@ -45,23 +47,22 @@ def compress(videos: str, out: str, settings: Settings, *, log: LogLine | None =
         CompressError: too few videos decode, or no method works.
     """
     require_onnx()
-    log = log or (lambda line: None)
     config, target, out = settings.compress, compression_target(settings), absolute_uri(out)
     StorageFolder(out).check_writable()
 
     # Decode.
     dataset = CompressionDataset(videos, settings, target.cnn.frame_px)
     labels = read_labels(config.labels, dataset.ids) if config.labels else None
-    log(f"{len(dataset.ids):,} videos decoded, {len(dataset.failed):,} left out")
+    _log.info("%d videos decoded, %d left out", len(dataset.ids), len(dataset.failed))
 
     # Make a network with each method.
     original = CnnEncoder(target.cnn)
-    networks = CompressedNetworks(target.cnn, original.features, dataset, config, log)
+    networks = CompressedNetworks(target.cnn, original.features, dataset, config)
     with tempfile.TemporaryDirectory(prefix="vrec-compress-") as folder:
         trials, failed = make_trials(networks, folder)
 
     # Measure.
-    log(f"measuring {len(trials)} networks beside the original")
+    _log.info("measuring %d networks beside the original", len(trials))
     rows = measure_networks(target, original, trials, networks, labels)
 
     # Choose.

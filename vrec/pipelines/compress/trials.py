@@ -1,5 +1,6 @@
 """Trials of compression methods: each network on disk, loaded in every runtime that can run it."""
 
+import logging
 from dataclasses import dataclass, replace
 
 from vrec.compression.config import METHOD_STEPS, CompressionMethod
@@ -11,6 +12,8 @@ from vrec.core.types import Clip
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.pipelines.compress.networks import CompressedNetworks
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ def make_trials(
     trials: dict[CompressionMethod, CompressionTrial] = {}
     failed: dict[str, str] = {}
     for method in dict.fromkeys(networks.config.methods):
+        _log.info("%s: making the network", method)
         try:
             onnx, px = networks.make(method)
             cnn = networks.cnn.model_copy(update={"frame_px": px})
@@ -45,9 +49,9 @@ def make_trials(
             trials[method] = _trial(join_uri(folder, method), method, onnx, cnn, first)
         except CompressError as error:
             failed[method] = f"{error}. Fix: {error.fix}"
-            networks.log(f"{method} failed: {error}")
+            _log.info("%s failed: %s", method, error)
             continue
-        networks.log(f"{method}: {len(onnx) / 1e6:.1f} MB")
+        _log.info("%s: %.1f MB", method, len(onnx) / 1e6)
     if not trials:
         method, reason = next(iter(failed.items()), ("compress.methods", "none is given"))
         raise CompressError(f"no method worked; {method}: {reason}", fix="set other compress.methods")

@@ -3,6 +3,7 @@
 `run_comparison` reads in the order of its stages: split → choose settings → fit → recommend → evaluate.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.retrieval.config import RetrievalConfig, check_kind
 from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models.popular import PopularRecommender
+
+_log = logging.getLogger(__name__)
 
 Fits = Mapping[str, Sequence[tuple[Ref, Ref]]]
 """References to (model, seconds) for each seed, by the model's name."""
@@ -68,6 +71,12 @@ def run_comparison(
     train = aggregate_interactions(split.train, settings.events.interest, split.cutoff)
     test_users = sorted(set(split.test.column("user_id").to_pylist()))
     catalog = _catalog(train, split.test, content)
+    _log.info(
+        "comparing %s on %s interactions, tested on %s users",
+        ", ".join(models),
+        f"{train.num_rows:,}",
+        f"{len(test_users):,}",
+    )
     depth = len(catalog) if like_paper else max(config.metrics.ks)
 
     with connect_cluster(address), unwrap_ray_errors():
@@ -77,6 +86,7 @@ def run_comparison(
         runs = _recommend_all(fits, train, test_users, depth, settings.fit.shard_users)
 
     # Evaluate.
+    _log.info("computing metrics")
     lists = {model: run.lists for model, run in runs.items()}
     evaluation = evaluate_recommendations(
         lists,
@@ -151,11 +161,12 @@ def _recommend_all(
     runs: dict[str, ModelRun] = {}
     for model, seeds in fits.items():
         results = [_recommend(*fit, users, depth, shard) for fit in seeds]
-        runs[model] = ModelRun(
+        runs[model] = run = ModelRun(
             lists=[with_new_users(lists, new_users) for lists, _, _ in results],
             fit_s=float(np.mean([fit_s for _, fit_s, _ in results])),
             recommend_s=float(np.mean([recommend_s for _, _, recommend_s in results])),
         )
+        _log.info("%s: fitted in %.1f s, recommended in %.1f s", model, run.fit_s, run.recommend_s)
     return runs
 
 

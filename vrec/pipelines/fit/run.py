@@ -1,5 +1,6 @@
 """`vrec fit`, from events to a model's folder, and `vrec recommend`, from that to RECOMMENDATIONS."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
 from vrec.retrieval.config import check_kind
 from vrec.retrieval.registry import load_recommender
+
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -44,6 +47,7 @@ def fit_inputs(
 ) -> dict[str, Any]:
     """Fit like `fit`, on inputs that have been read."""
     out = absolute_uri(out)
+    _log.info("fitting %s on %s events", model, f"{inputs.events.num_rows:,}")
     interactions = aggregate_interactions(inputs.interactions, settings.events.interest)
     with connect_cluster(address), unwrap_ray_errors():
         refs = ray.put(interactions), ray.put(inputs.content)

@@ -1,6 +1,7 @@
 """`vrec train encoder`: from videos, and shoppers' events with them, to a learned encoder's folder."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from vrec.pipelines.train.behavior import BehaviorSummary, build_behavior
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, train_in_process, train_network
 from vrec.training.epochs import SINGLE_WORKER, TrainingWorker
 from vrec.training.workers import WorkersConfig
+
+_log = logging.getLogger(__name__)
 
 FEATURES = "features"
 """The subfolder of `--out` for features, where `--features` names no other folder."""
@@ -119,6 +122,7 @@ def train_encoder(
     ready = time.perf_counter()
     interactions = None if inputs is None else read_training_interactions(inputs, settings)
     task, summary = build_training_task(EncoderInputs(extracted.features, interactions), settings)
+    _log.info("training on the features of %s videos", f"{len(extracted.features):,}")
     trained = _train(task, absolute_uri(out), address)
     ended = time.perf_counter()
     encoder = _encoder(task, trained)

@@ -30,8 +30,10 @@ from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.labels import LogSplit, build_labels, split_log
+from vrec.ranking.networks.config import TaskName
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
 from vrec.ranking.replay import VideoFactsById, impressions, replay_requests, replay_video_counts
+from vrec.ranking.training import check_trainable, select_heads
 
 BLOCK = 4096
 """Requests whose features are built at once."""
@@ -116,6 +118,27 @@ def build_examples(events: pa.Table, content: CatalogContent, config: TrainRanke
     train, validation, test = (_merge_shards(list(examples), catalog) for examples in by_split)
     known = pc.is_in(test.video_ids, value_set=pc.unique(train.video_ids))
     return ImpressionDataset(space, catalog, split, train, validation, test, ~np.asarray(known))
+
+
+def choose_heads(
+    events: pa.Table, content: CatalogContent, config: TrainRankerConfig
+) -> tuple[TrainRankerConfig, dict[TaskName, str]]:
+    """Return the config with the heads that the log can teach, and the reason of each that is left out.
+
+    Counts labels only, so that it takes seconds where `build_examples` takes minutes.
+
+    Raises:
+        RankError: the log cannot teach clicks, or a head that the config names.
+        SchemaError, EventsError: the events are not valid.
+    """
+    events = conform(events, EVENTS, stage="train")
+    shown = events.filter(pc.equal(events.column("kind"), "impression"))
+    split = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
+    labels = build_labels(events, content.videos, config.labels, split.test_from - 1)
+    training = labels.take(np.flatnonzero(split.split_of(labels.at) == 0))
+    heads, left_out = select_heads(config.heads, training)
+    check_trainable(heads, training, "training")
+    return config.model_copy(update={"heads": heads}), left_out
 
 
 @ray.remote(num_cpus=1)

@@ -3,6 +3,7 @@
 `train_on_inputs` reads in the order of its stages: build examples → train → predict → evaluate → save.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,13 +27,15 @@ from vrec.evaluation.ranking.run import (
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, TrainingTask, train_network
-from vrec.pipelines.train.impressions import ImpressionDataset, build_examples
+from vrec.pipelines.train.impressions import ImpressionDataset, build_examples, choose_heads
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.training import RankerTrainer, heads_without_validation
 from vrec.training.epochs import TrainingWorker
 from vrec.training.workers import WorkersConfig
+
+_log = logging.getLogger(__name__)
 
 REPORT = "test.json"
 """The file of the ranker's metrics on the test split, beside its manifest."""
@@ -103,12 +106,18 @@ def train_on_inputs(
     out = absolute_uri(out)
     folder, content = StorageFolder(out), inputs.content or CatalogContent()
     begun = time.perf_counter()
+    config, left_out = choose_heads(inputs.events, content, config)
+    for head, reason in left_out.items():
+        _log.info("the head %s is left out: %s", head, reason)
     with connect_cluster(address), unwrap_ray_errors():
         # Build examples.
+        _log.info("replaying %s events for the features of each impression", f"{inputs.events.num_rows:,}")
         examples = build_examples(inputs.events, content, config)
         replayed = time.perf_counter()
 
         # Train.
+        sizes = len(examples.train.labels), len(examples.validation.labels)
+        _log.info("training on {:,} impressions, validated on {:,}".format(*sizes))
         train_split, valid_split = (
             (split.features, split.labels) for split in (examples.train, examples.validation)
         )
@@ -117,6 +126,9 @@ def train_on_inputs(
         ended = time.perf_counter()
 
         # Predict.
+        _log.info(
+            "best epoch %d of %d; predicting the latest impressions", trained.best_epoch, trained.epochs
+        )
         ranker = _ranker(task, examples.space, content, trained)
         predictions = ranker.predict(examples.test.features, at_logged_positions=True)
 
@@ -139,7 +151,7 @@ def train_on_inputs(
         folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
     seconds = {"replay_s": round(replayed - begun, 3), "train_s": round(ended - replayed, 3)}
     summary = _summary(ranker, examples=examples, trained=trained, tested=tested, compared=compared)
-    return {"out": out, **summary, "unjudged": unjudged, **seconds}
+    return {"out": out, **summary, "heads_left_out": left_out, "unjudged": unjudged, **seconds}
 
 
 def _summary(

@@ -96,7 +96,7 @@ def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) ->
     """
     dimensions, errors = {}, []
     known = set(setting_keys())
-    for key, distribution in read_yaml(path).items():
+    for key, distribution in _read(path).items():
         try:
             _check_key(str(key), settings, known, tunable)
             dimensions[key] = _dimension(str(key), distribution)
@@ -108,6 +108,13 @@ def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) ->
     if not dimensions:
         raise ConfigError(f"{path} varies nothing", fix="give a setting such as retrieval.als.factors")
     return SearchSpace(dimensions)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_yaml(path, "retrieval.als.factors: {int: [16, 128]}")
+    except ConfigError as error:
+        raise ConfigError(str(error), fix="correct the space; docs/tuning.md shows one") from None
 
 
 def _check_key(key: str, settings: Settings, known: set[str], tunable: Sequence[str]) -> None:

@@ -13,10 +13,10 @@ from vrec.events.split import InteractionSplit
 from vrec.pipelines.evaluate.validation import train_test_split, validation_score, validation_split
 from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs, tables_digest
 from vrec.pipelines.train.encoder import EncoderInputs, read_training_interactions, run_encoder_trial
-from vrec.pipelines.train.impressions import build_examples
+from vrec.pipelines.train.impressions import build_examples, choose_heads
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.network_ranker import build_untrained
-from vrec.ranking.training import RankerTrainer
+from vrec.ranking.training import RankerTrainer, select_heads
 from vrec.retrieval.config import check_kind
 
 # Training settings of an encoder that do not change the videos and pairs that it is validated on.
@@ -159,7 +159,9 @@ def ranker_target(inputs: InputPaths, settings: Settings) -> TuneTarget:
 
 def ranker_trial_data(inputs: InputData, settings: Settings) -> RankerTrialData:
     """Return the log as examples, without the test split; raises RankError. Needs a cluster."""
-    examples = build_examples(inputs.events, inputs.content or CatalogContent(), settings.train.ranker)
+    content = inputs.content or CatalogContent()
+    config, _ = choose_heads(inputs.events, content, settings.train.ranker)
+    examples = build_examples(inputs.events, content, config)
     train, valid = ((split.features, split.labels) for split in (examples.train, examples.validation))
     return RankerTrialData(train, valid)
 
@@ -167,6 +169,7 @@ def ranker_trial_data(inputs: InputData, settings: Settings) -> RankerTrialData:
 def run_ranker_trial(data: RankerTrialData, settings: Settings) -> Iterator[float]:
     """Yield the negative validation loss after each epoch, by which a training selects its best weights."""
     config = settings.train.ranker.model
+    config = config.model_copy(update={"heads": select_heads(config.heads, data.train[1])[0]})
     network, head = build_untrained(config, data.train[0].shape, data.train[1])
     train, valid = data.train, data.valid
     trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)

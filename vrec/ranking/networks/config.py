@@ -14,8 +14,10 @@ Width = Annotated[int, Field(ge=1)]
 class RankerHeadsConfig(BaseConfig):
     """Prediction heads of the network, and the parameters they share."""
 
-    heads: tuple[TaskName, ...] = ("click", "watch", "conversion")
-    """Heads: `click` (required), `watch` (seconds) and `conversion` (probability of one after a click)."""
+    heads: tuple[TaskName, ...] | Literal["auto"] = "auto"
+    """Heads: `click` (required), `watch` (seconds) and `conversion` (probability of one after a click).
+    `auto` takes those that the training impressions can teach: with too few watches or conversions, their
+    head is left out."""
     experts: int = Field(default=3, ge=1)
     """Number of expert networks shared by all heads, mixed by a gate per head; no effect with one head."""
     expert_width: int = Field(default=64, ge=1)
@@ -29,15 +31,24 @@ class RankerHeadsConfig(BaseConfig):
 
     @field_validator("heads")
     @classmethod
-    def _check_heads(cls, heads: tuple[TaskName, ...]) -> tuple[TaskName, ...]:
+    def _check_heads(
+        cls, heads: tuple[TaskName, ...] | Literal["auto"]
+    ) -> tuple[TaskName, ...] | Literal["auto"]:
+        if heads == "auto":
+            return heads
         if "click" not in heads or len(set(heads)) < len(heads):
             raise ValueError(f"heads are {', '.join(heads)}: want click, and each at most once")
         return heads
 
+    @property
+    def tasks(self) -> tuple[TaskName, ...]:
+        """The heads by name; for `auto` all of them."""
+        return ("click", "watch", "conversion") if self.heads == "auto" else self.heads
+
     def outputs(self, watch_width: int) -> dict[TaskName, int]:
         """Return the number of outputs of each head, click first."""
         sizes: dict[TaskName, int] = {"click": 1, "conversion": 1, "watch": watch_width}
-        return {head: size for head, size in sizes.items() if head in self.heads}
+        return {head: size for head, size in sizes.items() if head in self.tasks}
 
 
 Structure = Literal["stacked", "parallel"]
