@@ -4,16 +4,7 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import OutputError, SourceError
-from vrec.core.tables import (
-    StorageFolder,
-    absolute_uri,
-    join_uri,
-    read_embeddings,
-    read_failures,
-    read_manifest,
-    read_media,
-    resolve,
-)
+from vrec.core.tables import StorageFolder, read_embeddings, read_failures, read_manifest, read_media
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -54,28 +45,6 @@ def test_fsspec_schemes_reach_fsspec():
     folder.remove("x/y")
     folder.remove("x/y")
     assert not folder.exists("x/y")
-
-
-def test_an_unknown_scheme_is_named():
-    with pytest.raises(SourceError, match="gopher://"):
-        resolve("gopher://host/videos")
-
-
-def test_join_keeps_a_uris_query():
-    assert join_uri("s3://b/v?endpoint_override=x", "a.mp4") == "s3://b/v/a.mp4?endpoint_override=x"
-    assert join_uri("/data", "a", "b.mp4") == "/data/a/b.mp4"
-
-
-def test_paths_become_absolute_but_not_in_a_submitted_jobs_copy(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert absolute_uri("a/b") == StorageFolder("a/b").uri == str(tmp_path / "a/b")
-    assert absolute_uri("s3://b/c") == "s3://b/c"
-    copy = tmp_path / "runtime_resources/working_dir_files/_ray_pkg_1"
-    copy.mkdir(parents=True)
-    monkeypatch.chdir(copy)
-    assert absolute_uri("/a") == "/a"
-    with pytest.raises(SourceError, match="relative path in a submitted job"):
-        absolute_uri("out")
 
 
 @pytest.mark.parametrize(
@@ -145,12 +114,6 @@ def test_a_parquet_schema_is_that_of_its_table(tmp_path):
     table = pa.table({"x": pa.array([1], pa.int16())})
     StorageFolder(str(tmp_path)).write_parquet("t.parquet", table)
     assert StorageFolder(str(tmp_path)).parquet_schema("t.parquet").equals(table.schema)
-
-
-def test_joined_uris_have_one_slash_between_names():
-    assert join_uri("s3://b/v/", "a", "b.mp4") == "s3://b/v/a/b.mp4"
-    assert join_uri("file:///data", "a") == "file:///data/a"
-    assert join_uri("C:\\data", "a").startswith("C:\\data"), "a drive is no scheme"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from vrec.bundle.neighbors import VideoNeighbors
 from vrec.bundle.smoke_requests import check_smoke_answers, run_smoke_requests
 from vrec.core.artifact import Arrays
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.tables import join_uri
+from vrec.core.uris import join_uri
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.registry import load_ranker
 from vrec.retrieval.index.index import FaissIndex

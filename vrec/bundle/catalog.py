@@ -14,8 +14,9 @@ from vrec.bundle.models import bundled_embed_config
 from vrec.core.artifact import ModelArtifact, read_artifact
 from vrec.core.digest import digest
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.tables import MANIFEST, StorageFolder, join_uri
+from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
+from vrec.core.uris import join_uri
 from vrec.encoders.config import EmbedConfig
 from vrec.profiles.update import ProfilesConfig
 
@@ -123,7 +124,7 @@ def component_digest(uri: str, name: str) -> str:
     try:
         return hashlib.sha256(StorageFolder(join_uri(uri, name)).read(MANIFEST)).hexdigest()
     except FileNotFoundError:
-        raise BundleError(f"{uri}/{name}/{MANIFEST} is missing") from None
+        raise BundleError(f"{join_uri(uri, name, MANIFEST)} is missing") from None
 
 
 def _read_manifest(folder: StorageFolder) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def _read_manifest(folder: StorageFolder) -> dict[str, Any]:
         manifest = json.loads(folder.read(MANIFEST))
         kind, layout = manifest["kind"], manifest["data"].get("format")
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise BundleError(f"{folder.uri}/{MANIFEST} is not the manifest of a bundle") from None
+        raise BundleError(f"{join_uri(folder.uri, MANIFEST)} is not the manifest of a bundle") from None
     if kind != KIND:
         raise BundleError(
             f"{folder.uri} is of kind {kind}, not a bundle", fix="give the folder that `vrec bundle` wrote"
@@ -150,5 +151,6 @@ def _check_components(uri: str, digests: Mapping[str, str]) -> None:
     for name, written in digests.items():
         if component_digest(uri, name) != written:
             raise BundleError(
-                f"{uri}/{name} is not what the bundle was written with: the digest of its manifest differs"
+                f"{join_uri(uri, name)} is not what the bundle was written with: the digest of its manifest "
+                "differs"
             )

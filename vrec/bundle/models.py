@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vrec.core.errors import BundleError
-from vrec.core.tables import MANIFEST, StorageFolder, join_uri
+from vrec.core.tables import MANIFEST, StorageFolder
+from vrec.core.uris import join_uri
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.learned.artifact import NETWORK

@@ -22,8 +22,9 @@ from vrec.bundle.smoke_requests import (
 )
 from vrec.core.artifact import ModelArtifact, write_artifact
 from vrec.core.errors import BundleError
-from vrec.core.tables import MANIFEST, StorageFolder, join_uri
+from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
+from vrec.core.uris import join_uri
 from vrec.profiles.update import embedding_matrix
 from vrec.retrieval.index.index import FaissIndex
 from vrec.retrieval.models.popular import PopularRecommender

@@ -16,7 +16,7 @@ def demo(
     videos: Annotated[
         str | None, typer.Option(help="Your own videos; drawn ones where none are given.")
     ] = None,
-    out: Annotated[str, typer.Option(help="The folder for the tables; a path or a URI.")] = "demo-out",
+    out: Annotated[str, typer.Option(help="The folder for the tables, on this machine.")] = "demo-out",
     run: RunOptions,
 ) -> int:
     """Embed a drawn catalogue (or yours), simulate shoppers in it, and show what vrec suggests to them.

@@ -19,6 +19,7 @@ from vrec.cli.options import (
 )
 from vrec.cli.output import print_embedded, print_failures
 from vrec.core.errors import fix_for
+from vrec.core.masking import mask_credentials
 from vrec.core.tables import read_failures
 
 
@@ -65,27 +66,28 @@ def embed(
     from vrec.pipelines.embed.run import embed as embed_catalogue
 
     manifest = embed_catalogue(videos, out, settings.embed, address=run.address)
-    run.show(manifest, lambda manifest: print_embedded(manifest, out))
+    shown = mask_credentials(out)
+    run.show(manifest, lambda manifest: print_embedded(manifest, shown))
     if not manifest["counts"]["failed"]:
         return EXIT_OK
-    print_failures(read_failures(out), out, Console(stderr=True), most=20)
+    print_failures(read_failures(out), shown, Console(stderr=True), most=20)
     return EXIT_OK if tolerance.covers(**manifest["counts"]) else EXIT_PARTIAL
 
 
 @command
 def failures(
     *,
-    out: Annotated[str, typer.Argument(help="An embedding folder.")],
+    out: Annotated[str, typer.Argument(help="An embedding folder; a path or a URI.")],
     output: OutputOptions,
 ) -> int:
     """Show which videos failed, why, and how to fix it."""
-    rows = read_failures(out)
+    rows, shown = read_failures(out), mask_credentials(out)
     if output.as_json:
         for row in rows.to_pylist():
             fix = fix_for(row["error"])
             print(json.dumps({**row, "at": row["at"].isoformat(), "fix": fix}, ensure_ascii=False))
     elif rows.num_rows:
-        print_failures(rows, out, Console(), most=None)
+        print_failures(rows, shown, Console(), most=None)
     else:
-        print(f"{out}: no video failed")
+        print(f"{shown}: no video failed")
     return EXIT_OK

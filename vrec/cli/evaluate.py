@@ -12,7 +12,9 @@ from vrec.cli.output import print_evaluated
 def evaluate(
     *,
     log: LogOptions,
-    out: Annotated[str, typer.Option(help="A local folder for report.html and metrics.json.")] = "evaluation",
+    out: Annotated[
+        str, typer.Option(help="A folder for report.html and metrics.json; a path or a URI.")
+    ] = "evaluation",
     models: Annotated[
         str | None, typer.Option(help="Recommenders to compare, by commas; `popular` always is.")
     ] = None,

@@ -14,6 +14,7 @@ from vrec.cli.options import (
     command,
 )
 from vrec.cli.output import print_fitted, print_recommendations, print_recommended, print_unanswered
+from vrec.core.masking import mask_credentials
 
 
 @command
@@ -40,11 +41,16 @@ def recommend(
     k: Annotated[int, typer.Option(help="Most videos for each user.")] = 10,
     user: Annotated[list[str] | None, typer.Option(help="A user's id. May be repeated.")] = None,
     users: Annotated[
-        str | None, typer.Option(help="A file of user_ids: .parquet, .csv, or one a line. All by default.")
+        str | None,
+        typer.Option(
+            help="A file of user_ids, a path or a URI: .parquet, .csv, or one a line. All by default."
+        ),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option(help="A folder for Parquet files; JSON lines are printed when none is given."),
+        typer.Option(
+            help="A folder for Parquet files, a path or a URI; JSON lines are printed when none is given."
+        ),
     ] = None,
     fallback: Annotated[
         bool,
@@ -72,6 +78,6 @@ def recommend(
         print_unanswered(len(without), without)
         return EXIT_OK
     done = recommend_all(model, out, settings, k=k, users=asked or None, options=options, address=run.address)
-    run.show(done, lambda done: print_recommended(done, out))
+    run.show(done, lambda done: print_recommended(done, mask_credentials(out)))
     print_unanswered(done["without"], done["without_examples"])
     return EXIT_OK

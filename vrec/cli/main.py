@@ -23,6 +23,7 @@ from vrec.cli.serve import serve
 from vrec.cli.train import train_encoder, train_ranker
 from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
 from vrec.core.errors import ConfigError, DataWarning, VrecError
+from vrec.core.masking import mask_credentials
 
 app = typer.Typer(
     name="vrec",
@@ -73,7 +74,7 @@ def _plain_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, DataWarning):
-                print(f"vrec: warning: {message}", file=sys.stderr)
+                print(f"vrec: warning: {mask_credentials(str(message))}", file=sys.stderr)
             else:
                 usual(message, category, *place, **more)
 
@@ -81,11 +82,19 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
+class _MaskingFormatter(logging.Formatter):
+    """Formatter that masks credentials inside URIs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return mask_credentials(super().format(record))
+
+
 @contextlib.contextmanager
 def progress_lines() -> Iterator[None]:
     """Print what the package logs, such as the steps of a job, as plain lines on standard error."""
     handler, logger = logging.StreamHandler(sys.stderr), logging.getLogger("vrec")
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_MaskingFormatter("%(message)s"))
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -94,6 +103,10 @@ def progress_lines() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def _print_traceback() -> None:
+    print(mask_credentials(traceback.format_exc()), file=sys.stderr)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -109,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else EXIT_OK
     except VrecError as error:
         if debug:
-            traceback.print_exc()
+            _print_traceback()
         print(f"vrec: {str(error).rstrip('.')}. Fix: {error.fix.rstrip('.')}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
@@ -120,8 +133,8 @@ def run(arguments: Sequence[str]) -> int:
             error.show()  # type: ignore[attr-defined]
             return EXIT_USAGE
         if debug:
-            traceback.print_exc()
-        what = " ".join(str(error).split())[:300]
+            _print_traceback()
+        what = mask_credentials(" ".join(str(error).split())[:300])
         print(f"vrec: {type(error).__name__}: {what.rstrip('.')}. To see more: add --debug", file=sys.stderr)
         return EXIT_FAILED
 

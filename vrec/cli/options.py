@@ -7,12 +7,13 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vrec.core.errors import ConfigError, SourceError
+from vrec.core.masking import mask_values
+from vrec.core.uris import local_path
 
 if TYPE_CHECKING:
     from vrec.config.settings import Settings
@@ -37,7 +38,8 @@ def check_paths(**paths: str | None) -> None:
         SourceError: There is no such file or folder; the message names the option.
     """
     for option, path in paths.items():
-        if path and "://" not in path and not os.path.exists(path):
+        local = local_path(path) if path else None
+        if local is not None and not os.path.exists(local):
             raise SourceError(
                 f"{path}: no such file or folder", fix=f"check the path given to --{option.replace('_', '-')}"
             )
@@ -63,7 +65,11 @@ class OutputOptions:
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
 
     def show(self, result: Mapping[str, Any], write_text: Callable[[Mapping[str, Any]], None]) -> None:
-        """Print a command's result: as one line of JSON with `--json`, else by `write_text`."""
+        """Print a command's result: as one line of JSON with `--json`, else by `write_text`.
+
+        Credentials inside URIs are masked.
+        """
+        result = mask_values(result)
         if self.as_json:
             print(json.dumps(result, ensure_ascii=False))
         else:
@@ -74,7 +80,9 @@ class OutputOptions:
 class SettingsOptions(OutputOptions):
     """Options of a command that has settings."""
 
-    config: Annotated[Path | None, typer.Option("--config", help="YAML with settings that differ.")] = None
+    config: Annotated[
+        str | None, typer.Option("--config", help="YAML with settings that differ; a path or a URI.")
+    ] = None
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: a.b=c. May be repeated.")
     ] = None
@@ -164,10 +172,12 @@ class LogOptions(EventsFormatOptions):
     ]
     videos: Annotated[
         str | None,
-        typer.Option("--videos", help="A VIDEOS table (.parquet), for what depends on content."),
+        typer.Option(
+            "--videos", help="A VIDEOS table (.parquet), for what depends on content; a path or a URI."
+        ),
     ] = None
     embeddings: Annotated[
-        str | None, typer.Option(help="An embedding folder, for what depends on content.")
+        str | None, typer.Option(help="An embedding folder, for what depends on content; a path or a URI.")
     ] = None
 
     def inputs(self) -> "InputPaths":

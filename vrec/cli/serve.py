@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vrec.cli.options import EXIT_OK, RunOptions, command, parse_column_map
+from vrec.core.masking import mask_values
 
 
 @command
@@ -14,7 +15,7 @@ def serve(
     *,
     bundle: Annotated[str | None, typer.Option(help="A bundle's folder; a path or a URI.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="The folder for uploads and changes of the catalogue.")
+        str | None, typer.Option(help="The folder for uploads and changes of the catalogue; a path or a URI.")
     ] = None,
     events: Annotated[
         str | None, typer.Option(help="Events that a new store begins with (.parquet, .csv, .tsv or .jsonl).")
@@ -45,7 +46,7 @@ def serve(
         found = read_events(events, parse_column_map(mapped), settings.events.read).events
         print(f"{load_events(settings.serve, found):,} of {found.num_rows:,} events are new to the store")
     with connect_cluster(run.address), unwrap_ray_errors():
-        done = deploy_service(settings.serve)
+        done = mask_values(deploy_service(settings.serve))
         if run.as_json:
             print(json.dumps(done, ensure_ascii=False), flush=True)
         else:

@@ -1,9 +1,7 @@
 """`vrec tune …`: a sweep over settings, its leaderboard live on the terminal."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +27,9 @@ if TYPE_CHECKING:
     from vrec.pipelines.tune.targets import TuneTarget
     from vrec.pipelines.tune.trial_log import TuneTrial
 
-SpaceOption = Annotated[Path, typer.Option(help="YAML with the settings to vary; configs/tune has some.")]
+SpaceOption = Annotated[
+    str, typer.Option(help="YAML with the settings to vary, a path or a URI; configs/tune has some.")
+]
 TuneOutOption = Annotated[
     str, typer.Option(help="A folder for trials, report and best settings; a path or a URI.")
 ]
@@ -81,16 +81,16 @@ def tune_encoder(
     return _tune(encoder_target(features, inputs, settings), space, out, settings, run)
 
 
-def _tune(subject: "TuneTarget", space: Path, out: str, settings: "Settings", run: RunOptions) -> int:
+def _tune(subject: "TuneTarget", space: str, out: str, settings: "Settings", run: RunOptions) -> int:
     from vrec.pipelines.tune.run import tune
 
     if run.as_json:
         done = tune(subject, space, out, settings, address=run.address)
-        print(json.dumps(done, ensure_ascii=False))
+        run.show(done, _print_summary)
     else:
         with _board(subject.metric, settings.tune.trials) as watch:
             done = tune(subject, space, out, settings, address=run.address, on_trials=watch)
-        _print_summary(done)
+        run.show(done, _print_summary)
     return EXIT_PARTIAL if done["failed"] else EXIT_OK
 
 

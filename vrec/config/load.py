@@ -1,8 +1,8 @@
 """Load settings from YAML and the command line, with errors that name the nearest right key."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from vrec.config.reference import SettingEntry, list_settings
 from vrec.config.settings import Settings
-from vrec.core.errors import ConfigError, os_error_reason
+from vrec.core.errors import ConfigError, SourceError, os_error_reason
+from vrec.core.uris import read_file
 
 
-def load_settings(config: Path | str | None = None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(config: str | os.PathLike[str] | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Return the defaults, changed by a YAML file of differences, then by `a.b=c` overrides.
 
     Raises:
@@ -21,7 +22,7 @@ def load_settings(config: Path | str | None = None, overrides: Sequence[str] = (
     """
     changes: dict[str, Any] = {}
     if config is not None:
-        changes = read_yaml(Path(config))
+        changes = read_yaml(config)
     for override in overrides:
         _apply_override(changes, override)
     return validate_settings(changes)
@@ -41,26 +42,27 @@ def setting_keys() -> list[str]:
     return [entry.key for entry in list_settings()]
 
 
-def read_yaml(path: Path, example: str = "embed:") -> dict[str, Any]:
-    """Return the mapping in a YAML file.
+def read_yaml(uri: str | os.PathLike[str], example: str = "embed:") -> dict[str, Any]:
+    """Return the mapping in the YAML file at a path or URI.
 
     Args:
-        path: the file.
+        uri: path or URI of the file.
         example: a line that such a file may hold, for the message about one that holds no mapping.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, or holds another value.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {os_error_reason(error)}") from None
+        value = yaml.safe_load(read_file(os.fspath(uri)).decode())
+    except (OSError, SourceError) as error:
+        reason = os_error_reason(error) if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{uri}: {reason}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{uri} is not YAML: {' '.join(str(error).split())}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} holds a {type(value).__name__}, want settings such as `{example}`")
+        raise ConfigError(f"{uri} holds a {type(value).__name__}, want settings such as `{example}`")
     return value
 
 

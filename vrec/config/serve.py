@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from vrec.core.config import BaseConfig
+from vrec.core.uris import join_uri, local_path
 from vrec.profiles.stores.factory import StoreConfig
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.reranking.rerank import RerankConfig
@@ -116,7 +117,8 @@ class ReplicasConfig(BaseConfig):
 def _default_store(given: dict[str, Any]) -> SqliteConfig:
     """Return the embedded store inside the data folder, or in the default place when that is a bucket."""
     data = given.get("data", "")
-    return SqliteConfig() if not data or "://" in data else SqliteConfig(path=f"{data}/store.db")
+    local = local_path(data)
+    return SqliteConfig(path=join_uri(local, "store.db")) if local else SqliteConfig()
 
 
 class ServeConfig(BaseConfig):

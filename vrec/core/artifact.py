@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from vrec.core.errors import ModelError
 from vrec.core.tables import MANIFEST, StorageFolder
+from vrec.core.uris import join_uri
 
 MODEL_FORMAT = 1
 
@@ -168,9 +169,9 @@ def _read_verified(folder: StorageFolder, name: str, sha: str) -> bytes:
     try:
         data = folder.read(stored)
     except FileNotFoundError:
-        raise ModelError(f"{folder.uri}/{stored} is missing") from None
+        raise ModelError(f"{join_uri(folder.uri, stored)} is missing") from None
     if hashlib.sha256(data).hexdigest() != sha:
-        raise ModelError(f"{folder.uri}/{stored} is not what was written: its digest differs")
+        raise ModelError(f"{join_uri(folder.uri, stored)} is not what was written: its digest differs")
     return data
 
 
@@ -184,7 +185,9 @@ def _manifest(folder: StorageFolder) -> dict[str, Any]:
         model_format, kind = manifest["format"], manifest["kind"]
         digests = manifest["files"].values()
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ModelError(f"{folder.uri}/{MANIFEST} is not a model's", fix="give a model's folder") from None
+        raise ModelError(
+            f"{join_uri(folder.uri, MANIFEST)} is not a model's", fix="give a model's folder"
+        ) from None
     if (
         model_format != MODEL_FORMAT
         or not all(isinstance(sha, str) for sha in digests)

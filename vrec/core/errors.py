@@ -1,7 +1,10 @@
 """Errors that vrec raises on purpose; each names the problem, the reason and the fix."""
 
+import re
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
+
+from vrec.core.masking import mask_credentials
 
 T = TypeVar("T")
 MAX_MESSAGE_CHARS = 500
@@ -12,15 +15,15 @@ class VrecError(Exception):
     """Error with a message for people: the problem, its reason, and a fix.
 
     Subclasses set `fix` as a class attribute where it is always the same; the caller may pass a
-    more precise one.
+    more precise one. Credentials inside URIs are masked in both.
     """
 
     fix: str = "see the message"
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(mask_credentials(message))
         if fix is not None:
-            self.fix = fix
+            self.fix = mask_credentials(fix)
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -288,7 +291,7 @@ def describe_exception(error: Exception) -> str:
         message = " ".join(str(error).split())[:MAX_MESSAGE_CHARS]
     except Exception:
         message = ""
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return mask_credentials(f"{type(error).__name__}: {message}" if message else type(error).__name__)
 
 
 def printable(text: str) -> str:
@@ -296,6 +299,28 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+_CLOUD_REASONS = (
+    ("access is refused", r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|code:? 40[13]\b"),
+    ("there is no such bucket", r"NO_SUCH_BUCKET"),
+    ("cannot connect", r"NETWORK_CONNECTION|curlCode: \d+"),
+    (
+        "the server is busy or fails",
+        r"SLOW_DOWN|THROTTLING|INTERNAL_FAILURE|SERVICE_UNAVAILABLE|code:? (5\d\d|429)\b",
+    ),
+)
+"""What the errors of object stores mean that pyarrow reports as text."""
+
+
 def os_error_reason(error: OSError) -> str:
-    """Return the operating system's reason in lower case, or the error's own text where there is none."""
-    return error.strerror.lower() if error.strerror else str(error)
+    """Return the operating system's reason in lower case, or the error's own text where there is none.
+
+    An object store's error begins with what it means: refused, no bucket, no connection, or a failing server.
+    """
+    if error.strerror:
+        return error.strerror.lower()
+    text = mask_credentials(" ".join(str(error).split())[:MAX_MESSAGE_CHARS])
+    found = next(
+        (reason for reason, pattern in _CLOUD_REASONS if "AWS Error" in text and re.search(pattern, text)),
+        None,
+    )
+    return f"{found} ({text})" if found else text

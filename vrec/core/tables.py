@@ -9,10 +9,8 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -20,81 +18,24 @@ import pyarrow.parquet as pq
 
 from vrec.core.errors import OutputError, SourceError, os_error_reason
 from vrec.core.types import Modality
+from vrec.core.uris import absolute_uri, join_uri, resolve
 
 MANIFEST = "manifest.json"
 TABLE_FORMAT = 1
 """Version of an embedding folder's layout; `read_manifest` accepts no other."""
 
 
-def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the filesystem of a path or URI, and the path on that filesystem.
-
-    A plain path is local. `s3://`, `gs://`, `hdfs://` and `file://` use pyarrow, every other scheme
-    fsspec.
-
-    Raises:
-        SourceError: Neither library supports the scheme.
-    """
-    parts = urlsplit(uri)
-    if len(parts.scheme) <= 1:
-        return pafs.LocalFileSystem(), os.path.abspath(uri)
-    if parts.scheme == "file":
-        return pafs.FileSystem.from_uri(uri)
-    filesystem = _remote(urlunsplit((parts.scheme, parts.netloc, "", parts.query, "")))
-    return filesystem, (parts.netloc + parts.path).rstrip("/")
-
-
-@lru_cache(maxsize=64)
-def _remote(root: str) -> pafs.FileSystem:
-    try:
-        return pafs.FileSystem.from_uri(root)[0]
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass
-    try:
-        import fsspec
-
-        return pafs.PyFileSystem(pafs.FSSpecHandler(fsspec.core.url_to_fs(root)[0]))
-    except (ValueError, ImportError) as error:
-        raise SourceError(
-            f"{root}: {error}", fix="give a path or a URI whose fsspec package is installed"
-        ) from None
-
-
-def absolute_uri(uri: str) -> str:
-    """Return a plain path as an absolute one, valid in processes with other working folders; keep URIs.
-
-    Raises:
-        SourceError: The path is relative in a submitted Ray job, and so inside the temporary copy of
-            the working folder that Ray makes on one node.
-    """
-    if "://" in uri or os.path.isabs(uri):
-        return uri
-    if "/runtime_resources/working_dir_files/" in os.getcwd():
-        raise SourceError(
-            f"{uri}: a relative path in a submitted job lies in Ray's own copy of the working folder",
-            fix="give a URI, or an absolute path on a disk that every node mounts",
-        )
-    return os.path.abspath(uri)
-
-
-def join_uri(uri: str, *names: str) -> str:
-    """Return the URI of a name below another URI, keeping a query such as S3's `?endpoint_override=`."""
-    parts = urlsplit(uri)
-    if len(parts.scheme) <= 1:
-        return os.path.join(uri, *names)
-    path = "/".join([parts.path.rstrip("/"), *names])
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-
-
 class StorageFolder:
     """Folder on any filesystem with atomic writes: a file appears whole or not at all.
 
-    Methods that write raise OutputError on failure.
+    Methods that write raise OutputError on failure; those that read on other machines raise SourceError where
+    a file cannot be reached, which is not the same as that there is none.
     """
 
     def __init__(self, uri: str) -> None:
         self.uri = absolute_uri(uri)
-        self.filesystem, self.path = resolve(self.uri)
+        self.filesystem, path = resolve(self.uri)
+        self.path = path.rstrip("/") or path
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
 
     def path_of(self, name: str) -> str:
@@ -104,12 +45,20 @@ class StorageFolder:
     def files(self, name: str = "") -> list[str]:
         """Return the sorted names of the files directly in a subfolder; none where it does not exist."""
         base = self.path_of(name) if name else self.path
-        infos = self.filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True))
+        with self._reading(name):
+            infos = self.filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True))
         return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
     def exists(self, name: str) -> bool:
         """Return whether a file of that name exists."""
-        return self.filesystem.get_file_info(self.path_of(name)).type == pafs.FileType.File
+        with self._reading(name):
+            return self.filesystem.get_file_info(self.path_of(name)).type == pafs.FileType.File
+
+    @property
+    def is_file(self) -> bool:
+        """True where a file is in the folder's place."""
+        with self._reading(""):
+            return self.filesystem.get_file_info(self.path).is_file
 
     def write(self, name: str, data: bytes | memoryview | pa.Buffer) -> None:
         """Write a file atomically: to a temporary name, flushed to disk, then renamed over the old one."""
@@ -151,13 +100,30 @@ class StorageFolder:
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file; raise FileNotFoundError where there is none."""
-        with self.filesystem.open_input_stream(self.path_of(name)) as stream:
+        # No decompression by the name's ending.
+        with (
+            self._reading(name),
+            self.filesystem.open_input_stream(self.path_of(name), compression=None) as stream,
+        ):
             return stream.read()
 
     def remove(self, name: str) -> None:
         """Remove a file; do nothing where there is none."""
         with contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self.path_of(name))
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a subfolder and all that is in it; do nothing where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_dir(self.path_of(name))
+
+    def total_bytes(self) -> int:
+        """Return the size of all files of the folder and its subfolders."""
+        with self._reading(""):
+            infos = self.filesystem.get_file_info(
+                pafs.FileSelector(self.path, allow_not_found=True, recursive=True)
+            )
+        return sum(info.size or 0 for info in infos if info.type == pafs.FileType.File)
 
     def remove_folders(self, keep: Iterable[str]) -> None:
         """Remove all subfolders except those in `keep`."""
@@ -180,11 +146,13 @@ class StorageFolder:
 
     def read_parquet(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Return a Parquet file as a table, or only some of its columns."""
-        return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).read(columns=columns)
+        with self._reading(name):
+            return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).read(columns=columns)
 
     def parquet_schema(self, name: str) -> pa.Schema:
         """Return a Parquet file's schema without reading its rows."""
-        return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).schema_arrow
+        with self._reading(name):
+            return pq.ParquetFile(self.path_of(name), filesystem=self.filesystem).schema_arrow
 
     def write_arrow(self, name: str, table: pa.Table) -> None:
         """Write a table as one Arrow IPC file."""
@@ -195,8 +163,22 @@ class StorageFolder:
 
     def read_arrow(self, name: str) -> pa.Table:
         """Return an Arrow IPC file as a table."""
-        with self.filesystem.open_input_file(self.path_of(name)) as file:
+        with self._reading(name), self.filesystem.open_input_file(self.path_of(name)) as file:
             return pa.ipc.open_file(file).read_all()
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if self.local:
+                raise
+            raise SourceError(
+                f"{join_uri(self.uri, name) if name else self.uri}: {os_error_reason(error)}",
+                fix="check the URI, the network and the credentials",
+            ) from None
 
 
 def read_manifest(out: str) -> dict[str, Any] | None:
@@ -212,10 +194,12 @@ def read_manifest(out: str) -> dict[str, Any] | None:
         manifest = json.loads(folder.read(MANIFEST))
         kind, version = manifest["kind"], manifest["format"]
     except (ValueError, KeyError, TypeError):
-        raise OutputError(f"{out}/{MANIFEST} is not one of vrec's", fix="give another --out") from None
+        raise OutputError(
+            f"{join_uri(out, MANIFEST)} is not one of vrec's", fix="give another --out"
+        ) from None
     if (kind, version) != ("embeddings", TABLE_FORMAT):
         raise OutputError(
-            f"{out}/{MANIFEST} is of kind {kind}, format {version}; "
+            f"{join_uri(out, MANIFEST)} is of kind {kind}, format {version}; "
             f"this vrec reads embeddings, {TABLE_FORMAT}",
             fix="give another --out, or embed again",
         )

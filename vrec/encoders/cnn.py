@@ -11,6 +11,7 @@ from vrec.compression.network import CompressedNetworkInfo, Runtime, load_networ
 from vrec.core.config import BaseConfig
 from vrec.core.errors import ConfigError
 from vrec.core.types import Clip, Frames, Modality, Vectors
+from vrec.core.uris import join_uri
 from vrec.encoders.backbone import COMPRESSED_PREFIX, LITE0, load_backbone, weights_digest
 from vrec.encoders.digest import encoder_name
 from vrec.encoders.pooling import attention_pool, mean_pool
@@ -168,7 +169,7 @@ def _compressed(config: CnnEncoderConfig, device: str) -> tuple[NetworkRunner, i
         raise ConfigError(
             f"{config.weights} takes pictures of {info.frame_px} pixels per side, not {config.frame_px}",
             fix=f"set embed.encoders.frames.frame_px and embed.decode.frame_px to {info.frame_px}, or use "
-            f"--config {folder}/embed.yaml, which does",
+            f"--config {join_uri(folder, 'embed.yaml')}, which does",
         )
     return onnx_runner(onnx, _runtime(config, info), info.frame_px, config.threads)
 

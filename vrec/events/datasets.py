@@ -1,15 +1,17 @@
 """Readers of public data sets, for comparing models with published results."""
 
+import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
-from vrec.core.errors import EventsError
+from vrec.core.errors import EventsError, os_error_reason
 from vrec.core.schema import EVENTS, VIDEOS
+from vrec.core.uris import join_uri, read_file
 from vrec.events.columns import POLARS_TIMESTAMP
 from vrec.events.config import InterestConfig
 from vrec.events.polars_tables import from_polars, to_polars
@@ -40,11 +42,11 @@ class PublicDataset:
     """Source, license and conversion."""
 
 
-DatasetReader = Callable[[str | Path], PublicDataset]
+DatasetReader = Callable[[str | os.PathLike[str]], PublicDataset]
 """A function from the folder that holds the data sets' folders to the data set."""
 
 
-def movielens_100k(folder: str | Path) -> PublicDataset:
+def movielens_100k(folder: str | os.PathLike[str]) -> PublicDataset:
     """Load MovieLens-100k from `ml100k/` below `folder`, in RecBole's format.
 
     Each of the 100,000 ratings is a click, whatever its stars, as in many papers. Genres are the tags.
@@ -53,8 +55,8 @@ def movielens_100k(folder: str | Path) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = Path(folder) / "ml100k"
-    ratings = _read_tsv(base / "ml-100k.inter").select(
+    base = join_uri(os.fspath(folder), "ml100k")
+    ratings = _read_tsv(join_uri(base, "ml-100k.inter")).select(
         user_id="user_id:token",
         video_id="item_id:token",
         kind=pl.lit("click"),
@@ -62,14 +64,14 @@ def movielens_100k(folder: str | Path) -> PublicDataset:
     )
     ids = pl.concat_str("user_id", "video_id", separator="-")
     genres = pl.col("class:token_seq").str.split(" ")
-    films = _read_tsv(base / "ml-100k.item").select(
+    films = _read_tsv(join_uri(base, "ml-100k.item")).select(
         video_id="item_id:token", title="movie_title:token_seq", tags=genres, language=pl.lit("en")
     )
     note = "GroupLens; every rating is a click at its own time, the stars are left out"
     return _dataset("movielens_100k", ratings.with_columns(event_id=ids), films, note)
 
 
-def microlens_50k(folder: str | Path) -> PublicDataset:
+def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
     """Load MicroLens-50k from `microlens50k/` below `folder`.
 
     The videos of 50,000 users, in the order they were watched, are clicks; videos have titles. There are no
@@ -79,8 +81,10 @@ def microlens_50k(folder: str | Path) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = Path(folder) / "microlens50k"
-    rows = _read_tsv(base / "MicroLens-50k_pairs.tsv", has_header=False, new_columns=["user_id", "video_id"])
+    base = join_uri(os.fspath(folder), "microlens50k")
+    rows = _read_tsv(
+        join_uri(base, "MicroLens-50k_pairs.tsv"), has_header=False, new_columns=["user_id", "video_id"]
+    )
     watched = rows.with_columns(pl.col("video_id").str.split(" ")).explode("video_id")
     index = pl.int_range(pl.len()).over("user_id")
     days_before_end = pl.len().over("user_id").cast(pl.Int64) - 1 - index
@@ -91,13 +95,13 @@ def microlens_50k(folder: str | Path) -> PublicDataset:
         kind=pl.lit("click"),
         at=(pl.lit(MICROLENS_END) - pl.duration(days=days_before_end)).cast(POLARS_TIMESTAMP),
     )
-    titles = _read_file(base / "MicroLens-50k_titles.csv", pl.read_csv, infer_schema=False)
+    titles = _read_file(join_uri(base, "MicroLens-50k_titles.csv"), pl.read_csv, infer_schema=False)
     note = "westlake-repl; `at` is the place from the end of the user's sequence in days, not a time"
     videos = titles.select("title", video_id="item")
     return _dataset("microlens_50k", events, videos, note, has_timestamps=False)
 
 
-def kuairand_pure(folder: str | Path) -> PublicDataset:
+def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
     """Load KuaiRand-Pure's later windows (24 April to 8 May 2022) from `kuairand_pure/` below `folder`.
 
     Each row is an impression; `is_click`, `is_like`, `is_follow` and `is_forward` (as share) become events of
@@ -109,11 +113,11 @@ def kuairand_pure(folder: str | Path) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = Path(folder) / "kuairand_pure"
+    base = join_uri(os.fspath(folder), "kuairand_pure")
     key = ["user_id", "video_id", "time_ms"]
     signals = ["is_click", "is_like", "is_follow", "is_forward", "play_time_ms"]
     windows = [
-        _read_file(base / f"{window}.parquet", pl.read_parquet, columns=[*key, *signals, "tab"])
+        _read_file(join_uri(base, f"{window}.parquet"), pl.read_parquet, columns=[*key, *signals, "tab"])
         for window in ("val", "test")
     ]
     rows = pl.concat(windows).group_by(key).agg(pl.col(*signals, "tab").max())
@@ -139,7 +143,7 @@ def kuairand_pure(folder: str | Path) -> PublicDataset:
     return _dataset("kuairand_pure", events, _kuairand_videos(base), note)
 
 
-def open_bandit(folder: str | Path, policy: str = "random") -> PublicDataset:
+def open_bandit(folder: str | os.PathLike[str], policy: str = "random") -> PublicDataset:
     """Load Open Bandit (men's campaign, small) from `obd_men/` below `folder`.
 
     Each row is an impression with its propensity and position (from 0), and a clicked row also a click with
@@ -155,7 +159,7 @@ def open_bandit(folder: str | Path, policy: str = "random") -> PublicDataset:
     """
     if policy not in {"random", "bts"}:
         raise EventsError(f"open_bandit: there is no policy {policy}", fix="use random or bts")
-    path = Path(folder) / "obd_men" / f"{policy}_men.csv"
+    path = join_uri(os.fspath(folder), "obd_men", f"{policy}_men.csv")
     features = [pl.col(f"user_feature_{i}").str.slice(0, 6) for i in range(4)]
     shown = _read_file(path, pl.read_csv, infer_schema=False).select(
         user_id=pl.concat_str(features, separator="-"),
@@ -175,7 +179,7 @@ def open_bandit(folder: str | Path, policy: str = "random") -> PublicDataset:
     return _dataset(f"open_bandit_{policy}", events, None, note)
 
 
-def open_bandit_bts(folder: str | Path) -> PublicDataset:
+def open_bandit_bts(folder: str | os.PathLike[str]) -> PublicDataset:
     """Load `open_bandit` as logged under the Bernoulli Thompson policy."""
     return open_bandit(folder, "bts")
 
@@ -190,9 +194,9 @@ DATASETS: dict[str, DatasetReader] = {
 """The readers by name; each takes the folder that holds the data sets' folders."""
 
 
-def _kuairand_videos(base: Path) -> pl.DataFrame:
+def _kuairand_videos(base: str) -> pl.DataFrame:
     columns = ["video_id", "author_id", "tag", "video_duration", "upload_dt"]
-    items = _read_file(base / "item_features.parquet", pl.read_parquet, columns=columns)
+    items = _read_file(join_uri(base, "item_features.parquet"), pl.read_parquet, columns=columns)
     tags = pl.col("tag").replace("unknown", None).str.split(",").fill_null([])
     return items.select(
         pl.col("video_id").cast(pl.String),
@@ -229,15 +233,17 @@ def _at(micros: pl.Expr) -> pl.Expr:
     return micros.cast(POLARS_TIMESTAMP)
 
 
-def _read_tsv(path: Path, **options: object) -> pl.DataFrame:
+def _read_tsv(uri: str, **options: object) -> pl.DataFrame:
     # Titles hold quotation marks that do not quote.
-    return _read_file(path, pl.read_csv, separator="\t", quote_char=None, infer_schema=False, **options)
+    return _read_file(uri, pl.read_csv, separator="\t", quote_char=None, infer_schema=False, **options)
 
 
-def _read_file(path: Path, read: Callable[..., pl.DataFrame], **options: object) -> pl.DataFrame:
+def _read_file(uri: str, read: Callable[..., pl.DataFrame], **options: object) -> pl.DataFrame:
     try:
-        return read(path, **options)
+        return read(io.BytesIO(read_file(uri)), **options)
     except FileNotFoundError:
         raise EventsError(
-            f"{path}: no such file", fix="give the folder that holds the data sets' folders"
+            f"{uri}: no such file", fix="give the folder that holds the data sets' folders"
         ) from None
+    except OSError as error:
+        raise EventsError(f"{uri}: {os_error_reason(error)}") from None

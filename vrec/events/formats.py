@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from vrec.core.errors import EventsError, os_error_reason
-from vrec.core.tables import resolve
+from vrec.core.uris import resolve
 from vrec.events.polars_tables import to_polars
 
 ColumnChooser = Callable[[list[str]], Mapping[str, str]]

@@ -23,8 +23,8 @@ from vrec.core.errors import (
     os_error_reason,
     printable,
 )
-from vrec.core.tables import absolute_uri, join_uri, resolve
 from vrec.core.types import UnlistedRow, VideoRef
+from vrec.core.uris import absolute_uri, is_web, join_uri, resolve, sibling_uri, uri_name
 from vrec.media.source import read_video
 
 VIDEO_EXTENSIONS = frozenset(
@@ -118,8 +118,16 @@ class FolderSource(VideoCatalog[FolderEntry]):
     def __init__(self, uri: str) -> None:
         super().__init__()
         self.uri = absolute_uri(uri)
+        if is_web(self.uri):
+            raise SourceError(
+                f"{uri}: folders cannot be listed over HTTP",
+                fix="give a VIDEOS table (.parquet), which has the uri of each video",
+            )
         self._filesystem, self._root = resolve(self.uri)
-        info = self._filesystem.get_file_info(self._root)
+        try:
+            info = self._filesystem.get_file_info(self._root)
+        except OSError as error:
+            raise SourceError(f"{uri}: {os_error_reason(error)}") from None
         if info.type != pafs.FileType.Directory:
             reason = "no such folder" if info.type == pafs.FileType.NotFound else "not a folder"
             raise SourceError(f"{uri}: {reason}", fix="give --videos a folder or a .parquet table")
@@ -159,7 +167,7 @@ class FolderSource(VideoCatalog[FolderEntry]):
 
     def _describe(self, entry: FolderEntry, number: int) -> tuple[str, str]:
         path = os.fsencode(entry.path).decode("utf-8", "backslashreplace")
-        return path, f"{self.uri}/{path}"
+        return path, join_uri(self.uri, path)
 
 
 class TableSource(VideoCatalog[dict[str, Any]]):
@@ -173,12 +181,13 @@ class TableSource(VideoCatalog[dict[str, Any]]):
             table = pq.ParquetFile(path, filesystem=filesystem).read()
         except FileNotFoundError:
             raise SourceError(f"{uri}: no such file") from None
-        except (pa.ArrowInvalid, OSError) as error:
+        except pa.ArrowInvalid as error:
             raise SourceError(
                 f"{uri}: not a Parquet table ({error})", fix="write VIDEOS as Parquet, or give a folder"
             ) from None
+        except OSError as error:
+            raise SourceError(f"{uri}: {os_error_reason(error)}") from None
         self._table = _embed_columns(table, uri)
-        self._base = posixpath.dirname(self.uri)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         for batch in self._table.to_batches(max_chunksize=TABLE_ROWS):
@@ -190,9 +199,7 @@ class TableSource(VideoCatalog[dict[str, Any]]):
                 raise value
         if entry["uri"] is None or not entry["uri"].strip():
             raise UnlistedVideo("it has no uri", fix="give the row the uri of its video, or leave it out")
-        uri = entry["uri"]
-        if "://" not in uri and not os.path.isabs(uri):
-            uri = join_uri(self._base, uri)
+        uri = sibling_uri(self.uri, entry["uri"])
         tags = tuple(tag for tag in entry["tags"] or () if tag is not None)
         return VideoRef(_checked_id(entry["video_id"]), uri, entry["title"], tags)
 
@@ -208,8 +215,7 @@ def open_source(uri: str) -> FolderSource | TableSource:
         SourceError: There is no such table or folder.
         SchemaError: The table lacks required columns of VIDEOS.
     """
-    is_table = uri.split("?", maxsplit=1)[0].endswith(".parquet")
-    return TableSource(uri) if is_table else FolderSource(uri)
+    return TableSource(uri) if uri_name(uri).endswith(".parquet") else FolderSource(uri)
 
 
 def local_files(root: str) -> tuple[list[str], list[FolderEntry]]:

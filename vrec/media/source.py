@@ -21,8 +21,8 @@ from vrec.core.errors import (
     VanishedVideo,
     os_error_reason,
 )
-from vrec.core.tables import resolve
 from vrec.core.types import VideoRef
+from vrec.core.uris import is_web, resolve, uri_name
 
 _CHUNK_BYTES = 1 << 20
 
@@ -50,7 +50,7 @@ def local_copy(ref: VideoRef, max_bytes: int) -> Iterator[LocalVideo]:
     if isinstance(filesystem, pafs.LocalFileSystem):
         yield _hash_local(path, max_bytes)
         return
-    extension = posixpath.splitext(path)[1]
+    extension = posixpath.splitext(uri_name(ref.uri))[1]
     with tempfile.NamedTemporaryFile(prefix="vrec-", suffix=extension) as copy:
         digest, size = _hash_remote(filesystem, path, ref.uri, max_bytes, copy.write)
         copy.flush()
@@ -113,13 +113,13 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 def _stream(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[bytes]:
     try:
-        with filesystem.open_input_stream(path) as stream:
+        with filesystem.open_input_stream(path, compression=None) as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 yield chunk
-    except FileNotFoundError:
-        raise VanishedVideo(f"{uri} is not there any more") from None
+    except FileNotFoundError as error:
+        raise VanishedVideo(f"{uri}: {error}" if is_web(uri) else f"{uri} is not there any more") from None
     except OSError as error:
-        raise UnreachableVideo(f"{uri} cannot be read: {error}") from None
+        raise UnreachableVideo(f"{uri} cannot be read: {os_error_reason(error)}") from None
 
 
 def read_video(ref: VideoRef) -> bytes:

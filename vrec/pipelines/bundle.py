@@ -4,7 +4,6 @@ import logging
 import time
 from typing import Any
 
-import pyarrow.fs as pafs
 from pydantic import ValidationError
 
 from vrec.bundle.bundle import ServingBundle
@@ -12,7 +11,8 @@ from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import write_bundle
 from vrec.config.settings import Settings
 from vrec.core.errors import BundleError
-from vrec.core.tables import StorageFolder, absolute_uri, read_embeddings, read_manifest
+from vrec.core.tables import StorageFolder, read_embeddings, read_manifest
+from vrec.core.uris import absolute_uri
 from vrec.encoders.config import EmbedConfig
 from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.inputs import InputPaths, read_inputs
@@ -69,7 +69,7 @@ def make_bundle(
         "texts": 0 if bundle.texts is None else bundle.texts.num_rows,
         "neighbours": int((bundle.neighbors.indices >= 0).any(axis=1).sum()),
         "popular": len(bundle.popular),
-        "bytes": _size(StorageFolder(out)),
+        "bytes": StorageFolder(out).total_bytes(),
         "seconds": round(time.perf_counter() - begun, 3),
     }
 
@@ -86,8 +86,3 @@ def _embed_config(uri: str) -> EmbedConfig:
             f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}",
             fix="embed the catalogue again with this version",
         ) from None
-
-
-def _size(folder: StorageFolder) -> int:
-    infos = folder.filesystem.get_file_info(pafs.FileSelector(folder.path, recursive=True))
-    return sum(info.size for info in infos if info.type == pafs.FileType.File)

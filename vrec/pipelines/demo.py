@@ -15,10 +15,12 @@ from vrec.config.settings import Settings
 from vrec.core.errors import OutputError, SchemaError, os_error_reason
 from vrec.core.tables import read_embeddings, read_failures, read_media
 from vrec.core.types import MODALITIES, Modality
+from vrec.core.uris import uri_name
 from vrec.evaluation.reports.comparison import PAGE
 from vrec.evaluation.reports.gallery.build import build_gallery, select_cards
 from vrec.evaluation.reports.gallery.page import write_gallery
 from vrec.media.audio import AudioConfig
+from vrec.media.catalog import open_source
 from vrec.media.frame_sampling import FrameSamplingConfig
 from vrec.media.posters import make_posters
 from vrec.pipelines.cluster import connect_cluster
@@ -66,7 +68,7 @@ def demo(
         tables = str(folder / TABLES)
         manifest = embed(source, tables, settings.embed)
         embeddings = _read_embeddings(tables)
-        media = read_media(tables)
+        media = _read_media(tables, source)
         catalogue = _catalogue_table(source)
         shop = _shop(folder, catalogue, embeddings.get("fused"), media, settings)
         cards = select_cards(embeddings, settings.demo.gallery)
@@ -104,6 +106,14 @@ def _read_embeddings(tables: str) -> dict[Modality, pa.Table]:
     return embeddings
 
 
+def _read_media(tables: str, source: str) -> pa.Table:
+    """Return MEDIA with the URIs of the catalogue: posters are made of files, and MEDIA masks credentials."""
+    media = read_media(tables)
+    files = {ref.video_id: ref.uri for ref in open_source(source).refs()}
+    ids, column = media.column("video_id").to_pylist(), media.schema.get_field_index("uri")
+    return media.set_column(column, media.schema.field(column), pa.array([files[name] for name in ids]))
+
+
 def _draw(folder: Path, settings: Settings) -> str:
     plan = plan_catalog(settings.demo.draw)
     _log.info("drawing %d videos", len(plan))
@@ -115,7 +125,7 @@ def _draw(folder: Path, settings: Settings) -> str:
 
 
 def _catalogue_table(source: str) -> pa.Table | None:
-    if not source.endswith(".parquet"):
+    if not uri_name(source).endswith(".parquet"):
         return None
     try:
         return read_videos(source)

@@ -15,7 +15,7 @@ from vrec.config.settings import Settings
 from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.compute import pc
 from vrec.core.schema import VIDEOS
-from vrec.core.tables import absolute_uri
+from vrec.core.uris import absolute_uri
 from vrec.evaluation.reports.comparison import PAGE, ComparisonReport, write_comparison
 from vrec.pipelines.bundle import make_bundle
 from vrec.pipelines.evaluate.report import build_report

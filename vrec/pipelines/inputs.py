@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 
 from vrec.config.events import EventsConfig
 from vrec.core.errors import SourceError, os_error_reason
-from vrec.core.tables import read_embeddings, resolve
+from vrec.core.masking import mask_credentials
+from vrec.core.tables import read_embeddings
 from vrec.core.types import CatalogContent, Modality
+from vrec.core.uris import read_file, resolve, uri_name
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.interactions import weigh_events
 from vrec.events.read import read_events
@@ -61,7 +63,8 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
     """
     if paths.dataset is None:
         log = read_events(paths.events, paths.mapping, config.read)
-        dataset = PublicDataset(paths.events, log.events, None, has_timestamps=True, note="")
+        name = mask_credentials(paths.events)
+        dataset = PublicDataset(name, log.events, None, has_timestamps=True, note="")
         duplicates, future = log.duplicates, log.future
     else:
         if paths.dataset not in DATASETS:
@@ -105,7 +108,7 @@ def read_videos(uri: str) -> pa.Table:
     try:
         table = pq.read_table(path, filesystem=filesystem)
     except FileNotFoundError:
-        raise SourceError(f"{uri}: no such file") from None
+        raise SourceError(f"{uri}: no such file", fix="check the path given to --videos") from None
     except pa.ArrowInvalid as error:
         raise SourceError(f"{uri}: not a Parquet table ({error})", fix="give VIDEOS as Parquet") from None
     except OSError as error:
@@ -118,20 +121,21 @@ def read_users(uri: str) -> list[str]:
 
     Raises SourceError.
     """
-    filesystem, path = resolve(uri)
+    filesystem, path, name = *resolve(uri), uri_name(uri)
     try:
-        if path.endswith(".parquet"):
+        if name.endswith(".parquet"):
             column = pq.read_table(path, filesystem=filesystem, columns=["user_id"]).column("user_id")
             return [str(user) for user in column.to_pylist() if user is not None]
-        with filesystem.open_input_stream(path) as stream:
-            text = stream.read().decode("utf-8-sig")
+        text = read_file(uri).decode("utf-8-sig")
     except FileNotFoundError:
         raise SourceError(f"{uri}: no such file", fix="check the path given to --users") from None
     except (pa.ArrowInvalid, KeyError, UnicodeDecodeError) as error:
         raise SourceError(
             f"{uri}: no user_id to be read ({error})", fix="give one user_id per line"
         ) from None
-    if not path.endswith(".csv"):
+    except OSError as error:
+        raise SourceError(f"{uri}: {os_error_reason(error)}", fix="check the path given to --users") from None
+    if not name.endswith(".csv"):
         return [line.strip() for line in text.splitlines() if line.strip()]
     rows = csv.DictReader(io.StringIO(text))
     if "user_id" not in (rows.fieldnames or ()):

@@ -12,8 +12,7 @@ from vrec.core.tables import StorageFolder
 def open_output(out: str, subfolder: str) -> StorageFolder:
     """Return the folder `out` after checking that its `subfolder` can be written; raises OutputError."""
     folder = StorageFolder(out)
-    info = folder.filesystem.get_file_info(folder.path)
-    if info.is_file:
+    if folder.is_file:
         raise OutputError(f"{out}: is a file, not a folder")
     folder.check_writable(subfolder)
     return folder

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.core.errors import BundleError, VrecError
+from vrec.core.masking import mask_credentials
 from vrec.core.tables import StorageFolder
 from vrec.serving.observability import metrics
 
@@ -69,15 +70,17 @@ class ServedBundle(Generic[T]):
                 if self._remembers:
                     await asyncio.to_thread(self._remember, self.bundle)
             except VrecError as error:
-                self._set_refused(f"{uri}: {error}")
-                logger.error("bundle refused", extra={"bundle": uri, "why": str(error)})
+                shown = mask_credentials(uri)
+                self._set_refused(f"{shown}: {error}")
+                logger.error("bundle refused", extra={"bundle": shown, "why": str(error)})
                 last = self._last_good().get("uri")
                 if self.bundle is not None:
                     return False
                 if last is None or last == uri:
                     raise
                 self.bundle, self.loaded = await asyncio.to_thread(self._load, last)
-            logger.info("bundle served", extra={"bundle": self.bundle.uri, "version": self.version})
+            shown = mask_credentials(self.bundle.uri)
+            logger.info("bundle served", extra={"bundle": shown, "version": self.version})
             return True
 
     def _set_refused(self, why: str | None) -> None:

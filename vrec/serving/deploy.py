@@ -14,7 +14,7 @@ from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError, ServeError, StoreError
-from vrec.core.tables import absolute_uri
+from vrec.core.uris import absolute_uri
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.app import check_host, deployments

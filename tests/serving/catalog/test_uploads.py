@@ -3,8 +3,9 @@
 import pytest
 
 from vrec.core.errors import EmptyVideo, OutputError, SourceError, TooLarge, UnreachableVideo, WrongContainer
+from vrec.core.uris import join_uri, local_path
 from vrec.serving.catalog import uploads as module
-from vrec.serving.catalog.uploads import UploadStore, detect_container, local_path, readable_uri
+from vrec.serving.catalog.uploads import UploadStore, detect_container, readable_uri
 
 MP4 = b"\0\0\0\x18ftypmp42" + b"\0" * 9_000
 
@@ -68,7 +69,8 @@ def test_a_file_below_a_root_is_looked_at_before_it_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("uri", "path"),
     [("/a b", "/a b"), ("file:///a%20b", "/a b"), ("file://localhost/a", "/a"), ("file://other/a", None),
-     ("s3://a/b", None), ("file:///a?x", None), ("C:/a", "C:/a")],
+     ("s3://a/b", None), ("file:///a?x", "/a?x"),
+     ("file:/a", "/a"), ("file:a", "file:a"), ("data:a", "data:a"), ("C:/a", "C:/a")],
 )  # fmt: skip
 def test_local_paths(uri, path):
     assert local_path(uri) == path
@@ -117,7 +119,8 @@ def test_only_files_below_a_root_may_be_read_however_the_uri_is_written(tmp_path
     assert readable_uri(inside, ["s3://bucket/", f"file://{tmp_path}/in"], 10**6) == inside
     outside = [
         str(tmp_path / "inside" / "a.mp4"), f"{tmp_path}/in/../inside/a.mp4", f"{tmp_path}/in/link.mp4",
-        "in/a.mp4", "s3://bucket/a.mp4", f"{inside}\\", f"{inside}\0", f"ftp://{inside}",
+        "in/a.mp4", "s3://bucket/a.mp4", f"{inside}\\", f"{inside}\0", f"ftp://{inside}", f"file://{inside}%00",
+        f"data:{inside}", f"http:{inside}",
     ]  # fmt: skip
     for uri in outside:
         with pytest.raises(SourceError, match="is not below a folder"):
@@ -149,3 +152,23 @@ def test_remote_uris_must_lie_below_a_root_of_their_scheme_and_host(monkeypatch,
     with pytest.raises(UnreachableVideo if allowed else SourceError):
         readable_uri(uri, ["/srv", "s3://b/x/"], 10**6)
     assert reached == [uri] * allowed
+
+
+@pytest.mark.parametrize("root", ["s3://K:S@b/x?endpoint_override=e", "s3://b/x/?endpoint_override=e"])
+@pytest.mark.parametrize(
+    ("uri", "allowed"),
+    [("s3://b/x/a.mp4", True), ("s3://b/x/a.mp4?endpoint_override=e", True),
+     ("s3://K:other@b/x/a.mp4", False),
+     ("s3://b/x/a.mp4?endpoint_override=other", False), ("s3://b/y/a.mp4?endpoint_override=e", False)],
+)  # fmt: skip
+def test_endpoint_and_credentials_are_those_of_the_root(monkeypatch, root, uri, allowed):
+    reached = []
+
+    def resolve(uri):
+        reached.append(uri)
+        raise UnreachableVideo("offline")
+
+    monkeypatch.setattr(module, "resolve", resolve)
+    with pytest.raises(UnreachableVideo if allowed else SourceError):
+        readable_uri(uri, [root], 10**6)
+    assert reached == [join_uri(root, "a.mp4")] * allowed

@@ -7,8 +7,8 @@ from typing import Any
 from vrec.compression.network import load_network, save_network
 from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import ModelError
-from vrec.core.tables import join_uri
 from vrec.core.types import Modality
+from vrec.core.uris import join_uri
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.digest import arrays_digest, encoder_name
 from vrec.encoders.fusion import INPUT_MODALITIES

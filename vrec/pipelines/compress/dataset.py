@@ -1,19 +1,20 @@
 """Videos that networks are compressed and evaluated with: decoded clips, and labels where there are some."""
 
 import csv
+import io
 import logging
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from vrec.compression.distill import DistillationPictures
 from vrec.config.settings import Settings
-from vrec.core.errors import CompressError, ConfigError, os_error_reason
+from vrec.core.errors import CompressError, ConfigError, SourceError, os_error_reason
 from vrec.core.types import Clip, Frames
+from vrec.core.uris import read_file
 from vrec.media.catalog import open_source
 from vrec.media.decode_process import DecodeProcess
 from vrec.pipelines.embed.plan import list_catalog
@@ -123,24 +124,24 @@ class CompressionDataset:
         return clips, failed
 
 
-def read_labels(path: str, ids: Sequence[str]) -> VideoLabels:
-    """Read the labels of those `ids` that a CSV file names.
+def read_labels(uri: str, ids: Sequence[str]) -> VideoLabels:
+    """Read the labels of those `ids` that the CSV file at a path or URI names.
 
     Its columns are `video_id` (or `file`, whose ending is ignored), `label` and perhaps `source`. Raises
     ConfigError where it cannot be read, lacks a column, or labels none of the videos.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise ConfigError(f"compress.labels {path}: {os_error_reason(error)}") from None
+        rows = list(csv.DictReader(io.StringIO(read_file(uri).decode(), newline="")))
+    except (OSError, SourceError) as error:
+        reason = os_error_reason(error) if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"compress.labels {uri}: {reason}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"compress.labels {path} is not a CSV file: {error}") from None
+        raise ConfigError(f"compress.labels {uri} is not a CSV file: {error}") from None
     columns = set(rows[0]) if rows else set()
     name = "video_id" if "video_id" in columns else "file"
     if not {name, "label"} <= columns:
         raise ConfigError(
-            f"compress.labels {path} has the columns {', '.join(sorted(map(str, columns))) or 'of no row'}",
+            f"compress.labels {uri} has the columns {', '.join(sorted(map(str, columns))) or 'of no row'}",
             fix="give it the columns video_id (or file) and label",
         )
     by_id = {row[name]: row for row in rows}
@@ -150,7 +151,7 @@ def read_labels(path: str, ids: Sequence[str]) -> VideoLabels:
     known = [(row, by_id[video]) for row, video in enumerate(ids) if video in by_id]
     if not known:
         raise ConfigError(
-            f"compress.labels {path} names none of {len(ids)} videos: it has {next(iter(by_id))}, and the "
+            f"compress.labels {uri} names none of {len(ids)} videos: it has {next(iter(by_id))}, and the "
             f"catalog {ids[0]}",
             fix="name videos as `vrec embed` does: as in the column video_id of its media/ table",
         )

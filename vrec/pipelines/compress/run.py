@@ -13,7 +13,8 @@ from vrec.compression.config import CompressConfig
 from vrec.compression.export import require_onnx
 from vrec.compression.network import RUNTIMES
 from vrec.config.settings import Settings
-from vrec.core.tables import StorageFolder, absolute_uri
+from vrec.core.tables import StorageFolder
+from vrec.core.uris import absolute_uri
 from vrec.encoders.cnn import CnnEncoder
 from vrec.pipelines.compress.dataset import CompressionDataset, read_labels
 from vrec.pipelines.compress.measure import CompressionRow, measure_networks

@@ -7,8 +7,8 @@ from vrec.compression.config import METHOD_STEPS, CompressionMethod
 from vrec.compression.export import first_line
 from vrec.compression.network import RUNTIMES, CompressedNetworkInfo, Runtime, save_network
 from vrec.core.errors import CompressError
-from vrec.core.tables import join_uri
 from vrec.core.types import Clip
+from vrec.core.uris import join_uri
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.cnn import CnnEncoder, CnnEncoderConfig
 from vrec.pipelines.compress.networks import CompressedNetworks

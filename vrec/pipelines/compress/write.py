@@ -9,7 +9,8 @@ import yaml
 from vrec.compression.network import CompressedNetworkInfo, save_network
 from vrec.config.patch import explicit_settings, patch_settings
 from vrec.config.settings import Settings
-from vrec.core.tables import StorageFolder, join_uri
+from vrec.core.tables import StorageFolder
+from vrec.core.uris import join_uri
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.cnn import CnnEncoderConfig, cnn_name
 from vrec.encoders.learned.artifact import EncoderArtifact

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import DuplicateVideoId, UnlistedVideo
+from vrec.core.masking import mask_credentials
 from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
 from vrec.core.tables import StorageFolder
 from vrec.core.types import MODALITIES, Modality
@@ -118,10 +119,15 @@ def _chunk_parts(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 def update_uris(rows: pa.Table, refs: pa.Table) -> pa.Table:
-    """Return rows with `video_id` and `uri` after replacing each URI by that of `refs`, null without one."""
+    """Return rows with `video_id` and `uri` after replacing each URI by that of `refs`, null without one.
+
+    Credentials inside the URIs are masked.
+    """
     matches = pc.index_in(rows["video_id"], value_set=refs["video_id"])
     column = rows.column_names.index("uri")
-    return rows.set_column(column, rows.schema.field(column), refs["uri"].take(matches))
+    uris = [None if uri is None else mask_credentials(uri) for uri in refs["uri"].take(matches).to_pylist()]
+    field = rows.schema.field(column)
+    return rows.set_column(column, field, pa.array(uris, field.type))
 
 
 def embedding_rows(good: pa.Table, modality: Modality, encoder: str) -> pa.Table | None:

@@ -25,6 +25,7 @@ from vrec.core.errors import (
     printable,
     video_errors,
 )
+from vrec.core.masking import mask_credentials
 from vrec.core.schema import FAILURES
 from vrec.core.types import Modality, UnlistedRow, VideoRef
 from vrec.encoders.config import EmbedConfig
@@ -125,7 +126,7 @@ def _ref_row(ref: VideoRef) -> dict[str, Any]:
 def _failure(video_id: str, uri: str, error: VideoError) -> dict[str, Any]:
     return {
         "video_id": printable(video_id),
-        "uri": printable(uri),
+        "uri": mask_credentials(printable(uri)),
         "stage": error.stage,
         "error": type(error).__name__,
         "message": printable(str(error)),

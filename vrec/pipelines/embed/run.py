@@ -16,6 +16,7 @@ import ray.data
 from ray.data import ActorPoolStrategy
 from ray.data.read_api import from_blocks
 
+from vrec.core.masking import mask_credentials, mask_values
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, read_manifest
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
@@ -94,11 +95,11 @@ def embed(
             "kind": "embeddings",
             "format": TABLE_FORMAT,
             "generation": generation,
-            "videos": source.uri,
+            "videos": mask_credentials(source.uri),
             "ignored": source.ignored,
             "encoders": encoders,
             "recipe": job.recipe,
-            "config": config.model_dump(mode="json"),
+            "config": mask_values(config.model_dump(mode="json")),
             **contents,
             **timings(timer, totals),
             **describe_run(connect() if totals.videos else None),

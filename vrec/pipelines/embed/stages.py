@@ -23,6 +23,7 @@ from vrec.core.errors import (
     guard,
     printable,
 )
+from vrec.core.masking import mask_credentials
 from vrec.core.tables import StorageFolder
 from vrec.core.types import Clip, Modality, VideoRef
 from vrec.encoders.build import OptionalVectors, build_encoders
@@ -236,7 +237,8 @@ def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Itera
         paths = [video.path for video, _ in fetched if isinstance(video, LocalVideo)]
         decoded = _decode_each(decoder, paths)
         for ref, (video, read_s) in zip(refs, fetched, strict=True):
-            row = {k: ref[k] for k in ("video_id", "uri", "text_hash")} | {"recipe": job.recipe}
+            row = {"video_id": ref["video_id"], "uri": mask_credentials(ref["uri"])}
+            row |= {"text_hash": ref["text_hash"], "recipe": job.recipe}
             outcome = VideoOutcome(row | _NOTHING_DECODED, read_s=read_s)
             result: DecodedVideo | VideoError
             if isinstance(video, LocalVideo):

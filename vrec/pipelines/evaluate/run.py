@@ -14,8 +14,9 @@ import ray
 from vrec.config.evaluate import EvaluateConfig
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
-from vrec.core.tables import StorageFolder, join_uri
+from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
+from vrec.core.uris import join_uri
 from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.offline.sampled import evaluate_sampled
 from vrec.evaluation.reports.comparison import PAGE, metrics_json, write_comparison

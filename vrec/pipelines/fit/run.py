@@ -12,7 +12,9 @@ import ray
 
 from vrec.config.settings import Settings
 from vrec.core.errors import ModelError
-from vrec.core.tables import MANIFEST, StorageFolder, absolute_uri
+from vrec.core.masking import mask_credentials
+from vrec.core.tables import MANIFEST, StorageFolder
+from vrec.core.uris import absolute_uri
 from vrec.events.interactions import DAY_US, aggregate_interactions
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.fit.tasks import MAX_EXAMPLES, RECOMMENDED, start_fit, start_writing
@@ -158,7 +160,7 @@ def recommend_all(
     manifest = {
         "kind": RECOMMENDED,
         "format": 1,
-        "model": absolute_uri(uri),
+        "model": mask_credentials(absolute_uri(uri)),
         "k": k,
         "rows": rows,
         "files": names,

@@ -19,6 +19,8 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from vrec.core.errors import VrecError
+from vrec.core.tables import StorageFolder
+from vrec.core.uris import join_uri
 from vrec.pipelines.cluster import ClusterError
 from vrec.training.epochs import SINGLE_WORKER, EpochTrainer, TrainingWorker
 from vrec.training.workers import WorkersConfig
@@ -74,6 +76,7 @@ def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
     """
     config = task.workers_config
     workers = worker_count(config, ray.cluster_resources().get("GPU", 0.0))
+    storage = StorageFolder(join_uri(out, CHECKPOINTS))
     trainer = TorchTrainer(
         _worker_loop,
         train_loop_config={"task": ray.put(task)},
@@ -85,7 +88,9 @@ def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
         ),
         run_config=ray.train.RunConfig(
             name=name,
-            storage_path=f"{out}/{CHECKPOINTS}",
+            # The filesystem as vrec resolves it: Ray would take the query of a URI for a part of the path.
+            storage_path=storage.path,
+            storage_filesystem=None if storage.local else storage.filesystem,
             failure_config=ray.train.FailureConfig(max_failures=config.failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),

@@ -15,7 +15,8 @@ from vrec.config.train_encoder import TrainEncoderConfig
 from vrec.core.digest import digest
 from vrec.core.errors import ConfigError, FitError
 from vrec.core.schema import FAILURES
-from vrec.core.tables import StorageFolder, absolute_uri, join_uri
+from vrec.core.tables import StorageFolder
+from vrec.core.uris import absolute_uri, join_uri
 from vrec.encoders.learned.behavior import BehaviorSignals
 from vrec.encoders.learned.encoder import LearnedEncoder, init_head
 from vrec.encoders.learned.features import FeatureSet
@@ -218,8 +219,7 @@ def _train(task: EncoderTrainingTask, out: str, address: str | None) -> Training
         return train_in_process(task, name, out)
     with connect_cluster(address), unwrap_ray_errors():
         trained = train_network(task, name, out)
-    folder = StorageFolder(out)
-    folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
+    StorageFolder(out).remove_folder(CHECKPOINTS)
     return trained
 
 

@@ -15,8 +15,9 @@ import torch
 from vrec.config.settings import Settings
 from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.digest import digest
-from vrec.core.tables import StorageFolder, absolute_uri
+from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
+from vrec.core.uris import absolute_uri
 from vrec.evaluation.ranking.run import (
     RankerComparison,
     RankerEvaluation,
@@ -148,7 +149,7 @@ def train_on_inputs(
     ranker.save(out)
     folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": unjudged})
     if train is train_network:
-        folder.filesystem.delete_dir(folder.path_of(CHECKPOINTS))
+        folder.remove_folder(CHECKPOINTS)
     seconds = {"replay_s": round(replayed - begun, 3), "train_s": round(ended - replayed, 3)}
     summary = _summary(ranker, examples=examples, trained=trained, tested=tested, compared=compared)
     return {"out": out, **summary, "heads_left_out": left_out, "unjudged": unjudged, **seconds}

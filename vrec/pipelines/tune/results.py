@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from vrec.config.patch import explicit_settings, patch_settings, setting_value
 from vrec.config.settings import Settings
+from vrec.core.masking import mask_credentials
 from vrec.core.tables import StorageFolder
 from vrec.evaluation.reports.tuning import SweepReport, TrialSummary, VariedSetting, write_sweep_report
 from vrec.pipelines.tune.search import silent_optuna
@@ -56,12 +57,12 @@ def write_results(
     importance = setting_importance(space, trials, settings.tune.seed)
     report = SweepReport(
         model=target.model,
-        data=data,
+        data=mask_credentials(data),
         metric=target.metric,
         trials=[_trial_summary(trial, settings, space) for trial in order],
         varied=[_varied_setting(dimension) for dimension in space.dimensions.values()],
         importance=importance,
-        best=best,
+        best=mask_credentials(best),
         command=target.command,
     )
     write_sweep_report(report, out)

@@ -3,13 +3,14 @@
 `tune` reads in the order of its stages: read → search → report.
 """
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from vrec.config.patch import explicit_settings
 from vrec.config.settings import Settings
-from vrec.core.tables import StorageFolder, absolute_uri, join_uri
+from vrec.core.tables import StorageFolder
+from vrec.core.uris import absolute_uri, join_uri
 from vrec.evaluation.reports.tuning import PAGE
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.tune.results import BEST, write_results
@@ -25,7 +26,7 @@ _NOT_COMPARED = ("trials", "concurrent", "cpus", "gpus")
 
 def tune(
     target: TuneTarget,
-    space: Path,
+    space: str | os.PathLike[str],
     out: str,
     settings: Settings,
     *,
@@ -41,7 +42,7 @@ def tune(
 
     Args:
         target: the model, and how a trial of it is scored.
-        space: a YAML file with the settings to vary.
+        space: a path or URI of YAML with the settings to vary.
         out: the folder of the sweep.
         settings: the settings to start from; `tune` controls the sweep.
         address: the Ray cluster, as `connect_cluster` takes it.

@@ -1,9 +1,9 @@
 """Search space: the settings to vary and their distributions, read from YAML, sampled by Optuna."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from optuna.distributions import (
@@ -82,11 +82,11 @@ class SearchSpace:
         return None if None in draws.values() else draws
 
 
-def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) -> SearchSpace:
+def read_search_space(uri: str | os.PathLike[str], settings: Settings, tunable: Sequence[str]) -> SearchSpace:
     """Read the space from a YAML file: dotted names of settings, each with `{uniform: [0, 1]}` or the like.
 
     Args:
-        path: the file.
+        uri: path or URI of the file.
         settings: the settings as given.
         tunable: groups of settings, or settings, that affect a trial.
 
@@ -96,7 +96,7 @@ def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) ->
     """
     dimensions, errors = {}, []
     known = set(setting_keys())
-    for key, distribution in _read(path).items():
+    for key, distribution in _read(uri).items():
         try:
             _check_key(str(key), settings, known, tunable)
             dimensions[key] = _dimension(str(key), distribution)
@@ -104,15 +104,15 @@ def read_search_space(path: Path, settings: Settings, tunable: Sequence[str]) ->
         except ConfigError as error:
             errors.append(str(error))
     if errors:
-        raise ConfigError(f"{path}: {'; '.join(errors)}", fix="correct the space; docs/tuning.md shows one")
+        raise ConfigError(f"{uri}: {'; '.join(errors)}", fix="correct the space; docs/tuning.md shows one")
     if not dimensions:
-        raise ConfigError(f"{path} varies nothing", fix="give a setting such as retrieval.als.factors")
+        raise ConfigError(f"{uri} varies nothing", fix="give a setting such as retrieval.als.factors")
     return SearchSpace(dimensions)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(uri: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        return read_yaml(path, "retrieval.als.factors: {int: [16, 128]}")
+        return read_yaml(uri, "retrieval.als.factors: {int: [16, 128]}")
     except ConfigError as error:
         raise ConfigError(str(error), fix="correct the space; docs/tuning.md shows one") from None
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from vrec.core.errors import VrecError
+from vrec.core.masking import mask_values
 from vrec.core.tables import StorageFolder
 
 SWEEP = "sweep.json"
@@ -62,7 +63,7 @@ class TrialLog:
         folder holds a sweep with other data, settings or space.
         """
         self.folder = StorageFolder(out)
-        about = json.loads(json.dumps(about))
+        about = mask_values(json.loads(json.dumps(about)))
         if self.folder.exists(SWEEP):
             previous = json.loads(self.folder.read(SWEEP))
             if other := sorted(key for key in {*previous, *about} if previous.get(key) != about.get(key)):

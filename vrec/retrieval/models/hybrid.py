@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.artifact import Arrays
-from vrec.core.tables import StorageFolder, join_uri
+from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
+from vrec.core.uris import join_uri
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import HybridConfig, SingleModelsConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.schema import VIDEOS, conform
-from vrec.core.tables import StorageFolder, join_uri
+from vrec.core.tables import StorageFolder
 from vrec.core.types import MODALITIES, Modality, Vectors
+from vrec.core.uris import join_uri
 from vrec.serving.messages import CatalogChange
 
 CHANGES = "changes"
@@ -77,7 +78,7 @@ class CatalogJournal:
             with pa.ipc.open_file(pa.BufferReader(self._folder.read(name))) as reader:
                 return _from_table(reader.read_all())
         except (pa.ArrowInvalid, KeyError, ValueError) as error:
-            self.damaged[name] = f"{self._folder.uri}/{name} is not a catalog change: {error}"
+            self.damaged[name] = f"{join_uri(self._folder.uri, name)} is not a catalog change: {error}"
             return None
 
 

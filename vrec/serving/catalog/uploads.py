@@ -5,8 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -20,7 +19,8 @@ from vrec.core.errors import (
     WrongContainer,
     os_error_reason,
 )
-from vrec.core.tables import StorageFolder, join_uri, resolve
+from vrec.core.tables import StorageFolder
+from vrec.core.uris import SplitUri, join_uri, local_path, resolve, uri_name
 from vrec.media.decoders.signature import HEAD_BYTES, non_video_kind
 
 UPLOADS = "uploads"
@@ -126,7 +126,7 @@ class UploadStore:
     def delete(self, uri: str) -> None:
         """Delete the file of a removed video if it is an upload; other URIs are ignored."""
         folder = self._folder
-        name = uri.rpartition("/")[2]
+        name = uri_name(uri)
         if _UPLOAD_NAME.fullmatch(name) and uri == join_uri(folder.uri, name):
             with contextlib.suppress(OSError, pa.ArrowException):
                 folder.filesystem.delete_file(folder.path_of(name))
@@ -177,45 +177,35 @@ def _below_roots(uri: str, roots: Sequence[str]) -> str:
         f"{uri[:200]} is not below a folder that videos may be read from",
         fix="upload the file, or ask the operator to add its folder to serve.security.media_roots",
     )
-    scheme, local = _scheme_of(uri), local_path(uri)
-    if scheme in _FORBIDDEN_SCHEMES or "\\" in uri or "\0" in uri:
+    parts, local = SplitUri.parse(uri), local_path(uri)
+    if parts is not None and parts.scheme in _FORBIDDEN_SCHEMES:
+        raise refused
+    if "\\" in uri or "\0" in uri or "\0" in (local or ""):
         raise refused
     for root in roots:
-        root_path = local_path(root)
+        base, root_path = SplitUri.parse(root), local_path(root)
         if local is not None and root_path is not None:
             real, real_root = os.path.realpath(local), os.path.realpath(root_path)
             if os.path.isabs(local) and os.path.commonpath([real, real_root]) == real_root:
                 return real
-        elif local is None and root_path is None and _below_remote(uri, root):
-            return uri
+        elif parts is not None and base is not None and _is_below_remote(parts, base):
+            # Endpoint and credentials are the operator's.
+            found = replace(parts, authority=base.authority, query=base.query)
+            return uri if found == parts else str(found)
     raise refused
 
 
-def _below_remote(uri: str, root: str) -> bool:
-    """Return whether a URI is below another of its scheme and host, without a `..` step, even encoded."""
-    parts, base = urlsplit(uri), urlsplit(root)
-    if (parts.scheme.lower(), parts.netloc) != (base.scheme.lower(), base.netloc):
-        return False
-    plain = "%" not in parts.path and not parts.query and not parts.fragment
-    steps = parts.path.split("/")[1:]
-    inside = parts.path.startswith(base.path.rstrip("/") + "/")
-    return plain and inside and all(step not in ("", ".", "..") for step in steps)
+def _is_below_remote(uri: SplitUri, root: SplitUri) -> bool:
+    """Return whether a URI is below another of its scheme and bucket, without a `..` step, even encoded.
 
-
-def local_path(uri: str) -> str | None:
-    """Return the path of a plain path or of a `file:` URI of this machine; None for any other URI."""
-    scheme = _scheme_of(uri)
-    if scheme is None:
-        return uri
-    parts = urlsplit(uri)
-    if scheme == "file" and parts.netloc in ("", "localhost") and not parts.query and not parts.fragment:
-        return unquote(parts.path)
-    return None
-
-
-def _scheme_of(uri: str) -> str | None:
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
-    return match.group(1).lower() if match else None
+    It has the root's user and query, or none.
+    """
+    bucket = root.authority.rpartition("@")[2]
+    same = uri.scheme == root.scheme != "file" and uri.authority in (bucket, root.authority)
+    plain = "%" not in uri.path and "#" not in uri.path and uri.query in ("", root.query)
+    steps = uri.path.split("/")[1:]
+    inside = uri.path.startswith(root.path.rstrip("/") + "/")
+    return same and plain and inside and all(step not in ("", ".", "..") for step in steps)
 
 
 @contextlib.contextmanager

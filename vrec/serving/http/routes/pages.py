@@ -11,8 +11,9 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import FileResponse
 
 from vrec.config.serve import ServeConfig
+from vrec.core.uris import local_path
 from vrec.media.decoders.signature import HEAD_BYTES, non_video_kind
-from vrec.serving.catalog.uploads import MEDIA_TYPES, detect_container, local_path
+from vrec.serving.catalog.uploads import MEDIA_TYPES, detect_container
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.conditional import not_modified
 from vrec.serving.http.errors import HttpProblem, error_responses
