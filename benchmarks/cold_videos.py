@@ -19,6 +19,7 @@ from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.evaluation.offline.results import PopulationScores
 from vrec.evaluation.offline.run import evaluate_recommendations
+from vrec.evaluation.reports.wording import format_interval
 from vrec.events.config import InterestConfig, LeaveLastOutConfig
 from vrec.events.datasets import microlens_50k
 from vrec.events.interactions import aggregate_interactions, weigh_events
@@ -75,10 +76,10 @@ def report(scores: PopulationScores, best: str) -> None:
         words = [f"{model:10}"]
         for key in ("ndcg@10", "hit_rate@20", "hit_rate@50"):
             one = row[key]
-            words.append(f"{key} {one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]")
+            words.append(f"{key} {one.mean:.4f} {format_interval(one.low, one.high, one.outcomes)}")
         if model in scores.against_best:
             gap = scores.against_best[model]["hit_rate@20"]
-            words.append(f"hit_rate@20 {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]")
+            words.append(f"hit_rate@20 {gap.mean:+.4f} {format_interval(gap.low, gap.high, gap.outcomes)}")
         print("  ".join(words))
 
 

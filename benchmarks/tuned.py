@@ -16,6 +16,7 @@ from vrec.config.settings import Settings
 from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.ranking.run import compare_rankers, evaluate_ranker
+from vrec.evaluation.reports.wording import format_interval
 from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.cluster import connect_cluster
 from vrec.pipelines.evaluate.validation import train_test_split
@@ -50,12 +51,12 @@ def test_cf(material: InputData, model: str, candidates: dict[str, Settings]) ->
         if part.side != "videos":
             for who, figures in part.metrics.items():
                 m = figures[config.headline]
-                print(f"| {part.name}, {part.users} | {who} | {m.mean:.4f} [{m.low:.4f}, {m.high:.4f}] |")
+                interval = format_interval(m.low, m.high, m.outcomes)
+                print(f"| {part.name}, {part.users} | {who} | {m.mean:.4f} {interval} |")
             for name, gaps in part.against_best.items():
                 gap = gaps[config.headline]
-                print(
-                    f"|  | {name} − {found.best_single} | {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] |"
-                )
+                interval = format_interval(gap.low, gap.high, gap.outcomes)
+                print(f"|  | {name} − {found.best_single} | {gap.mean:+.4f} {interval} |")
 
 
 def test_ranker(material: InputData, candidates: dict[str, Settings]) -> None:

@@ -138,17 +138,21 @@ def test_newer_events_are_taken_older_ones_known_and_odd_ones_warned_of(model, c
 
 
 def evaluation(models: tuple[str, ...], low: float | None) -> dict:
-    estimate = {"mean": 0.25, "low": low, "high": None if low is None else 0.5, "users": 9}
+    high, outcomes = (None, 4) if low is None else (0.5, 12)
+    estimate = {"mean": 0.25, "low": low, "high": high, "users": 9, "outcomes": outcomes}
     metrics = {"ndcg@10": estimate, "recall@10": estimate, "hit_rate@10": estimate}
     scores = dict.fromkeys(models, metrics)
-    differences = {model: {"ndcg@10": {"mean": 0.125, "low": -0.5, "high": 1.0}} for model in models[:-1]}
+    difference = {"mean": 0.125, "low": -0.5, "high": 1.0, "outcomes": 12}
+    differences = {model: {"ndcg@10": difference} for model in models[:-1]}
+    overall = {"name": "all", "users": 9, "metrics": scores, "against_popular": differences}
     return {
         "data": {"name": "log.csv", "split": "by time"},
         "report": "out/report.html",
         "evaluation": {
-            "config": {"headline_metric": "ndcg", "headline_k": 10},
+            "config": {"headline_metric": "ndcg", "headline_k": 10, "min_outcomes": 10},
             "models": list(models),
-            "overall": {"users": 9, "metrics": scores, "against_popular": differences},
+            "overall": overall,
+            "slices": [],
             "beyond": {model: {"coverage@10": estimate} for model in models},
         },
     }
@@ -170,6 +174,7 @@ def test_evaluate_prints_a_row_per_model_in_order(capfd, low):
         "coverage@10",
     ]
     assert ("[0.1250, 0.5000]" in rows[0]) == (low is not None)
+    assert ("too few (4)" in rows[0]) == (low is None)
     assert "+0.1250 [-0.5000, +1.0000]" in rows[1]
     assert "+0.1250" not in rows[2]
     starts = {row.index("0.2500") for row in rows}

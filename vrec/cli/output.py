@@ -75,8 +75,12 @@ def print_trained_ranker(done: Mapping[str, Any]) -> None:
         print(f"  {name:<20} not measured: {why}")
     for name, why in done["heads_left_out"].items():
         print(f"  without the head {name}: {why}")
-    difference, low, high = done["click_auc_above_rates"]
-    print(f"  click AUC {difference:+.4f} [{low:+.4f}, {high:+.4f}] above the baseline")
+    above = done["click_auc_above_rates"]
+    if above["low"] is None:
+        interval = f"(too few users for an interval: {above['outcomes']:,})"
+    else:
+        interval = f"[{above['low']:+.4f}, {above['high']:+.4f}]"
+    print(f"  click AUC {above['value']:+.4f} {interval} above the baseline")
 
 
 def print_evaluated(done: Mapping[str, Any]) -> None:
@@ -104,7 +108,25 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_too_few(result)
     print(f"open {done['report']}")
+
+
+def _print_too_few(evaluation: Mapping[str, Any]) -> None:
+    """Print to standard error the parts with too few users for intervals."""
+    config = evaluation["config"]
+    key = f"{config['headline_metric']}@{config['headline_k']}"
+    for part in (evaluation["overall"], *evaluation["slices"]):
+        found = [estimates[key] for estimates in part["metrics"].values() if key in estimates]
+        few = [one["outcomes"] for one in found if one["low"] is None and one["outcomes"] is not None]
+        if few:
+            models = "any model" if len(few) == len(found) else f"{len(few)} of {len(found)} models"
+            print(
+                f"{part['name']}: too few users for an interval of {models}: {max(few):,} of "
+                f"{part['users']:,} at most have another {key} than the others, "
+                f"{config['min_outcomes']} are needed",
+                file=sys.stderr,
+            )
 
 
 def _figure(estimate: Mapping[str, Any] | None) -> str:
@@ -113,7 +135,8 @@ def _figure(estimate: Mapping[str, Any] | None) -> str:
 
 def _interval(estimate: Mapping[str, Any] | None, sign: str = "") -> str:
     if estimate is None or estimate["low"] is None:
-        return ""
+        few = None if estimate is None else estimate["outcomes"]
+        return "" if few is None else f"too few ({few:,})"
     return f"[{estimate['low']:{sign}.4f}, {estimate['high']:{sign}.4f}]"
 
 

@@ -17,7 +17,7 @@ class EvaluateConfig(BaseConfig):
     split: SplitConfig = Field(default_factory=TimeSplitConfig)
     """Split into train and test interactions. Trust `time`, which cuts the log at one moment."""
     metrics: EvaluationConfig = Field(default_factory=EvaluationConfig)
-    """Metrics and their bootstrap intervals."""
+    """Metrics and their intervals over users."""
     search: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)
     """Grid of settings per model, chosen on the validation split, such as
     `{ease: {regularization: [100, 500]}}`: every combination is tried. Empty by default."""

@@ -12,7 +12,7 @@ from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.offline.sampled import draw_negatives, evaluate_sampled
 from vrec.retrieval.models.popular import PopularRecommender
 
-CONFIG = EvaluationConfig(ks=(1, 3), headline_k=3, resamples=100)
+CONFIG = EvaluationConfig(ks=(1, 3), headline_k=3)
 # One user is called as a video is.
 TRAIN = interactions([("a", "a"), ("a", "b"), ("u", "a"), ("x", "c"), ("x", "c")])
 TEST = interactions([("a", "c"), ("a", "d"), ("u", "b"), ("new", "d"), ("new", "d")])
@@ -95,14 +95,15 @@ def test_settings_of_the_comparison():
 
     def estimate(**more):
         return evaluate_recommendations(
-            tables, train, test, EvaluationConfig(**{"resamples": 200, "ks": (5, 10), **more})
+            tables, train, test, EvaluationConfig(**{"ks": (5, 10), **more})
         ).overall.metrics["popular"]["ndcg@10"]
 
     plain, narrow = estimate(), estimate(level=0.5)
     assert plain.low < narrow.low < narrow.high < plain.high
-    assert estimate(seed=1).low != plain.low
-    assert estimate(resamples=300).low != plain.low
-    assert plain.mean == estimate(seed=1).mean
+    assert estimate(seed=1) == plain
+    assert estimate(min_outcomes=plain.outcomes) == plain
+    few = estimate(min_outcomes=plain.outcomes + 1)
+    assert (few.mean, few.low, few.high, few.is_too_few) == (plain.mean, None, None, True)
     config = EvaluationConfig(ks=(5, 10), headline_metric="mrr", headline_k=5)
     assert config.headline == "mrr@5"
     for ks in ((0, 10), (-1, 10)):
@@ -120,7 +121,7 @@ def test_the_headline_orders_the_models_ties_by_name():
     }
 
     def models(metric):
-        config = EvaluationConfig(ks=(3,), headline_k=3, headline_metric=metric, resamples=100)
+        config = EvaluationConfig(ks=(3,), headline_k=3, headline_metric=metric)
         return list(evaluate_recommendations(tables, train, test, config, catalog=[*"abxy", "old"]).models)
 
     assert models("mrr") == ["early", "a2", "b", "popular"]
@@ -132,6 +133,7 @@ def test_significance_is_strict():
     assert MetricDifference(-0.1, -0.2, -1e-9).is_significant
     assert not MetricDifference(0.1, 0.0, 0.2).is_significant
     assert not MetricDifference(-0.1, -0.2, 0.0).is_significant
+    assert not MetricDifference(-0.1, None, None, 3).is_significant
     assert not MetricLeader("m", None, None, []).is_significant
     assert MetricLeader("m", "n", None, []).is_significant
     assert not MetricLeader("m", "n", None, ["n"]).is_significant
@@ -139,7 +141,7 @@ def test_significance_is_strict():
 
 def test_plain_json_has_no_nan_and_only_text_keys():
     found = to_plain_json({1: (float("nan"), float("inf"), 2), "d": MetricDifference(1.0, 2.0, float("nan"))})
-    assert found == {"1": [None, None, 2], "d": {"mean": 1.0, "low": 2.0, "high": None}}
+    assert found == {"1": [None, None, 2], "d": {"mean": 1.0, "low": 2.0, "high": None, "outcomes": None}}
 
 
 def test_sampled_settings_and_the_last_video_that_can_be_drawn():

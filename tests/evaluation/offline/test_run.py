@@ -11,14 +11,13 @@ from scipy import stats
 from tests.evaluation.tables import drawn_shop, interactions, recommendations
 from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError, SchemaError
-from vrec.evaluation.intervals import percentile_interval, resampled_means
 from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.evaluation.offline.metrics import ACCURACY, RankedHits
 from vrec.evaluation.offline.results import OfflineEvaluation
 from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.retrieval.models.popular import PopularRecommender
 
-CONFIG = EvaluationConfig(ks=(3, 5), headline_k=5, resamples=200)
+CONFIG = EvaluationConfig(ks=(3, 5), headline_k=5)
 TRAIN = interactions([("u1", "a"), ("u1", "b"), ("u2", "a"), ("u3", "c")])
 TEST = interactions([("u1", "c"), ("u1", "d"), ("u2", "b")])
 GOOD = {"u1": ["c", "d"], "u2": ["b", "c", "d"]}
@@ -131,7 +130,7 @@ def test_differences_are_paired(shop, tables, found: OfflineEvaluation) -> None:
     gaps = np.array([chance[u] - popular[u] for u in popular])
     got = found.overall.against_popular["chance"]["ndcg@5"]
     assert got.mean == pytest.approx(gaps.mean())
-    want = stats.bootstrap((gaps,), np.mean, method="percentile", n_resamples=4000, rng=0).confidence_interval
+    want = stats.bootstrap((gaps,), np.mean, method="BCa", n_resamples=4000, rng=0).confidence_interval
     width = want.high - want.low
     assert abs(got.low - want.low) < 0.12 * width
     assert abs(got.high - want.high) < 0.12 * width
@@ -143,9 +142,13 @@ def test_differences_are_paired(shop, tables, found: OfflineEvaluation) -> None:
 def test_a_twin_differs_by_nothing(shop, tables, found: OfflineEvaluation) -> None:
     against = found.overall.against_popular
     assert against["chance"] == against["twin"]
+    # No user says anything of how much the twins may differ elsewhere.
     renamed = {"popular": tables["chance"], "twin": tables["chance"], "other": tables["popular"]}
     twin = evaluate_recommendations(renamed, *shop, CONFIG).overall.against_popular["twin"]
-    assert all((d.mean, d.low, d.high, d.is_significant) == (0, 0, 0, False) for d in twin.values())
+    assert all(
+        (d.mean, d.low, d.high, d.outcomes, d.is_significant) == (0, None, None, 0, False)
+        for d in twin.values()
+    )
 
 
 def test_leaders_and_the_best_single_one() -> None:
@@ -158,7 +161,9 @@ def test_leaders_and_the_best_single_one() -> None:
     assert (leader.model, leader.runner_up) == ("hybrid", "half")
     assert leader.lead is not None
     assert leader.lead.mean == pytest.approx(1 - 1 / 4)
-    assert leader.lead.is_significant
+    # Two users are too few for a significant lead.
+    assert (leader.lead.low, leader.lead.outcomes, leader.lead.is_significant) == (None, 1, False)
+    assert found.overall.too_few("recall@5") == {"hybrid": 0, "half": 1, "popular": 0}
     assert found.overall.against_best["hybrid"]["recall@5"] == leader.lead
     assert "half" not in found.overall.against_best
     assert evaluate_recommendations(tables, TRAIN, TEST, CONFIG, combined=()).best_single == "hybrid"
@@ -227,7 +232,7 @@ def test_order_of_rows_and_repeats_are_of_no_consequence(shop, tables, found: Of
     )
     assert again.to_json() == found.to_json()
     reseeded = evaluate_recommendations(tables, train, test, CONFIG.model_copy(update={"seed": 1}))
-    assert reseeded.overall.metrics != found.overall.metrics
+    assert reseeded.overall == found.overall
     assert reseeded.overall.metrics["chance"]["ndcg@5"].mean == found.overall.metrics["chance"]["ndcg@5"].mean
 
 
@@ -299,33 +304,3 @@ def test_config_refuses_a_headline_that_is_not_judged() -> None:
         EvaluationConfig(ks=(3, 5))
     with pytest.raises(ValueError, match="different lengths"):
         EvaluationConfig(ks=(10, 10))
-
-
-def test_intervals_hold_the_truth_at_their_nominal_rate() -> None:
-    """Skewed figures, as a user's NDCG is: near 95 % of 600 intervals hold the true mean."""
-    rng = np.random.default_rng(11)
-    values = rng.beta(0.6, 3, size=(300, 600))
-    low, high = percentile_interval(resampled_means(values, 400, seed=0), 0.95)
-    truth = 0.6 / 3.6
-    held = np.mean((low <= truth) & (high >= truth))
-    assert 0.92 < held < 0.97
-
-
-def test_resampling_leaves_out_whom_a_column_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    values = rng.random((50, 3))
-    values[::3, 1] = np.nan
-    values[:, 2] = np.nan
-    means = resampled_means(values, 100, seed=4)
-    draws = np.random.default_rng(4)
-    for row in means[:100]:
-        drawn = values[draws.integers(0, 50, 50)]
-        np.testing.assert_allclose(row[0], drawn[:, 0].mean())
-        np.testing.assert_allclose(row[1], np.nanmean(drawn[:, 1]))
-        assert np.isnan(row[2])
-    monkeypatch.setattr("vrec.evaluation.intervals._CHUNK_CELLS", 130)
-    np.testing.assert_allclose(resampled_means(values, 100, seed=4), means)
-    low, high = percentile_interval(means, 0.9)
-    np.testing.assert_allclose(low[:2], np.quantile(means[:, :2], 0.05, axis=0))
-    assert np.isnan(low[2])
-    assert np.isnan(high[2])

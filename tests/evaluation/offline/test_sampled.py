@@ -12,7 +12,7 @@ from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.sampled import draw_negatives, evaluate_sampled
 from vrec.retrieval.models.popular import PopularRecommender
 
-CONFIG = EvaluationConfig(resamples=100)
+CONFIG = EvaluationConfig()
 
 
 def leave_one_out(seed: int = 0, videos: int = 60):

@@ -40,7 +40,7 @@ PREDICTED = RankerPredictions(
 
 
 def evaluated(**more):
-    return evaluate_ranker(PREDICTED, LABELS, None, RankerMetricsConfig(resamples=100, **more)).overall
+    return evaluate_ranker(PREDICTED, LABELS, None, RankerMetricsConfig(**more)).overall
 
 
 def test_counts_and_metrics_by_hand():
@@ -92,22 +92,23 @@ def test_bins_and_duration_buckets_are_heeded():
     assert many["watch_xauc_duration"] == grouped_xauc(watch, predicted.watch_s, group)
 
 
-def test_level_seed_and_resamples_decide_the_interval():
+def test_the_level_and_the_fewest_outcomes_decide_the_interval():
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(60), 5)
     click = (rng.random(300) < 0.4).astype(float)
     good, bad = click * 0.5 + rng.random(300), rng.random(300)
 
     def found(**more):
-        return compare_rankers(good, bad, click, user, RankerMetricsConfig(**{"resamples": 200, **more}))
+        return compare_rankers(good, bad, click, user, RankerMetricsConfig(**more))
 
     assert found() == found()
     for which in ("auc", "gauc"):
         plain = getattr(found(), which)
         narrow = getattr(found(level=0.5), which)
         assert plain.low < narrow.low < narrow.high < plain.high
-        assert getattr(found(seed=1), which).low != plain.low
-        assert getattr(found(resamples=300), which).low != plain.low
+        assert getattr(found(min_outcomes=plain.outcomes), which) == plain
+        few = getattr(found(min_outcomes=plain.outcomes + 1), which)
+        assert (few.value, few.low, few.high) == (plain.value, None, None)
         assert plain.value > 0
     assert found().gauc.value == pytest.approx(
         grouped_auc(click, good, user).value - grouped_auc(click, bad, user).value

@@ -31,7 +31,7 @@ from vrec.evaluation.reports.comparison import (
 from vrec.evaluation.reports.wording import format_difference, format_metric, metric_label
 from vrec.retrieval.models.popular import PopularRecommender
 
-CONFIG = EvaluationConfig(ks=(5, 10), resamples=100)
+CONFIG = EvaluationConfig(ks=(5, 10))
 JPEG = b"\xff\xd8\xff\xe0 not drawn, only carried"
 
 
@@ -136,7 +136,7 @@ def test_what_a_reader_must_know_is_there(report: ComparisonReport) -> None:
         "oracle beats 2 other models on a drawn shop",
         "full: all videos of the catalog",
         "hits / relevant videos, not / min(k, relevant)",
-        "100 resamples, seed 0",
+        "t corrected for skewness",
         "by lot, from 2026-01-02",
         "2 seeds",
         "tuned on validation",
@@ -150,6 +150,22 @@ def test_what_a_reader_must_know_is_there(report: ComparisonReport) -> None:
     ):
         assert text in html, text
     assert "Krichene" not in render_comparison(replace(report, sampled=None))
+
+
+def test_parts_with_too_few_users_are_marked(report: ComparisonReport) -> None:
+    html = render_comparison(report)
+    assert "fewer than 10 users have another value than the most frequent one" in html
+    (part,) = (s for s in report.evaluation.slices if s.name == "first users")
+    most = max(part.too_few("ndcg@10").values())
+    assert part.too_few("ndcg@10").keys() == {"popular", "oracle", "some"}
+    assert most < 9
+    assert f"Too few users for intervals: of 9 users {most} at most have another NDCG@10" in html
+    cells = re.findall(r'<small class="few">too few \((\d+)\)</small>', html)
+    assert cells
+    assert all(int(cell) < 10 for cell in cells)
+    # Means are shown all the same, as marks without whiskers.
+    assert f"no interval, too few ({part.too_few('ndcg@10')['oracle']})" in html
+    assert "Too few users for an interval of oracle" in html
 
 
 def test_bold_is_only_what_is_clearly_ahead(report: ComparisonReport) -> None:
@@ -171,10 +187,12 @@ def test_a_model_can_lead_the_next_and_still_be_level_with_a_third() -> None:
     test = interactions([(user, "new") for user in users])
     tables = {
         "leader": recommendations({user: ["a", "b", "new"] for user in users}),
-        "next": recommendations({user: ["a", "b", "c", "new"] for user in users}),
-        "popular": recommendations({user: ["new"] for user in users[:17]}),
+        "next": recommendations(
+            {user: ["a", "b", "c", *["d"] * (i % 2), "new"] for i, user in enumerate(users)}
+        ),
+        "popular": recommendations({user: ["new"] for user in users[:16]}),
     }
-    found = evaluate_recommendations(tables, train, test, CONFIG, catalog=["old", "new", "a", "b", "c"])
+    found = evaluate_recommendations(tables, train, test, CONFIG, catalog=["old", "new", *"abcd"])
     leader = found.overall.leaders["ndcg@10"]
     assert (leader.model, leader.runner_up, list(leader.level_with)) == ("leader", "next", ["popular"])
     assert leader.lead is not None
@@ -199,10 +217,18 @@ def test_metrics_json_is_complete(report: ComparisonReport, tmp_path: Path) -> N
     )
     found = told["evaluation"]
     assert found["models"][0] == "oracle"
-    assert set(found["overall"]["metrics"]["some"]["ndcg@5"]) == {"mean", "low", "high", "users", "seeds_sd"}
+    assert set(found["overall"]["metrics"]["some"]["ndcg@5"]) == {
+        "mean",
+        "low",
+        "high",
+        "users",
+        "seeds_sd",
+        "outcomes",
+    }
     assert set(found["overall"]["against_popular"]) == {"oracle", "some"}
     assert found["slices"][0]["metrics"]["popular"]["recall@10"]["users"] == 9
-    assert found["config"]["resamples"] == 100
+    few = found["slices"][0]["metrics"]["oracle"]["ndcg@10"]
+    assert (few["low"], few["high"], few["outcomes"]) == (None, None, 0)
     assert told["models"]["oracle"]["history"] == [0.1, None, 0.3, 0.2]
     assert (tmp_path / "report.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
 

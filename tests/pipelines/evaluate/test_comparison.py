@@ -58,9 +58,7 @@ def inputs(log: pa.Table = LOG, **changes: Any) -> InputData:
 
 def settings(*overrides: str) -> Settings:
     split = "evaluate.split={kind: time, test_from: '2025-01-01T07:00:00'}"
-    return load_settings(
-        overrides=[split, "evaluate.metrics={ks: [1, 2], headline_k: 2, resamples: 100}", *overrides]
-    )
+    return load_settings(overrides=[split, "evaluate.metrics={ks: [1, 2], headline_k: 2}", *overrides])
 
 
 def videos(*rows: tuple[str, str | None]) -> pa.Table:

@@ -22,7 +22,6 @@ SETTINGS = load_settings(
         "evaluate.search={als: {factors: [2, 8], iterations: [3]}}",
         "evaluate.seeds=2",
         "evaluate.metrics.ks=[5,10]",
-        "evaluate.metrics.resamples=100",
         "retrieval.hybrid.members=[popular,content]",
         "retrieval.als.iterations=3",
     ]
@@ -96,7 +95,7 @@ def test_the_report_says_what_the_evaluation_found(outcome, tmp_path):
 
 
 def test_the_command_leaves_a_page_and_figures_for_machines(shop, ray_cluster, tmp_path):
-    quick = load_settings(overrides=["evaluate.models=[item_knn]", "evaluate.metrics.resamples=100"])
+    quick = load_settings(overrides=["evaluate.models=[item_knn]"])
     last = quick.model_copy(update={"evaluate": replaced(quick, {"kind": "last"})})
     done = evaluate(shop.where, str(tmp_path), last, like_paper=True, address=ray_cluster.address)
     written = json.loads((tmp_path / "metrics.json").read_text())
@@ -113,7 +112,6 @@ def replaced(settings: Settings, split: dict) -> object:
         overrides=[
             f"evaluate.split={json.dumps(split)}",
             f"evaluate.models={json.dumps(list(settings.evaluate.models))}",
-            "evaluate.metrics.resamples=100",
             "evaluate.sampled.negatives=20",
         ]
     ).evaluate

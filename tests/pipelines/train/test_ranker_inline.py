@@ -85,9 +85,10 @@ def test_the_summary_is_of_the_ranker_that_is_saved(data, inline_ray, tmp_path):
     assert done["test"]["ranker"] == report["ranker"]["overall"]["metrics"]
     assert done["test"]["rates"] == report["rates"]["overall"]["metrics"]
     assert done["test"]["ranker"] != done["test"]["rates"]
-    value, low, high = done["click_auc_above_rates"]
-    assert low <= value <= high
-    assert value == pytest.approx(
+    above = done["click_auc_above_rates"]
+    assert above == report["against_rates"]["auc"]
+    assert above["low"] <= above["value"] <= above["high"]
+    assert above["value"] == pytest.approx(
         done["test"]["ranker"]["click_auc"] - done["test"]["rates"]["click_auc"], abs=1e-9
     )
     ranker = NetworkRanker.load(str(tmp_path))

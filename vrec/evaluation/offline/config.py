@@ -16,12 +16,13 @@ class EvaluationConfig(BaseConfig):
     """Metric that orders the models and picks the best single one, which others are compared with."""
     headline_k: int = Field(default=10, ge=1)
     """Cutoff of the headline table; one of `ks`."""
-    resamples: int = Field(default=1000, ge=100)
-    """Bootstrap resamples of the users. More make the intervals more stable, in proportionally more time."""
     level: float = Field(default=0.95, gt=0, lt=1)
     """Confidence level of the intervals."""
+    min_outcomes: int = Field(default=10, ge=2)
+    """Fewest users for an interval whose value is not the most frequent one: users with a hit where most have
+    none, users for whom two models differ where they mostly do not."""
     seed: int = Field(default=0, ge=0)
-    """Random seed of the bootstrap."""
+    """Random seed of the example shoppers, and of the combinations that `evaluate.search` tries."""
 
     @model_validator(mode="after")
     def _check_headline(self) -> "EvaluationConfig":

@@ -13,31 +13,42 @@ SliceSide = Literal["all", "users", "videos"]
 
 @dataclass(frozen=True, slots=True)
 class MetricEstimate:
-    """Mean of a metric over users, with its bootstrap interval."""
+    """Mean of a metric over users, with its interval."""
 
     mean: float
     low: float | None
-    """None where there is no interval: coverage and Gini are computed over all users' lists together."""
+    """None where there is no interval: with too few outcomes, and for coverage and Gini, which are computed
+    over all users' lists together."""
     high: float | None
     users: int
     """Users with a value: fewer than the population where the metric is undefined for some; 1 for coverage
     and Gini."""
     seeds_sd: float | None
     """Standard deviation of the mean over the model's seeds; None for one seed."""
+    outcomes: int | None = None
+    """Users whose value is not the most frequent one; None for coverage and Gini."""
+
+    @property
+    def is_too_few(self) -> bool:
+        """True if there are too few outcomes for an interval."""
+        return self.low is None and self.outcomes is not None
 
 
 @dataclass(frozen=True, slots=True)
 class MetricDifference:
-    """Difference of two models' means over the same users, with its paired bootstrap interval."""
+    """Difference of two models' means over the same users, with its paired interval."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    """None where there are too few outcomes for an interval."""
+    high: float | None
+    outcomes: int | None = None
+    """Users for whom the models differ, or otherwise than for most."""
 
     @property
     def is_significant(self) -> bool:
-        """True if the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+        """True if there is an interval, and it excludes 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +61,8 @@ class MetricLeader:
     lead: MetricDifference | None
     """Difference to the runner-up."""
     level_with: Sequence[str]
-    """Models, best first, with a paired difference to the leader whose interval contains 0. The runner-up
-    need not be one of them."""
+    """Models, best first, with a paired difference to the leader whose interval contains 0, or that has none.
+    The runner-up need not be one of them."""
 
     @property
     def is_significant(self) -> bool:
@@ -76,6 +87,11 @@ class PopulationScores:
     """Against `OfflineEvaluation.best_single`."""
     leaders: Mapping[str, MetricLeader]
     """Metric → leader."""
+
+    def too_few(self, key: str) -> Mapping[str, int]:
+        """Return the models without an interval of a metric, and their numbers of outcomes."""
+        estimates = {model: found.get(key) for model, found in self.metrics.items()}
+        return {m: e.outcomes or 0 for m, e in estimates.items() if e is not None and e.is_too_few}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.intervals import paired_differences, percentile_interval, resampled_means
+from vrec.evaluation.intervals import mean_intervals, paired_differences
 from vrec.evaluation.offline import metrics
 from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.evaluation.offline.ground_truth import GroundTruth, TestPopulation, align_vectors
@@ -43,7 +43,7 @@ def evaluate_recommendations(
     video_slices: Mapping[str, Collection[str]] | None = None,
     combined: Collection[str] = ("hybrid",),
 ) -> OfflineEvaluation:
-    """Score recommendations against held-out interactions, with bootstrap intervals over users.
+    """Score recommendations against held-out interactions, with intervals over users.
 
     Ranks are taken as given, so ties are broken by the recommender. A test user without a list counts as
     zero; a list shorter than k is not padded.
@@ -53,7 +53,7 @@ def evaluate_recommendations(
             are averaged.
         train: INTERACTIONS that the models were fitted on.
         test: INTERACTIONS held out.
-        config: Metrics, cutoffs and bootstrap.
+        config: Metrics, cutoffs and intervals.
         catalog: Video ids over which coverage and Gini are computed; by default all of train and test.
         vectors: Video vectors for diversity; None leaves it out.
         user_slices: User ids by name of slice.
@@ -172,55 +172,49 @@ class _PopulationAccuracy:
         if not users:
             empty = {model: {} for model in order}
             return PopulationScores(name, side, 0, 0, empty, empty, empty, {})
-        stacked = np.hstack([self.values[model] for model in order])
-        means = resampled_means(stacked, self.config.resamples, self.config.seed)
-        replicates = dict(zip(order, np.split(means, len(order), axis=1), strict=True))
-        against = {base: self._against(replicates, base) for base in {POPULAR_MODEL, best}}
         return PopulationScores(
             name=name,
             side=side,
             users=users,
             relevant=int(self.population.relevant.sum()),
-            metrics={model: self._estimates(model, replicates[model]) for model in order},
-            against_popular=against[POPULAR_MODEL],
-            against_best=against[best],
-            leaders=self._leaders(replicates),
+            metrics={model: self._estimates(model) for model in order},
+            against_popular=self._against(order, POPULAR_MODEL),
+            against_best=self._against(order, best),
+            leaders=self._leaders(order),
         )
 
-    def _estimates(self, model: str, replicates: Floats) -> dict[str, MetricEstimate]:
-        low, high = percentile_interval(replicates, self.config.level)
-        mean, seeds_sd = self.values[model].mean(axis=0), _seed_deviations(self.seeds[model])
-        users = len(self.values[model])
+    def _estimates(self, model: str) -> dict[str, MetricEstimate]:
+        values, seeds_sd = self.values[model], _seed_deviations(self.seeds[model])
+        found = mean_intervals(values, self.config.level, self.config.min_outcomes, (0.0, 1.0))
+        mean = values.mean(axis=0)
         return {
-            column: MetricEstimate(float(mean[i]), float(low[i]), float(high[i]), users, seeds_sd[i])
+            column: MetricEstimate(
+                float(mean[i]), *found.ends(i), len(values), seeds_sd[i], int(found.outcomes[i])
+            )
             for i, column in enumerate(self.columns)
         }
 
-    def _difference(
-        self, replicates: Mapping[str, Floats], model: str, other: str, columns: slice = slice(None)
-    ) -> list[MetricDifference]:
-        differences = paired_differences(replicates[model][:, columns], replicates[other][:, columns])
-        low, high = percentile_interval(differences, self.config.level)
-        mean = (self.values[model][:, columns] - self.values[other][:, columns]).mean(axis=0)
+    def _difference(self, model: str, other: str, columns: slice = slice(None)) -> list[MetricDifference]:
+        gaps = paired_differences(self.values[model][:, columns], self.values[other][:, columns])
+        found = mean_intervals(gaps, self.config.level, self.config.min_outcomes, (-1.0, 1.0))
         return [
-            MetricDifference(float(m), float(a), float(b)) for m, a, b in zip(mean, low, high, strict=True)
+            MetricDifference(float(mean), *found.ends(i), int(found.outcomes[i]))
+            for i, mean in enumerate(gaps.mean(axis=0))
         ]
 
-    def _against(self, replicates: Mapping[str, Floats], base: str) -> dict[str, dict[str, MetricDifference]]:
+    def _against(self, order: Sequence[str], base: str) -> dict[str, dict[str, MetricDifference]]:
         return {
-            model: dict(zip(self.columns, self._difference(replicates, model, base), strict=True))
-            for model in replicates
+            model: dict(zip(self.columns, self._difference(model, base), strict=True))
+            for model in order
             if model != base
         }
 
-    def _leaders(self, replicates: Mapping[str, Floats]) -> dict[str, MetricLeader]:
+    def _leaders(self, order: Sequence[str]) -> dict[str, MetricLeader]:
         leaders: dict[str, MetricLeader] = {}
         for i, column in enumerate(self.columns):
             means = {model: float(values[:, i].mean()) for model, values in self.values.items()}
-            first, *others = sorted(replicates, key=lambda model: (-means[model], model))
-            leads = {
-                other: self._difference(replicates, first, other, slice(i, i + 1))[0] for other in others
-            }
+            first, *others = sorted(order, key=lambda model: (-means[model], model))
+            leads = {other: self._difference(first, other, slice(i, i + 1))[0] for other in others}
             leaders[column] = MetricLeader(
                 model=first,
                 runner_up=others[0] if others else None,
@@ -250,7 +244,6 @@ def _beyond_estimates(
     models: Mapping[str, Sequence[Mapping[str, Floats]]], config: EvaluationConfig
 ) -> dict[str, dict[str, MetricEstimate]]:
     """Return estimates of the metrics beyond accuracy, averaged over seeds, by model and metric."""
-    by_user: dict[tuple[str, str], Floats] = {}
     estimates: dict[str, dict[str, MetricEstimate]] = {model: {} for model in models}
     for model, seeds in models.items():
         for name in seeds[0]:
@@ -259,16 +252,14 @@ def _beyond_estimates(
             known = ~np.isnan(values)
             count = known.sum(axis=0)
             mean = np.where(known, values, 0).sum(axis=0) / np.where(count, count, np.nan)
-            estimates[model][name] = MetricEstimate(
+            estimate = MetricEstimate(
                 _mean(mean), None, None, int(np.sum(count > 0)), _seed_deviations(means)[0]
             )
             if not name.startswith(("coverage", "gini")):
-                by_user[model, name] = mean
-    replicates = resampled_means(np.stack(list(by_user.values()), axis=1), config.resamples, config.seed)
-    low, high = percentile_interval(replicates, config.level)
-    for i, (model, name) in enumerate(by_user):
-        if estimates[model][name].users:
-            estimates[model][name] = replace(estimates[model][name], low=float(low[i]), high=float(high[i]))
+                found = mean_intervals(mean[:, None], config.level, config.min_outcomes)
+                low, high = found.ends(0)
+                estimate = replace(estimate, low=low, high=high, outcomes=int(found.outcomes[0]))
+            estimates[model][name] = estimate
     return estimates
 
 

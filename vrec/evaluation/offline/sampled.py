@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.intervals import percentile_interval, resampled_means
+from vrec.evaluation.intervals import mean_intervals
 from vrec.evaluation.offline.config import EvaluationConfig, SampledConfig
 from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import Floats, Ints
@@ -61,7 +61,7 @@ def evaluate_sampled(
         train: INTERACTIONS that the models were fitted on.
         test: INTERACTIONS held out, one per user.
         sampled: Negatives and cutoffs.
-        config: Bootstrap.
+        config: Intervals.
         catalog: Video ids; by default all of train and test.
 
     Raises:
@@ -157,8 +157,8 @@ def _ranks_of_keys(wanted: Ints, keys: Ints, ranks: Ints) -> Floats:
 
 def _estimates(values: Mapping[str, Floats], config: EvaluationConfig) -> dict[str, MetricEstimate]:
     stacked = np.stack(list(values.values()), axis=1)
-    low, high = percentile_interval(resampled_means(stacked, config.resamples, config.seed), config.level)
+    found = mean_intervals(stacked, config.level, config.min_outcomes, (0.0, 1.0))
     return {
-        name: MetricEstimate(float(column.mean()), float(low[i]), float(high[i]), len(column), None)
+        name: MetricEstimate(float(column.mean()), *found.ends(i), len(column), None, int(found.outcomes[i]))
         for i, (name, column) in enumerate(values.items())
     }

@@ -40,7 +40,7 @@ class GroupedAuc:
 
 
 class WeightedAucCurve:
-    """ROC curve of N predictions, prepared to compute the AUC under many row weightings (bootstrap)."""
+    """ROC curve of N predictions, prepared to compute the AUC and what each row adds to it."""
 
     def __init__(self, outcome: Numbers, predicted: Numbers) -> None:
         """Sort the predictions.
@@ -74,6 +74,22 @@ class WeightedAucCurve:
         below = np.cumsum(negatives) - negatives / 2
         pairs = float(positives.sum()) * float(negatives.sum())
         return float(positives @ below / pairs) if pairs else float("nan")
+
+    def influence(self) -> Floats:
+        """Return (N,) changes of the AUC with each row's weight: placements less their mean (DeLong 1988).
+
+        Their sum is 0. Raises InsufficientDataError if there is only one outcome.
+        """
+        (positive, level), (negative, other) = self._rows_and_levels
+        if not len(positive) or not len(negative):
+            raise InsufficientDataError("there is only one outcome")
+        positives, negatives = (np.bincount(levels, minlength=self._levels) for levels in (level, other))
+        below = (np.cumsum(negatives) - negatives / 2) / len(negative)
+        above = (len(positive) - np.cumsum(positives) + positives / 2) / len(positive)
+        influence = np.zeros(len(positive) + len(negative))
+        influence[positive] = (below[level] - below[level].mean()) / len(positive)
+        influence[negative] = (above[other] - above[other].mean()) / len(negative)
+        return influence
 
 
 def auc(outcome: Numbers, predicted: Numbers) -> float:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
-from vrec.evaluation.intervals import paired_differences, percentile_interval, resampled_means
+from vrec.evaluation.intervals import count_outcomes, mean_intervals, paired_differences
 from vrec.evaluation.ranking.metrics import (
     Floats,
     GroupedAuc,
@@ -43,10 +43,9 @@ class RankerMetricsConfig(BaseConfig):
     durations are one more."""
     level: float = Field(default=0.95, gt=0, lt=1)
     """Confidence level of the intervals."""
-    resamples: int = Field(default=1000, ge=100)
-    """Bootstrap resamples of the users."""
-    seed: int = Field(default=0, ge=0)
-    """Random seed of the bootstrap."""
+    min_outcomes: int = Field(default=10, ge=2)
+    """Fewest users for an interval: with each outcome (for the gAUC: with both), and for whom rankers
+    differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,14 @@ class RankerEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class RankerDifference:
-    """Difference of a metric between two rankers, with its bootstrap interval over users."""
+    """Difference of a metric between two rankers, with its interval over users."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    """None where there are too few outcomes for an interval."""
+    high: float | None
+    outcomes: int
+    """Users with the rarer outcome (for the gAUC: with both), at most those for whom the rankers differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +126,16 @@ def compare_rankers(
 ) -> RankerComparison:
     """Compare the AUC and gAUC of two rankers on the same N impressions.
 
-    Intervals are bootstrap percentiles over users, who bring all their impressions to both rankers:
-    impressions of one user are not independent.
+    Intervals are over users, who bring all their impressions to both rankers: impressions of one user are not
+    independent. A user's value is what the AUC changes by with the user's weight (its influence), as in the
+    variance of DeLong et al. (1988), which Obuchowski (1997) extends to clusters.
 
     Args:
         predictions: (N,) scores of the ranker.
         baseline: (N,) scores of the other ranker.
         outcome: (N,) 0 or 1.
         user: (N,) user numbers.
-        config: Level, resamples and seed of the bootstrap.
+        config: Level, and the fewest outcomes for an interval.
 
     Returns:
         Differences, positive where `predictions` are better.
@@ -140,43 +143,41 @@ def compare_rankers(
     Raises:
         InsufficientDataError: If there is only one outcome, or no user has both.
     """
-    pair = (predictions, baseline)
-    aucs = [auc(outcome, predicted) for predicted in pair]
-    gaucs = [grouped_auc(outcome, predicted, user).value for predicted in pair]
+    curves = [WeightedAucCurve(outcome, predicted) for predicted in (predictions, baseline)]
+    aucs = [auc(outcome, predicted) for predicted in (predictions, baseline)]
+    gaucs = [grouped_auc(outcome, predicted, user).value for predicted in (predictions, baseline)]
+    code = np.unique(user, return_inverse=True)[1]
+    positive = np.bincount(code, weights=outcome > 0)
+    rarer = min(int((positive > 0).sum()), int((positive < np.bincount(code)).sum()))
+    ours, theirs = (np.bincount(code, weights=curve.influence()).astype(np.float64) for curve in curves)
+    gaps = paired_differences(ours, theirs)
+    both, grouped = _gauc_gaps(predictions, baseline, outcome, user)
     return RankerComparison(
-        _difference(aucs, _auc_replicates(pair, outcome, user, config), config.level),
-        _difference(gaucs, _gauc_replicates(pair, outcome, user, config), config.level),
+        _difference(aucs[0] - aucs[1], gaps, rarer, config),
+        _difference(gaucs[0] - gaucs[1], grouped, both, config),
     )
 
 
-def _auc_replicates(
-    pair: tuple[Numbers, Numbers], outcome: Numbers, user: Numbers, config: RankerMetricsConfig
-) -> Floats:
-    curves = [WeightedAucCurve(outcome, predicted) for predicted in pair]
-    users, user_index = np.unique(user, return_inverse=True)
-    rng = np.random.default_rng(config.seed)
-    replicates = np.empty((config.resamples, 2))
-    for replicate in replicates:
-        weights = np.bincount(rng.integers(0, len(users), len(users)), minlength=len(users))
-        replicate[:] = [curve.auc(weights[user_index]) for curve in curves]
-    return replicates
+def _gauc_gaps(
+    predictions: Numbers, baseline: Numbers, outcome: Numbers, user: Numbers
+) -> tuple[int, Floats]:
+    """Return the users with both outcomes, and (U,) the differences of influences on the gAUC."""
+    aucs, rows = user_aucs(outcome, predictions, user)
+    others, _ = user_aucs(outcome, baseline, user)
+    both = ~np.isnan(aucs)
+    gap, share = (aucs - others)[both], rows[both] / rows[both].sum()
+    # Users with one outcome count for nothing, so that they say nothing of the spread either.
+    return int(both.sum()), np.round(share * (gap - share @ gap), 12)
 
 
-def _gauc_replicates(
-    pair: tuple[Numbers, Numbers], outcome: Numbers, user: Numbers, config: RankerMetricsConfig
-) -> Floats:
-    first, rows = user_aucs(outcome, pair[0], user)
-    second, _ = user_aucs(outcome, pair[1], user)
-    counted = np.where(np.isnan(first), 0, rows)
-    columns = np.stack([np.nan_to_num(first) * counted, np.nan_to_num(second) * counted, counted], axis=1)
-    means = resampled_means(columns, config.resamples, config.seed)
-    with np.errstate(invalid="ignore"):
-        return means[:, :2] / means[:, 2:]
-
-
-def _difference(values: list[float], replicates: Floats, level: float) -> RankerDifference:
-    low, high = percentile_interval(paired_differences(replicates[:, :1], replicates[:, 1:]), level)
-    return RankerDifference(values[0] - values[1], float(low[0]), float(high[0]))
+def _difference(
+    value: float, influence: Floats, outcomes: int, config: RankerMetricsConfig
+) -> RankerDifference:
+    """Return a difference, with the interval from (U,) influences of users, whose sum is 0."""
+    outcomes = min(outcomes, count_outcomes(influence))
+    fewest = len(influence) + 1 if outcomes < config.min_outcomes else config.min_outcomes
+    found = mean_intervals((value + len(influence) * influence)[:, None], config.level, fewest, (-1.0, 1.0))
+    return RankerDifference(value, *found.ends(0), outcomes)
 
 
 def _evaluate(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vrec.evaluation.offline.results import MetricDifference, MetricEstimate
-from vrec.evaluation.reports.wording import format_difference
+from vrec.evaluation.reports.wording import format_difference, format_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class ForestLane:
     tooltip: str
     """Value and interval, also the text alternative of the lane."""
     faint: bool = False
-    """True if the interval of a difference contains 0."""
+    """True if the interval of a difference contains 0, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def forest_plot(estimates: Mapping[str, MetricEstimate], against: str, ticks: in
             low=axis.at(e.mean if e.low is None else e.low),
             high=axis.at(e.mean if e.high is None else e.high),
             text=f"{e.mean:.4f}",
-            tooltip=f"{e.mean:.4f}, interval {e.low or 0:.4f} to {e.high or 0:.4f}",
+            tooltip=f"{e.mean:.4f}, {format_interval(e.low, e.high, e.outcomes)}",
         )
         for model, e in estimates.items()
     ]
@@ -90,16 +90,17 @@ def forest_plot(estimates: Mapping[str, MetricEstimate], against: str, ticks: in
 
 def difference_forest_plot(differences: Mapping[str, MetricDifference]) -> ForestPlot:
     """Plot differences with intervals, a lane per model in the given order; the line is at 0."""
-    axis = ChartAxis.for_values([v for d in differences.values() for v in (d.mean, d.low, d.high)])
+    ends = [v for d in differences.values() for v in (d.mean, d.low, d.high) if v is not None]
+    axis = ChartAxis.for_values(ends)
     lanes = [
         ForestLane(
             model=model,
             middle=axis.at(d.mean),
-            low=axis.at(d.low),
-            high=axis.at(d.high),
+            low=axis.at(d.mean if d.low is None else d.low),
+            high=axis.at(d.mean if d.high is None else d.high),
             text=format_difference(d.mean),
-            tooltip=f"{format_difference(d.mean)}, interval {format_difference(d.low)} to "
-            f"{format_difference(d.high)}",
+            tooltip=f"{format_difference(d.mean)}, "
+            + format_interval(d.low, d.high, d.outcomes, format_difference),
             faint=not d.is_significant,
         )
         for model, d in differences.items()

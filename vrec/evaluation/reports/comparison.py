@@ -25,6 +25,7 @@ from vrec.evaluation.reports.wording import (
     format_difference,
     format_metric,
     format_setting,
+    format_too_few,
     metric_label,
 )
 
@@ -138,7 +139,11 @@ def render_comparison(report: ComparisonReport) -> str:
     """Return the page's HTML, without scripts or external resources, all text escaped."""
     environment = page_environment()
     environment.filters.update(
-        label=metric_label, figure=format_metric, signed=format_difference, setting=format_setting
+        label=metric_label,
+        figure=format_metric,
+        signed=format_difference,
+        setting=format_setting,
+        too_few=format_too_few,
     )
     evaluation, key = report.evaluation, report.evaluation.config.headline
     style = "".join(template_source(environment, name) for name in ("gallery.css", "evaluation.css"))

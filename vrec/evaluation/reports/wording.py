@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 NAMES: Mapping[str, str] = {
@@ -76,3 +76,20 @@ def format_difference(value: float) -> str:
     text = f"{abs(value):.4f}"
     sign = "" if float(text) == 0 else "+" if value > 0 else "−"
     return sign + text
+
+
+def format_interval(
+    low: float | None,
+    high: float | None,
+    outcomes: int | None,
+    number: Callable[[float], str] = "{:.4f}".format,
+) -> str:
+    """Format an interval for a tooltip: interval 0.1000 to 0.2000, or why there is none."""
+    if low is None or high is None:
+        return "no interval" if outcomes is None else f"no interval, {format_too_few(outcomes)}"
+    return f"interval {number(low)} to {number(high)}"
+
+
+def format_too_few(outcomes: int) -> str:
+    """Format the mark of an estimate without an interval: too few (4)."""
+    return f"too few ({outcomes:,})"

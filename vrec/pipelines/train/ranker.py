@@ -164,7 +164,6 @@ def _summary(
     compared: RankerComparison,
 ) -> dict[str, Any]:
     """Return what `vrec train ranker --json` prints of a trained ranker."""
-    auc = compared.auc
     return {
         "model": ranker.name,
         "impressions": {
@@ -181,7 +180,7 @@ def _summary(
             for name, evaluation in (("ranker", tested.ranker), ("rates", tested.rates))
         },
         "left_out": tested.ranker.overall.left_out,
-        "click_auc_above_rates": [auc.value, auc.low, auc.high],
+        "click_auc_above_rates": asdict(compared.auc),
     }
 
 
