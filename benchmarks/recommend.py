@@ -69,7 +69,7 @@ def catalogue_of(
     rows = videos.take(pa.array(np.arange(count) % videos.num_rows))
     ids = [f"video-{n:06}" for n in range(count)]
     known = videos.column("video_id").to_pylist()
-    ids[: len(known)] = known
+    ids[: len(known)] = known[:count]
     rows = rows.set_column(rows.column_names.index("video_id"), "video_id", pa.array(ids))
     centers = unit(rng.normal(size=(300, DIM)))
     vectors = unit(centers[rng.integers(300, size=count)] + 0.08 * rng.normal(size=(count, DIM)))
@@ -188,7 +188,7 @@ def main() -> None:
         found = {"the ranker alone": alone(bundle.ranker, ids, user, rng)}
         for name, one in (("", stock), (", with changes", changed)):
             begun = time.perf_counter()
-            answer = one.recommend(ask, user, rng)
+            answer = one.recommend(ask, user)
             found[f"whole{name}"] = (time.perf_counter() - begun) * 1e3
             found |= {f"  {stage}{name}": spent for stage, spent in answer.spent_ms.items()}
             assert answer.candidates == 300

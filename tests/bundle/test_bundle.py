@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.bundles import CONFIG, write_shop_bundle
-from tests.serving.recommend.engines import engine_of, query_of, rng, shoppers
+from tests.serving.recommend.engines import engine_of, query_of, shoppers
 from vrec.bundle.bm25 import Bm25Index
 from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.config import BundleConfig
@@ -251,6 +251,6 @@ def test_an_operator_says_how_the_index_keeps_vectors(shop_bundle, bundle, tmp_p
     assert not list(Path(folder).rglob("vectors-*.npy"))
     stock, before = engine_of(found), engine_of(bundle)
     for user in shoppers()[:10]:
-        answers = [one.recommend(query_of(), user, rng()) for one in (stock, before)]
+        answers = [one.recommend(query_of(), user) for one in (stock, before)]
         assert len(answers[0].items) == len(answers[1].items) == 10
         assert len({item.video_id for item in answers[0].items} & {i.video_id for i in answers[1].items}) >= 7

@@ -24,6 +24,9 @@ class CandidatesConfig(BaseConfig):
     """Popular candidates; an unknown shopper gets popular and new ones only."""
     new: int = Field(default=30, ge=0)
     """Candidates published lately or hardly shown yet, which nobody could have watched."""
+    rotation_minutes: int = Field(default=60, ge=1)
+    """Minutes for which a shopper keeps the same hardly shown candidates, which are drawn at random. Within
+    them nothing but exploration differs between a shopper's requests, so that propensities are exact."""
     history: int = Field(default=50, ge=1)
     """Latest liked videos whose collaborative neighbors fill the remaining places."""
     recency: float = Field(default=0.9, gt=0, le=1)

@@ -293,7 +293,7 @@ class Engine:
     def __init__(self):
         self.counts, self.asked = [], []
 
-    def recommend(self, query, user, rng):
+    def recommend(self, query, user):
         self.asked.append(user)
         return ListResult((), "v1", spent_ms={"ranker": 1.0})
 

@@ -184,7 +184,7 @@ def sources_of(shown, user, k=5, *, near=None, vectors=None, filters=NOTHING, **
     near = near or VideoNeighbors.empty(IDS)
     index = index_of(vectors) if vectors else FaissIndex()
     sources = CandidateSources(near, index, CandidatesConfig(**config))
-    picked = sources.candidates(ask(k), user, shown, passing(shown, filters), rng=np.random.default_rng(0))
+    picked = sources.candidates(ask(k), user, shown, passing(shown, filters))
     return {shown.catalog.video_ids[row]: source for row, source in picked.items()}
 
 

@@ -229,7 +229,7 @@ def test_the_fallback_gives_the_popular_videos_by_the_same_rules(bundle):
     for age, k in ((None, 500), (30, 500), (None, 3)):
         query = query_of(k, "u", filters=filters, age=age, order="popular")
         answer = fallback.answer(query, ("ranking",))
-        full = engine.recommend(query, Profile("user", "u"), rng())
+        full = engine.recommend(query, Profile("user", "u"))
         assert ids(answer) == ids(full)
         assert answer.degraded == ("ranking",)
         assert answer.bundle == bundle.version
@@ -246,7 +246,7 @@ def test_the_fallback_needs_no_torch():
 def test_k_beyond_what_is_ranked_gives_as_many_as_are_ranked(bundle):
     few = ServeConfig.model_validate({"candidates": {"most": 12}})
     user = shoppers()[1]
-    answer = engine_of(bundle, few).recommend(query_of(50, user.entity_id), user, rng())
+    answer = engine_of(bundle, few).recommend(query_of(50, user.entity_id), user)
     assert len(answer.items) == answer.candidates == 12
     wide = replace(query_of(50, user.entity_id), filters=RequestFilters(kinds=frozenset({"live"})))
-    assert engine_of(bundle, few).recommend(wide, user, rng()).items == ()
+    assert engine_of(bundle, few).recommend(wide, user).items == ()

@@ -111,8 +111,8 @@ def cards(engine):
 def test_all_that_may_be_given_is_and_nothing_else(engine, filters, changes, k, user, age, order, seed):
     shopper = Profile("user", "nobody") if user is None else shoppers()[user]
     changed_engine = engine.with_changes(changes)
-    query = query_of(k, shopper.entity_id, filters=filters, age=age, order=order)
-    answer = changed_engine.recommend(query, shopper, rng(seed))
+    query = query_of(k, shopper.entity_id, filters=filters, age=age, order=order, request_id=f"r{seed}")
+    answer = changed_engine.recommend(query, shopper)
     allowed = {
         name
         for name, row in cards(changed_engine).items()
@@ -126,7 +126,8 @@ def test_all_that_may_be_given_is_and_nothing_else(engine, filters, changes, k, 
     assert all(0 <= i.p_conv <= i.p_click <= 1 and i.watch_s >= 0 for i in answer.items)
     assert all(i.propensity == 1 for i in answer.items)
     assert set(answer.spent_ms) == {"candidates", "features", "ranker", "rerank"}
-    again = changed_engine.recommend(query, shopper, rng(seed))
+    # Without exploration the request id makes no difference.
+    again = changed_engine.recommend(replace(query, request_id="another"), shopper)
     assert replace(again, spent_ms={}) == replace(answer, spent_ms={})
 
 
@@ -165,7 +166,7 @@ def test_changes_count_by_their_time_however_they_come(bundle, changes, size, se
         at_once = first.with_changes(changes)
     user = shoppers()[3]
     query = query_of(30, user.entity_id, at=now() + DAY_US * 2)
-    answers = [one.recommend(query, user, rng()) for one in (at_once, one_by_one)]
+    answers = [one.recommend(query, user) for one in (at_once, one_by_one)]
     assert set(cards(at_once)) == set(cards(one_by_one))
     assert cards(at_once) == cards(one_by_one)
     assert set(ids(answers[0])) == set(ids(answers[1]))
@@ -175,7 +176,7 @@ def test_changes_count_by_their_time_however_they_come(bundle, changes, size, se
 
 def test_a_new_stock_leaves_the_old_one_as_it_was(engine):
     user, query = shoppers()[5], query_of(20, shoppers()[5].entity_id)
-    before, rows = engine.recommend(query, user, rng()), cards(engine)
+    before, rows = engine.recommend(query, user), cards(engine)
     first = ids(before)[0]
     after = engine.with_changes(
         [
@@ -186,12 +187,12 @@ def test_a_new_stock_leaves_the_old_one_as_it_was(engine):
     )
     assert engine.with_changes([]) is engine
     assert (engine.videos(), after.videos()) == (100, 100)
-    assert first not in ids(after.recommend(query, user, rng()))
+    assert first not in ids(after.recommend(query, user))
     assert first not in ids(after.similar("video-01", 99, RequestFilters(), now()))
     assert after.card(first) is None
     assert first not in after.video_ids
     after.set_video_counts(["brand-new"], np.full((1, 11), 5.0))
-    assert replace(engine.recommend(query, user, rng()), spent_ms={}) == replace(before, spent_ms={})
+    assert replace(engine.recommend(query, user), spent_ms={}) == replace(before, spent_ms={})
     assert cards(engine) == rows
     assert first in ids(engine.similar("video-01", 99, RequestFilters(), now()))
 
@@ -199,14 +200,14 @@ def test_a_new_stock_leaves_the_old_one_as_it_was(engine):
 def test_a_video_that_is_sold_out_is_gone_at_once_and_back_when_it_is_there(engine):
     user = shoppers()[5]
     query = query_of(20, user.entity_id)
-    first = ids(engine.recommend(query, user, rng()))[0]
+    first = ids(engine.recommend(query, user))[0]
     gone = engine.with_changes([change(first, at=now(), available=False)])
-    assert first not in ids(gone.recommend(query, user, rng()))
-    assert gone.recommend(query, user, rng()).excluded_by_rule["unavailable"] == 1
+    assert first not in ids(gone.recommend(query, user))
+    assert gone.recommend(query, user).excluded_by_rule["unavailable"] == 1
     assert gone.card(first)["available"] is False
     back = gone.with_changes([change(first, at=now() + 1)])
-    expected = {i.video_id: i.p_click for i in engine.recommend(query, user, rng()).items}
-    found = {i.video_id: i.p_click for i in back.recommend(query, user, rng()).items}
+    expected = {i.video_id: i.p_click for i in engine.recommend(query, user).items}
+    found = {i.video_id: i.p_click for i in back.recommend(query, user).items}
     # Its counts and its vector went along.
     assert found == pytest.approx(expected, rel=1e-5)
 
@@ -226,10 +227,10 @@ def test_a_new_video_is_recommended_to_who_likes_its_kind_and_found(bundle):
     new = change("new", vector=direction, text=text, title="Zanzibar lantern", tags=["glow"])
     after = engine.with_changes([new])
     fitting, other = liking(direction), liking(-direction)
-    sources = {i.video_id: i.source for i in after.recommend(query_of(8), fitting, rng()).items}
+    sources = {i.video_id: i.source for i in after.recommend(query_of(8), fitting).items}
     assert sources["new"] == "content"
-    assert "new" not in ids(after.recommend(query_of(8), other, rng()))
-    assert "new" not in ids(engine.recommend(query_of(8), fitting, rng()))
+    assert "new" not in ids(after.recommend(query_of(8), other))
+    assert "new" not in ids(engine.recommend(query_of(8), fitting))
     nearest = bundle.content.embeddings.column("entity_id")[60].as_py()
     assert "new" in ids(after.similar(nearest, 5, RequestFilters(), now()))
     assert nearest in ids(after.similar("new", 5, RequestFilters(), now()))
@@ -241,16 +242,14 @@ def test_a_new_video_is_recommended_to_who_likes_its_kind_and_found(bundle):
     assert not ids(engine.search("zanzibar", None, 5, RequestFilters(), now()))
     foreign = replace(new, encoders={"fused": "another", "text": "another"})
     elsewhere = engine.with_changes([foreign])
-    assert "new" not in ids(elsewhere.recommend(query_of(8), fitting, rng()))
+    assert "new" not in ids(elsewhere.recommend(query_of(8), fitting))
     assert ids(elsewhere.search("zanzibar", None, 5, RequestFilters(), now())) == ["new"]
     assert "new" not in ids(elsewhere.search("", text, 50, RequestFilters(), now()))
 
 
 def test_a_new_video_nobody_has_seen_is_tried_among_the_new_ones(engine):
     after = engine.with_changes([change("fresh", published_at=None), change("dated", published_at=now() - 5)])
-    sources = {
-        i.video_id: i.source for i in after.recommend(query_of(200), Profile("user", "u"), rng()).items
-    }
+    sources = {i.video_id: i.source for i in after.recommend(query_of(200), Profile("user", "u")).items}
     assert sources["fresh"] == sources["dated"] == "new"
 
 
@@ -264,7 +263,7 @@ def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, engine):
     answer = (
         engine.with_changes(changes[:1])
         .with_changes(changes[1:])
-        .recommend(query_of(300, user.entity_id), user, rng())
+        .recommend(query_of(300, user.entity_id), user)
     )
     content = changes_to_content(changes, "simulated", 16)
     whole = bundle.ranker.with_videos(content)
@@ -279,42 +278,42 @@ def test_the_ranker_knows_a_changed_video_as_if_it_had_all_anew(bundle, engine):
             getattr(expected, head).tolist(), rel=1e-4
         )
     shown = {item.video_id: item for item in answer.items}
-    before = engine.recommend(query_of(300, user.entity_id), user, rng())
+    before = engine.recommend(query_of(300, user.entity_id), user)
     assert shown["video-11"].p_click != {i.video_id: i for i in before.items}["video-11"].p_click
 
 
 def test_a_stranger_can_have_all_that_there_is(engine):
-    answer = engine.recommend(query_of(1000), Profile("user", "nobody"), rng())
+    answer = engine.recommend(query_of(1000), Profile("user", "nobody"))
     assert set(ids(answer)) == {name for name, row in cards(engine).items() if wanted(row, RequestFilters())}
     assert len(answer.items) > 90
 
 
 def test_a_taste_that_does_not_fit_counts_as_none(engine):
     user, query = shoppers()[7], query_of(12, shoppers()[7].entity_id)
-    without = engine.recommend(query, replace(user, vector=None), rng())
+    without = engine.recommend(query, replace(user, vector=None))
     for vector in (np.ones(3, np.float32), np.full(16, np.nan, np.float32), np.ones((0,), np.float32)):
-        found = engine.recommend(query, replace(user, vector=vector), rng())
+        found = engine.recommend(query, replace(user, vector=vector))
         assert replace(found, spent_ms={}) == replace(without, spent_ms={})
     assert "content" not in {item.source for item in without.items}
 
 
 def test_a_history_of_unknown_videos_is_as_good_as_none(engine):
     query = query_of(12)
-    strange = engine.recommend(query, liking(np.ones(16), ["never-heard-of", "nor-of-this"]), rng())
+    strange = engine.recommend(query, liking(np.ones(16), ["never-heard-of", "nor-of-this"]))
     assert len(strange.items) == 12
     assert "cf" not in {item.source for item in strange.items}
 
 
 def test_popular_order_is_the_bundle_s_and_the_rest_follows(bundle, engine):
     user = shoppers()[2]
-    answer = engine.recommend(query_of(1000, user.entity_id, order="popular"), user, rng())
+    answer = engine.recommend(query_of(1000, user.entity_id, order="popular"), user)
     bought = last_purchases(user)
     assert bought
     popular = [name for name in bundle.popular if name not in bought]
     assert ids(answer)[: len(popular)] == popular
     assert all(item.source == "popular" and "popular" in item.reasons for item in answer.items)
     assert [item.score for item in answer.items] == [1 / n for n in range(1, len(answer.items) + 1)]
-    ranked = engine.recommend(query_of(1000, user.entity_id), user, rng())
+    ranked = engine.recommend(query_of(1000, user.entity_id), user)
     expected = {item.video_id: item.p_click for item in ranked.items}
     assert {i.video_id: i.p_click for i in answer.items} == pytest.approx(expected, rel=1e-5)
 
@@ -326,20 +325,16 @@ def test_what_was_bought_long_ago_comes_back_where_the_surface_says_so(bundle):
         n for n, at in last_purchases(user).items() if at < now() - DAY_US and engine.card(n)["available"]
     }
     assert bought
-    assert bought <= set(ids(engine.recommend(query_of(1000, user.entity_id, surface="again"), user, rng())))
-    assert not bought & set(ids(engine.recommend(query_of(1000, user.entity_id), user, rng())))
+    assert bought <= set(ids(engine.recommend(query_of(1000, user.entity_id, surface="again"), user)))
+    assert not bought & set(ids(engine.recommend(query_of(1000, user.entity_id), user)))
 
 
 def test_counts_of_videos_are_taken_and_unknown_videos_passed_over(bundle):
     engine = engine_of(bundle)
-    before = {
-        i.video_id: i.p_click for i in engine.recommend(query_of(100), Profile("user", "u"), rng()).items
-    }
+    before = {i.video_id: i.p_click for i in engine.recommend(query_of(100), Profile("user", "u")).items}
     state = profile_counts(profiles()["video", "video-10"]) + 40
     engine.set_video_counts(["nobody", "video-10"], np.stack([state, state]))
-    after = {
-        i.video_id: i.p_click for i in engine.recommend(query_of(100), Profile("user", "u"), rng()).items
-    }
+    after = {i.video_id: i.p_click for i in engine.recommend(query_of(100), Profile("user", "u")).items}
     assert {name for name in before if before[name] != after[name]} == {"video-10"}
 
 
@@ -364,7 +359,7 @@ def test_the_humble_ranker_serves_as_well(bundle):
         [change("new", duration_s=3.0, price=2.0)]
     )
     user = shoppers()[4]
-    answer = engine.recommend(query_of(300, user.entity_id), user, rng())
+    answer = engine.recommend(query_of(300, user.entity_id), user)
     assert "new" in ids(answer)
     assert len({item.p_click for item in answer.items}) > 5
 
@@ -399,7 +394,7 @@ def test_features_of_serving_are_those_of_the_replay_to_the_last_bit(bundle, cha
         user = known.get(("user", request.user.entity_id), Profile("user", request.user.entity_id))
         query = query_of(100, user.entity_id, at=moment, surface=request.context.surface)
         ranker.asked.clear()
-        answer = engine.recommend(query, user, rng())
+        answer = engine.recommend(query, user)
         features, _ = ranker.asked[0]
         offline = bundle.ranker.builder.build([request])
         assert (features.user == offline.user).all()

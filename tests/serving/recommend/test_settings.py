@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.serving.recommend.engines import bundle_at, change, engine_of, ids, now, query_of, rng, shoppers
+from tests.serving.recommend.engines import bundle_at, change, engine_of, ids, now, query_of, shoppers
 from vrec.config.serve import ServeConfig
 from vrec.serving.messages import RequestFilters
 
@@ -33,8 +33,8 @@ def test_each_operation_has_the_rules_of_its_surface(by_surface):
     user = shoppers()[0]
     assert kinds(by_surface, by_surface.similar("video-10", 99, NOTHING, now())) == {"clip"}
     assert kinds(by_surface, by_surface.search("category tag", np.ones(8), 99, NOTHING, now())) == {"product"}
-    assert ids(by_surface.recommend(query_of(99), user, rng())) == []
-    everything = by_surface.recommend(query_of(99, surface="all"), user, rng())
+    assert ids(by_surface.recommend(query_of(99), user)) == []
+    everything = by_surface.recommend(query_of(99, surface="all"), user)
     assert kinds(by_surface, everything) == {"clip", "product"}
 
 
@@ -44,12 +44,12 @@ def test_exclusions_are_counted_by_rule_in_every_operation(by_surface):
     for answer in (similar, searched):
         assert answer.excluded_by_rule["kind"] > 0
         assert answer.candidates == len(answer.items)
-    assert by_surface.recommend(query_of(), shoppers()[0], rng()).excluded_by_rule["kind"] > 0
+    assert by_surface.recommend(query_of(), shoppers()[0]).excluded_by_rule["kind"] > 0
 
 
 def test_the_popular_order_is_cut_at_the_candidates_that_are_ranked(bundle):
     few = engine_of(bundle, ServeConfig.model_validate({"candidates": {"most": 5}}))
-    answer = few.recommend(query_of(50, order="popular"), shoppers()[0], rng())
+    answer = few.recommend(query_of(50, order="popular"), shoppers()[0])
     assert len(answer.items) == answer.candidates == 5
 
 
@@ -74,6 +74,6 @@ def test_a_search_goes_on_until_enough_words_pass_the_filters(bundle):
 
 
 def test_stages_are_timed_in_milliseconds(bundle):
-    answer = engine_of(bundle).recommend(query_of(), shoppers()[0], rng())
+    answer = engine_of(bundle).recommend(query_of(), shoppers()[0])
     assert list(answer.spent_ms) == ["candidates", "features", "ranker", "rerank"]
     assert 0 < sum(answer.spent_ms.values()) < 10_000

@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.profiles.profile import Profile, VideoMetadata
@@ -57,7 +55,6 @@ class RankingDeployment:
         self._cursor: int | None = None
         self._reader: SqliteProfileReader | RedisStore | None = None
         self._changing = asyncio.Lock()
-        self._rng = np.random.default_rng()
         self._task: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
@@ -82,7 +79,7 @@ class RankingDeployment:
             logger.warning("no profile", extra={"request_id": query.request_id, "why": _error_text(error)})
             profile, missing = None, ["profiles"]
         waited = time.perf_counter() - begun
-        answer = self._engine.recommend(query, profile or Profile("user", query.user_id), self._rng)
+        answer = self._engine.recommend(query, profile or Profile("user", query.user_id))
         spent = {"profile": waited * 1e3, **answer.spent_ms}
         return replace(answer, degraded=(*missing, *answer.degraded), spent_ms=spent)
 

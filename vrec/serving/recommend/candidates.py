@@ -19,6 +19,7 @@ from vrec.retrieval.index.index import FaissIndex
 from vrec.serving.catalog.columns import Mask, zero_counts
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RecommendQuery
+from vrec.serving.recommend.draws import candidate_rng
 from vrec.serving.recommend.eligibility import EligibilityFilter
 
 MAX_SCANNED_ROWS = 20_000
@@ -46,12 +47,11 @@ class CandidateSources:
         user: Profile,
         snapshot: CatalogSnapshot,
         eligible: EligibilityFilter,
-        *,
-        rng: np.random.Generator,
     ) -> dict[int, str]:
         """Select candidates for a shopper.
 
-        Popular videos fill up to min(`k`, `most`) rows as long as eligible videos are left.
+        Popular videos fill up to min(`k`, `most`) rows as long as eligible videos are left. The candidates do
+        not depend on the request id; see `candidate_rng`.
 
         Returns:
             The first source of each row: cf, content, new or popular; at most `most` rows.
@@ -69,6 +69,7 @@ class CandidateSources:
                 snapshot, self.index, taste, config.content * 3 // 2, eligible.mask
             )
         recent, rest = config.new // 2, config.most - config.content - config.popular - config.new
+        rng = candidate_rng(query, config.rotation_minutes)
         underexposed = underexposed_candidates(snapshot, config.new - recent, eligible.mask, rng)
         orders = (
             ("cf", by_neighbors, rest),

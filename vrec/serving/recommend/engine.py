@@ -99,8 +99,11 @@ class RecommendEngine:
         rows = self._snapshot.catalog.find(video_ids)
         self._snapshot.video_counts[rows[rows >= 0]] = video_counts[rows >= 0]
 
-    def recommend(self, query: RecommendQuery, user: Profile, rng: np.random.Generator) -> ListResult:
+    def recommend(self, query: RecommendQuery, user: Profile) -> ListResult:
         """Recommend at most min(`query.k`, `candidates.most`) videos to a shopper, best first.
+
+        Equal queries get equal lists until the profile, a count or the catalog changes. Propensities are
+        probabilities over request ids; see `docs/decisions/propensities.md`.
 
         Rules and filters hold in either order. The popular order has no diversity, freshness or exploration;
         the ranker predicts for its items only, so that they have predictions too. A taste vector of another
@@ -118,13 +121,13 @@ class RecommendEngine:
             predictions = self._predict(query, user, rows, timer)
             items = popular_items(query, shopper, catalog, config, rows=rows, predictions=predictions)
         else:
-            picked = self._sources.candidates(query, user, self._snapshot, eligible, rng=rng)
+            picked = self._sources.candidates(query, user, self._snapshot, eligible)
             picks = sorted(picked, key=catalog.video_ids.__getitem__)
             rows, sources = np.array(picks, np.int64), [picked[row] for row in picks]
             timer.lap("candidates")
             predictions = self._predict(query, user, rows, timer)
             items = reranked_items(
-                query, shopper, catalog, config, rows=rows, predictions=predictions, sources=sources, rng=rng
+                query, shopper, catalog, config, rows=rows, predictions=predictions, sources=sources
             )
         timer.lap("rerank")
         return ListResult(items, self.version, (), len(rows), dict(eligible.excluded), timer.spent_ms)

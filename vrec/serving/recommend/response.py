@@ -10,6 +10,7 @@ from vrec.ranking.reranking.reasons import find_reasons
 from vrec.ranking.reranking.rerank import RerankConfig, rerank_candidates
 from vrec.ranking.reranking.utility import utility
 from vrec.serving.messages import ListItem, RecommendQuery
+from vrec.serving.recommend.draws import exploration_rng
 
 
 def reranked_items(
@@ -21,7 +22,6 @@ def reranked_items(
     rows: RowIndices,
     predictions: RankerPredictions,
     sources: Sequence[str],
-    rng: np.random.Generator,
 ) -> tuple[ListItem, ...]:
     """Rerank candidates into a list of at most `query.k` items; see `rerank_candidates`.
 
@@ -33,7 +33,6 @@ def reranked_items(
         rows: (N,) rows of the candidates, ascending by video_id.
         predictions: Predictions for the N rows.
         sources: Source of each of the N rows.
-        rng: Random numbers of the exploration.
     """
     reranked = rerank_candidates(
         predictions,
@@ -45,7 +44,7 @@ def reranked_items(
         surface=query.surface,
         at=query.at,
         k=query.k,
-        rng=rng,
+        rng=exploration_rng(query),
     )
     chosen: list[int] = reranked.rows.tolist()
     return _items(
