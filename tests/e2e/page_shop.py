@@ -25,6 +25,7 @@ from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.experiment_start import begin_experiment
 from vrec.serving.http.app import create_app
 from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 from vrec.synthetic.videos import (
@@ -142,6 +143,8 @@ class PageService:
 
     async def _serve(self) -> None:
         self._loop, config = asyncio.get_running_loop(), self.config
+        # The A/B test has run for two hours, so that the last hour's events count.
+        begin_experiment(config.data, config.arms, 0, time.time_ns() // 1000 - 2 * 3_600_000_000)
         self.profiles, self.encoder = Direct(ProfilesDeployment(config)), Direct(EncoderDeployment(config))
         self.ranking = Direct(RankingDeployment(config, self.profiles, self.encoder))
         self.api = ApiDeployment(config, self.ranking, self.profiles, self.encoder)

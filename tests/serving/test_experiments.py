@@ -10,6 +10,7 @@ from vrec.config.serve import ExperimentConfig
 from vrec.core.errors import SchemaError
 from vrec.core.schema import EVENTS
 from vrec.evaluation.online import OnlineConfig, difference_over_time
+from vrec.profiles.profile import VideoMetadata
 from vrec.serving import experiments as module
 from vrec.serving.experiments import MINUTE_US, ArmCounts, assign_arm
 
@@ -18,48 +19,79 @@ NOW = 1_000 * MINUTE_US
 
 
 def table(rows):
-    """EVENTS of (user_id, kind, value, at)."""
+    """EVENTS of (user_id, kind, value, at), then video_id and request_id where they matter."""
     full = [
         {
             "event_id": str(n),
             "user_id": user,
-            "video_id": "v",
+            "video_id": (*more, "v")[0],
+            "request_id": (*more, None, None)[1],
             "kind": kind,
             "value": value,
             "domain": "d",
             "at": at,
         }
-        for n, (user, kind, value, at) in enumerate(rows)
+        for n, (user, kind, value, at, *more) in enumerate(rows)
     ]
     return pa.Table.from_pylist(full, schema=EVENTS.arrow())
 
 
 ROWS = st.lists(
     st.tuples(
-        st.integers(0, 30).map("u{}".format),
-        st.sampled_from(["impression", "click", "watch", "purchase", "like"]),
+        st.integers(0, 12).map("u{}".format),
+        st.sampled_from(["impression", "impression", "click", "watch", "purchase", "like"]),
         st.integers(0, 50).map(float),
-        st.integers(0, 3).map(lambda minute: NOW - minute * MINUTE_US),
+        st.integers(-2, 9).map(lambda half: NOW - half * HALF_HOUR),
+        st.sampled_from(["v", "w"]),
+        st.sampled_from([None, "r1", "r2"]),
     ),
     min_size=60,
     max_size=150,
 )
+HALF_HOUR = 30 * MINUTE_US
+LENGTHS = {"v": VideoMetadata({}, 20.0), "w": VideoMetadata({}, None)}
+SHORT = TWO.model_copy(update={"window_hours": 2.0, "longest_watch_s": 30.0})
 
 
-@settings(max_examples=60, deadline=None)
-@given(rows=ROWS, cut=st.integers(0, 150))
-def test_figures_are_those_of_the_offline_comparison_on_the_same_sums(rows, cut):
+def sums_of(rows, config, lengths, since=0):
+    """Impressions, clicks, seconds and purchases by shopper, by looking through all rows for each."""
+    window, sums, shown, newest = config.window_hours * 2 * HALF_HOUR, {}, [], since
+    for user, kind, value, at, video, request in rows:
+        if at < since or at < newest - window or at > NOW + 5 * MINUTE_US:
+            continue
+        if kind in ("impression", "click", "watch", "purchase"):
+            newest = max(newest, at)
+        if kind == "impression":
+            near = [one for one in shown if one["of"] == (user, video) and abs(one["at"] - at) <= window]
+            if request is None or all(one["request"] != request for one in near):
+                shown.append({"of": (user, video), "request": request, "at": at, "has": np.zeros(4)})
+                sums.setdefault(user, np.zeros(4))[0] += 1
+        elif kind != "like":
+            fits = [
+                one
+                for one in shown
+                if one["of"] == (user, video)
+                and (request is None or one["request"] == request)
+                and one["at"] <= at <= one["at"] + window
+            ]
+            if fits:
+                place = ("impression", "click", "watch", "purchase").index(kind)
+                has = sorted(fits, key=lambda one: one["at"])[-1]["has"]
+                whole = (lengths[video].duration_s or config.longest_watch_s) if kind == "watch" else 1
+                more = min(value if kind == "watch" else 1, whole - has[place])
+                has[place] += more
+                sums[user][place] += more
+    return sums
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows=ROWS, cut=st.integers(0, 150), since=st.sampled_from([0, NOW - 3 * HALF_HOUR]))
+def test_figures_are_those_of_the_offline_comparison_on_the_same_sums(rows, cut, since):
     online = OnlineConfig(min_users=2)
-    counts = ArmCounts(TWO, online)
+    counts = ArmCounts(SHORT, online, facts=lambda _: LENGTHS, since=since)
     counts.add(table(rows[:cut]), NOW)
     counts.add(table(rows[cut:]), NOW)
-    sums = {}
-    for user, kind, value, _ in rows:
-        if kind == "impression":
-            sums.setdefault(user, np.zeros(4))[0] += 1
-        elif user in sums and kind in ("click", "watch", "purchase"):
-            place = ("impression", "click", "watch", "purchase").index(kind)
-            sums[user][place] += value if kind == "watch" else 1
+    sums = sums_of(rows, SHORT, LENGTHS, since)
     told = counts.snapshot().arms
     users = sorted(sums)
     treated = np.array([assign_arm(user, TWO).name == "b" for user in users], bool)
@@ -84,14 +116,15 @@ def test_intervals_are_those_of_the_offline_comparison_once_shoppers_have_been_s
     matrix = np.zeros((400, 4))
     matrix[:, 0] = rng.integers(1, 9, 400)
     matrix[:, 1], matrix[:, 2], matrix[:, 3] = (
-        rng.binomial(3, 0.2, 400),
+        rng.binomial(matrix[:, 0].astype(int), 0.2),
         rng.integers(0, 2, 400),
         rng.random(400) < 0.2,
     )
     rows = []
     for user, (shown, clicks, watched, bought) in zip(users, matrix.astype(int), strict=True):
-        rows += [(user, "impression", None, NOW)] * shown + [(user, "click", None, NOW)] * clicks
-        rows += [(user, "watch", float(watched), NOW)] + [(user, "purchase", None, NOW)] * bought
+        rows += [(user, "impression", None, NOW, f"v{n}") for n in range(shown)]
+        rows += [(user, "click", None, NOW, f"v{n}") for n in range(clicks)]
+        rows += [(user, "watch", float(watched), NOW, "v0")] + [(user, "purchase", None, NOW, "v0")] * bought
     counts.add(table(rows), NOW)
     treated = np.array([assign_arm(user, TWO).name == "b" for user in users])
     looks = difference_over_time(matrix[:, column], matrix[:, 0], treated, online, looks=[400])
@@ -117,10 +150,11 @@ def test_a_rare_outcome_has_no_interval_until_enough_shoppers_have_it(outcomes):
 
 
 def test_one_whale_does_not_decide_an_interval():
-    """A watch of 10⁹ s moves the value, and the interval as much as the largest watch before would."""
+    """A watch of 10⁹ s, of a video that may be that long, moves the value, and the interval as much as the
+    largest watch before would."""
     intervals = {}
     for seconds in (0.0, 100.0, 1e9):
-        counts = ArmCounts(ExperimentConfig())
+        counts = ArmCounts(ExperimentConfig(longest_watch_s=1e9))
         rows = [(f"u{n}", "impression", None, NOW) for n in range(1000)]
         rows += [(f"u{n}", "watch", float(n % 100), NOW) for n in range(1000)]
         counts.add(table([*rows, ("w", "impression", None, NOW), ("w", "watch", seconds, NOW)]), NOW)

@@ -51,6 +51,12 @@ class ExperimentConfig(BaseConfig):
     """Salt of the hash; a new experiment takes a new salt, which reassigns the shoppers."""
     arms: tuple[ExperimentArmConfig, ...] = (ExperimentArmConfig(name="ranked", share=1.0),)
     """Arms, whose shares add up to 1."""
+    window_hours: float = Field(default=24.0, gt=0, le=24 * 90)
+    """Hours after an impression in which a click, watch or purchase counts for it. Events that are dated
+    longer before the newest one do not count."""
+    longest_watch_s: float = Field(default=3_600.0, gt=0, allow_inf_nan=False)
+    """Seconds of watching that count at most for an impression of a video of unknown length; for others the
+    video's length counts at most."""
 
     @model_validator(mode="after")
     def _check_arms(self) -> Self:

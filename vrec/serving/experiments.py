@@ -3,6 +3,7 @@
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import ClassVar
@@ -13,10 +14,17 @@ from vrec.config.serve import ExperimentArmConfig, ExperimentConfig
 from vrec.core.schema import EVENTS, conform
 from vrec.evaluation.online import OnlineConfig, has_enough
 from vrec.evaluation.sequential import RatioSums, UserLimits, difference_interval, ratio_interval
+from vrec.profiles.profile import VideoMetadata
+from vrec.profiles.stores.fold import VideoLookup
+from vrec.serving.attribution import ImpressionTracker
 
 SERIES_MINUTES = 60
 """Length of the series in minutes."""
 MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+MAX_LEAD_US = 5 * MINUTE_US
+"""Maximum lead of an event's time over the clock, as for `POST /v1/events`; with a greater one it does not
+count."""
 MAX_TRACKED_USERS = 50_000
 """Maximum number of shoppers tracked per process, about 20 MB; one who comes back after that many others
 counts as a new one."""
@@ -71,8 +79,11 @@ class ArmResults:
     users: int
     impressions: int
     clicks: int
+    """Impressions with a click."""
     watch_s: float
+    """Seconds watched, of each impression at most the video's length."""
     conversions: int
+    """Impressions with a purchase."""
     ctr: RateInterval
     """Clicks per impression."""
     watch_s_per_impression: RateInterval
@@ -91,6 +102,10 @@ class ArmStatistics:
     level: float
     """Coverage of an interval over all looks together."""
     arms: tuple[ArmResults, ...]
+    since: int
+    """Start of the A/B test, µs since 1970."""
+    complete: bool
+    """False while events from before a restart are still being counted."""
 
 
 @dataclass(slots=True)
@@ -118,7 +133,11 @@ class _Shopper:
 
 
 class ArmCounts:
-    """Running sums of EVENTS by arm. A shopper counts from the first impression on, with all later events.
+    """Running sums of EVENTS by arm, in the order of the log: the same events give the same sums.
+
+    An outcome counts if it follows an impression of the same shopper, video and request (see
+    `ImpressionTracker`): at most one click and one purchase, and the video's length of watching, for each. A
+    shopper counts from the first impression on.
 
     Shoppers are the unit of the analysis, since arms are assigned to them. Intervals hold at any number of
     looks and for rare outcomes (see `vrec.evaluation.sequential`) as far as shoppers are exchangeable and
@@ -129,18 +148,39 @@ class ArmCounts:
 
     RATES: ClassVar = {"ctr": 1, "watch_s_per_impression": 2, "conversion": 3}
 
-    def __init__(self, config: ExperimentConfig, online: OnlineConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        online: OnlineConfig | None = None,
+        *,
+        facts: VideoLookup | None = None,
+        since: int = 0,
+    ) -> None:
+        """Build the counts without events.
+
+        Args:
+            config: The A/B test.
+            online: Settings of the intervals.
+            facts: Lookup of the catalog's data of videos; without it all lengths are unknown.
+            since: Start of the A/B test, µs since 1970; earlier events do not count.
+        """
         self._config, self._online = config, online or OnlineConfig()
+        self._facts, self._since = facts or _no_facts, since
         self._arms = {arm.name: _Sums() for arm in config.arms}
         self._users: OrderedDict[str, _Shopper] = OrderedDict()
         self._limits = tuple(UserLimits() for _ in range(3))
+        self._window_us, self._newest = round(config.window_hours * HOUR_US), since
+        self._shown = ImpressionTracker(self._window_us)
 
     def add(self, events: pa.Table, now: int | None = None) -> None:
-        """Count EVENTS; those before a shopper's first impression are left out.
+        """Count EVENTS.
+
+        Those do not count that are dated before the A/B test, more than the window before the newest event so
+        far, or more than MAX_LEAD_US after `now`.
 
         Args:
-            events: EVENTS, each added once.
-            now: µs since 1970, by default from the clock; later events count as of now.
+            events: EVENTS in the order of the log, each added once.
+            now: µs since 1970, by default from the clock.
 
         Raises:
             SchemaError: The table has other columns.
@@ -148,18 +188,37 @@ class ArmCounts:
         table = conform(events, EVENTS, stage="ArmCounts.add")
         now = time.time_ns() // 1000 if now is None else now
         at = table.column("at").cast(pa.int64()).to_pylist()
-        names = ("user_id", "kind", "value")
-        rows = zip(*(table.column(name).to_pylist() for name in names), at, strict=True)
-        for user_id, kind, value, moment in rows:
-            if kind in _COLUMN:
-                amount = (value or 0.0) if kind == "watch" else 1.0
+        names = ("user_id", "video_id", "request_id", "kind", "value")
+        rows = list(zip(*(table.column(name).to_pylist() for name in names), at, strict=True))
+        facts = self._facts({video_id for _, video_id, _, kind, _, _ in rows if kind == "watch"})
+        for user_id, video_id, request_id, kind, value, moment in rows:
+            if kind not in _COLUMN or not self._is_timely(moment, now):
+                continue
+            self._newest = max(self._newest, moment)
+            if kind == "impression":
+                amount = float(self._shown.show(user_id, video_id, request_id, moment))
+            else:
+                whole_s = self._length_s(facts.get(video_id)) if kind == "watch" else 1.0
+                amount = self._shown.credit(
+                    user_id, video_id, request_id, moment,
+                    outcome=kind, amount=(value or 0.0) if kind == "watch" else 1.0, limit=whole_s,
+                )  # fmt: skip
+            if amount:
                 self._count(user_id, _COLUMN[kind], amount, min(moment, now))
 
-    def snapshot(self) -> ArmStatistics:
-        """Return the current sums and rates."""
+    def _is_timely(self, at: int, now: int) -> bool:
+        # Relative to the newest event and not to the clock: counted again after a restart, the same events
+        # count.
+        return max(self._since, self._newest - self._window_us) <= at <= now + MAX_LEAD_US
+
+    def _length_s(self, facts: VideoMetadata | None) -> float:
+        return (facts.duration_s if facts is not None else None) or self._config.longest_watch_s
+
+    def snapshot(self, *, complete: bool = True) -> ArmStatistics:
+        """Return the current sums and rates; `complete` says whether the whole log has been counted."""
         first = self._config.arms[0].name
         results = tuple(self._results(arm, self._arms[first]) for arm in self._config.arms)
-        return ArmStatistics(self._online.level, results)
+        return ArmStatistics(self._online.level, results, self._since, complete)
 
     def _count(self, user_id: str, column: int, amount: float, at: int) -> None:
         if user_id in self._users:
@@ -237,3 +296,7 @@ class ArmCounts:
         )
         known = math.isfinite(low) and math.isfinite(high)
         return RateInterval(value, low, high) if known else RateInterval(value, None, None)
+
+
+def _no_facts(video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
+    return {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -22,13 +23,16 @@ from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.journal import CatalogJournal
 from vrec.serving.deployments.store_owner import write_owner
+from vrec.serving.experiment_start import begin_experiment
 from vrec.serving.experiments import ArmCounts, ArmStatistics
 from vrec.serving.messages import CatalogChange
 
 logger = logging.getLogger("ray.serve")
 
 MAX_FOLLOWED_EVENTS = 20_000
-"""Maximum number of events in one reply of `video_counts_since`."""
+"""Maximum number of events in one reply of `video_counts_since`, and of those counted at a time."""
+COUNTED_AT_ONCE = 1_000
+"""Events counted for the A/B test before other calls get their turn; a few milliseconds."""
 
 
 class ProfilesDeployment:
@@ -40,7 +44,7 @@ class ProfilesDeployment:
         self._journal, self._changes = CatalogJournal(config.data), list[CatalogChange]()
         self._opened: ProfileStore[Profile] | None = None
         self._arms = ArmCounts(config.arms)
-        self._cursor = 0
+        self._cursor, self._has_counted_all = 0, False
         self._owner = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
         # Profiles of SQLite are in memory or a short read away; Redis is read in a thread.
@@ -55,7 +59,7 @@ class ProfilesDeployment:
             return
         profiles = self._served.bundle.profiles
         self._opened = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
-        self._cursor = await asyncio.to_thread(self._store.latest_cursor)
+        await self._begin_counting()
         if isinstance(self._config.store, SqliteConfig):
             await asyncio.to_thread(write_owner, self._config.store, self._owner)
         self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
@@ -104,8 +108,8 @@ class ProfilesDeployment:
         return self._owner
 
     async def arms(self) -> ArmStatistics:
-        """Return the statistics of each arm since this process began."""
-        return self._arms.snapshot()
+        """Return the statistics of each arm since the A/B test began."""
+        return self._arms.snapshot(complete=self._has_counted_all)
 
     async def ready(self) -> str:
         """Return the version in service; raises StoreError if the store cannot be written now."""
@@ -140,18 +144,34 @@ class ProfilesDeployment:
                 counts[row] = profile_counts(profile)
         return counts
 
+    async def _begin_counting(self) -> None:
+        """Take up the A/B test where it began: its figures are those of the log, whoever counted before."""
+        latest = await asyncio.to_thread(self._store.latest_cursor)
+        now = time.time_ns() // 1000
+        start = await asyncio.to_thread(begin_experiment, self._config.data, self._config.arms, latest, now)
+        self._arms = ArmCounts(self._config.arms, facts=self._find, since=start.since)
+        self._cursor = start.cursor
+
     async def _refresh_loop(self) -> None:
         while True:
-            await asyncio.sleep(self._config.refresh_s)
+            has_more = False
             try:
                 await asyncio.to_thread(self._follow_journal)
-                events, self._cursor = await asyncio.to_thread(
-                    self._store.export, self._cursor, MAX_FOLLOWED_EVENTS
-                )
-                if events.num_rows:
-                    self._arms.add(events)
+                has_more = await self._follow_events()
             except VrecError as error:  # the next round tries again
                 logger.warning("cannot keep up", extra={"why": str(error)[:300]})
+            if not has_more:
+                await asyncio.sleep(self._config.refresh_s)
+
+    async def _follow_events(self) -> bool:
+        """Count the next events for the A/B test, and return whether there are more."""
+        events, self._cursor = await asyncio.to_thread(self._store.export, self._cursor, MAX_FOLLOWED_EVENTS)
+        for start in range(0, events.num_rows, COUNTED_AT_ONCE):
+            self._arms.add(events.slice(start, COUNTED_AT_ONCE))
+            await asyncio.sleep(0)
+        has_more = events.num_rows == MAX_FOLLOWED_EVENTS
+        self._has_counted_all |= not has_more
+        return has_more
 
     def _follow_journal(self) -> None:
         if new := self._journal.read_new():

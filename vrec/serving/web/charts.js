@@ -35,7 +35,7 @@ function render({ level, arms }) {
   const intervals = hasIntervals
     ? `Bars are ${percent(level, 0)} confidence intervals that stay valid however often you look.`
     : "No intervals yet: an arm needs 200 shoppers, 10 of whom did what is counted.";
-  showText($("arms-note"), `Lines show the last ${MINUTES} minutes by minute, dots at the right the total since the service started. ${intervals}`);
+  showText($("arms-note"), `Lines show the last ${MINUTES} minutes by minute, dots at the right the total since the A/B test began. ${intervals}`);
   $("charts").replaceChildren(...RATES.map((rate) => figure(rate, arms)));
   $("arms-table").replaceChildren(...table(arms));
 }
@@ -102,7 +102,7 @@ function table(arms) {
     return el("tr", {}, el("th", { scope: "row" }, arm.name), ...cells.map((cell) => el("td", {}, String(cell))));
   });
   const head = el("tr", {}, ...headings.map((name) => el("th", { scope: "col" }, name)));
-  return [el("caption", { class: "quiet" }, "Results by arm since the service started"), el("thead", {}, head), el("tbody", {}, ...rows)];
+  return [el("caption", { class: "quiet" }, "Results by arm since the A/B test began"), el("thead", {}, head), el("tbody", {}, ...rows)];
 }
 
 function cellText({ value, low, high }, format) {

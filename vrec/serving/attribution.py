@@ -1,0 +1,86 @@
+"""Attribution of events to the impressions that they follow, for the figures of A/B tests."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["click", "watch", "purchase"]
+MAX_TRACKED_VIDEOS = 200_000
+"""Maximum number of pairs of a shopper and a video whose impressions are remembered, about 100 MB; the pair
+that was shown longest ago is forgotten first, and later events of it count for nothing."""
+MAX_IMPRESSIONS_PER_VIDEO = 20
+"""Maximum number of impressions remembered of one video to one shopper."""
+
+
+@dataclass(slots=True)
+class TrackedImpression:
+    """Impression of a video to a shopper, and what was credited to it."""
+
+    at: int
+    """µs since 1970."""
+    request_id: str | None
+    credited: dict[Outcome, float] = field(default_factory=dict)
+
+
+class ImpressionTracker:
+    """Impressions of the last `window_us` by shopper and video.
+
+    An outcome belongs to an impression of the same shopper, video and request, at most the window before it
+    and not after it; one without a request belongs to the last such impression of the video. What an
+    impression can be credited with is limited, so that no number of events moves a figure by more.
+    """
+
+    def __init__(self, window_us: int) -> None:
+        self._window_us = window_us
+        self._shown: OrderedDict[tuple[str, str], list[TrackedImpression]] = OrderedDict()
+
+    def show(self, user_id: str, video_id: str, request_id: str | None, at: int) -> bool:
+        """Remember an impression; return False if it is one of the same request again."""
+        key = (user_id, video_id)
+        shown = [one for one in self._shown.get(key, ()) if abs(one.at - at) <= self._window_us]
+        if request_id is not None and any(one.request_id == request_id for one in shown):
+            return False
+        shown.append(TrackedImpression(at, request_id))
+        self._shown[key] = shown[-MAX_IMPRESSIONS_PER_VIDEO:]
+        self._shown.move_to_end(key)
+        if len(self._shown) > MAX_TRACKED_VIDEOS:
+            self._shown.popitem(last=False)
+        return True
+
+    def credit(
+        self,
+        user_id: str,
+        video_id: str,
+        request_id: str | None,
+        at: int,
+        *,
+        outcome: Outcome,
+        amount: float,
+        limit: float,
+    ) -> float:
+        """Credit an outcome to its impression, and return the amount that counts.
+
+        Args:
+            user_id: Shopper of the event.
+            video_id: Video of the event.
+            request_id: Request of the event; None for the last impression of the video.
+            at: Time of the event, µs since 1970.
+            outcome: Kind of the outcome.
+            amount: What the event adds: 1, or seconds watched.
+            limit: Maximum that one impression is credited with.
+
+        Returns:
+            At most `amount`; 0 without an impression, or if it has all that it can have.
+        """
+        matching = [
+            one
+            for one in self._shown.get((user_id, video_id), ())
+            if request_id in (None, one.request_id) and 0 <= at - one.at <= self._window_us
+        ]
+        if not matching:
+            return 0.0
+        impression = max(reversed(matching), key=lambda one: one.at)
+        before = impression.credited.get(outcome, 0.0)
+        counted = max(0.0, min(amount, limit - before))
+        impression.credited[outcome] = before + counted
+        return counted
