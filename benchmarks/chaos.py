@@ -8,7 +8,6 @@ events were not acknowledged sends them again, as any must. Afterwards the log i
 acknowledged event must be in it exactly once.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -33,6 +32,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
+from harness import number_parser
 from ray.serve.context import _get_global_client
 
 from vrec.bundle.bundle import ServingBundle
@@ -246,12 +246,9 @@ def run(config: ServeConfig, kills: dict[str, Any], seconds: float, rate: float)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = number_parser(__doc__, seconds=300.0)
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
-    parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--rate", type=float, default=10, help="requests of each kind a second")
     parser.add_argument("--api", type=int, default=1, help="HTTP replicas")
     parser.add_argument("--ranking", type=int, default=1, help="ranking replicas; with none, HTTP ones rank")

@@ -4,7 +4,6 @@ Prints medians of interleaved runs, so that what else the machine does falls on 
 Usage: python benchmarks/decode.py [--videos DIR] [--runs 7]
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import psutil
+from harness import number_parser
 
 from vrec.core.errors import VideoError
 from vrec.media.audio import AudioConfig
@@ -109,9 +109,8 @@ def isolation(small: list[str], runs: int) -> None:
 
 def main() -> None:
     """Run every comparison on synthetic clips, and the decoders on the user's own if given."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = number_parser(__doc__, runs=7)
     arguments.add_argument("--videos", type=Path, help="a folder of real clips")
-    arguments.add_argument("--runs", type=int, default=7)
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

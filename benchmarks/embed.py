@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 from embed_baselines import LANES, Batch, hand_tuned, rate, straightforward
+from harness import number_parser
 
 from vrec.encoders.config import EmbedConfig
 from vrec.media.catalog import VIDEO_EXTENSIONS
@@ -153,12 +154,8 @@ def _clips(arguments: argparse.Namespace, place: Path) -> Path:
 
 def main() -> None:
     """Run the selected measurements; print them as text and as one line of JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = number_parser(__doc__, clips=416, rounds=3)
     parser.add_argument("--videos", help="a folder of clips; drawn ones where none is given")
-    parser.add_argument("--clips", type=int, default=416)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="throughput,second,memory")
     arguments = parser.parse_args()
     # Children of the loop inherit it; vrec sets the same for its workers.

@@ -5,7 +5,6 @@ machine slows all alike; the figures are medians over rounds, and ratios to torc
 same round. Also prints the time from nothing to a ready encoder, with and without a kept network.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import interleaved_times, number_parser
 
 from vrec.core.types import Clip
 from vrec.encoders.audio import AudioEncoder, AudioEncoderConfig
@@ -69,12 +69,8 @@ def openvino_way(frames: np.ndarray, batch: int, hint: str) -> Callable[[], Any]
 def measure(ways: dict[str, Callable[[], Any]], rounds: int, base: str) -> None:
     for run in ways.values():
         run()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, run in ways.items():
-            begun = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begun)
+    times = interleaved_times(ways, rounds)
+    seconds = {name: [wall for wall, _ in taken] for name, taken in times.items()}
     for name, taken in seconds.items():
         ratio = np.median(np.array(seconds[base]) / np.array(taken))
         print(f"{name:34} {np.median(taken) / FRAMES * 1e3:7.2f} ms a frame   {ratio:5.2f} × {base}")
@@ -108,8 +104,7 @@ def measure_start() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = number_parser(__doc__, rounds=9)
     rounds: int = parser.parse_args().rounds
     torch.set_num_threads(1)
     frames = np.random.default_rng(0).integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)

@@ -7,7 +7,6 @@ leaves off below 128,000 queries and which is the faster of the two.
     python benchmarks/index.py [--vectors 1000000] [--dim 64] [--queries 500] [--rounds 5]
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable
 
 import faiss
 import numpy as np
+from harness import number_parser
 
 from vrec.core.types import Vectors
 from vrec.retrieval.index.index import FaissIndex, IndexConfig
@@ -90,14 +90,7 @@ def filtered(index: FaissIndex, vectors: Vectors, queries: Vectors) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--vectors", type=int, default=1_000_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = number_parser(__doc__, vectors=1_000_000, dim=64, queries=500, rounds=5, threads=1)
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(arguments.threads)
     centers = np.random.default_rng(0).standard_normal((1000, arguments.dim), dtype=np.float32)

@@ -7,13 +7,13 @@ with BLAS on the same threads.
     python benchmarks/index_curve.py [--vectors 50000,100000,1000000] [--clusters 1,100,1000,10000]
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
 
 import faiss
 import numpy as np
+from harness import number_parser
 from index import K, clustered, flat_search, query_rates, recall
 
 from vrec.core.types import Vectors
@@ -66,14 +66,9 @@ def measure(count: int, clusters: int, dim: int, queries: int, rounds: int) -> s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = number_parser(__doc__, dim=64, queries=300, rounds=3)
     parser.add_argument("--vectors", default="50000,100000,1000000")
     parser.add_argument("--clusters", default="1,100,1000,10000")
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--queries", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
     print("| vectors | clusters | recall@10, 16 lists | against exact | lists | recall@10 | queries/s "

@@ -10,7 +10,6 @@ Recall is against exact search among the float32 vectors, and lost is what the d
 are those of vectors, codes and lists; with ids, what a process grows by when it loads the saved index.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+from harness import number_parser
 from index import K, clustered, flat_search, recall, rounds_of
 
 from vrec.core.types import Clip, Vectors
@@ -113,16 +113,10 @@ def compare(vectors: Vectors, queries: Vectors, rounds: int, exact_up_to: int) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = number_parser(__doc__, vectors=300_000, dim=64, queries=500, rounds=5)
     parser.add_argument("data", choices=["clusters", "titles"])
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--kept")
-    parser.add_argument("--vectors", type=int, default=300_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--exact-up-to", type=int, default=IndexConfig().exact_up_to)
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from harness import interleaved_times, number_parser
 from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
@@ -85,12 +86,8 @@ def product_loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -
 
 def race(rounds: int, sides: dict[str, Callable[[], object]]) -> None:
     """Print each side's median seconds, and its ratio to the first side's."""
-    taken: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            begun = time.perf_counter()
-            side()
-            taken[name].append(time.perf_counter() - begun)
+    times = interleaved_times(sides, rounds)
+    taken = {name: [wall for wall, _ in each] for name, each in times.items()}
     first = next(iter(sides))
     for name, seconds in taken.items():
         # Of each round's pair, since a busy minute slows both.
@@ -124,13 +121,10 @@ def measure_memory(path: Path, weighting: str, neighbours: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--videos", type=int, default=20_000)
-    parser.add_argument("--interactions", type=int, default=5_000_000)
-    parser.add_argument("--neighbours", type=int, default=100)
+    parser = number_parser(
+        __doc__, users=100_000, videos=20_000, interactions=5_000_000, neighbours=100, rounds=5
+    )
     parser.add_argument("--scored", type=int, default=20_000, help="users to recommend to")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--weighting", default="none", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -3,10 +3,9 @@
 `python -m benchmarks.large_shop OUT --videos 100000` keeps one for several runs of benchmarks/serve.py.
 """
 
-import argparse
-
 import numpy as np
 import pyarrow as pa
+from harness import number_parser
 
 from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
@@ -86,8 +85,7 @@ def drawn_interactions(made: ShopSimulation) -> pa.Table:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = number_parser(__doc__, videos=100_000)
     parser.add_argument("out")
-    parser.add_argument("--videos", type=int, default=100_000)
     asked = parser.parse_args()
     print(large_bundle(asked.out, videos=asked.videos))

@@ -7,12 +7,12 @@ replications with other shops, shoppers and logs, its mean error and its mean wi
     python benchmarks/off_policy.py [--replications 200]
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from harness import number_parser
 from scipy.special import expit, softmax
 from scipy.stats import binom
 
@@ -140,10 +140,7 @@ def coverage(replications: int, config: SimulationConfig = SHOP) -> dict[str, Ta
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=200)
+    parser = number_parser(__doc__, replications=200)
     replications = parser.parse_args().replications
     low, high = binom.interval(0.95, replications, 0.95)
     print(f"{SHOP.requests:,} requests a log, {replications} replications; ", end="")

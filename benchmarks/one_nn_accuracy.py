@@ -5,7 +5,6 @@ columns file, label and source. Prints leave-one-out 1-NN accuracy, overall and 
 from another source only (of the clips whose class has another source).
 """
 
-import argparse
 import csv
 import os
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from harness import number_parser
 
 from vrec.core.types import Clip, Modality
 from vrec.encoders.audio import audible
@@ -111,7 +111,7 @@ def fuse(
 
 def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = number_parser(__doc__)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     fused_table(folder)

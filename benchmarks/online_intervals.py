@@ -10,12 +10,12 @@ where none was given.
     python benchmarks/online_intervals.py [--replications 200] [--shoppers 10000]
 """
 
-import argparse
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from harness import number_parser
 from scipy.special import logsumexp
 
 from vrec.evaluation.online import OnlineConfig, difference_over_time
@@ -153,11 +153,7 @@ def simulate(rate: float, share: float, kind: str, replications: int, shoppers: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=200)
-    parser.add_argument("--shoppers", type=int, default=10_000)
+    parser = number_parser(__doc__, replications=200, shoppers=10_000)
     arguments = parser.parse_args()
     print("| shoppers | arm | rate | betting missed | normal theory missed | given at the end | width |")
     print("|---|---|---|---|---|---|---|")

@@ -10,12 +10,12 @@ taken where the item was shown, which is when its propensity was high, and sums 
     python benchmarks/open_bandit.py FOLDER    (the folder that holds obd_men/)
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from harness import number_parser
 
 from vrec.evaluation.off_policy.estimators import OffPolicyConfig, PolicyValueEstimate, estimate_policy_value
 from vrec.evaluation.off_policy.log import (
@@ -79,9 +79,7 @@ def _percent(found: PolicyValueEstimate) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = number_parser(__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     # Both logs show all 34 items, so that an item has the same code in both.

@@ -6,7 +6,6 @@ U, V and W themselves.
     python benchmarks/propagate.py [--users 1000000] [--videos 1000000] [--dim 64] [--rounds 3]
 """
 
-import argparse
 import json
 import multiprocessing
 import resource
@@ -15,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+from harness import number_parser
 from threadpoolctl import threadpool_limits
 
 from vrec.core.types import Vectors
@@ -45,13 +45,7 @@ def run(users: int, videos: int, dim: int, mode: str) -> tuple[float, float, flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--videos", type=int, default=1_000_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = number_parser(__doc__, users=1_000_000, videos=1_000_000, dim=64, rounds=3)
     arguments = parser.parse_args()
     size = (arguments.users, arguments.videos, arguments.dim)
     context = multiprocessing.get_context("spawn")

@@ -7,11 +7,10 @@ offer. Its click rate is estimated from the log (SNIPS, DR), and known from the 
     python benchmarks/ranker_policy.py [--sharpness 1.0]
 """
 
-import argparse
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from harness import number_parser
 from scipy.special import logit, softmax
 
 from vrec.core.compute import pc
@@ -116,8 +115,7 @@ class Later:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sharpness", type=float, default=1.0)
+    parser = number_parser(__doc__, sharpness=1.0)
     given = parser.parse_args()
     made = simulate(SHOP)
     content, facts = (

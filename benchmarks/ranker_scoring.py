@@ -6,15 +6,14 @@ and one thread. Rounds are interleaved, so that whatever else the machine does f
 torch.compile needs a C++ compiler and is left out where there is none.
 """
 
-import argparse
 import shutil
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import onnxruntime
 import torch
+from harness import interleaved_times, number_parser
 from torch import Tensor, nn
 
 from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, RankingFeatures
@@ -114,20 +113,11 @@ def compiled_side(module: Scoring, items: Tensor, features: RankingFeatures) -> 
 
 def race(sides: dict[str, Callable[[], Answers]], rounds: int) -> dict[str, np.ndarray]:
     """Return (rounds, 2) milliseconds of each side, wall-clock and CPU time."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            side()
-            taken[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return {name: np.array(found) * 1e3 for name, found in taken.items()}
+    return {name: np.array(found) * 1e3 for name, found in interleaved_times(sides, rounds).items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--candidates", type=int, default=300)
-    parser.add_argument("--history", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=500)
+    parser = number_parser(__doc__, candidates=300, history=50, rounds=500)
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -7,13 +7,12 @@ both sides. The networks differ in three ways: torch-rechub's have batch norms b
 that is normed over a row's neurons in place of the batch, and no mask over padding; vrec's are as published.
 """
 
-import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from harness import interleaved_times, number_parser
 from torch import Tensor, nn
 from torch_rechub.basic.features import SequenceFeature, SparseFeature
 from torch_rechub.models.ranking import DIN
@@ -109,28 +108,20 @@ def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = number_parser(__doc__, rounds=9, batch_size=1024, videos=10_000, history=50)
     parser.add_argument("--batches", type=int, default=10, help="batches a round")
-    parser.add_argument("--batch-size", type=int, default=1024)
-    parser.add_argument("--videos", type=int, default=10_000)
-    parser.add_argument("--history", type=int, default=50)
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     batches = make_batches(given.batches, given.batch_size, given.videos, given.history)
     sides = {"vrec": make_vrec(batches, given.videos), "torch-rechub": make_rechub(batches, given.videos)}
     examples = given.batches * given.batch_size
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for run in sides.values():
         run()  # first calls allocate
-    for _ in range(given.rounds):
-        for name, run in sides.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()
-            rates[name].append(
-                (examples / (time.perf_counter() - wall), examples / (time.process_time() - cpu))
-            )
+    rates = {
+        name: [(examples / wall, examples / cpu) for wall, cpu in taken]
+        for name, taken in interleaved_times(sides, given.rounds).items()
+    }
     for place, clock in enumerate(("by wall clock", "by CPU time")):
         for name, found in rates.items():
             # Of each round's pair, since a busy minute slows both.

@@ -12,7 +12,6 @@ the log of the same slates in a shop where every slot is looked at alike and abo
 it ranks no better there, the log has no bias to take away. The steady shop is drawn anew for every seed.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from harness import number_parser
 from scipy import stats
 
 from vrec.config.load import load_settings
@@ -248,11 +248,10 @@ def worlds(log: str, data: Path, seeds: int, settings: Settings) -> Iterator[tup
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = number_parser(__doc__, seeds=5)
     parser.add_argument("log", choices=[*SHOPS, "kuairand"])
     parser.add_argument("--data", type=Path, help="the folder of the public data sets")
     parser.add_argument("--models", nargs="*", default=list(MODELS))
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--config", type=Path, help="YAML settings")
     given = parser.parse_args()

@@ -7,13 +7,13 @@ predict as many candidates from features that are there already, so that whateve
 on all of them.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import torch
+from harness import number_parser
 
 from vrec.bundle.bm25 import Bm25Index
 from vrec.bundle.bundle import ServingBundle
@@ -164,10 +164,7 @@ def alone(ranker: NetworkRanker, ids: list[str], user: Profile, rng: np.random.G
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--videos", type=int, default=100_000)
-    parser.add_argument("--changes", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=300)
+    parser = number_parser(__doc__, videos=100_000, changes=200, rounds=300)
     given = parser.parse_args()
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)

@@ -9,7 +9,6 @@ in a list; and the share of the catalogue that is in anybody's list. Then the ti
     python benchmarks/rerank.py [--shops 5] [--users 200] [--curve FILE.svg]
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from harness import number_parser
 from scipy.special import expit
 from scipy.stats import t
 
@@ -191,12 +191,7 @@ def print_times(rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shops", type=int, default=5)
-    parser.add_argument("--users", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=300)
+    parser = number_parser(__doc__, shops=5, users=200, rounds=300)
     parser.add_argument("--curve", metavar="FILE.svg")
     options = parser.parse_args()
     print(f"{options.shops} shops, {options.users} shoppers each, {CANDIDATES} candidates, noise {NOISE}")

@@ -7,7 +7,6 @@ nothing done. The service does as many hops, and on the way fetches a profile, f
 videos, scores them with a DIN over the shopper's last events and makes a list.
 """
 
-import argparse
 import asyncio
 import json
 import multiprocessing
@@ -21,6 +20,7 @@ from typing import Any, cast
 import aiohttp
 import numpy as np
 from fastapi import FastAPI, Request
+from harness import number_parser
 from large_shop import large_bundle
 from ray import serve
 
@@ -180,12 +180,7 @@ def show(found: dict[str, Any], cold_s: float, videos: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--videos", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = number_parser(__doc__, videos=100_000, seconds=5.0, rounds=5)
     parser.add_argument("--api", type=int, default=2, help="HTTP replicas, as in serve_configs/dev.yaml")
     parser.add_argument("--ranking", type=int, default=0, help="ranking replicas; with none, HTTP ones rank")
     parser.add_argument("--bundle", default=None, help="one that was written before; drawn anew otherwise")

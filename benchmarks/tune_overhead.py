@@ -7,7 +7,6 @@ its figure is of all trials but the first, which waits for its worker to start: 
 Each trial also times itself, which tells what the sweep adds where other work on the machine comes and goes.
 """
 
-import argparse
 import functools
 import json
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness import number_parser
 
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings
@@ -46,11 +46,7 @@ def products_for(seconds: float, material: np.ndarray) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--trials", type=int, default=5)
+    parser = number_parser(__doc__, seconds=30.0, trials=5)
     given = parser.parse_args()
     material = np.random.default_rng(0).standard_normal((SIZE, SIZE))
     trial = functools.partial(work, products_for(given.seconds, material))

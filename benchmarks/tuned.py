@@ -5,11 +5,11 @@ Run as `OMP_NUM_THREADS=1 python benchmarks/tuned.py cf --events DIR --dataset m
 the best.yaml that `vrec tune` wrote for the same events. Prints Markdown rows.
 """
 
-import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
+from harness import number_parser
 
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings
@@ -74,9 +74,7 @@ def test_ranker(material: InputData, candidates: dict[str, Settings]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = number_parser(__doc__)
     parser.add_argument("kind", choices=["cf", "ranker"])
     parser.add_argument("--events", required=True)
     parser.add_argument("--dataset")
