@@ -47,6 +47,7 @@ def model_of(parts):
     return parts.embed.encoders.fusion.model
 
 
+@pytest.mark.slow
 def test_a_bundle_holds_its_own_copy_of_what_was_learned_and_can_be_moved(parts, tmp_path):
     model = shutil.copytree(model_of(parts), tmp_path / "model")
     embed = EmbedConfig.model_validate({"encoders": only_text({"kind": "learned", "model": str(model)})})

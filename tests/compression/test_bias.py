@@ -41,6 +41,7 @@ def stem(graph: bytes, place: int) -> tuple[np.ndarray, np.ndarray]:
     return whole * scale.reshape(-1, *[1] * (whole.ndim - 1)), scale
 
 
+@pytest.mark.slow
 def test_a_bias_loses_what_the_rounded_weights_add_on_average(plain, better):
     weights, _ = stem(plain, 1)
     assert np.array_equal(weights, stem(better, 1)[0])
@@ -53,6 +54,7 @@ def test_a_bias_loses_what_the_rounded_weights_add_on_average(plain, better):
     assert np.abs((after - before + added) / step).max() < 0.6  # a bias is a whole number of steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_features_of_other_pictures_come_nearer(graph, plain, better, runtime):
     new = pictures(40, seed=1)

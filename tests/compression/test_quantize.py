@@ -50,6 +50,7 @@ def test_dynamic_int8_is_near_what_it_rounds(graph):
     assert "FLOAT" not in kinds
 
 
+@pytest.mark.slow
 def test_a_loud_channel_does_not_drown_the_others():
     # One scale for the whole tensor would leave all other channels of the stem with one or two levels.
     network = SmallNetwork()

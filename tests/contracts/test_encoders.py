@@ -32,6 +32,8 @@ ENCODERS = {
     "audio": lambda: AudioEncoder(AudioEncoderConfig()),
     "text": lambda: TextEncoder(TextEncoderConfig()),
 }
+SLOW = {"cnn-attention", "cnn-torch"}
+"""Encoders that take longest, and differ from `cnn` in one setting."""
 
 
 @cache
@@ -40,6 +42,8 @@ def build(kind: str) -> Encoder:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in ENCODERS]
+)
 def test_encoder_holds_the_contract(kind: str, check, clips: list[Clip]):
     check(build(kind), clips)

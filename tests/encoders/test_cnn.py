@@ -137,6 +137,7 @@ def test_other_frame_size_runs():
     assert vectors.shape == (1, 1280)
 
 
+@pytest.mark.slow
 def test_torchvision_weights_by_name(tmp_path, monkeypatch):
     """A file in the hub's cache is taken without asking the hub; its values here are seeded noise."""
     from torchvision import models

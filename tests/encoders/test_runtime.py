@@ -106,6 +106,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch, e
     assert "could not save the converted network" in caplog.text
 
 
+@pytest.mark.slow
 def test_actors_that_start_together_end_with_one_whole_network(tmp_path, expected):
     code = """
         import sys

@@ -117,6 +117,7 @@ def test_constant_peeking_raises_no_more_false_alarms_than_promised_and_a_fixed_
     assert alarms["fixed"] > 0.1 * experiments
 
 
+@pytest.mark.slow
 def test_a_planted_lift_is_found_and_held_by_the_intervals_throughout():
     rng, found, held = np.random.default_rng(2), 0, 0
     for _ in range(30):

@@ -120,7 +120,9 @@ def test_a_user_is_taken_off_as_added():
     assert (sums.users, sums.holders, sums.y, sums.n, sums.yy, sums.yn, sums.nn) == before
 
 
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize(
+    "share", [*(pytest.param(share, marks=pytest.mark.slow) for share in (0.01, 0.1)), 0.5]
+)
 @pytest.mark.parametrize("rate", [0.0005, 0.01, 0.5])
 def test_misses_are_rare_over_rates_and_shares_with_a_look_at_every_shopper(rate: float, share: float):
     replications = 30

@@ -71,6 +71,7 @@ def test_leaving_early_does_not_mix_up_results(clips):
         assert first_numbers(process.decode_many(clips[3:])) == [3, 4, 5]
 
 
+@pytest.mark.slow
 def test_the_kernel_ends_a_decode_that_takes_too_long(heavy, clips):
     with DecodeProcess(MediaConfig(decode={**SQUASH, "timeout_s": 0.8})) as process:
         got = list(process.decode_many([clips[0], heavy, clips[1], clips[2]]))
@@ -79,6 +80,7 @@ def test_the_kernel_ends_a_decode_that_takes_too_long(heavy, clips):
     assert "keyframes" in got[1].fix
 
 
+@pytest.mark.slow
 def test_a_decode_that_waits_too_long_blames_the_machine(heavy, clips):
     with DecodeProcess(MediaConfig(decode={**SQUASH, "wall_timeout_s": 0.8})) as process:
         got = list(process.decode_many([clips[0], heavy, clips[1]]))
@@ -89,6 +91,7 @@ def test_a_decode_that_waits_too_long_blames_the_machine(heavy, clips):
     assert "wall_timeout_s" in got[1].fix
 
 
+@pytest.mark.slow
 def test_a_busy_machine_costs_no_video(heavy, clips):
     """In the middle of a video, the child gets no processor for longer than its limit."""
     begun = time.process_time()
@@ -140,6 +143,7 @@ def test_a_single_kill_from_outside_costs_nothing(clips):
         assert first_numbers(process.decode_many(clips)) == list(range(6))
 
 
+@pytest.mark.slow
 def test_two_kills_over_one_video_are_a_crash(heavy, clips):
     config = MediaConfig(decode=SQUASH)
     with DecodeProcess(config) as process:
@@ -168,6 +172,7 @@ def _is_decoding(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_video_that_needs_too_much_memory_is_refused_and_the_next_is_not(tmp_path, clips):
     # One flat picture: a few kilobytes on disk, 216 MB when decoded.
     bomb = np.zeros((6_000, 12_000, 3), np.uint8)

@@ -86,6 +86,7 @@ def test_every_hostile_file_has_its_verdict(shared_data):
     assert names == set(EMBEDDED) | set(REFUSED)
 
 
+@pytest.mark.slow
 def test_the_child_gives_what_this_process_gives(shared_data):
     paths = sorted(str(path) for path in (shared_data / "hostile").iterdir())
     with DecodeProcess(MediaConfig()) as process:
@@ -103,6 +104,7 @@ def test_the_child_gives_what_this_process_gives(shared_data):
             assert (got.phash, got.note, got.decoder) == (want.phash, want.note, want.decoder)
 
 
+@pytest.mark.slow
 def test_no_real_clip_is_refused(shared_data):
     paths = sorted(str(p) for p in (shared_data / "videos").iterdir() if p.suffix != ".csv")
     small = [path for path in paths if "screencast" not in path][::3]

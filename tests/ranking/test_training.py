@@ -107,6 +107,7 @@ def test_training_lowers_the_losses():
     assert heard[-1][0].losses["total"] < heard[0][0].losses["total"]
 
 
+@pytest.mark.slow
 def test_the_slots_are_known_before_the_rest_is_learned_by_heart():
     rng = np.random.default_rng(3)
     features, labels = drawn()

@@ -174,6 +174,7 @@ def test_no_interval_is_given_before_there_are_shoppers_enough():
     assert rate.low < rate.value < rate.high
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_truth_at_all_looks_as_often_as_it_says():
     rng, missed, online = (
         np.random.default_rng(5),

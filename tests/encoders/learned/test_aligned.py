@@ -96,6 +96,7 @@ CONFIGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 def test_cold_videos_come_to_lie_among_those_that_the_same_shoppers_watch(config):
     encoder, mrr = aligned(config)
@@ -114,6 +115,7 @@ def test_watched_pairs_have_a_temperature_of_their_own():
     assert objective(None, pairs)["co_watch"].item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distillation", ["likeness", "vector"])
 def test_collaborative_vectors_teach_where_cold_videos_belong(distillation):
     """Weighed so that the contrast of pairs is nothing beside them."""
@@ -127,6 +129,7 @@ def test_collaborative_vectors_teach_where_cold_videos_belong(distillation):
     assert same_group(encoder.encode_features(FEATURES)[0]) > same_group(raw()) + 0.2
 
 
+@pytest.mark.slow
 def test_gates_learn_to_leave_out_a_modality_that_is_noise():
     """What is watched together goes by picture and text, never by sound: of cold videos it weighs little."""
     encoder, _ = aligned(GatedHeadConfig(dim=16), epochs=24, unwatched_weight=0.0)

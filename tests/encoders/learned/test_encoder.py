@@ -124,6 +124,7 @@ def configured(folders, frames: str | None = None, fusion: str | None = None, **
     return EncodersConfig(**given, **changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["gated", "vae"])
 def test_learned_encoders_run_as_others_do(folders, fusion, clips: list[Clip]):
     config = configured(folders, "gru", fusion)
@@ -154,6 +155,7 @@ def test_learned_encoders_run_as_others_do(folders, fusion, clips: list[Clip]):
     assert all(np.array_equal(found["audio"][i], plain["audio"][i]) for i in (0, 3))
 
 
+@pytest.mark.slow
 def test_embedding_gives_the_vectors_that_training_knew(folders, clips: list[Clip]):
     """Frames' features kept for training, and found while embedding, give the same vectors."""
     config = configured(folders, "gru", "gated")

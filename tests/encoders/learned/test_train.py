@@ -60,9 +60,13 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 
 ALIGNED = {"objective": {"kind": "aligned", "distillation": "vector"}}
+OBJECTIVES = [
+    pytest.param({}, id="self_supervised"),
+    pytest.param(ALIGNED, id="aligned", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("objective", [{}, ALIGNED], ids=["self_supervised", "aligned"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("config", HEADS, ids=lambda config: config.kind)
 def test_a_restored_trainer_goes_on_as_if_it_had_never_stopped(config, objective, tmp_path):
     whole = trainer(config, **objective)
@@ -86,7 +90,7 @@ def test_a_restored_trainer_goes_on_as_if_it_had_never_stopped(config, objective
     )
 
 
-@pytest.mark.parametrize("objective", [{}, ALIGNED], ids=["self_supervised", "aligned"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("config", HEADS, ids=lambda config: config.kind)
 def test_training_lowers_the_losses_and_keeps_the_best(config, objective):
     some = trainer(config, epochs=8, patience=8, **objective)

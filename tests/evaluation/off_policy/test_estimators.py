@@ -155,6 +155,7 @@ def test_the_reward_model_is_a_smoothed_mean_of_action_and_position():
         assert model.target_mean[row] == pytest.approx(target[0] @ mean)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_planted_truth_and_naive_replay_s_do_not():
     replications = 60
     shop = SHOP.model_copy(update={"users": 200, "videos": 40})

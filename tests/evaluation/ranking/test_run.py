@@ -150,6 +150,7 @@ def test_a_better_ranker_is_told_and_mirrored():
     assert found == compare_rankers(truth.p_click, noisy, labels.click, labels.user, CONFIG)
 
 
+@pytest.mark.slow
 def test_the_interval_is_as_wide_as_differences_vary_from_log_to_log():
     """Users whose clicks go together make fewer independent rows than there are impressions."""
     rng = np.random.default_rng(0)

@@ -104,7 +104,7 @@ def test_brighter_light_is_never_darker_and_the_peak_is_white(transfer):
     ],
 )
 @pytest.mark.parametrize("transfer", ["PQ", "HLG"])
-@pytest.mark.parametrize("decoder", ["auto", "decord"])
+@pytest.mark.parametrize("decoder", ["auto", pytest.param("decord", marks=pytest.mark.slow)])
 def test_an_hdr_film_looks_as_its_sdr_twin(tmp_path, transfer, ending, codec, pix_fmt, decoder):
     plain = scenes(3)
     sdr = decode(write(tmp_path / f"sdr.{ending}", plain, None, codec, pix_fmt), MediaConfig())

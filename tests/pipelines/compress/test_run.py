@@ -93,6 +93,7 @@ def done(clips, labels, tmp_path_factory) -> dict[str, Any]:
     return compress(str(clips), str(out), settings)
 
 
+@pytest.mark.slow
 def test_each_network_has_a_row_beside_the_original(done):
     assert json.loads(json.dumps(done)) == done
     rows = {row["method"]: row for row in done["rows"]}
@@ -106,6 +107,7 @@ def test_each_network_has_a_row_beside_the_original(done):
     assert all(0 <= row["one_nn"] <= 1 and row["frames_per_s"] > 0 for row in rows.values())
 
 
+@pytest.mark.slow
 def test_the_chosen_is_the_fastest_and_embeds_as_it_was_judged(done, clips):
     fast = max(done["rows"][1:], key=lambda row: row["speed"])
     assert done["chosen"] == fast["method"]
@@ -124,6 +126,7 @@ def test_the_chosen_is_the_fastest_and_embeds_as_it_was_judged(done, clips):
     assert encoder_names(settings.embed.encoders)["frames"] != done["original"]
 
 
+@pytest.mark.slow
 def test_the_table_says_what_is_lost_and_how_to_go_on(done, capsys):
     console = Console(width=80)
     print_compressed({**done, "failed": {"dynamic": "no luck. Fix: none"}}, console)
@@ -170,6 +173,7 @@ def head(clips, tmp_path_factory) -> str:
     return folder
 
 
+@pytest.mark.slow
 def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head, tmp_path, monkeypatch):
     # On some machines int8 is no faster at this size, and then nothing would be written.
     monkeypatch.setattr("vrec.pipelines.compress.run.choose_network", lambda rows, config: rows[1])
@@ -209,6 +213,7 @@ def test_a_head_is_judged_with_the_network_beneath_it_and_goes_along(clips, head
     assert np.array_equal(np.stack(again.encode(shown)["frames"]), found)
 
 
+@pytest.mark.slow
 def test_a_learned_fusion_does_not_go_along(clips, head, tmp_path, monkeypatch):
     monkeypatch.setattr("vrec.pipelines.compress.run.choose_network", lambda rows, config: rows[1])
     fusion = f"embed.encoders.fusion={{kind: learned, model: {head}}}"
@@ -341,6 +346,7 @@ def test_missing_packages_are_named_before_anything_is_decoded(clips, tmp_path, 
     assert "decoded" not in told
 
 
+@pytest.mark.slow
 def test_a_method_that_fails_leaves_the_others_and_json_says_why(clips, tmp_path, capsys):
     changes = ["compress.methods=[smaller, dynamic]", "compress.student.frame_px=64"]
     code = run(

@@ -140,6 +140,7 @@ def test_a_catalog_without_vectors_or_tags_or_numbers_is_enough():
         loss_of(network.train(), features, ALL)["total"].backward()
 
 
+@pytest.mark.slow
 def test_din_learns_what_of_a_history_matters_where_no_feature_alone_says_anything():
     """A click is likely where a video of the candidate's category was liked."""
     rng, rows, kinds = np.random.default_rng(0), 4000, 8

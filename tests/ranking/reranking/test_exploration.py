@@ -117,6 +117,7 @@ def test_off_by_default_and_only_in_its_slots():
     assert [some.explores(slot) for slot in range(5)] == [False, False, True, True, False]
 
 
+@pytest.mark.slow
 def test_estimates_from_a_log_with_these_chances_cover_the_truth():
     # Clicks of ten videos with known rates; shown by draws about wrong guesses; judged: the uniform policy.
     rates, covered, worlds = np.linspace(0.05, 0.5, 10), 0, 40

@@ -61,6 +61,7 @@ def test_loss_is_the_cross_entropy_computed_by_hand(network: SASRecNetwork):
     assert network.loss(places, targets, everything).item() == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_drawn_negatives_stand_for_all(network: SASRecNetwork):
     """The softmax's denominator is right on average: exp(loss − the true logit's part) is its estimate."""
     places, target = torch.tensor([[3, 1, 4]]), torch.tensor([[-1, -1, 5]])
@@ -104,6 +105,7 @@ def test_an_epoch_has_each_window_once(lengths: list[int], size: int, seed: int)
     assert sorted(np.concatenate([*parts, np.empty(0, np.int64)]).tolist()) == list(range(len(lengths)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives", [None, 8])
 def test_it_learns_order_that_neighbours_cannot_see(negatives: int | None):
     table, following = chains()

@@ -58,6 +58,7 @@ def by_kind() -> dict[str, LearnedEncoder]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gru", "gated"])
 def test_a_gru_finds_another_view_nearer_than_the_clip_played_backwards(by_kind, kind):
     one, other = (rows(by_kind[kind], view(HELD_OUT, number)) for number in (0, 1))
@@ -68,6 +69,7 @@ def test_a_gru_finds_another_view_nearer_than_the_clip_played_backwards(by_kind,
     assert np.mean((one @ other.T).argmax(axis=1) == np.arange(len(one))) > 0.9
 
 
+@pytest.mark.slow
 def test_the_mean_of_frames_cannot_tell_a_clip_from_its_reverse(by_kind):
     forth, back = (rows(by_kind["mean"], some) for some in (HELD_OUT, backwards(HELD_OUT)))
     assert np.abs(forth - back).max() < 1e-5
@@ -76,6 +78,7 @@ def test_the_mean_of_frames_cannot_tell_a_clip_from_its_reverse(by_kind):
     )
 
 
+@pytest.mark.slow
 def test_direction_can_be_read_from_a_grus_vectors_and_not_from_the_means(by_kind):
     """A linear map, fitted on other clips, tells forwards from backwards on clips that are new to all."""
     shown = moving(150, seed=3)
@@ -91,6 +94,7 @@ def test_direction_can_be_read_from_a_grus_vectors_and_not_from_the_means(by_kin
     assert right["mean"] < 0.6
 
 
+@pytest.mark.slow
 def test_frames_beyond_the_length_are_not_seen(by_kind):
     features = moving(6, seed=4)
     lengths = np.array([1, 2, 3, 5, 8, 8], np.int16)
@@ -177,6 +181,7 @@ def vae() -> LearnedEncoder:
     return trained(config, features, epochs=60, patience=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["frames", "audio", "text"])
 def test_a_vaes_vector_without_a_modality_is_nearest_to_the_same_videos(vae, missing):
     features, _ = of_topics(120, seed=2, noise=0.1)

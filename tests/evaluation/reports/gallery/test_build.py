@@ -76,6 +76,7 @@ def test_nothing_embedded_is_a_report_too(run: Run) -> None:
     assert (report.total, report.embedded, report.shown) == (1, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "shown"), [(10, 500), (500, 500), (501, 500), (2_000, 120), (7, 1)])
 def test_a_big_catalogue_is_sampled_evenly_with_its_look_alikes(run: Run, count: int, shown: int) -> None:
     vectors = np.random.default_rng(0).standard_normal((count, 8))
