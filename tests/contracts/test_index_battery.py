@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tests.contracts.caught import failed_checks
 from vrec.core.errors import FitError
 from vrec.retrieval.index.index import ExactIndex
 from vrec.testing.indexes import CHECKS, make_points
@@ -211,14 +212,7 @@ BUGS: dict[Callable, str] = {
 
 
 def caught_by(build: Callable, only: str | None = None) -> set[str]:
-    caught = set()
-    for check in CHECKS:
-        if only in (None, check.__name__):
-            try:
-                check(build, POINTS)
-            except (AssertionError, FitError, KeyError, IndexError, pytest.fail.Exception):
-                caught.add(check.__name__)
-    return caught
+    return failed_checks(CHECKS, build, POINTS, only=only, errors=(KeyError, IndexError))
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contracts import ranker_bugs as bugs
-from vrec.core.errors import VrecError
+from tests.contracts.caught import failed_checks
 from vrec.ranking.rate_baseline import RateBaselineConfig
 from vrec.testing.rankers import CHECKS
 
@@ -52,14 +52,7 @@ def made(ranker: type[bugs.Sound]):
 
 
 def caught_by(make, only: str | None = None) -> set[str]:
-    caught = set()
-    for check in CHECKS:
-        if only in (None, check.__name__):
-            try:
-                check(make)
-            except (AssertionError, ValueError, KeyError, VrecError, pytest.fail.Exception):
-                caught.add(check.__name__)
-    return caught
+    return failed_checks(CHECKS, make, only=only, errors=(ValueError, KeyError))
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)

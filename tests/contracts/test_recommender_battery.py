@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.contracts.caught import failed_checks
 from vrec.core.errors import VrecError
 from vrec.core.schema import RECOMMENDATIONS
 from vrec.retrieval.config import PopularConfig
@@ -285,14 +286,7 @@ BUGS = {
 
 
 def caught_by(make, only: str | None = None) -> set[str]:
-    caught = set()
-    for check in CHECKS:
-        if only in (None, check.__name__):
-            try:
-                check(make)
-            except (AssertionError, ValueError, VrecError, pytest.fail.Exception):
-                caught.add(check.__name__)
-    return caught
+    return failed_checks(CHECKS, make, only=only, errors=(ValueError,))
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)

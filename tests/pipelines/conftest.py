@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.synthetic.videos import SyntheticVideosConfig, draw_video, plan_catalog
 
 SMALL = SyntheticVideosConfig(
@@ -19,6 +20,12 @@ def clips(tmp_path_factory) -> Path:
     for drawn in plan_catalog(SMALL):
         draw_video(drawn, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory) -> ShopOnDisk:
+    """A simulated shop, its tables on disk. Not to be changed."""
+    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="session")

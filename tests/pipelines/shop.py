@@ -11,6 +11,13 @@ from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simul
 CONFIG = SimulationConfig(
     users=120, videos=60, categories=4, creators=8, days=20, requests_per_user=8, slots=4
 )
+RANKER_OVERRIDES = (
+    "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
+    "train.ranker.features={history: 5, min_count: 2}",
+    "train.ranker.training={epochs: 2, batch_size: 256}",
+    "train.ranker.labels={conversion_kinds: [cart], conversion_window_hours: 6}",
+)
+"""Settings of a ranker that is trained in a second."""
 
 
 @dataclass(frozen=True)

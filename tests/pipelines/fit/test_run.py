@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.errors import FitError, ModelError, OutputError, SourceError
 from vrec.core.schema import RECOMMENDATIONS, conform
@@ -19,11 +18,6 @@ from vrec.retrieval.registry import build_recommender, load_recommender
 SETTINGS = load_settings(
     overrides=["fit.shard_users=50", "retrieval.item_knn.neighbours=7", "fit.blocks=tasks"]
 )
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> ShopOnDisk:
-    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 def test_what_ray_fits_and_writes_is_what_one_process_would(shop, ray_cluster, tmp_path):

@@ -6,18 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.errors import ModelError
 from vrec.core.tables import StorageFolder
 from vrec.pipelines.fit import tasks
 from vrec.pipelines.fit.run import fit, recommend_all
 from vrec.retrieval.registry import load_recommender
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> ShopOnDisk:
-    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

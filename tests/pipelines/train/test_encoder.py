@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from ray.train import Checkpoint
 
-from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.cli.main import run
 from vrec.config.load import load_settings
 from vrec.config.settings import Settings
@@ -47,11 +46,6 @@ def changed(**training: Any) -> Settings:
     update = {"training": encoder.training.model_copy(update=training)}
     train = SETTINGS.train.model_copy(update={"encoder": encoder.model_copy(update=update)})
     return SETTINGS.model_copy(update={"train": train})
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> ShopOnDisk:
-    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.pipelines.shop import ShopOnDisk, write_shop
+from tests.pipelines.shop import RANKER_OVERRIDES
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
@@ -29,19 +29,11 @@ from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.ranking.training import RankerTrainer
 
 OVERRIDES = [
+    *RANKER_OVERRIDES,
     "train.ranker.shards=3",
-    "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
-    "train.ranker.features={history: 5, min_count: 2}",
     "train.ranker.training={epochs: 6, patience: 6, batch_size: 256}",
-    "train.ranker.labels.conversion_kinds=[cart]",
-    "train.ranker.labels.conversion_window_hours=6",
 ]
 SETTINGS = load_settings(overrides=OVERRIDES)
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> ShopOnDisk:
-    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

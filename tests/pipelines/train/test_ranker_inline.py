@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.pipelines.shop import ShopOnDisk, write_shop
+from tests.pipelines.shop import RANKER_OVERRIDES
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
@@ -19,19 +19,8 @@ from vrec.pipelines.train.ranker import run_name, train_on_inputs
 from vrec.pipelines.tune.targets import RankerTrialData, run_ranker_trial
 from vrec.ranking.network_ranker import NetworkRanker
 
-OVERRIDES = [
-    "train.ranker.shards=2",
-    "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
-    "train.ranker.features={history: 5, min_count: 2}",
-    "train.ranker.training={epochs: 2, batch_size: 256}",
-    "train.ranker.labels={conversion_kinds: [cart], conversion_window_hours: 6}",
-]
+OVERRIDES = ["train.ranker.shards=2", *RANKER_OVERRIDES]
 SETTINGS = load_settings(overrides=OVERRIDES)
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> ShopOnDisk:
-    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

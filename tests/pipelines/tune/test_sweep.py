@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.errors import ConfigError
 from vrec.pipelines.cluster import ClusterError
@@ -21,11 +20,6 @@ from vrec.pipelines.tune.targets import TuneData, TuneTarget, recommender_target
 from vrec.pipelines.tune.trial_log import TuneError
 
 SPACE = "retrieval.als.factors: {int: [1, 200]}\nretrieval.als.alpha: {log_uniform: [0.1, 100]}\n"
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> ShopOnDisk:
-    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.shop import ShopOnDisk, write_shop
+from tests.pipelines.shop import RANKER_OVERRIDES
 from vrec.config.load import load_settings
 from vrec.config.patch import patch_settings
 from vrec.core.compute import pc
@@ -25,20 +25,7 @@ from vrec.pipelines.tune.targets import (
 )
 from vrec.ranking.labels import split_log
 
-SETTINGS = load_settings(
-    overrides=[
-        "train.ranker.shards=2",
-        "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
-        "train.ranker.features={history: 5, min_count: 2}",
-        "train.ranker.training={epochs: 2, batch_size: 256}",
-        "train.ranker.labels={conversion_kinds: [cart], conversion_window_hours: 6}",
-    ]
-)
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> ShopOnDisk:
-    return write_shop(tmp_path_factory.mktemp("shop"))
+SETTINGS = load_settings(overrides=["train.ranker.shards=2", *RANKER_OVERRIDES])
 
 
 @pytest.fixture(scope="module")
