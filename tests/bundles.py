@@ -22,21 +22,20 @@ from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.networks.config import LogisticRegressionConfig, NetworkConfig
 from vrec.ranking.replay import replay_requests, replay_video_counts
 from vrec.retrieval.models.item_knn import ItemKnn
-from vrec.synthetic.shop.simulate import ShopSimulation, SimulationConfig, simulate
+from vrec.synthetic.shop.simulate import ShopSimulation, simulate
+from vrec.testing.ranking_shop import SHOP as SMALL_SHOP
 from vrec.testing.ranking_shop import network
 
-SHOP = SimulationConfig(
-    users=80,
-    videos=100,
-    requests_per_user=8,
-    slots=6,
-    dim=16,
-    categories=5,
-    creators=12,
-    tags=20,
-    click_rate=0.3,
-    cart_rate=0.5,
-    purchase_rate=0.6,
+SHOP = SMALL_SHOP.model_copy(
+    update={
+        "users": 80,
+        "videos": 100,
+        "requests_per_user": 8,
+        "dim": 16,
+        "categories": 5,
+        "creators": 12,
+        "tags": 20,
+    }
 )
 CONFIG = BundleConfig(neighbours=20, popular=30)
 

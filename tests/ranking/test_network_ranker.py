@@ -327,29 +327,18 @@ def test_settings_reach_the_ranker():
     ranker = RANKER()
     assert ranker.utility_config is ranker.config.utility
     assert ranker.name == ranker.config.network.kind
+
+    def refitted(config):
+        parts = ranker.space, ranker.content, ranker.network, ranker.head
+        return NetworkRanker.from_training(config, *parts, train=part("train"), valid=part("valid"))
+
     stronger = TINY.model_copy(update={"laplace": LaplaceConfig(prior_precision=1e6)})
-    fitted = NetworkRanker.from_training(
-        stronger,
-        ranker.space,
-        ranker.content,
-        ranker.network,
-        ranker.head,
-        train=part("train"),
-        valid=part("valid"),
-    )
+    fitted = refitted(stronger)
     features, _ = part("valid")
     # A prior this strong leaves no doubt.
     assert fitted.predict(features).spread.max() < 0.05 < RANKER().predict(features).spread.max()
     none = TINY.model_copy(update={"calibration": CalibrationConfig(method="none")})
-    fitted = NetworkRanker.from_training(
-        none,
-        ranker.space,
-        ranker.content,
-        ranker.network,
-        ranker.head,
-        train=part("train"),
-        valid=part("valid"),
-    )
+    fitted = refitted(none)
     assert {c.method for c in fitted.calibrators.values()} == {"none"}
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.retrieval.index.changes import apply_changes, changes_of, few_values
 from vrec.core.errors import FitError, ModelError
 from vrec.retrieval.index.config import (
     Float16StorageConfig,
@@ -25,10 +26,7 @@ STORAGES: dict[str, StorageConfig] = {
 }
 NAMES = [f"v{number:04}" for number in range(1200)]
 FEW = NAMES[:40]
-CHANGES = st.lists(
-    st.tuples(st.booleans(), st.lists(st.sampled_from(FEW), max_size=15, unique=True), st.integers(0, 9)),
-    max_size=8,
-)
+CHANGES = changes_of(FEW)
 
 
 def vectors_of(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:
@@ -201,15 +199,8 @@ def test_any_changes_leave_the_exact_answer(changes, k, exact_up_to, name, data)
     codes.reset()
     index._codes.index, reference = codes, ExactIndex()
     encoder = learned.index
-    for adding, names, seed in changes:
-        if adding:
-            rows = np.random.default_rng(seed).integers(-1, 2, size=(len(names), 4)).astype(np.float32)
-            index.add(names, rows)
-            reference.add(names, encoder.sa_decode(encoder.sa_encode(rows)))
-        else:
-            index.remove(names)
-            reference.remove(names)
-    queries = np.random.default_rng(k).integers(-1, 2, size=(4, 4)).astype(np.float32)
+    apply_changes(changes, index, reference, 4, lambda rows: encoder.sa_decode(encoder.sa_encode(rows)))
+    queries = few_values(k, 4, 4)
     allowed = data.draw(st.none() | st.lists(st.sampled_from(FEW)))
     assert index.search(queries, k, allowed) == reference.search(queries, k, allowed)
 

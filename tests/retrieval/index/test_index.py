@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.retrieval.index.changes import apply_changes, changes_of, few_values
 from vrec.core.errors import FitError, ModelError
 from vrec.retrieval.index import exact_search as nearest
 from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
 LISTS = IndexConfig(exact_up_to=50, lists=12, probes=6, min_recall=0)
 NAMES = [f"v{number}" for number in range(40)]
-CHANGES = st.lists(
-    st.tuples(st.booleans(), st.lists(st.sampled_from(NAMES), max_size=15, unique=True), st.integers(0, 9)),
-    max_size=8,
-)
+CHANGES = changes_of(NAMES)
 
 
 def vectors_of(count: int, dim: int = 8, seed: int = 0) -> np.ndarray:
@@ -39,15 +37,8 @@ def test_any_changes_leave_the_exact_answer(changes, k, exact_up_to, data):
         IndexConfig(exact_up_to=exact_up_to, lists=4, probes=4, rerank=40, retrain_growth=1.5, min_recall=0)
     )
     reference = ExactIndex()
-    for adding, names, seed in changes:
-        if adding:
-            rows = np.random.default_rng(seed).integers(-1, 2, size=(len(names), 3)).astype(np.float32)
-            index.add(names, rows)
-            reference.add(names, rows)
-        else:
-            index.remove(names)
-            reference.remove(names)
-    queries = np.random.default_rng(k).integers(-1, 2, size=(4, 3)).astype(np.float32)
+    apply_changes(changes, index, reference, 3)
+    queries = few_values(k, 4, 3)
     allowed = data.draw(st.none() | st.lists(st.sampled_from(NAMES)))
     assert index.search(queries, k, allowed) == reference.search(queries, k, allowed)
 

@@ -70,20 +70,3 @@ def test_tiny_and_huge_weights_have_finite_similarities() -> None:
         model = ItemKnn().fit(to_interactions(matrix * scale))
         plain = ItemKnn().fit(to_interactions(matrix))
         np.testing.assert_allclose(model.similarities.toarray(), plain.similarities.toarray(), rtol=1e-4)
-
-
-@given(matrices(), CONFIGS)
-@settings(deadline=None, max_examples=60)
-def test_a_history_is_answered_as_its_fitted_user_is(matrix: np.ndarray, options: dict) -> None:
-    table = to_interactions(matrix)
-    model = ItemKnn(ItemKnnConfig(**options)).fit(table)
-    assert model.recommend(ids("u", len(matrix)), 4).equals(model.recommend_from(table, 4))
-
-
-def test_saved_and_loaded_it_answers_the_same(tmp_path) -> None:
-    matrix = random_matrix(2, 50, 40)
-    model = ItemKnn(ItemKnnConfig(weighting="bm25", neighbours=7, shrink=1)).fit(to_interactions(matrix))
-    model.save(str(tmp_path / "m"))
-    again = ItemKnn.load(str(tmp_path / "m"))
-    users = ids("u", 50)
-    assert again.recommend(users, 9).equals(model.recommend(users, 9))

@@ -54,20 +54,3 @@ def test_nobody_is_alike_without_a_shared_video() -> None:
     of_v1 = to_interactions(np.array([[0, 1, 0, 0]], np.float32))
     newcomer = build_interaction_matrix(of_v1, IdVocabulary.from_columns(of_v1["user_id"]), model.videos)
     assert np.flatnonzero(model.nearest_users(newcomer).toarray()).tolist() == [1]
-
-
-@given(matrices(), CONFIGS)
-@settings(deadline=None, max_examples=60)
-def test_a_history_is_answered_as_its_fitted_user_is(matrix: np.ndarray, options: dict) -> None:
-    table = to_interactions(matrix)
-    model = UserKnn(SimilarityConfig(**options)).fit(table)
-    assert model.recommend(ids("u", len(matrix)), 4).equals(model.recommend_from(table, 4))
-
-
-def test_saved_and_loaded_it_answers_the_same(tmp_path) -> None:
-    matrix = random_matrix(2, 50, 40)
-    model = UserKnn(SimilarityConfig(weighting="bm25", neighbours=7, shrink=1)).fit(to_interactions(matrix))
-    model.save(str(tmp_path / "m"))
-    again = UserKnn.load(str(tmp_path / "m"))
-    users = ids("u", 50)
-    assert again.recommend(users, 9).equals(model.recommend(users, 9))

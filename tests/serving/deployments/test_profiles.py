@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -137,11 +138,16 @@ def test_arms_count_what_was_noted_since_the_start(tmp_path, shop_bundle):
     asyncio.run(run())
 
 
-def test_a_bundle_that_is_refused_leaves_the_one_before_in_service(tmp_path, shop_bundle):
-    broken = tmp_path / "broken"
-    shutil.copytree(shop_bundle.uri, broken)
-    (broken / "manifest.json").unlink()
+@pytest.fixture
+def broken(tmp_path, shop_bundle) -> Path:
+    """A bundle without its manifest."""
+    folder = tmp_path / "broken"
+    shutil.copytree(shop_bundle.uri, folder)
+    (folder / "manifest.json").unlink()
+    return folder
 
+
+def test_a_bundle_that_is_refused_leaves_the_one_before_in_service(tmp_path, shop_bundle, broken):
     async def run():
         node = await started(tmp_path, shop_bundle)
         await node.reconfigure({"bundle": str(broken)})
@@ -153,11 +159,7 @@ def test_a_bundle_that_is_refused_leaves_the_one_before_in_service(tmp_path, sho
     asyncio.run(run())
 
 
-def test_a_node_that_starts_with_a_broken_bundle_takes_the_last_good_one(tmp_path, shop_bundle):
-    broken = tmp_path / "broken"
-    shutil.copytree(shop_bundle.uri, broken)
-    (broken / "manifest.json").unlink()
-
+def test_a_node_that_starts_with_a_broken_bundle_takes_the_last_good_one(tmp_path, shop_bundle, broken):
     async def run():
         with pytest.raises(BundleError, match="broken"):
             await ProfilesDeployment(config_in(tmp_path)).reconfigure({"bundle": str(broken)})
