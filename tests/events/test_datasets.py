@@ -141,3 +141,8 @@ def test_a_missing_set_is_named(tmp_path):
             read(tmp_path)
     with pytest.raises(EventsError, match="no policy greedy"):
         open_bandit(tmp_path, "greedy")
+
+
+@pytest.mark.parametrize(("name", "folder"), [("movielens_100k", "ml100k"), ("open_bandit_bts", "obd_men")])
+def test_a_set_is_read_from_its_own_folder_too(sets, shared_data, name, folder):
+    assert DATASETS[name](shared_data / "interactions" / folder).events.equals(sets[name].events)

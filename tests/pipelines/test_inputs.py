@@ -1,5 +1,7 @@
 """Input tables: what each path brings, what is left out and counted, and what cannot be read."""
 
+import datetime as dt
+import gzip
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from vrec.config.load import load_settings
-from vrec.core.errors import SchemaError, SourceError
+from vrec.core.errors import ConfigError, SchemaError, SourceError
 from vrec.core.schema import VIDEOS
 from vrec.core.types import CatalogContent
+from vrec.events.videos import complete_videos
 from vrec.pipelines import inputs as module
 from vrec.pipelines.inputs import (
     InputPaths,
@@ -107,7 +110,7 @@ def test_a_public_data_set_is_read_by_its_name_and_an_unknown_one_refused(monkey
     data = read_inputs(InputPaths("/folder", dataset="toy"), EVENTS, "fused")
     assert (data.name, data.has_clock, data.duplicates, data.future_events) == ("Toy", False, 0, 0)
     assert data.content == CatalogContent(own, None)
-    with pytest.raises(SourceError, match="tyo is no data set") as raised:
+    with pytest.raises(ConfigError, match="--dataset tyo: there is no reader") as raised:
         read_inputs(InputPaths("/folder", dataset="tyo"), EVENTS, "fused")
     assert raised.value.fix == "give one of toy"
 
@@ -122,6 +125,42 @@ def test_videos_that_cannot_be_read_are_refused_in_words(tmp_path):
     ):
         with pytest.raises(kind, match=words):
             read_videos(str(tmp_path / name))
+
+
+TEXT_VIDEOS = {
+    "v.csv": "video_id,title,tags,price,available,published_at,extra\n"
+    "007,Red bag,bags|red,12.5,yes,2026-03-01,x\n8,,,,0,,y\n",
+    "v.tsv": "video_id\ttitle\ttags\tprice\tavailable\tpublished_at\n"
+    "007\tRed bag\t['bags', 'red']\t12.5\ttrue\t20260301\n8\t\t[]\t\tFalse\t\n",
+    "v.jsonl": '{"video_id": "007", "title": "Red bag", "tags": ["bags", "red"], "price": 12.5, '
+    '"available": true, "published_at": 1772323200}\n{"video_id": 8, "tags": [], "available": false}\n',
+}
+
+
+@pytest.mark.parametrize("name", TEXT_VIDEOS)
+def test_videos_are_read_from_text_as_from_parquet(tmp_path, name):
+    (tmp_path / name).write_text(TEXT_VIDEOS[name])
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(TEXT_VIDEOS[name].encode()))
+    day = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+    rows = [
+        {"video_id": "007", "title": "Red bag", "tags": ["bags", "red"], "price": 12.5, "available": True,
+         "published_at": day},
+        {"video_id": "8", "title": None, "tags": [], "price": None, "available": False, "published_at": None},
+    ]  # fmt: skip
+    expected = complete_videos(pa.Table.from_pylist(rows), "test")
+    assert read_videos(str(tmp_path / name)).equals(expected)
+    assert read_videos(str(tmp_path / f"{name}.gz")).equals(expected)
+
+
+def test_videos_of_text_that_cannot_be_cast_name_every_column(tmp_path):
+    (tmp_path / "v.csv").write_text("video_id,price,available,published_at\na,cheap,maybe,soon\n")
+    with pytest.raises(SchemaError) as raised:
+        read_videos(str(tmp_path / "v.csv"))
+    for words in ("price", "cheap", "available", "maybe", "published_at", "soon"):
+        assert words in str(raised.value)
+    (tmp_path / "w.csv").write_text("title\nx\n")
+    with pytest.raises(SchemaError, match="missing video_id"):
+        read_videos(str(tmp_path / "w.csv"))
 
 
 def test_users_are_read_without_blanks_and_broken_files_refused(tmp_path):

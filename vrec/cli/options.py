@@ -24,6 +24,8 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_PARTIAL = 0, 1, 2, 3
 
 Command = Callable[..., int]
 
+_VIDEOS_HELP = "A VIDEOS table (.parquet, .csv, .tsv or .jsonl)"
+
 VideosOption = Annotated[
     str, typer.Option(help="A folder of videos or a VIDEOS table (.parquet); a path or a URI.")
 ]
@@ -111,7 +113,11 @@ class EventsFormatOptions:
         str | None, typer.Option("--map", help="The table's own names for columns: user_id=uid,at=time.")
     ] = None
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="The public data set that --events is the folder of.")
+        str | None,
+        typer.Option(
+            "--dataset",
+            help="A public data set that --events is the folder of: movielens_100k, kuairand_pure, …",
+        ),
     ] = None
 
 
@@ -147,7 +153,8 @@ class NewerEventsOptions(EventsFormatOptions):
         typer.Option(help="Newer events of the users (.parquet, .csv, .tsv or .jsonl); a path or a URI."),
     ] = None
     videos: Annotated[
-        str | None, typer.Option("--videos", help="A VIDEOS table (.parquet), for durations of watches.")
+        str | None,
+        typer.Option("--videos", help=f"{_VIDEOS_HELP}, for durations of watches."),
     ] = None
 
     def inputs(self) -> "InputPaths | None":
@@ -172,9 +179,7 @@ class LogOptions(EventsFormatOptions):
     ]
     videos: Annotated[
         str | None,
-        typer.Option(
-            "--videos", help="A VIDEOS table (.parquet), for what depends on content; a path or a URI."
-        ),
+        typer.Option("--videos", help=f"{_VIDEOS_HELP}, for what depends on content; a path or a URI."),
     ] = None
     embeddings: Annotated[
         str | None, typer.Option(help="An embedding folder, for what depends on content; a path or a URI.")

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vrec.core.errors import EventsError, os_error_reason
 from vrec.core.schema import EVENTS, VIDEOS
-from vrec.core.uris import join_uri, read_file
+from vrec.core.uris import join_uri, read_file, resolve
 from vrec.events.columns import POLARS_TIMESTAMP
 from vrec.events.config import InterestConfig
 from vrec.events.polars_tables import from_polars, to_polars
@@ -43,11 +43,11 @@ class PublicDataset:
 
 
 DatasetReader = Callable[[str | os.PathLike[str]], PublicDataset]
-"""A function from the folder that holds the data sets' folders to the data set."""
+"""A function from the folder of a set, or one that holds the folders of several sets, to the data set."""
 
 
 def movielens_100k(folder: str | os.PathLike[str]) -> PublicDataset:
-    """Load MovieLens-100k from `ml100k/` below `folder`, in RecBole's format.
+    """Load MovieLens-100k from its folder, or from `ml100k/` below `folder`, in RecBole's format.
 
     Each of the 100,000 ratings is a click, whatever its stars, as in many papers. Genres are the tags.
     Harper and Konstan 2015, ACM TiiS 5(4).
@@ -55,7 +55,7 @@ def movielens_100k(folder: str | os.PathLike[str]) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = join_uri(os.fspath(folder), "ml100k")
+    base = _folder_of(folder, "ml100k", "ml-100k.inter")
     ratings = _read_tsv(join_uri(base, "ml-100k.inter")).select(
         user_id="user_id:token",
         video_id="item_id:token",
@@ -72,7 +72,7 @@ def movielens_100k(folder: str | os.PathLike[str]) -> PublicDataset:
 
 
 def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
-    """Load MicroLens-50k from `microlens50k/` below `folder`.
+    """Load MicroLens-50k from its folder, or from `microlens50k/` below `folder`.
 
     The videos of 50,000 users, in the order they were watched, are clicks; videos have titles. There are no
     times, so they are made up: a user's last video is at MICROLENS_END, the one before it a day earlier, and
@@ -81,7 +81,7 @@ def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = join_uri(os.fspath(folder), "microlens50k")
+    base = _folder_of(folder, "microlens50k", "MicroLens-50k_pairs.tsv")
     rows = _read_tsv(
         join_uri(base, "MicroLens-50k_pairs.tsv"), has_header=False, new_columns=["user_id", "video_id"]
     )
@@ -102,18 +102,19 @@ def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
 
 
 def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
-    """Load KuaiRand-Pure's later windows (24 April to 8 May 2022) from `kuairand_pure/` below `folder`.
+    """Load KuaiRand-Pure's later windows, 24 April to 8 May 2022.
 
-    Each row is an impression; `is_click`, `is_like`, `is_follow` and `is_forward` (as share) become events of
-    their own, and so does playing for more than 0 s (as watch, `value` in seconds). Events of one impression
-    share its time and `request_id`; `domain` is its tab. Exact duplicates are dropped; rows that differ
-    although user, video and millisecond are the same are one impression with the maximum of each column.
-    KUAIRAND_INTEREST_CONFIG defines the interest. Gao et al. 2022, arXiv:2208.08696.
+    It is read from its folder, or from `kuairand_pure/` below `folder`. Each row is an impression;
+    `is_click`, `is_like`, `is_follow` and `is_forward` (as share) become events of their own, and so does
+    playing for more than 0 s (as watch, `value` in seconds). Events of one impression share its time and
+    `request_id`; `domain` is its tab. Exact duplicates are dropped; rows that differ although user, video and
+    millisecond are the same are one impression with the maximum of each column. KUAIRAND_INTEREST_CONFIG
+    defines the interest. Gao et al. 2022, arXiv:2208.08696.
 
     Raises:
         EventsError: A file is missing.
     """
-    base = join_uri(os.fspath(folder), "kuairand_pure")
+    base = _folder_of(folder, "kuairand_pure", "val.parquet")
     key = ["user_id", "video_id", "time_ms"]
     signals = ["is_click", "is_like", "is_follow", "is_forward", "play_time_ms"]
     windows = [
@@ -144,14 +145,14 @@ def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
 
 
 def open_bandit(folder: str | os.PathLike[str], policy: str = "random") -> PublicDataset:
-    """Load Open Bandit (men's campaign, small) from `obd_men/` below `folder`.
+    """Load Open Bandit (men's campaign, small) from its folder, or from `obd_men/` below `folder`.
 
     Each row is an impression with its propensity and position (from 0), and a clicked row also a click with
     the same `request_id` and no propensity. There are no users: `user_id` stands for everyone who shares the
     four features. Saito et al. 2021, arXiv:2008.07146.
 
     Args:
-        folder: The folder that holds the data sets' folders.
+        folder: The folder of the set, or one that holds the folders of several sets.
         policy: The policy that logged the events, `random` or `bts` (Bernoulli Thompson sampling).
 
     Raises:
@@ -159,7 +160,7 @@ def open_bandit(folder: str | os.PathLike[str], policy: str = "random") -> Publi
     """
     if policy not in {"random", "bts"}:
         raise EventsError(f"open_bandit: there is no policy {policy}", fix="use random or bts")
-    path = join_uri(os.fspath(folder), "obd_men", f"{policy}_men.csv")
+    path = join_uri(_folder_of(folder, "obd_men", f"{policy}_men.csv"), f"{policy}_men.csv")
     features = [pl.col(f"user_feature_{i}").str.slice(0, 6) for i in range(4)]
     shown = _read_file(path, pl.read_csv, infer_schema=False).select(
         user_id=pl.concat_str(features, separator="-"),
@@ -191,7 +192,7 @@ DATASETS: dict[str, DatasetReader] = {
     "open_bandit_random": open_bandit,
     "open_bandit_bts": open_bandit_bts,
 }
-"""The readers by name; each takes the folder that holds the data sets' folders."""
+"""The readers by name; each takes the folder of its set, or one that holds the folders of several sets."""
 
 
 def _kuairand_videos(base: str) -> pl.DataFrame:
@@ -229,6 +230,13 @@ def _dataset(
     return PublicDataset(name, table, catalog, has_timestamps, note)
 
 
+def _folder_of(folder: str | os.PathLike[str], name: str, file: str) -> str:
+    """Return the folder of a set: `folder` itself where the file is in it, else the folder `name` below."""
+    own = os.fspath(folder)
+    filesystem, path = resolve(join_uri(own, file))
+    return own if filesystem.get_file_info(path).is_file else join_uri(own, name)
+
+
 def _at(micros: pl.Expr) -> pl.Expr:
     return micros.cast(POLARS_TIMESTAMP)
 
@@ -243,7 +251,7 @@ def _read_file(uri: str, read: Callable[..., pl.DataFrame], **options: object) -
         return read(io.BytesIO(read_file(uri)), **options)
     except FileNotFoundError:
         raise EventsError(
-            f"{uri}: no such file", fix="give the folder that holds the data sets' folders"
+            f"{uri}: no such file", fix="give the folder of the data set, or the one above it"
         ) from None
     except OSError as error:
         raise EventsError(f"{uri}: {os_error_reason(error)}") from None

@@ -30,11 +30,16 @@ _FORMS = {"Parquet": "Parquet", ",": "CSV", "\t": "TSV", ";": "CSV", "|": "CSV",
 FORMATS_FIX = "give events as Parquet, or as .csv, .tsv or .jsonl with the names of columns, also as .gz"
 
 
-def load_columns(uri: str, choose: ColumnChooser) -> pl.DataFrame:
+def load_columns(uri: str, choose: ColumnChooser, *, lists: bool = False) -> pl.DataFrame:
     """Read the chosen columns of a table; those of text files are text.
 
     The format is that of the content, whatever the name: Parquet, JSON lines, or text with a header whose
     columns are separated by commas, tabs, semicolons or bars.
+
+    Args:
+        uri: Path or URI.
+        choose: Chooses the columns.
+        lists: Whether JSON lines may hold lists, which are returned as JSON; otherwise they are refused.
 
     Raises:
         EventsError: There is no such file, it is none of these, or it has no rows.
@@ -47,7 +52,7 @@ def load_columns(uri: str, choose: ColumnChooser) -> pl.DataFrame:
             table, columns = _read_parquet(filesystem, path, compression, choose)
         else:
             opened = partial(filesystem.open_input_stream, path, compression=compression)
-            read = _read_json_lines if form == "json" else _read_delimited
+            read = partial(_read_json_lines, lists=lists) if form == "json" else _read_delimited
             table, columns = read(opened, form, choose)
     except FileNotFoundError:
         raise EventsError(f"{uri}: no such file") from None
@@ -127,7 +132,7 @@ def _read_delimited(
 
 
 def _read_json_lines(
-    opened: Callable[[], pa.NativeFile], form: str, choose: ColumnChooser
+    opened: Callable[[], pa.NativeFile], form: str, choose: ColumnChooser, *, lists: bool
 ) -> tuple[pa.Table, Mapping[str, str]]:
     names: dict[str, None] = {}
     rows: list[dict[str, Any]] = []
@@ -141,7 +146,8 @@ def _read_json_lines(
     columns = choose(list(names))
     sources = set(columns.values())
     texts = {
-        name: pa.array([_plain_text(row.get(name), name) for row in rows], pa.string()) for name in sources
+        name: pa.array([_plain_text(row.get(name), name, lists=lists) for row in rows], pa.string())
+        for name in sources
     }
     return pa.table(texts), columns
 
@@ -157,9 +163,11 @@ def _parse_line(line: str, number: int) -> dict[str, Any]:
     return row
 
 
-def _plain_text(value: Any, name: str) -> str | None:
+def _plain_text(value: Any, name: str, *, lists: bool) -> str | None:
     if value is None or isinstance(value, str):
         return value
+    if lists and isinstance(value, list):
+        return json.dumps(value)
     if isinstance(value, dict | list):
         raise _InvalidLineError(f"{name} holds {json.dumps(value)[:60]}, want text or a number")
     return str(value)

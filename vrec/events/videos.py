@@ -1,5 +1,6 @@
 """VIDEOS as other programs write them: lossless casts, and defaults for optional columns."""
 
+import ast
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import SchemaError
 from vrec.core.schema import STRING, VIDEOS, TableColumn, conform
 from vrec.events.columns import as_time
+from vrec.events.polars_tables import describe_invalid
 
 VIDEO_DEFAULTS: dict[str, Any] = {
     "uri": "",
@@ -56,6 +58,57 @@ def complete_videos(table: pa.Table, stage: str) -> pa.Table:
             f"{stage}: {'; '.join(problems)}", fix="give it the columns of VIDEOS in docs/tables.md"
         )
     return conform(pa.table(columns), VIDEOS, stage=stage)
+
+
+def parse_text_columns(table: pa.Table, stage: str) -> pa.Table:
+    """Parse the columns of VIDEOS in a table of text, as a CSV file has them.
+
+    Numbers are in decimal, times as `as_time` reads them, flags are 0, 1, true, false, yes or no, and lists
+    are written as JSON, as Python does, or with `|`, `;` or `,` between their texts, the first of the three
+    that a text has.
+
+    Raises:
+        SchemaError: A text cannot be read; the message names all such columns.
+    """
+    columns, problems = {}, []
+    for name in table.column_names:
+        want = {c.name: c.type for c in VIDEOS.columns}.get(name)
+        column = pl.Series(name, table.column(name).to_pylist(), pl.String)
+        problem = None
+        if want == pa.list_(STRING):
+            column = pl.Series(name, [_parse_list(text) for text in column], pl.List(pl.String))
+        elif want in (pa.float32(), pa.float64()):
+            numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
+            bad = numbers.is_null() & column.is_not_null()
+            column, problem = numbers, describe_invalid(column.to_frame(), name, bad, "not a number")
+        elif want == pa.bool_():
+            flags = column.str.strip_chars().str.to_lowercase().replace_strict(_FLAGS, default=None)
+            bad = flags.is_null() & column.is_not_null()
+            problem = describe_invalid(column.to_frame(), name, bad, "neither true nor false")
+            column = flags.cast(pl.Boolean)
+        elif want is not None and pa.types.is_timestamp(want):
+            column, problem = as_time(column)
+        columns[name] = column.to_arrow()
+        problems += [problem] if problem else []
+    if problems:
+        raise SchemaError(
+            f"{stage}: {'; '.join(problems)}", fix="write the columns as docs/tables.md says for VIDEOS"
+        )
+    return pa.table(columns)
+
+
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _parse_list(text: str | None) -> list[str]:
+    text = (text or "").strip()
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return [str(part) for part in ast.literal_eval(text)]
+        except (ValueError, SyntaxError):
+            text = text[1:-1]
+    separator = next((mark for mark in "|;," if mark in text), "|")
+    return [part.strip() for part in text.split(separator) if part.strip()]
 
 
 def _default(column: TableColumn, rows: int) -> pa.Array:

@@ -10,15 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vrec.config.events import EventsConfig
-from vrec.core.errors import SourceError, os_error_reason
+from vrec.core.errors import ConfigError, EventsError, SourceError, os_error_reason
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import read_embeddings
 from vrec.core.types import CatalogContent, Modality
 from vrec.core.uris import read_file, resolve, uri_name
 from vrec.events.datasets import DATASETS, PublicDataset
+from vrec.events.formats import load_columns
 from vrec.events.interactions import weigh_events
 from vrec.events.read import read_events
-from vrec.events.videos import complete_videos
+from vrec.events.videos import complete_videos, parse_text_columns
+
+TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+"""Endings of the names of tables of text; every other table is Parquet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,8 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
         duplicates, future = log.duplicates, log.future
     else:
         if paths.dataset not in DATASETS:
-            raise SourceError(
-                f"{paths.dataset} is no data set that is known here",
+            raise ConfigError(
+                f"--dataset {paths.dataset}: there is no reader of that name",
                 fix=f"give one of {', '.join(DATASETS)}",
             )
         dataset, duplicates, future = DATASETS[paths.dataset](paths.events), 0, 0
@@ -101,10 +105,17 @@ def tables_digest(*tables: pa.Table | None) -> str:
 def read_videos(uri: str) -> pa.Table:
     """Read the VIDEOS table at a path or URI; raises SourceError or SchemaError.
 
+    The table is Parquet, or CSV, TSV or JSON lines by the ending of its name, also with `.gz`.
     Only `video_id` is required: absent columns and nulls get the defaults of docs/tables.md. Columns of other
     types are cast where that loses nothing.
     """
     filesystem, path = resolve(uri)
+    if uri_name(uri).lower().removesuffix(".gz").endswith(TEXT_ENDINGS):
+        try:
+            text = load_columns(uri, lambda names: {name: name for name in names}, lists=True)
+        except EventsError as error:
+            raise SourceError(str(error), fix="give VIDEOS as Parquet, CSV, TSV or JSON lines") from None
+        return complete_videos(parse_text_columns(text.to_arrow(), f"videos {uri}"), f"videos {uri}")
     try:
         table = pq.read_table(path, filesystem=filesystem)
     except FileNotFoundError:

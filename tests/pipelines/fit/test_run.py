@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vrec.config.load import load_settings
-from vrec.core.errors import FitError, ModelError, OutputError, SourceError
+from vrec.core.errors import ConfigError, FitError, ModelError, OutputError, SourceError
 from vrec.core.schema import RECOMMENDATIONS, conform
 from vrec.events.interactions import aggregate_interactions, weigh_events
 from vrec.pipelines.fit.run import fit, recommend_all, recommend_users
@@ -69,7 +69,7 @@ def test_a_model_can_be_asked_without_ray(shop, tmp_path):
 def test_what_cannot_be_fitted_is_told_before_ray_starts(shop, tmp_path):
     with pytest.raises(FitError, match=r"no recommender is called itemknn; did you mean item_knn\?"):
         fit(shop.where, str(tmp_path / "m"), SETTINGS, model="itemknn")
-    with pytest.raises(SourceError, match="movielens is no data set"):
+    with pytest.raises(ConfigError, match="movielens: there is no reader"):
         fit(InputPaths("/nowhere", dataset="movielens"), str(tmp_path / "m"), SETTINGS, model="popular")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):

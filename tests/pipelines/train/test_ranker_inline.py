@@ -129,6 +129,15 @@ def test_a_log_without_purchases_is_trained_without_their_head_and_says_so(
     assert ranker.config.heads.heads == ("click", "watch")
 
 
+def test_a_log_without_impressions_is_refused_in_words(data, inline_ray, tmp_path):
+    clicks = data.events.filter(pc.not_equal(data.events.column("kind"), "impression"))
+    with pytest.raises(RankError, match="is an impression") as caught:
+        train_on_inputs(
+            replace(data, events=clicks), str(tmp_path / "r"), SETTINGS.train.ranker, train=train_in_process
+        )
+    assert "vrec recommend" in caught.value.fix
+
+
 @pytest.mark.parametrize("heads", ["[click, conversion]", "[click, watch, conversion]"])
 def test_a_head_that_is_asked_for_and_cannot_be_learned_is_refused_before_anything_is_replayed(
     data, inline_ray, tmp_path, heads

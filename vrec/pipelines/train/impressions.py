@@ -14,6 +14,7 @@ import ray
 
 from vrec.config.train_ranker import TrainRankerConfig
 from vrec.core.compute import pc
+from vrec.core.errors import RankError
 from vrec.core.schema import EVENTS, conform
 from vrec.core.types import CatalogContent
 from vrec.events.polars_tables import to_polars
@@ -133,6 +134,12 @@ def choose_heads(
     """
     events = conform(events, EVENTS, stage="train")
     shown = events.filter(pc.equal(events.column("kind"), "impression"))
+    if not shown.num_rows:
+        raise RankError(
+            f"train: none of {events.num_rows:,} events is an impression, and a ranker learns from what was "
+            "shown and not clicked",
+            fix="log impressions as events of that kind; until then serve the lists of `vrec recommend`",
+        )
     split = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
     labels = build_labels(events, content.videos, config.labels, split.test_from - 1)
     training = labels.take(np.flatnonzero(split.split_of(labels.at) == 0))
