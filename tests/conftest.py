@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("vrec")
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS = {
-    "e2e": ("bad_input", "cli", "kill", "serve"),
+    "e2e": ("bad_input", "cli", "http_embed", "kill", "s3_chain", "serve"),
     "pipelines/embed": ("run",),
     "pipelines/evaluate": ("run",),
     "pipelines/features": ("run",),

@@ -170,16 +170,6 @@ class HttpBody(io.RawIOBase):
         self._resumptions = 0
         self._slow_s, self._slow_bytes = 0.0, 0
 
-    @property
-    def size(self) -> int | None:
-        """Length of the file where the server tells it."""
-        headers = self._response.headers
-        # http.client takes no other note of a length beside chunks, and a decoded body has another one.
-        if "Content-Encoding" in headers or "Transfer-Encoding" in headers:
-            return None
-        total = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
-        return int(total) if total.isdigit() else None
-
     def readable(self) -> bool:
         return True
 
@@ -207,10 +197,9 @@ class HttpBody(io.RawIOBase):
     def _read_some(self, wanted: int) -> bytes:
         while True:
             try:
+                # urllib3 raises where fewer bytes came than the server said.
                 data = self._receive(wanted)
-                if data or self.size is None or self._position >= self.size:
-                    break
-                reason = f"{self._position:,} of {self.size:,} bytes came"
+                break
             except _SlowError:
                 raise
             except Exception as error:
