@@ -71,7 +71,11 @@ def test_only_who_checks_bundles_remembers_the_good_ones(tmp_path, recorder):
         "uri": "a",
         "version": "v-a",
         "encoder": "e@1",
+        "previous": None,
     }
+    moved = ServedBundle(str(tmp_path), Bundles(other="e@1").load, remembers=True)
+    swap(moved, "a", "other", "other")
+    assert json.loads((tmp_path / "served.json").read_text())["previous"] == "v-a"
 
 
 def test_a_start_with_a_bad_bundle_takes_the_last_good_one_if_there_is_one(tmp_path, recorder):

@@ -17,7 +17,8 @@ logger = logging.getLogger("ray.serve")
 T = TypeVar("T")
 
 SERVED = "served.json"
-"""File in the data folder: the last bundle that passed its smoke requests, and its encoder."""
+"""File in the data folder: the last bundle that passed its smoke requests, its encoder, and the version of
+the bundle before."""
 
 
 class ServedBundle(Generic[T]):
@@ -73,7 +74,7 @@ class ServedBundle(Generic[T]):
                 shown = mask_credentials(uri)
                 self._set_refused(f"{shown}: {error}")
                 logger.error("bundle refused", extra={"bundle": shown, "why": str(error)})
-                last = self._last_good().get("uri")
+                last = self.last_good().get("uri")
                 if self.bundle is not None:
                     return False
                 if last is None or last == uri:
@@ -91,7 +92,7 @@ class ServedBundle(Generic[T]):
         if not uri:
             raise BundleError("no bundle is named", fix="name one with `vrec serve --bundle DIR`")
         bundle, loaded = self._load_unchecked(uri)
-        last = self._last_good()
+        last = self.last_good()
         if last and bundle.encoder != last["encoder"]:
             raise BundleError(
                 f"{uri} was made with the encoder {bundle.encoder}, and the profiles here with "
@@ -100,7 +101,8 @@ class ServedBundle(Generic[T]):
             )
         return bundle, loaded
 
-    def _last_good(self) -> dict[str, Any]:
+    def last_good(self) -> dict[str, Any]:
+        """Return what SERVED holds: uri, version and encoder of the last good bundle, the version before."""
         try:
             return json.loads(self._folder.read(SERVED))
         except (FileNotFoundError, ValueError):
@@ -108,5 +110,8 @@ class ServedBundle(Generic[T]):
 
     def _remember(self, bundle: BundleCatalog) -> None:
         served = {"uri": bundle.uri, "version": bundle.version, "encoder": bundle.encoder}
-        if self._last_good() != served:
-            self._folder.write_json(SERVED, served)
+        last = self.last_good()
+        if {name: last.get(name) for name in served} != served:
+            same = last.get("version") == bundle.version
+            previous = last.get("previous") if same else last.get("version")
+            self._folder.write_json(SERVED, served | {"previous": previous})

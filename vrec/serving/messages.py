@@ -1,7 +1,8 @@
 """Messages between deployments: plain frozen data, which crosses processes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -109,16 +110,37 @@ class ListResult:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class CatalogEdit:
+    """Edit of one video: an addition, an update of the named fields, or a removal."""
+
+    video_id: str
+    kind: Literal["add", "update", "remove"]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Columns of VIDEOS that the edit sets, without `video_id`; for an addition all that may not be null."""
+    vectors: Mapping[Modality, Vectors] = field(default_factory=dict)
+    """(1, dim) float32 unit vectors by modality, for the modalities that the edit sets."""
+    encoders: Mapping[Modality, str] = field(default_factory=dict)
+    """Encoder of each vector by modality."""
+
+
+class JournalPosition(NamedTuple):
+    """Position in the catalog changes that one process has written."""
+
+    node: str
+    edits: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class CatalogChange:
-    """Change of one video in the catalog: its complete new row and vectors, or its removal."""
+    """Video as the catalog has it after its edits: its complete row and vectors, or its absence."""
 
     video_id: str
     at: int
-    """Time of the change, µs since 1970; the latest change of a video counts."""
+    """Time of the video's arrival or change, µs since 1970."""
     row: pa.Table | None
-    """One VIDEOS row; None for a removal."""
+    """One VIDEOS row; None for a video that is not in the catalog."""
     vectors: dict[Modality, Vectors] = field(default_factory=dict)
-    """(1, dim) float32 unit vectors by modality, for the modalities present."""
+    """(1, dim) float32 unit vectors by modality that replace the bundle's."""
     encoders: dict[Modality, str] = field(default_factory=dict)
     """Encoder of each vector by modality; vectors of encoders other than the bundle's are ignored."""
 

@@ -1,132 +1,249 @@
-"""The journal of catalogue changes: durable, complete, each change once."""
+"""The journal of catalog edits: durable, complete, in order, and no longer than what differs."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
+from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from vrec.core.errors import SchemaError
-from vrec.core.schema import VIDEOS
+from tests.serving.catalog.journals import removed, updated
+from vrec.core.errors import OutputError, SchemaError
+from vrec.serving.catalog import journal as module
+from vrec.serving.catalog.clock import FIRST_STAMP
 from vrec.serving.catalog.journal import SETTLED_S, CatalogJournal
-from vrec.serving.messages import CatalogChange
+
+YEAR_US = 365 * 86_400_000_000
 
 
-def row(video_id, title="t", available=True):
-    return pa.Table.from_pylist(
-        [
-            {
-                "video_id": video_id,
-                "uri": f"/{video_id}.mp4",
-                "kind": "clip",
-                "product_ids": [],
-                "creator_id": "c",
-                "domain": "d",
-                "tags": ["a"],
-                "title": title,
-                "available": available,
-            }
-        ],
-        schema=VIDEOS.arrow(),
-    )
+def now_us():
+    return time.time_ns() // 1000
 
 
-def change(video_id, at, **more):
-    return CatalogChange(video_id, at, row(video_id), **more)
+def files(folder):
+    return sorted(os.listdir(folder / "changes"))
 
 
-def test_a_change_is_read_as_it_was_written_by_another_journal_and_once(tmp_path):
-    vector = np.array([[0.6, 0.8]], np.float32)
-    CatalogJournal(str(tmp_path)).write(
-        change("v", 5, vectors={"fused": vector}, encoders={"fused": "fused@1"})
-    )
-    reader = CatalogJournal(str(tmp_path))
-    (found,) = reader.read_new()
-    assert (found.video_id, found.at, found.encoders) == ("v", 5, {"fused": "fused@1"})
-    assert found.row.equals(row("v"))
-    assert found.vectors["fused"].tobytes() == vector.tobytes()
-    assert reader.read_new() == []
+def values(journal, revision=0):
+    """Values of all registers by video and name."""
+    journal.read(force=True)
+    changed = journal.changed_since(revision)[1]
+    return {video: {name: one.value for name, one in own.items()} for video, own in changed.items()}
 
 
-def test_a_removal_has_no_row(tmp_path):
-    CatalogJournal(str(tmp_path)).write(CatalogChange("v", 5, None))
-    (found,) = CatalogJournal(str(tmp_path)).read_new()
-    assert (found.video_id, found.row) == ("v", None)
+def test_an_edit_is_read_by_other_journals_and_changes_nothing_twice(tmp_path):
+    writer, reader = CatalogJournal(str(tmp_path)), CatalogJournal(str(tmp_path))
+    before = now_us()
+    stamp = writer.append(updated("v", title="t"))
+    assert values(reader) == values(writer) == {"v": {"title": "t"}}
+    (register,) = reader.changed_since(0)[1]["v"].values()
+    assert register.stamp == stamp
+    assert before - 20_000 <= register.at <= now_us()
+    revision = reader.revision
+    assert values(reader, revision) == {}
+    assert reader.revision == revision
+    writer.append(removed("w"))
+    assert values(reader, revision) == {"w": {"present": False}}
 
 
-def test_changes_that_come_in_quick_succession_are_all_seen(tmp_path):
-    reader, writer, seen = CatalogJournal(str(tmp_path)), CatalogJournal(str(tmp_path)), []
-    for at in range(40):
-        writer.write(change(f"v{at}", at))
-        seen += [c.at for c in reader.read_new()]
-    seen += [c.at for c in reader.read_new()]
-    assert seen == list(range(40))
+def test_an_edit_that_videos_cannot_have_leaves_no_file(tmp_path):
+    journal = CatalogJournal(str(tmp_path))
+    with pytest.raises(SchemaError):
+        journal.append(updated("v", price="dear"))
+    assert not (tmp_path / "changes").exists()
 
 
-def test_changes_come_by_time_whenever_they_were_written(tmp_path):
-    for at in (3, 1, 2):
-        CatalogJournal(str(tmp_path)).write(change("v", at))
-    assert [c.at for c in CatalogJournal(str(tmp_path)).read_new()] == [1, 2, 3]
+@pytest.mark.parametrize("skews", [(0, YEAR_US), (YEAR_US, 0), (-YEAR_US, 3 * YEAR_US), (0, -YEAR_US)])
+def test_the_edit_acknowledged_later_counts_whatever_the_clocks_say(tmp_path, skews):
+    nodes = [CatalogJournal(str(tmp_path), lambda skew=skew: now_us() + skew) for skew in skews]
+    for number in range(8):
+        node = nodes[number % 2]
+        node.read(force=True)
+        node.append(updated("v", title=str(number)))
+        assert values(node)["v"]["title"] == str(number)
+    assert all(values(node)["v"]["title"] == "7" for node in nodes)
+    assert values(CatalogJournal(str(tmp_path)))["v"]["title"] == "7"
+
+
+@pytest.mark.parametrize("skew", [0, YEAR_US, -YEAR_US])
+def test_a_bundle_has_a_cut_of_its_own_time_and_edits_after_its_record_are_later(tmp_path, skew):
+    node = CatalogJournal(str(tmp_path), lambda: now_us() + skew)
+    first = node.append(updated("v", title="old"))
+    time.sleep(0.02)
+    made_at = now_us()
+    time.sleep(0.02)
+    second = node.append(updated("v", price=1.0))
+    other = CatalogJournal(str(tmp_path))
+    assert other.cut_of("b", made_at, lambda _: True) == first
+    # A machine with a fast clock made this one: it does not supersede what came after its record.
+    assert node.cut_of("fast", now_us() + YEAR_US, lambda _: True) == second
+    assert node.append(updated("v", price=2.0)) > node.cut_of("fast", now_us() + YEAR_US, lambda _: True)
+    assert CatalogJournal(str(tmp_path)).cut_of("fast", 0, lambda _: True) == second
+    assert CatalogJournal(str(tmp_path)).cut_of("slow", 1, lambda _: True) == FIRST_STAMP
+
+
+def test_the_journal_is_as_long_as_what_differs_and_not_as_what_was_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MIN_MERGED_FILES", 16)
+    node = CatalogJournal(str(tmp_path))
+    node.cut_of("b", 1, lambda _: False)
+    for number in range(100):
+        node.append(updated(f"v{number % 3}", title=str(number)))
+        node.compact(["b"])
+        assert len(files(tmp_path)) <= 17
+    assert node.compact(["b"], force=True)
+    (one,) = files(tmp_path)
+    size = (tmp_path / "changes" / one).stat().st_size
+    for number in range(100, 300):
+        node.append(updated(f"v{number % 3}", title=str(number)))
+    node.compact(["b"], force=True)
+    (one,) = files(tmp_path)
+    assert abs((tmp_path / "changes" / one).stat().st_size - size) < 32
+    want = {f"v{n % 3}": {"title": str(n)} for n in (297, 298, 299)}
+    assert values(node) == values(CatalogJournal(str(tmp_path))) == want
+    # Two bundles later nothing differs.
+    time.sleep(0.02)
+    for version in ("c", "d"):
+        node.cut_of(version, now_us(), lambda _: True)
+    node.compact(["c", "d"], force=True)
+    assert values(CatalogJournal(str(tmp_path))) == {}
+    assert not node.compact(["c", "d"], force=True)
 
 
 def test_what_is_no_change_is_named_and_costs_no_other(tmp_path):
     journal = CatalogJournal(str(tmp_path))
-    journal.write(change("v", 1))
-    (tmp_path / "changes" / "x.arrow").write_bytes(b"half")
-    assert [c.video_id for c in journal.read_new()] == ["v"]
-    assert "x.arrow is not a catalog change" in journal.damaged["x.arrow"]
+    journal.append(updated("v", title="t"))
+    (tmp_path / "changes" / "x.msgpack").write_bytes(b"half")
+    (tmp_path / "changes" / ".y.msgpack.123").write_bytes(b"half")
+    (tmp_path / "changes" / "notes.txt").write_text("x")
+    journal.append(updated("w", title="t"))
+    fresh = CatalogJournal(str(tmp_path))
+    assert values(fresh) == values(journal) == {"v": {"title": "t"}, "w": {"title": "t"}}
+    assert list(fresh.damaged) == ["x.msgpack"]
+    assert "x.msgpack is not a catalog change" in fresh.damaged["x.msgpack"]
+    fresh.compact([], force=True)
+    assert {"x.msgpack", "notes.txt"} < set(files(tmp_path))
+    assert values(CatalogJournal(str(tmp_path))) == values(fresh)
 
 
-def test_a_temporary_file_is_passed_over(tmp_path):
-    (tmp_path / "changes").mkdir()
-    (tmp_path / "changes" / ".x.arrow.123").write_bytes(b"half")
-    assert CatalogJournal(str(tmp_path)).read_new() == []
-
-
-def test_a_row_that_is_not_videos_is_refused(tmp_path):
-    with pytest.raises(SchemaError):
-        CatalogJournal(str(tmp_path)).write(CatalogChange("v", 1, pa.table({"video_id": ["v"]})))
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="needs an unreadable file")
+def test_a_file_that_cannot_be_read_now_is_named_and_read_later(tmp_path):
+    journal = CatalogJournal(str(tmp_path))
+    journal.append(updated("v", title="t"))
+    odd = tmp_path / "changes" / "z.msgpack"
+    # A file that is listed and cannot be read, for root too: its descriptor of a process that has ended.
+    odd.symlink_to("/proc/self/mem")
+    fresh = CatalogJournal(str(tmp_path))
+    with pytest.raises(OutputError, match="changes"):
+        fresh.read(force=True)
+    assert set(fresh.changed_since(0)[1]) == {"v"}
+    odd.unlink()
+    assert values(fresh) == {"v": {"title": "t"}}
 
 
 def test_a_folder_that_was_not_touched_for_a_while_is_not_listed_again(tmp_path, monkeypatch):
-    journal = CatalogJournal(str(tmp_path))
-    journal.write(change("v", 1))
-    assert len(journal.read_new()) == 1
-    folder, listed = tmp_path / "changes", []
-    files = type(journal._folder).files
-    monkeypatch.setattr(type(journal._folder), "files", lambda self: listed.append(1) or files(self))
-    # Within two seconds of the last change, another one may have come in the same tick.
-    journal.read_new()
-    assert len(listed) == 1
-    past = time.time() - SETTLED_S - 1
-    os.utime(folder, (past, past))
-    journal.read_new()
-    journal.read_new()
-    assert len(listed) == 2
-    journal.write(change("w", 2))
-    assert [one.video_id for one in journal.read_new()] == ["w"]
+    journal, listed = CatalogJournal(str(tmp_path)), []
+    journal.append(updated("v", title="a"))
+    monkeypatch.setattr(module, "SETTLED_S", 0.05)
+    sound = journal._list
+    monkeypatch.setattr(journal, "_list", lambda: listed.append(1) or sound())
+    journal.read()
+    time.sleep(0.06)
+    journal.read()
+    assert listed
+    listed.clear()
+    journal.read()
+    journal.read()
+    assert listed == []
+    CatalogJournal(str(tmp_path)).append(updated("v", title="b"))
+    journal.read()
+    assert journal.changed_since(0)[1]["v"]["title"].value == "b"
+    assert SETTLED_S >= 2
 
 
-def test_file_names_sort_by_time_and_a_file_of_another_kind_is_ignored(tmp_path):
-    journal = CatalogJournal(str(tmp_path))
-    for at in (10, 9, 2_000_000_000_000_000):
-        journal.write(change("v", at))
-    (tmp_path / "changes" / "notes.txt").write_text("x")
-    names = sorted(file.name for file in (tmp_path / "changes").iterdir())
-    assert [int(name.split("-")[0]) for name in names[:3]] == [9, 10, 2_000_000_000_000_000]
-    assert len(journal.read_new()) == 3
-    assert journal.damaged == {}
+@pytest.mark.parametrize("behind", [-YEAR_US // 10**6, YEAR_US // 10**6])
+def test_changes_are_found_though_the_folder_s_clock_is_another(tmp_path, behind):
+    """Both edits fall on one tick of a clock far from this machine's: the second is found nevertheless."""
+    writer, reader = CatalogJournal(str(tmp_path)), CatalogJournal(str(tmp_path))
+    tick = time.time() + behind
+    for title in ("a", "b", "c"):
+        writer.append(updated("v", title=title))
+        os.utime(tmp_path / "changes", (tick, tick))
+        reader.read()
+        assert reader.changed_since(0)[1]["v"]["title"].value == title
 
 
-def test_each_modality_keeps_its_own_vector_and_encoder(tmp_path):
-    vectors = {"fused": np.ones((1, 3), np.float32), "text": np.zeros((1, 2), np.float64)}
-    CatalogJournal(str(tmp_path)).write(
-        change("v", 1, vectors=vectors, encoders={"fused": "f@1", "text": "t@1"})
-    )
-    (found,) = CatalogJournal(str(tmp_path)).read_new()
-    assert found.encoders == {"fused": "f@1", "text": "t@1"}
-    assert {name: (v.shape, v.dtype) for name, v in found.vectors.items()} == {
-        "fused": ((1, 3), np.float32),
-        "text": ((1, 2), np.float32),
+@pytest.mark.slow
+def test_processes_that_write_and_compact_at_once_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MIN_MERGED_FILES", 8)
+    CatalogJournal(str(tmp_path)).cut_of("b", 1, lambda _: False)
+    failures = []
+
+    def work(number):
+        try:
+            node = CatalogJournal(str(tmp_path), lambda: now_us() + (number - 2) * YEAR_US)
+            for edit in range(25):
+                node.read(force=True)
+                node.append(updated(f"v{number}", title=str(edit)))
+                node.append(updated("shared", **{"title": f"{number}-{edit}"}))
+                node.compact(["b"])
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    nodes = [CatalogJournal(str(tmp_path)) for _ in range(2)]
+    nodes[0].compact(["b"], force=True)
+    found = [values(node) for node in nodes]
+    assert found[0] == found[1]
+    assert {name: one["title"] for name, one in found[0].items() if name != "shared"} == {
+        f"v{number}": "24" for number in range(4)
     }
+    assert len(files(tmp_path)) == 1
+
+
+KILLED = """
+import sys
+from vrec.serving.catalog import journal
+from vrec.serving.messages import CatalogEdit
+journal.MIN_MERGED_FILES = 4
+node = journal.CatalogJournal(sys.argv[1])
+number = int(sys.argv[2])
+while True:
+    node.append(CatalogEdit(f"v{number % 5}", "update", {"title": str(number)}))
+    print(number, flush=True)
+    node.compact(["b"])
+    number += 1
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_any_point_of_a_compaction_loses_nothing(tmp_path):
+    root = Path(__file__).parents[3]
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    CatalogJournal(str(tmp_path)).cut_of("b", 1, lambda _: False)
+    want, number = {}, 0
+    for pause in (0.0, 0.03):
+        command = [sys.executable, "-c", KILLED, str(tmp_path), str(number)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=root)
+        lines = [int(process.stdout.readline()) for _ in range(20)]
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        rest = process.communicate()[0].split()
+        acknowledged = lines + [int(line) for line in rest]
+        number = acknowledged[-1] + 1
+        want |= {f"v{n % 5}": n for n in acknowledged}
+        found = {video: int(one["title"]) for video, one in values(CatalogJournal(str(tmp_path))).items()}
+        # One more may be durable that was not acknowledged any more.
+        assert {video: want[video] for video in want if video != f"v{number % 5}"} == {
+            video: found[video] for video in want if video != f"v{number % 5}"
+        }
+        assert found[f"v{number % 5}"] in (want[f"v{number % 5}"], number)
+        want[f"v{number % 5}"] = found[f"v{number % 5}"]
+        number += 1

@@ -165,10 +165,11 @@ def test_cards_are_rows_of_videos_by_column():
     assert (shown.card("d"), shown.card("nobody")) == (None, None)
 
 
-def test_an_older_change_is_ignored_and_no_change_gives_the_same_snapshot():
-    shown = snapshot().with_changes([changed("a", NOW, title="later")])
-    assert shown.with_changes([changed("a", NOW - 1, title="earlier"), removed("a", NOW)]) is shown
-    assert shown.card("a")["title"] == "later"
+def test_the_last_change_of_a_video_counts_and_no_change_gives_the_same_snapshot():
+    shown = snapshot().with_changes([changed("a", NOW, title="first")])
+    assert shown.with_changes([]) is shown
+    after = shown.with_changes([removed("a"), changed("a", NOW - 1, title="last")])
+    assert (shown.card("a")["title"], after.card("a")["title"]) == ("first", "last")
 
 
 def test_a_row_of_another_video_is_refused_with_what_to_do():

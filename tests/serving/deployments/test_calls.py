@@ -16,6 +16,7 @@ from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
+from vrec.serving.catalog.live import FollowedState
 from vrec.serving.deployments import api as api_module
 from vrec.serving.deployments import encoder as encoder_module
 from vrec.serving.deployments import protocol
@@ -137,7 +138,7 @@ def test_each_operation_calls_its_deployment_with_its_arguments(tmp_path):
         assert await api.arms() == stats
 
     asyncio.run(run())
-    assert ranking.calls == [("similar", "a", 3, NOTHING, 5), ("search", "words", 4, NOTHING, 6)]
+    assert ranking.calls == [("similar", "a", 3, NOTHING, 5, None), ("search", "words", 4, NOTHING, 6, None)]
     assert profiles.calls == [("get", "u"), ("erase", "u"), ("export", 2, 7), ("arms",)]
 
 
@@ -163,7 +164,7 @@ def test_the_breaker_opens_after_failures_in_a_row_and_one_request_probes(tmp_pa
         await fails("lately")
         assert len(ranking.calls) == 4
         await asyncio.sleep(0.06)
-        ranking.replies["recommend"] = lambda _: asyncio.sleep(0.03, answer)
+        ranking.replies["recommend"] = lambda *_: asyncio.sleep(0.03, answer)
         first, second = await asyncio.gather(
             api.recommend(query()), api.recommend(query()), return_exceptions=True
         )
@@ -308,7 +309,8 @@ class Engine:
 def ranking_of(folder, profiles, encoder=None, **settings):
     """(deployment, engine) with an engine that stands for a bundle."""
     deployment, engine = RankingDeployment(config_in(folder, **settings), profiles, encoder), Engine()
-    deployment._served.loaded = ranking_module._LoadedBundle(engine, None)
+    loaded = ranking_module._LoadedBundle(engine, None)
+    deployment._live.served.loaded = FollowedState(loaded, None, 0)
     return deployment, engine
 
 

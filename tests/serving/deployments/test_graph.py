@@ -7,16 +7,16 @@ import time
 import numpy as np
 import pytest
 
-from tests.serving.catalog.test_journal import change, row
+from tests.serving.catalog.journals import added, removed, updated
 from tests.serving.deployments.test_profiles import config_in, event, events
 from tests.serving.direct import Direct
 from vrec.core.errors import StoreError
 from vrec.core.types import ApplyResult
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoIdTaken
 from vrec.serving.deployments.ranking import RankingDeployment
-from vrec.serving.messages import CatalogChange, RecommendQuery, RequestFilters
+from vrec.serving.messages import RecommendQuery, RequestFilters
 
 
 class Graph:
@@ -107,9 +107,7 @@ def test_without_the_ranking_node_there_are_popular_videos_that_are_allowed(tmp_
         answer = graph.api.fallback(ask(k=5, filters=barred))
         assert answer.degraded == ("ranking",)
         assert shown(answer)[:3] == popular[2:]
-        await graph.api.change(
-            CatalogChange(popular[2], time.time_ns() // 1000, row(popular[2], available=False))
-        )
+        await graph.api.change(updated(popular[2], available=False))
         assert popular[2] not in shown(graph.api.fallback(ask(k=5)))
 
     asyncio.run(run())
@@ -140,17 +138,62 @@ def test_a_new_video_is_recommended_and_one_removed_is_not(tmp_path, shop_bundle
     async def run():
         graph = await Graph(tmp_path).started(shop_bundle)
         at = time.time_ns() // 1000
-        await graph.api.change(change("mine", at, vectors={"fused": vector}, encoders={"fused": encoder}))
+        await graph.api.change(added("mine", {"fused": vector}, {"fused": encoder}))
         assert "mine" in await graph.api.cards(["mine"])
-        await asyncio.sleep(0.3)
         assert "mine" in shown(await graph.api.recommend(ask(k=100)))
         assert len((await graph.api.similar("mine", 3, RequestFilters(), at)).items) == 3
+        await asyncio.sleep(0.3)
         await graph.api.apply(events(event("a", video_id="mine", kind="like", at=at)))
         assert (await graph.api.profile("u")).vector is not None
-        await graph.api.change(CatalogChange("mine", at + 1, None))
-        await asyncio.sleep(0.3)
+        await graph.api.change(removed("mine"))
         assert "mine" not in shown(await graph.api.recommend(ask("another", k=100)))
         assert await graph.api.cards(["mine"]) == {}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_after_an_edit_no_answer_of_the_replica_shows_the_old_state(tmp_path, shop_bundle, within):
+    """Nothing is refreshed by itself in this test: what is seen is what each request asks for."""
+    rows = {row["video_id"]: row for row in shop_bundle.parts.videos.to_pylist()}
+
+    async def run():
+        graph = await Graph(tmp_path, within=within, refresh_s=600.0).started(shop_bundle)
+        other = ApiDeployment(config_in(tmp_path, refresh_s=600.0), graph.ranking, graph.profiles, None)
+        await other.reconfigure({"bundle": shop_bundle.uri})
+        at = time.time_ns() // 1000
+
+        async def everywhere(api, title):
+            none = RequestFilters()
+            answers = [
+                await api.recommend(ask(k=100)),
+                api.fallback(ask(k=100)),
+                await api.search(title, 100, none, at),
+                await api.similar("video-01", 100, none, at),
+            ]
+            return [set(shown(answer)) for answer in answers]
+
+        listed = await everywhere(graph.api, "Zanzibar")
+        gone = next(name for name in sorted(listed[0] & listed[1] & listed[3]) if rows[name]["available"])
+        kept = sorted((listed[0] & listed[1] & listed[3]) - {gone})[0]
+        await graph.api.change(updated(gone, available=False))
+        assert not any(gone in one for one in await everywhere(graph.api, "Zanzibar"))
+        await graph.api.change(updated(gone, available=True))
+        assert [gone in one for one in await everywhere(graph.api, "Zanzibar")] == [True, True, False, True]
+        # An edit by one replica and the next by another: the later one counts, and its own lists have it.
+        await other.change(updated(kept, title="Zanzibar lantern", category="lamps"))
+        lamps = ask(k=100, filters=RequestFilters(categories=frozenset({"lamps"})))
+        assert shown(await other.recommend(lamps)) == shown(other.fallback(lamps)) == [kept]
+        assert kept in shown(await other.search("Zanzibar", 5, RequestFilters(), at))
+        await graph.api.change(removed(kept))
+        assert not any(kept in one for one in await everywhere(graph.api, "Zanzibar"))
+        assert await graph.api.cards([kept]) == {}
+        with pytest.raises(UnknownVideo):
+            await other.change(updated(kept, title="again"))
+        with pytest.raises(VideoIdTaken):
+            await other.change(added(gone))
+        await other.change(added(kept, title="Zanzibar again"))
+        assert shown(await other.search("Zanzibar", 5, RequestFilters(), at)) == [kept]
 
     asyncio.run(run())
 
@@ -194,7 +237,7 @@ def test_a_node_that_does_not_answer_is_away(tmp_path, shop_bundle):
     async def run():
         graph = await Graph(tmp_path, ranking_timeout_s=0.05).started(shop_bundle)
 
-        async def never(_):
+        async def never(*_):
             await asyncio.sleep(60)
 
         sound, graph.ranking.node.recommend = graph.ranking.node.recommend, never

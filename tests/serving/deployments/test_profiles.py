@@ -11,15 +11,15 @@ import pyarrow as pa
 import pytest
 
 from tests.bundles import write_shop_bundle
-from tests.serving.catalog.test_journal import change, row
+from tests.serving.catalog.journals import added, removed, updated
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError, EventsError
 from vrec.core.schema import EVENTS
 from vrec.core.types import ApplyResult
 from vrec.profiles.user import taste_vector
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
+from vrec.serving.catalog.journal import CatalogJournal
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.messages import CatalogChange
 
 
 def config_in(folder, **more):
@@ -106,19 +106,20 @@ def test_a_video_that_came_by_a_change_moves_the_taste_and_one_removed_does_not(
 
     async def run():
         node = await started(tmp_path, shop_bundle)
-        node._journal.write(change("new", 5, vectors={"fused": vector}, encoders={"fused": encoder}))
-        node._journal.write(change("other", 5, vectors={"fused": vector}, encoders={"fused": "another"}))
+        journal = CatalogJournal(str(tmp_path / "data"))
+        journal.append(added("new", {"fused": vector}, {"fused": encoder}))
+        journal.append(added("other", {"fused": vector}, {"fused": "another"}))
         await asyncio.sleep(0.3)
         await apply(node, event("a", "u1", "new"), event("b", "u2", "other"), event("c", "u3", "none"))
         assert taste_vector(await node.get("u1")).tolist() == vector[0].tolist()
         assert taste_vector(await node.get("u2")) is None
         assert taste_vector(await node.get("u3")) is None
         # A new title keeps the vector; a removal takes it away.
-        node._journal.write(CatalogChange("new", 6, row("new", title="another")))
+        journal.append(updated("new", title="another"))
         await asyncio.sleep(0.3)
         await apply(node, event("d", "u4", "new"))
         assert taste_vector(await node.get("u4")).tolist() == vector[0].tolist()
-        node._journal.write(CatalogChange("new", 7, None))
+        journal.append(removed("new"))
         await asyncio.sleep(0.3)
         await apply(node, event("e", "u5", "new"))
         assert taste_vector(await node.get("u5")) is None

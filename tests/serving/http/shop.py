@@ -11,7 +11,7 @@ from vrec.media.decode_process import DecodeProcess
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
-from vrec.serving.deployments.protocol import ServiceReadiness, UnknownVideo
+from vrec.serving.deployments.protocol import ServiceReadiness, UnknownVideo, VideoIdTaken
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import EmbeddedVideo, ListItem, ListResult
 
@@ -99,13 +99,17 @@ class Shop:
             {"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, decoded.phash, 0.1, 0.1
         )
 
-    async def change(self, change):
-        if change.row is None:
-            self.cards_now.pop(change.video_id, None)
-            return
-        self.cards_now[change.video_id] = change.row.to_pylist()[0]
-        if "frames" in change.vectors:
-            self.vectors[change.video_id] = change.vectors["frames"][0]
+    async def change(self, edit):
+        if (edit.kind == "add") == (edit.video_id in self.cards_now):
+            raise (VideoIdTaken if edit.kind == "add" else UnknownVideo)(edit.video_id)
+        if edit.kind == "remove":
+            del self.cards_now[edit.video_id]
+            return None
+        before = self.cards_now.get(edit.video_id, {"video_id": edit.video_id})
+        self.cards_now[edit.video_id] = dict(before) | dict(edit.fields)
+        if "frames" in edit.vectors:
+            self.vectors[edit.video_id] = edit.vectors["frames"][0]
+        return self.cards_now[edit.video_id]
 
     async def export(self, after, limit):
         return await asyncio.to_thread(self.store.export, after, limit)

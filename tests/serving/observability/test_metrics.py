@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving.catalog.test_journal import row
+from tests.serving.catalog.journals import added, removed
 from tests.serving.deployments.test_graph import ask, shown
 from tests.serving.deployments.test_profiles import config_in, event, events
 from tests.serving.direct import Direct
@@ -21,7 +21,6 @@ from vrec.core.errors import BundleError, StoreError
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.ranking import RankingDeployment
-from vrec.serving.messages import CatalogChange
 from vrec.serving.observability import metrics
 from vrec.serving.observability.exposition import cluster_metrics_text, merge_expositions, scrape_nodes
 from vrec.serving.observability.requests import RequestMetricsMiddleware
@@ -47,8 +46,8 @@ def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
         profiles.broken = StoreError("no room")
         with pytest.raises(StoreError):
             await api.apply(events(event("c", video_id=video)))
-        await api.change(CatalogChange("x", time.time_ns() // 1000, row("x")))
-        await api.change(CatalogChange("x", time.time_ns() // 1000, None))
+        await api.change(added("x"))
+        await api.change(removed("x"))
         return answer, told
 
     answer, told = asyncio.run(run())

@@ -5,26 +5,24 @@ from collections.abc import Collection, Mapping, Sequence
 from vrec.bundle.catalog import BundleCatalog
 from vrec.profiles.profile import VideoMetadata
 from vrec.profiles.update import video_metadata
-from vrec.serving.catalog.updates import changes_to_content, latest_changes
+from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange
 
 
 class CurrentVideoFacts:
     """Immutable metadata of a bundle's videos and of the changes since."""
 
-    def __init__(self, bundle: BundleCatalog, changes: Sequence[CatalogChange] = ()) -> None:
+    def __init__(self, bundle: BundleCatalog) -> None:
         self._encoder, self._from_bundle = bundle.encoder, video_metadata(bundle.content)
         embeddings = bundle.content.embeddings
         self._dim = 0 if embeddings is None else embeddings.schema.field("vector").type.list_size
-        self._latest = latest_changes({}, changes)
-        self._changed = self._changed_metadata(self._latest)
+        self._changed: dict[str, VideoMetadata | None] = {}
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> "CurrentVideoFacts":
-        """Return the metadata after more changes; the latest change of each video counts."""
+        """Return the metadata after more changes, each of which replaces the one of its video before."""
         other = object.__new__(CurrentVideoFacts)
         other.__dict__.update(self.__dict__)
-        new = latest_changes(self._latest, changes)
-        other._latest = self._latest | new
+        new = {change.video_id: change for change in changes}
         other._changed = self._changed | self._changed_metadata(new)
         return other
 

@@ -14,7 +14,7 @@ from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.reranking.catalog import CatalogArrays, Floats, RowIndices, ShopperContext, normalize_tag
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, age_limited_tags
 from vrec.serving.catalog.columns import FilterColumns, GrowableColumns, Mask, OverlayMapping, zero_counts
-from vrec.serving.catalog.updates import changes_to_content, latest_changes
+from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, RequestFilters
 
 INITIAL_SPARE_ROWS = 1_024
@@ -85,7 +85,7 @@ class CatalogSnapshot:
             view: The bundle's videos.
             rows: Columns of the bundle's and the changed videos.
             changed_rows: Row of each changed video by id, −1 where it was removed.
-            latest: Latest change of each changed video by id.
+            latest: Last change of each changed video by id.
         """
         self.view, self._rows, self.changed_rows, self.latest = view, rows, changed_rows, latest
         self.count, base = len(rows), len(view.columns.catalog.video_ids)
@@ -119,7 +119,7 @@ class CatalogSnapshot:
         return cls(view, GrowableColumns(view.columns, zero_counts(count), INITIAL_SPARE_ROWS), {}, {})
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
-        """Return another snapshot after more changes; the latest of each video counts, in whatever order.
+        """Return another snapshot after more changes, each of which replaces the one of its video before.
 
         A video without a vector of the bundle's encoder in its changes keeps the bundle's vector. This
         snapshot stays as it is.
@@ -128,7 +128,7 @@ class CatalogSnapshot:
             SchemaError: A row does not match VIDEOS.
             ServeError: A change has a row of another video.
         """
-        new = latest_changes(self.latest, changes)
+        new = {change.video_id: change for change in changes}
         if not new:
             return self
         latest, rows, changed_rows, pending = self.latest | new, self._rows, dict(self.changed_rows), new

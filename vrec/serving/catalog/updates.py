@@ -1,7 +1,6 @@
-"""Merging of catalog changes, and their conversion to the tables that catalogs and rankers take."""
+"""Conversion of catalog changes to the tables that catalogs and rankers take."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,28 +10,6 @@ from vrec.core.schema import EMBEDDINGS, conform
 from vrec.core.types import CatalogContent, Modality, Vectors
 from vrec.serving.catalog.columns import concat_videos
 from vrec.serving.messages import CatalogChange
-
-
-def latest_changes(
-    known: Mapping[str, CatalogChange], changes: Iterable[CatalogChange]
-) -> dict[str, CatalogChange]:
-    """Return the latest of the changes of each video, where it is later than the known one.
-
-    Of two changes at the same time the first counts. A row without vectors takes those of the change before.
-    """
-    latest: dict[str, CatalogChange] = {}
-    for change in sorted(changes, key=lambda change: change.at):
-        before = latest.get(change.video_id, known.get(change.video_id))
-        if before is None:
-            latest[change.video_id] = change
-        elif change.at > before.at:
-            without_vectors = change.row is not None and not change.vectors
-            latest[change.video_id] = (
-                replace(change, vectors=before.vectors, encoders=before.encoders)
-                if without_vectors
-                else change
-            )
-    return latest
 
 
 def change_vector(change: CatalogChange, modality: Modality, encoder: str | None, dim: int) -> Vectors | None:

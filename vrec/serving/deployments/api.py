@@ -17,8 +17,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
-from vrec.serving.bundle_swap import ServedBundle
-from vrec.serving.catalog.journal import CatalogJournal
+from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -28,11 +27,20 @@ from vrec.serving.deployments.protocol import (
     ProfilesHandle,
     RankingHandle,
     ServiceReadiness,
+    UnknownVideo,
+    VideoIdTaken,
 )
 from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import create_app
-from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RecommendQuery, RequestFilters
+from vrec.serving.messages import (
+    CatalogEdit,
+    EmbeddedVideo,
+    JournalPosition,
+    ListResult,
+    RecommendQuery,
+    RequestFilters,
+)
 from vrec.serving.observability import metrics
 from vrec.serving.observability.exposition import cluster_metrics_text
 from vrec.serving.observability.requests import RequestMetricsMiddleware
@@ -81,9 +89,7 @@ class ApiDeployment:
             ranking = LocalRankingHandle(self._local_ranking)
         self._recorder, self._surfaces = recorder or metrics.metrics_recorder(), metrics.SurfaceLabels()
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
-        self._served: ServedBundle[PopularFallback] = ServedBundle(config.data, self._load)
-        self._journal, self._changes = CatalogJournal(config.data), list[CatalogChange]()
-        self._changing = asyncio.Lock()
+        self._live: LiveCatalog[PopularFallback] = LiveCatalog(config.data, self._load)
         self._waiting: list[tuple[pa.Table, asyncio.Future[ApplyResult]]] = []
         self._sending: asyncio.Task[None] | None = None
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
@@ -99,9 +105,7 @@ class ApiDeployment:
         """Move to the named bundle if it is sound."""
         if self._local_ranking is not None:
             await self._local_ranking.reconfigure(user_config)
-        async with self._changing:
-            await self._read_journal()
-            await self._served.swap_to(user_config["bundle"])
+        await self._live.move(user_config["bundle"])
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
@@ -112,7 +116,9 @@ class ApiDeployment:
             raise BackendUnavailable("ranking has not answered lately")
         self._probing, begun = is_open, time.perf_counter()
         try:
-            answer = await _await_reply(self._ranking.recommend.remote(query), self._config.ranking_timeout_s)
+            answer = await _await_reply(
+                self._ranking.recommend.remote(query, self._position), self._config.ranking_timeout_s
+            )
         except BackendUnavailable:
             self._failures, self._open_until = self._failures + 1, time.monotonic() + BREAKER_COOLDOWN_S
             raise
@@ -127,12 +133,12 @@ class ApiDeployment:
 
     async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """See ServingBackend."""
-        call = self._ranking.similar.remote(video_id, k, filters, at)
+        call = self._ranking.similar.remote(video_id, k, filters, at, self._position)
         return await _await_reply(call, self._config.ranking_timeout_s)
 
     async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """See ServingBackend."""
-        call = self._ranking.search.remote(text, k, filters, at)
+        call = self._ranking.search.remote(text, k, filters, at, self._position)
         return await _await_reply(call, self._config.ranking_timeout_s)
 
     async def cards(self, video_ids: Sequence[str]) -> Mapping[str, Card]:
@@ -168,12 +174,19 @@ class ApiDeployment:
         self._recorder.record(metrics.UPLOADS, outcome="embedded")
         return embedded
 
-    async def change(self, change: CatalogChange) -> None:
-        """See ServingBackend."""
-        async with self._changing:
-            await asyncio.to_thread(self._journal.write, change)
-            self._recorder.record(metrics.CHANGES, change="removed" if change.row is None else "put")
-            await self._read_journal()
+    async def change(self, edit: CatalogEdit) -> Card | None:
+        """See ServingBackend. Calls to ranking name the edit from now on, so that its answers have it."""
+
+        def check(state: PopularFallback | None) -> None:
+            known = state is not None and state.card(edit.video_id) is not None
+            if edit.kind == "add" and known:
+                raise VideoIdTaken(f"the video id {edit.video_id} is taken")
+            if edit.kind != "add" and not known:
+                raise UnknownVideo(f"{edit.video_id} is not in the catalog")
+
+        await self._live.edit(edit, check)
+        self._recorder.record(metrics.CHANGES, change="removed" if edit.kind == "remove" else "put")
+        return self._fallback_state.card(edit.video_id)
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
         """See ServingBackend."""
@@ -191,15 +204,17 @@ class ApiDeployment:
             "encoder": self._encoder,
         }
         errors = await asyncio.gather(*(_readiness_error(handle) for handle in parts.values()))
-        refused = self._served.refused
+        refused = self._live.served.refused
         if all(error is None for error in errors):
             with contextlib.suppress(Exception):  # it was there a moment ago
                 refused = await self.refused()
-        return ServiceReadiness(self._served.version, dict(zip(parts, errors, strict=True)), refused)
+        return ServiceReadiness(self._live.served.version, dict(zip(parts, errors, strict=True)), refused)
 
     async def refused(self) -> str | None:
         """Return why this deployment or ranking refused the bundle requested last; None if neither did."""
-        return self._served.refused or await _await_reply(self._ranking.refused.remote(), READY_TIMEOUT_S)
+        return self._live.served.refused or await _await_reply(
+            self._ranking.refused.remote(), READY_TIMEOUT_S
+        )
 
     def _record(self, query: RecommendQuery, answer: ListResult, call_s: float | None) -> ListResult:
         arm, surface = assign_arm(query.user_id, self._config.arms).name, self._surfaces.name(query.surface)
@@ -208,14 +223,20 @@ class ApiDeployment:
 
     @property
     def _fallback_state(self) -> PopularFallback:
-        if self._served.loaded is None:
+        if self._live.value is None:
             raise BackendUnavailable("no bundle is loaded yet")
-        return self._served.loaded
+        return self._live.value
+
+    @property
+    def _position(self) -> JournalPosition | None:
+        """Position behind the last edit acknowledged here; None before the first."""
+        position = self._live.journal.position
+        return position if position.edits else None
 
     def _load(self, uri: str) -> tuple[BundleCatalog, PopularFallback]:
         shared = None if self._local_ranking is None else self._local_ranking.bundle_view(uri)
         bundle, view = shared or (BundleCatalog.load(uri), None)
-        return bundle, PopularFallback(bundle, self._config, view).with_changes(self._changes)
+        return bundle, PopularFallback(bundle, self._config, view)
 
     async def _flush_events(self) -> None:
         """Send waiting events until none are left."""
@@ -242,17 +263,10 @@ class ApiDeployment:
         while True:
             await asyncio.sleep(self._config.refresh_s)
             try:
-                async with self._changing:
-                    await self._read_journal()
+                await self._live.follow()
+                await self._live.compact()
             except Exception as error:  # the next round tries again
                 logger.warning("cannot read the catalog changes", extra={"why": str(error)[:300]})
-
-    async def _read_journal(self) -> None:
-        changes = await asyncio.to_thread(self._journal.read_new)
-        if changes:
-            self._changes += changes
-            if self._served.loaded is not None:
-                self._served.loaded = await asyncio.to_thread(self._served.loaded.with_changes, changes)
 
 
 async def _await_reply(call: Awaitable[T], timeout_s: float) -> T:

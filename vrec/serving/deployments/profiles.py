@@ -19,13 +19,11 @@ from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
-from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.catalog.facts import CurrentVideoFacts
-from vrec.serving.catalog.journal import CatalogJournal
+from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_owner import write_owner
 from vrec.serving.experiment_start import begin_experiment
 from vrec.serving.experiments import ArmCounts, ArmStatistics
-from vrec.serving.messages import CatalogChange
 
 logger = logging.getLogger("ray.serve")
 
@@ -40,8 +38,7 @@ class ProfilesDeployment:
 
     def __init__(self, config: ServeConfig) -> None:
         self._config = config
-        self._served: ServedBundle[CurrentVideoFacts] = ServedBundle(config.data, self._load)
-        self._journal, self._changes = CatalogJournal(config.data), list[CatalogChange]()
+        self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load)
         self._opened: ProfileStore[Profile] | None = None
         self._arms = ArmCounts(config.arms)
         self._cursor, self._has_counted_all = 0, False
@@ -52,12 +49,10 @@ class ProfilesDeployment:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the named bundle if it is sound, and open the store the first time."""
-        if self._opened is None:
-            self._changes += await asyncio.to_thread(self._journal.read_new)
-        await self._served.swap_to(user_config["bundle"])
-        if self._opened is not None or self._served.bundle is None:
+        await self._live.move(user_config["bundle"])
+        if self._opened is not None or self._live.served.bundle is None:
             return
-        profiles = self._served.bundle.profiles
+        profiles = self._live.served.bundle.profiles
         self._opened = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
         await self._begin_counting()
         if isinstance(self._config.store, SqliteConfig):
@@ -114,11 +109,11 @@ class ProfilesDeployment:
     async def ready(self) -> str:
         """Return the version in service; raises StoreError if the store cannot be written now."""
         await asyncio.to_thread(self._store.check)
-        return self._served.version
+        return self._live.served.version
 
     async def refused(self) -> str | None:
         """Return why the bundle requested last was refused; None if it is in service."""
-        return self._served.refused
+        return self._live.served.refused
 
     @property
     def _store(self) -> ProfileStore[Profile]:
@@ -133,7 +128,7 @@ class ProfilesDeployment:
             return error
 
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
-        return {} if self._served.loaded is None else self._served.loaded.find(video_ids)
+        return {} if self._live.value is None else self._live.value.find(video_ids)
 
     def _counts(self, video_ids: Sequence[str]) -> Doubles:
         profiles = self._store.get("video", video_ids)
@@ -156,7 +151,7 @@ class ProfilesDeployment:
         while True:
             has_more = False
             try:
-                await asyncio.to_thread(self._follow_journal)
+                await self._live.follow()
                 has_more = await self._follow_events()
             except VrecError as error:  # the next round tries again
                 logger.warning("cannot keep up", extra={"why": str(error)[:300]})
@@ -173,12 +168,6 @@ class ProfilesDeployment:
         self._has_counted_all |= not has_more
         return has_more
 
-    def _follow_journal(self) -> None:
-        if new := self._journal.read_new():
-            self._changes += new
-            if self._served.loaded is not None:
-                self._served.loaded = self._served.loaded.with_changes(new)
-
     def _load(self, uri: str) -> tuple[BundleCatalog, CurrentVideoFacts]:
         bundle = BundleCatalog.load(uri)
-        return bundle, CurrentVideoFacts(bundle, self._changes)
+        return bundle, CurrentVideoFacts(bundle)

@@ -11,7 +11,14 @@ from vrec.core.types import ApplyResult, Vectors
 from vrec.profiles.profile import Profile
 from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.experiments import ArmStatistics
-from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RecommendQuery, RequestFilters
+from vrec.serving.messages import (
+    CatalogEdit,
+    EmbeddedVideo,
+    JournalPosition,
+    ListResult,
+    RecommendQuery,
+    RequestFilters,
+)
 
 Card = Mapping[str, Any]
 """A video's row of VIDEOS by column, plain Python values; `published_at` is an aware datetime."""
@@ -24,6 +31,12 @@ class UnknownVideo(VrecError):
     """Video id that is not in the catalog."""
 
     fix = "give the id of a video of the catalogue, or add it by POST /v1/uploads"
+
+
+class VideoIdTaken(VrecError):
+    """Id of a new video that the catalog has already."""
+
+    fix = "choose another id, or DELETE that video first"
 
 
 class BackendUnavailable(ServeError):
@@ -101,10 +114,17 @@ class ServingBackend(Protocol):
         """
         ...
 
-    async def change(self, change: CatalogChange) -> None:
-        """Write a catalog change durably; it takes effect within `refresh_s`.
+    async def change(self, edit: CatalogEdit) -> Card | None:
+        """Write an edit of the catalog durably, and return the video as it is then; None after its removal.
 
-        A row without vectors keeps the video's vectors. Raises OutputError if the change cannot be written.
+        All answers of this backend have the edit from now on, those of other replicas within `refresh_s`. Of
+        two edits of one field the one acknowledged later counts.
+
+        Raises:
+            VideoIdTaken: The video to add is in the catalog.
+            UnknownVideo: The video to update or remove is not.
+            SchemaError: A field is not a column of VIDEOS, or its value is of another type.
+            OutputError: The edit cannot be written.
         """
         ...
 
@@ -145,13 +165,17 @@ class RankingHandle(DeploymentHandle, Protocol):
     """Handle of the ranking deployment; see `RankingDeployment` for its methods."""
 
     @property
-    def recommend(self) -> RemoteMethod[[RecommendQuery], ListResult]: ...
+    def recommend(self) -> RemoteMethod[[RecommendQuery, JournalPosition | None], ListResult]: ...
 
     @property
-    def similar(self) -> RemoteMethod[[str, int, RequestFilters, int], ListResult]: ...
+    def similar(
+        self,
+    ) -> RemoteMethod[[str, int, RequestFilters, int, JournalPosition | None], ListResult]: ...
 
     @property
-    def search(self) -> RemoteMethod[[str, int, RequestFilters, int], ListResult]: ...
+    def search(
+        self,
+    ) -> RemoteMethod[[str, int, RequestFilters, int, JournalPosition | None], ListResult]: ...
 
     @property
     def refused(self) -> RemoteMethod[[], str | None]: ...

@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
+from vrec.core.errors import OutputError
 from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_profile_reader
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig
-from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.catalog.facts import CurrentVideoFacts
-from vrec.serving.catalog.journal import CatalogJournal
-from vrec.serving.deployments.protocol import EncoderHandle, ProfilesHandle
+from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle
 from vrec.serving.deployments.store_owner import is_owned_by
-from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
+from vrec.serving.messages import (
+    CatalogChange,
+    JournalPosition,
+    ListResult,
+    RecommendQuery,
+    RequestFilters,
+)
 
 if TYPE_CHECKING:
     from vrec.serving.catalog.snapshot import BundleCatalogView
@@ -39,6 +45,9 @@ class _LoadedBundle:
     engine: "RecommendEngine"
     facts: CurrentVideoFacts
 
+    def with_changes(self, changes: Sequence[CatalogChange]) -> "_LoadedBundle":
+        return _LoadedBundle(self.engine.with_changes(changes), self.facts.with_changes(changes))
+
 
 class RankingDeployment:
     """Deployment that ranks from memory. Only the shopper's profile is read per request, so it is current.
@@ -50,8 +59,7 @@ class RankingDeployment:
     def __init__(self, config: ServeConfig, profiles: ProfilesHandle, encoder: EncoderHandle | None) -> None:
         """Build the deployment from handles; without `encoder`, search is by words alone."""
         self._config, self._profiles, self._encoder = config, profiles, encoder
-        self._served: ServedBundle[_LoadedBundle] = ServedBundle(config.data, self._load, remembers=True)
-        self._journal, self._changes = CatalogJournal(config.data), list[CatalogChange]()
+        self._live: LiveCatalog[_LoadedBundle] = LiveCatalog(config.data, self._load, remembers=True)
         self._cursor: int | None = None
         self._reader: SqliteProfileReader | RedisStore | None = None
         self._changing = asyncio.Lock()
@@ -60,9 +68,7 @@ class RankingDeployment:
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the named bundle if it is sound, while requests go on being answered."""
         async with self._changing:
-            if self._task is None:
-                self._changes += await asyncio.to_thread(self._journal.read_new)
-            if await self._served.swap_to(user_config["bundle"]):
+            if await self._live.move(user_config["bundle"]):
                 await self._fetch_video_counts()
                 # The bundle stays loaded: scanning it in every garbage collection would delay requests.
                 gc.collect()
@@ -70,8 +76,9 @@ class RankingDeployment:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
-    async def recommend(self, query: RecommendQuery) -> ListResult:
-        """Recommend videos to a shopper."""
+    async def recommend(self, query: RecommendQuery, after: JournalPosition | None = None) -> ListResult:
+        """Recommend videos to a shopper, with all catalog edits up to a position."""
+        await self._reach(after)
         begun, missing = time.perf_counter(), []
         try:
             profile = await self._profile(query.user_id)
@@ -83,12 +90,29 @@ class RankingDeployment:
         spent = {"profile": waited * 1e3, **answer.spent_ms}
         return replace(answer, degraded=(*missing, *answer.degraded), spent_ms=spent)
 
-    async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """Return at most `k` videos similar to one; raises UnknownVideo."""
+    async def similar(
+        self,
+        video_id: str,
+        k: int,
+        filters: RequestFilters,
+        at: int,
+        after: JournalPosition | None = None,
+    ) -> ListResult:
+        """Return at most `k` videos similar to one, with all catalog edits up to a position.
+
+        Raises UnknownVideo.
+        """
+        await self._reach(after)
         return self._engine.similar(video_id, k, filters, at)
 
-    async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """Return at most `k` videos for a text; by its words alone if it cannot be embedded."""
+    async def search(
+        self, text: str, k: int, filters: RequestFilters, at: int, after: JournalPosition | None = None
+    ) -> ListResult:
+        """Return at most `k` videos for a text; by its words alone if it cannot be embedded.
+
+        All catalog edits up to the position `after` are in it.
+        """
+        await self._reach(after)
         vector, missing = None, []
         if self._encoder is not None:
             try:
@@ -103,22 +127,22 @@ class RankingDeployment:
 
     def bundle_view(self, uri: str) -> "tuple[BundleCatalog, BundleCatalogView] | None":
         """Return the bundle in a folder and its view if it is the one in service, else None."""
-        bundle = self._served.bundle
+        bundle = self._live.served.bundle
         return (bundle, self._engine.bundle_view) if bundle is not None and bundle.uri == uri else None
 
     async def ready(self) -> str:
         """Return the version in service."""
-        return self._served.version
+        return self._live.served.version
 
     async def refused(self) -> str | None:
         """Return why the bundle requested last was refused; None if it is in service."""
-        return self._served.refused
+        return self._live.served.refused
 
     @property
     def _engine(self) -> "RecommendEngine":
-        if self._served.loaded is None:
+        if self._live.value is None:
             raise RuntimeError("a request came before the first bundle")
-        return self._served.loaded.engine
+        return self._live.value.engine
 
     def _load(self, uri: str) -> tuple[BundleCatalog, _LoadedBundle]:
         # Imported here, so that a process that only names this class to Serve does not load torch.
@@ -131,8 +155,14 @@ class RankingDeployment:
         torch.set_num_threads(1)
         bundle = ServingBundle.load(uri)
         bundle.check()
-        engine = RecommendEngine(bundle, self._config).with_changes(self._changes)
-        return bundle, _LoadedBundle(engine, CurrentVideoFacts(bundle, self._changes))
+        return bundle, _LoadedBundle(RecommendEngine(bundle, self._config), CurrentVideoFacts(bundle))
+
+    async def _reach(self, position: JournalPosition | None) -> None:
+        """Apply the catalog edits up to a position; raises BackendUnavailable if they cannot be read."""
+        try:
+            await self._live.reach(position)
+        except OutputError as error:
+            raise BackendUnavailable(f"ranking cannot read the latest catalog changes: {error}") from None
 
     async def _profile(self, user_id: str) -> Profile | None:
         """Return a shopper's profile, from the store if it can be read here, else from its deployment."""
@@ -144,7 +174,7 @@ class RankingDeployment:
 
     async def _open_reader(self) -> None:
         """Open the store for reading, once it exists and if this process reaches the same one."""
-        store, bundle = self._config.store, self._served.bundle
+        store, bundle = self._config.store, self._live.served.bundle
         if self._reader is not None or bundle is None:
             return
         if isinstance(store, SqliteConfig):
@@ -155,12 +185,7 @@ class RankingDeployment:
         self._reader = await asyncio.to_thread(open_profile_reader, store, find, bundle.profiles)
 
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
-        return {} if self._served.loaded is None else self._served.loaded.facts.find(video_ids)
-
-    def _with_changes(self, changes: Sequence[CatalogChange]) -> "_LoadedBundle":
-        loaded = self._served.loaded
-        assert loaded is not None
-        return _LoadedBundle(loaded.engine.with_changes(changes), loaded.facts.with_changes(changes))
+        return {} if self._live.value is None else self._live.value.facts.find(video_ids)
 
     async def _fetch_video_counts(self) -> None:
         """Fetch the counts of all videos; if that fails, `_refresh_loop` tries again."""
@@ -187,9 +212,7 @@ class RankingDeployment:
                 logger.warning("cannot keep up", extra={"why": _error_text(error)})
 
     async def _follow(self) -> None:
-        if changes := await asyncio.to_thread(self._journal.read_new):
-            self._changes += changes
-            self._served.loaded = await asyncio.to_thread(self._with_changes, changes)
+        await self._live.follow()
         await self._open_reader()
         if self._cursor is None:
             await self._fetch_video_counts()

@@ -17,7 +17,7 @@ from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.reranking.catalog import RowIndices
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
-from vrec.serving.catalog.updates import changes_to_content, latest_changes
+from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
@@ -71,7 +71,7 @@ class RecommendEngine:
         return self._snapshot.card(video_id)
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
-        """Return another engine after more changes; the latest of each video counts, in whatever order.
+        """Return another engine after more changes, each of which replaces the one of its video before.
 
         The cost is proportional to the changes, apart from copies of a few numbers per video. Vectors of
         encoders other than the bundle's are ignored, and a change without vectors keeps the video's vectors.
@@ -81,7 +81,7 @@ class RecommendEngine:
             SchemaError: A row does not match VIDEOS.
             ServeError: A change has a row of another video.
         """
-        new = latest_changes(self._snapshot.latest, changes)
+        new = {change.video_id: change for change in changes}
         if not new:
             return self
         other = object.__new__(type(self))

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import pyarrow as pa
 from fastapi import APIRouter, Path, Request, Response
 
 from vrec.config.serve import ServeConfig
 from vrec.core.schema import VIDEOS
 from vrec.serving.catalog.uploads import UploadStore, readable_uri
-from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend, UnknownVideo
+from vrec.serving.deployments.protocol import (
+    BackendUnavailable,
+    Card,
+    ServingBackend,
+    UnknownVideo,
+    VideoIdTaken,
+)
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
@@ -31,14 +36,10 @@ from vrec.serving.http.schemas.responses import (
     json_response,
     rounded_seconds,
 )
-from vrec.serving.messages import CatalogChange, EmbeddedVideo, ListResult, RequestFilters
+from vrec.serving.messages import CatalogEdit, EmbeddedVideo, ListResult, RequestFilters
 
 NEIGHBORS_SHOWN = 5
 """Similar videos in the response to a new video."""
-INDEX_WAIT_S = 2.0
-"""Seconds, beyond two refreshes, to wait until a new video is in the index."""
-INDEX_POLL_S = 0.1
-"""Seconds between two checks of that."""
 
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
@@ -122,15 +123,14 @@ class _CatalogOperations:
         keep_file = not uploaded
         try:
             if video_id in await self._backend.cards([video_id]):
-                detail = f"the video id {video_id} is taken: choose another id, or DELETE that video first"
-                raise HttpProblem(409, "id-taken", detail)
+                taken = VideoIdTaken(f"the video id {video_id} is taken")
+                raise HttpProblem(409, "id-taken", f"{taken}: {taken.fix}")
             embedded = await self._backend.embed(uri, fields.title, tuple(fields.tags))
             card = fields.model_dump(exclude={"video_id", "uri"})
             card |= {"uri": uri, "duration_s": embedded.duration_s, "published_at": datetime.now(UTC)}
-            change = CatalogChange(
-                video_id, now_us(), video_row(video_id, card), embedded.vectors, embedded.encoders
-            )
-            await self._backend.change(change)
+            fields_set = {column.name: card.get(column.name) for column in VIDEOS.columns[1:]}
+            edit = CatalogEdit(video_id, "add", fields_set, embedded.vectors, embedded.encoders)
+            await self._change(edit)
             keep_file = True
         finally:
             if not keep_file:
@@ -140,17 +140,24 @@ class _CatalogOperations:
     async def change(self, video_id: str, update: UpdateVideoRequest) -> Response:
         """Update a video and return a VideoResponse."""
         unchanged = {"creator_id"} if update.creator_id is None else set()
-        card = {**await self._card(video_id), **update.model_dump(exclude_unset=True, exclude=unchanged)}
-        await self._backend.change(CatalogChange(video_id, now_us(), video_row(video_id, card)))
+        fields = update.model_dump(exclude_unset=True, exclude=unchanged)
+        card = await self._change(CatalogEdit(video_id, "update", fields)) if fields else None
+        card = card or await self._card(video_id)
         content = {"video_id": video_id, **{name: card[name] for name in _CARD_FIELDS}}
         return json_response(content | {"duration_s": rounded_seconds(card["duration_s"])})
 
     async def remove(self, video_id: str) -> Response:
         """Remove a video and return status 204."""
         card = await self._card(video_id)
-        await self._backend.change(CatalogChange(video_id, now_us(), None))
+        await self._change(CatalogEdit(video_id, "remove"))
         await asyncio.to_thread(self.uploads.delete, str(card["uri"]))
         return Response(status_code=204)
+
+    async def _change(self, edit: CatalogEdit) -> Card | None:
+        try:
+            return await self._backend.change(edit)
+        except VideoIdTaken as error:
+            raise HttpProblem(409, "id-taken", f"{error}: {error.fix}") from None
 
     async def _card(self, video_id: str) -> Card:
         cards = await self._backend.cards([video_id])
@@ -181,24 +188,13 @@ class _CatalogOperations:
         }
 
     async def _neighbors(self, video_id: str) -> ListResult | None:
-        """Return the videos similar to a new one once it is in the index; None if that takes too long."""
-        deadline = asyncio.get_running_loop().time() + 2 * self._config.refresh_s + INDEX_WAIT_S
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                return await self._backend.similar(video_id, NEIGHBORS_SHOWN, RequestFilters(), now_us())
-            except UnknownVideo:
-                await asyncio.sleep(INDEX_POLL_S)
-            except (BackendUnavailable, TimeoutError) as error:
-                # The video is in the catalog nevertheless.
-                log_error(video_id, error)
-                return None
-        return None
+        """Return the videos similar to a new one; None if ranking does not answer."""
+        try:
+            return await self._backend.similar(video_id, NEIGHBORS_SHOWN, RequestFilters(), now_us())
+        except (BackendUnavailable, UnknownVideo, TimeoutError) as error:
+            # The video is in the catalog nevertheless.
+            log_error(video_id, error)
+            return None
 
 
-_CARD_FIELDS: Sequence[str] = tuple(name for name in VideoResponse.model_fields if name != "video_id")
-
-
-def video_row(video_id: str, card: Card) -> pa.Table:
-    """Return the VIDEOS row of a card, under this id."""
-    row = {column.name: card.get(column.name) for column in VIDEOS.columns} | {"video_id": video_id}
-    return pa.Table.from_pylist([row], schema=VIDEOS.arrow())
+_CARD_FIELDS: tuple[str, ...] = tuple(name for name in VideoResponse.model_fields if name != "video_id")

@@ -1,0 +1,191 @@
+"""Bundle in service together with the catalog edits since, as one deployment follows them."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
+
+from vrec.bundle.catalog import BundleCatalog
+from vrec.core.errors import OutputError
+from vrec.serving.bundle_swap import ServedBundle
+from vrec.serving.catalog.clock import wall_clock_us
+from vrec.serving.catalog.journal import CatalogJournal
+from vrec.serving.catalog.resolve import bundle_row, resolve_video
+from vrec.serving.messages import CatalogChange, CatalogEdit, JournalPosition
+
+logger = logging.getLogger("ray.serve")
+
+
+class Changeable(Protocol):
+    """Immutable state made of a bundle, which changes of the catalog turn into another."""
+
+    def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
+        """Return another state after these changes, each of which replaces the one of its video before."""
+        ...
+
+
+T = TypeVar("T", bound=Changeable)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedState(Generic[T]):
+    """State with the edits up to a revision of the journal."""
+
+    value: T
+    bundle: BundleCatalog
+    revision: int
+
+
+class LiveCatalog(Generic[T]):
+    """State of the bundle in service with the edits since.
+
+    Edits are followed while another bundle is loaded, so that none waits for it. An edit that cannot be
+    applied is named in the log and leaves all others in force.
+    """
+
+    def __init__(
+        self,
+        data: str,
+        load: Callable[[str], tuple[BundleCatalog, T]],
+        *,
+        remembers: bool = False,
+        now: Callable[[], int] = wall_clock_us,
+    ) -> None:
+        """Build it without a bundle.
+
+        Args:
+            data: The data folder of the service.
+            load: Function that loads and checks the bundle in a folder; see `ServedBundle`.
+            remembers: Whether to write SERVED after a good bundle; see `ServedBundle`.
+            now: Function that returns this machine's time, µs since 1970.
+        """
+        self.journal = CatalogJournal(data, now)
+        self._load_bundle = load
+        self.served: ServedBundle[FollowedState[T]] = ServedBundle(data, self._load, remembers=remembers)
+        self._following = asyncio.Lock()
+        self._reached: dict[str, int] = {}
+        """Position reached in the edits of each process that wrote any."""
+
+    @property
+    def value(self) -> T | None:
+        """The state; None before the first bundle."""
+        return None if self.served.loaded is None else self.served.loaded.value
+
+    async def move(self, uri: str) -> bool:
+        """Put the bundle in a folder in service; see `ServedBundle.swap_to`."""
+        moved = await self.served.swap_to(uri)
+        if self._following.locked():
+            # The edit that holds the lock is applied to the new state before it is acknowledged.
+            async with self._following:
+                await self._apply()
+        elif self.served.loaded is not None:
+            # Without an await, so that no request sees the new state without the latest edits.
+            self.served.loaded = self._catch_up(self.served.loaded)
+        return moved
+
+    async def follow(self, *, force: bool = False) -> None:
+        """Apply the edits that were durable before the call.
+
+        Raises:
+            OutputError: The journal cannot be read; the edits that could be read are applied.
+        """
+        async with self._following:
+            await self._follow(force)
+
+    async def reach(self, position: JournalPosition | None) -> None:
+        """Apply the edits up to a position that another process has reached; raises OutputError."""
+        loaded = self.served.loaded
+        if self._has_reached(position) and (loaded is None or loaded.revision == self.journal.revision):
+            return
+        async with self._following:
+            if self._has_reached(position):
+                await self._apply()
+            elif position is not None:
+                await self._follow(True)
+                self._reached[position.node] = position.edits
+
+    async def edit(self, edit: CatalogEdit, check: Callable[[T | None], None]) -> None:
+        """Write an edit durably, after all that were acknowledged before, and apply it.
+
+        Args:
+            edit: The edit.
+            check: Function that raises if the state before forbids the edit.
+
+        Raises:
+            SchemaError: A field is not a column of VIDEOS, or its value is of another type.
+            OutputError: The journal cannot be read or written.
+        """
+        async with self._following:
+            await self._follow(True)
+            check(self.value)
+            await asyncio.to_thread(self.journal.append, edit)
+            await self._apply()
+
+    async def compact(self, *, force: bool = False) -> bool:
+        """Merge the journal's files if there are many; see `CatalogJournal.compact`."""
+        return await asyncio.to_thread(self._compact, force)
+
+    def _has_reached(self, position: JournalPosition | None) -> bool:
+        return position is None or position.edits <= self._reached.get(position.node, 0)
+
+    async def _follow(self, force: bool) -> None:
+        try:
+            await asyncio.to_thread(lambda: self.journal.read(force=force))
+        finally:
+            await self._apply()
+
+    async def _apply(self) -> None:
+        while (before := self.served.loaded) is not None and before.revision != self.journal.revision:
+            after = await asyncio.to_thread(self._catch_up, before)
+            # Another bundle may have come meanwhile: then once more, over that one.
+            if self.served.loaded is before:
+                self.served.loaded = after
+
+    def _load(self, uri: str) -> tuple[BundleCatalog, FollowedState[T]]:
+        bundle, value = self._load_bundle(uri)
+        try:
+            self.journal.read(force=True)
+        except OutputError as error:
+            logger.warning("cannot read all catalog changes", extra={"why": str(error)[:300]})
+        return bundle, self._catch_up(FollowedState(value, bundle, 0))
+
+    def _catch_up(self, state: FollowedState[T]) -> FollowedState[T]:
+        bundle = state.bundle
+        revision, changed = self.journal.changed_since(state.revision)
+        cut = self.journal.cut_of(
+            bundle.version, bundle.made_at, lambda name: bundle_row(bundle, name) is not None
+        )
+        changes: list[CatalogChange] = []
+        for video_id, registers in changed.items():
+            try:
+                changes.append(resolve_video(video_id, registers, bundle, cut))
+            except Exception as error:  # whatever is wrong with a row, the others stand
+                _log_refused(video_id, error)
+        return FollowedState(_with_each(state.value, changes), bundle, revision)
+
+    def _compact(self, force: bool) -> bool:
+        bundle, last = self.served.bundle, self.served.last_good()
+        if bundle is None:
+            return False
+        versions = {bundle.version, *(last[name] for name in ("version", "previous") if last.get(name))}
+        return self.journal.compact(versions, force=force)
+
+
+def _with_each(value: T, changes: Sequence[CatalogChange]) -> T:
+    """Apply changes together; if one of them is refused, each half alone, down to the single change."""
+    if not changes:
+        return value
+    try:
+        return value.with_changes(changes)
+    except Exception as error:  # whatever is wrong with a row, the others stand
+        if len(changes) == 1:
+            _log_refused(changes[0].video_id, error)
+            return value
+        middle = len(changes) // 2
+        return _with_each(_with_each(value, changes[:middle]), changes[middle:])
+
+
+def _log_refused(video_id: str, error: Exception) -> None:
+    extra: Mapping[str, str] = {"video_id": video_id, "why": f"{type(error).__name__}: {error}"[:300]}
+    logger.error("a catalog change cannot be applied and is left out", extra=dict(extra))
