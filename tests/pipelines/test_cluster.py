@@ -3,10 +3,19 @@
 import socket
 
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from vrec.core.errors import FitError, OutputError
-from vrec.pipelines.cluster import ClusterError, connect_cluster, unwrap_ray_errors
+from vrec.pipelines.cluster import ClusterError, connect_cluster, loss_reason, unwrap_ray_errors
 
 
 def task_error(text: str) -> RayTaskError:
@@ -27,6 +36,40 @@ def test_an_error_of_a_worker_comes_out_as_itself(kind):
 def test_any_other_error_stays_as_it_is(text):
     with pytest.raises(RayTaskError), unwrap_ray_errors():
         raise task_error(text)
+
+
+KILLED = (
+    "The actor is dead because its worker process has died. Worker exit detail: Some common causes include: "
+    "(1) the process was killed by the OOM killer due to high memory usage"
+)
+LOSSES = [
+    (OutOfMemoryError("killed"), "OutOfMemory"),
+    (RayActorError(error_msg="Task was killed due to the node running low on memory."), "OutOfMemory"),
+    (NodeDiedError("gone"), "NodeLost"),
+    (ObjectLostError("00" * 28, None, ""), "NodeLost"),
+    (RayActorError(error_msg="The actor died because its node has died. Node Id: 1"), "NodeLost"),
+    (RayActorError(error_msg=KILLED), "WorkerLost"),
+    (ActorUnavailableError("it is not there", None), "WorkerLost"),
+    (ActorDiedError(), "WorkerLost"),
+    (WorkerCrashedError(), "WorkerLost"),
+]
+
+
+@pytest.mark.parametrize(("error", "name"), LOSSES)
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_was_lost_is_named_for_what_it_was(error, name, nested):
+    error = RayTaskError("task", "a traceback", error) if nested else error
+    assert str(loss_reason(error)).partition(":")[0] == name
+    with pytest.raises(ClusterError, match=f"^{name}: ") as raised, unwrap_ray_errors():
+        raise error
+    assert "run the same command again" in raised.value.fix
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("its node has died"), FitError("no"), task_error("ValueError: no")]
+)
+def test_any_other_error_is_no_loss(error):
+    assert loss_reason(error) is None
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):

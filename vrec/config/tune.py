@@ -23,6 +23,9 @@ class TuneConfig(BaseConfig):
     """CPUs that Ray reserves for one trial."""
     gpus: float = Field(default=0.0, ge=0, le=8)
     """GPUs that Ray reserves for one trial; 0.5 lets two trials share one."""
+    max_failures: int = Field(default=2, ge=0)
+    """Number of times that a trial is repeated after its process or its node was lost. A trial that is lost
+    more often is named, but is no result: the same command tries it again."""
     early_stop: bool = True
     """Whether trials that lag behind others at the same epoch are stopped (ASHA: Li et al. 2020). No effect
     on models that report one score only. The trial of the settings as given is never stopped."""

@@ -34,6 +34,16 @@ class ClusterError(VrecError):
     )
 
 
+_LOSSES = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.OutOfMemoryError,
+)
+_NODE = re.compile(r"node (has |was |is )?(died|dead|terminated|preempted|removed)|its node")
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterResources:
     """Resources of a cluster at this moment."""
@@ -86,16 +96,44 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
 
 @contextlib.contextmanager
 def unwrap_ray_errors() -> Iterator[None]:
-    """Re-raise a VrecError of a worker as itself inside the `with`, without Ray's wrapping."""
+    """Re-raise a VrecError of a worker as itself inside the `with`, without Ray's wrapping.
+
+    Raises ClusterError where workers or nodes were lost more often than Ray repeats their work.
+    """
     try:
         yield
-    except ray.exceptions.RayTaskError as error:
+    except ray.exceptions.RayError as error:
+        lost = loss_reason(error)
+        if lost is not None:
+            raise ClusterError(
+                f"{lost}, again after its work was repeated",
+                fix="see that the nodes stay up and have memory to spare, then run the same command again",
+            ) from None
+        if not isinstance(error, ray.exceptions.RayTaskError):
+            raise
         # Of an error inside a Ray Data function, only the traceback's text reaches the driver.
         match = re.search(r"^vrec\.core\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
         kind = getattr(errors, match[1], None) if match else None
         if match is None or kind is None:
             raise
         raise kind(match[2]) from None
+
+
+def loss_reason(error: BaseException) -> str | None:
+    """Return what was lost, where an error says that a process or node was; None for any other error.
+
+    The text begins with OutOfMemory, NodeLost or WorkerLost.
+    """
+    while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    if not isinstance(error, _LOSSES):
+        return None
+    text = str(error).lower()
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or "low on memory" in text:
+        return "OutOfMemory: a process was killed because the memory of its node ran out"
+    if isinstance(error, ray.exceptions.NodeDiedError | ray.exceptions.ObjectLostError) or _NODE.search(text):
+        return "NodeLost: a node was lost while it did part of the work"
+    return "WorkerLost: a process ended without a word, as when it is killed"
 
 
 @contextlib.contextmanager

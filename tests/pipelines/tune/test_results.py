@@ -17,6 +17,7 @@ from vrec.pipelines.cluster import ClusterError, ClusterResources
 from vrec.pipelines.tune import sweep
 from vrec.pipelines.tune.results import best_yaml, setting_importance, write_results
 from vrec.pipelines.tune.run import tune
+from vrec.pipelines.tune.search import ERROR
 from vrec.pipelines.tune.space import SearchSpace, read_search_space
 from vrec.pipelines.tune.sweep import max_concurrent
 from vrec.pipelines.tune.targets import TuneData, TuneTarget
@@ -164,11 +165,12 @@ def failure(tmp_path, error: Exception | None) -> str:
     path = tmp_path / "error.pkl"
     if error is not None:
         path.write_bytes(cloudpickle.dumps(error))
-    return sweep.failure_reason(SimpleNamespace(pickled_error_file=str(path)))  # type: ignore[arg-type]
+    trial: Any = SimpleNamespace(pickled_error_file=str(path))
+    return sweep.describe_error(sweep.trial_error(trial))
 
 
 def test_a_failure_is_told_in_one_line(tmp_path):
-    assert failure(tmp_path, None) == "TuneError: it was lost, and Ray does not say why"
+    assert failure(tmp_path, None) == "WorkerLost: Ray does not say why"
     assert failure(tmp_path, FitError("a\n  b")) == "FitError: a b"
     assert failure(tmp_path, RayTaskError("f", "traceback", FitError("no"))) == "FitError: no"
     assert failure(tmp_path, WorkerCrashedError()).startswith("WorkerLost: ")
@@ -208,7 +210,8 @@ def test_trials_are_recorded_as_they_go(tmp_path):
     assert found[1].values == [0.5, 0.25]
     assert found[1].seconds >= 0
     assert found[3].error == "TuneError: it ended without a figure"
-    assert found[4].error == "TuneError: it was lost, and Ray does not say why"
+    assert sorted(found) == [1, 2, 3], "what was lost is no result"
+    assert [(t.number, t.error) for t in recorder.lost] == [(4, "WorkerLost: Ray does not say why")]
     assert recorder.__getstate__()["on_trials"] is None
 
 
@@ -228,5 +231,38 @@ def test_a_trial_reports_its_best_and_its_last_value(monkeypatch):
         {"score": 10, "value": 1.0},
         {"score": 20.0, "value": 20.0},
     ]
-    with pytest.raises(TuneError, match="after epoch 2 is nan"):
-        sweep.run_trial(config, base=Settings(), trial=lambda d, s: iter([1.0, float("nan")]), data=1)
+    sweep.run_trial(config, base=Settings(), trial=lambda d, s: iter([1.0, float("nan")]), data=1)
+    assert reports[-1] == {"score": 1.0, ERROR: "TuneError: the figure after epoch 2 is nan"}
+
+
+def test_a_trial_whose_own_tasks_were_lost_is_raised_so_that_it_is_repeated(monkeypatch):
+    monkeypatch.setattr(sweep.tune, "report", lambda values: pytest.fail(f"{values} were reported"))
+
+    def lost(data, settings):
+        raise RayTaskError("f", "traceback", WorkerCrashedError())
+        yield
+
+    with pytest.raises(RayTaskError):
+        sweep.run_trial({"changes": {}}, base=Settings(), trial=lost, data=1)
+
+
+def test_a_failed_trial_is_recorded_with_its_error_and_is_no_observation(tmp_path):
+    log = TrialLog(str(tmp_path), {})
+    recorder = sweep.TrialRecorder(log, [], set(), None)
+    recorder.on_trial_start(0, [], ray_trial(1))
+    recorder.on_trial_result(0, [], ray_trial(1), {"score": 0.5, "value": 0.5})
+    recorder.on_trial_result(0, [], ray_trial(1), {"score": 0.5, ERROR: "FitError: no"})
+    recorder.on_trial_complete(0, [], ray_trial(1))
+    (found,) = log.trials()
+    assert (found.state, found.error, found.values, found.score) == ("failed", "FitError: no", [0.5], None)
+
+
+def test_a_trial_that_is_repeated_begins_with_no_values(tmp_path):
+    log = TrialLog(str(tmp_path), {})
+    recorder = sweep.TrialRecorder(log, [], set(), None)
+    for values in ((0.5,), (0.5, 0.75)):
+        recorder.on_trial_start(0, [], ray_trial(1))
+        for value in values:
+            recorder.on_trial_result(0, [], ray_trial(1), {"value": value})
+    recorder.on_trial_complete(0, [], ray_trial(1))
+    assert [(t.values, t.state) for t in log.trials()] == [([0.5, 0.75], "done")]

@@ -20,7 +20,7 @@ from vrec.pipelines.tune.sweep import TrialListener, run_sweep
 from vrec.pipelines.tune.targets import TuneData, TuneTarget
 from vrec.pipelines.tune.trial_log import TrialLog, TuneError, TuneTrial, rank_trials
 
-_NOT_COMPARED = ("trials", "concurrent", "cpus", "gpus")
+_NOT_COMPARED = ("trials", "concurrent", "cpus", "gpus", "max_failures")
 """Settings of `tune` that may differ when a sweep is continued."""
 
 
@@ -37,8 +37,9 @@ def tune(
 
     `out` gets `trials/*.json` as trials end, and then `leaderboard.json`, `best.yaml` and `report.html`. The
     same call continues a sweep that was interrupted; finished trials are not repeated. The settings as given
-    are the first trial, so the best are never worse on the validation split. A trial that fails, or whose
-    process is lost, is a row with its reason.
+    are the first trial, so the best are never worse on the validation split. A trial that fails is a row
+    with its reason. One whose process or node is lost is repeated, up to `tune.max_failures` times; if that
+    does not help it is in the results of this call, but not in `trials/`, so that the next call tries again.
 
     Args:
         target: the model, and how a trial of it is scored.
@@ -69,9 +70,11 @@ def tune(
     importance = write_results(out, target, settings, dimensions, trials, data=data.name)
     best = rank_trials(trials)[0]
     if best.score is None:
+        lost = len(log.trials()) < len(trials)
+        again = "run the same command again" if lost else f"remove {out} to begin again"
         raise TuneError(
             f"none of {len(trials)} trials has a figure; the first: {best.error}",
-            fix=f"see {join_uri(out, PAGE)}; remove {out} to begin again",
+            fix=f"see {join_uri(out, PAGE)}; {again}",
         )
     return {
         "model": target.model,

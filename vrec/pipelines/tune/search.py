@@ -18,6 +18,8 @@ from vrec.pipelines.tune.trial_log import TuneTrial
 
 SCORE = "score"
 """Ray Tune's key of the maximized metric: the best epoch's value so far."""
+ERROR = "error_of_trial"
+"""Ray Tune's key of what a trial failed with: Ray Tune is to repeat only those whose process was lost."""
 DEFAULT = 0
 """Number of the trial with the settings as given."""
 _UNBOUNDED = 10**6
@@ -68,13 +70,14 @@ class OptunaSuggester(OptunaSearch):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass the result of an epoch to Optuna."""
-        if trial_id != self._default_id:
+        if trial_id != self._default_id and ERROR not in result:
             super().on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass the end of a trial to Optuna."""
+        error = error or ERROR in (result or {})
         if trial_id != self._default_id:
             super().on_trial_complete(trial_id, result, error)
         else:
@@ -108,11 +111,20 @@ class ResumableAsha(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """Return whether a trial continues or stops after an epoch."""
+        if ERROR in result:
+            return TrialScheduler.CONTINUE
         decision = super().on_trial_result(tune_controller, trial, result)
         if decision != TrialScheduler.STOP or trial.config.get("number") == DEFAULT:
             return TrialScheduler.CONTINUE
         self.stopped.add(trial.trial_id)
         return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> None:
+        """Take the end of a trial into account; one that failed has no score."""
+        if ERROR in result:
+            self.on_trial_remove(tune_controller, trial)
+        else:
+            super().on_trial_complete(tune_controller, trial, result)
 
     def _replay(self, trial: TuneTrial) -> None:
         replayed = cast("RayTrial", _ReplayedTrial(f"before-{trial.number}", {"number": trial.number}))

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 
 from vrec.config.patch import patch_settings
 from vrec.config.settings import Settings
 from vrec.config.tune import TuneConfig
-from vrec.pipelines.cluster import ClusterError, ClusterResources
-from vrec.pipelines.tune.search import SCORE, OptunaSuggester, ResumableAsha, silent_optuna
+from vrec.pipelines.cluster import ClusterError, ClusterResources, loss_reason
+from vrec.pipelines.tune.search import ERROR, SCORE, OptunaSuggester, ResumableAsha, silent_optuna
 from vrec.pipelines.tune.space import SearchSpace
 from vrec.pipelines.tune.targets import TuneData, TuneTarget
 from vrec.pipelines.tune.trial_log import TrialLog, TuneError, TuneTrial
@@ -52,10 +52,11 @@ def run_sweep(
     resources: ClusterResources,
     on_trials: TrialListener | None = None,
 ) -> list[TuneTrial]:
-    """Run the trials of `tune.trials` that the log lacks, and return all finished trials by number.
+    """Run the trials of `tune.trials` that the log lacks, and return all trials by number.
 
-    Needs a connection to the cluster. Raises ClusterError where it is too small for one trial, and what
-    `data.prepare` raises.
+    Trials that were lost with their processes or nodes more than `tune.max_failures` times are failed ones of
+    what is returned, and not in the log. Needs a connection to the cluster. Raises ClusterError where it is
+    too small for one trial, and what `data.prepare` raises.
     """
     finished, config = log.trials(), settings.tune
     if len(finished) >= config.trials:
@@ -76,9 +77,15 @@ def run_sweep(
                 # A worker with its libraries loaded begins the next trial at once.
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="sweep", storage_path=scratch, verbose=0, callbacks=[recorder]),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[recorder],
+                failure_config=tune.FailureConfig(max_failures=config.max_failures),
+            ),
         ).fit()
-    return log.trials()
+    return sorted([*log.trials(), *recorder.lost], key=lambda trial: trial.number)
 
 
 def run_trial(
@@ -88,13 +95,19 @@ def run_trial(
     trial: Callable[[Any, Settings], Iterator[float]],
     data: Any,
 ) -> None:
-    """Run one trial on a worker, with a report after each epoch. What it raises is its row's error."""
+    """Run one trial on a worker, with a report after each epoch. What it raises is reported too."""
     best = -math.inf
-    for epoch, value in enumerate(trial(data, patch_settings(base, config["changes"])), start=1):
-        if not math.isfinite(value):
-            raise TuneError(f"the figure after epoch {epoch} is {value}")
-        best = max(best, value)
-        tune.report({SCORE: best, VALUE: value})
+    try:
+        for epoch, value in enumerate(trial(data, patch_settings(base, config["changes"])), start=1):
+            if not math.isfinite(value):
+                raise TuneError(f"the figure after epoch {epoch} is {value}")
+            best = max(best, value)
+            tune.report({SCORE: best, VALUE: value})
+    except Exception as error:
+        # A worker of the trial's own tasks may have been lost: raised, so that the trial is repeated.
+        if loss_reason(error) is not None:
+            raise
+        tune.report({SCORE: best, ERROR: describe_error(error)})
 
 
 class TrialRecorder(tune.Callback):
@@ -109,6 +122,8 @@ class TrialRecorder(tune.Callback):
     ) -> None:
         self.log, self.stopped, self.on_trials = log, stopped, on_trials
         self.trials = {trial.number: trial for trial in finished}
+        self.lost: list[TuneTrial] = []
+        """Trials that were lost more often than they may be repeated."""
         self.begun: dict[int, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -126,21 +141,29 @@ class TrialRecorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        if VALUE in result:
+        if ERROR in result:
+            self._update(trial, error=result[ERROR])
+        elif VALUE in result:
             self._update(trial, values=(*self._trial(trial).values, result[VALUE]))
             self._notify()
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        self._end(trial, state="stopped" if trial.trial_id in self.stopped else "done")
+        if self._trial(trial).error is not None:
+            self._update(trial, state="failed")
+        elif not self._trial(trial).values:
+            self._update(trial, state="failed", error="TuneError: it ended without a figure")
+        else:
+            self._update(trial, state="stopped" if trial.trial_id in self.stopped else "done")
+        self.log.write(self._trial(trial))
+        self._notify()
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
-        self._end(trial, state="failed", error=failure_reason(trial))
-
-    def _end(self, trial: RayTrial, **changes: Any) -> None:
-        if not self._trial(trial).values and changes["state"] != "failed":
-            changes = {"state": "failed", "error": "TuneError: it ended without a figure"}
-        self._update(trial, **changes)
-        self.log.write(self._trial(trial))
+        error = trial_error(trial)
+        self._update(trial, state="failed", error=describe_error(error))
+        if error is None or loss_reason(error) is not None:
+            self.lost.append(self._trial(trial))
+        else:
+            self.log.write(self._trial(trial))
         self._notify()
 
     def _trial(self, trial: RayTrial) -> TuneTrial:
@@ -156,20 +179,26 @@ class TrialRecorder(tune.Callback):
             self.on_trials([self.trials[number] for number in sorted(self.trials)])
 
 
-def failure_reason(trial: RayTrial) -> str:
-    """Return the class and message of the error that ended a trial."""
+def trial_error(trial: RayTrial) -> BaseException | None:
+    """Return the error that ended a trial; None where Ray Tune has none."""
     path = trial.pickled_error_file
     if path is None or not Path(path).exists():
-        return "TuneError: it was lost, and Ray does not say why"
+        return None
     with open(path, "rb") as file:
         # Written by this process a moment ago, so it is safe to unpickle.
-        error = cloudpickle.load(file)
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    if isinstance(cause, RayTaskError):
-        cause = cause.cause
-    if isinstance(cause, RayActorError | WorkerCrashedError | OutOfMemoryError):
-        return "WorkerLost: its process was killed, as happens where memory runs out"
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:500]}"
+        return cloudpickle.load(file)
+
+
+def describe_error(error: BaseException | None) -> str:
+    """Return the class and message of the error that ended a trial, or how its process was lost."""
+    if error is None:
+        return "WorkerLost: Ray does not say why"
+    lost = loss_reason(error)
+    if lost is not None:
+        return lost
+    while isinstance(error, RayTaskError):
+        error = error.cause
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
 def max_concurrent(config: TuneConfig, resources: ClusterResources) -> int:

@@ -1,0 +1,209 @@
+"""A node is killed while it works, in most commands: the outcome is that of an undisturbed run."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tests.pipelines.shop import ShopOnDisk, write_shop
+from vrec.config.load import load_settings
+from vrec.core.types import CatalogContent
+from vrec.events.interactions import aggregate_interactions, weigh_events
+from vrec.pipelines.evaluate.run import evaluate
+from vrec.pipelines.fit.run import fit, recommend_all
+from vrec.pipelines.train.data_parallel import train_in_process, train_network
+from vrec.pipelines.train.impressions import build_examples
+from vrec.pipelines.train.ranker import RankerTrainingTask
+from vrec.pipelines.tune.run import tune
+from vrec.pipelines.tune.search import OptunaSuggester
+from vrec.pipelines.tune.space import read_search_space
+from vrec.pipelines.tune.targets import TuneData, TuneTarget
+from vrec.retrieval.registry import build_recommender
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SETTINGS = load_settings(
+    overrides=[
+        "fit.shard_users=10",
+        "retrieval.als.iterations=400",
+        "retrieval.als.factors=64",
+        "evaluate.models=[als]",
+        "train.ranker.shards=2",
+        "train.ranker.network={kind: din, width: 4, hidden: [8], attention: [4]}",
+        "train.ranker.features={history: 5, min_count: 2}",
+        "train.ranker.training={epochs: 6, patience: 6, batch_size: 8}",
+        "train.ranker.heads.heads=[click]",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> ShopOnDisk:
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@ray.remote(num_cpus=2)
+class Holder:
+    """Takes the CPUs of the head, so that all work is on the nodes that may be killed."""
+
+    def ready(self) -> bool:
+        return True
+
+
+class Nodes:
+    """Two nodes beside the head, of which one is killed as soon as it works."""
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster, self.killed = cluster, False
+        self.nodes: list[Any] = []
+
+    def start(self) -> None:
+        """Bring the nodes up to two again."""
+        self.killed = False
+        self.nodes += [self.cluster.add_node(num_cpus=1) for _ in range(2 - len(self.nodes))]
+
+    @contextmanager
+    def kill_one_that_works(self, named: str) -> Iterator[None]:
+        """Kill the first node that has a busy worker whose title has `named` in it, while the block runs."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._kill, args=(named, ended))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        assert self.killed, f"no node has worked on {named}"
+
+    def _kill(self, named: str, ended: threading.Event) -> None:
+        raylets = {node: psutil.Process(node.all_processes["raylet"][0].process.pid) for node in self.nodes}
+        while not ended.is_set():
+            for node, raylet in raylets.items():
+                if any(named in title for title in _titles(raylet)):
+                    self.killed = True
+                    self.nodes.remove(node)
+                    self.cluster.remove_node(node, allow_graceful=False)
+                    return
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        for node in self.nodes:
+            self.cluster.remove_node(node, allow_graceful=False)
+
+
+def _titles(raylet: psutil.Process) -> Iterator[str]:
+    for process in raylet.children(recursive=True):
+        try:
+            yield " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+
+
+@pytest.fixture(scope="module")
+def workers(ray_cluster, local_ray) -> Iterator[Nodes]:
+    head = ray.get_runtime_context().get_node_id()
+    holder: Any = Holder.options(  # type: ignore[attr-defined]
+        scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=False)
+    ).remote()
+    ray.get(holder.ready.remote())
+    found = Nodes(ray_cluster)
+    yield found
+    ray.kill(holder)
+    found.close()
+
+
+@pytest.fixture
+def nodes(workers) -> Nodes:
+    workers.start()
+    return workers
+
+
+def interactions(shop: ShopOnDisk) -> pa.Table:
+    interest = SETTINGS.events.interest
+    return aggregate_interactions(
+        weigh_events(shop.simulation.events, interest, shop.simulation.videos), interest
+    )
+
+
+def test_a_lost_node_costs_a_fit_and_its_lists_nothing(shop, nodes, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "out"
+    with nodes.kill_one_that_works("_fit"):
+        fit(shop.where, str(model), SETTINGS, model="als")
+    nodes.start()
+    with nodes.kill_one_that_works("_write"):
+        done = recommend_all(str(model), str(out), SETTINGS, k=20)
+    alone = build_recommender("als", SETTINGS.retrieval).fit(interactions(shop))
+    found = pa.concat_tables([pq.read_table(out / name) for name in done["files"]])
+    assert found.to_pylist() == alone.recommend(alone.users.ids.to_pylist(), 20).to_pylist()
+
+
+def test_a_lost_node_costs_a_comparison_nothing(shop, nodes, tmp_path):
+    with nodes.kill_one_that_works("_fit"):
+        found = evaluate(shop.where, str(tmp_path / "disturbed"), SETTINGS)
+    assert found["evaluation"] == evaluate(shop.where, str(tmp_path / "undisturbed"), SETTINGS)["evaluation"]
+
+
+def test_lost_nodes_cost_a_training_and_its_examples_nothing(shop, nodes, tmp_path):
+    content = CatalogContent(shop.simulation.videos)
+    config = SETTINGS.train.ranker
+    with nodes.kill_one_that_works("_examples"):
+        found = build_examples(shop.simulation.events, content, config)
+    expected = build_examples(shop.simulation.events, content, config)
+    for part in ("train", "validation", "test"):
+        one, other = (getattr(built, part) for built in (found, expected))
+        assert one.video_ids.equals(other.video_ids)
+        assert np.array_equal(one.features.candidate, other.features.candidate)
+        assert np.array_equal(one.labels.click, other.labels.click)
+    nodes.start()
+    splits = ((part.features, part.labels) for part in (expected.train, expected.validation))
+    task = RankerTrainingTask(config, *splits)
+    with nodes.kill_one_that_works("RayTrainWorker"):
+        trained = train_network(task, "run", str(tmp_path))
+    alone = train_in_process(task, "run", str(tmp_path))
+    assert (trained.epochs, trained.best_epoch) == (alone.epochs, alone.best_epoch)
+    for name, weights in alone.weights.items():
+        assert np.array_equal(trained.weights[name], weights), name
+
+
+def make_trial() -> Callable[..., Iterator[float]]:
+    """The nearer to 150 factors the better; slow, so that a node is lost within it."""
+
+    def trial(aim: int, settings: Any) -> Iterator[float]:
+        import time
+
+        for epoch in range(1, 4):
+            time.sleep(0.4)
+            yield -abs(settings.retrieval.als.factors - aim) / 100 - 1 / epoch
+
+    return trial
+
+
+def test_a_lost_node_costs_a_sweep_no_trial(nodes, tmp_path):
+    space, out = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text("retrieval.als.factors: {int: [1, 200]}")
+    target = TuneTarget(
+        kind="cf", model="als", metric="closeness", tunable=("retrieval.als",), reports_epochs=True,
+        read=lambda: TuneData("made up", "one", lambda: 150), run_trial=make_trial(), command="vrec fit",
+    )  # fmt: skip
+    settings = load_settings(overrides=["tune.trials=4", "tune.early_stop=false"])
+    with nodes.kill_one_that_works("ImplicitFunc"):
+        done = tune(target, space, str(out), settings)
+    assert not done["failed"]
+    suggester = OptunaSuggester(read_search_space(space, settings, target.tunable), settings, [])
+    expected = [suggester.suggest(str(number))["changes"] for number in range(4)]
+    for number, path in enumerate(sorted((out / "trials").iterdir())):
+        row = json.loads(path.read_text())
+        aim = expected[number].get("retrieval.als.factors", settings.retrieval.als.factors)
+        assert (row["number"], row["changes"], row["state"]) == (number, expected[number], "done")
+        assert row["values"] == pytest.approx([-abs(aim - 150) / 100 - 1 / epoch for epoch in (1, 2, 3)])
+    assert number == 3
