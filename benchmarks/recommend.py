@@ -33,6 +33,7 @@ from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.ranking.labels import build_labels
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.replay import replay_requests, replay_video_counts
+from vrec.ranking.reranking.popularity import Popularity
 from vrec.retrieval.index.index import FaissIndex
 from vrec.serving.messages import CatalogChange, RecommendQuery
 from vrec.serving.recommend.engine import RecommendEngine
@@ -112,6 +113,7 @@ def bundle_of(count: int, rng: np.random.Generator) -> tuple[ServingBundle, Vect
         content=content,
         texts=None,
         popular=tuple(rng.permutation(ids)[:POPULAR].tolist()),
+        popularity=Popularity(),
         embed=None,
         profiles=ProfilesConfig(),
         ranker=ranker_of(content),

@@ -293,7 +293,10 @@ def test_a_history_keeps_as_many_as_its_setting_says_and_weights_of_float32():
     for at in (3, 1, 2):
         profile = apply_event(profile, event(f"e{at}", at), None, config)
     weight = float(np.float32(0.1))
-    assert profile.history == (InterestEvent(2, "e2", "v", weight), InterestEvent(3, "e3", "v", weight))
+    assert profile.history == (
+        InterestEvent(2, "e2", "v", weight, "click"),
+        InterestEvent(3, "e3", "v", weight, "click"),
+    )
 
 
 def test_the_last_purchase_of_a_video_is_in_microseconds():

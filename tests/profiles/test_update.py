@@ -191,7 +191,9 @@ def test_a_history_is_a_user_s_newest_events_of_interest(most):
             weight *= share if share >= interest.watch_least else 0.0
         if weight > 0:
             stored = float(np.float32(weight))
-            entry = InterestEvent(at, row["event_id"], row["video_id"], pytest.approx(stored, rel=1e-6))
+            entry = InterestEvent(
+                at, row["event_id"], row["video_id"], pytest.approx(stored, rel=1e-6), row["kind"]
+            )
             weights.setdefault(row["user_id"], []).append(entry)
     for user, entries in weights.items():
         profile = users["user", user]
@@ -204,7 +206,7 @@ def test_a_history_is_a_user_s_newest_events_of_interest(most):
 def test_a_history_holds_videos_that_the_catalogue_does_not_know():
     event = EventRecord("e", "u", "unheard-of", "click", None, "shop", 5)
     profile = apply_event(Profile("user", "u"), event, None, CONFIG)
-    assert profile.history == (InterestEvent(5, "e", "unheard-of", 1.0),)
+    assert profile.history == (InterestEvent(5, "e", "unheard-of", 1.0, "click"),)
     assert INTERESTS not in profile.counts
     assert profile != replace(profile, history=())
     shown = EventRecord("f", "u", "unheard-of", "impression", None, "shop", 6)

@@ -19,9 +19,10 @@ from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
 from vrec.encoders.config import EmbedConfig
 from vrec.profiles.update import ProfilesConfig
+from vrec.ranking.reranking.popularity import Popularity
 
 KIND = "bundle"
-FORMAT = 1
+FORMAT = 2
 """Version of the layout; bundles of other versions are refused."""
 RANKER, INDEX, ABOUT = "ranker", "index", "about.json"
 """Folders and file within a bundle's folder."""
@@ -44,6 +45,8 @@ class BundleCatalog:
     """EMBEDDINGS of modality text; None if there are none."""
     popular: tuple[str, ...]
     """Available videos, the most popular first; without interactions the newest first."""
+    popularity: Popularity
+    """Numbers of shoppers behind `popular`."""
     embed: EmbedConfig | None
     """Settings that made the embeddings; None where unknown."""
     profiles: ProfilesConfig
@@ -91,6 +94,11 @@ def bundle_catalog_fields(uri: str, version: str, artifact: ModelArtifact) -> di
         "content": CatalogContent(tables["videos"], tables.get("fused")),
         "texts": tables.get("texts"),
         "popular": tuple(tables["popular"].column("video_id").to_pylist()),
+        "popularity": Popularity.from_order(
+            tables["popular"].column("video_id").to_pylist(),
+            tables["popular"].column("users").to_pylist(),
+            int(artifact.data["watched_videos"]),
+        ),
         "embed": None if embed is None else bundled_embed_config(embed, uri, artifact.data["parts"]),
         "profiles": ProfilesConfig.model_validate(about["profiles"]),
     }

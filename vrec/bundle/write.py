@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +22,13 @@ from vrec.bundle.smoke_requests import (
     smoke_request_videos,
 )
 from vrec.core.artifact import ModelArtifact, write_artifact
+from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
 from vrec.profiles.update import embedding_matrix
+from vrec.ranking.reranking.popularity import Popularity
 from vrec.retrieval.index.index import FaissIndex
 from vrec.retrieval.models.popular import PopularRecommender
 
@@ -75,6 +78,7 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
     neighbors = VideoNeighbors.empty(ids)
     if inputs.recommender is not None:
         neighbors = VideoNeighbors.from_recommender(inputs.recommender, ids, config.neighbours)
+    popular = tuple(popular_videos(inputs.videos, inputs.interactions, config))
     return ServingBundle(
         uri=uri,
         version="",
@@ -84,7 +88,8 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
         texts=inputs.texts,
         ranker=inputs.ranker.with_videos(content),
         neighbors=neighbors,
-        popular=tuple(popular_videos(inputs.videos, inputs.interactions, config)),
+        popular=popular,
+        popularity=count_popularity(popular, inputs.videos, inputs.interactions),
         index=index,
         text_index=Bm25Index.from_videos(inputs.videos),
         embed=inputs.embed,
@@ -113,6 +118,24 @@ def popular_videos(videos: pa.Table, interactions: pa.Table | None, config: Bund
     return ids.take(pa.array(best[popularity[best] > 0][: config.popular])).to_pylist()
 
 
+def count_popularity(popular: Sequence[str], videos: pa.Table, interactions: pa.Table | None) -> Popularity:
+    """Count the shoppers of popular videos in INTERACTIONS; without them nobody has seen any.
+
+    Args:
+        popular: Result of `popular_videos`.
+        videos: VIDEOS.
+        interactions: INTERACTIONS, of which those with available videos count.
+    """
+    if interactions is None:
+        return Popularity.from_order(popular, [0] * len(popular), 0)
+    available = videos.filter(videos.column("available")).column("video_id").combine_chunks()
+    known = interactions.filter(pc.is_in(interactions.column("video_id"), value_set=available))
+    counted = known.group_by("video_id").aggregate([("user_id", "count_distinct")])
+    names, users = (counted.column(name).to_pylist() for name in ("video_id", "user_id_count_distinct"))
+    by_video = dict(zip(names, users, strict=True))
+    return Popularity.from_order(popular, [by_video.get(name, 0) for name in popular], len(by_video))
+
+
 def _write(folder: StorageFolder, bundle: ServingBundle, config: BundleConfig) -> None:
     bundle.ranker.save(join_uri(folder.uri, RANKER))
     bundle.index.save(join_uri(folder.uri, INDEX))
@@ -124,7 +147,12 @@ def _write(folder: StorageFolder, bundle: ServingBundle, config: BundleConfig) -
         "videos": bundle.videos,
         "fused": bundle.content.embeddings,
         "texts": bundle.texts,
-        "popular": pa.table({"video_id": pa.array(bundle.popular, pa.string())}),
+        "popular": pa.table(
+            {
+                "video_id": pa.array(bundle.popular, pa.string()),
+                "users": pa.array([bundle.popularity.videos[v].users for v in bundle.popular], pa.int64()),
+            }
+        ),
         "words": vocabulary,
         "canaries": bundle.smoke_answers,
     }
@@ -140,6 +168,7 @@ def _write(folder: StorageFolder, bundle: ServingBundle, config: BundleConfig) -
     data = {
         "format": FORMAT,
         "made_at": bundle.made_at,
+        "watched_videos": bundle.popularity.watched_videos,
         "parts": {name: component_digest(folder.uri, name) for name in (RANKER, INDEX, *models.values())},
     }
     write_artifact(

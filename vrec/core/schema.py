@@ -150,7 +150,13 @@ INTERACTIONS = TableSchema(
 COUNTS = pa.map_(STRING, pa.float64())
 SEEN_EVENT = pa.struct([("at", TIMESTAMP), ("event_id", STRING)])
 INTEREST = pa.struct(
-    [("at", TIMESTAMP), ("event_id", STRING), ("video_id", STRING), ("weight", pa.float32())]
+    [
+        ("at", TIMESTAMP),
+        ("event_id", STRING),
+        ("video_id", STRING),
+        ("weight", pa.float32()),
+        ("kind", STRING),
+    ]
 )
 
 PROFILES = TableSchema(

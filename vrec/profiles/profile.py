@@ -29,6 +29,8 @@ class InterestEvent(NamedTuple):
     video_id: str
     weight: float
     """The interest it showed, above 0 and rounded to float32 as PROFILES stores it."""
+    kind: str
+    """Kind of the event."""
 
 
 @dataclass(frozen=True, slots=True)

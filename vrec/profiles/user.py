@@ -62,7 +62,8 @@ def record_user_event(
     if weight <= 0:
         return
     if (stored := float(np.float32(weight))) > 0:
-        builder.add_interest(InterestEvent(event.at, event.event_id, event.video_id, stored), config.history)
+        interest = InterestEvent(event.at, event.event_id, event.video_id, stored, event.kind)
+        builder.add_interest(interest, config.history)
     if facts is None:
         return
     builder.increment(INTERESTS)

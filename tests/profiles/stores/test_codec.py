@@ -35,7 +35,7 @@ PROFILES = st.builds(
     st.none() | arrays(np.float32, st.integers(0, 5), elements=SINGLE),
     st.dictionaries(TEXT, FINITE, max_size=6),
     st.lists(st.tuples(AT, TEXT), max_size=6).map(tuple),
-    st.lists(st.builds(InterestEvent, AT, TEXT, TEXT, FINITE), max_size=6).map(tuple),
+    st.lists(st.builds(InterestEvent, AT, TEXT, TEXT, FINITE, TEXT), max_size=6).map(tuple),
 )
 ROWS = st.tuples(
     TEXT,
@@ -84,7 +84,7 @@ def test_events_that_profiles_refuse_are_refused():
         b"\xc1",
         b"junk",
         msgpack.packb((1, "user")),
-        msgpack.packb((2, *range(10))),
+        msgpack.packb((9, *range(10))),
         msgpack.packb({"a": 1}),
     ],
 )

@@ -200,7 +200,7 @@ def test_the_history_is_what_was_liked_last_once_a_video_and_only_before_the_mom
         (7, "gone", 1.0),
         (9, "video-02", 1.0),
     ]
-    history = tuple(InterestEvent(DAWN + at * HOUR_US, f"e{at}", v, w) for at, v, w in entries)
+    history = tuple(InterestEvent(DAWN + at * HOUR_US, f"e{at}", v, w, "watch") for at, v, w in entries)
     builder, user = shop_builder(), Profile("user", "u", history=history)
     request = request_of(user, ["video-00", "video-02"], DAWN + 9 * HOUR_US)
     features, rows = builder.build([request]), builder.catalog.rows
@@ -210,12 +210,15 @@ def test_the_history_is_what_was_liked_last_once_a_video_and_only_before_the_mom
     np.testing.assert_allclose(found["history.log_weight"], np.log1p([1.0, 5.0, 1.0]))
     assert found["candidate.liked"].tolist() == [1, 0]
     assert found["candidate.log_liked_hours"][0] == pytest.approx(np.log1p(3))
-    later = replace(user, history=(*history, InterestEvent(DAWN + 99 * HOUR_US, "x", "video-03", 1.0)))
+    later = replace(
+        user, history=(*history, InterestEvent(DAWN + 99 * HOUR_US, "x", "video-03", 1.0, "watch"))
+    )
     assert same_features(builder.build([replace(request, user=later)]), features)
     before = replace(user, history=history[:-1])
     assert same_features(builder.build([replace(request, user=before)]), features)
     many = replace(
-        user, history=tuple(InterestEvent(DAWN + n, f"e{n:03}", f"video-{n:02}", 1.0) for n in range(20))
+        user,
+        history=tuple(InterestEvent(DAWN + n, f"e{n:03}", f"video-{n:02}", 1.0, "watch") for n in range(20)),
     )
     newest = [rows[f"video-{n:02}"] for n in range(19, 14, -1)]
     assert builder.build([replace(request, user=many)]).history.tolist() == [newest]
@@ -227,7 +230,9 @@ def test_tags_affinity_is_the_mean_share_of_the_history_with_each_tag():
     tags = {r["video_id"]: set(r["tags"]) & set(space.vocabularies["tags"]) for r in rows}
     liked = [rows[n]["video_id"] for n in (0, 1, 19, 27)]
     user = Profile(
-        "user", "u", history=tuple(InterestEvent(DAWN - 9 + n, f"e{n}", v, 1.0) for n, v in enumerate(liked))
+        "user",
+        "u",
+        history=tuple(InterestEvent(DAWN - 9 + n, f"e{n}", v, 1.0, "watch") for n, v in enumerate(liked)),
     )
     found = raw(request_of(user, list(tags)))["candidate.tags_affinity"]
     for video, affinity in zip(tags, found, strict=True):
@@ -337,7 +342,7 @@ def test_requests_that_do_not_fit_are_refused():
     for vector in (np.ones(3, np.float32), np.full(6, np.nan, np.float32)):
         with pytest.raises(RankError, match="the taste of user u is"):
             builder.build([request_of(Profile("user", "u", vector, {"taste_weight": 1.0}))])
-    heavy = Profile("user", "u", history=(InterestEvent(1, "e", "video-00", float("nan")),))
+    heavy = Profile("user", "u", history=(InterestEvent(1, "e", "video-00", float("nan"), "watch"),))
     with pytest.raises(RankError, match=r"history\.log_weight is nan for user u"):
         builder.build([request_of(heavy)])
     other = builder_for(log, shop()[1], RankerFeaturesConfig(history=3))

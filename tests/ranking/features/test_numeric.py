@@ -34,7 +34,7 @@ USER = Profile(
     },
     ((NOW - 7 * HOUR_US, "e1"), (NOW - 3 * HOUR_US, "e2")),
     tuple(
-        InterestEvent(NOW - hours * HOUR_US, f"e{hours}", video, weight)
+        InterestEvent(NOW - hours * HOUR_US, f"e{hours}", video, weight, "watch")
         for hours, video, weight in ((9, "a", 2.0), (5, "gone", 1.0), (4, "b", 3.0), (2, "a", 0.5))
     ),
 )
@@ -161,7 +161,10 @@ def test_history_entries_by_hand():
 
 
 def test_an_entry_at_the_moment_itself_does_not_count():
-    now = replace(USER, history=(InterestEvent(NOW, "e", "a", 1.0), InterestEvent(NOW - 1, "f", "b", 1.0)))
+    now = replace(
+        USER,
+        history=(InterestEvent(NOW, "e", "a", 1.0, "watch"), InterestEvent(NOW - 1, "f", "b", 1.0, "watch")),
+    )
     assert liked_history(request_of("a", user=now)).at == {"b": NOW - 1}
 
 

@@ -101,7 +101,7 @@ def config_of(utility=CLICKS, surfaces=None, **default):
     )
 
 
-def run(ranked, catalog, config, *, shopper=None, k=10, spread=0.0, seed=0, surface="feed"):
+def run(ranked, catalog, config, *, shopper=None, k=10, spread=0.0, seed=0, surface="feed", **more):
     """`rerank` at NOW, by a generator of the seed; one spread for all rows, or (N,)."""
     return rerank(
         ranked,
@@ -113,6 +113,7 @@ def run(ranked, catalog, config, *, shopper=None, k=10, spread=0.0, seed=0, surf
         at=NOW,
         k=k,
         rng=np.random.default_rng(seed),
+        **more,
     )
 
 

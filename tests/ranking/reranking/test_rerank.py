@@ -10,6 +10,7 @@ from vrec.core.errors import RankError, SchemaError
 from vrec.core.schema import RANKED, conform
 from vrec.ranking.reranking.catalog import ShopperContext
 from vrec.ranking.reranking.diversity import DppConfig, MmrConfig, NoDiversityConfig
+from vrec.ranking.reranking.popularity import Popularity
 from vrec.ranking.reranking.rerank import RerankConfig, RerankListConfig, rerank
 
 LISTS = {
@@ -261,9 +262,12 @@ def test_the_surface_s_own_settings_are_used():
     assert ids(run(ranked, catalog, config, surface="feed")) == ["a", "c", "b"]
     assert ids(run(ranked, catalog, config, surface="live")) == ["a"]
     assert ids(run(ranked, catalog, config, surface="elsewhere")) == ["a", "b", "c"]
-    explored = run(ranked, catalog, config, surface="new", spread=1.0)
+    popularity = Popularity.from_order(["c", "a", "b"], [9, 8, 7], 20)
+    explored = run(ranked, catalog, config, surface="new", spread=1.0, popularity=popularity)
     assert (explored.propensities < 1).any()
     assert all("popular" in reasons for reasons in explored.table.column("reasons").to_pylist())
+    unknown = run(ranked, catalog, config, surface="new", spread=1.0)
+    assert not any("popular" in reasons for reasons in unknown.table.column("reasons").to_pylist())
 
 
 def test_scores_are_utility_plus_freshness_less_diversity():

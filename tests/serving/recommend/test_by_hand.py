@@ -25,6 +25,7 @@ from vrec.ranking.features.arrays import RankerPredictions
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.ranking.reranking.catalog import ShopperContext
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig
+from vrec.ranking.reranking.popularity import Popularity
 from vrec.ranking.reranking.rerank import RerankConfig
 from vrec.retrieval.index.index import FaissIndex
 from vrec.serving.deployments.protocol import UnknownVideo
@@ -97,7 +98,7 @@ def test_filters_are_not_counted_as_exclusions_and_checks_ahead_pick_nothing():
 
 
 def test_a_shopper_is_what_the_profile_and_the_request_say():
-    user = Profile("user", "u", None, {"creator:c": 2.0}, (), (InterestEvent(5, "e", "a", 1.0),))
+    user = Profile("user", "u", None, {"creator:c": 2.0}, (), (InterestEvent(5, "e", "a", 1.0, "watch"),))
     filters = RequestFilters(
         exclude=frozenset({"x"}), blocked_creators=frozenset({"y"}), blocked_categories=frozenset({"z"})
     )
@@ -174,7 +175,7 @@ def ask(k=5, **more):
 
 def liking(*liked, taste=None):
     """A shopper who liked videos, the last one latest."""
-    history = tuple(InterestEvent(NOW - 99 + n, f"e{n}", name, 1.0) for n, name in enumerate(liked))
+    history = tuple(InterestEvent(NOW - 99 + n, f"e{n}", name, 1.0, "watch") for n, name in enumerate(liked))
     counts = {} if taste is None else {TASTE_AT: float(NOW), TASTE_WEIGHT: 1.0}
     return Profile("user", "u", None if taste is None else np.array(taste, np.float32), counts, (), history)
 
@@ -285,9 +286,8 @@ def test_items_hold_each_prediction_in_its_own_field():
         *(np.array(one) for one in ([0.5, 0.25], [60.0, 30.0], [0.1, 0.0], [0, 0]))
     )
     config = RerankConfig.model_validate({"utility": {"default": {"click": 2.0, "minute": 3.0}}})
-    first, second = popular_items(
-        ask(), ShopperContext(), shown.catalog, config, rows=rows, predictions=predictions
-    )
+    known = {"rows": rows, "predictions": predictions, "popularity": Popularity()}
+    first, second = popular_items(ask(), ShopperContext(), shown.catalog, config, **known)
     assert (first.video_id, first.score, first.propensity, first.source) == ("b", 1.0, 1.0, "popular")
     assert (first.p_click, first.watch_s, first.p_conv) == (0.5, 60.0, 0.1)
     assert (second.video_id, second.score) == ("a", 0.5)
@@ -298,7 +298,10 @@ def test_items_hold_each_prediction_in_its_own_field():
 
 
 def fallback_of(**settings):
-    bundle = SimpleNamespace(version="v1", content=content(), encoder=ENCODER, popular=("b", "a"))
+    popularity = Popularity.from_order(["b", "a"], [9, 9], 10)
+    bundle = SimpleNamespace(
+        version="v1", content=content(), encoder=ENCODER, popular=("b", "a"), popularity=popularity
+    )
     return PopularFallback(bundle, ServeConfig.model_validate(settings))
 
 
@@ -306,7 +309,7 @@ def test_the_fallback_knows_rules_filters_ages_and_limits():
     plain = fallback_of()
     answer = plain.answer(ask(), ("ranking",))
     assert [(one.video_id, one.score, one.reasons) for one in answer.items] == [
-        ("a", 1.0, ("popular",)), ("c", 0.5, ("popular",)),
+        ("a", 1.0, ("new", "popular")), ("c", 0.5, ()),
     ]  # fmt: skip
     assert (answer.bundle, answer.degraded, answer.candidates) == ("v1", ("ranking",), 2)
     assert answer.excluded_by_rule == {"age": 1, "unpublished": 1, "unavailable": 1}

@@ -211,7 +211,7 @@ def test_a_video_that_is_sold_out_is_gone_at_once_and_back_when_it_is_there(engi
 def liking(vector, liked=()):
     """A shopper with a taste for a direction, who watched some videos."""
     counts = {TASTE_AT: float(now()), TASTE_WEIGHT: 1.0}
-    history = tuple(InterestEvent(now() - 9 + n, f"e{n}", name, 1.0) for n, name in enumerate(liked))
+    history = tuple(InterestEvent(now() - 9 + n, f"e{n}", name, 1.0, "watch") for n, name in enumerate(liked))
     return Profile("user", "u", np.asarray(vector, np.float32), counts, (), history)
 
 
@@ -307,7 +307,10 @@ def test_popular_order_is_the_bundle_s_and_the_rest_follows(bundle, engine):
     assert bought
     popular = [name for name in bundle.popular if name not in bought]
     assert ids(answer)[: len(popular)] == popular
-    assert all(item.source == "popular" and "popular" in item.reasons for item in answer.items)
+    assert {item.source for item in answer.items} == {"popular"}
+    # A fifth of the videos that anyone watched.
+    assert ["popular" in item.reasons for item in answer.items[:10]] == [True] * 10
+    assert not any("popular" in item.reasons for item in answer.items[20:])
     assert [item.score for item in answer.items] == [1 / n for n in range(1, len(answer.items) + 1)]
     ranked = engine.recommend(query_of(1000, user.entity_id), user)
     expected = {item.video_id: item.p_click for item in ranked.items}

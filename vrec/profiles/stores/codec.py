@@ -13,7 +13,7 @@ from vrec.core.schema import EVENTS, TIMESTAMP
 from vrec.profiles.profile import EventRecord, InterestEvent, Profile
 from vrec.profiles.update import validate_events
 
-FORMAT = 1
+FORMAT = 2
 """The first value of every packed profile and event; other formats are refused."""
 SECRET_BYTES = 32
 """Length of the secret that a store makes for its event keys."""

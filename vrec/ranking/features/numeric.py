@@ -152,7 +152,7 @@ def liked_history(request: RankingRequest) -> LikedHistory:
     moment = request.context.at
     at: dict[str, int] = {}
     weights: dict[str, float] = {}
-    for when, _, video, weight in reversed(request.user.history):
+    for when, _, video, weight, _ in reversed(request.user.history):
         if when >= moment:
             continue
         if video not in at:

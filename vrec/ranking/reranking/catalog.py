@@ -102,7 +102,9 @@ class ShopperContext:
     """State of one shopper at the time of the request; blank for an unknown shopper."""
 
     history: Mapping[str, int] = field(default_factory=dict)
-    """Time of the last watch in µs since 1970, by video_id."""
+    """Time of the last event that showed interest, in µs since 1970, by video_id."""
+    kinds: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Kinds of those events by video_id, such as watch and like."""
     bought: Mapping[str, int] = field(default_factory=dict)
     """Time of the last purchase in µs since 1970, by video_id."""
     counts: Mapping[str, float] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperCon
 from vrec.ranking.reranking.diversity import DiversityConfig, DppConfig, build_penalty
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, check_eligibility
 from vrec.ranking.reranking.exploration import ExplorationConfig, draw_winner
+from vrec.ranking.reranking.popularity import Popularity
 from vrec.ranking.reranking.reasons import ReasonsConfig, find_reasons
 from vrec.ranking.reranking.utility import UtilityConfig, utility, utility_slope
 
@@ -107,6 +108,7 @@ def rerank(
     at: int,
     k: int,
     rng: np.random.Generator,
+    popularity: Popularity | None = None,
 ) -> RerankedList:
     """Rerank one shopper's candidates into a list of at most `k`, with ranks from 1.
 
@@ -124,6 +126,7 @@ def rerank(
         at: Time of the request in µs since 1970.
         k: Maximum length of the list.
         rng: Source of all draws; unused without exploration.
+        popularity: Popularity of the videos; without it no video counts as popular.
 
     Raises:
         RankError: the rows are of several users, a video has two rows, a prediction is invalid, or k < 1.
@@ -146,6 +149,7 @@ def rerank(
         at=at,
         k=k,
         rng=rng,
+        popularity=popularity,
     )
     table = _with_results(ranked.take(pa.array(chosen.rows)), chosen)
     return RerankedList(table, chosen.propensities, eligibility.counts)
@@ -179,6 +183,7 @@ def rerank_candidates(
     at: int,
     k: int,
     rng: np.random.Generator,
+    popularity: Popularity | None = None,
 ) -> RerankedSlots:
     """Rerank N eligible candidates, which are unique and in the order of video_id; see `rerank`.
 
@@ -193,6 +198,7 @@ def rerank_candidates(
         at: Time of the request in µs since 1970.
         k: Maximum length of the list.
         rng: Source of all draws; unused without exploration.
+        popularity: Popularity of the videos; without it no video counts as popular.
 
     Raises:
         RankError: a prediction is invalid.
@@ -211,6 +217,7 @@ def rerank_candidates(
         sources=[sources[row] for row in slate.rows],
         explored=explored,
         at=at,
+        popularity=popularity or Popularity(),
     )
     scores = np.minimum.accumulate(np.array(slate.scores, np.float32))
     return RerankedSlots(rows, scores, utilities[rows], np.array(slate.chances, np.float32), reasons)

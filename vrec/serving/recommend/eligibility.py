@@ -23,8 +23,12 @@ def shopper_context(user: Profile | None, filters: RequestFilters, age: int | No
     The history has the videos that the shopper showed interest in, as far back as the profile's history goes;
     a watch too short to show interest does not count.
     """
+    kinds: dict[str, frozenset[str]] = {}
+    for entry in () if user is None else user.history:
+        kinds[entry.video_id] = kinds.get(entry.video_id, frozenset()) | {entry.kind}
     return ShopperContext(
         history={} if user is None else {entry.video_id: entry.at for entry in user.history},
+        kinds=kinds,
         bought={} if user is None else last_purchases(user),
         counts={} if user is None else user.counts,
         blocked_videos=filters.exclude,

@@ -119,7 +119,15 @@ class RecommendEngine:
             rows = np.array(picks, np.int64)
             timer.lap("candidates")
             predictions = self._predict(query, user, rows, timer)
-            items = popular_items(query, shopper, catalog, config, rows=rows, predictions=predictions)
+            items = popular_items(
+                query,
+                shopper,
+                catalog,
+                config,
+                rows=rows,
+                predictions=predictions,
+                popularity=self._bundle.popularity,
+            )
         else:
             picked = self._sources.candidates(query, user, self._snapshot, eligible)
             picks = sorted(picked, key=catalog.video_ids.__getitem__)
@@ -127,7 +135,14 @@ class RecommendEngine:
             timer.lap("candidates")
             predictions = self._predict(query, user, rows, timer)
             items = reranked_items(
-                query, shopper, catalog, config, rows=rows, predictions=predictions, sources=sources
+                query,
+                shopper,
+                catalog,
+                config,
+                rows=rows,
+                predictions=predictions,
+                sources=sources,
+                popularity=self._bundle.popularity,
             )
         timer.lap("rerank")
         return ListResult(items, self.version, (), len(rows), dict(eligible.excluded), timer.spent_ms)

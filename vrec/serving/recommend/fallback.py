@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
+from vrec.ranking.reranking.reasons import find_reasons
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, unranked_item
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
@@ -20,7 +23,7 @@ class PopularFallback:
         self, bundle: BundleCatalog, config: ServeConfig, view: BundleCatalogView | None = None
     ) -> None:
         """Build the list; `view` is the bundle's view if this process has it already."""
-        self._version, self._config = bundle.version, config
+        self._version, self._config, self._popularity = bundle.version, config, bundle.popularity
         if view is None:
             view = BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         self._snapshot = CatalogSnapshot.from_view(view)
@@ -50,13 +53,22 @@ class PopularFallback:
             missing: Parts of the service that were missing, for `degraded`.
         """
         rules = self._config.rerank.for_surface(query.surface).rules
-        eligible = EligibilityFilter(
-            self._snapshot, query.filters, shopper_context(None, query.filters, query.age), rules, query.at
-        )
+        shopper = shopper_context(None, query.filters, query.age)
+        eligible = EligibilityFilter(self._snapshot, query.filters, shopper, rules, query.at)
         rows = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
         ids = self._snapshot.catalog.video_ids
+        reasons = find_reasons(
+            np.array(rows, np.int64),
+            self._snapshot.catalog,
+            shopper,
+            self._config.rerank.for_surface(query.surface).reasons,
+            sources=["popular"] * len(rows),
+            explored=np.zeros(len(rows), np.bool_),
+            at=query.at,
+            popularity=self._popularity,
+        )
         items = tuple(
-            unranked_item(ids[row], 1 / slot, "popular", ("popular",))
-            for slot, row in enumerate(rows, start=1)
+            unranked_item(ids[row], 1 / slot, "popular", tuple(codes))
+            for slot, (row, codes) in enumerate(zip(rows, reasons, strict=True), start=1)
         )
         return ListResult(items, self._version, missing, len(rows), dict(eligible.excluded))

@@ -6,6 +6,7 @@ import numpy as np
 
 from vrec.ranking.features.arrays import RankerPredictions
 from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperContext
+from vrec.ranking.reranking.popularity import Popularity
 from vrec.ranking.reranking.reasons import find_reasons
 from vrec.ranking.reranking.rerank import RerankConfig, rerank_candidates
 from vrec.ranking.reranking.utility import utility
@@ -22,6 +23,7 @@ def reranked_items(
     rows: RowIndices,
     predictions: RankerPredictions,
     sources: Sequence[str],
+    popularity: Popularity,
 ) -> tuple[ListItem, ...]:
     """Rerank candidates into a list of at most `query.k` items; see `rerank_candidates`.
 
@@ -33,6 +35,7 @@ def reranked_items(
         rows: (N,) rows of the candidates, ascending by video_id.
         predictions: Predictions for the N rows.
         sources: Source of each of the N rows.
+        popularity: Popularity of the videos.
     """
     reranked = rerank_candidates(
         predictions,
@@ -45,6 +48,7 @@ def reranked_items(
         at=query.at,
         k=query.k,
         rng=exploration_rng(query),
+        popularity=popularity,
     )
     chosen: list[int] = reranked.rows.tolist()
     return _items(
@@ -67,17 +71,21 @@ def popular_items(
     *,
     rows: RowIndices,
     predictions: RankerPredictions,
+    popularity: Popularity,
 ) -> tuple[ListItem, ...]:
     """Return (N,) rows of popular videos as items in that order; the score is 1 / slot, from slot 1."""
     sources, explored = ["popular"] * len(rows), np.zeros(len(rows), np.bool_)
     own = config.for_surface(query.surface).reasons
+    reasons = find_reasons(
+        rows, catalog, shopper, own, sources=sources, explored=explored, at=query.at, popularity=popularity
+    )
     return _items(
         catalog,
         rows,
         predictions,
         utilities=utility(predictions, catalog.price[rows], query.surface, config.utility).tolist(),
         scores=[1 / slot for slot in range(1, len(rows) + 1)],
-        reasons=find_reasons(rows, catalog, shopper, own, sources=sources, explored=explored, at=query.at),
+        reasons=reasons,
         sources=sources,
         propensities=[1.0] * len(rows),
     )

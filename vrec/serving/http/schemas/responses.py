@@ -8,7 +8,7 @@ from fastapi import Response
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
-from vrec.ranking.reranking.reasons import reason_text
+from vrec.ranking.reranking.reasons import reason_text, reason_video
 from vrec.serving.deployments.protocol import Card
 from vrec.serving.messages import ListItem, ListResult
 
@@ -26,7 +26,8 @@ class ReasonResponse(ResponseModel):
     """Reason for a recommendation."""
 
     code: str
-    """Code: `watched:VIDEO`, `creator:ID`, `category:NAME`, `new`, `popular` or `exploration`."""
+    """Code: `watched:VIDEO` (also bought, liked, shared, carted, followed and opened), `creator:ID`,
+    `category:NAME`, `new`, `popular` or `exploration`."""
     text: str
     """Text that completes "You see this …"."""
 
@@ -210,8 +211,14 @@ def mentioned_video_ids(result: ListResult) -> list[str]:
     """Return the ids of the videos that a list contains or gives as reasons, each once."""
     video_ids = dict.fromkeys(item.video_id for item in result.items)
     for item in result.items:
-        video_ids |= {r.removeprefix("watched:"): None for r in item.reasons if r.startswith("watched:")}
+        video_ids |= dict.fromkeys(_videos_of(item))
     return list(video_ids)
+
+
+def _videos_of(item: ListItem) -> list[str]:
+    """Return the videos that an item's reasons name."""
+    named = (reason_video(reason) for reason in item.reasons)
+    return [video_id for video_id in named if video_id is not None]
 
 
 def _item(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str, Any]:
@@ -221,8 +228,7 @@ def _item(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str,
     card_fields["tags"] = card_fields["tags"] or []
     card_fields["duration_s"] = rounded_seconds(card_fields["duration_s"])
     # Only videos have titles here: a creator may have the id of a video.
-    watched = [reason.partition(":")[2] for reason in item.reasons if reason.startswith("watched:")]
-    titles = {name: cards[name]["title"] for name in watched if name in cards and cards[name].get("title")}
+    titles = {name: title for name in _videos_of(item) if (title := cards.get(name, {}).get("title"))}
     return {
         "video_id": item.video_id,
         "position": position,
