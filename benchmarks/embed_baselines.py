@@ -65,7 +65,7 @@ def _embed_one(path: str) -> tuple[Batch, dict[str, Any]]:
     decoded = decode(path, config.media())
     clip = Clip(path, decoded.frames, decoded.audio)
     vectors = {m: v[0] for m, v in _encoders.encode([clip]).items()}
-    row = {"path": path, "hash": digest, "phash": decoded.phash, **vectors}
+    row = {"path": path, "hash": digest, "fingerprint": decoded.fingerprint, **vectors}
     return Batch(str(os.getpid()), began_at, time.time(), 1), row
 
 

@@ -20,7 +20,7 @@ HEADER = {
     "decoder": "pyav",
     "note": None,
     "has_audio": True,
-    "phash": "0" * 64,
+    "fingerprint": None,
     "decode_s": 0.1,
 }
 ARRAYS = "bytes(range(256)) * 6 + struct.pack('3f', 0.0, 0.5, -1.0)"
@@ -84,8 +84,8 @@ def test_no_sound_and_empty_sound_are_told_apart(answer):
         {"audio": 17},
         {"audio": -1},
         {"decoder": "other"},
-        {"phash": "0" * 63},
-        {"phash": "Z" * 64},
+        {"fingerprint": "ä"},
+        {"fingerprint": "AXh4"},
         {"extra": 1},
     ],
 )

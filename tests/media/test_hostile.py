@@ -101,7 +101,7 @@ def test_the_child_gives_what_this_process_gives(shared_data):
             assert (got.times_s == want.times_s).all()
             assert (got.audio is None) == (want.audio is None)
             assert want.audio is None or (got.audio == want.audio).all()
-            assert (got.phash, got.note, got.decoder) == (want.phash, want.note, want.decoder)
+            assert (got.fingerprint, got.note, got.decoder) == (want.fingerprint, want.note, want.decoder)
 
 
 @pytest.mark.slow

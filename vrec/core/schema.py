@@ -107,7 +107,7 @@ MEDIA = TableSchema(
         TableColumn("duration_s", pa.float32(), nullable=True),
         TableColumn("frames", pa.int32()),
         TableColumn("has_audio", pa.bool_()),
-        TableColumn("phash", STRING, nullable=True),
+        TableColumn("fingerprint", pa.binary(), nullable=True),
         TableColumn("note", STRING, nullable=True),
         TableColumn("decode_s", pa.float32()),
         TableColumn("encode_s", pa.float32()),

@@ -45,7 +45,8 @@ class EmbedConfig(BaseConfig):
     rows_per_file: int = Field(default=8192, ge=1)
     """Videos per Parquet file of the finished table."""
     near_duplicates: bool = True
-    """Whether the manifest lists groups of videos that show the same content."""
+    """Whether the manifest lists groups of videos that show the same content. It takes a fingerprint of each
+    video's first 16 s, for which all of them are decoded; a change of it embeds every video again."""
 
     @model_validator(mode="after")
     def _frames_fit(self) -> Self:
@@ -61,4 +62,10 @@ class EmbedConfig(BaseConfig):
 
     def media(self) -> MediaConfig:
         """Return the settings that decoding needs."""
-        return MediaConfig(sample=self.sample, decode=self.decode, audio=self.audio, quality=self.quality)
+        return MediaConfig(
+            sample=self.sample,
+            decode=self.decode,
+            audio=self.audio,
+            quality=self.quality,
+            fingerprint=self.near_duplicates,
+        )

@@ -19,14 +19,14 @@ from vrec.media.decoders.decord_decoder import DecordDecoder, decord_unsafe_reas
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName
 from vrec.media.decoders.hdr import hdr_transfer
 from vrec.media.decoders.pyav_decoder import PyAvDecoder
-from vrec.media.fingerprint import phash
+from vrec.media.duplicates.fingerprint import encode_fingerprint, fingerprint_indices
 from vrec.media.frame_sampling import FrameSamplingConfig, Indices, sample_indices
 from vrec.media.quality import QualityConfig, check_length, check_picture
 
 __all__ = ["DecodeConfig", "DecodedVideo", "MediaConfig", "VideoDecoder", "decode"]
 
 
-DECODING_VERSION = 2
+DECODING_VERSION = 3
 """Part of every video's recipe: raise it with any change to the frames or samples that a file gives."""
 FALLBACK = "read by PyAV"
 """Beginning of the note on a video that the requested decoder could not be trusted with."""
@@ -43,6 +43,8 @@ class MediaConfig(BaseConfig):
     """Audio decoding."""
     quality: QualityConfig = Field(default_factory=QualityConfig)
     """Checks that reject videos although they decode."""
+    fingerprint: bool = False
+    """Whether to make the fingerprint by which near-duplicates are found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class DecodedVideo:
     """(samples,) float32 mono at 16 kHz in [-1, 1]; None where no audio was decoded."""
     has_audio: bool
     """Whether the file has an audio stream, decoded or not."""
-    phash: str
-    """Perceptual hash, 64 hex digits."""
+    fingerprint: bytes | None
+    """Fingerprint of the first seconds; None where it is not wanted or none of its frames decode."""
     decode_s: float
     """Wall time of decoding in seconds."""
 
@@ -80,8 +82,13 @@ class VideoDecoder(Protocol):
 
     name: ClassVar[DecoderName]
 
-    def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
-        """Return the frames at `indices` that decode; raise UnreadableVideo or NoFrames."""
+    def read(
+        self, media: OpenVideo, indices: Indices, config: DecodeConfig, thumbnails: Indices
+    ) -> DecodedFrames:
+        """Return the frames at `indices` and gray ones at `thumbnails` that decode.
+
+        Raises UnreadableVideo or NoFrames.
+        """
         ...
 
 
@@ -113,7 +120,9 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
 def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVideo:
     check_length(config.quality, len(media.timeline.times_s), media.duration_s)
     indices = sample_indices(config.sample, media.timeline.times_s, media.timeline.keyframes)
-    decoded, decoder, fallback_note = _read_frames(media, indices, config.decode)
+    times_s = media.timeline.times_s
+    moments = fingerprint_indices(times_s) if config.fingerprint else np.empty(0, np.int64)
+    decoded, decoder, fallback_note = _read_frames(media, indices, config.decode, np.unique(moments))
     check_picture(config.quality, decoded.frames)
     with reopen_container(media.source) as container:
         starts_s = float(media.timeline.times_s[0]) if media.timeline.seekable else None
@@ -127,7 +136,7 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
     width, height = (round(size) for size in media.display_size)
     return DecodedVideo(
         frames=decoded.frames,
-        times_s=media.timeline.times_s[decoded.indices] - media.timeline.times_s[0],
+        times_s=times_s[decoded.indices] - times_s[0],
         width=height if decoded.swaps_sides else width,
         height=width if decoded.swaps_sides else height,
         fps=media.fps,
@@ -136,25 +145,33 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
         note="; ".join(notes) or None,
         audio=audio.samples,
         has_audio=audio.has_audio,
-        phash=phash(decoded.frames),
+        fingerprint=_fingerprint(decoded, moments),
         decode_s=time.perf_counter() - started,
     )
 
 
+def _fingerprint(decoded: DecodedFrames, moments: Indices) -> bytes | None:
+    """Return the fingerprint, in which the frame before takes the place of a damaged one."""
+    if not len(moments) or not len(decoded.thumbnail_indices):
+        return None
+    places = np.searchsorted(decoded.thumbnail_indices, moments, side="right") - 1
+    return encode_fingerprint(decoded.thumbnails[np.maximum(places, 0)])
+
+
 def _read_frames(
-    media: OpenVideo, indices: Indices, config: DecodeConfig
+    media: OpenVideo, indices: Indices, config: DecodeConfig, thumbnails: Indices
 ) -> tuple[DecodedFrames, DecoderName, str | None]:
     """Return the frames, their decoder, and a note where PyAV read what decord was to read."""
     if config.decoder != "decord":
-        return PyAvDecoder().read(media, indices, config), "pyav", None
+        return PyAvDecoder().read(media, indices, config, thumbnails), "pyav", None
     reason = decord_unsafe_reason(media)
     if reason is None:
         try:
-            decoded = DecordDecoder().read(media, indices, config)
+            decoded = DecordDecoder().read(media, indices, config, thumbnails)
         except (UnreadableVideo, NoFrames) as error:
             reason = str(error)
         else:
             if len(decoded.indices) == len(indices):
                 return decoded, "decord", None
             reason = "decord lost frames"
-    return PyAvDecoder().read(media, indices, config), "pyav", f"{FALLBACK}: {reason}"
+    return PyAvDecoder().read(media, indices, config, thumbnails), "pyav", f"{FALLBACK}: {reason}"

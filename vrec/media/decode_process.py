@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Base64Bytes, Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VideoError, video_errors
@@ -22,6 +22,7 @@ from vrec.media.audio import RATE_HZ
 from vrec.media.decode import DecodedVideo, MediaConfig
 from vrec.media.decode_worker import CPU_TIME_SIGNAL, LENGTH_BYTES, WALL_TIME_SIGNAL
 from vrec.media.decoders.frames import DecoderName
+from vrec.media.duplicates.fingerprint import decode_fingerprint
 
 GRACE_S = 2.0
 """Seconds after `wall_timeout_s` that the parent waits for the kernel's alarm before it kills the worker."""
@@ -117,7 +118,7 @@ class _ResultHeader(BaseConfig):
     decoder: DecoderName
     note: str | None
     has_audio: bool
-    phash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    fingerprint: Base64Bytes | None
     decode_s: float
 
 
@@ -234,9 +235,15 @@ class _WorkerConnection:
             audio = np.empty(header.audio, np.float32)
             if header.audio:
                 self._receive_into(audio.data.cast("B"))
-        fields = header.model_dump(exclude={"frames", "audio", "times_s"})
+        if header.fingerprint is not None:
+            decode_fingerprint(header.fingerprint)  # raises ValueError where it is none
+        fields = header.model_dump(exclude={"frames", "audio", "times_s", "fingerprint"})
         return DecodedVideo(
-            frames=frames, audio=audio, times_s=np.array(header.times_s, np.float64), **fields
+            frames=frames,
+            audio=audio,
+            times_s=np.array(header.times_s, np.float64),
+            fingerprint=header.fingerprint,
+            **fields,
         )
 
     def _header(self, deadline: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from base64 import b64encode
 from typing import Any
 
 from vrec.core.errors import DecodeCrashed, VideoError
@@ -70,7 +71,7 @@ def _pack(video: DecodedVideo) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
         "decoder": video.decoder,
         "note": video.note,
         "has_audio": video.has_audio,
-        "phash": video.phash,
+        "fingerprint": None if video.fingerprint is None else b64encode(video.fingerprint).decode(),
         "decode_s": video.decode_s,
     }
     arrays = [video.frames.data.cast("B")]

@@ -155,8 +155,6 @@ class EmbeddedVideo:
     """Encoder of each vector by modality."""
     duration_s: float | None
     """Length of the video in seconds; None if unknown."""
-    phash: str | None
-    """Perceptual hash of the frames."""
     decode_s: float
     """Seconds spent decoding."""
     encode_s: float

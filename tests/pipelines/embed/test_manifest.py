@@ -9,6 +9,7 @@ import pytest
 from tests.pipelines.embed.test_compact import NAMES, row, vectors, write_part
 from vrec.core.schema import FAILURES
 from vrec.core.tables import StorageFolder
+from vrec.media.duplicates.fingerprint import encode_fingerprint
 from vrec.pipelines.cluster import ClusterResources
 from vrec.pipelines.embed.checkpoints import REFS, STATE
 from vrec.pipelines.embed.compact import TableCompaction
@@ -49,14 +50,18 @@ def test_phases_follow_each_other(monkeypatch):
     assert timer.wall_s() == 10.0
 
 
+def moving(seed):
+    return encode_fingerprint(np.random.default_rng(seed).integers(0, 255, (8, 64, 64), np.uint8))
+
+
 @pytest.mark.parametrize("near", [True, False])
 def test_the_table_is_described_by_its_counts_decoders_and_near_duplicates(tmp_path, near):
     folder = StorageFolder(str(tmp_path))
     rows = [
-        row("a", decoder="decord", phash="0" * 64),
-        row("b", decoder="pyav", phash="0" * 64, note="read by PyAV: edit list"),
-        row("c", decoder="decord", phash="f" * 64),
-        row("d", error="TooShort", phash="0" * 64),
+        row("a", decoder="decord", fingerprint=moving(0), content_hash="a"),
+        row("b", decoder="pyav", fingerprint=moving(0), content_hash="b", note="read by PyAV: edit list"),
+        row("c", decoder="decord", fingerprint=moving(1), content_hash="c"),
+        row("d", error="TooShort", fingerprint=moving(0), content_hash="d"),
     ]
     uris = pa.table({"video_id": list("abcd"), "uri": list("abcd")})
     work = TableCompaction(folder, uris, NAMES, 10, 1)

@@ -43,7 +43,7 @@ def decoded(value: int = 1, *, sound: bool = True) -> DecodedVideo:
         note="cut short",
         audio=np.full(8, 0.5, np.float32) if sound else None,
         has_audio=sound,
-        phash="ab" * 32,
+        fingerprint=b"\x01",
         decode_s=0.25,
     )
 
@@ -111,7 +111,7 @@ def test_a_decoded_row_has_the_metadata_of_its_own_video(refs, tmp_path):
         "height": 480,
         "fps": 25.0,
         "duration_s": 1.5,
-        "phash": "ab" * 32,
+        "fingerprint": b"\x01",
         "note": "cut short",
     }
     assert a.clip is not None

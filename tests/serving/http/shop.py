@@ -95,9 +95,7 @@ class Shop:
             raise decoded
         colour = decoded.frames.reshape(-1, 3).mean(0, dtype=np.float64) + 1
         vector = (colour / np.linalg.norm(colour)).astype(np.float32)[None]
-        return EmbeddedVideo(
-            {"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, decoded.phash, 0.1, 0.1
-        )
+        return EmbeddedVideo({"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, 0.1, 0.1)
 
     async def change(self, edit):
         if (edit.kind == "add") == (edit.video_id in self.cards_now):

@@ -11,7 +11,7 @@ import pytest
 from vrec.core.errors import BlackVideo, VideoError
 from vrec.core.schema import VIDEOS, conform
 from vrec.media.decode import MediaConfig, decode
-from vrec.media.fingerprint import near_duplicates
+from vrec.media.duplicates.groups import FingerprintRow, near_duplicates
 from vrec.synthetic.videos import (
     SyntheticVideo,
     SyntheticVideosConfig,
@@ -111,8 +111,9 @@ def test_broken_ones_fail_and_say_why(plan: list[SyntheticVideo], folder: Path) 
 
 def test_a_repost_is_told_as_a_copy_and_nothing_else_is(plan: list[SyntheticVideo], folder: Path) -> None:
     good = [d for d in plan if d.damage == "none"]
-    hashes = [decode(folder / d.file, MediaConfig()).phash for d in good]
-    assert near_duplicates([d.video_id for d in good], hashes) == [["sneakers-01", "sneakers-01-repost"]]
+    made = [decode(folder / d.file, MediaConfig(fingerprint=True)).fingerprint for d in good]
+    rows = [FingerprintRow(d.video_id, d.video_id, code) for d, code in zip(good, made, strict=True)]
+    assert near_duplicates(rows) == [["sneakers-01", "sneakers-01-repost"]]
 
 
 def test_a_scene_has_its_frames_at_its_size(plan: list[SyntheticVideo]) -> None:

@@ -12,12 +12,15 @@ from vrec.media.decoders.container import OpenVideo
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName, crop_square, scale_and_crop
 from vrec.media.decoders.hdr import hdr_transfer
 from vrec.media.decoders.signature import is_rotated_or_mirrored
+from vrec.media.duplicates.fingerprint import THUMBNAIL_PX, area_weights
 from vrec.media.frame_sampling import Indices
 
 # Formats that the FFmpeg inside decord 0.6.0 reads correctly; measured in docs/decisions/decoder.md.
 CODECS = {"h264", "hevc", "vp9", "vp8", "mpeg4", "mjpeg", "prores", "ffv1"}
 CONTAINERS = {"mov"}
 MIN_SIDE_PX = 32
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in a gray picture (BT.601), as swscale has them."""
 
 
 @cache
@@ -58,7 +61,9 @@ class DecordDecoder:
 
     name: ClassVar[DecoderName] = "decord"
 
-    def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
+    def read(
+        self, media: OpenVideo, indices: Indices, config: DecodeConfig, thumbnails: Indices
+    ) -> DecodedFrames:
         """Return the frames at `indices`, without those that do not decode.
 
         Raises:
@@ -80,15 +85,31 @@ class DecordDecoder:
             raise UnreadableVideo("decord cannot open it") from None
         if len(reader) != len(media.timeline.pts):
             raise UnreadableVideo(f"decord counts {len(reader)} frames of {len(media.timeline.pts)}")
-        decoded = _read(reader, indices.tolist(), decord.DECORDError)
-        if not decoded:
+        decoded = _read(reader, np.union1d(indices, thumbnails).tolist(), decord.DECORDError)
+        order, places = ([i for i in wanted.tolist() if i in decoded] for wanted in (indices, thumbnails))
+        if not order:
             raise NoFrames("its video stream is there, but not one frame of it decodes")
         # At some widths, such as 48, decord returns rows with padding.
         if any(frame.shape != (geometry.height, geometry.width, 3) for frame in decoded.values()):
             raise UnreadableVideo(f"decord cannot scale it to {geometry.width}×{geometry.height}")
-        order = sorted(decoded)
         frames = crop_square(np.stack([decoded[i] for i in order]), geometry, config.frame_px)
-        return DecodedFrames(np.ascontiguousarray(frames), np.array(order, np.int64))
+        return DecodedFrames(
+            frames=np.ascontiguousarray(frames),
+            indices=np.array(order, np.int64),
+            thumbnails=_thumbnails([decoded[i] for i in places]),
+            thumbnail_indices=np.array(places, np.int64),
+        )
+
+
+def _thumbnails(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Return (M, THUMBNAIL_PX, THUMBNAIL_PX) gray pictures, squashed, of (height, width, 3) RGB ones."""
+    small = np.empty((len(pictures), THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    if pictures:
+        height, width = pictures[0].shape[:2]
+        rows, columns = (area_weights(0, size, size, THUMBNAIL_PX) for size in (height, width))
+        for number, picture in enumerate(pictures):
+            small[number] = np.rint(rows @ (picture @ LUMA) @ columns.T)
+    return small
 
 
 def _read(reader: Any, indices: list[int], error: type[Exception]) -> dict[int, npt.NDArray[np.uint8]]:

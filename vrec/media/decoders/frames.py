@@ -57,6 +57,11 @@ class DecodedFrames:
     """(K, S, S, 3) uint8 RGB upright; K is less than requested where frames are damaged."""
     indices: Indices
     """(K,) int64, rising."""
+    thumbnails: npt.NDArray[np.uint8]
+    """(M, THUMBNAIL_PX, THUMBNAIL_PX) uint8 gray, upright, squashed; M is less than requested where
+    frames are damaged."""
+    thumbnail_indices: Indices
+    """(M,) int64, rising."""
     swaps_sides: bool = False
     """Whether the upright picture swaps the coded width and height."""
 

@@ -20,6 +20,7 @@ from vrec.media.decoders.container import OpenVideo, reopen_container
 from vrec.media.decoders.frames import DecodeConfig, DecodedFrames, DecoderName, crop_square, scale_and_crop
 from vrec.media.decoders.hdr import HdrTransfer, hdr_transfer, to_sdr
 from vrec.media.decoders.orientation import frame_orientation
+from vrec.media.duplicates.fingerprint import THUMBNAIL_PX
 from vrec.media.frame_sampling import Indices
 
 # In these codecs no frame needs a frame marked as a non-reference frame, so it can be skipped and the other
@@ -38,29 +39,44 @@ class PyAvDecoder:
 
     name: ClassVar[DecoderName] = "pyav"
 
-    def read(self, media: OpenVideo, indices: Indices, config: DecodeConfig) -> DecodedFrames:
+    def read(
+        self, media: OpenVideo, indices: Indices, config: DecodeConfig, thumbnails: Indices
+    ) -> DecodedFrames:
         """Return the frames at `indices`, upright, without those too damaged to decode.
 
         Raises:
             NoFrames: No frame decodes.
         """
         convert = _FrameConverter(media, config)
+        wanted, small = set(indices.tolist()), set(thumbnails.tolist())
         decoded: dict[int, npt.NDArray[np.uint8]] = {}
+        shrunk: dict[int, npt.NDArray[np.uint8]] = {}
         swaps_sides = False
         for read_frames in (_by_seeking, _from_start):
             try:
-                for index, frame in read_frames(media, indices, config):
-                    decoded[index] = convert(frame)
+                for index, frame in read_frames(media, wanted | small, config):
+                    if index in wanted:
+                        decoded[index] = convert(frame)
+                    if index in small:
+                        shrunk[index] = convert.thumbnail(frame)
                     swaps_sides = frame_orientation(frame).swaps_sides
             except _UntrustedTimesError:
                 decoded.clear()
+                shrunk.clear()
             if decoded:
                 break
         if not decoded:
             raise NoFrames("its video stream is there, but not one frame of it decodes")
-        order = sorted(decoded)
-        frames = np.ascontiguousarray([decoded[i] for i in order])
-        return DecodedFrames(frames, np.array(order, np.int64), swaps_sides)
+        order, places = sorted(decoded), sorted(shrunk)
+        return DecodedFrames(
+            frames=np.ascontiguousarray([decoded[i] for i in order]),
+            indices=np.array(order, np.int64),
+            thumbnails=np.array([shrunk[i] for i in places], np.uint8).reshape(
+                -1, THUMBNAIL_PX, THUMBNAIL_PX
+            ),
+            thumbnail_indices=np.array(places, np.int64),
+            swaps_sides=swaps_sides,
+        )
 
 
 class _UntrustedTimesError(Exception):
@@ -75,7 +91,9 @@ def _prepare(stream: VideoStream, config: DecodeConfig) -> None:
         context.options = {"max_pixels": str(config.max_pixels)}
 
 
-def _by_seeking(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
+def _by_seeking(
+    media: OpenVideo, indices: set[int], config: DecodeConfig
+) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the requested frames, seeking to the keyframe before each run of them.
 
     Raises:
@@ -87,7 +105,7 @@ def _by_seeking(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Ite
     _prepare(media.stream, config)
     keyframes, pts = media.timeline.keyframes, media.timeline.pts
     runs: dict[int, set[int]] = defaultdict(set)
-    for index in indices.tolist():
+    for index in indices:
         runs[bisect_right(keyframes, index) - 1].add(index)
     for run in sorted(runs):
         index_of = {int(pts[i]): i for i in runs[run]}
@@ -150,12 +168,14 @@ def _decode(packet: "Packet[VideoStream]") -> list[VideoFrame]:
         return []  # one damaged packet; later ones may be whole
 
 
-def _from_start(media: OpenVideo, indices: Indices, config: DecodeConfig) -> Iterator[tuple[int, VideoFrame]]:
+def _from_start(
+    media: OpenVideo, indices: set[int], config: DecodeConfig
+) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the requested frames by counting from the start of the reopened file.
 
     Raw streams cannot seek by time, so the file is opened again.
     """
-    wanted = set(indices.tolist())
+    wanted = set(indices)
     try:
         with reopen_container(media.source) as container:
             stream = next(s for s in container.streams.video if s.index == media.stream.index)
@@ -201,6 +221,7 @@ class _FrameConverter:
 
     def __init__(self, media: OpenVideo, config: DecodeConfig) -> None:
         self._scaler = VideoReformatter()
+        self._shrinker = VideoReformatter()
         self._config = config
         self._hdr: HdrTransfer | None = hdr_transfer(media.stream)
         self._pixels = "rgb48le" if self._hdr else "rgb24"
@@ -217,6 +238,13 @@ class _FrameConverter:
             geometry = scale_and_crop(width, height, self._config)
             picture = crop_square(self._scale(frame, geometry.width, geometry.height), geometry, side)
         return frame_orientation(frame).apply(picture)
+
+    def thumbnail(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
+        """Return a frame as gray and upright, squashed to the size that fingerprints are made from."""
+        small = self._shrinker.reformat(
+            frame, THUMBNAIL_PX, THUMBNAIL_PX, "gray", interpolation="BILINEAR", threads=1
+        )
+        return frame_orientation(frame).apply(small.to_ndarray()[..., None])[..., 0]
 
     def _scale(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
         # The same scaling as decord, so that both decoders give the same vectors. swscale widens the filter

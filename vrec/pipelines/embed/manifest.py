@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ import vrec
 from vrec.core.compute import pc
 from vrec.core.tables import StorageFolder
 from vrec.media.decode import FALLBACK
-from vrec.media.fingerprint import near_duplicates
+from vrec.media.duplicates.groups import FingerprintRow, near_duplicates
 from vrec.pipelines.cluster import ClusterResources
 from vrec.pipelines.embed.compact import Files
 from vrec.pipelines.embed.plan import EmbedPlan
@@ -76,7 +77,8 @@ def describe_table(
     folder: StorageFolder, files: Files, plan: EmbedPlan, totals: EmbedTotals, *, near: bool
 ) -> dict[str, Any]:
     """Describe the finished table: counts, dimensions, decoders and, with `near`, near-duplicates."""
-    media = pa.concat_tables(folder.read_parquet(name) for name in files["media"])
+    columns = ["video_id", "error", "decoder", "note"]
+    media = pa.concat_tables(folder.read_parquet(name, columns) for name in files["media"])
     embedded = media["error"].null_count
     counts = {
         "videos": plan.total,
@@ -86,7 +88,24 @@ def describe_table(
         "new": totals.videos,
         "dropped": plan.dropped,
     }
-    return {"counts": counts, "dims": _dims(folder, files), **_describe_media(media, near=near)}
+    groups = near_duplicates(_fingerprints(folder, files["media"])) if near else []
+    return {
+        "counts": counts,
+        "dims": _dims(folder, files),
+        **_describe_media(media),
+        "near_duplicates": groups,
+    }
+
+
+def _fingerprints(folder: StorageFolder, names: Sequence[str]) -> Iterator[FingerprintRow]:
+    """Yield the fingerprint of each embedded video; one file at a time is in memory."""
+    columns = [*FingerprintRow._fields, "error"]
+    for name in names:
+        rows = folder.read_parquet(name, columns)
+        good = rows.filter(pc.is_null(rows["error"])).select(list(FingerprintRow._fields))
+        yield from map(
+            FingerprintRow._make, zip(*(column.to_pylist() for column in good.columns), strict=True)
+        )
 
 
 def timings(timer: PhaseTimer, totals: EmbedTotals) -> dict[str, Any]:
@@ -117,19 +136,14 @@ def _dims(folder: StorageFolder, files: Files) -> dict[str, int]:
     return dims
 
 
-def _describe_media(media: pa.Table, *, near: bool) -> dict[str, Any]:
-    """Return the videos by decoder, and groups of videos that show the same content."""
+def _describe_media(media: pa.Table) -> dict[str, Any]:
+    """Return the videos by decoder, and those that another decoder read than the chosen one."""
     good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
     decoders = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
     fallbacks = good.filter(pc.fill_null(pc.starts_with(good["note"], FALLBACK), False))
-    groups: list[list[str]] = []
-    if near:
-        hashed = good.filter(pc.is_valid(good["phash"]))
-        groups = near_duplicates(hashed["video_id"].to_pylist(), hashed["phash"].to_pylist())
     return {
         "decoders": decoders,
         "fallbacks": {row["video_id"]: row["note"] for row in fallbacks.to_pylist()},
-        "near_duplicates": groups,
     }
 
 

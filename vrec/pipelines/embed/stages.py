@@ -298,7 +298,7 @@ def _describe(decoded: DecodedVideo) -> dict[str, Any]:
         "duration_s": decoded.duration_s,
         "frames": len(decoded.frames),
         "has_audio": decoded.has_audio,
-        "phash": decoded.phash,
+        "fingerprint": decoded.fingerprint,
         "note": decoded.note,
         "decode_s": decoded.decode_s,
     }

@@ -34,7 +34,8 @@ class VideoEmbedder:
     """A bundle's encoders and the killable process that decodes for them; use it from one thread."""
 
     def __init__(self, config: EmbedConfig, device: str) -> None:
-        self._decoder, self._max_bytes = DecodeProcess(config.media()), config.decode.max_bytes
+        media = config.media().model_copy(update={"fingerprint": False})
+        self._decoder, self._max_bytes = DecodeProcess(media), config.decode.max_bytes
         self.encoders: EncoderSet = build_encoders(config.encoders, device=device)
 
     def video(self, path: str, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
@@ -54,7 +55,6 @@ class VideoEmbedder:
             vectors=vectors,
             encoders={modality: self.encoders.names[modality] for modality in vectors},
             duration_s=decoded.duration_s,
-            phash=decoded.phash,
             decode_s=decoded.decode_s,
             encode_s=time.perf_counter() - begun,
         )

@@ -1,0 +1,280 @@
+"""Near-duplicates: what is found of copies that were altered in 20 ways, what it costs, and how it scales.
+
+`python benchmarks/near_duplicates.py quality --videos FOLDER --work DIR` alters every clip with ffmpeg, puts
+each kind of copy into a catalog with all originals, and counts which copies land in the group of their
+original, and which groups hold anything else. The thresholds in `vrec/media/duplicates/alignment.py` were
+chosen on the even half of the clips; the odd half is reported beside it. Clips named `neardup_*` are one
+recording, and only one of them is altered. `… cost --videos FOLDER` compares decoding with and without
+fingerprints. `… scale --videos FOLDER --count 100000` groups a catalog of videos that are made from real
+fingerprints by cropping, mirroring and blending two of them.
+"""
+
+import argparse
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vrec.media.audio import AudioConfig
+from vrec.media.decode import MediaConfig
+from vrec.media.decode_process import DecodeProcess
+from vrec.media.duplicates.alignment import FingerprintPictures, align, is_copy
+from vrec.media.duplicates.fingerprint import (
+    GRID,
+    LEVELS,
+    THUMBNAIL_PX,
+    area_weights,
+    decode_fingerprint,
+    encode_fingerprint,
+)
+from vrec.media.duplicates.groups import FingerprintRow, near_duplicates
+
+FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf"
+KINDS: dict[str, tuple[str, int, bool]] = {
+    "low bit rate": ("scale=-2:180", 38, False),
+    "other aspect": ("scale=320:240,setsar=1", 28, False),
+    "letterbox": ("pad=iw:ih*1.34:0:(oh-ih)/2:black", 26, False),
+    "white pillars": ("pad=iw*1.3:ih:(ow-iw)/2:0:white", 26, False),
+    "bar with text": (
+        "pad=iw:ih*1.2:0:0:yellow,"
+        f"drawtext=fontfile={FONT}:text='SALE 50%% off':fontsize=h*0.1:x=10:y=h*0.87",
+        26,
+        False,
+    ),
+    "logo, 4 %": ("drawbox=x=iw*0.75:y=ih*0.05:w=iw*0.2:h=ih*0.2:color=red:t=fill", 26, False),
+    "logo, 10 %": ("drawbox=x=iw*0.1:y=ih*0.1:w=iw*0.35:h=ih*0.3:color=blue:t=fill", 26, False),
+    "subtitles": (
+        f"drawtext=fontfile={FONT}:text='%{{eif\\:t*7919\\:d}} lorem ipsum':fontsize=h*0.08:"
+        "x=(w-tw)/2:y=h*0.85:fontcolor=white:box=1:boxcolor=black",
+        26,
+        False,
+    ),
+    "crop, 5 % a side": ("crop=iw*0.9:ih*0.9", 26, False),
+    "crop, 10 % a side": ("crop=iw*0.8:ih*0.8", 26, False),
+    "crop, one corner": ("crop=iw*0.82:ih*0.9:iw*0.18:ih*0.02", 26, False),
+    "speed 1.05": ("setpts=PTS/1.05", 26, False),
+    "trimmed at both ends": ("null", 26, True),
+    "1.5 s longer": ("tpad=start_duration=1.5:start_mode=add:color=green", 26, False),
+    "brightness": ("eq=brightness=0.12:contrast=1.3:gamma=1.2", 26, False),
+    "sepia": ("colorchannelmixer=.393:.769:.189:0:.349:.686:.168:0:.272:.534:.131", 26, False),
+    "11 frames a second": ("fps=11", 26, False),
+    "crop, logo, bars, trim": (
+        "crop=iw*0.94:ih*0.94,scale=-2:240,drawbox=x=iw*0.7:y=ih*0.04:w=iw*0.25:h=ih*0.12:color=white:t=fill,"
+        "pad=iw:ih*1.5:0:(oh-ih)/2:black,eq=contrast=1.15",
+        33,
+        True,
+    ),
+    "upright, blurred behind": (
+        "split[a][b];[a]scale=270:480,boxblur=20[bg];[b]scale=270:-2[fg];[bg][fg]overlay=0:(H-h)/2,setsar=1",
+        28,
+        False,
+    ),
+    "mirrored": ("hflip", 26, False),
+}
+"""Filter, quality (crf) and whether both ends are cut off, up to 1.3 s at the start and 0.9 s at the end."""
+MEDIA = MediaConfig(audio=AudioConfig(enabled=False), fingerprint=True)
+
+
+def alter(clip: Path, folder: Path) -> None:
+    """Write every kind of copy of a clip; those that exist stay."""
+    base = folder / "base" / f"{clip.stem}.mp4"
+    if not base.exists():
+        ffmpeg(["-i", clip, "-t", "26", "-vf", "scale='trunc(min(640,iw)/2)*2':-2"], 16, base)
+    probe = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(base)]
+    length_s = float(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
+    cut_s = min(1.3, 0.15 * length_s)
+    for number, (chain, crf, trimmed) in enumerate(KINDS.values()):
+        copy = folder / "copies" / f"{clip.stem}__{number}.mp4"
+        if not copy.exists():
+            span = ["-ss", f"{cut_s:.3f}", "-t", f"{length_s - 1.7 * cut_s:.3f}"] if trimmed else []
+            even = f"{chain},scale=trunc(iw/2)*2:trunc(ih/2)*2"
+            ffmpeg([*span, "-i", base, "-filter_complex", even], crf, copy)
+
+
+def ffmpeg(arguments: list[object], crf: int, out: Path) -> None:
+    """Encode one file as H.264."""
+    encoder = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-an", "-crf", str(crf)]
+    words = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-y",
+        "-nostdin",
+        "-threads",
+        "1",
+        *map(str, arguments),
+        *encoder,
+        str(out),
+    ]
+    subprocess.run(words, check=True)
+
+
+def fingerprints(paths: list[Path]) -> dict[str, bytes]:
+    """Return the fingerprints of the videos that can be embedded, by their names without ending."""
+    found: dict[str, bytes] = {}
+    with DecodeProcess(MEDIA) as decoder:
+        for path, video in zip(paths, decoder.decode_many([str(p) for p in paths]), strict=True):
+            if isinstance(video, Exception) or video.fingerprint is None:
+                print(f"left out: {path.name}: {video}")
+            else:
+                found[path.stem] = video.fingerprint
+    return found
+
+
+def quality(videos: Path, work: Path) -> None:
+    """Print what is found of every kind of copy."""
+    clips = sorted(p for p in videos.iterdir() if p.suffix.lower() != ".csv")
+    labelled = [p.stem for p in clips if p.stem.startswith("neardup")]
+    altered = [p for p in clips if p.stem not in labelled[:-1]]
+    for name in ("base", "copies"):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda clip: alter(clip, work), altered))
+    originals = fingerprints(clips)
+    copies = fingerprints(sorted((work / "copies").glob("*.mp4")))
+    same = {name: labelled[0] if name in labelled else name for name in originals}
+    report_labelled(originals, labelled)
+    print("| copies | found, chosen on | found, held out | other videos in their groups |\n|---|---|---|---|")
+    for number, kind in enumerate(KINDS):
+        some = {name: code for name, code in copies.items() if name.endswith(f"__{number}")}
+        groups = near_duplicates(FingerprintRow(n, n, code) for n, code in (originals | some).items())
+        hits, total, wrong = [0, 0], [0, 0], 0
+        for half, name in enumerate(sorted(p.stem for p in altered)):
+            copy = f"{name}__{number}"
+            if copy in some:
+                group = next((g for g in groups if copy in g), [])
+                total[half % 2] += 1
+                hits[half % 2] += any(same.get(member) == same[name] for member in group)
+                wrong += sum(same[member.split("__")[0]] != same[name] for member in group)
+        print(f"| {kind} | {hits[0]} of {total[0]} | {hits[1]} of {total[1]} | {wrong} |")
+
+
+def report_labelled(originals: dict[str, bytes], labelled: list[str]) -> None:
+    """Print which pairs of the originals are copies, with every pair compared and through the index."""
+    pictures = {n: FingerprintPictures.of(decode_fingerprint(code)) for n, code in originals.items()}
+    names = sorted(originals)
+    found: list[tuple[str, str]] = []
+    pairs = 0
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            alike = align(pictures[one], pictures[other])
+            pairs += 1
+            if alike is not None and is_copy(alike):
+                found.append((one, other))
+    true = sum(one in labelled and other in labelled for one, other in found)
+    print(f"{pairs} pairs of originals: {true} labelled pairs found, {len(found) - true} others")
+    print("groups:", near_duplicates(FingerprintRow(n, n, code) for n, code in originals.items()))
+
+
+def cost(videos: Path) -> None:
+    """Print the CPU seconds of decoding with and without fingerprints, and the bytes of these."""
+    paths = [str(p) for p in sorted(videos.iterdir()) if p.suffix.lower() != ".csv"]
+    sizes: list[int] = []
+    seconds = {False: 0.0, True: 0.0}
+    for wanted in (False, True, True, False):
+        config = MEDIA.model_copy(update={"fingerprint": wanted})
+        with DecodeProcess(config) as decoder:
+            decoder.start()
+            before = child_cpu_s(decoder)
+            for video in decoder.decode_many(paths):
+                if not isinstance(video, Exception) and video.fingerprint is not None:
+                    sizes.append(len(video.fingerprint))
+            seconds[wanted] += (child_cpu_s(decoder) - before) / 2
+    without, with_it = (1e3 * seconds[wanted] / len(paths) for wanted in (False, True))
+    print(f"CPU ms per clip: {without:.0f} without, {with_it:.0f} with")
+    print(f"bytes: mean {np.mean(sizes):,.0f}, median {np.median(sizes):,.0f}, most {max(sizes):,}")
+
+
+def child_cpu_s(decoder: DecodeProcess) -> float:
+    """Return the CPU seconds that the decoding process has used."""
+    fields = Path(f"/proc/{decoder.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def scale(videos: Path, count: int, copies: int = 200) -> None:
+    """Print the seconds that grouping takes, and what is found of planted pairs among so many videos."""
+    real = [
+        decode_fingerprint(code)
+        for code in fingerprints(sorted(p for p in videos.iterdir() if p.suffix.lower() != ".csv")).values()
+    ]
+    rng = np.random.default_rng(0)
+    planted = rng.choice(count, copies, replace=False)
+    begun, spent = time.perf_counter(), [0.0]
+
+    def rows() -> Iterator[FingerprintRow]:
+        for number in range(count):
+            started = time.perf_counter()
+            code = invented(real, rng)
+            extra = [cropped(code, rng)] if number in planted_set else []
+            spent[0] += time.perf_counter() - started
+            yield FingerprintRow(f"v{number}", f"v{number}", code)
+            for copy in extra:
+                yield FingerprintRow(f"v{number}-copy", f"v{number}-copy", copy)
+
+    planted_set = set(planted.tolist())
+    groups = near_duplicates(rows())
+    took = time.perf_counter() - begun - spent[0]
+    hits = sum(any({f"v{n}", f"v{n}-copy"} <= set(group) for group in groups) for n in planted.tolist())
+    print(f"{count:,} videos: {took:.0f} s, {hits} of {copies} planted crops found, {len(groups)} groups")
+
+
+def invented(real: list[npt.NDArray[np.uint8]], rng: np.random.Generator) -> bytes:
+    """Return the fingerprint of a video that does not exist: two real ones, cropped, turned and blended."""
+    parts = []
+    length = int(rng.integers(12, 65))
+    for _ in range(2):
+        pictures = real[rng.integers(len(real))]
+        share = rng.uniform(0.35, 0.7, 2)
+        corner = rng.uniform(0, 1 - share)
+        part = resized(pictures, *(v for c, s in zip(corner, share, strict=True) for v in (c, c + s)))
+        part = part[:, :: rng.choice([1, -1]), :: rng.choice([1, -1])]
+        start = int(rng.integers(len(part)))
+        parts.append(part[(start + np.arange(length)) % len(part)])
+    blend = rng.uniform(0.3, 0.7)
+    return enlarged(parts[0] * blend + parts[1] * (1 - blend))
+
+
+def cropped(code: bytes, rng: np.random.Generator) -> bytes:
+    """Return the fingerprint of the same video without up to 12 % at each edge and with noise."""
+    low, high = rng.uniform(0, 0.12, 2), 1 - rng.uniform(0, 0.12, 2)
+    pictures = resized(decode_fingerprint(code), low[0], high[0], low[1], high[1])
+    return enlarged(np.clip(pictures + rng.normal(0, 0.4, pictures.shape), 0, LEVELS - 1))
+
+
+def resized(
+    pictures: npt.NDArray[np.uint8], top: float, bottom: float, left: float, right: float
+) -> npt.NDArray[np.float32]:
+    """Return a part of pictures at their full size."""
+    rows, columns = (
+        area_weights(top * GRID, bottom * GRID, GRID, GRID),
+        area_weights(left * GRID, right * GRID, GRID, GRID),
+    )
+    return rows @ pictures.astype(np.float32) @ columns.T
+
+
+def enlarged(pictures: npt.NDArray[np.float32]) -> bytes:
+    """Return the fingerprint of pictures, by way of thumbnails."""
+    times = THUMBNAIL_PX // GRID
+    pixels = np.clip(pictures * (256 / LEVELS), 0, 255).astype(np.uint8)
+    return encode_fingerprint(pixels.repeat(times, axis=1).repeat(times, axis=2))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["quality", "cost", "scale"])
+    parser.add_argument("--videos", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("near-duplicates-work"))
+    parser.add_argument("--count", type=int, default=10_000)
+    given = parser.parse_args()
+    if given.what == "quality":
+        quality(given.videos, given.work)
+    elif given.what == "cost":
+        cost(given.videos)
+    else:
+        scale(given.videos, given.count)

@@ -1,0 +1,1 @@
+"""Fingerprints of videos, and near-duplicate detection by them."""
