@@ -153,7 +153,7 @@ def evaluation(models: tuple[str, ...], low: float | None) -> dict:
             "models": list(models),
             "overall": overall,
             "slices": [],
-            "beyond": {model: {"coverage@10": estimate} for model in models},
+            "beyond": {model: {"coverage@10": estimate, "top_share@10": estimate} for model in models},
         },
     }
 

@@ -89,9 +89,9 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
     config, overall = result["config"], result["overall"]
     headline = f"{config['headline_metric']}@{config['headline_k']}"
     shown = dict.fromkeys([headline, f"recall@{config['headline_k']}", f"hit_rate@{config['headline_k']}"])
-    beyond = f"coverage@{config['headline_k']}"
+    beyond = [f"coverage@{config['headline_k']}", f"top_share@{config['headline_k']}"]
     print(f"{overall['users']:,} test users of {data['name']}, split {data['split']}; whole catalogue ranked")
-    cells = [["model", headline, "", "above popular", *[name for name in shown if name != headline], beyond]]
+    cells = [["model", headline, "", "above popular", *[name for name in shown if name != headline], *beyond]]
     for model in result["models"]:
         metrics = {**overall["metrics"][model], **result["beyond"][model]}
         difference = overall["against_popular"].get(model, {}).get(headline)
@@ -102,7 +102,7 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
                 _interval(metrics.get(headline)),
                 "" if difference is None else f"{difference['mean']:+.4f} {_interval(difference, '+')}",
                 *[_figure(metrics.get(name)) for name in shown if name != headline],
-                _figure(metrics.get(beyond)),
+                *[_figure(metrics.get(name)) for name in beyond],
             ]
         )
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]

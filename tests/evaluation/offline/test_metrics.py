@@ -143,6 +143,11 @@ def test_coverage_and_gini_as_defined(drawn: tuple[list[list[int]], int], k: int
     lists = lists_of(rows, videos).top(k)
     counts = [sum(v in row[:k] for row in rows) for v in range(videos)]
     assert metrics.coverage(lists) == pytest.approx(sum(c > 0 for c in counts) / videos)
+    answered = sum(bool(row[:k]) for row in rows)
+    if answered:
+        assert metrics.top_share(lists) == pytest.approx(max(counts) / answered)
+    else:
+        assert math.isnan(metrics.top_share(lists))
     # Half the relative mean absolute difference, over all pairs.
     spread = sum(abs(a - b) for a in counts for b in counts)
     if sum(counts):

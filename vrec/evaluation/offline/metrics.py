@@ -144,6 +144,12 @@ def coverage(lists: RankedLists) -> float:
     return float(np.count_nonzero(exposure(lists)) / lists.videos) if lists.videos else 0.0
 
 
+def top_share(lists: RankedLists) -> float:
+    """Return the share in [0, 1] of the lists that hold the most shown video; NaN without lists."""
+    answered = len(np.unique(lists.user))
+    return float(exposure(lists).max() / answered) if answered else float("nan")
+
+
 def gini(lists: RankedLists) -> float:
     """Return the Gini coefficient of exposure over the whole catalog, including videos without exposure.
 

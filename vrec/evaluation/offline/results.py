@@ -17,8 +17,8 @@ class MetricEstimate:
 
     mean: float
     low: float | None
-    """None where there is no interval: with too few outcomes, and for coverage and Gini, which are computed
-    over all users' lists together."""
+    """None where there is no interval: with too few outcomes, and for coverage, top share and Gini,
+    which are computed over all users' lists together."""
     high: float | None
     users: int
     """Users with a value: fewer than the population where the metric is undefined for some; 1 for coverage

@@ -232,6 +232,7 @@ def _beyond_accuracy(
     for k in config.ks:
         top = lists.top(k)
         values[f"coverage@{k}"] = np.array([metrics.coverage(top)])
+        values[f"top_share@{k}"] = np.array([metrics.top_share(top)])
         values[f"gini@{k}"] = np.array([metrics.gini(top)])
         values[f"novelty@{k}"] = metrics.novelty(top, truth.watched_by, truth.train_users)
         values[f"popularity_rank@{k}"] = metrics.popularity_rank(top, truth.watched_by)
@@ -255,7 +256,7 @@ def _beyond_estimates(
             estimate = MetricEstimate(
                 _mean(mean), None, None, int(np.sum(count > 0)), _seed_deviations(means)[0]
             )
-            if not name.startswith(("coverage", "gini")):
+            if not name.startswith(("coverage", "top_share", "gini")):
                 found = mean_intervals(mean[:, None], config.level, config.min_outcomes)
                 low, high = found.ends(0)
                 estimate = replace(estimate, low=low, high=high, outcomes=int(found.outcomes[0]))

@@ -13,6 +13,7 @@ NAMES: Mapping[str, str] = {
     "mrr": "MRR",
     "precision": "Precision",
     "coverage": "Coverage",
+    "top_share": "Most shown",
     "gini": "Gini",
     "novelty": "Novelty",
     "diversity": "Diversity",
@@ -31,6 +32,7 @@ DEFINITIONS: Mapping[str, str] = {
     "precision": "Hits in the first k ranks / k.",
     "coverage": "Share of the catalog's videos that are recommended to at least one test user in the first "
     "k ranks.",
+    "top_share": "Share of the lists that hold, in the first k ranks, the video most often recommended.",
     "gini": "Inequality of the numbers of test users that each video of the catalog is recommended to: 0 if "
     "all are equal, near 1 if a few videos get all recommendations.",
     "novelty": "Mean self-information of a list's videos in bits: −log2 of (users who watched the video in "
@@ -52,7 +54,7 @@ def format_metric(value: float | None, key: str) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     match key.partition("@")[0]:
-        case "coverage":
+        case "coverage" | "top_share":
             return f"{value * 100:.1f} %"
         case "novelty":
             return f"{value:.2f}"
