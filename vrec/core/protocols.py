@@ -6,7 +6,7 @@ from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import pyarrow as pa
 
-from vrec.core.types import ApplyResult, CatalogContent, Clip, Modality, Vectors, VideoRef
+from vrec.core.types import ApplyResult, CatalogContent, Clip, Ids, IdsByUser, Modality, Vectors, VideoRef
 
 
 @runtime_checkable
@@ -76,11 +76,7 @@ class Recommender(Protocol):
         ...
 
     def recommend(
-        self,
-        users: Sequence[str],
-        k: int,
-        exclude: Mapping[str, Sequence[str]] | None = None,
-        candidates: Sequence[str] | None = None,
+        self, users: Ids, k: int, exclude: IdsByUser | None = None, candidates: Ids | None = None
     ) -> pa.Table:
         """Return RECOMMENDATIONS grouped by user in the order of `users`; raise FitError where k < 1."""
         ...

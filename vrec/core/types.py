@@ -1,5 +1,6 @@
 """Plain data types that the layers of vrec share."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,9 @@ from vrec.core.errors import VideoError
 
 Modality = Literal["frames", "audio", "text", "fused"]
 MODALITIES: tuple[Modality, ...] = ("frames", "audio", "text", "fused")
+
+Ids = Sequence[str]
+IdsByUser = Mapping[str, Ids]
 
 Frames = npt.NDArray[np.uint8]
 """(T, S, S, 3) uint8 RGB."""

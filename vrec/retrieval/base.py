@@ -1,7 +1,7 @@
 """Base class of the recommenders: interactions to histories, and scores to RECOMMENDATIONS."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from vrec.core.artifact import Arrays, ModelArtifact, read_artifact, write_artif
 from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import RECOMMENDATIONS
-from vrec.core.types import CatalogContent
+from vrec.core.types import CatalogContent, Ids, IdsByUser
 from vrec.retrieval.interaction_matrix import (
     IdVocabulary,
     InteractionMatrix,
@@ -101,10 +101,10 @@ class MatrixRecommender(ABC, Generic[C]):
 
     def recommend(
         self,
-        users: Sequence[str],
+        users: Ids,
         k: int,
-        exclude: Mapping[str, Sequence[str]] | None = None,
-        candidates: Sequence[str] | None = None,
+        exclude: IdsByUser | None = None,
+        candidates: Ids | None = None,
         *,
         allow_seen: bool = False,
     ) -> pa.Table:
@@ -132,8 +132,8 @@ class MatrixRecommender(ABC, Generic[C]):
         self,
         interactions: pa.Table,
         k: int,
-        exclude: Mapping[str, Sequence[str]] | None = None,
-        candidates: Sequence[str] | None = None,
+        exclude: IdsByUser | None = None,
+        candidates: Ids | None = None,
         *,
         allow_seen: bool = False,
     ) -> pa.Table:
@@ -207,8 +207,8 @@ class MatrixRecommender(ABC, Generic[C]):
         *,
         rows: npt.NDArray[np.int64],
         k: int,
-        exclude: Mapping[str, Sequence[str]] | None,
-        candidates: Sequence[str] | None,
+        exclude: IdsByUser | None,
+        candidates: Ids | None,
         allow_seen: bool = False,
     ) -> pa.Table:
         allowed = None

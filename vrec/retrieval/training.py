@@ -49,6 +49,24 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
         self.device = device
         self.network = self._build_network().to(device).eval()
 
+    def _train(
+        self,
+        losses: Callable[[int], Iterable[Tensor]],
+        epochs: int,
+        validation: "ValidationUsers | None" = None,
+    ) -> None:
+        """Set `self.network` to a new one and train it; see `train_with_early_stopping`."""
+        self._place(torch_device(self.config.device))
+        train_with_early_stopping(
+            self.network,
+            losses,
+            epochs=epochs,
+            learning_rate=self.config.learning_rate,
+            model_name=self.kind,
+            validate=(lambda: validation.ndcg(self.score_block)) if validation else None,
+            patience=self.config.patience if isinstance(self.config, EarlyStoppingConfig) else 1,
+        )
+
     def _arrays(self) -> Arrays:
         state = self.network.state_dict()
         return {f"weights.{name}": tensor.cpu().numpy() for name, tensor in state.items()}

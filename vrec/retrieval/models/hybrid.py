@@ -1,7 +1,6 @@
 """Blend of recommenders with learned weights."""
 
 import uuid
-from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from vrec.core.artifact import Arrays
 from vrec.core.tables import StorageFolder
-from vrec.core.types import CatalogContent
+from vrec.core.types import CatalogContent, Ids, IdsByUser
 from vrec.core.uris import join_uri
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import HybridConfig, SingleModelsConfig
@@ -127,10 +126,10 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
 
     def recommend(
         self,
-        users: Sequence[str],
+        users: Ids,
         k: int,
-        exclude: Mapping[str, Sequence[str]] | None = None,
-        candidates: Sequence[str] | None = None,
+        exclude: IdsByUser | None = None,
+        candidates: Ids | None = None,
         *,
         allow_seen: bool = False,
     ) -> pa.Table:

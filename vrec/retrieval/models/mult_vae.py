@@ -18,8 +18,6 @@ from vrec.retrieval.training import (
     hold_out_validation_users,
     pad_block,
     seeded_rng,
-    torch_device,
-    train_with_early_stopping,
 )
 
 Bags = tuple[Tensor, Tensor, Tensor]
@@ -103,16 +101,7 @@ class MultVae(NetworkRecommender[MultVaeConfig, MultVaeNetwork]):
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         with seeded_rng(self.config.seed) as rng:
             shown, validation = hold_out_validation_users(histories, self.config, rng)
-            self._place(torch_device(self.config.device))
-            train_with_early_stopping(
-                self.network,
-                lambda epoch: self._losses(shown.weights, epoch, rng),
-                epochs=self.config.epochs,
-                learning_rate=self.config.learning_rate,
-                model_name=self.kind,
-                validate=(lambda: validation.ndcg(self.score_block)) if validation else None,
-                patience=self.config.patience,
-            )
+            self._train(lambda epoch: self._losses(shown.weights, epoch, rng), self.config.epochs, validation)
 
     def _losses(self, shown: Matrix, epoch: int, rng: np.random.Generator) -> Iterator[Tensor]:
         config = self.config

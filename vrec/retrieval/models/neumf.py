@@ -18,8 +18,6 @@ from vrec.retrieval.training import (
     NetworkRecommender,
     batches,
     seeded_rng,
-    torch_device,
-    train_with_early_stopping,
 )
 
 VIDEO_BLOCK = 65_536
@@ -115,14 +113,7 @@ class NeuMf(NetworkRecommender[NeuMfConfig, NeuMfNetwork]):
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         negatives = NegativeSampler(histories.weights)
         with seeded_rng(self.config.seed) as rng:
-            self._place(torch_device(self.config.device))
-            train_with_early_stopping(
-                self.network,
-                lambda _: self._losses(histories.weights, negatives, rng),
-                epochs=self.config.epochs,
-                learning_rate=self.config.learning_rate,
-                model_name=self.kind,
-            )
+            self._train(lambda _: self._losses(histories.weights, negatives, rng), self.config.epochs)
 
     def _losses(
         self, watched: Matrix, sampler: NegativeSampler, rng: np.random.Generator

@@ -1,14 +1,12 @@
 """Popularity baseline: videos by their number of users."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
-from vrec.core.types import CatalogContent
+from vrec.core.types import CatalogContent, Ids, IdsByUser
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix
@@ -44,11 +42,7 @@ class PopularRecommender(MatrixRecommender[PopularConfig]):
         return np.tile(self.popularity, (histories.users, 1))
 
     def recommend_unpersonalized(
-        self,
-        users: Sequence[str],
-        k: int,
-        exclude: Mapping[str, Sequence[str]] | None = None,
-        candidates: Sequence[str] | None = None,
+        self, users: Ids, k: int, exclude: IdsByUser | None = None, candidates: Ids | None = None
     ) -> pa.Table:
         """Return RECOMMENDATIONS of the popular videos for any users, without regard to their histories.
 

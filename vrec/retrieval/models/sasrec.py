@@ -19,8 +19,6 @@ from vrec.retrieval.training import (
     hold_out_validation_users,
     pad_block,
     seeded_rng,
-    torch_device,
-    train_with_early_stopping,
 )
 
 BATCHES_PER_SORT = 20
@@ -130,16 +128,7 @@ class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         with seeded_rng(self.config.seed) as rng:
             shown, validation = hold_out_validation_users(histories, self.config, rng)
-            self._place(torch_device(self.config.device))
-            train_with_early_stopping(
-                self.network,
-                lambda _: self._losses(shown, rng),
-                epochs=self.config.epochs,
-                learning_rate=self.config.learning_rate,
-                model_name=self.kind,
-                validate=(lambda: validation.ndcg(self.score_block)) if validation else None,
-                patience=self.config.patience,
-            )
+            self._train(lambda _: self._losses(shown, rng), self.config.epochs, validation)
 
     def _losses(self, shown: InteractionMatrix, rng: np.random.Generator) -> Iterator[Tensor]:
         starts, videos = shown.by_time
