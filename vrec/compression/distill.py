@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from vrec.compression.batch_norm import recalibrate_batch_norms
+from vrec.core.checks import find_bad_rows
 from vrec.core.config import BaseConfig
 from vrec.core.errors import CompressError
 from vrec.core.types import Frames, Vectors
@@ -267,10 +268,9 @@ class _Distillation:
 
     def _teacher_features(self, pictures: Frames) -> Vectors:
         features = self._teacher(pictures)
-        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        if len(bad):
+        if bad := find_bad_rows(~np.isfinite(features).all(axis=1)):
             raise CompressError(
-                f"the teacher's features of {len(bad):,} of {len(features):,} pictures are not finite",
+                f"the teacher's features of {bad.count:,} of {len(features):,} pictures are not finite",
                 fix="check the network that is to be compressed: `vrec embed` refuses such features too",
             )
         return features

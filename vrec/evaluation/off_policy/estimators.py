@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from vrec.core.checks import find_bad_rows
 from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
 from vrec.evaluation.off_policy.intervals import (
@@ -241,11 +242,10 @@ def _weights(log: LoggedBandit, target: Floats, config: OffPolicyConfig) -> Floa
 
 
 def _refuse(name: str, values: Floats, bad: npt.NDArray[np.bool_], want: str) -> None:
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
+    if rows := find_bad_rows(bad):
         raise EvaluationError(
-            f"off_policy: {name} must be {want}; {int(bad.sum()):,} of {len(values):,} are not, such as "
-            f"{values[first]} in row {first}",
+            f"off_policy: {name} must be {want}; {rows.count:,} of {len(values):,} are not, such as "
+            f"{values[rows.first]} in row {rows.first}",
             fix="log the probability with which each video was drawn, and leave out rows without it",
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vrec.core.checks import find_bad_rows
 from vrec.core.errors import EvaluationError
 
 Floats = npt.NDArray[np.float64]
@@ -251,10 +252,9 @@ def _validate_finite(observed: Numbers, predicted: Numbers) -> tuple[Floats, Flo
     if not len(truth):
         raise InsufficientDataError("there are no rows")
     for name, values in (("observations", truth), ("predictions", prediction)):
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
+        if bad := find_bad_rows(~np.isfinite(values)):
             raise EvaluationError(
-                f"{len(bad):,} of {len(values):,} {name} are not finite, such as row {bad[0]}",
+                f"{bad.count:,} of {len(values):,} {name} are not finite, such as row {bad.first}",
                 fix=f"find the step that makes {name} NaN or infinite",
             )
     return truth, prediction
@@ -262,11 +262,10 @@ def _validate_finite(observed: Numbers, predicted: Numbers) -> tuple[Floats, Flo
 
 def _validate_binary(outcome: Numbers, predicted: Numbers) -> tuple[Floats, Floats]:
     truth, prediction = _validate_finite(outcome, predicted)
-    bad = np.flatnonzero((truth != 0) & (truth != 1))
-    if len(bad):
+    if bad := find_bad_rows((truth != 0) & (truth != 1)):
         raise EvaluationError(
-            f"{len(bad):,} of {len(truth):,} outcomes are neither 0 nor 1, such as {truth[bad[0]]:g} "
-            f"in row {bad[0]}",
+            f"{bad.count:,} of {len(truth):,} outcomes are neither 0 nor 1, such as {truth[bad.first]:g} "
+            f"in row {bad.first}",
             fix="give 1 where the event happened, else 0",
         )
     return truth, prediction

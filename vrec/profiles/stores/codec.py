@@ -50,7 +50,11 @@ def rows_from_table(events: pa.Table) -> list[EventRow]:
 
 def table_from_rows(rows: Sequence[EventRow]) -> pa.Table:
     """Convert rows to EVENTS in their order, the inverse of `rows_from_table`."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(NAMES)
+    return table_from_columns(list(zip(*rows, strict=True)) if rows else [()] * len(NAMES))
+
+
+def table_from_columns(columns: Sequence[Sequence[Any]]) -> pa.Table:
+    """Convert the values of each column of EVENTS, `at` as µs since 1970, to EVENTS."""
     schema = EVENTS.arrow()
     arrays = [
         pa.array(column, pa.int64()).cast(TIMESTAMP)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vrec.core.checks import find_bad_rows
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US, INTERESTS, TASTE_WEIGHT
 from vrec.ranking.features.arrays import Indices, RankingRequest
@@ -230,11 +231,10 @@ def stack_columns(block: str, columns: dict[str, Doubles], owners: Sequence[str]
         bad = ~np.isfinite(values)
         if f"{block}.{name}" in OPTIONAL:
             bad &= ~np.isnan(values)
-        if bad.any():
-            first = int(np.flatnonzero(bad)[0])
+        if rows := find_bad_rows(bad):
             raise RankError(
-                f"features: {block}.{name} is {values[first]} for {owners[first]}, not finite in "
-                f"{int(bad.sum()):,} of {len(values):,} rows",
+                f"features: {block}.{name} is {values[rows.first]} for {owners[rows.first]}, not finite in "
+                f"{rows.count:,} of {len(values):,} rows",
                 fix="rebuild the profiles from the events",
             )
     return stacked

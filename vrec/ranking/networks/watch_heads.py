@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vrec.core.artifact import Arrays
+from vrec.core.checks import find_bad_rows
 from vrec.core.errors import ModelError, RankError
 from vrec.ranking.duration_groups import group_by_duration
 from vrec.ranking.features.arrays import Floats
@@ -277,11 +278,10 @@ def check_watch_times(watch_s: Floats, duration_s: Floats) -> tuple[Doubles, Dou
     for name, values in (("watch_s", watch), ("duration_s", duration)):
         # Only a duration may be unknown.
         valid = (values >= 0) & (values < np.inf) | (np.isnan(values) & (name == "duration_s"))
-        bad = np.flatnonzero(~valid)
-        if len(bad):
+        if bad := find_bad_rows(~valid):
             raise RankError(
-                f"{name}: {len(bad):,} of {len(values):,} values are not valid times, such as "
-                f"{values[bad[0]]:g} in row {bad[0]}",
+                f"{name}: {bad.count:,} of {len(values):,} values are not valid times, such as "
+                f"{values[bad.first]:g} in row {bad.first}",
                 fix="pass seconds ≥ 0" + (", NaN where unknown" if name == "duration_s" else ""),
             )
     return watch, duration

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vrec.core.checks import find_bad_rows
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
@@ -142,13 +143,11 @@ def _vectors(embeddings: pa.Table | None, row_by_id: Mapping[str, int]) -> Vecto
     column = table.column("vector").combine_chunks()
     dim = column.type.list_size
     rows = np.asarray(column.flatten(), np.float64).reshape(-1, dim)
-    wrong = ~np.isfinite(rows).all(axis=1)
     names = table.column("entity_id").to_pylist()
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
+    if bad := find_bad_rows(~np.isfinite(rows).all(axis=1)):
         raise RankError(
-            f"reranking: EMBEDDINGS.vector is not finite in {int(wrong.sum()):,} of {len(rows):,} rows, "
-            f"such as {names[first]}",
+            f"reranking: EMBEDDINGS.vector is not finite in {bad.count:,} of {len(rows):,} rows, "
+            f"such as {names[bad.first]}",
             fix="embed those videos again",
         )
     norms = np.linalg.norm(rows, axis=1, keepdims=True)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from vrec.core.checks import find_bad_rows
 from vrec.core.config import BaseConfig
 from vrec.core.errors import RankError
 from vrec.ranking.features.arrays import RankerPredictions
@@ -117,11 +118,9 @@ def _check(predictions: RankerPredictions, prices: Prices) -> None:
                 f"utility: {name} is of shape {values.shape}, want ({rows},)",
                 fix="pass one value per candidate",
             )
-        invalid = ~((values >= 0) & (values <= maximum))
-        if invalid.any():
-            first = int(np.flatnonzero(invalid)[0])
+        if bad := find_bad_rows(~((values >= 0) & (values <= maximum))):
             raise RankError(
-                f"utility: {name} of {int(invalid.sum()):,} of {rows:,} candidates is not {want}, such as "
-                f"{values[first]} in row {first}",
+                f"utility: {name} of {bad.count:,} of {rows:,} candidates is not {want}, such as "
+                f"{values[bad.first]} in row {bad.first}",
                 fix="train the ranker again, or correct the prices in VIDEOS",
             )

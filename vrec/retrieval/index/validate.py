@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vrec.core.checks import find_bad_rows
 from vrec.core.errors import FitError
 from vrec.core.types import Vectors
 
@@ -33,11 +34,10 @@ def checked_vectors(ids: Sequence[str], vectors: Vectors, dim: int | None) -> Ve
             f"the index has {dim}",
             fix="add vectors of the same encoder, or build a new index",
         )
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
+    if bad := find_bad_rows(~np.isfinite(rows).all(axis=1)):
         raise FitError(
-            f"index.add: {len(bad):,} of {len(rows):,} vectors are not finite, such as that of "
-            f"{ids[int(bad[0])]}",
+            f"index.add: {bad.count:,} of {len(rows):,} vectors are not finite, such as that of "
+            f"{ids[bad.first]}",
             fix="leave these ids out, or embed them again",
         )
     return rows
@@ -60,10 +60,9 @@ def checked_queries(queries: Vectors, k: int, dim: int | None) -> Vectors:
             f"index.search: queries of shape {rows.shape}, want (queries, {dim or 'dim'})",
             fix="query with vectors of the encoder whose vectors the index holds",
         )
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
+    if bad := find_bad_rows(~np.isfinite(rows).all(axis=1)):
         raise FitError(
-            f"index.search: {len(bad):,} of {len(rows):,} queries are not finite, such as row {bad[0]}",
+            f"index.search: {bad.count:,} of {len(rows):,} queries are not finite, such as row {bad.first}",
             fix="leave these queries out",
         )
     return rows

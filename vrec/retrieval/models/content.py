@@ -6,6 +6,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from vrec.core.artifact import Arrays
+from vrec.core.checks import find_bad_rows
 from vrec.core.compute import pc
 from vrec.core.errors import FitError
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
@@ -128,11 +129,10 @@ def embedding_rows(embeddings: pa.Table, videos: IdVocabulary, *, center: bool) 
     raw = np.asarray(column.flatten(), np.float64).reshape(len(column), column.type.list_size)
     ids = table.column("entity_id").to_pylist()
     columns = _find_unique(ids, videos, "EMBEDDINGS.entity_id")
-    bad = np.flatnonzero(~np.isfinite(raw).all(axis=1))
-    if len(bad):
+    if bad := find_bad_rows(~np.isfinite(raw).all(axis=1)):
         raise FitError(
-            f"EMBEDDINGS.vector is not finite in {len(bad):,} of {len(raw):,} rows, such as that of "
-            f"{ids[int(bad[0])]}",
+            f"EMBEDDINGS.vector is not finite in {bad.count:,} of {len(raw):,} rows, such as that of "
+            f"{ids[bad.first]}",
             fix="embed these videos again",
         )
     # A single vector is its own mean: centering would make it zero.

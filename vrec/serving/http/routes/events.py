@@ -11,8 +11,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from vrec.config.serve import ServeConfig
 from vrec.core.protocols import EXPORT_ROWS
-from vrec.core.schema import EVENTS, TIMESTAMP
 from vrec.profiles.profile import Profile
+from vrec.profiles.stores.codec import table_from_columns
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_json, validate_body
@@ -33,7 +33,6 @@ ARROW = "application/vnd.apache.arrow.stream"
 CURSOR = "X-Next-Cursor"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_SCHEMA = EVENTS.arrow()
 ResponseSpecs = dict[int | str, dict[str, Any]]
 
 
@@ -150,13 +149,7 @@ def _table_of(events: Sequence[EventRequest], now: datetime) -> pa.Table:
         [event.surface for event in events],
         [micros(event.at) for event in events],
     ]
-    arrays = [
-        pa.array(column, pa.int64()).cast(TIMESTAMP)
-        if field.type == TIMESTAMP
-        else pa.array(column, field.type)
-        for column, field in zip(columns, _SCHEMA, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=_SCHEMA)
+    return table_from_columns(columns)
 
 
 def _profile_body(profile: Profile) -> dict[str, Any]:

@@ -1,0 +1,19 @@
+"""Search for rows that must be refused."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class BadRows(NamedTuple):
+    """Rows that must be refused, for a message that counts them and names one."""
+
+    count: int
+    first: int
+
+
+def find_bad_rows(bad: npt.NDArray[np.bool_]) -> BadRows | None:
+    """Return the number of True in (N,) `bad` and the index of the first; None where there is none."""
+    rows = np.flatnonzero(bad)
+    return BadRows(len(rows), int(rows[0])) if len(rows) else None
