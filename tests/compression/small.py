@@ -1,10 +1,13 @@
 """A small network of the kind that is compressed, and pictures for it."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from vrec.compression.export import to_onnx
 
 PX = 32
 """Pixels a side that the network takes."""
@@ -25,6 +28,12 @@ class SmallNetwork(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         planes = pictures.permute(0, 3, 1, 2).to(self.stem.weight.dtype) / 128 - 1
         return self.blocks(self.stem(planes)).mean((2, 3))
+
+
+@cache
+def small_graph() -> bytes:
+    """The small network as ONNX, which takes seconds to write."""
+    return to_onnx(SmallNetwork(), PX)
 
 
 def _set_norms(network: nn.Module, given: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.compression.small import PX, SmallNetwork, features, pictures
+from tests.compression.small import PX, SmallNetwork, features, pictures, small_graph
 from vrec.compression.export import require_onnx, to_onnx
 from vrec.core.errors import CompressError, ConfigError
 from vrec.encoders.runtime import onnx_runner
@@ -16,7 +16,7 @@ from vrec.encoders.runtime import onnx_runner
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_a_graph_gives_the_features_of_its_network(runtime):
     network, given = SmallNetwork(), pictures(5)
-    run, dim = onnx_runner(to_onnx(network, PX), runtime, PX, 1)
+    run, dim = onnx_runner(small_graph(), runtime, PX, 1)
     assert dim == 16
     np.testing.assert_allclose(run(given), features(network, given), atol=1e-4)
 

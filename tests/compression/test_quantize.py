@@ -5,16 +5,16 @@ import onnx
 import pytest
 import torch
 
-from tests.compression.small import PX, SmallNetwork, missed, pictures
+from tests.compression.small import PX, SmallNetwork, missed, pictures, small_graph
 from vrec.compression.export import to_onnx
 from vrec.compression.quantize import QuantizeConfig, dynamic_int8, static_int8, sums_overflow
 from vrec.core.errors import CompressError
 from vrec.encoders.runtime import onnx_runner
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def graph() -> bytes:
-    return to_onnx(SmallNetwork(), PX)
+    return small_graph()
 
 
 def run(graph: bytes, runtime: str = "onnxruntime") -> np.ndarray:
