@@ -10,6 +10,7 @@ from scipy import sparse
 from tests.retrieval.matrices import dense_scores, matrices, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
 from vrec.core.errors import FitError
+from vrec.retrieval import training
 from vrec.retrieval.config import NeuMfConfig
 from vrec.retrieval.models import neumf
 from vrec.retrieval.models.neumf import NegativeSampler, NeuMf, NeuMfNetwork
@@ -185,6 +186,8 @@ def test_the_network_is_built_by_its_settings():
 
 def test_epochs_and_learning_rate_are_those_of_the_settings(monkeypatch):
     calls = []
-    monkeypatch.setattr(neumf, "train_with_early_stopping", lambda *args, **options: calls.append(options))
+    monkeypatch.setattr(training, "train_with_early_stopping", lambda *args, **options: calls.append(options))
     NeuMf(NeuMfConfig(epochs=7, learning_rate=0.25)).fit(to_interactions(random_matrix(0, 3, 4)))
-    assert calls == [{"epochs": 7, "learning_rate": 0.25, "model_name": "neumf"}]
+    (call,) = calls
+    assert (call["epochs"], call["learning_rate"], call["model_name"]) == (7, 0.25, "neumf")
+    assert (call["validate"], call["patience"]) == (None, 1)
