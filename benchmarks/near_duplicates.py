@@ -242,7 +242,8 @@ def cropped(code: bytes, rng: np.random.Generator) -> bytes:
     """Return the fingerprint of the same video without up to 12 % at each edge and with noise."""
     low, high = rng.uniform(0, 0.12, 2), 1 - rng.uniform(0, 0.12, 2)
     pictures = resized(decode_fingerprint(code), low[0], high[0], low[1], high[1])
-    return enlarged(np.clip(pictures + rng.normal(0, 0.4, pictures.shape), 0, LEVELS - 1))
+    noisy = np.clip(pictures + rng.normal(0, 0.4, pictures.shape), 0, LEVELS - 1)
+    return enlarged(noisy.astype(np.float32))
 
 
 def resized(
@@ -253,7 +254,7 @@ def resized(
         area_weights(top * GRID, bottom * GRID, GRID, GRID),
         area_weights(left * GRID, right * GRID, GRID, GRID),
     )
-    return rows @ pictures.astype(np.float32) @ columns.T
+    return (rows @ pictures.astype(np.float32) @ columns.T).astype(np.float32)
 
 
 def enlarged(pictures: npt.NDArray[np.float32]) -> bytes:

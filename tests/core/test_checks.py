@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vrec.core.checks import find_bad_rows
+from vrec.core.checks import BadRows, find_bad_rows
 
 
 @pytest.mark.parametrize(
@@ -11,9 +11,9 @@ from vrec.core.checks import find_bad_rows
     [
         ([], None),
         ([False], None),
-        ([True], (1, 0)),
-        ([False, True, False, True], (2, 1)),
-        ([False] * 999 + [True], (1, 999)),
+        ([True], BadRows(1, 0)),
+        ([False, True, False, True], BadRows(2, 1)),
+        ([False] * 999 + [True], BadRows(1, 999)),
     ],
 )
 def test_bad_rows_are_counted_and_the_first_is_named(bad, found):

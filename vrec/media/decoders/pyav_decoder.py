@@ -244,7 +244,8 @@ class _FrameConverter:
         small = self._shrinker.reformat(
             frame, THUMBNAIL_PX, THUMBNAIL_PX, "gray", interpolation="BILINEAR", threads=1
         )
-        return frame_orientation(frame).apply(small.to_ndarray()[..., None])[..., 0]
+        gray = small.to_ndarray().astype(np.uint8, copy=False)
+        return frame_orientation(frame).apply(gray[..., None])[..., 0]
 
     def _scale(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
         # The same scaling as decord, so that both decoders give the same vectors. swscale widens the filter

@@ -78,7 +78,7 @@ def _index(means: npt.NDArray[np.float16], shard: Rows, crops: Sequence[Rect]) -
     if total > FLAT_VECTORS:
         lists = max(1, min(int(4 * np.sqrt(total)), total // (2 * TRAINING_PER_LIST)))
         index = faiss.index_factory(SIZE, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
-        index.nprobe = PROBES
+        faiss.extract_index_ivf(index).nprobe = PROBES
         count = min(len(shard), -(-TRAINING_PER_LIST * lists // len(crops)))
         sample = np.sort(np.random.default_rng(0).choice(shard, count, replace=False))
         index.train(_crop_vectors(means[sample], crops))
