@@ -36,7 +36,7 @@ CLUSTERS = {
 }
 """By folder, the files of tests that use Ray: `ray_cluster`, or commands that start one of their own. Not
 e2e/test_job_submit.py, whose head is its own altogether: what is here takes longer than all else together."""
-ON_PAGE = {"tests/e2e/test_page.py", "tests/e2e/test_client.py"}
+ON_PAGE = {f"tests/e2e/test_{name}.py" for name in ("page", "page_actions", "client")}
 """Files of tests that share the bundle of `page_shop`, which takes long to write."""
 ON_RAY = {f"tests/{folder}/test_{name}.py" for folder, names in CLUSTERS.items() for name in names}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.events.rows import START, day, events, interactions, shuffled, some_interactions, videos
 from vrec.core.errors import EventsError, SchemaError
-from vrec.core.schema import EVENT_KINDS, INTERACTIONS, conform
+from vrec.core.schema import EVENT_KINDS, INTERACTIONS, INTEREST_KINDS, conform
 from vrec.events.config import InterestConfig
 from vrec.events.interactions import DAY_US, aggregate_interactions, to_micros, weigh_events
 
@@ -24,12 +24,12 @@ def weights(table: pa.Table) -> list[float]:
 
 def test_each_kind_weighs_what_its_setting_says():
     config = InterestConfig(
-        **{kind: float(n) for n, kind in enumerate(EVENT_KINDS)}, watch_whole_s=10, watch_least=0
+        **{kind: float(n) for n, kind in enumerate(INTEREST_KINDS)}, watch_whole_s=10, watch_least=0
     )
     rows = events(*[{"kind": kind, "video_id": kind, "value": 10.0} for kind in EVENT_KINDS])
     got = weigh_events(rows, config)
-    assert got["video_id"].to_pylist() == list(EVENT_KINDS[1:]), "weight 0 gives no row, and order is kept"
-    assert weights(got) == [float(n) for n in range(1, len(EVENT_KINDS))]
+    assert got["video_id"].to_pylist() == list(INTEREST_KINDS[1:]), "weight 0 gives no row, and order is kept"
+    assert weights(got) == [float(n) for n in range(1, len(INTEREST_KINDS))]
     assert got.schema == INTERACTIONS.arrow()
 
 

@@ -130,6 +130,15 @@ def _default_store(given: dict[str, Any]) -> SqliteConfig:
     return SqliteConfig(path=join_uri(local, "store.db")) if local else SqliteConfig()
 
 
+class SearchConfig(BaseConfig):
+    """Text search."""
+
+    min_similarity: float = Field(default=0.25, ge=0, le=1)
+    """Cosine of the search text to a video's title and tags from which the video matches by meaning; videos
+    with a word of the text match anyway. Higher values drop matches in other words, lower ones let nonsense
+    match. .25 is for catalogues of a few hundred titles: docs/experiments.md has larger ones."""
+
+
 class ServeConfig(BaseConfig):
     """Settings for `vrec serve`, and the `args` of the application in a Serve config file."""
 
@@ -143,6 +152,8 @@ class ServeConfig(BaseConfig):
     """Candidate retrieval."""
     rerank: RerankConfig = Field(default_factory=RerankConfig)
     """Reranking, by surface."""
+    search: SearchConfig = Field(default_factory=SearchConfig)
+    """Text search."""
     arms: ExperimentConfig = Field(default_factory=ExperimentConfig)
     """A/B test."""
     security: SecurityConfig = Field(default_factory=SecurityConfig)
@@ -155,6 +166,8 @@ class ServeConfig(BaseConfig):
     """Seconds to wait for a ranking before answering with the popular videos (`degraded`)."""
     apply_timeout_s: float = Field(default=10.0, gt=0)
     """Seconds that events may take to become durable before the client is asked to retry."""
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    """Currency of the catalogue's prices, an ISO 4217 code, in which the page shows them."""
     refresh_s: float = Field(default=0.5, gt=0)
     """Seconds between two checks for changed videos and counts: how soon an upload is recommended."""
     host: str = "127.0.0.1"

@@ -115,8 +115,11 @@ MEDIA = TableSchema(
 )
 """One row per video, failed (`error` is FAILURES.error) or not: its content hash, format and decoder."""
 
-EVENT_KINDS = ("impression", "click", "watch", "like", "share", "follow", "cart", "purchase")
-"""Values of EVENTS.kind, from the weakest sign of interest to the strongest."""
+INTEREST_KINDS = ("impression", "click", "watch", "like", "share", "follow", "cart", "purchase")
+"""Kinds of events that can show interest, from the weakest sign to the strongest."""
+
+EVENT_KINDS = (*INTEREST_KINDS, "hide", "unhide")
+"""Values of EVENTS.kind; `hide` keeps a video out of a shopper's recommendations, `unhide` ends that."""
 
 EVENTS = TableSchema(
     "EVENTS",

@@ -7,7 +7,9 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 
-EventKind = Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
+EventKind = Literal[
+    "impression", "click", "watch", "like", "share", "follow", "cart", "purchase", "hide", "unhide"
+]
 """The kinds of events, as in `EVENT_KINDS`."""
 
 

@@ -35,7 +35,7 @@ def weigh_events(events: pa.Table, config: InterestConfig, videos: pa.Table | No
     """
     frame = to_polars(conform(events, EVENTS, stage="weigh_events"))
     _check_kinds(frame)
-    weight = pl.col("kind").replace_strict({kind: getattr(config, kind) for kind in EVENT_KINDS})
+    weight = pl.col("kind").replace_strict({kind: getattr(config, kind, 0.0) for kind in EVENT_KINDS})
     whole_s: pl.Expr = pl.lit(config.watch_whole_s)
     if videos is not None:
         frame = frame.join(_durations(videos), on="video_id", how="left", maintain_order="left")

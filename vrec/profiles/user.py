@@ -22,6 +22,8 @@ INTERESTS, WATCH_S = "interests", "watch_s"
 LAST_PURCHASE_PREFIX = "bought:"
 """`bought:VIDEO` is the time of a user's last purchase from a video, in µs since 1970, which a float64 holds
 exactly."""
+HIDING_KINDS = ("hide", "unhide")
+"""`hide:VIDEO` and `unhide:VIDEO` are the times of a user's last event of the kind with a video."""
 TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
 """Counts of the taste: the reference time in µs of its decay, and the decayed sum of its weights."""
 
@@ -40,9 +42,10 @@ def record_user_event(
 ) -> None:
     """Record an event in its user's builder.
 
-    Every event counts under its kind, hour (of the day, UTC) and domain; a purchase also sets the time of the
-    last purchase from its video. An event that shows interest joins the history; if its video is known it
-    also counts under the video's category and creator, and moves the taste towards the video's embedding.
+    Every event counts under its kind, hour (of the day, UTC) and domain; a purchase, `hide` and `unhide` also
+    set the time of the last one with their video. An event that shows interest joins the history; if its
+    video is known it also counts under the video's category and creator, and moves the taste towards the
+    video's embedding.
 
     Args:
         builder: The user's profile.
@@ -55,8 +58,9 @@ def record_user_event(
     builder.increment(f"domain:{event.domain}")
     if event.kind == "watch" and event.value is not None:
         builder.increment(WATCH_S, event.value)
-    if event.kind == "purchase":
-        key = f"{LAST_PURCHASE_PREFIX}{event.video_id}"
+    prefix = LAST_PURCHASE_PREFIX if event.kind == "purchase" else f"{event.kind}:"
+    if event.kind in ("purchase", *HIDING_KINDS):
+        key = f"{prefix}{event.video_id}"
         builder.counts[key] = max(float(event.at), builder.counts.get(key, -np.inf))
     weight = event_interest(event, facts, config.interest)
     if weight <= 0:
@@ -83,9 +87,18 @@ def last_purchases(profile: Profile) -> dict[str, int]:
     }
 
 
+def hidden_videos(profile: Profile) -> frozenset[str]:
+    """Return the videos that a user hid after showing them last; at the same moment, `unhide` counts."""
+    hide, unhide = (f"{kind}:" for kind in HIDING_KINDS)
+    times = {key.removeprefix(hide): at for key, at in profile.counts.items() if key.startswith(hide)}
+    return frozenset(
+        name for name, at in times.items() if at > profile.counts.get(f"{unhide}{name}", -np.inf)
+    )
+
+
 def event_interest(event: EventRecord, facts: VideoMetadata | None, config: InterestConfig) -> float:
     """Return the interest that an event shows, as `vrec.events.interactions.weigh_events`; 0 for none."""
-    weight = float(getattr(config, event.kind))
+    weight = float(getattr(config, event.kind, 0.0))
     if event.kind != "watch" or event.value is None:
         return weight
     complete_s = config.watch_whole_s

@@ -72,7 +72,10 @@ class Shop:
             (float(len(words & set((card["title"] or "").lower().split()))), name, ())
             for name, card in self._passing(filters)
         ]
-        return self._answer([one for one in found if one[0]], k)
+        matching = [one for one in found if one[0]]
+        answer = self._answer(matching or [(0.0, name, ()) for _, name, _ in found], k)
+        source = "search:words" if matching else "popular"
+        return replace(answer, items=tuple(replace(item, source=source) for item in answer.items))
 
     async def cards(self, video_ids):
         return {name: self.cards_now[name] for name in video_ids if name in self.cards_now}

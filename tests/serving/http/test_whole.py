@@ -108,6 +108,26 @@ def test_a_service_that_refused_a_bundle_is_ready_with_the_one_before_and_says_s
     over(tmp_path, shop_bundle, scenario, within=within)
 
 
+@pytest.mark.parametrize("within", [False, True], ids=["by itself", "within HTTP"])
+def test_a_hidden_video_is_recommended_to_others_alone(tmp_path, shop_bundle, within):
+    async def scenario(send, graph):
+        async def shown(shopper):
+            return set(ids(await send("POST", "/v1/recommend", {"user_id": shopper, "k": 100})))
+
+        everything = await shown("anna")
+        hidden = sorted(everything)[::7]
+        for kind, expected in (("hide", everything - set(hidden)), ("unhide", everything)):
+            events = [
+                {"event_id": f"{kind}-{name}", "user_id": "anna", "video_id": name, "kind": kind}
+                for name in hidden
+            ]
+            assert (await send("POST", "/v1/events", {"events": events})).json["new"] == len(hidden)
+            assert await shown("anna") & everything == expected
+            assert set(hidden) <= await shown("bert")
+
+    over(tmp_path, shop_bundle, scenario, within=within)
+
+
 def test_what_is_left_when_parts_are_killed(tmp_path, shop_bundle):
     async def scenario(send, graph):
         graph.ranking.broken = BackendUnavailable("killed")

@@ -82,7 +82,7 @@ class ServingBackend(Protocol):
         ...
 
     async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """Return at most `k` videos for a text, best first; none if nothing matches."""
+        """Return at most `k` videos for a text, best first; popular ones if nothing matches."""
         ...
 
     async def cards(self, video_ids: Sequence[str]) -> Mapping[str, Card]:

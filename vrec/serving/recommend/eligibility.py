@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vrec.profiles.profile import Profile
-from vrec.profiles.user import last_purchases
+from vrec.profiles.user import hidden_videos, last_purchases
 from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.eligibility_rules import RULES, EligibilityRulesConfig, check_rows
 from vrec.serving.catalog.columns import Mask
@@ -31,7 +31,7 @@ def shopper_context(user: Profile | None, filters: RequestFilters, age: int | No
         kinds=kinds,
         bought={} if user is None else last_purchases(user),
         counts={} if user is None else user.counts,
-        blocked_videos=filters.exclude,
+        blocked_videos=filters.exclude if user is None else filters.exclude | hidden_videos(user),
         blocked_creators=filters.blocked_creators,
         blocked_categories=filters.blocked_categories,
         age=age,

@@ -22,7 +22,7 @@ from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, Req
 from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
 from vrec.serving.recommend.response import popular_items, reranked_items
-from vrec.serving.recommend.search import TextSearch
+from vrec.serving.recommend.search import TextSearch, popular_suggestions
 from vrec.serving.recommend.similar import find_similar
 
 
@@ -40,7 +40,7 @@ class RecommendEngine:
         self._changed_ranker: ProfileRanker | None = None
         """Ranker that knows the changed videos and no others."""
         self._sources = CandidateSources(bundle.neighbors, bundle.index, config.candidates)
-        self._search = TextSearch(bundle.text_index, bundle.texts)
+        self._search = TextSearch(bundle.text_index, bundle.texts, config.search.min_similarity)
 
     @property
     def version(self) -> str:
@@ -159,10 +159,15 @@ class RecommendEngine:
     def search(
         self, text: str, vector: Vectors | None, k: int, filters: RequestFilters, at: int
     ) -> ListResult:
-        """Return at most `k` videos for a text and its (dim,) vector, if any; see `TextSearch.search`."""
+        """Return at most `k` videos for a text and its (dim,) vector, if any; see `TextSearch.search`.
+
+        If nothing matches, popular videos are returned instead, whose source tells them apart.
+        """
         rules = self._config.rerank.for_surface("search").rules
         eligible = EligibilityFilter(self._snapshot, filters, shopper_context(None, filters), rules, at)
         items = self._search.search(text, vector, k, self._snapshot, eligible)
+        if not items:
+            items = popular_suggestions(self._snapshot, eligible, k)
         return ListResult(
             items, self.version, candidates=len(items), excluded_by_rule=dict(eligible.excluded)
         )

@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from vrec.bundle.bm25 import Bm25Index
 from vrec.core.types import Vectors
+from vrec.profiles.update import embedding_matrix
 from vrec.ranking.reranking.catalog import RowIndices
 from vrec.serving.catalog.columns import concat_videos
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.catalog.updates import change_vector
-from vrec.serving.messages import CatalogChange, ListItem
+from vrec.serving.messages import CatalogChange, ListItem, unranked_item
 from vrec.serving.recommend.eligibility import EligibilityFilter
 from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
 
@@ -20,12 +21,18 @@ from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
 class TextSearch:
     """Immutable text search over a bundle's and changed videos."""
 
-    def __init__(self, words: Bm25Index, texts: pa.Table | None) -> None:
-        """Build the search from a bundle's BM25 index and its EMBEDDINGS of modality text."""
-        self._words = words
-        self._texts = texts
+    def __init__(self, words: Bm25Index, texts: pa.Table | None, min_similarity: float) -> None:
+        """Build the search.
+
+        Args:
+            words: A bundle's BM25 index.
+            texts: Its EMBEDDINGS of modality text, if any.
+            min_similarity: Cosine from which a video matches by meaning.
+        """
+        texts = texts if texts is not None and texts.num_rows else None
+        self._words, self._min_similarity = words, min_similarity
         self._ids: list[str] = [] if texts is None else texts.column("entity_id").to_pylist()
-        self._vectors = np.zeros((0, 0), np.float32) if texts is None else _matrix(texts)
+        self._vectors = np.zeros((0, 0), np.float32) if texts is None else embedding_matrix(texts)
         self._encoder = None if texts is None else texts.column("encoder")[0].as_py()
         self._new_words: Bm25Index | None = None
         self._new_ids: list[str] = []
@@ -64,7 +71,7 @@ class TextSearch:
             eligible: The filter of the request.
 
         Returns:
-            Items with the source `search:words`, `search:meaning` or `search:both`.
+            Items with the source `search:words`, `search:meaning` or `search:both`; none if nothing matches.
         """
         depth = fusion_depth(k)
         orders = {
@@ -96,7 +103,7 @@ class TextSearch:
         return eligible.pick_independently(snapshot.catalog.find([name for name, _ in results]), depth)
 
     def _by_meaning(self, vector: Vectors, snapshot: CatalogSnapshot) -> RowIndices:
-        """Return the rows of the videos whose text has a positive cosine with the vector, best first."""
+        """Return the rows of the videos whose text is similar enough to the vector, best first."""
         # A video that changed without a new vector keeps the bundle's.
         replaced = set(self._new_ids)
         rows = np.array(
@@ -105,11 +112,14 @@ class TextSearch:
         )
         rows = np.concatenate([rows, snapshot.catalog.find(self._new_ids)])
         scores = np.concatenate([self._vectors @ vector, self._new_vectors @ vector])
-        matching = (rows >= 0) & (scores > 0)
+        matching = (rows >= 0) & (scores > 0) & (scores >= self._min_similarity)
         rows, scores = rows[matching], scores[matching]
         return rows[np.lexsort((rows, -scores))]
 
 
-def _matrix(texts: pa.Table) -> Vectors:
-    column = texts.column("vector").combine_chunks()
-    return np.asarray(column.flatten(), np.float32).reshape(len(column), -1)
+def popular_suggestions(
+    snapshot: CatalogSnapshot, eligible: EligibilityFilter, k: int
+) -> tuple[ListItem, ...]:
+    """Return at most `k` popular videos for a search without matches; the score is 1 / slot, from slot 1."""
+    rows, ids = eligible.pick_independently(snapshot.popular, k), snapshot.catalog.video_ids
+    return tuple(unranked_item(ids[row], 1 / slot, "popular") for slot, row in enumerate(rows, start=1))

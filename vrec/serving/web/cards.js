@@ -4,21 +4,22 @@ import { el, money, percent } from "./dom.js";
 import { Preview } from "./previews.js";
 
 const SOURCES = {
-  cf: "collaborative filtering",
-  content: "similar content",
+  cf: "watched by similar shoppers",
+  content: "similar to what you watched",
   popular: "popular videos",
   new: "new videos",
   "similar:cf": "watched by the same shoppers",
-  "similar:content": "similar content",
-  "similar:both": "same shoppers and similar content",
-  "search:words": "keyword match",
-  "search:meaning": "semantic match",
-  "search:both": "keyword and semantic match",
+  "similar:content": "looks similar",
+  "similar:both": "watched by the same shoppers, and looks similar",
+  "search:words": "has your words",
+  "search:meaning": "has a similar meaning",
+  "search:both": "has your words",
 };
 const ACTIONS = {
   like: ["Like", "Liked"],
   cart: ["Add to cart", "In cart"],
   purchase: ["Buy", "Bought"],
+  hide: ["Not interested", "Hidden"],
 };
 const HUES = 10;
 const hues = new Map();
@@ -33,11 +34,12 @@ export function hueOf(category) {
 export const nameOf = (item) => item.title ?? item.video_id;
 
 /** Returns the buttons of a video. `handlers` has {open, act, similar}, and `has(action, id)` for earlier actions. */
-export function buttonsOf(shownNow, handlers, only = ["open", ...Object.keys(ACTIONS), "similar"]) {
+export function buttonsOf(shownNow, handlers, only = ["open", "like", "cart", "purchase", "similar", "hide"]) {
   const title = nameOf(shownNow().item);
   const buttons = only.map((name) => {
     if (name === "open") return button("Watch", title, () => handlers.open(shownNow()), { class: "first" });
     if (name === "similar") return button("Similar", title, () => handlers.similar(shownNow().item));
+    if (name === "hide") return button(ACTIONS.hide[0], title, () => handlers.act("hide", shownNow()), { class: "plain" });
     const act = (event) => event.currentTarget.getAttribute("aria-pressed") === "true" || handlers.act(name, shownNow());
     return button(ACTIONS[name][0], title, act, { "data-act": name, "aria-pressed": "false" });
   });
@@ -45,14 +47,16 @@ export function buttonsOf(shownNow, handlers, only = ["open", ...Object.keys(ACT
   return buttons;
 }
 
-/** Marks the buttons of a video whose actions the shopper has done. */
+/** Marks the buttons of a video by the actions that the shopper has done. */
 export function press(buttons, item, handlers) {
   for (const one of buttons) {
     const { act } = one.dataset;
-    if (!act || !handlers.has(act, item.video_id)) continue;
-    one.textContent = ACTIONS[act][1];
-    one.setAttribute("aria-pressed", "true");
-    one.setAttribute("aria-label", `${ACTIONS[act][1]}: ${nameOf(item)}`);
+    if (!act) continue;
+    const done = handlers.has(act, item.video_id);
+    const label = ACTIONS[act][done ? 1 : 0];
+    one.textContent = label;
+    one.setAttribute("aria-pressed", String(done));
+    one.setAttribute("aria-label", `${label}: ${nameOf(item)}`);
   }
 }
 
@@ -90,7 +94,7 @@ export class Card {
     const { item } = shown;
     this.shown = shown;
     this.position.textContent = item.position + 1;
-    const price = item.price === null ? null : money(item.price);
+    const price = item.price === null ? null : money(item.price, this.shown.currency);
     this.facts.replaceChildren(
       ...[el("span", { class: "dot" }, item.category ?? "no category"), price, item.creator_id]
         .filter(Boolean)
@@ -98,13 +102,13 @@ export class Card {
     );
     const texts = item.reasons.map((reason) => reason.text);
     const because = texts.length ? `You see this ${listed(texts)}.` : "";
-    this.why.replaceChildren(because, el("span", { class: "source" }, `Source: ${SOURCES[item.source] ?? item.source}`));
+    this.why.replaceChildren(because, el("span", { class: "source" }, `Found among: ${SOURCES[item.source] ?? item.source}`));
     // Lists that were not ranked have no predictions.
     const predicted = item.p_click || item.watch_s || item.p_conv;
     const figures = [
-      ["Click", percent(item.p_click)],
+      ["Click chance", percent(item.p_click)],
       ["Watch time", `${item.watch_s.toFixed(1)} s`],
-      ["Purchase", percent(item.p_conv, 2)],
+      ["Buy chance", percent(item.p_conv, 2)],
     ];
     this.figures.replaceChildren(
       ...(predicted ? figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))) : []),

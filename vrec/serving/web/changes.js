@@ -10,10 +10,13 @@ export function mixOf(items) {
 }
 
 /**
- * Describes the change of a list, such as "5 → 9 of 20 are mugs": of the category `first` if its count changed,
- * else of the category that changed most.
+ * Describes the change from one list to another, such as "5 → 9 of 20 are mugs": of the category `first` if its
+ * count changed, else of the category that changed most; and how many videos are new and moved.
  */
-export function changeOf(before, after, first, { added, moved }) {
+export function changeOf(before, after, first) {
+  const places = new Map(before.map((item, place) => [item.video_id, place]));
+  const added = after.filter((item) => !places.has(item.video_id)).length;
+  const moved = after.filter((item, place) => places.has(item.video_id) && places.get(item.video_id) !== place).length;
   const [old, now] = [mixOf(before), mixOf(after)];
   const names = [...new Set([...now.keys(), ...old.keys()])];
   const by = (name) => (now.get(name) ?? 0) - (old.get(name) ?? 0);
@@ -27,6 +30,6 @@ export function changeOf(before, after, first, { added, moved }) {
     parts.push(`${whole} ${verb}${name}`);
   }
   if (added) parts.push(`${added} ${added === 1 ? "video is" : "videos are"} new`);
-  if (moved) parts.push(`${moved} moved`);
+  if (moved) parts.push(`${moved} ${moved === 1 ? "has" : "have"} another place`);
   return parts.length ? parts.join(", ") : "the list did not change";
 }

@@ -34,7 +34,7 @@ function render({ level, arms }) {
   const hasIntervals = arms.some((arm) => arm.ctr.low !== null);
   const intervals = hasIntervals
     ? `Bars are ${percent(level, 0)} confidence intervals that stay valid however often you look.`
-    : "No intervals yet: an arm needs 200 shoppers, 10 of whom did what is counted.";
+    : "No intervals yet: a variant needs 200 shoppers, 10 of whom did what is counted.";
   showText($("arms-note"), `Lines show the last ${MINUTES} minutes by minute, dots at the right the total since the A/B test began. ${intervals}`);
   $("charts").replaceChildren(...RATES.map((rate) => figure(rate, arms)));
   $("arms-table").replaceChildren(...table(arms));
@@ -95,14 +95,14 @@ function total({ value, low, high }, y, number) {
 }
 
 function table(arms) {
-  const headings = ["Arm", "Share", "Shoppers", "Impressions", ...RATES.map((rate) => rate.title)];
+  const headings = ["Variant", "Share", "Shoppers", "Impressions", ...RATES.map((rate) => rate.title)];
   const rows = arms.map((arm) => {
     const rates = RATES.map(({ rate, format }) => cellText(arm[rate], format));
     const cells = [percent(arm.share, 0), arm.users, arm.impressions, ...rates];
     return el("tr", {}, el("th", { scope: "row" }, arm.name), ...cells.map((cell) => el("td", {}, String(cell))));
   });
   const head = el("tr", {}, ...headings.map((name) => el("th", { scope: "col" }, name)));
-  return [el("caption", { class: "quiet" }, "Results by arm since the A/B test began"), el("thead", {}, head), el("tbody", {}, ...rows)];
+  return [el("caption", { class: "quiet" }, "Results by variant since the A/B test began"), el("thead", {}, head), el("tbody", {}, ...rows)];
 }
 
 function cellText({ value, low, high }, format) {

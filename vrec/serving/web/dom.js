@@ -21,8 +21,7 @@ export function showText(element, text) {
 }
 
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
-export const money = (price) =>
-  price.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+export const money = (price, currency) => price.toLocaleString("en", { style: "currency", currency });
 
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {

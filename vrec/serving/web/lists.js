@@ -24,7 +24,7 @@ export class CardList {
   }
 
   clear() {
-    this.show([], null, "feed");
+    this.show({ items: [] }, "feed");
   }
 
   /** Marks the buttons of a video after an action, which may have happened elsewhere on the page. */
@@ -33,8 +33,22 @@ export class CardList {
     if (card) press(card.buttons, card.shown.item, this.handlers);
   }
 
+  /** Takes a video out of the list until the next response. */
+  remove(videoId) {
+    const card = this.cards.get(videoId);
+    if (!card) return;
+    const before = this.#boxes();
+    this.cards = new Map([...this.cards].filter(([id]) => id !== videoId));
+    this.#stopTimer(card.element);
+    this.watch.unobserve(card.element);
+    this.visible.delete(card.element);
+    card.preview.close();
+    card.element.remove();
+    this.#animate(before);
+  }
+
   /** Shows the items of a response; returns how many are new and how many others changed their position. */
-  show(items, requestId, surface) {
+  show({ items, request_id: requestId, currency }, surface) {
     const before = this.#boxes();
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     const cards = new Map();
@@ -42,7 +56,7 @@ export class CardList {
     let moved = 0;
     for (const item of items) {
       const old = this.cards.get(item.video_id);
-      const shown = this.#shown(old, { item, requestId, surface });
+      const shown = this.#shown(old, { item, requestId, surface, currency });
       const card = old ?? new Card(shown, this.handlers);
       const up = old ? old.shown.item.position - item.position : null;
       if (old) card.update(shown);
@@ -73,7 +87,7 @@ export class CardList {
   #shown(old, shown) {
     if (!old?.shown.counted || old.shown.item.position !== shown.item.position) return shown;
     const { propensity } = old.shown.item;
-    return { ...old.shown, item: { ...shown.item, propensity } };
+    return { ...old.shown, currency: shown.currency, item: { ...shown.item, propensity } };
   }
 
   #drop(cards) {

@@ -10,6 +10,7 @@ import { CardList } from "./lists.js";
 import { Player } from "./player.js";
 import { arePaused, coverPreviews, pausePreviews } from "./previews.js";
 import { become, now, setAge, shoppers } from "./shopper.js";
+import { hold, release, startUndo } from "./undo.js";
 import { startUpload } from "./upload.js";
 
 const K = 20;
@@ -18,9 +19,11 @@ const RETRY_MS = 5_000;
 const UNAVAILABLE = {
   ranking: "Ranking is unavailable. The list shows popular videos, the same for every shopper.",
   profiles: "Profiles are unavailable. The list does not use your history.",
+  encoder: "Searching by meaning is unavailable. The search finds words only.",
   cards: "The catalog is unavailable. Titles and prices are missing.",
 };
-const DONE = { like: "liking", cart: "adding to the cart", purchase: "buying" };
+const DONE = { like: "liking", cart: "adding to the cart", purchase: "buying", hide: "hiding" };
+const HELD = { like: "Liked", cart: "Added to the cart", purchase: "Bought", hide: "You will not see this again:" };
 
 const player = new Player();
 const done = new Set();
@@ -28,6 +31,7 @@ const handlers = { open, act, similar: showSimilar, has: (kind, id) => done.has(
 const onSeen = (shown) => recordEvent("impression", now(), shown);
 const feed = new CardList($("feed"), handlers, onSeen);
 const found = new CardList($("found-list"), handlers, onSeen);
+let latestFound = null;
 let watching = null;
 let requests = 0;
 let retry = null;
@@ -44,13 +48,14 @@ async function refresh(words = null, before = feed.items, category = null) {
   try {
     const response = await recommend(now(), K);
     if (mine !== requests) return;
-    const change = feed.show(response.items, response.request_id, "feed");
+    const change = feed.show(response, "feed");
     if (change.lostFocus && !player.isOpen) $("feed-title").focus({ preventScroll: true });
-    showMix(before, response.items);
+    // The line and the numbers beside the categories describe one and the same change.
+    showMix(pendingNews?.before ?? before, response.items);
     showStatus(response);
     if (pendingNews) {
       const { words: cause, before: old, category: first } = pendingNews;
-      showText($("news"), `${cause}: ${changeOf(old, response.items, first, change)}.`);
+      showText($("news"), `${cause}: ${changeOf(old, response.items, first)}.`);
     }
     pendingNews = null;
     showText($("trouble"), null);
@@ -71,6 +76,7 @@ function fail(problem) {
 
 /** Sends the recorded events, and shows the feed that results from them. */
 async function settle(words, before, category) {
+  release();
   try {
     await flush();
   } catch (problem) {
@@ -85,14 +91,34 @@ function countImpression(shown) {
   for (const list of [feed, found]) list.countNow(shown.item.video_id, shown);
 }
 
-async function act(kind, shown) {
+/** Does something that can be undone for a few seconds. */
+function act(kind, shown) {
   const { item } = shown;
+  const [shopper, before] = [now(), feed.items];
+  const name = `${shopper.id} ${kind} ${item.video_id}`;
   countImpression(shown);
-  done.add(`${now().id} ${kind} ${item.video_id}`);
-  for (const list of [feed, found]) list.markDone(item.video_id);
-  press($("player-buttons").children, item, handlers);
-  recordEvent(kind, now(), shown, kind === "purchase" ? item.price : null);
-  await settle(`After ${DONE[kind]} “${nameOf(item)}”`, feed.items, item.category);
+  const mark = () => {
+    for (const list of [feed, found]) list.markDone(item.video_id);
+    press($("player-buttons").children, item, handlers);
+  };
+  const send = () => {
+    recordEvent(kind, shopper, shown, kind === "purchase" ? item.price : null);
+    return settle(`After ${DONE[kind]} “${nameOf(item)}”`, before, item.category);
+  };
+  const undo = () => {
+    done.delete(name);
+    mark();
+    $("feed-title").focus({ preventScroll: true });
+    if (latestFound) found.show(...latestFound);
+    refresh(`After the undo for “${nameOf(item)}”`, before);
+  };
+  hold(`${HELD[kind]} “${nameOf(item)}”`, send, undo);
+  done.add(name);
+  mark();
+  if (kind !== "hide") return;
+  const inside = document.activeElement?.closest(".card") !== null;
+  for (const list of [feed, found]) list.remove(item.video_id);
+  if (inside) $("feed-title").focus({ preventScroll: true });
 }
 
 async function open(shown) {
@@ -120,20 +146,33 @@ function showSimilar(item) {
   return showFound(`Similar to “${nameOf(item)}”`, "similar", () => similar(item.video_id, FOUND_K));
 }
 
-async function showFound(title, surface, list) {
+function clearFound() {
+  latestFound = null;
+  found.clear();
+}
+
+async function showFound(title, surface, list, text = null) {
   $("found").hidden = false;
   $("found-title").textContent = title;
   showText($("found-note"), "Searching …");
-  found.clear();
+  clearFound();
   $("found-title").focus();
   try {
     const response = await list();
-    found.show(response.items, response.request_id, surface);
-    showText($("found-note"), response.items.length ? `${response.items.length} ${response.items.length === 1 ? "video" : "videos"}` : "No videos found.");
+    latestFound = [response, surface];
+    found.show(...latestFound);
+    showText($("found-note"), noteOf(response, text));
     showStatus(response);
   } catch (problem) {
     showText($("found-note"), problem.status === 401 ? "Enter an API key first." : problem.message);
   }
+}
+
+/** Describes a list that was found; `text` is that of a search. */
+function noteOf({ items, found: matches }, text) {
+  if (!items.length) return "No videos found.";
+  if (matches === 0) return `Nothing found for “${text}”, but here is what is popular.`;
+  return `${items.length} ${items.length === 1 ? "video" : "videos"}`;
 }
 
 function showMix(before, items) {
@@ -165,12 +204,13 @@ function showShoppers() {
 }
 
 async function shopAs(id, words) {
+  release();
   await flush().catch(() => {});
   become(id);
   showShoppers();
   feed.clear();
   $("found").hidden = true;
-  found.clear();
+  clearFound();
   await refresh(null, []);
   showText($("news"), `${words} ${now().id}.`);
 }
@@ -191,11 +231,11 @@ function listen() {
   $("search").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("search-text").value.trim();
-    if (text) showFound(`Search for “${text}”`, "search", () => search(text, FOUND_K));
+    if (text) showFound(`Search for “${text}”`, "search", () => search(text, FOUND_K), text);
   });
   $("found-close").addEventListener("click", () => {
     $("found").hidden = true;
-    found.clear();
+    clearFound();
     $("feed-title").focus();
   });
   $("previews").addEventListener("click", () => {
@@ -214,8 +254,13 @@ function listen() {
   });
   watchEvents((stored, pending) => ($("foot-events").textContent = pending ? `${stored}, ${pending} to be sent` : String(stored)));
   // Phones may close a page in the background without another event.
-  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && flushOnExit());
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState !== "hidden") return;
+    release();
+    flushOnExit();
+  });
   addEventListener("pagehide", () => {
+    release();
     recordWatch();
     flushOnExit();
   });
@@ -223,6 +268,7 @@ function listen() {
 
 $("previews").setAttribute("aria-pressed", String(arePaused()));
 listen();
+startUndo();
 showShoppers();
 startUpload({ similar: showSimilar, refresh: () => refresh("After adding the video") });
 startCharts();

@@ -7,6 +7,7 @@ import { now } from "./shopper.js";
 const POLLS = 20;
 const POLL_MS = 500;
 const MAX_ITEMS = 100;
+const PARTS = { frames: "pictures", audio: "sound", text: "title" };
 
 /** Starts the form. `handlers` has similar(item), and refresh() for after an upload. */
 export function startUpload(handlers) {
@@ -24,7 +25,8 @@ export function startUpload(handlers) {
       const response = await upload(filled(form), progress);
       added = { video_id: response.video_id, title };
       $("upload-similar").hidden = false;
-      showText($("upload-state"), `Added as ${response.video_id}: decoded in ${response.decode_s.toFixed(1)} s, embedded in ${response.encode_s.toFixed(1)} s (${response.modalities.join(", ")}).`);
+      const parts = response.modalities.map((name) => PARTS[name]).filter(Boolean);
+      showText($("upload-state"), `Added “${title}” in ${(response.decode_s + response.encode_s).toFixed(1)} s, by its ${parts.join(", ")}. Its id is ${response.video_id}.`);
       await pollLists(response, title);
       await handlers.refresh();
     } catch (problem) {
@@ -50,7 +52,7 @@ function progress(share) {
   bar.hidden = false;
   if (share === null || share >= 1) bar.removeAttribute("value");
   else bar.value = share;
-  showText($("upload-state"), share === null || share >= 1 ? "Decoding and embedding …" : `Sent ${percent(share, 0)}`);
+  showText($("upload-state"), share === null || share >= 1 ? "Looking at the video …" : `Sent ${percent(share, 0)}`);
 }
 
 /** Requests the lists until each contains the video, or for a few seconds, and shows its position. */

@@ -101,7 +101,17 @@ def test_similar_videos_and_searches(made):
     assert "POST /v1/uploads" in reply.json["detail"]
     found = call_json(app, "POST", "/v1/search", {"text": "a red hat", "k": 5, "filters": {"most_price": 60}})
     assert found.json["items"][0]["video_id"] == "hats/1"
-    assert call_json(app, "POST", "/v1/search", {"text": "nothing like it"}).json["items"] == []
+    assert found.json["found"] == len(found.json["items"]) > 0
+    none = call_json(app, "POST", "/v1/search", {"text": "nothing like it"}).json
+    assert none["found"] == 0
+    assert {item["source"] for item in none["items"]} == {"popular"}
+
+
+def test_lists_name_the_currency_of_the_settings(made):
+    for settings, currency in (({}, "USD"), ({"currency": "EUR"}, "EUR")):
+        app, _ = made(**settings)
+        for path, body in (("/v1/recommend", {"user_id": "u"}), ("/v1/search", {"text": "red"})):
+            assert call_json(app, "POST", path, body).json["currency"] == currency
 
 
 def test_scores_that_json_cannot_say_are_null(made):
@@ -226,4 +236,5 @@ def test_no_cards_are_requested_for_an_empty_list(made):
         raise AssertionError(video_ids)
 
     shop.cards = cards
-    assert call_json(app, "POST", "/v1/search", {"text": "nothing like it"}).json["items"] == []
+    body = {"text": "red", "exclude": list(shop.cards_now)}
+    assert call_json(app, "POST", "/v1/search", body).json["items"] == []

@@ -23,7 +23,7 @@ def card(title, **more):
 
 def test_a_list_has_every_field_of_its_items_and_positions_from_zero():
     result = ListResult((item("v1"), item("v2")), "b-1", spent_ms={"ranker": 1.5})
-    body = list_response(result, {"v1": card("One")}, "r-1")
+    body = list_response(result, {"v1": card("One")}, "r-1", "EUR")
     assert (body["request_id"], body["bundle"], body["spent_ms"]) == ("r-1", "b-1", {"ranker": 1.5})
     assert (body["degraded"], body["why"]) == (False, [])
     assert body["items"][0] == {
@@ -38,14 +38,14 @@ def test_a_list_has_every_field_of_its_items_and_positions_from_zero():
 
 
 def test_a_degraded_list_says_why():
-    body = list_response(ListResult((), "b", ("profiles", "cards")), {}, "r")
+    body = list_response(ListResult((), "b", ("profiles", "cards")), {}, "r", "EUR")
     assert (body["degraded"], body["why"], body["items"]) == (True, ["profiles", "cards"], [])
 
 
 def test_reasons_name_watched_videos_by_title_and_never_by_id():
     cards = {"v1": card("One"), "v2": card("Two"), "v3": card(None)}
     result = ListResult((item("v1", "watched:v2", "watched:v3", "watched:v4", "popular"),), "b")
-    (one,) = list_response(result, cards, "r")["items"]
+    (one,) = list_response(result, cards, "r", "EUR")["items"]
     assert [reason["code"] for reason in one["reasons"]] == [
         "watched:v2", "watched:v3", "watched:v4", "popular",
     ]  # fmt: skip
@@ -59,7 +59,7 @@ def test_reasons_name_watched_videos_by_title_and_never_by_id():
 
 def test_a_creator_with_the_id_of_a_video_is_not_named_by_its_title():
     result = ListResult((item("ann", "creator:ann"),), "b")
-    (one,) = list_response(result, {"ann": card("A blue mug")}, "r")["items"]
+    (one,) = list_response(result, {"ann": card("A blue mug")}, "r", "EUR")["items"]
     assert one["reasons"][0]["text"] == "because you like this creator's videos"
 
 

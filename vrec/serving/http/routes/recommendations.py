@@ -27,6 +27,7 @@ from vrec.serving.http.schemas.requests import (
 from vrec.serving.http.schemas.responses import (
     ListResponse,
     RecommendResponse,
+    SearchResponse,
     json_response,
     list_response,
     mentioned_video_ids,
@@ -73,15 +74,16 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
 
     @router.post(
         "/v1/search",
-        responses={200: {"model": ListResponse}, **errors, **error_responses(415)},
+        responses={200: {"model": SearchResponse}, **errors, **error_responses(415)},
         openapi_extra=openapi_body(SearchRequest),
     )
     async def search(request: Request) -> Response:
-        """Search videos by a text, best first."""
+        """Search videos by a text, best first; popular videos, with `found` 0, if none matches."""
         search = await read_body(request, SearchRequest)
         filters = search.filters.to_filters(search.kinds, search.exclude)
         result = await backend.search(search.text, search.k, filters, now_us())
-        return await responder.respond(result, request_id_of(request))
+        found = sum(item.source.startswith("search:") for item in result.items)
+        return await responder.respond(result, request_id_of(request), {"found": found})
 
     _add_similar(router, backend, responder, errors)
     return router
@@ -134,15 +136,19 @@ class _ListResponder:
             result = self._backend.fallback(query)
             result = replace(result, degraded=result.degraded or ("ranking",))
         result, cards = await self._with_cards(result)
-        content = list_response(result, cards, request_id)
+        content = list_response(result, cards, request_id, self._config.currency)
         content["arm"], content["arm_share"] = arm.name, arm.share
         content["spent_ms"] = {**result.spent_ms, "total": (time.perf_counter() - start) * 1e3}
         return json_response(content)
 
-    async def respond(self, result: ListResult, request_id: str) -> Response:
-        """Return a ListResponse."""
+    async def respond(
+        self, result: ListResult, request_id: str, more: Mapping[str, Any] | None = None
+    ) -> Response:
+        """Return a ListResponse with more fields."""
         result, cards = await self._with_cards(result)
-        return json_response(list_response(result, cards, request_id))
+        return json_response(
+            list_response(result, cards, request_id, self._config.currency) | dict(more or {})
+        )
 
     async def _with_cards(self, result: ListResult) -> tuple[ListResult, Mapping[str, Card]]:
         """Return the list and the cards of its videos; without cards it is marked as degraded."""

@@ -60,7 +60,8 @@ Names = Annotated[list[Name], Field(max_length=50)]
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
 VideoKind = TypeAliasType("VideoKind", Literal["product", "live", "clip"])
 EventKind = TypeAliasType(
-    "EventKind", Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase"]
+    "EventKind",
+    Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase", "hide", "unhide"],
 )
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ArmName = Annotated[str, StringConstraints(max_length=64)]

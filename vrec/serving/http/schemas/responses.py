@@ -76,7 +76,16 @@ class ListResponse(ResponseModel):
     """Unavailable parts."""
     spent_ms: dict[str, float]
     """Milliseconds by stage."""
+    currency: str
+    """Currency of the prices, an ISO 4217 code (`serve.currency`)."""
     items: list[RecommendedItem]
+
+
+class SearchResponse(ListResponse):
+    """Response of `POST /v1/search`."""
+
+    found: int
+    """Number of items that match the text; if it is 0, the items are popular videos instead."""
 
 
 class RecommendResponse(ListResponse):
@@ -195,7 +204,9 @@ def rounded_seconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def list_response(result: ListResult, cards: Mapping[str, Card], request_id: str) -> dict[str, Any]:
+def list_response(
+    result: ListResult, cards: Mapping[str, Card], request_id: str, currency: str
+) -> dict[str, Any]:
     """Return a ListResponse as a dict."""
     return {
         "request_id": request_id,
@@ -203,6 +214,7 @@ def list_response(result: ListResult, cards: Mapping[str, Card], request_id: str
         "degraded": bool(result.degraded),
         "why": list(result.degraded),
         "spent_ms": result.spent_ms,
+        "currency": currency,
         "items": [_item(item, position, cards) for position, item in enumerate(result.items)],
     }
 
