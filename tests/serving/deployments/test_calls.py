@@ -205,7 +205,7 @@ def test_before_the_first_bundle_there_is_no_fallback(tmp_path):
 
 
 def test_uploads_are_counted_by_what_became_of_them(tmp_path):
-    embedded = EmbeddedVideo({}, {}, 1.0, "0", 0.1, 0.2)
+    embedded = EmbeddedVideo({}, {}, 1.0, 0.1, 0.2)
 
     async def run():
         api, _ = api_of(tmp_path)

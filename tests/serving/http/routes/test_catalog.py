@@ -324,7 +324,7 @@ class Recorded:
         self.embedded = path, title, tags
         vector = np.ones((1, 3), np.float32)
         vectors = {"text": vector, "frames": vector}
-        return EmbeddedVideo(vectors, {"frames": "f@1", "text": "t@1"}, 2.5, None, 0.25, 0.5)
+        return EmbeddedVideo(vectors, {"frames": "f@1", "text": "t@1"}, 2.5, 0.25, 0.5)
 
     async def change(self, change):
         if self.fail_change:
