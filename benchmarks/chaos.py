@@ -283,7 +283,7 @@ def main() -> None:
         )
         stack.enter_context(connect_cluster())
         found = run(config, kills, asked.seconds, asked.rate)
-        stop_service()
+        stop_service(config)
         ray.shutdown()
     for one in found["kills"]:
         print(json.dumps(one))

@@ -212,7 +212,7 @@ def main() -> None:
                     raise SystemExit("the load ended early")
             found = near.recv()
             loader.join()
-            stop_service()
+            stop_service(config)
         show(found, done["seconds"], len(videos))
 
 

@@ -86,7 +86,7 @@ def service(ray_cluster, shop_bundle, tmp_path_factory):
             deploy_service(config)
             yield config
         finally:
-            stop_service()
+            stop_service(config)
 
 
 def url_of(config):

@@ -13,11 +13,16 @@ from vrec.profiles.stores.redis.store import RedisConfig
 from vrec.serving import app as app_module
 from vrec.serving import deploy
 from vrec.serving.app import build, check_host, deployments
+from vrec.serving.deployments.api import DRAIN_TIMEOUT_S
+from vrec.serving.service_record import RECORD
 
 
 def status(state, message="", **deployments):
     """An application's status as Serve reports it."""
-    parts = {name: SimpleNamespace(message=text) for name, text in deployments.items()}
+    parts = {
+        name: SimpleNamespace(message=text, replica_states={}, status=state)
+        for name, text in deployments.items()
+    }
     return SimpleNamespace(status=state, message=message, deployments=parts)
 
 
@@ -62,9 +67,13 @@ def test_the_cause_of_a_failed_start_is_the_last_error_of_vrec():
         "Traceback:\n  File x\nvrec.core.errors.BundleError: bad bundle\n"
         "vrec.core.errors.StoreError: /srv: no room"
     )
-    assert deploy._start_error(status("UNHEALTHY", "replicas died", Ranking=trace, Api="")) == "/srv: no room"
-    assert deploy._start_error(status("UNHEALTHY", "a\n b ", Api="c")) == "a b c"
-    assert len(deploy._start_error(status("UNHEALTHY", "x" * 900))) == 500
+    generic = "see the message, and start it again"
+    found = deploy._start_error(status("UNHEALTHY", "replicas died", Ranking=trace, Api=""))
+    assert found == ("/srv: no room", generic)
+    found = deploy._start_error(status("UNHEALTHY", "died", Ranking=f"{trace}\nFix: make room\nmore", Api=""))
+    assert found == ("/srv: no room", "make room")
+    assert deploy._start_error(status("UNHEALTHY", "a\n b ", Api="c")) == ("a b c", generic)
+    assert len(deploy._start_error(status("UNHEALTHY", "x" * 900))[0]) == 500
 
 
 def test_paths_are_made_absolute_and_uris_stay(tmp_path, monkeypatch):
@@ -97,9 +106,13 @@ def test_the_bundle_is_the_only_setting_of_each_deployment():
 class FakeServe:
     """What deploy_service does with Serve, noted down."""
 
-    def __init__(self, monkeypatch, before, refused=None):
-        self.calls, self.refused = [], refused
+    def __init__(self, monkeypatch, before, refusal=None, args=None):
+        self.calls, self.refusal = [], refusal
         self.reports = [before, status("RUNNING")]
+        monkeypatch.setattr(deploy, "http_address", lambda: None)
+        monkeypatch.setattr(deploy, "deployed_application", lambda _: {"args": args})
+        monkeypatch.setattr(deploy, "_ray_address", lambda: "127.0.0.1:1")
+        monkeypatch.setattr(deploy.serve, "delete", lambda name: self.calls.append(("delete", name)))
         monkeypatch.setattr(deploy.serve, "start", lambda **options: self.calls.append(("start", options)))
         monkeypatch.setattr(deploy.serve, "status", self.status)
         monkeypatch.setattr(deploy, "deploy_applications", lambda c: self.calls.append(("deploy", c)))
@@ -111,17 +124,17 @@ class FakeServe:
 
     def handle(self, name, application):
         self.calls.append(("handle", name, application))
-        result = SimpleNamespace(result=lambda: self.refused)
-        return SimpleNamespace(refused=SimpleNamespace(remote=lambda: result))
+        result = SimpleNamespace(result=lambda: self.refusal)
+        return SimpleNamespace(refusal=SimpleNamespace(remote=lambda: result))
 
 
 @pytest.mark.parametrize("ranking", [0, 2])
 @pytest.mark.parametrize("before", [None, status("RUNNING")], ids=["new", "again"])
 def test_a_deployment_says_where_it_is_and_whether_it_ran_before(tmp_path, monkeypatch, ranking, before):
-    fake = FakeServe(monkeypatch, before)
     config = ServeConfig.model_validate(
         {"bundle": str(tmp_path), "data": str(tmp_path), "port": 8123, "replicas": {"ranking": ranking}}
     )
+    fake = FakeServe(monkeypatch, before, args=args_of(config))
     report = deploy.deploy_service(config)
     assert report.pop("seconds") >= 0
     assert report == {
@@ -136,10 +149,64 @@ def test_a_deployment_says_where_it_is_and_whether_it_ran_before(tmp_path, monke
     assert handle == ("handle", "Ranking" if ranking else "Api", "vrec")
 
 
-def test_a_refused_bundle_is_an_error(tmp_path, monkeypatch):
-    FakeServe(monkeypatch, status("RUNNING"), refused="/b: damaged")
-    with pytest.raises(BundleError, match=r"/b: damaged\. The bundle before it stays in service"):
-        deploy.deploy_service(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))
+def args_of(config):
+    """The settings with which an application of that config is deployed."""
+    return deploy.application_schema(deploy.with_absolute_paths(config))["args"]
+
+
+def config_in(folder, **more):
+    return ServeConfig.model_validate({"bundle": str(folder), "data": str(folder)} | more)
+
+
+def test_a_refused_bundle_is_an_error_with_its_own_fix(tmp_path, monkeypatch):
+    config = config_in(tmp_path)
+    refusal = ("/b: other encoder", "take a new serve.data")
+    FakeServe(monkeypatch, status("RUNNING"), refusal, args_of(config))
+    with pytest.raises(
+        BundleError, match=r"/b: other encoder\. The bundle before it stays in service"
+    ) as error:
+        deploy.deploy_service(config)
+    assert error.value.fix == "take a new serve.data"
+    # Where none was in service, none stays.
+    fake = FakeServe(monkeypatch, None, refusal)
+    with pytest.raises(BundleError, match=r"^/b: other encoder$"):
+        deploy.deploy_service(config)
+    assert fake.calls[-1] == ("delete", "vrec")
+    assert not (tmp_path / RECORD).exists()
+
+
+@pytest.mark.parametrize("state", ["DEPLOY_FAILED", "UNHEALTHY", "DELETING"])
+def test_a_failed_application_is_deleted_before_it_is_deployed_again(tmp_path, monkeypatch, state):
+    config = config_in(tmp_path)
+    fake = FakeServe(monkeypatch, status(state, Api="died"), args=args_of(config))
+    assert not deploy.deploy_service(config)["reloaded"]
+    assert [call[0] for call in fake.calls] == ["delete", "start", "deploy", "handle"]
+
+
+def test_an_unhealthy_application_that_answers_is_not_deleted(tmp_path, monkeypatch):
+    config, before = config_in(tmp_path), status("UNHEALTHY", Api="one died")
+    before.deployments["Api"].replica_states["RUNNING"] = 1
+    fake = FakeServe(monkeypatch, before, args=args_of(config))
+    assert deploy.deploy_service(config)["reloaded"]
+    assert "delete" not in [call[0] for call in fake.calls]
+
+
+def test_other_settings_than_the_bundle_are_refused_while_it_runs(tmp_path, monkeypatch):
+    config = config_in(tmp_path)
+    fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config))
+    with pytest.raises(ServeError, match=r"other settings: serve\.arms, serve\.refresh_s\. Only the bundle"):
+        deploy.deploy_service(config_in(tmp_path, refresh_s=3, arms={"salt": "x"}))
+    monkeypatch.setattr(deploy, "http_address", lambda: ("127.0.0.1", 9))
+    with pytest.raises(ServeError, match=r"listens on 127\.0\.0\.1:9, not on 127\.0\.0\.1:8000"):
+        deploy.deploy_service(config)
+    assert fake.calls == []
+
+
+def test_a_recorded_service_that_does_not_run_is_not_started(tmp_path, monkeypatch):
+    fake = FakeServe(monkeypatch, None)
+    with pytest.raises(ServeError, match="does not run the service"):
+        deploy.deploy_service(config_in(tmp_path), reload_only=True)
+    assert fake.calls == []
 
 
 def test_events_are_loaded_in_commits_and_counted_once(tmp_path, shop_bundle, monkeypatch):
@@ -163,11 +230,12 @@ def test_a_store_in_service_takes_no_events_from_beside_it(tmp_path, shop_bundle
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_stopping_without_ray_does_nothing(monkeypatch, running):
+def test_stopping_without_ray_does_nothing(monkeypatch, running, tmp_path):
     calls = []
     monkeypatch.setattr(deploy.ray, "is_initialized", lambda: running)
     monkeypatch.setattr(deploy.serve, "shutdown", lambda: calls.append("shutdown"))
-    deploy.stop_service()
+    monkeypatch.setattr(deploy, "deployed_application", lambda _: None)
+    deploy.stop_service(ServeConfig(data=str(tmp_path)))
     assert calls == ["shutdown"] * running
 
 
@@ -232,9 +300,10 @@ def test_each_deployment_has_its_replicas_and_resources(built):
     assert [one.name for one in found["Api"][1][1:]] == ["Ranking", "Profiles", "Encoder"]
     assert found["Encoder"][1][1] == "cuda"
     assert found["Ranking"][0]["max_queued_requests"] == app_module.MAX_QUEUED_REQUESTS == 200
-    # A killed replica is missed within a second, and a stopped one has ten to finish its requests.
+    # A killed replica is missed within a second; the end fits into the 10 seconds of `docker stop`.
     for options, _ in found.values():
-        assert (options["health_check_period_s"], options["graceful_shutdown_timeout_s"]) == (1.0, 10)
+        assert (options["health_check_period_s"], options["graceful_shutdown_timeout_s"]) == (1.0, 3.0)
+    assert DRAIN_TIMEOUT_S + app_module.STOP_TIMEOUT_S < 10
 
 
 def test_without_ranking_replicas_the_http_replicas_have_their_cpus(built):

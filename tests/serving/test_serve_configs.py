@@ -79,5 +79,8 @@ def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
         raise GetTimeoutError("Get timed out:\nsome objects are not ready.")
 
     monkeypatch.setattr(run.serve, "start", away)
+    monkeypatch.setattr(run, "_find_running", lambda _: False)
+    monkeypatch.setattr(run, "_ray_address", lambda: "127.0.0.1:1")
+    monkeypatch.setattr(run.serve, "delete", lambda _: None)
     with pytest.raises(ServeError, match=r"Serve did not start: GetTimeoutError: Get timed out: some"):
         run.deploy_service(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))

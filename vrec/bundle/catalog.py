@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from vrec.bundle.models import bundled_embed_config
 from vrec.core.artifact import ModelArtifact, read_artifact
 from vrec.core.digest import digest
-from vrec.core.errors import BundleError, VrecError
+from vrec.core.errors import BundleError, VrecError, os_error_reason
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
@@ -113,6 +113,11 @@ def bundle_errors(uri: str) -> Iterator[None]:
         raise
     except VrecError as error:
         raise BundleError(f"{uri}: {error}") from None
+    except OSError as error:
+        raise BundleError(
+            f"{uri}: {os_error_reason(error)}",
+            fix="see that every node can read the folder, and that its credentials are right",
+        ) from None
     except (KeyError, ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise BundleError(f"{uri} is the bundle of another version of vrec: {reason}") from None

@@ -1,13 +1,21 @@
 """`vrec serve`."""
 
+import contextlib
 import json
+import os
+import signal
+import sys
 import time
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vrec.cli.options import EXIT_OK, RunOptions, command, parse_column_map
 from vrec.core.masking import mask_values
+
+if TYPE_CHECKING:
+    from vrec.config.serve import ServeConfig
 
 
 @command
@@ -37,30 +45,87 @@ def serve(
     settings = run.settings([f"serve.{key}={json.dumps(value)}" for key, value in named.items() if value])
     if not settings.serve.bundle:
         raise typer.BadParameter("give one, as `vrec bundle` writes it", param_hint="--bundle")
+    address = run.address or os.environ.get("RAY_ADDRESS")
+    found = None if address else _find_running(settings.serve)
+    owns_ray = address is None and found is None
     from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
-    from vrec.serving.deploy import deploy_service, load_events, stop_service
+    from vrec.serving.app import check_host
+    from vrec.serving.deploy import deploy_service, load_events, stop_service, with_absolute_paths
 
+    config = with_absolute_paths(settings.serve)
+    check_host(config)
     if events is not None:
         from vrec.events.read import read_events
 
-        found = read_events(events, parse_column_map(mapped), settings.events.read).events
-        print(f"{load_events(settings.serve, found):,} of {found.num_rows:,} events are new to the store")
-    with connect_cluster(run.address), unwrap_ray_errors():
-        done = mask_values(deploy_service(settings.serve))
-        if run.as_json:
-            print(json.dumps(done, ensure_ascii=False), flush=True)
-        else:
-            what = "moved to" if done["reloaded"] else "serves"
-            print(f"vrec {what} {done['bundle']} after {done['seconds']:.1f} s: {done['url']}", flush=True)
-        if run.address:
-            return EXIT_OK
+        table = read_events(events, parse_column_map(mapped), settings.events.read).events
+        print(f"{load_events(config, table):,} of {table.num_rows:,} events are new to the store")
+    with connect_cluster(address or found), unwrap_ray_errors(), _interrupted_by_sigterm():
         try:
-            while True:
+            done = mask_values(deploy_service(config, owns_ray=owns_ray, reload_only=found is not None))
+            run.show(done, _print_done)
+            sys.stdout.flush()
+            while owns_ray:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            stop_service()
+            if not owns_ray:
+                raise
+            # A second Ctrl-C ends it at once; a second SIGTERM, which supervisors may send, changes nothing.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            stop_service(config)
             print("vrec: the service has ended")
-            return EXIT_OK
+        return EXIT_OK
+
+
+def _print_done(done: Mapping[str, Any]) -> None:
+    what = "moved to" if done["reloaded"] else "serves"
+    print(f"vrec {what} {done['bundle']} after {done['seconds']:.1f} s: {done['url']}")
+
+
+def _find_running(config: "ServeConfig") -> str | None:
+    """Return the address of the Ray on which the service of this data folder runs.
+
+    None if none runs; then what a start needs is checked, before Ray is imported where there is no record.
+
+    Raises:
+        ClusterError: That Ray listens, and cannot be reached.
+        ServeError: Its service is not there yet, or another program has the port.
+        BundleError: None runs, and the bundle is not sound.
+    """
+    from vrec.bundle.catalog import BundleCatalog
+    from vrec.core.errors import ServeError
+    from vrec.serving.service_record import check_port, find_record
+
+    found = find_record(config)
+    if found is not None:
+        found.prepare_connection()
+        from vrec.pipelines.cluster import connect_cluster
+        from vrec.serving.deploy import is_deployed
+
+        with connect_cluster(found.ray_address):
+            if is_deployed():
+                return found.ray_address
+        if found.process is not None:
+            raise ServeError(
+                f"process {found.process} has begun to serve {config.data}, and does not serve yet",
+                fix="run the command again once it serves, or stop that process first",
+            )
+    check_port(config)
+    BundleCatalog.load(config.bundle)
+    return None
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C inside the `with`."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print_new_key(asked: str, *, as_json: bool) -> int:

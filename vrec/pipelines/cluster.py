@@ -86,7 +86,7 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
     try:
         with contextlib.nullcontext() if verbose else _without_backend_lines():
             ray.init(address=target, log_to_driver=verbose, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.AuthenticationError) as error:
         raise ClusterError(f"no Ray at {target}: {' '.join(str(error).split())[:300]}") from None
     try:
         yield _resources()

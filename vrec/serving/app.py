@@ -16,6 +16,10 @@ from vrec.serving.deployments.ranking import RankingDeployment
 
 HEALTH_CHECK_PERIOD_S = 1.0
 """Seconds between two health checks of a replica: how soon a killed one is replaced."""
+STOP_TIMEOUT_S = 3.0
+"""Seconds that a stopping replica has to finish its requests. It comes after `DRAIN_TIMEOUT_S`."""
+STOP_POLL_S = 0.2
+"""Seconds between two looks of a stopping replica at its requests."""
 MAX_QUEUED_REQUESTS = 200
 """Maximum number of requests that wait for a ranking replica; further ones get the popular videos."""
 
@@ -41,7 +45,8 @@ def build(config: ServeConfig) -> Application:
             user_config=bundle,
             ray_actor_options=resources,
             health_check_period_s=HEALTH_CHECK_PERIOD_S,
-            graceful_shutdown_timeout_s=10,
+            graceful_shutdown_timeout_s=STOP_TIMEOUT_S,
+            graceful_shutdown_wait_loop_s=STOP_POLL_S,
             **options,
         )
 

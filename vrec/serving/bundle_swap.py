@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from vrec.bundle.catalog import BundleCatalog
@@ -15,10 +16,22 @@ from vrec.serving.observability import metrics
 logger = logging.getLogger("ray.serve")
 
 T = TypeVar("T")
+FIX_NOTE = "Fix: "
+"""Start of the line after an error's message in a traceback that says how to fix it."""
 
 SERVED = "served.json"
 """File in the data folder: the last bundle that passed its smoke requests, its encoder, and the version of
 the bundle before."""
+
+
+@contextmanager
+def fixes_in_tracebacks() -> Iterator[None]:
+    """Note the fix of an error raised inside the `with`: of a replica's error, Serve keeps only the text."""
+    try:
+        yield
+    except VrecError as error:
+        error.add_note(f"{FIX_NOTE}{error.fix}")
+        raise
 
 
 class ServedBundle(Generic[T]):
@@ -47,6 +60,13 @@ class ServedBundle(Generic[T]):
         self.bundle: BundleCatalog | None = None
         self.refused: str | None = None
         """Reason why the bundle requested last was refused; None if it is in service."""
+        self.fix = ""
+        """What to do about it."""
+
+    @property
+    def refusal(self) -> tuple[str, str] | None:
+        """Reason why the bundle requested last was refused, and the fix; None if it is in service."""
+        return None if self.refused is None else (self.refused, self.fix)
 
     @property
     def version(self) -> str:
@@ -72,7 +92,7 @@ class ServedBundle(Generic[T]):
                     await asyncio.to_thread(self._remember, self.bundle)
             except VrecError as error:
                 shown = mask_credentials(uri)
-                self._set_refused(f"{shown}: {error}")
+                self._set_refused(f"{shown}: {error}", error.fix)
                 logger.error("bundle refused", extra={"bundle": shown, "why": str(error)})
                 last = self.last_good().get("uri")
                 if self.bundle is not None:
@@ -84,8 +104,8 @@ class ServedBundle(Generic[T]):
             logger.info("bundle served", extra={"bundle": shown, "version": self.version})
             return True
 
-    def _set_refused(self, why: str | None) -> None:
-        self.refused = why
+    def _set_refused(self, why: str | None, fix: str = "") -> None:
+        self.refused, self.fix = why, fix
         metrics.metrics_recorder().record(metrics.REFUSED, float(why is not None))
 
     def _load(self, uri: str) -> tuple[BundleCatalog, T]:

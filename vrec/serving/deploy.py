@@ -1,5 +1,6 @@
 """Deployment of the application to a cluster, and its move to another bundle while it runs."""
 
+import contextlib
 import os
 import time
 from contextlib import closing
@@ -9,20 +10,31 @@ import pyarrow as pa
 import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
-from vrec.core.errors import BundleError, ServeError, StoreError
+from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
 from vrec.core.uris import absolute_uri
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.app import check_host, deployments
+from vrec.serving.bundle_swap import FIX_NOTE
 from vrec.serving.catalog.facts import CurrentVideoFacts
-from vrec.serving.ray_internals import blocking_handle, deploy_applications
+from vrec.serving.deployments.api import DRAIN_TIMEOUT_S
+from vrec.serving.ray_internals import (
+    blocking_handle,
+    deploy_applications,
+    deployed_application,
+    http_address,
+)
+from vrec.serving.service_record import RECORD, ServiceRecord, remove_record, write_record
 
 APPLICATION_NAME = "vrec"
 IMPORT_PATH = "vrec.serving.app:build"
+FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+"""States of an application that did not start, or whose replicas fail."""
 START_TIMEOUT_S = 180.0
 """Seconds that the application may take to start."""
 POLL_S = 0.1
@@ -40,22 +52,55 @@ def with_absolute_paths(config: ServeConfig) -> ServeConfig:
     return config.model_copy(update=changes)
 
 
-def deploy_service(config: ServeConfig) -> dict[str, Any]:
+def deploy_service(
+    config: ServeConfig, *, owns_ray: bool = False, reload_only: bool = False
+) -> dict[str, Any]:
     """Deploy the service and wait until all replicas run with the bundle.
 
     If the application runs already with the same settings, its replicas move to the bundle without losing a
-    request; a refused bundle leaves the one before in service.
+    request; a refused bundle leaves the one before in service. An application that failed to start is deleted
+    first, as Serve does not start one with the same config again; one that fails now is deleted too.
+
+    Args:
+        config: The settings of the service.
+        owns_ray: Whether the Ray that this process is connected to ends with this process.
+        reload_only: Whether the service is known to run: raise ServeError if it does not.
 
     Returns:
         The `url`, the `bundle`, the `seconds` it took, and whether the application ran before (`reloaded`).
 
     Raises:
-        ServeError: Serve or the application does not start.
+        ServeError: Serve or the application does not start, or runs with other settings.
         BundleError: The bundle is refused.
     """
     check_host(config)
     begun = time.perf_counter()
     config = with_absolute_paths(config)
+    reloaded = _find_running(config)
+    if reload_only and not reloaded:
+        raise ServeError(
+            f"{RECORD} in {config.data} names a Ray that does not run the service",
+            fix=f"remove {RECORD}, and start the service again",
+        )
+    if not reloaded:
+        write_record(config.data, ServiceRecord.of(config, _ray_address(), owns_ray=owns_ray))
+    try:
+        _deploy(config)
+        _check_refusal(config, reloaded=reloaded)
+    except VrecError:
+        if not reloaded:
+            _delete_application()
+            remove_record(config.data)
+        raise
+    return {
+        "url": f"http://{config.host}:{config.port}",
+        "bundle": config.bundle,
+        "seconds": round(time.perf_counter() - begun, 3),
+        "reloaded": reloaded,
+    }
+
+
+def _deploy(config: ServeConfig) -> None:
     try:
         serve.start(http_options={"host": config.host, "port": config.port})
     except (RayError, TimeoutError) as error:
@@ -63,19 +108,72 @@ def deploy_service(config: ServeConfig) -> dict[str, Any]:
             f"Serve did not start: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
             fix="start it again; on a busy machine the HTTP proxy may not be ready in time",
         ) from None
-    reloaded = APPLICATION_NAME in serve.status().applications
     deploy_applications(ServeDeploySchema.model_validate({"applications": [application_schema(config)]}))
     _wait_until_running()
+
+
+def _find_running(config: ServeConfig) -> bool:
+    """Return whether the application runs with these settings; delete one that failed to start.
+
+    Raises:
+        ServeError: It runs with other settings, or Serve listens elsewhere.
+    """
+    listens = http_address()
+    if listens is not None and listens != (config.host, config.port):
+        raise ServeError(
+            f"Serve on this cluster listens on {listens[0]}:{listens[1]}, not on {config.host}:{config.port}",
+            fix=f"set serve.host={listens[0]} and serve.port={listens[1]}, or end it with `serve shutdown`",
+        )
+    found = serve.status().applications.get(APPLICATION_NAME)
+    if found is None:
+        return False
+    if found.status == "DELETING" or _has_failed(found):
+        _delete_application()
+        return False
+    deployed, wanted = deployed_application(APPLICATION_NAME), application_schema(config)["args"]
+    # A Serve config file leaves out what is as by default.
+    args = {} if deployed is None else ServeConfig.model_validate(deployed["args"]).model_dump(mode="json")
+    args.pop("bundle", None)
+    if changed := sorted(key for key in {*args, *wanted} if args.get(key) != wanted.get(key)):
+        raise ServeError(
+            f"the service runs with other settings: serve.{', serve.'.join(changed)}. Only the bundle can "
+            "change without dropping requests",
+            fix="give the settings that it runs with, or stop it (Ctrl-C, SIGTERM, or `serve shutdown` where "
+            "Ray was there before) and start it with these",
+        )
+    return True
+
+
+def _check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
+    """Raise BundleError if the bundle was refused."""
     # The deployment that runs the bundle's smoke requests.
     checking = blocking_handle("Ranking" if config.replicas.ranking else "Api", APPLICATION_NAME)
-    if refused := checking.refused.remote().result():
-        raise BundleError(f"{refused}. The bundle before it stays in service")
-    return {
-        "url": f"http://{config.host}:{config.port}",
-        "bundle": config.bundle,
-        "seconds": round(time.perf_counter() - begun, 3),
-        "reloaded": reloaded,
-    }
+    if refusal := checking.refusal.remote().result():
+        why, fix = refusal
+        stays = ". The bundle before it stays in service" if reloaded else ""
+        raise BundleError(f"{why}{stays}", fix=fix)
+
+
+def is_deployed() -> bool:
+    """Return whether the cluster has the application, in whatever state."""
+    return APPLICATION_NAME in serve.status().applications
+
+
+def _has_failed(application: ApplicationStatusOverview) -> bool:
+    """Return whether an application failed, and no replica of it answers requests."""
+    api = application.deployments.get("Api")
+    running = 0 if api is None else sum(n for state, n in api.replica_states.items() if state == "RUNNING")
+    return application.status in FAILED and not running
+
+
+def _delete_application() -> None:
+    # Serve's replicas would be started again and again, and may hold the store.
+    with contextlib.suppress(RayError, RayServeException, TimeoutError):
+        serve.delete(APPLICATION_NAME)
+
+
+def _ray_address() -> str:
+    return ray.get_runtime_context().gcs_address
 
 
 def application_schema(config: ServeConfig) -> dict[str, Any]:
@@ -121,11 +219,9 @@ def _wait_until_running() -> None:
         if application is not None:
             if application.status == "RUNNING":
                 return
-            if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-                raise ServeError(
-                    f"the service did not start: {_start_error(application)}",
-                    fix="see the message, and start it again",
-                )
+            if application.status in FAILED:
+                why, fix = _start_error(application)
+                raise ServeError(f"the service did not start: {why}", fix=fix)
         time.sleep(POLL_S)
     raise ServeError(
         f"the service did not start in {START_TIMEOUT_S:g} s",
@@ -133,15 +229,43 @@ def _wait_until_running() -> None:
     )
 
 
-def _start_error(application: ApplicationStatusOverview) -> str:
-    """Return the cause in Serve's messages, without the traceback around it."""
+def _start_error(application: ApplicationStatusOverview) -> tuple[str, str]:
+    """Return the cause in Serve's messages, without the traceback around it, and its fix."""
     messages = [application.message, *(one.message for one in application.deployments.values())]
     lines = [line.strip() for message in messages for line in message.splitlines()]
-    causes = [line for line in lines if line.startswith("vrec.core.errors.")]
-    return causes[-1].partition(": ")[2] if causes else " ".join(lines)[:500]
+    causes = [number for number, line in enumerate(lines) if line.startswith("vrec.core.errors.")]
+    if not causes:
+        return " ".join(lines)[:500], "see the message, and start it again"
+    cause, after = lines[causes[-1]].partition(": ")[2], lines[causes[-1] + 1 : causes[-1] + 2]
+    fixes = [line.removeprefix(FIX_NOTE) for line in after if line.startswith(FIX_NOTE)]
+    return cause, fixes[0] if fixes else "see the message, and start it again"
 
 
-def stop_service() -> None:
-    """Stop the application and wait for its end; acknowledged events are kept."""
-    if ray.is_initialized():
-        serve.shutdown()
+def stop_service(config: ServeConfig) -> None:
+    """Stop the application and wait for its end.
+
+    New requests are refused (503, `Connection: close`), those that run have `DRAIN_TIMEOUT_S` to end, and
+    acknowledged events are kept.
+    """
+    if not ray.is_initialized():
+        return
+    _drain_requests()
+    serve.shutdown()
+    remove_record(with_absolute_paths(config).data)
+
+
+def _drain_requests() -> None:
+    """Let HTTP replicas refuse new requests, and wait until those that run have ended."""
+    with contextlib.suppress(RayError, RayServeException):  # then they are cut off, as without this
+        deployed = deployed_application(APPLICATION_NAME)
+        if deployed is None:
+            return
+        for one in deployed["deployments"]:
+            if one["name"] == "Api":
+                one["user_config"] = {**one["user_config"], "draining": True}
+        deploy_applications(ServeDeploySchema.model_validate({"applications": [deployed]}))
+        until = time.monotonic() + DRAIN_TIMEOUT_S
+        while (
+            serve.status().applications[APPLICATION_NAME].status == "DEPLOYING" and time.monotonic() < until
+        ):
+            time.sleep(POLL_S)

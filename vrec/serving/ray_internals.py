@@ -15,6 +15,21 @@ def deploy_applications(config: ServeDeploySchema) -> None:
     client.deploy_apps(config)
 
 
+def http_address() -> tuple[str, int] | None:
+    """Return host and port of the cluster's Serve; None while Serve does not run."""
+    client: Any = _get_global_client(raise_if_no_controller_running=False)
+    return None if client is None else (client.http_config.host, client.http_config.port)
+
+
+def deployed_application(application: str) -> dict[str, Any] | None:
+    """Return an application's config as it was deployed; None if it is not deployed by a config."""
+    client: Any = _get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return None
+    details = client.get_serve_details()["applications"].get(application)
+    return None if details is None else details["deployed_app_config"]
+
+
 def blocking_handle(deployment: str, application: str) -> Any:
     """Return a handle of a deployment whose `remote(…).result()` works outside an event loop."""
     handle: Any = serve.get_deployment_handle(deployment, application)

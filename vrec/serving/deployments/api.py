@@ -11,12 +11,14 @@ import pyarrow as pa
 from fastapi import FastAPI
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
+from starlette.middleware import Middleware
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
+from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
@@ -33,6 +35,7 @@ from vrec.serving.deployments.protocol import (
 from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import create_app
+from vrec.serving.http.draining import DrainMiddleware, RequestGate
 from vrec.serving.messages import (
     CatalogEdit,
     EmbeddedVideo,
@@ -59,6 +62,9 @@ BREAKER_COOLDOWN_S = 1.0
 """Seconds after which one request at a time tries ranking again."""
 MAX_BATCHED_CALLS = 256
 """Maximum number of requests whose events go to the store in one call."""
+DRAIN_TIMEOUT_S = 4.0
+"""Seconds that running requests have to end when the service stops: less than the 10 between the SIGTERM and
+the SIGKILL of `docker stop`."""
 READY_TIMEOUT_S = 3.0
 """Seconds that a deployment may take to report that it is ready."""
 
@@ -95,17 +101,23 @@ class ApiDeployment:
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
         self._failures, self._open_until, self._probing = 0, 0.0, False
         self._task: asyncio.Task[None] | None = None
+        self._gate = RequestGate()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = create_app(self, self._config, metrics=cluster_metrics_text)
         app.add_middleware(RequestMetricsMiddleware, recorder=self._recorder)
+        app.user_middleware.append(Middleware(DrainMiddleware, gate=self._gate))  # the innermost one
         return app
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Move to the named bundle if it is sound."""
+        """Move to the named bundle if it is sound; with `draining`, refuse new requests and end."""
+        if user_config.get("draining"):
+            await self._gate.drain(DRAIN_TIMEOUT_S)
+            return
         if self._local_ranking is not None:
             await self._local_ranking.reconfigure(user_config)
-        await self._live.move(user_config["bundle"])
+        with fixes_in_tracebacks():
+            await self._live.move(user_config["bundle"])
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
@@ -214,6 +226,12 @@ class ApiDeployment:
         """Return why this deployment or ranking refused the bundle requested last; None if neither did."""
         return self._live.served.refused or await _await_reply(
             self._ranking.refused.remote(), READY_TIMEOUT_S
+        )
+
+    async def refusal(self) -> tuple[str, str] | None:
+        """Return why this deployment or ranking refused the bundle, and the fix; None if neither did."""
+        return self._live.served.refusal or await _await_reply(
+            self._ranking.refusal.remote(), READY_TIMEOUT_S
         )
 
     def _record(self, query: RecommendQuery, answer: ListResult, call_s: float | None) -> ListResult:

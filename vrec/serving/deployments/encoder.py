@@ -19,7 +19,7 @@ from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.decode_process import DecodeProcess
 from vrec.media.source import local_copy
-from vrec.serving.bundle_swap import ServedBundle
+from vrec.serving.bundle_swap import ServedBundle, fixes_in_tracebacks
 from vrec.serving.messages import EmbeddedVideo
 
 P = ParamSpec("P")
@@ -85,7 +85,8 @@ class EncoderDeployment:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the encoders of the named bundle if it is sound."""
-        await self._served.swap_to(user_config["bundle"])
+        with fixes_in_tracebacks():
+            await self._served.swap_to(user_config["bundle"])
 
     async def video(self, path: str, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
         """Embed a video file; raises VideoError, and ServeError if the bundle has no encoders."""

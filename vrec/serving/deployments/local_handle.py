@@ -29,3 +29,4 @@ class LocalRankingHandle:
         self.search = LocalMethod(ranking.search)
         self.ready = LocalMethod(ranking.ready)
         self.refused = LocalMethod(ranking.refused)
+        self.refusal = LocalMethod(ranking.refusal)

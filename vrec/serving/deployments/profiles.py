@@ -19,6 +19,7 @@ from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
+from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_owner import write_owner
@@ -49,7 +50,11 @@ class ProfilesDeployment:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the named bundle if it is sound, and open the store the first time."""
-        await self._live.move(user_config["bundle"])
+        with fixes_in_tracebacks():
+            await self._reconfigure(user_config["bundle"])
+
+    async def _reconfigure(self, uri: str) -> None:
+        await self._live.move(uri)
         if self._opened is not None or self._live.served.bundle is None:
             return
         profiles = self._live.served.bundle.profiles

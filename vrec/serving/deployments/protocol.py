@@ -179,6 +179,8 @@ class RankingHandle(DeploymentHandle, Protocol):
 
     @property
     def refused(self) -> RemoteMethod[[], str | None]: ...
+    @property
+    def refusal(self) -> RemoteMethod[[], tuple[str, str] | None]: ...
 
 
 class ProfilesHandle(DeploymentHandle, Protocol):

@@ -16,6 +16,7 @@ from vrec.profiles.stores.factory import open_profile_reader
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig
+from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle
@@ -67,8 +68,12 @@ class RankingDeployment:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the named bundle if it is sound, while requests go on being answered."""
+        with fixes_in_tracebacks():
+            await self._reconfigure(user_config["bundle"])
+
+    async def _reconfigure(self, uri: str) -> None:
         async with self._changing:
-            if await self._live.move(user_config["bundle"]):
+            if await self._live.move(uri):
                 await self._fetch_video_counts()
                 # The bundle stays loaded: scanning it in every garbage collection would delay requests.
                 gc.collect()
@@ -137,6 +142,10 @@ class RankingDeployment:
     async def refused(self) -> str | None:
         """Return why the bundle requested last was refused; None if it is in service."""
         return self._live.served.refused
+
+    async def refusal(self) -> tuple[str, str] | None:
+        """Return why the bundle requested last was refused, and the fix; None if it is in service."""
+        return self._live.served.refusal
 
     @property
     def _engine(self) -> "RecommendEngine":

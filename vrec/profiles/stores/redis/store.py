@@ -272,7 +272,7 @@ class RedisStore:
         if problems:
             raise StoreError(
                 f"{self._name} may lose acknowledged events: {'; '.join(problems)}",
-                fix="correct its redis.conf, or require less with fsync",
+                fix="correct its redis.conf and restart it, or require less with serve.store.fsync",
             )
         return None
 
@@ -281,7 +281,8 @@ def _client(url: str, config: RedisConfig) -> redis.Redis:
     if not url:
         raise StoreError(
             f"the environment variable {config.url_variable} is not set",
-            fix=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0",
+            fix=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0, "
+            "where Ray starts (on every node), and start Ray again",
         )
     try:
         pool = redis.BlockingConnectionPool.from_url(
