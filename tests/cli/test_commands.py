@@ -172,6 +172,7 @@ def test_evaluate_prints_a_row_per_model_in_order(capfd, low):
         "recall@10",
         "hit_rate@10",
         "coverage@10",
+        "top_share@10",
     ]
     assert ("[0.1250, 0.5000]" in rows[0]) == (low is not None)
     assert ("too few (4)" in rows[0]) == (low is None)

@@ -26,7 +26,7 @@ SHOP = SimulationConfig(
 )
 SETTINGS = b"""
 train: {ranker: {training: {epochs: 1}}}
-evaluate: {models: [item_knn], metrics: {resamples: 100}}
+evaluate: {models: [item_knn]}
 """
 
 

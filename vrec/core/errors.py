@@ -316,6 +316,8 @@ def os_error_reason(error: OSError) -> str:
 
     An object store's error begins with what it means: refused, no bucket, no connection, or a failing server.
     """
+    if isinstance(error, FileNotFoundError) and "AWS Error" not in str(error):
+        return "no such file or directory"
     if error.strerror:
         return error.strerror.lower()
     text = mask_credentials(" ".join(str(error).split())[:MAX_MESSAGE_CHARS])

@@ -23,7 +23,7 @@ class TrackedImpression:
 
 
 class ImpressionTracker:
-    """Impressions of the last `window_us` by shopper and video.
+    """Impressions of the last two windows of `window_us` by shopper and video.
 
     An outcome belongs to an impression of the same shopper, video and request, at most the window before it
     and not after it; one without a request belongs to the last such impression of the video. What an
@@ -37,11 +37,15 @@ class ImpressionTracker:
     def show(self, user_id: str, video_id: str, request_id: str | None, at: int) -> bool:
         """Remember an impression; return False if it is one of the same request again."""
         key = (user_id, video_id)
-        shown = [one for one in self._shown.get(key, ()) if abs(one.at - at) <= self._window_us]
-        if request_id is not None and any(one.request_id == request_id for one in shown):
+        shown = self._shown.get(key, [])
+        repeated = any(one.request_id == request_id and abs(one.at - at) <= self._window_us for one in shown)
+        if request_id is not None and repeated:
             return False
-        shown.append(TrackedImpression(at, request_id))
-        self._shown[key] = shown[-MAX_IMPRESSIONS_PER_VIDEO:]
+        shown = [*shown, TrackedImpression(at, request_id)]
+        # An outcome may be late by a window, and then belong to an impression of a window before it.
+        newest = max(one.at for one in shown)
+        kept = [one for one in shown if newest - one.at <= 2 * self._window_us]
+        self._shown[key] = kept[-MAX_IMPRESSIONS_PER_VIDEO:]
         self._shown.move_to_end(key)
         if len(self._shown) > MAX_TRACKED_VIDEOS:
             self._shown.popitem(last=False)

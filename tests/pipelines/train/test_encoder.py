@@ -198,7 +198,7 @@ def test_the_command_trains_on_two_workers_and_embed_runs_what_it_leaves(clips, 
     sets = [part for option in options for part in ("--set", option)]
     # Three of the clips are broken: they are listed and cost nothing else.
     assert run(["train", "encoder", "--videos", str(clips), "--out", str(encoder), "--json", *sets]) == 3
-    done = json.loads(capsys.readouterr().out)
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert done["workers"] == 2
     assert len(done["failures"]) == 3
     assert not (encoder / CHECKPOINTS).exists()

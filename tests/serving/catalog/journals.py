@@ -3,6 +3,7 @@
 from tests.serving.catalog.small import ENCODER, content, video
 from vrec.bundle.catalog import BundleCatalog
 from vrec.profiles.update import ProfilesConfig
+from vrec.ranking.reranking.popularity import Popularity
 from vrec.serving.messages import CatalogEdit
 
 
@@ -23,7 +24,8 @@ def bundle_of(rows, version="b1", made_at=1, uri=None):
     rows = sorted(rows, key=lambda row: row["video_id"])
     return BundleCatalog(
         uri=uri or f"/bundles/{version}", version=version, made_at=made_at, encoder=ENCODER,
-        content=content(rows, {}), texts=None, popular=(), embed=None, profiles=ProfilesConfig(),
+        content=content(rows, {}), texts=None, popular=(), popularity=Popularity(), embed=None,
+        profiles=ProfilesConfig(),
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def test_a_shopper_s_day(tmp_path, shop_bundle, within):
 def test_after_two_waits_in_vain_nobody_waits_for_ranking(tmp_path, shop_bundle):
     asked = []
 
-    async def never(ask):
+    async def never(ask, after=None):
         asked.append(ask)
         await asyncio.sleep(60)
 
