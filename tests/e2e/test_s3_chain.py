@@ -143,6 +143,7 @@ def test_all_commands_on_s3(bucket, tables, log, vrec, tmp_path):
 def serve(bucket, vrec, bundle, events, version, tmp_path):
     import ray
 
+    from vrec.config.serve import ServeConfig
     from vrec.serving.deploy import stop_service
 
     with socket.socket() as free:
@@ -161,4 +162,4 @@ def serve(bucket, vrec, bundle, events, version, tmp_path):
             said = json.load(answer)
         assert (said["bundle"], said["degraded"], len(said["items"])) == (version, False, 2)
     finally:
-        stop_service()
+        stop_service(ServeConfig(data=bucket.uri("out/data")))

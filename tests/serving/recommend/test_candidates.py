@@ -187,7 +187,8 @@ def test_search_is_by_words_alone_where_the_vector_does_not_fit(bundle):
     assert "video-20" in ids(words)
     for vector in (np.ones(5, np.float32), np.full(8, np.nan, np.float32)):
         assert engine.search(tag, vector, 100, RequestFilters(), now()) == words
-    assert engine.search("", None, 5, RequestFilters(), now()).items == ()
+    unmatched = engine.search("", None, 5, RequestFilters(), now()).items
+    assert [item.source for item in unmatched] == ["popular"] * 5
     renamed = engine.with_changes([change("video-20", title="Zanzibar", tags=[])])
     assert "video-20" not in ids(renamed.search(tag, None, 100, RequestFilters(), now()))
     assert ids(renamed.search("zanzibar", None, 100, RequestFilters(), now())) == ["video-20"]
