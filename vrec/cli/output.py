@@ -88,10 +88,10 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
     result, data = done["evaluation"], done["data"]
     config, overall = result["config"], result["overall"]
     headline = f"{config['headline_metric']}@{config['headline_k']}"
-    shown = dict.fromkeys([headline, f"recall@{config['headline_k']}", f"hit_rate@{config['headline_k']}"])
-    beyond = [f"coverage@{config['headline_k']}", f"top_share@{config['headline_k']}"]
+    names = [f"{name}@{config['headline_k']}" for name in ("recall", "hit_rate", "coverage", "top_share")]
+    others = [name for name in names if name != headline]
     print(f"{overall['users']:,} test users of {data['name']}, split {data['split']}; whole catalogue ranked")
-    cells = [["model", headline, "", "above popular", *[name for name in shown if name != headline], *beyond]]
+    cells = [["model", headline, "", "above popular", *others]]
     for model in result["models"]:
         metrics = {**overall["metrics"][model], **result["beyond"][model]}
         difference = overall["against_popular"].get(model, {}).get(headline)
@@ -101,8 +101,7 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
                 _figure(metrics.get(headline)),
                 _interval(metrics.get(headline)),
                 "" if difference is None else f"{difference['mean']:+.4f} {_interval(difference, '+')}",
-                *[_figure(metrics.get(name)) for name in shown if name != headline],
-                *[_figure(metrics.get(name)) for name in beyond],
+                *[_figure(metrics.get(name)) for name in others],
             ]
         )
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]

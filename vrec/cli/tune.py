@@ -84,13 +84,10 @@ def tune_encoder(
 def _tune(subject: "TuneTarget", space: str, out: str, settings: "Settings", run: RunOptions) -> int:
     from vrec.pipelines.tune.run import tune
 
-    if run.as_json:
-        done = tune(subject, space, out, settings, address=run.address)
-        run.show(done, _print_summary)
-    else:
-        with _board(subject.metric, settings.tune.trials) as watch:
-            done = tune(subject, space, out, settings, address=run.address, on_trials=watch)
-        run.show(done, _print_summary)
+    board = contextlib.nullcontext() if run.as_json else _board(subject.metric, settings.tune.trials)
+    with board as watch:
+        done = tune(subject, space, out, settings, address=run.address, on_trials=watch)
+    run.show(done, _print_summary)
     return EXIT_PARTIAL if done["failed"] else EXIT_OK
 
 

@@ -70,9 +70,10 @@ def parse_text_columns(table: pa.Table, stage: str) -> pa.Table:
     Raises:
         SchemaError: A text cannot be read; the message names all such columns.
     """
+    types = {column.name: column.type for column in VIDEOS.columns}
     columns, problems = {}, []
     for name in table.column_names:
-        want = {c.name: c.type for c in VIDEOS.columns}.get(name)
+        want = types.get(name)
         column = pl.Series(name, table.column(name).to_pylist(), pl.String)
         problem = None
         if want == pa.list_(STRING):

@@ -105,13 +105,11 @@ def build_examples(events: pa.Table, content: CatalogContent, config: TrainRanke
         RankError: there is nothing to learn or test on.
         SchemaError, EventsError: the events are not valid.
     """
-    events = conform(events, EVENTS, stage="train")
-    shown = events.filter(pc.equal(events.column("kind"), "impression"))
-    split = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
+    events, count, split = _split_impressions(events, config)
     log = ray.put(_Log(events, content, video_metadata(content), config, split))
     shards = config.shards or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
     counts = [_video_counts.remote(log, shard, shards) for shard in range(shards)]
-    fitted = _fit_space.remote(log, max(1, round(len(shown) / SAMPLE)), *counts)
+    fitted = _fit_space.remote(log, max(1, round(count / SAMPLE)), *counts)
     pending = [_examples.remote(log, fitted, shard, shards, *counts) for shard in range(shards)]
     space, catalog, _ = ray.get(fitted)
     # Transposed from the splits of each shard to the shards of each split.
@@ -132,6 +130,16 @@ def choose_heads(
         RankError: the log cannot teach clicks, or a head that the config names.
         SchemaError, EventsError: the events are not valid.
     """
+    events, _, split = _split_impressions(events, config)
+    labels = build_labels(events, content.videos, config.labels, split.test_from - 1)
+    training = labels.take(np.flatnonzero(split.split_of(labels.at) == 0))
+    heads, left_out = select_heads(config.heads, training)
+    check_trainable(heads, training, "training")
+    return config.model_copy(update={"heads": heads}), left_out
+
+
+def _split_impressions(events: pa.Table, config: TrainRankerConfig) -> tuple[pa.Table, int, LogSplit]:
+    """Return checked EVENTS, the number of impressions, and their split; raises RankError for too few."""
     events = conform(events, EVENTS, stage="train")
     shown = events.filter(pc.equal(events.column("kind"), "impression"))
     if not shown.num_rows:
@@ -140,12 +148,7 @@ def choose_heads(
             "shown and not clicked",
             fix="log impressions as events of that kind; until then serve the lists of `vrec recommend`",
         )
-    split = split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
-    labels = build_labels(events, content.videos, config.labels, split.test_from - 1)
-    training = labels.take(np.flatnonzero(split.split_of(labels.at) == 0))
-    heads, left_out = select_heads(config.heads, training)
-    check_trainable(heads, training, "training")
-    return config.model_copy(update={"heads": heads}), left_out
+    return events, shown.num_rows, split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
 
 
 @ray.remote(num_cpus=1)
