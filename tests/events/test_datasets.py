@@ -10,7 +10,7 @@ from tests.events.rows import pair_set
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, VIDEOS, conform
 from vrec.events.config import InterestConfig, LeaveLastOutConfig
-from vrec.events.datasets import DATASETS, KUAIRAND_INTEREST_CONFIG, MICROLENS_END, PublicDataset, open_bandit
+from vrec.events.datasets import DATASETS, KUAIRAND_INTEREST_CONFIG, ORDER_END, PublicDataset, open_bandit
 from vrec.events.interactions import weigh_events
 from vrec.events.polars_tables import to_polars
 from vrec.events.split import split_interactions
@@ -63,7 +63,7 @@ def test_microlens_keeps_the_order_and_its_end(sets, shared_data):
     for user in ("1", "2", "39779", "50000"):
         own = events.filter(pl.col("user_id") == user).sort("at")
         assert own["video_id"].to_list() == histories[user].split()
-        assert own["at"].max() == MICROLENS_END
+        assert own["at"].max() == ORDER_END
         assert set(own["at"].diff().drop_nulls()) == {dt.timedelta(days=1)}
     parts = split_interactions(weigh_events(found.events, InterestConfig()), LeaveLastOutConfig())
     assert pair_set(parts.test) == {(user, videos.split()[-1]) for user, videos in histories.items()}

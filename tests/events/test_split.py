@@ -17,7 +17,14 @@ from vrec.events.config import (
     TimeSplitConfig,
 )
 from vrec.events.interactions import aggregate_interactions
-from vrec.events.split import InteractionSplit, cold_users, cold_videos, popularity_thirds, split_interactions
+from vrec.events.split import (
+    InteractionSplit,
+    cold_users,
+    cold_videos,
+    given_split,
+    popularity_thirds,
+    split_interactions,
+)
 
 configs = st.one_of(
     st.builds(TimeSplitConfig, test_share=st.floats(0.05, 0.9)),
@@ -269,3 +276,17 @@ def test_thirds_of_a_catalogue_of_one_video_and_of_ties():
     assert popularity_thirds(interactions(("u", "v", 1, 0))) == {"head": ["v"], "mid": [], "tail": []}
     alike = interactions(*[("u", v, 1, 0) for v in "fedcba"], ("u", "a", 1, 1))
     assert popularity_thirds(alike) == {"head": ["a", "b"], "mid": ["c", "d"], "tail": ["e", "f"]}
+
+
+def test_a_given_split_is_taken_as_published_except_for_repeats():
+    train = interactions(("u", "a", 1, 0), ("u", "b", 1, 1), ("v", "a", 1, 5))
+    test = interactions(("u", "c", 1, 0), ("u", "a", 1, 9), ("new", "d", 1, 2), ("new", "d", 2, 3))
+    got = given_split(train, test)
+    assert (got.name, got.cutoff, got.dropped_repeats) == ("given", None, 1)
+    assert pair_set(got.train) == {("u", "a"), ("u", "b"), ("v", "a")}
+    assert got.test.to_pydict()["video_id"] == ["d", "c"]
+    assert got.test.to_pydict()["weight"] == [3, 1]
+    with pytest.raises(EvaluationError, match="test is empty: all 3 pairs of it are in train"):
+        given_split(train, train)
+    with pytest.raises(EvaluationError, match="train is empty"):
+        given_split(train.slice(0, 0), test)

@@ -112,7 +112,7 @@ def test_a_public_data_set_is_read_by_its_name_and_an_unknown_one_refused(monkey
     assert data.content == CatalogContent(own, None)
     with pytest.raises(ConfigError, match="--dataset tyo: there is no reader") as raised:
         read_inputs(InputPaths("/folder", dataset="tyo"), EVENTS, "fused")
-    assert raised.value.fix == "give one of toy"
+    assert raised.value.fix == "give one of toy, pairs, lists"
 
 
 def test_videos_that_cannot_be_read_are_refused_in_words(tmp_path):

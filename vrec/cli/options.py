@@ -116,7 +116,8 @@ class EventsFormatOptions:
         str | None,
         typer.Option(
             "--dataset",
-            help="A public data set that --events is the folder of: movielens_100k, kuairand_pure, …",
+            help="A public data set that --events is the folder of: movielens_100k, kuairand_pure, …; or the "
+            "layout of a file without a header: pairs (user, item, …) or lists (user, item, item, …).",
         ),
     ] = None
 

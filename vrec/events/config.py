@@ -89,4 +89,13 @@ class RandomSplitConfig(BaseConfig):
     """Random seed."""
 
 
-SplitConfig = Annotated[TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig, Field(discriminator="kind")]
+class GivenSplitConfig(BaseConfig):
+    """Published split: the files given by `--test` and `--validation`, for comparison with papers."""
+
+    kind: Literal["given"] = "given"
+    """Test on the file given by `--test`; the models are fitted on that of `--events`."""
+
+
+SplitConfig = Annotated[
+    TimeSplitConfig | LeaveLastOutConfig | RandomSplitConfig | GivenSplitConfig, Field(discriminator="kind")
+]

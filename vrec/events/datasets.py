@@ -16,8 +16,8 @@ from vrec.events.columns import POLARS_TIMESTAMP
 from vrec.events.config import InterestConfig
 from vrec.events.polars_tables import from_polars, to_polars
 
-MICROLENS_END = datetime(2024, 1, 1, tzinfo=UTC)
-"""Made-up time of the last video of every user of MicroLens."""
+ORDER_END = datetime(2024, 1, 1, tzinfo=UTC)
+"""Made-up time of the last video of every user of a set that has an order and no times."""
 
 KUAIRAND_INTEREST_CONFIG = InterestConfig(watch_whole_s=18.0, watch_least=1.0)
 """Interest in KuaiRand: a click, a long view, a like, a share, a follow. A long view is a video watched for
@@ -40,6 +40,8 @@ class PublicDataset:
     split by time nor the hour of the day is."""
     note: str
     """Source, license and conversion."""
+    has_order: bool = True
+    """Whether `at` gives the order of a user's events. If not, all events of a user are at one moment."""
 
 
 DatasetReader = Callable[[str | os.PathLike[str]], PublicDataset]
@@ -68,14 +70,14 @@ def movielens_100k(folder: str | os.PathLike[str]) -> PublicDataset:
         video_id="item_id:token", title="movie_title:token_seq", tags=genres, language=pl.lit("en")
     )
     note = "GroupLens; every rating is a click at its own time, the stars are left out"
-    return _dataset("movielens_100k", ratings.with_columns(event_id=ids), films, note)
+    return to_public_dataset("movielens_100k", ratings.with_columns(event_id=ids), films, note)
 
 
 def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
     """Load MicroLens-50k from its folder, or from `microlens50k/` below `folder`.
 
     The videos of 50,000 users, in the order they were watched, are clicks; videos have titles. There are no
-    times, so they are made up: a user's last video is at MICROLENS_END, the one before it a day earlier, and
+    times, so they are made up: a user's last video is at ORDER_END, the one before it a day earlier, and
     so on, and `has_timestamps` is False. Ni et al. 2023, arXiv:2309.15379.
 
     Raises:
@@ -86,19 +88,17 @@ def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
         join_uri(base, "MicroLens-50k_pairs.tsv"), has_header=False, new_columns=["user_id", "video_id"]
     )
     watched = rows.with_columns(pl.col("video_id").str.split(" ")).explode("video_id")
-    index = pl.int_range(pl.len()).over("user_id")
-    days_before_end = pl.len().over("user_id").cast(pl.Int64) - 1 - index
     events = watched.select(
         "user_id",
         "video_id",
-        event_id=pl.concat_str("user_id", index, separator="-"),
+        event_id=pl.concat_str("user_id", pl.int_range(pl.len()).over("user_id"), separator="-"),
         kind=pl.lit("click"),
-        at=(pl.lit(MICROLENS_END) - pl.duration(days=days_before_end)).cast(POLARS_TIMESTAMP),
+        at=days_before_end("user_id"),
     )
     titles = _read_file(join_uri(base, "MicroLens-50k_titles.csv"), pl.read_csv, infer_schema=False)
     note = "westlake-repl; `at` is the place from the end of the user's sequence in days, not a time"
     videos = titles.select("title", video_id="item")
-    return _dataset("microlens_50k", events, videos, note, has_timestamps=False)
+    return to_public_dataset("microlens_50k", events, videos, note, has_timestamps=False)
 
 
 def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
@@ -141,7 +141,7 @@ def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
         "KuaiRand, CC BY-SA 4.0, validation and test windows; no row comes from the random policy; "
         f"{sum(w.height for w in windows) - rows.height:,} rows repeat another and were merged"
     )
-    return _dataset("kuairand_pure", events, _kuairand_videos(base), note)
+    return to_public_dataset("kuairand_pure", events, _kuairand_videos(base), note)
 
 
 def open_bandit(folder: str | os.PathLike[str], policy: str = "random") -> PublicDataset:
@@ -177,7 +177,7 @@ def open_bandit(folder: str | os.PathLike[str], policy: str = "random") -> Publi
     note = (
         f"ZOZO, CC BY 4.0, the {policy} policy's log; a user_id is a group of people with the same features"
     )
-    return _dataset(f"open_bandit_{policy}", events, None, note)
+    return to_public_dataset(f"open_bandit_{policy}", events, None, note)
 
 
 def open_bandit_bts(folder: str | os.PathLike[str]) -> PublicDataset:
@@ -209,14 +209,23 @@ def _kuairand_videos(base: str) -> pl.DataFrame:
     )
 
 
-def _dataset(
+def days_before_end(user: str) -> pl.Expr:
+    """Return made-up times for rows in each user's order: the last at ORDER_END, a day apart."""
+    index = pl.int_range(pl.len()).over(user)
+    days = pl.len().over(user).cast(pl.Int64) - 1 - index
+    return (pl.lit(ORDER_END) - pl.duration(days=days)).cast(POLARS_TIMESTAMP)
+
+
+def to_public_dataset(
     name: str,
     events: pl.DataFrame,
     videos: pl.DataFrame | None,
     note: str,
     *,
     has_timestamps: bool = True,
+    has_order: bool = True,
 ) -> PublicDataset:
+    """Build a data set from frames with some of the columns of EVENTS and VIDEOS, any order of rows."""
     if "domain" not in events.columns:
         events = events.with_columns(domain=pl.lit(name))
     table = from_polars(events.sort("at", "event_id"), EVENTS, name)
@@ -227,7 +236,7 @@ def _dataset(
         defaults |= {"product_ids": [], "tags": []}
         absent = {k: pl.lit(v, schema[k]) for k, v in defaults.items() if k not in videos.columns}
         catalog = from_polars(videos.with_columns(**absent).sort("video_id"), VIDEOS, name)
-    return PublicDataset(name, table, catalog, has_timestamps, note)
+    return PublicDataset(name, table, catalog, has_timestamps, note, has_order)
 
 
 def _folder_of(folder: str | os.PathLike[str], name: str, file: str) -> str:

@@ -24,7 +24,7 @@ class InteractionSplit:
     """INTERACTIONS as given, sorted by time: several rows per user and video are possible, without decay."""
     test: pa.Table
     """INTERACTIONS, one row per user and video, sorted by both ids; none of the pairs is in train."""
-    name: Literal["time", "last", "random"]
+    name: Literal["time", "last", "random", "given"]
     """Kind of the split."""
     cutoff: datetime | None
     """First moment of the test of a time split: models must use nothing from then on."""
@@ -79,6 +79,29 @@ def split_interactions(
         from_polars(unseen, INTERACTIONS, "split"), InterestConfig(half_life_days=None)
     )
     return InteractionSplit(from_polars(train, INTERACTIONS, "split"), test, config.kind, cutoff, repeats)
+
+
+def given_split(train: pa.Table, test: pa.Table) -> InteractionSplit:
+    """Return a published split of INTERACTIONS: pairs of the test that train has as well are left out of it.
+
+    Raises:
+        EvaluationError: Nothing is left of the test, or there is no train.
+        EventsError: A weight is not finite or not above 0.
+        SchemaError: The columns are not those of INTERACTIONS.
+    """
+    frames = [
+        validate_interactions(part, "split").sort("at", "user_id", "video_id", "weight")
+        for part in (train, test)
+    ]
+    unseen = frames[1].join(frames[0], on=["user_id", "video_id"], how="anti", maintain_order="left")
+    repeats = frames[1].height - unseen.height
+    for name, rows in (("test", unseen), ("train", frames[0])):
+        if not rows.height:
+            why = f": all {repeats:,} pairs of it are in train as well" if repeats else ""
+            raise EvaluationError(f"split given: {name} is empty{why}")
+    tables = [from_polars(rows, INTERACTIONS, "split") for rows in (frames[0], unseen)]
+    merged = aggregate_interactions(tables[1], InterestConfig(half_life_days=None))
+    return InteractionSplit(tables[0], merged, "given", None, repeats)
 
 
 def cold_videos(split: InteractionSplit, most: int) -> list[str]:

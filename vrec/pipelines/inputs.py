@@ -18,6 +18,7 @@ from vrec.core.uris import read_file, resolve, uri_name
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.formats import load_columns
 from vrec.events.interactions import weigh_events
+from vrec.events.plain_files import FILE_READERS
 from vrec.events.read import read_events
 from vrec.events.videos import complete_videos, parse_text_columns
 
@@ -42,6 +43,12 @@ class InputData:
     """Events dropped because an equal event was read before."""
     future_events: int
     """Events dropped because they lie in the future."""
+    has_order: bool = True
+    """Whether `at` tells the order of one user's events; if not, all events may be at one moment."""
+    validation: pa.Table | None = None
+    """INTERACTIONS of a published validation split, None without one; `interactions` has none of its rows."""
+    test: pa.Table | None = None
+    """INTERACTIONS of a published test split, None without one; `interactions` has none of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,10 @@ class InputPaths:
     """A VIDEOS table."""
     embeddings: str | None = None
     """An embedding folder."""
+    validation: str | None = None
+    """A published validation split, read as `events`."""
+    test: str | None = None
+    """A published test split, read as `events`."""
 
 
 def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> InputData:
@@ -65,23 +76,45 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
 
     Raises EventsError, SchemaError or SourceError for a table that cannot be read.
     """
-    if paths.dataset is None:
-        log = read_events(paths.events, paths.mapping, config.read)
-        name = mask_credentials(paths.events)
-        dataset = PublicDataset(name, log.events, None, has_timestamps=True, note="")
-        duplicates, future = log.duplicates, log.future
-    else:
-        if paths.dataset not in DATASETS:
-            raise ConfigError(
-                f"--dataset {paths.dataset}: there is no reader of that name",
-                fix=f"give one of {', '.join(DATASETS)}",
-            )
-        dataset, duplicates, future = DATASETS[paths.dataset](paths.events), 0, 0
+    dataset, duplicates, future = _read_log(paths, paths.events, config)
     videos = read_videos(paths.videos) if paths.videos else dataset.videos
     embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
     content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
-    rows = weigh_events(dataset.events, config.interest, videos)
-    return InputData(dataset.name, dataset.events, rows, content, dataset.has_timestamps, duplicates, future)
+
+    def weigh(events: pa.Table) -> pa.Table:
+        return weigh_events(events, config.interest, videos)
+
+    validation, test = (
+        None if path is None else weigh(_read_log(paths, path, config)[0].events)
+        for path in (paths.validation, paths.test)
+    )
+    return InputData(
+        name=dataset.name if paths.dataset in (None, *DATASETS) else mask_credentials(paths.events),
+        events=dataset.events,
+        interactions=weigh(dataset.events),
+        content=content,
+        has_clock=dataset.has_timestamps,
+        duplicates=duplicates,
+        future_events=future,
+        has_order=dataset.has_order,
+        validation=validation,
+        test=test,
+    )
+
+
+def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> tuple[PublicDataset, int, int]:
+    """Read the events at `uri` in the layout of `paths`, with the numbers of duplicates and future events."""
+    if paths.dataset is None:
+        log = read_events(uri, paths.mapping, config.read)
+        dataset = PublicDataset(mask_credentials(uri), log.events, None, has_timestamps=True, note="")
+        return dataset, log.duplicates, log.future
+    readers = {**DATASETS, **FILE_READERS}
+    if paths.dataset not in readers:
+        raise ConfigError(
+            f"--dataset {paths.dataset}: there is no reader of that name",
+            fix=f"give one of {', '.join(readers)}",
+        )
+    return readers[paths.dataset](uri), 0, 0
 
 
 def input_fingerprint(inputs: InputData) -> str:

@@ -268,3 +268,26 @@ def test_sampled_metrics_need_whole_rankings(inline_ray):
     ranked = [row["video_id"] for row in lists if row["user_id"] == "new"]
     assert len(ranked) > max(given.evaluate.metrics.ks)
     assert set("abcd") <= set(ranked)
+
+
+def test_a_given_split_tests_and_validates_on_the_published_files():
+    given = load_settings(overrides=["evaluate.split={kind: given}"])
+    with pytest.raises(EvaluationError, match="no test split") as raised:
+        split_test(inputs(), given)
+    assert "--test" in raised.value.fix
+    published = inputs(test=interactions(("u2", "d")), validation=interactions(("u3", "b"), ("u3", "a")))
+    outer = split_test(published, given)
+    assert (outer.name, outer.test["video_id"].to_pylist()) == ("given", ["d"])
+    assert outer.train.num_rows == LOG.num_rows
+    assert validation_split(outer.train, given, published).test["video_id"].to_pylist() == ["b"]
+    # Without a validation split of its own it is drawn from train.
+    drawn = validation_split(outer.train, given, replace(published, validation=None))
+    assert drawn.name == "random"
+
+
+def test_data_without_an_order_has_neither_a_last_video_nor_a_time():
+    unordered = inputs(has_clock=False, has_order=False)
+    for kind in ("time", "last"):
+        with pytest.raises(EvaluationError, match="toy has no times") as raised:
+            split_test(unordered, load_settings(overrides=[f"evaluate.split.kind={kind}"]))
+        assert raised.value.fix == "set evaluate.split.kind=random"

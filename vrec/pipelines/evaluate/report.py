@@ -68,7 +68,9 @@ def build_report(
 
 
 def _dataset_summary(outcome: ComparisonOutcome, config: EvaluateConfig, name: str) -> DatasetSummary:
-    rows, split = outcome.inputs.interactions, config.split
+    split = config.split
+    given = (outcome.inputs.interactions, outcome.inputs.validation, outcome.inputs.test)
+    rows = pa.concat_tables([part for part in given if part is not None])
     notes = {"strangers": "users who are not in train get the popular videos from every model"}
     match split.kind:
         case "time":
@@ -77,6 +79,8 @@ def _dataset_summary(outcome: ComparisonOutcome, config: EvaluateConfig, name: s
             )
         case "last":
             description = f"each user's last {split.last_n}" if split.last_n > 1 else "each user's last video"
+        case "given":
+            description = "as published, in files"
         case "random":
             description = (
                 f"a random {split.test_share:.0%} of each user's videos (only to compare with papers)"

@@ -82,7 +82,7 @@ def run_comparison(
 
     with connect_cluster(address), unwrap_ray_errors():
         # Choose settings, fit, recommend.
-        chosen = _choose_settings(models, split, content, settings)
+        chosen = _choose_settings(models, split, inputs, settings)
         fits = _start_fits(models, chosen.config, train, content, settings)
         runs = _recommend_all(fits, train, test_users, depth, settings.fit.shard_users)
 
@@ -117,14 +117,19 @@ def compared_models(config: EvaluateConfig, content: CatalogContent | None) -> l
 
 
 def _choose_settings(
-    models: Sequence[str], split: InteractionSplit, content: CatalogContent | None, settings: Settings
+    models: Sequence[str], split: InteractionSplit, inputs: InputData, settings: Settings
 ) -> GridSearchResult:
     if not settings.evaluate.search:
         return GridSearchResult(settings.retrieval, ())
-    inner = validation_split(split.train, settings)
+    inner = validation_split(split.train, settings, inputs)
     train = aggregate_interactions(inner.train, settings.events.interest, inner.cutoff)
     return grid_search(
-        models, settings.retrieval, settings.evaluate, train=train, validation=inner.test, content=content
+        models,
+        settings.retrieval,
+        settings.evaluate,
+        train=train,
+        validation=inner.test,
+        content=inputs.content,
     )
 
 

@@ -110,7 +110,7 @@ def _members(model: str) -> tuple[str, ...]:
 def recommender_trial_data(inputs: InputData, settings: Settings) -> RecommenderTrialData:
     """Return the interactions before the test split, split in the same way; raises EvaluationError."""
     return RecommenderTrialData(
-        validation_split(train_test_split(inputs, settings).train, settings), inputs.content
+        validation_split(train_test_split(inputs, settings).train, settings, inputs), inputs.content
     )
 
 
