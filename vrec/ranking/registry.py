@@ -7,7 +7,7 @@ from vrec.core.errors import ModelError
 from vrec.core.types import CatalogContent
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.config import RankerConfig
-from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
+from vrec.ranking.features.arrays import FeatureShape, ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.rate_baseline import RateBaselineRanker
@@ -42,11 +42,28 @@ def fit_network_ranker(
     Raises:
         RankError: the training or validation impressions have only one outcome.
     """
-    config = config.model_copy(update={"heads": select_heads(config.heads, train[1])[0]})
-    network, head = build_untrained(config, space.shape, train[1])
-    trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    config, trainer = build_trainer(config, space.shape, train, valid)
     trainer.run(on_epoch)
+    network, head = trainer.network, trainer.head
     return NetworkRanker.from_training(config, space, content, network, head, train=train, valid=valid)
+
+
+def build_trainer(
+    config: RankerConfig,
+    shape: FeatureShape,
+    train: tuple[RankingFeatures, ImpressionLabels],
+    valid: tuple[RankingFeatures, ImpressionLabels],
+) -> tuple[RankerConfig, RankerTrainer]:
+    """Return the config with the heads that `train` can teach, and a trainer of its untrained network.
+
+    Raises:
+        RankError: the training or validation impressions have only one outcome.
+    """
+    config = config.model_copy(update={"heads": select_heads(config.heads, train[1])[0]})
+    network, head = build_untrained(config, shape, train[1])
+    return config, RankerTrainer(
+        network, config.heads, head, train=train, valid=valid, config=config.training
+    )
 
 
 def load_ranker(uri: str) -> ProfileRanker:

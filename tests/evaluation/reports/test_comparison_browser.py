@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.reports.test_comparison import report
-from tests.evaluation.reports.windows import NEEDS_CHROMIUM, Window, browser, open_window
+from tests.evaluation.reports.windows import NEEDS_CHROMIUM, Window, browser, open_window, page
 from vrec.evaluation.reports.comparison import ComparisonReport, write_comparison
 
-__all__ = ["browser", "report"]
+__all__ = ["browser", "page", "report"]
 pytestmark = NEEDS_CHROMIUM
 
 
@@ -23,19 +23,13 @@ def address(report: ComparisonReport, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module", params=["desk", "tablet", "phone", "dark"])
 def window(request: pytest.FixtureRequest, browser) -> Iterator[Window]:
     width = {"phone": 360, "tablet": 720}.get(request.param, 1280)
-    with open_window(
-        browser,
-        viewport={"width": width, "height": 800},
-        color_scheme="dark" if request.param == "dark" else "light",
-    ) as window:
+    with open_window(browser, width, 800, dark=request.param == "dark") as window:
         yield window
 
 
-@pytest.fixture
-def page(window: Window, address: str) -> Iterator:
-    with window.at(address) as page:
-        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-        yield page
+@pytest.fixture(autouse=True)
+def _opened(page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
 
 
 def test_nothing_scrolls_sideways(page) -> None:

@@ -124,7 +124,7 @@ def test_a_page_of_little_is_still_a_page(trials):
 def test_nothing_scrolls_sideways_and_the_best_line_passes_its_ticks(browser, tmp_path, width):
     write_sweep_report(REPORT, str(tmp_path))
     with (
-        open_window(browser, viewport={"width": width, "height": 800}) as window,
+        open_window(browser, width, 800, dark=False) as window,
         window.at((tmp_path / "report.html").as_uri()) as page,
     ):
         wide, view = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")

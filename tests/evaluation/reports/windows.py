@@ -49,13 +49,23 @@ class Window:
         assert self.wrong == []
 
 
+@pytest.fixture
+def page(window: Window, address: str) -> Iterator:
+    """The page at the `address` of the tests, in their `window`."""
+    with window.at(address) as page:
+        yield page
+
+
 @contextlib.contextmanager
-def open_window(browser, *, only_errors: bool = False, **options: object) -> Iterator[Window]:
+def open_window(
+    browser, width: int, height: int, *, dark: bool, only_errors: bool = False, **options: object
+) -> Iterator[Window]:
     """A window where requests of the network, errors and console messages (errors, or any) are wrong.
 
     Opening one takes longer than most tests, which therefore share it and load the page anew.
     """
-    context = browser.new_context(**options)
+    size, scheme = {"width": width, "height": height}, "dark" if dark else "light"
+    context = browser.new_context(viewport=size, color_scheme=scheme, **options)
     page, wrong = context.new_page(), []
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" or not only_errors else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))

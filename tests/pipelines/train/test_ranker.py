@@ -24,9 +24,9 @@ from vrec.profiles.update import video_metadata
 from vrec.ranking.features.arrays import concatenate_features
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.labels import hash_user_id
-from vrec.ranking.network_ranker import NetworkRanker, build_untrained
+from vrec.ranking.network_ranker import NetworkRanker
+from vrec.ranking.registry import build_trainer
 from vrec.ranking.replay import replay_requests, replay_video_counts
-from vrec.ranking.training import RankerTrainer
 
 OVERRIDES = [
     *RANKER_OVERRIDES,
@@ -90,9 +90,7 @@ def test_parts_follow_in_time_and_labels_end_where_the_test_begins(examples):
 
 def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples, tmp_path):
     train, valid = ((part.features, part.labels) for part in (examples.train, examples.validation))
-    config = SETTINGS.train.ranker.model
-    network, head = build_untrained(config, examples.space.shape, examples.train.labels)
-    alone = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    _, alone = build_trainer(SETTINGS.train.ranker.model, examples.space.shape, train, valid)
     expected = alone.run().state_dict()
     found = train_in_process(RankerTrainingTask(SETTINGS.train.ranker, train, valid), "run", str(tmp_path))
     assert found.weights.keys() == expected.keys()
@@ -111,8 +109,7 @@ def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was
     # Steps so small that epochs take longer than Ray takes to note a checkpoint.
     training = SETTINGS.train.ranker.training.model_copy(update={"batch_size": 8})
     config = SETTINGS.train.ranker.model.model_copy(update={"training": training})
-    network, head = build_untrained(config, examples.space.shape, examples.train.labels)
-    alone = RankerTrainer(network, config.heads, head, **parts, config=config.training)
+    _, alone = build_trainer(config, examples.space.shape, **parts)
     expected = {name: tensor.numpy() for name, tensor in alone.run().state_dict().items()}
 
     killer = threading.Thread(target=kill_after_a_checkpoint, args=(tmp_path / CHECKPOINTS / "run",))

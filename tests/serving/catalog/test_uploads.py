@@ -134,6 +134,19 @@ def test_only_files_below_a_root_may_be_read_however_the_uri_is_written(tmp_path
             readable_uri(f"{tmp_path}/in/{missing}", roots, 10**6)
 
 
+@pytest.fixture
+def reached(monkeypatch) -> list[str]:
+    """URIs that were looked up, none of which can be reached."""
+    uris = []
+
+    def resolve(uri):
+        uris.append(uri)
+        raise UnreachableVideo("offline")
+
+    monkeypatch.setattr(module, "resolve", resolve)
+    return uris
+
+
 @pytest.mark.parametrize(
     ("uri", "allowed"),
     [("s3://b/x/a.mp4", True), ("S3://b/x/y/a.mp4", True), ("s3://b/xa.mp4", False),
@@ -141,14 +154,7 @@ def test_only_files_below_a_root_may_be_read_however_the_uri_is_written(tmp_path
      ("s3://b/x/%2e%2e/a.mp4", False), ("s3://b/x//a.mp4", False), ("s3://b/x/./a.mp4", False),
      ("s3://b/x/a.mp4?v=1", False), ("s3://b/x/a.mp4#t", False), ("/b/x/a.mp4", False)],
 )  # fmt: skip
-def test_remote_uris_must_lie_below_a_root_of_their_scheme_and_host(monkeypatch, uri, allowed):
-    reached = []
-
-    def resolve(uri):
-        reached.append(uri)
-        raise UnreachableVideo("offline")
-
-    monkeypatch.setattr(module, "resolve", resolve)
+def test_remote_uris_must_lie_below_a_root_of_their_scheme_and_host(reached, uri, allowed):
     with pytest.raises(UnreachableVideo if allowed else SourceError):
         readable_uri(uri, ["/srv", "s3://b/x/"], 10**6)
     assert reached == [uri] * allowed
@@ -161,14 +167,7 @@ def test_remote_uris_must_lie_below_a_root_of_their_scheme_and_host(monkeypatch,
      ("s3://K:other@b/x/a.mp4", False),
      ("s3://b/x/a.mp4?endpoint_override=other", False), ("s3://b/y/a.mp4?endpoint_override=e", False)],
 )  # fmt: skip
-def test_endpoint_and_credentials_are_those_of_the_root(monkeypatch, root, uri, allowed):
-    reached = []
-
-    def resolve(uri):
-        reached.append(uri)
-        raise UnreachableVideo("offline")
-
-    monkeypatch.setattr(module, "resolve", resolve)
+def test_endpoint_and_credentials_are_those_of_the_root(reached, root, uri, allowed):
     with pytest.raises(UnreachableVideo if allowed else SourceError):
         readable_uri(uri, [root], 10**6)
     assert reached == [join_uri(root, "a.mp4")] * allowed

@@ -42,7 +42,7 @@ from vrec.serving.recommend.candidates import (
 from vrec.serving.recommend.eligibility import MIN_CHECKED, EligibilityFilter, shopper_context
 from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
-from vrec.serving.recommend.response import popular_items
+from vrec.serving.recommend.response import RankedCandidates, popular_items
 from vrec.serving.recommend.similar import find_similar
 
 NOTHING = RequestFilters()
@@ -286,8 +286,12 @@ def test_items_hold_each_prediction_in_its_own_field():
         *(np.array(one) for one in ([0.5, 0.25], [60.0, 30.0], [0.1, 0.0], [0, 0]))
     )
     config = RerankConfig.model_validate({"utility": {"default": {"click": 2.0, "minute": 3.0}}})
-    known = {"rows": rows, "predictions": predictions, "popularity": Popularity()}
-    first, second = popular_items(ask(), ShopperContext(), shown.catalog, config, **known)
+    first, second = popular_items(
+        RankedCandidates(
+            ask(), ShopperContext(), shown.catalog, rows, predictions, ["popular"] * 2, Popularity()
+        ),
+        config,
+    )
     assert (first.video_id, first.score, first.propensity, first.source) == ("b", 1.0, 1.0, "popular")
     assert (first.p_click, first.watch_s, first.p_conv) == (0.5, 60.0, 0.1)
     assert (second.video_id, second.score) == ("a", 0.5)

@@ -1,7 +1,7 @@
 """Every reason in thousands of random answers is true of the raw events, the catalog and the counts."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from vrec.ranking.reranking.rerank import RerankConfig
 from vrec.serving.messages import RequestFilters
 from vrec.serving.recommend.eligibility import shopper_context
 from vrec.serving.recommend.fallback import PopularFallback
-from vrec.serving.recommend.response import popular_items, reranked_items
+from vrec.serving.recommend.response import RankedCandidates, popular_items, reranked_items
 
 DAY_US = 86_400_000_000
 NOW = 20_000 * DAY_US
@@ -206,10 +206,10 @@ def test_reasons_are_true_in_random_shops(part):
             predictions = RankerPredictions(draws[0], 9 * draws[1], draws[2] * draws[0], draws[3])
             sources = rng.choice(["cf", "content", "new", "popular"], len(rows)).tolist()
             query = query_of(10, user, at=NOW, request_id=f"r{seed}")
-            known = {"rows": rows, "predictions": predictions, "popularity": popularity}
-            ranked = reranked_items(query, shopper, catalog, config, sources=sources, **known)
-            truth.check(user, ranked, users, seen)
-            truth.check(user, popular_items(query, shopper, catalog, config, **known), users, seen)
+            candidates = RankedCandidates(query, shopper, catalog, rows, predictions, sources, popularity)
+            truth.check(user, reranked_items(candidates, config), users, seen)
+            popular = replace(candidates, sources=["popular"] * len(rows))
+            truth.check(user, popular_items(popular, config), users, seen)
     assert seen["answers"] == 640
     assert set(seen) == {*REASONS, "answers"}
 

@@ -1,8 +1,8 @@
 """Geometry of the reports' plots, in percent of the plot, so that plots scale to any width."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from vrec.evaluation.offline.results import MetricDifference, MetricEstimate
 from vrec.evaluation.reports.wording import format_difference, format_interval
@@ -72,40 +72,42 @@ class ForestPlot:
 
 def forest_plot(estimates: Mapping[str, MetricEstimate], against: str, ticks: int = 4) -> ForestPlot:
     """Plot means with intervals, a lane per model in the given order; the line is the mean of `against`."""
-    ends = [v for e in estimates.values() for v in (e.mean, e.low, e.high) if v is not None]
-    axis = ChartAxis.for_values(ends, ticks=ticks)
-    lanes = [
-        ForestLane(
-            model=model,
-            middle=axis.at(e.mean),
-            low=axis.at(e.mean if e.low is None else e.low),
-            high=axis.at(e.mean if e.high is None else e.high),
-            text=f"{e.mean:.4f}",
-            tooltip=f"{e.mean:.4f}, {format_interval(e.low, e.high, e.outcomes)}",
-        )
-        for model, e in estimates.items()
-    ]
+    axis = _interval_axis(estimates, ticks)
+    lanes = [_lane(model, estimate, axis, "{:.4f}".format) for model, estimate in estimates.items()]
     return ForestPlot(lanes, axis.ticks, axis.at(estimates[against].mean))
 
 
 def difference_forest_plot(differences: Mapping[str, MetricDifference]) -> ForestPlot:
     """Plot differences with intervals, a lane per model in the given order; the line is at 0."""
-    ends = [v for d in differences.values() for v in (d.mean, d.low, d.high) if v is not None]
-    axis = ChartAxis.for_values(ends)
+    axis = _interval_axis(differences)
     lanes = [
-        ForestLane(
-            model=model,
-            middle=axis.at(d.mean),
-            low=axis.at(d.mean if d.low is None else d.low),
-            high=axis.at(d.mean if d.high is None else d.high),
-            text=format_difference(d.mean),
-            tooltip=f"{format_difference(d.mean)}, "
-            + format_interval(d.low, d.high, d.outcomes, format_difference),
-            faint=not d.is_significant,
-        )
-        for model, d in differences.items()
+        replace(_lane(model, difference, axis, format_difference), faint=not difference.is_significant)
+        for model, difference in differences.items()
     ]
     return ForestPlot(lanes, axis.ticks, axis.at(0))
+
+
+def _interval_axis(intervals: Mapping[str, MetricEstimate | MetricDifference], ticks: int = 4) -> ChartAxis:
+    """Return an axis with room for all means and intervals."""
+    ends = [v for i in intervals.values() for v in (i.mean, i.low, i.high) if v is not None]
+    return ChartAxis.for_values(ends, ticks=ticks)
+
+
+def _lane(
+    model: str,
+    interval: MetricEstimate | MetricDifference,
+    axis: ChartAxis,
+    format_value: Callable[[float], str],
+) -> ForestLane:
+    mean, low, high = interval.mean, interval.low, interval.high
+    return ForestLane(
+        model=model,
+        middle=axis.at(mean),
+        low=axis.at(mean if low is None else low),
+        high=axis.at(mean if high is None else high),
+        text=format_value(mean),
+        tooltip=f"{format_value(mean)}, {format_interval(low, high, interval.outcomes, format_value)}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

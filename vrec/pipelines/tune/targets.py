@@ -15,8 +15,7 @@ from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read
 from vrec.pipelines.train.encoder import EncoderInputs, read_training_interactions, run_encoder_trial
 from vrec.pipelines.train.impressions import build_examples, choose_heads
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
-from vrec.ranking.network_ranker import build_untrained
-from vrec.ranking.training import RankerTrainer, select_heads
+from vrec.ranking.registry import build_trainer
 from vrec.retrieval.config import check_kind
 
 # Training settings of an encoder that do not change the videos and pairs that it is validated on.
@@ -168,11 +167,7 @@ def ranker_trial_data(inputs: InputData, settings: Settings) -> RankerTrialData:
 
 def run_ranker_trial(data: RankerTrialData, settings: Settings) -> Iterator[float]:
     """Yield the negative validation loss after each epoch, by which a training selects its best weights."""
-    config = settings.train.ranker.model
-    config = config.model_copy(update={"heads": select_heads(config.heads, data.train[1])[0]})
-    network, head = build_untrained(config, data.train[0].shape, data.train[1])
-    train, valid = data.train, data.valid
-    trainer = RankerTrainer(network, config.heads, head, train=train, valid=valid, config=config.training)
+    _, trainer = build_trainer(settings.train.ranker.model, data.train[0].shape, data.train, data.valid)
     while not trainer.done:
         trainer.run_epoch()
         yield -trainer.validate()["total"]

@@ -185,20 +185,14 @@ def rerank_candidates(
     rng: np.random.Generator,
     popularity: Popularity | None = None,
 ) -> RerankedSlots:
-    """Rerank N eligible candidates, which are unique and in the order of video_id; see `rerank`.
+    """Rerank N eligible candidates, which are unique and in the order of video_id.
+
+    Arguments that are not named here are those of `rerank`.
 
     Args:
         predictions: Predictions for the candidates.
         catalog_rows: (N,) rows of the candidates in the catalog.
-        catalog: Catalog of the candidates.
-        shopper: State of the shopper.
-        config: Settings of reranking.
         sources: (N,) RECOMMENDATIONS.source of the candidates.
-        surface: Surface that shows the list.
-        at: Time of the request in µs since 1970.
-        k: Maximum length of the list.
-        rng: Source of all draws; unused without exploration.
-        popularity: Popularity of the videos; without it no video counts as popular.
 
     Raises:
         RankError: a prediction is invalid.

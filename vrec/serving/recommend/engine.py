@@ -21,7 +21,7 @@ from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
-from vrec.serving.recommend.response import popular_items, reranked_items
+from vrec.serving.recommend.response import RankedCandidates, popular_items, reranked_items
 from vrec.serving.recommend.search import TextSearch, popular_suggestions
 from vrec.serving.recommend.similar import find_similar
 
@@ -75,11 +75,8 @@ class RecommendEngine:
 
         The cost is proportional to the changes, apart from copies of a few numbers per video. Vectors of
         encoders other than the bundle's are ignored, and a change without vectors keeps the video's vectors.
-        Make one at a time, and set counts on the newest engine only. This engine stays as it is.
-
-        Raises:
-            SchemaError: A row does not match VIDEOS.
-            ServeError: A change has a row of another video.
+        Make one at a time, and set counts on the newest engine only. This engine stays as it is. Raises what
+        `CatalogSnapshot.with_changes` raises.
         """
         new = {change.video_id: change for change in changes}
         if not new:
@@ -113,37 +110,20 @@ class RecommendEngine:
         user, rules = self._with_valid_taste(user), self._config.rerank.for_surface(query.surface).rules
         shopper = shopper_context(user, query.filters, query.age)
         eligible = EligibilityFilter(self._snapshot, query.filters, shopper, rules, query.at)
-        catalog, config = self._snapshot.catalog, self._config.rerank
+        catalog = self._snapshot.catalog
         if query.order == "popular":
             picks = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
-            rows = np.array(picks, np.int64)
-            timer.lap("candidates")
-            predictions = self._predict(query, user, rows, timer)
-            items = popular_items(
-                query,
-                shopper,
-                catalog,
-                config,
-                rows=rows,
-                predictions=predictions,
-                popularity=self._bundle.popularity,
-            )
+            sources, arrange = ["popular"] * len(picks), popular_items
         else:
             picked = self._sources.candidates(query, user, self._snapshot, eligible)
             picks = sorted(picked, key=catalog.video_ids.__getitem__)
-            rows, sources = np.array(picks, np.int64), [picked[row] for row in picks]
-            timer.lap("candidates")
-            predictions = self._predict(query, user, rows, timer)
-            items = reranked_items(
-                query,
-                shopper,
-                catalog,
-                config,
-                rows=rows,
-                predictions=predictions,
-                sources=sources,
-                popularity=self._bundle.popularity,
-            )
+            sources, arrange = [picked[row] for row in picks], reranked_items
+        rows = np.array(picks, np.int64)
+        timer.lap("candidates")
+        predictions = self._predict(query, user, rows, timer)
+        popularity = self._bundle.popularity
+        candidates = RankedCandidates(query, shopper, catalog, rows, predictions, sources, popularity)
+        items = arrange(candidates, self._config.rerank)
         timer.lap("rerank")
         return ListResult(items, self.version, (), len(rows), dict(eligible.excluded), timer.spent_ms)
 

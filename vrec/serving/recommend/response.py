@@ -1,6 +1,7 @@
 """Items of an answer from candidates and their predictions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,41 +15,40 @@ from vrec.serving.messages import ListItem, RecommendQuery
 from vrec.serving.recommend.draws import exploration_rng
 
 
-def reranked_items(
-    query: RecommendQuery,
-    shopper: ShopperContext,
-    catalog: CatalogArrays,
-    config: RerankConfig,
-    *,
-    rows: RowIndices,
-    predictions: RankerPredictions,
-    sources: Sequence[str],
-    popularity: Popularity,
-) -> tuple[ListItem, ...]:
-    """Rerank candidates into a list of at most `query.k` items; see `rerank_candidates`.
+@dataclass(frozen=True, eq=False, slots=True)
+class RankedCandidates:
+    """N candidates for one shopper's request, with their predictions."""
 
-    Args:
-        query: The request.
-        shopper: The shopper.
-        catalog: Catalog of the rows.
-        config: Reranking settings.
-        rows: (N,) rows of the candidates, ascending by video_id.
-        predictions: Predictions for the N rows.
-        sources: Source of each of the N rows.
-        popularity: Popularity of the videos.
+    query: RecommendQuery
+    shopper: ShopperContext
+    catalog: CatalogArrays
+    rows: RowIndices
+    """(N,) rows of the catalog."""
+    predictions: RankerPredictions
+    sources: Sequence[str]
+    """(N,) RECOMMENDATIONS.source."""
+    popularity: Popularity
+
+
+def reranked_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[ListItem, ...]:
+    """Rerank candidates, ascending by video_id, into a list of at most `query.k` items.
+
+    See `rerank_candidates`.
     """
+    query, catalog, rows = candidates.query, candidates.catalog, candidates.rows
+    predictions, sources = candidates.predictions, candidates.sources
     reranked = rerank_candidates(
         predictions,
         rows,
         catalog,
-        shopper,
+        candidates.shopper,
         config,
         sources=sources,
         surface=query.surface,
         at=query.at,
         k=query.k,
         rng=exploration_rng(query),
-        popularity=popularity,
+        popularity=candidates.popularity,
     )
     chosen: list[int] = reranked.rows.tolist()
     return _items(
@@ -63,21 +63,19 @@ def reranked_items(
     )
 
 
-def popular_items(
-    query: RecommendQuery,
-    shopper: ShopperContext,
-    catalog: CatalogArrays,
-    config: RerankConfig,
-    *,
-    rows: RowIndices,
-    predictions: RankerPredictions,
-    popularity: Popularity,
-) -> tuple[ListItem, ...]:
-    """Return (N,) rows of popular videos as items in that order; the score is 1 / slot, from slot 1."""
-    sources, explored = ["popular"] * len(rows), np.zeros(len(rows), np.bool_)
-    own = config.for_surface(query.surface).reasons
+def popular_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[ListItem, ...]:
+    """Return candidates as items in their order; the score is 1 / slot, from slot 1."""
+    query, catalog, rows = candidates.query, candidates.catalog, candidates.rows
+    predictions, sources = candidates.predictions, candidates.sources
     reasons = find_reasons(
-        rows, catalog, shopper, own, sources=sources, explored=explored, at=query.at, popularity=popularity
+        rows,
+        catalog,
+        candidates.shopper,
+        config.for_surface(query.surface).reasons,
+        sources=sources,
+        explored=np.zeros(len(rows), np.bool_),
+        at=query.at,
+        popularity=candidates.popularity,
     )
     return _items(
         catalog,

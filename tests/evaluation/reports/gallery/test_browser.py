@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.reports.gallery.conftest import Run
-from tests.evaluation.reports.windows import NEEDS_CHROMIUM, Window, browser, open_window, sync_api
+from tests.evaluation.reports.windows import NEEDS_CHROMIUM, Window, browser, open_window, page, sync_api
 from vrec.evaluation.reports.gallery.page import write_gallery
 
-__all__ = ["browser"]
+__all__ = ["browser", "page"]
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -24,20 +24,11 @@ def address(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module", params=["desk", "phone", "dark"])
 def window(request: pytest.FixtureRequest, browser) -> Iterator[Window]:
     phone = request.param == "phone"
+    size = (360, 740) if phone else (1280, 900)
     with open_window(
-        browser,
-        only_errors=True,
-        viewport={"width": 360, "height": 740} if phone else {"width": 1280, "height": 900},
-        has_touch=phone,
-        color_scheme="dark" if request.param == "dark" else "light",
+        browser, *size, dark=request.param == "dark", only_errors=True, has_touch=phone
     ) as window:
         yield window
-
-
-@pytest.fixture
-def page(window: Window, address: str) -> Iterator:
-    with window.at(address) as page:
-        yield page
 
 
 def strip(page, video: str) -> list[str]:
