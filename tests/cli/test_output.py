@@ -43,10 +43,10 @@ def test_parts_with_too_few_users_are_named_with_how_many(capsys: pytest.Capture
     told = capsys.readouterr()
     assert "0.2000   [0.1000, 0.3000]  +0.1000 too few (6)" in told.out
     assert told.err.splitlines() == [
-        "new users: too few users for an interval of any model: 4 of 30 at most have another ndcg@10 "
-        "than the others, 10 are needed",
-        "rare: too few users for an interval of 1 of 2 models: 9 of 80 at most have another ndcg@10 "
-        "than the others, 10 are needed",
+        "new users: too few users for an interval of any model: at most 4 of 30 differ from the "
+        "most frequent ndcg@10, 10 are needed",
+        "rare: too few users for an interval of 1 of 2 models: at most 9 of 80 differ from the "
+        "most frequent ndcg@10, 10 are needed",
     ]
 
 

@@ -121,8 +121,8 @@ def _print_too_few(evaluation: Mapping[str, Any]) -> None:
         if few:
             models = "any model" if len(few) == len(found) else f"{len(few)} of {len(found)} models"
             print(
-                f"{part['name']}: too few users for an interval of {models}: {max(few):,} of "
-                f"{part['users']:,} at most have another {key} than the others, "
+                f"{part['name']}: too few users for an interval of {models}: at most {max(few):,} of "
+                f"{part['users']:,} differ from the most frequent {key}, "
                 f"{config['min_outcomes']} are needed",
                 file=sys.stderr,
             )

@@ -159,7 +159,10 @@ def test_parts_with_too_few_users_are_marked(report: ComparisonReport) -> None:
     most = max(part.too_few("ndcg@10").values())
     assert part.too_few("ndcg@10").keys() == {"popular", "oracle", "some"}
     assert most < 9
-    assert f"Too few users for intervals: of 9 users {most} at most have another NDCG@10" in html
+    assert (
+        f"Too few users for intervals: at most {most} of 9 users differ from the most frequent NDCG@10"
+        in html
+    )
     cells = re.findall(r'<small class="few">too few \((\d+)\)</small>', html)
     assert cells
     assert all(int(cell) < 10 for cell in cells)
