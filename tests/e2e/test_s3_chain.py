@@ -140,6 +140,25 @@ def test_all_commands_on_s3(bucket, tables, log, vrec, tmp_path):
     assert not checkpoints, "removed after the training"
 
 
+def test_compress_on_s3(bucket, catalog, vrec):
+    names = [f"{video}.mp4,{number % 2},shop" for number, video in enumerate(catalog)]
+    bucket.write("in/videos/labels.csv", "\n".join(["file,label,source", *names]).encode())
+    small = [*QUICK, "--set", "embed.decode.frame_px=64", "--set", "embed.encoders.frames.frame_px=64"]
+    quick = ["compress.methods=[static]", "compress.quantize.pictures=4", "compress.frames=2",
+             "compress.rounds=2", "compress.max_accuracy_loss=1", "compress.min_recall=0",
+             f"compress.labels={bucket.uri('in/videos/labels.csv')}"]  # fmt: skip
+    chosen = [part for setting in quick for part in ("--set", setting)]
+    out = bucket.uri("out/small")
+    made = vrec("compress", "--videos", bucket.uri("in/videos"), *small, *chosen, "--out", out)
+    assert (made["videos"], made["labelled"], made["chosen"]) == (10, 10, "static")
+    config = ["--config", bucket.uri("out/small/embed.yaml")]
+    tables = bucket.uri("out/small-tables")
+    manifest = vrec("embed", "--videos", bucket.uri("in/videos"), "--out", tables, *config,
+                    "--set", "embed.workers=1")  # fmt: skip
+    assert (manifest["counts"]["embedded"], manifest["counts"]["failed"]) == (10, 0)
+    bucket.assert_clean("out/small/manifest.json")
+
+
 def serve(bucket, vrec, bundle, events, version, tmp_path):
     import ray
 
