@@ -1,6 +1,9 @@
 """All the sound of a film is taken, from its own first sample, whenever its picture starts."""
 
+import io
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import av
 import numpy as np
@@ -24,6 +27,7 @@ CODECS = {
     "avi": ("mpeg4", "mp2"),
     "wmv": ("wmv2", "mp2"),
 }
+FORMATS = MUXERS | {"mkv": "matroska", "ts": "mpegts"}
 CLOCKS = {
     # When the picture starts, and when the sound does.
     "together": (0.0, 0.0),
@@ -53,33 +57,71 @@ def scale(rate_hz: int = 48_000) -> np.ndarray:
     return np.concatenate(tones).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A packet of an encoder, for as many files as there are."""
+
+    stream: int
+    data: bytes
+    pts: int
+    dts: int
+    duration: int
+    time_base: Fraction
+    is_keyframe: bool
+
+    def moved(self, stream, late_s: float) -> av.Packet:
+        """The packet for a stream whose first is shown so late."""
+        packet, shift = av.Packet(self.data), round(late_s / self.time_base)
+        packet.stream, packet.time_base, packet.duration = stream, self.time_base, self.duration
+        packet.pts, packet.dts, packet.is_keyframe = self.pts + shift, self.dts + shift, self.is_keyframe
+        return packet
+
+
 def write(path, ending, picture_s=0.0, sound_s=0.0, tracks=((1.0, 1.0),), default=0, picture_lasts_s=None):
     """A film with tracks of sound, of which each channel is `scale` times a factor."""
-    video_codec, audio_codec = CODECS[ending]
+    lasts_s = SECONDS - max(picture_s - sound_s, 0) if picture_lasts_s is None else picture_lasts_s
     options = {} if ending in {"mp4", "mov", "3gp", "flv"} else {"avoid_negative_ts": "disabled"}
     with av.open(str(path), "w", format=MUXERS.get(ending), options=options) as file:
-        video = file.add_stream(video_codec, rate=25)
-        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
-        video.codec_context.gop_size = 12
-        sounds = [file.add_stream(audio_codec, rate=48_000, layout="stereo") for _ in tracks]
-        for n, stream in enumerate(sounds):
+        streams = add_streams(file, ending, len(tracks))
+        for n, stream in enumerate(streams[1:]):
             stream.disposition = av.stream.Disposition.default if n == default else av.stream.Disposition(0)
+        file.start_encoding()
+        late_s = [picture_s, *(sound_s for _ in tracks)]
+        packets = [
+            one.moved(streams[one.stream], late_s[one.stream]) for one in encoded(ending, tracks, lasts_s)
+        ]
+        for packet in sorted(packets, key=lambda one: one.dts * one.time_base):
+            file.mux(packet)
+    return path
+
+
+def add_streams(file, ending, tracks: int) -> list:
+    """The streams of picture and sound that a film of this ending has."""
+    video_codec, audio_codec = CODECS[ending]
+    video = file.add_stream(video_codec, rate=25)
+    video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+    video.codec_context.gop_size = 12
+    return [video, *(file.add_stream(audio_codec, rate=48_000, layout="stereo") for _ in range(tracks))]
+
+
+@cache
+def encoded(ending, tracks, lasts_s) -> list[Encoded]:
+    """The packets of a film that starts at 0: encoding takes most of the time, and clocks do not matter to it."""
+    with av.open(io.BytesIO(), "w", format=FORMATS.get(ending, ending)) as file:
+        streams = add_streams(file, ending, len(tracks))
         packets = []
-        lasts_s = SECONDS - max(picture_s - sound_s, 0) if picture_lasts_s is None else picture_lasts_s
         for i in range(int(lasts_s * 25)):
             frame = av.VideoFrame.from_ndarray(numbered(i % 64, 96, 64), format="rgb24")
             frame.pts = i
-            packets += [(p, picture_s) for p in video.encode(frame)]
-        packets += [(p, picture_s) for p in video.encode()]
-        for stream, factors in zip(sounds, tracks, strict=True):
-            packets += [(p, sound_s) for p in encode_sound(stream, factors)]
-        packets = [(p, late) for p, late in packets if p.dts is not None]
-        for packet, late_s in packets:
-            shift = round(late_s / packet.time_base)
-            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-        for packet, _ in sorted(packets, key=lambda one: one[0].dts * one[0].time_base):
-            file.mux(packet)
-    return path
+            packets += [(0, p) for p in streams[0].encode(frame)]
+        packets += [(0, p) for p in streams[0].encode()]
+        for n, factors in enumerate(tracks, start=1):
+            packets += [(n, p) for p in encode_sound(streams[n], factors)]
+        return [
+            Encoded(n, bytes(p), p.pts, p.dts, p.duration, p.time_base, p.is_keyframe)
+            for n, p in packets
+            if p.dts is not None
+        ]
 
 
 def encode_sound(stream, factors):
@@ -125,7 +167,7 @@ def test_sound_that_ends_before_the_picture_is_noted_by_the_clock(tmp_path, endi
 @pytest.mark.parametrize("default", [0, 1, 2])
 def test_the_default_track_is_taken(tmp_path, ending, default):
     levels = (0.2, 0.5, 1.0)
-    tracks = [(level, level) for level in levels]
+    tracks = tuple((level, level) for level in levels)
     path = write(tmp_path / f"film.{ending}", ending, tracks=tracks, default=default)
     loudness = np.sqrt(np.square(decode(path, MediaConfig()).audio).mean())
     assert loudness == pytest.approx(levels[default] * 0.4 / np.sqrt(2), rel=0.1)

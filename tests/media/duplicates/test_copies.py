@@ -26,6 +26,14 @@ def made(folder, name, clip, crf="23"):
 
 
 @pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    """Two clips, each with its row."""
+    folder = tmp_path_factory.mktemp("originals")
+    clips = [scene(seed) for seed in (0, 1)]
+    return [(clip, made(folder, "a", clip)) for clip in clips]
+
+
+@pytest.fixture(scope="module")
 def others(tmp_path_factory):
     """Other videos: of other places, and of the same place as the first."""
     folder = tmp_path_factory.mktemp("others")
@@ -34,12 +42,9 @@ def others(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ALTERED)
-def test_an_altered_copy_is_found_and_nothing_else(tmp_path, others, kind):
-    for seed in (0, 1):
-        original, copy = (
-            made(tmp_path, "a", scene(seed)),
-            made(tmp_path, "b", ALTERED[kind](scene(seed)), "32"),
-        )
+def test_an_altered_copy_is_found_and_nothing_else(tmp_path, originals, others, kind):
+    for seed, (clip, original) in enumerate(originals):
+        copy = made(tmp_path, "b", ALTERED[kind](clip), "32")
         assert near_duplicates([*others, copy, original]) == [["a", "b"]], seed
 
 
