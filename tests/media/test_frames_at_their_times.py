@@ -19,7 +19,7 @@ ALL = MediaConfig(sample={"frames": COUNT})
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """A function that writes a film of `write_film` the first time, and returns its path, numbers and times."""
+    """A function that returns path, numbers and times of a film of `write_film`, written the first time."""
     folder = tmp_path_factory.mktemp("films")
 
     @cache

@@ -106,7 +106,7 @@ def add_streams(file, ending, tracks: int) -> list:
 
 @cache
 def encoded(ending, tracks, lasts_s) -> list[Encoded]:
-    """The packets of a film that starts at 0: encoding takes most of the time, and clocks do not matter to it."""
+    """The packets of a film that starts at 0: encoding takes most of the time, and any clock can follow."""
     with av.open(io.BytesIO(), "w", format=FORMATS.get(ending, ending)) as file:
         streams = add_streams(file, ending, len(tracks))
         packets = []
