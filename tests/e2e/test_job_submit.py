@@ -1,77 +1,32 @@
 """`ray job submit` against a cluster that `ray start --head` made, as on a real one."""
 
-import contextlib
-import os
-import secrets
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.e2e.conftest import ONE_WORKER, QUICK, ROOT
+from tests.e2e.ray_head import RAY, ray_head
 from vrec.core.tables import read_manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-RAY = str(Path(sys.executable).with_name("ray"))
 
 
 @pytest.fixture
 def head():
-    """(the dashboard's address, environment) of a head node that the `ray` command runs."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    port, agent = free_port(), free_port()
-    options = ["--head", "--block", "--num-cpus=2", "--port=0", "--disable-usage-stats"]
-    # The agent's usual port is taken where another Ray runs on this machine, as the other tests' does.
-    options += [f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent}"]
-    process = subprocess.Popen(
-        [RAY, "start", *options],
-        env=environment,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        wait_until_open(port, process)
-        yield f"http://127.0.0.1:{port}", environment
-    finally:
-        mine = [process, *psutil.Process(process.pid).children(recursive=True)]
-        for each in mine:
-            with contextlib.suppress(psutil.Error, ProcessLookupError):
-                each.kill()
-        process.wait(30)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def wait_until_open(port, process):
-    deadline = time.monotonic() + 90
-    while True:
-        assert process.poll() is None, "ray start ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "the dashboard did not come up"
-            time.sleep(0.5)
+    """A head node that asks for a token."""
+    with ray_head(dashboard=True) as found:
+        yield found
 
 
 def submit(head, *arguments):
-    address, environment = head
-    command = [RAY, "job", "submit", f"--address={address}", "--working-dir", ".", "--"]
+    command = [RAY, "job", "submit", f"--address={head.dashboard}", "--working-dir", ".", "--"]
     for _ in range(30):
         done = subprocess.run(
             [*command, sys.executable, "jobs/embed.py", *map(str, arguments)],
             cwd=ROOT,
-            env=environment,
+            env=head.environment,
             capture_output=True,
             text=True,
             timeout=240,

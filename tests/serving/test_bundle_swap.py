@@ -96,11 +96,20 @@ def test_a_last_good_bundle_that_went_bad_is_tried_once(tmp_path, recorder):
     assert bundles.loads == ["bad"]
 
 
+def test_of_two_bad_bundles_the_one_that_was_asked_for_is_named(tmp_path, recorder):
+    (tmp_path / "served.json").write_text(json.dumps({"uri": "bad-old", "version": "v", "encoder": "e@1"}))
+    bundles = Bundles()
+    with pytest.raises(BundleError, match=r"^bad-new is damaged"):
+        swap(ServedBundle(str(tmp_path), bundles.load), "bad-new")
+    assert bundles.loads == ["bad-new", "bad-old"]
+
+
 def test_a_bundle_of_another_encoder_than_the_profiles_is_refused(tmp_path, recorder):
     bundles = Bundles(other="e@2")
     served = ServedBundle(str(tmp_path), bundles.load, remembers=True)
     assert swap(served, "a", "other") == [True, False]
     assert "made with the encoder e@2, and the profiles here with e@1" in (served.refused or "")
+    assert "a bundle made with that encoder, or serve this one with a new --data" in served.fix
     # Before there are profiles, any encoder will do.
     assert swap(ServedBundle(str(tmp_path / "new"), bundles.load), "other") == [True]
 

@@ -5,6 +5,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayTaskError
 
 from tests.serving.deployments.test_profiles import event, events
 from vrec.config.serve import ServeConfig
@@ -107,9 +108,10 @@ class FakeServe:
     """What deploy_service does with Serve, noted down."""
 
     def __init__(self, monkeypatch, before, refusal=None, args=None):
-        self.calls, self.refusal = [], refusal
+        self.calls, self.refusal, self.listens = [], refusal, None
         self.reports = [before, status("RUNNING")]
-        monkeypatch.setattr(deploy, "http_address", lambda: None)
+        monkeypatch.setattr(deploy, "http_address", lambda: self.listens)
+        monkeypatch.setattr(deploy.serve, "shutdown", lambda: self.calls.append(("shutdown",)))
         monkeypatch.setattr(deploy, "deployed_application", lambda _: {"args": args})
         monkeypatch.setattr(deploy, "_ray_address", lambda: "127.0.0.1:1")
         monkeypatch.setattr(deploy.serve, "delete", lambda name: self.calls.append(("delete", name)))
@@ -167,12 +169,27 @@ def test_a_refused_bundle_is_an_error_with_its_own_fix(tmp_path, monkeypatch):
     ) as error:
         deploy.deploy_service(config)
     assert error.value.fix == "take a new serve.data"
-    # Where none was in service, none stays.
-    fake = FakeServe(monkeypatch, None, refusal)
-    with pytest.raises(BundleError, match=r"^/b: other encoder$"):
-        deploy.deploy_service(config)
-    assert fake.calls[-1] == ("delete", "vrec")
-    assert not (tmp_path / RECORD).exists()
+    # Where none was in service, none stays, nor does a Serve that this start began.
+    for listens, last in ((None, ("shutdown",)), ((config.host, config.port), ("delete", "vrec"))):
+        fake = FakeServe(monkeypatch, None, refusal)
+        fake.listens = listens
+        with pytest.raises(BundleError, match=r"^/b: other encoder$"):
+            deploy.deploy_service(config)
+        assert fake.calls[-1] == last
+        assert not (tmp_path / RECORD).exists()
+
+
+def test_a_taken_port_is_said_in_words(tmp_path, monkeypatch):
+    def taken(**_):
+        raise RayTaskError("ready", "RuntimeError: Failed to bind to address '127.0.0.1:8000'.", ValueError())
+
+    FakeServe(monkeypatch, None)
+    monkeypatch.setattr(deploy.serve, "start", taken)
+    with pytest.raises(
+        ServeError, match=r"^cannot listen on 127\.0\.0\.1:8000: another program does"
+    ) as error:
+        deploy.deploy_service(config_in(tmp_path))
+    assert "set serve.host and serve.port" in error.value.fix
 
 
 @pytest.mark.parametrize("state", ["DEPLOY_FAILED", "UNHEALTHY", "DELETING"])

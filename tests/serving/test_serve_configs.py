@@ -81,6 +81,7 @@ def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
     monkeypatch.setattr(run.serve, "start", away)
     monkeypatch.setattr(run, "_find_running", lambda _: False)
     monkeypatch.setattr(run, "_ray_address", lambda: "127.0.0.1:1")
-    monkeypatch.setattr(run.serve, "delete", lambda _: None)
+    monkeypatch.setattr(run, "http_address", lambda: None)
+    monkeypatch.setattr(run.serve, "shutdown", lambda: None)
     with pytest.raises(ServeError, match=r"Serve did not start: GetTimeoutError: Get timed out: some"):
         run.deploy_service(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))

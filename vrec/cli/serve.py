@@ -47,6 +47,9 @@ def serve(
         raise typer.BadParameter("give one, as `vrec bundle` writes it", param_hint="--bundle")
     address = run.address or os.environ.get("RAY_ADDRESS")
     found = None if address else _find_running(settings.serve)
+    if found is None and not (address or "").startswith("ray://"):
+        # Whoever is at another address is on a node, and sees the files that the nodes see.
+        _check_bundle(settings.serve)
     owns_ray = address is None and found is None
     from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
     from vrec.serving.app import check_host
@@ -84,14 +87,12 @@ def _print_done(done: Mapping[str, Any]) -> None:
 def _find_running(config: "ServeConfig") -> str | None:
     """Return the address of the Ray on which the service of this data folder runs.
 
-    None if none runs; then what a start needs is checked, before Ray is imported where there is no record.
+    None if none runs; then the port is checked, before Ray is imported where there is no record.
 
     Raises:
         ClusterError: That Ray listens, and cannot be reached.
         ServeError: Its service is not there yet, or another program has the port.
-        BundleError: None runs, and the bundle is not sound.
     """
-    from vrec.bundle.catalog import BundleCatalog
     from vrec.core.errors import ServeError
     from vrec.serving.service_record import check_port, find_record
 
@@ -110,8 +111,16 @@ def _find_running(config: "ServeConfig") -> str | None:
                 fix="run the command again once it serves, or stop that process first",
             )
     check_port(config)
-    BundleCatalog.load(config.bundle)
     return None
+
+
+def _check_bundle(config: "ServeConfig") -> None:
+    """Raise BundleError if the bundle is not sound, or of another encoder than the data folder's profiles."""
+    from vrec.bundle.catalog import BundleCatalog
+    from vrec.core.tables import StorageFolder
+    from vrec.serving.last_good import check_encoder
+
+    check_encoder(BundleCatalog.load(config.bundle), StorageFolder(config.data))
 
 
 @contextlib.contextmanager

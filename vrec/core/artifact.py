@@ -103,7 +103,8 @@ def read_artifact(uri: str, kind: str | None = None, *, blobs: bool = True) -> M
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
         elif ending == "parquet":
-            tables[stem] = pq.read_table(io.BytesIO(data))
+            # Without threads: one that still holds `data` while the interpreter ends aborts the process.
+            tables[stem] = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         else:
             blob_data[name] = data
     return ModelArtifact(

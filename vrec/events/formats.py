@@ -107,7 +107,8 @@ def _read_parquet(
         with filesystem.open_input_stream(path, compression=compression) as stream:
             file = pq.ParquetFile(pa.BufferReader(stream.read()))
         columns = choose(file.schema_arrow.names)
-        return file.read(columns=sorted(set(columns.values()))), columns
+        # Without threads: one that still holds the bytes while the interpreter ends aborts the process.
+        return file.read(columns=sorted(set(columns.values())), use_threads=False), columns
     # No partitioning: a folder's name is not a column.
     dataset = pq.ParquetDataset(path, filesystem=filesystem, partitioning=None)  # type: ignore[arg-type]
     columns = choose(dataset.schema.names)

@@ -9,6 +9,7 @@ from ray.serve import Application
 
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
+from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
@@ -33,7 +34,8 @@ def build(config: ServeConfig) -> Application:
     Raises:
         ServeError: As in `check_host`.
     """
-    check_host(config)
+    with fixes_in_tracebacks():
+        check_host(config)
     without_bundle = config.model_copy(update={"bundle": ""})
     bundle, replicas = {"bundle": config.bundle}, config.replicas
 
@@ -116,5 +118,7 @@ def check_host(config: ServeConfig) -> None:
     if not is_loopback and not os.environ.get(config.security.keys_variable):
         raise ServeError(
             f"serve.host is {config.host}, and {config.security.keys_variable} has no keys",
-            fix="make a key with `vrec serve --new-key NAME:SCOPES`, or listen on 127.0.0.1",
+            fix=f"make a key with `vrec serve --new-key NAME:SCOPES`, put it into "
+            f"{config.security.keys_variable} here and where Ray starts (on every node; then start Ray "
+            "again), or listen on 127.0.0.1",
         )

@@ -1,7 +1,6 @@
 """Hot swap of the bundle of a deployment: it moves to a sound bundle, and refuses any other."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from vrec.bundle.catalog import BundleCatalog
 from vrec.core.errors import BundleError, VrecError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import StorageFolder
+from vrec.serving.last_good import SERVED, check_encoder, read_last_good
 from vrec.serving.observability import metrics
 
 logger = logging.getLogger("ray.serve")
@@ -18,10 +18,6 @@ logger = logging.getLogger("ray.serve")
 T = TypeVar("T")
 FIX_NOTE = "Fix: "
 """Start of the line after an error's message in a traceback that says how to fix it."""
-
-SERVED = "served.json"
-"""File in the data folder: the last bundle that passed its smoke requests, its encoder, and the version of
-the bundle before."""
 
 
 @contextmanager
@@ -99,7 +95,11 @@ class ServedBundle(Generic[T]):
                     return False
                 if last is None or last == uri:
                     raise
-                self.bundle, self.loaded = await asyncio.to_thread(self._load, last)
+                try:
+                    self.bundle, self.loaded = await asyncio.to_thread(self._load, last)
+                except VrecError:
+                    # The bundle that was asked for is the one to mend, not the one before.
+                    raise error from None
             shown = mask_credentials(self.bundle.uri)
             logger.info("bundle served", extra={"bundle": shown, "version": self.version})
             return True
@@ -112,21 +112,12 @@ class ServedBundle(Generic[T]):
         if not uri:
             raise BundleError("no bundle is named", fix="name one with `vrec serve --bundle DIR`")
         bundle, loaded = self._load_unchecked(uri)
-        last = self.last_good()
-        if last and bundle.encoder != last["encoder"]:
-            raise BundleError(
-                f"{uri} was made with the encoder {bundle.encoder}, and the profiles here with "
-                f"{last['encoder']}: tastes are vectors of one encoder",
-                fix="serve it with a new serve.data and serve.store, and send the exported events there",
-            )
+        check_encoder(bundle, self._folder)
         return bundle, loaded
 
     def last_good(self) -> dict[str, Any]:
         """Return what SERVED holds: uri, version and encoder of the last good bundle, the version before."""
-        try:
-            return json.loads(self._folder.read(SERVED))
-        except (FileNotFoundError, ValueError):
-            return {}
+        return read_last_good(self._folder)
 
     def _remember(self, bundle: BundleCatalog) -> None:
         served = {"uri": bundle.uri, "version": bundle.version, "encoder": bundle.encoder}

@@ -39,6 +39,8 @@ START_TIMEOUT_S = 180.0
 """Seconds that the application may take to start."""
 POLL_S = 0.1
 """Seconds between two looks at the state of the application while it starts."""
+PORT_TAKEN = "Failed to bind to address"
+"""Words in the error of Serve's proxy where it cannot listen."""
 EVENTS_PER_COMMIT = 5_000
 """Events per commit of `load_events`."""
 
@@ -76,6 +78,7 @@ def deploy_service(
     check_host(config)
     begun = time.perf_counter()
     config = with_absolute_paths(config)
+    serve_was_there = http_address() is not None
     reloaded = _find_running(config)
     if reload_only and not reloaded:
         raise ServeError(
@@ -89,7 +92,8 @@ def deploy_service(
         _check_refusal(config, reloaded=reloaded)
     except VrecError:
         if not reloaded:
-            _delete_application()
+            # Serve itself keeps the address that it was started with, so it only stays if it was there.
+            _delete_application() if serve_was_there else serve.shutdown()
             remove_record(config.data)
         raise
     return {
@@ -104,6 +108,12 @@ def _deploy(config: ServeConfig) -> None:
     try:
         serve.start(http_options={"host": config.host, "port": config.port})
     except (RayError, TimeoutError) as error:
+        if PORT_TAKEN in str(error):
+            raise ServeError(
+                f"cannot listen on {config.host}:{config.port}: another program does, or the machine has "
+                "no such address",
+                fix="stop what listens there, or set serve.host and serve.port",
+            ) from None
         raise ServeError(
             f"Serve did not start: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
             fix="start it again; on a busy machine the HTTP proxy may not be ready in time",
