@@ -253,6 +253,13 @@ class RankWithGaps(Sound):
         return found.filter(pa.array([rank % 3 != 0 for rank in found["rank"].to_pylist()], pa.bool_()))
 
 
+class DividesByTheSpan(Sound):
+    def score_block(self, histories, users):
+        at = self.histories.at
+        with np.errstate(all="ignore"):
+            return super().score_block(histories, users) + np.float32(1) / np.float32(at.max() - at.min())
+
+
 BUGS = {
     RankFromZero: "check_ranks",
     RankWithGaps: "check_ranks",
@@ -282,6 +289,7 @@ BUGS = {
     ZeroIsAll: "check_bad_queries_are_refused",
     FitsACopy: "check_fit_returns_itself",
     RecommendsWhatWasSeenWhenNothingElse: "check_smallest_data",
+    DividesByTheSpan: "check_degenerate_logs",
 }
 
 

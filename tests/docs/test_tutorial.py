@@ -36,4 +36,4 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path):
 def test_the_recipe_s_recommender_keeps_the_contract(tmp_path):
     (tmp_path / "test_recipe.py").write_text(python_blocks("recipes.md"), encoding="utf-8")
     out = run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", "test_recipe.py")
-    assert re.search(r"^(=+ )?20 passed", out, re.M)
+    assert re.search(r"^(=+ )?21 passed", out, re.M)

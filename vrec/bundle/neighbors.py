@@ -93,6 +93,8 @@ def _history_model(recommender: MatrixRecommender) -> MatrixRecommender:
             "watched video, so it gives no neighbors",
             fix="give the folder of another recommender, such as item_knn, ease or hybrid",
         )
+    if isinstance(recommender, HybridRecommender) and recommender.single is not None:
+        return _history_model(recommender.panel.members[recommender.single])
     if isinstance(recommender, HybridRecommender) and (members := _without_popular(recommender)):
         return members
     if isinstance(recommender, PopularRecommender | HybridRecommender):

@@ -38,7 +38,8 @@ class ModelArtifact:
     """File contents by file name, in a library's own format, such as an index file."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Fingerprint of the training data."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """What the fit chose and measured, as JSON values."""
 
 
 def write_artifact(uri: str, artifact: ModelArtifact) -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,8 @@ class MatrixRecommender(ABC, Generic[C]):
 
     def __init__(self, config: C | None = None) -> None:
         self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
+        self.report: dict[str, Any] = {}
+        """What the fit chose and measured, as plain JSON values; it is stored in the manifest."""
 
     @property
     def name(self) -> str:
@@ -177,7 +179,10 @@ class MatrixRecommender(ABC, Generic[C]):
         }
         config = self.config.model_dump(mode="json")
         write_artifact(
-            uri, ModelArtifact(self.kind, config, shared | self._arrays(), tables, data=self.sizes)
+            uri,
+            ModelArtifact(
+                self.kind, config, shared | self._arrays(), tables, data=self.sizes, metrics=self.report
+            ),
         )
 
     @classmethod
@@ -187,6 +192,7 @@ class MatrixRecommender(ABC, Generic[C]):
         model = cls(cls.Config.model_validate(artifact.config))  # type: ignore[arg-type]
         model.users = IdVocabulary(artifact.tables["users"].column(0).combine_chunks())
         model.videos = IdVocabulary(artifact.tables["videos"].column(0).combine_chunks())
+        model.report = dict(artifact.metrics)
         own = {k: v for k, v in artifact.arrays.items() if not k.startswith("histories.")}
         weights = restore_csr(artifact.arrays, "histories.", (len(model.users), len(model.videos)))
         model.histories = InteractionMatrix(weights, artifact.arrays["histories.at"])

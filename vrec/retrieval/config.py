@@ -219,6 +219,10 @@ SingleKind = Literal[
 ]
 
 
+CONTENT_KINDS: frozenset[str] = frozenset({"content"})
+"""Recommenders that need the videos' content, and can recommend videos without interactions by it."""
+
+
 class SingleModelsConfig(BaseConfig):
     """Settings of each recommender except the hybrid."""
 
@@ -265,19 +269,24 @@ class HybridConfig(BaseConfig):
     """Settings of the blend of several recommenders."""
 
     members: tuple[SingleKind, ...] = Field(default=("popular", "item_knn", "ease", "content"), min_length=1)
-    """Names of the blended recommenders. `content` is left out if there is no content, and `ease` if there
-    are more videos than its `max_videos`."""
+    """Names of the blended recommenders. Those that cannot be fitted are left out, such as `content` without
+    content, or `ease` where there are more videos than its `max_videos`; the model's manifest says why."""
     models: SingleModelsConfig | None = None
     """Settings of the members and of the fallback for new users; by default those of `retrieval`."""
     blend: BlendConfig = Field(default_factory=BlendConfig)
     """Settings of the learning of the weights."""
-    holdout: Literal["time", "last"] = "time"
-    """Split from which the weights are learned: `time` holds out what all users watched after one moment, as
-    in production; `last` holds out the last part of each user's history, as in a leave-last-out
-    evaluation."""
+    holdout: Literal["auto", "time", "last", "random"] = "auto"
+    """Interactions that are held out to learn the weights: `time` takes what all users watched after one
+    moment, as in production; `last` the last part of each user's history, as in a leave-last-out evaluation;
+    `random` random videos of each user. `auto` takes `random` where most users' interactions have one time
+    each, `last` where most users' last interactions do or where `time` leaves fewer than `blend.least_users`
+    users, and `time` otherwise."""
     holdout_share: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the interactions, the latest ones, that is held out to learn the weights; the members are then
-    fitted again on all interactions."""
+    """Share of the interactions that is held out to learn the weights; the members are then fitted again on
+    all interactions."""
+    fallback: bool = True
+    """Use non-negative weights, or the best member alone, where that is better than the blend on the held-out
+    interactions; otherwise the blend is used in any case."""
     cold_every: int | None = Field(default=20, ge=2)
     """Interval at which a recommended video is a cold one, the best by score that no user has watched; by
     score alone such videos would hardly ever be shown. None ranks all videos by score alone."""

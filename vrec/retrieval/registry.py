@@ -24,7 +24,7 @@ def build_recommender(
     """
     check_kind(kind)
     if kind != HybridRecommender.kind:
-        return build_single_model(kind, config, map_blocks)  # type: ignore[arg-type]
+        return build_single_model(kind, config, map_blocks)
     if config.hybrid.models is not None:
         return HybridRecommender(config.hybrid)
     singles = SingleModelsConfig.model_validate(config.model_dump(exclude={"hybrid"}))

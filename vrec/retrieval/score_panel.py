@@ -1,6 +1,6 @@
 """Scores of several recommenders in the columns of one catalog and on one scale."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,8 +37,13 @@ class ScorePanel:
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features that `rows` yields, in its order."""
-        extra = ("cold",) + (("content when cold",) if "content" in self.members else ())
-        return (*self.members, *extra)
+        return self.feature_names(self.members)
+
+    @staticmethod
+    def feature_names(members: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of the features of a panel with some members."""
+        names = tuple(members)
+        return (*names, "cold", *(("content when cold",) if "content" in names else ()))
 
     def rows(self, histories: InteractionMatrix, users: pa.Array) -> Iterator[Scores]:
         """Yield each feature of `features` for some users.

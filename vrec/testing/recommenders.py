@@ -15,8 +15,9 @@ import pytest
 
 from vrec.core.errors import FitError, ModelError, SchemaError
 from vrec.core.protocols import Recommender
-from vrec.core.schema import RECOMMENDATIONS, conform
-from vrec.testing.interactions import World, graded, interactions, tied
+from vrec.core.schema import RECOMMENDATIONS, TIMESTAMP, conform
+from vrec.core.types import CatalogContent
+from vrec.testing.interactions import START_US, World, graded, interactions, tied
 
 Make = Callable[[], Recommender]
 ALL = 1000
@@ -252,6 +253,44 @@ def check_smallest_data(make: Make) -> None:
     assert "a" not in found.column("video_id").to_pylist()
 
 
+def _degenerate_logs() -> dict[str, tuple[pa.Table, CatalogContent]]:
+    """Logs and content with nothing to tell apart."""
+    rows, content = GRADED().interactions, GRADED().content
+    moment = pa.array([START_US] * rows.num_rows, pa.int64()).cast(TIMESTAMP)
+    embeddings = content.embeddings
+    assert embeddings is not None
+    field = embeddings.schema.field("vector")
+    zeros = pa.array(np.zeros(len(embeddings) * field.type.list_size), pa.float32())
+    blank = embeddings.set_column(
+        embeddings.schema.get_field_index("vector"),
+        field,
+        pa.FixedSizeListArray.from_arrays(zeros, type=field.type),
+    )
+    return {
+        "one video": (interactions([(f"u{n}", "a", 1.0, n) for n in range(40)]), content),
+        "one user": (interactions([("u", video, 1.0, n) for n, video in enumerate("abcdef")]), content),
+        "all alike": (interactions([(f"u{n}", v, 1.0, 3) for n in range(40) for v in "abc"]), content),
+        "one moment": (rows.set_column(3, rows.schema.field(3), moment), content),
+        "vectors of zeros": (rows, CatalogContent(content.videos, blank)),
+        "strangers": (interactions([(f"u{n}", f"x{n}", 1.0, n) for n in range(40)]), content),
+    }
+
+
+def check_degenerate_logs(make: Make) -> None:
+    """Answer soundly, or refuse in words, where users, videos, times or vectors are all the same."""
+    for name, (rows, known) in _degenerate_logs().items():
+        users = sorted(set(rows.column("user_id").to_pylist()))
+        try:
+            found = make().fit(rows, known).recommend(users, 5)
+        except FitError:
+            continue
+        conform(found, RECOMMENDATIONS, stage=name)
+        assert np.isfinite(np.asarray(found.column("score"))).all(), name
+        seen = set(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
+        pairs = zip(found.column("user_id").to_pylist(), found.column("video_id").to_pylist(), strict=True)
+        assert seen.isdisjoint(pairs), name
+
+
 CHECKS: tuple[Callable[[Make], None], ...] = (
     check_identity,
     check_fit_returns_itself,
@@ -273,4 +312,5 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
     check_bad_rows_are_refused,
     check_bad_queries_are_refused,
     check_smallest_data,
+    check_degenerate_logs,
 )

@@ -15,8 +15,10 @@ from tests.retrieval.catalogues import embeddings, interactions
 from vrec.core.errors import FitError, ModelError
 from vrec.core.types import CatalogContent
 from vrec.retrieval.config import BlendConfig, EaseConfig, HybridConfig, PopularConfig, SingleModelsConfig
+from vrec.retrieval.holdout import held_out_entries
 from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models import hybrid as hybrid_module
+from vrec.retrieval.models import hybrid_choice
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.hybrid_weights import (
     ChoiceExamples,
@@ -32,7 +34,9 @@ from vrec.retrieval.score_panel import ScorePanel, standardize_scores
 from vrec.testing.interactions import graded
 
 WORLD = graded()
-CONFIG = HybridConfig(members=("popular", "item_knn", "ease"), blend=BlendConfig(least_users=5))
+CONFIG = HybridConfig(
+    members=("popular", "item_knn", "ease"), blend=BlendConfig(least_users=5), fallback=False
+)
 
 
 @pytest.fixture(scope="module")
@@ -245,8 +249,8 @@ def test_new_users_get_exclusions_and_candidates_too():
 def test_a_split_by_time_holds_out_the_latest_interactions(share: float, first: int):
     """The moment is that of the interaction at the quantile, or the next one: it is held out itself."""
     rows = interactions(*((f"u{n % 3}", f"v{n}", 1, n) for n in range(10)))
-    model = fit(rows, holdout_share=share)
-    held_out = model._holdout_entries(model.histories)
+    model = fit(rows)
+    held_out = held_out_entries(model.histories, "time", share, 0)
     assert sorted(model.histories.at[held_out] // 86_400_000_000) == list(range(first, 10))
 
 
@@ -254,17 +258,12 @@ def test_a_split_by_time_holds_out_the_latest_interactions(share: float, first: 
 def test_a_split_by_user_holds_out_the_last_part_of_each_history(share: float, of_ten: int):
     ten = [("ten", f"v{n}", 1, n) for n in range(10)]
     rows = interactions(*ten, ("two", "v0", 1, 9), ("two", "v1", 1, 3), ("one", "v0", 1, 99))
-    model = fit(rows, holdout="last", holdout_share=share)
-    mask = model._holdout_entries(model.histories)
+    model = fit(rows)
+    mask = held_out_entries(model.histories, "last", share, 0)
     late = model.histories.select_entries(mask)
     assert np.diff(late.weights.indptr).tolist() == [0, of_ten, 1]
     assert late.rows(np.array([1])).weights.indices.tolist() == list(range(10 - of_ten, 10))
     assert late.rows(np.array([2])).weights.indices.tolist() == [0]
-
-
-def test_interactions_of_one_moment_leave_nothing_to_learn_from():
-    rows = interactions(*((f"u{n}", f"v{n % 4 + m}", 1, 5) for n in range(30) for m in range(2)))
-    assert np.array_equal(fit(rows, blend=BlendConfig(least_users=1)).weights, equal_weights(2, 1))
 
 
 def test_weights_are_learned_from_enough_users_and_not_from_more_than_asked(monkeypatch):
@@ -275,8 +274,8 @@ def test_weights_are_learned_from_enough_users_and_not_from_more_than_asked(monk
         calls.append(users.to_pylist())
         return collect_choices(panel, before, after, users, config)
 
-    monkeypatch.setattr(hybrid_module, "collect_choices", collect)
-    settings = {"members": ("popular", "item_knn")}
+    monkeypatch.setattr(hybrid_choice, "collect_choices", collect)
+    settings = {"members": ("popular", "item_knn"), "holdout": "time", "fallback": False}
     whole = fit(WORLD.interactions, blend=BlendConfig(least_users=1), **settings)
     (users,) = calls
     number = len(users)

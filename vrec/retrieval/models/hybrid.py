@@ -1,109 +1,184 @@
 """Blend of recommenders with learned weights."""
 
+import time
 import uuid
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.artifact import Arrays
+from vrec.core.errors import FitError
 from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent, Ids, IdsByUser
 from vrec.core.uris import join_uri
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.config import HybridConfig, SingleModelsConfig
+from vrec.retrieval.config import CONTENT_KINDS, HybridConfig, SingleModelsConfig
+from vrec.retrieval.holdout import ValidationPart, hold_out
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions
-from vrec.retrieval.models.hybrid_weights import (
-    Weights,
-    blend_scores,
-    collect_choices,
-    equal_weights,
-    fit_blend_weights,
+from vrec.retrieval.models.hybrid_choice import (
+    BLENDS,
+    BlendChoice,
+    choose_blend,
+    fill_with_popular,
 )
+from vrec.retrieval.models.hybrid_weights import Weights, blend_scores, equal_weights
 from vrec.retrieval.models.popular import PopularRecommender
-from vrec.retrieval.models.single_models import build_single_model, load_single_model
+from vrec.retrieval.models.single_models import fit_member, load_single_model
 from vrec.retrieval.score_panel import ScorePanel
 from vrec.retrieval.topk import Scores, topk_dense
+from vrec.retrieval.validation import METRIC
 
 NEW_USERS = "strangers"
 """Name, in a saved model, of the popularity model for new users."""
+EQUAL = "equal weights"
+"""What is chosen where there is nothing to learn from."""
 MAX_COLD_RAISED = 20
 """Maximum number of cold videos raised per user: enough for lists of a few hundred."""
 
 
-class HybridRecommender(MatrixRecommender[HybridConfig]):
-    """Weighted sum of the standardized scores of several recommenders.
+@dataclass(frozen=True)
+class BlendPlan:
+    """Members to fit on all interactions, and how to combine them."""
 
-    The weights are fitted on the latest interactions, with members that were fitted on the earlier ones: they
+    models: Mapping[str, SingleModelsConfig]
+    """Settings by the kind of member, in the order of the panel."""
+    choice: BlendChoice | None
+    """What the validation part chose; None without one, for equal weights."""
+
+
+class HybridRecommender(MatrixRecommender[HybridConfig]):
+    """Weighted sum of the standardized scores of several recommenders, or the best of them alone.
+
+    The weights are fitted on held-out interactions, with members that were fitted on the others: they
     maximize the likelihood of the videos that users watched next. They depend on the length of a user's
     history and on a video's number of users, so that content has more weight for cold videos and cold users.
+    On the held-out interactions the blend is then compared with one of non-negative weights and with each
+    member alone, whose lists are filled up with popular videos, and the best is used.
     """
 
     kind = "hybrid"
     Config = HybridConfig
 
     def _catalog(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
-        more = content.video_id_columns if content is not None and "content" in self.config.members else ()
+        uses_content = any(kind in CONTENT_KINDS for kind in self.config.members)
+        more = content.video_id_columns if content is not None and uses_content else ()
         return IdVocabulary.from_columns(interactions.column("video_id"), *more)
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         table = to_interactions(histories, self.users, self.videos)
-        held_out = self._holdout_entries(histories)
-        learned = None
-        if not held_out.all():
-            learned = self._learn_weights(table, histories, held_out, content)
-        self.panel = self._panel(table, content)
-        names, members = self.panel.features, len(self.panel.members)
-        self.weights: Weights = equal_weights(len(names), members) if learned is None else learned
-        self.popular = PopularRecommender((self.config.models or SingleModelsConfig()).popular).fit(table)
+        self.popular = PopularRecommender(self._models.popular).fit(table)
+        self.report = {"validation": None, "chosen": EQUAL, "members": [], "tried": []}
+        part = self._hold_out(histories)
+        plan = self._plan(part, content)
+        if part is not None:
+            self.report["validation"] = {
+                "holdout": part.kind,
+                "users": part.before.users,
+                "metric": METRIC,
+            }
+        self._apply(plan, table, content)
 
-    def _holdout_entries(self, histories: InteractionMatrix) -> npt.NDArray[np.bool_]:
-        """Return the (nnz,) mask of the interactions from which the weights are learned."""
-        share = self.config.holdout_share
-        if self.config.holdout == "time":
-            return histories.at >= np.quantile(histories.at, 1 - share, method="higher")
-        counts = np.diff(histories.weights.indptr)
-        earlier = np.minimum(np.floor(counts * (1 - share)), counts - 1)
-        enough = np.repeat(counts > 1, counts)
-        return (histories.newer_counts < np.repeat(counts - earlier, counts)) & enough
+    @property
+    def _models(self) -> SingleModelsConfig:
+        return self.config.models or SingleModelsConfig()
 
-    def _learn_weights(
-        self,
-        table: pa.Table,
-        histories: InteractionMatrix,
-        held_out: npt.NDArray[np.bool_],
-        content: CatalogContent | None,
-    ) -> Weights | None:
-        """Return the weights, or None if too few users have interactions on both sides of the split."""
-        before, after = histories.select_entries(~held_out), histories.select_entries(held_out)
-        both = np.flatnonzero((np.diff(before.weights.indptr) > 0) & (np.diff(after.weights.indptr) > 0))
-        config = self.config.blend
-        if len(both) < config.least_users:
-            return None
-        if len(both) > config.users:
-            both = np.sort(np.random.default_rng(config.seed).choice(both, config.users, replace=False))
-        panel = self._panel(table.filter(pa.array(~held_out)), content)
-        choices = collect_choices(panel, before.rows(both), after.rows(both), self.users.names(both), config)
-        return fit_blend_weights(
-            choices, config.ridge, equal_weights(len(panel.features), len(panel.members))
+    def _hold_out(self, histories: InteractionMatrix) -> ValidationPart | None:
+        config = self.config
+        return hold_out(
+            histories,
+            self.users,
+            self.videos,
+            kind=config.holdout,
+            share=config.holdout_share,
+            least_users=config.blend.least_users,
+            max_users=config.blend.users,
+            seed=config.blend.seed,
         )
 
-    def _panel(self, table: pa.Table, content: CatalogContent | None) -> ScorePanel:
-        no_content = content is None or not content.video_id_columns
-        models = self.config.models or SingleModelsConfig()
+    def _plan(self, part: ValidationPart | None, content: CatalogContent | None) -> BlendPlan:
+        """Choose members and weights on the validation part, and note in `report` what was tried."""
+        models: dict[str, SingleModelsConfig] = dict.fromkeys(self.config.members, self._models)
+        if part is None:
+            return BlendPlan(models, None)
+        members = self._fit_members(models, part.train, content)
+        if not members:
+            return BlendPlan({}, None)
+        panel = self._panel(members, part.train)
+        choice = choose_blend(panel, part, self.config.blend, fallback=self.config.fallback)
+        for row in self.report["tried"]:
+            row[METRIC] = choice.scores.get(row["model"])
+        self._note_blends(choice)
+        return BlendPlan({kind: models[kind] for kind in members}, choice)
+
+    def _note_blends(self, choice: BlendChoice) -> None:
+        self.report["tried"] += [
+            {"model": name, METRIC: choice.scores[name]} for name in BLENDS if name in choice.scores
+        ]
+
+    def _apply(self, plan: BlendPlan, table: pa.Table, content: CatalogContent | None) -> None:
+        """Fit the members that the plan needs on all interactions."""
+        choice = plan.choice
+        self.single = None if choice is None else choice.single
+        models = plan.models
+        if self.single is not None:
+            models = {kind: config for kind, config in models.items() if kind == self.single}
+        tried = list(self.report["tried"])
+        members = self._fit_members(models, table, content)
+        # What the final fit adds to the table is what could be fitted on less, and now cannot.
+        self.report["tried"] = tried + [
+            row for row in self.report["tried"][len(tried) :] if choice is None or "dropped" in row
+        ]
+        if not members and self.single is not None:
+            members, self.single = {"popular": self.popular}, "popular"
+        elif not members:
+            why = [f"{row['model']}: {row['dropped']}" for row in self.report["tried"] if "dropped" in row]
+            raise FitError(
+                f"{self.kind}: none of its members can be fitted: {'; '.join(why)}", fix="name other members"
+            )
+        self.panel = self._panel(members, table)
+        names = self.panel.features
+        self.weights: Weights = equal_weights(len(names), len(members))
+        if choice is not None and self.single is None:
+            before = ScorePanel.feature_names(plan.models)
+            self.weights = choice.weights[:, [before.index(name) for name in names]]
+            self.report["weights"] = {
+                name: [round(float(level), 4), round(float(slope), 4)]
+                for name, level, slope in zip(names, *self.weights, strict=True)
+            }
+        self.report["chosen"] = EQUAL if choice is None else self.single or choice.name
+        self.report["members"] = list(members)
+
+    def _fit_members(
+        self, models: Mapping[str, SingleModelsConfig], table: pa.Table, content: CatalogContent | None
+    ) -> dict[str, MatrixRecommender]:
+        """Return the fitted members; those that cannot be fitted are left out and noted in `report`."""
+        members: dict[str, MatrixRecommender] = {}
+        for kind, config in models.items():
+            begun = time.perf_counter()
+            row: dict[str, Any] = {"model": kind}
+            try:
+                members[kind] = fit_member(kind, config, table, content)
+            except FitError as error:
+                row["dropped"] = str(error)
+            row["seconds"] = round(time.perf_counter() - begun, 2)
+            self.report["tried"].append(row)
+        return members
+
+    def _panel(self, members: Mapping[str, MatrixRecommender], table: pa.Table) -> ScorePanel:
         support = np.bincount(self.videos.find(table.column("video_id")), minlength=len(self.videos))
-        members = {
-            kind: build_single_model(kind, models).fit(table, content)
-            for kind in self.config.members
-            if not (no_content and kind == "content")
-            and not (kind == "ease" and np.count_nonzero(support) > models.ease.max_videos)
-        }
         return ScorePanel(members, self.videos, support)
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         names = self.users.ids.take(pa.array(users, mask=users < 0))
-        scores = blend_scores(self.panel, self.weights, histories, names)
+        if self.single is None:
+            scores = blend_scores(self.panel, self.weights, histories, names)
+        else:
+            scores = self.panel.member_scores(self.single, histories, names)
+            scores = fill_with_popular(scores, self.panel.support)
         return scores if self.config.cold_every is None else self._raise_cold(scores, self.config.cold_every)
 
     def _raise_cold(self, scores: Scores, every: int) -> Scores:
@@ -169,10 +244,12 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
     def _arrays(self) -> Arrays:
         return {
             "weights": self.weights,
+            "single": np.array([self.single or ""]),
             "support": self.panel.support,
             "members": np.array(list(self._folders.items())),
         }
 
     def _restore(self, arrays: Arrays) -> None:
         self.weights, self._support = arrays["weights"], arrays["support"]
+        self.single = str(arrays["single"][0]) or None
         self._folders = {str(kind): str(folder) for kind, folder in arrays["members"]}

@@ -1,5 +1,6 @@
 """Weights for a sum of recommenders' scores, learned from the videos that users watched next."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,15 @@ class ChoiceExamples:
     length: npt.NDArray[np.float64]
     """(users,) `history_length` of each user."""
 
+    def select(self, users: npt.NDArray[np.bool_]) -> "ChoiceExamples":
+        """Return the examples of the users where the (users,) mask is True."""
+        sizes = np.diff(np.append(self.starts, len(self.chosen)))
+        rows = np.repeat(users, sizes)
+        starts = np.cumsum(np.concatenate([[0], sizes[users]]))[:-1]
+        return ChoiceExamples(
+            self.features[rows], self.chosen[rows], self.sampling_weight[rows], starts, self.length[users]
+        )
+
 
 def equal_weights(features: int, members: int) -> Weights:
     """Return (2, features) weights of 1 for the members, which are the first features, and 0 elsewhere."""
@@ -44,17 +54,34 @@ def history_length(histories: InteractionMatrix) -> npt.NDArray[np.float64]:
     return np.log((counts + 1) / 11) / np.log(5)
 
 
+def user_weights(weights: Weights, histories: InteractionMatrix) -> npt.NDArray[np.float32]:
+    """Return the (B, features) weights of users with (B,) histories."""
+    return (weights[0] + history_length(histories)[:, None] * weights[1]).astype(np.float32)
+
+
 def blend_scores(
     panel: ScorePanel, weights: Weights, histories: InteractionMatrix, users: pa.Array
 ) -> Scores:
     """Return (B, videos) float32 weighted sums of the panel's features, −inf where no member has a score."""
-    user_weights = (weights[0] + history_length(histories)[:, None] * weights[1]).astype(np.float32)
-    total = np.zeros((histories.users, len(panel.videos)), np.float32)
-    scored = np.zeros(total.shape, bool)
-    for number, feature in enumerate(panel.rows(histories, users)):
+    return sum_features(panel.rows(histories, users), user_weights(weights, histories), len(panel.members))
+
+
+def sum_features(features: Iterable[Scores], weights: npt.NDArray[np.float32], members: int) -> Scores:
+    """Return the (B, videos) float32 weighted sum of features, −inf where no member has a score.
+
+    Args:
+        features: (B, videos) features, those of the members first; NaN is no opinion and counts as 0.
+        weights: (B, features) weights.
+        members: Number of the members.
+    """
+    total = np.zeros(0, np.float32)
+    scored = np.zeros(0, bool)
+    for number, feature in enumerate(features):
         missing = np.isnan(feature)
-        total += user_weights[:, number, None] * np.where(missing, np.float32(0), feature)
-        if number < len(panel.members):
+        if not number:
+            total, scored = np.zeros(feature.shape, np.float32), np.zeros(feature.shape, bool)
+        total += weights[:, number, None] * np.where(missing, np.float32(0), feature)
+        if number < members:
             scored |= ~missing
     total[~scored] = -np.inf
     return total
@@ -113,7 +140,9 @@ def _sample_negatives(
     return rng.permutation(drawn)[:count]
 
 
-def fit_blend_weights(choices: ChoiceExamples, ridge: float, initial: Weights) -> Weights:
+def fit_blend_weights(
+    choices: ChoiceExamples, ridge: float, initial: Weights, free: npt.NDArray[np.bool_] | None = None
+) -> Weights:
     """Fit weights by maximum likelihood of the choices under a softmax over each user's catalog.
 
     The softmax's denominator is exact for the members' best videos and estimated for the rest by importance
@@ -125,6 +154,8 @@ def fit_blend_weights(choices: ChoiceExamples, ridge: float, initial: Weights) -
         choices: Chosen and other videos of at least one user; every user has a chosen one.
         ridge: Factor of the sum of squared weights in the loss.
         initial: (2, features) weights that the optimization starts from.
+        free: (features,) mask of the features that may have a weight. With it, weights are not negative and
+            do not depend on the length of the history; without it, they are not constrained.
 
     Returns:
         (2, features) weights.
@@ -149,7 +180,13 @@ def fit_blend_weights(choices: ChoiceExamples, ridge: float, initial: Weights) -
         residual = (odds / total[owner] - target) / users
         return value, np.concatenate([features.T @ residual, by_length.T @ residual]) + 2 * ridge * flat
 
-    result = minimize(loss, initial.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    bounds = None
+    if free is not None:
+        highest = np.concatenate([np.where(free, np.inf, 0), np.zeros(initial.shape[1])])
+        bounds = list(zip(np.zeros(initial.size), highest, strict=True))
+    result = minimize(
+        loss, initial.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300}
+    )
     return result.x.reshape(initial.shape)
 
 

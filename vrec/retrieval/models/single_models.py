@@ -3,10 +3,13 @@
 import importlib
 from collections.abc import Mapping
 
+import pyarrow as pa
+
 from vrec.core.artifact import artifact_kind
-from vrec.core.errors import ModelError
+from vrec.core.errors import FitError, ModelError
+from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.config import SingleKind, SingleModelsConfig
+from vrec.retrieval.config import CONTENT_KINDS, SingleModelsConfig
 from vrec.retrieval.similarity import BlockMapper, map_in_threads
 
 SINGLE_MODELS: Mapping[str, str] = {
@@ -32,12 +35,25 @@ def single_model_class(kind: str) -> type[MatrixRecommender]:
 
 
 def build_single_model(
-    kind: SingleKind, config: SingleModelsConfig, map_blocks: BlockMapper = map_in_threads
+    kind: str, config: SingleModelsConfig, map_blocks: BlockMapper = map_in_threads
 ) -> MatrixRecommender:
     """Return an unfitted recommender; `map_blocks` is for those that are fitted in blocks."""
     model = single_model_class(kind)
     own = getattr(config, kind)
     return model(own, map_blocks) if kind == "item_knn" else model(own)  # type: ignore[call-arg]
+
+
+def fit_member(
+    kind: str, config: SingleModelsConfig, interactions: pa.Table, content: CatalogContent | None
+) -> MatrixRecommender:
+    """Fit a recommender on INTERACTIONS.
+
+    Raises:
+        FitError: It cannot be fitted on these rows, or needs content and there is none.
+    """
+    if kind in CONTENT_KINDS and (content is None or not content.video_id_columns):
+        raise FitError("there is no content")
+    return build_single_model(kind, config).fit(interactions, content)
 
 
 def load_single_model(uri: str) -> MatrixRecommender:

@@ -1,0 +1,153 @@
+"""Choice between a blend of recommenders, a constrained blend and a single one, on a validation part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vrec.retrieval.config import BlendConfig
+from vrec.retrieval.holdout import ValidationPart
+from vrec.retrieval.interaction_matrix import InteractionMatrix
+from vrec.retrieval.models.hybrid_weights import (
+    Weights,
+    collect_choices,
+    equal_weights,
+    fit_blend_weights,
+    sum_features,
+    user_weights,
+)
+from vrec.retrieval.score_panel import ScorePanel
+from vrec.retrieval.topk import Scores
+from vrec.retrieval.validation import block_ndcg, validation_blocks
+
+BLEND, NON_NEGATIVE = "blend", "non-negative blend"
+"""Names of the two blends among the candidates."""
+BLENDS = (BLEND, NON_NEGATIVE)
+
+FEATURE_CELLS = 1_000_000
+"""Scores of each feature that are in memory at once."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BlendChoice:
+    """Best way to combine the members of a panel."""
+
+    name: str
+    """BLEND, NON_NEGATIVE or the name of a member, which is then used alone."""
+    weights: Weights
+    """(2, features) weights of the blend; equal ones for a single member, which needs none."""
+    scores: dict[str, float]
+    """Mean validation NDCG@10 of each candidate by its name."""
+
+    @property
+    def single(self) -> str | None:
+        """Name of the member that is used alone, None for a blend."""
+        return None if self.name in BLENDS else self.name
+
+
+def single_scores(panel: ScorePanel, name: str, part: ValidationPart) -> Floats:
+    """Return the (users,) NDCG@10 of one member, its lists filled up with popular videos."""
+    values = [np.empty(0)]
+    for block in validation_blocks(part):
+        before = part.before.rows(block)
+        scores = panel.member_scores(name, before, part.users.take(pa.array(block)))
+        values.append(block_ndcg(fill_with_popular(scores, panel.support), before, part.after.rows(block)))
+    return np.concatenate(values)
+
+
+def fill_with_popular(scores: Scores, support: npt.NDArray[np.int64]) -> Scores:
+    """Put the videos without a score below all others, by number of users, in place; return the same array.
+
+    Args:
+        scores: (B, videos) float32, −inf for no opinion.
+        support: (videos,) number of users of each video; videos without any keep −inf.
+    """
+    missing = ~np.isfinite(scores)
+    if missing.any():
+        known = np.where(missing, np.float32(np.inf), scores).min(axis=1)
+        lowest = np.where(np.isfinite(known), known, 0).astype(np.float32)
+        # A share below 1 of a step that is large enough to be seen beside the lowest score.
+        share = (support / (support.max(initial=0) + 1) - 1).astype(np.float32)
+        step = np.maximum(np.abs(lowest), 1)
+        below = np.where(support > 0, lowest[:, None] + step[:, None] * (share - np.float32(1e-3)), -np.inf)
+        np.copyto(scores, below.astype(np.float32), where=missing)
+    return scores
+
+
+def choose_blend(
+    panel: ScorePanel,
+    part: ValidationPart,
+    config: BlendConfig,
+    *,
+    singles: dict[str, float] | None = None,
+    fallback: bool = True,
+) -> BlendChoice:
+    """Choose the candidate with the highest mean NDCG@10; of equal ones a single member, then the first.
+
+    The weights that score a user are learned from the other half of the validation users, so that a blend is
+    not judged by what it was learned from; those of the choice are learned from all of them.
+
+    Args:
+        panel: Members fitted on `part.train`.
+        part: The validation part.
+        config: Settings of the learning.
+        singles: Mean NDCG@10 of the members by name, where known already.
+        fallback: Whether anything but BLEND may be chosen.
+    """
+    scores = dict(singles or {})
+    for name in panel.members:
+        if name not in scores:
+            scores[name] = float(single_scores(panel, name, part).mean())
+    initial = equal_weights(len(panel.features), len(panel.members))
+    if len(panel.members) == 1 and fallback:
+        return BlendChoice(next(iter(panel.members)), initial, scores)
+    choices = collect_choices(panel, part.before, part.after, part.users, config)
+    free = np.array([name != "cold" for name in panel.features])
+    learn = {BLEND: None, NON_NEGATIVE: free}
+    halves = np.random.default_rng(config.seed).permutation(part.before.users) % 2 == 0
+    crossed = {
+        name: _cross_fit(
+            halves,
+            lambda users, only=only: fit_blend_weights(choices.select(users), config.ridge, initial, only),
+            part.before,
+            initial,
+        )
+        for name, only in learn.items()
+    }
+    for name, values in _blend_ndcg(panel, part, crossed).items():
+        scores[name] = float(values.mean())
+    best = max(scores, key=lambda name: scores[name]) if fallback else BLEND
+    weights = fit_blend_weights(choices, config.ridge, initial, learn[best]) if best in learn else initial
+    return BlendChoice(best, weights, scores)
+
+
+def _cross_fit(
+    halves: npt.NDArray[np.bool_],
+    learn: Callable[[npt.NDArray[np.bool_]], Weights],
+    histories: InteractionMatrix,
+    initial: Weights,
+) -> npt.NDArray[np.float32]:
+    """Return the (users, features) weights of each user, learned from the other half."""
+    weights = np.zeros((len(halves), initial.shape[1]), np.float32)
+    for half in (halves, ~halves):
+        rows = np.flatnonzero(half)
+        learned = initial if half.all() else learn(~half)
+        weights[rows] = user_weights(learned, histories.rows(rows))
+    return weights
+
+
+def _blend_ndcg(
+    panel: ScorePanel, part: ValidationPart, weights: dict[str, npt.NDArray[np.float32]]
+) -> dict[str, Floats]:
+    values: dict[str, list[Floats]] = {name: [np.empty(0)] for name in weights}
+    for block in validation_blocks(part, FEATURE_CELLS):
+        before, after = part.before.rows(block), part.after.rows(block)
+        features = list(panel.rows(before, part.users.take(pa.array(block))))
+        for name, by_user in weights.items():
+            scores = sum_features(features, by_user[block], len(panel.members))
+            values[name].append(block_ndcg(scores, before, after))
+    return {name: np.concatenate(found) for name, found in values.items()}
