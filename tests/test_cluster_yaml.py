@@ -46,7 +46,8 @@ def test_setup_installs_this_checkout_from_its_lock(config: dict[str, Any]) -> N
     for file in ("requirements.lock",):
         assert f"~/vrec/{file}" in commands
         assert (ROOT / file).is_file()
-    assert config["file_mounts"] == {"/home/ubuntu/vrec": "."}
+    assert config["file_mounts"] == {"/home/ubuntu/vrec": ".", "/home/ubuntu/secrets": "secrets"}
+    assert "~/vrec/deploy/node-env.sh" in commands.replace("$HOME", "~")
     assert (ROOT / "jobs" / "embed.py").is_file()
 
 

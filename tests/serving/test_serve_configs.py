@@ -66,7 +66,7 @@ def test_prod_grows_shares_a_store_and_needs_keys(monkeypatch):
     assert isinstance(config.store, RedisConfig)
     assert config.replicas.ranking_most > config.replicas.ranking > 1
     assert config.replicas.api > 1
-    assert config.replicas.encoder_gpus > 0
+    assert config.replicas.encoder_gpus == 0
     monkeypatch.delenv(config.security.keys_variable, raising=False)
     with pytest.raises(ServeError, match="has no keys"):
         build(config)

@@ -73,8 +73,9 @@ class SecurityConfig(BaseConfig):
 
     keys_variable: str = "VREC_API_KEYS"
     """Environment variable with the API keys, `name:scopes:sha256` separated by commas; scopes are `read`,
-    `events` and `manage`, joined by `+`. `vrec serve --new-key NAME:SCOPES` makes one. While it is empty,
-    requests need no key, and vrec listens on the loopback interface only."""
+    `events` and `manage`, joined by `+`. `vrec serve --new-key NAME:SCOPES` makes one. VREC_API_KEYS_FILE
+    names a file with them instead, also one a line. Without keys, requests need none, and vrec listens on the
+    loopback interface only."""
     requests_per_second: float = Field(default=200.0, gt=0)
     """Average rate limit per key (without keys: per address) and HTTP replica."""
     burst: int = Field(default=400, ge=1)

@@ -1,7 +1,6 @@
 """Ray Serve application, as `serve run`, `serve deploy` and `vrec serve` build it."""
 
 import ipaddress
-import os
 from typing import Any
 
 from ray import serve
@@ -9,6 +8,7 @@ from ray.serve import Application
 
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
+from vrec.core.secrets import read_secret
 from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
@@ -115,7 +115,7 @@ def check_host(config: ServeConfig) -> None:
         is_loopback = config.host == "localhost" or ipaddress.ip_address(config.host).is_loopback
     except ValueError:
         is_loopback = False
-    if not is_loopback and not os.environ.get(config.security.keys_variable):
+    if not is_loopback and not read_secret(config.security.keys_variable):
         raise ServeError(
             f"serve.host is {config.host}, and {config.security.keys_variable} has no keys",
             fix=f"make a key with `vrec serve --new-key NAME:SCOPES`, put it into "

@@ -100,6 +100,13 @@ def test_an_entry_that_is_no_key_is_refused_without_being_quoted(entry):
     assert ApiKeyring.from_environment({}, "K") is None
 
 
+def test_keys_may_be_lines_of_a_file(tmp_path):
+    (one, first), (other, second) = create_key("a:read"), create_key("b:events")
+    (tmp_path / "keys").write_text(f"{first}\n{second}\n")
+    keys = ApiKeyring.from_environment({"K_FILE": str(tmp_path / "keys")}, "K")
+    assert [keys.find(secret).name for secret in (one, other)] == ["a", "b"]
+
+
 def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up(made):
     app, _ = made(security={"requests_per_second": 2, "burst": 4})
     statuses = [call(app, "GET", "/v1/arms").status for _ in range(6)]

@@ -13,6 +13,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 
 from vrec.config.serve import KeyScope
 from vrec.core.errors import ServeError
+from vrec.core.secrets import read_secret
 from vrec.serving.http.errors import HttpProblem
 
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
@@ -39,12 +40,14 @@ class ApiKeyring:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], variable: str) -> Self | None:
-        """Parse the keys of an environment variable; None if it is absent or empty.
+        """Parse the keys of an environment variable, or of its file; None if it is absent or empty.
 
         Raises:
-            ServeError: An entry is not `name:scopes:sha256`, or two keys have one name.
+            ServeError: The file cannot be read, an entry is not `name:scopes:sha256`, or two keys have one
+                name.
         """
-        entries = [entry.strip() for entry in environment.get(variable, "").split(",") if entry.strip()]
+        text = read_secret(variable, environment)
+        entries = [entry.strip() for entry in re.split(r"[,\n]", text) if entry.strip()]
         keys = tuple(_parse_key(entry, number, variable) for number, entry in enumerate(entries, start=1))
         if len({key.name for key in keys}) < len(keys):
             raise ServeError(f"{variable}: two keys have the same name", fix="give every key its own name")

@@ -1,6 +1,5 @@
 """Store of profiles and events on a Redis server, which many processes may share."""
 
-import os
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +15,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from vrec.core.errors import StoreError
+from vrec.core.errors import ServeError, StoreError
 from vrec.core.protocols import EXPORT_ROWS
+from vrec.core.secrets import read_secret
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileKey
@@ -64,7 +64,7 @@ class RedisConfig(FoldConfig):
     """Store on a server, for many processes."""
     url_variable: str = "VREC_REDIS_URL"
     """Environment variable with the server's URL, such as redis://user:password@host:6379/0, or rediss: for
-    TLS; so no password is in a config."""
+    TLS; so no password is in a config. VREC_REDIS_URL_FILE names a file with the URL instead."""
     prefix: str = Field(default="vrec", min_length=1)
     """Prefix of the keys in Redis; each prefix is a store of its own."""
     fsync: Literal["always", "everysec", "unchecked"] = "always"
@@ -88,7 +88,7 @@ class RedisStore:
         """Open the store; raise StoreError if there is no server or it is less durable than required."""
         self._config, self._prefix = config, config.prefix
         self._fold = ProfileFold(facts, profiles)
-        url = os.environ.get(config.url_variable, "")
+        url = _server_url(config)
         self._db = _client(url, config)
         parts = urlsplit(url)  # only host and port are shown, as the URL may hold a password
         self._name = f"Redis at {parts.hostname or parts.path}:{parts.port or 6379}"
@@ -277,12 +277,20 @@ class RedisStore:
         return None
 
 
+def _server_url(config: RedisConfig) -> str:
+    try:
+        return read_secret(config.url_variable)
+    except ServeError as error:
+        raise StoreError(str(error), fix=error.fix) from None
+
+
 def _client(url: str, config: RedisConfig) -> redis.Redis:
     if not url:
         raise StoreError(
             f"the environment variable {config.url_variable} is not set",
-            fix=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0, "
-            "where Ray starts (on every node), and start Ray again",
+            fix=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0, or "
+            f"{config.url_variable}_FILE to a file with it, where Ray starts (on every node), and start Ray "
+            "again",
         )
     try:
         pool = redis.BlockingConnectionPool.from_url(
