@@ -18,8 +18,8 @@ from vrec.serving.http.keys import create_key
 
 OPERATIONS = {
     "recommend", "search", "similar_videos", "add_events", "export_events", "get_profile", "erase_profile",
-    "arm_statistics", "upload_video", "add_video", "update_video", "remove_video", "check_health",
-    "check_readiness", "get_media",
+    "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
+    "remove_video", "check_health", "check_readiness", "get_media",
 }  # fmt: skip
 TABLES = ["application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"]
 
@@ -166,6 +166,13 @@ def test_the_client_drives_every_route(served, client):
         "catalog.update_video", video_id="new/1", body=models.UpdateVideoRequest(category="jars")
     )
     assert (changed.category, changed.price, changed.tags) == ("jars", 12.34, ["red", "big"])
+    page = api.ok("catalog.list_videos", categories=["jars", "mugs"], creators=["ann"], limit=1)
+    assert (page.found, page.videos[0].video_id) == (2, "new/1")
+    page = api.ok(
+        "catalog.list_videos", categories=["jars", "mugs"], creators=["ann"], cursor=page.next_cursor
+    )
+    assert ([one.video_id for one in page.videos], page.next_cursor) == (["new/2"], None)
+    assert api.ok("catalog.get_video", video_id="new/1").recommendable
     assert api.ok("pages.get_media", video_id="new/1").payload.read() == film.read_bytes()
     for video_id in ("new/1", "new/2"):
         assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT

@@ -145,6 +145,31 @@ class CatalogChange:
     """Encoder of each vector by modality; vectors of encoders other than the bundle's are ignored."""
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """Video of the catalog with its present state."""
+
+    card: Mapping[str, Any]
+    """Row of VIDEOS by column."""
+    barred_by: tuple[str, ...]
+    """Eligibility rules that keep it from every shopper; none if it can be recommended."""
+    min_age: int | None
+    """Age in years below which a shopper does not get it; None without a limit."""
+    embedded: bool
+    """Whether it has a vector of the bundle's encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPage:
+    """Page of the catalog, by ascending video id."""
+
+    entries: tuple[CatalogEntry, ...]
+    matching: int
+    """Number of videos that match, on all pages."""
+    has_more: bool
+    """Whether further videos match after the last one."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class EmbeddedVideo:
     """Result of embedding a video."""

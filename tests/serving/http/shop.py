@@ -13,7 +13,7 @@ from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
 from vrec.serving.deployments.protocol import ServiceReadiness, UnknownVideo, VideoIdTaken
 from vrec.serving.experiments import ArmCounts
-from vrec.serving.messages import EmbeddedVideo, ListItem, ListResult
+from vrec.serving.messages import CatalogEntry, CatalogPage, EmbeddedVideo, ListItem, ListResult
 
 
 class Shop:
@@ -80,6 +80,24 @@ class Shop:
     async def cards(self, video_ids):
         return {name: self.cards_now[name] for name in video_ids if name in self.cards_now}
 
+    async def videos(self, query, at):
+        words = (query.text or "").lower().split()
+        found = [
+            name
+            for name, card in self._passing(query.filters, also_unavailable=True)
+            if query.available in (None, card["available"])
+            and all(word in f"{name} {card['title']} {card['category']}".lower() for word in words)
+        ]
+        rest = [name for name in found if name > query.after]
+        entries = [await self.video(name, at) for name in rest[: query.limit]]
+        return CatalogPage(tuple(entries), len(found), len(rest) > query.limit)
+
+    async def video(self, video_id, at):
+        if video_id not in self.cards_now:
+            raise UnknownVideo(f"{video_id} is not in the catalog")
+        card = self.cards_now[video_id]
+        return CatalogEntry(card, () if card["available"] else ("unavailable",), None, False)
+
     async def apply(self, events):
         applied = await asyncio.wrap_future(self.store.submit(events))
         if applied.new:
@@ -127,10 +145,10 @@ class Shop:
         if self.away is not None:
             raise self.away
 
-    def _passing(self, filters):
+    def _passing(self, filters, also_unavailable=False):
         for name, card in sorted(self.cards_now.items()):
             wrong = (
-                not card["available"]
+                not (card["available"] or also_unavailable)
                 or name in filters.exclude
                 or (filters.kinds and card["kind"] not in filters.kinds)
                 or (filters.categories and card["category"] not in filters.categories)

@@ -64,12 +64,12 @@ def test_only_an_upload_may_be_as_large_as_an_upload(made):
     app, _ = made(security={"most_body_bytes": 1_000, "most_upload_bytes": 10_000})
     body, headers = form([("creator_id", "a")], b"\0" * 5_000)
     assert call(app, "POST", "/v1/uploads", body, headers).json["type"].endswith("unusable-video")
-    for method, path in (("POST", "/v1/events"), ("PUT", "/v1/videos/a")):
+    for method, path in (("POST", "/v1/events"), ("PATCH", "/v1/videos/a")):
         reply = call(app, method, path, body, headers)
         assert (reply.status, reply.left) == (415, 1)  # nothing of the body was read
     json_kind = {"content-type": "application/json"}
     assert call(app, "POST", "/v1/videos", body, json_kind).status == 413
-    assert call(app, "PUT", "/v1/videos/a", body, json_kind).status == 413
+    assert call(app, "PATCH", "/v1/videos/a", body, json_kind).status == 413
     large, headers = form([("creator_id", "a")], b"\0" * (10_001 + FORM_OVERHEAD_BYTES))
     reply = call(app, "POST", "/v1/uploads", large, headers)
     assert (reply.status, "10,000" in reply.json["detail"]) == (413, False)
@@ -115,7 +115,7 @@ def test_two_keys_of_one_name_and_scope_have_different_secrets():
         ("http://shop.test:81", "DELETE", 403),
         ("", "DELETE", 403),
         ("https://evil.test", "GET", 404),
-        ("https://evil.test", "PUT", 403),
+        ("https://evil.test", "PATCH", 403),
     ],
 )
 def test_the_origin_s_host_must_be_the_service_s(made, origin, method, status):

@@ -27,8 +27,10 @@ NEEDED = [
     ("GET", "/v1/events", None, "manage"),
     ("POST", "/v1/videos", {"uri": "/x.mp4", "creator_id": "me"}, "manage"),
     ("POST", "/v1/uploads", {}, "manage"),
-    ("PUT", "/v1/videos/mugs%2F1", {"available": False}, "manage"),
+    ("PATCH", "/v1/videos/mugs%2F1", {"available": False}, "manage"),
     ("DELETE", "/v1/videos/mugs%2F1", None, "manage"),
+    ("GET", "/v1/videos", None, "manage"),
+    ("GET", "/v1/videos/hats%2F1", None, "manage"),
 ]
 
 
@@ -244,7 +246,7 @@ KINDS = ["application/json", "multipart/form-data; boundary=b", "multipart/form-
 )
 def test_no_bytes_whatever_make_the_service_fail(made, path, kind, pieces):
     app, _ = _shared(made)
-    method = "PUT" if path.endswith("F1") else "POST"
+    method = "PATCH" if path.endswith("F1") else "POST"
     reply = call(app, method, path, pieces, {"content-type": kind})
     assert 400 <= reply.status < 500
     assert reply.json["status"] == reply.status

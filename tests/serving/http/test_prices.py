@@ -25,7 +25,7 @@ EVERY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], ma
 def put(app, price):
     # The digits as they are: a client's JSON has decimal digits, not a binary number.
     body = f'{{"price": {price:f}}}'.encode()
-    return call(app, "PUT", "/v1/videos/mugs%2F1", body, {"content-type": "application/json"})
+    return call(app, "PATCH", "/v1/videos/mugs%2F1", body, {"content-type": "application/json"})
 
 
 @pytest.fixture

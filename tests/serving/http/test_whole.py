@@ -63,7 +63,7 @@ def test_a_shopper_s_day(tmp_path, shop_bundle, within):
         near = await send("GET", f"/v1/videos/{bought}/similar?k=3")
         assert len(ids(near)) == 3
         assert (await send("GET", "/v1/videos/none/similar")).status == 404
-        change = await send("PUT", f"/v1/videos/{ids(near)[0]}", {"available": False})
+        change = await send("PATCH", f"/v1/videos/{ids(near)[0]}", {"available": False})
         assert (change.status, change.json["available"]) == (200, False)
         await asyncio.sleep(0.3)
         assert ids(near)[0] not in ids(await send("GET", f"/v1/videos/{bought}/similar?k=3"))

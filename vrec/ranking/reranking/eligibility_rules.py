@@ -1,6 +1,6 @@
 """Eligibility rules: hard filters on the videos of a list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,6 +100,26 @@ def check_rows(
     for name, excluded in _masks(names, catalog_rows, catalog, shopper, config, at=at).items():
         rule[(rule < 0) & excluded] = RULES.index(name)
     return EligibilityResult(rule)
+
+
+def barring_rules(
+    catalog_rows: RowIndices,
+    catalog: CatalogArrays,
+    shopper: ShopperContext,
+    config: EligibilityRulesConfig,
+    *,
+    at: int,
+) -> list[tuple[str, ...]]:
+    """Return all rules that exclude each of the videos at (N,) rows of the catalog, not only the first."""
+    rows: list[int] = catalog_rows.tolist()
+    names = [catalog.video_ids[row] for row in rows]
+    masks = _masks(names, catalog_rows, catalog, shopper, config, at=at)
+    return [tuple(rule for rule, mask in masks.items() if mask[row]) for row in range(len(names))]
+
+
+def minimum_age(tags: Collection[str], config: EligibilityRulesConfig) -> int | None:
+    """Return the largest age limit of a video's normalized tags; None without one."""
+    return max((age for tag, age in config.ages.items() if normalize_tag(tag) in tags), default=None)
 
 
 def age_limited_tags(shopper: ShopperContext, config: EligibilityRulesConfig) -> set[str]:

@@ -34,6 +34,8 @@ class BundleCatalogView:
     """(M,) all rows: the bundle's popular videos in their order, then the others, newest first."""
     newest_first: RowIndices
     """Rows of the videos with a publishing date, newest first."""
+    by_id: RowIndices
+    """(M,) all rows, by ascending video id."""
     rows_by_tag: Mapping[str, RowIndices]
     """Rows by normalized tag."""
 
@@ -46,7 +48,7 @@ class BundleCatalogView:
             SchemaError: A table has other columns.
         """
         columns = FilterColumns.from_content(content)
-        catalog = columns.catalog
+        catalog, ids = columns.catalog, columns.catalog.video_ids
         assert content.videos is not None
         videos = conform(content.videos, VIDEOS, stage="serving", extra=True).combine_chunks()
         by_date = np.argsort(-catalog.published_at, kind="stable")
@@ -62,6 +64,7 @@ class BundleCatalogView:
             encoder,
             popular=np.concatenate([first, rest]),
             newest_first=by_date[: np.count_nonzero(~np.isnan(catalog.published_at))],
+            by_id=np.array(sorted(range(len(ids)), key=lambda row: ids[row]), np.int64),
             rows_by_tag={tag: np.array(rows, np.int64) for tag, rows in rows_by_tag.items()},
         )
 

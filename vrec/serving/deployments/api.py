@@ -19,6 +19,7 @@ from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.serving.bundle_swap import fixes_in_tracebacks
+from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
@@ -38,6 +39,8 @@ from vrec.serving.http.app import create_app
 from vrec.serving.http.draining import DrainMiddleware, RequestGate
 from vrec.serving.messages import (
     CatalogEdit,
+    CatalogEntry,
+    CatalogPage,
     EmbeddedVideo,
     JournalPosition,
     ListResult,
@@ -157,6 +160,17 @@ class ApiDeployment:
         """See ServingBackend. They come from this process's memory, since every answer shows some."""
         cards = ((name, self._fallback_state.card(name)) for name in video_ids)
         return {name: card for name, card in cards if card is not None}
+
+    async def videos(self, query: CatalogQuery, at: int) -> CatalogPage:
+        """See ServingBackend."""
+        return await asyncio.to_thread(self._fallback_state.page, query, at)
+
+    async def video(self, video_id: str, at: int) -> CatalogEntry:
+        """See ServingBackend."""
+        entry = self._fallback_state.entry(video_id, at)
+        if entry is None:
+            raise UnknownVideo(f"{video_id} is not in the catalog")
+        return entry
 
     async def apply(self, events: pa.Table) -> ApplyResult:
         """See ServingBackend. Events that come during a call to the store go together in the next call."""

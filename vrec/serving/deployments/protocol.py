@@ -10,9 +10,12 @@ from vrec.core.errors import ServeError, VrecError
 from vrec.core.types import ApplyResult, Vectors
 from vrec.profiles.profile import Profile
 from vrec.ranking.features.video_counts import Doubles
+from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import (
     CatalogEdit,
+    CatalogEntry,
+    CatalogPage,
     EmbeddedVideo,
     JournalPosition,
     ListResult,
@@ -87,6 +90,14 @@ class ServingBackend(Protocol):
 
     async def cards(self, video_ids: Sequence[str]) -> Mapping[str, Card]:
         """Return the VIDEOS rows of the known ids, with all changes acknowledged before."""
+        ...
+
+    async def videos(self, query: CatalogQuery, at: int) -> CatalogPage:
+        """Return a page of the catalog at a time `at` in µs since 1970."""
+        ...
+
+    async def video(self, video_id: str, at: int) -> CatalogEntry:
+        """Return a video of the catalog at a time `at` in µs since 1970; raises UnknownVideo."""
         ...
 
     async def apply(self, events: pa.Table) -> ApplyResult:

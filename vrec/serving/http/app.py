@@ -17,14 +17,8 @@ from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
 from vrec.serving.http.routes import catalog, events, pages, recommendations
-from vrec.serving.http.schemas.requests import (
-    EVENTS_BODY,
-    RECOMMEND_BODY,
-    AddVideoRequest,
-    SearchRequest,
-    UpdateVideoRequest,
-    UploadVideoForm,
-)
+from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
+from vrec.serving.http.schemas.videos import AddVideoRequest, UpdateVideoRequest, UploadVideoForm
 
 _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     EVENTS_BODY,

@@ -10,7 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from vrec.serving.catalog.uploads import IncomingUpload, UploadStore
 from vrec.serving.http.errors import HttpProblem, validation_problem
-from vrec.serving.http.schemas.requests import NewVideoFields
+from vrec.serving.http.schemas.videos import NewVideoFields
 
 FORM = "multipart/form-data"
 FILE = "file"

@@ -7,11 +7,25 @@ import numpy as np
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
+from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
+from vrec.ranking.reranking.eligibility_rules import barring_rules, minimum_age
 from vrec.ranking.reranking.reasons import find_reasons
+from vrec.serving.catalog.listing import CatalogQuery, list_rows
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
-from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, unranked_item
+from vrec.serving.messages import (
+    CatalogChange,
+    CatalogEntry,
+    CatalogPage,
+    ListResult,
+    RecommendQuery,
+    unranked_item,
+)
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
 
+DEFAULT_SURFACE = "feed"
+"""Surface whose rules tell whether a video can be recommended."""
+OLDEST_AGE = 1_000
+"""Age above every limit: a limit alone keeps no video from all shoppers."""
 MAX_CACHED_CARDS = 10_000
 """Maximum number of cached cards; making a card takes longer than the rest of an item."""
 
@@ -27,7 +41,7 @@ class PopularFallback:
         if view is None:
             view = BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         self._snapshot = CatalogSnapshot.from_view(view)
-        self._cards: dict[str, dict[str, Any] | None] = {}
+        self._cards: dict[str, dict[str, Any]] = {}
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
         """Return another list after more changes; see `CatalogSnapshot.with_changes`."""
@@ -37,11 +51,36 @@ class PopularFallback:
 
     def card(self, video_id: str) -> dict[str, Any] | None:
         """Return a video's row of VIDEOS by column, or None for an unknown video."""
-        if video_id not in self._cards:
+        card = self._cards.get(video_id)
+        if card is None and (card := self._snapshot.card(video_id)) is not None:
+            # Several threads may be here: what one of them clears, the next request caches again.
             if len(self._cards) >= MAX_CACHED_CARDS:
                 self._cards.clear()
-            self._cards[video_id] = self._snapshot.card(video_id)
-        return self._cards[video_id]
+            self._cards[video_id] = card
+        return card
+
+    def page(self, query: CatalogQuery, at: int) -> CatalogPage:
+        """Return a page of the catalog, with the state of each video at a time (µs since 1970)."""
+        found = list_rows(self._snapshot, query)
+        return CatalogPage(self._entries(np.array(found.rows, np.int64), at), found.matching, found.has_more)
+
+    def entry(self, video_id: str, at: int) -> CatalogEntry | None:
+        """Return a video with its state at a time (µs since 1970), or None for an unknown video."""
+        row = self._snapshot.catalog.row_by_id.get(video_id)
+        return None if row is None else self._entries(np.array([row], np.int64), at)[0]
+
+    def _entries(self, rows: RowIndices, at: int) -> tuple[CatalogEntry, ...]:
+        """Return the videos at (N,) rows. Only rules that hold for every shopper count."""
+        rules, catalog = self._config.rerank.for_surface(DEFAULT_SURFACE).rules, self._snapshot.catalog
+        barred = barring_rules(rows, catalog, ShopperContext(age=OLDEST_AGE), rules, at=at)
+        entries: list[CatalogEntry] = []
+        row_list: list[int] = rows.tolist()
+        for row, names in zip(row_list, barred, strict=True):
+            card = self.card(catalog.video_ids[row])
+            assert card is not None  # rows of a snapshot are videos of it
+            min_age = minimum_age(catalog.tags[row], rules)
+            entries.append(CatalogEntry(card, names, min_age, bool(catalog.vectors[row].any())))
+        return tuple(entries)
 
     def answer(self, query: RecommendQuery, missing: tuple[str, ...]) -> ListResult:
         """Return at most `query.k` popular videos that pass the rules and filters, without predictions.

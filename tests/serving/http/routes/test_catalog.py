@@ -91,7 +91,7 @@ def test_media_are_not_given_out_where_that_is_switched_off_or_the_video_is_with
     app, _ = made()
     name = upload(app, film).json["video_id"]
     assert call(app, "GET", f"/media/{name}").status == 200
-    call_json(app, "PUT", f"/v1/videos/{name}", {"available": False})
+    call_json(app, "PATCH", f"/v1/videos/{name}", {"available": False})
     assert call(app, "GET", f"/media/{name}").status == 404
 
 
@@ -270,12 +270,12 @@ def test_a_file_that_was_not_uploaded_with_the_request_is_not_removed_with_its_f
 def test_an_entry_changes_in_what_is_given_and_in_nothing_else(made):
     app, shop = made()
     before = dict(shop.cards_now["mugs/1"])
-    reply = call_json(app, "PUT", "/v1/videos/mugs%2F1", {"available": False, "price": None})
+    reply = call_json(app, "PATCH", "/v1/videos/mugs%2F1", {"available": False, "price": None})
     assert (reply.status, reply.json["available"], reply.json["price"]) == (200, False, None)
     assert shop.cards_now["mugs/1"] == before | {"available": False, "price": None}
     items = call_json(app, "POST", "/v1/recommend", {"user_id": "u"}).json["items"]
     assert "mugs/1" not in [item["video_id"] for item in items]
-    call_json(app, "PUT", "/v1/videos/mugs%2F1", {"title": "Another", "creator_id": None, "tags": []})
+    call_json(app, "PATCH", "/v1/videos/mugs%2F1", {"title": "Another", "creator_id": None, "tags": []})
     assert shop.cards_now["mugs/1"]["title"] == "Another"
     assert (shop.cards_now["mugs/1"]["creator_id"], shop.cards_now["mugs/1"]["tags"]) == ("ann", [])
     for given, where in (
@@ -283,7 +283,7 @@ def test_an_entry_changes_in_what_is_given_and_in_nothing_else(made):
         ({"available": None}, "available"),
         ({"kind": "x"}, "kind"),
     ):
-        assert call_json(app, "PUT", "/v1/videos/mugs%2F1", given).json["errors"][0]["where"] == where
+        assert call_json(app, "PATCH", "/v1/videos/mugs%2F1", given).json["errors"][0]["where"] == where
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_an_entry_changes_in_what_is_given_and_in_nothing_else(made):
 )
 def test_no_path_leads_anywhere_else(made, path):
     app, _ = made()
-    assert call_json(app, "PUT", f"/v1/videos/{path}", {"available": True}).status in (404, 422)
+    assert call_json(app, "PATCH", f"/v1/videos/{path}", {"available": True}).status in (404, 422)
     assert call(app, "DELETE", f"/v1/videos/{path}").status in (404, 422)
     assert call(app, "GET", f"/media/{path}").status in (404, 422)
     assert call(app, "GET", f"/v1/videos/{path}/similar").status in (404, 422)
@@ -418,13 +418,13 @@ def test_an_upload_whose_change_is_not_durable_leaves_no_file_and_a_video_by_uri
 def test_a_change_names_the_fields_of_the_request_and_no_others(made):
     app, shop = made()
     recorded = Recorded(shop)
-    reply = call_json(app, "PUT", "/v1/videos/hats%2F2", {"price": 3.5})
+    reply = call_json(app, "PATCH", "/v1/videos/hats%2F2", {"price": 3.5})
     assert reply.json == {
         "video_id": "hats/2", "title": None, "kind": "product", "creator_id": "bob", "category": "hats",
         "tags": ["red"], "product_ids": [], "language": "en", "price": 3.5, "duration_s": 12.0,
         "available": True,
     }  # fmt: skip
-    assert call_json(app, "PUT", "/v1/videos/hats%2F2", {}).json == reply.json
+    assert call_json(app, "PATCH", "/v1/videos/hats%2F2", {}).json == reply.json
     assert call(app, "DELETE", "/v1/videos/hats%2F2").status == 204
     updated, removed = recorded.changes
     assert (updated.kind, updated.fields, updated.vectors) == ("update", {"price": 3.5}, {})
@@ -440,5 +440,7 @@ def test_an_edit_that_another_replica_forbade_meanwhile_is_answered_for_what_it_
 ):
     app, shop = made(security={"media_roots": [str(root)]})
     Recorded(shop).fail_change = error
-    reply = add(app, root) if status == 409 else call_json(app, "PUT", "/v1/videos/hats%2F2", {"price": 1.0})
+    reply = (
+        add(app, root) if status == 409 else call_json(app, "PATCH", "/v1/videos/hats%2F2", {"price": 1.0})
+    )
     assert (reply.status, reply.json["type"]) == (status, f"urn:vrec:problem:{kind}")

@@ -12,11 +12,10 @@ from vrec.serving.http.schemas.requests import (
     MAX_EVENT_AGE,
     RECOMMEND_BODY,
     ListFilters,
-    NewVideoFields,
     SearchRequest,
-    UpdateVideoRequest,
     UserEventRequest,
 )
+from vrec.serving.http.schemas.videos import NewVideoFields, UpdateVideoRequest
 from vrec.serving.messages import RequestFilters
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)

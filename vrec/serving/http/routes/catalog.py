@@ -1,4 +1,4 @@
-"""Routes that change the catalog in service: add, update and remove videos."""
+"""Routes of the catalog in service: list, add, update and remove videos."""
 
 import asyncio
 import uuid
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from vrec.config.serve import ServeConfig
 from vrec.core.schema import VIDEOS
+from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.uploads import UploadStore, readable_uri
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -19,24 +20,28 @@ from vrec.serving.deployments.protocol import (
     VideoIdTaken,
 )
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
+from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.multipart import FORM, UPLOAD_PATH, read_form
 from vrec.serving.http.routes.recommendations import now_us
-from vrec.serving.http.schemas.requests import (
-    AddVideoRequest,
-    NewVideoFields,
-    UpdateVideoRequest,
-    UploadVideoForm,
-    VideoId,
-)
+from vrec.serving.http.schemas.requests import VideoId
 from vrec.serving.http.schemas.responses import (
     AddVideoResponse,
     VideoResponse,
     json_response,
     rounded_seconds,
 )
-from vrec.serving.messages import CatalogEdit, EmbeddedVideo, ListResult, RequestFilters
+from vrec.serving.http.schemas.videos import (
+    AddVideoRequest,
+    ListVideosQuery,
+    NewVideoFields,
+    UpdateVideoRequest,
+    UploadVideoForm,
+    VideoDetails,
+    VideosResponse,
+)
+from vrec.serving.messages import CatalogEdit, CatalogEntry, EmbeddedVideo, ListResult, RequestFilters
 
 NEIGHBORS_SHOWN = 5
 """Similar videos in the response to a new video."""
@@ -48,8 +53,9 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
     catalog = _CatalogOperations(backend, config)
     errors = (*((401,) if keys else ()), *COMMON_ERRORS)
     _add_new_videos(router, catalog, errors)
+    _add_reading(router, backend, errors)
 
-    @router.put(
+    @router.patch(
         "/v1/videos/{video_id:video}",
         responses={200: {"model": VideoResponse}, **error_responses(404, 415, *errors)},
         openapi_extra=openapi_body(UpdateVideoRequest),
@@ -69,6 +75,45 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         return await catalog.remove(video_id)
 
     return router
+
+
+def _add_reading(router: APIRouter, backend: ServingBackend, errors: Sequence[int]) -> None:
+    @router.get("/v1/videos", responses={200: {"model": VideosResponse}, **error_responses(*errors)})
+    async def list_videos(query: Annotated[ListVideosQuery, Query()]) -> Response:
+        """Return a page of the catalog by video id, unavailable videos included. Over all pages a video comes
+        once, also if the catalog changes between them."""
+        filters, request = query.to_filters(), query.model_dump(exclude={"cursor", "limit"})
+        common = ("list_videos", sorted(request.items()))
+        after = decode_cursor(query.cursor, common, str, "cursor") if query.cursor else ""
+        asked = CatalogQuery(query.limit, after, filters, query.text, query.available)
+        page = await backend.videos(asked, now_us())
+        last = page.entries[-1].card["video_id"] if page.has_more else None
+        content = {
+            "videos": [_details(entry) for entry in page.entries],
+            "found": page.matching,
+            "next_cursor": None if last is None else encode_cursor(common, last),
+        }
+        return json_response(content)
+
+    @router.get(
+        "/v1/videos/{video_id:video}",
+        responses={200: {"model": VideoDetails}, **error_responses(404, *errors)},
+    )
+    async def get_video(video_id: Annotated[VideoId, Path()]) -> Response:
+        """Return a video of the catalog with all its fields, and why no list can have it."""
+        return json_response(_details(await backend.video(video_id, now_us())))
+
+
+def _details(entry: CatalogEntry) -> dict[str, Any]:
+    """Return a VideoDetails as a dict."""
+    card = {name: entry.card[name] for name in VideoDetails.model_fields if name in entry.card}
+    return card | {
+        "duration_s": rounded_seconds(entry.card["duration_s"]),
+        "embedded": entry.embedded,
+        "min_age": entry.min_age,
+        "recommendable": not entry.barred_by,
+        "why_not": list(entry.barred_by),
+    }
 
 
 def _add_new_videos(router: APIRouter, catalog: "_CatalogOperations", errors: Sequence[int]) -> None:

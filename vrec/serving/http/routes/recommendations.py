@@ -17,7 +17,6 @@ from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
     RECOMMEND_BODY,
-    SIMILAR_SUFFIX,
     RecommendRequest,
     SearchRequest,
     SessionRecommendRequest,
@@ -32,6 +31,7 @@ from vrec.serving.http.schemas.responses import (
     list_response,
     mentioned_video_ids,
 )
+from vrec.serving.http.schemas.videos import SIMILAR_SUFFIX
 from vrec.serving.messages import ListResult, RecommendQuery, RequestFilters
 
 

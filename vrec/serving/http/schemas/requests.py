@@ -37,15 +37,12 @@ SESSION_PREFIX = "session:"
 """Beginning of the profile ids of sessions, which no id of a user may have."""
 USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG = "(user)", "(session)", "(one)", "(many)"
 """Alternatives of a body. They stand in the paths of validation errors, but in no message to a client."""
-SIMILAR_SUFFIX = "/similar"
-"""End of the path that returns the videos similar to one."""
-
 # No control characters: ids are written to logs, keys of stores and file formats.
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=_PLAIN)]
-VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PLAIN)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PLAIN)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_PLAIN)]
+PLAIN_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=PLAIN_PATTERN)]
+VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=PLAIN_PATTERN)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=PLAIN_PATTERN)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PLAIN_PATTERN)]
 Surface = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
 
 
@@ -55,7 +52,7 @@ def _to_whole(number: Any) -> Any:
 
 
 # Stands after the bounds in annotations; else the OpenAPI document would lack them.
-_WHOLE = BeforeValidator(_to_whole)
+WHOLE_NUMBER = BeforeValidator(_to_whole)
 Names = Annotated[list[Name], Field(max_length=50)]
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
 VideoKind = TypeAliasType("VideoKind", Literal["product", "live", "clip"])
@@ -93,7 +90,7 @@ class UserFields(RequestModel):
                 "type": "string",
                 "minLength": 1,
                 "maxLength": MAX_ID_CHARS,
-                "pattern": _PLAIN,
+                "pattern": PLAIN_PATTERN,
                 "not": {"pattern": f"^{SESSION_PREFIX}"},
             }
         ),
@@ -111,7 +108,7 @@ class UserFields(RequestModel):
 class SessionFields(RequestModel):
     """Shopper without account."""
 
-    session_id: Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=_PLAIN)]
+    session_id: Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=PLAIN_PATTERN)]
     """Id of an anonymous session; its profile has the id `session:` followed by this one."""
     user_id: None = None
     """Absent: the shopper has no account."""
@@ -174,7 +171,7 @@ class ListFilters(RequestModel):
 class RecommendContext(RequestModel):
     """Context of a recommendation."""
 
-    age: Annotated[int, Field(ge=0, le=130), _WHOLE] | None = None
+    age: Annotated[int, Field(ge=0, le=130), WHOLE_NUMBER] | None = None
     """Minimum age of the shopper in years, if declared or verified."""
 
 
@@ -183,7 +180,7 @@ class ListRequest(RequestModel):
 
     kinds: Annotated[list[VideoKind], Field(max_length=3)] = Field(default_factory=list)
     """Only videos of these kinds."""
-    k: Annotated[int, Field(ge=1, le=MAX_ITEMS), _WHOLE] = 20
+    k: Annotated[int, Field(ge=1, le=MAX_ITEMS), WHOLE_NUMBER] = 20
     """Maximum number of videos."""
     filters: ListFilters = Field(default_factory=ListFilters)
     """Filters of the list."""
@@ -254,7 +251,7 @@ class EventFields(RequestModel):
     """Kind of the event."""
     value: Amount | None = None
     """Seconds of a watch, money of a purchase."""
-    position: Annotated[int, Field(ge=0, le=32_767), _WHOLE] | None = None
+    position: Annotated[int, Field(ge=0, le=32_767), WHOLE_NUMBER] | None = None
     """Position in the list from 0, as in the response."""
     request_id: Id | None = None
     """`request_id` of the response that listed the video."""
@@ -299,66 +296,3 @@ EVENTS_BODY: TypeAdapter[EventRequest | EventsRequest] = TypeAdapter(
     ]
 )
 """Body of `POST /v1/events`."""
-
-
-class VideoFields(RequestModel):
-    """Catalog fields of a video besides its id, creator and file."""
-
-    title: Text | None = None
-    """Title of the video."""
-    kind: VideoKind = "clip"
-    """Kind of the video."""
-    domain: Name = "shop"
-    """Part of the business that the video belongs to."""
-    category: Name | None = None
-    """Category of the video."""
-    tags: Names = Field(default_factory=list)
-    """Tags of the video."""
-    product_ids: Names = Field(default_factory=list)
-    """Ids of the products in the video."""
-    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = (
-        None
-    )
-    """Language tag, such as `en` or `zh-Hans`."""
-    price: Amount | None = None
-    """Price of the product."""
-    available: bool = True
-    """Whether the video may be shown."""
-
-
-class UpdateVideoRequest(VideoFields):
-    """Body of `PUT /v1/videos/{video_id}`. Absent fields stay; null removes a title, category, language or
-    price."""
-
-    creator_id: Name | None = None
-    """Id of the creator; null leaves it as it is."""
-
-
-def _check_addressable(video_id: str) -> str:
-    """Return an id that does not collide with the path of similar videos."""
-    if video_id.endswith(SIMILAR_SUFFIX):
-        raise PydanticCustomError("similar", "an id may not end in /similar, which is a path of the service")
-    return video_id
-
-
-class NewVideoFields(VideoFields):
-    """Fields of a new video, beside its file or URI."""
-
-    creator_id: Name
-    """Id of the creator."""
-    video_id: Annotated[VideoId, AfterValidator(_check_addressable)] | None = None
-    """Id of the video; generated if absent."""
-
-
-class UploadVideoForm(NewVideoFields):
-    """Body of `POST /v1/uploads`, a form with the video."""
-
-    file: Annotated[str, Field(json_schema_extra={"format": "binary"})]
-    """Video file."""
-
-
-class AddVideoRequest(NewVideoFields):
-    """Body of `POST /v1/videos`, with the URI of a video that the service may read."""
-
-    uri: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_PLAIN)]
-    """Path or URI below one of `security.media_roots`."""

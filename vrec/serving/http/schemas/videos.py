@@ -1,0 +1,159 @@
+"""Models of requests and responses about videos of the catalog."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
+
+from vrec.serving.http.cursors import CURSOR_FORMAT, MAX_CURSOR_CHARS
+from vrec.serving.http.schemas.requests import (
+    PLAIN_PATTERN,
+    Amount,
+    ListFilters,
+    Name,
+    Names,
+    RequestModel,
+    Text,
+    VideoId,
+    VideoKind,
+)
+from vrec.serving.http.schemas.responses import ResponseModel, VideoResponse
+from vrec.serving.messages import RequestFilters
+
+MAX_LISTED = 200
+"""Maximum number of videos in a page of the catalog."""
+Cursor = Annotated[str, Field(max_length=MAX_CURSOR_CHARS, json_schema_extra={"format": CURSOR_FORMAT})]
+NotRecommendable = TypeAliasType("NotRecommendable", Literal["unavailable", "unpublished", "kind"])
+"""Eligibility rules that keep a video from every shopper; `kind` is one that "feed" does not show."""
+SIMILAR_SUFFIX = "/similar"
+"""End of the path that returns the videos similar to one."""
+
+
+class VideoFields(RequestModel):
+    """Catalog fields of a video besides its id, creator and file."""
+
+    title: Text | None = None
+    """Title of the video."""
+    kind: VideoKind = "clip"
+    """Kind of the video."""
+    domain: Name = "shop"
+    """Part of the business that the video belongs to."""
+    category: Name | None = None
+    """Category of the video."""
+    tags: Names = Field(default_factory=list)
+    """Tags of the video."""
+    product_ids: Names = Field(default_factory=list)
+    """Ids of the products in the video."""
+    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = (
+        None
+    )
+    """Language tag, such as `en` or `zh-Hans`."""
+    price: Amount | None = None
+    """Price of the product."""
+    available: bool = True
+    """Whether the video may be shown."""
+
+
+class UpdateVideoRequest(VideoFields):
+    """Body of `PATCH /v1/videos/{video_id}`. Absent fields stay; null removes a title, category, language or
+    price."""
+
+    creator_id: Name | None = None
+    """Id of the creator; null leaves it as it is."""
+
+
+def _check_addressable(video_id: str) -> str:
+    """Return an id that does not collide with the path of similar videos."""
+    if video_id.endswith(SIMILAR_SUFFIX):
+        raise PydanticCustomError("similar", "an id may not end in /similar, which is a path of the service")
+    return video_id
+
+
+class NewVideoFields(VideoFields):
+    """Fields of a new video, beside its file or URI."""
+
+    creator_id: Name
+    """Id of the creator."""
+    video_id: Annotated[VideoId, AfterValidator(_check_addressable)] | None = None
+    """Id of the video; generated if absent."""
+
+
+class UploadVideoForm(NewVideoFields):
+    """Body of `POST /v1/uploads`, a form with the video."""
+
+    file: Annotated[str, Field(json_schema_extra={"format": "binary"})]
+    """Video file."""
+
+
+class AddVideoRequest(NewVideoFields):
+    """Body of `POST /v1/videos`, with the URI of a video that the service may read."""
+
+    uri: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=PLAIN_PATTERN)]
+    """Path or URI below one of `security.media_roots`."""
+
+
+class ListVideosQuery(BaseModel):
+    """Query of `GET /v1/videos`; an absent filter has no effect."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    kinds: Annotated[list[VideoKind], Field(max_length=3)] = Field(default_factory=list)
+    """Only videos of these kinds."""
+    categories: Names = Field(default_factory=list)
+    """Only these categories."""
+    creators: Names = Field(default_factory=list)
+    """Only these creators."""
+    tags: Names = Field(default_factory=list)
+    """Only videos with at least one of these tags."""
+    languages: Names = Field(default_factory=list)
+    """Only videos in these languages or without a language."""
+    most_price: Amount | None = None
+    """Maximum price; a video without a price passes."""
+    available: bool | None = None
+    """Only videos that are available, or only those that are not."""
+    text: Text | None = None
+    """Words that a video has, each in its id, title, creator, category or a tag; case is ignored."""
+    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
+    """Maximum number of videos in the page."""
+    cursor: Cursor = ""
+    """`next_cursor` of the page before; empty for the first page."""
+
+    def to_filters(self) -> RequestFilters:
+        """Return the filters for the serving backend."""
+        filters = ListFilters(
+            categories=self.categories,
+            creators=self.creators,
+            tags=self.tags,
+            languages=self.languages,
+            most_price=self.most_price,
+        )
+        return filters.to_filters(self.kinds, [])
+
+
+class VideoDetails(VideoResponse):
+    """Video of the catalog with all its fields and its present state."""
+
+    uri: str
+    domain: str
+    published_at: datetime | None
+    """Time from which the video is shown; null if it has none."""
+    embedded: bool
+    """Whether the video has a content vector, without which it has no similar videos by content."""
+    min_age: int | None
+    """Age in years below which a shopper does not get the video; null without a limit."""
+    recommendable: bool
+    """Whether lists can have the video, for shoppers who have not hidden, blocked or bought it."""
+    why_not: list[NotRecommendable]
+    """Reasons why no list has the video."""
+
+
+class VideosResponse(ResponseModel):
+    """Page of the catalog, by ascending video id."""
+
+    videos: list[VideoDetails]
+    found: int
+    """Number of videos that match now, on all pages."""
+    next_cursor: str | None
+    """`cursor` of the next page; null on the last one."""
