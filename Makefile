@@ -30,9 +30,9 @@ test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) $(if $(COVER),$(COVERAGE))
 	$(if $(COVER),$(BIN)/python .ci/coverage_by_package.py .coverage.json)
 
-# Without Ray, browsers and servers.
+# Without Ray, browsers, servers and long sweeps, and with fewer random examples.
 test-fast: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --hypothesis-profile=fast
 
 # Plants small bugs in the modules that pyproject.toml names, and lists those that no test noticed.
 mutate: setup

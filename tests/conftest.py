@@ -20,6 +20,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 # An example that is late says that the machine is busy, and nothing of the code.
 hypothesis.settings.register_profile("vrec", deadline=None)
+# For `make test-fast`: tests that do not say how many examples they need take fewer.
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("vrec")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,11 +3,11 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "vrec").rglob("*.py"))
-TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 QUESTIONS = re.compile(r"(What|How|Which|Who|Whose|Whom|Where|When|Why|Whether)\b")
 THIRD_PERSON = re.compile(
@@ -15,12 +15,17 @@ THIRD_PERSON = re.compile(
 )
 
 
+@cache
+def trees() -> dict[Path, ast.Module]:
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+
+
 def place(file: Path, node: ast.AST) -> str:
     return f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
 
 
 def docstrings():
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS)) and (text := ast.get_docstring(node)):
                 yield file, node, text
@@ -33,7 +38,7 @@ def code_start(node):
 
 def test_public_class_names_are_unique():
     places = defaultdict(list)
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(place(file, node))
@@ -58,7 +63,7 @@ def test_files_and_functions_are_short():
     # A docstring may be as long as it needs to be.
     long_functions = [
         f"{place(file, node)} {node.name}"
-        for file, tree in TREES.items()
+        for file, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, FUNCTIONS) and node.end_lineno - code_start(node) + 1 > 50
     ]
@@ -67,7 +72,7 @@ def test_files_and_functions_are_short():
 
 def test_no_module_uses_another_s_private_names():
     found = []
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vrec"):
                 found += [f"{place(file, node)} {a.name}" for a in node.names if a.name.startswith("_")]

@@ -32,8 +32,8 @@ ENCODERS = {
     "audio": lambda: AudioEncoder(AudioEncoderConfig()),
     "text": lambda: TextEncoder(TextEncoderConfig()),
 }
-SLOW = {"cnn-attention", "cnn-torch"}
-"""Encoders that take longest, and differ from `cnn` in one setting."""
+SLOW = {"cnn-attention", "cnn-torch", "gru"}
+"""Encoders that take longest, and differ from `cnn` in one setting, or from `learned-mean` in the head."""
 
 
 @cache

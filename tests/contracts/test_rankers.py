@@ -33,8 +33,14 @@ MAKERS: dict[str, Make] = {
 }
 
 
+SLOW = {"dcn", "din-plain", "din-clicks-only"}
+"""Networks that take longest, and differ from `din` in their settings."""
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in MAKERS]
+)
 def test_ranker_holds_the_contract(kind: str, check):
     check(MAKERS[kind])
 

@@ -1,6 +1,7 @@
 """A scene coded as HDR gives the picture that the same scene gives in SDR."""
 
 from fractions import Fraction
+from functools import cache
 
 import av
 import numpy as np
@@ -92,6 +93,19 @@ def test_brighter_light_is_never_darker_and_the_peak_is_white(transfer):
     assert np.ptp(back, axis=1).max() <= 1, "gray stays gray"
 
 
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """A function that returns the SDR and the HDR film of a case, written once."""
+    folder, plain = tmp_path_factory.mktemp("films"), scenes(3)
+
+    @cache
+    def film(transfer, ending, codec, pix_fmt):
+        pictures = hdr_signal(plain, transfer) if transfer else plain
+        return write(folder / f"{transfer}-{codec}.{ending}", pictures, transfer, codec, pix_fmt)
+
+    return lambda transfer, *case: (film(None, *case), film(transfer, *case))
+
+
 @pytest.mark.parametrize(
     ("ending", "codec", "pix_fmt"),
     [
@@ -105,12 +119,10 @@ def test_brighter_light_is_never_darker_and_the_peak_is_white(transfer):
 )
 @pytest.mark.parametrize("transfer", ["PQ", "HLG"])
 @pytest.mark.parametrize("decoder", ["auto", pytest.param("decord", marks=pytest.mark.slow)])
-def test_an_hdr_film_looks_as_its_sdr_twin(tmp_path, transfer, ending, codec, pix_fmt, decoder):
-    plain = scenes(3)
-    sdr = decode(write(tmp_path / f"sdr.{ending}", plain, None, codec, pix_fmt), MediaConfig())
-    signal = hdr_signal(plain, transfer)
-    config = MediaConfig(decode={"decoder": decoder})
-    hdr = decode(write(tmp_path / f"hdr.{ending}", signal, transfer, codec, pix_fmt), config)
+def test_an_hdr_film_looks_as_its_sdr_twin(films, transfer, ending, codec, pix_fmt, decoder):
+    sdr_path, hdr_path = films(transfer, ending, codec, pix_fmt)
+    sdr = decode(sdr_path, MediaConfig())
+    hdr = decode(hdr_path, MediaConfig(decode={"decoder": decoder}))
     assert f"HDR ({transfer}) mapped to SDR" in hdr.note
     assert "HDR" not in (sdr.note or "")
     difference = np.abs(hdr.frames.astype(int) - sdr.frames.astype(int))

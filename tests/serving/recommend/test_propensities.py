@@ -1,5 +1,6 @@
 """Propensities are the frequencies over request ids, and equal requests get equal lists."""
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -45,20 +46,26 @@ def engine_with(bundle, candidates_config, *, kind="dpp", **exploration):
     return engine_of(bundle, ServeConfig.model_validate(values))
 
 
-@pytest.mark.parametrize("size", [ABOVE, BELOW], ids=["above", "below"])
-@pytest.mark.parametrize("known", [True, False], ids=["known", "cold"])
-@pytest.mark.parametrize(
-    "exploration",
-    [{"scale": 0.0}, {"scale": 3.0}, {"scale": 10.0, "slots": [0, 2], "kind": "mmr"}],
-    ids=["off", "on", "slots"],
-)
-def test_stated_propensities_are_the_frequencies(bundle, size, known, exploration):
+EXPLORATIONS = {
+    "off": {"scale": 0.0},
+    "on": {"scale": 3.0},
+    "slots": {"scale": 10.0, "slots": [0, 2], "kind": "mmr"},
+}
+CELLS = [
+    *itertools.product(("off", "on"), ("known", "cold"), ("above", "below")),
+    ("slots", "known", "above"),
+    ("slots", "cold", "below"),
+]
+
+
+@pytest.mark.parametrize(("exploration", "shopper", "size"), CELLS)
+def test_stated_propensities_are_the_frequencies(bundle, exploration, shopper, size):
     """The sweep of 50,000 requests a setting is benchmarks/propensities.py."""
-    engine = engine_with(bundle, size, **exploration)
-    user = shoppers()[4] if known else Profile("user", "nobody")
+    engine = engine_with(bundle, {"above": ABOVE, "below": BELOW}[size], **EXPLORATIONS[exploration])
+    user = shoppers()[4] if shopper == "known" else Profile("user", "nobody")
     report = compare(answers_of(engine, query_of(3, user.entity_id), user, REQUESTS))
     assert report.holds, report
-    assert (report.lists > 1) == (exploration["scale"] > 0)
+    assert (report.lists > 1) == (exploration != "off")
 
 
 @pytest.mark.parametrize("size", [ABOVE, BELOW], ids=["above", "below"])

@@ -1,4 +1,4 @@
-"""Every reason in thousands of random answers is true of the raw events, the catalog and the counts."""
+"""Every reason in over a thousand random answers is true of the raw events, the catalog and the counts."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -182,7 +182,7 @@ def popularity_of(content, events):
     return count_popularity(popular_videos(content.videos, rows, BundleConfig()), content.videos, rows)
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_reasons_are_true_in_random_shops(part):
     seen = Counter()
     for seed in range(40):
@@ -250,7 +250,7 @@ def test_reasons_of_the_engine_and_of_the_fallback_are_true(shop_bundle, interac
     engine = engine_of(bundle, config).with_changes(unseen)
     fallback = PopularFallback(bundle, config).with_changes(unseen)
     rng, content = np.random.default_rng(4), CatalogContent(shop_parts().videos, shop_parts().fused)
-    for number in range(120):
+    for number in range(60):
         user, kinds = f"r{number}", rng.choice(KINDS, size=rng.integers(1, 3), replace=False)
         own = [
             {"event_id": f"{user}-{n}", "user_id": user, "kind": str(rng.choice(kinds)), "value": 30.0,
@@ -265,5 +265,5 @@ def test_reasons_of_the_engine_and_of_the_fallback_are_true(shop_bundle, interac
             found = engine.recommend(query, profiles.get(user, Profile("user", user)))
             Truth(truth.videos, truth.vectors, own, now()).check(user, found.items, users, seen)
         truth.check("nobody", fallback.answer(query_of(40, "nobody"), ("ranking",)).items, users, seen)
-    assert seen["answers"] == 360
+    assert seen["answers"] == 180
     assert (seen["popular"] > 0) == interactions
