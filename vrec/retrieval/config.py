@@ -287,6 +287,9 @@ class HybridConfig(BaseConfig):
     fallback: bool = True
     """Use non-negative weights, or the best member alone, where that is better than the blend on the held-out
     interactions; otherwise the blend is used in any case."""
+    popularity_calibration: float = Field(default=0.0, ge=0, le=1)
+    """Strength with which a list's shares of head, mid and tail videos follow the user's history: 0 orders by
+    score alone, 1 by these shares. Higher values show more of the catalog, and cost accuracy."""
     cold_every: int | None = Field(default=20, ge=2)
     """Interval at which a recommended video is a cold one, the best by score that no user has watched; by
     score alone such videos would hardly ever be shown. None ranks all videos by score alone."""

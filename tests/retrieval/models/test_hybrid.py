@@ -29,6 +29,7 @@ from vrec.retrieval.models.hybrid_weights import (
     history_length,
 )
 from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.popularity_calibration import calibrate_popularity, popularity_groups
 from vrec.retrieval.registry import load_recommender
 from vrec.retrieval.score_panel import ScorePanel, standardize_scores
 from vrec.testing.interactions import graded
@@ -376,3 +377,28 @@ def test_the_first_fitted_user_is_no_new_user():
     assert model.users.find(["u"]).tolist() == [0]
     assert set(model.recommend(["u"], 9)["source"].to_pylist()) == {"hybrid"}
     assert model.recommend(["new"], 1)["source"].to_pylist() == ["popular"]
+
+
+def test_lists_follow_the_popularity_of_the_history_by_the_setting_alone(tmp_path):
+    """The user of rare videos gets more of them with the setting, also from the loaded model."""
+    rng = np.random.default_rng(0)
+    counts = np.r_[[110, 110], np.full(6, 33), np.full(30, 6)]
+    rows = [(f"u{user:03d}", f"v{video:02d}", 1, user) for video, count in enumerate(counts)
+            for user in rng.choice(200, count, replace=False)]  # fmt: skip
+    rows += [("rare", f"v{video:02d}", 1, 300) for video in range(8, 28)]
+    plain, calibrated = (
+        fit(interactions(*rows), popularity_calibration=strength, fallback=False) for strength in (0.0, 1.0)
+    )
+    groups = popularity_groups(plain.panel.support)
+    assert np.bincount(groups).tolist() == [2, 6, 30]
+    users = plain.users.find(["u000", "rare"])
+    block = plain.histories.rows(users)
+    expected = calibrate_popularity(plain.score_block(block, users), block, groups, 1.0)
+    assert np.array_equal(calibrated.score_block(block, users), expected)
+    calibrated.save(str(tmp_path))
+    tail = {}
+    for name, model in {"plain": plain, "calibrated": load_recommender(str(tmp_path))}.items():
+        listed = model.recommend(["rare"], 10)["video_id"].to_pylist()
+        tail[name] = sum(video >= "v08" for video in listed)
+    # All 20 of the history, with 5 more in equal parts: 87 %.
+    assert tail == {"plain": 2, "calibrated": 8}

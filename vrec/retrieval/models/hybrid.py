@@ -28,6 +28,7 @@ from vrec.retrieval.models.hybrid_choice import (
 from vrec.retrieval.models.hybrid_weights import Weights, blend_scores, equal_weights
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.single_models import fit_member, load_single_model
+from vrec.retrieval.popularity_calibration import calibrate_popularity, popularity_groups
 from vrec.retrieval.score_panel import ScorePanel
 from vrec.retrieval.topk import Scores, topk_dense
 from vrec.retrieval.validation import METRIC
@@ -179,6 +180,9 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
         else:
             scores = self.panel.member_scores(self.single, histories, names)
             scores = fill_with_popular(scores, self.panel.support)
+        strength = self.config.popularity_calibration
+        if strength:
+            scores = calibrate_popularity(scores, histories, popularity_groups(self.panel.support), strength)
         return scores if self.config.cold_every is None else self._raise_cold(scores, self.config.cold_every)
 
     def _raise_cold(self, scores: Scores, every: int) -> Scores:
