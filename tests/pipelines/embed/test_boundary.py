@@ -68,9 +68,17 @@ def encoders():
     return build_encoders(CONFIG.encoders, device="cpu")
 
 
+@pytest.fixture(scope="module")
+def decoder():
+    with DecodeProcess(CONFIG.media()) as process:
+        yield process
+
+
 @pytest.fixture(autouse=True)
-def loaded_once(encoders, monkeypatch):
+def loaded_once(encoders, decoder, monkeypatch):
+    """Encoders and the decoding process, which take longer to start than a test takes, serve all tests."""
     monkeypatch.setattr(stages, "build_encoders", lambda config, device: encoders)
+    monkeypatch.setattr(stages, "DecodeProcess", lambda config: decoder)
 
 
 @pytest.fixture
@@ -196,17 +204,16 @@ def test_an_exception_of_one_video_is_its_failure_at_every_stage(
 
 @pytest.mark.parametrize("error", ANY_ERROR, ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("stage", ["text", "read", "describe"])
-def test_any_exception_will_do(catalog, tmp_path, monkeypatch, stage, error):
+def test_any_exception_will_do(catalog, tmp_path, decoder, monkeypatch, stage, error):
     break_it, _, name = STAGES[stage]
     break_it(monkeypatch, error)
     refs, unlisted = list_catalog(open_source(str(catalog)))
-    with DecodeProcess(CONFIG.media()) as decoder:
-        job = EmbedJob(str(tmp_path / "out"), CONFIG, "recipe")
-        outcomes = list(stages.decode_refs(refs, decoder, job))
-        part = stages.commit_part(
-            refs["video_id"].to_pylist(), "recipe", StorageFolder(job.out),
-            lambda: (outcomes, [{"frames": np.ones(2, np.float32)} if o.clip else {} for o in outcomes]),
-        )  # fmt: skip
+    job = EmbedJob(str(tmp_path / "out"), CONFIG, "recipe")
+    outcomes = list(stages.decode_refs(refs, decoder, job))
+    part = stages.commit_part(
+        refs["video_id"].to_pylist(), "recipe", StorageFolder(job.out),
+        lambda: (outcomes, [{"frames": np.ones(2, np.float32)} if o.clip else {} for o in outcomes]),
+    )  # fmt: skip
     failed = {o.row["video_id"]: o.row["error"] for o in outcomes if "error" in o.row}
     failed |= {row["video_id"]: row["error"] for row in unlisted.to_pylist()}
     assert failed == {"b": name}
