@@ -92,18 +92,28 @@ def base_values(inputs) -> list[float]:
     return list(run_encoder_trial(inputs, settings()))
 
 
+def trained_weights(inputs: EncoderInputs, given: Settings) -> dict[str, np.ndarray]:
+    trainer = build_training_task(inputs, given)[0].trainer(SINGLE_WORKER)
+    while not trainer.done:
+        trainer.run_epoch()
+        trainer.validate()
+    return {name: tensor.numpy().copy() for name, tensor in trainer.network.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def base_weights(inputs) -> dict[str, np.ndarray]:
+    return trained_weights(inputs, settings())
+
+
 @pytest.mark.parametrize("key", CHANGES)
-def test_each_setting_of_training_changes_the_weights(inputs, key):
-    one, other = (
-        build_training_task(inputs, given)[0].trainer(SINGLE_WORKER)
-        for given in (settings(), settings(**{f"training.{key}": CHANGES[key]}))
-    )
-    for trainer in (one, other):
-        while not trainer.done:
-            trainer.run_epoch()
-            trainer.validate()
-    weights = [trainer.network.state_dict() for trainer in (one, other)]
-    assert any(not np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
+def test_each_setting_of_training_changes_the_weights(inputs, base_weights, key):
+    found = trained_weights(inputs, settings(**{f"training.{key}": CHANGES[key]}))
+    assert any(not np.array_equal(found[name], weights) for name, weights in base_weights.items())
+
+
+def test_the_same_settings_give_the_same_weights(inputs, base_weights):
+    found = trained_weights(inputs, settings())
+    assert all(np.array_equal(found[name], weights) for name, weights in base_weights.items())
 
 
 def test_training_without_progress_ends_after_its_patience(inputs):
