@@ -6,8 +6,10 @@ from vrec.retrieval.config import (
     AlsConfig,
     BlendConfig,
     EaseConfig,
+    GraphFilterConfig,
     HybridConfig,
     ItemKnnConfig,
+    MultimodalConfig,
     MultVaeConfig,
     NeuMfConfig,
     PopularConfig,
@@ -18,9 +20,11 @@ from vrec.retrieval.config import (
 from vrec.retrieval.models.als import Als
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
+from vrec.retrieval.models.graph_filter import GraphFilter
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.mult_vae import MultVae
+from vrec.retrieval.models.multimodal import MultimodalFilter
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.propagate import PropagationRecommender
@@ -47,6 +51,14 @@ RECOMMENDERS: dict[str, Make] = {
     "propagate": lambda: PropagationRecommender(PropagationConfig(neighbours=5)),
     "propagate-plain": lambda: PropagationRecommender(
         PropagationConfig(mode="plain", space="interactions", factors=3)
+    ),
+    "graph_filter": GraphFilter,
+    "graph_filter-plain": lambda: GraphFilter(
+        GraphFilterConfig(user_smoothing=0, video_smoothing=0, low_pass=1, factors=3)
+    ),
+    "multimodal": MultimodalFilter,
+    "multimodal-cold": lambda: MultimodalFilter(
+        MultimodalConfig(content_support=0, attributes_share=0, neighbours=3, factors=0)
     ),
     "hybrid": lambda: HybridRecommender(
         HybridConfig(

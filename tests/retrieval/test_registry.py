@@ -34,6 +34,8 @@ CHANGED = {
     "sequence": {"layers": 1},
     "content": {"center": False},
     "propagate": {"mode": "degree"},
+    "graph_filter": {"factors": 5},
+    "multimodal": {"neighbours": 5},
     "hybrid": {"holdout": "last", "members": ["popular", "als"]},
 }
 CONFIG = RetrievalConfig.model_validate(CHANGED)

@@ -16,9 +16,9 @@ from vrec.retrieval.models import mult_vae, sasrec
 from vrec.retrieval.models.mult_vae import MultVae
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.sasrec import SASRec
+from vrec.retrieval.random_holdout import ndcg_sum
 from vrec.retrieval.training import (
     hold_out_validation_users,
-    ndcg_sum,
     seeded_rng,
     torch_device,
     train_with_early_stopping,

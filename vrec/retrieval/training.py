@@ -15,7 +15,8 @@ from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import EarlyStoppingConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
-from vrec.retrieval.topk import Scores, mask_scores, topk_dense
+from vrec.retrieval.random_holdout import ndcg_sum
+from vrec.retrieval.topk import Scores, mask_scores
 from vrec.training.config import TrainingConfig
 from vrec.training.device import seeded_rng, torch_device
 
@@ -23,8 +24,6 @@ BLOCK_ROWS = 32
 """Rows that a network scores at once. Shorter blocks are padded: the order in which a matrix product sums
 depends on its shape, and a user's scores must not depend on the other users of the request."""
 
-VALIDATION_K = 100
-"""Cutoff of the NDCG that early stopping monitors; deep, because there are few validation users."""
 HELD_OUT_SHARE = 0.2
 """Share of a validation user's history, the newest part, that is held out from the fit."""
 MIN_VALIDATION_HISTORY = 5
@@ -170,21 +169,6 @@ class ValidationUsers:
             mask_scores(block_scores, shown.weights, None)
             total += ndcg_sum(block_scores, self.held_out[block])
         return total / len(self.users)
-
-
-def ndcg_sum(scores: Scores, relevant: Matrix) -> float:
-    """Return the NDCG at VALIDATION_K of (B, videos) scores with binary relevance, summed over users.
-
-    Each row of `relevant`, (B, videos), must have an entry.
-    """
-    top, _ = topk_dense(scores, VALIDATION_K)
-    discount = 1 / np.log2(np.arange(2, VALIDATION_K + 2))
-    is_relevant = np.zeros(scores.shape, bool)
-    counts = np.diff(relevant.indptr)
-    is_relevant[np.repeat(np.arange(len(counts)), counts), relevant.indices] = True
-    gain = np.take_along_axis(is_relevant, top, axis=1) @ discount[: top.shape[1]]
-    ideal = np.cumsum(discount)[np.minimum(counts, top.shape[1]) - 1]
-    return float((gain / ideal).sum())
 
 
 def hold_out_validation_users(

@@ -13,7 +13,7 @@ from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.attributes import attribute_vectors
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.config import ContentConfig
+from vrec.retrieval.config import AttributesConfig, ContentConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.topk import Scores
 
@@ -34,27 +34,16 @@ class ContentRecommender(MatrixRecommender[ContentConfig]):
     Config = ContentConfig
 
     def _catalog(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
-        if content is None:
-            return super()._catalog(interactions, content)
-        for table, schema in ((content.videos, VIDEOS), (content.embeddings, EMBEDDINGS)):
-            if table is not None:
-                conform(table, schema, stage="ContentRecommender.fit")
-        return IdVocabulary.from_columns(interactions.column("video_id"), *content.video_id_columns)
+        return catalog_with_content(interactions, content, "ContentRecommender.fit")
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         if content is None or not content.video_id_columns:
             raise FitError(
                 "ContentRecommender.fit: there is no content", fix="give --videos, --embeddings or both"
             )
-        count, share = len(self.videos), self.config.attributes_share
-        dense = np.zeros((count, 0), np.float32)
-        coded: Matrix = sparse.csr_matrix(np.zeros((count, 0), np.float32))
-        if content.embeddings is not None and (share < 1 or content.videos is None):
-            dense = embedding_rows(content.embeddings, self.videos, center=self.config.center)
-        if content.videos is not None and (share > 0 or content.embeddings is None):
-            ids, rows = attribute_vectors(content.videos, self.config.attributes)
-            coded = rows_at(rows, _find_unique(ids, self.videos, "VIDEOS.video_id"), count)
-        self._join(dense, coded, share)
+        config, share = self.config, self.config.attributes_share
+        rows = content_rows(content, self.videos, config.attributes, share, center=config.center)
+        self._join(*rows, share)
         watched = np.unique(histories.weights.indices)
         if not self.known[watched].any():
             raise FitError(
@@ -107,6 +96,52 @@ class ContentRecommender(MatrixRecommender[ContentConfig]):
     def _restore(self, arrays: Arrays) -> None:
         self.dense, self.known = arrays["dense"], arrays["known"]
         self.coded = restore_csr(arrays, "coded.", tuple(arrays["coded.shape"]))
+
+
+def catalog_with_content(interactions: pa.Table, content: CatalogContent | None, stage: str) -> IdVocabulary:
+    """Return the videos of INTERACTIONS and of the content, whose tables are checked.
+
+    Raises:
+        SchemaError: A table of the content is not VIDEOS or EMBEDDINGS; the message begins with `stage`.
+    """
+    if content is None:
+        return IdVocabulary.from_columns(interactions.column("video_id"))
+    for table, schema in ((content.videos, VIDEOS), (content.embeddings, EMBEDDINGS)):
+        if table is not None:
+            conform(table, schema, stage=stage)
+    return IdVocabulary.from_columns(interactions.column("video_id"), *content.video_id_columns)
+
+
+def content_rows(
+    content: CatalogContent,
+    videos: IdVocabulary,
+    attributes: AttributesConfig,
+    attributes_share: float,
+    *,
+    center: bool,
+) -> tuple[Vectors, Matrix]:
+    """Return the unit rows of a catalog's videos, by embeddings and by attributes.
+
+    Args:
+        content: At least one of embeddings and VIDEOS.
+        videos: The catalog.
+        attributes: Weights of the attributes.
+        attributes_share: Share of the attributes; 0 leaves them out and 1 the embeddings, if there are both.
+        center: Whether to subtract the mean embedding; see `embedding_rows`.
+
+    Returns:
+        (videos, dim) dense and (videos, values) CSR float32; without columns for what is left out or absent,
+        and a row of zeros for a video without that content.
+    """
+    count = len(videos)
+    dense = np.zeros((count, 0), np.float32)
+    coded: Matrix = sparse.csr_matrix(np.zeros((count, 0), np.float32))
+    if content.embeddings is not None and (attributes_share < 1 or content.videos is None):
+        dense = embedding_rows(content.embeddings, videos, center=center)
+    if content.videos is not None and (attributes_share > 0 or content.embeddings is None):
+        ids, rows = attribute_vectors(content.videos, attributes)
+        coded = rows_at(rows, _find_unique(ids, videos, "VIDEOS.video_id"), count)
+    return dense, coded
 
 
 def embedding_rows(embeddings: pa.Table, videos: IdVocabulary, *, center: bool) -> Vectors:

@@ -23,6 +23,8 @@ SINGLE_MODELS: Mapping[str, str] = {
     "sequence": "sasrec:SASRec",
     "content": "content:ContentRecommender",
     "propagate": "propagate:PropagationRecommender",
+    "graph_filter": "graph_filter:GraphFilter",
+    "multimodal": "multimodal:MultimodalFilter",
 }
 """Module in `vrec.retrieval.models` and class of each recommender, by name. A module is imported when its
 model is used: some need torch, whose import takes longer than many fits."""
