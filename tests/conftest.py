@@ -80,6 +80,8 @@ def shop_bundle(tmp_path_factory: pytest.TempPathFactory):
 
 SLOW = ("tests/e2e/", "tests/serving/http/test_whole.py", "tests/serving/http/test_contract.py")
 """Tests with servers, or with processes that take seconds to start, beside those on Ray or in a browser."""
+LONG = ("tests/docs/test_tutorial.py", "tests/pipelines/compress/test_run.py")
+"""Files of few tests that take as long as files of hundreds, beside those of SLOW."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,12 +93,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Together(LoadScopeScheduling):
-    """Gives what starts clusters, or shares a bundle, to one worker, and any other file to any; the longest
-    comes first."""
+    """Gives what starts clusters, or shares a bundle, to one worker, and any other file to any. What takes
+    minutes comes first, then the files with the most tests."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return "clusters" if file in ON_RAY else "pages" if file in ON_PAGE else file
+
+    def _assign_work_unit(self, node: Any) -> None:
+        long = ("clusters", "pages", *(scope for scope in self.workqueue if scope.startswith((*SLOW, *LONG))))
+        for scope in reversed(long):
+            if scope in self.workqueue:
+                self.workqueue.move_to_end(scope, last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)
