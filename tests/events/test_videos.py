@@ -17,7 +17,7 @@ WHOLE = {
     "video_id": ["a", "b"], "uri": ["/a.mp4", ""], "kind": ["clip", "live"], "product_ids": [["p"], []],
     "creator_id": ["c", "d"], "domain": ["x", "y"], "category": ["k", None], "tags": [["t", "u"], []],
     "title": ["T", None], "language": ["en", None], "price": [1.5, None], "duration_s": [2.0, None],
-    "published_at": [DAY, None], "available": [True, False],
+    "published_at": [DAY, None], "expires_at": [None, DAY], "available": [True, False],
 }  # fmt: skip
 TABLE = pa.table({f.name: pa.array(WHOLE[f.name], f.type) for f in VIDEOS.arrow()})
 TEXTS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
@@ -34,6 +34,7 @@ TYPES = {
     **dict.fromkeys(("video_id", "uri", "kind", "creator_id", "domain", "category", "title"), TEXTS),
     **{"language": TEXTS, "product_ids": LISTS, "tags": LISTS, "price": NUMBERS, "duration_s": NUMBERS},
     "published_at": [*TIMES, pa.date32()],
+    "expires_at": [*TIMES, pa.date32()],
     "available": [pa.bool_(), pa.int64(), pa.uint8(), pa.float64()],
 }
 

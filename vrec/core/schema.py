@@ -64,6 +64,7 @@ VIDEOS = TableSchema(
         TableColumn("price", pa.float64(), nullable=True),
         TableColumn("duration_s", pa.float32(), nullable=True),
         TableColumn("published_at", TIMESTAMP, nullable=True),
+        TableColumn("expires_at", TIMESTAMP, nullable=True),
         TableColumn("available", pa.bool_()),
     ),
 )

@@ -28,6 +28,7 @@ def videos_of(rows):
         "price": None,
         "duration_s": None,
         "published_at": None,
+        "expires_at": None,
         "available": True,
     }
     schema = VIDEOS.arrow()

@@ -13,6 +13,7 @@ ROWS = [
         "category": "mugs",
         "price": 2.5,
         "published_at": NOW + 1,
+        "expires_at": NOW + 2,
     },
     {
         "video_id": "b",
@@ -40,6 +41,7 @@ def test_every_column_of_a_messy_catalog():
     assert catalog.available.tolist() == [True, False, True, True]
     # Exact to the microsecond.
     np.testing.assert_array_equal(catalog.published_at, [NOW + 1, np.nan, 0, np.nan])
+    np.testing.assert_array_equal(catalog.expires_at, [NOW + 2, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(catalog.vectors, [[0, 0], [0, 0], [0, 0], [0, 1]])
     assert catalog.find(["d", "gone", "a"]).tolist() == [3, -1, 0]
     assert catalog.find([]).shape == (0,)

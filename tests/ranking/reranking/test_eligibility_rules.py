@@ -28,6 +28,9 @@ def test_an_ordinary_video_may_be_shown():
         ({"available": False}, "unavailable"),
         ({"published_at": NOW + 1}, "unpublished"),
         ({"published_at": NOW}, None),
+        ({"expires_at": NOW + 1}, None),
+        ({"expires_at": NOW}, "expired"),
+        ({"expires_at": NOW - 1, "published_at": NOW + 1}, "unpublished"),
         ({"category": None}, None),
     ],
 )

@@ -99,7 +99,7 @@ def test_an_update_sets_what_it_names_and_an_addition_everything():
     found = edit_registers(added("v", {"text": vector}, {"text": "t@1"}), stamp)
     assert set(found) == {
         "uri", "kind", "product_ids", "creator_id", "domain", "category", "tags", "title", "language",
-        "price", "duration_s", "published_at", "available", "present",
+        "price", "duration_s", "published_at", "expires_at", "available", "present",
         "vector:frames", "vector:audio", "vector:text", "vector:fused",
     }  # fmt: skip
     assert found["vector:text"].value == ("t@1", vector.astype("<f4").tobytes())

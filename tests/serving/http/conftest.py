@@ -12,7 +12,8 @@ def video(video_id, category, title, **more):
     return {
         "video_id": video_id, "uri": f"/nowhere/{video_id}.mp4", "kind": "product", "product_ids": [],
         "creator_id": "ann", "domain": "shop", "category": category, "tags": ["red"], "title": title,
-        "language": "en", "price": 5.0, "duration_s": 12.0, "published_at": None, "available": True,
+        "language": "en", "price": 5.0, "duration_s": 12.0, "published_at": None, "expires_at": None,
+        "available": True,
     } | more  # fmt: skip
 
 

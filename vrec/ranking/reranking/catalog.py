@@ -43,6 +43,8 @@ class CatalogArrays:
     """(M,) whether the video is available."""
     published_at: Floats
     """(M,) µs since 1970, NaN where unknown."""
+    expires_at: Floats
+    """(M,) µs since 1970, NaN for videos that do not expire."""
     vectors: Vectors
     """(M, dim) unit rows, zeros where there is none; dim is 0 where no video has one."""
     row_by_id: Mapping[str, int]
@@ -89,6 +91,7 @@ class CatalogArrays:
             price=np.asarray(pc.fill_null(videos.column("price"), np.nan), np.float64),
             available=np.asarray(videos.column("available"), np.bool_),
             published_at=_times(videos.column("published_at")),
+            expires_at=_times(videos.column("expires_at")),
             vectors=_vectors(content.embeddings, row_by_id),
             row_by_id=row_by_id,
         )

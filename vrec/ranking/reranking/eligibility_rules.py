@@ -18,6 +18,7 @@ RULES = (
     "unknown",
     "unavailable",
     "unpublished",
+    "expired",
     "kind",
     "age",
     "blocked_video",
@@ -27,8 +28,8 @@ RULES = (
     "seen",
 )
 """Rules in the order in which the first one that excludes a video is reported: not in the catalog, not
-available, not yet published, of a kind that the surface does not show, above the shopper's age, blocked by
-the shopper, already bought, already watched."""
+available, not yet published, expired, of a kind that the surface does not show, above the shopper's age,
+blocked by the shopper, already bought, already watched."""
 
 
 class EligibilityRulesConfig(BaseConfig):
@@ -75,8 +76,9 @@ def check_eligibility(
 ) -> EligibilityResult:
     """Check which of N videos may be shown to a shopper at a time `at` in µs since 1970.
 
-    A video without a publication date counts as published, one without a category is in no blocked category,
-    and a shopper without a declared age is too young for every limit.
+    A video without a publication date counts as published, one without an expiry date never expires, one
+    without a category is in no blocked category, and a shopper without a declared age is too young for every
+    limit.
     """
     catalog_rows = catalog.find(video_ids)
     rule = np.where(catalog_rows < 0, RULES.index("unknown"), -1)
@@ -146,8 +148,9 @@ def _masks(
     blocked = shopper.blocked_videos
     return {
         "unavailable": ~catalog.available[catalog_rows],
-        # NaN, an unknown date, is not greater than `at`.
+        # NaN, no date, is neither greater nor less than `at`.
         "unpublished": catalog.published_at[catalog_rows] > at,
+        "expired": catalog.expires_at[catalog_rows] <= at,
         "kind": none if kinds is None else ~_in_categories(catalog.kind[catalog_rows], catalog.kinds, kinds),
         "age": np.array(
             [not limits.isdisjoint(catalog.tags[row]) for row in catalog_rows.tolist()], np.bool_

@@ -16,7 +16,7 @@ from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, encode_cat
 Mask = npt.NDArray[np.bool_]
 
 CODED_COLUMNS = ("creator", "category", "kind", "language")
-PLAIN_COLUMNS = ("price", "available", "published_at", "vectors", "video_counts")
+PLAIN_COLUMNS = ("price", "available", "published_at", "expires_at", "vectors", "video_counts")
 
 
 class OverlayMapping(Mapping[str, int]):
@@ -144,6 +144,7 @@ class GrowableColumns:
             price=self.column("price", count),
             available=self.column("available", count),
             published_at=self.column("published_at", count),
+            expires_at=self.column("expires_at", count),
             vectors=self.column("vectors", count),
             row_by_id=row_by_id,
         )
@@ -164,5 +165,6 @@ def concat_videos(rows: Sequence[pa.Table]) -> pa.Table:
 def _arrays_by_name(columns: FilterColumns, video_counts: Doubles) -> dict[str, npt.NDArray[Any]]:
     catalog = columns.catalog
     coded = (catalog.creator, catalog.category, catalog.kind, columns.language)
-    plain = (catalog.price, catalog.available, catalog.published_at, catalog.vectors, video_counts)
+    times = (catalog.published_at, catalog.expires_at)
+    plain = (catalog.price, catalog.available, *times, catalog.vectors, video_counts)
     return dict(zip((*CODED_COLUMNS, *PLAIN_COLUMNS), (*coded, *plain), strict=True))

@@ -199,8 +199,8 @@ class CatalogSnapshot:
             at: Time of the request, µs since 1970.
         """
         catalog = self.catalog
-        # NaN, an unknown date, is not greater than anything.
-        mask = self.listed & catalog.available & ~(catalog.published_at > at)
+        # NaN, no date, is neither greater nor less than anything.
+        mask = self.listed & catalog.available & ~(catalog.published_at > at) & ~(catalog.expires_at <= at)
         if rules.kinds is not None:
             mask &= self._in_categories("kind", rules.kinds)
         blocked = {"creator": shopper.blocked_creators, "category": shopper.blocked_categories}

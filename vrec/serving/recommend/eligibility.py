@@ -58,8 +58,8 @@ class EligibilityFilter:
         self._seen: set[int] = set()
         self.excluded: Counter[str] = Counter()
         """Number of videos seen so far that each rule excluded. In orders that are searched at length, videos
-        that are sold out, unpublished, of a wrong kind, blocked, or not for the shopper's age are skipped
-        uncounted."""
+        that are sold out, unpublished, expired, of a wrong kind, blocked, or not for the shopper's age are
+        skipped uncounted."""
 
     def precheck(self, orders: Sequence[tuple[RowIndices, int]]) -> None:
         """Check the rows at the head of several orders together, which is faster than one by one.

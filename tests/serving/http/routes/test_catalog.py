@@ -422,7 +422,7 @@ def test_a_change_names_the_fields_of_the_request_and_no_others(made):
     assert reply.json == {
         "video_id": "hats/2", "title": None, "kind": "product", "creator_id": "bob", "category": "hats",
         "tags": ["red"], "product_ids": [], "language": "en", "price": 3.5, "duration_s": 12.0,
-        "available": True,
+        "available": True, "expires_at": None,
     }  # fmt: skip
     assert call_json(app, "PATCH", "/v1/videos/hats%2F2", {}).json == reply.json
     assert call(app, "DELETE", "/v1/videos/hats%2F2").status == 204

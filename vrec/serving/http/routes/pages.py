@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.uris import local_path
 from vrec.media.decoders.signature import HEAD_BYTES, non_video_kind
 from vrec.serving.catalog.uploads import MEDIA_TYPES, detect_container
-from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.deployments.protocol import Card, ServingBackend
 from vrec.serving.http.conditional import not_modified
 from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, require_scope
@@ -108,7 +109,7 @@ def _add_media(router: APIRouter, backend: ServingBackend, config: ServeConfig) 
         if not config.security.serve_media:
             raise _no_media(video_id)
         card = (await backend.cards([video_id])).get(video_id)
-        if card is None or not card["available"]:
+        if card is None or not card["available"] or _has_expired(card):
             raise _no_media(video_id)
         response = await asyncio.to_thread(_file_response, str(card["uri"]))
         if response is None:
@@ -129,6 +130,10 @@ def _add_media(router: APIRouter, backend: ServingBackend, config: ServeConfig) 
     path = "/media/{video_id:path}"
     router.add_api_route(path, get_media, methods=["GET"], response_class=Response, responses=responses)
     router.add_api_route(path, get_media, methods=["HEAD"], include_in_schema=False)
+
+
+def _has_expired(card: Card) -> bool:
+    return card["expires_at"] is not None and card["expires_at"] <= datetime.now(UTC)
 
 
 def _file_response(uri: str) -> FileResponse | None:

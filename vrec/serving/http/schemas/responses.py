@@ -175,6 +175,8 @@ class VideoResponse(ResponseModel):
     price: float | None
     duration_s: float | None
     available: bool
+    expires_at: datetime | None
+    """Time from which no list has the video; null if it does not expire."""
 
 
 class HealthResponse(ResponseModel):

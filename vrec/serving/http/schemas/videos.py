@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
@@ -25,7 +25,7 @@ from vrec.serving.messages import RequestFilters
 MAX_LISTED = 200
 """Maximum number of videos in a page of the catalog."""
 Cursor = Annotated[str, Field(max_length=MAX_CURSOR_CHARS, json_schema_extra={"format": CURSOR_FORMAT})]
-NotRecommendable = TypeAliasType("NotRecommendable", Literal["unavailable", "unpublished", "kind"])
+NotRecommendable = TypeAliasType("NotRecommendable", Literal["unavailable", "unpublished", "expired", "kind"])
 """Eligibility rules that keep a video from every shopper; `kind` is one that "feed" does not show."""
 SIMILAR_SUFFIX = "/similar"
 """End of the path that returns the videos similar to one."""
@@ -54,11 +54,13 @@ class VideoFields(RequestModel):
     """Price of the product."""
     available: bool = True
     """Whether the video may be shown."""
+    expires_at: AwareDatetime | None = None
+    """Time from which no list has the video, such as 2026-12-24T18:00:00Z."""
 
 
 class UpdateVideoRequest(VideoFields):
-    """Body of `PATCH /v1/videos/{video_id}`. Absent fields stay; null removes a title, category, language or
-    price."""
+    """Body of `PATCH /v1/videos/{video_id}`. Absent fields stay; null removes a title, category, language,
+    price or expiry date."""
 
     creator_id: Name | None = None
     """Id of the creator; null leaves it as it is."""
