@@ -1,4 +1,4 @@
-"""A node is killed while it works, in most commands: the outcome is that of an undisturbed run."""
+"""A node is killed while it works: the outcome of a command is that of an undisturbed run."""
 
 import json
 import threading
@@ -18,10 +18,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tests.pipelines.shop import ShopOnDisk, write_shop
 from vrec.config.load import load_settings
 from vrec.core.types import CatalogContent
+from vrec.encoders.config import EmbedConfig
 from vrec.events.interactions import aggregate_interactions, weigh_events
+from vrec.pipelines.embed.run import embed
 from vrec.pipelines.evaluate.run import evaluate
+from vrec.pipelines.features.run import extract_features
 from vrec.pipelines.fit.run import fit, recommend_all
 from vrec.pipelines.train.data_parallel import train_in_process, train_network
+from vrec.pipelines.train.encoder import train_encoder
 from vrec.pipelines.train.impressions import build_examples
 from vrec.pipelines.train.ranker import RankerTrainingTask
 from vrec.pipelines.tune.run import tune
@@ -44,6 +48,11 @@ SETTINGS = load_settings(
         "train.ranker.training={epochs: 6, patience: 6, batch_size: 8}",
         "train.ranker.heads.heads=[click]",
     ]
+)
+
+
+ONE_BY_ONE = EmbedConfig.model_validate(
+    {"sample": {"frames": 2}, "encoders": {"audio": None}, "batch_size": 1}
 )
 
 
@@ -95,6 +104,10 @@ class Nodes:
                     self.cluster.remove_node(node, allow_graceful=False)
                     return
             time.sleep(0.01)
+
+    def kill_one(self) -> None:
+        """Kill a node now, without a word to the others."""
+        self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
 
     def close(self) -> None:
         for node in self.nodes:
@@ -173,6 +186,43 @@ def test_lost_nodes_cost_a_training_and_its_examples_nothing(shop, nodes, tmp_pa
     assert (trained.epochs, trained.best_epoch) == (alone.epochs, alone.best_epoch)
     for name, weights in alone.weights.items():
         assert np.array_equal(trained.weights[name], weights), name
+
+
+@pytest.mark.parametrize("layout", ["fused", "split"])
+def test_a_node_lost_in_the_middle_costs_an_embedding_no_video(clips, nodes, layout, tmp_path):
+    config, seen = ONE_BY_ONE.model_copy(update={"layout": layout}), []
+
+    def kill_after_two(summary):
+        seen.append(summary["part"])
+        if len(seen) == 2:
+            nodes.kill_one()
+
+    # As many workers as the cluster has CPUs: after the loss there is no room for all of them.
+    found = embed(str(clips), str(tmp_path / "out"), config, on_batch=kill_after_two)
+    assert (found["counts"]["embedded"], found["counts"]["failed"]) == (9, 3)
+    assert sorted(set(seen)) == sorted(seen)
+
+
+def test_lost_nodes_cost_an_encoder_and_its_features_nothing(clips, nodes, tmp_path):
+    quick = [
+        "train.encoder.learned={kind: gru, dim: 8, hidden: 4}",
+        "train.encoder.training.epochs=4",
+        "train.encoder.features.views=1",
+        "embed.sample.frames=4",
+        "embed.encoders.audio=null",
+        "embed.batch_size=1",
+    ]
+    on_ray, here = (load_settings(overrides=[*quick, f"train.encoder.alone_below={n}"]) for n in (0, 10**6))
+    features = str(tmp_path / "features")
+    with nodes.kill_one_that_works("FusedEmbedder"):
+        found = extract_features(str(clips), features, on_ray)
+    assert (len(found.features), found.failures.num_rows) == (9, 3)
+    nodes.start()
+    with nodes.kill_one_that_works("RayTrainWorker"):
+        disturbed = train_encoder(None, None, features, str(tmp_path / "disturbed"), on_ray)
+    alone = train_encoder(None, None, features, str(tmp_path / "alone"), here)
+    # The name has the digest of the weights.
+    assert [disturbed[key] for key in ("model", "epochs")] == [alone[key] for key in ("model", "epochs")]
 
 
 def make_trial() -> Callable[..., Iterator[float]]:

@@ -42,7 +42,7 @@ def test_a_fused_layout_that_is_set_stays_fused_on_gpus():
 @pytest.mark.parametrize("layout", ["auto", "split"])
 def test_gpus_are_shared_by_encoders_and_cpus_are_for_decoders(layout):
     config = EmbedConfig(layout=layout, gpus_per_worker=0.25)
-    assert worker_layout(config, cluster(6, 2), 99) == WorkerLayout(True, 6, 8, 0.01, 0.25)
+    assert worker_layout(config, cluster(6, 2), 99) == WorkerLayout(True, 6, 8, 0.25)
     assert worker_layout(config, cluster(6, 2), 2).decoders == 2
     whole = EmbedConfig(layout=layout, gpus_per_worker=4)
     assert worker_layout(whole, cluster(6, 2), 99).encoders == 1
@@ -50,8 +50,8 @@ def test_gpus_are_shared_by_encoders_and_cpus_are_for_decoders(layout):
 
 def test_a_split_layout_without_gpus_leaves_a_workers_cpus_to_the_encoder():
     config = EmbedConfig(layout="split", cpus_per_worker=2)
-    assert worker_layout(config, cluster(8), 99) == WorkerLayout(True, 3, 1, 2.0, 0.0)
-    assert worker_layout(config, cluster(2), 99) == WorkerLayout(True, 1, 1, 2.0, 0.0)
+    assert worker_layout(config, cluster(8), 99) == WorkerLayout(True, 3, 1)
+    assert worker_layout(config, cluster(2), 99) == WorkerLayout(True, 1, 1)
 
 
 @given(st.integers(1, 5000), st.integers(1, 64), st.integers(1, 64))

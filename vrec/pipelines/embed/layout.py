@@ -8,7 +8,11 @@ from vrec.pipelines.cluster import ClusterResources
 
 @dataclass(frozen=True, slots=True)
 class WorkerLayout:
-    """Actors of an embedding run."""
+    """Actors of an embedding run.
+
+    Ray reserves no CPUs for encoders: if a node is lost, decoders may hold all that are left, and would wait
+    for ever for an encoder that waits for one of theirs.
+    """
 
     split: bool
     """Whether decoding and encoding have actors of their own."""
@@ -16,8 +20,6 @@ class WorkerLayout:
     """Actors that decode; in the fused layout they encode as well."""
     encoders: int = 0
     """Actors that only encode, 0 in the fused layout."""
-    encoder_cpus: float = 0.0
-    """CPUs that Ray reserves for each of these."""
     encoder_gpus: float = 0.0
     """GPUs that Ray reserves for each of these."""
 
@@ -35,9 +37,9 @@ def worker_layout(config: EmbedConfig, cluster: ClusterResources, batches: int) 
         return WorkerLayout(split=False, decoders=workers)
     if on_gpu:
         encoders = max(1, int(cluster.gpus / config.gpus_per_worker))
-        return WorkerLayout(True, workers, encoders, encoder_cpus=0.01, encoder_gpus=config.gpus_per_worker)
-    # Without a GPU an encoder needs CPUs that the decoders must not have reserved.
-    return WorkerLayout(True, max(1, workers - 1), 1, encoder_cpus=config.cpus_per_worker)
+        return WorkerLayout(True, workers, encoders, encoder_gpus=config.gpus_per_worker)
+    # Without a GPU an encoder takes the CPU of one decoder.
+    return WorkerLayout(True, max(1, workers - 1), 1)
 
 
 def batch_sizes(videos: int, workers: int, most: int) -> list[int]:

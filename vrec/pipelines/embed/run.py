@@ -164,7 +164,7 @@ def build_dataset(pending: pa.Table, job: EmbedJob, cluster: ClusterResources) -
         # Encodes and checkpoints.
         EncodeStage,
         compute=_actor_pool(layout.encoders),
-        num_cpus=layout.encoder_cpus,
+        num_cpus=0,
         num_gpus=layout.encoder_gpus,
         **common,
     )
