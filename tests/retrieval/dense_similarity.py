@@ -4,16 +4,21 @@ import numpy as np
 from hypothesis import strategies as st
 
 from vrec.retrieval.config import SimilarityConfig
+from vrec.retrieval.similarity import SimilarityFormula
 
 CONFIGS = st.fixed_dictionaries(
     {
-        "similarity": st.sampled_from(["cosine", "pearson"]),
+        "similarity": st.sampled_from(["cosine", "pearson", "product"]),
+        "popularity_penalty": st.sampled_from([0.0, 0.5, 1.0]),
         "weighting": st.sampled_from(["none", "tfidf", "bm25"]),
         "shrink": st.sampled_from([0.0, 0.5, 10.0]),
         "neighbours": st.sampled_from([1, 2, 5, 100]),
     }
 )
-"""Settings of SimilarityConfig."""
+"""Settings of SimilarityConfig, none of them `auto`."""
+
+PLAIN = {"popularity_penalty": 1.0, "shrink": 0.0, "weighting": "none"}
+"""Settings of the cosine proper."""
 
 
 def weigh(x: np.ndarray, kind: str, like: np.ndarray) -> np.ndarray:
@@ -28,13 +33,18 @@ def weigh(x: np.ndarray, kind: str, like: np.ndarray) -> np.ndarray:
     return x
 
 
-def similarities(x: np.ndarray, y: np.ndarray, config: SimilarityConfig) -> np.ndarray:
+def similarities(x: np.ndarray, y: np.ndarray, config: SimilarityConfig | SimilarityFormula) -> np.ndarray:
     """All similarities of the rows of two dense arrays, those of pairs without a shared column being 0."""
     apart = (x @ y.T) == 0
     if config.similarity == "pearson":
         apart |= (np.ptp(x, axis=1) < 1e-9)[:, None] | (np.ptp(y, axis=1) < 1e-9)
         x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    lengths = np.outer(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
+    left, right = np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1)
+    usual = right[right > 1e-9].mean() if (right > 1e-9).any() else 1.0
+    if config.similarity == "product":
+        lengths = np.full((len(x), len(y)), usual**2)
+    else:
+        lengths = np.outer(left, usual * (right / usual) ** config.popularity_penalty)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(apart, 0, x @ y.T / (lengths + config.shrink))
 

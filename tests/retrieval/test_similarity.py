@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from tests.retrieval.matrices import matrices, random_matrix
+from vrec.retrieval import row_statistics
 from vrec.retrieval import similarity as module
-from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
 from vrec.retrieval.models.item_knn import similar_videos
+from vrec.retrieval.row_statistics import RowMoments, RowWeighting, row_sums
 from vrec.retrieval.similarity import (
-    RowMoments,
-    RowWeighting,
+    SimilarityFormula,
     dense_product,
     map_in_threads,
     row_blocks,
-    row_sums,
     stack_rows,
 )
 
@@ -40,23 +39,23 @@ def test_the_product_is_exact_and_each_row_its_own(matrix: np.ndarray, size: int
 
 def test_cosine_and_shrinkage_by_hand():
     """a·b = 6, |a| = √5 and |b| = 5; b·c = 4 and |c| = 1."""
-    found = similar_videos(SMALL, SimilarityConfig()).toarray()
+    found = similar_videos(SMALL, SimilarityFormula()).toarray()
     want = np.array([[0, 6 / (5**0.5 * 5), 0], [6 / (5**0.5 * 5), 0, 4 / 5], [0, 4 / 5, 0]])
     np.testing.assert_allclose(found, want, rtol=1e-6)
-    found = similar_videos(SMALL, SimilarityConfig(shrink=2.0)).toarray()
+    found = similar_videos(SMALL, SimilarityFormula(shrink=2.0)).toarray()
     want = np.array([[0, 6 / (5**0.5 * 5 + 2), 0], [6 / (5**0.5 * 5 + 2), 0, 4 / 7], [0, 4 / 7, 0]])
     np.testing.assert_allclose(found, want, rtol=1e-6)
 
 
 def test_pearson_by_hand_is_over_all_users():
     rows = np.array([[3, 2, 0, 0], [1, 3, 0, 0]], np.float32)
-    found = similar_videos(sparse.csr_matrix(rows.T), SimilarityConfig(similarity="pearson")).toarray()
+    found = similar_videos(sparse.csr_matrix(rows.T), SimilarityFormula(similarity="pearson")).toarray()
     want = np.corrcoef(rows)[0, 1]
     np.testing.assert_allclose(found, [[0, want], [want, 0]], rtol=1e-5)
 
 
 def test_neighbours_are_cut_by_similarity():
-    found = similar_videos(SMALL, SimilarityConfig(neighbours=1)).toarray()
+    found = similar_videos(SMALL, SimilarityFormula(neighbours=1)).toarray()
     assert (found > 0).tolist() == [[False, True, False], [False, False, True], [False, True, False]]
 
 
@@ -72,6 +71,59 @@ def test_weightings_by_hand():
     assert RowWeighting.fit(SMALL, "none").apply(SMALL) is SMALL
 
 
+def test_bm25_by_hand():
+    """Videos a and b of SMALL by users of 2, 1 and 2 videos: a video is the document, a user the term."""
+    idf = np.log(3) - np.log([3, 2, 3])
+    sums = np.array([3.0, 7.0])
+    weights = np.array([[2, 1, 0], [3, 0, 4]])
+    length = 0.25 + 0.75 * sums / (11 / 3)
+    weighted = weights * 2.2 / (1.2 * length[:, None] + weights) * idf
+    found = RowWeighting.fit(SMALL.T.tocsr(), "bm25").apply(SMALL.T.tocsr()).toarray()
+    np.testing.assert_allclose(found[:2], weighted, rtol=1e-5, atol=1e-7)
+
+
+def test_penalty_and_product_by_hand():
+    """|a| = √5, |b| = 5 and |c| = 1, so that the usual length is (6 + √5) / 3; a·b = 6 and b·c = 4."""
+    usual = (6 + 5**0.5) / 3
+    lengths = np.array([5**0.5, 5, 1])
+    products = np.array([[0, 6, 0], [6, 0, 4], [0, 4, 0]])
+    for penalty in (0, 0.3, 1):
+        want = products / np.outer(lengths, usual * (lengths / usual) ** penalty)
+        found = similar_videos(SMALL, SimilarityFormula(popularity_penalty=penalty)).toarray()
+        np.testing.assert_allclose(found, want, rtol=1e-6)
+    want = products / (2 * usual**2 + 3)
+    formula = SimilarityFormula("product", shrink=3, relative_shrink=1)
+    np.testing.assert_allclose(similar_videos(SMALL, formula).toarray(), want, rtol=1e-6)
+
+
+def test_a_row_without_length_is_no_neighbour_whatever_the_penalty():
+    """Everyone has watched video 0 alike, so that its correlation with others is undefined."""
+    rows = np.array([[2, 2, 2, 2], [1, 3, 0, 0], [2, 1, 0, 0]], np.float32)
+    for penalty in (0.0, 0.5, 1.0):
+        formula = SimilarityFormula("pearson", popularity_penalty=penalty)
+        found = similar_videos(sparse.csr_matrix(rows.T), formula).toarray()
+        assert not found[0].any()
+        assert not found[:, 0].any()
+        assert found[1, 2] > 0
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "pearson", "product"])
+@pytest.mark.parametrize("shrink", [0.0, 2.0])
+def test_sparse_and_dense_rows_are_alike(similarity: str, shrink: float, monkeypatch: pytest.MonkeyPatch):
+    """Rows are computed sparsely or densely by their number of products: all, some or none of them."""
+    weights = sparse.csr_matrix(random_matrix(4, 60, 90, 0.1))
+    formula = SimilarityFormula(similarity, 6, 0.5, shrink, "tfidf")
+    found = []
+    for ratio in (0.0, 0.9, 1e9):
+        monkeypatch.setattr(module, "PRODUCTS_PER_CELL", ratio)
+        found.append(similar_videos(weights, formula).toarray())
+    work = module.row_products(weights.T.tocsr(), weights)
+    assert (work * 0.9 > 90).any()
+    assert (work * 0.9 < 90).any()
+    for each in found[1:]:
+        np.testing.assert_allclose(each, found[0], rtol=1e-5)
+
+
 def test_moments_by_hand():
     rows = sparse.csr_matrix(np.array([[3, 4, 0, 0], [2, 2, 2, 2], [0, 0, 0, 0]], np.float32))
     cosine = RowMoments.from_rows(rows, "cosine")
@@ -84,7 +136,7 @@ def test_moments_by_hand():
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_sums_of_rows_do_not_depend_on_runs(size: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "WEIGHTS_PER_SUM", size)
+    monkeypatch.setattr(row_statistics, "WEIGHTS_PER_SUM", size)
     dense = random_matrix(0, 9, 7)
     dense[[0, 4, 8]] = 0
     rows = sparse.csr_matrix(dense)
@@ -97,7 +149,7 @@ def test_sums_of_rows_do_not_depend_on_runs(size: int, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("similarity", ["cosine", "pearson"])
 def test_blocks_make_no_difference(cells: int, similarity: str, monkeypatch: pytest.MonkeyPatch):
     weights = sparse.csr_matrix(random_matrix(1, 30, 20))
-    config = ItemKnnConfig(similarity=similarity, neighbours=3, shrink=1.0)
+    config = SimilarityFormula(similarity=similarity, neighbours=3, shrink=1.0)
     whole = similar_videos(weights, config).toarray()
     monkeypatch.setattr(module, "BLOCK_CELLS", cells)
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
@@ -108,6 +160,8 @@ def test_row_blocks_cover_all_rows():
     assert row_blocks(0) == []
     assert row_blocks(64) == [range(64)]
     assert row_blocks(130) == [range(64), range(64, 128), range(128, 130)]
+    assert row_blocks(50_000)[-1] == range(49_984, 50_000)
+    assert len(row_blocks(10**6)) == 977
 
 
 def test_threads_return_results_in_order():

@@ -12,20 +12,36 @@ from vrec.training.config import TrainingConfig
 Width = Annotated[int, Field(ge=1)]
 
 
-class SimilarityConfig(BaseConfig):
-    """Similarity of two rows (videos by their users, or users by their videos), and number of neighbors."""
+SimilarityKind = Literal["cosine", "pearson", "product"]
+WeightingKind = Literal["none", "tfidf", "bm25"]
+Penalty = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Shrink = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Auto = Literal["auto"]
 
-    similarity: Literal["cosine", "pearson"] = "cosine"
-    """Cosine of the two rows, or Pearson's correlation over all columns with 0 where nothing is stored."""
+
+class SimilarityConfig(BaseConfig):
+    """Similarity of two rows (videos by their users, or users by their videos), and number of neighbors.
+
+    What is `auto` is chosen in the fit, from a few values, by the rank of interactions that were held out.
+    """
+
+    similarity: SimilarityKind = "cosine"
+    """Cosine of the two rows; Pearson's correlation over all columns with 0 where nothing is stored; or their
+    inner product, which with weighting `bm25` is what `implicit` calls BM25."""
     neighbours: int = Field(default=100, ge=1)
     """Number of nearest rows kept for each row; more makes scores smoother, and the model slower and
     larger."""
-    shrink: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    popularity_penalty: Auto | Penalty = "auto"
+    """Exponent of a neighbor's length in the denominator: 1 is the cosine proper, by which rare rows are near
+    to many; with 0 a row with many entries is no farther for it. Few interactions call for a low one."""
+    shrink: Auto | Shrink = "auto"
     """Term added to the denominator, in units of weight²: similarities based on few columns become
     smaller."""
-    weighting: Literal["none", "tfidf", "bm25"] = "none"
+    weighting: Auto | WeightingKind = "auto"
     """Weighting before similarities are computed: TF-IDF and BM25 lower the weight of columns with many
-    entries, BM25 also that of rows with a large sum."""
+    entries, BM25 also that of rows with a large sum, which shows only in a similarity other than the cosine
+    proper."""
 
 
 class AttributesConfig(BaseConfig):
@@ -85,11 +101,12 @@ class AlsConfig(BaseConfig):
 
     factors: int = Field(default=64, ge=1)
     """Dimensions of the vectors of users and videos; time grows with the square."""
-    regularization: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    regularization: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     """λ, the weight of the squared norms of the vectors in the loss; higher values shrink vectors, most of
     all those with few interactions."""
-    alpha: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """Factor α of the confidence in an interaction, 1 + α · weight; the confidence in no interaction is 1."""
+    alpha: Auto | Positive = "auto"
+    """Factor α of the confidence in an interaction, 1 + α · weight; the confidence in no interaction is 1.
+    `auto` is 10 over the mean weight."""
     iterations: int = Field(default=15, ge=1)
     """Number of alternations between solving for the users' and the videos' vectors."""
     seed: int = Field(default=0, ge=0)
@@ -99,8 +116,9 @@ class AlsConfig(BaseConfig):
 class EaseConfig(BaseConfig):
     """Settings of EASE."""
 
-    regularization: float = Field(default=500.0, gt=0, allow_inf_nan=False)
-    """λ, the term added to the diagonal of XᵀX; higher values rely on frequent pairs of videos only."""
+    regularization: Auto | Positive = "auto"
+    """λ, the term added to the diagonal of XᵀX; higher values rely on frequent pairs of videos only. `auto`
+    chooses it by leaving one user out at a time, in closed form, on the videos with most interactions."""
     binary: bool = True
     """Count every interaction as 1, as in the paper, instead of its weight."""
     max_videos: int = Field(default=20_000, ge=1)

@@ -1,19 +1,20 @@
 """Similarities of sparse rows, computed block by block; only each row's nearest are kept."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, TypeVar
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from vrec.retrieval.config import SimilarityConfig
+from vrec.retrieval.config import SimilarityKind, WeightingKind
 from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.row_statistics import RowMoments
+from vrec.retrieval.sparse_topk import topk_sparse
 from vrec.retrieval.topk import Scores, topk_dense
 
 Floats = npt.NDArray[np.float32]
@@ -21,76 +22,29 @@ Number = TypeVar("Number", np.float32, np.float64)
 
 PRODUCTS_PER_RUN = 1 << 18
 """Products of two weights per run: few enough to stay in the processor's cache."""
-BLOCK_ROWS = 64
-"""Rows per block, the unit of parallel work."""
+BLOCK_ROWS, MOST_BLOCK_ROWS, BLOCKS = 64, 1024, 64
+"""Rows per block, the unit of parallel work: as many as make 64 blocks, from 64 to 1,024."""
 BLOCK_CELLS = 2_000_000
 """Dense similarities in memory per block, 8 MB of float32."""
-WEIGHTS_PER_SUM = 1 << 19
-"""Weights converted to float64 at a time, 4 MB."""
 SMALLEST_PRODUCT, LARGEST_PRODUCT = 1e-30, 1e30
 """Products of two weights that float32 holds with room for sums and divisions; rows beyond are in float64."""
 PLAIN_EXPONENT = 40
 """Binary exponents between which weights are multiplied as they are."""
-BM25_K1, BM25_B = 1.2, 0.75
+PRODUCTS_PER_CELL = 8
+"""A row with fewer products than columns by this factor is computed sparsely: only where it is not 0."""
 
 
 @dataclass(frozen=True)
-class RowWeighting:
-    """Statistics of the fitted rows by which any row is weighted like them."""
+class SimilarityFormula:
+    """Settings of a similarity with every `auto` decided; see `SimilarityConfig`."""
 
-    kind: Literal["none", "tfidf", "bm25"]
-    idf: Floats
-    """(columns,) float32, ln(rows) − ln(1 + entries of the column)."""
-    mean_sum: float
-    """Mean of the rows' sums of weights."""
-
-    @classmethod
-    def fit(cls, rows: Matrix, kind: Literal["none", "tfidf", "bm25"]) -> "RowWeighting":
-        """Compute the weighting from (rows, columns) float32 weights."""
-        entries = np.bincount(rows.indices, minlength=rows.shape[1])
-        idf = math.log(max(rows.shape[0], 1)) - np.log1p(entries)
-        return cls(kind, idf.astype(np.float32), float(row_sums(rows).mean()))
-
-    def apply(self, rows: Matrix) -> Matrix:
-        """Return (N, columns) float32 rows with their weights changed; the indices are shared.
-
-        TF-IDF is √weight · idf; BM25 is weight · (k1 + 1) / (k1 · (1 − b + b · sum / mean sum) + weight)
-        · idf with k1 = 1.2 and b = 0.75 (Robertson and Zaragoza 2009); both as in `implicit`.
-        """
-        if self.kind == "none":
-            return rows
-        if self.kind == "tfidf":
-            data = np.sqrt(rows.data)
-        else:
-            length = 1 - BM25_B + BM25_B * row_sums(rows) / self.mean_sum
-            data = rows.data + np.repeat((BM25_K1 * length).astype(np.float32), np.diff(rows.indptr))
-            np.divide(rows.data, data, out=data)
-            data *= np.float32(BM25_K1 + 1)
-        data *= self.idf[rows.indices]
-        return sparse.csr_matrix((data, rows.indices, rows.indptr), shape=rows.shape)
-
-
-@dataclass(frozen=True)
-class RowMoments:
-    """Means and lengths of rows, which similarities need besides the products."""
-
-    mean: npt.NDArray[np.float64]
-    """(N,) means times the square root of the number of columns for Pearson, zeros for the cosine."""
-    norm: npt.NDArray[np.float64]
-    """(N,) lengths, of the centered rows for Pearson; infinite for rows of length 0, so that their
-    similarities are 0."""
-
-    @classmethod
-    def from_rows(cls, rows: Matrix, similarity: Literal["cosine", "pearson"]) -> "RowMoments":
-        """Compute the moments of (N, columns) rows."""
-        squares = row_sums(rows, squared=True)
-        mean = np.zeros(rows.shape[0])
-        if similarity == "pearson":
-            mean = row_sums(rows) / math.sqrt(rows.shape[1])
-        # A row that is constant over all columns has no variance; what rounding leaves of it does not count.
-        variance = np.where(squares - mean**2 > 1e-6 * squares, squares - mean**2, 0)
-        norm = np.where(variance > 0, np.sqrt(variance), np.inf)
-        return cls(mean, norm)
+    similarity: SimilarityKind = "cosine"
+    neighbours: int = 100
+    popularity_penalty: float = 1.0
+    shrink: float = 0.0
+    weighting: WeightingKind = "none"
+    relative_shrink: float = 0.0
+    """Shrinkage in units of the squared mean length of the rows, added to `shrink`."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +57,38 @@ class SimilarityTask:
     """(columns, M) float32, the possible neighbors as columns."""
     left_moments: RowMoments
     right_moments: RowMoments
-    config: SimilarityConfig
+    formula: SimilarityFormula
     left_keys: npt.NDArray[np.integer]
     right_keys: npt.NDArray[np.integer]
     """(N,) and (M,) keys: rows with equal keys are not neighbors, such as a row and itself."""
     right_range: tuple[float, float]
     """Smallest and largest absolute weight of `right`, from `weight_range`."""
 
+    @cached_property
+    def lengths(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """(N,) and (M,) lengths whose product is the denominator before shrinkage."""
+        left, right, formula = self.left_moments.norm, self.right_moments.norm, self.formula
+        usual = self.right_moments.usual_norm
+        if formula.similarity == "product":
+            return np.full(len(left), usual), np.full(len(right), usual)
+        # Relative to the usual length, so that similarities have one size whatever the penalty.
+        penalized = usual * (right / usual) ** formula.popularity_penalty
+        return left, np.where(np.isinf(right), np.inf, penalized)
+
+    @property
+    def shrink(self) -> float:
+        """Term added to the denominator."""
+        return self.formula.shrink + self.formula.relative_shrink * self.right_moments.usual_norm**2
+
 
 def nearest_rows(task: SimilarityTask, block: range) -> Matrix:
     """Return the positive similarities of a block of left rows to their nearest right rows.
 
-    The similarity is x·y / (|x||y| + shrink), with centered x and y for Pearson, and 0 for a pair without a
-    common column. Pearson's correlation is over all columns: over the common columns alone it would be
-    undefined where all weights are 1.
+    The similarity is x·y / (|x| |y|^p L^(1−p) + shrink), where p is the popularity penalty and L the mean
+    length of the right rows, with centered x and y for Pearson; it is 0 for a pair without a common column.
+    With p = 1 it is the cosine; lower p is the asymmetric cosine of Aiolli 2013 up to a factor per row.
+    The inner product is x·y / (L² + shrink). Pearson's correlation is over all columns: over the common
+    columns alone it would be undefined where all weights are 1.
 
     Args:
         task: Rows to compare.
@@ -126,27 +98,82 @@ def nearest_rows(task: SimilarityTask, block: range) -> Matrix:
         (len(block), M) sparse float32 with the `neighbours` greatest similarities > 0 per row, ties by lower
         column, and columns ascending within a row.
     """
-    parts: list[Matrix] = []
-    size = max(1, BLOCK_CELLS // max(1, task.right.shape[1]))
-    for start in range(block.start, block.stop, size):
-        rows = np.arange(start, min(start + size, block.stop))
-        left = task.left[rows[0] : rows[-1] + 1]
-        wide = _wide_rows(left, task.right_range)
-        if not wide.any():
-            scores = dense_product(left, task.right)
-            _to_similarity(scores, task, rows)
-        else:
-            scores = np.empty((len(rows), task.right.shape[1]), np.float32)
-            plain = dense_product(left[~wide], task.right)
-            _to_similarity(plain, task, rows[~wide])
-            scores[~wide] = plain
-            precise = dense_product(left[wide], task.right, np.float64)
-            _to_similarity(precise, task, rows[wide])
-            # What float32 cannot hold stays a neighbor, the farthest.
-            tiny = np.where(precise > 0, np.finfo(np.float32).tiny, 0)
-            scores[wide] = np.maximum(precise, tiny)
-        parts.append(_to_matrix(*topk_dense(scores, task.config.neighbours), task.right.shape[1]))
-    return stack_rows(parts, task.right.shape[1])
+    left, columns = task.left[block.start : block.stop], task.right.shape[1]
+    wide = _wide_rows(left, task.right_range)
+    work = row_products(left, task.right)
+    dense = wide | (work * PRODUCTS_PER_CELL > columns)
+    few, many = np.flatnonzero(~dense), np.flatnonzero(dense)
+    parts, order = [], np.concatenate([few, many])
+    for start, stop in _runs(_cumulative(np.minimum(work[few], columns)), _sparse_cells(task.right)):
+        rows = few[start:stop]
+        # Slicing takes a tenth of the time of taking rows one by one.
+        products = (left[rows] if len(many) else left[start:stop]) @ task.right
+        products.data = sparse_similarities(task, products, rows + block.start)
+        parts.append(topk_sparse(products, task.formula.neighbours))
+    size = max(1, BLOCK_CELLS // max(1, columns))
+    for start in range(0, len(many), size):
+        rows = many[start : start + size]
+        scores = _dense_similarities(task, left[rows], rows + block.start, wide[rows])
+        parts.append(_to_matrix(*topk_dense(scores, task.formula.neighbours), columns))
+    nearest = stack_rows(parts, columns)
+    return nearest[np.argsort(order)] if len(few) and len(many) else nearest
+
+
+def sparse_similarities(task: SimilarityTask, products: Matrix, rows: npt.NDArray[np.int64]) -> Scores:
+    """Return the similarities of some left rows to the right rows with a common column.
+
+    Args:
+        task: Rows to compare, without a row that needs float64.
+        products: (N, M) float32 products of the left rows and all right rows.
+        rows: (N,) rows of `task.left`.
+
+    Returns:
+        (nnz,) float32, one for each entry of `products`.
+    """
+    lengths, columns = np.diff(products.indptr), products.indices
+    left, right = task.lengths
+    denominator = right.astype(np.float32).take(columns)
+    denominator *= np.repeat(left[rows].astype(np.float32), lengths)
+    if task.shrink:
+        denominator += np.float32(task.shrink)
+    data = products.data
+    if task.formula.similarity == "pearson":
+        means = task.left_moments.mean.astype(np.float32), task.right_moments.mean.astype(np.float32)
+        data = np.where(data == 0, 0, data - np.repeat(means[0][rows], lengths) * means[1][columns])
+    data = np.divide(data, denominator, out=denominator)
+    data[task.right_keys.take(columns) == np.repeat(task.left_keys[rows], lengths)] = 0
+    return data
+
+
+def _dense_similarities(
+    task: SimilarityTask, left: Matrix, rows: npt.NDArray[np.int64], wide: npt.NDArray[np.bool_]
+) -> Scores:
+    plain = dense_product(left[~wide] if wide.any() else left, task.right)
+    _to_similarity(plain, task, rows[~wide])
+    if not wide.any():
+        return plain
+    scores = np.empty((len(rows), task.right.shape[1]), np.float32)
+    scores[~wide] = plain
+    precise = dense_product(left[wide], task.right, np.float64)
+    _to_similarity(precise, task, rows[wide])
+    # What float32 cannot hold stays a neighbor, the farthest.
+    tiny = np.where(precise > 0, np.finfo(np.float32).tiny, 0)
+    scores[wide] = np.maximum(precise, tiny)
+    return scores
+
+
+def row_products(left: Matrix, right: Matrix) -> npt.NDArray[np.int64]:
+    """Return the (N,) numbers of products of two weights for each row of left @ right."""
+    return np.diff(_cumulative(np.diff(right.indptr)[left.indices])[left.indptr])
+
+
+def _cumulative(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+
+def _sparse_cells(right: Matrix) -> int:
+    # Memory in proportion to the matrix, within limits: smaller blocks would cost time.
+    return min(max(right.nnz // 4, 1 << 16), 1 << 20)
 
 
 def weight_range(matrix: Matrix) -> tuple[float, float]:
@@ -174,13 +201,14 @@ def _to_similarity(
     scores: npt.NDArray[np.floating], task: SimilarityTask, rows: npt.NDArray[np.int64]
 ) -> None:
     kind = scores.dtype
-    left, right = task.left_moments, task.right_moments
-    disjoint = scores == 0 if task.config.similarity == "pearson" else None
+    disjoint = scores == 0 if task.formula.similarity == "pearson" else None
     if disjoint is not None:
-        scores -= np.outer(left.mean[rows].astype(kind), right.mean.astype(kind))
+        means = task.left_moments.mean[rows], task.right_moments.mean
+        scores -= np.outer(means[0].astype(kind), means[1].astype(kind))
         scores[disjoint] = 0
-    denominator = np.outer(left.norm[rows].astype(kind), right.norm.astype(kind))
-    denominator += kind.type(task.config.shrink)
+    left, right = task.lengths
+    denominator = np.outer(left[rows].astype(kind), right.astype(kind))
+    denominator += kind.type(task.shrink)
     scores /= denominator
     scores[task.left_keys[rows, None] == task.right_keys] = 0
 
@@ -213,8 +241,8 @@ def dense_product(left: Matrix, right: Matrix, kind: type[Number] = np.float32) 
     # which must first find where the result is not zero.
     out = np.empty((left.shape[0], right.shape[1]), kind)
     lengths = np.diff(right.indptr)
-    work = np.concatenate([[0], np.cumsum(lengths[left.indices], dtype=np.int64)])
-    for start, stop in _runs(work[left.indptr]):
+    work = _cumulative(lengths[left.indices])
+    for start, stop in _runs(work[left.indptr], PRODUCTS_PER_RUN):
         entries = slice(left.indptr[start], left.indptr[stop])
         if work[entries.stop] - work[entries.start] > PRODUCTS_PER_RUN:
             out[start] = _long_row(work, entries, left, right, kind)
@@ -233,7 +261,7 @@ def _long_row(
 ) -> npt.NDArray[Number]:
     # One row with its entries in runs, so that no more is gathered at once than for other rows.
     row = np.zeros(right.shape[1], kind)
-    for start, stop in _runs(work[entries.start : entries.stop + 1]):
+    for start, stop in _runs(work[entries.start : entries.stop + 1], PRODUCTS_PER_RUN):
         run = slice(entries.start + start, entries.start + stop)
         row += right[left.indices[run]].T @ left.data[run].astype(kind)
     return row
@@ -256,6 +284,12 @@ def score_product(left: Matrix, right: Matrix) -> Scores:
     return dense_product(left, right)
 
 
+def scale_near_one(matrix: Matrix) -> Matrix:
+    """Return the matrix, divided by a power of two if its greatest weight is far from 1."""
+    factor = _power_of_two(np.array([matrix.data.max(initial=0)], np.float32))[0]
+    return matrix if factor == 1 else sparse.csr_matrix(matrix * factor)
+
+
 def row_maxima(rows: Matrix) -> Floats:
     """Return the (N,) greatest weight of each row; 0 for an empty one."""
     maxima = np.zeros(rows.shape[0], np.float32)
@@ -273,35 +307,14 @@ def _power_of_two(sizes: Floats) -> Floats:
     return np.where(far, np.ldexp(np.float32(1), np.clip(-exponents, -120, 120)), np.float32(1))
 
 
-def _runs(work: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    # Runs of up to PRODUCTS_PER_RUN products each; `work` is cumulative, and a larger item is its own run.
+def _runs(work: npt.NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
+    # Runs of up to `limit` products each; `work` is cumulative, and a larger item is its own run.
     start, count = 0, len(work) - 1
     while start < count:
-        stop = int(np.searchsorted(work, work[start] + PRODUCTS_PER_RUN, side="right")) - 1
+        stop = int(np.searchsorted(work, work[start] + limit, side="right")) - 1
         stop = min(max(stop, start + 1), count)
         yield start, stop
         start = stop
-
-
-def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
-    """Return the (N,) float64 sums of the rows' weights, or of their squares."""
-    sums = np.zeros(rows.shape[0])
-    indptr = rows.indptr
-    # A run of rows at a time: all weights in float64 would take more memory than the matrix.
-    cuts = np.unique(
-        np.searchsorted(indptr, np.arange(0, indptr[-1] + WEIGHTS_PER_SUM, WEIGHTS_PER_SUM)).clip(
-            0, len(sums)
-        )
-    )
-    for start, stop in pairwise(cuts):
-        filled = start + np.flatnonzero(np.diff(indptr[start : stop + 1]))
-        # In float64 before squaring: the squares of strongly decayed weights underflow in float32.
-        values = rows.data[indptr[start] : indptr[stop]].astype(np.float64)
-        if squared:
-            np.square(values, out=values)
-        if len(filled):
-            sums[filled] = np.add.reduceat(values, indptr[filled] - indptr[start])
-    return sums
 
 
 BlockMapper = Callable[
@@ -325,5 +338,6 @@ def _processors() -> int:
 
 
 def row_blocks(rows: int) -> list[range]:
-    """Return ranges of `BLOCK_ROWS` that cover all rows."""
-    return [range(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS)]
+    """Return ranges that cover all rows, one for each block."""
+    size = min(max(rows // BLOCKS, BLOCK_ROWS), MOST_BLOCK_ROWS)
+    return [range(start, min(start + size, rows)) for start in range(0, rows, size)]

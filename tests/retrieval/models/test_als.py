@@ -92,7 +92,22 @@ def test_saved_and_loaded_it_answers_the_same(matrix: np.ndarray, tmp_path) -> N
 
 def test_weights_beyond_floating_point_are_refused() -> None:
     with pytest.raises(FitError, match="weights of up to 1e"):
-        Als(AlsConfig(factors=2)).fit(to_interactions(np.full((3, 3), 1e38)))
+        Als(AlsConfig(factors=2, alpha=1)).fit(to_interactions(np.full((3, 3), 1e38)))
+
+
+@pytest.mark.parametrize("scale", [2.0**-120, 2.0**-20, 2.0**100])
+def test_the_usual_confidence_does_not_depend_on_the_unit_of_weights(
+    matrix: np.ndarray, scale: float
+) -> None:
+    plain, scaled = (
+        Als(AlsConfig(factors=4)).fit(to_interactions(m)) for m in (matrix, matrix * np.float32(scale))
+    )
+    mean = matrix[matrix > 0].mean(dtype=np.float64)
+    assert plain.report["alpha"] == pytest.approx(10 / mean)
+    assert scaled.report["alpha"] == plain.report["alpha"] / scale
+    assert np.array_equal(plain.item_factors, scaled.item_factors)
+    given = Als(AlsConfig(factors=4, alpha=plain.report["alpha"])).fit(to_interactions(matrix))
+    assert np.array_equal(plain.item_factors, given.item_factors)
 
 
 def test_blocks_of_users_make_no_difference(matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

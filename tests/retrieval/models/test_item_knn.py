@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.retrieval.dense_similarity import CONFIGS, is_best, one_by_one, similarities, weigh
+from tests.retrieval.dense_similarity import CONFIGS, PLAIN, is_best, one_by_one, similarities, weigh
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from vrec.retrieval.config import ItemKnnConfig
 from vrec.retrieval.models.item_knn import ItemKnn
@@ -29,7 +29,9 @@ def test_videos_neighbours_are_the_nearest(matrix: np.ndarray, options: dict) ->
 @settings(deadline=None, max_examples=50)
 def test_video_scores_are_sums_over_the_history(matrix: np.ndarray, half_life: float | None) -> None:
     at = np.random.default_rng(len(matrix)).integers(0, 4, matrix.shape)
-    model = ItemKnn(ItemKnnConfig(neighbours=3, recency_half_life=half_life), map_blocks=one_by_one)
+    model = ItemKnn(
+        ItemKnnConfig(**{**PLAIN, "neighbours": 3, "recency_half_life": half_life}), map_blocks=one_by_one
+    )
     model.fit(to_interactions(matrix, at))
     found = dense_scores(model.recommend(ids("u", len(matrix)), 100), matrix.shape)
     history = matrix.astype(float)
@@ -45,7 +47,7 @@ def test_video_scores_are_sums_over_the_history(matrix: np.ndarray, half_life: f
 
 def test_among_equals_the_neighbours_of_lower_place_are_kept() -> None:
     # Every video has the same users, so that all are equally near.
-    model = ItemKnn(ItemKnnConfig(neighbours=3)).fit(to_interactions(np.ones((4, 200), np.float32)))
+    model = ItemKnn(ItemKnnConfig(neighbours=3, **PLAIN)).fit(to_interactions(np.ones((4, 200), np.float32)))
     assert model.similarities[100].indices.tolist() == [0, 1, 2]
     assert model.similarities[1].indices.tolist() == [0, 2, 3]
 
@@ -67,6 +69,6 @@ def test_blocks_are_plain_tasks_in_any_hands() -> None:
 def test_tiny_and_huge_weights_have_finite_similarities() -> None:
     matrix = random_matrix(3, 20, 10).astype(np.float64)
     for scale in (1e-15, 1e15):
-        model = ItemKnn().fit(to_interactions(matrix * scale))
-        plain = ItemKnn().fit(to_interactions(matrix))
+        model = ItemKnn(ItemKnnConfig(**PLAIN)).fit(to_interactions(matrix * scale))
+        plain = ItemKnn(ItemKnnConfig(**PLAIN)).fit(to_interactions(matrix))
         np.testing.assert_allclose(model.similarities.toarray(), plain.similarities.toarray(), rtol=1e-4)

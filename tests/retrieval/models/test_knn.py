@@ -28,7 +28,7 @@ def test_a_history_is_answered_as_its_fitted_user_is(
 
 @MODELS
 def test_saved_and_loaded_it_answers_the_same(model, config, tmp_path) -> None:
-    fitted = model(config(weighting="bm25", neighbours=7, shrink=1)).fit(
+    fitted = model(config(weighting="bm25", neighbours=7, shrink=1, popularity_penalty=0.5)).fit(
         to_interactions(random_matrix(2, 50, 40))
     )
     fitted.save(str(tmp_path / "m"))

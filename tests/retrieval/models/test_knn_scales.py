@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.retrieval.dense_similarity import similarities
+from tests.retrieval.dense_similarity import PLAIN, similarities
 from tests.retrieval.matrices import ids, random_matrix, to_interactions
 from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
 from vrec.retrieval.models.item_knn import ItemKnn
@@ -16,7 +16,9 @@ SCALES = [1e-37, 1e-30, 1e-23, 1e-15, 1e-8, 1.0, 1e8, 1e15, 1e23, 1e30, 1e37]
 
 def lists(matrix, name, **options):
     model, config = MODELS[name]
-    found = model(config(**options)).fit(to_interactions(matrix)).recommend(ids("u", len(matrix)), K)
+    found = (
+        model(config(**{**PLAIN, **options})).fit(to_interactions(matrix)).recommend(ids("u", len(matrix)), K)
+    )
     scores = np.asarray(found["score"])
     assert np.isfinite(scores).all()
     assert (scores > 0).all()
@@ -54,7 +56,7 @@ def test_similarities_of_mixed_weights_are_those_of_float64(span: int, similarit
     rng = np.random.default_rng(span)
     matrix = random_matrix(2, USERS, VIDEOS)
     matrix = (matrix * 2.0 ** -rng.integers(0, span + 1, matrix.shape)).astype(np.float32)
-    config = ItemKnnConfig(similarity=similarity, neighbours=VIDEOS)
+    config = ItemKnnConfig(similarity=similarity, neighbours=VIDEOS, **PLAIN)
     model = ItemKnn(config).fit(to_interactions(matrix))
     columns = matrix.T.astype(float)
     want = similarities(columns, columns, config)
@@ -70,7 +72,7 @@ def test_similarities_of_mixed_weights_are_those_of_float64(span: int, similarit
 def test_a_row_does_not_depend_on_the_sizes_of_the_others(scale: float):
     matrix = random_matrix(3, USERS, VIDEOS)
     matrix[0] *= np.float32(scale)
-    model = UserKnn(SimilarityConfig()).fit(to_interactions(matrix))
+    model = UserKnn(SimilarityConfig(**PLAIN)).fit(to_interactions(matrix))
     together = model.recommend(ids("u", USERS), K)
     for user in (0, 1, 7):
         alone = model.recommend([f"u{user:05d}"], K)

@@ -15,6 +15,8 @@ from vrec.retrieval.config import AlsConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.topk import Scores
 
+USUAL_CONFIDENCE = 10.0
+"""α times the mean weight, where α is `auto`."""
 SOLVE_BLOCK = 256
 """Users whose normal equations are in memory at once."""
 
@@ -34,6 +36,10 @@ class Als(MatrixRecommender[AlsConfig]):
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         weights = histories.weights
+        alpha = self.config.alpha
+        if alpha == "auto":
+            alpha = USUAL_CONFIDENCE / float(weights.data.mean(dtype=np.float64))
+        self.report = {"alpha": alpha}
         parts = (self._confidence(weights.data), weights.indices, weights.indptr)
         confidence = sparse.csr_matrix(parts, shape=weights.shape)
         # With more than one BLAS thread, implicit is many times slower; its own threads are not BLAS threads.
@@ -78,7 +84,8 @@ class Als(MatrixRecommender[AlsConfig]):
         return vectors
 
     def _confidence(self, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return 1 + np.float32(self.config.alpha) * weights
+        # In float64: α is large where weights are tiny.
+        return (1 + self.report["alpha"] * weights.astype(np.float64)).astype(np.float32)
 
     def _set_item_factors(self, item_factors: npt.NDArray[np.float32]) -> None:
         self.item_factors = item_factors

@@ -10,6 +10,7 @@ from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import EaseConfig
+from vrec.retrieval.ease_choice import choose_regularization
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
 from vrec.retrieval.similarity import dense_product, row_blocks
 from vrec.retrieval.topk import Scores
@@ -33,8 +34,12 @@ class Ease(MatrixRecommender[EaseConfig]):
                 f"the fit would take {_gigabytes(videos):,.1f} GB",
                 fix="fit another model, such as item_knn, or raise max_videos if there is enough memory",
             )
-        gram = _gram(self._weights(histories))
-        gram[np.diag_indices(videos)] += self.config.regularization
+        weights, regularization = self._weights(histories), self.config.regularization
+        if regularization == "auto":
+            regularization = choose_regularization(weights)
+        self.report = {"regularization": regularization}
+        gram = _gram(weights)
+        gram[np.diag_indices(videos)] += regularization
         inverse = _invert(gram)
         diagonal = inverse.diagonal().copy()
         self.weights = np.empty((videos, videos), np.float32)

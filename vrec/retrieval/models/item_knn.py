@@ -1,5 +1,7 @@
 """Item-based neighborhood model."""
 
+from dataclasses import asdict
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -7,12 +9,12 @@ from scipy import sparse
 from vrec.core.artifact import Arrays
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
+from vrec.retrieval.config import ItemKnnConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, csr_arrays, restore_csr
+from vrec.retrieval.row_statistics import RowMoments, RowWeighting
 from vrec.retrieval.similarity import (
     BlockMapper,
-    RowMoments,
-    RowWeighting,
+    SimilarityFormula,
     SimilarityTask,
     map_in_threads,
     nearest_rows,
@@ -21,6 +23,7 @@ from vrec.retrieval.similarity import (
     stack_rows,
     weight_range,
 )
+from vrec.retrieval.similarity_choice import choose_video_formula
 from vrec.retrieval.topk import Scores, mask_zero_scores
 
 
@@ -29,7 +32,8 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
 
     Only the `neighbours` nearest videos of each video have a similarity (Deshpande and Karypis 2004), which
     is that of `vrec.retrieval.similarity.nearest_rows`; shrinkage and weighting are those of Ferrari Dacrema
-    et al. 2019. A video that is no neighbor of the user's videos gets no score.
+    et al. 2019, by default chosen by held-out interactions; `report` says which. A video that is no neighbor
+    of the user's videos gets no score.
     """
 
     kind = "item_knn"
@@ -40,7 +44,9 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
         self.map_blocks = map_blocks
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
-        self.similarities = similar_videos(histories.weights, self.config, self.map_blocks)
+        formula = choose_video_formula(histories.weights, self.config, video_similarity_task)
+        self.report = asdict(formula)
+        self.similarities = similar_videos(histories.weights, formula, self.map_blocks)
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         weights = histories.weights
@@ -60,33 +66,34 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
 
 
 def similar_videos(
-    weights: Matrix, config: SimilarityConfig, map_blocks: BlockMapper = map_in_threads
+    weights: Matrix, formula: SimilarityFormula, map_blocks: BlockMapper = map_in_threads
 ) -> Matrix:
     """Return the similarities of each video to its nearest videos.
 
     Args:
         weights: (users, videos) float32.
-        config: Settings of the similarity.
+        formula: Settings of the similarity.
         map_blocks: How the blocks of rows are computed.
 
     Returns:
         (videos, videos) sparse float32 with the `neighbours` greatest similarities per row.
     """
     videos = weights.shape[1]
-    blocks = map_blocks(nearest_rows, _similarity_task(weights, config), row_blocks(videos))
+    blocks = map_blocks(nearest_rows, video_similarity_task(weights, formula), row_blocks(videos))
     return stack_rows(blocks, videos)
 
 
-def _similarity_task(weights: Matrix, config: SimilarityConfig) -> SimilarityTask:
+def video_similarity_task(weights: Matrix, formula: SimilarityFormula) -> SimilarityTask:
+    """Return the comparison of all videos of (users, videos) float32 weights with each other."""
     rows = weights.T.tocsr()
-    rows = RowWeighting.fit(rows, config.weighting).apply(rows)
-    moments = RowMoments.from_rows(rows, config.similarity)
-    own_keys = np.arange(rows.shape[0])
+    rows = RowWeighting.fit(rows, formula.weighting).apply(rows)
+    moments = RowMoments.from_rows(rows, formula.similarity)
+    own_keys = np.arange(rows.shape[0], dtype=np.int32)
     right = weights
-    if config.weighting != "none":
+    if formula.weighting != "none":
         # The indices are those of `weights`, which are stored only once.
         right = sparse.csr_matrix((rows.T.tocsr().data, weights.indices, weights.indptr), weights.shape)
-    return SimilarityTask(rows, right, moments, moments, config, own_keys, own_keys, weight_range(right))
+    return SimilarityTask(rows, right, moments, moments, formula, own_keys, own_keys, weight_range(right))
 
 
 def _newer_counts(histories: InteractionMatrix) -> npt.NDArray[np.int64]:

@@ -1,0 +1,105 @@
+"""Statistics of sparse rows that their similarities need: weightings, means and lengths."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from vrec.retrieval.config import SimilarityKind, WeightingKind
+from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.topk import Scores
+
+WEIGHTS_PER_SUM = 1 << 19
+"""Weights converted to float64 at a time, 4 MB."""
+BM25_K1, BM25_B = 1.2, 0.75
+
+
+@dataclass(frozen=True)
+class RowWeighting:
+    """Statistics of the fitted rows by which any row is weighted like them."""
+
+    kind: WeightingKind
+    idf: Scores
+    """(columns,) float32, ln(rows) − ln(1 + entries of the column)."""
+    mean_sum: float
+    """Mean of the rows' sums of weights."""
+
+    @classmethod
+    def fit(cls, rows: Matrix, kind: WeightingKind) -> "RowWeighting":
+        """Compute the weighting from (rows, columns) float32 weights."""
+        entries = np.bincount(rows.indices, minlength=rows.shape[1])
+        idf = math.log(max(rows.shape[0], 1)) - np.log1p(entries)
+        return cls(kind, idf.astype(np.float32), float(row_sums(rows).mean()))
+
+    def apply(self, rows: Matrix) -> Matrix:
+        """Return (N, columns) float32 rows with their weights changed; the indices are shared.
+
+        TF-IDF is √weight · idf; BM25 is weight · (k1 + 1) / (k1 · (1 − b + b · sum / mean sum) + weight)
+        · idf with k1 = 1.2 and b = 0.75 (Robertson and Zaragoza 2009); both as in `implicit`. A row is the
+        document, its columns are the terms: of videos, the users who watched them. BM25 divides by the length
+        of the document, and so does the cosine: where all weights are equal, its cosine is that of TF-IDF.
+        """
+        if self.kind == "none":
+            return rows
+        if self.kind == "tfidf":
+            data = np.sqrt(rows.data)
+        else:
+            length = 1 - BM25_B + BM25_B * row_sums(rows) / self.mean_sum
+            data = rows.data + np.repeat((BM25_K1 * length).astype(np.float32), np.diff(rows.indptr))
+            np.divide(rows.data, data, out=data)
+            data *= np.float32(BM25_K1 + 1)
+        data *= self.idf[rows.indices]
+        return sparse.csr_matrix((data, rows.indices, rows.indptr), shape=rows.shape)
+
+
+@dataclass(frozen=True)
+class RowMoments:
+    """Means and lengths of rows, which similarities need besides the products."""
+
+    mean: npt.NDArray[np.float64]
+    """(N,) means times the square root of the number of columns for Pearson, zeros for the cosine."""
+    norm: npt.NDArray[np.float64]
+    """(N,) lengths, of the centered rows for Pearson; infinite for rows of length 0, so that their
+    similarities are 0."""
+
+    @property
+    def usual_norm(self) -> float:
+        """Mean of the finite lengths; 1 without any."""
+        finite = self.norm[np.isfinite(self.norm)]
+        return float(finite.mean()) if len(finite) else 1.0
+
+    @classmethod
+    def from_rows(cls, rows: Matrix, similarity: SimilarityKind) -> "RowMoments":
+        """Compute the moments of (N, columns) rows."""
+        squares = row_sums(rows, squared=True)
+        mean = np.zeros(rows.shape[0])
+        if similarity == "pearson":
+            mean = row_sums(rows) / math.sqrt(rows.shape[1])
+        # A row that is constant over all columns has no variance; what rounding leaves of it does not count.
+        variance = np.where(squares - mean**2 > 1e-6 * squares, squares - mean**2, 0)
+        norm = np.where(variance > 0, np.sqrt(variance), np.inf)
+        return cls(mean, norm)
+
+
+def row_sums(rows: Matrix, *, squared: bool = False) -> npt.NDArray[np.float64]:
+    """Return the (N,) float64 sums of the rows' weights, or of their squares."""
+    sums = np.zeros(rows.shape[0])
+    indptr = rows.indptr
+    # A run of rows at a time: all weights in float64 would take more memory than the matrix.
+    cuts = np.unique(
+        np.searchsorted(indptr, np.arange(0, indptr[-1] + WEIGHTS_PER_SUM, WEIGHTS_PER_SUM)).clip(
+            0, len(sums)
+        )
+    )
+    for start, stop in pairwise(cuts):
+        filled = start + np.flatnonzero(np.diff(indptr[start : stop + 1]))
+        # In float64 before squaring: the squares of strongly decayed weights underflow in float32.
+        values = rows.data[indptr[start] : indptr[stop]].astype(np.float64)
+        if squared:
+            np.square(values, out=values)
+        if len(filled):
+            sums[filled] = np.add.reduceat(values, indptr[filled] - indptr[start])
+    return sums
