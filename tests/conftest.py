@@ -78,6 +78,15 @@ def shop_bundle(tmp_path_factory: pytest.TempPathFactory):
     return write_shop_bundle(tmp_path_factory.mktemp("bundle") / "shop")
 
 
+@pytest.fixture(scope="module")
+def bucket():
+    """A bucket of a real S3 server: a `tests.s3_bucket.Bucket`."""
+    from tests.s3_bucket import s3_bucket
+
+    with s3_bucket() as made:
+        yield made
+
+
 SLOW = ("tests/e2e/", "tests/serving/http/test_whole.py", "tests/serving/http/test_contract.py")
 """Tests with servers, or with processes that take seconds to start, beside those on Ray or in a browser."""
 LONG = ("tests/docs/test_tutorial.py", "tests/pipelines/compress/test_run.py")

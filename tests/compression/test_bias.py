@@ -64,6 +64,7 @@ def test_features_of_other_pictures_come_nearer(graph, plain, better, runtime):
     assert shift_after < 0.6 * shift_before
 
 
+@pytest.mark.slow
 def test_a_convolution_without_a_bias_is_left_as_it_is():
     class Bare(nn.Module):
         """(N, S, S, 3) uint8 to (N, 4) float32."""

@@ -1,7 +1,6 @@
 """Every command on a real S3 server that no environment names: endpoint and keys stand in each URI."""
 
 import json
-import socket
 import urllib.request
 
 import numpy as np
@@ -9,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from tests.e2e.conftest import QUICK
-from tests.s3_bucket import SECRETS, s3_bucket
+from tests.s3_bucket import SECRETS
+from tests.web_files import free_port
 from vrec.cli.main import run
 from vrec.core.tables import StorageFolder, read_embeddings, read_failures, read_media
 from vrec.events.videos import complete_videos
@@ -21,12 +21,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SHOP = SimulationConfig(
     users=60, categories=3, creators=6, days=20, requests_per_user=8, slots=4, click_rate=0.3
 )
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with s3_bucket() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +159,7 @@ def serve(bucket, vrec, bundle, events, version, tmp_path):
     from vrec.config.serve import ServeConfig
     from vrec.serving.deploy import stop_service
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     sets = [f"serve.port={port}", f"serve.store.path={tmp_path}/store.db", "serve.replicas.encoder=0"]
     chosen = [part for setting in sets for part in ("--set", setting)]
     try:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 import urllib.error
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import write_shop_bundle
+from tests.web_files import free_port
 from vrec.bundle.write import BundleConfig
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError
@@ -68,15 +68,12 @@ def service(ray_cluster, shop_bundle, tmp_path_factory):
     from vrec.serving.deploy import deploy_service, stop_service
 
     folder = tmp_path_factory.mktemp("service")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     config = ServeConfig.model_validate(
         {
             "bundle": shop_bundle.uri,
             "data": str(folder / "data"),
             "store": {"kind": "sqlite", "path": str(folder / "store.db")},
-            "port": port,
+            "port": free_port(),
             "replicas": {"encoder": 0},
             "security": {"requests_per_second": 10_000, "burst": 10_000},
         }

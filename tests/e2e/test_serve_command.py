@@ -16,6 +16,7 @@ import pytest
 
 from tests.bundles import write_shop_bundle
 from tests.e2e.conftest import start, vrec
+from tests.web_files import free_port
 from vrec.bundle.write import BundleConfig
 from vrec.serving.service_record import RECORD
 
@@ -71,12 +72,6 @@ class Shop:
             time.sleep(0.02)
         self.done.append((begun, outcome, version))
         return outcome
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def arguments(bundle, data, port, *more):

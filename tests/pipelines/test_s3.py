@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.s3_bucket import SECRETS, s3_bucket
+from tests.s3_bucket import SECRETS
 from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
 from vrec.config.load import load_settings
@@ -28,12 +28,6 @@ SETTINGS = b"""
 train: {ranker: {training: {epochs: 1}}}
 evaluate: {models: [item_knn]}
 """
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with s3_bucket() as made:
-        yield made
 
 
 def test_results_of_each_command_on_s3_are_inputs_of_the_next(bucket, inline_ray, tmp_path, capfd):

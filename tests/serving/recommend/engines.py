@@ -21,11 +21,6 @@ DAY_US = 86_400_000_000
 
 
 @cache
-def bundle_at(uri: str) -> ServingBundle:
-    return ServingBundle.load(uri)
-
-
-@cache
 def profiles() -> dict[tuple[str, str], Profile]:
     parts = shop_parts()
     content = bundle_content()

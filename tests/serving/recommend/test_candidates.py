@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serving.recommend.engines import (
-    bundle_at,
     change,
     engine_of,
     ids,
@@ -33,11 +32,6 @@ from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.recommend.rank_fusion import fuse_ranks
 
 NAMES = [f"video-{n:02}" for n in range(100)]
-
-
-@pytest.fixture(scope="module")
-def bundle(shop_bundle):
-    return bundle_at(shop_bundle.uri)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tests.bundles import shop
 from tests.serving.recommend.engines import (
     DAY_US,
-    bundle_at,
     bundle_content,
     change,
     engine_of,
@@ -80,11 +79,6 @@ CHANGES = st.lists(
     ),
     max_size=8,
 )
-
-
-@pytest.fixture(scope="module")
-def bundle(shop_bundle):
-    return bundle_at(shop_bundle.uri)
 
 
 @pytest.fixture(scope="module")

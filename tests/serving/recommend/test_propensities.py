@@ -10,7 +10,6 @@ import pytest
 
 from tests.serving.recommend.engines import (
     DAY_US,
-    bundle_at,
     engine_of,
     ids,
     now,
@@ -33,11 +32,6 @@ BELOW = {"most": 300}
 """More than there are; still some videos are candidates by chance."""
 REQUESTS = 800
 MINUTE_US = 60_000_000
-
-
-@pytest.fixture(scope="module")
-def bundle(shop_bundle):
-    return bundle_at(shop_bundle.uri)
 
 
 def engine_with(bundle, candidates_config, *, kind="dpp", **exploration):

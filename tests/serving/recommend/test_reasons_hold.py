@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tests.bundles import shop, shop_parts
-from tests.serving.recommend.engines import bundle_at, change, engine_of, now, query_of
+from tests.serving.recommend.engines import change, engine_of, now, query_of
 from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.write import count_popularity, popular_videos
@@ -231,9 +231,9 @@ def shop_truth():
 
 
 @pytest.mark.parametrize("interactions", [True, False], ids=["bundle", "bundle without interactions"])
-def test_reasons_of_the_engine_and_of_the_fallback_are_true(shop_bundle, interactions):
+def test_reasons_of_the_engine_and_of_the_fallback_are_true(bundle, interactions):
     """Shoppers of the shop, ones with other histories, and cold ones, beside videos nobody has seen."""
-    bundle, truth, seen = bundle_at(shop_bundle.uri), shop_truth(), Counter()
+    truth, seen = shop_truth(), Counter()
     users = truth.users_of()
     if not interactions:
         newest = popular_videos(bundle.videos, None, BundleConfig())

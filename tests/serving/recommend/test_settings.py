@@ -3,16 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.serving.recommend.engines import bundle_at, change, engine_of, ids, now, query_of, shoppers
+from tests.serving.recommend.engines import change, engine_of, ids, now, query_of, shoppers
 from vrec.config.serve import ServeConfig
 from vrec.serving.messages import RequestFilters
 
 NOTHING = RequestFilters()
-
-
-@pytest.fixture(scope="module")
-def bundle(shop_bundle):
-    return bundle_at(shop_bundle.uri)
 
 
 @pytest.fixture(scope="module")
