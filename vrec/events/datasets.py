@@ -88,17 +88,10 @@ def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
         join_uri(base, "MicroLens-50k_pairs.tsv"), has_header=False, new_columns=["user_id", "video_id"]
     )
     watched = rows.with_columns(pl.col("video_id").str.split(" ")).explode("video_id")
-    events = watched.select(
-        "user_id",
-        "video_id",
-        event_id=pl.concat_str("user_id", pl.int_range(pl.len()).over("user_id"), separator="-"),
-        kind=pl.lit("click"),
-        at=days_before_end("user_id"),
-    )
     titles = _read_file(join_uri(base, "MicroLens-50k_titles.csv"), pl.read_csv, infer_schema=False)
     note = "westlake-repl; `at` is the place from the end of the user's sequence in days, not a time"
     videos = titles.select("title", video_id="item")
-    return to_public_dataset("microlens_50k", events, videos, note, has_timestamps=False)
+    return to_public_dataset("microlens_50k", events_in_order(watched), videos, note, has_timestamps=False)
 
 
 def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
@@ -209,11 +202,21 @@ def _kuairand_videos(base: str) -> pl.DataFrame:
     )
 
 
-def days_before_end(user: str) -> pl.Expr:
-    """Return made-up times for rows in each user's order: the last at ORDER_END, a day apart."""
-    index = pl.int_range(pl.len()).over(user)
-    days = pl.len().over(user).cast(pl.Int64) - 1 - index
-    return (pl.lit(ORDER_END) - pl.duration(days=days)).cast(POLARS_TIMESTAMP)
+def events_in_order(watched: pl.DataFrame) -> pl.DataFrame:
+    """Return clicks at made-up times: each user's last is at ORDER_END, and those before it a day apart.
+
+    Args:
+        watched: (N,) rows of `user_id` and `video_id`, each user's from the oldest to the newest.
+    """
+    index = pl.int_range(pl.len()).over("user_id")
+    days = pl.len().over("user_id").cast(pl.Int64) - 1 - index
+    return watched.select(
+        "user_id",
+        "video_id",
+        event_id=pl.concat_str("user_id", index, separator="-"),
+        kind=pl.lit("click"),
+        at=(pl.lit(ORDER_END) - pl.duration(days=days)).cast(POLARS_TIMESTAMP),
+    )
 
 
 def to_public_dataset(

@@ -12,7 +12,7 @@ from vrec.core.uris import read_file
 from vrec.events.datasets import (
     DatasetReader,
     PublicDataset,
-    days_before_end,
+    events_in_order,
     to_public_dataset,
 )
 
@@ -84,15 +84,8 @@ def read_lists(uri: str | os.PathLike[str]) -> PublicDataset:
     rows = rows.filter(pl.col("video_id").list.len() > 0).explode("video_id")
     if not rows.height:
         raise EventsError(f"{uri}: no user has a video", fix="give lines of `user item item …`, or JSON")
-    events = rows.select(
-        "user_id",
-        "video_id",
-        event_id=pl.concat_str("user_id", pl.int_range(pl.len()).over("user_id"), separator="-"),
-        kind=pl.lit("click"),
-        at=days_before_end("user_id"),
-    )
     note = "each user's videos in the order of the file; `at` is the place from the end in days, not a time"
-    return to_public_dataset("lists", events, None, note, has_timestamps=False)
+    return to_public_dataset("lists", events_in_order(rows), None, note, has_timestamps=False)
 
 
 FILE_READERS: dict[str, DatasetReader] = {"pairs": read_pairs, "lists": read_lists}
