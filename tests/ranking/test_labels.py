@@ -57,7 +57,7 @@ def searched(log, config, end):
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(some_log(few=True), st.integers(0, 8), st.randoms(use_true_random=False))
 def test_labels_are_those_of_a_plain_search(log, ends, random):
     end = [None, *sorted(set(micros(log).tolist()))][min(ends, len(set(micros(log).tolist())))]

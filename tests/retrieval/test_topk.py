@@ -19,7 +19,7 @@ from vrec.retrieval.topk import mask_scores, mask_zero_scores, row_chunks, to_re
     st.sampled_from([2, 10, 10**6]),
     st.sampled_from([0.0, 0.5, 0.98, 1.0]),
 )
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_best_are_those_of_a_full_sort(seed, rows, videos, k, levels, silent) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(-levels, levels, (rows, videos)).astype(np.float32)

@@ -40,7 +40,7 @@ def by_quad(means, deviations, one):
 
 
 @given(PAIRS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_chances_sum_to_one(pairs):
     means, deviations = np.array(pairs).T
     chances = win_chances(means, deviations)

@@ -234,7 +234,7 @@ PATHS = ["/v1/recommend", "/v1/events", "/v1/search", "/v1/videos", "/v1/videos/
 KINDS = ["application/json", "multipart/form-data; boundary=b", "multipart/form-data", "text/plain"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(PATHS),
     kind=st.sampled_from(KINDS),

@@ -49,7 +49,7 @@ def reference(vectors: np.ndarray, k: int, center: bool) -> tuple[list[list[int]
 
 
 @given(VECTORS, st.integers(1, 30), st.booleans(), st.sampled_from([1, 700, 2**26]))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 def test_nearest_is_brute_force_with_ties_to_the_lower_row(
     vectors: np.ndarray, k: int, center: bool, block_bytes: int
 ) -> None:
