@@ -3,8 +3,11 @@
 import pytest
 
 from vrec.retrieval.config import (
+    COMBINED_KINDS,
     AlsConfig,
+    AutoConfig,
     BlendConfig,
+    CoVisitationConfig,
     EaseConfig,
     GraphFilterConfig,
     HybridConfig,
@@ -18,6 +21,8 @@ from vrec.retrieval.config import (
     SimilarityConfig,
 )
 from vrec.retrieval.models.als import Als
+from vrec.retrieval.models.auto import AutoRecommender
+from vrec.retrieval.models.co_visitation import CoVisitation
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.graph_filter import GraphFilter
@@ -42,6 +47,10 @@ RECOMMENDERS: dict[str, Make] = {
     "item_knn-pearson": lambda: ItemKnn(ItemKnnConfig(similarity="pearson", shrink=2, recency_half_life=3)),
     "user_knn": lambda: UserKnn(SimilarityConfig(neighbours=70)),
     "user_knn-bm25": lambda: UserKnn(SimilarityConfig(neighbours=70, weighting="bm25", shrink=1)),
+    "co_visitation": CoVisitation,
+    "co_visitation-rare": lambda: CoVisitation(
+        CoVisitationConfig(window=2, backward=0.2, popularity_power=0.4)
+    ),
     "als": lambda: Als(AlsConfig(factors=6)),
     "ease": lambda: Ease(EaseConfig(regularization=3)),
     "mult_vae": lambda: MultVae(MultVaeConfig(hidden=16, latent=8, epochs=2)),
@@ -65,6 +74,11 @@ RECOMMENDERS: dict[str, Make] = {
             members=("popular", "item_knn", "ease", "content"), recommend_new_users=False, blend=LEARNED
         )
     ),
+    "auto": lambda: AutoRecommender(
+        AutoConfig(
+            members=("popular", "item_knn", "ease", "content"), recommend_new_users=False, blend=LEARNED
+        )
+    ),
 }
 
 
@@ -75,4 +89,4 @@ def test_recommender_holds_the_contract(kind: str, check):
 
 
 def test_no_recommender_is_left_out():
-    assert {make().name for make in RECOMMENDERS.values()} == {*SINGLE_MODELS, "hybrid"}
+    assert {make().name for make in RECOMMENDERS.values()} == {*SINGLE_MODELS, *COMBINED_KINDS}

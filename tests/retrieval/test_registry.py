@@ -6,7 +6,6 @@ from tests.retrieval.catalogues import interactions
 from vrec.core.errors import FitError, ModelError
 from vrec.retrieval.config import (
     RECOMMENDER_KINDS,
-    HybridConfig,
     PopularConfig,
     RetrievalConfig,
     SingleModelsConfig,
@@ -36,7 +35,9 @@ CHANGED = {
     "propagate": {"mode": "degree"},
     "graph_filter": {"factors": 5},
     "multimodal": {"neighbours": 5},
+    "co_visitation": {"window": 2},
     "hybrid": {"holdout": "last", "members": ["popular", "als"]},
+    "auto": {"minutes": 1, "members": ["popular", "als"]},
 }
 CONFIG = RetrievalConfig.model_validate(CHANGED)
 ROWS = interactions(("ann", "a", 1, 0), ("bo", "b", 1, 1), ("bo", "a", 1, 2))
@@ -44,7 +45,7 @@ ROWS = interactions(("ann", "a", 1, 0), ("bo", "b", 1, 1), ("bo", "a", 1, 2))
 
 def test_every_kind_is_tried_here():
     assert set(CHANGED) == set(RECOMMENDER_KINDS)
-    assert (*SINGLE_MODELS, "hybrid") == RECOMMENDER_KINDS
+    assert (*SINGLE_MODELS, "hybrid", "auto") == RECOMMENDER_KINDS
 
 
 @pytest.mark.parametrize("kind", SINGLE_MODELS)
@@ -69,15 +70,17 @@ def test_blocks_are_mapped_as_given():
     assert calls == [[range(2)]]
 
 
-def test_hybrid_members_have_their_own_settings_or_those_of_retrieval():
-    model = build_recommender("hybrid", CONFIG)
+@pytest.mark.parametrize("kind", ["hybrid", "auto"])
+def test_members_have_their_own_settings_or_those_of_retrieval(kind):
+    model = build_recommender(kind, CONFIG)
     assert isinstance(model, HybridRecommender)
+    assert type(model).kind == kind
     assert model.config.members == ("popular", "als")
     assert model.config.models is not None
-    assert model.config.models.model_dump() == CONFIG.model_dump(exclude={"hybrid"})
+    assert model.config.models.model_dump() == CONFIG.model_dump(exclude={"hybrid", "auto"})
     own = SingleModelsConfig(popular=PopularConfig(half_life_days=9))
-    config = CONFIG.model_copy(update={"hybrid": HybridConfig(models=own)})
-    model = build_recommender("hybrid", config)
+    config = CONFIG.model_copy(update={kind: type(getattr(CONFIG, kind))(models=own)})
+    model = build_recommender(kind, config)
     assert isinstance(model, HybridRecommender)
     assert model.config.models == own
 

@@ -11,7 +11,7 @@ from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_ma
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.popular import PopularRecommender
-from vrec.retrieval.score_panel import ScorePanel, standardize_scores
+from vrec.retrieval.score_panel import ScorePanel, fill_zeros, standardize_scores
 
 ROWS = interactions(("ann", "b", 1, 0), ("bo", "b", 1, 1), ("bo", "d", 1, 2))
 CONTENT = CatalogContent(embeddings=embeddings(b=[1, 0], c=[1, 1], d=[0, 1]))
@@ -73,3 +73,10 @@ def test_standardized_scores_by_hand():
     assert found[1].tolist() == [0, 0, 0, 0]
     np.testing.assert_array_equal(found[2], [np.nan, np.nan, np.nan, 0])
     np.testing.assert_array_equal(raw, before)
+
+
+def test_no_opinion_is_zero_among_positive_scores_and_none_among_others():
+    raw = np.array([[2, -np.inf, -np.inf], [2, -1, -np.inf], [-np.inf] * 3], np.float32)
+    found = fill_zeros(raw.copy(), np.array([True, True, False]))
+    assert np.array_equal(found[0], np.array([2, 0, -np.inf], np.float32))
+    assert np.array_equal(found[1:], raw[1:])

@@ -21,7 +21,7 @@ from vrec.core.masking import mask_credentials
 def fit(
     *,
     log: LogOptions,
-    model: ModelOption,
+    model: ModelOption = "auto",
     out: Annotated[str, typer.Option(help="The folder for the model; a path or a URI.")],
     run: RunOptions,
 ) -> int:

@@ -55,7 +55,7 @@ def _known_model(name: str) -> str:
 
 
 ModelOption = Annotated[
-    str, typer.Option(help="Which recommender: item_knn, ease, hybrid, ….", callback=_known_model)
+    str, typer.Option(help="Which recommender: auto, item_knn, hybrid, ….", callback=_known_model)
 ]
 
 

@@ -44,7 +44,7 @@ class DemoShopResult:
     report: str
     """The path of the evaluation page."""
     model: str
-    """The folder of the fitted hybrid."""
+    """The folder of the fitted recommender."""
     log: str
     """The path of the simulated EVENTS."""
     bundle: str
@@ -66,7 +66,7 @@ def demo_shop(
     Only the shoppers are simulated: everything else works as on the events of any shop.
 
     Args:
-        folder: gets EVENTS and VIDEOS, an evaluation of recommenders, a hybrid and a ranker.
+        folder: gets EVENTS and VIDEOS, an evaluation of recommenders, the best of them and a ranker.
         bundle: the folder of the bundle; one of an earlier demo is replaced.
         tables: the embedding folder.
         videos: VIDEOS; those without a vector are left out.
@@ -86,7 +86,7 @@ def demo_shop(
     data = read_inputs(paths, settings.events, settings.fit.modality)
     report = build_report(run_comparison(data, settings), settings.evaluate, name="the demo's shop")
     write_comparison(_with_posters(report, posters), str(folder / EVALUATION))
-    fit_inputs(data, str(folder / MODEL), settings, model="hybrid")
+    fit_inputs(data, str(folder / MODEL), settings, model="auto")
     ranker = small_ranker(settings.train.ranker, settings.demo.ranker)
     small = settings.model_copy(update={"train": settings.train.model_copy(update={"ranker": ranker})})
     train_on_inputs(data, str(folder / RANKER), ranker, train=train_in_process)

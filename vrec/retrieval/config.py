@@ -1,7 +1,7 @@
 """Settings and names of all recommenders. Imports no numerical library, so that commands check them fast."""
 
 import difflib
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -94,6 +94,21 @@ class ItemKnnConfig(SimilarityConfig):
     recency_half_life: float | None = Field(default=None, gt=0)
     """Number of newer videos in the user's history after which a video's weight is halved; None disables the
     decay. Videos with the same time have the same decay."""
+
+
+class CoVisitationConfig(BaseConfig):
+    """Settings of co-visitation."""
+
+    window: int = Field(default=4, ge=1)
+    """Places in a history over which two videos are linked; time and memory grow with it."""
+    backward: float = Field(default=1.0, ge=0, le=1)
+    """Strength of a link from the later video to the earlier one, relative to the opposite direction."""
+    decay: float = Field(default=0.7, gt=0, le=1)
+    """Factor on a video's weight for each newer video in the user's history; 1 disables the decay."""
+    popularity_power: float = Field(default=0.0, ge=0, le=1)
+    """Power of a video's number of users that its links are divided by; more favors rare videos."""
+    neighbours: int = Field(default=200, ge=1)
+    """Number of strongest links kept for each video."""
 
 
 class AlsConfig(BaseConfig):
@@ -277,6 +292,7 @@ SingleKind = Literal[
     "popular",
     "item_knn",
     "user_knn",
+    "co_visitation",
     "als",
     "ease",
     "mult_vae",
@@ -302,6 +318,8 @@ class SingleModelsConfig(BaseConfig):
     """Settings of the item-based neighborhood model."""
     user_knn: SimilarityConfig = Field(default_factory=SimilarityConfig)
     """Settings of the user-based neighborhood model."""
+    co_visitation: CoVisitationConfig = Field(default_factory=CoVisitationConfig)
+    """Settings of co-visitation, which links videos that are close in histories."""
     als: AlsConfig = Field(default_factory=AlsConfig)
     """Settings of matrix factorization by alternating least squares."""
     ease: EaseConfig = Field(default_factory=EaseConfig)
@@ -372,14 +390,65 @@ class HybridConfig(BaseConfig):
     no rows."""
 
 
+PORTFOLIO: tuple[SingleKind, ...] = (
+    "popular",
+    "co_visitation",
+    "item_knn",
+    "als",
+    "user_knn",
+    "graph_filter",
+    "content",
+    "multimodal",
+    "ease",
+    "mult_vae",
+    "sequence",
+)
+"""Recommenders that `auto` tries, the fastest first."""
+
+
+class AutoConfig(HybridConfig):
+    """Settings of the choice among all recommenders; `members` are the candidates."""
+
+    members: tuple[SingleKind, ...] = Field(default=PORTFOLIO, min_length=1)
+    """Names of the recommenders to try, in this order; `popular` is always tried."""
+    minutes: float = Field(default=5.0, gt=0)
+    """Time budget of trying; what does not fit into it is skipped and named. The chosen model is then fitted
+    on all interactions, which takes as long as its trial."""
+    search: dict[SingleKind, dict[str, list[Any]]] = Field(
+        default_factory=lambda: {
+            "co_visitation": {"decay": [0.5, 0.9], "popularity_power": [0.0, 0.3]},
+            "item_knn": {"shrink": [10.0], "recency_half_life": [None, 3.0]},
+            "als": {"alpha": [10.0], "regularization": [0.01, 10.0]},
+            "ease": {"regularization": [50.0, 200.0, 1000.0]},
+        }
+    )
+    """Further settings to try of a recommender whose defaults are among the best: every combination of the
+    listed values."""
+    contenders: int = Field(default=3, ge=1)
+    """Number of the best recommenders whose further settings are tried."""
+    blended: int = Field(default=4, ge=1)
+    """Maximum number of the best recommenders in the blend that is compared with them; `popular` and those of
+    content are blended in addition."""
+    screen_interactions: int = Field(default=500_000, ge=1)
+    """Interactions above which all candidates are first tried on a sample of the users with about as many,
+    and only the better half of them on all."""
+    network_interactions: int = Field(default=20_000, ge=1)
+    """Fewest interactions with which networks are tried: they learn little from less, and importing torch
+    takes longer than all other trials."""
+
+
 class RetrievalConfig(SingleModelsConfig):
     """Settings of all recommenders."""
 
     hybrid: HybridConfig = Field(default_factory=HybridConfig)
     """Settings of the blend of several recommenders with learned weights."""
+    auto: AutoConfig = Field(default_factory=AutoConfig)
+    """Settings of the choice of the best recommender for the data."""
 
 
-RECOMMENDER_KINDS: tuple[str, ...] = (*get_args(SingleKind), "hybrid")
+COMBINED_KINDS = ("hybrid", "auto")
+"""Recommenders that are made of others."""
+RECOMMENDER_KINDS: tuple[str, ...] = (*get_args(SingleKind), *COMBINED_KINDS)
 """Names of all recommenders, as `--model` and `--models` take them."""
 
 

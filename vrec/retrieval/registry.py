@@ -3,9 +3,13 @@
 from vrec.core.artifact import artifact_kind
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import RetrievalConfig, SingleModelsConfig, check_kind
+from vrec.retrieval.models.auto import AutoRecommender
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.single_models import build_single_model, load_single_model
 from vrec.retrieval.similarity import BlockMapper, map_in_threads
+
+COMBINED: dict[str, type[HybridRecommender]] = {"hybrid": HybridRecommender, "auto": AutoRecommender}
+"""Recommenders that are made of others, by name."""
 
 
 def build_recommender(
@@ -15,20 +19,21 @@ def build_recommender(
 
     Args:
         kind: One of RECOMMENDER_KINDS.
-        config: Settings of all recommenders; those of `kind` are used. A hybrid without settings for its
-            members takes them from here.
+        config: Settings of all recommenders; those of `kind` are used. One that is made of others
+            takes their settings from here, unless it has its own.
         map_blocks: How a model that is fitted in blocks computes them.
 
     Raises:
         UnknownModel: There is no recommender of that name.
     """
     check_kind(kind)
-    if kind != HybridRecommender.kind:
+    if kind not in COMBINED:
         return build_single_model(kind, config, map_blocks)
-    if config.hybrid.models is not None:
-        return HybridRecommender(config.hybrid)
-    singles = SingleModelsConfig.model_validate(config.model_dump(exclude={"hybrid"}))
-    return HybridRecommender(config.hybrid.model_copy(update={"models": singles}))
+    own = getattr(config, kind)
+    if own.models is None:
+        singles = SingleModelsConfig.model_validate(config.model_dump(exclude=set(COMBINED)))
+        own = own.model_copy(update={"models": singles})
+    return COMBINED[kind](own)
 
 
 def load_recommender(uri: str) -> MatrixRecommender:
@@ -37,8 +42,5 @@ def load_recommender(uri: str) -> MatrixRecommender:
     Raises:
         ModelError: The folder holds no complete recommender.
     """
-    return (
-        HybridRecommender.load(uri)
-        if artifact_kind(uri) == HybridRecommender.kind
-        else load_single_model(uri)
-    )
+    combined = COMBINED.get(artifact_kind(uri))
+    return load_single_model(uri) if combined is None else combined.load(uri)

@@ -53,11 +53,14 @@ class ScorePanel:
             users: (B,) ids of the users.
 
         Yields:
-            (B, videos) float32. For a member, 0 is its average score for the user and NaN no opinion.
+            (B, videos) float32. For a member, 0 is its average score for the user and NaN no opinion. Where
+            all scores of a user are positive, other videos that have users get the score 0 first: for
+            neighborhood models they are below all others, and not of average score.
         """
         content: Scores | None = None
         for name in self.members:
-            scaled = standardize_scores(self.member_scores(name, histories, users))
+            scores = self.member_scores(name, histories, users)
+            scaled = standardize_scores(fill_zeros(scores, self.support > 0))
             yield scaled
             if name == "content":
                 content = scaled
@@ -74,6 +77,21 @@ class ScorePanel:
         known = columns >= 0
         out[:, known] = scores[:, columns[known]]
         return out
+
+
+def fill_zeros(scores: Scores, known: npt.NDArray[np.bool_]) -> Scores:
+    """Set missing scores of known videos to 0, in place, in rows of only positive scores; return the array.
+
+    Args:
+        scores: (B, videos) float32, −inf for no opinion.
+        known: (videos,) mask of the videos that may be filled.
+    """
+    missing = scores == -np.inf
+    if missing.any():
+        lowest = np.where(missing, np.float32(np.inf), scores).min(axis=1)
+        positive = (lowest > 0) & (lowest < np.inf)
+        np.copyto(scores, np.float32(0), where=missing & known & positive[:, None])
+    return scores
 
 
 def standardize_scores(scores: Scores) -> Scores:

@@ -43,7 +43,7 @@ def test_blocks_are_tasks_where_it_is_set_or_the_cluster_has_several_nodes(
     shop, tmp_path, inline_ray, monkeypatch, blocks, nodes, expected
 ):
     monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True}] * nodes)
-    settings = load_settings(overrides=[f"fit.blocks={blocks}"])
+    settings = load_settings(overrides=[f"fit.blocks={blocks}", "fit.local_interactions=0"])
     fit(shop.where, str(tmp_path / "m"), settings, model="item_knn")
     assert ("_apply" in [call["name"] for call in inline_ray]) is expected
 
@@ -68,6 +68,7 @@ def test_each_shard_of_users_is_a_task_and_a_file(model, tmp_path, inline_ray):
     assert (manifest["k"], manifest["rows"], manifest["model"]) == (3, 15, model)
     assert pa.concat_tables(tables).num_rows == 15
     fewer = recommend_all(model, str(out), settings, k=3, users=users[:1])
+    assert len(inline_ray) == 3, "one shard is written without Ray"
     assert StorageFolder(str(out)).files("recommendations") == ["00000.parquet"]
     assert (fewer["rows"], fewer["users"]) == (3, 1)
     everyone = recommend_all(model, str(out), load_settings(), k=1)
@@ -77,3 +78,23 @@ def test_each_shard_of_users_is_a_task_and_a_file(model, tmp_path, inline_ray):
 def test_recommending_to_nobody_is_an_error(model, tmp_path):
     with pytest.raises(ModelError, match="nobody to recommend to"):
         recommend_all(model, str(tmp_path / "out"), load_settings(), k=1, users=[])
+
+
+def test_a_small_fit_needs_no_ray(shop, tmp_path, inline_ray):
+    fit(shop.where, str(tmp_path / "m"), load_settings(), model="popular")
+    assert not inline_ray
+    rows = load_recommender(str(tmp_path / "m")).sizes["interactions"]
+    for least, tasks_run in ((rows, 0), (rows - 1, 1)):
+        settings = load_settings(overrides=[f"fit.local_interactions={least}"])
+        fit(shop.where, str(tmp_path / "m"), settings, model="popular")
+        assert len(inline_ray) == tasks_run
+
+
+def test_a_choice_is_told_on_the_log_and_returned(shop, tmp_path, caplog):
+    settings = load_settings(overrides=["retrieval.auto.members=[popular,item_knn]"])
+    with caplog.at_level("INFO"):
+        done = fit(shop.where, str(tmp_path / "m"), settings, model="auto")
+    assert any(line.startswith("chosen: ") for line in caplog.messages)
+    assert any(line.startswith("  item_knn") for line in caplog.messages)
+    assert done["chosen"] == load_recommender(str(tmp_path / "m")).report
+    assert done["chosen"]["data"]["users"] == done["users"]

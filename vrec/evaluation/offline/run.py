@@ -23,6 +23,7 @@ from vrec.evaluation.offline.results import (
     SliceSide,
     TestSetSummary,
 )
+from vrec.retrieval.config import COMBINED_KINDS
 
 POPULAR_MODEL = "popular"
 """Name of the baseline model that every comparison must include."""
@@ -41,7 +42,7 @@ def evaluate_recommendations(
     vectors: VideoVectors | None = None,
     user_slices: Mapping[str, Collection[str]] | None = None,
     video_slices: Mapping[str, Collection[str]] | None = None,
-    combined: Collection[str] = ("hybrid",),
+    combined: Collection[str] = COMBINED_KINDS,
 ) -> OfflineEvaluation:
     """Score recommendations against held-out interactions, with intervals over users.
 

@@ -16,7 +16,7 @@ from vrec.config.settings import Settings
 from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.pipelines.evaluate.validation import validation_score
-from vrec.retrieval.config import RetrievalConfig
+from vrec.retrieval.config import COMBINED_KINDS, RetrievalConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def grid_search(
     """
     refs = ray.put(train), ray.put(validation), ray.put(content)
     trials: list[GridTrial] = []
-    members, hybrid = [m for m in models if m != "hybrid"], [m for m in models if m == "hybrid"]
-    for wave in (members, hybrid):
+    combined = [model for model in models if model in COMBINED_KINDS]
+    for wave in ([model for model in models if model not in combined], combined):
         pending: list[tuple[str, dict[str, Any], Any]] = []
         for model in wave:
             grid = evaluate.search.get(model)

@@ -8,19 +8,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from vrec.config.settings import Settings
 from vrec.core.errors import ModelError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
+from vrec.core.types import CatalogContent
 from vrec.core.uris import absolute_uri
 from vrec.events.interactions import DAY_US, aggregate_interactions
-from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
-from vrec.pipelines.fit.tasks import MAX_EXAMPLES, RECOMMENDED, start_fit, start_writing
+from vrec.pipelines.fit.local import (
+    MAX_EXAMPLES,
+    RECOMMENDED,
+    RecommendationFile,
+    fit_model,
+    fits_here,
+    write_shard,
+)
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
 from vrec.retrieval.config import check_kind
+from vrec.retrieval.fit_report import report_lines
 from vrec.retrieval.registry import load_recommender
 
 _log = logging.getLogger(__name__)
@@ -31,7 +39,8 @@ def fit(
 ) -> dict[str, Any]:
     """Fit the recommender named `model`, write it to the folder `out` and return a summary.
 
-    The fit runs as a task on the cluster; a model that is computed in blocks spreads them over the cluster.
+    A small fit runs in this process (see `fit.local_interactions`), any other as a task on the cluster, where
+    a model that is computed in blocks spreads them over the cluster.
 
     Raises:
         EventsError, SchemaError, SourceError, FitError: the input cannot be used.
@@ -51,12 +60,15 @@ def fit_inputs(
     out = absolute_uri(out)
     _log.info("fitting %s on %s events", model, f"{inputs.events.num_rows:,}")
     interactions = aggregate_interactions(inputs.interactions, settings.events.interest)
-    with connect_cluster(address), unwrap_ray_errors():
-        refs = ray.put(interactions), ray.put(inputs.content)
-        fitted, fit_s = ray.get([*start_fit(model, settings.retrieval, *refs, settings.fit)])
-        begun = time.perf_counter()
-        fitted.save(out)
-        save_s = time.perf_counter() - begun
+    if fits_here(interactions.num_rows, settings.fit, address):
+        fitted, fit_s = fit_model(model, settings.retrieval, interactions, inputs.content)
+    else:
+        fitted, fit_s = _fit_on_cluster(model, interactions, inputs.content, settings, address)
+    for line in report_lines(fitted.report):
+        _log.info("%s", line)
+    begun = time.perf_counter()
+    fitted.save(out)
+    save_s = time.perf_counter() - begun
     return {
         "model": model,
         "out": out,
@@ -66,7 +78,39 @@ def fit_inputs(
         **fitted.sizes,
         "fit_s": round(fit_s, 3),
         "save_s": round(save_s, 3),
+        "chosen": fitted.report,
     }
+
+
+def _fit_on_cluster(
+    model: str,
+    interactions: pa.Table,
+    content: CatalogContent | None,
+    settings: Settings,
+    address: str | None,
+) -> tuple[MatrixRecommender, float]:
+    # Imported here: Ray takes longer to import and to start than a small fit.
+    import ray
+
+    from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
+    from vrec.pipelines.fit.tasks import start_fit
+
+    with connect_cluster(address), unwrap_ray_errors():
+        refs = ray.put(interactions), ray.put(content)
+        fitted, fit_s = ray.get([*start_fit(model, settings.retrieval, *refs, settings.fit)])
+    return fitted, fit_s
+
+
+def _write_on_cluster(
+    batch: BatchRecommender, users: Sequence[str], k: int, out: str, *, shard: int, address: str | None
+) -> list[RecommendationFile]:
+    import ray
+
+    from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
+    from vrec.pipelines.fit.tasks import start_writing
+
+    with connect_cluster(address), unwrap_ray_errors():
+        return ray.get(start_writing(ray.put(batch), users, k, shard, out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +171,9 @@ def recommend_all(
     options: RecommendOptions | None = None,
     address: str | None = None,
 ) -> dict[str, Any]:
-    """Write recommendations of the model in `uri` on the cluster and return a summary.
+    """Write recommendations of the model in `uri` and return a summary.
+
+    One shard of users is computed in this process where no cluster is named, several on the cluster.
 
     `out` gets `recommendations/*.parquet`, one file per shard of users, and their list in `manifest.json`;
     files of an earlier run are removed.
@@ -153,8 +199,11 @@ def recommend_all(
     if not user_ids:
         raise ModelError(f"{uri}: nobody to recommend to", fix="give --users with at least one user_id")
     begun = time.perf_counter()
-    with connect_cluster(address), unwrap_ray_errors():
-        written = ray.get(start_writing(ray.put(batch), user_ids, k, settings.fit.shard_users, out))
+    shard = settings.fit.shard_users
+    if address is None and len(user_ids) <= shard:
+        written = [write_shard(batch, user_ids, k, out, 0)]
+    else:
+        written = _write_on_cluster(batch, user_ids, k, out, shard=shard, address=address)
     names = [file.name for file in written]
     rows, answered = sum(file.rows for file in written), sum(file.users for file in written)
     manifest = {

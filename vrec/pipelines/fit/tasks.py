@@ -2,26 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
 
 from vrec.config.fit import FitConfig
-from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
+from vrec.pipelines.fit.local import RecommendationFile, fit_model, write_shard
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.batch import BatchRecommender
 from vrec.retrieval.config import RetrievalConfig
-from vrec.retrieval.registry import build_recommender
 from vrec.retrieval.similarity import map_in_threads
-
-RECOMMENDED = "recommendations"
-"""The subfolder for files of RECOMMENDATIONS."""
-
-MAX_EXAMPLES = 20
-"""Users without recommendations that are named."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -60,11 +52,7 @@ def start_fit(
 def _fit(
     kind: str, config: RetrievalConfig, interactions: pa.Table, content: CatalogContent | None, tasks: bool
 ) -> tuple[MatrixRecommender, float]:
-    begun = time.perf_counter()
-    model = build_recommender(kind, config, map_blocks_on_ray if tasks else map_in_threads).fit(
-        interactions, content
-    )
-    return model, time.perf_counter() - begun
+    return fit_model(kind, config, interactions, content, map_blocks_on_ray if tasks else map_in_threads)
 
 
 def start_recommending(model: Ref, users: Sequence[str], k: int, shard: int) -> list[Ref]:
@@ -78,18 +66,6 @@ def _recommend(model: MatrixRecommender, users: list[str], k: int) -> tuple[pa.T
     return model.recommend(users, k), time.perf_counter() - begun
 
 
-@dataclass(frozen=True, slots=True)
-class RecommendationFile:
-    """A written file of RECOMMENDATIONS."""
-
-    name: str
-    rows: int
-    users: int
-    """Users with at least one row."""
-    unanswered: tuple[str, ...] = ()
-    """The first users without a row."""
-
-
 def start_writing(batch: Ref, users: Sequence[str], k: int, shard: int, out: str) -> list[Ref]:
     """Return references to RecommendationFiles that a BatchRecommender writes, one per shard of users."""
     starts = range(0, len(users), shard)
@@ -98,9 +74,4 @@ def start_writing(batch: Ref, users: Sequence[str], k: int, shard: int, out: str
 
 @ray.remote(num_cpus=1)
 def _write(batch: BatchRecommender, users: list[str], k: int, out: str, number: int) -> RecommendationFile:
-    recommendations = batch.recommend(users, k)
-    name = f"{RECOMMENDED}/{number:05d}.parquet"
-    StorageFolder(out).write_parquet(name, recommendations)
-    answered = set(recommendations.column("user_id").to_pylist())
-    without = [user for user in users if user not in answered]
-    return RecommendationFile(name, recommendations.num_rows, len(answered), tuple(without[:MAX_EXAMPLES]))
+    return write_shard(batch, users, k, out, number)

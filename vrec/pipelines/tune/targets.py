@@ -16,7 +16,7 @@ from vrec.pipelines.train.encoder import EncoderInputs, read_training_interactio
 from vrec.pipelines.train.impressions import build_examples, choose_heads
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.registry import build_trainer
-from vrec.retrieval.config import check_kind
+from vrec.retrieval.config import COMBINED_KINDS, check_kind
 
 # Training settings of an encoder that do not change the videos and pairs that it is validated on.
 _TUNABLE_TRAINING = (
@@ -103,7 +103,7 @@ def _read(paths: InputPaths, settings: Settings, prepare: Callable[[InputData, S
 
 def _members(model: str) -> tuple[str, ...]:
     # The members of a hybrid use the settings under their own names unless it overrides them.
-    return ("retrieval",) if model == "hybrid" else ()
+    return ("retrieval",) if model in COMBINED_KINDS else ()
 
 
 def recommender_trial_data(inputs: InputData, settings: Settings) -> RecommenderTrialData:

@@ -16,6 +16,7 @@ SINGLE_MODELS: Mapping[str, str] = {
     "popular": "popular:PopularRecommender",
     "item_knn": "item_knn:ItemKnn",
     "user_knn": "user_knn:UserKnn",
+    "co_visitation": "co_visitation:CoVisitation",
     "als": "als:Als",
     "ease": "ease:Ease",
     "mult_vae": "mult_vae:MultVae",

@@ -1,0 +1,43 @@
+"""Report of a fit that chose among recommenders, as lines for people."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vrec.retrieval.validation import METRIC
+
+
+def report_lines(report: Mapping[str, Any]) -> list[str]:
+    """Return a table of what was tried and what was chosen; no lines for a model that did not choose.
+
+    Args:
+        report: `MatrixRecommender.report`.
+    """
+    if "tried" not in report:
+        return []
+    validation = report["validation"]
+    lines = ["too few users with several videos to compare recommenders"]
+    if validation:
+        held_out = {
+            "time": "the latest",
+            "last": "the last of each user",
+            "random": "random ones",
+        }
+        lines = [
+            f"compared on held-out interactions, {held_out[validation['holdout']]}, "
+            f"of {validation['users']:,} users:",
+            f"  {'model':<20} {METRIC:>8} {'seconds':>8}  settings",
+        ]
+    for row in report["tried"]:
+        score, seconds = row.get(METRIC), row.get("seconds")
+        changes = row.get("settings") or {}
+        notes = [json.dumps(changes).replace('"', "")[1:-1]] if changes else []
+        notes += ["on a sample of the users"] if row.get("sample") else []
+        notes += [f"left out: {row['dropped']}"] if "dropped" in row else []
+        shown = (
+            f"{'-' if score is None else f'{score:.4f}':>8} {'' if seconds is None else f'{seconds:.1f}':>8}"
+        )
+        lines.append(f"  {row['model']:<20} {shown}  {'; '.join(notes)}".rstrip())
+    members = report["members"]
+    of = f" of {', '.join(members)}" if len(members) > 1 else ""
+    return [*lines, f"chosen: {report['chosen']}{of}"]
