@@ -13,7 +13,7 @@ from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.types import CatalogContent
-from vrec.retrieval.config import HybridConfig, NeuMfConfig
+from vrec.retrieval.config import HybridConfig
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.hybrid import HybridRecommender
@@ -21,6 +21,7 @@ from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.user_knn import UserKnn
+from vrec.retrieval.network_config import NeuMfConfig
 
 IDS = [f"v{n}" for n in range(10)]
 

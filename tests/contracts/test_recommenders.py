@@ -13,11 +13,8 @@ from vrec.retrieval.config import (
     HybridConfig,
     ItemKnnConfig,
     MultimodalConfig,
-    MultVaeConfig,
-    NeuMfConfig,
     PopularConfig,
     PropagationConfig,
-    SASRecConfig,
     SimilarityConfig,
 )
 from vrec.retrieval.models.als import Als
@@ -36,6 +33,7 @@ from vrec.retrieval.models.propagate import PropagationRecommender
 from vrec.retrieval.models.sasrec import SASRec
 from vrec.retrieval.models.single_models import SINGLE_MODELS
 from vrec.retrieval.models.user_knn import UserKnn
+from vrec.retrieval.network_config import MultVaeConfig, NeuMfConfig, SASRecConfig
 from vrec.testing.recommenders import CHECKS, Make
 
 LEARNED = BlendConfig(least_users=5)

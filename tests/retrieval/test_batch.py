@@ -7,13 +7,14 @@ import pytest
 from tests.events.rows import interactions
 from vrec.core.schema import RECOMMENDATIONS, conform
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
-from vrec.retrieval.config import HybridConfig, NeuMfConfig, PopularConfig
+from vrec.retrieval.config import HybridConfig, PopularConfig
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.user_knn import UserKnn
+from vrec.retrieval.network_config import NeuMfConfig
 
 RNG = np.random.default_rng(0)
 PAIRS = sorted({(f"u{RNG.integers(20)}", f"v{RNG.integers(10)}") for _ in range(110)})

@@ -6,11 +6,12 @@ import pytest
 
 from tests.retrieval.catalogues import embeddings, interactions
 from vrec.core.types import CatalogContent
-from vrec.retrieval.config import ContentConfig, NeuMfConfig
+from vrec.retrieval.config import ContentConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.network_config import NeuMfConfig
 from vrec.retrieval.score_panel import ScorePanel, fill_zeros, standardize_scores
 
 ROWS = interactions(("ann", "b", 1, 0), ("bo", "b", 1, 1), ("bo", "d", 1, 2))

@@ -10,12 +10,12 @@ from tests.retrieval.planted import blocks
 from vrec.core.artifact import read_artifact
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval import training
-from vrec.retrieval.config import EarlyStoppingConfig, MultVaeConfig, NeuMfConfig, SASRecConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, build_interaction_matrix
 from vrec.retrieval.models import mult_vae, sasrec
 from vrec.retrieval.models.mult_vae import MultVae
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.sasrec import SASRec
+from vrec.retrieval.network_config import EarlyStoppingConfig, MultVaeConfig, NeuMfConfig, SASRecConfig
 from vrec.retrieval.random_holdout import ndcg_sum
 from vrec.retrieval.training import (
     hold_out_validation_users,

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vrec.core.artifact import Arrays
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.config import EarlyStoppingConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
+from vrec.retrieval.network_config import EarlyStoppingConfig
 from vrec.retrieval.random_holdout import ndcg_sum
 from vrec.retrieval.topk import Scores, mask_scores
 from vrec.training.config import TrainingConfig

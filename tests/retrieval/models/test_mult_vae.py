@@ -8,9 +8,9 @@ from scipy.special import logsumexp
 
 from tests.retrieval.matrices import dense_scores, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
-from vrec.retrieval.config import MultVaeConfig
 from vrec.retrieval.models.mult_vae import MultVae, MultVaeNetwork, kl_divergence, unit_bags
 from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.network_config import MultVaeConfig
 
 
 def by_hand(network: MultVaeNetwork, x: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -11,10 +11,10 @@ from tests.retrieval.matrices import dense_scores, matrices, random_matrix, to_i
 from tests.retrieval.planted import blocks, recall
 from vrec.core.errors import FitError
 from vrec.retrieval import training
-from vrec.retrieval.config import NeuMfConfig
 from vrec.retrieval.models import neumf
 from vrec.retrieval.models.neumf import NegativeSampler, NeuMf, NeuMfNetwork
 from vrec.retrieval.models.popular import PopularRecommender
+from vrec.retrieval.network_config import NeuMfConfig
 
 
 def by_hand(network: NeuMfNetwork, layers: int) -> np.ndarray:

@@ -9,10 +9,10 @@ from scipy.special import logsumexp
 
 from tests.retrieval.matrices import to_interactions
 from tests.retrieval.planted import chains, found
-from vrec.retrieval.config import SASRecConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.sasrec import SASRec, SASRecNetwork, window_batches, windows
+from vrec.retrieval.network_config import SASRecConfig
 
 SMALL = SASRecConfig(
     dim=16, max_length=8, dropout=0.1, learning_rate=1e-2, batch_windows=32, epochs=40, validation_share=0

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.types import CatalogContent
-from vrec.retrieval.config import MultVaeConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
+from vrec.retrieval.network_config import MultVaeConfig
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     BLOCK_ROWS,

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.types import CatalogContent
-from vrec.retrieval.config import NeuMfConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
+from vrec.retrieval.network_config import NeuMfConfig
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     NetworkRecommender,

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vrec.core.types import CatalogContent
-from vrec.retrieval.config import SASRecConfig
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix
+from vrec.retrieval.network_config import SASRecConfig
 from vrec.retrieval.topk import Scores
 from vrec.retrieval.training import (
     BLOCK_ROWS,
