@@ -1,14 +1,13 @@
 """Settings and names of all recommenders. Imports no numerical library, so that commands check them fast."""
 
 import difflib
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import UnknownModel
 from vrec.retrieval.network_config import MultVaeConfig, NeuMfConfig, SASRecConfig
-
 
 SimilarityKind = Literal["cosine", "pearson", "product"]
 WeightingKind = Literal["none", "tfidf", "bm25"]
@@ -328,9 +327,9 @@ class AutoConfig(HybridConfig):
     search: dict[SingleKind, dict[str, list[Any]]] = Field(
         default_factory=lambda: {
             "co_visitation": {"decay": [0.5, 0.9], "popularity_power": [0.0, 0.3]},
-            "item_knn": {"shrink": [10.0], "recency_half_life": [None, 3.0]},
-            "als": {"alpha": [10.0], "regularization": [0.01, 10.0]},
-            "ease": {"regularization": [50.0, 200.0, 1000.0]},
+            "item_knn": {"recency_half_life": [3.0]},
+            "user_knn": {"neighbours": [300]},
+            "als": {"factors": [128]},
         }
     )
     """Further settings to try of a recommender whose defaults are among the best: every combination of the
