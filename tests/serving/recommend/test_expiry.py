@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.serving.recommend.engines import DAY_US, bundle_at, change, engine_of, ids, now, query_of
+from tests.serving.recommend.engines import DAY_US, change, engine_of, ids, now, query_of
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.schema import VIDEOS
@@ -18,10 +18,10 @@ NONE = RequestFilters()
 
 
 @pytest.fixture(scope="module")
-def expiring(shop_bundle):
+def expiring(bundle):
     """Return an engine, a fallback, and the video in all their lists that expires at END."""
-    engine, shopper = engine_of(bundle_at(shop_bundle.uri)), Profile("user", "u")
-    fallback = PopularFallback(BundleCatalog.load(shop_bundle.uri), ServeConfig())
+    engine, shopper = engine_of(bundle), Profile("user", "u")
+    fallback = PopularFallback(bundle, ServeConfig())
     listed = set(ids(engine.recommend(query_of(k=100), shopper))) - {"video-01"}
     listed &= set(ids(engine.similar("video-01", 100, NONE, now())))
     expires = change(min(listed), expires_at=END, title="Zanzibar lantern")
