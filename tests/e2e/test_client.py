@@ -19,7 +19,7 @@ from vrec.serving.http.keys import create_key
 OPERATIONS = {
     "recommend", "search", "similar_videos", "add_events", "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
-    "remove_video", "check_health", "check_readiness", "get_media",
+    "change_videos", "remove_video", "check_health", "check_readiness", "get_media",
 }  # fmt: skip
 TABLES = ["application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"]
 
@@ -43,7 +43,7 @@ def generated(served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("generated")
     (folder / "openapi.json").write_text(json.dumps(served[0]))
     media = served[0]["paths"]["/media/{video_id}"]["get"]["responses"]["200"]["content"]
-    overrides = dict.fromkeys([*TABLES, *media], "application/octet-stream")
+    overrides = dict.fromkeys([*TABLES, *media, "application/x-ndjson"], "application/octet-stream")
     (folder / "config.yml").write_text(json.dumps({"content_type_overrides": overrides, "post_hooks": []}))
     done = subprocess.run(
         [sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config",
@@ -173,6 +173,11 @@ def test_the_client_drives_every_route(served, client):
     )
     assert ([one.video_id for one in page.videos], page.next_cursor) == (["new/2"], None)
     assert api.ok("catalog.get_video", video_id="new/1").recommendable
+    row = models.BulkVideoRow(video_id="new/1", price=9.5)
+    lines = [json.dumps(row.to_dict()), json.dumps({"video_id": "nowhere", "price": 1})]
+    done = api.ok("catalog.change_videos", body=types.File(io.BytesIO("\n".join(lines).encode())))
+    assert (done.updated, done.failed, done.failures[0].video_id) == (1, 1, "nowhere")
+    assert api.ok("catalog.get_video", video_id="new/1").price == 9.5
     assert api.ok("pages.get_media", video_id="new/1").payload.read() == film.read_bytes()
     for video_id in ("new/1", "new/2"):
         assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT

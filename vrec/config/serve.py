@@ -83,7 +83,7 @@ class SecurityConfig(BaseConfig):
     most_body_bytes: int = Field(default=2_000_000, ge=1_000)
     """Maximum size in bytes of a request body other than an upload."""
     most_upload_bytes: int = Field(default=200_000_000, ge=1_000)
-    """Maximum size in bytes of an uploaded video."""
+    """Maximum size in bytes of an uploaded video, or of the lines of a bulk change of the catalogue."""
     media_roots: tuple[str, ...] = ()
     """Folders or URI prefixes from which `POST /v1/videos` accepts a video by URI; none by default. Other
     paths, and links that lead to them, are refused."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from vrec.core.errors import VrecError
 from vrec.core.types import Modality, Vectors
 
 RankOrder = Literal["ranked", "popular"]
@@ -121,6 +122,15 @@ class CatalogEdit:
     """(1, dim) float32 unit vectors by modality, for the modalities that the edit sets."""
     encoders: Mapping[Modality, str] = field(default_factory=dict)
     """Encoder of each vector by modality."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class VideoUpsert:
+    """Update of a video, or its addition if the catalog lacks it."""
+
+    update: CatalogEdit
+    addition: CatalogEdit | VrecError
+    """Edit that adds the video, or the reason why it cannot be added."""
 
 
 class JournalPosition(NamedTuple):

@@ -11,6 +11,7 @@ from vrec.media.decode_process import DecodeProcess
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
+from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.deployments.protocol import ServiceReadiness, UnknownVideo, VideoIdTaken
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import CatalogEntry, CatalogPage, EmbeddedVideo, ListItem, ListResult
@@ -129,6 +130,14 @@ class Shop:
         if "frames" in edit.vectors:
             self.vectors[edit.video_id] = edit.vectors["frames"][0]
         return self.cards_now[edit.video_id]
+
+    async def upsert(self, upserts):
+        results, edits = choose_upserts(upserts, self.cards_now.__contains__)
+        if self.away is not None:
+            raise self.away
+        for edit in edits:
+            await self.change(edit)
+        return results
 
     async def export(self, after, limit):
         return await asyncio.to_thread(self.store.export, after, limit)

@@ -14,7 +14,8 @@ OPERATIONS = {
     ("delete", "/v1/profiles/{user_id}"), ("get", "/v1/arms"), ("post", "/v1/uploads"),
     ("post", "/v1/videos"),
 
-    ("get", "/v1/videos"), ("get", "/v1/videos/{video_id}"), ("patch", "/v1/videos/{video_id}"),
+    ("get", "/v1/videos"), ("post", "/v1/videos:bulk"),
+    ("get", "/v1/videos/{video_id}"), ("patch", "/v1/videos/{video_id}"),
     ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),
     ("get", "/readyz"), ("get", "/metrics"), ("get", "/media/{video_id}"),
 }  # fmt: skip

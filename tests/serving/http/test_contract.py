@@ -1,8 +1,10 @@
 """Random requests of the OpenAPI document: every response is one that it documents."""
 
+import json
 from datetime import UTC, datetime
 
 import schemathesis
+from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
@@ -24,6 +26,18 @@ include-path = ["/v1/videos", "/v1/uploads"]
 checks.positive_data_acceptance.enabled = false
 """
 FREE = {"requests_per_second": 1e6, "burst": 1_000_000}
+
+
+ROWS = st.fixed_dictionaries(
+    {"video_id": st.sampled_from(["mugs/1", "none", ""])},
+    optional={"price": st.floats(-1, 9), "uri": st.just("/x.mp4"), "creator_id": st.text(max_size=3)},
+)
+schemathesis.openapi.media_type(
+    "application/x-ndjson",
+    st.lists(ROWS.map(json.dumps) | st.text(max_size=9), max_size=9).map(
+        lambda rows: "\n".join(rows).encode()
+    ),
+)
 
 
 @schemathesis.hook("before_call")

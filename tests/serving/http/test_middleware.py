@@ -30,6 +30,7 @@ NEEDED = [
     ("PATCH", "/v1/videos/mugs%2F1", {"available": False}, "manage"),
     ("DELETE", "/v1/videos/mugs%2F1", None, "manage"),
     ("GET", "/v1/videos", None, "manage"),
+    ("POST", "/v1/videos:bulk", None, "manage"),
     ("GET", "/v1/videos/hats%2F1", None, "manage"),
 ]
 

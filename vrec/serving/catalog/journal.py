@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
 
@@ -97,15 +97,22 @@ class CatalogJournal:
                 raise error
 
     def append(self, edit: CatalogEdit) -> Stamp:
-        """Write an edit durably, after all edits read before.
+        """Write an edit durably, after all edits read before; raises as `append_all`."""
+        return self.append_all([edit])
+
+    def append_all(self, edits: Sequence[CatalogEdit]) -> Stamp:
+        """Write edits durably in one file, after all edits read before; of two of a field the later counts.
 
         Raises:
             SchemaError: A field is not a column of VIDEOS, or its value is of another type.
             OutputError: The file cannot be written.
         """
         with self._lock:
-            stamp = self._clock.tick()
-            self._write(stamp, JournalState({edit.video_id: edit_registers(edit, stamp)}))
+            state, stamp = JournalState(), FIRST_STAMP
+            for edit in edits:
+                stamp = self._clock.tick()
+                state.merge(JournalState({edit.video_id: edit_registers(edit, stamp)}))
+            self._write(stamp, state)
             self._appended += 1
             self.read(force=True)
         return stamp

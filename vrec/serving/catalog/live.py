@@ -106,11 +106,24 @@ class LiveCatalog(Generic[T]):
                 self._reached[position.node] = position.edits
 
     async def edit(self, edit: CatalogEdit, check: Callable[[T | None], None]) -> None:
-        """Write an edit durably, after all that were acknowledged before, and apply it.
+        """Write an edit durably and apply it; see `edit_all`.
 
         Args:
             edit: The edit.
             check: Function that raises if the state before forbids the edit.
+        """
+
+        def choose(state: T | None) -> Sequence[CatalogEdit]:
+            check(state)
+            return [edit]
+
+        await self.edit_all(choose)
+
+    async def edit_all(self, choose: Callable[[T | None], Sequence[CatalogEdit]]) -> None:
+        """Write edits durably together, after all that were acknowledged before, and apply them.
+
+        Args:
+            choose: Function that returns the edits for the state before them, or raises if it forbids any.
 
         Raises:
             SchemaError: A field is not a column of VIDEOS, or its value is of another type.
@@ -118,9 +131,9 @@ class LiveCatalog(Generic[T]):
         """
         async with self._following:
             await self._follow(True)
-            check(self.value)
-            await asyncio.to_thread(self.journal.append, edit)
-            await self._apply()
+            if edits := choose(self.value):
+                await asyncio.to_thread(self.journal.append_all, edits)
+                await self._apply()
 
     async def compact(self, *, force: bool = False) -> bool:
         """Merge the journal's files if there are many; see `CatalogJournal.compact`."""

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 from fastapi import FastAPI
@@ -21,6 +21,7 @@ from vrec.profiles.profile import Profile
 from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -46,6 +47,7 @@ from vrec.serving.messages import (
     ListResult,
     RecommendQuery,
     RequestFilters,
+    VideoUpsert,
 )
 from vrec.serving.observability import metrics
 from vrec.serving.observability.exposition import cluster_metrics_text
@@ -213,6 +215,20 @@ class ApiDeployment:
         await self._live.edit(edit, check)
         self._recorder.record(metrics.CHANGES, change="removed" if edit.kind == "remove" else "put")
         return self._fallback_state.card(edit.video_id)
+
+    async def upsert(self, upserts: Sequence[VideoUpsert]) -> list[Literal["add", "update"] | VrecError]:
+        """See ServingBackend."""
+        results: list[Literal["add", "update"] | VrecError] = []
+
+        def choose(state: PopularFallback | None) -> Sequence[CatalogEdit]:
+            known = self._fallback_state if state is None else state
+            results[:], edits = choose_upserts(upserts, lambda name: known.card(name) is not None)
+            return edits
+
+        await self._live.edit_all(choose)
+        if written := sum(not isinstance(result, VrecError) for result in results):
+            self._recorder.record(metrics.CHANGES, written, change="put")
+        return results
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
         """See ServingBackend."""

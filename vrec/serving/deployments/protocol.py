@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ from vrec.serving.messages import (
     ListResult,
     RecommendQuery,
     RequestFilters,
+    VideoUpsert,
 )
 
 Card = Mapping[str, Any]
@@ -136,6 +137,17 @@ class ServingBackend(Protocol):
             UnknownVideo: The video to update or remove is not.
             SchemaError: A field is not a column of VIDEOS, or its value is of another type.
             OutputError: The edit cannot be written.
+        """
+        ...
+
+    async def upsert(self, upserts: Sequence[VideoUpsert]) -> list[Literal["add", "update"] | VrecError]:
+        """Update videos, or add those that the catalog lacks, durably together and in their order.
+
+        Returns:
+            What was done with each, or the reason why an unknown video cannot be added.
+
+        Raises:
+            OutputError: The edits cannot be written; nothing has changed.
         """
         ...
 

@@ -16,14 +16,20 @@ from vrec.serving.http.errors import ProblemDocument, install_error_handlers
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
-from vrec.serving.http.routes import catalog, events, pages, recommendations
+from vrec.serving.http.routes import bulk, catalog, events, pages, recommendations
 from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
-from vrec.serving.http.schemas.videos import AddVideoRequest, UpdateVideoRequest, UploadVideoForm
+from vrec.serving.http.schemas.videos import (
+    AddVideoRequest,
+    BulkVideoRow,
+    UpdateVideoRequest,
+    UploadVideoForm,
+)
 
 _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     EVENTS_BODY,
     RECOMMEND_BODY,
     *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
+    TypeAdapter(BulkVideoRow),
 )
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
@@ -59,7 +65,7 @@ def create_app(
     )
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
-    routers = [module.routes(backend, config, keys) for module in (recommendations, events, catalog)]
+    routers = [module.routes(backend, config, keys) for module in (recommendations, events, catalog, bulk)]
     for router in routers:
         app.include_router(router, dependencies=[Depends(check_query_parameters)])
     # Load balancers and caches add parameters to the others.

@@ -23,7 +23,7 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
 )
-from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo
+from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoIdTaken
 
 logger = logging.getLogger("vrec.http")
 
@@ -108,6 +108,7 @@ class _ProblemKind:
 
 _KINDS = (
     _ProblemKind((UnknownVideo,), 404, "unknown-video"),
+    _ProblemKind((VideoIdTaken,), 409, "id-taken"),
     _ProblemKind((VideoError,), 422, "unusable-video"),
     _ProblemKind((EventsError, SchemaError), 422, "unusable-events"),
     _ProblemKind((SourceError,), 422, "unreachable-video"),

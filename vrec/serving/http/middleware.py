@@ -20,6 +20,7 @@ from vrec.serving.http.errors import HttpProblem, log_error, problem_response, t
 from vrec.serving.http.keys import ApiKeyring, request_secret
 from vrec.serving.http.multipart import FIELD_BYTES, FORM, UPLOAD_PATH
 from vrec.serving.http.request_ids import REQUEST_ID_HEADER, request_id_of_headers
+from vrec.serving.http.routes.bulk import BULK_PATH
 
 FORM_OVERHEAD_BYTES = 2 * FIELD_BYTES
 """Bytes that an upload's form may have besides the file: its fields and the boundaries between them."""
@@ -77,6 +78,8 @@ class SecurityMiddleware:
         _check_origin(scope, headers)
 
     def _max_body_bytes(self, scope: Scope, headers: dict[str, str]) -> int:
+        if scope["path"] == BULK_PATH:
+            return self._config.most_upload_bytes
         content_type = headers.get("content-type", "")
         if scope["path"] == UPLOAD_PATH and content_type.lower().startswith(FORM):
             return self._config.most_upload_bytes + FORM_OVERHEAD_BYTES

@@ -168,14 +168,13 @@ class _CatalogOperations:
         keep_file = not uploaded
         try:
             if video_id in await self._backend.cards([video_id]):
-                taken = VideoIdTaken(f"the video id {video_id} is taken")
-                raise HttpProblem(409, "id-taken", f"{taken}: {taken.fix}")
+                raise VideoIdTaken(f"the video id {video_id} is taken")
             embedded = await self._backend.embed(uri, fields.title, tuple(fields.tags))
             card = fields.model_dump(exclude={"video_id", "uri"})
             card |= {"uri": uri, "duration_s": embedded.duration_s, "published_at": datetime.now(UTC)}
             fields_set = {column.name: card.get(column.name) for column in VIDEOS.columns[1:]}
             edit = CatalogEdit(video_id, "add", fields_set, embedded.vectors, embedded.encoders)
-            await self._change(edit)
+            await self._backend.change(edit)
             keep_file = True
         finally:
             if not keep_file:
@@ -186,7 +185,7 @@ class _CatalogOperations:
         """Update a video and return a VideoResponse."""
         unchanged = {"creator_id"} if update.creator_id is None else set()
         fields = update.model_dump(exclude_unset=True, exclude=unchanged)
-        card = await self._change(CatalogEdit(video_id, "update", fields)) if fields else None
+        card = await self._backend.change(CatalogEdit(video_id, "update", fields)) if fields else None
         card = card or await self._card(video_id)
         content = {"video_id": video_id, **{name: card[name] for name in _CARD_FIELDS}}
         return json_response(content | {"duration_s": rounded_seconds(card["duration_s"])})
@@ -194,15 +193,9 @@ class _CatalogOperations:
     async def remove(self, video_id: str) -> Response:
         """Remove a video and return status 204."""
         card = await self._card(video_id)
-        await self._change(CatalogEdit(video_id, "remove"))
+        await self._backend.change(CatalogEdit(video_id, "remove"))
         await asyncio.to_thread(self.uploads.delete, str(card["uri"]))
         return Response(status_code=204)
-
-    async def _change(self, edit: CatalogEdit) -> Card | None:
-        try:
-            return await self._backend.change(edit)
-        except VideoIdTaken as error:
-            raise HttpProblem(409, "id-taken", f"{error}: {error.fix}") from None
 
     async def _card(self, video_id: str) -> Card:
         cards = await self._backend.cards([video_id])

@@ -27,6 +27,7 @@ MAX_LISTED = 200
 Cursor = Annotated[str, Field(max_length=MAX_CURSOR_CHARS, json_schema_extra={"format": CURSOR_FORMAT})]
 NotRecommendable = TypeAliasType("NotRecommendable", Literal["unavailable", "unpublished", "expired", "kind"])
 """Eligibility rules that keep a video from every shopper; `kind` is one that "feed" does not show."""
+VideoUri = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=PLAIN_PATTERN)]
 SIMILAR_SUFFIX = "/similar"
 """End of the path that returns the videos similar to one."""
 
@@ -92,8 +93,42 @@ class UploadVideoForm(NewVideoFields):
 class AddVideoRequest(NewVideoFields):
     """Body of `POST /v1/videos`, with the URI of a video that the service may read."""
 
-    uri: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=PLAIN_PATTERN)]
+    uri: VideoUri
     """Path or URI below one of `security.media_roots`."""
+
+
+class BulkVideoRow(UpdateVideoRequest):
+    """Line of `POST /v1/videos:bulk`. A video of the catalog is changed in the given fields; another one is
+    added, which takes `uri` and `creator_id`."""
+
+    video_id: Annotated[VideoId, AfterValidator(_check_addressable)]
+    """Id of the video."""
+    uri: VideoUri | None = None
+    """Path or URI below one of `security.media_roots` of a video to add; that of a known video stays. The
+    file is not embedded: until a bundle has the video, it is found by its words and as a new video."""
+
+
+class BulkFailure(ResponseModel):
+    """Line of a bulk request that changed nothing."""
+
+    line: int
+    """Number of the line, from 1."""
+    video_id: str | None
+    """Id of the video; null if the line has none."""
+    type: str
+    """Kind of problem, as in ProblemDocument."""
+    detail: str
+    """Explanation of the problem."""
+
+
+class BulkResponse(ResponseModel):
+    """Response of `POST /v1/videos:bulk`. Every line is counted in one of `added`, `updated` and `failed`."""
+
+    added: int
+    updated: int
+    failed: int
+    failures: list[BulkFailure]
+    """The failed lines, ascending."""
 
 
 class ListVideosQuery(BaseModel):
