@@ -42,6 +42,12 @@ def test_parts_with_too_few_users_are_named_with_how_many(capsys: pytest.Capture
     )
     told = capsys.readouterr()
     assert "0.2000   [0.1000, 0.3000]  +0.1000 too few (6)" in told.out
+    gains = told.out.split("ndcg@10 above popular, by slice\n")[1].splitlines()[:3]
+    assert [line.split() for line in gains] == [
+        ["users", "ease"],
+        ["new", "users", "30", "+0.1000", "too", "few", "(6)"],
+        ["rare", "80", "+0.1000", "too", "few", "(6)"],
+    ]
     assert told.err.splitlines() == [
         "new users: too few users for an interval of any model: at most 4 of 30 differ from the "
         "most frequent ndcg@10, 10 are needed",

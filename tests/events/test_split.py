@@ -22,8 +22,10 @@ from vrec.events.split import (
     cold_users,
     cold_videos,
     given_split,
+    history_lengths,
     popularity_thirds,
     split_interactions,
+    video_ages,
 )
 
 configs = st.one_of(
@@ -290,3 +292,30 @@ def test_a_given_split_is_taken_as_published_except_for_repeats():
         given_split(train, train)
     with pytest.raises(EvaluationError, match="train is empty"):
         given_split(train.slice(0, 0), test)
+
+
+def test_users_are_grouped_by_their_history_and_videos_by_their_age():
+    train = interactions(
+        *(("few", f"v{n}", 1, 0) for n in range(4)),
+        *(("some", f"v{n}", 1, 40) for n in range(5)),
+        *(("many", f"w{n}", 1, 30 + n / 2) for n in range(20)),
+        ("few", "v0", 1, 1),
+    )
+    test = interactions(
+        *((user, "x", 1, 50) for user in ("few", "some", "many", "new")),
+        ("many", "v0", 1, 50),
+        ("some", "w0", 1, 50),
+        ("some", "w19", 1, 50),
+        ("many", "v4", 1, 50),
+    )
+    split = given_split(train, test)
+    assert history_lengths(split) == {
+        "1 to 4 videos in history": ["few"],
+        "5 to 19 videos in history": ["some"],
+        "20 or more in history": ["many"],
+    }
+    assert video_ages(split) == {
+        "videos up to a week old": ["v4", "w19"],
+        "videos up to a month old": ["w0"],
+        "videos older than a month": ["v0"],
+    }

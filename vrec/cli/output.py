@@ -104,11 +104,31 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
                 *[_figure(metrics.get(name)) for name in others],
             ]
         )
+    _print_table(cells)
+    _print_gains(result, headline)
+    _print_too_few(result)
+    print(f"open {done['report']}")
+
+
+def _print_gains(evaluation: Mapping[str, Any], headline: str) -> None:
+    """Print each model's gain over the popular list in each slice of users and videos."""
+    models = [model for model in evaluation["models"] if model in evaluation["overall"]["against_popular"]]
+    parts = [part for part in evaluation["slices"] if part["users"]]
+    if not models or not parts:
+        return
+    print(f"\n{headline} above popular, by slice")
+    cells = [["", "users", *models]]
+    for part in parts:
+        gains = [part["against_popular"][model].get(headline) for model in models]
+        shown = ["" if gain is None else f"{gain['mean']:+.4f} {_interval(gain, '+')}" for gain in gains]
+        cells.append([part["name"], f"{part['users']:,}", *shown])
+    _print_table(cells)
+
+
+def _print_table(cells: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    _print_too_few(result)
-    print(f"open {done['report']}")
 
 
 def _print_too_few(evaluation: Mapping[str, Any]) -> None:

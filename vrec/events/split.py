@@ -132,6 +132,39 @@ def popularity_thirds(train: pa.Table) -> dict[str, list[str]]:
     }
 
 
+def history_lengths(split: InteractionSplit) -> dict[str, list[str]]:
+    """Group the test's users that are in train by their number of videos there, each group sorted."""
+    counts = _train_counts(split, "user_id", "video_id")
+    names = ("1 to 4 videos in history", "5 to 19 videos in history", "20 or more in history")
+    return _by_bounds(counts, "user_id", "len", (5, 20), names)
+
+
+def video_ages(split: InteractionSplit) -> dict[str, list[str]]:
+    """Group the test's videos by the days from their first interaction in train to its last, each sorted.
+
+    Only where `at` is a time. Videos that are not in train are in no group.
+    """
+    frame = to_polars(split.train)
+    ages = frame.group_by("video_id").agg(
+        days=(frame["at"].max() - pl.col("at").min()).dt.total_seconds() / 86_400
+    )
+    tested = to_polars(split.test).select("video_id").unique().join(ages, on="video_id")
+    names = ("videos up to a week old", "videos up to a month old", "videos older than a month")
+    return _by_bounds(tested, "video_id", "days", (7, 30), names)
+
+
+def _by_bounds(
+    frame: pl.DataFrame, side: str, value: str, bounds: tuple[float, float], names: tuple[str, str, str]
+) -> dict[str, list[str]]:
+    low, high = bounds
+    place = pl.when(pl.col(value) < low).then(0).when(pl.col(value) < high).then(1).otherwise(2)
+    groups = frame.with_columns(place=place)
+    return {
+        name: groups.filter(pl.col("place") == index)[side].sort().to_list()
+        for index, name in enumerate(names)
+    }
+
+
 def _cutoff(frame: pl.DataFrame, config: TimeSplitConfig) -> datetime:
     if config.test_from is not None:
         return pl.Series([to_micros(config.test_from)]).cast(frame.schema["at"])[0]
@@ -166,8 +199,13 @@ def _in_pairs(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
 
 
 def _cold(split: InteractionSplit, side: str, other: str, most: int) -> list[str]:
+    in_test = to_polars(split.test).select(side).unique()
+    counts = in_test.join(_train_counts(split, side, other), on=side, how="left")
+    return counts.filter(pl.col("len").fill_null(0) <= most)[side].sort().to_list()
+
+
+def _train_counts(split: InteractionSplit, side: str, other: str) -> pl.DataFrame:
+    """Return the test's ids of one side that are in train, and their number of distinct others there."""
     pair: Sequence[str] = (side, other)
     train = to_polars(split.train).select(pair).unique().group_by(side).len()
-    in_test = to_polars(split.test).select(side).unique()
-    counts = in_test.join(train, on=side, how="left").with_columns(pl.col("len").fill_null(0))
-    return counts.filter(pl.col("len") <= most)[side].sort().to_list()
+    return to_polars(split.test).select(side).unique().join(train, on=side)

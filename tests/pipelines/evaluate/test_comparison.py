@@ -14,6 +14,7 @@ from vrec.core.errors import EvaluationError, FitError
 from vrec.core.schema import EVENTS, INTERACTIONS, VIDEOS
 from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.config import EvaluationConfig
+from vrec.pipelines.evaluate import run as run_module
 from vrec.pipelines.evaluate.grid_search import GridTrial, apply_best, grid_combinations, grid_search
 from vrec.pipelines.evaluate.report import build_report
 from vrec.pipelines.evaluate.run import (
@@ -291,3 +292,25 @@ def test_data_without_an_order_has_neither_a_last_video_nor_a_time():
         with pytest.raises(EvaluationError, match="toy has no times") as raised:
             split_test(unordered, load_settings(overrides=[f"evaluate.split.kind={kind}"]))
         assert raised.value.fix == "set evaluate.split.kind=random"
+
+
+def test_a_model_that_cannot_be_fitted_is_named_and_the_others_are_compared(inline_ray, caplog, monkeypatch):
+    def start(model, *rest):
+        if model.kind == "ease":
+            raise FitError("too many videos")
+        return original(model, *rest)
+
+    original = run_module.start_recommending
+    monkeypatch.setattr(run_module, "start_recommending", start)
+    config = settings("evaluate.models=[ease,item_knn]")
+    outcome = run_comparison(inputs(), config)
+    assert set(outcome.runs) == {"popular", "item_knn"}
+    assert outcome.left_out == {"ease": "too many videos"}
+    assert "ease is left out: too many videos" in caplog.messages
+    report = build_report(outcome, config.evaluate)
+    assert report.data.notes["ease left out"] == "too many videos"
+    names = {part.name for part in outcome.evaluation.slices}
+    assert {"1 to 4 videos in history", "videos up to a week old"} <= names
+    last = load_settings(overrides=["evaluate.split={kind: last}", "evaluate.models=[item_knn]"])
+    without = run_comparison(inputs(has_clock=False), last)
+    assert not any("old" in part.name for part in without.evaluation.slices)

@@ -1,7 +1,7 @@
 """Outcome of a comparison, and the report that is made of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class ComparisonOutcome:
     runs: Mapping[str, ModelRun]
     evaluation: OfflineEvaluation
     sampled: SampledEvaluation | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why a model that was to be compared could not be fitted."""
 
 
 def build_report(
@@ -89,6 +91,8 @@ def _dataset_summary(outcome: ComparisonOutcome, config: EvaluateConfig, name: s
         notes["leak"] = "such a split lets the fit see what others did after the moment that is tested"
     if outcome.inputs.duplicates:
         notes["duplicates"] = f"{outcome.inputs.duplicates:,} events were there twice and count once"
+    for model, why in outcome.left_out.items():
+        notes[f"{model} left out"] = why
     cut = outcome.split.cutoff
     return DatasetSummary(
         name=name,

@@ -14,6 +14,7 @@ import ray
 from vrec.config.evaluate import EvaluateConfig
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
+from vrec.core.errors import FitError
 from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
@@ -21,14 +22,23 @@ from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.offline.sampled import evaluate_sampled
 from vrec.evaluation.reports.comparison import PAGE, metrics_json, write_comparison
 from vrec.events.interactions import aggregate_interactions
-from vrec.events.split import InteractionSplit, cold_users, cold_videos, popularity_thirds
+from vrec.events.split import (
+    InteractionSplit,
+    cold_users,
+    cold_videos,
+    history_lengths,
+    popularity_thirds,
+    video_ages,
+)
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.evaluate.grid_search import GridSearchResult, grid_search, with_model_settings
 from vrec.pipelines.evaluate.report import ComparisonOutcome, ModelRun, build_report
 from vrec.pipelines.evaluate.validation import train_test_split, validation_split
 from vrec.pipelines.fit.tasks import Ref, start_fit, start_recommending
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
-from vrec.retrieval.config import RetrievalConfig, check_kind
+from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import COMBINED_KINDS, RetrievalConfig, check_kind
+from vrec.retrieval.fit_report import report_lines
 from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models.popular import PopularRecommender
 
@@ -84,7 +94,7 @@ def run_comparison(
         # Choose settings, fit, recommend.
         chosen = _choose_settings(models, split, inputs, settings)
         fits = _start_fits(models, chosen.config, train, content, settings)
-        runs = _recommend_all(fits, train, test_users, depth, settings.fit.shard_users)
+        runs, left_out = _recommend_all(fits, train, test_users, depth, settings.fit.shard_users)
 
     # Evaluate.
     _log.info("computing metrics")
@@ -96,13 +106,15 @@ def run_comparison(
         config.metrics,
         catalog=catalog,
         user_slices=_user_slices(split, config),
-        video_slices=_video_slices(split, config),
+        video_slices=_video_slices(split, config, has_clock=inputs.has_clock),
     )
     sampled = None
     if like_paper:
         first = {model: tables[0] for model, tables in lists.items()}
         sampled = evaluate_sampled(first, train, split.test, config.sampled, config.metrics, catalog=catalog)
-    return ComparisonOutcome(inputs, split, train, chosen.config, chosen.trials, runs, evaluation, sampled)
+    return ComparisonOutcome(
+        inputs, split, train, chosen.config, chosen.trials, runs, evaluation, sampled, left_out
+    )
 
 
 def compared_models(config: EvaluateConfig, content: CatalogContent | None) -> list[str]:
@@ -160,20 +172,32 @@ def seeded_configs(model: str, config: RetrievalConfig, seeds: int) -> list[Retr
 
 def _recommend_all(
     fits: Fits, train: pa.Table, users: Sequence[str], depth: int, shard: int
-) -> dict[str, ModelRun]:
+) -> tuple[dict[str, ModelRun], dict[str, str]]:
+    """Return the runs by model, and why the others could not be fitted."""
     popular: PopularRecommender = ray.get(fits["popular"][0][0])
     known = set(train.column("user_id").to_pylist())
     new_users = popular.recommend_unpersonalized([user for user in users if user not in known], depth)
     runs: dict[str, ModelRun] = {}
+    left_out: dict[str, str] = {}
     for model, seeds in fits.items():
-        results = [_recommend(*fit, users, depth, shard) for fit in seeds]
+        try:
+            with unwrap_ray_errors():
+                results = [_recommend(*fit, users, depth, shard) for fit in seeds]
+        except FitError as error:
+            left_out[model] = str(error)
+            _log.warning("%s is left out: %s", model, error)
+            continue
+        if model in COMBINED_KINDS:
+            fitted: MatrixRecommender = ray.get(seeds[0][0])
+            for line in report_lines(fitted.report):
+                _log.info("%s", line)
         runs[model] = run = ModelRun(
             lists=[with_new_users(lists, new_users) for lists, _, _ in results],
             fit_s=float(np.mean([fit_s for _, fit_s, _ in results])),
             recommend_s=float(np.mean([recommend_s for _, _, recommend_s in results])),
         )
         _log.info("%s: fitted in %.1f s, recommended in %.1f s", model, run.fit_s, run.recommend_s)
-    return runs
+    return runs, left_out
 
 
 def _recommend(
@@ -202,9 +226,12 @@ def _catalog(train: pa.Table, test: pa.Table, content: CatalogContent | None) ->
 
 
 def _user_slices(split: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
-    return {"new users" if config.cold_most == 0 else "cold users": cold_users(split, config.cold_most)}
+    cold = {"new users" if config.cold_most == 0 else "cold users": cold_users(split, config.cold_most)}
+    return {**cold, **history_lengths(split)}
 
 
-def _video_slices(split: InteractionSplit, config: EvaluateConfig) -> dict[str, list[str]]:
+def _video_slices(
+    split: InteractionSplit, config: EvaluateConfig, *, has_clock: bool
+) -> dict[str, list[str]]:
     cold = {"new videos" if config.cold_most == 0 else "cold videos": cold_videos(split, config.cold_most)}
-    return {**popularity_thirds(split.train), **cold}
+    return {**popularity_thirds(split.train), **cold, **(video_ages(split) if has_clock else {})}
