@@ -1,7 +1,8 @@
-"""Item-KNN's speed and memory beside `implicit` and a plain loop, on a synthetic shop.
+"""Item-KNN's speed and memory beside `implicit` and plain loops, on synthetic shops of several shapes.
 
-Run as `OPENBLAS_NUM_THREADS=1 python benchmarks/knn.py`. Rounds are interleaved, so that whatever else the
-machine does falls on both sides; medians and their ratios are printed (above 1: vrec is faster).
+Run as `OPENBLAS_NUM_THREADS=1 python benchmarks/knn.py`, or with `--shapes sparse bot`. Rounds are
+interleaved, so that whatever else the machine does falls on all sides; medians of CPU time and of each
+round's ratio are printed (above 1: vrec is faster). `--recommend` measures recommending instead of fitting.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,12 +21,25 @@ from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
-from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig
+from vrec.retrieval.config import ItemKnnConfig, SimilarityConfig, WeightingKind
 from vrec.retrieval.interaction_matrix import Matrix
-from vrec.retrieval.models.item_knn import ItemKnn, similar_videos
+from vrec.retrieval.models.item_knn import ItemKnn, similar_videos, video_similarity_task
 from vrec.retrieval.models.user_knn import UserKnn
+from vrec.retrieval.similarity import SimilarityFormula
+from vrec.retrieval.similarity_choice import choose_video_formula
 
 TOP = 20
+SHAPES = {
+    "dense": (100_000, 20_000, 5_000_000),
+    "sparse": (59_000, 50_000, 1_000_000),
+    "bot": (59_000, 50_000, 1_000_000),
+    "watched by all": (59_000, 50_000, 1_000_000),
+    "10k videos": (59_000, 10_000, 1_000_000),
+    "30k videos": (59_000, 30_000, 1_000_000),
+    "large": (1_000_000, 500_000, 10_000_000),
+}
+"""Users, videos and interactions. A bot has 10,000 videos more, and in another shop all have one video."""
+BOT_VIDEOS = 10_000
 
 
 def make_shop(users: int, videos: int, interactions: int, seed: int = 0) -> Matrix:
@@ -41,6 +54,34 @@ def make_shop(users: int, videos: int, interactions: int, seed: int = 0) -> Matr
     cells.sort()
     weights = rng.integers(1, 5, len(cells)).astype(np.float32)
     return sparse.csr_matrix((weights, np.divmod(cells, videos)), shape=(users, videos))
+
+
+def make_shape(name: str) -> Matrix:
+    """Draw the shop of a shape."""
+    matrix = make_shop(*SHAPES[name])
+    if name == "bot":
+        bot = np.zeros((1, matrix.shape[1]), np.float32)
+        bot[0, np.random.default_rng(1).choice(matrix.shape[1], BOT_VIDEOS, replace=False)] = 1
+        matrix = sparse.vstack([matrix, sparse.csr_matrix(bot)], format="csr")
+    if name == "watched by all":
+        all_watched = sparse.csr_matrix(np.ones((matrix.shape[0], 1), np.float32))
+        matrix = sparse.hstack([all_watched, matrix[:, 1:]], format="csr")
+    return sparse.csr_matrix(matrix)
+
+
+def fit_loop(matrix: Matrix, neighbours: int) -> list[np.ndarray]:
+    """Find the nearest videos by a loop over SciPy's products of one video's row and the matrix."""
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=0)).ravel())
+    lengths[lengths == 0] = np.inf
+    unit = sparse.csr_matrix(matrix @ sparse.diags(1 / lengths, dtype=np.float32))
+    rows = unit.T.tocsr()
+    found = []
+    for video in range(matrix.shape[1]):
+        row = rows[video] @ unit
+        row.data[row.indices == video] = 0
+        best = np.argsort(-row.data, kind="stable")[:neighbours]
+        found.append(row.indices[best])
+    return found
 
 
 def to_table(matrix: Matrix) -> pa.Table:
@@ -85,14 +126,14 @@ def product_loop(matrix: Matrix, similarities: Matrix, users: range, top: int) -
 
 
 def race(rounds: int, sides: dict[str, Callable[[], object]]) -> None:
-    """Print each side's median seconds, and its ratio to the first side's."""
+    """Print each side's median CPU seconds, and its ratio to the first side's."""
     times = interleaved_times(sides, rounds)
-    taken = {name: [wall for wall, _ in each] for name, each in times.items()}
+    taken = {name: [cpu for _, cpu in each] for name, each in times.items()}
     first = next(iter(sides))
     for name, seconds in taken.items():
         # Of each round's pair, since a busy minute slows both.
         ratio = statistics.median(b / a for a, b in zip(taken[first], seconds, strict=True))
-        print(f"  {name:32} {statistics.median(seconds):7.2f} s   {ratio:5.2f} × {first}")
+        print(f"  {name:32} {statistics.median(seconds):7.2f} s   {ratio:5.2f} × {first}", flush=True)
 
 
 def most_resident() -> int:
@@ -101,69 +142,89 @@ def most_resident() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-def measure_memory(path: Path, weighting: str, neighbours: int) -> None:
+def measure_memory(path: Path, weighting: WeightingKind, neighbours: int) -> None:
     """Print the peak memory of a fit above that of the matrix; run in a process of its own."""
     matrix = sparse.csr_matrix(sparse.load_npz(path))
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    config = ItemKnnConfig(neighbours=neighbours, weighting=weighting)  # type: ignore[arg-type]
+    formula = SimilarityFormula(neighbours=neighbours, weighting=weighting)
     before = most_resident()
-    tracemalloc.start()
-    found = similar_videos(matrix, config)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    found = similar_videos(matrix, formula)
     grown = most_resident() - before
     results = found.data.nbytes + found.indices.nbytes + found.indptr.nbytes
     print(
-        f"  {weighting:6} matrix {size / 1e6:.0f} MB, results {results / 1e6:.0f} MB, "
-        f"allocated {peak / 1e6:.0f} MB, process grew {grown / 1e6:.0f} MB: "
-        f"{(peak - results) / size:.2f} and {(grown - results) / size:.2f} × the matrix besides the results"
+        f"  memory, {weighting:5} matrix {size / 1e6:.0f} MB, results {results / 1e6:.0f} MB, process grew "
+        f"{grown / 1e6:.0f} MB: {(grown - results) / size:.2f} × the matrix besides the results"
     )
+
+
+def measure_fit(name: str, rounds: int, neighbours: int, *, loops: bool) -> None:
+    """Print the CPU time and memory of fits in one shape."""
+    matrix = make_shape(name)
+    lengths = np.diff(matrix.indptr).astype(float)
+    print(
+        f"{name}: {matrix.shape[0]:,} users × {matrix.shape[1]:,} videos, {matrix.nnz:,} interactions, "
+        f"{(lengths**2).sum() / 1e6:.0f}M co-occurrences",
+        flush=True,
+    )
+    # implicit counts a video itself among its neighbours.
+    oracle = CosineRecommender(K=neighbours + 1)
+    formula = SimilarityFormula(neighbours=neighbours)
+
+    def choose() -> Matrix:
+        config = SimilarityConfig(neighbours=neighbours)
+        return similar_videos(matrix, choose_video_formula(matrix, config, video_similarity_task))
+
+    sides: dict[str, Callable[[], object]] = {
+        "vrec": lambda: similar_videos(matrix, formula),
+        "implicit": lambda: oracle.fit(matrix, show_progress=False),
+        "vrec, settings chosen": choose,
+    }
+    if loops:
+        sides["loop of SciPy products"] = lambda: fit_loop(matrix, neighbours)
+    race(rounds, sides)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "matrix.npz"
+        sparse.save_npz(path, matrix, compressed=False)
+        for weighting in ("none", "bm25"):
+            options = ["--memory", str(path), "--weighting", weighting, "--neighbours", str(neighbours)]
+            subprocess.run([sys.executable, __file__, *options], check=True)
+
+
+def measure_recommending(rounds: int, neighbours: int, scored: int) -> None:
+    """Print the CPU time of recommending in the dense shape."""
+    matrix = make_shape("dense")
+    table = to_table(matrix)
+    model = ItemKnn(ItemKnnConfig(neighbours=neighbours)).fit(table)
+    users, names = range(scored), model.users.ids.slice(0, scored).to_pylist()
+    print(f"recommend {TOP} to {scored:,} users")
+    sides: dict[str, Callable[[], object]] = {
+        "vrec": lambda: model.recommend(names, TOP),
+        "loop of NumPy": lambda: loop(matrix, model.similarities, users, TOP),
+        "loop of sparse products": lambda: product_loop(matrix, model.similarities, users, TOP),
+    }
+    race(rounds, sides)
+    nearest = UserKnn(SimilarityConfig(neighbours=neighbours)).fit(table)
+    begun = time.process_time()
+    nearest.recommend(names[:1000], TOP)
+    print(f"  user-KNN, 1,000 users: {time.process_time() - begun:.2f} s")
 
 
 def main() -> None:
-    parser = number_parser(
-        __doc__, users=100_000, videos=20_000, interactions=5_000_000, neighbours=100, rounds=5
-    )
+    parser = number_parser(__doc__, neighbours=100, rounds=5)
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=SHAPES)
+    parser.add_argument("--loops", action="store_true", help="measure a loop of SciPy products too")
+    parser.add_argument("--recommend", action="store_true", help="measure recommending instead")
     parser.add_argument("--scored", type=int, default=20_000, help="users to recommend to")
     parser.add_argument("--memory", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--weighting", default="none", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.memory:
         measure_memory(given.memory, given.weighting, given.neighbours)
-        return
-    matrix = make_shop(given.users, given.videos, given.interactions)
-    config = ItemKnnConfig(neighbours=given.neighbours)
-    print(f"fit, {matrix.shape[0]:,} users × {matrix.shape[1]:,} videos, {matrix.nnz:,} interactions")
-    # implicit counts a video itself among its neighbours.
-    oracle = CosineRecommender(K=given.neighbours + 1)
-    sides: dict[str, Callable[[], object]] = {
-        "vrec": lambda: similar_videos(matrix, config),
-        "implicit": lambda: oracle.fit(matrix, show_progress=False),
-    }
-    race(given.rounds, sides)
-
-    table = to_table(matrix)
-    model = ItemKnn(config).fit(table)
-    users, names = range(given.scored), model.users.ids.slice(0, given.scored).to_pylist()
-    print(f"recommend {TOP} to {given.scored:,} users")
-    sides = {
-        "vrec": lambda: model.recommend(names, TOP),
-        "loop of NumPy": lambda: loop(matrix, model.similarities, users, TOP),
-        "loop of sparse products": lambda: product_loop(matrix, model.similarities, users, TOP),
-    }
-    race(max(1, given.rounds // 2), sides)
-    nearest = UserKnn(SimilarityConfig(neighbours=given.neighbours)).fit(table)
-    begun = time.perf_counter()
-    nearest.recommend(names[:1000], TOP)
-    print(f"  user-KNN, 1,000 users: {time.perf_counter() - begun:.2f} s")
-
-    print("memory of a fit")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "matrix.npz"
-        sparse.save_npz(path, matrix, compressed=False)
-        for weighting in ("none", "bm25"):
-            options = ["--memory", str(path), "--weighting", weighting, "--neighbours", str(given.neighbours)]
-            subprocess.run([sys.executable, __file__, *options], check=True)
+    elif given.recommend:
+        measure_recommending(given.rounds, given.neighbours, given.scored)
+    else:
+        for name in given.shapes:
+            measure_fit(name, given.rounds, given.neighbours, loops=given.loops)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from vrec.retrieval.similarity import (
     dense_product,
     map_in_threads,
     row_blocks,
+    stack_nearest,
     stack_rows,
 )
 
@@ -185,3 +186,12 @@ def test_stacked_rows_without_parts_are_empty():
         sparse.csr_matrix(np.ones((1, 3), np.float32)),
     ]
     assert stack_rows(parts, 3).toarray().tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
+
+
+def test_nearest_rows_are_stacked_as_they_come():
+    parts = [sparse.csr_matrix(random_matrix(seed, 4, 9, 0.2, most=3)) for seed in range(3)]
+    most = max(int(np.diff(part.indptr).max()) for part in parts)
+    found = stack_nearest(iter(parts), (12, 9), most)
+    assert np.array_equal(found.toarray(), np.vstack([part.toarray() for part in parts]))
+    assert found.data.dtype == np.float32
+    assert stack_nearest([], (0, 4), 100).shape == (0, 4)

@@ -24,8 +24,8 @@ PRODUCTS_PER_RUN = 1 << 18
 """Products of two weights per run: few enough to stay in the processor's cache."""
 BLOCK_ROWS, MOST_BLOCK_ROWS, BLOCKS = 64, 1024, 64
 """Rows per block, the unit of parallel work: as many as make 64 blocks, from 64 to 1,024."""
-BLOCK_CELLS = 2_000_000
-"""Dense similarities in memory per block, 8 MB of float32."""
+BLOCK_CELLS = 1 << 20
+"""Maximum number of similarities in memory per thread, 4 MB of float32 beside their indices."""
 SMALLEST_PRODUCT, LARGEST_PRODUCT = 1e-30, 1e30
 """Products of two weights that float32 holds with room for sums and divisions; rows beyond are in float64."""
 PLAIN_EXPONENT = 40
@@ -104,13 +104,13 @@ def nearest_rows(task: SimilarityTask, block: range) -> Matrix:
     dense = wide | (work * PRODUCTS_PER_CELL > columns)
     few, many = np.flatnonzero(~dense), np.flatnonzero(dense)
     parts, order = [], np.concatenate([few, many])
-    for start, stop in _runs(_cumulative(np.minimum(work[few], columns)), _sparse_cells(task.right)):
+    for start, stop in _runs(_cumulative(np.minimum(work[few], columns)), _block_cells(task.right)):
         rows = few[start:stop]
         # Slicing takes a tenth of the time of taking rows one by one.
         products = (left[rows] if len(many) else left[start:stop]) @ task.right
         products.data = sparse_similarities(task, products, rows + block.start)
         parts.append(topk_sparse(products, task.formula.neighbours))
-    size = max(1, BLOCK_CELLS // max(1, columns))
+    size = max(1, _block_cells(task.right) // max(1, columns))
     for start in range(0, len(many), size):
         rows = many[start : start + size]
         scores = _dense_similarities(task, left[rows], rows + block.start, wide[rows])
@@ -171,9 +171,9 @@ def _cumulative(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
-def _sparse_cells(right: Matrix) -> int:
-    # Memory in proportion to the matrix, within limits: smaller blocks would cost time.
-    return min(max(right.nnz // 4, 1 << 16), 1 << 20)
+def _block_cells(right: Matrix) -> int:
+    # Memory in proportion to the matrix, but for small ones, where small blocks would cost time.
+    return min(max(right.nnz // 8, 1 << 18), BLOCK_CELLS)
 
 
 def weight_range(matrix: Matrix) -> tuple[float, float]:
@@ -225,6 +225,21 @@ def stack_rows(parts: Iterable[Matrix], columns: int) -> Matrix:
     """Stack (N, columns) float32 matrices vertically; without any, the result is (0, columns)."""
     nothing = sparse.csr_matrix(np.zeros((0, columns), np.float32))
     return sparse.csr_matrix(sparse.vstack([nothing, *parts], format="csr"))
+
+
+def stack_nearest(parts: Iterable[Matrix], shape: tuple[int, int], neighbours: int) -> Matrix:
+    """Stack float32 matrices of at most `neighbours` entries per row as they come, into one of a shape."""
+    # Room for all, of which only what is written takes memory; the parts are never in memory together.
+    most = shape[0] * min(neighbours, shape[1])
+    data, indices = np.empty(most, np.float32), np.empty(most, np.int32)
+    lengths: list[npt.NDArray[np.integer]] = [np.zeros(1, np.int64)]
+    end = 0
+    for part in parts:
+        start, end = end, end + part.nnz
+        data[start:end], indices[start:end] = part.data, part.indices
+        lengths.append(np.diff(part.indptr))
+    indptr = np.cumsum(np.concatenate(lengths), dtype=np.int64 if end > np.iinfo(np.int32).max else np.int32)
+    return sparse.csr_matrix((data[:end], indices[:end], indptr), shape=shape)
 
 
 def dense_product(left: Matrix, right: Matrix, kind: type[Number] = np.float32) -> npt.NDArray[Number]:

@@ -20,7 +20,7 @@ from vrec.retrieval.similarity import (
     nearest_rows,
     row_blocks,
     score_product,
-    stack_rows,
+    stack_nearest,
     weight_range,
 )
 from vrec.retrieval.similarity_choice import choose_video_formula
@@ -80,7 +80,7 @@ def similar_videos(
     """
     videos = weights.shape[1]
     blocks = map_blocks(nearest_rows, video_similarity_task(weights, formula), row_blocks(videos))
-    return stack_rows(blocks, videos)
+    return stack_nearest(blocks, (videos, videos), formula.neighbours)
 
 
 def video_similarity_task(weights: Matrix, formula: SimilarityFormula) -> SimilarityTask:
