@@ -188,6 +188,9 @@ class MultimodalConfig(GraphFilterConfig):
     content_support: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Number of users of a video at which its own interactions and those of its neighbors weigh the same; 0
     uses content for videos without interactions only. None chooses it as `video_smoothing` is chosen."""
+    cold_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    """Weight ν of similar content itself in the scores of videos without interactions: with more, they are
+    recommended more, and more by content than by the behavior around similar videos."""
     center: bool = True
     """Subtract the catalog's mean embedding, which all videos share and which hides their
     differences. A single embedding is never centered."""

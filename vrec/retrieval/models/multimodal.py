@@ -39,8 +39,10 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
     A video with n users is represented by its neighbors in content with weight κ / (n + κ), or less if they
     are few and distant, and by itself with the rest; a video without interactions by its neighbors alone.
     With M the (videos, videos) matrix of these weights, the scores of a history r are (r M) F Mᵀ, F being the
-    filter of `LowPassFilter`. The content graph is fixed before the fit as in FREEDOM (Zhou and Shen, "A Tale
-    of Two Graphs", MM 2023), with neighbors by embeddings and by attributes; nothing is trained.
+    filter of `LowPassFilter`; those of videos without interactions are raised by ν (r M) Mᵀ, as the mean over
+    neighbors has less spread than a video's own score. The content graph is fixed before the fit as in
+    FREEDOM (Zhou and Shen, "A Tale of Two Graphs", MM 2023), with neighbors by embeddings and by attributes;
+    nothing is trained.
 
     The catalog includes all videos of the content. Videos with neither interactions nor neighbors get no
     scores. `fit` raises FitError if there is no content, or if it tells no watched video from others.
@@ -68,7 +70,7 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
                 "MultimodalFilter.fit: the content of all videos is empty or the same",
                 fix="give the content of the watched videos, under the same ids, or fit graph_filter",
             )
-        watched = np.flatnonzero(users)
+        watched, self._cold = np.flatnonzero(users), np.flatnonzero(users == 0)
         by_embedding, by_attribute = (
             nearest_rows(rows, watched, config.neighbours, config.sharpness) for rows in (dense, coded)
         )
@@ -98,7 +100,10 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         del users
-        return mixed_scores(self.filter, self._mix, histories.weights)
+        scores = mixed_scores(self.filter, self._mix, histories.weights)
+        direct = binary(histories.weights) @ self._mix @ self._mix[self._cold].T
+        scores[:, self._cold] += np.float32(self.config.cold_weight) * direct.toarray().astype(np.float32)
+        return scores
 
     def _arrays(self) -> Arrays:
         own = {"vectors": self.filter.vectors, "content_support": np.array(self.content_support)}
@@ -108,6 +113,9 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
         self.settings = restore_settings(arrays)
         self.content_support = float(arrays["content_support"])
         self._mix = restore_csr(arrays, "mix.", (len(self.videos), len(self.videos)))
+        self._cold = np.flatnonzero(
+            np.bincount(self.histories.weights.indices, minlength=len(self.videos)) == 0
+        )
         self.filter = LowPassFilter.restore(self.histories.weights, self.settings, arrays["vectors"])
 
 
