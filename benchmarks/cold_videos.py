@@ -4,7 +4,7 @@ All interactions with the withheld videos are removed from train; each user's la
 or not. Every model ranks the whole catalogue. Prints accuracy overall and on the withheld videos, with
 95 % bootstrap intervals over users, and the hybrid's paired difference to the best single model.
 
-    python benchmarks/cold_videos.py FOLDER [--withheld 700] [--users 20000]
+    python benchmarks/cold_videos.py FOLDER [--withheld 700] [--users 20000] [--models NAME ...]
 
 FOLDER holds `microlens50k/`.
 """
@@ -27,11 +27,12 @@ from vrec.events.split import split_interactions
 from vrec.retrieval.config import RetrievalConfig
 from vrec.retrieval.registry import build_recommender
 
-MODELS = ("popular", "item_knn", "als", "content", "hybrid")
+MODELS = ("popular", "item_knn", "als", "content", "graph_filter", "multimodal", "hybrid")
+MEMBERS = ("popular", "item_knn", "als", "content")
 CONFIG = RetrievalConfig.model_validate(
     {
         "item_knn": {"recency_half_life": 3},
-        "hybrid": {"holdout": "last", "holdout_share": 0.1, "members": MODELS[:-1]},
+        "hybrid": {"holdout": "last", "holdout_share": 0.1, "members": MEMBERS},
     }
 )
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--withheld", type=int, default=700)
     parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     options = parser.parse_args()
     found = microlens_50k(options.folder)
     assert found.videos is not None
@@ -56,7 +58,8 @@ def main() -> None:
     train = aggregate_interactions(train, InterestConfig())
     users, content = test.column("user_id").to_pylist(), CatalogContent(found.videos)
     lists = {
-        model: build_recommender(model, CONFIG).fit(train, content).recommend(users, 50) for model in MODELS
+        model: build_recommender(model, CONFIG).fit(train, content).recommend(users, 50)
+        for model in options.models
     }
     result = evaluate_recommendations(
         lists,
