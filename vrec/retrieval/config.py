@@ -13,7 +13,7 @@ SimilarityKind = Literal["cosine", "pearson", "product"]
 WeightingKind = Literal["none", "tfidf", "bm25"]
 Penalty = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Shrink = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Auto = Literal["auto"]
 
 
@@ -32,7 +32,7 @@ class SimilarityConfig(BaseConfig):
     popularity_penalty: Auto | Penalty = "auto"
     """Exponent of a neighbor's length in the denominator: 1 is the cosine proper, by which rare rows are near
     to many; with 0 a row with many entries is no farther for it. Few interactions call for a low one."""
-    shrink: Auto | Shrink = "auto"
+    shrink: Auto | NotNegative = "auto"
     """Term added to the denominator, in units of weight²: similarities based on few columns become
     smaller."""
     weighting: Auto | WeightingKind = "auto"
@@ -163,14 +163,14 @@ class GraphFilterConfig(BaseConfig):
     user_smoothing: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     """Term added to a user's number of videos, by whose square root the user's paths are divided: with more,
     users with short histories say less of which videos go together."""
-    video_smoothing: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    video_smoothing: Auto | NotNegative = "auto"
     """Term added to a video's number of users, by whose square root the video's paths are divided: with more,
-    videos with few users are recommended less, and popular ones more. This and the next two are chosen where
-    they are None: from 36 combinations, by the NDCG of held-out videos of up to 1,000 users."""
-    factors: int | None = Field(default=None, ge=0)
+    videos with few users are recommended less, and popular ones more. `auto` chooses this and
+    the next two in the fit: from 36 combinations, by the NDCG of held-out videos of up to 1,000 users."""
+    factors: Auto | Annotated[int, Field(ge=0)] = "auto"
     """Number of singular vectors that the low-pass filter passes, at most a quarter of the users and of the
     videos; fewer are smoother, and 0 leaves the filter out."""
-    low_pass: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    low_pass: Auto | NotNegative = "auto"
     """Weight of the low-pass filter, by which videos that share no user with the history are found too; the
     weight of paths over common users is 1."""
     seed: int = Field(default=0, ge=0)
@@ -185,9 +185,9 @@ class MultimodalConfig(GraphFilterConfig):
     attributes each."""
     sharpness: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     """Exponent of the cosines by which neighbors are weighted; higher values rely on the most similar."""
-    content_support: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    content_support: Auto | NotNegative = "auto"
     """Number of users of a video at which its own interactions and those of its neighbors weigh the same; 0
-    uses content for videos without interactions only. None chooses it as `video_smoothing` is chosen."""
+    uses content for videos without interactions only. `auto` chooses it in the fit."""
     cold_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     """Weight ν of similar content itself in the scores of videos without interactions: with more, they are
     recommended more, and more by content than by the behavior around similar videos."""

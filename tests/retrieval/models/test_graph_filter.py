@@ -35,9 +35,9 @@ def dense_filter(matrix: np.ndarray, config: GraphFilterConfig) -> np.ndarray:
     roots = np.sqrt(videos + config.video_smoothing)
     graph = watched / np.sqrt(users + config.user_smoothing)[:, None] / roots
     scores = watched @ graph.T @ graph
-    assert config.factors is not None
-    assert config.video_smoothing is not None
-    assert config.low_pass is not None
+    assert config.factors != "auto"
+    assert config.video_smoothing != "auto"
+    assert config.low_pass != "auto"
     count = min(config.factors, max(1, min(matrix.shape) // ROWS_PER_FACTOR))
     right = np.linalg.svd(graph)[2][:count]
     low = (watched / roots) @ right.T @ (right * roots)

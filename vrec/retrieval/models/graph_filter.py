@@ -34,7 +34,7 @@ VIDEO_SMOOTHINGS, FACTORS, LOW_PASSES = (10.0, 3.0, 1.0, 30.0), (32, 8, 128), (0
 
 @dataclass(frozen=True)
 class FilterSettings:
-    """Settings of a graph filter, after the choice of those that the config leaves open."""
+    """Settings of a graph filter, after the choice of those that are `auto`."""
 
     user_smoothing: float
     video_smoothing: float
@@ -121,10 +121,10 @@ class GraphFilter(MatrixRecommender[GraphFilterConfig]):
 
 
 def choose_settings(histories: InteractionMatrix, config: GraphFilterConfig) -> FilterSettings:
-    """Return the settings of a config, those that are None by the NDCG of held-out videos."""
-    smoothings = VIDEO_SMOOTHINGS if config.video_smoothing is None else (config.video_smoothing,)
-    factors = FACTORS if config.factors is None else (config.factors,)
-    low_passes = LOW_PASSES if config.low_pass is None else (config.low_pass,)
+    """Return the settings of a config, those that are `auto` by the NDCG of held-out videos."""
+    smoothings = VIDEO_SMOOTHINGS if config.video_smoothing == "auto" else (config.video_smoothing,)
+    factors = FACTORS if config.factors == "auto" else (config.factors,)
+    low_passes = LOW_PASSES if config.low_pass == "auto" else (config.low_pass,)
     grid = [
         FilterSettings(config.user_smoothing, *values, seed=config.seed)
         for values in product(smoothings, factors, low_passes)

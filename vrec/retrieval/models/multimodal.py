@@ -76,9 +76,8 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
         )
         graph = blend_graphs(by_embedding, by_attribute, config.attributes_share)
         self.settings = choose_settings(histories, config)
-        self.content_support = config.content_support
-        if self.content_support is None:
-            self.content_support = self._choose_support(histories, graph)
+        support = config.content_support
+        self.content_support = self._choose_support(histories, graph) if support == "auto" else support
         self._mix = mixed_rows(graph, users, self.content_support)
         self.filter = LowPassFilter.fit(histories.weights, self.settings)
 
