@@ -246,14 +246,20 @@ def test_a_store_in_service_takes_no_events_from_beside_it(tmp_path, shop_bundle
     assert error.value.fix == "load events before the service starts, or send them to it over HTTP"
 
 
-@pytest.mark.parametrize("running", [True, False])
-def test_stopping_without_ray_does_nothing(monkeypatch, running, tmp_path):
+@pytest.mark.parametrize(
+    ("running", "owns_ray", "ended"),
+    [(True, False, ["serve"]), (True, True, ["ray"]), (False, False, []), (False, True, [])],
+)
+def test_a_service_ends_with_its_own_ray_and_stays_off_one_of_others(
+    monkeypatch, running, owns_ray, ended, tmp_path
+):
     calls = []
     monkeypatch.setattr(deploy.ray, "is_initialized", lambda: running)
-    monkeypatch.setattr(deploy.serve, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(deploy.serve, "shutdown", lambda: calls.append("serve"))
+    monkeypatch.setattr(deploy.ray, "shutdown", lambda: calls.append("ray"))
     monkeypatch.setattr(deploy, "deployed_application", lambda _: None)
-    deploy.stop_service(ServeConfig(data=str(tmp_path)))
-    assert calls == ["shutdown"] * running
+    deploy.stop_service(ServeConfig(data=str(tmp_path)), owns_ray=owns_ray)
+    assert calls == ended
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1"])
