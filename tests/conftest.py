@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("vrec")
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS = {
-    "e2e": ("bad_input", "cli", "http_embed", "kill", "s3_chain", "serve"),
+    "e2e": ("bad_input", "cli", "http_embed", "kill", "own_log", "s3_chain", "serve"),
     "pipelines": ("lost_nodes",),
     "pipelines/embed": ("run",),
     "pipelines/evaluate": ("run",),

@@ -12,7 +12,7 @@ from vrec.ranking.networks.config import (
 )
 from vrec.ranking.registry import RANKERS
 from vrec.testing.rankers import CHECKS, Make
-from vrec.testing.ranking_shop import TINY, network, rates
+from vrec.testing.ranking_shop import TINY, neighbors, network, rates
 
 
 def networks(vectors: bool = True, **parts) -> Make:
@@ -21,6 +21,7 @@ def networks(vectors: bool = True, **parts) -> Make:
 
 MAKERS: dict[str, Make] = {
     "rates": rates,
+    "neighbors": neighbors,
     "lr": networks(network=LogisticRegressionConfig(), watch=RawWatchConfig()),
     "dcn": networks(network=DcnConfig(width=4, hidden=(8,), cross_layers=2), watch=D2qConfig(min_rows=20)),
     "din": networks(),
@@ -46,5 +47,5 @@ def test_ranker_holds_the_contract(kind: str, check):
 
 
 def test_no_ranker_is_left_out():
-    assert set(RANKERS) == {"rates", "network"}
+    assert set(RANKERS) == {"rates", "network", "neighbors"}
     assert {"lr", "dcn", "din"} <= set(MAKERS)

@@ -79,6 +79,16 @@ def test_it_says_in_a_line_what_was_made(folders, tmp_path, capsys):
     assert "there is a manifest.json already" in capsys.readouterr().err
 
 
+def test_without_a_ranker_lists_are_in_the_recommender_s_order(folders, tmp_path, capsys):
+    tables = {name: f"{folders / name.upper()}.parquet" for name in ("events", "videos")}
+    arguments = ["bundle", *(f"--{name}={path}" for name, path in tables.items()), f"--out={tmp_path / 'b'}"]
+    assert run(arguments) == 1
+    assert "give --recommender, or --ranker where the log has impressions" in capsys.readouterr().err
+    assert run([*arguments, f"--recommender={folders / 'knn'}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ranker"] == "neighbors"
+    ServingBundle.load(str(tmp_path / "b")).check()
+
+
 def test_what_does_not_belong_together_is_told_in_a_line(folders, tmp_path, capsys):
     def told(*more: str, **others: str) -> str:
         assert command(folders, tmp_path / "b", *more, **others) == 1

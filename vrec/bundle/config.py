@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
+from vrec.ranking.config import NeighborRankerConfig
 from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.index.config import IndexConfig
 
@@ -18,6 +19,8 @@ class BundleConfig(BaseConfig):
     """Popularity of videos."""
     index: IndexConfig = Field(default_factory=IndexConfig)
     """Index of the fused embeddings."""
+    neighbor_ranker: NeighborRankerConfig = Field(default_factory=NeighborRankerConfig)
+    """Ranker of a bundle without a trained one: in the recommender's order."""
     smoke_requests: int = Field(default=16, ge=1)
     """Number of made-up requests whose answers the bundle stores; a service must give the same answers before
     it serves the bundle."""

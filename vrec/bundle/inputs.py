@@ -24,7 +24,8 @@ class BundleInputs:
 
     videos: pa.Table
     """VIDEOS."""
-    ranker: ProfileRanker
+    ranker: ProfileRanker | None
+    """None ranks in the order of the recommender, which then must be given."""
     profiles: ProfilesConfig
     """Settings of the profiles that the ranker was trained with."""
     fused: pa.Table | None = None
@@ -52,7 +53,13 @@ def validate_inputs(inputs: BundleInputs) -> BundleInputs:
         raise BundleError("VIDEOS has no rows", fix="give the shop's videos")
     _check_unique(ids, "VIDEOS.video_id")
     fused, texts = (_embeddings_of(table, modality, ids) for modality, table in _embedding_tables(inputs))
-    _check_ranker(inputs.ranker, None if fused is None else embeddings_encoder(fused))
+    if inputs.ranker is not None:
+        _check_ranker(inputs.ranker, None if fused is None else embeddings_encoder(fused))
+    elif inputs.recommender is None:
+        raise BundleError(
+            "a bundle needs a ranker, or a recommender to rank in the order of",
+            fix="give --recommender, or --ranker where the log has impressions to train one on",
+        )
     if inputs.recommender is not None:
         known = pc.is_in(ids, value_set=inputs.recommender.videos.ids)
         if not pc.any(known).as_py():

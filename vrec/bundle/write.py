@@ -28,6 +28,7 @@ from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
 from vrec.profiles.update import embedding_matrix
+from vrec.ranking.neighbor_ranker import NeighborRanker
 from vrec.ranking.reranking.popularity import Popularity
 from vrec.retrieval.index.index import FaissIndex
 from vrec.retrieval.models.popular import PopularRecommender
@@ -79,6 +80,14 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
     if inputs.recommender is not None:
         neighbors = VideoNeighbors.from_recommender(inputs.recommender, ids, config.neighbours)
     popular = tuple(popular_videos(inputs.videos, inputs.interactions, config))
+    ranker = inputs.ranker or NeighborRanker.from_neighbors(
+        config.neighbor_ranker,
+        content,
+        ids,
+        indices=neighbors.indices,
+        scores=neighbors.scores,
+        popular=popular,
+    )
     return ServingBundle(
         uri=uri,
         version="",
@@ -86,7 +95,7 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
         encoder=None if inputs.fused is None else embeddings_encoder(inputs.fused),
         content=content,
         texts=inputs.texts,
-        ranker=inputs.ranker.with_videos(content),
+        ranker=ranker.with_videos(content),
         neighbors=neighbors,
         popular=popular,
         popularity=count_popularity(popular, inputs.videos, inputs.interactions),

@@ -12,8 +12,11 @@ from vrec.cli.output import print_bundled
 def bundle(
     *,
     log: LogOptions,
-    ranker: Annotated[str, typer.Option(help="The ranker's folder; a path or a URI.")],
     out: Annotated[str, typer.Option(help="A new folder for the bundle; a path or a URI.")],
+    ranker: Annotated[
+        str | None,
+        typer.Option(help="The ranker's folder. Without it, lists are in the recommender's order."),
+    ] = None,
     recommender: Annotated[
         str | None, typer.Option(help="The folder of the recommender that tells videos' neighbours.")
     ] = None,

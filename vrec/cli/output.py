@@ -163,7 +163,8 @@ def print_bundled(done: Mapping[str, Any]) -> None:
     """Print what `vrec bundle` wrote."""
     known = f"{done['vectors']:,} with vectors, {done['neighbours']:,} with neighbours"
     size = f"{done['bytes'] / 1e6:,.1f} MB in {done['seconds']:.1f} s"
-    print(f"bundle {done['version']} of {done['videos']:,} videos, {known}, {size}: {done['out']}")
+    order = ", in the recommender's order" if done["ranker"] == "neighbors" else ""
+    print(f"bundle {done['version']} of {done['videos']:,} videos{order}, {known}, {size}: {done['out']}")
 
 
 def print_recommendations(rows: pa.Table) -> None:

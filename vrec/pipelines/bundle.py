@@ -23,7 +23,12 @@ _log = logging.getLogger(__name__)
 
 
 def make_bundle(
-    inputs: InputPaths, out: str, settings: Settings, *, ranker: str, recommender: str | None = None
+    inputs: InputPaths,
+    out: str,
+    settings: Settings,
+    *,
+    ranker: str | None = None,
+    recommender: str | None = None,
 ) -> dict[str, Any]:
     """Write a bundle to the folder `out`, read it back, check it by its smoke requests; return a summary.
 
@@ -33,7 +38,7 @@ def make_bundle(
         inputs: events, VIDEOS and, if there are any, embeddings.
         out: the folder of the bundle.
         settings: `train.ranker.profiles` must be the settings that the ranker was trained with.
-        ranker: the folder that `vrec train ranker` left.
+        ranker: the folder that `vrec train ranker` left; None ranks in the order of the recommender.
         recommender: the folder that `vrec fit` left.
 
     Raises:
@@ -47,7 +52,7 @@ def make_bundle(
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
     bundle_inputs = BundleInputs(
         videos=data.content.videos,
-        ranker=load_ranker(ranker),
+        ranker=load_ranker(ranker) if ranker else None,
         profiles=settings.train.ranker.profiles,
         fused=data.content.embeddings,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
@@ -64,6 +69,7 @@ def make_bundle(
         "out": out,
         "version": bundle.version,
         "encoder": bundle.encoder,
+        "ranker": bundle.ranker.kind,
         "videos": bundle.videos.num_rows,
         "vectors": len(bundle.index),
         "texts": 0 if bundle.texts is None else bundle.texts.num_rows,

@@ -83,3 +83,12 @@ class RankerConfig(BaseConfig):
     """Uncertainty of the click prediction, used by exploration."""
     utility: UtilityConfig = Field(default_factory=UtilityConfig)
     """Weights of clicks, minutes and sales in the utility."""
+
+
+class NeighborRankerConfig(BaseConfig):
+    """Settings of the ranker that a bundle without a trained one gets."""
+
+    history: int = Field(default=50, ge=1)
+    """Latest liked videos whose neighbors count."""
+    recency: float = Field(default=0.9, gt=0, le=1)
+    """Factor on the neighbors of a liked video for each video liked after it."""

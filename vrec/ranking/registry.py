@@ -9,13 +9,14 @@ from vrec.ranking.base import ProfileRanker
 from vrec.ranking.config import RankerConfig
 from vrec.ranking.features.arrays import FeatureShape, ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
+from vrec.ranking.neighbor_ranker import NeighborRanker
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.rate_baseline import RateBaselineRanker
 from vrec.ranking.training import RankerTrainer, select_heads
 from vrec.training.epochs import EpochResult
 
 RANKERS: Mapping[str, type[ProfileRanker]] = {
-    ranker.kind: ranker for ranker in (RateBaselineRanker, NetworkRanker)
+    ranker.kind: ranker for ranker in (RateBaselineRanker, NetworkRanker, NeighborRanker)
 }
 """Ranker classes by kind, as named in a folder's manifest."""
 

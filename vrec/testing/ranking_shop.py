@@ -11,13 +11,20 @@ from vrec.core.schema import RECOMMENDATIONS
 from vrec.core.types import CatalogContent
 from vrec.profiles.profile import Profile, profiles_from_table
 from vrec.profiles.update import ProfilesConfig, build_profiles, video_metadata
-from vrec.ranking.config import LabelsConfig, LogSplitConfig, RankerConfig, RankerTrainingConfig
+from vrec.ranking.config import (
+    LabelsConfig,
+    LogSplitConfig,
+    NeighborRankerConfig,
+    RankerConfig,
+    RankerTrainingConfig,
+)
 from vrec.ranking.features.arrays import ImpressionLabels, RankingRequest, RequestContext
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.fit import fit_space
 from vrec.ranking.features.space import RankerFeaturesConfig
 from vrec.ranking.labels import build_labels, split_log
+from vrec.ranking.neighbor_ranker import NeighborRanker
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.networks.config import CreadConfig, DinConfig, RankerHeadsConfig
 from vrec.ranking.rate_baseline import RateBaselineConfig, RateBaselineRanker
@@ -117,6 +124,19 @@ TINY = RankerConfig(
 def rates(shop: RankingShop) -> RateBaselineRanker:
     """Return the fitted rate baseline."""
     return RateBaselineRanker.fit(RateBaselineConfig(), *shop.train, shop.content)
+
+
+def neighbors(shop: RankingShop) -> NeighborRanker:
+    """Return the ranker of drawn neighbors: fifteen of each video but the last, which has none."""
+    assert shop.content.videos is not None
+    ids: list[str] = shop.content.videos.column("video_id").to_pylist()
+    rng, size = np.random.default_rng(3), len(ids)
+    indices = np.array([rng.permutation(size)[:15] for _ in ids], np.int32)
+    scores = -np.sort(-rng.uniform(0.05, 1, indices.shape).astype(np.float32), axis=1)
+    indices[-1], scores[-1] = -1, 0
+    return NeighborRanker.from_neighbors(
+        NeighborRankerConfig(), shop.content, ids, indices=indices, scores=scores, popular=ids
+    )
 
 
 def network(shop: RankingShop, vectors: bool = True, **parts: Any) -> NetworkRanker:

@@ -59,8 +59,7 @@ def user_numbers(
     Raises:
         RankError: a count is negative or not finite.
     """
-    counts = np.array([profile_counts(r.user) for r in requests]).reshape(-1, len(VIDEO_COUNT_KEYS))
-    _check_counts(counts, [f"user {r.user.entity_id}" for r in requests])
+    counts = user_counts(requests)
     rates = log_odds(counts, USER_RATES, space.user_priors)
     columns = {f"{rate.name}_rate": odds for rate, odds in zip(USER_RATES, rates, strict=True)}
     for kind in ("impression", "click", "watch", "like", "cart", "purchase"):
@@ -183,6 +182,17 @@ def _hours_since(at: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> D
 def log_hours(micros: npt.NDArray[np.int64]) -> Doubles:
     """Return (N,) log(1 + hours) of durations in µs; negative ones count as 0."""
     return np.log1p(np.maximum(micros, 0) / HOUR_US)
+
+
+def user_counts(requests: Sequence[RankingRequest]) -> Doubles:
+    """Return (R, len(VIDEO_COUNT_KEYS)) float64 counts of the requests' users.
+
+    Raises:
+        RankError: a count is negative or not finite.
+    """
+    counts = np.array([profile_counts(r.user) for r in requests]).reshape(-1, len(VIDEO_COUNT_KEYS))
+    _check_counts(counts, [f"user {r.user.entity_id}" for r in requests])
+    return counts
 
 
 def request_counts(requests: Sequence[RankingRequest]) -> Doubles:
