@@ -13,7 +13,8 @@ from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.types import CatalogContent
-from vrec.retrieval.config import HybridConfig
+from vrec.retrieval.config import AutoConfig, HybridConfig
+from vrec.retrieval.models.auto import AutoRecommender
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.hybrid import HybridRecommender
@@ -164,3 +165,15 @@ def test_no_neighbors_are_empty_arrays():
     )
     assert VideoNeighbors.empty(["a"]).indices.shape == (1, 0)
     assert VideoNeighbors.from_recommender(Scored(), [], 3).ids == ()
+
+
+def test_where_the_data_chose_the_popular_list_videos_still_have_neighbors():
+    rows = shop_parts().interactions
+    ids = sorted(set(rows["video_id"].to_pylist()))
+    config = AutoConfig(members=("popular", "item_knn"), minutes=1e-9)
+    model = AutoRecommender(config).fit(rows)
+    assert set(model.panel.members) == {"popular"}
+    found = VideoNeighbors.from_recommender(model, ids, 5)
+    own = VideoNeighbors.from_recommender(ItemKnn().fit(rows), ids, 5)
+    assert np.array_equal(found.indices, own.indices)
+    assert (found.indices >= 0).any()

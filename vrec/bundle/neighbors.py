@@ -13,8 +13,10 @@ import pyarrow as pa
 from vrec.core.errors import BundleError
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import IdVocabulary
+from vrec.retrieval.config import SingleModelsConfig
+from vrec.retrieval.interaction_matrix import IdVocabulary, to_interactions
 from vrec.retrieval.models.hybrid import HybridRecommender
+from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.score_panel import ScorePanel
 
@@ -93,6 +95,10 @@ def _history_model(recommender: MatrixRecommender) -> MatrixRecommender:
             "watched video, so it gives no neighbors",
             fix="give the folder of another recommender, such as item_knn, ease or hybrid",
         )
+    if isinstance(recommender, HybridRecommender) and _is_popular_by_choice(recommender):
+        # The data chose the popular list for shoppers; videos still have neighbors.
+        table = to_interactions(recommender.histories, recommender.users, recommender.videos)
+        return ItemKnn((recommender.config.models or SingleModelsConfig()).item_knn).fit(table)
     if isinstance(recommender, HybridRecommender) and recommender.single is not None:
         return _history_model(recommender.panel.members[recommender.single])
     if isinstance(recommender, HybridRecommender) and (members := _without_popular(recommender)):
@@ -103,6 +109,11 @@ def _history_model(recommender: MatrixRecommender) -> MatrixRecommender:
             fix="give the folder of another recommender, such as item_knn, ease or hybrid",
         )
     return recommender
+
+
+def _is_popular_by_choice(hybrid: HybridRecommender) -> bool:
+    """Return whether only popularity was chosen, of several members."""
+    return set(hybrid.panel.members) == {PopularRecommender.kind} and len(hybrid.config.members) > 1
 
 
 def _without_popular(hybrid: HybridRecommender) -> HybridRecommender | None:
