@@ -17,8 +17,13 @@ from vrec.bundle.write import popular_videos, write_bundle
 from vrec.core.errors import BundleError, StoreError
 from vrec.encoders.backbone import COMPRESSED_PREFIX
 from vrec.encoders.config import EmbedConfig
+from vrec.profiles.profile import Profile
 from vrec.profiles.update import embedding_matrix
-from vrec.retrieval.config import PopularConfig
+from vrec.ranking.features.arrays import RankingRequest, RequestContext
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
+from vrec.retrieval.config import HybridConfig, PopularConfig
+from vrec.retrieval.models.hybrid import HybridRecommender
+from vrec.retrieval.models.popular import PopularRecommender
 
 
 def with_columns(table: pa.Table, **columns) -> pa.Table:
@@ -145,3 +150,20 @@ def test_folders_of_models_are_replaced_where_an_encoder_has_one():
     config = bundled_embed_config(silent, "/bundle", {"in": "digest"})
     assert config.encoders.fusion.model == "/bundle/in"
     assert config.encoders.frames is None
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_without_a_ranker_a_popular_recommender_makes_a_bundle_in_the_order_of_popularity(tmp_path, hybrid):
+    """`vrec fit` may choose the popular list, alone or as the only member of a hybrid."""
+    parts = shop_parts()
+    popular = PopularRecommender().fit(parts.interactions)
+    if hybrid:
+        popular = HybridRecommender(HybridConfig(members=("popular",))).fit(parts.interactions)
+    with pytest.raises(BundleError, match="gives everyone the same videos"):
+        write_bundle(str(tmp_path / "ranked"), replace(parts, recommender=popular), BundleConfig())
+    write_bundle(str(tmp_path / "b"), replace(parts, recommender=popular, ranker=None), BundleConfig())
+    bundle = ServingBundle.load(str(tmp_path / "b"))
+    assert (bundle.neighbors.indices >= 0).sum() == 0
+    counts = np.zeros((len(bundle.popular), len(VIDEO_COUNT_KEYS)))
+    request = RankingRequest(Profile("user", "u"), RequestContext(0, "feed"), bundle.popular, counts)
+    assert (np.diff(bundle.ranker.predict_requests([request]).p_click) < 0).all()

@@ -87,6 +87,15 @@ class VideoNeighbors:
         return [(self.ids[index], score) for index, score in pairs if index >= 0]
 
 
+def ignores_history(recommender: MatrixRecommender) -> bool:
+    """Return whether a recommender gives everyone the same videos, as the popular list does."""
+    if isinstance(recommender, HybridRecommender):
+        if recommender.single is not None:
+            return ignores_history(recommender.panel.members[recommender.single])
+        return _without_popular(recommender) is None
+    return isinstance(recommender, PopularRecommender)
+
+
 def _history_model(recommender: MatrixRecommender) -> MatrixRecommender:
     """Return the recommender, or the members of a hybrid that depend on the history; raise BundleError."""
     if not recommender.inductive:
@@ -103,7 +112,7 @@ def _history_model(recommender: MatrixRecommender) -> MatrixRecommender:
         return _history_model(recommender.panel.members[recommender.single])
     if isinstance(recommender, HybridRecommender) and (members := _without_popular(recommender)):
         return members
-    if isinstance(recommender, PopularRecommender | HybridRecommender):
+    if ignores_history(recommender):
         raise BundleError(
             f"{recommender.kind} gives everyone the same videos, so it gives no neighbors",
             fix="give the folder of another recommender, such as item_knn, ease or hybrid",

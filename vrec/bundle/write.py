@@ -14,7 +14,7 @@ from vrec.bundle.catalog import ABOUT, FORMAT, INDEX, KIND, RANKER, bundle_versi
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.inputs import BundleInputs, embeddings_encoder, validate_inputs
 from vrec.bundle.models import copy_encoder_models, replace_model_folders
-from vrec.bundle.neighbors import VideoNeighbors
+from vrec.bundle.neighbors import VideoNeighbors, ignores_history
 from vrec.bundle.smoke_requests import (
     SMOKE_ANSWERS,
     check_smoke_answers,
@@ -77,8 +77,10 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
     if inputs.fused is not None:
         index.add(inputs.fused.column("entity_id").to_pylist(), embedding_matrix(inputs.fused))
     neighbors = VideoNeighbors.empty(ids)
-    if inputs.recommender is not None:
-        neighbors = VideoNeighbors.from_recommender(inputs.recommender, ids, config.neighbours)
+    recommender = inputs.recommender
+    # Without a ranker, a recommender of popular videos leaves the order of popularity.
+    if recommender is not None and not (inputs.ranker is None and ignores_history(recommender)):
+        neighbors = VideoNeighbors.from_recommender(recommender, ids, config.neighbours)
     popular = tuple(popular_videos(inputs.videos, inputs.interactions, config))
     ranker = inputs.ranker or NeighborRanker.from_neighbors(
         config.neighbor_ranker,
