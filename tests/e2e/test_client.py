@@ -139,6 +139,7 @@ def test_the_client_drives_every_route(served, client):
     first = answer.items[0]
     assert len(answer.items) == 5
     assert isinstance(first.price, float)
+    _check_pages_and_named_videos(api, models, asked, answer)
     shown = {"video_id": first.video_id, "request_id": answer.request_id, "propensity": first.propensity}
     like = models.UserEventRequest(
         event_id="c1", user_id="ann", kind=models.EventKind.LIKE, position=0, **shown
@@ -190,6 +191,21 @@ def test_the_client_drives_every_route(served, client):
     assert api.ok("pages.check_health").status == "ok"
     assert api.ok("pages.check_readiness").ready
     assert api.called == OPERATIONS
+
+
+def _check_pages_and_named_videos(api, models, asked, answer):
+    first = answer.items[0].video_id
+    page = models.ListPage(request_id=answer.request_id, cursor=answer.next_cursor)
+    asked.page = page
+    second = api.ok("lists.recommend", body=asked)
+    assert (second.request_id, second.items[0].position) == (answer.request_id, 5)
+    named = models.UserRecommendRequest(
+        user_id="ann", candidates=[first, "none"], explain=True,
+        for_=models.RelatedVideos(cart=[second.items[0].video_id]),
+    )  # fmt: skip
+    ranked = api.ok("lists.recommend", body=named)
+    assert ([item.video_id for item in ranked.items], ranked.unknown) == ([first], ["none"])
+    assert ranked.items[0].scores.additional_properties["popular"] > 0
 
 
 class _Calls:

@@ -53,6 +53,16 @@ class RecommendQuery:
     age: int | None = None
     """Declared or verified minimum age of the shopper in years; None if unknown."""
     order: RankOrder = "ranked"
+    candidates: tuple[str, ...] | None = None
+    """Ids of the videos to rank; None ranks those that are found for the shopper."""
+    seeds: tuple[str, ...] = ()
+    """Ids of videos to which the list is related."""
+    cart: tuple[str, ...] = ()
+    """Ids of videos that the list complements."""
+    explain: bool = False
+    """Whether the result has `scores` and `barred`."""
+    shown: int = 0
+    """Number of videos on earlier pages of the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,12 @@ class ListResult:
     """Number of candidates that each hard rule excluded."""
     spent_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: profile, candidates, features, ranker, rerank."""
+    unknown: tuple[str, ...] = ()
+    """Ids of the request's candidates, seeds and cart that are not in the catalog."""
+    scores: tuple[Mapping[str, float], ...] = ()
+    """Scores of each item by source of candidates; only if they were asked for."""
+    barred: tuple[tuple[str, str], ...] = ()
+    """Ids of videos that were considered and the rule that excluded each; only if they were asked for."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

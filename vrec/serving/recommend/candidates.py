@@ -56,13 +56,8 @@ class CandidateSources:
         Returns:
             The first source of each row: cf, content, new or popular; at most `most` rows.
         """
-        config = self.config
-        liked = liked_history(
-            RankingRequest(user, RequestContext(query.at, query.surface), (), zero_counts(0))
-        )
-        names = list(liked.at)[: config.history]
-        weights = [liked.weights[name] * config.recency**step for step, name in enumerate(names)]
-        by_neighbors = neighbor_candidates(snapshot, self.neighbors, names, weights)
+        config, liked = self.config, liked_weights(query, user, self.config)
+        by_neighbors = neighbor_candidates(snapshot, self.neighbors, list(liked), list(liked.values()))
         by_content, taste = by_neighbors[:0], taste_vector(user)
         if taste is not None and config.content:
             by_content = content_candidates(
@@ -87,6 +82,13 @@ class CandidateSources:
         left = min(query.k, config.most) - len(picked)
         picked.update(dict.fromkeys(eligible.pick(snapshot.popular, left) if left > 0 else (), "popular"))
         return picked
+
+
+def liked_weights(query: RecommendQuery, user: Profile, config: CandidatesConfig) -> dict[str, float]:
+    """Return the weight of each of a shopper's latest liked videos, the latest first."""
+    liked = liked_history(RankingRequest(user, RequestContext(query.at, query.surface), (), zero_counts(0)))
+    names = list(liked.at)[: config.history]
+    return {name: liked.weights[name] * config.recency**step for step, name in enumerate(names)}
 
 
 def neighbor_candidates(

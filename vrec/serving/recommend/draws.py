@@ -21,8 +21,12 @@ def candidate_rng(query: RecommendQuery, rotation_minutes: int) -> np.random.Gen
 
 
 def exploration_rng(query: RecommendQuery) -> np.random.Generator:
-    """Return the random numbers of a request's exploration; equal ids give a shopper equal draws."""
-    return _seeded("exploration", query.user_id, query.surface, query.request_id)
+    """Return the random numbers of a request's exploration; equal ids give a shopper equal draws.
+
+    Each page of a list has draws of its own.
+    """
+    page = (str(query.shown),) if query.shown else ()
+    return _seeded("exploration", query.user_id, query.surface, query.request_id, *page)
 
 
 def _seeded(*parts: str) -> np.random.Generator:

@@ -61,6 +61,18 @@ class EligibilityFilter:
         that are sold out, unpublished, expired, of a wrong kind, blocked, or not for the shopper's age are
         skipped uncounted."""
 
+    def barred(self, video_ids: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the ids of the videos excluded so far, each with its rule.
+
+        Args:
+            video_ids: Videos of which those that the request's filters exclude are named too, as `filter`.
+        """
+        ids, rules = self._snapshot.catalog.video_ids, self._rule_by_row
+        named: list[int] = self._snapshot.catalog.find(video_ids).tolist()
+        filtered = [row for row in named if row >= 0 and self.mask is not None and not self.mask[row]]
+        found = [(ids[row], RULES[rule]) for row, rule in rules.items() if rule >= 0]
+        return [*((ids[row], "filter") for row in filtered), *found]
+
     def precheck(self, orders: Sequence[tuple[RowIndices, int]]) -> None:
         """Check the rows at the head of several orders together, which is faster than one by one.
 

@@ -21,8 +21,15 @@ from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
-from vrec.serving.recommend.response import RankedCandidates, popular_items, reranked_items
+from vrec.serving.recommend.explanation import source_scores
+from vrec.serving.recommend.response import (
+    RankedCandidates,
+    popular_items,
+    reranked_items,
+    unknown_videos,
+)
 from vrec.serving.recommend.search import TextSearch, popular_suggestions
+from vrec.serving.recommend.seeds import given_candidates, seeded_candidates
 from vrec.serving.recommend.similar import find_similar
 
 
@@ -99,6 +106,9 @@ class RecommendEngine:
     def recommend(self, query: RecommendQuery, user: Profile) -> ListResult:
         """Recommend at most min(`query.k`, `candidates.most`) videos to a shopper, best first.
 
+        With `query.candidates` these are ranked and no others; with `query.seeds` or `query.cart`, the videos
+        most related to them.
+
         Equal queries get equal lists until the profile, a count or the catalog changes. Propensities are
         probabilities over request ids; see `docs/decisions/propensities.md`.
 
@@ -111,7 +121,12 @@ class RecommendEngine:
         shopper = shopper_context(user, query.filters, query.age)
         eligible = EligibilityFilter(self._snapshot, query.filters, shopper, rules, query.at)
         catalog = self._snapshot.catalog
-        if query.order == "popular":
+        if query.candidates is not None or query.seeds or query.cart:
+            picked = self._named_candidates(query, user, eligible)
+            by_id = query.order == "ranked"
+            picks = sorted(picked, key=catalog.video_ids.__getitem__) if by_id else list(picked)[: query.k]
+            sources, arrange = [picked[row] for row in picks], reranked_items if by_id else popular_items
+        elif query.order == "popular":
             picks = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
             sources, arrange = ["popular"] * len(picks), popular_items
         else:
@@ -125,7 +140,11 @@ class RecommendEngine:
         candidates = RankedCandidates(query, shopper, catalog, rows, predictions, sources, popularity)
         items = arrange(candidates, self._config.rerank)
         timer.lap("rerank")
-        return ListResult(items, self.version, (), len(rows), dict(eligible.excluded), timer.spent_ms)
+        unknown = unknown_videos(query, catalog.row_by_id)
+        result = ListResult(
+            items, self.version, (), len(rows), dict(eligible.excluded), timer.spent_ms, unknown
+        )
+        return self._explained(result, query, user, eligible) if query.explain else result
 
     def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """Return at most `k` videos similar to one; see `find_similar`. Raises UnknownVideo."""
@@ -151,6 +170,29 @@ class RecommendEngine:
         return ListResult(
             items, self.version, candidates=len(items), excluded_by_rule=dict(eligible.excluded)
         )
+
+    def _named_candidates(
+        self, query: RecommendQuery, user: Profile, eligible: EligibilityFilter
+    ) -> dict[int, str]:
+        """Return the source of each row of the request's own candidates, or of those related to its seeds.
+
+        If fewer than `k` are related, those found for the shopper fill up.
+        """
+        if query.candidates is not None:
+            return given_candidates(query, self._snapshot, eligible)
+        picked = seeded_candidates(query, self._snapshot, eligible, self._sources)
+        if len(picked) < query.k:
+            more = self._sources.candidates(query, user, self._snapshot, eligible)
+            fill = [row for row in more if row not in picked][: query.k - len(picked)]
+            picked |= {row: more[row] for row in fill}
+        return picked
+
+    def _explained(
+        self, result: ListResult, query: RecommendQuery, user: Profile, eligible: EligibilityFilter
+    ) -> ListResult:
+        rows: list[int] = self._snapshot.catalog.find([item.video_id for item in result.items]).tolist()
+        scores = source_scores(query, user, rows, self._snapshot, self._sources)
+        return replace(result, scores=tuple(scores), barred=tuple(eligible.barred(query.candidates or ())))
 
     def _update_changed_ranker(self, new: dict[str, CatalogChange]) -> ProfileRanker | None:
         """Return a ranker of all changed videos."""

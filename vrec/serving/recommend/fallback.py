@@ -94,8 +94,11 @@ class PopularFallback:
         rules = self._config.rerank.for_surface(query.surface).rules
         shopper = shopper_context(None, query.filters, query.age)
         eligible = EligibilityFilter(self._snapshot, query.filters, shopper, rules, query.at)
-        rows = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
-        ids = self._snapshot.catalog.video_ids
+        order, catalog = self._snapshot.popular, self._snapshot.catalog
+        if query.candidates is not None:
+            order = order[np.isin(order, catalog.find(query.candidates))]
+        rows = eligible.pick(order, min(query.k, self._config.candidates.most))
+        ids = catalog.video_ids
         reasons = find_reasons(
             np.array(rows, np.int64),
             self._snapshot.catalog,
@@ -110,4 +113,6 @@ class PopularFallback:
             unranked_item(ids[row], 1 / slot, "popular", tuple(codes))
             for slot, (row, codes) in enumerate(zip(rows, reasons, strict=True), start=1)
         )
-        return ListResult(items, self._version, missing, len(rows), dict(eligible.excluded))
+        named = (*(query.candidates or ()), *query.seeds, *query.cart)
+        unknown = tuple(name for name in dict.fromkeys(named) if name not in catalog.row_by_id)
+        return ListResult(items, self._version, missing, len(rows), dict(eligible.excluded), unknown=unknown)

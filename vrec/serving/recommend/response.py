@@ -1,6 +1,6 @@
 """Items of an answer from candidates and their predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,12 @@ class RankedCandidates:
     sources: Sequence[str]
     """(N,) RECOMMENDATIONS.source."""
     popularity: Popularity
+
+
+def unknown_videos(query: RecommendQuery, known: Container[str]) -> tuple[str, ...]:
+    """Return the candidates, seeds and videos of the cart that are not in the catalog, each once."""
+    named = dict.fromkeys((*(query.candidates or ()), *query.seeds, *query.cart))
+    return tuple(name for name in named if name not in known)
 
 
 def reranked_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[ListItem, ...]:

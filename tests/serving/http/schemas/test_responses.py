@@ -5,6 +5,7 @@ import math
 
 from vrec.serving.http.schemas.responses import (
     RecommendedItem,
+    add_explanation,
     json_response,
     list_response,
     mentioned_video_ids,
@@ -34,7 +35,18 @@ def test_a_list_has_every_field_of_its_items_and_positions_from_zero():
     assert body["items"][1]["position"] == 1
     assert body["items"][1]["title"] is None
     assert body["items"][1]["tags"] == []
-    assert all(set(one) == set(RecommendedItem.model_fields) for one in body["items"])
+    assert all(set(one) == set(RecommendedItem.model_fields) - {"scores"} for one in body["items"])
+
+
+def test_a_later_page_goes_on_with_positions_and_an_explanation_adds_scores_and_barred_videos():
+    result = ListResult(
+        (item("v1"), item("v2")), "b-1", scores=({"cf": 1.0}, {}), barred=(("v3", "seen"),) * 101
+    )
+    body = list_response(result, {}, "r-1", "EUR", 20)
+    assert [one["position"] for one in body["items"]] == [20, 21]
+    add_explanation(body, result)
+    assert [one["scores"] for one in body["items"]] == [{"cf": 1.0}, {}]
+    assert body["barred"] == [{"video_id": "v3", "rule": "seen"}] * 100
 
 
 def test_a_degraded_list_says_why():

@@ -14,6 +14,7 @@ from vrec.serving.experiments import assign_arm
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import error_responses, log_error, request_id_of
 from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.list_pages import next_cursor, shown_before
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
     RECOMMEND_BODY,
@@ -27,6 +28,7 @@ from vrec.serving.http.schemas.responses import (
     ListResponse,
     RecommendResponse,
     SearchResponse,
+    add_explanation,
     json_response,
     list_response,
     mentioned_video_ids,
@@ -118,16 +120,25 @@ class _ListResponder:
     async def recommend(self, body: RecommendRequest, request_id: str) -> Response:
         """Return a RecommendResponse: of the arm's order, or of popular videos if ranking fails."""
         start = time.perf_counter()
-        arm = assign_arm(body.user_key, self._config.arms)
+        arm, page = assign_arm(body.user_key, self._config.arms), body.page
+        shown = [] if page is None else shown_before(body, page)
+        list_id = request_id if page is None else page.request_id
+        related = body.related
+        excluded = [*body.exclude, *shown, *related.video_ids, *related.cart]
         query = RecommendQuery(
-            request_id=request_id,
+            request_id=list_id,
             user_id=body.user_key,
             surface=body.surface,
             k=body.k,
             at=now_us(),
-            filters=body.filters.to_filters(body.kinds, body.exclude),
+            filters=body.filters.to_filters(body.kinds, excluded),
             age=body.context.age,
             order=arm.order,
+            candidates=None if body.candidates is None else tuple(body.candidates),
+            seeds=tuple(related.video_ids),
+            cart=tuple(related.cart),
+            explain=body.explain,
+            shown=len(shown),
         )
         try:
             result = await self._backend.recommend(query)
@@ -136,8 +147,11 @@ class _ListResponder:
             result = self._backend.fallback(query)
             result = replace(result, degraded=result.degraded or ("ranking",))
         result, cards = await self._with_cards(result)
-        content = list_response(result, cards, request_id, self._config.currency)
-        content["arm"], content["arm_share"] = arm.name, arm.share
+        content = list_response(result, cards, list_id, self._config.currency, len(shown))
+        content["arm"], content["arm_share"], content["unknown"] = arm.name, arm.share, result.unknown
+        content["next_cursor"] = next_cursor(body, list_id, shown, result)
+        if body.explain:
+            add_explanation(content, result)
         content["spent_ms"] = {**result.spent_ms, "total": (time.perf_counter() - start) * 1e3}
         return json_response(content)
 

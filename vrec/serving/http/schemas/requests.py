@@ -19,6 +19,7 @@ from pydantic.types import Discriminator, Tag
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
+from vrec.serving.http.cursors import CURSOR_FORMAT, MAX_CURSOR_CHARS
 from vrec.serving.messages import RequestFilters
 
 MAX_EVENTS = 1_000
@@ -31,6 +32,10 @@ CLOCK_SKEW = timedelta(minutes=5)
 """Maximum lead of a sender's clock."""
 MAX_EVENT_AGE = timedelta(days=366)
 """Maximum age of an event on arrival."""
+MAX_CANDIDATES = 500
+"""Maximum number of videos that a request can have ranked."""
+MAX_SEEDS = 50
+"""Maximum number of videos that a list is made for."""
 MAX_ID_CHARS = 128
 """Maximum length of an id of a user, event or request."""
 SESSION_PREFIX = "session:"
@@ -53,6 +58,7 @@ def _to_whole(number: Any) -> Any:
 
 # Stands after the bounds in annotations; else the OpenAPI document would lack them.
 WHOLE_NUMBER = BeforeValidator(_to_whole)
+Cursor = Annotated[str, Field(max_length=MAX_CURSOR_CHARS, json_schema_extra={"format": CURSOR_FORMAT})]
 Names = Annotated[list[Name], Field(max_length=50)]
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
 VideoKind = TypeAliasType("VideoKind", Literal["product", "live", "clip"])
@@ -188,6 +194,24 @@ class ListRequest(RequestModel):
     """Ids of videos to leave out, such as those on the screen."""
 
 
+class RelatedVideos(RequestModel):
+    """Videos that a list is made for, besides the shopper. The list has none of them."""
+
+    video_ids: Annotated[list[VideoId], Field(max_length=MAX_SEEDS)] = Field(default_factory=list)
+    """Videos to which the list is related, such as those on the page, by content and by co-watching."""
+    cart: Annotated[list[VideoId], Field(max_length=MAX_SEEDS)] = Field(default_factory=list)
+    """Videos of what is in the cart: the list complements them, by co-watching alone."""
+
+
+class ListPage(RequestModel):
+    """Next page of a list."""
+
+    request_id: Id
+    """`request_id` of the list; its further pages have the same."""
+    cursor: Cursor
+    """`next_cursor` of the page before; empty for the first page."""
+
+
 class RecommendFields(ListRequest):
     """Fields of `POST /v1/recommend` besides the shopper."""
 
@@ -195,6 +219,14 @@ class RecommendFields(ListRequest):
     """Surface that shows the list; rerank settings can differ by surface."""
     context: RecommendContext = Field(default_factory=RecommendContext)
     """Context of the recommendation."""
+    candidates: Annotated[list[VideoId], Field(min_length=1, max_length=MAX_CANDIDATES)] | None = None
+    """Videos to rank, and no others; `for` is then not used."""
+    related: RelatedVideos = Field(default_factory=RelatedVideos, alias="for")
+    """Videos that the list is made for."""
+    explain: bool = False
+    """Whether items have `scores` and the response has `barred`."""
+    page: ListPage | None = None
+    """Next page of a list; the other fields are those of its first page, except `k` and `explain`."""
 
 
 class UserRecommendRequest(UserFields, RecommendFields):

@@ -14,6 +14,8 @@ from vrec.serving.messages import ListItem, ListResult
 
 CARD_FIELDS = ("title", "kind", "creator_id", "category", "tags", "price", "duration_s")
 """Catalog fields of an item."""
+MAX_BARRED = 100
+"""Maximum number of barred videos in an explanation."""
 
 
 class ResponseModel(BaseModel):
@@ -61,6 +63,19 @@ class RecommendedItem(ResponseModel):
     tags: list[str]
     price: float | None
     duration_s: float | None
+    scores: dict[str, float] | None = None
+    """With `explain`: scores by source of candidates. `cf` and `seed`: similarity by co-watching to what the
+    shopper liked, and to the videos of `for`; `content`: cosine to the shopper's taste; `popular`: 1 / place
+    in the order of popularity."""
+
+
+class BarredVideo(ResponseModel):
+    """Video that was considered and that a rule keeps from the list."""
+
+    video_id: str
+    rule: str
+    """Rule: unavailable, unpublished, expired, kind, age, blocked_video (also hidden and excluded ones),
+    blocked_creator, blocked_category, bought, seen, or filter."""
 
 
 class ListResponse(ResponseModel):
@@ -95,6 +110,12 @@ class RecommendResponse(ListResponse):
     """Arm of the A/B test that the shopper is in."""
     arm_share: float
     """Share of the shoppers in this arm."""
+    unknown: list[str]
+    """Ids of `candidates` and `for` that are not in the catalog."""
+    next_cursor: str | None
+    """`page.cursor` of the next page; null if there is none."""
+    barred: list[BarredVideo] | None = None
+    """With `explain`: at most 100 videos that were considered and barred."""
 
 
 class EventsResponse(ResponseModel):
@@ -207,9 +228,9 @@ def rounded_seconds(seconds: float | None) -> float | None:
 
 
 def list_response(
-    result: ListResult, cards: Mapping[str, Card], request_id: str, currency: str
+    result: ListResult, cards: Mapping[str, Card], request_id: str, currency: str, shown: int = 0
 ) -> dict[str, Any]:
-    """Return a ListResponse as a dict."""
+    """Return a ListResponse as a dict; `shown` is the number of items on earlier pages."""
     return {
         "request_id": request_id,
         "bundle": result.bundle,
@@ -217,8 +238,16 @@ def list_response(
         "why": list(result.degraded),
         "spent_ms": result.spent_ms,
         "currency": currency,
-        "items": [_item(item, position, cards) for position, item in enumerate(result.items)],
+        "items": [_item(item, position, cards) for position, item in enumerate(result.items, shown)],
     }
+
+
+def add_explanation(content: dict[str, Any], result: ListResult) -> None:
+    """Add the scores and barred videos of a list to its RecommendResponse; a fallback list has none."""
+    for item, scores in zip(content["items"], result.scores, strict=False):
+        item["scores"] = scores
+    barred = result.barred[:MAX_BARRED]
+    content["barred"] = [{"video_id": video_id, "rule": rule} for video_id, rule in barred]
 
 
 def mentioned_video_ids(result: ListResult) -> list[str]:

@@ -7,10 +7,10 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
-from vrec.serving.http.cursors import CURSOR_FORMAT, MAX_CURSOR_CHARS
 from vrec.serving.http.schemas.requests import (
     PLAIN_PATTERN,
     Amount,
+    Cursor,
     ListFilters,
     Name,
     Names,
@@ -24,7 +24,6 @@ from vrec.serving.messages import RequestFilters
 
 MAX_LISTED = 200
 """Maximum number of videos in a page of the catalog."""
-Cursor = Annotated[str, Field(max_length=MAX_CURSOR_CHARS, json_schema_extra={"format": CURSOR_FORMAT})]
 NotRecommendable = TypeAliasType("NotRecommendable", Literal["unavailable", "unpublished", "expired", "kind"])
 """Eligibility rules that keep a video from every shopper; `kind` is one that "feed" does not show."""
 VideoUri = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=PLAIN_PATTERN)]

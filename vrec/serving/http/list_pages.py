@@ -1,0 +1,37 @@
+"""Pages of a list of recommendations: a cursor holds the videos of the pages before.
+
+Each page is the best of what is left when it is requested. So no video comes twice, and none that stays
+eligible is missed by a client that goes on to the end, however profile, catalog and bundle change.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vrec.serving.http.cursors import decode_cursor, encode_cursor
+from vrec.serving.http.schemas.requests import ListPage, RecommendRequest
+from vrec.serving.messages import ListResult
+
+MAX_PAGED = 1_000
+"""Videos after which a list has no further page."""
+
+
+def shown_before(body: RecommendRequest, page: ListPage) -> list[str]:
+    """Return the ids of the videos on the pages before; raise HttpProblem for a cursor of another list."""
+    if not page.cursor:
+        return []
+    return decode_cursor(page.cursor, _common(body, page.request_id), list, "page.cursor")
+
+
+def next_cursor(
+    body: RecommendRequest, request_id: str, shown: Sequence[str], result: ListResult
+) -> str | None:
+    """Return the cursor of the next page; None after an empty page or MAX_PAGED videos."""
+    videos = [*shown, *(item.video_id for item in result.items)]
+    if not result.items or len(videos) >= MAX_PAGED:
+        return None
+    return encode_cursor(_common(body, request_id), videos)
+
+
+def _common(body: RecommendRequest, request_id: str) -> list[Any]:
+    fields = body.model_dump(mode="json", exclude={"k", "explain", "page"})
+    return ["recommend", request_id, sorted(fields.items())]
