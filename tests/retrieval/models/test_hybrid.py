@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import optimize
+from scipy import optimize, sparse
 
 from tests.retrieval.catalogues import embeddings, interactions
 from vrec.core.errors import FitError, ModelError
@@ -402,3 +402,12 @@ def test_lists_follow_the_popularity_of_the_history_by_the_setting_alone(tmp_pat
         tail[name] = sum(video >= "v08" for video in listed)
     # All 20 of the history, with 5 more in equal parts: 87 %.
     assert tail == {"plain": 2, "calibrated": 8}
+
+
+def test_seen_videos_do_not_count_where_cold_ones_are_raised(cold: HybridRecommender):
+    """With the two best warm videos seen, the second best of the others is the fourth best of all."""
+    scores = np.array([[90, 1, 80, 3, 70, 2, 60, 50, 40]], np.float32)
+    seen = sparse.csr_matrix(np.array([[1, 0, 1, 0, 0, 0, 0, 0, 0]], np.float32))
+    best_cold = cold._raise_cold(scores.copy(), 2)[0, 3]
+    assert best_cold == 80
+    assert cold._raise_cold(scores.copy(), 2, seen)[0, 3] == 60

@@ -18,7 +18,7 @@ from vrec.core.uris import join_uri
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import CONTENT_KINDS, HybridConfig, SingleModelsConfig
 from vrec.retrieval.holdout import ValidationPart, hold_out
-from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, to_interactions
 from vrec.retrieval.models.hybrid_choice import (
     BLENDS,
     BlendChoice,
@@ -30,7 +30,7 @@ from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.single_models import fit_member, load_single_model
 from vrec.retrieval.popularity_calibration import calibrate_popularity, popularity_groups
 from vrec.retrieval.score_panel import ScorePanel
-from vrec.retrieval.topk import Scores, topk_dense
+from vrec.retrieval.topk import Scores, mask_scores, topk_dense
 from vrec.retrieval.validation import METRIC
 
 NEW_USERS = "strangers"
@@ -183,10 +183,12 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
         strength = self.config.popularity_calibration
         if strength:
             scores = calibrate_popularity(scores, histories, popularity_groups(self.panel.support), strength)
-        return scores if self.config.cold_every is None else self._raise_cold(scores, self.config.cold_every)
+        if self.config.cold_every is None:
+            return scores
+        return self._raise_cold(scores, self.config.cold_every, histories.weights)
 
-    def _raise_cold(self, scores: Scores, every: int) -> Scores:
-        """Raise each user's j-th best cold video to the score of their (j · every)-th best warm one.
+    def _raise_cold(self, scores: Scores, every: int, seen: Matrix | None = None) -> Scores:
+        """Raise each user's j-th best cold video to the score of their (j · every)-th best unseen warm one.
 
         The choice does not depend on exclusions or candidates, so that the lists of a user are consistent.
         """
@@ -196,7 +198,11 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
         if not count:
             return scores
         best, cold_scores = topk_dense(scores[:, cold], count)
-        warm_scores = topk_dense(scores[:, warm], count * every)[1][:, every - 1 :: every]
+        unseen = scores[:, warm]
+        if seen is not None:
+            # Seen videos score highest and are in no list: counted, they would pull cold ones to the top.
+            mask_scores(unseen, seen[:, warm], None)
+        warm_scores = topk_dense(unseen, count * every)[1][:, every - 1 :: every]
         # Only scored ones: `best` is padded with column 0 for users with fewer scored cold videos.
         rows, ranks = np.nonzero(np.isfinite(cold_scores))
         raised = np.maximum(cold_scores, warm_scores)
