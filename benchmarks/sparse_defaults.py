@@ -3,8 +3,8 @@
 Run as `OMP_NUM_THREADS=1 python benchmarks/sparse_defaults.py DATA sport_cloth ml100k`, where DATA is the
 folder of the public sets; without names all sets are measured. Prints Markdown rows: recall@20 and NDCG@10
 over the whole catalog, and what `auto` came to. Each user's last video is the test, or the published one; of
-lastfm_social, which has no order, a random fifth of each user's artists. The rules were chosen on sport_cloth
-and ml100k.
+lastfm_social, which has no order, a random part of each user's artists. docs/experiments.md says on which
+sets the rules were chosen.
 """
 
 import argparse
