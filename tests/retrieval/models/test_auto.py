@@ -127,6 +127,22 @@ def test_many_interactions_are_screened_on_a_sample_of_the_users():
     assert "popular" in whole
 
 
+def test_what_was_best_on_the_sample_is_tried_whatever_the_time(monkeypatch):
+    """The budget is spent when the sample has been tried."""
+    original = AutoRecommender._screen
+
+    def screen(self, kinds, part, content):
+        kept = list(original(self, kinds, part, content))
+        monkeypatch.setattr(AutoRecommender, "_left", lambda self: -1.0)
+        return iter(kept)
+
+    monkeypatch.setattr(AutoRecommender, "_screen", screen)
+    model = fitted(screen_interactions=100, search={})
+    best = max(tried(model, sample=True), key=lambda row: row[METRIC])["model"]
+    whole = [row["model"] for row in model.report["tried"] if METRIC in row and not row.get("sample")]
+    assert set(whole) - {"blend", "non-negative blend"} == {"popular", best}
+
+
 def test_a_sample_holds_whole_users():
     model = fitted(search={})
     part = hold_out(

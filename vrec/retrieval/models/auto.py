@@ -57,6 +57,7 @@ class AutoRecommender(HybridRecommender):
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         self._deadline = time.monotonic() + 60 * self.config.minutes
+        self._exempt = {BASELINE}
         super()._fit(histories, content)
         self.report["data"] = describe_histories(histories, content)
 
@@ -98,14 +99,20 @@ class AutoRecommender(HybridRecommender):
         sample = sample_users(part, self.config.screen_interactions / rows, self.config.blend.seed)
         trials: dict[str, Trial] = {}
         for kind in kinds:
-            self._try(trials, kind, {"": "sample"}, sample, content)
+            # The other half of the budget is for trials on everything.
+            if kind != BASELINE and self._left() < 30 * self.config.minutes:
+                self._drop(kind, f"budget: {self._left():.0f} s left")
+            else:
+                self._try(trials, kind, {"": "sample"}, sample, content)
         ranked = sorted(trials, key=lambda kind: -trials[kind].score)
+        # Whatever the time, what was best on the sample is tried on everything.
+        self._exempt.add(ranked[0])
         kept = {BASELINE, *ranked[: max(1, (len(ranked) + 1) // 2)]}
         for kind in ranked:
             estimate = trials[kind].seconds * rows / sample.train.num_rows
             if kind not in kept:
                 self._drop(kind, "not in the better half on a sample of the users")
-            elif kind != BASELINE and estimate > self._left():
+            elif kind not in self._exempt and estimate > self._left():
                 self._drop(kind, f"budget: about {estimate:.0f} s, of {self._left():.0f} s left")
             else:
                 yield kind
@@ -123,7 +130,8 @@ class AutoRecommender(HybridRecommender):
         changes = {name: value for name, value in changes.items() if name}
         best = trials.get(kind)
         needed = best.seconds if best else expected_seconds(kind, part)
-        if kind != BASELINE and needed >= self._left() / (1 if best else 2):
+        is_exempt = kind in self._exempt and best is None
+        if not is_exempt and needed >= self._left() / (1 if best else 2):
             self._drop(kind, f"budget: about {needed:.0f} s, of {self._left():.0f} s left", changes)
             return
         begun = time.monotonic()
