@@ -14,6 +14,30 @@ RankOrder = Literal["ranked", "popular"]
 
 
 @dataclass(frozen=True, slots=True)
+class FieldComparison:
+    """Comparison of a field of a video with values."""
+
+    field: str
+    """kind, category, creator, tag, language or price."""
+    operator: Literal["<", "<=", ">", ">=", "in"]
+    """`in` holds if the field equals one of the values."""
+    values: tuple[str, ...] | tuple[float, ...]
+    """Values; exactly one unless the operator is `in`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BooleanFilter:
+    """Combination of filters."""
+
+    operator: Literal["and", "or", "not"]
+    parts: tuple["FilterExpression", ...]
+    """Filters that are combined; exactly one for `not`."""
+
+
+FilterExpression = FieldComparison | BooleanFilter
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFilters:
     """Filters of a request; None and empty sets do not filter."""
 
@@ -29,6 +53,9 @@ class RequestFilters:
     """VIDEOS.language; a video without a language passes, such as one without words."""
     most_price: float | None = None
     """Maximum price; a video without a price passes, since it sells nothing."""
+    expression: FilterExpression | None = None
+    """Expression that a video has to match; a video without a price counts as one of price 0, and one without
+    a language as one in every language."""
     exclude: frozenset[str] = frozenset()
     """Video ids that must not be returned."""
     blocked_creators: frozenset[str] = frozenset()

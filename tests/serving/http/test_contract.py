@@ -34,6 +34,10 @@ ROWS = st.fixed_dictionaries(
 )
 # The document cannot express what a cursor of the same request is; the empty one is that of any first page.
 schemathesis.openapi.format("vrec-cursor", st.just(""))
+# Nor the grammar of expressions.
+schemathesis.openapi.format(
+    "vrec-filter-expression", st.sampled_from(["price < 5", 'not (tag = "red" or category in ["mugs"])'])
+)
 schemathesis.openapi.media_type(
     "application/x-ndjson",
     st.lists(ROWS.map(json.dumps) | st.text(max_size=9), max_size=9).map(

@@ -1,7 +1,7 @@
 """Snapshots of the catalog: a bundle's videos with the changes since."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,10 +15,20 @@ from vrec.ranking.reranking.catalog import CatalogArrays, Floats, RowIndices, Sh
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, age_limited_tags
 from vrec.serving.catalog.columns import FilterColumns, GrowableColumns, Mask, OverlayMapping, zero_counts
 from vrec.serving.catalog.updates import changes_to_content
-from vrec.serving.messages import CatalogChange, RequestFilters
+from vrec.serving.messages import BooleanFilter, CatalogChange, FilterExpression, RequestFilters
 
 INITIAL_SPARE_ROWS = 1_024
 """Spare rows for changes at first; when they are used up, all columns are copied into arrays with more."""
+
+
+COMPARISONS: Mapping[str, Callable[[Floats, Sequence[Any]], Mask]] = {
+    "<": lambda column, values: column < values[0],
+    "<=": lambda column, values: column <= values[0],
+    ">": lambda column, values: column > values[0],
+    ">=": lambda column, values: column >= values[0],
+    "in": np.isin,
+}
+"""Comparison of a column of numbers with the values of an expression, by operator."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -172,7 +182,7 @@ class CatalogSnapshot:
     def filter_mask(self, filters: RequestFilters) -> Mask | None:
         """Return a (N,) mask of the videos that match a request's filters, or None without filters."""
         wanted = filters.kinds, filters.categories, filters.creators, filters.tags, filters.languages
-        if not any(wanted) and filters.most_price is None:
+        if not any(wanted) and filters.most_price is None and filters.expression is None:
             return None
         mask = self.listed.copy()
         coded = {"kind": filters.kinds, "category": filters.categories, "creator": filters.creators}
@@ -188,6 +198,8 @@ class CatalogSnapshot:
         if filters.most_price is not None:
             # NaN, no price, is not greater than anything.
             mask &= ~(self.catalog.price > filters.most_price)
+        if filters.expression is not None:
+            mask &= self._matching(filters.expression)
         return mask
 
     def eligible_mask(self, shopper: ShopperContext, rules: EligibilityRulesConfig, at: int) -> Mask:
@@ -216,6 +228,23 @@ class CatalogSnapshot:
         is left out.
         """
         return self._dated[np.searchsorted(self._dates, -at) :]
+
+    def _matching(self, expression: FilterExpression) -> Mask:
+        """Return the (N,) mask of the videos that match an expression."""
+        if isinstance(expression, BooleanFilter):
+            masks = [self._matching(part) for part in expression.parts]
+            if expression.operator == "not":
+                return ~masks[0]
+            return (np.logical_and if expression.operator == "and" else np.logical_or).reduce(masks)
+        names = [value for value in expression.values if isinstance(value, str)]
+        if expression.field == "price":
+            return COMPARISONS[expression.operator](np.nan_to_num(self.catalog.price), expression.values)
+        if expression.field == "tag":
+            return self._tagged({normalize_tag(name) for name in names})
+        mask = self._in_categories(expression.field, names)
+        return (
+            mask | (self._rows.column("language", self.count) < 0) if expression.field == "language" else mask
+        )
 
     def _in_categories(self, name: str, names: Collection[str]) -> Mask:
         codes = self._rows.codes(name)

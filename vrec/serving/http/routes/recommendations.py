@@ -18,6 +18,8 @@ from vrec.serving.http.list_pages import next_cursor, shown_before
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
     RECOMMEND_BODY,
+    Expression,
+    ListFilters,
     RecommendRequest,
     SearchRequest,
     SessionRecommendRequest,
@@ -34,7 +36,7 @@ from vrec.serving.http.schemas.responses import (
     mentioned_video_ids,
 )
 from vrec.serving.http.schemas.videos import SIMILAR_SUFFIX
-from vrec.serving.messages import ListResult, RecommendQuery, RequestFilters
+from vrec.serving.messages import ListResult, RecommendQuery
 
 
 class _VideoPath(Convertor[str]):
@@ -105,9 +107,11 @@ def _add_similar(
         request: Request,
         video_id: Annotated[VideoId, Path()],
         k: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Maximum number of videos.")] = 20,
+        expression: Annotated[Expression | None, Query(description="Filter expression.")] = None,
     ) -> Response:
         """Return videos similar to one of the catalog, nearest first."""
-        result = await backend.similar(video_id, k, RequestFilters(), now_us())
+        filters = ListFilters(expression=expression).to_filters([], [])
+        result = await backend.similar(video_id, k, filters, now_us())
         return await responder.respond(result, request_id_of(request))
 
 

@@ -20,6 +20,12 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from vrec.serving.http.cursors import CURSOR_FORMAT, MAX_CURSOR_CHARS
+from vrec.serving.http.expressions import (
+    EXPRESSION_FORMAT,
+    MAX_EXPRESSION_CHARS,
+    InvalidExpression,
+    parse_expression,
+)
 from vrec.serving.messages import RequestFilters
 
 MAX_EVENTS = 1_000
@@ -68,6 +74,23 @@ EventKind = TypeAliasType(
 )
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ArmName = Annotated[str, StringConstraints(max_length=64)]
+
+
+def _check_expression(text: str) -> str:
+    """Return a filter expression that can be parsed."""
+    try:
+        parse_expression(text)
+    except InvalidExpression as error:
+        raise PydanticCustomError("expression", "{reason}", {"reason": str(error)}) from None
+    return text
+
+
+Expression = Annotated[
+    str,
+    StringConstraints(max_length=MAX_EXPRESSION_CHARS),
+    AfterValidator(_check_expression),
+    Field(json_schema_extra={"format": EXPRESSION_FORMAT}),
+]
 
 
 class RequestModel(BaseModel):
@@ -154,6 +177,8 @@ class ListFilters(RequestModel):
     """Only videos in these languages or without a language."""
     most_price: Amount | None = None
     """Maximum price."""
+    expression: Expression | None = None
+    """Filter expression, such as `category in ["mugs", "hats"] and price <= 20 and not tag = "sale"`."""
     blocked_creators: Names = Field(default_factory=list)
     """No videos of these creators."""
     blocked_categories: Names = Field(default_factory=list)
@@ -168,6 +193,7 @@ class ListFilters(RequestModel):
             tags=frozenset(self.tags) or None,
             languages=frozenset(self.languages) or None,
             most_price=self.most_price,
+            expression=None if self.expression is None else parse_expression(self.expression),
             exclude=frozenset(exclude),
             blocked_creators=frozenset(self.blocked_creators),
             blocked_categories=frozenset(self.blocked_categories),

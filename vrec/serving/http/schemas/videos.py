@@ -11,6 +11,7 @@ from vrec.serving.http.schemas.requests import (
     PLAIN_PATTERN,
     Amount,
     Cursor,
+    Expression,
     ListFilters,
     Name,
     Names,
@@ -147,6 +148,8 @@ class ListVideosQuery(BaseModel):
     """Only videos in these languages or without a language."""
     most_price: Amount | None = None
     """Maximum price; a video without a price passes."""
+    expression: Expression | None = None
+    """Filter expression, such as `category in ["mugs", "hats"] and price <= 20 and not tag = "sale"`."""
     available: bool | None = None
     """Only videos that are available, or only those that are not."""
     text: Text | None = None
@@ -164,6 +167,7 @@ class ListVideosQuery(BaseModel):
             tags=self.tags,
             languages=self.languages,
             most_price=self.most_price,
+            expression=self.expression,
         )
         return filters.to_filters(self.kinds, [])
 
