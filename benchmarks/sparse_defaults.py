@@ -18,7 +18,7 @@ import pyarrow as pa
 from vrec.core.compute import pc
 from vrec.evaluation.offline.config import EvaluationConfig
 from vrec.evaluation.offline.run import evaluate_recommendations
-from vrec.events.config import InterestConfig, LeaveLastOutConfig, RandomSplitConfig, SplitConfig
+from vrec.events.config import InterestConfig, LeaveLastOutConfig, RandomSplitConfig
 from vrec.events.datasets import (
     KUAIRAND_INTEREST_CONFIG,
     PublicDataset,
@@ -61,7 +61,9 @@ def split_of(folder: Path, name: str) -> InteractionSplit:
     """Return the split of a public set."""
 
     def parted(
-        data: PublicDataset, how: SplitConfig = LAST, config: InterestConfig | None = None
+        data: PublicDataset,
+        how: LeaveLastOutConfig | RandomSplitConfig = LAST,
+        config: InterestConfig | None = None,
     ) -> InteractionSplit:
         return split_interactions(weigh(data, config), how)
 

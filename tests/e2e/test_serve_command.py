@@ -132,6 +132,8 @@ def test_sigterm_finishes_what_runs_and_ends_with_0(service):
     with Shop(f"http://127.0.0.1:{port}") as shop:
         time.sleep(2)
         stopped = time.time()
+        # Twice, as `timeout` sends it: to the process, and to its group.
+        os.kill(process.pid, signal.SIGTERM)
         os.kill(process.pid, signal.SIGTERM)
         out, err = process.communicate(timeout=END_S)
     assert process.returncode == 0, err

@@ -73,8 +73,7 @@ def serve(
         except KeyboardInterrupt:
             if not owns_ray:
                 raise
-            # A second Ctrl-C ends it at once; a second SIGTERM, which supervisors may send, changes nothing.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            # A second Ctrl-C ends it at once.
             stop_service(config, owns_ray=True)
             print("vrec: the service has ended")
             _end_now()
@@ -138,6 +137,8 @@ def _interrupted_by_sigterm() -> Iterator[None]:
     """Treat SIGTERM as Ctrl-C inside the `with`."""
 
     def interrupt(*_: object) -> None:
+        # A second SIGTERM, which supervisors may send at the same moment, changes nothing.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
