@@ -10,6 +10,7 @@ import pytest
 from tests.bundles import shop, shop_parts, text_embeddings
 from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
+from vrec.core.errors import FitError
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
@@ -71,19 +72,38 @@ def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
 
 
 def test_it_says_in_a_line_what_was_made(folders, tmp_path, capsys):
-    assert command(folders, tmp_path / "b") == 0
+    assert command(folders, tmp_path / "b", f"--recommender={folders / 'knn'}") == 0
     (line,) = capsys.readouterr().out.splitlines()
-    version = ServingBundle.load(str(tmp_path / "b")).version
-    assert line.startswith(f"bundle {version} of 100 videos, 0 with vectors, 0 with neighbours, ")
+    bundle = ServingBundle.load(str(tmp_path / "b"))
+    near = (bundle.neighbors.indices >= 0).any(axis=1).sum()
+    assert line.startswith(f"bundle {bundle.version} of 100 videos, 0 with vectors, {near} with neighbours, ")
+
+
+def test_without_a_recommender_one_is_fitted(folders, tmp_path, capsys, monkeypatch):
+    assert command(folders, tmp_path / "b", "--model=item_knn") == 0
+    fitted, given = ServingBundle.load(str(tmp_path / "b")), tmp_path / "given"
+    assert command(folders, given, f"--recommender={folders / 'knn'}") == 0
+    assert (fitted.neighbors.indices == ServingBundle.load(str(given)).neighbors.indices).all()
+
+    def built(kind, *_):
+        raise FitError(f"{kind} would be fitted", fix="none")
+
+    monkeypatch.setattr("vrec.pipelines.fit.local.build_recommender", built)
+    capsys.readouterr()
+    assert command(folders, tmp_path / "c") == 1
+    assert "auto would be fitted" in capsys.readouterr().err
+    # What else is wrong is said before the fit.
     assert command(folders, tmp_path / "b") == 1
     assert "there is a manifest.json already" in capsys.readouterr().err
+    assert command(folders, tmp_path / "c", ranker="ranker") == 1
+    assert "trained with the embeddings of simulated" in capsys.readouterr().err
+    assert command(folders, tmp_path / "c", "--model=nonsense") == 2
+    assert not (tmp_path / "c").exists()
 
 
 def test_without_a_ranker_lists_are_in_the_recommender_s_order(folders, tmp_path, capsys):
     tables = {name: f"{folders / name.upper()}.parquet" for name in ("events", "videos")}
     arguments = ["bundle", *(f"--{name}={path}" for name, path in tables.items()), f"--out={tmp_path / 'b'}"]
-    assert run(arguments) == 1
-    assert "give --recommender, or --ranker where the log has impressions" in capsys.readouterr().err
     assert run([*arguments, f"--recommender={folders / 'knn'}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ranker"] == "neighbors"
     ServingBundle.load(str(tmp_path / "b")).check()

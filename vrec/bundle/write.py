@@ -55,13 +55,7 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
         OutputError: The folder cannot be written.
         SchemaError: The columns of a table are not those of its schema.
     """
-    folder = StorageFolder(uri)
-    if folder.exists(MANIFEST):
-        raise BundleError(
-            f"{uri}: there is a {MANIFEST} already, and a bundle is never changed",
-            fix="give a new folder; a running service moves to it with a reload",
-        )
-    folder.check_writable()
+    folder = check_new_folder(uri)
     bundle = _make(folder.uri, validate_inputs(inputs), config)
     requests = smoke_request_videos(bundle.neighbors.ids, config.smoke_requests)
     bundle = replace(bundle, smoke_answers=run_smoke_requests(bundle, requests))
@@ -69,6 +63,23 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
     check_smoke_answers(bundle.smoke_answers, bundle.smoke_answers, uri)
     _write(folder, bundle, config)
     return bundle_version(json.loads(folder.read(MANIFEST)))
+
+
+def check_new_folder(uri: str) -> StorageFolder:
+    """Return a folder that can take a bundle.
+
+    Raises:
+        BundleError: It holds a bundle.
+        OutputError: It cannot be written.
+    """
+    folder = StorageFolder(uri)
+    if folder.exists(MANIFEST):
+        raise BundleError(
+            f"{uri}: there is a {MANIFEST} already, and a bundle is never changed",
+            fix="give a new folder; a running service moves to it with a reload",
+        )
+    folder.check_writable()
+    return folder
 
 
 def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import EXIT_OK, LogOptions, SettingsOptions, check_paths, command
+from vrec.cli.options import EXIT_OK, LogOptions, ModelOption, SettingsOptions, check_paths, command
 from vrec.cli.output import print_bundled
 
 
@@ -18,8 +18,10 @@ def bundle(
         typer.Option(help="The ranker's folder. Without it, lists are in the recommender's order."),
     ] = None,
     recommender: Annotated[
-        str | None, typer.Option(help="The folder of the recommender that tells videos' neighbours.")
+        str | None,
+        typer.Option(help="The recommender's folder. Without it, one is fitted here; see --model."),
     ] = None,
+    model: ModelOption = "auto",
     run: SettingsOptions,
 ) -> int:
     """Put videos, embeddings, a recommender and a ranker together into the folder that `vrec serve` loads."""
@@ -27,6 +29,6 @@ def bundle(
     check_paths(ranker=ranker, recommender=recommender)
     from vrec.pipelines.bundle import make_bundle as write_bundle
 
-    done = write_bundle(inputs, out, settings, ranker=ranker, recommender=recommender)
+    done = write_bundle(inputs, out, settings, ranker=ranker, recommender=recommender, model=model)
     run.show(done, print_bundled)
     return EXIT_OK

@@ -2,21 +2,26 @@
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from vrec.bundle.bundle import ServingBundle
-from vrec.bundle.inputs import BundleInputs
-from vrec.bundle.write import write_bundle
+from vrec.bundle.inputs import BundleInputs, validate_inputs
+from vrec.bundle.write import check_new_folder, write_bundle
 from vrec.config.settings import Settings
 from vrec.core.errors import BundleError
 from vrec.core.tables import StorageFolder, read_embeddings, read_manifest
 from vrec.core.uris import absolute_uri
 from vrec.encoders.config import EmbedConfig
 from vrec.events.interactions import aggregate_interactions
-from vrec.pipelines.inputs import InputPaths, read_inputs
+from vrec.pipelines.fit.local import fit_model
+from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.ranking.registry import load_ranker
+from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.config import check_kind
+from vrec.retrieval.fit_report import report_lines
 from vrec.retrieval.registry import load_recommender
 
 _log = logging.getLogger(__name__)
@@ -29,6 +34,7 @@ def make_bundle(
     *,
     ranker: str | None = None,
     recommender: str | None = None,
+    model: str = "auto",
 ) -> dict[str, Any]:
     """Write a bundle to the folder `out`, read it back, check it by its smoke requests; return a summary.
 
@@ -39,14 +45,18 @@ def make_bundle(
         out: the folder of the bundle.
         settings: `train.ranker.profiles` must be the settings that the ranker was trained with.
         ranker: the folder that `vrec train ranker` left; None ranks in the order of the recommender.
-        recommender: the folder that `vrec fit` left.
+        recommender: the folder that `vrec fit` left; None fits one here.
+        model: name of the recommender that is fitted.
 
     Raises:
         BundleError: the inputs do not belong together.
+        FitError: the recommender cannot be fitted.
         EventsError, SchemaError, SourceError, ModelError: an input cannot be read.
         OutputError: the folder cannot be written.
     """
+    check_kind(model)
     out, begun = absolute_uri(out), time.perf_counter()
+    check_new_folder(out)
     data = read_inputs(inputs, settings.events, "fused")
     if data.content is None or data.content.videos is None:
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
@@ -60,6 +70,11 @@ def make_bundle(
         interactions=aggregate_interactions(data.interactions, settings.events.interest),
         embed=_embed_config(inputs.embeddings) if inputs.embeddings else None,
     )
+    if bundle_inputs.recommender is None:
+        if bundle_inputs.ranker is not None:
+            # Before the fit, which may take minutes.
+            validate_inputs(bundle_inputs)
+        bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, bundle_inputs, settings))
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
     _log.info("checking it with its smoke requests")
@@ -78,6 +93,15 @@ def make_bundle(
         "bytes": StorageFolder(out).total_bytes(),
         "seconds": round(time.perf_counter() - begun, 3),
     }
+
+
+def _fit(model: str, data: InputData, inputs: BundleInputs, settings: Settings) -> MatrixRecommender:
+    """Return a recommender that is fitted on the bundle's events and videos."""
+    _log.info("fitting %s on %s events", model, f"{data.events.num_rows:,}")
+    fitted, _ = fit_model(model, settings.retrieval, inputs.interactions, data.content)
+    for line in report_lines(fitted.report):
+        _log.info("%s", line)
+    return fitted
 
 
 def _embed_config(uri: str) -> EmbedConfig:
