@@ -165,10 +165,11 @@ class ProfilesDeployment:
 
     async def _follow_events(self) -> bool:
         """Count the next events for the A/B test, and return whether there are more."""
-        events, self._cursor = await asyncio.to_thread(self._store.export, self._cursor, MAX_FOLLOWED_EVENTS)
+        events, cursor = await asyncio.to_thread(self._store.export, self._cursor, MAX_FOLLOWED_EVENTS)
         for start in range(0, events.num_rows, COUNTED_AT_ONCE):
             self._arms.add(events.slice(start, COUNTED_AT_ONCE))
             await asyncio.sleep(0)
+        self._cursor = cursor
         has_more = events.num_rows == MAX_FOLLOWED_EVENTS
         self._has_counted_all |= not has_more
         return has_more
