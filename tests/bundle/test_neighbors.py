@@ -5,15 +5,19 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from tests.bundles import shop, shop_parts
 from tests.events.rows import interactions, some_interactions
+from tests.retrieval.catalogues import embeddings
 from vrec.bundle import neighbors as module
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.types import CatalogContent
+from vrec.events.videos import complete_videos
 from vrec.retrieval.config import AutoConfig, HybridConfig
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix
 from vrec.retrieval.models.auto import AutoRecommender
 from vrec.retrieval.models.content import ContentRecommender
 from vrec.retrieval.models.ease import Ease
@@ -121,6 +125,10 @@ class Scored:
 
     def __init__(self, **scores: dict[str, float]):
         self.scores = scores
+        self.videos = IdVocabulary(pa.array(sorted(scores), pa.string()))
+        # Each video was watched.
+        watched = sparse.csr_matrix(np.ones((1, len(scores)), np.float32))
+        self.histories = InteractionMatrix(watched, np.zeros(len(scores), np.int64))
 
     def recommend_from(self, histories, k, candidates):
         rows = []
@@ -177,3 +185,23 @@ def test_where_the_data_chose_the_popular_list_videos_still_have_neighbors():
     own = VideoNeighbors.from_recommender(ItemKnn().fit(rows), ids, 5)
     assert np.array_equal(found.indices, own.indices)
     assert (found.indices >= 0).any()
+
+
+def test_an_unwatched_video_has_no_neighbors_but_those_that_its_content_finds():
+    """Without content, nothing tells v8 and v9 apart: their lists would be popular ones in disguise."""
+    rng = np.random.default_rng(0)
+    watched = interactions(
+        *((f"u{u}", f"v{v}", 1, u) for u in range(40) for v in rng.choice(8, 3, replace=False))
+    )
+    vectors = embeddings(**{f"v{n}": rng.normal(size=3).tolist() for n in range(9)})
+    videos = complete_videos(pa.table({"video_id": IDS, "uri": IDS}), "VIDEOS")
+    members = ("popular", "graph_filter", "multimodal")
+    for content, cold in (
+        (CatalogContent(videos=videos), 0),
+        (CatalogContent(embeddings=vectors), 4),
+    ):
+        model = HybridRecommender(HybridConfig(members=members, fallback=False)).fit(watched, content)
+        found = VideoNeighbors.from_recommender(model, IDS, 4)
+        assert [len(found.find(video, 4)) for video in IDS[:8]] == [4] * 8
+        assert len(found.find("v8", 4)) == cold
+        assert found.find("v9", 4) == []

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pytest
 
@@ -5,7 +7,10 @@ from vrec.core.errors import SchemaError, VideoError, video_errors
 from vrec.core.schema import (
     EMBEDDINGS,
     FAILURES,
+    FIRST_MICROS,
+    LAST_MICROS,
     MEDIA,
+    TIMESTAMP,
     VIDEOS,
     TableColumn,
     TableSchema,
@@ -138,3 +143,20 @@ def test_an_absent_nullable_vector_column_is_missing_because_its_length_is_unkno
     schema = TableSchema("P", (TableColumn("v", VectorType(), nullable=True),))
     with pytest.raises(SchemaError, match="missing v"):
         conform(pa.table({"w": [1]}), schema, stage="x", extra=True)
+
+
+def test_times_that_no_datetime_holds_are_counted_and_refused():
+    ends = [FIRST_MICROS, LAST_MICROS, None]
+    table = VIDEOS.arrow().empty_table()
+    row = dict.fromkeys(table.column_names) | {
+        "video_id": "v", "uri": "u", "kind": "clip", "tags": [], "product_ids": [], "creator_id": "c",
+        "domain": "shop", "available": True, "published_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }  # fmt: skip
+    rows = pa.Table.from_pylist([row] * 3, table.schema)
+    place = rows.column_names.index("expires_at")
+    for micros in (ends, [0, 1, 2], [None] * 3):
+        times = pa.array(micros, pa.int64()).cast(TIMESTAMP)
+        assert conform(rows.set_column(place, "expires_at", times), VIDEOS, stage="S").num_rows == 3
+    outside = pa.array([FIRST_MICROS - 1, LAST_MICROS + 1, 0], pa.int64()).cast(TIMESTAMP)
+    with pytest.raises(SchemaError, match="S: expires_at has 2 outside the years 1 to 9999, of 3"):
+        conform(rows.set_column(place, "expires_at", outside), VIDEOS, stage="S")

@@ -98,6 +98,12 @@ def test_without_a_recommender_one_is_fitted(folders, tmp_path, capsys, monkeypa
     assert command(folders, tmp_path / "c", ranker="ranker") == 1
     assert "trained with the embeddings of simulated" in capsys.readouterr().err
     assert command(folders, tmp_path / "c", "--model=nonsense") == 2
+    (tmp_path / "others.csv").write_text("video_id\nother-1\nother-2\n")
+    assert command(folders, tmp_path / "c", f"--videos={tmp_path / 'others.csv'}") == 1
+    assert (
+        "none of the videos in the events is among the 2 in VIDEOS, such as other-1"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "c").exists()
 
 

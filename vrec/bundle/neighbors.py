@@ -9,16 +9,18 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import sparse
 
 from vrec.core.errors import BundleError
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import SingleModelsConfig
-from vrec.retrieval.interaction_matrix import IdVocabulary, to_interactions
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.score_panel import ScorePanel
+from vrec.retrieval.topk import topk_dense
 
 NeighborIndices = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -44,7 +46,8 @@ class VideoNeighbors:
 
         A video's scores are shifted so that a negative minimum becomes 0, then divided by the greatest.
         Popularity, which does not depend on the video watched, is left out of a hybrid. A video that the
-        recommender does not know has no neighbors.
+        recommender does not know has no neighbors, nor has one that nobody watched if its list is that of an
+        empty history.
 
         Args:
             recommender: The recommender.
@@ -65,6 +68,7 @@ class VideoNeighbors:
             at = vocabulary.find(rows.column("user_id")), np.asarray(rows.column("rank")) - 1
             result.indices[at] = vocabulary.find(rows.column("video_id"))
             result.scores[at] = np.asarray(rows.column("score"))
+        _clear_default_lists(result, model, vocabulary)
         return cls(result.ids, result.indices, _normalize(result.scores, result.indices >= 0))
 
     @classmethod
@@ -136,6 +140,28 @@ def _without_popular(hybrid: HybridRecommender) -> HybridRecommender | None:
     other.weights = hybrid.weights[:, [name != PopularRecommender.kind for name in panel.features]]
     other.panel = ScorePanel(members, panel.videos, panel.support)
     return other
+
+
+def _clear_default_lists(
+    neighbors: VideoNeighbors, model: MatrixRecommender, vocabulary: IdVocabulary
+) -> None:
+    """Remove, in place, the neighbors of unwatched videos that are just what an empty history gets."""
+    users = np.bincount(model.histories.weights.indices, minlength=len(model.videos))
+    columns = model.videos.find(vocabulary.ids)
+    unwatched = np.flatnonzero((columns >= 0) & (users[columns] == 0))
+    if not len(unwatched):
+        return
+    empty = InteractionMatrix(
+        sparse.csr_matrix((1, len(model.videos)), dtype=np.float32), np.empty(0, np.int64)
+    )
+    scores = model.score_block(empty, np.array([-1]))[:, columns]
+    scores[:, columns < 0] = -np.inf
+    default, best = topk_dense(scores, neighbors.indices.shape[1] + 1)
+    order = default[0, best[0] > -np.inf]
+    for row in unwatched.tolist():
+        length = np.count_nonzero(neighbors.indices[row] >= 0)
+        if np.array_equal(neighbors.indices[row, :length], order[order != row][:length]):
+            neighbors.indices[row], neighbors.scores[row] = -1, 0
 
 
 def _watched_one(video_ids: Sequence[str]) -> pa.Table:

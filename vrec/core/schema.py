@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from vrec.core.compute import pc
 from vrec.core.errors import SchemaError
 
 STRING = pa.string()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+FIRST_MICROS, LAST_MICROS = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""First and last TIMESTAMP that Python's datetime holds, in µs since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,8 @@ def conform(table: pa.Table, schema: TableSchema, *, stage: str, extra: bool = F
         elif data.null_count and not column.nullable:
             plural = "null" if data.null_count == 1 else "nulls"
             problems.append(f"{column.name} has {data.null_count} {plural} of {table.num_rows}")
+        elif column.type == TIMESTAMP and (outside := _times_outside_years(data)):
+            problems.append(f"{column.name} has {outside} outside the years 1 to 9999, of {table.num_rows}")
         columns[column.name] = data
         fields.append(pa.field(column.name, data.type, nullable=column.nullable))
     unknown = [n for n in table.column_names if n not in {c.name for c in schema.columns}]
@@ -251,6 +256,16 @@ def conform(table: pa.Table, schema: TableSchema, *, stage: str, extra: bool = F
             fix=f"give it the columns of {schema.name} in docs/tables.md",
         )
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def _times_outside_years(times: pa.ChunkedArray | pa.Array) -> int:
+    """Return the number of TIMESTAMPs that are no datetime of Python, and could not be shown."""
+    micros = times.cast(pa.int64())
+    ends = pc.min_max(micros).as_py()
+    if ends["min"] is None or (ends["min"] >= FIRST_MICROS and ends["max"] <= LAST_MICROS):
+        return 0
+    outside = pc.or_(pc.less(micros, FIRST_MICROS), pc.greater(micros, LAST_MICROS))
+    return pc.sum(outside).as_py()
 
 
 def _type_problem(column: TableColumn, got: pa.DataType) -> str | None:

@@ -5,12 +5,14 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.inputs import BundleInputs, validate_inputs
 from vrec.bundle.write import check_new_folder, write_bundle
 from vrec.config.settings import Settings
+from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.tables import StorageFolder, read_embeddings, read_manifest
 from vrec.core.uris import absolute_uri
@@ -60,6 +62,7 @@ def make_bundle(
     data = read_inputs(inputs, settings.events, "fused")
     if data.content is None or data.content.videos is None:
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
+    interactions = aggregate_interactions(data.interactions, settings.events.interest)
     bundle_inputs = BundleInputs(
         videos=data.content.videos,
         ranker=load_ranker(ranker) if ranker else None,
@@ -67,14 +70,14 @@ def make_bundle(
         fused=data.content.embeddings,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
         recommender=load_recommender(recommender) if recommender else None,
-        interactions=aggregate_interactions(data.interactions, settings.events.interest),
+        interactions=interactions,
         embed=_embed_config(inputs.embeddings) if inputs.embeddings else None,
     )
     if bundle_inputs.recommender is None:
         if bundle_inputs.ranker is not None:
             # Before the fit, which may take minutes.
             validate_inputs(bundle_inputs)
-        bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, bundle_inputs, settings))
+        bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, interactions, settings))
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
     _log.info("checking it with its smoke requests")
@@ -95,10 +98,18 @@ def make_bundle(
     }
 
 
-def _fit(model: str, data: InputData, inputs: BundleInputs, settings: Settings) -> MatrixRecommender:
-    """Return a recommender that is fitted on the bundle's events and videos."""
+def _fit(model: str, data: InputData, interactions: pa.Table, settings: Settings) -> MatrixRecommender:
+    """Return a recommender that is fitted on the bundle's events and videos; they must have one in common."""
+    assert data.content is not None
+    assert data.content.videos is not None
+    watched, ids = interactions.column("video_id"), data.content.videos.column("video_id")
+    if not pc.any(pc.is_in(watched, value_set=pc.unique(ids))).as_py():
+        raise BundleError(
+            f"none of the videos in the events is among the {len(ids):,} in VIDEOS, such as {ids[0]}",
+            fix="give the events of these videos, or map the column with their ids",
+        )
     _log.info("fitting %s on %s events", model, f"{data.events.num_rows:,}")
-    fitted, _ = fit_model(model, settings.retrieval, inputs.interactions, data.content)
+    fitted, _ = fit_model(model, settings.retrieval, interactions, data.content)
     for line in report_lines(fitted.report):
         _log.info("%s", line)
     return fitted

@@ -128,3 +128,29 @@ def test_lines_do_not_depend_on_how_the_body_is_cut(body, data):
 
     expected = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     assert asyncio.run(collect()) == expected
+
+
+HOSTILE = {
+    "nested": b"[" * 2_000,
+    "nested in a field": b'{"video_id": ' + b"[" * 5_000,
+    "a lone surrogate": b'{"video_id": "\\ud800"}',
+    "too late in UTC": b'{"video_id": "mugs/2", "expires_at": "9999-12-31T23:59:59-05:00"}',
+    "too early in UTC": b'{"video_id": "mugs/2", "expires_at": "0001-01-01T00:00:00+23:00"}',
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_line_costs_itself_alone(made, line):
+    app, _ = made()
+    done = send(app, {"video_id": "mugs/1", "price": 4.5}, line, {"video_id": "hats/1", "price": 5})
+    assert counts(done) == (0, 2, 1)
+    (failure,) = done["failures"]
+    assert (failure["line"], failure["type"]) == (2, "urn:vrec:problem:invalid-request")
+    assert call(app, "GET", "/v1/videos?limit=100").status == 200
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", None])
+def test_the_first_and_the_last_expiry_date_can_be_read_again(made, at):
+    app, _ = made()
+    assert counts(send(app, {"video_id": "mugs/1", "expires_at": at})) == (0, 1, 0)
+    assert call(app, "GET", "/v1/videos/mugs%2F1").status == 200

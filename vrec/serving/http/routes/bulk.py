@@ -171,10 +171,11 @@ def _addition(row: BulkVideoRow, roots: tuple[Sequence[str], int]) -> CatalogEdi
 
 
 def _video_id(line: bytes) -> str | None:
-    """Return the id in a line that is invalid otherwise; None if there is none."""
+    """Return the id in a line that is invalid otherwise; None if there is none that a response can hold."""
     try:
-        found = json.loads(line)
-    except ValueError:
+        name = json.loads(line)["video_id"]
+        name.encode()
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        # No JSON, brackets without end, no object or no id in it, an id that is no text or no Unicode.
         return None
-    name = found.get("video_id") if isinstance(found, dict) else None
-    return name if isinstance(name, str) else None
+    return name

@@ -1,6 +1,6 @@
 """Models of requests and responses about videos of the catalog."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -32,6 +32,16 @@ SIMILAR_SUFFIX = "/similar"
 """End of the path that returns the videos similar to one."""
 
 
+def _check_in_utc(at: datetime) -> datetime:
+    """Return a time that is one in UTC too."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError(
+            "utc_range", "is outside the years 1 to 9999 in UTC; null is a video without an end"
+        ) from None
+
+
 class VideoFields(RequestModel):
     """Catalog fields of a video besides its id, creator and file."""
 
@@ -55,7 +65,7 @@ class VideoFields(RequestModel):
     """Price of the product."""
     available: bool = True
     """Whether the video may be shown."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Annotated[AwareDatetime, AfterValidator(_check_in_utc)] | None = None
     """Time from which no list has the video, such as 2026-12-24T18:00:00Z."""
 
 
