@@ -151,9 +151,8 @@ def _clear_default_lists(
     unwatched = np.flatnonzero((columns >= 0) & (users[columns] == 0))
     if not len(unwatched):
         return
-    empty = InteractionMatrix(
-        sparse.csr_matrix((1, len(model.videos)), dtype=np.float32), np.empty(0, np.int64)
-    )
+    nothing = np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(2, np.int32)
+    empty = InteractionMatrix(sparse.csr_matrix(nothing, shape=(1, len(model.videos))), np.empty(0, np.int64))
     scores = model.score_block(empty, np.array([-1]))[:, columns]
     scores[:, columns < 0] = -np.inf
     default, best = topk_dense(scores, neighbors.indices.shape[1] + 1)
