@@ -39,6 +39,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SETTINGS = load_settings(
     overrides=[
         "fit.shard_users=10",
+        "fit.local_interactions=0",
         "retrieval.als.iterations=400",
         "retrieval.als.factors=64",
         "evaluate.models=[als]",
