@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vrec.core.errors import EventsError, StoreError
-from vrec.core.schema import EVENT_KINDS, EVENTS
+from vrec.core.schema import EVENT_KINDS, EVENTS, FIRST_MICROS, LAST_MICROS
 from vrec.profiles.profile import InterestEvent, Profile
 from vrec.profiles.stores.codec import (
     event_from_row,
@@ -47,7 +47,7 @@ ROWS = st.tuples(
     st.none() | TEXT,
     st.none() | st.floats(0, 1, width=32),
     TEXT,
-    AT,
+    st.integers(FIRST_MICROS, LAST_MICROS),
 )
 
 
