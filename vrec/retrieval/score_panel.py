@@ -11,6 +11,7 @@ from scipy import sparse
 
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix
+from vrec.retrieval.popularity_calibration import popularity_groups
 from vrec.retrieval.topk import Scores
 
 Floats = npt.NDArray[np.float32]
@@ -29,6 +30,11 @@ class ScorePanel:
     def coldness(self) -> Floats:
         """(videos,) 1 / (1 + support): 1 for a video without users, falling towards 0."""
         return (1 / (1 + self.support)).astype(np.float32)
+
+    @cached_property
+    def popularity_groups(self) -> npt.NDArray[np.int8]:
+        """(videos,) int8 popularity group of each video; see `popularity_groups`."""
+        return popularity_groups(self.support)
 
     @cached_property
     def _columns(self) -> dict[str, npt.NDArray[np.int64]]:

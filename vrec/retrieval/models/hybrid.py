@@ -28,7 +28,7 @@ from vrec.retrieval.models.hybrid_choice import (
 from vrec.retrieval.models.hybrid_weights import Weights, blend_scores, equal_weights
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.single_models import fit_member, load_single_model
-from vrec.retrieval.popularity_calibration import calibrate_popularity, popularity_groups
+from vrec.retrieval.popularity_calibration import calibrate_popularity
 from vrec.retrieval.score_panel import ScorePanel
 from vrec.retrieval.topk import Scores, mask_scores, topk_dense
 from vrec.retrieval.validation import METRIC
@@ -182,7 +182,7 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
             scores = fill_with_popular(scores, self.panel.support)
         strength = self.config.popularity_calibration
         if strength:
-            scores = calibrate_popularity(scores, histories, popularity_groups(self.panel.support), strength)
+            scores = calibrate_popularity(scores, histories, self.panel.popularity_groups, strength)
         if self.config.cold_every is None:
             return scores
         return self._raise_cold(scores, self.config.cold_every, histories.weights)
