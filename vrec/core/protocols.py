@@ -164,6 +164,38 @@ class VectorIndex(Protocol):
         ...
 
 
+@runtime_checkable
+class RecordLog(Protocol):
+    """Thread-safe store of named logs of records, each numbered from 1 in the order of arrival.
+
+    No two records of a log are equal bytes. Every method raises StoreError on failure.
+    """
+
+    def append_record(
+        self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
+    ) -> int | None:
+        """Append a record durably.
+
+        Args:
+            log: Name of the log.
+            record: The record.
+            expected: Number that the log's last record must have (0 for an empty log); None for any.
+            most: Number of records that are kept, the last ones; None for all.
+
+        Returns:
+            The record's number; None, and nothing is written, if the last one has another number.
+        """
+        ...
+
+    def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the first at most `limit` records with numbers above `after`, with their numbers."""
+        ...
+
+    def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        """Return the last at most `limit` records with numbers below `before` (None: of all), last first."""
+        ...
+
+
 Profiles = TypeVar("Profiles")
 
 EXPORT_ROWS = 100_000

@@ -4,8 +4,6 @@ from typing import Annotated, assert_never
 
 from pydantic import Field
 
-from vrec.core.protocols import ProfileStore
-from vrec.profiles.profile import Profile
 from vrec.profiles.stores.fold import VideoLookup
 from vrec.profiles.stores.redis.store import RedisConfig, RedisStore
 from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
@@ -18,7 +16,7 @@ StoreConfig = Annotated[SqliteConfig | RedisConfig, Field(discriminator="kind")]
 
 def open_store(
     config: SqliteConfig | RedisConfig, facts: VideoLookup, profiles: ProfilesConfig
-) -> ProfileStore[Profile]:
+) -> SqliteStore | RedisStore:
     """Open the store that the config selects.
 
     Args:

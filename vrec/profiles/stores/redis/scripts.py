@@ -8,6 +8,7 @@ Keys begin with a prefix P:
     P:events:USER     list of the numbers of a user's events
     P:tail:user:ID    list of the events that the stored profile lacks, also P:tail:video:ID
     P:user:ID         the stored profile, also P:video:ID
+    P:records:LOG     hash of the records of a log by number; P:records:LOG:last is the last one's
 """
 
 APPLY = """
@@ -67,4 +68,22 @@ return erased
 
 Argument: the number of the user's events as read.
 Result: the number of removed events, or -1 if another event has come meanwhile.
+"""
+
+APPEND_RECORD = """
+local records, record = KEYS[1], ARGV[1]
+local last, expected, most = tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[2]), tonumber(ARGV[3])
+if last > 0 and redis.call('HGET', records, string.format('%d', last)) == record then return last end
+if expected >= 0 and expected ~= last then return 0 end
+last = last + 1
+redis.call('HSET', records, string.format('%d', last), record)
+redis.call('SET', KEYS[2], string.format('%d', last))
+if most > 0 then redis.call('HDEL', records, string.format('%d', last - most)) end
+return last
+"""
+"""Append a record to a log, and remove the oldest one if there are too many.
+
+Arguments: the record, the number that the last one must have or -1, and the maximum of records or 0.
+Result: the number of the record, or 0 if the last one has another number. A record that is the last one
+already was sent again after a broken connection, and is not added twice.
 """

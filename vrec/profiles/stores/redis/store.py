@@ -1,11 +1,11 @@
 """Store of profiles and events on a Redis server, which many processes may share."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -95,6 +95,7 @@ class RedisStore:
         self._apply = self._db.register_script(redis_scripts.APPLY)
         self._put = self._db.register_script(redis_scripts.PUT)
         self._erase = self._db.register_script(redis_scripts.ERASE)
+        self._append_record = self._db.register_script(redis_scripts.APPEND_RECORD)
         self._threads = ThreadPoolExecutor(config.connections, "vrec-store")
         self._closing, self._closed = Lock(), False
         try:
@@ -164,6 +165,29 @@ class RedisStore:
             fix="stop sending events of the user, and erase them again",
         )
 
+    def append_record(
+        self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
+    ) -> int | None:
+        """Append a record to a log durably, and return its number; see RecordLog."""
+        self._check_open()
+        with self._store_errors():
+            args = [record, -1 if expected is None else expected, 0 if most is None else most]
+            number: Any = self._append_record(self._record_keys(log), args)
+        return number or None
+
+    def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the next records of a log with their numbers; see RecordLog."""
+        return self._records(log, lambda first, last: range(max(first, after + 1), last + 1)[:limit])
+
+    def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        """Return the records of a log before one, the last first; see RecordLog."""
+        return self._records(
+            log,
+            lambda first, last: range(last if before is None else min(last, before - 1), first - 1, -1)[
+                :limit
+            ],
+        )
+
     def check(self) -> None:
         """Write a key to the server; raise StoreError if that fails."""
         self._check_open()
@@ -187,6 +211,21 @@ class RedisStore:
             self._db.set(f"{self._prefix}:secret", secrets.token_bytes(SECRET_BYTES), nx=True)
             secret: Any = self._db.get(f"{self._prefix}:secret")
         return secret
+
+    def _record_keys(self, log: str) -> list[str]:
+        return [f"{self._prefix}:records:{log}", f"{self._prefix}:records:{log}:last"]
+
+    def _records(self, log: str, numbers: Callable[[int, int], range]) -> list[tuple[int, bytes]]:
+        """Return the records with these numbers, chosen by the first and the last one of the log."""
+        self._check_open()
+        records, last = self._record_keys(log)
+        with self._store_errors():
+            end = int(cast("Any", self._db.get(last)) or 0)
+            length: Any = self._db.hlen(records)
+            # Between the two commands records may be added and the first ones removed.
+            wanted = numbers(max(1, end - length + 1), end)
+            found: Any = self._db.hmget(records, wanted) if wanted else []
+        return [(n, record) for n, record in zip(wanted, found, strict=True) if record is not None]
 
     def _last_number(self) -> int:
         number: Any = self._db.get(f"{self._prefix}:number")

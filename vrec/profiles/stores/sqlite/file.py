@@ -44,6 +44,12 @@ CREATE TABLE IF NOT EXISTS profiles (
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS probe (one INTEGER PRIMARY KEY, times INTEGER NOT NULL);
 """
+RECORDS = """
+CREATE TABLE IF NOT EXISTS records (
+    log TEXT NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (log, number)
+) WITHOUT ROWID
+"""
+"""Table of the record logs, which files of before them get when they are opened."""
 MAX_SQL_VARIABLES = 500
 """Maximum number of values in one statement; the oldest SQLite that Python 3.11 supports allows 999."""
 
@@ -124,6 +130,7 @@ class SqliteDatabase:
                 f"{path} is a database, but not a store of this version of vrec",
                 fix="give another path, or the version of vrec that wrote it",
             )
+        self._db.execute(RECORDS)
 
     @contextmanager
     def writing(self, survives_power_loss: bool) -> Iterator[None]:
@@ -248,6 +255,25 @@ class SqliteDatabase:
         if erased:
             self._db.execute("UPDATE marks SET value = 1 WHERE name = 'traces'")
         return erased
+
+    def last_record(self, log: str) -> int:
+        """Return the number of the last record of a log; 0 if there is none."""
+        found = self._db.execute("SELECT coalesce(max(number), 0) FROM records WHERE log = ?", (log,))
+        return found.fetchone()[0]
+
+    def append_record(self, log: str, number: int, record: bytes, most: int | None) -> None:
+        """Add a record to a log, and remove all but its last `most`."""
+        self._db.execute("INSERT INTO records VALUES (?, ?, ?)", (log, number, record))
+        if most is not None:
+            self._db.execute("DELETE FROM records WHERE log = ? AND number <= ?", (log, number - most))
+
+    def records(self, log: str, above: int, below: int, limit: int, order: str) -> list[tuple[int, bytes]]:
+        """Return records of a log with numbers between two, in the order `ASC` or `DESC` of the numbers."""
+        return self._db.execute(
+            "SELECT number, record FROM records WHERE log = ? AND number > ? AND number < ? "
+            f"ORDER BY number {order} LIMIT ?",
+            (log, above, below, limit),
+        ).fetchall()
 
     def has_traces(self) -> bool:
         """Return whether something was erased since `remove_traces` last succeeded."""

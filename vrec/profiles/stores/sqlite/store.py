@@ -30,6 +30,8 @@ from vrec.profiles.stores.sqlite.file import (
 )
 from vrec.profiles.update import ProfilesConfig
 
+MAX_NUMBER = 2**63 - 1
+"""Number above those of all records: the largest integer of SQLite."""
 PUT_BATCH_SIZE = 500
 """Number of profiles that one transaction stores."""
 
@@ -155,6 +157,20 @@ class SqliteStore:
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
         return self._enqueue(_Erasure(user_id)).result()
+
+    def append_record(
+        self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
+    ) -> int | None:
+        """Append a record to a log durably, and return its number; see RecordLog."""
+        return self._enqueue(_WriterTask(lambda: self._append_record(log, record, expected, most))).result()
+
+    def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the next records of a log with their numbers; see RecordLog."""
+        return self._records(log, after, MAX_NUMBER, limit, "ASC")
+
+    def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        """Return the records of a log before one, the last first; see RecordLog."""
+        return self._records(log, 0, MAX_NUMBER if before is None else before, limit, "DESC")
 
     def check(self) -> None:
         """Write a row to the store; raise StoreError if that fails."""
@@ -315,6 +331,22 @@ class SqliteStore:
                 erased = self._file.erase(user_id)
             self._hot.invalidate([("user", user_id), *videos])
         return erased
+
+    def _append_record(self, log: str, record: bytes, expected: int | None, most: int | None) -> int | None:
+        with store_errors(self._path):
+            last = self._file.last_record(log)
+            if expected is not None and expected != last:
+                return None
+            with self._file.writing(True):
+                self._file.append_record(log, last + 1, record, most)
+            return last + 1
+
+    def _records(
+        self, log: str, above: int, below: int, limit: int, order: Literal["ASC", "DESC"]
+    ) -> list[tuple[int, bytes]]:
+        self._check_open()
+        with self._reading, store_errors(self._path):
+            return self._reader.records(log, above, below, limit, order)
 
     def _probe(self) -> None:
         with store_errors(self._path), self._file.writing(False):
