@@ -18,9 +18,9 @@ class FitConfig(BaseConfig):
     gpus: float = Field(default=0.0, ge=0, le=8)
     """GPUs that Ray reserves for one fit; neural models use a GPU that they see."""
     local_interactions: int = Field(default=1_000_000, ge=0)
-    """Interactions up to which `vrec fit` fits in its own process where no `--address` is given; a larger
-    fit, or one that asks for GPUs or blocks as tasks, runs on Ray, whose start takes several seconds. 0 means
-    always on Ray."""
+    """Interactions up to which `vrec fit` and `vrec evaluate` fit in their own process where no `--address`
+    is given; larger fits, or ones that ask for GPUs or blocks as tasks, run on Ray, whose start takes several
+    seconds. 0 means always on Ray."""
     blocks: Literal["auto", "threads", "tasks"] = "auto"
     """Computation of neighbor blocks: by threads of the fit's process, or by Ray tasks over the cluster.
     `auto` uses tasks on a cluster of more than one node."""

@@ -14,8 +14,9 @@ from vrec.core.errors import EvaluationError, FitError
 from vrec.core.schema import EVENTS, INTERACTIONS, VIDEOS
 from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.config import EvaluationConfig
-from vrec.pipelines.evaluate import run as run_module
+from vrec.pipelines.evaluate import local, tasks
 from vrec.pipelines.evaluate.grid_search import GridTrial, apply_best, grid_combinations, grid_search
+from vrec.pipelines.evaluate.local import LocalRunner, ValidationData
 from vrec.pipelines.evaluate.report import build_report
 from vrec.pipelines.evaluate.run import (
     compared_models,
@@ -115,18 +116,18 @@ def test_of_equal_trials_the_first_is_chosen_and_others_keep_their_settings():
     assert apply_best(config, []) == config
 
 
-def test_a_hybrid_is_searched_with_what_its_members_got(inline_ray, monkeypatch):
+def test_a_hybrid_is_searched_with_what_its_members_got(monkeypatch):
     seen: list[tuple[str, int]] = []
 
     def score(model, config, train, validation, *, content, metrics):
         seen.append((model, config.als.factors))
         return float(config.als.factors)
 
-    monkeypatch.setattr("vrec.pipelines.evaluate.grid_search.validation_score", score)
+    monkeypatch.setattr("vrec.pipelines.evaluate.local.validation_score", score)
     config = settings("evaluate.search={als: {factors: [2, 3]}, hybrid: {blend.ridge: [1.0]}, ease: {}}")
-    found = grid_search(
-        ["hybrid", "als", "ease"], config.retrieval, config.evaluate, train=LOG, validation=LOG, content=None
-    )
+    data = ValidationData(LOG, LOG, None, config.evaluate.metrics)
+    models = ["hybrid", "als", "ease"]
+    found = grid_search(LocalRunner(), models, config.retrieval, config.evaluate, data)
     assert seen == [("als", 2), ("als", 3), ("hybrid", 3)]
     assert [trial.score for trial in found.trials] == [2.0, 3.0, 3.0]
     assert (found.config.als.factors, found.config.hybrid.blend.ridge) == (3, 1.0)
@@ -173,6 +174,7 @@ def test_a_comparison_asks_every_model_for_every_test_user(inline_ray):
         "evaluate.seeds=2",
         "fit.shard_users=1",
         "fit.cpus=0.5",
+        "fit.local_interactions=6",
         "retrieval.als={factors: 2, iterations: 1}",
     )
     outcome = run_comparison(inputs(), given)
@@ -189,9 +191,26 @@ def test_a_comparison_asks_every_model_for_every_test_user(inline_ray):
     assert outcome.sampled is None
 
 
-def test_what_is_chosen_is_what_is_fitted(inline_ray, monkeypatch):
+def test_a_small_comparison_needs_no_ray_and_finds_the_same(inline_ray):
+    chosen = (
+        "evaluate.models=[als,hybrid]",
+        "evaluate.search={als: {factors: [2, 3]}}",
+        "fit.shard_users=2",
+        "retrieval.als.iterations=1",
+    )
+    here = run_comparison(inputs(), settings(*chosen, "fit.local_interactions=7"))
+    assert inline_ray == []
+    on_ray = run_comparison(inputs(), settings(*chosen, "fit.local_interactions=6"))
+    assert [call["name"] for call in inline_ray].count("_run_trial") == 2
+    assert [trial.score for trial in here.trials] == [trial.score for trial in on_ray.trials]
+    for model, run in on_ray.runs.items():
+        assert all(a.equals(b) for a, b in zip(run.lists, here.runs[model].lists, strict=True))
+    assert here.evaluation == on_ray.evaluation
+
+
+def test_what_is_chosen_is_what_is_fitted(monkeypatch):
     monkeypatch.setattr(
-        "vrec.pipelines.evaluate.grid_search.validation_score",
+        "vrec.pipelines.evaluate.local.validation_score",
         lambda model, config, train, validation, **rest: -abs(config.als.factors - 3) + 0 * train.num_rows,
     )
     given = settings("evaluate.models=[als]", "evaluate.search={als: {factors: [2, 3, 4], iterations: [1]}}")
@@ -205,7 +224,7 @@ def test_what_is_chosen_is_what_is_fitted(inline_ray, monkeypatch):
     assert report.models["als"].history_metric == "ndcg@2"
 
 
-def test_a_report_counts_the_data_and_shows_shoppers(inline_ray):
+def test_a_report_counts_the_data_and_shows_shoppers():
     content = CatalogContent(videos(*[(i, i.upper()) for i in "abc"], ("d", None)))
     given = settings("evaluate.models=[popular]", "evaluate.shoppers=9", "evaluate.shopper_videos=2")
     outcome = run_comparison(inputs(content=content, duplicates=1234), given)
@@ -253,14 +272,14 @@ def test_a_report_names_the_split(inline_ray, split, words, leaks):
 @pytest.mark.parametrize(
     ("most", "names"), [(0, {"new users", "new videos"}), (1, {"cold users", "cold videos"})]
 )
-def test_slices_are_named_by_how_cold_they_are(inline_ray, most, names):
+def test_slices_are_named_by_how_cold_they_are(most, names):
     given = settings("evaluate.models=[popular]", f"evaluate.cold_most={most}")
     outcome = run_comparison(inputs(), given)
     text = str(outcome.evaluation.slices)
     assert all(name in text for name in names)
 
 
-def test_sampled_metrics_need_whole_rankings(inline_ray):
+def test_sampled_metrics_need_whole_rankings():
     given = settings("evaluate.models=[popular]", "evaluate.sampled.negatives=1")
     content = CatalogContent(videos(*[(i, None) for i in "abcdef"]))
     outcome = run_comparison(inputs(content=content), given, like_paper=True)
@@ -294,16 +313,27 @@ def test_data_without_an_order_has_neither_a_last_video_nor_a_time():
         assert raised.value.fix == "set evaluate.split.kind=random"
 
 
-def test_a_model_that_cannot_be_fitted_is_named_and_the_others_are_compared(inline_ray, caplog, monkeypatch):
-    def start(model, *rest):
-        if model.kind == "ease":
-            raise FitError("too many videos")
-        return original(model, *rest)
+@pytest.mark.parametrize("on_ray", [False, True])
+def test_a_model_that_cannot_be_fitted_is_named_and_the_others_are_compared(
+    inline_ray, caplog, monkeypatch, on_ray
+):
+    def fit_or_fail(model, config, query):
+        return fail(model, config, query) if model == "ease" else original(model, config, query)
 
-    original = run_module.start_recommending
-    monkeypatch.setattr(run_module, "start_recommending", start)
-    config = settings("evaluate.models=[ease,item_knn]")
+    def fail(*_):
+        raise FitError("too many videos")
+
+    original = local._fit_and_recommend
+    monkeypatch.setattr(local, "_fit_and_recommend", fit_or_fail)
+    start = tasks.start_recommending
+    monkeypatch.setattr(
+        tasks,
+        "start_recommending",
+        lambda model, *rest: (fail if model.kind == "ease" else start)(model, *rest),
+    )
+    config = settings("evaluate.models=[ease,item_knn]", f"fit.local_interactions={0 if on_ray else 7}")
     outcome = run_comparison(inputs(), config)
+    assert bool(inline_ray) == on_ray
     assert set(outcome.runs) == {"popular", "item_knn"}
     assert outcome.left_out == {"ease": "too many videos"}
     assert "ease is left out: too many videos" in caplog.messages

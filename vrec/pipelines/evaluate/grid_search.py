@@ -1,21 +1,16 @@
-"""Grid search of settings on the validation split, one Ray task per trial."""
+"""Grid search of settings on the validation split."""
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import ray
 
 from vrec.config.evaluate import EvaluateConfig
 from vrec.config.patch import patch_settings
 from vrec.config.settings import Settings
-from vrec.core.types import CatalogContent
-from vrec.evaluation.offline.config import EvaluationConfig
-from vrec.pipelines.evaluate.validation import validation_score
+from vrec.pipelines.evaluate.local import ComparisonRunner, ValidationData
 from vrec.retrieval.config import COMBINED_KINDS, RetrievalConfig
 
 
@@ -56,13 +51,11 @@ def with_model_settings(config: RetrievalConfig, model: str, changes: Mapping[st
 
 
 def grid_search(
+    runner: ComparisonRunner,
     models: Sequence[str],
     config: RetrievalConfig,
     evaluate: EvaluateConfig,
-    *,
-    train: pa.Table,
-    validation: pa.Table,
-    content: CatalogContent | None,
+    data: ValidationData,
 ) -> GridSearchResult:
     """Choose the settings of each model in `evaluate.search` by their score on the validation split.
 
@@ -70,28 +63,27 @@ def grid_search(
     its members. Of equal scores the first combination wins.
 
     Args:
-        models: the models to search, as far as `evaluate.search` names them.
-        config: the settings to start from.
+        runner: Place where the trials run.
+        models: Models to search, as far as `evaluate.search` names them.
+        config: Settings to start from.
         evaluate: `search`, `most_trials` and `metrics` apply.
-        train: INTERACTIONS to fit on.
-        validation: INTERACTIONS to score on.
-        content: the catalogue's content.
+        data: Tables to fit on and to score on.
 
     Raises:
-        ConfigError: the grid has a wrong name or value.
+        ConfigError: The grid has a wrong name or value.
     """
-    refs = ray.put(train), ray.put(validation), ray.put(content)
     trials: list[GridTrial] = []
     combined = [model for model in models if model in COMBINED_KINDS]
     for wave in ([model for model in models if model not in combined], combined):
-        pending: list[tuple[str, dict[str, Any], Any]] = []
+        tried: list[tuple[str, dict[str, Any]]] = []
         for model in wave:
             grid = evaluate.search.get(model)
             seed = evaluate.metrics.seed
-            for changes in grid_combinations(grid, evaluate.most_trials, seed) if grid else ():
-                changed = with_model_settings(config, model, changes)
-                pending.append((model, changes, _run_trial.remote(model, changed, refs, evaluate.metrics)))
-        finished = [GridTrial(model, changes, *ray.get(ref)) for model, changes, ref in pending]
+            combinations = grid_combinations(grid, evaluate.most_trials, seed) if grid else []
+            tried += [(model, changes) for changes in combinations]
+        configs = [(model, with_model_settings(config, model, changes)) for model, changes in tried]
+        found = runner.score(configs, data)
+        finished = [GridTrial(*trial, *scored) for trial, scored in zip(tried, found, strict=True)]
         config = apply_best(config, finished)
         trials += finished
     return GridSearchResult(config, trials)
@@ -103,13 +95,3 @@ def apply_best(config: RetrievalConfig, trials: Sequence[GridTrial]) -> Retrieva
         best = max((trial for trial in trials if trial.model == model), key=lambda trial: trial.score)
         config = with_model_settings(config, model, best.settings)
     return config
-
-
-@ray.remote(num_cpus=1)
-def _run_trial(
-    model: str, config: RetrievalConfig, refs: tuple[Any, Any, Any], metrics: EvaluationConfig
-) -> tuple[float, float]:
-    train, validation, content = ray.get([*refs])
-    begun = time.perf_counter()
-    score = validation_score(model, config, train, validation, content=content, metrics=metrics)
-    return score, time.perf_counter() - begun

@@ -3,18 +3,18 @@
 `run_comparison` reads in the order of its stages: split → choose settings → fit → recommend → evaluate.
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from vrec.config.evaluate import EvaluateConfig
+from vrec.config.fit import FitConfig
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
-from vrec.core.errors import FitError
 from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
@@ -30,22 +30,24 @@ from vrec.events.split import (
     popularity_thirds,
     video_ages,
 )
-from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.evaluate.grid_search import GridSearchResult, grid_search, with_model_settings
+from vrec.pipelines.evaluate.local import (
+    ComparisonRunner,
+    FittedLists,
+    LocalRunner,
+    TestQuery,
+    ValidationData,
+)
 from vrec.pipelines.evaluate.report import ComparisonOutcome, ModelRun, build_report
 from vrec.pipelines.evaluate.validation import train_test_split, validation_split
-from vrec.pipelines.fit.tasks import Ref, start_fit, start_recommending
+from vrec.pipelines.fit.local import fits_here
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
-from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import COMBINED_KINDS, RetrievalConfig, check_kind
 from vrec.retrieval.fit_report import report_lines
 from vrec.retrieval.interaction_matrix import IdVocabulary
 from vrec.retrieval.models.popular import PopularRecommender
 
 _log = logging.getLogger(__name__)
-
-Fits = Mapping[str, Sequence[tuple[Ref, Ref]]]
-"""References to (model, seconds) for each seed, by the model's name."""
 
 
 def evaluate(
@@ -72,7 +74,8 @@ def run_comparison(
     """Fit and test the models of `evaluate.models` on a split of the interactions.
 
     Settings in `evaluate.search` are chosen on a validation split of the training split. `like_paper` adds
-    sampled metrics. Raises EvaluationError, FitError, ConfigError or ClusterError.
+    sampled metrics. Small fits run in this process, others as tasks on the cluster (see
+    `fit.local_interactions`). Raises EvaluationError, FitError, ConfigError or ClusterError.
     """
     config, content = settings.evaluate, inputs.content
     models = compared_models(config, content)
@@ -90,11 +93,11 @@ def run_comparison(
     )
     depth = len(catalog) if like_paper else max(config.metrics.ks)
 
-    with connect_cluster(address), unwrap_ray_errors():
+    with _open_runner(train.num_rows, settings.fit, address) as runner:
         # Choose settings, fit, recommend.
-        chosen = _choose_settings(models, split, inputs, settings)
-        fits = _start_fits(models, chosen.config, train, content, settings)
-        runs, left_out = _recommend_all(fits, train, test_users, depth, settings.fit.shard_users)
+        chosen = _choose_settings(runner, models, split, inputs, settings)
+        query = TestQuery(train, content, test_users, depth, settings.fit.shard_users)
+        runs, left_out = _run_models(runner, models, chosen.config, query, config.seeds)
 
     # Evaluate.
     _log.info("computing metrics")
@@ -128,38 +131,32 @@ def compared_models(config: EvaluateConfig, content: CatalogContent | None) -> l
     return [model for model in names if content is not None or model != "content"]
 
 
+@contextlib.contextmanager
+def _open_runner(rows: int, config: FitConfig, address: str | None) -> Iterator[ComparisonRunner]:
+    if fits_here(rows, config, address):
+        yield LocalRunner()
+        return
+    # Imported here: Ray takes longer to import and to start than small fits.
+    from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
+    from vrec.pipelines.evaluate.tasks import RayRunner
+
+    with connect_cluster(address), unwrap_ray_errors():
+        yield RayRunner(config)
+
+
 def _choose_settings(
-    models: Sequence[str], split: InteractionSplit, inputs: InputData, settings: Settings
+    runner: ComparisonRunner,
+    models: Sequence[str],
+    split: InteractionSplit,
+    inputs: InputData,
+    settings: Settings,
 ) -> GridSearchResult:
     if not settings.evaluate.search:
         return GridSearchResult(settings.retrieval, ())
     inner = validation_split(split.train, settings, inputs)
     train = aggregate_interactions(inner.train, settings.events.interest, inner.cutoff)
-    return grid_search(
-        models,
-        settings.retrieval,
-        settings.evaluate,
-        train=train,
-        validation=inner.test,
-        content=inputs.content,
-    )
-
-
-def _start_fits(
-    models: Sequence[str],
-    config: RetrievalConfig,
-    train: pa.Table,
-    content: CatalogContent | None,
-    settings: Settings,
-) -> Fits:
-    refs = ray.put(train), ray.put(content)
-    seeds = settings.evaluate.seeds
-    return {
-        model: [
-            start_fit(model, seeded, *refs, settings.fit) for seeded in seeded_configs(model, config, seeds)
-        ]
-        for model in models
-    }
+    data = ValidationData(train, inner.test, inputs.content, settings.evaluate.metrics)
+    return grid_search(runner, models, settings.retrieval, settings.evaluate, data)
 
 
 def seeded_configs(model: str, config: RetrievalConfig, seeds: int) -> list[RetrievalConfig]:
@@ -170,43 +167,39 @@ def seeded_configs(model: str, config: RetrievalConfig, seeds: int) -> list[Retr
     return [with_model_settings(config, model, {"seed": seed + i}) for i in range(seeds)]
 
 
-def _recommend_all(
-    fits: Fits, train: pa.Table, users: Sequence[str], depth: int, shard: int
+def _run_models(
+    runner: ComparisonRunner,
+    models: Sequence[str],
+    config: RetrievalConfig,
+    query: TestQuery,
+    seeds: int,
 ) -> tuple[dict[str, ModelRun], dict[str, str]]:
     """Return the runs by model, and why the others could not be fitted."""
-    popular: PopularRecommender = ray.get(fits["popular"][0][0])
-    known = set(train.column("user_id").to_pylist())
-    new_users = popular.recommend_unpersonalized([user for user in users if user not in known], depth)
+    known = set(query.train.column("user_id").to_pylist())
+    popular = PopularRecommender(config.popular).fit(query.train)
+    new_users = popular.recommend_unpersonalized([u for u in query.users if u not in known], query.depth)
+    by_model = {model: seeded_configs(model, config, seeds) for model in models}
+    results = iter(runner.recommend([(model, own) for model in models for own in by_model[model]], query))
     runs: dict[str, ModelRun] = {}
     left_out: dict[str, str] = {}
-    for model, seeds in fits.items():
-        try:
-            with unwrap_ray_errors():
-                results = [_recommend(*fit, users, depth, shard) for fit in seeds]
-        except FitError as error:
-            left_out[model] = str(error)
-            _log.warning("%s is left out: %s", model, error)
+    for model, own in by_model.items():
+        found = [next(results) for _ in own]
+        fitted = [result for result in found if isinstance(result, FittedLists)]
+        errors = [result for result in found if not isinstance(result, FittedLists)]
+        if errors:
+            left_out[model] = str(errors[0])
+            _log.warning("%s is left out: %s", model, errors[0])
             continue
         if model in COMBINED_KINDS:
-            fitted: MatrixRecommender = ray.get(seeds[0][0])
-            for line in report_lines(fitted.report):
+            for line in report_lines(fitted[0].report):
                 _log.info("%s", line)
         runs[model] = run = ModelRun(
-            lists=[with_new_users(lists, new_users) for lists, _, _ in results],
-            fit_s=float(np.mean([fit_s for _, fit_s, _ in results])),
-            recommend_s=float(np.mean([recommend_s for _, _, recommend_s in results])),
+            lists=[with_new_users(result.lists, new_users) for result in fitted],
+            fit_s=float(np.mean([result.fit_s for result in fitted])),
+            recommend_s=float(np.mean([result.recommend_s for result in fitted])),
         )
         _log.info("%s: fitted in %.1f s, recommended in %.1f s", model, run.fit_s, run.recommend_s)
     return runs, left_out
-
-
-def _recommend(
-    model: Ref, fit_s: Ref, users: Sequence[str], depth: int, shard: int
-) -> tuple[pa.Table, float, float]:
-    """Return RECOMMENDATIONS, the seconds of the fit, and the seconds of recommending over all shards."""
-    results = ray.get(start_recommending(model, users, depth, shard))
-    lists = pa.concat_tables([table for table, _ in results])
-    return lists, ray.get(fit_s), sum(seconds for _, seconds in results)
 
 
 def with_new_users(lists: pa.Table, new_users: pa.Table) -> pa.Table:
