@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.retrieval.catalogues import interactions
-from vrec.retrieval.holdout import ValidationPart, held_out_entries, hold_out, suitable_holdout
+from tests.retrieval.matrices import random_matrix, to_interactions
+from vrec.retrieval.holdout import (
+    ValidationPart,
+    held_out_entries,
+    hold_out,
+    hold_out_random,
+    suitable_holdout,
+)
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, build_interaction_matrix
 
 rows = st.lists(
@@ -71,3 +78,33 @@ def test_random_ones_depend_on_the_seed_alone_and_users_are_drawn():
     assert not first.users.equals(other.users)
     assert len(first.users) == 7
     assert np.diff(first.after.weights.indptr).tolist() == [2] * 7
+
+
+def dense(weights: np.ndarray) -> InteractionMatrix:
+    table = to_interactions(weights)
+    ids = [IdVocabulary.from_columns(table.column(name)) for name in ("user_id", "video_id")]
+    return build_interaction_matrix(table, *ids)
+
+
+def test_a_tenth_but_at_least_one_of_each_user_who_has_two() -> None:
+    matrix = np.zeros((4, 40), np.float32)
+    for user, count in enumerate((1, 2, 19, 40)):
+        matrix[user, :count] = 1
+    holdout = hold_out_random(dense(matrix), 10, seed=0)
+    assert holdout.users.tolist() == [1, 2, 3]
+    assert np.diff(holdout.held_out.indptr).tolist() == [1, 1, 4]
+    assert np.diff(holdout.kept.weights.indptr).tolist() == [1, 1, 18, 36]
+
+
+def test_shown_and_held_out_are_the_whole_and_draws_follow_the_seed() -> None:
+    whole = dense(random_matrix(0, 50, 30))
+    holdout = hold_out_random(whole, 20, seed=1)
+    assert len(holdout.users) == 20
+    together = holdout.kept.weights.toarray()
+    assert (together[holdout.users] * holdout.held_out.toarray() == 0).all()
+    together[holdout.users] += holdout.held_out.toarray()
+    np.testing.assert_array_equal(together, whole.weights.toarray())
+    same, other = (hold_out_random(whole, 20, seed) for seed in (1, 2))
+    assert same.users.tolist() == holdout.users.tolist()
+    np.testing.assert_array_equal(same.held_out.toarray(), holdout.held_out.toarray())
+    assert same.users.tolist() != other.users.tolist()

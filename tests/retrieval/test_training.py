@@ -16,13 +16,14 @@ from vrec.retrieval.models.mult_vae import MultVae
 from vrec.retrieval.models.neumf import NeuMf
 from vrec.retrieval.models.sasrec import SASRec
 from vrec.retrieval.network_config import EarlyStoppingConfig, MultVaeConfig, NeuMfConfig, SASRecConfig
-from vrec.retrieval.random_holdout import ndcg_sum
 from vrec.retrieval.training import (
     hold_out_validation_users,
     seeded_rng,
     torch_device,
     train_with_early_stopping,
+    validation_ndcg,
 )
+from vrec.retrieval.validation import ndcg
 
 MODELS = {
     "mult_vae": (MultVae, MultVaeConfig(epochs=3, hidden=48, latent=16)),
@@ -161,29 +162,28 @@ def test_the_newest_fifth_is_held_out():
     table, _ = blocks()
     histories = histories_of(table)
     with seeded_rng(0) as rng:
-        shown, validation = hold_out_validation_users(
+        holdout = hold_out_validation_users(
             histories, EarlyStoppingConfig(validation_share=0.25, max_validation_users=20), rng
         )
-    assert validation is not None
-    assert len(validation.users) == 20
-    whole = histories.rows(validation.users)
+    assert len(holdout.users) == 20
+    before = holdout.before(np.arange(20))
+    whole = histories.rows(holdout.users)
     # Six videos each: two are hidden, and all of them are newer than those shown.
-    assert (np.diff(validation.held_out.indptr) == 2).all()
-    assert (validation.held_out + validation.shown.weights != whole.weights).nnz == 0
-    hidden_at = whole.select_entries(np.asarray(validation.held_out[whole.weights.nonzero()]).ravel() > 0).at
-    assert (hidden_at.reshape(-1, 2).min(axis=1) >= validation.shown.at.reshape(-1, 4).max(axis=1)).all()
-    assert (shown.rows(validation.users).weights != validation.shown.weights).nnz == 0
-    others = np.setdiff1d(np.arange(histories.users), validation.users)
-    assert (shown.rows(others).weights != histories.rows(others).weights).nnz == 0
+    assert (np.diff(holdout.held_out.indptr) == 2).all()
+    assert (holdout.held_out + before.weights != whole.weights).nnz == 0
+    hidden_at = whole.select_entries(np.asarray(holdout.held_out[whole.weights.nonzero()]).ravel() > 0).at
+    assert (hidden_at.reshape(-1, 2).min(axis=1) >= before.at.reshape(-1, 4).max(axis=1)).all()
+    others = np.setdiff1d(np.arange(histories.users), holdout.users)
+    assert (holdout.kept.rows(others).weights != histories.rows(others).weights).nnz == 0
 
 
 def test_short_histories_do_not_judge():
     histories = histories_of(to_interactions(np.eye(4, 6) + np.eye(4, 6, 1)))
-    shown, validation = hold_out_validation_users(
+    holdout = hold_out_validation_users(
         histories, EarlyStoppingConfig(validation_share=0.9), np.random.default_rng(0)
     )
-    assert validation is None
-    assert shown is histories
+    assert len(holdout.users) == 0
+    assert (holdout.kept.weights != histories.weights).nnz == 0
 
 
 def test_ndcg_by_hand():
@@ -191,7 +191,7 @@ def test_ndcg_by_hand():
     scores = np.array([[4, 3, 2, 1], [4, 3, 2, -np.inf]], np.float32)
     first = (1 + 1 / np.log2(5)) / (1 + 1 / np.log2(3))
     second = (1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
-    assert ndcg_sum(scores, relevant) == pytest.approx(first + second)
+    assert ndcg(scores, relevant, 100) == pytest.approx([first, second])
 
 
 @pytest.mark.parametrize("kind", ["mult_vae", "sequence"])
@@ -206,12 +206,12 @@ def test_judging_stops_a_fit_early(kind: str, monkeypatch: pytest.MonkeyPatch):
 def test_a_fifth_of_a_history_is_held_out_rounded_up(length: int, held_out: int):
     histories = histories_of(to_interactions(np.ones((10, length))))
     config = EarlyStoppingConfig(validation_share=0.99)
-    shown, validation = hold_out_validation_users(histories, config, np.random.default_rng(0))
-    assert (validation is None) == (held_out == 0)
-    assert shown.weights.nnz == 10 * length - 9 * held_out
-    if validation is not None:
+    holdout = hold_out_validation_users(histories, config, np.random.default_rng(0))
+    assert (len(holdout.users) == 0) == (held_out == 0)
+    assert holdout.kept.weights.nnz == 10 * length - 9 * held_out
+    if held_out:
         # All have the same time, so that the last ids are the newest.
-        assert np.unique(validation.held_out.indices).tolist() == list(range(length - held_out, length))
+        assert np.unique(holdout.held_out.indices).tolist() == list(range(length - held_out, length))
 
 
 @pytest.mark.parametrize(
@@ -220,19 +220,16 @@ def test_a_fifth_of_a_history_is_held_out_rounded_up(length: int, held_out: int)
 def test_validation_users_are_a_share_up_to_a_maximum(share: float, most: int, number: int):
     histories = histories_of(to_interactions(np.ones((10, 6))))
     config = EarlyStoppingConfig(validation_share=share, max_validation_users=most)
-    shown, validation = hold_out_validation_users(histories, config, np.random.default_rng(0))
-    assert (0 if validation is None else len(validation.users)) == number
-    if validation is None:
-        assert shown is histories
-    else:
-        assert (np.diff(validation.users) > 0).all()
+    holdout = hold_out_validation_users(histories, config, np.random.default_rng(0))
+    assert len(holdout.users) == number
+    assert (np.diff(holdout.users) > 0).all()
 
 
 def test_the_generator_draws_the_validation_users():
     histories = histories_of(to_interactions(np.ones((50, 6))))
     config = EarlyStoppingConfig(validation_share=0.2)
     drawn = [
-        hold_out_validation_users(histories, config, np.random.default_rng(seed))[1].users.tolist()
+        hold_out_validation_users(histories, config, np.random.default_rng(seed)).users.tolist()
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -241,29 +238,28 @@ def test_the_generator_draws_the_validation_users():
 def test_ndcg_is_cut_at_100():
     relevant = histories_of(to_interactions(np.array([[0] * 100 + [1], [1] * 101]))).weights
     scores = -np.tile(np.arange(101, dtype=np.float32), (2, 1))
-    assert ndcg_sum(scores[:1], relevant[:1]) == 0
-    assert ndcg_sum(-scores[:1], relevant[:1]) == 1
+    assert ndcg(scores[:1], relevant[:1], 100) == 0
+    assert ndcg(-scores[:1], relevant[:1], 100) == 1
     # More are relevant than there are ranks: the ideal has as many as there are ranks.
-    assert ndcg_sum(scores[1:], relevant[1:]) == pytest.approx(1)
+    assert ndcg(scores[1:], relevant[1:], 100) == pytest.approx(1)
 
 
 def test_validation_is_the_mean_over_users_without_shown_videos():
     """More users than a block; a constant score ranks by id, so that what is shown must not take ranks."""
     histories = histories_of(to_interactions(np.ones((80, 10))))
     config = EarlyStoppingConfig(validation_share=0.5)
-    _, validation = hold_out_validation_users(histories, config, np.random.default_rng(0))
-    assert validation is not None
+    holdout = hold_out_validation_users(histories, config, np.random.default_rng(0))
     calls = []
 
     def scores(shown: InteractionMatrix, users: np.ndarray) -> np.ndarray:
         calls.append(users)
-        rows = np.flatnonzero(np.isin(validation.users, users))
-        assert (shown.weights != validation.shown.rows(rows).weights).nnz == 0
+        rows = np.flatnonzero(np.isin(holdout.users, users))
+        assert (shown.weights != holdout.before(rows).weights).nnz == 0
         return np.ones((shown.users, shown.videos), np.float32)
 
-    assert validation.ndcg(scores) == pytest.approx(1)
+    assert validation_ndcg(holdout, scores) == pytest.approx(1)
     assert [len(users) for users in calls] == [training.BLOCK_ROWS, 40 - training.BLOCK_ROWS]
-    assert np.concatenate(calls).tolist() == validation.users.tolist()
+    assert np.concatenate(calls).tolist() == holdout.users.tolist()
 
 
 def test_blocks_are_padded_with_their_first_row():
@@ -317,9 +313,9 @@ def test_held_out_videos_are_not_trained_on_and_not_shown_in_validation(kind, mo
     held = []
 
     def hold_out(histories, config, rng):
-        shown, validation = hold_out_validation_users(histories, config, rng)
-        held.append((shown, validation))
-        return shown, validation
+        holdout = hold_out_validation_users(histories, config, rng)
+        held.append(holdout)
+        return holdout
 
     module = {"mult_vae": mult_vae, "sequence": sasrec}[kind]
     monkeypatch.setattr(module, "hold_out_validation_users", hold_out)
@@ -330,8 +326,7 @@ def test_held_out_videos_are_not_trained_on_and_not_shown_in_validation(kind, mo
         type(model), "_losses", lambda self, shown, *rest: trained.append(shown) or losses(self, shown, *rest)
     )
     model.fit(table)
-    ((shown, validation),) = held
-    assert validation is not None
-    assert trained[0] is (shown.weights if kind == "mult_vae" else shown)
-    assert shown.weights.nnz == table.num_rows - validation.held_out.nnz
+    (holdout,) = held
+    assert trained[0] is (holdout.kept.weights if kind == "mult_vae" else holdout.kept)
+    assert holdout.kept.weights.nnz == table.num_rows - holdout.held_out.nnz
     assert model.histories.weights.nnz == table.num_rows

@@ -1,4 +1,4 @@
-"""Validation part of a fit: interactions held out of it by time, by order or at random."""
+"""Interactions held out of a fit, by which settings, epochs and blends are chosen."""
 
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -7,11 +7,33 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions
+from vrec.retrieval.interaction_matrix import (
+    IdVocabulary,
+    Indices,
+    InteractionMatrix,
+    Matrix,
+    to_interactions,
+)
 
 HoldoutKind = Literal["time", "last", "random"]
 
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Interactions held out from some users of a matrix, and the matrix without them."""
+
+    kept: InteractionMatrix
+    """(all users, videos) histories without the interactions held out."""
+    users: Indices
+    """(N,) rows of the users from whom some were held out, ascending."""
+    held_out: Matrix
+    """(N, videos) the interactions held out; no row is empty."""
+
+    def before(self, rows: Indices) -> InteractionMatrix:
+        """Return the (B, videos) kept histories of the users at some places of `users`."""
+        return self.kept.rows(self.users[rows])
 
 
 @dataclass(frozen=True)
@@ -117,7 +139,7 @@ def hold_out(
     if len(both) < max(1, least_users):
         return None
     if len(both) > max_users:
-        both = np.sort(np.random.default_rng(seed).choice(both, max_users, replace=False))
+        both = _draw(both, max_users, np.random.default_rng(seed))
     before, after = histories.select_entries(~mask), histories.select_entries(mask)
     train = to_interactions(histories, users, videos).filter(pa.array(~mask))
     return ValidationPart(chosen, train, before.rows(both), after.rows(both), users.names(both))
@@ -128,3 +150,54 @@ def _users_on_both_sides(histories: InteractionMatrix, mask: Mask) -> npt.NDArra
     counts = np.diff(histories.weights.indptr)
     late = np.diff(held)
     return np.flatnonzero((late > 0) & (late < counts))
+
+
+def hold_out_random(histories: InteractionMatrix, users: int, seed: int, share: float = 0.1) -> Holdout:
+    """Hold out a random share of the videos, but at least one, of some users who have two or more.
+
+    Args:
+        histories: Histories of all users.
+        users: Maximum number of users, drawn at random.
+        seed: Seed of both draws.
+        share: Share of a history, rounded down.
+    """
+    counts = np.diff(histories.weights.indptr)
+    rng = np.random.default_rng(seed)
+    drawn = _draw(np.flatnonzero(counts > 1), users, rng)
+    rows = np.repeat(np.arange(histories.users), counts)
+    # In each row, the entries in random order.
+    order = np.lexsort((rng.random(len(rows)), rows))
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(rows)) - histories.weights.indptr[rows]
+    return _split(histories, drawn, place < np.maximum(1, (share * counts).astype(np.int64))[rows])
+
+
+def hold_out_newest(
+    histories: InteractionMatrix, users: int, least: int, share: float, rng: np.random.Generator
+) -> Holdout:
+    """Hold out the newest share of the videos, rounded up, of some users.
+
+    Args:
+        histories: Histories of all users.
+        users: Maximum number of users, drawn at random.
+        least: Fewest videos of a user who may be drawn.
+        share: Share of a history.
+        rng: Generator of the draw.
+    """
+    counts = np.diff(histories.weights.indptr)
+    drawn = _draw(np.flatnonzero(counts >= least), users, rng)
+    rows = np.repeat(np.arange(histories.users), counts)
+    return _split(histories, drawn, histories.newer_counts < np.ceil(share * counts)[rows])
+
+
+def _draw(among: Indices, count: int, rng: np.random.Generator) -> Indices:
+    return np.sort(rng.choice(among, min(count, len(among)), replace=False))
+
+
+def _split(histories: InteractionMatrix, users: Indices, mask: Mask) -> Holdout:
+    # Holds out the entries of a (nnz,) mask that belong to some users.
+    drawn = np.zeros(histories.users, bool)
+    drawn[users] = True
+    mask = mask & np.repeat(drawn, np.diff(histories.weights.indptr))
+    held_out = histories.select_entries(mask).rows(users).weights
+    return Holdout(histories.select_entries(~mask), users, held_out)

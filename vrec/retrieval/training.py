@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from vrec.core.artifact import Arrays
 from vrec.core.errors import ConfigError, FitError
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
+from vrec.retrieval.holdout import Holdout, hold_out_newest
+from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix
 from vrec.retrieval.network_config import EarlyStoppingConfig
-from vrec.retrieval.random_holdout import ndcg_sum
 from vrec.retrieval.topk import Scores, mask_scores
+from vrec.retrieval.validation import DEEP_CUTOFF, ndcg
 from vrec.training.config import TrainingConfig
 from vrec.training.device import seeded_rng, torch_device
 
@@ -52,17 +53,20 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
         self,
         losses: Callable[[int], Iterable[Tensor]],
         epochs: int,
-        validation: "ValidationUsers | None" = None,
+        validation: Holdout | None = None,
     ) -> None:
         """Set `self.network` to a new one and train it; see `train_with_early_stopping`."""
         self._place(torch_device(self.config.device))
+        validate = None
+        if validation is not None and len(validation.users):
+            validate = partial(validation_ndcg, validation, self.score_block)
         train_with_early_stopping(
             self.network,
             losses,
             epochs=epochs,
             learning_rate=self.config.learning_rate,
             model_name=self.kind,
-            validate=(lambda: validation.ndcg(self.score_block)) if validation else None,
+            validate=validate,
             patience=self.config.patience if isinstance(self.config, EarlyStoppingConfig) else 1,
         )
 
@@ -149,48 +153,28 @@ def _check_finite(network: nn.Module, epoch: int, model_name: str, learning_rate
         )
 
 
-@dataclass(frozen=True)
-class ValidationUsers:
-    """Users on whose held-out newest videos a model is validated during the fit."""
+def validation_ndcg(holdout: Holdout, scores: Callable[[InteractionMatrix, Indices], Scores]) -> float:
+    """Return the mean NDCG of the held-out videos in rankings of all videos that were not shown.
 
-    users: Indices
-    """(V,) rows of the users in the fit."""
-    shown: InteractionMatrix
-    """(V, videos) the part of their histories that the model may use."""
-    held_out: Matrix
-    """(V, videos) the held-out part that it should rank high."""
-
-    def ndcg(self, scores: Callable[[InteractionMatrix, Indices], Scores]) -> float:
-        """Return the mean NDCG of the held-out videos in rankings of all videos that were not shown."""
-        total = 0.0
-        for block in batches(np.arange(len(self.users)), BLOCK_ROWS):
-            shown = self.shown.rows(block)
-            block_scores = scores(shown, self.users[block])
-            mask_scores(block_scores, shown.weights, None)
-            total += ndcg_sum(block_scores, self.held_out[block])
-        return total / len(self.users)
+    Args:
+        holdout: Users and what is held out from them.
+        scores: Function of (B, videos) histories and the (B,) rows of their users.
+    """
+    total = 0.0
+    for block in batches(np.arange(len(holdout.users)), BLOCK_ROWS):
+        before = holdout.before(block)
+        block_scores = scores(before, holdout.users[block])
+        mask_scores(block_scores, before.weights, None)
+        total += ndcg(block_scores, holdout.held_out[block], DEEP_CUTOFF).sum()
+    return total / len(holdout.users)
 
 
 def hold_out_validation_users(
     histories: InteractionMatrix, config: EarlyStoppingConfig, rng: np.random.Generator
-) -> tuple[InteractionMatrix, ValidationUsers | None]:
+) -> Holdout:
     """Hold out the newest videos of randomly drawn validation users.
 
-    Returns:
-        The histories without the held-out entries, and the validation users; None where the config asks for
-        none or no user has enough videos, in which case the histories are unchanged.
+    There are none where the config asks for none or no user has enough videos.
     """
-    counts = np.diff(histories.weights.indptr)
     number = min(int(config.validation_share * histories.users), config.max_validation_users)
-    eligible = np.flatnonzero(counts >= MIN_VALIDATION_HISTORY)
-    users = np.sort(rng.choice(eligible, min(number, len(eligible)), replace=False))
-    if not len(users):
-        return histories, None
-    rows = np.repeat(np.arange(histories.users), counts)
-    drawn = np.zeros(histories.users, bool)
-    drawn[users] = True
-    held_out = drawn[rows] & (histories.newer_counts < np.ceil(HELD_OUT_SHARE * counts)[rows])
-    shown = histories.select_entries(~held_out)
-    return shown, ValidationUsers(
-        users, shown.rows(users), histories.select_entries(held_out).rows(users).weights
-    )
+    return hold_out_newest(histories, number, MIN_VALIDATION_HISTORY, HELD_OUT_SHARE, rng)

@@ -1,4 +1,4 @@
-"""NDCG of scores on a validation part."""
+"""NDCG of scores on held-out interactions."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,15 @@ import numpy.typing as npt
 
 from vrec.retrieval.base import BLOCK_CELLS
 from vrec.retrieval.holdout import ValidationPart
-from vrec.retrieval.interaction_matrix import InteractionMatrix
+from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
 from vrec.retrieval.topk import Scores, mask_scores, topk_dense
 
 CUTOFF = 10
 """Cutoff of the validation metric."""
 METRIC = f"ndcg@{CUTOFF}"
 """Name of the validation metric."""
+DEEP_CUTOFF = 100
+"""Cutoff where few videos are held out, by which a model chooses its own settings and epochs."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,14 +35,22 @@ def block_ndcg(scores: Scores, before: InteractionMatrix, after: InteractionMatr
         before: (B, videos) histories, whose videos are not recommended.
         after: (B, videos) relevant videos.
     """
-    videos = scores.shape[1]
     mask_scores(scores, before.weights, None)
-    columns, best = topk_dense(scores, CUTOFF)
-    rows = np.repeat(np.arange(after.users), np.diff(after.weights.indptr))
-    relevant = rows * videos + after.weights.indices
-    keys = np.arange(len(columns))[:, None] * videos + columns
-    hits = np.isin(keys, relevant) & (best > -np.inf)
-    gains = 1 / np.log2(np.arange(2, columns.shape[1] + 2))
-    ideal = np.cumsum(1 / np.log2(np.arange(2, CUTOFF + 2)))
-    wanted = np.minimum(np.diff(after.weights.indptr), CUTOFF)
-    return (hits * gains).sum(axis=1) / ideal[wanted - 1]
+    return ndcg(scores, after.weights, CUTOFF)
+
+
+def ndcg(scores: Scores, relevant: Matrix, k: int) -> Floats:
+    """Return the (B,) NDCG at k of the rankings by scores, with binary relevance.
+
+    Args:
+        scores: (B, videos) float32, −inf for videos that are not in the ranking.
+        relevant: (B, videos) relevant videos; each row has one.
+        k: Cutoff.
+    """
+    columns, best = topk_dense(scores, k)
+    counts = np.diff(relevant.indptr)
+    rows, videos = np.arange(len(counts)), scores.shape[1]
+    hits = np.isin(rows[:, None] * videos + columns, np.repeat(rows, counts) * videos + relevant.indices)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discounts)[np.minimum(counts, k) - 1]
+    return ((hits & (best > -np.inf)) * discounts[: columns.shape[1]]).sum(axis=1) / ideal

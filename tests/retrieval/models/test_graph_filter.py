@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix, to_interactions
 from tests.retrieval.planted import blocks, recall
 from vrec.retrieval.config import GraphFilterConfig
+from vrec.retrieval.holdout import hold_out_random
 from vrec.retrieval.models.graph_filter import (
     FACTORS,
     LEAST_VALIDATION_USERS,
@@ -24,8 +25,8 @@ from vrec.retrieval.models.graph_filter import (
     binary,
 )
 from vrec.retrieval.models.popular import PopularRecommender
-from vrec.retrieval.random_holdout import hold_out_random, ndcg_sum
 from vrec.retrieval.topk import mask_scores
+from vrec.retrieval.validation import DEEP_CUTOFF, ndcg
 
 
 def dense_filter(matrix: np.ndarray, config: GraphFilterConfig) -> np.ndarray:
@@ -122,14 +123,14 @@ def test_the_best_of_the_grid_is_chosen() -> None:
     # By NDCG on the same held-out videos, computed with a filter of each setting alone.
     table, _ = blocks(3, users=80)
     model = GraphFilter().fit(table)
-    parts = hold_out_random(model.histories, VALIDATION_USERS, 0)
+    holdout = hold_out_random(model.histories, VALIDATION_USERS, 0)
 
     def gain(settings: FilterSettings) -> float:
-        passed = LowPassFilter.fit(parts.shown.weights, settings)
-        seen = binary(parts.shown.rows(parts.users).weights)
+        passed = LowPassFilter.fit(holdout.kept.weights, settings)
+        seen = binary(holdout.kept.rows(holdout.users).weights)
         scores = passed.scores(seen).astype(np.float32)
         mask_scores(scores, seen, None)
-        return ndcg_sum(scores, parts.held_out)
+        return ndcg(scores, holdout.held_out, DEEP_CUTOFF).sum()
 
     every = product(VIDEO_SMOOTHINGS, FACTORS, LOW_PASSES)
     best = max(gain(FilterSettings(10.0, *values, seed=0)) for values in every)

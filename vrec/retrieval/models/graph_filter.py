@@ -13,10 +13,11 @@ from vrec.core.artifact import Arrays
 from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.base import BLOCK_CELLS, MatrixRecommender
 from vrec.retrieval.config import GraphFilterConfig
+from vrec.retrieval.holdout import Holdout, hold_out_random
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
-from vrec.retrieval.random_holdout import RandomHoldout, hold_out_random, ndcg_sum
 from vrec.retrieval.similarity import dense_product
 from vrec.retrieval.topk import Scores, mask_scores
+from vrec.retrieval.validation import DEEP_CUTOFF, ndcg
 
 Floats = npt.NDArray[np.float64]
 
@@ -131,31 +132,31 @@ def choose_settings(histories: InteractionMatrix, config: GraphFilterConfig) -> 
     ]
     if len(grid) == 1:
         return grid[0]
-    parts = hold_out_random(histories, VALIDATION_USERS, config.seed)
-    if len(parts.users) < LEAST_VALIDATION_USERS:
+    holdout = hold_out_random(histories, VALIDATION_USERS, config.seed)
+    if len(holdout.users) < LEAST_VALIDATION_USERS:
         return grid[0]
     gains = np.zeros((len(smoothings), len(factors), len(low_passes)))
     for place, smoothing in enumerate(smoothings):
         most = replace(grid[0], video_smoothing=smoothing, factors=max(factors))
-        gains[place] = _gains(LowPassFilter.fit(parts.shown.weights, most), parts, factors, low_passes)
+        gains[place] = _gains(LowPassFilter.fit(holdout.kept.weights, most), holdout, factors, low_passes)
     return grid[int(gains.argmax())]
 
 
 def _gains(
-    passed: LowPassFilter, parts: RandomHoldout, factors: Sequence[int], low_passes: Sequence[float]
+    passed: LowPassFilter, holdout: Holdout, factors: Sequence[int], low_passes: Sequence[float]
 ) -> Floats:
     # (factors, low_passes) sums of the users' NDCG.
     gains = np.zeros((len(factors), len(low_passes)))
-    size = max(1, BLOCK_CELLS // parts.shown.videos)
-    for start in range(0, len(parts.users), size):
-        block = np.arange(start, min(start + size, len(parts.users)))
-        seen = binary(parts.shown.rows(parts.users[block]).weights)
+    size = max(1, BLOCK_CELLS // holdout.kept.videos)
+    for start in range(0, len(holdout.users), size):
+        block = np.arange(start, min(start + size, len(holdout.users)))
+        seen = binary(holdout.before(block).weights)
         linear = passed.linear(seen)
         lows = [passed.low(seen, count) for count in factors]
         for (row, low), (column, share) in product(enumerate(lows), enumerate(low_passes)):
             scores = (linear + share * low).astype(np.float32)
             mask_scores(scores, seen, None)
-            gains[row, column] += ndcg_sum(scores, parts.held_out[block])
+            gains[row, column] += ndcg(scores, holdout.held_out[block], DEEP_CUTOFF).sum()
     return gains
 
 

@@ -100,8 +100,10 @@ class MultVae(NetworkRecommender[MultVaeConfig, MultVaeNetwork]):
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         with seeded_rng(self.config.seed) as rng:
-            shown, validation = hold_out_validation_users(histories, self.config, rng)
-            self._train(lambda epoch: self._losses(shown.weights, epoch, rng), self.config.epochs, validation)
+            holdout = hold_out_validation_users(histories, self.config, rng)
+            self._train(
+                lambda epoch: self._losses(holdout.kept.weights, epoch, rng), self.config.epochs, holdout
+            )
 
     def _losses(self, shown: Matrix, epoch: int, rng: np.random.Generator) -> Iterator[Tensor]:
         config = self.config

@@ -10,6 +10,7 @@ from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import MultimodalConfig
+from vrec.retrieval.holdout import hold_out_random
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.models.content import catalog_with_content, content_rows
 from vrec.retrieval.models.graph_filter import (
@@ -21,9 +22,9 @@ from vrec.retrieval.models.graph_filter import (
     restore_settings,
     settings_arrays,
 )
-from vrec.retrieval.random_holdout import hold_out_random, ndcg_sum
 from vrec.retrieval.similarity import stack_rows
 from vrec.retrieval.topk import Scores, mask_scores, topk_dense
+from vrec.retrieval.validation import DEEP_CUTOFF, ndcg
 
 BLOCK_CELLS = 4_000_000
 """Cosines in memory at once, 16 MB of float32."""
@@ -82,19 +83,19 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
         self.filter = LowPassFilter.fit(histories.weights, self.settings)
 
     def _choose_support(self, histories: InteractionMatrix, graph: Matrix) -> float:
-        parts = hold_out_random(histories, VALIDATION_USERS, self.config.seed)
-        if len(parts.users) < LEAST_VALIDATION_USERS:
+        holdout = hold_out_random(histories, VALIDATION_USERS, self.config.seed)
+        if len(holdout.users) < LEAST_VALIDATION_USERS:
             return UNTESTED_SUPPORT
-        passed = LowPassFilter.fit(parts.shown.weights, self.settings)
-        users = np.bincount(parts.shown.weights.indices, minlength=histories.videos)
+        passed = LowPassFilter.fit(holdout.kept.weights, self.settings)
+        users = np.bincount(holdout.kept.weights.indices, minlength=histories.videos)
         mixes = [mixed_rows(graph, users, support) for support in SUPPORTS]
         gains = np.zeros(len(SUPPORTS))
-        for block in self._blocks(len(parts.users)):
-            seen = parts.shown.rows(parts.users[block]).weights
+        for block in self._blocks(len(holdout.users)):
+            seen = holdout.before(block).weights
             for place, mix in enumerate(mixes):
                 scores = mixed_scores(passed, mix, seen)
                 mask_scores(scores, seen, None)
-                gains[place] += ndcg_sum(scores, parts.held_out[block])
+                gains[place] += ndcg(scores, holdout.held_out[block], DEEP_CUTOFF).sum()
         return SUPPORTS[int(gains.argmax())]
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:

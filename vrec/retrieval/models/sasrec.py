@@ -127,8 +127,8 @@ class SASRec(NetworkRecommender[SASRecConfig, SASRecNetwork]):
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         with seeded_rng(self.config.seed) as rng:
-            shown, validation = hold_out_validation_users(histories, self.config, rng)
-            self._train(lambda _: self._losses(shown, rng), self.config.epochs, validation)
+            holdout = hold_out_validation_users(histories, self.config, rng)
+            self._train(lambda _: self._losses(holdout.kept, rng), self.config.epochs, holdout)
 
     def _losses(self, shown: InteractionMatrix, rng: np.random.Generator) -> Iterator[Tensor]:
         starts, videos = shown.by_time
