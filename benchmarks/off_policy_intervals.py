@@ -8,7 +8,8 @@ weights have a long tail, most of which no log shows ("heavy", two actions, up t
 A miss is an interval without the truth, as a share of all replications; "given" is the share with an interval
 at all. "before" is the interval without a minimum of rewards that an estimate had earlier, by normal theory.
 
-    python benchmarks/off_policy_intervals.py [--replications 200] [--sizes 300 1000 …] [--processes 1]
+    python benchmarks/off_policy_intervals.py [--sizes 300 1000 …] [--policies far …] [--rates 0.01 …]
+        [--replications 200] [--processes 1]
 """
 
 import argparse
@@ -132,11 +133,13 @@ def main() -> None:
         "--replications", type=int, default=200, help="half of them for 100,000 rows, an eighth for 1,000,000"
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=POLICIES)
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="click rates as shares")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     cells = [
         (policy, rate, size, given.replications // (8 if size > 100_000 else 2 if size > 10_000 else 1))
-        for size, policy, rate in product(given.sizes, POLICIES, RATES)
+        for size, policy, rate in product(given.sizes, given.policies, given.rates)
     ]
     print(
         "| policy | rate | rows | " + " | ".join(f"{name}: missed, given, width" for name in METHODS) + " |"

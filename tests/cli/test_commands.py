@@ -114,6 +114,16 @@ def test_an_unknown_shopper_gets_popular_videos_or_is_named(model, capfd):
     assert complaints.endswith(": nobody\n")
 
 
+@pytest.mark.parametrize(
+    "wrong", [["--k", "0"], ["--k", "-3"], ["--user", ""], ["--user", "u1", "--user", "  "]]
+)
+def test_no_videos_and_no_user_are_wrong_usage(model, capfd, wrong):
+    assert run(["recommend", "--model", model, *wrong]) == 2
+    said = capfd.readouterr()
+    assert not said.out
+    assert wrong[-2] in said.err
+
+
 def test_newer_events_are_taken_older_ones_known_and_odd_ones_warned_of(model, capfd, tmp_path):
     events = tmp_path / "newer.tsv"
     old, new = f"{day(0.1):%Y-%m-%d %H:%M:%S} UTC", f"{day(3):%Y-%m-%d %H:%M:%S} UTC"

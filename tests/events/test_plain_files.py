@@ -2,6 +2,8 @@ import datetime as dt
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vrec.core.errors import EventsError
 from vrec.core.schema import EVENTS, conform
@@ -57,10 +59,16 @@ def test_a_published_test_may_name_one_video_without_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "text", "message"),
     [
-        ("pairs", "user item rating\n1 2 3\n", "weight: 1 of 2 lines have no number, such as rating"),
+        (
+            "pairs",
+            "user item rating\n1 2 3\n",
+            "weight: 1 of 2 lines have no number, such as 'rating' in line 1",
+        ),
         ("pairs", "1 2 3 4 5 6\n", "a line has 6 fields"),
         ("pairs", "lonely\n", "fewer than two fields"),
-        ("pairs", "1 2\n3 \n", "1 of 2 lines lack a user or an item"),
+        ("pairs", "1\t2\t1\n\n3\t\t1\n", "1 of 2 lines lack a user or an item, such as line 3"),
+        ("pairs", "", "the file is empty"),
+        ("pairs", "\n \r\n", "the file is empty"),
         ("pairs", "1 2 0\n", "no line has a weight above 0"),
         ("pairs", "1 2 nan\n", "1 of 1 lines have no number"),
         ("lists", "{broken", "not one JSON object"),
@@ -75,6 +83,40 @@ def test_other_files_are_refused_by_name(tmp_path, layout, text, message):
     assert path in str(raised.value)
     with pytest.raises(EventsError, match="no such file"):
         FILE_READERS[layout](path + ".gone")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "1 2\n\n3 4 5\n6 7 8\n",
+            r"line 3 has another number of fields \(3\) than the first \(2\), as have 1 more lines: '3 4 5'",
+        ),
+        ("1 2 1\n3 4\n", r"line 2 has another number of fields \(2\) than the first \(3\): '3 4'"),
+        ("\n1\t2\n3\t\n", r"line 3 has another number of fields \(1\)"),
+        ("1,2,3,4\n1,2,3,4,5\n", r"line 2 has another number of fields \(5\)"),
+    ],
+)  # fmt: skip
+def test_a_line_with_other_fields_than_the_first_is_named(tmp_path, text, message):
+    with pytest.raises(EventsError, match=message) as raised:
+        read_pairs(written(tmp_path, text))
+    assert "polars" not in str(raised.value).lower()
+    assert "truncate" not in str(raised.value)
+    assert "use --dataset lists" in raised.value.fix
+
+
+WORDS = st.text("abc1é\"'#", min_size=1, max_size=3)
+
+
+@given(
+    rows=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=9),
+    mark=st.sampled_from(["\t", " ", ",", ";", "|", "::"]),
+    end=st.sampled_from(["\n", "\r\n", "\n\n", " \n"]),
+)
+def test_pairs_are_those_that_plain_python_reads(tmp_path_factory, rows, mark, end):
+    path = tmp_path_factory.mktemp("pairs") / "log.txt"
+    path.write_bytes("".join(mark.join(row) + end for row in rows).encode())
+    assert pairs_of(read_pairs(path)) == sorted(rows)
 
 
 def test_published_amazon_files(shared_data):

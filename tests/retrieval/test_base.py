@@ -112,9 +112,9 @@ def test_requests_that_cannot_be_served_are_refused(model: ByColumn, tmp_path: P
     with pytest.raises(FitError, match="knows only the users") as error:
         Transductive().fit(ROWS).recommend_from(ROWS, 1)
     assert error.value.fix == "fit it again with these rows"
-    with pytest.raises(FitError, match=r"ByColumn\.recommend_from: there are no interactions"):
+    with pytest.raises(FitError, match=r"by_column: there are no interactions"):
         model.recommend_from(ROWS.slice(0, 0), 1)
-    with pytest.raises(FitError, match=r"ByColumn\.fit: there are no interactions"):
+    with pytest.raises(FitError, match=r"by_column: there are no interactions"):
         ByColumn().fit(ROWS.slice(0, 0))
 
 

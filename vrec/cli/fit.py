@@ -14,6 +14,7 @@ from vrec.cli.options import (
     command,
 )
 from vrec.cli.output import print_fitted, print_recommendations, print_recommended, print_unanswered
+from vrec.core.errors import ConfigError
 from vrec.core.masking import mask_credentials
 
 
@@ -34,12 +35,21 @@ def fit(
     return EXIT_OK
 
 
+def _no_empty_ids(users: list[str] | None) -> list[str] | None:
+    if any(not user.strip() for user in users or ()):
+        raise ConfigError("--user is empty", fix="give a user's id, or leave --user out for all users")
+    return users
+
+
 @command
 def recommend(
     *,
     model: Annotated[str, typer.Option(help="A model's folder; a path or a URI.")],
-    k: Annotated[int, typer.Option(help="Most videos for each user.")] = 10,
-    user: Annotated[list[str] | None, typer.Option(help="A user's id. May be repeated.")] = None,
+    k: Annotated[int, typer.Option(min=1, help="Most videos for each user.")] = 10,
+    user: Annotated[
+        list[str] | None,
+        typer.Option(help="A user's id. May be repeated.", callback=_no_empty_ids),
+    ] = None,
     users: Annotated[
         str | None,
         typer.Option(

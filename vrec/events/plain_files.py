@@ -18,6 +18,11 @@ from vrec.events.datasets import (
 
 NO_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 """Made-up time of every event of a file that has neither times nor an order."""
+_FIELDS = ["user_id", "video_id", "weight", "at"]
+_FIX = (
+    "give lines of `user item`, `user item weight` or `user item weight at`; for lines of "
+    "`user item item …` use --dataset lists"
+)
 SEPARATORS = ("\t", ",", ";", "|", " ")
 """Separators of a line's fields, the first that its first line has; `::` is read as a tab."""
 
@@ -30,8 +35,8 @@ def read_pairs(uri: str | os.PathLike[str]) -> PublicDataset:
     the events have neither times nor an order: all get NO_TIME, and neither `has_timestamps` nor `has_order`.
 
     Raises:
-        EventsError: The file cannot be read, has fewer than two fields or more than four, or a weight or time
-            that is no number.
+        EventsError: The file cannot be read or is empty, has fewer than two fields or more than four, lines
+            of different numbers of fields, or a weight or time that is no number.
     """
     rows = _split_fields(_read(uri), str(uri))
     numbers = [name for name in ("weight", "at") if name in rows.columns]
@@ -42,7 +47,7 @@ def read_pairs(uri: str | os.PathLike[str]) -> PublicDataset:
         if bad.height:
             raise EventsError(
                 f"{uri}: {name}: {bad.height:,} of {rows.height:,} lines have no number, such as "
-                f"{bad[name][0]}",
+                f"{bad[name][0]!r} in line {bad['line'][0]:,}",
                 fix="leave a header out, or read a table with named columns by --map and without --dataset",
             )
     rows = rows.with_columns(pl.col(name).cast(pl.Float64) for name in numbers)
@@ -104,33 +109,38 @@ def _read(uri: str | os.PathLike[str]) -> str:
 
 
 def _split_fields(text: str, uri: str) -> pl.DataFrame:
-    text = text.replace("::", "\t").strip("\r\n")
-    first = text.split("\n", 1)[0]
+    """Return the fields of the lines that are not blank by name, and `line`, their numbers from 1."""
+    lines = pl.DataFrame({"text": text.replace("::", "\t").split("\n")}).with_row_index("line", 1)
+    lines = lines.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
+    if not lines.height:
+        raise EventsError(f"{uri}: the file is empty", fix=_FIX)
+    first = lines["text"][0]
     separator = next((mark for mark in SEPARATORS if mark in first), None)
     if separator is None:
-        raise EventsError(f"{uri}: the first line has fewer than two fields: {first[:60]!r}")
-    names = ["user_id", "video_id", "weight", "at"][: first.strip().count(separator) + 1]
-    if first.strip().count(separator) >= 4:
+        raise EventsError(f"{uri}: the first line has fewer than two fields: {first[:60]!r}", fix=_FIX)
+    lines = lines.with_columns(fields=pl.col("text").str.count_matches(separator, literal=True) + 1)
+    count = lines["fields"][0]
+    if count > len(_FIELDS):
+        raise EventsError(f"{uri}: a line has {count} fields", fix=_FIX)
+    other = lines.filter(pl.col("fields") != count)
+    if other.height:
+        line, start, fields = other["line"][0], other["text"][0][:60], other["fields"][0]
+        more = f", as have {other.height - 1:,} more lines" if other.height > 1 else ""
         raise EventsError(
-            f"{uri}: a line has {first.strip().count(separator) + 1} fields",
-            fix="give lines of `user item`, `user item weight` or `user item weight at`; for lines of "
-            "`user item item …` use --dataset lists",
+            f"{uri}: line {line:,} has another number of fields ({fields}) than the first ({count}){more}: "
+            f"{start!r}",
+            fix=_FIX,
         )
-    try:
-        rows = pl.read_csv(
-            text.encode(),
-            separator=separator,
-            has_header=False,
-            new_columns=names,
-            quote_char=None,
-            infer_schema=False,
-        )
-    except pl.exceptions.PolarsError as error:
-        raise EventsError(f"{uri}: not lines of {len(names)} fields ({error})") from None
-    rows = rows.select(pl.col(name).str.strip_chars() for name in names)
-    empty = rows.filter(pl.any_horizontal(pl.col("user_id", "video_id").fill_null("") == ""))
+    names = _FIELDS[:count]
+    split = pl.col("text").str.split_exact(separator, count - 1).struct.rename_fields(names)
+    rows = lines.select("line", split.alias("split")).unnest("split")
+    rows = rows.with_columns(pl.col(name).str.strip_chars() for name in names)
+    empty = rows.filter(pl.any_horizontal(pl.col("user_id", "video_id") == ""))
     if empty.height:
-        raise EventsError(f"{uri}: {empty.height:,} of {rows.height:,} lines lack a user or an item")
+        raise EventsError(
+            f"{uri}: {empty.height:,} of {rows.height:,} lines lack a user or an item, such as line "
+            f"{empty['line'][0]:,}"
+        )
     return rows
 
 

@@ -94,7 +94,7 @@ class MatrixRecommender(ABC, Generic[C]):
 
     def fit(self, interactions: pa.Table, content: CatalogContent | None = None) -> Self:
         """Fit on INTERACTIONS and return the same recommender; see `Recommender`."""
-        table = check_interactions(interactions, f"{type(self).__name__}.fit")
+        table = check_interactions(interactions, self.kind)
         self.users = IdVocabulary.from_columns(table.column("user_id"))
         self.videos = self._catalog(table, content)
         self.histories = build_interaction_matrix(table, self.users, self.videos)
@@ -153,7 +153,7 @@ class MatrixRecommender(ABC, Generic[C]):
                 f"{self.kind} knows only the users that it was fitted with",
                 fix="fit it again with these rows",
             )
-        table = check_interactions(interactions, f"{type(self).__name__}.recommend_from")
+        table = check_interactions(interactions, self.kind)
         users = IdVocabulary.from_columns(table.column("user_id"))
         histories = build_interaction_matrix(table, users, self.videos)
         rows = np.flatnonzero(np.diff(histories.weights.indptr) > 0)

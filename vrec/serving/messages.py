@@ -9,6 +9,8 @@ import pyarrow as pa
 from vrec.core.errors import VrecError
 from vrec.core.types import Modality, Vectors
 
+KindOfVideo = Literal["product", "live", "clip"]
+"""Values of VIDEOS.kind that the service knows."""
 RankOrder = Literal["ranked", "popular"]
 """Order of candidates in an arm: by the ranker, or by popularity alone as a baseline."""
 

@@ -1,6 +1,7 @@
 """The choice between a blend and its members, on the validation part."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.retrieval.catalogues import interactions
+from tests.retrieval.catalogues import embeddings, interactions, videos
 from vrec.core.errors import FitError
+from vrec.core.types import CatalogContent
 from vrec.evaluation.offline.ground_truth import GroundTruth
 from vrec.evaluation.offline.metrics import ACCURACY
 from vrec.retrieval.config import BlendConfig, EaseConfig, HybridConfig, SingleModelsConfig
@@ -175,6 +177,31 @@ def test_the_manifest_says_what_was_learned_and_what_was_left_out(tmp_path):
 def test_without_a_member_left_the_fit_is_refused_and_says_why():
     with pytest.raises(FitError, match="content: there is no content"):
         fitted(WORLD.interactions, members=("content",))
+
+
+def test_one_member_without_a_validation_part_is_called_by_its_name():
+    few = WORLD.interactions.slice(0, 3)
+    for members, chosen in (
+        (("popular",), "popular"),
+        (("popular", "content"), "popular"),
+        (("popular", "item_knn"), "equal weights"),
+    ):
+        model = HybridRecommender(HybridConfig(members=members)).fit(few)
+        assert (model.report["validation"], model.report["chosen"]) == (None, chosen)
+
+
+@pytest.mark.parametrize("kind", ["content", "propagate", "multimodal", "ease", "als"])
+def test_a_member_that_is_left_out_has_a_reason_without_names_of_classes(kind):
+    models = SingleModelsConfig.model_validate({"ease": {"max_videos": 3}, "als": {"alpha": 1e38}})
+    vectors = None if kind == "multimodal" else embeddings(other=[1.0, 0.0])
+    content = CatalogContent(videos(other={}), vectors)
+    members = ("popular", kind)
+    model = HybridRecommender(HybridConfig(members=members, models=models)).fit(WORLD.interactions, content)
+    reasons = [row["dropped"] for row in model.report["tried"] if "dropped" in row]
+    assert reasons
+    for reason in reasons:
+        assert not re.search(r"[A-Z][a-z]+[A-Z]\w*|\.fit|^[A-Z]\w+\.", reason), reason
+        assert not reason.startswith(kind)
 
 
 def test_interactions_of_one_moment_are_held_out_at_random():

@@ -136,8 +136,8 @@ def test_client_errors_are_not_logged_and_failures_once(made, caplog):
 
 def test_allow_lists_the_methods_of_all_routes_of_a_path(made):
     app, _ = made()
-    assert call(app, "PATCH", "/v1/events").headers["allow"] == "GET, POST"
-    assert call(app, "POST", "/v1/profiles/u").headers["allow"] == "DELETE, GET"
+    assert call(app, "PATCH", "/v1/events").headers["allow"] == "GET, HEAD, POST"
+    assert call(app, "POST", "/v1/profiles/u").headers["allow"] == "DELETE, GET, HEAD"
     assert call(app, "GET", "/v1/recommend").headers["allow"] == "POST"
 
 

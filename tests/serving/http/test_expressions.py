@@ -25,6 +25,7 @@ SHOWN = snapshot().with_changes(
     + [removed("b")]
 )
 COLUMNS = {"kind": "kind", "category": "category", "creator": "creator_id", "language": "language"}
+KINDS = ["product", "live", "clip"]
 TEXTS = ["mugs", "hats", "clip", "live", "c", "bob", "en", "zh", "red", " Sale", "adult", 'a"b\\', "none"]
 
 
@@ -37,27 +38,28 @@ def equals(row, field, value):
     return own == value or (field == "language" and own is None)
 
 
-def comparisons():
-    field = st.sampled_from([*COLUMNS, "tag"])
-    text, number = st.sampled_from(TEXTS), st.sampled_from([0.0, 5.0, 5.5, 7.0, 50.0])
+def text_comparisons(field, text):
     values = st.lists(text, min_size=1, max_size=3)
+    yield st.builds(lambda f, v: (f"{f} = {json.dumps(v)}", lambda row: equals(row, f, v)), field, text)
+    yield st.builds(lambda f, v: (f"{f}!={json.dumps(v)}", lambda row: not equals(row, f, v)), field, text)
+    yield st.builds(
+        lambda f, vs: (f"{f} IN {json.dumps(vs)}", lambda row: any(equals(row, f, v) for v in vs)),
+        field,
+        values,
+    )
+    yield st.builds(
+        lambda f, vs: (f"{f} not in {json.dumps(vs)}", lambda row: not any(equals(row, f, v) for v in vs)),
+        field,
+        values,
+    )
+
+
+def comparisons():
+    number = st.sampled_from([0.0, 5.0, 5.5, 7.0, 50.0])
     orders = {"<": float.__lt__, "<=": float.__le__, ">": float.__gt__, ">=": float.__ge__}
     return st.one_of(
-        st.builds(lambda f, v: (f"{f} = {json.dumps(v)}", lambda row: equals(row, f, v)), field, text),
-        st.builds(lambda f, v: (f"{f}!={json.dumps(v)}", lambda row: not equals(row, f, v)), field, text),
-        st.builds(
-            lambda f, vs: (f"{f} IN {json.dumps(vs)}", lambda row: any(equals(row, f, v) for v in vs)),
-            field,
-            values,
-        ),
-        st.builds(
-            lambda f, vs: (
-                f"{f} not in {json.dumps(vs)}",
-                lambda row: not any(equals(row, f, v) for v in vs),
-            ),
-            field,
-            values,
-        ),
+        *text_comparisons(st.just("kind"), st.sampled_from(KINDS)),
+        *text_comparisons(st.sampled_from([*COLUMNS, "tag"][1:]), st.sampled_from(TEXTS)),
         st.builds(
             lambda o, v: (f"price {o} {v:g}", lambda row: orders[o](row.get("price") or 0.0, v)),
             st.sampled_from(sorted(orders)),
@@ -118,6 +120,8 @@ BAD = [
     ('pric < 3 and kind = "clip"', "at character 1: there is no field pric: did you mean price?"),
     ('kind = "clip" and price < "3"', "at character 27: price is compared with a number"),
     ('kind < "clip"', "at character 1: kind has no order"),
+    ('kind = "zzz"', 'at character 8: kind is never "zzz": it is one of "product", "live", "clip"'),
+    ('not kind in ["clip", "Live"]', 'at character 22: kind is never "Live"'),
     ("kind = 3", "at character 8: kind is compared with a text"),
     ('kind = "clip', "at character 8: "),
     ("price < 1 )", "at character 11: ')' is not expected here"),

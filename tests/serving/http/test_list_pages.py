@@ -89,9 +89,12 @@ def test_a_cursor_of_another_list_is_refused_by_name(made):
         {"page": page | {"request_id": "another"}},
         {"page": page | {"cursor": page["cursor"][:-3]}},
         {"page": page | {"cursor": "x" * 20}},
+        {"page": page | {"cursor": ""}},
     ):
         refused(call_json(app, "POST", "/v1/recommend", ASK | {"page": page} | change), "page.cursor")
-    refused(call_json(app, "POST", "/v1/recommend", ASK | {"page": {"cursor": ""}}), "page.request_id")
+    refused(
+        call_json(app, "POST", "/v1/recommend", ASK | {"page": {"cursor": page["cursor"]}}), "page.request_id"
+    )
 
 
 def test_a_list_ends_after_the_most_videos(made, monkeypatch):

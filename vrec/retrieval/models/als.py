@@ -55,7 +55,7 @@ class Als(MatrixRecommender[AlsConfig]):
                 model.fit(confidence, show_progress=False)
             except ModelFitError:
                 raise FitError(
-                    f"Als.fit: weights of up to {weights.data.max():.3g} overflow floating point",
+                    f"{self.kind}: weights of up to {weights.data.max():.3g} overflow floating point",
                     fix="lower alpha, or use weights of more equal size",
                 ) from None
         self._set_item_factors(np.asarray(model.item_factors))

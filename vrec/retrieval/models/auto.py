@@ -140,7 +140,7 @@ class AutoRecommender(HybridRecommender):
             models = self._within_budget(models, kind, part, content)
             fitted = fit_member(kind, models, part.train, content)
         except FitError as error:
-            self._drop(kind, str(error), changes)
+            self._drop(kind, str(error).removeprefix(f"{kind}: "), changes)
             return
         panel = self._panel({kind: fitted}, part.train)
         score = float(single_scores(panel, kind, part).mean())

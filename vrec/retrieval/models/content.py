@@ -34,20 +34,18 @@ class ContentRecommender(MatrixRecommender[ContentConfig]):
     Config = ContentConfig
 
     def _catalog(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
-        return catalog_with_content(interactions, content, "ContentRecommender.fit")
+        return catalog_with_content(interactions, content, self.kind)
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         if content is None or not content.video_id_columns:
-            raise FitError(
-                "ContentRecommender.fit: there is no content", fix="give --videos, --embeddings or both"
-            )
+            raise FitError(f"{self.kind}: there is no content", fix="give --videos, --embeddings or both")
         config, share = self.config, self.config.attributes_share
         rows = content_rows(content, self.videos, config.attributes, share, center=config.center)
         self._join(*rows, share)
         watched = np.unique(histories.weights.indices)
         if not self.known[watched].any():
             raise FitError(
-                f"ContentRecommender.fit: none of the {len(watched):,} videos that were watched, such as "
+                f"{self.kind}: none of the {len(watched):,} videos that were watched, such as "
                 f"{self.videos.ids[int(watched[0])]}, has content",
                 fix="give the content of these videos, under the same ids",
             )

@@ -30,7 +30,7 @@ class Ease(MatrixRecommender[EaseConfig]):
         videos = histories.videos
         if videos > self.config.max_videos:
             raise FitError(
-                f"Ease.fit: {videos:,} videos are more than max_videos, {self.config.max_videos:,}; "
+                f"{self.kind}: {videos:,} videos are more than max_videos, {self.config.max_videos:,}; "
                 f"the fit would take {_gigabytes(videos):,.1f} GB",
                 fix="fit another model, such as item_knn, or raise max_videos if there is enough memory",
             )
@@ -86,7 +86,7 @@ def _invert(gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # Not every LAPACK reports a failure for infinite sums in the input; the inverse then has zeros.
     if failed or not (factor.diagonal() > 0).all():
         raise FitError(
-            "Ease.fit: the Gram matrix is not positive definite in floating point",
+            "ease: the Gram matrix is not positive definite in floating point",
             fix="raise regularization, or use weights of more equal size",
         )
     for block in row_blocks(len(factor)):

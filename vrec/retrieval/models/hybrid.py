@@ -150,7 +150,8 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
                 name: [round(float(level), 4), round(float(slope), 4)]
                 for name, level, slope in zip(names, *self.weights, strict=True)
             }
-        self.report["chosen"] = EQUAL if choice is None else self.single or choice.name
+        unlearned = EQUAL if len(members) > 1 else next(iter(members))
+        self.report["chosen"] = unlearned if choice is None else self.single or choice.name
         self.report["members"] = list(members)
 
     def _fit_members(
@@ -164,7 +165,7 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
             try:
                 members[kind] = fit_member(kind, config, table, content)
             except FitError as error:
-                row["dropped"] = str(error)
+                row["dropped"] = str(error).removeprefix(f"{kind}: ")
             row["seconds"] = round(time.perf_counter() - begun, 2)
             self.report["tried"].append(row)
         return members

@@ -53,13 +53,13 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
     Config = MultimodalConfig
 
     def _catalog(self, interactions: pa.Table, content: CatalogContent | None) -> IdVocabulary:
-        return catalog_with_content(interactions, content, "MultimodalFilter.fit")
+        return catalog_with_content(interactions, content, self.kind)
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         config = self.config
         if content is None or not content.video_id_columns:
             raise FitError(
-                "MultimodalFilter.fit: there is no content",
+                f"{self.kind}: there is no content",
                 fix="give --videos, --embeddings or both, or fit graph_filter",
             )
         users = np.bincount(histories.weights.indices, minlength=histories.videos)
@@ -68,7 +68,7 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
         )
         if not (dense.any() or coded.nnz):
             raise FitError(
-                "MultimodalFilter.fit: the content of all videos is empty or the same",
+                f"{self.kind}: the content of all videos is empty or the same",
                 fix="give the content of the watched videos, under the same ids, or fit graph_filter",
             )
         watched, self._cold = np.flatnonzero(users), np.flatnonzero(users == 0)

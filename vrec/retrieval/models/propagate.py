@@ -119,7 +119,7 @@ class PropagationRecommender(MatrixRecommender[PropagationConfig]):
         known = [interactions.column("video_id")]
         embeddings = self._embeddings(content)
         if embeddings is not None:
-            table = conform(embeddings, EMBEDDINGS, stage="PropagationRecommender.fit")
+            table = conform(embeddings, EMBEDDINGS, stage=self.kind)
             known.append(table.column("entity_id"))
         return IdVocabulary.from_columns(*known)
 
@@ -129,7 +129,7 @@ class PropagationRecommender(MatrixRecommender[PropagationConfig]):
         embeddings = None if content is None else content.embeddings
         if embeddings is None and self.config.space == "embeddings":
             raise FitError(
-                "PropagationRecommender.fit: there are no embeddings",
+                f"{self.kind}: there are no embeddings",
                 fix="give --embeddings, or set space=interactions",
             )
         return embeddings
@@ -143,7 +143,7 @@ class PropagationRecommender(MatrixRecommender[PropagationConfig]):
         tastes = self._tastes(histories.weights).astype(np.float32)
         if not tastes.any():
             raise FitError(
-                "PropagationRecommender.fit: none of the videos that were watched has an embedding",
+                f"{self.kind}: none of the videos that were watched has an embedding",
                 fix="give the embeddings of these videos, under the same ids",
             )
         self.sums = GramSums.from_all_rows(tastes)

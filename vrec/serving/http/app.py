@@ -13,6 +13,7 @@ from vrec.config.serve import ServeConfig
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.compression import CompressionMiddleware
 from vrec.serving.http.errors import ProblemDocument, install_error_handlers
+from vrec.serving.http.head import add_head_routes
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
@@ -66,11 +67,12 @@ def create_app(
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
     routers = [module.routes(backend, config, keys) for module in (recommendations, events, catalog, bulk)]
-    for router in routers:
-        app.include_router(router, dependencies=[Depends(check_query_parameters)])
-    # Load balancers and caches add parameters to the others.
+    # Load balancers and caches add query parameters to those of the pages.
     routers.append(pages.routes(backend, config, keys, metrics))
-    app.include_router(routers[-1])
+    for router in routers:
+        add_head_routes(router)
+        checks = [] if router is routers[-1] else [Depends(check_query_parameters)]
+        app.include_router(router, dependencies=checks)
     install_error_handlers(app, [route for router in routers for route in router.routes])
     app.openapi = _openapi(app)
     return app

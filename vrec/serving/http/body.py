@@ -1,5 +1,6 @@
 """Reading of request bodies, and their description in OpenAPI."""
 
+import codecs
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -32,14 +33,15 @@ def schema_ref(model: type[BaseModel]) -> str:
 
 
 async def read_json(request: Request) -> bytes:
-    """Return the body of a request whose content type is JSON; raise HttpProblem for another type.
+    """Return the body of a request whose content type is JSON, without a byte order mark.
 
-    Browsers let pages of other sites send some other content types without asking the service.
+    Raises HttpProblem for another type: browsers let pages of other sites send some other content types
+    without asking the service.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise HttpProblem(415, "unsupported-media-type", "send the body with Content-Type: application/json")
-    return await request.body()
+    return (await request.body()).removeprefix(codecs.BOM_UTF8)
 
 
 async def read_body(request: Request, model: type[BodyModel]) -> BodyModel:

@@ -2,14 +2,14 @@
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 
 from vrec.core.errors import VrecError
-from vrec.serving.messages import BooleanFilter, FieldComparison, FilterExpression
+from vrec.serving.messages import BooleanFilter, FieldComparison, FilterExpression, KindOfVideo
 
 EXPRESSION_FORMAT = "vrec-filter-expression"
 """`format` of expressions in the OpenAPI document."""
@@ -22,6 +22,8 @@ MAX_EXPRESSION_DEPTH = 20
 TEXT_FIELDS = ("kind", "category", "creator", "tag", "language")
 NUMBER_FIELDS = ("price",)
 EXPRESSION_FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS)
+CLOSED_FIELDS: Mapping[str, Sequence[str]] = {"kind": get_args(KindOfVideo)}
+"""Values of the fields that have no others; another value is most likely a typing error."""
 _EQUALITY = ("=", "!=")
 _GRAMMAR = r"""
 ?start: any_of
@@ -130,6 +132,9 @@ def _comparison(
         if value.type != wanted:
             kind = "a number" if wanted == "NUMBER" else "a text in double quotes"
             raise _problem(value.start_pos, f"{name} is compared with {kind}")
+        if name in CLOSED_FIELDS and json.loads(value) not in CLOSED_FIELDS[name]:
+            known = ", ".join(json.dumps(one) for one in CLOSED_FIELDS[name])
+            raise _problem(value.start_pos, f"{name} is never {str(value)[:40]}: it is one of {known}")
     if wanted == "NUMBER":
         return FieldComparison(name, operator, tuple(float(value) for value in values))
     return FieldComparison(name, operator, tuple(json.loads(value) for value in values))

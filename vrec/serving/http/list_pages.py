@@ -17,8 +17,6 @@ MAX_PAGED = 1_000
 
 def shown_before(body: RecommendRequest, page: ListPage) -> list[str]:
     """Return the ids of the videos on the pages before; raise HttpProblem for a cursor of another list."""
-    if not page.cursor:
-        return []
     return decode_cursor(page.cursor, _common(body, page.request_id), list, "page.cursor")
 
 

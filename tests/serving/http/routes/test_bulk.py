@@ -65,6 +65,15 @@ def test_every_line_is_in_force_or_named_with_its_number_and_reason(made, root):
     assert "new/2" not in shop.cards_now
 
 
+def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(made):
+    """Spreadsheets and PowerShell write one."""
+    app, _ = made()
+    row = json.dumps({"video_id": "mugs/1", "price": 4}).encode()
+    assert counts(send(app, b"\xef\xbb\xbf" + row, row)) == (0, 2, 0)
+    assert counts(send(app, b"\xef\xbb\xbf", row)) == (0, 1, 0)
+    assert [one["line"] for one in send(app, row, b"\xef\xbb\xbf" + row)["failures"]] == [2]
+
+
 def test_a_known_video_keeps_its_file(made, root):
     app, shop = made()
     before = shop.cards_now["mugs/1"]["uri"]

@@ -44,6 +44,21 @@ def test_an_event_s_time_beyond_the_limits_is_refused(at, words):
         event_at(at)
 
 
+@pytest.mark.parametrize("text", ["1766599200", "1766599200000", "1766599200.5", "-1", "0", "", "12:00Z"])
+def test_a_time_is_a_date_and_not_a_number_in_quotes(text):
+    """Seconds and milliseconds in quotes were taken as times, with a guessed unit."""
+    event = {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click", "at": text}
+    for model, body in ((UserEventRequest, event), (UpdateVideoRequest, {"expires_at": text})):
+        with pytest.raises(ValidationError, match="date and time with an offset, such as 2026-12-24T18"):
+            model.model_validate_json(json.dumps(body))
+
+
+@pytest.mark.parametrize("text", ["2026-12-24T18:00:00Z", "2026-12-24 19:00:00+01:00"])
+def test_a_time_may_have_any_offset(text):
+    parsed = UpdateVideoRequest.model_validate_json(json.dumps({"expires_at": text}))
+    assert parsed.expires_at == datetime(2026, 12, 24, 18, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("absent", [{}, {"other": None}])
 def test_exactly_one_of_user_and_session_is_given(absent):
     def parsed(**fields):

@@ -1,6 +1,7 @@
 """Route that changes many videos of the catalog from a stream of lines."""
 
 import asyncio
+import codecs
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ class BulkResult:
 
 
 async def read_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    """Yield the lines of a body that are not blank, with their numbers from 1.
+    """Yield the lines of a body that are not blank, with their numbers from 1, without a byte order mark.
 
     A line longer than MAX_LINE_BYTES is yielded cut off, at one byte more; the rest of it is not kept.
     """
@@ -107,11 +108,17 @@ async def read_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, b
         first, *rest = piece.split(b"\n")
         kept = (kept + first)[: MAX_LINE_BYTES + 1]
         for part in rest:
-            if kept.strip():
-                yield number, kept
+            if line := _content(kept, number):
+                yield number, line
             number, kept = number + 1, part[: MAX_LINE_BYTES + 1]
-    if kept.strip():
-        yield number, kept
+    if line := _content(kept, number):
+        yield number, line
+
+
+def _content(line: bytes, number: int) -> bytes:
+    """Return a line without the byte order mark of a file's first line; empty for a blank one."""
+    line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+    return line if line.strip() else b""
 
 
 async def _store(

@@ -84,7 +84,7 @@ def _add_reading(router: APIRouter, backend: ServingBackend, errors: Sequence[in
         once, also if the catalog changes between them."""
         filters, request = query.to_filters(), query.model_dump(exclude={"cursor", "limit"})
         common = ("list_videos", sorted(request.items()))
-        after = decode_cursor(query.cursor, common, str, "cursor") if query.cursor else ""
+        after = decode_cursor(query.cursor, common, str, "cursor") if query.cursor is not None else ""
         asked = CatalogQuery(query.limit, after, filters, query.text, query.available)
         page = await backend.videos(asked, now_us())
         last = page.entries[-1].card["video_id"] if page.has_more else None

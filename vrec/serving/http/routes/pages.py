@@ -75,9 +75,6 @@ def routes(
         content = {"ready": state.ready, "bundle": state.bundle, "parts": parts, "refused": refused}
         return json_response(content, 200 if state.ready else 503)
 
-    # Monitors and load balancers may ask with HEAD; one operation in the OpenAPI document is enough.
-    for path, endpoint in (("/healthz", check_health), ("/readyz", check_readiness)):
-        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     if metrics is not None:
         _add_metrics(router, keys, metrics)
     _add_media(router, backend, config)
@@ -129,7 +126,6 @@ def _add_media(router: APIRouter, backend: ServingBackend, config: ServeConfig) 
     }
     path = "/media/{video_id:path}"
     router.add_api_route(path, get_media, methods=["GET"], response_class=Response, responses=responses)
-    router.add_api_route(path, get_media, methods=["HEAD"], include_in_schema=False)
 
 
 def _has_expired(card: Card) -> bool:

@@ -1,5 +1,6 @@
 """Models of request bodies; every field has limits."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ from vrec.serving.http.expressions import (
     InvalidExpression,
     parse_expression,
 )
-from vrec.serving.messages import RequestFilters
+from vrec.serving.messages import KindOfVideo, RequestFilters
 
 MAX_EVENTS = 1_000
 """Maximum number of events in one request."""
@@ -49,6 +50,7 @@ SESSION_PREFIX = "session:"
 USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG = "(user)", "(session)", "(one)", "(many)"
 """Alternatives of a body. They stand in the paths of validation errors, but in no message to a client."""
 # No control characters: ids are written to logs, keys of stores and file formats.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 PLAIN_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=PLAIN_PATTERN)]
 VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=PLAIN_PATTERN)]
@@ -64,10 +66,39 @@ def _to_whole(number: Any) -> Any:
 
 # Stands after the bounds in annotations; else the OpenAPI document would lack them.
 WHOLE_NUMBER = BeforeValidator(_to_whole)
-Cursor = Annotated[str, Field(max_length=MAX_CURSOR_CHARS, json_schema_extra={"format": CURSOR_FORMAT})]
+
+
+def _check_cursor(cursor: str) -> str:
+    """Return a cursor that is not empty: as the first page, an empty one would lead in circles."""
+    if not cursor:
+        raise PydanticCustomError(
+            "empty_cursor",
+            "is empty: leave it out for the first page, and stop after a page without next_cursor",
+        )
+    return cursor
+
+
+Cursor = Annotated[
+    str,
+    AfterValidator(_check_cursor),
+    Field(max_length=MAX_CURSOR_CHARS, json_schema_extra={"minLength": 1, "format": CURSOR_FORMAT}),
+]
+
+
+def _check_time_text(at: Any) -> Any:
+    """Return a time that is no number, with or without quotes: its unit would be a guess."""
+    if not isinstance(at, datetime) and not (isinstance(at, str) and _DATE.match(at)):
+        raise PydanticCustomError(
+            "time_text", "Input should be a date and time with an offset, such as 2026-12-24T18:00:00Z"
+        )
+    return at
+
+
+# Not strict: a value that a validator has seen counts as Python's, which would have to be a datetime.
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_check_time_text)]
 Names = Annotated[list[Name], Field(max_length=50)]
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
-VideoKind = TypeAliasType("VideoKind", Literal["product", "live", "clip"])
+VideoKind = TypeAliasType("VideoKind", KindOfVideo)
 EventKind = TypeAliasType(
     "EventKind",
     Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase", "hide", "unhide"],
@@ -235,7 +266,7 @@ class ListPage(RequestModel):
     request_id: Id
     """`request_id` of the list; its further pages have the same."""
     cursor: Cursor
-    """`next_cursor` of the page before; empty for the first page."""
+    """`next_cursor` of the page before."""
 
 
 class RecommendFields(ListRequest):
@@ -317,7 +348,7 @@ class EventFields(RequestModel):
     """Propensity of the item, as in the response."""
     surface: Surface = "feed"
     """Surface of the event."""
-    at: Annotated[AwareDatetime, AfterValidator(_check_event_time)] | None = None
+    at: Annotated[Moment, AfterValidator(_check_event_time)] | None = None
     """Time of the event, such as 2026-05-04T12:00:00Z; the time of arrival if absent."""
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
@@ -13,6 +13,7 @@ from vrec.serving.http.schemas.requests import (
     Cursor,
     Expression,
     ListFilters,
+    Moment,
     Name,
     Names,
     RequestModel,
@@ -65,7 +66,7 @@ class VideoFields(RequestModel):
     """Price of the product."""
     available: bool = True
     """Whether the video may be shown."""
-    expires_at: Annotated[AwareDatetime, AfterValidator(_check_in_utc)] | None = None
+    expires_at: Annotated[Moment, AfterValidator(_check_in_utc)] | None = None
     """Time from which no list has the video, such as 2026-12-24T18:00:00Z."""
 
 
@@ -166,8 +167,8 @@ class ListVideosQuery(BaseModel):
     """Words that a video has, each in its id, title, creator, category or a tag; case is ignored."""
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
     """Maximum number of videos in the page."""
-    cursor: Cursor = ""
-    """`next_cursor` of the page before; empty for the first page."""
+    cursor: Cursor | None = None
+    """`next_cursor` of the page before; absent for the first page."""
 
     def to_filters(self) -> RequestFilters:
         """Return the filters for the serving backend."""
