@@ -4,7 +4,14 @@ import pyarrow as pa
 import pytest
 
 from vrec.core.errors import OutputError, SourceError
-from vrec.core.tables import StorageFolder, read_embeddings, read_failures, read_manifest, read_media
+from vrec.core.tables import (
+    StorageFolder,
+    read_embeddings,
+    read_failures,
+    read_manifest,
+    read_media,
+    tables_digest,
+)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -157,3 +164,10 @@ def test_media_and_failures_of_no_run_say_what_to_do(tmp_path, read):
     with pytest.raises(SourceError, match=r"no manifest\.json there") as caught:
         read(str(tmp_path))
     assert "vrec embed" in caught.value.fix
+
+
+def test_a_digest_is_of_rows_not_of_chunks():
+    table = pa.table({"x": [1, 2, 3]})
+    chunked = pa.concat_tables([table.slice(0, 1), table.slice(1)])
+    assert tables_digest(table) == tables_digest(chunked) == tables_digest(None, table)
+    assert tables_digest(table) != tables_digest(table.take([1, 0, 2]))

@@ -22,7 +22,6 @@ from vrec.pipelines.inputs import (
     read_inputs,
     read_users,
     read_videos,
-    tables_digest,
 )
 
 EVENTS = load_settings().events
@@ -188,10 +187,3 @@ def test_a_fingerprint_is_of_all_tables_and_of_nothing_else(events):
         replace(data, content=CatalogContent(None, pa.table({"x": [2]}))),
     ]
     assert len({base, *map(input_fingerprint, others)}) == 5
-
-
-def test_a_digest_is_of_rows_not_of_chunks():
-    table = pa.table({"x": [1, 2, 3]})
-    chunked = pa.concat_tables([table.slice(0, 1), table.slice(1)])
-    assert tables_digest(table) == tables_digest(chunked) == tables_digest(None, table)
-    assert tables_digest(table) != tables_digest(table.take([1, 0, 2]))

@@ -108,3 +108,16 @@ def test_shown_and_held_out_are_the_whole_and_draws_follow_the_seed() -> None:
     assert same.users.tolist() == holdout.users.tolist()
     np.testing.assert_array_equal(same.held_out.toarray(), holdout.held_out.toarray())
     assert same.users.tolist() != other.users.tolist()
+
+
+@pytest.mark.parametrize("kind", ["random", "last"])
+def test_of_many_users_half_are_drawn_and_the_others_keep_everything(kind, monkeypatch) -> None:
+    monkeypatch.setattr("vrec.retrieval.holdout.FEWEST_DRAWN", 4)
+    log = [(f"u{n:02}", video, 1.0, hour) for n in range(20) for hour, video in enumerate("abcd")]
+    part = part_of(log, kind=kind)
+    assert len(part.users) == 10
+    kept = part.train.group_by("user_id").aggregate([("video_id", "count")]).to_pylist()
+    drawn = set(part.users.to_pylist())
+    assert all(row["video_id_count"] == (2 if row["user_id"] in drawn else 4) for row in kept)
+    by_time = part_of(log, kind="time")
+    assert len(by_time.users) == 20

@@ -5,6 +5,7 @@ so a writer killed at any time leaves the last complete state readable.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import uuid
@@ -235,3 +236,15 @@ def read_failures(out: str) -> pa.Table:
 def read_media(out: str) -> pa.Table:
     """Return the sorted MEDIA rows of an embedding folder; raise SourceError where no run has completed."""
     return pa.concat_tables(_table_files(out, "media")).sort_by("video_id")
+
+
+def tables_digest(*tables: pa.Table | None) -> str:
+    """Return 12 hexadecimal digits that identify the tables' rows, in their order; None counts as nothing."""
+    state = hashlib.sha256()
+    for table in tables:
+        if table is not None:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+            state.update(sink.getvalue())
+    return state.hexdigest()[:12]

@@ -1,7 +1,6 @@
 """Input tables of the commands: events, videos and embeddings, read from paths or URIs."""
 
 import csv
-import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from vrec.config.events import EventsConfig
 from vrec.core.errors import ConfigError, EventsError, SourceError, os_error_reason
 from vrec.core.masking import mask_credentials
-from vrec.core.tables import read_embeddings
+from vrec.core.tables import read_embeddings, tables_digest
 from vrec.core.types import CatalogContent, Modality
 from vrec.core.uris import read_file, resolve, uri_name
 from vrec.events.datasets import DATASETS, PublicDataset
@@ -121,18 +120,6 @@ def input_fingerprint(inputs: InputData) -> str:
     """Return a digest of all tables that a model may learn from."""
     content = inputs.content or CatalogContent()
     return tables_digest(inputs.events, inputs.interactions, content.videos, content.embeddings)
-
-
-def tables_digest(*tables: pa.Table | None) -> str:
-    """Return 12 hexadecimal digits that identify the tables' rows, in their order; None counts as nothing."""
-    state = hashlib.sha256()
-    for table in tables:
-        if table is not None:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table.combine_chunks())
-            state.update(sink.getvalue())
-    return state.hexdigest()[:12]
 
 
 def read_videos(uri: str) -> pa.Table:

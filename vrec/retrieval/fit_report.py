@@ -33,6 +33,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         changes = row.get("settings") or {}
         notes = [json.dumps(changes).replace('"', "")[1:-1]] if changes else []
         notes += ["on a sample of the users"] if row.get("sample") else []
+        notes += ["from an interrupted fit"] if row.get("resumed") else []
         notes += [f"left out: {row['dropped']}"] if "dropped" in row else []
         shown = (
             f"{'-' if score is None else f'{score:.4f}':>8} {'' if seconds is None else f'{seconds:.1f}':>8}"

@@ -19,6 +19,9 @@ HoldoutKind = Literal["time", "last", "random"]
 
 Mask = npt.NDArray[np.bool_]
 
+FEWEST_DRAWN = 1000
+"""Validation users below which it does not matter that they are more than half of all."""
+
 
 @dataclass(frozen=True)
 class Holdout:
@@ -126,7 +129,8 @@ def hold_out(
             few users on both sides of it.
         share: Share of the interactions to hold out.
         least_users: Fewest validation users.
-        max_users: Most validation users; of more, as many are drawn at random.
+        max_users: Most validation users; of more, as many are drawn at random. Except by time, they are half
+            of the users at most where that leaves FEWEST_DRAWN, and nothing is held out of the others.
         seed: Seed of the draws.
     """
     chosen = suitable_holdout(histories) if kind == "auto" else kind
@@ -138,8 +142,13 @@ def hold_out(
         both = _users_on_both_sides(histories, mask)
     if len(both) < max(1, least_users):
         return None
+    if chosen != "time":
+        # The others keep everything: models rank differently on fewer interactions.
+        max_users = min(max_users, max(FEWEST_DRAWN, len(both) // 2))
     if len(both) > max_users:
         both = _draw(both, max_users, np.random.default_rng(seed))
+        if chosen != "time":
+            mask &= _of_users(histories, both)
     before, after = histories.select_entries(~mask), histories.select_entries(mask)
     train = to_interactions(histories, users, videos).filter(pa.array(~mask))
     return ValidationPart(chosen, train, before.rows(both), after.rows(both), users.names(both))
@@ -196,8 +205,12 @@ def _draw(among: Indices, count: int, rng: np.random.Generator) -> Indices:
 
 def _split(histories: InteractionMatrix, users: Indices, mask: Mask) -> Holdout:
     # Holds out the entries of a (nnz,) mask that belong to some users.
-    drawn = np.zeros(histories.users, bool)
-    drawn[users] = True
-    mask = mask & np.repeat(drawn, np.diff(histories.weights.indptr))
+    mask = mask & _of_users(histories, users)
     held_out = histories.select_entries(mask).rows(users).weights
     return Holdout(histories.select_entries(~mask), users, held_out)
+
+
+def _of_users(histories: InteractionMatrix, users: Indices) -> Mask:
+    drawn = np.zeros(histories.users, bool)
+    drawn[users] = True
+    return np.repeat(drawn, np.diff(histories.weights.indptr))

@@ -13,7 +13,11 @@ COMBINED: dict[str, type[HybridRecommender]] = {"hybrid": HybridRecommender, "au
 
 
 def build_recommender(
-    kind: str, config: RetrievalConfig, map_blocks: BlockMapper = map_in_threads
+    kind: str,
+    config: RetrievalConfig,
+    map_blocks: BlockMapper = map_in_threads,
+    *,
+    trials: str | None = None,
 ) -> MatrixRecommender:
     """Return an unfitted recommender.
 
@@ -22,6 +26,7 @@ def build_recommender(
         config: Settings of all recommenders; those of `kind` are used. One that is made of others
             takes their settings from here, unless it has its own.
         map_blocks: How a model that is fitted in blocks computes them.
+        trials: Folder for finished trials of `auto`, from which an interrupted fit continues, if any.
 
     Raises:
         UnknownModel: There is no recommender of that name.
@@ -33,7 +38,7 @@ def build_recommender(
     if own.models is None:
         singles = SingleModelsConfig.model_validate(config.model_dump(exclude=set(COMBINED)))
         own = own.model_copy(update={"models": singles})
-    return COMBINED[kind](own)
+    return AutoRecommender(own, trials) if kind == AutoRecommender.kind else COMBINED[kind](own)
 
 
 def load_recommender(uri: str) -> MatrixRecommender:

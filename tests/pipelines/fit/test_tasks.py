@@ -1,6 +1,9 @@
 """Fits and recommendations with tasks that run in this process: resources, shards, files and counts."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,3 +101,44 @@ def test_a_choice_is_told_on_the_log_and_returned(shop, tmp_path, caplog):
     assert any(line.startswith("  item_knn") for line in caplog.messages)
     assert done["chosen"] == load_recommender(str(tmp_path / "m")).report
     assert done["chosen"]["data"]["users"] == done["users"]
+
+
+@pytest.mark.slow
+def test_a_killed_fit_continues_and_leaves_nothing_behind(shop, tmp_path):
+    """The process dies in the fifth trial, as by `kill -9`; the same command then fits what is missing."""
+    script = """
+import os, signal, sys
+from vrec.config.load import load_settings
+from vrec.pipelines.fit.run import fit
+from vrec.pipelines.inputs import InputPaths
+from vrec.retrieval.models import auto
+
+original, fits = auto.fit_member, []
+
+def fit_member(kind, *rest):
+    fits.append(kind)
+    if len(fits) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(kind, *rest)
+
+auto.fit_member = fit_member
+settings = load_settings(overrides=["retrieval.auto.members=[popular,item_knn,co_visitation,ease,content]"])
+done = fit(InputPaths(sys.argv[3], videos=sys.argv[4]), sys.argv[2], settings, model="auto")
+print(len(fits), done["chosen"]["chosen"])
+"""
+
+    def run(out: str, die_at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, str(die_at), out, shop.where.events, shop.where.videos]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+    whole = run(str(tmp_path / "whole"), 0)
+    killed = run(str(tmp_path / "m"), 5)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "m" / "trials").iterdir())) == 4
+    resumed = run(str(tmp_path / "m"), 0)
+    fits, chosen = whole.stdout.split(maxsplit=1)
+    assert resumed.stdout.split(maxsplit=1) == [str(int(fits) - 4), chosen]
+    assert not (tmp_path / "m" / "trials").exists()
+    users = load_recommender(str(tmp_path / "m")).users.ids.to_pylist()
+    first, second = (load_recommender(str(tmp_path / name)).recommend(users, 5) for name in ("whole", "m"))
+    assert first.equals(second)

@@ -18,6 +18,7 @@ from vrec.evaluation.offline.metrics import ACCURACY
 from vrec.retrieval.config import BlendConfig, EaseConfig, HybridConfig, SingleModelsConfig
 from vrec.retrieval.holdout import ValidationPart, hold_out
 from vrec.retrieval.interaction_matrix import to_interactions
+from vrec.retrieval.models import hybrid_choice
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.hybrid_choice import BLEND, NON_NEGATIVE, choose_blend, fill_with_popular
 from vrec.retrieval.models.hybrid_weights import sum_features
@@ -209,3 +210,36 @@ def test_interactions_of_one_moment_are_held_out_at_random():
     model = fitted(WORLD.interactions.set_column(3, "at", at))
     assert model.report["validation"]["holdout"] == "random"
     assert model.report["validation"]["users"] > 20
+
+
+def test_an_equal_blend_of_the_best_members_scores_what_its_weights_give():
+    model = fitted(WORLD.interactions)
+    part = validation_part(model)
+    members = {kind: fit_member(kind, SingleModelsConfig(), part.train, None) for kind in MEMBERS}
+    support = np.bincount(model.videos.find(part.train["video_id"]), minlength=len(model.videos))
+    panel = ScorePanel(members, model.videos, support)
+    choice = choose_blend(panel, part, BlendConfig(least_users=1))
+    ranked = sorted(MEMBERS, key=lambda kind: -choice.scores[kind])
+    features = list(panel.rows(part.before, part.users))
+    for count in (2, 3):
+        weights = np.zeros((part.before.users, len(panel.features)), np.float32)
+        weights[:, [panel.features.index(kind) for kind in ranked[:count]]] = 1
+        scores = sum_features(features, weights, len(MEMBERS))
+        expected = block_ndcg(scores, part.before, part.after).mean()
+        assert choice.scores[f"equal blend of {count}"] == pytest.approx(expected)
+
+
+def test_an_equal_blend_is_fitted_without_the_other_members(monkeypatch, tmp_path):
+    best = "equal blend of 2"
+    monkeypatch.setattr(hybrid_choice, "_equal_blends", lambda *_: {best: ("item_knn", "ease")})
+    monkeypatch.setattr(
+        hybrid_choice,
+        "_blend_ndcg",
+        lambda panel, part, weights: {name: np.full(3, float(name == best)) for name in weights},
+    )
+    model = fitted(WORLD.interactions)
+    assert model.report["chosen"] == "equal blend of 2"
+    assert model.report["members"] == list(model.panel.members) == ["item_knn", "ease"]
+    assert model.report["weights"] == {"item_knn": [1, 0], "ease": [1, 0], "cold": [0, 0]}
+    model.save(str(tmp_path))
+    assert load_recommender(str(tmp_path)).recommend(WORLD.users, 5).equals(model.recommend(WORLD.users, 5))

@@ -38,10 +38,12 @@ def fit_model(
     interactions: pa.Table,
     content: CatalogContent | None,
     map_blocks: BlockMapper = map_in_threads,
+    *,
+    trials: str | None = None,
 ) -> tuple[MatrixRecommender, float]:
-    """Return a fitted recommender and the seconds that the fit took."""
+    """Return a fitted recommender and the seconds that the fit took; see `build_recommender`."""
     begun = time.perf_counter()
-    model = build_recommender(kind, config, map_blocks).fit(interactions, content)
+    model = build_recommender(kind, config, map_blocks, trials=trials).fit(interactions, content)
     return model, time.perf_counter() - begun
 
 

@@ -14,7 +14,7 @@ from vrec.core.errors import ModelError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
-from vrec.core.uris import absolute_uri
+from vrec.core.uris import absolute_uri, join_uri
 from vrec.events.interactions import DAY_US, aggregate_interactions
 from vrec.pipelines.fit.local import (
     MAX_EXAMPLES,
@@ -33,12 +33,16 @@ from vrec.retrieval.registry import load_recommender
 
 _log = logging.getLogger(__name__)
 
+TRIALS = "trials"
+"""Subfolder of a model for the finished trials of an unfinished fit; removed when the model is saved."""
+
 
 def fit(
     inputs: InputPaths, out: str, settings: Settings, *, model: str, address: str | None = None
 ) -> dict[str, Any]:
     """Fit the recommender named `model`, write it to the folder `out` and return a summary.
 
+    Where `auto` was interrupted, the same command continues after the trials that it had finished.
     A small fit runs in this process (see `fit.local_interactions`), any other as a task on the cluster, where
     a model that is computed in blocks spreads them over the cluster.
 
@@ -61,9 +65,13 @@ def fit_inputs(
     _log.info("fitting %s on %s events", model, f"{inputs.events.num_rows:,}")
     interactions = aggregate_interactions(inputs.interactions, settings.events.interest)
     if fits_here(interactions.num_rows, settings.fit, address):
-        fitted, fit_s = fit_model(model, settings.retrieval, interactions, inputs.content)
+        fitted, fit_s = fit_model(
+            model, settings.retrieval, interactions, inputs.content, trials=join_uri(out, TRIALS)
+        )
     else:
-        fitted, fit_s = _fit_on_cluster(model, interactions, inputs.content, settings, address)
+        # A local path is no place for a task on another machine.
+        trials = join_uri(out, TRIALS) if address is None or "://" in out else None
+        fitted, fit_s = _fit_on_cluster(model, interactions, inputs.content, settings, address, trials=trials)
     for line in report_lines(fitted.report):
         _log.info("%s", line)
     begun = time.perf_counter()
@@ -88,6 +96,8 @@ def _fit_on_cluster(
     content: CatalogContent | None,
     settings: Settings,
     address: str | None,
+    *,
+    trials: str | None,
 ) -> tuple[MatrixRecommender, float]:
     # Imported here: Ray takes longer to import and to start than a small fit.
     import ray
@@ -97,7 +107,8 @@ def _fit_on_cluster(
 
     with connect_cluster(address), unwrap_ray_errors():
         refs = ray.put(interactions), ray.put(content)
-        fitted, fit_s = ray.get([*start_fit(model, settings.retrieval, *refs, settings.fit)])
+        started = start_fit(model, settings.retrieval, *refs, settings.fit, trials=trials)
+        fitted, fit_s = ray.get([*started])
     return fitted, fit_s
 
 

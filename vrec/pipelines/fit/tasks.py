@@ -36,23 +36,35 @@ def _apply(function: Callable[[S, range], T], shared: S, block: range) -> T:
 
 
 def start_fit(
-    kind: str, config: RetrievalConfig, interactions: Ref, content: Ref, resources: FitConfig
+    kind: str,
+    config: RetrievalConfig,
+    interactions: Ref,
+    content: Ref,
+    resources: FitConfig,
+    *,
+    trials: str | None = None,
 ) -> tuple[Ref, Ref]:
     """Start a fit and return references to the model and to the seconds that the fit took.
 
-    `interactions` and `content` are references too.
+    `interactions` and `content` are references too. `trials` is that of `build_recommender`.
     """
     task: Any = _fit.options(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns=2)
     tasks = resources.blocks == "tasks" or (resources.blocks == "auto" and len(ray.nodes()) > 1)
-    model, seconds = task.remote(kind, config, interactions, content, tasks)
+    model, seconds = task.remote(kind, config, interactions, content, tasks, trials)
     return model, seconds
 
 
 @ray.remote
-def _fit(
-    kind: str, config: RetrievalConfig, interactions: pa.Table, content: CatalogContent | None, tasks: bool
+def _fit(  # noqa: PLR0917  Ray's types know positional arguments alone.
+    kind: str,
+    config: RetrievalConfig,
+    interactions: pa.Table,
+    content: CatalogContent | None,
+    tasks: bool,
+    trials: str | None,
 ) -> tuple[MatrixRecommender, float]:
-    return fit_model(kind, config, interactions, content, map_blocks_on_ray if tasks else map_in_threads)
+    mapper = map_blocks_on_ray if tasks else map_in_threads
+    return fit_model(kind, config, interactions, content, mapper, trials=trials)
 
 
 def start_recommending(model: Ref, users: Sequence[str], k: int, shard: int) -> list[Ref]:

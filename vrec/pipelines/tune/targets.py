@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any
 
 from vrec.config.settings import Settings
+from vrec.core.tables import tables_digest
 from vrec.core.types import CatalogContent
 from vrec.encoders.learned.features import FeatureSet
 from vrec.events.interactions import aggregate_interactions
 from vrec.events.split import InteractionSplit
 from vrec.pipelines.evaluate.validation import train_test_split, validation_score, validation_split
-from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs, tables_digest
+from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs
 from vrec.pipelines.train.encoder import EncoderInputs, read_training_interactions, run_encoder_trial
 from vrec.pipelines.train.impressions import build_examples, choose_heads
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures

@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,17 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import FitError
+from vrec.core.tables import tables_digest
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import CONTENT_KINDS, AutoConfig, SingleModelsConfig
 from vrec.retrieval.holdout import ValidationPart
-from vrec.retrieval.interaction_matrix import InteractionMatrix
+from vrec.retrieval.interaction_matrix import InteractionMatrix, to_interactions
 from vrec.retrieval.models.hybrid import BlendPlan, HybridRecommender
 from vrec.retrieval.models.hybrid_choice import choose_blend, single_scores
 from vrec.retrieval.models.popular import PopularRecommender
 from vrec.retrieval.models.single_models import fit_member
+from vrec.retrieval.trial_journal import TrialJournal, TrialRecord
 from vrec.retrieval.validation import METRIC
 
 EASE_KIND = "ease"
@@ -49,17 +52,41 @@ class AutoRecommender(HybridRecommender):
     with the highest validation NDCG@10 is fitted on all interactions. As the popular list is one of them, the
     choice is never worse than it on the validation part. Unless the time budget cuts a trial, the same data
     give the same choice.
+
+    Args:
+        config: Settings.
+        trials: Folder in which finished trials are kept, so that a fit of the same data and settings that
+            was interrupted continues after them. Whoever saves the model to the folder above removes it.
     """
 
     kind = "auto"
     Config = AutoConfig
     config: AutoConfig  # type: ignore[assignment]
 
+    def __init__(self, config: AutoConfig | None = None, trials: str | None = None) -> None:
+        super().__init__(config)
+        self._trials = trials
+
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         self._deadline = time.monotonic() + 60 * self.config.minutes
         self._exempt = {BASELINE}
+        self._journal = self._open_journal(histories, content)
         super()._fit(histories, content)
         self.report["data"] = describe_histories(histories, content)
+
+    def _open_journal(
+        self, histories: InteractionMatrix, content: CatalogContent | None
+    ) -> TrialJournal | None:
+        if self._trials is None:
+            return None
+        table = to_interactions(histories, self.users, self.videos)
+        tables = (table, *((content.videos, content.embeddings) if content else ()))
+        context = {
+            "data": tables_digest(*tables),
+            "settings": self.config.model_dump(mode="json"),
+            "vrec": version("vrec"),
+        }
+        return TrialJournal(self._trials, context)
 
     def _plan(self, part: ValidationPart | None, content: CatalogContent | None) -> BlendPlan:
         if part is None:
@@ -128,34 +155,52 @@ class AutoRecommender(HybridRecommender):
         """Fit and score a candidate, note it in `report`, and keep it where it is the best of its kind."""
         is_sample = "" in changes
         changes = {name: value for name, value in changes.items() if name}
+        identity = {"model": kind, "settings": changes, "sample": is_sample}
         best = trials.get(kind)
-        needed = best.seconds if best else expected_seconds(kind, part)
-        is_exempt = kind in self._exempt and best is None
-        if not is_exempt and needed >= self._left() / (1 if best else 2):
-            self._drop(kind, f"budget: about {needed:.0f} s, of {self._left():.0f} s left", changes)
-            return
-        begun = time.monotonic()
-        try:
-            models = with_settings(self._models, kind, changes)
-            models = self._within_budget(models, kind, part, content)
-            fitted = fit_member(kind, models, part.train, content)
-        except FitError as error:
-            self._drop(kind, str(error).removeprefix(f"{kind}: "), changes)
-            return
-        panel = self._panel({kind: fitted}, part.train)
-        score = float(single_scores(panel, kind, part).mean())
-        seconds = time.monotonic() - begun
+        found = self._journal.find(identity) if self._journal else None
+        if found is not None:
+            # The time that it took counts as if it had passed now.
+            self._deadline -= found.seconds
+            models = with_settings(self._models, kind, found.settings)
+            trial = Trial(kind, models, found.fitted, found.score, found.seconds)
+        else:
+            needed = best.seconds if best else expected_seconds(kind, part)
+            is_exempt = kind in self._exempt and best is None
+            if not is_exempt and needed >= self._left() / (1 if best else 2):
+                self._drop(kind, f"budget: about {needed:.0f} s, of {self._left():.0f} s left", changes)
+                return
+            try:
+                trial = self._run_trial(kind, changes, part, content)
+            except FitError as error:
+                self._drop(kind, str(error).removeprefix(f"{kind}: "), changes)
+                return
+            if self._journal is not None:
+                settings = getattr(trial.models, kind).model_dump(mode="json")
+                self._journal.write(identity, TrialRecord(trial.fitted, settings, trial.score, trial.seconds))
         row: dict[str, Any] = {
             "model": kind,
             "settings": changes,
-            METRIC: score,
-            "seconds": round(seconds, 2),
+            METRIC: trial.score,
+            "seconds": round(trial.seconds, 2),
         }
         if is_sample:
             row["sample"] = True
+        if found is not None:
+            row["resumed"] = True
         self.report["tried"].append(row)
-        if best is None or score > best.score:
-            trials[kind] = Trial(kind, models, fitted, score, seconds)
+        if best is None or trial.score > best.score:
+            trials[kind] = trial
+
+    def _run_trial(
+        self, kind: str, changes: Mapping[str, Any], part: ValidationPart, content: CatalogContent | None
+    ) -> Trial:
+        begun = time.monotonic()
+        models = with_settings(self._models, kind, changes)
+        models = self._within_budget(models, kind, part, content)
+        fitted = fit_member(kind, models, part.train, content)
+        panel = self._panel({kind: fitted}, part.train)
+        score = float(single_scores(panel, kind, part).mean())
+        return Trial(kind, models, fitted, score, time.monotonic() - begun)
 
     def _is_slow(self, kind: str) -> bool:
         return kind == EASE_KIND or hasattr(getattr(self._models, kind), "epochs")

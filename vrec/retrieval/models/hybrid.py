@@ -20,7 +20,6 @@ from vrec.retrieval.config import CONTENT_KINDS, HybridConfig, SingleModelsConfi
 from vrec.retrieval.holdout import ValidationPart, hold_out
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, to_interactions
 from vrec.retrieval.models.hybrid_choice import (
-    BLENDS,
     BlendChoice,
     choose_blend,
     fill_with_popular,
@@ -57,8 +56,9 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
     The weights are fitted on held-out interactions, with members that were fitted on the others: they
     maximize the likelihood of the videos that users watched next. They depend on the length of a user's
     history and on a video's number of users, so that content has more weight for cold videos and cold users.
-    On the held-out interactions the blend is then compared with one of non-negative weights and with each
-    member alone, whose lists are filled up with popular videos, and the best is used.
+    On the held-out interactions the blend is then compared with one of non-negative weights, with equal
+    weights of the best two members, the best three and so on, and with each member alone, whose lists are
+    filled up with popular videos, and the best is used.
     """
 
     kind = "hybrid"
@@ -116,17 +116,15 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
         return BlendPlan({kind: models[kind] for kind in members}, choice)
 
     def _note_blends(self, choice: BlendChoice) -> None:
-        self.report["tried"] += [
-            {"model": name, METRIC: choice.scores[name]} for name in BLENDS if name in choice.scores
-        ]
+        self.report["tried"] += [{"model": name, METRIC: score} for name, score in choice.blends.items()]
 
     def _apply(self, plan: BlendPlan, table: pa.Table, content: CatalogContent | None) -> None:
         """Fit the members that the plan needs on all interactions."""
         choice = plan.choice
         self.single = None if choice is None else choice.single
         models = plan.models
-        if self.single is not None:
-            models = {kind: config for kind, config in models.items() if kind == self.single}
+        if choice is not None:
+            models = {kind: config for kind, config in models.items() if kind in choice.members}
         tried = list(self.report["tried"])
         members = self._fit_members(models, table, content)
         # What the final fit adds to the table is what could be fitted on less, and now cannot.

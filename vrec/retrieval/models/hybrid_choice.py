@@ -23,8 +23,7 @@ from vrec.retrieval.topk import Scores
 from vrec.retrieval.validation import block_ndcg, validation_blocks
 
 BLEND, NON_NEGATIVE = "blend", "non-negative blend"
-"""Names of the two blends among the candidates."""
-BLENDS = (BLEND, NON_NEGATIVE)
+"""Names of the two blends with learned weights among the candidates."""
 
 FEATURE_CELLS = 1_000_000
 """Scores of each feature that are in memory at once."""
@@ -37,7 +36,9 @@ class BlendChoice:
     """Best way to combine the members of a panel."""
 
     name: str
-    """BLEND, NON_NEGATIVE or the name of a member, which is then used alone."""
+    """Name of the candidate."""
+    members: tuple[str, ...]
+    """Names of the members that it uses, in the panel's order."""
     weights: Weights
     """(2, features) weights of the blend; equal ones for a single member, which needs none."""
     scores: dict[str, float]
@@ -46,7 +47,12 @@ class BlendChoice:
     @property
     def single(self) -> str | None:
         """Name of the member that is used alone, None for a blend."""
-        return None if self.name in BLENDS else self.name
+        return self.members[0] if self.name == self.members[0] else None
+
+    @property
+    def blends(self) -> dict[str, float]:
+        """`scores` of the candidates that are blends."""
+        return {name: score for name, score in self.scores.items() if "blend" in name.split()}
 
 
 def single_scores(panel: ScorePanel, name: str, part: ValidationPart) -> Floats:
@@ -102,14 +108,17 @@ def choose_blend(
     for name in panel.members:
         if name not in scores:
             scores[name] = float(single_scores(panel, name, part).mean())
-    initial = equal_weights(len(panel.features), len(panel.members))
-    if len(panel.members) == 1 and fallback:
-        return BlendChoice(next(iter(panel.members)), initial, scores)
+    members = tuple(panel.members)
+    initial = equal_weights(len(panel.features), len(members))
+    if len(members) == 1 and fallback:
+        return BlendChoice(members[0], members, initial, scores)
+    equal = _equal_blends(panel, scores) if fallback else {}
+    fixed = {name: _equal_weights_of(panel, among) for name, among in equal.items()}
     choices = collect_choices(panel, part.before, part.after, part.users, config)
     free = np.array([name != "cold" for name in panel.features])
     learn = {BLEND: None, NON_NEGATIVE: free}
     halves = np.random.default_rng(config.seed).permutation(part.before.users) % 2 == 0
-    crossed = {
+    by_user = {name: user_weights(weights, part.before) for name, weights in fixed.items()} | {
         name: _cross_fit(
             halves,
             lambda users, only=only: fit_blend_weights(choices.select(users), config.ridge, initial, only),
@@ -118,11 +127,29 @@ def choose_blend(
         )
         for name, only in learn.items()
     }
-    for name, values in _blend_ndcg(panel, part, crossed).items():
+    for name, values in _blend_ndcg(panel, part, by_user).items():
         scores[name] = float(values.mean())
     best = max(scores, key=lambda name: scores[name]) if fallback else BLEND
-    weights = fit_blend_weights(choices, config.ridge, initial, learn[best]) if best in learn else initial
-    return BlendChoice(best, weights, scores)
+    if best in learn:
+        return BlendChoice(
+            best, members, fit_blend_weights(choices, config.ridge, initial, learn[best]), scores
+        )
+    return BlendChoice(best, equal.get(best, (best,)), fixed.get(best, initial), scores)
+
+
+def _equal_blends(panel: ScorePanel, scores: dict[str, float]) -> dict[str, tuple[str, ...]]:
+    """Return the members of each blend with equal weights: the best two, the best three, and so on."""
+    ranked = sorted(panel.members, key=lambda name: -scores[name])
+    return {
+        f"equal blend of {count}": tuple(name for name in panel.members if name in ranked[:count])
+        for count in range(2, len(ranked) + 1)
+    }
+
+
+def _equal_weights_of(panel: ScorePanel, members: tuple[str, ...]) -> Weights:
+    weights = np.zeros((2, len(panel.features)))
+    weights[0] = [name in members for name in panel.features]
+    return weights
 
 
 def _cross_fit(
