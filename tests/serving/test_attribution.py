@@ -135,7 +135,7 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     assert max(map(len, tracker._shown.values())) == attribution.MAX_IMPRESSIONS_PER_VIDEO
 
     def credit(user, request):
-        return tracker.credit(user, "v", request, 60, outcome="click", amount=1.0, limit=1.0)
+        return tracker.credit(user, "v", request, 60, outcome="click", amount=1.0, limit=1.0).amount
 
     assert [credit(f"u{n}", "r") for n in (0, 40, 41, 49)] == [0, 0, 1, 1]
     assert [credit("often", f"r{n}") for n in (29, 30, 49)] == [0, 1, 1]

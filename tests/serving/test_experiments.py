@@ -218,7 +218,7 @@ def test_sums_stay_when_shoppers_are_forgotten(monkeypatch):
         counts.add(table([(f"u{n}", "impression", None, NOW), (f"u{n}", "click", None, NOW)]), NOW)
     (arm,) = counts.snapshot().arms
     assert (arm.users, arm.impressions, arm.clicks) == (50, 50, 50)
-    assert len(counts._users) == 10
+    assert counts._counts.tracked == 10
 
 
 def test_a_table_that_is_not_of_events_is_refused():

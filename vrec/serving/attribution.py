@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Outcome = Literal["click", "watch", "purchase"]
 MAX_TRACKED_VIDEOS = 200_000
@@ -10,6 +10,15 @@ MAX_TRACKED_VIDEOS = 200_000
 that was shown longest ago is forgotten first, and later events of it count for nothing."""
 MAX_IMPRESSIONS_PER_VIDEO = 20
 """Maximum number of impressions remembered of one video to one shopper."""
+
+
+class OutcomeCredit(NamedTuple):
+    """Credit of an outcome to an impression."""
+
+    amount: float
+    """Amount that counts; 0 without an impression, or if it has all that it can have."""
+    shown_at: int
+    """Time of the impression, µs since 1970."""
 
 
 @dataclass(slots=True)
@@ -61,8 +70,8 @@ class ImpressionTracker:
         outcome: Outcome,
         amount: float,
         limit: float,
-    ) -> float:
-        """Credit an outcome to its impression, and return the amount that counts.
+    ) -> OutcomeCredit:
+        """Credit an outcome to its impression.
 
         Args:
             user_id: Shopper of the event.
@@ -74,7 +83,7 @@ class ImpressionTracker:
             limit: Maximum that one impression is credited with.
 
         Returns:
-            At most `amount`; 0 without an impression, or if it has all that it can have.
+            The impression and at most `amount`.
         """
         matching = [
             one
@@ -82,9 +91,9 @@ class ImpressionTracker:
             if request_id in (None, one.request_id) and 0 <= at - one.at <= self._window_us
         ]
         if not matching:
-            return 0.0
+            return OutcomeCredit(0.0, at)
         impression = max(reversed(matching), key=lambda one: one.at)
         before = impression.credited.get(outcome, 0.0)
         counted = max(0.0, min(amount, limit - before))
         impression.credited[outcome] = before + counted
-        return counted
+        return OutcomeCredit(counted, impression.at)

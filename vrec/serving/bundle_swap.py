@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -56,6 +57,8 @@ class ServedBundle(Generic[T]):
         self.bundle: BundleCatalog | None = None
         self.refused: str | None = None
         """Reason why the bundle requested last was refused; None if it is in service."""
+        self.loaded_at = 0
+        """µs since 1970 when the bundle in service came into service; 0 before the first one."""
         self.fix = ""
         """What to do about it."""
 
@@ -100,6 +103,7 @@ class ServedBundle(Generic[T]):
                 except VrecError:
                     # The bundle that was asked for is the one to mend, not the one before.
                     raise error from None
+            self.loaded_at = time.time_ns() // 1000
             shown = mask_credentials(self.bundle.uri)
             logger.info("bundle served", extra={"bundle": shown, "version": self.version})
             return True

@@ -1,10 +1,9 @@
 """Live A/B tests: assignment of shoppers to arms, and statistics of the arms."""
 
-import math
 import time
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar
 
@@ -12,11 +11,12 @@ import pyarrow as pa
 
 from vrec.config.serve import ExperimentArmConfig, ExperimentConfig
 from vrec.core.schema import EVENTS, conform
-from vrec.evaluation.online import OnlineConfig, has_enough
-from vrec.evaluation.sequential import RatioSums, UserLimits, difference_interval, ratio_interval
+from vrec.evaluation.online import OnlineConfig
 from vrec.profiles.profile import VideoMetadata
 from vrec.profiles.stores.fold import VideoLookup
+from vrec.serving.arm_days import DAY_US, REVENUE_COLUMN, ArmDayCounts
 from vrec.serving.attribution import ImpressionTracker
+from vrec.serving.ratio_counts import RateInterval, RatioCounts
 
 SERIES_MINUTES = 60
 """Length of the series in minutes."""
@@ -44,18 +44,6 @@ def assign_arm(user_id: str, config: ExperimentConfig) -> ExperimentArmConfig:
         if point < end:
             return arm
     return config.arms[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class RateInterval:
-    """Rate per impression with its confidence interval."""
-
-    value: float | None
-    """The rate; None without impressions."""
-    low: float | None
-    """Lower end of the interval; None until the arm has 200 shoppers, 10 of them with an outcome."""
-    high: float | None
-    """Upper end of the interval; None likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,30 +96,6 @@ class ArmStatistics:
     """False while events from before a restart are still being counted."""
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Sums over an arm's shoppers."""
-
-    users: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0] * 4)
-    """Totals of impressions, clicks, watch seconds, purchases."""
-    ratios: tuple[RatioSums, ...] = field(default_factory=lambda: tuple(RatioSums() for _ in range(3)))
-    """Of clicks, watch seconds and purchases per impression, each shopper weighted by the limits."""
-    minutes: dict[int, list[float]] = field(default_factory=dict)
-    """Totals by minute since 1970."""
-
-
-@dataclass(slots=True)
-class _Shopper:
-    """A shopper's sums, and the limits at the first impression."""
-
-    sums: _Sums
-    own: list[float]
-    """Impressions, clicks, watch seconds, purchases."""
-    limits: tuple[UserLimits, ...]
-    """Of clicks, watch seconds and purchases."""
-
-
 class ArmCounts:
     """Running sums of EVENTS by arm, in the order of the log: the same events give the same sums.
 
@@ -166,9 +130,10 @@ class ArmCounts:
         """
         self._config, self._online = config, online or OnlineConfig()
         self._facts, self._since = facts or _no_facts, since
-        self._arms = {arm.name: _Sums() for arm in config.arms}
-        self._users: OrderedDict[str, _Shopper] = OrderedDict()
-        self._limits = tuple(UserLimits() for _ in range(3))
+        self._counts: RatioCounts[str] = RatioCounts(len(self.RATES), self._online, MAX_TRACKED_USERS)
+        self._minutes: dict[str, dict[int, list[float]]] = {arm.name: {} for arm in config.arms}
+        self.days = ArmDayCounts(tuple(arm.name for arm in config.arms), self._online)
+        """The same outcomes by day."""
         self._window_us, self._newest = round(config.window_hours * HOUR_US), since
         self._shown = ImpressionTracker(self._window_us)
 
@@ -191,20 +156,27 @@ class ArmCounts:
         names = ("user_id", "video_id", "request_id", "kind", "value")
         rows = list(zip(*(table.column(name).to_pylist() for name in names), at, strict=True))
         facts = self._facts({video_id for _, video_id, _, kind, _, _ in rows if kind == "watch"})
+        by_day: dict[tuple[str, str, int, int], float] = defaultdict(float)
         for user_id, video_id, request_id, kind, value, moment in rows:
             if kind not in _COLUMN or not self._is_timely(moment, now):
                 continue
             self._newest = max(self._newest, moment)
             if kind == "impression":
-                amount = float(self._shown.show(user_id, video_id, request_id, moment))
+                amount, shown_at = float(self._shown.show(user_id, video_id, request_id, moment)), moment
             else:
                 whole_s = self._length_s(facts.get(video_id)) if kind == "watch" else 1.0
-                amount = self._shown.credit(
+                amount, shown_at = self._shown.credit(
                     user_id, video_id, request_id, moment,
                     outcome=kind, amount=(value or 0.0) if kind == "watch" else 1.0, limit=whole_s,
                 )  # fmt: skip
             if amount:
-                self._count(user_id, _COLUMN[kind], amount, min(moment, now))
+                arm = assign_arm(user_id, self._config).name
+                self._count(arm, user_id, _COLUMN[kind], amount, min(moment, now))
+                by_day[user_id, arm, shown_at // DAY_US, _COLUMN[kind]] += amount
+                if kind == "purchase" and value:
+                    by_day[user_id, arm, shown_at // DAY_US, REVENUE_COLUMN] += value
+        for (user_id, arm, day, column), amount in by_day.items():
+            self.days.add(user_id, arm, day, column, amount)
 
     def _is_timely(self, at: int, now: int) -> bool:
         # Relative to the newest event and not to the clock: counted again after a restart, the same events
@@ -217,85 +189,36 @@ class ArmCounts:
     def snapshot(self, *, complete: bool = True) -> ArmStatistics:
         """Return the current sums and rates; `complete` says whether the whole log has been counted."""
         first = self._config.arms[0].name
-        results = tuple(self._results(arm, self._arms[first]) for arm in self._config.arms)
+        results = tuple(self._results(arm, first) for arm in self._config.arms)
         return ArmStatistics(self._online.level, results, self._since, complete)
 
-    def _count(self, user_id: str, column: int, amount: float, at: int) -> None:
-        if user_id in self._users:
-            self._users.move_to_end(user_id)
-            shopper = self._users[user_id]
-        elif column:
+    def _count(self, arm: str, user_id: str, column: int, amount: float, at: int) -> None:
+        if not self._counts.add(arm, user_id, column, amount):
             return
-        else:
-            limits = tuple(replace(limits) for limits in self._limits)
-            shopper = _Shopper(self._arms[assign_arm(user_id, self._config).name], [0.0] * 4, limits)
-            self._users[user_id] = shopper
-            shopper.sums.users += 1
-            if len(self._users) > MAX_TRACKED_USERS:
-                self._users.popitem(last=False)
-        self._add(shopper, column, amount)
-        sums = shopper.sums
-        minute = at // MINUTE_US
-        if minute not in sums.minutes:
-            if sums.minutes and minute <= max(sums.minutes) - SERIES_MINUTES:
+        minutes, minute = self._minutes[arm], at // MINUTE_US
+        if minute not in minutes:
+            if minutes and minute <= max(minutes) - SERIES_MINUTES:
                 return
-            sums.minutes[minute] = [0.0] * 4
-            for old in [m for m in sums.minutes if m <= minute - SERIES_MINUTES]:
-                del sums.minutes[old]
-        sums.minutes[minute][column] += amount
+            minutes[minute] = [0.0] * 4
+            for old in [m for m in minutes if m <= minute - SERIES_MINUTES]:
+                del minutes[old]
+        minutes[minute][column] += amount
 
-    def _add(self, shopper: _Shopper, column: int, amount: float) -> None:
-        """Add to one shopper's total and update the arm's sums; an impression changes all ratios."""
-        sums, own = shopper.sums, shopper.own
-        places = (column - 1,) if column else range(3)
-        for sign in (-1.0, 1.0):
-            if sign > 0:
-                own[column] += amount
-                sums.totals[column] += amount
-            for place in places:
-                y, n = own[place + 1], own[0]
-                if n:
-                    weight = shopper.limits[place].weight(y, n)
-                    sums.ratios[place].add(weight * y, weight * n, sign)
-        for place in places:
-            limits, own_limits = self._limits[place], shopper.limits[place]
-            limits.update(min(own[place + 1], 2 * own_limits.outcome), min(own[0], 2 * own_limits.trials))
-
-    def _results(self, arm: ExperimentArmConfig, first: _Sums) -> ArmResults:
-        sums = self._arms[arm.name]
+    def _results(self, arm: ExperimentArmConfig, first: str) -> ArmResults:
+        sums = self._counts.sums(arm.name)
         impressions, clicks, watch_s, conversions = sums.totals
         minutes = tuple(
             ArmMinute(at * MINUTE_US, int(row[0]), int(row[1]), row[2], int(row[3]))
-            for at, row in sorted(sums.minutes.items())
+            for at, row in sorted(self._minutes[arm.name].items())
         )
+        against = {} if arm.name == first else self.RATES
+        rate = self._counts.rate
         return ArmResults(
             arm.name, arm.share, sums.users, int(impressions), int(clicks), watch_s, int(conversions),
-            **{name: self._rate(column, sums) for name, column in self.RATES.items()},
-            against_first={}
-            if sums is first
-            else {name: self._rate(column, sums, first) for name, column in self.RATES.items()},
+            **{name: rate(column, arm.name) for name, column in self.RATES.items()},
+            against_first={name: rate(column, arm.name, first) for name, column in against.items()},
             minutes=minutes,
         )  # fmt: skip
-
-    def _rate(self, column: int, sums: _Sums, other: _Sums | None = None) -> RateInterval:
-        """Return the rate of an arm, or its difference to that of another, with the interval."""
-        arms = [sums] if other is None else [sums, other]
-        if not all(arm.totals[0] for arm in arms):
-            return RateInterval(None, None, None)
-        values = [arm.totals[column] / arm.totals[0] for arm in arms]
-        value = values[0] - (values[1] if other else 0.0)
-        ratios = [replace(arm.ratios[column - 1], limits=self._limits[column - 1]) for arm in arms]
-        online = self._online
-        if not all(has_enough(ratio, online) for ratio in ratios):
-            return RateInterval(value, None, None)
-        given = (online.level, online.expected_users)
-        low, high = (
-            ratio_interval(ratios[0], *given)
-            if other is None
-            else difference_interval(ratios[0], ratios[1], *given)
-        )
-        known = math.isfinite(low) and math.isfinite(high)
-        return RateInterval(value, low, high) if known else RateInterval(value, None, None)
 
 
 def _no_facts(video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:

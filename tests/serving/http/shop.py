@@ -12,7 +12,7 @@ from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
 from vrec.serving.catalog.upserts import choose_upserts
-from vrec.serving.deployments.protocol import ServiceReadiness, UnknownVideo, VideoIdTaken
+from vrec.serving.deployments.protocol import ServiceReadiness, ServiceState, UnknownVideo, VideoIdTaken
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import CatalogEntry, CatalogPage, EmbeddedVideo, ListItem, ListResult
 
@@ -144,6 +144,13 @@ class Shop:
 
     async def arms(self):
         return self.arm_counts.snapshot()
+
+    async def arm_days(self, days):
+        found = self.arm_counts.days
+        return [one for day in found.days(days) for one in found.figures(day)]
+
+    async def service_state(self):
+        return ServiceState("/srv/shop", "shop-1", 1, 2, len(self.cards_now), None, {"ranker": {"auc": 0.7}})
 
     async def ready(self):
         return ServiceReadiness("shop-1", {"ranking": None if self.away is None else f"{self.away} in /srv"})

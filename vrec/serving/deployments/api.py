@@ -18,6 +18,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
+from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.live import LiveCatalog
@@ -31,6 +32,7 @@ from vrec.serving.deployments.protocol import (
     ProfilesHandle,
     RankingHandle,
     ServiceReadiness,
+    ServiceState,
     UnknownVideo,
     VideoIdTaken,
 )
@@ -53,6 +55,7 @@ from vrec.serving.observability import metrics
 from vrec.serving.observability.exposition import cluster_metrics_text
 from vrec.serving.observability.requests import RequestMetricsMiddleware
 from vrec.serving.recommend.fallback import PopularFallback
+from vrec.serving.service_report import service_state
 
 logger = logging.getLogger("ray.serve")
 
@@ -237,6 +240,17 @@ class ApiDeployment:
     async def arms(self) -> ArmStatistics:
         """See ServingBackend."""
         return await _await_reply(self._profiles.arms.remote(), self._config.apply_timeout_s)
+
+    async def arm_days(self, days: int) -> Sequence[ArmDay]:
+        """See ServingBackend."""
+        return await _await_reply(self._profiles.arm_days.remote(days), self._config.apply_timeout_s)
+
+    async def service_state(self) -> ServiceState:
+        """See ServingBackend."""
+        refused = self._live.served.refusal
+        with contextlib.suppress(Exception):  # the page of a service without ranking is wanted most
+            refused = await self.refusal()
+        return await asyncio.to_thread(service_state, self._live.served, refused)
 
     async def ready(self) -> ServiceReadiness:
         """See ServingBackend."""

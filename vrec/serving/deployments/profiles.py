@@ -19,6 +19,7 @@ from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
+from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
@@ -110,6 +111,14 @@ class ProfilesDeployment:
     async def arms(self) -> ArmStatistics:
         """Return the statistics of each arm since the A/B test began."""
         return self._arms.snapshot(complete=self._has_counted_all)
+
+    async def arm_days(self, days: int) -> Sequence[ArmDay]:
+        """Return the figures of each arm on the last days with events."""
+        found: list[ArmDay] = []
+        for day in self._arms.days.days(days):
+            found += self._arms.days.figures(day)
+            await asyncio.sleep(0)  # intervals take milliseconds each
+        return found
 
     async def ready(self) -> str:
         """Return the version in service; raises StoreError if the store cannot be written now."""

@@ -10,6 +10,7 @@ from vrec.core.errors import ServeError, VrecError
 from vrec.core.types import ApplyResult, Vectors
 from vrec.profiles.profile import Profile
 from vrec.ranking.features.video_counts import Doubles
+from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import (
@@ -64,6 +65,41 @@ class ServiceReadiness:
     def ready(self) -> bool:
         """True if every part is ready. A service that refused a bundle is ready with the one before."""
         return all(why is None for why in self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCounts:
+    """Replicas of one deployment as Ray Serve reports them."""
+
+    deployment: str
+    status: str
+    """Serve's status, such as HEALTHY or UPDATING."""
+    states: Mapping[str, int]
+    """Number of replicas by state, such as RUNNING."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """Bundle in service, as this HTTP replica has it, and the replicas."""
+
+    uri: str
+    """Folder of the bundle, without credentials."""
+    version: str
+    made_at: int
+    """µs since 1970."""
+    loaded_at: int
+    """µs since 1970 when this replica moved to the bundle."""
+    videos: int
+    """Number of videos in the bundle."""
+    encoder: str | None
+    metrics: Mapping[str, Mapping[str, Any]]
+    """Metrics in the manifests of the bundle and its components, by component, as they were measured."""
+    refused: tuple[str, str] | None = None
+    """Reason why the bundle requested last was refused, and the fix; None if it is in service."""
+    previous: str | None = None
+    """Version of the bundle in service before; None if there was none."""
+    replicas: tuple[ReplicaCounts, ...] | None = None
+    """Replicas by deployment; None without Ray Serve."""
 
 
 class ServingBackend(Protocol):
@@ -162,6 +198,14 @@ class ServingBackend(Protocol):
         """Return the statistics of each arm."""
         ...
 
+    async def arm_days(self, days: int) -> Sequence[ArmDay]:
+        """Return the figures of each arm of the A/B test on the last `days` days with events, ascending."""
+        ...
+
+    async def service_state(self) -> ServiceState:
+        """Return the bundle in service and the replicas."""
+        ...
+
     async def ready(self) -> ServiceReadiness:
         """Return which parts can answer now; never raises."""
         ...
@@ -232,6 +276,9 @@ class ProfilesHandle(DeploymentHandle, Protocol):
 
     @property
     def arms(self) -> RemoteMethod[[], ArmStatistics]: ...
+
+    @property
+    def arm_days(self) -> RemoteMethod[[int], Sequence[ArmDay]]: ...
 
 
 class EncoderHandle(DeploymentHandle, Protocol):
