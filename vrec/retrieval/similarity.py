@@ -30,7 +30,7 @@ SMALLEST_PRODUCT, LARGEST_PRODUCT = 1e-30, 1e30
 """Products of two weights that float32 holds with room for sums and divisions; rows beyond are in float64."""
 PLAIN_EXPONENT = 40
 """Binary exponents between which weights are multiplied as they are."""
-PRODUCTS_PER_CELL = 8
+PRODUCTS_PER_CELL = 4
 """A row with fewer products than columns by this factor is computed sparsely: only where it is not 0."""
 
 
@@ -74,6 +74,11 @@ class SimilarityTask:
         # Relative to the usual length, so that similarities have one size whatever the penalty.
         penalized = usual * (right / usual) ** formula.popularity_penalty
         return left, np.where(np.isinf(right), np.inf, penalized)
+
+    @cached_property
+    def keys_are_columns(self) -> bool:
+        """True if the key of each right row is its number, which need not be looked up then."""
+        return bool((self.right_keys == np.arange(len(self.right_keys))).all())
 
     @property
     def shrink(self) -> float:
@@ -141,7 +146,8 @@ def sparse_similarities(task: SimilarityTask, products: Matrix, rows: npt.NDArra
         means = task.left_moments.mean.astype(np.float32), task.right_moments.mean.astype(np.float32)
         data = np.where(data == 0, 0, data - np.repeat(means[0][rows], lengths) * means[1][columns])
     data = np.divide(data, denominator, out=denominator)
-    data[task.right_keys.take(columns) == np.repeat(task.left_keys[rows], lengths)] = 0
+    keys = columns if task.keys_are_columns else task.right_keys.take(columns)
+    data[keys == np.repeat(task.left_keys[rows], lengths)] = 0
     return data
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vrec.retrieval.config import SimilarityConfig, WeightingKind
-from vrec.retrieval.held_out_pairs import hold_out_pairs
+from vrec.retrieval.held_out_pairs import HeldOutPairs, hold_out_pairs
 from vrec.retrieval.interaction_matrix import Matrix
 from vrec.retrieval.similarity import (
     SimilarityFormula,
@@ -45,8 +45,8 @@ def choose_video_formula(
         config: Settings; what is `auto` in them is chosen.
         make_task: Comparison of the videos.
     """
-    held = hold_out_pairs(scale_near_one(weights)) if _is_open(config) else None
-    if held is None or not held.suffice:
+    held = _held_out(weights, config)
+    if held is None:
         return given_formula(config)
     histories = held.kept[held.users]
     rows = _affordable_rows(histories, held.kept)
@@ -68,8 +68,8 @@ def choose_user_formula(
         config: Settings; what is `auto` in them is chosen.
         make_task: Comparison of some users with all.
     """
-    held = hold_out_pairs(scale_near_one(weights)) if _is_open(config) else None
-    if held is None or not held.suffice:
+    held = _held_out(weights, config)
+    if held is None:
         return given_formula(config)
     histories = held.kept[held.users]
     entries = np.minimum(row_products(histories, held.kept.T.tocsr()), len(weights.indptr))
@@ -122,8 +122,12 @@ def _best_formula(
     return best
 
 
-def _is_open(config: SimilarityConfig) -> bool:
-    return "auto" in (config.popularity_penalty, config.shrink, config.weighting)
+def _held_out(weights: Matrix, config: SimilarityConfig) -> HeldOutPairs | None:
+    """Return interactions to choose by; None where nothing is to be chosen, or by too few."""
+    if "auto" not in (config.popularity_penalty, config.shrink, config.weighting):
+        return None
+    held = hold_out_pairs(scale_near_one(weights))
+    return held if held.suffice else None
 
 
 def given_formula(config: SimilarityConfig) -> SimilarityFormula:

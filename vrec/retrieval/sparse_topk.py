@@ -16,6 +16,8 @@ PADDING = 1.3
 """Greatest ratio of the lengths of two rows in one group."""
 GROUPS_PER_ENTRY = 4
 """Groups, per wanted entry, whose maxima stand for a long row."""
+SAMPLED_PER_ENTRY = 16
+"""Entries, per wanted entry, that are looked at in a longer row for a bound, at equal distances."""
 
 
 def topk_sparse(scores: Matrix, k: int) -> Matrix:
@@ -53,15 +55,18 @@ def _row_bounds(
     lengths = np.diff(indptr)
     bounds = np.zeros(len(lengths), values.dtype)
     rows = np.flatnonzero(lengths > k)
-    rows = rows[np.argsort(lengths[rows], kind="stable")]
-    sizes, start = lengths[rows], 0
+    # The k-th greatest of a part of a row is a bound too.
+    steps = np.ones_like(rows) if exact else np.maximum(1, lengths[rows] // (SAMPLED_PER_ENTRY * k))
+    sizes = -(-lengths[rows] // steps)
+    order = np.argsort(sizes, kind="stable")
+    rows, steps, sizes, start = rows[order], steps[order], sizes[order], 0
     while start < len(rows):
         longest = int(sizes[start] * PADDING)
         stop = int(np.searchsorted(sizes, longest, side="right"))
         stop = min(stop, start + max(1, PADDED_CELLS // longest))
         padded = np.zeros((stop - start, int(sizes[stop - 1])), values.dtype)
-        for place, row in enumerate(rows[start:stop]):
-            padded[place, : lengths[row]] = values[indptr[row] : indptr[row + 1]]
+        for place, (row, step) in enumerate(zip(rows[start:stop], steps[start:stop], strict=True), start):
+            padded[place - start, : sizes[place]] = values[indptr[row] : indptr[row + 1] : step]
         groups = GROUPS_PER_ENTRY * k
         if not exact and padded.shape[1] >= 2 * groups:
             # k groups have a maximum as great as the k-th greatest of the maxima, so k entries have it too.
