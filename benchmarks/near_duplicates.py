@@ -5,15 +5,18 @@ each kind of copy into a catalog with all originals, and counts which copies lan
 original, and which groups hold anything else. The thresholds in `vrec/media/duplicates/alignment.py` were
 chosen on the even half of the clips; the odd half is reported beside it. Clips named `neardup_*` are one
 recording, and only one of them is altered. `… cost --videos FOLDER` compares decoding with and without
-fingerprints. `… scale --videos FOLDER --count 100000` groups a catalog of videos that are made from real
-fingerprints by cropping, mirroring and blending two of them.
+fingerprints. `… scale --videos FOLDER --count 10000 100000` measures catalogs of videos that are made from
+real fingerprints by cropping, mirroring and blending two of them.
 """
 
 import argparse
+import resource
 import subprocess
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig
 from vrec.media.decode_process import DecodeProcess
 from vrec.media.duplicates.alignment import FingerprintPictures, align, is_copy
+from vrec.media.duplicates.candidates import candidate_pairs
 from vrec.media.duplicates.fingerprint import (
     GRID,
     LEVELS,
@@ -31,7 +35,12 @@ from vrec.media.duplicates.fingerprint import (
     decode_fingerprint,
     encode_fingerprint,
 )
-from vrec.media.duplicates.groups import FingerprintRow, near_duplicates
+from vrec.media.duplicates.groups import (
+    HELD_FINGERPRINTS,
+    MAX_FAILURES,
+    FingerprintRow,
+    near_duplicates,
+)
 
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf"
 KINDS: dict[str, tuple[str, int, bool]] = {
@@ -76,6 +85,8 @@ KINDS: dict[str, tuple[str, int, bool]] = {
     "mirrored": ("hflip", 26, False),
 }
 """Filter, quality (crf) and whether both ends are cut off, up to 1.3 s at the start and 0.9 s at the end."""
+PLANTED = 200
+"""Pairs of an invented video and its crop."""
 MEDIA = MediaConfig(audio=AudioConfig(enabled=False), fingerprint=True)
 
 
@@ -195,39 +206,83 @@ def child_cpu_s(decoder: DecodeProcess) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def scale(videos: Path, count: int, copies: int = 200) -> None:
-    """Print the seconds that grouping takes, and what is found of planted pairs among so many videos."""
-    real = [
-        decode_fingerprint(code)
-        for code in fingerprints(sorted(p for p in videos.iterdir() if p.suffix.lower() != ".csv")).values()
-    ]
-    rng = np.random.default_rng(0)
-    planted = rng.choice(count, copies, replace=False)
-    begun, spent = time.perf_counter(), [0.0]
-
-    def rows() -> Iterator[FingerprintRow]:
-        for number in range(count):
-            started = time.perf_counter()
-            code = invented(real, rng)
-            extra = [cropped(code, rng)] if number in planted_set else []
-            spent[0] += time.perf_counter() - started
-            yield FingerprintRow(f"v{number}", f"v{number}", code)
-            for copy in extra:
-                yield FingerprintRow(f"v{number}-copy", f"v{number}-copy", copy)
-
-    planted_set = set(planted.tolist())
-    groups = near_duplicates(rows())
-    took = time.perf_counter() - begun - spent[0]
-    hits = sum(any({f"v{n}", f"v{n}-copy"} <= set(group) for group in groups) for n in planted.tolist())
-    print(f"{count:,} videos: {took:.0f} s, {hits} of {copies} planted crops found, {len(groups)} groups")
+def scale(videos: Path, counts: list[int], verified: int) -> None:
+    """Print what grouping costs, and what is found of planted pairs among so many videos."""
+    clips = sorted(p for p in videos.iterdir() if p.suffix.lower() != ".csv")
+    real = [decode_fingerprint(code) for code in fingerprints(clips).values()]
+    print(
+        "| videos | candidates, CPU s | pairs compared per video | ms per pair | in all, CPU s | peak MB | "
+        "planted crops found | other pairs, of a common clip | false pairs |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    for count in counts:
+        # A process each, of which the peak memory is that of one size.
+        with ProcessPoolExecutor(1, get_context("fork")) as pool:
+            print(pool.submit(scale_line, real, count, verified).result(), flush=True)
 
 
-def invented(real: list[npt.NDArray[np.uint8]], rng: np.random.Generator) -> bytes:
-    """Return the fingerprint of a video that does not exist: two real ones, cropped, turned and blended."""
+def scale_line(real: list[npt.NDArray[np.uint8]], count: int, verified: int) -> str:
+    """Return the line of one size.
+
+    Candidates of all videos are looked up; those of a sample are verified, by the rules of `near_duplicates`,
+    and their cost is scaled up. The sample begins with pairs of which one is a crop of the other.
+    """
+    planted = min(PLANTED, count // 4)
+    codes = lru_cache(HELD_FINGERPRINTS)(lambda row: invented(real, row, planted))
+    means = np.zeros((count, GRID * GRID), np.float16)
+    for row in range(count):
+        means[row] = decode_fingerprint(codes(row)).mean(axis=0).reshape(-1)
+    begun = time.process_time()
+    found = list(candidate_pairs(means, np.arange(count)))
+    looked_up_s = time.process_time() - begun
+    one, other, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
+    mine = np.flatnonzero(one < min(count, verified))
+    order = mine[np.lexsort((other[mine], one[mine], -likeness[mine]))]
+    failures: Counter[int] = Counter()
+    copies: set[tuple[int, int]] = set()
+    compared, verified_s = 0, 0.0
+    for a, b in zip(one[order].tolist(), other[order].tolist(), strict=True):
+        if failures[a] >= MAX_FAILURES or (min(a, b), max(a, b)) in copies:
+            continue
+        pair = codes(a), codes(b)
+        begun = time.process_time()
+        alike = align(*(FingerprintPictures.of(decode_fingerprint(code)) for code in pair))
+        verified_s += time.process_time() - begun
+        compared += 1
+        failures[a] = 0 if alike is not None and is_copy(alike) else failures[a] + 1
+        if not failures[a]:
+            copies.add((min(a, b), max(a, b)))
+    scale_up = count / min(count, verified)
+    hits = sum((2 * n, 2 * n + 1) in copies for n in range(planted))
+    others = [pair for pair in copies if pair[1] >= 2 * planted or pair[0] // 2 != pair[1] // 2]
+    shared = sum(bool(parts_of(a, planted, real) & parts_of(b, planted, real)) for a, b in others)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (
+        f"| {count:,} | {looked_up_s:,.0f} | {compared / min(count, verified):.1f} | "
+        f"{1e3 * verified_s / compared:.1f} | {looked_up_s + scale_up * verified_s:,.0f} | {peak:,.0f} | "
+        f"{hits} of {planted} | {shared} | {len(others) - shared} |"
+    )
+
+
+def parts_of(row: int, planted: int, real: list[npt.NDArray[np.uint8]]) -> set[int]:
+    """Return the clips that an invented video is made of."""
+    seed = row - row % 2 if row < 2 * planted else row
+    return set(np.random.default_rng(seed).integers(len(real), size=2).tolist())
+
+
+def invented(real: list[npt.NDArray[np.uint8]], row: int, planted: int) -> bytes:
+    """Return the fingerprint of a video that does not exist: two real ones, cropped, turned and blended.
+
+    The odd one of each of the first `planted` pairs is a crop of the even one.
+    """
+    if row < 2 * planted and row % 2:
+        return cropped(invented(real, row - 1, planted), np.random.default_rng([row, 1]))
+    rng = np.random.default_rng(row)
+    clips = rng.integers(len(real), size=2)
     parts = []
     length = int(rng.integers(12, 65))
-    for _ in range(2):
-        pictures = real[rng.integers(len(real))]
+    for clip in clips:
+        pictures = real[clip]
         share = rng.uniform(0.35, 0.7, 2)
         corner = rng.uniform(0, 1 - share)
         part = resized(pictures, *(v for c, s in zip(corner, share, strict=True) for v in (c, c + s)))
@@ -271,11 +326,12 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["quality", "cost", "scale"])
     parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("near-duplicates-work"))
-    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--count", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--verified", type=int, default=2_000, help="videos whose candidates are compared")
     given = parser.parse_args()
     if given.what == "quality":
         quality(given.videos, given.work)
     elif given.what == "cost":
         cost(given.videos)
     else:
-        scale(given.videos, given.count)
+        scale(given.videos, given.count, given.verified)
