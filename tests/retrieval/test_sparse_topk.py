@@ -39,7 +39,7 @@ def expected(dense: np.ndarray, k: int) -> np.ndarray:
 def test_selection_is_that_of_dense_rows(
     seed: int, shape: tuple[int, int], k: int, levels: int, cells: int
 ) -> None:
-    """Few levels make ties, also across the cut; long rows are bounded by a part and by maxima of groups first."""
+    """Few levels make ties, also across the cut; long rows are bounded by a part and by maxima first."""
     rng = np.random.default_rng(seed)
     dense = rng.integers(-1, levels, shape) * (rng.random(shape) < rng.random((shape[0], 1)))
     dense = (dense / 3).astype(np.float32)
