@@ -1,6 +1,6 @@
 """CPU time and peak memory of `vrec fit`, `vrec recommend` and `vrec evaluate` on a drawn log.
 
-    python benchmarks/commands.py --interactions 1000000 --users 59000 --videos 50000 --models popular,item_knn
+    python benchmarks/commands.py --interactions 1000000 --users 59000 --videos 50000
 
 Prints Markdown rows. CPU seconds and resident memory are sums over the command and all processes below it,
 such as Ray's, seen every quarter of a second; pages that processes share count once for each.
