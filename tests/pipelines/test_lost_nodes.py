@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from vrec.config.load import load_settings
 from vrec.core.types import CatalogContent
 from vrec.encoders.config import EmbedConfig
 from vrec.events.interactions import aggregate_interactions, weigh_events
+from vrec.pipelines.cluster import ClusterError
 from vrec.pipelines.embed.run import embed
 from vrec.pipelines.evaluate.run import evaluate
 from vrec.pipelines.features.run import extract_features
@@ -187,6 +189,46 @@ def test_lost_nodes_cost_a_training_and_its_examples_nothing(shop, nodes, tmp_pa
     assert (trained.epochs, trained.best_epoch) == (alone.epochs, alone.best_epoch)
     for name, weights in alone.weights.items():
         assert np.array_equal(trained.weights[name], weights), name
+
+
+def test_a_training_whose_machine_stays_away_ends_by_name_and_continues_with_fewer_workers(
+    shop, nodes, tmp_path, caplog
+):
+    settings = load_settings(
+        overrides=[
+            "train.ranker.workers=2",
+            "train.ranker.wait_s=9",
+            "train.ranker.training={epochs: 300, patience: 300, batch_size: 8}",
+        ]
+    )
+    config = settings.train.ranker.model_copy(
+        update={"network": SETTINGS.train.ranker.network, "features": SETTINGS.train.ranker.features}
+    )
+    found = build_examples(shop.simulation.events, CatalogContent(shop.simulation.videos), config)
+    splits = tuple((part.features, part.labels) for part in (found.train, found.validation))
+    ended = threading.Event()
+    thread = threading.Thread(target=kill_after_epochs, args=(nodes, tmp_path, ended))
+    thread.start()
+    with pytest.raises(ClusterError) as raised:
+        train_network(RankerTrainingTask(config, *splits), "run", str(tmp_path))
+    ended.set()
+    thread.join()
+    assert "found no room in 9 s: 2 CPU needed by 2 workers, 3 in the cluster, " in str(raised.value)
+    assert "set `workers` lower" in raised.value.fix
+    alone = config.model_copy(
+        update={"workers": 1, "training": config.training.model_copy(update={"epochs": 2})}
+    )
+    continued = train_network(RankerTrainingTask(alone, *splits), "run", str(tmp_path))
+    assert continued.workers == 1
+    assert continued.resumed_from >= 1
+
+
+def kill_after_epochs(nodes: Nodes, out: Path, ended: threading.Event) -> None:
+    # Ray notes a checkpoint in this file once every worker has reported its epoch.
+    noted = out / "checkpoints" / "run" / "checkpoint_manager_snapshot.json"
+    while not ended.is_set() and not (noted.exists() and "checkpoint_2" in noted.read_text()):
+        time.sleep(0.05)
+    nodes.kill_one()
 
 
 @pytest.mark.parametrize("layout", ["fused", "split"])

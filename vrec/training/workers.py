@@ -17,3 +17,10 @@ class WorkersConfig(BaseConfig):
     """GPUs that Ray reserves per worker; 0 trains on CPUs."""
     failures: int = Field(default=2, ge=0)
     """Number of times that training resumes from its last epoch after a worker or its machine was lost."""
+    wait_s: float = Field(default=900.0, gt=0, allow_inf_nan=False)
+    """Seconds for which training waits for CPUs and GPUs of all its workers, at its start and after a
+    machine was lost; then it ends. The default leaves an autoscaling cluster time to start machines."""
+
+
+WORKER_FIELDS = frozenset(WorkersConfig.model_fields)
+"""Settings that say how a network is trained and not which: runs that differ in them share checkpoints."""

@@ -174,7 +174,7 @@ def test_only_runs_of_the_same_data_and_settings_share_a_name(inputs):
 
     base = name()
     assert name() == base
-    assert name(failures=7, alone_below=0) == base, "what changes no weights"
+    assert name(failures=7, alone_below=0, workers=3, wait_s=5) == base, "what changes no weights"
     others = [
         name(**{"training.seed": 1}),
         name(**{"learned.dim": 8}),

@@ -105,6 +105,8 @@ def test_only_runs_of_the_same_log_and_settings_share_a_name(data):
     config = SETTINGS.train.ranker
     base = run_name(data, config)
     assert run_name(replace(data, name="else"), config) == base
+    workers = {"workers": 3, "cpus_per_worker": 2.0, "failures": 9, "wait_s": 5.0}
+    assert run_name(data, config.model_copy(update=workers)) == base
     # As many events with the same last moment, but of other videos.
     videos = pa.array(data.events["video_id"].to_pylist()[::-1])
     events = data.events.set_column(data.events.schema.get_field_index("video_id"), "video_id", videos)

@@ -31,6 +31,9 @@ LOSS = "losses."
 """Prefix of the best epoch's validation losses in that file."""
 CHECKPOINTS = "checkpoints"
 """The subfolder of `--out` for checkpoints during training."""
+START_TIMEOUT_VARIABLE = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+"""Environment variable that Ray Train passes on to its controller."""
+_log = logging.getLogger(__name__)
 
 
 class TrainingTask(Protocol):
@@ -72,7 +75,7 @@ def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
 
     A checkpoint is written below `out` after every epoch, under `name`: a run of the same name continues from
     it, as does this run after a worker was killed. Raises what the task's trainer raises, and ClusterError
-    where workers were lost more often than `failures` allows.
+    where workers were lost more often than `failures` allows or found no room within `wait_s`.
     """
     config = task.workers_config
     workers = worker_count(config, ray.cluster_resources().get("GPU", 0.0))
@@ -91,17 +94,29 @@ def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
             # The filesystem as vrec resolves it: Ray would take the query of a URI for a part of the path.
             storage_path=storage.path,
             storage_filesystem=None if storage.local else storage.filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=config.failures),
+            failure_config=ray.train.FailureConfig(
+                max_failures=config.failures,
+                # Without a limit Ray Train waits for lost machines for ever.
+                controller_failure_limit=config.failures,
+            ),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
     # An embedding that failed earlier in this process leaves its worker in a reference cycle, and with it a
     # CPU that these workers would wait for forever.
     gc.collect()
-    with _quiet_ray_train():
+    _warn_of_missing_resources(config, workers)
+    with _quiet_ray_train(), _start_timeout(config.wait_s / (config.failures + 1)):
         try:
             result = trainer.fit()
         except ray.train.TrainingFailedError as error:
+            if _found_no_room(error):
+                raise ClusterError(
+                    f"training: workers found no room in {config.wait_s:,.0f} s: "
+                    f"{describe_resources(config, workers)}",
+                    fix="bring machines back or free them, or set `workers` lower, and run the same command "
+                    "again: it continues from the last epoch; for slow machines raise `wait_s`",
+                ) from None
             raise ClusterError(
                 f"training: workers were lost ({' '.join(str(error).split())[:300]})",
                 fix="run the same command again, it continues from the last epoch; or raise `failures`",
@@ -218,6 +233,43 @@ def worker_resources(config: WorkersConfig) -> dict[str, float]:
     """Return the resources of one worker, by Ray's names."""
     gpus = {"GPU": config.gpus_per_worker} if config.gpus_per_worker else {}
     return {"CPU": config.cpus_per_worker} | gpus
+
+
+def describe_resources(config: WorkersConfig, workers: int) -> str:
+    """Return what the workers need and what the cluster has now, for a message."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    parts = [
+        f"{each * workers:g} {name} needed by {workers} worker{'s' if workers > 1 else ''}, "
+        f"{total.get(name, 0.0):g} in the cluster, {free.get(name, 0.0):g} of them free"
+        for name, each in worker_resources(config).items()
+    ]
+    return "; ".join(parts)
+
+
+def _warn_of_missing_resources(config: WorkersConfig, workers: int) -> None:
+    total = ray.cluster_resources()
+    if any(total.get(name, 0.0) < each * workers for name, each in worker_resources(config).items()):
+        resources = describe_resources(config, workers)
+        _log.warning("training waits for up to %.0f s for machines: %s", config.wait_s, resources)
+
+
+def _found_no_room(error: ray.train.TrainingFailedError) -> bool:
+    # The class of the reason is not public.
+    reason = getattr(error, "controller_failure", None)
+    return type(reason).__name__ == "WorkerGroupStartupTimeoutError"
+
+
+@contextlib.contextmanager
+def _start_timeout(seconds: float) -> Iterator[None]:
+    """Let each attempt of Ray Train to start workers wait so long for their resources."""
+    before = os.environ.get(START_TIMEOUT_VARIABLE)
+    os.environ[START_TIMEOUT_VARIABLE] = str(seconds)
+    try:
+        yield
+    finally:
+        del os.environ[START_TIMEOUT_VARIABLE]
+        if before is not None:
+            os.environ[START_TIMEOUT_VARIABLE] = before
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from vrec.pipelines.inputs import InputPaths, read_inputs
 from vrec.pipelines.train.behavior import BehaviorSummary, build_behavior
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, train_in_process, train_network
 from vrec.training.epochs import SINGLE_WORKER, TrainingWorker
-from vrec.training.workers import WorkersConfig
+from vrec.training.workers import WORKER_FIELDS, WorkersConfig
 
 _log = logging.getLogger(__name__)
 
@@ -259,7 +259,7 @@ def run_name(task: EncoderTrainingTask) -> str:
     return digest(
         {
             "features": task.features.fingerprint,
-            "config": task.config.model_dump(mode="json", exclude={"failures", "alone_below"}),
+            "config": task.config.model_dump(mode="json", exclude={*WORKER_FIELDS, "alone_below"}),
             "behavior": _behavior_digest(task.behavior),
         }
     )

@@ -34,7 +34,7 @@ from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
 from vrec.ranking.training import RankerTrainer, heads_without_validation
 from vrec.training.epochs import TrainingWorker
-from vrec.training.workers import WorkersConfig
+from vrec.training.workers import WORKER_FIELDS, WorkersConfig
 
 _log = logging.getLogger(__name__)
 
@@ -194,5 +194,9 @@ def _ranker(
 
 
 def run_name(inputs: InputData, config: TrainRankerConfig) -> str:
-    """Return a name that only runs with the same inputs and settings share, and with it their checkpoints."""
-    return digest({"data": input_fingerprint(inputs), "config": config.model_dump_json()})
+    """Return a name that only runs with the same inputs and settings share, and with it their checkpoints.
+
+    The number of workers and their resources may differ.
+    """
+    settings = config.model_dump_json(exclude=set(WORKER_FIELDS))
+    return digest({"data": input_fingerprint(inputs), "config": settings})
