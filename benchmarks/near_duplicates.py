@@ -209,19 +209,21 @@ def child_cpu_s(decoder: DecodeProcess) -> float:
 def scale(videos: Path, counts: list[int], verified: int) -> None:
     """Print what grouping costs, and what is found of planted pairs among so many videos."""
     clips = sorted(p for p in videos.iterdir() if p.suffix.lower() != ".csv")
-    real = [decode_fingerprint(code) for code in fingerprints(clips).values()]
+    codes = fingerprints(clips)
+    real = [decode_fingerprint(code) for code in codes.values()]
+    recordings = ["neardup" if name.startswith("neardup") else name for name in codes]
     print(
         "| videos | candidates, CPU s | pairs compared per video | ms per pair | in all, CPU s | peak MB | "
-        "planted crops found | other pairs, of a common clip | false pairs |"
+        "planted crops found | other pairs, of one recording | false pairs |"
     )
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for count in counts:
         # A process each, of which the peak memory is that of one size.
         with ProcessPoolExecutor(1, get_context("fork")) as pool:
-            print(pool.submit(scale_line, real, count, verified).result(), flush=True)
+            print(pool.submit(scale_line, real, recordings, count, verified).result(), flush=True)
 
 
-def scale_line(real: list[npt.NDArray[np.uint8]], count: int, verified: int) -> str:
+def scale_line(real: list[npt.NDArray[np.uint8]], recordings: list[str], count: int, verified: int) -> str:
     """Return the line of one size.
 
     Candidates of all videos are looked up; those of a sample are verified, by the rules of `near_duplicates`,
@@ -255,7 +257,7 @@ def scale_line(real: list[npt.NDArray[np.uint8]], count: int, verified: int) -> 
     scale_up = count / min(count, verified)
     hits = sum((2 * n, 2 * n + 1) in copies for n in range(planted))
     others = [pair for pair in copies if pair[1] >= 2 * planted or pair[0] // 2 != pair[1] // 2]
-    shared = sum(bool(parts_of(a, planted, real) & parts_of(b, planted, real)) for a, b in others)
+    shared = sum(bool(parts_of(a, planted, recordings) & parts_of(b, planted, recordings)) for a, b in others)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (
         f"| {count:,} | {looked_up_s:,.0f} | {compared / min(count, verified):.1f} | "
@@ -264,10 +266,10 @@ def scale_line(real: list[npt.NDArray[np.uint8]], count: int, verified: int) -> 
     )
 
 
-def parts_of(row: int, planted: int, real: list[npt.NDArray[np.uint8]]) -> set[int]:
-    """Return the clips that an invented video is made of."""
+def parts_of(row: int, planted: int, recordings: list[str]) -> set[str]:
+    """Return the recordings that an invented video is made of."""
     seed = row - row % 2 if row < 2 * planted else row
-    return set(np.random.default_rng(seed).integers(len(real), size=2).tolist())
+    return {recordings[clip] for clip in np.random.default_rng(seed).integers(len(recordings), size=2)}
 
 
 def invented(real: list[npt.NDArray[np.uint8]], row: int, planted: int) -> bytes:
