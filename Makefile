@@ -9,7 +9,7 @@ WORKERS ?= 2
 COVER ?=
 COVERAGE := --cov=vrec --cov-report=json:.coverage.json
 
-.PHONY: setup demo test test-fast mutate lint type bench docs settings check lock clean
+.PHONY: setup demo test test-fast mutate lint type bench docs settings client check lock clean
 
 setup: $(STAMP)
 
@@ -61,6 +61,11 @@ docs: setup
 # docs/settings.md, from the code.
 settings: setup
 	$(BIN)/python -m vrec.config.reference > docs/settings.md
+
+# The wheel of the Python client, generated from this checkout's OpenAPI document.
+client: setup
+	$(BIN)/python clients/python/generate.py
+	$(BIN)/uv build --quiet --wheel --out-dir clients/python/dist clients/python
 
 lock:
 	uv pip compile pyproject.toml --group dev --group docs --universal --python-version 3.11 --generate-hashes \

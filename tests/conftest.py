@@ -1,7 +1,10 @@
 """Fixtures that more than one part's tests use."""
 
+import importlib.util
 import os
+import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Where this is set, as in many containers, each of hundreds of processes that tests start would compile its
@@ -25,6 +28,7 @@ hypothesis.settings.register_profile("fast", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("vrec")
 
 ROOT = Path(__file__).resolve().parents[1]
+CLIENT = ROOT / "clients" / "python"
 CLUSTERS = {
     "e2e": ("bad_input", "cli", "http_embed", "kill", "own_log", "s3_chain", "serve"),
     "pipelines": ("lost_nodes",),
@@ -87,7 +91,35 @@ def bucket():
         yield made
 
 
-SLOW = ("tests/e2e/", "tests/serving/http/test_whole.py", "tests/serving/http/test_contract.py")
+@pytest.fixture(scope="session")
+def client_generator() -> ModuleType:
+    """The module `clients/python/generate.py`."""
+    spec = importlib.util.spec_from_file_location("generate_client", CLIENT / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def client_site(client_generator: ModuleType, tmp_path_factory: pytest.TempPathFactory):
+    """A folder on the path with the package `vrec_client`, generated from the code of this checkout."""
+    folder = tmp_path_factory.mktemp("site")
+    package = folder / "vrec_client"
+    shutil.copytree(CLIENT / "src" / "vrec_client", package, ignore=shutil.ignore_patterns("generated"))
+    client_generator.generate(client_generator.own_document(), package / "generated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield folder
+
+
+SLOW = (
+    "tests/e2e/",
+    "tests/clients/",
+    "tests/serving/http/test_whole.py",
+    "tests/serving/http/test_contract.py",
+)
 """Tests with servers, or with processes that take seconds to start, beside those on Ray or in a browser."""
 LONG = ("tests/docs/test_tutorial.py", "tests/pipelines/compress/test_run.py")
 """Files of few tests that take as long as files of hundreds, beside those of SLOW."""
