@@ -85,7 +85,7 @@ def test_without_a_recommender_one_is_fitted(folders, tmp_path, capsys, monkeypa
     assert command(folders, given, f"--recommender={folders / 'knn'}") == 0
     assert (fitted.neighbors.indices == ServingBundle.load(str(given)).neighbors.indices).all()
 
-    def built(kind, *_):
+    def built(kind, *_, **__):
         raise FitError(f"{kind} would be fitted", fix="none")
 
     monkeypatch.setattr("vrec.pipelines.fit.local.build_recommender", built)

@@ -14,7 +14,7 @@ from vrec.core.errors import ModelError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
-from vrec.core.uris import absolute_uri, join_uri
+from vrec.core.uris import absolute_uri, is_uri, join_uri
 from vrec.events.interactions import DAY_US, aggregate_interactions
 from vrec.pipelines.fit.local import (
     MAX_EXAMPLES,
@@ -70,7 +70,7 @@ def fit_inputs(
         )
     else:
         # A local path is no place for a task on another machine.
-        trials = join_uri(out, TRIALS) if address is None or "://" in out else None
+        trials = join_uri(out, TRIALS) if address is None or is_uri(out) else None
         fitted, fit_s = _fit_on_cluster(model, interactions, inputs.content, settings, address, trials=trials)
     for line in report_lines(fitted.report):
         _log.info("%s", line)
