@@ -16,7 +16,8 @@ from vrec.serving.http.keys import create_key
 OPERATIONS = {
     "recommend", "search", "similar_videos", "add_events", "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
-    "change_videos", "remove_video", "check_health", "check_readiness", "get_media",
+    "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
+    "preview_rule", "check_health", "check_readiness", "get_media",
 }  # fmt: skip
 
 
@@ -123,6 +124,7 @@ def test_the_client_drives_every_route(served, client):
         assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT
     assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
 
+    _check_rules(api, models, first.video_id)
     assert api.ok("events.erase_profile", user_id="ann").erased == 1
     assert (
         api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"
@@ -145,6 +147,25 @@ def _check_pages_and_named_videos(api, models, asked, answer):
     ranked = api.ok("lists.recommend", body=named)
     assert ([item.video_id for item in ranked.items], ranked.unknown) == ([first], ["none"])
     assert ranked.items[0].scores.additional_properties["popular"] > 0
+
+
+def _check_rules(api, models, video_id):
+    pin = models.PinRule(kind="pin", video_id=video_id, position=1)
+    draft = models.RulePreviewRequest(rule_id="p", rule=pin, shoppers=["ann", "bob"], k=5)
+    preview = api.ok("rules.preview_rule", body=draft)
+    assert [one.after[1] for one in preview.lists] == [video_id] * 2
+    made = api.ok("rules.put_rule", 201, rule_id="p", body=pin)
+    assert (made.changed_by, made.rule.position) == ("client", 1)
+    assert api.ok("rules.get_rule", rule_id="p") == made
+    ban = models.BanRule(kind="ban", videos=models.MatchingVideos(expression='category = "mugs"'))
+    tag = f'"{made.version}"'
+    assert api.ok("rules.put_rule", rule_id="p", body=ban, if_match=tag).rule.videos.expression
+    assert api.detailed("rules.put_rule", rule_id="p", body=ban, if_match=tag).status_code == 412
+    assert [one.rule_id for one in api.ok("rules.list_rules").rules] == ["p"]
+    assert api.detailed("rules.remove_rule", rule_id="p", if_match="*").status_code == HTTPStatus.NO_CONTENT
+    assert [one.rule and one.rule.kind for one in api.ok("rules.get_rule_history", rule_id="p").versions] == [
+        None, "ban", "pin",
+    ]  # fmt: skip
 
 
 class _Calls:

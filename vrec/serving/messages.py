@@ -90,8 +90,8 @@ class RecommendQuery:
     """Ids of videos that the list complements."""
     explain: bool = False
     """Whether the result has `scores` and `barred`."""
-    shown: int = 0
-    """Number of videos on earlier pages of the list."""
+    shown: tuple[str, ...] = ()
+    """Ids of the videos on earlier pages of the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ class ListItem:
     """Source of the candidate: cf, content, popular, new, search:words, …"""
     propensity: float
     """Probability of this video in this slot given the videos before it; 1 without exploration."""
+    rules: tuple[str, ...] = ()
+    """Rules of the shop that put it here or changed its score, as `pin:ID`, `campaign:ID` or `boost:ID`."""
 
 
 def unranked_item(video_id: str, score: float, source: str, reasons: tuple[str, ...] = ()) -> ListItem:
@@ -183,6 +185,15 @@ class JournalPosition(NamedTuple):
 
     node: str
     edits: int
+
+
+class ReadPosition(NamedTuple):
+    """Changes that an answer has to have."""
+
+    catalog: JournalPosition | None = None
+    """Position in the catalog changes; None for any."""
+    rules: int = 0
+    """Number of the last change of the shop's rules."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tests.serving.direct import Direct
 from vrec.core.errors import VideoError
 from vrec.media.decode import MediaConfig
 from vrec.media.decode_process import DecodeProcess
@@ -13,8 +14,10 @@ from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
 from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.deployments.protocol import ServiceReadiness, ServiceState, UnknownVideo, VideoIdTaken
+from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import CatalogEntry, CatalogPage, EmbeddedVideo, ListItem, ListResult
+from vrec.serving.rules.follower import RuleFollower
 
 
 class Shop:
@@ -31,6 +34,8 @@ class Shop:
         self.arm_counts = ArmCounts(config.arms)
         self.store = open_store(SqliteConfig(path=str(folder / "store.db")), lambda _: {}, ProfilesConfig())
         self.decoder = DecodeProcess(MediaConfig())
+        follower = RuleFollower(self.records_after)
+        self.rules = RuleOperations(Direct(self), Direct(self), follower, config.apply_timeout_s)
         self.asks = []
 
     def close(self):
@@ -141,6 +146,27 @@ class Shop:
 
     async def export(self, after, limit):
         return await asyncio.to_thread(self.store.export, after, limit)
+
+    async def append_record(self, log, record, expected, most):
+        return self.store.append_record(log, record, expected=expected, most=most)
+
+    async def records_after(self, log, after, limit):
+        return self.store.records_after(log, after, limit)
+
+    async def records_before(self, log, before, limit):
+        return self.store.records_before(log, before, limit)
+
+    async def preview(self, queries, rule_id, rule, after):
+        banned = frozenset(rule.video_ids) if rule is not None and rule.kind == "ban" else frozenset()
+        return [
+            (
+                await self.recommend(query),
+                await self.recommend(
+                    replace(query, filters=replace(query.filters, exclude=query.filters.exclude | banned))
+                ),
+            )
+            for query in queries
+        ]
 
     async def arms(self):
         return self.arm_counts.snapshot()

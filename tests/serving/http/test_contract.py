@@ -21,8 +21,9 @@ no-shrink = true
 [phases.stateful]
 enabled = false
 [[operations]]
-# The document cannot express that bytes must be a video, or that a URI must lie below a root.
-include-path = ["/v1/videos", "/v1/uploads"]
+# The document cannot express that bytes must be a video, that a URI must lie below a root, that a rule must
+# end after it starts, or that a condition must name its version.
+include-path = ["/v1/videos", "/v1/uploads", "/v1/rules/{rule_id}", "/v1/rules:preview"]
 checks.positive_data_acceptance.enabled = false
 """
 FREE = {"requests_per_second": 1e6, "burst": 1_000_000}

@@ -211,7 +211,7 @@ def test_reasons_are_true_in_random_shops(part):
             popular = replace(candidates, sources=["popular"] * len(rows))
             truth.check(user, popular_items(popular, config), users, seen)
     assert seen["answers"] == 640
-    assert set(seen) == {*REASONS, "answers"}
+    assert set(seen) == {*REASONS, "answers"} - {"featured"}  # no shop here has rules
 
 
 def shop_truth():

@@ -60,6 +60,8 @@ class ReasonFacts:
     """Cosine of content vectors with videos of the shopper's history, by video id."""
     shopper: ShopperContext
     popularity: Popularity
+    rule: str | None = None
+    """Rule of the shop that put the video in its slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,10 @@ def _is_explored(subject: str, facts: ReasonFacts, config: ReasonsConfig) -> boo
     return facts.explored
 
 
+def _is_featured(subject: str, facts: ReasonFacts, config: ReasonsConfig) -> bool:
+    return subject == facts.rule
+
+
 REASONS: Mapping[str, ReasonRule] = MappingProxyType(
     {
         "watched": ReasonRule(
@@ -158,6 +164,7 @@ REASONS: Mapping[str, ReasonRule] = MappingProxyType(
         "new": ReasonRule(_is_new, "because it is new"),
         "popular": ReasonRule(_is_popular, "because it is popular"),
         "exploration": ReasonRule(_is_explored, "as something different to try"),
+        "featured": ReasonRule(_is_featured, "as part of {}", "as a pick of the shop"),
     }
 )
 """Predicate and text of each reason by the code before its colon, the most personal first."""
@@ -174,6 +181,7 @@ def find_reasons(
     explored: npt.NDArray[np.bool_],
     at: int,
     popularity: Popularity,
+    featured: Sequence[str | None] | None = None,
 ) -> list[list[str]]:
     """Find all reasons that hold for each of N videos, the most personal first.
 
@@ -189,6 +197,7 @@ def find_reasons(
         explored: (N,) whether exploration, and not the score, put the video in its slot.
         at: Time of the request in µs since 1970.
         popularity: Popularity of the videos.
+        featured: (N,) rule of the shop that put the video in its slot, None where none did.
     """
     similar = _most_similar(catalog_rows, catalog, shopper)
     reasons: list[list[str]] = []
@@ -206,6 +215,7 @@ def find_reasons(
             likeness=similar[row],
             shopper=shopper,
             popularity=popularity,
+            rule=featured[row] if featured is not None else None,
         )
         reasons.append(list(_true_reasons(facts, config)))
     return reasons
@@ -246,12 +256,18 @@ def _true_reasons(facts: ReasonFacts, config: ReasonsConfig) -> Iterator[str]:
         if rule.kind is not None:
             subjects = () if named else tuple(facts.likeness)
         else:
-            # Creators and categories without a name are never counted.
-            subjects = {"creator": (facts.creator,), "category": (facts.category,)}.get(code, ("",))
+            subjects = _subjects(code, facts)
         for subject in subjects:
             if rule.holds(subject, facts, config) and bool(subject) == ("{}" in rule.text):
                 yield f"{code}:{subject}" if subject else code
                 named |= rule.kind is not None
+
+
+def _subjects(code: str, facts: ReasonFacts) -> tuple[str, ...]:
+    """Return what a reason can be about, besides videos of the history."""
+    # Creators and categories without a name are never counted.
+    named = {"creator": facts.creator, "category": facts.category, "featured": facts.rule or ""}
+    return (named.get(code, ""),)
 
 
 def _most_similar(

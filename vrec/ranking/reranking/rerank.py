@@ -20,6 +20,7 @@ from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperCon
 from vrec.ranking.reranking.diversity import DiversityConfig, DppConfig, build_penalty
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, check_eligibility
 from vrec.ranking.reranking.exploration import ExplorationConfig, draw_winner
+from vrec.ranking.reranking.placements import Placements, SlotPlacer
 from vrec.ranking.reranking.popularity import Popularity
 from vrec.ranking.reranking.reasons import ReasonsConfig, find_reasons
 from vrec.ranking.reranking.utility import UtilityConfig, utility, utility_slope
@@ -169,6 +170,8 @@ class RerankedSlots:
     """(slots,) probabilities of the candidate given the slots before."""
     reasons: list[list[str]]
     """Reasons by slot."""
+    rules: list[str | None]
+    """Rule that gave the candidate the slot, None where the score did."""
 
 
 def rerank_candidates(
@@ -184,6 +187,7 @@ def rerank_candidates(
     k: int,
     rng: np.random.Generator,
     popularity: Popularity | None = None,
+    placements: Placements | None = None,
 ) -> RerankedSlots:
     """Rerank N eligible candidates, which are unique and in the order of video_id.
 
@@ -193,6 +197,8 @@ def rerank_candidates(
         predictions: Predictions for the candidates.
         catalog_rows: (N,) rows of the candidates in the catalog.
         sources: (N,) RECOMMENDATIONS.source of the candidates.
+        placements: Slots that rules of the shop give away, and their factors on utilities. A slot with one
+            possible candidate has the propensity 1, and its score is the best of all that were left.
 
     Raises:
         RankError: a prediction is invalid.
@@ -201,7 +207,18 @@ def rerank_candidates(
     utilities = utility(predictions, prices, surface, config.utility)
     slope = utility_slope(predictions, prices, surface, config.utility)
     deviation = np.multiply(slope, predictions.spread, dtype=np.float64)
-    slate = _fill(utilities.astype(np.float64), deviation, catalog, catalog_rows, own, at=at, k=k, rng=rng)
+    factors = 1.0 if placements is None or placements.factors is None else placements.factors
+    slate = _fill(
+        np.multiply(utilities, factors, dtype=np.float64),
+        deviation * factors,
+        catalog,
+        catalog_rows,
+        own,
+        placer=SlotPlacer(placements or Placements(), len(catalog_rows)),
+        at=at,
+        k=k,
+        rng=rng,
+    )
     rows, explored = np.array(slate.rows, np.int64), np.array(slate.explored, np.bool_)
     reasons = find_reasons(
         catalog_rows[rows],
@@ -212,9 +229,11 @@ def rerank_candidates(
         explored=explored,
         at=at,
         popularity=popularity or Popularity(),
+        featured=slate.rules,
     )
     scores = np.minimum.accumulate(np.array(slate.scores, np.float32))
-    return RerankedSlots(rows, scores, utilities[rows], np.array(slate.chances, np.float32), reasons)
+    chances = np.array(slate.chances, np.float32)
+    return RerankedSlots(rows, scores, utilities[rows], chances, reasons, slate.rules)
 
 
 def _with_results(table: pa.Table, slots: RerankedSlots) -> pa.Table:
@@ -238,6 +257,7 @@ class _SlotList:
     scores: list[float]
     chances: list[float]
     explored: list[bool]
+    rules: list[str | None]
 
 
 def _fill(
@@ -247,6 +267,7 @@ def _fill(
     catalog_rows: RowIndices,
     config: RerankListConfig,
     *,
+    placer: SlotPlacer,
     at: int,
     k: int,
     rng: np.random.Generator,
@@ -257,10 +278,11 @@ def _fill(
     penalty = build_penalty(config.diversity, catalog, catalog_rows, relevance, slots)
     caps = SlotCaps(catalog.creator[catalog_rows], catalog.category[catalog_rows], config.caps)
     left, noise = np.ones(len(catalog_rows), np.bool_), deviation * config.exploration.scale
-    slate = _SlotList([], [], [], [])
+    slate = _SlotList([], [], [], [], [])
     for slot in range(slots):
         scores = relevance - penalty.costs()
-        rows = np.flatnonzero(caps.allowed(left))
+        allowed, rule = placer.next_slot(left)
+        rows = np.flatnonzero(caps.allowed(allowed))
         # argmax takes the first of equals, which is the first by id.
         best, chance = int(rows[np.argmax(scores[rows])]), 1.0
         chosen = best
@@ -268,12 +290,14 @@ def _fill(
             winner, chance = draw_winner(scores[rows], noise[rows], rng)
             chosen = int(rows[winner])
         slate.rows.append(chosen)
-        slate.scores.append(float(scores[chosen]))
+        slate.scores.append(float(scores[chosen] if rule is None else scores[left].max()))
         slate.chances.append(chance)
         slate.explored.append(chosen != best)
+        slate.rules.append(rule)
         left[chosen] = False
         penalty.choose(chosen)
         caps.take_slot(chosen)
+        placer.take_slot(chosen)
     return slate
 
 

@@ -4,13 +4,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import pyarrow as pa
 from fastapi import FastAPI
-from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
 from starlette.middleware import Middleware
 
 from vrec.bundle.catalog import BundleCatalog
@@ -37,6 +35,8 @@ from vrec.serving.deployments.protocol import (
     VideoIdTaken,
 )
 from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.replies import await_reply
+from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import create_app
 from vrec.serving.http.draining import DrainMiddleware, RequestGate
@@ -45,8 +45,8 @@ from vrec.serving.messages import (
     CatalogEntry,
     CatalogPage,
     EmbeddedVideo,
-    JournalPosition,
     ListResult,
+    ReadPosition,
     RecommendQuery,
     RequestFilters,
     VideoUpsert,
@@ -55,11 +55,12 @@ from vrec.serving.observability import metrics
 from vrec.serving.observability.exposition import cluster_metrics_text
 from vrec.serving.observability.requests import RequestMetricsMiddleware
 from vrec.serving.recommend.fallback import PopularFallback
+from vrec.serving.rules.book import RULES_LOG
+from vrec.serving.rules.follower import RuleFollower
 from vrec.serving.service_report import service_state
 
 logger = logging.getLogger("ray.serve")
 
-T = TypeVar("T")
 ERASE_TIMEOUT_S = 60.0
 """Seconds that an erasure or an export may take."""
 EMBED_TIMEOUT_S = 600.0
@@ -104,6 +105,9 @@ class ApiDeployment:
         self._recorder, self._surfaces = recorder or metrics.metrics_recorder(), metrics.SurfaceLabels()
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
         self._live: LiveCatalog[PopularFallback] = LiveCatalog(config.data, self._load)
+        self._rules = RuleFollower(profiles.records_after.remote)
+        self.rules = RuleOperations(profiles, ranking, self._rules, config.apply_timeout_s)
+        """Rules of the shop."""
         self._waiting: list[tuple[pa.Table, asyncio.Future[ApplyResult]]] = []
         self._sending: asyncio.Task[None] | None = None
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
@@ -126,6 +130,8 @@ class ApiDeployment:
             await self._local_ranking.reconfigure(user_config)
         with fixes_in_tracebacks():
             await self._live.move(user_config["bundle"])
+        with contextlib.suppress(Exception):  # the refresh loop tries again, and answers say so until then
+            await await_reply(self._rules.follow(), READY_TIMEOUT_S)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
@@ -136,7 +142,7 @@ class ApiDeployment:
             raise BackendUnavailable("ranking has not answered lately")
         self._probing, begun = is_open, time.perf_counter()
         try:
-            answer = await _await_reply(
+            answer = await await_reply(
                 self._ranking.recommend.remote(query, self._position), self._config.ranking_timeout_s
             )
         except BackendUnavailable:
@@ -149,17 +155,18 @@ class ApiDeployment:
 
     def fallback(self, query: RecommendQuery) -> ListResult:
         """See ServingBackend."""
-        return self._record(query, self._fallback_state.answer(query, ("ranking",)), None)
+        missing = ("ranking",) if self._rules.is_read else (RULES_LOG, "ranking")
+        return self._record(query, self._fallback_state.answer(query, missing, self._rules.book), None)
 
     async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """See ServingBackend."""
         call = self._ranking.similar.remote(video_id, k, filters, at, self._position)
-        return await _await_reply(call, self._config.ranking_timeout_s)
+        return await await_reply(call, self._config.ranking_timeout_s)
 
     async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """See ServingBackend."""
         call = self._ranking.search.remote(text, k, filters, at, self._position)
-        return await _await_reply(call, self._config.ranking_timeout_s)
+        return await await_reply(call, self._config.ranking_timeout_s)
 
     async def cards(self, video_ids: Sequence[str]) -> Mapping[str, Card]:
         """See ServingBackend. They come from this process's memory, since every answer shows some."""
@@ -187,18 +194,18 @@ class ApiDeployment:
 
     async def profile(self, user_id: str) -> Profile | None:
         """See ServingBackend."""
-        return await _await_reply(self._profiles.get.remote(user_id), self._config.apply_timeout_s)
+        return await await_reply(self._profiles.get.remote(user_id), self._config.apply_timeout_s)
 
     async def erase(self, user_id: str) -> int:
         """See ServingBackend."""
-        return await _await_reply(self._profiles.erase.remote(user_id), ERASE_TIMEOUT_S)
+        return await await_reply(self._profiles.erase.remote(user_id), ERASE_TIMEOUT_S)
 
     async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> EmbeddedVideo:
         """See ServingBackend."""
         if self._encoder is None:
             raise BackendUnavailable("no encoder is running", fix="set serve.replicas.encoder to 1 or more")
         try:
-            embedded = await _await_reply(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
+            embedded = await await_reply(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
         except Exception as error:
             self._recorder.record(metrics.UPLOADS, outcome=type(error).__name__)
             raise
@@ -235,15 +242,15 @@ class ApiDeployment:
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
         """See ServingBackend."""
-        return await _await_reply(self._profiles.export.remote(after, limit), ERASE_TIMEOUT_S)
+        return await await_reply(self._profiles.export.remote(after, limit), ERASE_TIMEOUT_S)
 
     async def arms(self) -> ArmStatistics:
         """See ServingBackend."""
-        return await _await_reply(self._profiles.arms.remote(), self._config.apply_timeout_s)
+        return await await_reply(self._profiles.arms.remote(), self._config.apply_timeout_s)
 
     async def arm_days(self, days: int) -> Sequence[ArmDay]:
         """See ServingBackend."""
-        return await _await_reply(self._profiles.arm_days.remote(days), self._config.apply_timeout_s)
+        return await await_reply(self._profiles.arm_days.remote(days), self._config.apply_timeout_s)
 
     async def service_state(self) -> ServiceState:
         """See ServingBackend."""
@@ -268,15 +275,11 @@ class ApiDeployment:
 
     async def refused(self) -> str | None:
         """Return why this deployment or ranking refused the bundle requested last; None if neither did."""
-        return self._live.served.refused or await _await_reply(
-            self._ranking.refused.remote(), READY_TIMEOUT_S
-        )
+        return self._live.served.refused or await await_reply(self._ranking.refused.remote(), READY_TIMEOUT_S)
 
     async def refusal(self) -> tuple[str, str] | None:
         """Return why this deployment or ranking refused the bundle, and the fix; None if neither did."""
-        return self._live.served.refusal or await _await_reply(
-            self._ranking.refusal.remote(), READY_TIMEOUT_S
-        )
+        return self._live.served.refusal or await await_reply(self._ranking.refusal.remote(), READY_TIMEOUT_S)
 
     def _record(self, query: RecommendQuery, answer: ListResult, call_s: float | None) -> ListResult:
         arm, surface = assign_arm(query.user_id, self._config.arms).name, self._surfaces.name(query.surface)
@@ -290,10 +293,10 @@ class ApiDeployment:
         return self._live.value
 
     @property
-    def _position(self) -> JournalPosition | None:
-        """Position behind the last edit acknowledged here; None before the first."""
+    def _position(self) -> ReadPosition:
+        """Position behind the last edit acknowledged here and the last rule known here."""
         position = self._live.journal.position
-        return position if position.edits else None
+        return ReadPosition(position if position.edits else None, self._rules.book.number)
 
     def _load(self, uri: str) -> tuple[BundleCatalog, PopularFallback]:
         shared = None if self._local_ranking is None else self._local_ranking.bundle_view(uri)
@@ -309,7 +312,7 @@ class ApiDeployment:
             try:
                 merged = pa.concat_tables(tables).combine_chunks()
                 call = self._profiles.apply.remote(merged, sizes)
-                results = await _await_reply(call, self._config.apply_timeout_s)
+                results = await await_reply(call, self._config.apply_timeout_s)
             except Exception as error:  # whatever it is, the waiting requests get it
                 self._recorder.record(metrics.EVENTS, max(1, sum(sizes)), outcome="failed")
                 for _, done in batch:
@@ -327,25 +330,9 @@ class ApiDeployment:
             try:
                 await self._live.follow()
                 await self._live.compact()
+                await await_reply(self._rules.follow(), self._config.apply_timeout_s)
             except Exception as error:  # the next round tries again
-                logger.warning("cannot read the catalog changes", extra={"why": str(error)[:300]})
-
-
-async def _await_reply(call: Awaitable[T], timeout_s: float) -> T:
-    """Await the reply of another deployment.
-
-    Raises:
-        BackendUnavailable: There is no reply in time, or no replica can answer.
-        Exception: The error of the method, as it was raised there.
-    """
-    try:
-        return await asyncio.wait_for(call, timeout_s)
-    except RayTaskError as error:
-        raise error.cause from None
-    except TimeoutError:
-        raise BackendUnavailable(f"no answer in {timeout_s:g} s") from None
-    except (RayError, RayServeException) as error:
-        raise BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
+                logger.warning("cannot read the latest changes", extra={"why": str(error)[:300]})
 
 
 async def _readiness_error(handle: DeploymentHandle | None) -> str | None:
@@ -353,7 +340,7 @@ async def _readiness_error(handle: DeploymentHandle | None) -> str | None:
     if handle is None:
         return None
     try:
-        await _await_reply(handle.ready.remote(), READY_TIMEOUT_S)
+        await await_reply(handle.ready.remote(), READY_TIMEOUT_S)
     except Exception as error:  # whatever it is, the deployment is not ready
         return str(error)
     return None

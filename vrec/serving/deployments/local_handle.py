@@ -27,6 +27,7 @@ class LocalRankingHandle:
         self.recommend = LocalMethod(ranking.recommend)
         self.similar = LocalMethod(ranking.similar)
         self.search = LocalMethod(ranking.search)
+        self.preview = LocalMethod(ranking.preview)
         self.ready = LocalMethod(ranking.ready)
         self.refused = LocalMethod(ranking.refused)
         self.refusal = LocalMethod(ranking.refusal)

@@ -13,11 +13,11 @@ import pyarrow as pa
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
-from vrec.core.protocols import ProfileStore
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
-from vrec.profiles.stores.sqlite.store import SqliteConfig
+from vrec.profiles.stores.redis.store import RedisStore
+from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import fixes_in_tracebacks
@@ -41,7 +41,7 @@ class ProfilesDeployment:
     def __init__(self, config: ServeConfig) -> None:
         self._config = config
         self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load)
-        self._opened: ProfileStore[Profile] | None = None
+        self._opened: SqliteStore | RedisStore | None = None
         self._arms = ArmCounts(config.arms)
         self._cursor, self._has_counted_all = 0, False
         self._owner = uuid.uuid4().hex
@@ -104,6 +104,21 @@ class ProfilesDeployment:
         """Delete a user's events and profile, and return the number of events."""
         return await asyncio.to_thread(self._store.erase, user_id)
 
+    async def append_record(
+        self, log: str, record: bytes, expected: int | None, most: int | None
+    ) -> int | None:
+        """Append a record to a log of the store; see RecordLog."""
+        append = self._store.append_record
+        return await asyncio.to_thread(append, log, record, expected=expected, most=most)
+
+    async def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the next records of a log of the store; see RecordLog."""
+        return await asyncio.to_thread(self._store.records_after, log, after, limit)
+
+    async def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
+        """Return the records of a log of the store before one, the last first; see RecordLog."""
+        return await asyncio.to_thread(self._store.records_before, log, before, limit)
+
     async def owner(self) -> str:
         """Return the id in the file beside the embedded store; see `store_owner`."""
         return self._owner
@@ -130,7 +145,7 @@ class ProfilesDeployment:
         return self._live.served.refused
 
     @property
-    def _store(self) -> ProfileStore[Profile]:
+    def _store(self) -> SqliteStore | RedisStore:
         if self._opened is None:
             raise RuntimeError("a call came before the first bundle")
         return self._opened

@@ -18,12 +18,13 @@ from vrec.serving.messages import (
     CatalogEntry,
     CatalogPage,
     EmbeddedVideo,
-    JournalPosition,
     ListResult,
+    ReadPosition,
     RecommendQuery,
     RequestFilters,
     VideoUpsert,
 )
+from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
 
 Card = Mapping[str, Any]
 """A video's row of VIDEOS by column, plain Python values; `published_at` is an aware datetime."""
@@ -48,6 +49,28 @@ class BackendUnavailable(ServeError):
     """Call that a deployment did not answer: it is restarting or overloaded."""
 
     fix = "send the request again in a few seconds"
+
+
+class UnknownRule(VrecError):
+    """Id of a rule that does not exist."""
+
+    fix = "give the id of a rule of GET /v1/rules"
+
+
+class RuleConflict(VrecError):
+    """Change of a rule that is not as its editor believes."""
+
+    fix = "read the rule again, and send the change with its present ETag in If-Match"
+
+
+class RuleLimit(VrecError):
+    """Rule beyond the maximum number."""
+
+    fix = "delete rules that have ended"
+
+
+RuleExpectation = frozenset[int] | Literal["any", "absent"]
+"""Versions of which a rule must have one to be changed; absent if it must not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +125,39 @@ class ServiceState:
     """Replicas by deployment; None without Ray Serve."""
 
 
+class RulesBackend(Protocol):
+    """Rules of the shop behind HTTP. Any call may raise BackendUnavailable, TimeoutError or StoreError."""
+
+    async def book(self) -> RuleBook:
+        """Return all rules, with every change acknowledged before."""
+        ...
+
+    async def change(self, change: RuleChange, expected: RuleExpectation) -> RuleVersion:
+        """Put or remove a rule durably; raises UnknownRule, RuleConflict or RuleLimit."""
+        ...
+
+    async def history(self, rule_id: str) -> list[RuleVersion]:
+        """Return all changes of a rule, the last first; none for a rule that never was."""
+        ...
+
+    async def preview(
+        self, queries: Sequence[RecommendQuery], rule_id: str, rule: ShopRule | None
+    ) -> list[tuple[ListResult, ListResult]]:
+        """Return the lists of requests as they are, and with a rule put or removed, without any trace."""
+        ...
+
+
 class ServingBackend(Protocol):
     """Service behind HTTP. Any call may raise BackendUnavailable or TimeoutError besides what it names.
 
     Each call limits its own time. The caller sets no timeout, which would hide from the service that one of
     its deployments does not answer.
     """
+
+    @property
+    def rules(self) -> RulesBackend:
+        """Rules of the shop."""
+        ...
 
     async def recommend(self, query: RecommendQuery) -> ListResult:
         """Return at most `query.k` videos for a shopper, best first."""
@@ -232,17 +282,25 @@ class RankingHandle(DeploymentHandle, Protocol):
     """Handle of the ranking deployment; see `RankingDeployment` for its methods."""
 
     @property
-    def recommend(self) -> RemoteMethod[[RecommendQuery, JournalPosition | None], ListResult]: ...
+    def recommend(self) -> RemoteMethod[[RecommendQuery, ReadPosition | None], ListResult]: ...
 
     @property
     def similar(
         self,
-    ) -> RemoteMethod[[str, int, RequestFilters, int, JournalPosition | None], ListResult]: ...
+    ) -> RemoteMethod[[str, int, RequestFilters, int, ReadPosition | None], ListResult]: ...
 
     @property
     def search(
         self,
-    ) -> RemoteMethod[[str, int, RequestFilters, int, JournalPosition | None], ListResult]: ...
+    ) -> RemoteMethod[[str, int, RequestFilters, int, ReadPosition | None], ListResult]: ...
+
+    @property
+    def preview(
+        self,
+    ) -> RemoteMethod[
+        [Sequence[RecommendQuery], str, ShopRule | None, ReadPosition | None],
+        list[tuple[ListResult, ListResult]],
+    ]: ...
 
     @property
     def refused(self) -> RemoteMethod[[], str | None]: ...
@@ -270,6 +328,15 @@ class ProfilesHandle(DeploymentHandle, Protocol):
 
     @property
     def erase(self) -> RemoteMethod[[str], int]: ...
+
+    @property
+    def append_record(self) -> RemoteMethod[[str, bytes, int | None, int | None], int | None]: ...
+
+    @property
+    def records_after(self) -> RemoteMethod[[str, int, int], list[tuple[int, bytes]]]: ...
+
+    @property
+    def records_before(self) -> RemoteMethod[[str, int | None, int], list[tuple[int, bytes]]]: ...
 
     @property
     def owner(self) -> RemoteMethod[[], str]: ...

@@ -5,6 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,13 @@ from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle,
 from vrec.serving.deployments.store_owner import is_owned_by
 from vrec.serving.messages import (
     CatalogChange,
-    JournalPosition,
     ListResult,
+    ReadPosition,
     RecommendQuery,
     RequestFilters,
 )
+from vrec.serving.rules.book import RULES_LOG, ShopRule
+from vrec.serving.rules.follower import RuleFollower
 
 if TYPE_CHECKING:
     from vrec.serving.catalog.snapshot import BundleCatalogView
@@ -61,6 +64,7 @@ class RankingDeployment:
         """Build the deployment from handles; without `encoder`, search is by words alone."""
         self._config, self._profiles, self._encoder = config, profiles, encoder
         self._live: LiveCatalog[_LoadedBundle] = LiveCatalog(config.data, self._load, remembers=True)
+        self._rules = RuleFollower(profiles.records_after.remote)
         self._cursor: int | None = None
         self._reader: SqliteProfileReader | RedisStore | None = None
         self._changing = asyncio.Lock()
@@ -75,23 +79,26 @@ class RankingDeployment:
         async with self._changing:
             if await self._live.move(uri):
                 await self._fetch_video_counts()
+                with suppress(Exception):  # the refresh loop tries again, and answers say so until then
+                    await self._rules.follow()
                 # The bundle stays loaded: scanning it in every garbage collection would delay requests.
                 gc.collect()
                 gc.freeze()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
-    async def recommend(self, query: RecommendQuery, after: JournalPosition | None = None) -> ListResult:
+    async def recommend(self, query: RecommendQuery, after: ReadPosition | None = None) -> ListResult:
         """Recommend videos to a shopper, with all catalog edits up to a position."""
         await self._reach(after)
-        begun, missing = time.perf_counter(), []
+        begun, missing = time.perf_counter(), self._missing()
         try:
             profile = await self._profile(query.user_id)
         except Exception as error:  # whatever it is, an answer without it is better than none
             logger.warning("no profile", extra={"request_id": query.request_id, "why": _error_text(error)})
-            profile, missing = None, ["profiles"]
+            profile, missing = None, [*missing, "profiles"]
         waited = time.perf_counter() - begun
-        answer = self._engine.recommend(query, profile or Profile("user", query.user_id))
+        shopper = profile or Profile("user", query.user_id)
+        answer = self._engine.recommend(query, shopper, self._rules.book)
         spent = {"profile": waited * 1e3, **answer.spent_ms}
         return replace(answer, degraded=(*missing, *answer.degraded), spent_ms=spent)
 
@@ -101,24 +108,25 @@ class RankingDeployment:
         k: int,
         filters: RequestFilters,
         at: int,
-        after: JournalPosition | None = None,
+        after: ReadPosition | None = None,
     ) -> ListResult:
         """Return at most `k` videos similar to one, with all catalog edits up to a position.
 
         Raises UnknownVideo.
         """
         await self._reach(after)
-        return self._engine.similar(video_id, k, filters, at)
+        answer = self._engine.similar(video_id, k, filters, at, self._rules.book)
+        return replace(answer, degraded=(*self._missing(), *answer.degraded))
 
     async def search(
-        self, text: str, k: int, filters: RequestFilters, at: int, after: JournalPosition | None = None
+        self, text: str, k: int, filters: RequestFilters, at: int, after: ReadPosition | None = None
     ) -> ListResult:
         """Return at most `k` videos for a text; by its words alone if it cannot be embedded.
 
         All catalog edits up to the position `after` are in it.
         """
         await self._reach(after)
-        vector, missing = None, []
+        vector, missing = None, self._missing()
         if self._encoder is not None:
             try:
                 vector = await asyncio.wait_for(
@@ -126,9 +134,31 @@ class RankingDeployment:
                 )
             except Exception as error:  # whatever it is, a search by words is better than none
                 logger.warning("no text vector", extra={"why": _error_text(error)})
-                missing = ["encoder"]
-        answer = self._engine.search(text, vector, k, filters, at)
+                missing = [*missing, "encoder"]
+        answer = self._engine.search(text, vector, k, filters, at, book=self._rules.book)
         return replace(answer, degraded=(*missing, *answer.degraded))
+
+    async def preview(
+        self,
+        queries: Sequence[RecommendQuery],
+        rule_id: str,
+        rule: ShopRule | None,
+        after: ReadPosition | None = None,
+    ) -> list[tuple[ListResult, ListResult]]:
+        """Return the lists of requests as they are, and as they would be with a rule put or removed.
+
+        Equal draws make the difference: both lists of a request have the same request id.
+        """
+        await self._reach(after)
+        draft = self._rules.book.with_draft(rule_id, rule)
+        lists: list[tuple[ListResult, ListResult]] = []
+        for query in queries:
+            profile = await self._profile(query.user_id) or Profile("user", query.user_id)
+            before = self._engine.recommend(query, profile, self._rules.book)
+            lists.append((before, self._engine.recommend(query, profile, draft)))
+            # Others wait for one pair of lists at most.
+            await asyncio.sleep(0)
+        return lists
 
     def bundle_view(self, uri: str) -> "tuple[BundleCatalog, BundleCatalogView] | None":
         """Return the bundle in a folder and its view if it is the one in service, else None."""
@@ -166,12 +196,20 @@ class RankingDeployment:
         bundle.check()
         return bundle, _LoadedBundle(RecommendEngine(bundle, self._config), CurrentVideoFacts(bundle))
 
-    async def _reach(self, position: JournalPosition | None) -> None:
-        """Apply the catalog edits up to a position; raises BackendUnavailable if they cannot be read."""
+    async def _reach(self, position: ReadPosition | None) -> None:
+        """Apply the changes up to a position; raises BackendUnavailable if they cannot be read."""
         try:
-            await self._live.reach(position)
+            await self._live.reach(None if position is None else position.catalog)
         except OutputError as error:
             raise BackendUnavailable(f"ranking cannot read the latest catalog changes: {error}") from None
+        try:
+            await self._rules.reach(0 if position is None else position.rules)
+        except Exception as error:  # whatever it is, a list without the latest rules is none
+            raise BackendUnavailable(f"ranking cannot read the latest rules: {_error_text(error)}") from None
+
+    def _missing(self) -> list[str]:
+        """Return the parts that this process lacks so far: its rules, if it could never read them."""
+        return [] if self._rules.is_read else [RULES_LOG]
 
     async def _profile(self, user_id: str) -> Profile | None:
         """Return a shopper's profile, from the store if it can be read here, else from its deployment."""
@@ -223,6 +261,7 @@ class RankingDeployment:
     async def _follow(self) -> None:
         await self._live.follow()
         await self._open_reader()
+        await self._rules.follow()
         if self._cursor is None:
             await self._fetch_video_counts()
             return

@@ -17,8 +17,9 @@ from vrec.serving.http.head import add_head_routes
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
-from vrec.serving.http.routes import bulk, catalog, events, pages, recommendations
+from vrec.serving.http.routes import bulk, catalog, events, pages, recommendations, rules
 from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
+from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.videos import (
     AddVideoRequest,
     BulkVideoRow,
@@ -30,7 +31,7 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     EVENTS_BODY,
     RECOMMEND_BODY,
     *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
-    TypeAdapter(BulkVideoRow),
+    *(TypeAdapter(model) for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest)),
 )
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
@@ -66,7 +67,8 @@ def create_app(
     )
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
-    routers = [module.routes(backend, config, keys) for module in (recommendations, events, catalog, bulk)]
+    modules = (recommendations, events, catalog, bulk, rules)
+    routers = [module.routes(backend, config, keys) for module in modules]
     # Load balancers and caches add query parameters to those of the pages.
     routers.append(pages.routes(backend, config, keys, metrics))
     for router in routers:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vrec.serving.http.errors import HttpProblem, validation_problem
 from vrec.serving.http.schemas.requests import MANY_TAG, ONE_TAG, SESSION_TAG, USER_TAG
+from vrec.serving.http.schemas.rules import RULE_TAGS
 
 Body = TypeVar("Body")
 BodyModel = TypeVar("BodyModel", bound=BaseModel)
@@ -15,7 +16,7 @@ COMMON_ERRORS = (403, 413, 422, 429, 500, 503)
 """Error statuses of any operation with a body."""
 
 
-_TAGS = frozenset({USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG})
+_TAGS = frozenset({USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG}) | RULE_TAGS
 
 
 def openapi_body(

@@ -23,7 +23,14 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
 )
-from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoIdTaken
+from vrec.serving.deployments.protocol import (
+    BackendUnavailable,
+    RuleConflict,
+    RuleLimit,
+    UnknownRule,
+    UnknownVideo,
+    VideoIdTaken,
+)
 
 logger = logging.getLogger("vrec.http")
 
@@ -109,6 +116,9 @@ class _ProblemKind:
 _KINDS = (
     _ProblemKind((UnknownVideo,), 404, "unknown-video"),
     _ProblemKind((VideoIdTaken,), 409, "id-taken"),
+    _ProblemKind((UnknownRule,), 404, "unknown-rule"),
+    _ProblemKind((RuleConflict,), 412, "precondition-failed"),
+    _ProblemKind((RuleLimit,), 409, "too-many-rules"),
     _ProblemKind((VideoError,), 422, "unusable-video"),
     _ProblemKind((EventsError, SchemaError), 422, "unusable-events"),
     _ProblemKind((SourceError,), 422, "unreachable-video"),

@@ -118,6 +118,12 @@ async def _check(
         raise HttpProblem(403, "forbidden", detail)
 
 
+def key_name(request: Request) -> str | None:
+    """Return the name of the key that a request came with; None without one."""
+    key: ApiKey | None = request.state.key
+    return None if key is None else key.name
+
+
 def require_scope(scope: KeyScope, keys: ApiKeyring | None) -> list[Any]:
     """Return the dependencies of an operation that needs a scope; none without keys."""
     return [] if keys is None else [Security(_check, scopes=[scope])]

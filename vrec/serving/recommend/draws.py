@@ -25,7 +25,7 @@ def exploration_rng(query: RecommendQuery) -> np.random.Generator:
 
     Each page of a list has draws of its own.
     """
-    page = (str(query.shown),) if query.shown else ()
+    page = (str(len(query.shown)),) if query.shown else ()
     return _seeded("exploration", query.user_id, query.surface, query.request_id, *page)
 
 

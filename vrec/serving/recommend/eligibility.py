@@ -13,6 +13,8 @@ from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RequestFilters
 
+BANNED = "ban"
+"""Kind of rule that keeps videos from answers; with an id, `ban:ID`, one of the shop's bans."""
 MIN_CHECKED = 16
 """Minimum number of videos of an order that are checked at once."""
 
@@ -48,13 +50,27 @@ class EligibilityFilter:
         shopper: ShopperContext,
         rules: EligibilityRulesConfig,
         at: int,
+        *,
+        bans: Sequence[tuple[str, Mask]] = (),
     ) -> None:
+        """Build the filter.
+
+        Args:
+            snapshot: The catalog.
+            filters: Filters of the request.
+            shopper: State of the shopper.
+            rules: The hard rules of the surface.
+            at: Time of the request, µs since 1970.
+            bans: Ids of the shop's bans that hold for the answer, and the (N,) masks of their videos.
+        """
         self.mask = snapshot.filter_mask(filters)
         """(N,) mask of the videos that the request's filters let pass; None for all."""
         self._snapshot, self._shopper, self._rules, self._at = snapshot, shopper, rules, at
+        self._bans = [mask for _, mask in bans]
+        self._names = (*RULES, *(f"{BANNED}:{name}" for name, _ in bans))
         self._eligible_mask: Mask | None = None
         self._rule_by_row: dict[int, int] = {}
-        """Index in RULES of the rule that excludes a checked row, −1 for none."""
+        """Index of the rule that excludes a checked row, in RULES and then in the bans, −1 for none."""
         self._seen: set[int] = set()
         self.excluded: Counter[str] = Counter()
         """Number of videos seen so far that each rule excluded. In orders that are searched at length, videos
@@ -67,10 +83,10 @@ class EligibilityFilter:
         Args:
             video_ids: Videos of which those that the request's filters exclude are named too, as `filter`.
         """
-        ids, rules = self._snapshot.catalog.video_ids, self._rule_by_row
+        ids, rules, names = self._snapshot.catalog.video_ids, self._rule_by_row, self._names
         named: list[int] = self._snapshot.catalog.find(video_ids).tolist()
         filtered = [row for row in named if row >= 0 and self.mask is not None and not self.mask[row]]
-        found = [(ids[row], RULES[rule]) for row, rule in rules.items() if rule >= 0]
+        found = [(ids[row], names[rule]) for row, rule in rules.items() if rule >= 0]
         return [*((ids[row], "filter") for row in filtered), *found]
 
     def precheck(self, orders: Sequence[tuple[RowIndices, int]]) -> None:
@@ -86,10 +102,11 @@ class EligibilityFilter:
     def _check_rows(self, rows: RowIndices) -> None:
         unchecked = [row for row in dict.fromkeys(rows.tolist()) if row not in self._rule_by_row]
         if unchecked:
-            verdict = check_rows(
-                np.array(unchecked, np.int64), self._snapshot.catalog, self._shopper, self._rules, at=self._at
-            )
-            self._rule_by_row.update(zip(unchecked, verdict.rule.tolist(), strict=True))
+            checked = np.array(unchecked, np.int64)
+            rule = check_rows(checked, self._snapshot.catalog, self._shopper, self._rules, at=self._at).rule
+            for number, ban in enumerate(self._bans, len(RULES)):
+                rule[(rule < 0) & ban[checked]] = number
+            self._rule_by_row.update(zip(unchecked, rule.tolist(), strict=True))
 
     def pick(self, order: RowIndices, need: int) -> list[int]:
         """Return the first `need` (or fewer) eligible rows of an order that no earlier call has seen."""
@@ -100,6 +117,8 @@ class EligibilityFilter:
             # Most of a catalog may be excluded: a mask over all rows spares checking them one by one.
             if self._eligible_mask is None:
                 self._eligible_mask = self._snapshot.eligible_mask(self._shopper, self._rules, self._at)
+                for ban in self._bans:
+                    self._eligible_mask &= ~ban
             rest = rest[self._eligible_mask[rest]]
         while len(picked) < need and len(rest):
             picked += self._allowed(rest[:size], need - len(picked))
@@ -128,7 +147,7 @@ class EligibilityFilter:
             if (rule := self._rule_by_row[row]) < 0:
                 allowed.append(row)
             else:
-                self.excluded[RULES[rule]] += 1
+                self.excluded[RULES[rule] if rule < len(RULES) else BANNED] += 1
         return allowed
 
 

@@ -1,7 +1,7 @@
 """Engine of a ranking process: answers requests from a bundle and the changes since."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from vrec.ranking.base import ProfileRanker
 from vrec.ranking.features.arrays import RankerPredictions, RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.network_ranker import NetworkRanker
-from vrec.ranking.reranking.catalog import RowIndices
+from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
 from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
@@ -31,6 +31,8 @@ from vrec.serving.recommend.response import (
 from vrec.serving.recommend.search import TextSearch, popular_suggestions
 from vrec.serving.recommend.seeds import given_candidates, seeded_candidates
 from vrec.serving.recommend.similar import find_similar
+from vrec.serving.rules.book import NO_BOOK, RuleBook
+from vrec.serving.rules.compiled import RULE_SOURCE, ListRules, RuleCompiler
 
 
 class RecommendEngine:
@@ -47,6 +49,7 @@ class RecommendEngine:
         self._changed_ranker: ProfileRanker | None = None
         """Ranker that knows the changed videos and no others."""
         self._sources = CandidateSources(bundle.neighbors, bundle.index, config.candidates)
+        self._rules = RuleCompiler()
         self._search = TextSearch(bundle.text_index, bundle.texts, config.search.min_similarity)
 
     @property
@@ -103,7 +106,7 @@ class RecommendEngine:
         rows = self._snapshot.catalog.find(video_ids)
         self._snapshot.video_counts[rows[rows >= 0]] = video_counts[rows >= 0]
 
-    def recommend(self, query: RecommendQuery, user: Profile) -> ListResult:
+    def recommend(self, query: RecommendQuery, user: Profile, book: RuleBook = NO_BOOK) -> ListResult:
         """Recommend at most min(`query.k`, `candidates.most`) videos to a shopper, best first.
 
         With `query.candidates` these are ranked and no others; with `query.seeds` or `query.cart`, the videos
@@ -112,32 +115,38 @@ class RecommendEngine:
         Equal queries get equal lists until the profile, a count or the catalog changes. Propensities are
         probabilities over request ids; see `docs/decisions/propensities.md`.
 
-        Rules and filters hold in either order. The popular order has no diversity, freshness or exploration;
-        the ranker predicts for its items only, so that they have predictions too. A taste vector of another
-        length than the bundle's vectors, or with a value that is not finite, counts as none.
+        Rules, those of the shop's `book` too, and filters hold in either order. The popular order has no
+        diversity, freshness, exploration or boosts; the ranker predicts for its items only, so that they have
+        predictions too. A taste vector of another length than the bundle's vectors, or with a value that is
+        not finite, counts as none.
         """
         timer = _StageTimer()
-        user, rules = self._with_valid_taste(user), self._config.rerank.for_surface(query.surface).rules
+        user, catalog = self._with_valid_taste(user), self._snapshot.catalog
         shopper = shopper_context(user, query.filters, query.age)
-        eligible = EligibilityFilter(self._snapshot, query.filters, shopper, rules, query.at)
-        catalog = self._snapshot.catalog
+        rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
+        eligible = self._eligible(query.surface, query.filters, shopper, query.at, rules)
         if query.candidates is not None or query.seeds or query.cart:
             picked = self._named_candidates(query, user, eligible)
             by_id = query.order == "ranked"
             picks = sorted(picked, key=catalog.video_ids.__getitem__) if by_id else list(picked)[: query.k]
-            sources, arrange = [picked[row] for row in picks], reranked_items if by_id else popular_items
+            arrange = reranked_items if by_id else popular_items
         elif query.order == "popular":
             picks = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
-            sources, arrange = ["popular"] * len(picks), popular_items
+            picked, arrange = dict.fromkeys(picks, "popular"), popular_items
         else:
             picked = self._sources.candidates(query, user, self._snapshot, eligible)
             picks = sorted(picked, key=catalog.video_ids.__getitem__)
-            sources, arrange = [picked[row] for row in picks], reranked_items
-        rows = np.array(picks, np.int64)
+            arrange = reranked_items
+        rows, sources = self._with_rules(
+            picks, picked, query, rules, eligible, by_id=arrange is reranked_items
+        )
         timer.lap("candidates")
         predictions = self._predict(query, user, rows, timer)
         popularity = self._bundle.popularity
-        candidates = RankedCandidates(query, shopper, catalog, rows, predictions, sources, popularity)
+        placements = rules.placements(query, self._snapshot, rows)
+        candidates = RankedCandidates(
+            query, shopper, catalog, rows, predictions, sources, popularity, rules, placements
+        )
         items = arrange(candidates, self._config.rerank)
         timer.lap("rerank")
         unknown = unknown_videos(query, catalog.row_by_id)
@@ -146,30 +155,78 @@ class RecommendEngine:
         )
         return self._explained(result, query, user, eligible) if query.explain else result
 
-    def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
-        """Return at most `k` videos similar to one; see `find_similar`. Raises UnknownVideo."""
-        rules = self._config.rerank.for_surface("similar").rules
-        eligible = EligibilityFilter(self._snapshot, filters, shopper_context(None, filters), rules, at)
+    def similar(
+        self, video_id: str, k: int, filters: RequestFilters, at: int, book: RuleBook = NO_BOOK
+    ) -> ListResult:
+        """Return at most `k` videos similar to one; see `find_similar`. Of rules, the book's bans hold.
+
+        Raises:
+            UnknownVideo: The video is not in the catalog.
+        """
+        rules = self._rules.compiled(book, self._snapshot).for_list("similar", filters, at)
+        eligible = self._eligible("similar", filters, shopper_context(None, filters), at, rules)
         items = find_similar(video_id, k, self._snapshot, eligible, self._sources)
         return ListResult(
             items, self.version, candidates=len(items), excluded_by_rule=dict(eligible.excluded)
         )
 
     def search(
-        self, text: str, vector: Vectors | None, k: int, filters: RequestFilters, at: int
+        self,
+        text: str,
+        vector: Vectors | None,
+        k: int,
+        filters: RequestFilters,
+        at: int,
+        *,
+        book: RuleBook = NO_BOOK,
     ) -> ListResult:
         """Return at most `k` videos for a text and its (dim,) vector, if any; see `TextSearch.search`.
 
-        If nothing matches, popular videos are returned instead, whose source tells them apart.
+        If nothing matches, popular videos are returned instead, whose source tells them apart. Of rules, the
+        book's bans hold.
         """
-        rules = self._config.rerank.for_surface("search").rules
-        eligible = EligibilityFilter(self._snapshot, filters, shopper_context(None, filters), rules, at)
+        rules = self._rules.compiled(book, self._snapshot).for_list("search", filters, at)
+        eligible = self._eligible("search", filters, shopper_context(None, filters), at, rules)
         items = self._search.search(text, vector, k, self._snapshot, eligible)
         if not items:
             items = popular_suggestions(self._snapshot, eligible, k)
         return ListResult(
             items, self.version, candidates=len(items), excluded_by_rule=dict(eligible.excluded)
         )
+
+    def _eligible(
+        self, surface: str, filters: RequestFilters, shopper: ShopperContext, at: int, rules: ListRules
+    ) -> EligibilityFilter:
+        hard_rules = self._config.rerank.for_surface(surface).rules
+        return EligibilityFilter(self._snapshot, filters, shopper, hard_rules, at, bans=rules.bans)
+
+    def _with_rules(
+        self,
+        picks: list[int],
+        picked: Mapping[int, str],
+        query: RecommendQuery,
+        rules: ListRules,
+        eligible: EligibilityFilter,
+        *,
+        by_id: bool,
+    ) -> tuple[RowIndices, list[str]]:
+        """Return the candidates and their sources, with those that rules add, unless the request names all.
+
+        Args:
+            picks: Rows of the candidates.
+            picked: Source of each row.
+            query: The request.
+            rules: Rules of the list.
+            eligible: The filter of the request.
+            by_id: Whether the order is that of the ids, else added ones come last.
+        """
+        if rules.places and query.candidates is None:
+            added = rules.candidates(query, self._snapshot, eligible)
+            picked = {**dict.fromkeys(added, RULE_SOURCE), **picked}
+            picks = [*picks, *(row for row in added if row not in set(picks))]
+            if by_id:
+                picks = sorted(picks, key=self._snapshot.catalog.video_ids.__getitem__)
+        return np.array(picks, np.int64), [picked[row] for row in picks]
 
     def _named_candidates(
         self, query: RecommendQuery, user: Profile, eligible: EligibilityFilter

@@ -1,6 +1,7 @@
 """Popular videos for answers without ranking. Needs no torch, so that HTTP processes can hold it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
 from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.eligibility_rules import barring_rules, minimum_age
+from vrec.ranking.reranking.placements import Placements, place_in_order
 from vrec.ranking.reranking.reasons import find_reasons
 from vrec.serving.catalog.listing import CatalogQuery, list_rows
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
@@ -21,6 +23,8 @@ from vrec.serving.messages import (
     unranked_item,
 )
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
+from vrec.serving.rules.book import NO_BOOK, RuleBook
+from vrec.serving.rules.compiled import RuleCompiler
 
 DEFAULT_SURFACE = "feed"
 """Surface whose rules tell whether a video can be recommended."""
@@ -41,6 +45,7 @@ class PopularFallback:
         if view is None:
             view = BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         self._snapshot = CatalogSnapshot.from_view(view)
+        self._rules = RuleCompiler()
         self._cards: dict[str, dict[str, Any]] = {}
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
@@ -82,7 +87,7 @@ class PopularFallback:
             entries.append(CatalogEntry(card, names, min_age, bool(catalog.vectors[row].any())))
         return tuple(entries)
 
-    def answer(self, query: RecommendQuery, missing: tuple[str, ...]) -> ListResult:
+    def answer(self, query: RecommendQuery, missing: tuple[str, ...], book: RuleBook = NO_BOOK) -> ListResult:
         """Return at most `query.k` popular videos that pass the rules and filters, without predictions.
 
         The shopper counts as unknown, so purchases are not excluded.
@@ -90,15 +95,23 @@ class PopularFallback:
         Args:
             query: The request.
             missing: Parts of the service that were missing, for `degraded`.
+            book: Rules of the shop.
         """
-        rules = self._config.rerank.for_surface(query.surface).rules
+        hard_rules = self._config.rerank.for_surface(query.surface).rules
         shopper = shopper_context(None, query.filters, query.age)
-        eligible = EligibilityFilter(self._snapshot, query.filters, shopper, rules, query.at)
+        rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
+        eligible = EligibilityFilter(
+            self._snapshot, query.filters, shopper, hard_rules, query.at, bans=rules.bans
+        )
         order, catalog = self._snapshot.popular, self._snapshot.catalog
         if query.candidates is not None:
             order = order[np.isin(order, catalog.find(query.candidates))]
-        rows = eligible.pick(order, min(query.k, self._config.candidates.most))
-        ids = catalog.video_ids
+        picks = eligible.pick(order, min(query.k, self._config.candidates.most))
+        if rules.places and query.candidates is None:
+            picks = list(dict.fromkeys([*picks, *rules.candidates(query, self._snapshot, eligible)]))
+        placements = rules.placements(query, self._snapshot, np.array(picks, np.int64))
+        placed, placed_by = place_in_order(placements or Placements(), len(picks), query.k)
+        rows, ids = [picks[slot] for slot in placed], catalog.video_ids
         reasons = find_reasons(
             np.array(rows, np.int64),
             self._snapshot.catalog,
@@ -108,10 +121,13 @@ class PopularFallback:
             explored=np.zeros(len(rows), np.bool_),
             at=query.at,
             popularity=self._popularity,
+            featured=placed_by,
         )
         items = tuple(
-            unranked_item(ids[row], 1 / slot, "popular", tuple(codes))
-            for slot, (row, codes) in enumerate(zip(rows, reasons, strict=True), start=1)
+            replace(
+                unranked_item(ids[row], 1 / slot, "popular", tuple(codes)), rules=rules.names_for(row, rule)
+            )
+            for slot, (row, codes, rule) in enumerate(zip(rows, reasons, placed_by, strict=True), start=1)
         )
         named = (*(query.candidates or ()), *query.seeds, *query.cart)
         unknown = tuple(name for name in dict.fromkeys(named) if name not in catalog.row_by_id)

@@ -7,12 +7,14 @@ import numpy as np
 
 from vrec.ranking.features.arrays import RankerPredictions
 from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperContext
+from vrec.ranking.reranking.placements import Placements, place_in_order
 from vrec.ranking.reranking.popularity import Popularity
 from vrec.ranking.reranking.reasons import find_reasons
 from vrec.ranking.reranking.rerank import RerankConfig, rerank_candidates
 from vrec.ranking.reranking.utility import utility
 from vrec.serving.messages import ListItem, RecommendQuery
 from vrec.serving.recommend.draws import exploration_rng
+from vrec.serving.rules.compiled import NO_RULES, ListRules
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -28,6 +30,10 @@ class RankedCandidates:
     sources: Sequence[str]
     """(N,) RECOMMENDATIONS.source."""
     popularity: Popularity
+    rules: ListRules = NO_RULES
+    """Rules of the shop that hold for the list."""
+    placements: Placements | None = None
+    """The rules as placements of the candidates."""
 
 
 def unknown_videos(query: RecommendQuery, known: Container[str]) -> tuple[str, ...]:
@@ -55,6 +61,7 @@ def reranked_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[
         k=query.k,
         rng=exploration_rng(query),
         popularity=candidates.popularity,
+        placements=candidates.placements,
     )
     chosen: list[int] = reranked.rows.tolist()
     return _items(
@@ -66,13 +73,18 @@ def reranked_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[
         reasons=reranked.reasons,
         sources=[sources[row] for row in chosen],
         propensities=reranked.propensities.tolist(),
+        rules=_rule_names(candidates, reranked.rows, reranked.rules),
     )
 
 
 def popular_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[ListItem, ...]:
-    """Return candidates as items in their order; the score is 1 / slot, from slot 1."""
-    query, catalog, rows = candidates.query, candidates.catalog, candidates.rows
-    predictions, sources = candidates.predictions, candidates.sources
+    """Return at most `query.k` candidates in their order, but for rules; the score is 1 / slot, from 1."""
+    placed, placed_by = place_in_order(
+        candidates.placements or Placements(), len(candidates.rows), candidates.query.k
+    )
+    slots = np.array(placed, np.int64)
+    query, catalog, rows = candidates.query, candidates.catalog, candidates.rows[slots]
+    predictions, sources = candidates.predictions.take(slots), [candidates.sources[slot] for slot in placed]
     reasons = find_reasons(
         rows,
         catalog,
@@ -82,6 +94,7 @@ def popular_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[L
         explored=np.zeros(len(rows), np.bool_),
         at=query.at,
         popularity=candidates.popularity,
+        featured=placed_by,
     )
     return _items(
         catalog,
@@ -92,7 +105,16 @@ def popular_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[L
         reasons=reasons,
         sources=sources,
         propensities=[1.0] * len(rows),
+        rules=_rule_names(candidates, slots, placed_by),
     )
+
+
+def _rule_names(
+    candidates: RankedCandidates, chosen: RowIndices, placed_by: Sequence[str | None]
+) -> list[tuple[str, ...]]:
+    """Return the rules that concern each chosen candidate."""
+    rows: list[int] = candidates.rows[chosen].tolist()
+    return [candidates.rules.names_for(row, rule) for row, rule in zip(rows, placed_by, strict=True)]
 
 
 def _items(
@@ -105,9 +127,19 @@ def _items(
     reasons: Sequence[Sequence[str]],
     sources: Sequence[str],
     propensities: Sequence[float],
+    rules: Sequence[tuple[str, ...]],
 ) -> tuple[ListItem, ...]:
     row_list: list[int] = rows.tolist()
     ids = [catalog.video_ids[row] for row in row_list]
     heads = (predictions.p_click.tolist(), predictions.watch_s.tolist(), predictions.p_conv.tolist())
-    columns = (ids, scores, *heads, utilities, [tuple(codes) for codes in reasons], sources, propensities)
+    columns = (
+        ids,
+        scores,
+        *heads,
+        utilities,
+        [tuple(codes) for codes in reasons],
+        sources,
+        propensities,
+        rules,
+    )
     return tuple(ListItem(*row) for row in zip(*columns, strict=True))

@@ -142,7 +142,7 @@ class _ListResponder:
             seeds=tuple(related.video_ids),
             cart=tuple(related.cart),
             explain=body.explain,
-            shown=len(shown),
+            shown=tuple(shown),
         )
         try:
             result = await self._backend.recommend(query)

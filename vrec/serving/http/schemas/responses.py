@@ -29,7 +29,7 @@ class ReasonResponse(ResponseModel):
 
     code: str
     """Code: `watched:VIDEO` (also bought, liked, shared, carted, followed and opened), `creator:ID`,
-    `category:NAME`, `new`, `popular` or `exploration`."""
+    `category:NAME`, `new`, `popular`, `exploration`, or `featured:RULE` for a slot that a rule gave."""
     text: str
     """Text that completes "You see this …"."""
 
@@ -54,6 +54,8 @@ class RecommendedItem(ResponseModel):
     """Probability of this video in this position given the videos before it; send it with the impression."""
     source: str
     """Candidate source: cf, content, popular, new, search, …"""
+    rules: list[str]
+    """Rules of the shop that put it here or changed its score, as `pin:ID`, `campaign:ID` or `boost:ID`."""
     reasons: list[ReasonResponse]
     """Reasons for this video, the most personal first."""
     title: str | None
@@ -75,7 +77,7 @@ class BarredVideo(ResponseModel):
     video_id: str
     rule: str
     """Rule: unavailable, unpublished, expired, kind, age, blocked_video (also hidden and excluded ones),
-    blocked_creator, blocked_category, bought, seen, or filter."""
+    blocked_creator, blocked_category, bought, seen, filter, or `ban:ID` for a rule of the shop."""
 
 
 class ListResponse(ResponseModel):
@@ -282,6 +284,7 @@ def _item(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str,
         "utility": item.utility,
         "propensity": item.propensity,
         "source": item.source,
+        "rules": list(item.rules),
         "reasons": [{"code": reason, "text": reason_text(reason, titles)} for reason in item.reasons],
         **card_fields,
     }

@@ -33,13 +33,13 @@ SIMILAR_SUFFIX = "/similar"
 """End of the path that returns the videos similar to one."""
 
 
-def _check_in_utc(at: datetime) -> datetime:
+def check_in_utc(at: datetime) -> datetime:
     """Return a time that is one in UTC too."""
     try:
         return at.astimezone(UTC)
     except OverflowError:
         raise PydanticCustomError(
-            "utc_range", "is outside the years 1 to 9999 in UTC; null is a video without an end"
+            "utc_range", "is outside the years 1 to 9999 in UTC; null is without an end"
         ) from None
 
 
@@ -66,7 +66,7 @@ class VideoFields(RequestModel):
     """Price of the product."""
     available: bool = True
     """Whether the video may be shown."""
-    expires_at: Annotated[Moment, AfterValidator(_check_in_utc)] | None = None
+    expires_at: Annotated[Moment, AfterValidator(check_in_utc)] | None = None
     """Time from which no list has the video, such as 2026-12-24T18:00:00Z."""
 
 

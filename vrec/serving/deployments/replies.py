@@ -1,0 +1,29 @@
+"""Replies of other deployments."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+
+from vrec.serving.deployments.protocol import BackendUnavailable
+
+T = TypeVar("T")
+
+
+async def await_reply(call: Awaitable[T], timeout_s: float) -> T:
+    """Await the reply of another deployment.
+
+    Raises:
+        BackendUnavailable: There is no reply in time, or no replica can answer.
+        Exception: The error of the method, as it was raised there.
+    """
+    try:
+        return await asyncio.wait_for(call, timeout_s)
+    except RayTaskError as error:
+        raise error.cause from None
+    except TimeoutError:
+        raise BackendUnavailable(f"no answer in {timeout_s:g} s") from None
+    except (RayError, RayServeException) as error:
+        raise BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None

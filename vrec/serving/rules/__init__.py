@@ -1,0 +1,1 @@
+"""Rules of the shop: pins, boosts, bans and campaigns, changed while the service runs."""
