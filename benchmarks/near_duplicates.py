@@ -233,7 +233,7 @@ def scale_line(real: list[npt.NDArray[np.uint8]], recordings: list[str], count: 
     codes = lru_cache(HELD_FINGERPRINTS)(lambda row: invented(real, row, planted))
     means = np.zeros((count, GRID * GRID), np.float16)
     for row in range(count):
-        means[row] = decode_fingerprint(codes(row)).mean(axis=0).reshape(-1)
+        means[row] = mean_picture(real, row, planted).reshape(-1)
     begun = time.process_time()
     found = list(candidate_pairs(means, np.arange(count)))
     looked_up_s = time.process_time() - begun
@@ -279,20 +279,46 @@ def invented(real: list[npt.NDArray[np.uint8]], row: int, planted: int) -> bytes
     """
     if row < 2 * planted and row % 2:
         return cropped(invented(real, row - 1, planted), np.random.default_rng([row, 1]))
+    blend, windows = recipe(real, row)
+    first, second = (turned(resized(real[clip][rows], *rect), turn) for clip, rows, rect, turn in windows)
+    return enlarged(first * blend + second * (1 - blend))
+
+
+def mean_picture(real: list[npt.NDArray[np.uint8]], row: int, planted: int) -> npt.NDArray[np.float32]:
+    """Return the mean picture of an invented video, without its fingerprint where that is not needed."""
+    if row < 2 * planted:
+        return decode_fingerprint(invented(real, row, planted)).mean(axis=0)
+    blend, windows = recipe(real, row)
+    # Cropping and blending are linear. What is lost is the rounding to levels.
+    means = (np.bincount(rows, minlength=len(real[clip])) / len(rows) for clip, rows, _, _ in windows)
+    first, second = (
+        turned(resized(np.tensordot(share, real[clip], 1)[None], *rect), turn)
+        for share, (clip, _, rect, turn) in zip(means, windows, strict=True)
+    )
+    return (first * blend + second * (1 - blend))[0]
+
+
+def recipe(
+    real: list[npt.NDArray[np.uint8]], row: int
+) -> tuple[float, list[tuple[int, npt.NDArray[np.int64], tuple[float, ...], tuple[int, int]]]]:
+    """Return the share of the first of two parts, and of each clip, pictures, crop and turn."""
     rng = np.random.default_rng(row)
     clips = rng.integers(len(real), size=2)
-    parts = []
     length = int(rng.integers(12, 65))
+    windows = []
     for clip in clips:
-        pictures = real[clip]
         share = rng.uniform(0.35, 0.7, 2)
         corner = rng.uniform(0, 1 - share)
-        part = resized(pictures, *(v for c, s in zip(corner, share, strict=True) for v in (c, c + s)))
-        part = part[:, :: rng.choice([1, -1]), :: rng.choice([1, -1])]
-        start = int(rng.integers(len(part)))
-        parts.append(part[(start + np.arange(length)) % len(part)])
-    blend = rng.uniform(0.3, 0.7)
-    return enlarged(parts[0] * blend + parts[1] * (1 - blend))
+        rect = tuple(float(v) for c, s in zip(corner, share, strict=True) for v in (c, c + s))
+        turn = (int(rng.choice([1, -1])), int(rng.choice([1, -1])))
+        start = int(rng.integers(len(real[clip])))
+        windows.append((int(clip), (start + np.arange(length)) % len(real[clip]), rect, turn))
+    return float(rng.uniform(0.3, 0.7)), windows
+
+
+def turned(pictures: npt.NDArray[np.float32], turn: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return pictures upside down or mirrored where a turn is -1."""
+    return pictures[:, :: turn[0], :: turn[1]]
 
 
 def cropped(code: bytes, rng: np.random.Generator) -> bytes:
@@ -304,7 +330,7 @@ def cropped(code: bytes, rng: np.random.Generator) -> bytes:
 
 
 def resized(
-    pictures: npt.NDArray[np.uint8], top: float, bottom: float, left: float, right: float
+    pictures: npt.NDArray[np.generic], top: float, bottom: float, left: float, right: float
 ) -> npt.NDArray[np.float32]:
     """Return a part of pictures at their full size."""
     rows, columns = (
