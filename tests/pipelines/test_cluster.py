@@ -102,3 +102,21 @@ def test_a_cluster_that_refuses_is_an_error_in_one_line(monkeypatch):
         connect_cluster("ray://host:1"),
     ):
         pass
+
+
+def test_a_ray_that_does_not_start_in_time_is_named_and_other_faults_stay_themselves(monkeypatch):
+    def fails_by(message):
+        def init(**_):
+            raise Exception(message)
+
+        monkeypatch.setattr("ray.init", init)
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    fails_by("The current node timed out during startup. This could happen because some of the raylet failed")
+    with pytest.raises(ClusterError, match="did not start within 30 s") as raised, connect_cluster():
+        pass
+    assert raised.value.fix.startswith("run the same command again")
+    fails_by("something else")
+    with pytest.raises(Exception, match="something else"), connect_cluster():
+        pass

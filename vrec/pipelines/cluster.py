@@ -88,6 +88,14 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
             ray.init(address=target, log_to_driver=verbose, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.AuthenticationError) as error:
         raise ClusterError(f"no Ray at {target}: {' '.join(str(error).split())[:300]}") from None
+    except Exception as error:
+        # Ray raises a plain Exception where a node of its own does not start within 30 s.
+        if "timed out during startup" not in str(error):
+            raise
+        raise ClusterError(
+            "Ray did not start within 30 s, as on a machine that is very busy or has little memory left",
+            fix="run the same command again when the machine has room, or on a running Ray by --address",
+        ) from None
     try:
         yield _resources()
     finally:

@@ -239,7 +239,7 @@ class AutoRecommender(HybridRecommender):
         self.report["tried"].append({"model": kind, "settings": dict(changes or {}), "dropped": reason})
 
     def _left(self) -> float:
-        return self._deadline - time.monotonic()
+        return max(0.0, self._deadline - time.monotonic())
 
 
 def expected_seconds(kind: str, part: ValidationPart) -> float:
