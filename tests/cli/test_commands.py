@@ -197,7 +197,12 @@ def test_what_the_package_logs_is_printed_while_a_command_runs(model, capfd, tmp
     before = list(logging.getLogger("vrec").handlers)
     assert run(["recommend", "--model", model, "--user", "u1"]) == 0
     assert logging.getLogger("vrec").handlers == before
-    with progress_lines():
-        log.info("step %d", 2)
+    root = logging.StreamHandler()
+    logging.getLogger().addHandler(root)
+    try:
+        with progress_lines():
+            log.info("step %d", 2)
+    finally:
+        logging.getLogger().removeHandler(root)
     log.info("outside")
     assert capfd.readouterr().err == "step 2\n"

@@ -95,14 +95,17 @@ def progress_lines() -> Iterator[None]:
     """Print what the package logs, such as the steps of a job, as plain lines on standard error."""
     handler, logger = logging.StreamHandler(sys.stderr), logging.getLogger("vrec")
     handler.setFormatter(_MaskingFormatter("%(message)s"))
-    level = logger.level
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    # Libraries such as onnxruntime give the root logger a handler, which would print every line once more.
+    logger.propagate = False
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def _print_traceback() -> None:
