@@ -47,22 +47,24 @@ def write_log(path: Path, users: int, videos: int, interactions: int) -> None:
 def measured(command: list[str]) -> tuple[float, float, float]:
     """Run a command and return its wall-clock seconds, CPU seconds and greatest resident bytes."""
     begun = time.perf_counter()
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     cpu: dict[int, float] = {}
     most = 0.0
-    while process.poll() is None:
-        resident = 0
-        for each in [process, *process.children(recursive=True)]:
-            try:
-                times = each.cpu_times()
-                resident += each.memory_info().rss
-            except psutil.Error:
-                continue
-            cpu[each.pid] = max(cpu.get(each.pid, 0), times.user + times.system)
-        most = max(most, resident)
-        time.sleep(SECONDS_PER_LOOK)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    with tempfile.TemporaryFile() as said:
+        process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        while process.poll() is None:
+            resident = 0
+            for each in [process, *process.children(recursive=True)]:
+                try:
+                    times = each.cpu_times()
+                    resident += each.memory_info().rss
+                except psutil.Error:
+                    continue
+                cpu[each.pid] = max(cpu.get(each.pid, 0), times.user + times.system)
+            most = max(most, resident)
+            time.sleep(SECONDS_PER_LOOK)
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {said.read().decode()}")
     return time.perf_counter() - begun, sum(cpu.values()), most
 
 
