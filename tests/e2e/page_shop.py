@@ -91,18 +91,18 @@ class PageService:
     """The deployments and their HTTP server on a loopback port, in a thread with its own event loop."""
 
     def __init__(
-        self, shop: PageShop, folder: Path, environment: dict[str, str] | None = None, **more
+        self, shop: PageShop, folder: Path, environment: dict[str, str] | None = None, *, hours=2, **more
     ) -> None:
         store = {"kind": "sqlite", "path": str(folder / "store.db")}
         given = {"data": str(folder / "data"), "store": store, "refresh_s": 0.1} | more
         self.config = ServeConfig.model_validate(given)
-        self._shop, self._environment = shop, environment or {}
+        self._shop, self._environment, self._hours = shop, environment or {}, hours
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     def __enter__(self) -> "PageService":
         self._thread.start()
-        assert self._up.wait(60)
+        assert self._up.wait(150)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,8 +143,8 @@ class PageService:
 
     async def _serve(self) -> None:
         self._loop, config = asyncio.get_running_loop(), self.config
-        # The A/B test has run for two hours, so that the last hour's events count.
-        begin_experiment(config.data, config.arms, 0, time.time_ns() // 1000 - 2 * 3_600_000_000)
+        # The A/B test has run for hours, so that the last hour's events count.
+        begin_experiment(config.data, config.arms, 0, time.time_ns() // 1000 - self._hours * 3_600_000_000)
         self.profiles, self.encoder = Direct(ProfilesDeployment(config)), Direct(EncoderDeployment(config))
         self.ranking = Direct(RankingDeployment(config, self.profiles, self.encoder))
         self.api = ApiDeployment(config, self.ranking, self.profiles, self.encoder)

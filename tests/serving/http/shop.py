@@ -13,7 +13,14 @@ from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
 from vrec.serving.catalog.upserts import choose_upserts
-from vrec.serving.deployments.protocol import ServiceReadiness, ServiceState, UnknownVideo, VideoIdTaken
+from vrec.serving.catalog.versions import card_version
+from vrec.serving.deployments.protocol import (
+    ServiceReadiness,
+    ServiceState,
+    UnknownVideo,
+    VideoChanged,
+    VideoIdTaken,
+)
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import CatalogEntry, CatalogPage, EmbeddedVideo, ListItem, ListResult
@@ -124,13 +131,15 @@ class Shop:
         vector = (colour / np.linalg.norm(colour)).astype(np.float32)[None]
         return EmbeddedVideo({"frames": vector}, {"frames": "colour@1"}, decoded.duration_s, 0.1, 0.1)
 
-    async def change(self, edit):
+    async def change(self, edit, expected=None):
         if (edit.kind == "add") == (edit.video_id in self.cards_now):
             raise (VideoIdTaken if edit.kind == "add" else UnknownVideo)(edit.video_id)
         if edit.kind == "remove":
             del self.cards_now[edit.video_id]
             return None
         before = self.cards_now.get(edit.video_id, {"video_id": edit.video_id})
+        if expected not in (None, card_version(before)):
+            raise VideoChanged(edit.video_id)
         self.cards_now[edit.video_id] = dict(before) | dict(edit.fields)
         if "frames" in edit.vectors:
             self.vectors[edit.video_id] = edit.vectors["frames"][0]

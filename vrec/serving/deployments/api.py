@@ -21,6 +21,7 @@ from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.catalog.upserts import choose_upserts
+from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -32,6 +33,7 @@ from vrec.serving.deployments.protocol import (
     ServiceReadiness,
     ServiceState,
     UnknownVideo,
+    VideoChanged,
     VideoIdTaken,
 )
 from vrec.serving.deployments.ranking import RankingDeployment
@@ -212,15 +214,17 @@ class ApiDeployment:
         self._recorder.record(metrics.UPLOADS, outcome="embedded")
         return embedded
 
-    async def change(self, edit: CatalogEdit) -> Card | None:
+    async def change(self, edit: CatalogEdit, expected: str | None = None) -> Card | None:
         """See ServingBackend. Calls to ranking name the edit from now on, so that its answers have it."""
 
         def check(state: PopularFallback | None) -> None:
-            known = state is not None and state.card(edit.video_id) is not None
-            if edit.kind == "add" and known:
+            card = None if state is None else state.card(edit.video_id)
+            if edit.kind == "add" and card is not None:
                 raise VideoIdTaken(f"the video id {edit.video_id} is taken")
-            if edit.kind != "add" and not known:
+            if edit.kind != "add" and card is None:
                 raise UnknownVideo(f"{edit.video_id} is not in the catalog")
+            if card is not None and expected not in (None, card_version(card)):
+                raise VideoChanged(f"{edit.video_id} has been changed meanwhile")
 
         await self._live.edit(edit, check)
         self._recorder.record(metrics.CHANGES, change="removed" if edit.kind == "remove" else "put")

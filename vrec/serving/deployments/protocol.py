@@ -45,6 +45,12 @@ class VideoIdTaken(VrecError):
     fix = "choose another id, or DELETE that video first"
 
 
+class VideoChanged(VrecError):
+    """Video that is not as the editor has seen it."""
+
+    fix = "read the video again, and repeat the change"
+
+
 class BackendUnavailable(ServeError):
     """Call that a deployment did not answer: it is restarting or overloaded."""
 
@@ -212,15 +218,20 @@ class ServingBackend(Protocol):
         """
         ...
 
-    async def change(self, edit: CatalogEdit) -> Card | None:
+    async def change(self, edit: CatalogEdit, expected: str | None = None) -> Card | None:
         """Write an edit of the catalog durably, and return the video as it is then; None after its removal.
 
         All answers of this backend have the edit from now on, those of other replicas within `refresh_s`. Of
         two edits of one field the one acknowledged later counts.
 
+        Args:
+            edit: The edit.
+            expected: `card_version` that the video must have before; None for any.
+
         Raises:
             VideoIdTaken: The video to add is in the catalog.
             UnknownVideo: The video to update or remove is not.
+            VideoChanged: The video has another version.
             SchemaError: A field is not a column of VIDEOS, or its value is of another type.
             OutputError: The edit cannot be written.
         """

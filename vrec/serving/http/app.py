@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 import vrec
 from vrec.config.serve import ServeConfig
+from vrec.serving.console.app import console_routes
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.compression import CompressionMiddleware
 from vrec.serving.http.errors import ProblemDocument, install_error_handlers
@@ -70,11 +71,12 @@ def create_app(
     modules = (recommendations, events, catalog, bulk, rules)
     routers = [module.routes(backend, config, keys) for module in modules]
     # Load balancers and caches add query parameters to those of the pages.
-    routers.append(pages.routes(backend, config, keys, metrics))
-    for router in routers:
+    open_routers = [pages.routes(backend, config, keys, metrics), console_routes(backend, config, keys)]
+    for router in (*routers, *open_routers):
         add_head_routes(router)
-        checks = [] if router is routers[-1] else [Depends(check_query_parameters)]
+        checks = [] if router in open_routers else [Depends(check_query_parameters)]
         app.include_router(router, dependencies=checks)
+    routers += open_routers
     install_error_handlers(app, [route for router in routers for route in router.routes])
     app.openapi = _openapi(app)
     return app

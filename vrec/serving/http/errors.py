@@ -29,6 +29,7 @@ from vrec.serving.deployments.protocol import (
     RuleLimit,
     UnknownRule,
     UnknownVideo,
+    VideoChanged,
     VideoIdTaken,
 )
 
@@ -119,6 +120,7 @@ _KINDS = (
     _ProblemKind((UnknownRule,), 404, "unknown-rule"),
     _ProblemKind((RuleConflict,), 412, "precondition-failed"),
     _ProblemKind((RuleLimit,), 409, "too-many-rules"),
+    _ProblemKind((VideoChanged,), 412, "video-changed"),
     _ProblemKind((VideoError,), 422, "unusable-video"),
     _ProblemKind((EventsError, SchemaError), 422, "unusable-events"),
     _ProblemKind((SourceError,), 422, "unreachable-video"),

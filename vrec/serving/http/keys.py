@@ -53,6 +53,10 @@ class ApiKeyring:
             raise ServeError(f"{variable}: two keys have the same name", fix="give every key its own name")
         return cls(keys) if keys else None
 
+    def named(self, name: str) -> ApiKey | None:
+        """Return the key of a name, or None."""
+        return next((key for key in self._keys if key.name == name), None)
+
     def find(self, secret: str) -> ApiKey | None:
         """Return the key with this secret, or None.
 

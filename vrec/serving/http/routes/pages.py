@@ -167,10 +167,12 @@ def _add_page(router: APIRouter) -> None:
         name = file.relative_to(WEB).as_posix()
         paths = ("/", "/index.html") if name == "index.html" else (f"/{name}",)
         for path in paths:
-            router.add_api_route(path, _page_route(file), methods=["GET", "HEAD"], include_in_schema=False)
+            router.add_api_route(path, file_route(file), methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _page_route(file: FilePath) -> Callable[..., Any]:
+def file_route(file: FilePath) -> Callable[..., Any]:
+    """Return the endpoint that serves a file of a page."""
+
     async def page(request: Request) -> Response:
         headers = {"content-security-policy": PAGE_POLICY, "cache-control": "no-cache"}
         status = await asyncio.to_thread(file.stat)

@@ -1,0 +1,205 @@
+"""Who gets into the console, what its forms need, and what its pages may contain."""
+
+import re
+import time
+
+import pytest
+
+from tests.serving.console.conftest import Reader, text
+from vrec.serving.console import sessions as module
+from vrec.serving.console.requests import local_path_of
+
+PAGES = ("/console", "/console/catalog", "/console/catalog/video?id=mugs%2F1", "/console/shoppers",
+         "/console/shoppers/erase?user=u", "/console/bundles", "/console/experiments",
+         "/console/health")  # fmt: skip
+HOSTILE = "<img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>{{ 7 * 7 }}"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_needs_a_session_and_comes_back_to_where_one_wanted_to_go(keyed_console, path):
+    app, _, secrets = keyed_console
+    reader = Reader(app)
+    reply = reader.get(path)
+    assert (reply.status, reply.body) == (303, b"")
+    target = reply.headers["location"]
+    assert target.startswith("/console/sign-in?next=")
+    reply = reader.post("/console/sign-in", {"key": secrets["ann"], "next": path}, page=target)
+    assert (reply.status, reply.headers["location"]) == (303, path)
+    assert reader.get(path).status == 200
+
+
+def test_an_api_key_in_a_header_opens_no_page(keyed_console):
+    app, _, secrets = keyed_console
+    assert Reader(app, **{"x-api-key": secrets["ann"]}).get("/console").status == 303
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "words"),
+    [("wrong", 401, "does not know this key"), ("", 401, "does not know"), ("shop", 403, "“manage”")],
+)
+def test_other_keys_are_refused(keyed_console, key, status, words):
+    app, _, secrets = keyed_console
+    reader = Reader(app)
+    reply = reader.post("/console/sign-in", {"key": secrets.get(key, key)})
+    assert (reply.status, words in text(reply)) == (status, True)
+    assert reader.get("/console").status == 303
+
+
+def test_the_cookie_is_hidden_from_scripts_and_other_sites_and_has_no_secret(keyed_console):
+    app, _, secrets = keyed_console
+    for headers, secure in (({}, False), ({"x-forwarded-proto": "https"}, True)):
+        reply = Reader(app, **headers).post("/console/sign-in", {"key": secrets["ann"]})
+        name, *attributes = re.split("; ?", reply.headers["set-cookie"])
+        flags = {one.lower() for one in attributes}
+        assert {"httponly", "samesite=strict", "path=/console", f"max-age={8 * 3_600}"} <= flags
+        assert ("secure" in flags) == secure
+        assert secrets["ann"] not in name
+
+
+def test_sessions_end_with_their_time_their_key_and_the_signing_out(keyed_console, monkeypatch, made):
+    app, _, secrets = keyed_console
+    reader = Reader(app)
+    reader.post("/console/sign-in", {"key": secrets["ann"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(module.time, "time", lambda: time.time_ns() / 1e9 + module.SESSION_S + 1)
+        assert reader.get("/console").status == 303
+    assert reader.get("/console").status == 303, "a page of the ended session began another one"
+    reader.post("/console/sign-in", {"key": secrets["ann"]})
+    # The same service, in which the key of this name has another secret now.
+    again, _ = made({"VREC_API_KEYS": f"ann:manage:{'0' * 64}"})
+    other = Reader(again)
+    other.cookies = dict(reader.cookies)
+    assert other.get("/console").status == 303
+    assert reader.post("/console/sign-out", {}, page="/console").status == 303
+    assert reader.get("/console").status == 303
+
+
+def test_a_changed_or_foreign_cookie_is_no_session(reader):
+    name, value = next(iter(reader.cookies.items()))
+    body, _, signature = value.partition(".")
+    for wrong in (
+        "",
+        "x",
+        f"{body}.",
+        f"{body}.{signature[:-2]}xx",
+        f"{body[:-4]}abcd.{signature}",
+        "é.é",
+        "a.b.c",
+    ):
+        reader.cookies[name] = wrong
+        assert reader.get("/console", **({"cookie": f"{name}={wrong}"} if wrong else {})).status == 303
+
+
+@pytest.mark.parametrize("path", ["/console/catalog/video", "/console/catalog/availability",
+                                  "/console/shoppers/erase", "/console/sign-out",
+                                  "/console/language"])  # fmt: skip
+def test_a_form_without_the_token_of_its_session_changes_nothing(keyed_console, reader, path):
+    app, shop, _ = keyed_console
+    stranger = Reader(app)
+    fields = {"id": "mugs/1", "available": "no", "user": "u", "again": "u", "language": "zh"}
+    for token in ("", "x.y", stranger.token("/console/sign-in"), "é"):
+        reply = reader.post(path, fields | {"token": token})
+        assert reply.status == 403
+        assert "another session" in text(reply)
+    assert shop.cards_now["mugs/1"]["available"] is True
+    assert reader.get("/console").status == 200
+
+
+def test_a_token_of_any_page_of_the_session_fits_and_no_two_pages_have_the_same(reader):
+    tokens = {reader.token("/console") for _ in range(5)}
+    assert len(tokens) == 5
+    for token in tokens:
+        assert reader.post("/console/language", {"language": "en", "token": token}).status == 303
+
+
+def test_a_form_of_another_site_is_refused(reader):
+    fields = {"id": "mugs/1", "available": "no"}
+    assert reader.post("/console/catalog/availability", fields, origin="https://evil.test").status == 403
+    reply = reader.post("/console/catalog/availability", fields, **{"content-type": "text/plain"})
+    assert reply.status == 415
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed"),
+    [("/console/catalog?text=a b".replace(" ", "%20"), True), ("/console", False), ("/console?days=7", True),
+     ("https://evil.test", False), ("//evil.test", False), ("/console//evil.test", False),
+     ("/console/\\evil.test", False), ("/consoles", False), ("/console/a\nb", False), ("", False)],
+)  # fmt: skip
+def test_a_form_leads_to_pages_of_the_console_only(target, allowed):
+    assert local_path_of(target) == (target if allowed else "/console")
+
+
+def test_a_service_without_keys_lets_everybody_in_and_says_so(made):
+    app, shop = made()
+    reader = Reader(app)
+    assert "runs without keys" in text(reader.get("/console"))
+    assert reader.get("/console/sign-in").headers["location"] == "/console"
+    fields = {"id": "mugs/1", "available": "no", "next": "/console/catalog"}
+    assert reader.post("/console/catalog/availability", fields | {"token": "x"}).status == 403
+    reply = reader.post("/console/catalog/availability", fields, page="/console")
+    assert (reply.status, reply.headers["location"]) == (303, "/console/catalog?done=hidden")
+    assert shop.cards_now["mugs/1"]["available"] is False
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/console/sign-in", "/console/static/console.css"])
+def test_every_answer_has_the_headers_of_a_page_without_inline_code(reader, path):
+    reply = reader.get(path)
+    assert reply.headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src 'self'; style-src"
+    )
+    assert reply.headers["x-frame-options"] == "DENY"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(rb"<script(?![^>]* src=)|<style| style=| on[a-z]+=", reply.body)
+
+
+@pytest.mark.parametrize("path", ["/console/catalog", "/console/catalog/video?id=mugs%2F1",
+                                  "/console/shoppers?user=u", "/console/shoppers/erase?user=u"])  # fmt: skip
+def test_titles_names_and_ids_are_texts_and_no_code(keyed_console, reader, path):
+    _, shop, _ = keyed_console
+    for name in ("title", "category", "creator_id", "language"):
+        shop.cards_now["mugs/1"][name] = HOSTILE
+    shop.cards_now["mugs/1"]["tags"] = [HOSTILE]
+    plain = reader.get(
+        path.replace("user=u", "user=%3Cscript%3Ealert(3)%3C/script%3E&text=%22%3E%3Cscript%3E")
+    )
+    assert b"<script>" not in plain.body
+    assert b"<img" not in plain.body
+    assert b"49" not in re.sub(rb'token" value="[^"]*"', b"", plain.body)
+
+
+def test_errors_are_pages_in_the_readers_language(reader):
+    reply = reader.get("/console/catalog/video?id=none", **{"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"})
+    assert reply.status == 404
+    assert "没有这个页面或视频" in text(reply)
+    assert 'lang="zh-Hans"' in reply.body.decode()
+    assert reader.get("/console/catalog?cursor=wrong").status == 422
+    assert reader.get("/console/catalog?category=%01").status == 422
+
+
+def test_a_language_is_kept_once_it_is_chosen(reader):
+    assert reader.post("/console/language", {"language": "zh", "next": "/console/health"}).status == 303
+    assert "健康状况" in text(reader.get("/console/health", **{"accept-language": "en"}))
+    assert reader.post("/console/language", {"language": "xx"}, page="/console").status == 422
+
+
+def test_pages_answer_while_ranking_is_away(keyed_console, reader):
+    _, shop, _ = keyed_console
+    shop.away = TimeoutError("ranking")
+    assert "A part does not answer" in text(reader.get("/console/health"))
+    assert all(reader.get(path).status == 200 for path in PAGES)
+
+
+def test_replicas_that_start_together_agree_on_the_signing_key(keyed_console, tmp_path):
+    app, _, secrets = keyed_console
+    first = Reader(app)
+    first.post("/console/sign-in", {"key": secrets["ann"]})
+    # Another replica wrote its own key after this one had read the file.
+    (key_file,) = tmp_path.rglob(module.SIGNING_KEY)
+    assert key_file.stat().st_mode & 0o077 == 0
+    key_file.write_bytes(b"k" * 32)
+    assert first.get("/console").status == 200
+
+
+def test_the_console_is_not_in_the_api_document(keyed_console):
+    app, _, _ = keyed_console
+    assert "/console" not in str(app.openapi()["paths"])
