@@ -32,6 +32,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "bought": mark("bought before"),
         "seen": mark("watched before"),
         "filter": mark("excluded by a filter"),
+        "ban": mark("banned by a rule of the shop"),
     },
     "source": {
         "cf": mark("shoppers with a similar history"),
@@ -106,12 +107,23 @@ REASON_TEXTS = (
     mark("because it is new"),
     mark("because it is popular"),
     mark("as something different to try"),
+    mark("as a pick of the shop"),
+    mark("as part of {}"),
 )
 """All texts of REASONS."""
 INVALID = mark("This value is not valid.")
 TOO_FEW = mark("too few yet")
 NO_DATA = mark("no data")
 INTERVAL = mark("{low} to {high}")
+
+
+def code_label(group: str, code: str, language: ConsoleLanguage) -> str:
+    """Return the text of a code, and after it what it names behind a colon, such as the id of a rule."""
+    kind, _, name = code.partition(":")
+    text = language.text(LABELS[group].get(kind, ""))
+    if not text:
+        return code
+    return f"{text}: {name}" if name else text
 
 
 def reason_label(reason: str, titles: Mapping[str, str], language: ConsoleLanguage) -> str:

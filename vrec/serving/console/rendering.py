@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from vrec.serving.console.labels import INTERVAL, INVALID, LABELS, NO_DATA, TOO_FEW, reason_label
+from vrec.serving.console.labels import INTERVAL, INVALID, LABELS, NO_DATA, TOO_FEW, code_label, reason_label
 from vrec.serving.console.languages import ConsoleLanguage, console_language
 from vrec.serving.ratio_counts import RateInterval
 
@@ -44,7 +44,7 @@ def _environment(code: str) -> Environment:
         "day": language.day,
         "moment": language.moment,
         "local_input": local_input,
-        "label": lambda group, code: language.text(LABELS[group].get(code, "")) or code,
+        "label": lambda group, code: code_label(group, code, language),
         "reason": lambda code, titles: reason_label(code, titles, language),
         "link": link,
         "interval": lambda rate, form: interval(rate, form, language),

@@ -39,7 +39,7 @@ class ConsoleRequest:
 
     @property
     def signed_in(self) -> bool:
-        """Whether the reader may use the console."""
+        """True if the reader may use the console."""
         return not self.has_keys or self.session.key != ""
 
     def query(self, name: str, most: int = 500) -> str:

@@ -14,7 +14,7 @@ from vrec.serving.deployments.protocol import Card, UnknownVideo, VideoChanged
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem
 from vrec.serving.http.routes.recommendations import now_us
-from vrec.serving.http.schemas.requests import ListFilters
+from vrec.serving.http.schemas.requests import ListFilters, VideoKind
 from vrec.serving.http.schemas.videos import UpdateVideoRequest
 from vrec.serving.messages import CatalogEdit
 
@@ -22,7 +22,7 @@ CATALOG = f"{CONSOLE}/catalog"
 VIDEO = f"{CATALOG}/video"
 PAGE_LENGTH = 25
 FILTERS = ("text", "category", "creator", "tag", "kind", "available")
-KINDS = ("product", "live", "clip")
+KINDS: tuple[VideoKind, ...] = ("product", "live", "clip")
 EDITED = ("title", "kind", "creator_id", "category", "tags", "language", "price", "expires_at")
 """Fields of the form, beside `available`."""
 MAX_ID_CHARS = 256
@@ -37,7 +37,7 @@ async def show_catalog(page: ConsoleRequest) -> Response:
         )
     except ValidationError:
         raise HttpProblem(422, "invalid-request", "a filter has characters that no name has") from None
-    kinds = [asked["kind"]] if asked["kind"] in KINDS else []
+    kinds: list[VideoKind] = [kind for kind in KINDS if kind == asked["kind"]]
     common = ("console", sorted(asked.items()))
     cursor = page.query("cursor", 10_000)
     after = decode_cursor(cursor, common, str, "cursor") if cursor else ""
