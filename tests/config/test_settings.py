@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from vrec.config.load import load_settings, setting_keys
+from vrec.config.load import load_settings, setting_keys, validate_settings
 from vrec.config.patch import patch_settings
 from vrec.config.settings import Settings
 from vrec.core.digest import digest
@@ -106,3 +106,39 @@ def test_settings_are_checked_without_loading_what_they_set(module):
     code = f"import sys, {module}; print({{'torch', 'ray', 'implicit', 'faiss'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_one_declaration_of_own_kinds_serves_every_command():
+    kinds = {"save": {"counts_as": "positive", "weight": 2.0}}
+    settings = validate_settings({"events": {"interest": {"own_kinds": kinds}}})
+    profiles = settings.train.ranker.profiles
+    assert profiles.own_kinds == settings.serve.own_kinds == settings.events.interest.own_kinds
+    assert (
+        profiles.user.interest.half_life_days == Settings().train.ranker.profiles.user.interest.half_life_days
+    )
+    other = {"zoom": {"counts_as": "neutral"}}
+    settings = validate_settings(
+        {"events": {"interest": {"own_kinds": kinds}}, "serve": {"own_kinds": other}}
+    )
+    assert list(settings.serve.own_kinds) == ["zoom"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "word"),
+    [
+        ({"like": {}}, "like"),
+        ({"Save": {}}, "Save"),
+        ({"save": {"weight": -1}}, "weight"),
+        ({"save": {"counts_as": "good"}}, "counts_as"),
+        ([], "own_kinds"),
+        ("save", "own_kinds"),
+    ],
+)
+def test_a_wrong_declaration_of_own_kinds_is_named(kinds, word):
+    with pytest.raises(ConfigError, match=word):
+        validate_settings({"events": {"interest": {"own_kinds": kinds}}})
+
+
+def test_a_negative_kind_is_no_conversion():
+    with pytest.raises(ConfigError, match="conversion_kinds"):
+        validate_settings({"train": {"ranker": {"labels": {"conversion_kinds": ["dislike"]}}}})

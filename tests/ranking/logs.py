@@ -50,14 +50,14 @@ def requests_of(log, content, config=CONFIG):
     return list(replay_requests(log, replay_video_counts(log, facts, config), facts, config))
 
 
-def some_log(least=1, most=40, *, few=False):
+def some_log(least=1, most=40, *, few=False, kinds=None):
     """EVENTS of three users and the shop's first four videos at eight moments; ids say nothing of time.
 
     `few` makes it one user and two videos, and as many clicks and purchases as impressions.
     """
     _, content = shop()
     ids = content.videos.column("video_id").to_pylist()[:4]
-    kinds = ["impression"] * 4 + ["click", "click", "watch", "like", "purchase"]
+    kinds = kinds or ["impression"] * 4 + ["click", "click", "watch", "like", "purchase"]
     row = st.fixed_dictionaries(
         {
             "user_id": st.sampled_from(["ann"] if few else ["ann", "bob", "cy"]),

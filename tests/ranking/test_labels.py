@@ -3,6 +3,7 @@
 from hashlib import blake2b
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from tests.events.rows import day, events, shuffled, videos
 from tests.ranking.logs import micros, requests_of, shop, some_log
 from vrec.core.compute import pc
 from vrec.core.errors import RankError, SchemaError
+from vrec.events.polars_tables import to_polars
+from vrec.events.reversals import drop_reversed
 from vrec.profiles.user import HOUR_US
 from vrec.ranking.config import LabelsConfig, LogSplitConfig
 from vrec.ranking.labels import build_labels, hash_user_id, split_log
@@ -21,6 +24,7 @@ WINDOWS = LabelsConfig(
     conversion_kinds=("purchase", "like"), conversion_window_hours=12, response_window_hours=8
 )
 HOUR = 1 / 24
+REVERSING = ["unlike", "refund", "unhide"]
 
 
 def searched(log, config, end):
@@ -232,3 +236,16 @@ def test_shares_of_the_splits_are_those_configured():
 def test_user_numbers_are_the_same_in_any_version():
     assert hash_user_id("ann") == int.from_bytes(blake2b(b"ann", digest_size=8).digest(), "big", signed=True)
     assert hash_user_id("ann") != hash_user_id("bob")
+
+
+@settings(max_examples=75, deadline=None)
+@given(some_log(kinds=[*REVERSING, "impression", "purchase", "like", "click", "click"]), st.integers(0, 8))
+def test_what_was_reversed_by_the_end_is_no_outcome(log, end):
+    end = int(day(end * 20_000 / 86_400).timestamp() * 1e6)
+    past = log.filter(pc.less_equal(log["at"].cast(pa.int64()), end))
+    gone = set(past["event_id"].to_pylist()) - set(drop_reversed(to_polars(past))["event_id"].to_list())
+    kept = log.filter(pc.invert(pc.is_in(log["event_id"], value_set=pa.array(sorted(gone), pa.string()))))
+    plain = kept.filter(pc.invert(pc.is_in(kept["kind"], value_set=pa.array(REVERSING))))
+    found, want = build_labels(log, None, WINDOWS, end), build_labels(plain, None, WINDOWS, end)
+    for name in ("click", "watch_s", "conversion", "mature"):
+        assert np.array_equal(getattr(found, name), getattr(want, name)), name

@@ -201,3 +201,25 @@ def test_logs_that_cannot_be_replayed_are_refused():
     nothing = log.slice(0, 0)
     assert not replay_video_counts(nothing, facts, CONFIG).num_rows
     assert not list(replay_requests(nothing, states, facts, CONFIG))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    some_log(kinds=["impression", "impression", "like", "unlike", "purchase", "refund", "hide", "unhide"]),
+    st.data(),
+)
+def test_from_its_moment_on_a_reversal_leaves_what_there_was_without_the_reversed(log, data):
+    _, content = shop()
+    requests = requests_of(log, content)
+    if not requests:
+        return
+    request = data.draw(st.sampled_from(requests))
+    before = log.filter(pa.array(micros(log) < request.context.at))
+    profiles = {
+        (p.entity, p.entity_id): p for p in profiles_from_table(build_profiles(before, content, CONFIG))
+    }
+    assert request.user == profiles.get(
+        ("user", request.user.entity_id), Profile("user", request.user.entity_id)
+    )
+    states = [profile_counts(profiles.get(("video", video_id))) for video_id in request.video_ids]
+    assert np.allclose(request.video_counts, np.array(states))

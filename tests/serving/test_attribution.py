@@ -139,3 +139,25 @@ def test_what_is_remembered_is_bounded(monkeypatch):
 
     assert [credit(f"u{n}", "r") for n in (0, 40, 41, 49)] == [0, 0, 1, 1]
     assert [credit("often", f"r{n}") for n in (29, 30, 49)] == [0, 1, 1]
+
+
+def test_a_refund_takes_back_the_conversion_and_its_minute():
+    bought, later = ("purchase", {"at": NOW - MINUTE_US}), ("refund", {"request_id": None})
+    assert counted(SHOWN, bought, later) == (1, 0, 0.0, 0)
+    assert counted(SHOWN, bought, later, later) == (1, 0, 0.0, 0)
+    assert counted(SHOWN, bought, bought, later) == (1, 0, 0.0, 1), "one of two purchases is left"
+    assert counted(SHOWN, bought, bought, later, later) == (1, 0, 0.0, 0)
+    assert counted(SHOWN, bought, later, bought) == (1, 0, 0.0, 1)
+    assert counted(SHOWN, later, bought) == (1, 0, 0.0, 1), "the purchase has to be in the log first"
+    for other in ({"user_id": "w"}, {"video_id": "w"}, {"request_id": "s"}, {"at": NOW - 2 * MINUTE_US}):
+        assert counted(SHOWN, bought, ("refund", other)) == (1, 0, 0.0, 1)
+    counts = ArmCounts(ExperimentConfig(), since=START)
+    rows = [
+        {"event_id": kind, "kind": kind, "user_id": "u", "video_id": "v", "domain": "d", "at": NOW + late}
+        for kind, late in (("impression", 0), ("purchase", 2 * MINUTE_US), ("refund", 4 * MINUTE_US))
+    ]
+    counts.add(pa.Table.from_pylist(rows, schema=EVENTS.arrow()), NOW + 5 * MINUTE_US)
+    assert [(one.impressions, one.conversions) for one in counts.snapshot().arms[0].minutes] == [
+        (1, 0),
+        (0, 0),
+    ]

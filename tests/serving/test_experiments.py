@@ -39,7 +39,9 @@ def table(rows):
 ROWS = st.lists(
     st.tuples(
         st.integers(0, 12).map("u{}".format),
-        st.sampled_from(["impression", "impression", "click", "watch", "purchase", "like"]),
+        st.sampled_from(
+            ["impression", "impression", "click", "watch", "purchase", "purchase", "refund", "like"]
+        ),
         st.integers(0, 50).map(float),
         st.integers(-2, 9).map(lambda half: NOW - half * HALF_HOUR),
         st.sampled_from(["v", "w"]),
@@ -59,13 +61,24 @@ def sums_of(rows, config, lengths, since=0):
     for user, kind, value, at, video, request in rows:
         if at < since or at < newest - window or at > NOW + 5 * MINUTE_US:
             continue
-        if kind in ("impression", "click", "watch", "purchase"):
+        if kind != "like":
             newest = max(newest, at)
         if kind == "impression":
             near = [one for one in shown if one["of"] == (user, video) and abs(one["at"] - at) <= window]
             if request is None or all(one["request"] != request for one in near):
-                shown.append({"of": (user, video), "request": request, "at": at, "has": np.zeros(4)})
+                shown.append(
+                    {"of": (user, video), "request": request, "at": at, "has": np.zeros(4), "bought": []}
+                )
                 sums.setdefault(user, np.zeros(4))[0] += 1
+        elif kind == "refund":
+            mine = [one for one in shown if one["of"] == (user, video) and request in (None, one["request"])]
+            bought = [(moment, one) for one in mine for moment in one["bought"] if moment <= at]
+            if bought:
+                moment, one = max(bought, key=lambda pair: pair[0])
+                one["bought"].remove(moment)
+                left = float(bool(one["bought"]))
+                sums[user][3] += left - one["has"][3]
+                one["has"][3] = left
         elif kind != "like":
             fits = [
                 one
@@ -76,7 +89,9 @@ def sums_of(rows, config, lengths, since=0):
             ]
             if fits:
                 place = ("impression", "click", "watch", "purchase").index(kind)
-                has = sorted(fits, key=lambda one: one["at"])[-1]["has"]
+                latest = sorted(fits, key=lambda one: one["at"])[-1]
+                has = latest["has"]
+                latest["bought"] += [at] if kind == "purchase" else []
                 whole = (lengths[video].duration_s or config.longest_watch_s) if kind == "watch" else 1
                 more = min(value if kind == "watch" else 1, whole - has[place])
                 has[place] += more

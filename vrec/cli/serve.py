@@ -61,7 +61,9 @@ def serve(
     if events is not None:
         from vrec.events.read import read_events
 
-        table = read_events(events, parse_column_map(mapped), settings.events.read).events
+        table = read_events(
+            events, parse_column_map(mapped), settings.events.read, own_kinds=config.own_kinds
+        ).events
         print(f"{load_events(config, table):,} of {table.num_rows:,} events are new to the store")
     with connect_cluster(address or found), unwrap_ray_errors(), _interrupted_by_sigterm():
         try:

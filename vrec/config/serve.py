@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from vrec.core.config import BaseConfig
 from vrec.core.uris import join_uri, local_path
+from vrec.events.config import OwnKinds
 from vrec.profiles.stores.factory import StoreConfig
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.reranking.rerank import RerankConfig
@@ -155,6 +156,9 @@ class ServeConfig(BaseConfig):
     """Reranking, by surface."""
     search: SearchConfig = Field(default_factory=SearchConfig)
     """Text search."""
+    own_kinds: OwnKinds = Field(default_factory=dict)
+    """The shop's own kinds of events, which `POST /v1/events` accepts besides vrec's; by default those of
+    `events.interest.own_kinds`. In profiles, those that the bundle has count as they did in training."""
     arms: ExperimentConfig = Field(default_factory=ExperimentConfig)
     """A/B test."""
     security: SecurityConfig = Field(default_factory=SecurityConfig)

@@ -1,6 +1,9 @@
 """Settings of every command in one tree: a key is the path of its command."""
 
-from pydantic import Field
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from vrec.bundle.config import BundleConfig
 from vrec.compression.config import CompressConfig
@@ -24,6 +27,12 @@ class TrainConfig(BaseConfig):
     """`vrec train ranker`."""
     encoder: TrainEncoderConfig = Field(default_factory=TrainEncoderConfig)
     """`vrec train encoder`."""
+
+
+OWN_KINDS_KEY = "events.interest.own_kinds"
+"""Setting that declares the shop's own kinds of events."""
+OWN_KINDS_COPIES = ("train.ranker.profiles.user.interest.own_kinds", "serve.own_kinds")
+"""Settings that take the kinds of OWN_KINDS_KEY where they are not set themselves."""
 
 
 class Settings(BaseConfig):
@@ -51,3 +60,24 @@ class Settings(BaseConfig):
     """`vrec serve`."""
     demo: DemoConfig = Field(default_factory=DemoConfig)
     """`vrec demo`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_own_kinds(cls, values: Any) -> Any:
+        """Copy the shop's own kinds of events, so that one declaration counts for every command."""
+        declared: Any = values
+        for part in OWN_KINDS_KEY.split("."):
+            declared = declared.get(part) if isinstance(declared, Mapping) else getattr(declared, part, None)
+        if declared and isinstance(values, Mapping):
+            for key in OWN_KINDS_COPIES:
+                values = _with_default(values, key.split("."), declared)
+        return values
+
+
+def _with_default(values: Mapping[str, Any], path: Sequence[str], value: Any) -> Mapping[str, Any]:
+    """Return nested settings with a value at a path, unless there is one, or something other than a group."""
+    first, *rest = path
+    if not rest:
+        return {first: value, **values}
+    inner = values.get(first, {})
+    return {**values, first: _with_default(inner, rest, value)} if isinstance(inner, Mapping) else values

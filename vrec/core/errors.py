@@ -91,6 +91,18 @@ class StoreError(VrecError):
     fix = "see that the store's disk or server is there and has room, and send the events again"
 
 
+class UnknownEvent(VrecError):
+    """Id of an event that the store never had."""
+
+    fix = "give the event_id with which the event was sent"
+
+
+class SessionTaken(VrecError):
+    """Session that belongs to another account already."""
+
+    fix = "join a session to the one account that logged in, and begin another session for the next visitor"
+
+
 class BundleError(VrecError):
     """Bundle that cannot be written, is damaged, or no longer gives its recorded responses."""
 

@@ -6,7 +6,17 @@ from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import pyarrow as pa
 
-from vrec.core.types import ApplyResult, CatalogContent, Clip, Ids, IdsByUser, Modality, Vectors, VideoRef
+from vrec.core.types import (
+    ApplyResult,
+    CatalogContent,
+    Clip,
+    Ids,
+    IdsByUser,
+    LogChanges,
+    Modality,
+    Vectors,
+    VideoRef,
+)
 
 
 @runtime_checkable
@@ -207,8 +217,9 @@ class ProfileStore(Protocol[Profiles]):
     """Thread-safe store of profiles computed from EVENTS, with a log of every event for the next fit.
 
     An event counts once, however often it is sent. Profiles depend on the set of events and not on their
-    batches or order, up to float rounding. Every method raises StoreError on failure, and the store is usable
-    again once the cause is gone.
+    batches or order, up to float rounding; what `unlike`, `unhide` and `refund` reverse counts as never sent.
+    After `join` the events of a session are those of its account. Every method raises StoreError on failure,
+    and the store is usable again once the cause is gone.
     """
 
     def apply(self, events: pa.Table) -> ApplyResult:
@@ -229,7 +240,7 @@ class ProfileStore(Protocol[Profiles]):
     def get(self, kind: Literal["user", "video"], ids: Sequence[str]) -> dict[str, Profiles]:
         """Return profiles of users or videos by id, with every event acknowledged before the call.
 
-        Ids without events are absent from the result.
+        Ids without events are absent from the result. A joined session has the profile of its account.
         """
         ...
 
@@ -237,7 +248,50 @@ class ProfileStore(Protocol[Profiles]):
         """Return the next at most `limit` EVENTS of the log in arrival order, and the cursor after them.
 
         `after` is the cursor of the previous call; 0 is the beginning. An empty table means that there are no
-        more events yet.
+        more events yet. Events of joined sessions have the id of the account.
+        """
+        ...
+
+    def follow(self, after: int, limit: int = EXPORT_ROWS) -> LogChanges:
+        """Return the next at most `limit` changes of the log after a cursor of `follow` or `export`."""
+        ...
+
+    def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
+        """Return a user's last EVENTS that arrived before a cursor, the latest first.
+
+        Args:
+            user_id: The user, or a session.
+            before: Cursor of the previous call; None for the latest events.
+            limit: Maximum number of events.
+
+        Returns:
+            The events, and the cursor of the next call; None at the end.
+        """
+        ...
+
+    def remove(self, event_id: str) -> bool:
+        """Remove an event durably, so that all is as if it had never been sent; it is not accepted again.
+
+        Returns:
+            False if it was removed or erased before.
+
+        Raises:
+            UnknownEvent: There never was an event of this id.
+        """
+        ...
+
+    def join(self, session: str, user_id: str) -> int:
+        """Make the events of a session, before and after, those of a user, durably.
+
+        Args:
+            session: User id of the session, which begins with SESSION_PREFIX.
+            user_id: The account.
+
+        Returns:
+            Number of events that became the user's; 0 if the session is the user's already.
+
+        Raises:
+            SessionTaken: The session is another user's.
         """
         ...
 
@@ -246,7 +300,7 @@ class ProfileStore(Protocol[Profiles]):
         ...
 
     def erase(self, user_id: str) -> int:
-        """Remove a user's events and profile permanently and return the number of events removed.
+        """Remove a user's events, sessions and profile permanently and return the number of events removed.
 
         Counts in video profiles stay. Keyed hashes of the event ids stay known, so that none of the events is
         added again; nothing else of the user does, neither in what the store reads nor in its files.

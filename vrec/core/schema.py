@@ -1,6 +1,9 @@
 """Arrow schemas of vrec's tables, and `conform`, which checks the input and output of every stage."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -122,8 +125,26 @@ MEDIA = TableSchema(
 INTEREST_KINDS = ("impression", "click", "watch", "like", "share", "follow", "cart", "purchase")
 """Kinds of events that can show interest, from the weakest sign to the strongest."""
 
-EVENT_KINDS = (*INTEREST_KINDS, "hide", "unhide")
-"""Values of EVENTS.kind; `hide` keeps a video out of a shopper's recommendations, `unhide` ends that."""
+HIDING_KINDS = ("hide", "dislike")
+"""Kinds of events that keep their video out of the shopper's recommendations, until `unhide`."""
+
+NEGATIVE_KINDS = (*HIDING_KINDS, "skip")
+"""Kinds of events that show that a video did not please."""
+
+REVERSED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"unlike": ("like",), "unhide": HIDING_KINDS, "refund": ("purchase",)}
+)
+"""Kinds of earlier events of the same shopper and video that an event of a kind reverses: `unlike` and
+`unhide` all of them, `refund` the last purchase that is not refunded yet."""
+
+EVENT_KINDS = (*INTEREST_KINDS, "hide", "unhide", "dislike", "skip", "unlike", "refund")
+"""Values of EVENTS.kind, besides a shop's own kinds, which configuration declares."""
+
+OWN_KIND_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
+"""Form of the name of a shop's own kind of event."""
+
+SESSION_PREFIX = "session:"
+"""Beginning of the user_id of a shopper without account; the id of the session follows."""
 
 EVENTS = TableSchema(
     "EVENTS",
@@ -208,6 +229,11 @@ RANKED = TableSchema(
 """RECOMMENDATIONS with a ranker's predictions for showing the video: the probability of a click, the expected
 seconds of watching (impressions without a watch count as 0), the probability of a click that ends in a
 conversion, and the utility of these."""
+
+
+def is_kind_name(kind: str) -> bool:
+    """Return whether a text can be the kind of an event: vrec's or a shop's own."""
+    return kind in EVENT_KINDS or re.fullmatch(OWN_KIND_PATTERN, kind) is not None
 
 
 def conform(table: pa.Table, schema: TableSchema, *, stage: str, extra: bool = False) -> pa.Table:

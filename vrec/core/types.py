@@ -74,6 +74,22 @@ class CatalogContent:
 
 
 @dataclass(frozen=True, slots=True)
+class LogChanges:
+    """What happened in the log of a ProfileStore after a cursor."""
+
+    events: pa.Table
+    """EVENTS that came, as they were sent: a session has its own id also after it joined an account."""
+    video_ids: tuple[str, ...]
+    """Videos whose profiles have changed, each once."""
+    removed: int
+    """Number of changes other than new events: events removed, or reversed by a join."""
+    cursor: int
+    """Cursor after all of it."""
+    complete: bool
+    """Whether that is the end of the log; otherwise there is more."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyResult:
     """Outcome of adding events to a ProfileStore."""
 

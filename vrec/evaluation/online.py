@@ -28,6 +28,7 @@ from vrec.evaluation.sequential import (
 )
 from vrec.events.interactions import DAY_US, to_micros
 from vrec.events.polars_tables import to_polars
+from vrec.events.reversals import drop_reversed
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,7 +85,7 @@ def user_outcomes(
     videos: pa.Table | None = None,
     now: datetime | None = None,
 ) -> pl.DataFrame:
-    """Sum the events of every user whose window has closed.
+    """Sum the events of every user whose window has closed; a purchase refunded within it does not count.
 
     Args:
         events: EVENTS.
@@ -117,7 +118,7 @@ def user_outcomes(
             "days since",
             fix="wait, shorten online.window_days, or check that `arms` names the users of EVENTS",
         )
-    return _sums(_with_lengths(frame, videos)).sort("closed_at", "user_id")
+    return _sums(_with_lengths(drop_reversed(frame), videos)).sort("closed_at", "user_id")
 
 
 def compare_arms(outcomes: pl.DataFrame, control: str, config: OnlineConfig) -> list[ArmComparison]:

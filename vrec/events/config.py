@@ -3,14 +3,46 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from vrec.core.config import BaseConfig
+from vrec.core.schema import EVENT_KINDS, INTEREST_KINDS, NEGATIVE_KINDS, OWN_KIND_PATTERN
 
 EventKind = Literal[
-    "impression", "click", "watch", "like", "share", "follow", "cart", "purchase", "hide", "unhide"
-]
+    "impression", "click", "watch", "like", "share", "follow", "cart", "purchase", "hide", "unhide",
+    "dislike", "skip", "unlike", "refund",
+]  # fmt: skip
 """The kinds of events, as in `EVENT_KINDS`."""
+
+
+def _check_own_name(name: str) -> str:
+    """Return the name of an own kind that is none of vrec's."""
+    if name in EVENT_KINDS:
+        raise ValueError(f"{name} is a kind of event of vrec's: give your own kind another name")
+    return name
+
+
+OwnKindName = Annotated[str, StringConstraints(pattern=OWN_KIND_PATTERN), AfterValidator(_check_own_name)]
+"""Name of a shop's own kind of event."""
+
+
+class OwnKindConfig(BaseConfig):
+    """A shop's own kind of event."""
+
+    counts_as: Literal["positive", "negative", "neutral"] = "positive"
+    """`positive` events show interest, as a like does; `negative` ones move a shopper's taste away, as a skip
+    does, and are no interaction of a fit; `neutral` ones are counted only."""
+    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Weight of an event, as of the other kinds; without effect if neutral."""
+
+    @property
+    def signed_weight(self) -> float:
+        """The weight, below 0 for a negative kind and 0 for a neutral one."""
+        return {"positive": 1, "negative": -1, "neutral": 0}[self.counts_as] * self.weight
+
+
+OwnKinds = dict[OwnKindName, OwnKindConfig]
+"""A shop's own kinds of events by name."""
 
 
 class InterestConfig(BaseConfig):
@@ -32,6 +64,15 @@ class InterestConfig(BaseConfig):
     """Weight of adding a product of the video to the cart."""
     purchase: float = Field(default=5.0, ge=0, allow_inf_nan=False)
     """Weight of buying a product of the video, whatever its price."""
+    dislike: float = Field(default=2.0, ge=0, allow_inf_nan=False)
+    """Weight with which a dislike moves a shopper's taste away from the video; no interaction of a fit."""
+    hide: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Weight with which hiding a video ("not interested") moves the taste away from it, likewise."""
+    skip: float = Field(default=0.25, ge=0, allow_inf_nan=False)
+    """Weight with which skipping a video moves the taste away from it, likewise."""
+    own_kinds: OwnKinds = Field(default_factory=dict)
+    """The shop's own kinds of events, such as `{save: {counts_as: positive, weight: 2}}`. Those of
+    `events.interest` also count in `train.ranker.profiles` and `serve` that declare none."""
     watch_whole_s: float = Field(default=18.0, gt=0, allow_inf_nan=False)
     """Seconds of watching that count as a complete watch, or the video's duration where that is shorter. A
     larger value favors long videos, a smaller one short videos."""
@@ -39,6 +80,23 @@ class InterestConfig(BaseConfig):
     """Share of a complete watch, in [0, 1], below which a watch gives no interaction."""
     half_life_days: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Days after which an interaction has half its weight; None disables the decay."""
+
+    def signed_weights(self) -> dict[str, float]:
+        """Return the weight of each known kind of event, below 0 for negative kinds."""
+        return {kind: self.signed_weight(kind) for kind in self.known_kinds}
+
+    def signed_weight(self, kind: str) -> float:
+        """Return the weight of a kind of event, below 0 for a negative kind and 0 for an unknown one."""
+        if kind in self.own_kinds:
+            return self.own_kinds[kind].signed_weight
+        if kind in INTEREST_KINDS:
+            return getattr(self, kind)
+        return -getattr(self, kind) if kind in NEGATIVE_KINDS else 0.0
+
+    @property
+    def known_kinds(self) -> tuple[str, ...]:
+        """vrec's kinds of events and the shop's own."""
+        return (*EVENT_KINDS, *self.own_kinds)
 
 
 class EventReadConfig(BaseConfig):

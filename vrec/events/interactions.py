@@ -7,9 +7,10 @@ import polars as pl
 import pyarrow as pa
 
 from vrec.core.errors import EventsError
-from vrec.core.schema import EVENT_KINDS, EVENTS, INTERACTIONS, VIDEOS, conform
+from vrec.core.schema import EVENTS, INTERACTIONS, VIDEOS, conform
 from vrec.events.config import InterestConfig
 from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
+from vrec.events.reversals import drop_reversed
 
 DAY_US = 86_400_000_000
 """Microseconds in a day."""
@@ -19,7 +20,9 @@ def weigh_events(events: pa.Table, config: InterestConfig, videos: pa.Table | No
     """Weight events by the interest they show, without decay.
 
     A watch weighs `watch` × min(1, seconds / whole), where whole is `watch_whole_s`, or the video's
-    duration where that is shorter. A watch whose seconds are null counts as complete.
+    duration where that is shorter. A watch whose seconds are null counts as complete. A negative kind, such
+    as `dislike`, shows no interest, nor does an event that a later one reverses, such as a like before an
+    `unlike`.
 
     Args:
         events: EVENTS.
@@ -27,15 +30,16 @@ def weigh_events(events: pa.Table, config: InterestConfig, videos: pa.Table | No
         videos: VIDEOS, for the durations; without them only `watch_whole_s` counts.
 
     Returns:
-        INTERACTIONS in the order of the events, without events of weight 0.
+        INTERACTIONS in the order of the events, without events of weight 0 or below.
 
     Raises:
         EventsError: A kind is unknown, or watched seconds are NaN, infinite or below 0.
         SchemaError: The columns are not those of EVENTS or VIDEOS.
     """
     frame = to_polars(conform(events, EVENTS, stage="weigh_events"))
-    _check_kinds(frame)
-    weight = pl.col("kind").replace_strict({kind: getattr(config, kind, 0.0) for kind in EVENT_KINDS})
+    _check_kinds(frame, config)
+    frame = drop_reversed(frame)
+    weight = pl.col("kind").replace_strict(config.signed_weights(), return_dtype=pl.Float64)
     whole_s: pl.Expr = pl.lit(config.watch_whole_s)
     if videos is not None:
         frame = frame.join(_durations(videos), on="video_id", how="left", maintain_order="left")
@@ -122,12 +126,15 @@ def to_micros(at: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _check_kinds(frame: pl.DataFrame) -> None:
-    value, kind = frame["value"], frame["kind"]
+def _check_kinds(frame: pl.DataFrame, config: InterestConfig) -> None:
+    value, kind, known = frame["value"], frame["kind"], config.known_kinds
     bad = ~(value.is_finite() & (value >= 0)).fill_null(value=True)
     problems = [
         describe_invalid(
-            frame, "kind", ~kind.is_in(EVENT_KINDS), f"that are none of {', '.join(EVENT_KINDS)}"
+            frame,
+            "kind",
+            ~kind.is_in(known),
+            f"that are none of {', '.join(known)}",
         ),
         describe_invalid(frame, "value", bad & (kind == "watch"), "watched seconds not finite or below 0"),
     ]

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -55,6 +55,8 @@ def read_events(
     mapping: Mapping[str, str] | None = None,
     config: EventReadConfig | None = None,
     now: datetime | None = None,
+    *,
+    own_kinds: Collection[str] = (),
 ) -> ReadEvents:
     """Read EVENTS from a Parquet file, a folder of them, or CSV, TSV or JSON lines, also compressed.
 
@@ -69,6 +71,7 @@ def read_events(
         mapping: The table's column for each column of EVENTS, where the names differ.
         config: Defaults for absent columns, and the handling of future events.
         now: The present; the clock's by default. Without a zone it is UTC.
+        own_kinds: Names of the shop's own kinds of events (`events.interest.own_kinds`).
 
     Raises:
         SchemaError: A column is missing.
@@ -78,7 +81,7 @@ def read_events(
     """
     config = config or EventReadConfig()
     raw = load_columns(uri, lambda names: _columns(uri, names, mapping or {}))
-    frame = _with_ids(_cast_columns(raw, uri, config), uri, config)
+    frame = _with_ids(_cast_columns(raw, uri, config, (*EVENT_KINDS, *own_kinds)), uri, config)
     _warn_of_times(frame["at"], uri)
     unique = _drop_duplicates(frame)
     duplicates = frame.height - unique.height
@@ -116,7 +119,9 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {matches[0]}?" if matches else ""
 
 
-def _cast_columns(raw: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame:
+def _cast_columns(
+    raw: pl.DataFrame, uri: str, config: EventReadConfig, kinds: Collection[str]
+) -> pl.DataFrame:
     problems: list[str | None] = []
     columns: dict[str, pl.Series] = {}
     for name in raw.columns:
@@ -137,8 +142,8 @@ def _cast_columns(raw: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.Da
             problems.append(_describe_empty(columns[name] if problem is None else column))
     frame = pl.DataFrame(columns)
     if "kind" in columns and frame["kind"].dtype == pl.String:
-        unknown = ~frame["kind"].is_in(EVENT_KINDS) & frame["kind"].is_not_null()
-        problems.append(describe_invalid(frame, "kind", unknown, f"none of {', '.join(EVENT_KINDS)}"))
+        unknown = ~frame["kind"].is_in(kinds) & frame["kind"].is_not_null()
+        problems.append(describe_invalid(frame, "kind", unknown, f"none of {', '.join(kinds)}"))
     messages = list(dict.fromkeys(problem for problem in problems if problem))
     if messages:
         raise EventsError(f"{uri}: {'; '.join(messages)}", fix=_fix_for(messages))

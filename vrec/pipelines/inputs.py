@@ -104,7 +104,7 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
 def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> tuple[PublicDataset, int, int]:
     """Read the events at `uri` in the layout of `paths`, with the numbers of duplicates and future events."""
     if paths.dataset is None:
-        log = read_events(uri, paths.mapping, config.read)
+        log = read_events(uri, paths.mapping, config.read, own_kinds=config.interest.own_kinds)
         dataset = PublicDataset(mask_credentials(uri), log.events, None, has_timestamps=True, note="")
         return dataset, log.duplicates, log.future
     readers = {**DATASETS, **FILE_READERS}

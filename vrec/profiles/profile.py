@@ -12,7 +12,16 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import EventsError
-from vrec.core.schema import COUNTS, EVENT_KINDS, INTEREST, PROFILES, SEEN_EVENT, TIMESTAMP, conform
+from vrec.core.schema import (
+    COUNTS,
+    EVENT_KINDS,
+    INTEREST,
+    PROFILES,
+    SEEN_EVENT,
+    TIMESTAMP,
+    conform,
+    is_kind_name,
+)
 
 Entity = Literal["user", "video"]
 ENTITIES: Final[tuple[Entity, Entity]] = ("user", "video")
@@ -38,7 +47,7 @@ class EventRecord:
     """One row of EVENTS with the columns that profiles use.
 
     Raises:
-        EventsError: The kind is unknown, or the value is NaN, infinite or below 0.
+        EventsError: The kind can be none, or the value is NaN, infinite or below 0.
     """
 
     event_id: str
@@ -52,9 +61,10 @@ class EventRecord:
     """µs since 1970."""
 
     def __post_init__(self) -> None:
-        if self.kind not in EVENT_KINDS:
+        if not is_kind_name(self.kind):
             raise EventsError(
-                f"event {self.event_id}: kind {self.kind} is not one of {', '.join(EVENT_KINDS)}"
+                f"event {self.event_id}: kind {self.kind} is not one of {', '.join(EVENT_KINDS)}, "
+                "and no name of an own kind"
             )
         if self.value is not None and not 0 <= self.value < float("inf"):
             raise EventsError(

@@ -1,8 +1,9 @@
 """The update rule from events to profiles, for single events and for whole tables."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,9 @@ from vrec.core.config import BaseConfig
 from vrec.core.errors import EventsError
 from vrec.core.schema import EMBEDDINGS, EVENT_KINDS, EVENTS, VIDEOS, conform
 from vrec.core.types import CatalogContent
+from vrec.events.config import OwnKinds
+from vrec.events.polars_tables import to_polars
+from vrec.events.reversals import drop_reversed
 from vrec.profiles.profile import (
     ENTITIES,
     EventRecord,
@@ -37,6 +41,16 @@ class ProfilesConfig(BaseConfig):
     """Number of events that a profile remembers to detect repeated ones. An event that comes after this many
     newer ones of the same user or video is left out of that profile; each takes its id and 8 bytes."""
 
+    @property
+    def own_kinds(self) -> OwnKinds:
+        """The shop's own kinds of events."""
+        return self.user.interest.own_kinds
+
+    def with_own_kinds(self, own_kinds: OwnKinds) -> Self:
+        """Return these settings with more of the shop's own kinds; kinds that they have stay as they are."""
+        interest = self.user.interest.model_copy(update={"own_kinds": {**own_kinds, **self.own_kinds}})
+        return self.model_copy(update={"user": self.user.model_copy(update={"interest": interest})})
+
 
 def apply_event(
     profile: Profile, event: EventRecord, facts: VideoMetadata | None, config: ProfilesConfig
@@ -45,7 +59,8 @@ def apply_event(
 
     The result depends on the events alone and not on their batches: exactly where they come in the order of
     (at, event_id), and up to float rounding in another order, as long as none comes later than `remember`
-    allows. An event that was recorded before changes nothing.
+    allows. An event that was recorded before changes nothing. What `unlike`, `unhide` and `refund` reverse
+    stays in the profile, which does not hold all events; `build_profiles` and stores do reverse it.
 
     Args:
         profile: The profile before the event.
@@ -71,7 +86,8 @@ def build_profiles(
     """Build the profiles of many users and videos at once.
 
     Gives the same as `apply_event` event by event in the order of (at, event_id), to the last bit. The order
-    of the rows of `events` does not matter.
+    of the rows of `events` does not matter. Events that others of `events` reverse, such as likes before an
+    `unlike`, are left out; those that are in `before` stay there.
 
     Args:
         events: EVENTS.
@@ -90,7 +106,8 @@ def build_profiles(
     """
     facts = video_metadata(content)
     known = {} if before is None else {(p.entity, p.entity_id): p for p in profiles_from_table(before)}
-    dim, valid_events = _vector_dim(content, before), validate_events(events)
+    dim, valid_events = _vector_dim(content, before), validate_events(events, config.own_kinds)
+    valid_events = _without_reversed(valid_events)
     results: list[Profile] = []
     for entity in ENTITIES:
         profiles = {owner: profile for (kind, owner), profile in known.items() if kind == entity}
@@ -165,15 +182,26 @@ def start_profile(profile: Profile, facts: Mapping[str, VideoMetadata]) -> Profi
     return builder
 
 
-def validate_events(events: pa.Table) -> pa.Table:
+def _without_reversed(events: pa.Table) -> pa.Table:
+    names = ("event_id", "user_id", "video_id", "kind", "at")
+    frame = to_polars(events.select(names).append_column("place", pa.array(range(events.num_rows))))
+    kept = drop_reversed(frame)
+    return events if kept.height == events.num_rows else events.take(kept["place"].to_arrow())
+
+
+def validate_events(events: pa.Table, own_kinds: Collection[str] = ()) -> pa.Table:
     """Return EVENTS with the schema's columns.
+
+    Args:
+        events: EVENTS.
+        own_kinds: Names of the shop's own kinds of events.
 
     Raises:
         EventsError: A kind is unknown, or a value is NaN, infinite or below 0.
         SchemaError: The columns are not those of EVENTS.
     """
     table = conform(events, EVENTS, stage="profiles")
-    unknown = pc.invert(pc.is_in(table.column("kind"), value_set=pa.array(EVENT_KINDS)))
+    unknown = pc.invert(pc.is_in(table.column("kind"), value_set=pa.array([*EVENT_KINDS, *own_kinds])))
     value = table.column("value")
     invalid = pc.fill_null(pc.or_(pc.invert(pc.is_finite(value)), pc.less(value, 0)), False)
     for name, bad in (("kind", unknown), ("value", invalid)):

@@ -4,6 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
+from vrec.core.schema import HIDING_KINDS
 from vrec.events.config import InterestConfig
 from vrec.events.interactions import DAY_US
 from vrec.profiles.profile import (
@@ -22,8 +23,9 @@ INTERESTS, WATCH_S = "interests", "watch_s"
 LAST_PURCHASE_PREFIX = "bought:"
 """`bought:VIDEO` is the time of a user's last purchase from a video, in µs since 1970, which a float64 holds
 exactly."""
-HIDING_KINDS = ("hide", "unhide")
-"""`hide:VIDEO` and `unhide:VIDEO` are the times of a user's last event of the kind with a video."""
+DATED_KINDS = (*HIDING_KINDS, "unhide")
+"""`hide:VIDEO`, `dislike:VIDEO` and `unhide:VIDEO` are the times of a user's last event of the kind with a
+video."""
 TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
 """Counts of the taste: the reference time in µs of its decay, and the decayed sum of its weights."""
 
@@ -42,10 +44,11 @@ def record_user_event(
 ) -> None:
     """Record an event in its user's builder.
 
-    Every event counts under its kind, hour (of the day, UTC) and domain; a purchase, `hide` and `unhide` also
-    set the time of the last one with their video. An event that shows interest joins the history; if its
-    video is known it also counts under the video's category and creator, and moves the taste towards the
-    video's embedding.
+    Every event counts under its kind, hour (of the day, UTC) and domain; a purchase, `hide`, `dislike` and
+    `unhide` also set the time of the last one with their video. An event that shows interest joins the
+    history; if its video is known it also counts under the video's category and creator, and moves the taste
+    towards the video's embedding. One of a negative kind with a known video does the opposite: it takes its
+    weight, at most 1, from these counts, and moves the taste away.
 
     Args:
         builder: The user's profile.
@@ -59,21 +62,20 @@ def record_user_event(
     if event.kind == "watch" and event.value is not None:
         builder.increment(WATCH_S, event.value)
     prefix = LAST_PURCHASE_PREFIX if event.kind == "purchase" else f"{event.kind}:"
-    if event.kind in ("purchase", *HIDING_KINDS):
+    if event.kind in ("purchase", *DATED_KINDS):
         key = f"{prefix}{event.video_id}"
         builder.counts[key] = max(float(event.at), builder.counts.get(key, -np.inf))
     weight = event_interest(event, facts, config.interest)
-    if weight <= 0:
-        return
     if (stored := float(np.float32(weight))) > 0:
         interest = InterestEvent(event.at, event.event_id, event.video_id, stored, event.kind)
         builder.add_interest(interest, config.history)
-    if facts is None:
+    if facts is None or not weight:
         return
-    builder.increment(INTERESTS)
+    if weight > 0:
+        builder.increment(INTERESTS)
     for key in facts.attributes:
         if key.startswith(("category:", "creator:")):
-            builder.increment(key)
+            builder.increment(key, 1.0 if weight > 0 else max(-1.0, weight))
     if facts.vector is not None:
         _move_taste(builder, facts.vector, weight, event.at, config.interest.half_life_days)
 
@@ -88,17 +90,20 @@ def last_purchases(profile: Profile) -> dict[str, int]:
 
 
 def hidden_videos(profile: Profile) -> frozenset[str]:
-    """Return the videos that a user hid after showing them last; at the same moment, `unhide` counts."""
-    hide, unhide = (f"{kind}:" for kind in HIDING_KINDS)
-    times = {key.removeprefix(hide): at for key, at in profile.counts.items() if key.startswith(hide)}
-    return frozenset(
-        name for name, at in times.items() if at > profile.counts.get(f"{unhide}{name}", -np.inf)
-    )
+    """Return the videos that a user hid or disliked after `unhide`; at the same moment, `unhide` counts."""
+    counts, hidden = profile.counts, set[str]()
+    for prefix in (f"{kind}:" for kind in HIDING_KINDS):
+        times = ((key.removeprefix(prefix), at) for key, at in counts.items() if key.startswith(prefix))
+        hidden |= {name for name, at in times if at > counts.get(f"unhide:{name}", -np.inf)}
+    return frozenset(hidden)
 
 
 def event_interest(event: EventRecord, facts: VideoMetadata | None, config: InterestConfig) -> float:
-    """Return the interest that an event shows, as `vrec.events.interactions.weigh_events`; 0 for none."""
-    weight = float(getattr(config, event.kind, 0.0))
+    """Return the interest that an event shows, as `vrec.events.interactions.weigh_events`.
+
+    It is 0 for none, and below 0 for a negative kind.
+    """
+    weight = config.signed_weight(event.kind)
     if event.kind != "watch" or event.value is None:
         return weight
     complete_s = config.watch_whole_s
@@ -109,8 +114,12 @@ def event_interest(event: EventRecord, facts: VideoMetadata | None, config: Inte
 
 
 def taste_vector(profile: Profile) -> ProfileVector | None:
-    """Return a user's (dim,) float32 unit taste vector; None where no liked video has an embedding."""
-    if profile.vector is None or TASTE_WEIGHT not in profile.counts:
+    """Return a user's (dim,) float32 unit taste vector.
+
+    None where no liked video has an embedding, or dislikes weigh as much as likes: the opposite of what a
+    shopper dislikes is no taste.
+    """
+    if profile.vector is None or profile.counts.get(TASTE_WEIGHT, 0.0) <= 0:
         return None
     exact = profile.vector.astype(np.float64)
     norm = float(np.linalg.norm(exact))

@@ -19,6 +19,12 @@ WATCH_S, WATCH_SHARE, WATCH_SHARE_SQUARED = "watch_s", "watch_share", "watch_sha
 TIMED_WATCHES, COMPLETIONS, MONEY = "watches_timed", "completions", "money"
 """Counts of a video: seconds watched, sum of watched shares of its duration, watches with a known share,
 complete watches, money from purchases."""
+_SUMS_BY_TRIALS = {
+    "event:watch": (WATCH_S,),
+    "event:purchase": (MONEY,),
+    TIMED_WATCHES: (WATCH_SHARE, WATCH_SHARE_SQUARED, COMPLETIONS),
+}
+"""Sums over events by the count of these events."""
 STATISTICS = ("event:", WATCH_S, WATCH_SHARE, TIMED_WATCHES, COMPLETIONS, MONEY)
 """Prefixes of the keys of statistics; all other keys are attributes, which the catalog may change."""
 
@@ -58,7 +64,11 @@ class VideoStatistics:
 
 
 def record_video_event(
-    builder: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, config: VideoProfileConfig
+    builder: ProfileBuilder,
+    event: EventRecord,
+    facts: VideoMetadata | None,
+    config: VideoProfileConfig,
+    sign: float = 1.0,
 ) -> None:
     """Record an event in its video's builder: its kind, and the seconds watched or money paid.
 
@@ -67,20 +77,38 @@ def record_video_event(
         event: The event.
         facts: Catalog data of the video; None where the catalog does not know it.
         config: The settings of video profiles.
+        sign: 1, or −1 to take back an event that was recorded.
     """
-    builder.increment(f"event:{event.kind}")
+    builder.increment(f"event:{event.kind}", sign)
     if event.value is None:
         return
     if event.kind == "purchase":
-        builder.increment(MONEY, event.value)
+        builder.increment(MONEY, sign * event.value)
     if event.kind == "watch":
-        builder.increment(WATCH_S, event.value)
+        builder.increment(WATCH_S, sign * event.value)
         if facts is not None and facts.duration_s:
             share = min(1.0, event.value / facts.duration_s)
-            builder.increment(TIMED_WATCHES)
-            builder.increment(WATCH_SHARE, share)
-            builder.increment(WATCH_SHARE_SQUARED, share * share)
-            builder.increment(COMPLETIONS, float(share >= config.complete))
+            builder.increment(TIMED_WATCHES, sign)
+            builder.increment(WATCH_SHARE, sign * share)
+            builder.increment(WATCH_SHARE_SQUARED, sign * share * share)
+            builder.increment(COMPLETIONS, sign * float(share >= config.complete))
+
+
+def take_back_video_event(
+    builder: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, config: VideoProfileConfig
+) -> None:
+    """Undo `record_video_event`: up to float rounding the builder is as if the event had never been."""
+    record_video_event(builder, event, facts, config, -1.0)
+    for trials, sums in _SUMS_BY_TRIALS.items():
+        # Without trials their sums are 0 but for rounding, and were never recorded.
+        if builder.counts.get(trials, 0.0) <= 0:
+            for key in (trials, *sums):
+                builder.counts.pop(key, None)
+    if builder.counts.get(key := f"event:{event.kind}", 0.0) <= 0:
+        builder.counts.pop(key, None)
+    for key in (WATCH_S, MONEY, *_SUMS_BY_TRIALS[TIMED_WATCHES]):
+        if builder.counts.get(key, 0.0) < 0:
+            builder.counts[key] = 0.0
 
 
 def set_catalog_attributes(builder: ProfileBuilder, facts: VideoMetadata) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from vrec.core.config import BaseConfig
+from vrec.events.config import OwnKindName
 from vrec.ranking.calibration import CalibrationConfig
 from vrec.ranking.features.space import RankerFeaturesConfig
 from vrec.ranking.networks.config import CreadConfig, DinConfig, NetworkConfig, RankerHeadsConfig, WatchConfig
@@ -13,13 +14,15 @@ from vrec.ranking.uncertainty import LaplaceConfig
 from vrec.training.config import TrainingConfig
 
 OutcomeKind = Literal["click", "watch", "like", "share", "follow", "cart", "purchase"]
+"""Kinds of vrec's that can be an outcome of an impression."""
 
 
 class LabelsConfig(BaseConfig):
     """Definition of clicks, watches and conversions as outcomes of an impression."""
 
-    conversion_kinds: tuple[OutcomeKind, ...] = Field(default=("purchase",), min_length=1)
-    """Event kinds that count as a conversion when they follow a click; any one is enough."""
+    conversion_kinds: tuple[OutcomeKind | OwnKindName, ...] = Field(default=("purchase",), min_length=1)
+    """Event kinds that count as a conversion when they follow a click; any one is enough. Kinds of the shop's
+    own may be among them, vrec's negative ones not. A purchase that the log refunds does not count."""
     conversion_window_hours: float = Field(default=72.0, gt=0)
     """Hours after an impression within which a conversion counts. Impressions younger than this at the end
     of the log are not mature: their outcome is not known yet."""

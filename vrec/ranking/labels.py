@@ -11,6 +11,7 @@ import pyarrow as pa
 from vrec.core.errors import RankError
 from vrec.core.schema import EVENTS, VIDEOS, conform
 from vrec.events.polars_tables import to_polars
+from vrec.events.reversals import drop_reversed
 from vrec.profiles.user import HOUR_US
 from vrec.ranking.config import LabelsConfig, LogSplitConfig
 from vrec.ranking.features.arrays import ImpressionLabels
@@ -24,7 +25,8 @@ def build_labels(
 
     That is also the order of the candidates of `replay_requests`. An event belongs to the latest impression
     of its user and video at or before it, among those with its request_id if there are any, and to none where
-    there is no such impression.
+    there is no such impression. An event that a later one up to the end reverses, such as a purchase before
+    its refund, is no outcome.
 
     Args:
         events: EVENTS of all or some users.
@@ -42,7 +44,7 @@ def build_labels(
     frame = to_polars(events).with_columns(_micros())
     if end is None:
         end = int(frame["at"].to_numpy().max(initial=0))
-    frame = frame.filter(pl.col("kind") != "impression", pl.col("at") <= end)
+    frame = drop_reversed(frame.filter(pl.col("kind") != "impression", pl.col("at") <= end))
     responses = _attributed(frame, shown)
     response_window = round(config.response_window_hours * HOUR_US)
     conversion_window = round(config.conversion_window_hours * HOUR_US)

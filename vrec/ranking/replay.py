@@ -2,10 +2,11 @@
 
 Two passes, each of which can run on shards: the counts of videos at their impressions (any subset of videos),
 then the requests of users (any subset of users). Both update profiles by the same code as serving, so that
-features at training and serving are equal.
+features at training and serving are equal. From the moment of an `unlike`, `unhide` or `refund` on, what it
+reverses counts as never sent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -13,8 +14,11 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
-from vrec.profiles.profile import Profile, ProfileBuilder, VideoMetadata
+from vrec.events.reversals import ReversalTracker
+from vrec.profiles.profile import EventRecord, Profile, ProfileBuilder, VideoMetadata
+from vrec.profiles.reversals import event_order
 from vrec.profiles.update import ProfilesConfig, event_rows, record_event, sort_events, validate_events
+from vrec.profiles.video import take_back_video_event
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
 
@@ -46,18 +50,20 @@ def replay_video_counts(events: pa.Table, facts: VideoFactsById, config: Profile
         RankError: an event_id occurs twice.
         SchemaError: `events` has other columns.
     """
-    events = sort_events(_check_unique_ids(validate_events(events)), "video_id")
+    events = sort_events(_check_unique_ids(validate_events(events, config.own_kinds)), "video_id")
     ids: list[str] = []
     values: list[float] = []
     for video_id, group in groupby(event_rows(events), lambda event: event.video_id):
-        builder = ProfileBuilder(Profile("video", video_id))
+        builder, tracker = ProfileBuilder(Profile("video", video_id)), ReversalTracker[EventRecord]()
         for _, moment in groupby(group, lambda event: event.at):
             simultaneous = list(moment)
             shown = [event.event_id for event in simultaneous if event.kind == "impression"]
             ids += shown
             values += [builder.counts.get(key, 0.0) for key in VIDEO_COUNT_KEYS] * len(shown)
-            for event in simultaneous:
+            for event in sorted(simultaneous, key=event_order):
                 record_event(builder, event, facts.get(video_id), config)
+                for reversed_one in tracker.add(event.user_id, event.kind, event):
+                    take_back_video_event(builder, reversed_one, facts.get(video_id), config.video)
     flat = pa.array(values, pa.float64())
     lists = pa.FixedSizeListArray.from_arrays(flat, len(VIDEO_COUNT_KEYS))
     return pa.Table.from_arrays([pa.array(ids, pa.string()), lists], schema=VIDEO_COUNTS)
@@ -84,7 +90,7 @@ def replay_requests(
         RankError: an event_id occurs twice, or an impression has no row in `video_counts`.
         SchemaError: `events` has other columns.
     """
-    events = sort_events(_check_unique_ids(validate_events(events)), "user_id")
+    events = sort_events(_check_unique_ids(validate_events(events, config.own_kinds)), "user_id")
     rows, counts = _align_counts(events, video_counts)
     stream = zip(
         rows,
@@ -94,14 +100,45 @@ def replay_requests(
         strict=True,
     )
     for user_id, group in groupby(stream, lambda row: row[3].user_id):
-        builder = ProfileBuilder(Profile("user", user_id))
+        builder = UserReplay(user_id, facts, config)
         for at, moment in groupby(group, lambda row: row[3].at):
             simultaneous = list(moment)
             seen = [row for row in simultaneous if row[3].kind == "impression"]
             if seen:
                 yield from _requests(builder.build(), at, seen, counts)
-            for *_, event in simultaneous:
-                record_event(builder, event, facts.get(event.video_id), config)
+            builder.record([event for *_, event in simultaneous])
+
+
+class UserReplay:
+    """Profile of a user in the course of a log, without the events that were reversed so far."""
+
+    def __init__(self, user_id: str, facts: VideoFactsById, config: ProfilesConfig) -> None:
+        self._user_id, self._facts, self._config = user_id, facts, config
+        self._tracker, self._recorded = ReversalTracker[EventRecord](), list[EventRecord]()
+        self._builder = ProfileBuilder(Profile("user", user_id))
+
+    def build(self) -> Profile:
+        """Return the profile with everything recorded so far."""
+        return self._builder.build()
+
+    def record(self, simultaneous: Sequence[EventRecord]) -> None:
+        """Record the user's events of the next moment."""
+        reversed_ids: set[str] = set()
+        for event in sorted(simultaneous, key=event_order):
+            reversed_now = self._tracker.add(event.video_id, event.kind, event)
+            reversed_ids |= {one.event_id for one in reversed_now}
+        self._recorded += simultaneous
+        if not reversed_ids:
+            return self._record(simultaneous)
+        # The history may have dropped older events in favor of a reversed one: only all events tell.
+        self._recorded = [event for event in self._recorded if event.event_id not in reversed_ids]
+        self._builder = ProfileBuilder(Profile("user", self._user_id))
+        self._record(self._recorded)
+        return None
+
+    def _record(self, events: Sequence[EventRecord]) -> None:
+        for event in events:
+            record_event(self._builder, event, self._facts.get(event.video_id), self._config)
 
 
 def impressions(events: pa.Table) -> pa.Table:

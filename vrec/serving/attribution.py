@@ -11,6 +11,9 @@ that was shown longest ago is forgotten first, and later events of it count for 
 MAX_IMPRESSIONS_PER_VIDEO = 20
 """Maximum number of impressions remembered of one video to one shopper."""
 
+MAX_PURCHASES_PER_IMPRESSION = 20
+"""Maximum number of purchases remembered of one impression, for their refunds."""
+
 
 class OutcomeCredit(NamedTuple):
     """Credit of an outcome to an impression."""
@@ -21,6 +24,16 @@ class OutcomeCredit(NamedTuple):
     """Time of the impression, µs since 1970."""
 
 
+class TakenPurchase(NamedTuple):
+    """Purchase that was credited and no longer counts."""
+
+    at: int
+    """Time of the purchase, µs since 1970."""
+    shown_at: int
+    """Time of the impression, µs since 1970."""
+    money: float
+
+
 @dataclass(slots=True)
 class TrackedImpression:
     """Impression of a video to a shopper, and what was credited to it."""
@@ -29,6 +42,11 @@ class TrackedImpression:
     """µs since 1970."""
     request_id: str | None
     credited: dict[Outcome, float] = field(default_factory=dict)
+    paid: float = 0.0
+    """Value of the purchase that was credited."""
+    purchases: list[int] = field(default_factory=list)
+    """Times of its purchases that are not refunded, µs since 1970, the credited one first; at most
+    MAX_PURCHASES_PER_IMPRESSION."""
 
 
 class ImpressionTracker:
@@ -70,6 +88,7 @@ class ImpressionTracker:
         outcome: Outcome,
         amount: float,
         limit: float,
+        money: float = 0.0,
     ) -> OutcomeCredit:
         """Credit an outcome to its impression.
 
@@ -81,6 +100,7 @@ class ImpressionTracker:
             outcome: Kind of the outcome.
             amount: What the event adds: 1, or seconds watched.
             limit: Maximum that one impression is credited with.
+            money: Value of a purchase.
 
         Returns:
             The impression and at most `amount`.
@@ -96,4 +116,36 @@ class ImpressionTracker:
         before = impression.credited.get(outcome, 0.0)
         counted = max(0.0, min(amount, limit - before))
         impression.credited[outcome] = before + counted
+        if outcome == "purchase" and len(impression.purchases) < MAX_PURCHASES_PER_IMPRESSION:
+            impression.purchases.append(at)
+            impression.paid = impression.paid if len(impression.purchases) > 1 else money
         return OutcomeCredit(counted, impression.at)
+
+    def refund(self, user_id: str, video_id: str, request_id: str | None, at: int) -> TakenPurchase | None:
+        """Take back the last purchase of a shopper's impressions that is not later than a refund.
+
+        Args:
+            user_id: Shopper of the refund.
+            video_id: Video of the refund.
+            request_id: Request of the purchase; None for any.
+            at: Time of the refund, µs since 1970.
+
+        Returns:
+            The purchase that no longer counts; None if there is none: nothing was bought, the
+            impression has another purchase, or is no longer remembered.
+        """
+        bought = [
+            (moment, one)
+            for one in self._shown.get((user_id, video_id), ())
+            for moment in one.purchases
+            if request_id in (None, one.request_id) and moment <= at
+        ]
+        if not bought:
+            return None
+        moment, impression = max(bought, key=lambda pair: pair[0])
+        credited_at = impression.purchases[0]
+        impression.purchases.remove(moment)
+        if impression.purchases:
+            return None
+        del impression.credited["purchase"]
+        return TakenPurchase(credited_at, impression.at, impression.paid)

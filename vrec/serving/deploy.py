@@ -213,7 +213,8 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
     config = with_absolute_paths(config)
     bundle = BundleCatalog.load(config.bundle)
     try:
-        store = open_store(config.store, CurrentVideoFacts(bundle).find, bundle.profiles)
+        profiles = bundle.profiles.with_own_kinds(config.own_kinds)
+        store = open_store(config.store, CurrentVideoFacts(bundle).find, profiles)
     except StoreError as error:
         fix = "load events before the service starts, or send them to it over HTTP"
         raise StoreError(str(error), fix=fix) from None

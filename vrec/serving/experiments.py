@@ -101,7 +101,8 @@ class ArmCounts:
 
     An outcome counts if it follows an impression of the same shopper, video and request (see
     `ImpressionTracker`): at most one click and one purchase, and the video's length of watching, for each. A
-    shopper counts from the first impression on.
+    refund takes the last purchase of its shopper and video back. A shopper counts from the first impression
+    on.
 
     Shoppers are the unit of the analysis, since arms are assigned to them. Intervals hold at any number of
     looks and for rare outcomes (see `vrec.evaluation.sequential`) as far as shoppers are exchangeable and
@@ -158,9 +159,17 @@ class ArmCounts:
         facts = self._facts({video_id for _, video_id, _, kind, _, _ in rows if kind == "watch"})
         by_day: dict[tuple[str, str, int, int], float] = defaultdict(float)
         for user_id, video_id, request_id, kind, value, moment in rows:
-            if kind not in _COLUMN or not self._is_timely(moment, now):
+            if not (kind in _COLUMN or kind == "refund") or not self._is_timely(moment, now):
                 continue
             self._newest = max(self._newest, moment)
+            if kind == "refund":
+                taken = self._shown.refund(user_id, video_id, request_id, moment)
+                if taken is not None:
+                    arm, day = assign_arm(user_id, self._config).name, taken.shown_at // DAY_US
+                    self._count(arm, user_id, _COLUMN["purchase"], -1.0, min(taken.at, now))
+                    by_day[user_id, arm, day, _COLUMN["purchase"]] -= 1.0
+                    by_day[user_id, arm, day, REVENUE_COLUMN] -= taken.money
+                continue
             if kind == "impression":
                 amount, shown_at = float(self._shown.show(user_id, video_id, request_id, moment)), moment
             else:
@@ -168,6 +177,7 @@ class ArmCounts:
                 amount, shown_at = self._shown.credit(
                     user_id, video_id, request_id, moment,
                     outcome=kind, amount=(value or 0.0) if kind == "watch" else 1.0, limit=whole_s,
+                    money=value or 0.0,
                 )  # fmt: skip
             if amount:
                 arm = assign_arm(user_id, self._config).name

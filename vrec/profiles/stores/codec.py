@@ -1,6 +1,6 @@
 """Lossless encoding of events and profiles as bytes, the same in every store: MessagePack and raw vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -15,6 +15,8 @@ from vrec.profiles.update import validate_events
 
 FORMAT = 2
 """The first value of every packed profile and event; other formats are refused."""
+KEY_BYTES = 16
+"""Length of an event's key."""
 SECRET_BYTES = 32
 """Length of the secret that a store makes for its event keys."""
 NAMES = tuple(column.name for column in EVENTS.columns)
@@ -32,17 +34,21 @@ def event_key(event_id: str, secret: bytes) -> bytes:
     A hash keyed with the store's secret (RFC 7693), so that keys of two stores have nothing in common, and
     nobody without the secret can tell whether an id is among them.
     """
-    return blake2b(event_id.encode(), digest_size=16, key=secret).digest()
+    return blake2b(event_id.encode(), digest_size=KEY_BYTES, key=secret).digest()
 
 
-def rows_from_table(events: pa.Table) -> list[EventRow]:
+def rows_from_table(events: pa.Table, own_kinds: Collection[str] = ()) -> list[EventRow]:
     """Convert EVENTS to rows in their order.
+
+    Args:
+        events: EVENTS.
+        own_kinds: Names of the shop's own kinds of events.
 
     Raises:
         EventsError: A kind is unknown, or a value is NaN, infinite or below 0.
         SchemaError: The columns are not those of EVENTS.
     """
-    table = validate_events(events)
+    table = validate_events(events, own_kinds)
     columns = [table.column(name) for name in NAMES]
     plain = [column.cast(pa.int64()) if column.type == TIMESTAMP else column for column in columns]
     return list(zip(*(column.to_pylist() for column in plain), strict=True))
@@ -65,10 +71,16 @@ def table_from_columns(columns: Sequence[Sequence[Any]]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def event_from_row(row: EventRow) -> EventRecord:
-    """Return the part of an event that profiles use."""
+def event_from_row(row: EventRow, owner: str | None = None) -> EventRecord:
+    """Return the part of an event that profiles use; `owner` is its user, by default as it was sent."""
     event_id, user_id, video_id, kind, value, _, _, _, domain, at = row
-    return EventRecord(event_id, user_id, video_id, kind, value, domain, at)
+    return EventRecord(event_id, user_id if owner is None else owner, video_id, kind, value, domain, at)
+
+
+def with_owner(row: EventRow, owner: str) -> EventRow:
+    """Return a row as an event of another user."""
+    event_id, _, *rest = row
+    return (event_id, owner, *rest)
 
 
 def pack_row(row: EventRow) -> bytes:

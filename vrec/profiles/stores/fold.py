@@ -9,7 +9,9 @@ from pydantic import Field
 from vrec.core.config import BaseConfig
 from vrec.core.errors import StoreError
 from vrec.profiles.profile import EventRecord, Profile, ProfileBuilder, VideoMetadata
+from vrec.profiles.reversals import CountChange, without_reversed
 from vrec.profiles.update import ProfilesConfig, record_event, start_profile
+from vrec.profiles.video import record_video_event, take_back_video_event
 
 VideoLookup = Callable[[Collection[str]], Mapping[str, VideoMetadata]]
 """A function from video ids to the catalog's present data of them; unknown videos are absent. It is called
@@ -38,7 +40,8 @@ class ProfileFold:
 
         Gives what `vrec.profiles.update.build_profiles` gives for all its events: to the last bit where they
         come in the order of (at, event_id), up to float rounding in any other order, however late. A video's
-        profile has no `seen`.
+        profile has no `seen`. Of a user, events that others of `events` reverse are left out; the store tells
+        by `adjust` which ones are reversed for a video.
 
         Args:
             profile: The stored profile.
@@ -49,6 +52,8 @@ class ProfileFold:
         """
         if not events:
             return profile
+        if profile.entity == "user":
+            events = without_reversed(events)
         facts = self._facts({event.video_id for event in events})
         builder = start_profile(profile, facts)
         for event in sorted(events, key=lambda event: (event.at, event.event_id)):
@@ -60,6 +65,21 @@ class ProfileFold:
         # the users they are of.
         seen = folded.seen[-self._config.remember :] if folded.entity == "user" else ()
         return replace(folded, seen=seen)
+
+    def adjust(self, profile: Profile, change: CountChange) -> Profile:
+        """Return a video's profile without some of its events, and with others."""
+        facts = self._facts({profile.entity_id})
+        builder, video = start_profile(profile, facts), facts.get(profile.entity_id)
+        for event in change.restored:
+            record_video_event(builder, event, video, self._config.video)
+        for event in change.gone:
+            take_back_video_event(builder, event, video, self._config.video)
+        return builder.build()
+
+
+def has_events(profile: Profile) -> bool:
+    """Return whether any event counts in a profile."""
+    return any(key.startswith("event:") for key in profile.counts)
 
 
 def _check_length(builder: ProfileBuilder, facts: VideoMetadata | None) -> None:

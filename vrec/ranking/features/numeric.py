@@ -139,7 +139,7 @@ def affinities(
         keys = [keys_by_row[row] for row in video.tolist()]
         own = np.array(
             [0.0 if k is None else c.get(k, 0.0) for k, c in zip(keys, owners, strict=True)], np.float64
-        )
+        ).clip(min=0.0)  # dislikes may outweigh interest
         share = space.shares[name][fields[video, FIELDS.index(name)]]
         lift = np.log((own + strength * share) / ((total + strength) * share))
         known = np.array([key is not None for key in keys], bool)

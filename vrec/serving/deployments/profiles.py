@@ -58,7 +58,7 @@ class ProfilesDeployment:
         await self._live.move(uri)
         if self._opened is not None or self._live.served.bundle is None:
             return
-        profiles = self._live.served.bundle.profiles
+        profiles = self._live.served.bundle.profiles.with_own_kinds(self._config.own_kinds)
         self._opened = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
         await self._begin_counting()
         if isinstance(self._config.store, SqliteConfig):

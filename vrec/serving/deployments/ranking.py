@@ -229,7 +229,9 @@ class RankingDeployment:
             if not is_owned_by(store, owner):
                 return
         find = self._find
-        self._reader = await asyncio.to_thread(open_profile_reader, store, find, bundle.profiles)
+        self._reader = await asyncio.to_thread(
+            open_profile_reader, store, find, bundle.profiles.with_own_kinds(self._config.own_kinds)
+        )
 
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
         return {} if self._live.value is None else self._live.value.facts.find(video_ids)

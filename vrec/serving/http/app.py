@@ -1,7 +1,7 @@
 """FastAPI application of the service over a ServingBackend."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -78,12 +78,15 @@ def create_app(
         app.include_router(router, dependencies=checks)
     routers += open_routers
     install_error_handlers(app, [route for router in routers for route in router.routes])
-    app.openapi = _openapi(app)
+    app.openapi = _openapi(app, config.own_kinds)
     return app
 
 
-def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Return a function that returns the OpenAPI document, including the models of `_BODY_MODELS`."""
+def _openapi(app: FastAPI, own_kinds: Collection[str]) -> Callable[[], dict[str, Any]]:
+    """Return a function that returns the OpenAPI document, including the models of `_BODY_MODELS`.
+
+    The shop's own kinds of events are among the kinds.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -94,6 +97,7 @@ def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
                 ],
                 ref_template="#/components/schemas/{model}",
             )
+            definitions["$defs"]["EventKind"]["enum"] += list(own_kinds)
             document = get_openapi(title=app.title, version=app.version, routes=app.routes)
             document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
             app.openapi_schema = document

@@ -5,7 +5,8 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from vrec.core.errors import StoreError
-from vrec.profiles.stores.redis.store import RedisConfig, RedisStore, _client
+from vrec.profiles.stores.redis.client import RedisConfig, connect
+from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.update import ProfilesConfig
 
 
@@ -33,7 +34,7 @@ def test_every_error_of_the_server_has_its_fix(error, fix):
 
 def test_settings_reach_the_connections():
     config = RedisConfig(timeout_s=0.75, connections=3)
-    pool = _client("redis://:pass@host:7/2", config).connection_pool
+    pool = connect("redis://:pass@host:7/2", config).connection_pool
     assert (pool.max_connections, pool.timeout) == (3, 0.75)
     options = pool.connection_kwargs
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.75, 0.75)

@@ -19,8 +19,8 @@ from vrec.core.errors import StoreError
 from vrec.core.schema import EVENT_KINDS
 from vrec.core.types import ApplyResult
 from vrec.events.config import EventKind
-from vrec.profiles.stores.sqlite.file import store_errors
 from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore, _PendingAppend, _WriterTask
+from vrec.profiles.stores.sqlite.tables import store_errors
 from vrec.testing.store_profiles import CONFIG, changed, facts, ids_of, log_of, of_user, stored, wanted, world
 
 EVENTS = world()[0]

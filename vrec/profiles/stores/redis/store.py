@@ -5,36 +5,34 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import Any, Literal, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import redis
-from pydantic import Field
-from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
-from redis.retry import Retry
 
-from vrec.core.errors import ServeError, StoreError
+from vrec.core.errors import StoreError
 from vrec.core.protocols import EXPORT_ROWS
-from vrec.core.secrets import read_secret
-from vrec.core.types import ApplyResult
+from vrec.core.types import ApplyResult, LogChanges
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileKey
 from vrec.profiles.stores.codec import (
     SECRET_BYTES,
     EventRow,
-    event_from_row,
     event_key,
     pack_profile,
     pack_row,
     rows_from_table,
     table_from_rows,
     unpack_profile,
-    unpack_row,
+    with_owner,
 )
-from vrec.profiles.stores.fold import FoldConfig, ProfileFold, VideoLookup
+from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
 from vrec.profiles.stores.redis import scripts as redis_scripts
+from vrec.profiles.stores.redis.changes import RedisLog, pairing_of
+from vrec.profiles.stores.redis.client import RedisConfig, connect, server_url
+from vrec.profiles.stores.redis.tails import fold_tail, is_change_entry, new_marker
 from vrec.profiles.update import ProfilesConfig
 
 MAX_EVENTS_PER_CALL = 20_000
@@ -57,26 +55,6 @@ ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
 """Fixes of the server's errors, by class and a word in the message; the first match counts."""
 
 
-class RedisConfig(FoldConfig):
-    """Settings for the store on a Redis server."""
-
-    kind: Literal["redis"] = "redis"
-    """Store on a server, for many processes."""
-    url_variable: str = "VREC_REDIS_URL"
-    """Environment variable with the server's URL, such as redis://user:password@host:6379/0, or rediss: for
-    TLS; so no password is in a config. VREC_REDIS_URL_FILE names a file with the URL instead."""
-    prefix: str = Field(default="vrec", min_length=1)
-    """Prefix of the keys in Redis; each prefix is a store of its own."""
-    fsync: Literal["always", "everysec", "unchecked"] = "always"
-    """Minimum of the server's `appendfsync`. `always`: acknowledged events are on the disk. `everysec`: up to
-    two seconds of acknowledged events may be lost with the machine, or with the server if its disk is slow.
-    `unchecked`: accept any server, also one that does not reveal its settings."""
-    timeout_s: float = Field(default=2.0, gt=0)
-    """Seconds to wait for a connection or an answer before an error."""
-    connections: int = Field(default=32, ge=1)
-    """Maximum number of connections, and of calls of `submit` that run at once."""
-
-
 class RedisStore:
     """ProfileStore on a Redis server: the log is a hash, a profile its stored state and the events since.
 
@@ -87,15 +65,18 @@ class RedisStore:
     def __init__(self, config: RedisConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
         """Open the store; raise StoreError if there is no server or it is less durable than required."""
         self._config, self._prefix = config, config.prefix
-        self._fold = ProfileFold(facts, profiles)
-        url = _server_url(config)
-        self._db = _client(url, config)
+        self._fold, self._own_kinds = ProfileFold(facts, profiles), profiles.own_kinds
+        url = server_url(config)
+        self._db = connect(url, config)
         parts = urlsplit(url)  # only host and port are shown, as the URL may hold a password
         self._name = f"Redis at {parts.hostname or parts.path}:{parts.port or 6379}"
         self._apply = self._db.register_script(redis_scripts.APPLY)
         self._put = self._db.register_script(redis_scripts.PUT)
         self._erase = self._db.register_script(redis_scripts.ERASE)
         self._append_record = self._db.register_script(redis_scripts.APPEND_RECORD)
+        self._remove = self._db.register_script(redis_scripts.REMOVE)
+        self._join = self._db.register_script(redis_scripts.JOIN)
+        self._log = RedisLog(self._db, self._prefix)
         self._threads = ThreadPoolExecutor(config.connections, "vrec-store")
         self._closing, self._closed = Lock(), False
         try:
@@ -108,11 +89,11 @@ class RedisStore:
     def apply(self, events: pa.Table) -> ApplyResult:
         """Add EVENTS to the store; see ProfileStore. One call runs one script."""
         self._check_open()
-        return self._append(rows_from_table(events))
+        return self._append(rows_from_table(events, self._own_kinds))
 
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
         """Return a future of the result of `apply`; see ProfileStore."""
-        rows = rows_from_table(events)
+        rows = rows_from_table(events, self._own_kinds)
         with self._closing:
             self._check_open()
             return self._threads.submit(self._append, rows)
@@ -120,22 +101,37 @@ class RedisStore:
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """Return the profiles of users or videos with any event, by id; see ProfileStore."""
         self._check_open()
-        loaded = self._load([(kind, name) for name in dict.fromkeys(ids)])
-        return {name: profile for (_, name), (profile, _) in loaded.items() if profile.counts}
+        with self._store_errors():
+            owners = self._log.owners(ids) if kind == "user" else {name: name for name in ids}
+        loaded = self._load([(kind, owner) for owner in dict.fromkeys(owners.values())])
+        profiles = {owner: profile for (_, owner), (profile, _) in loaded.items() if has_events(profile)}
+        return {name: profiles[owner] for name, owner in owners.items() if owner in profiles}
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
         """Return the next EVENTS of the log and the cursor behind them; see ProfileStore."""
-        self._check_open()
-        rows: list[EventRow] = []
+        rows, after, _ = self._entries_after(after, limit)
+        rows = [row for row in rows if not is_change_entry(row)]
         with self._store_errors():
-            last = self._last_number()
-            # Erased events leave gaps in the numbers.
-            while after < last and len(rows) < limit:
-                end = min(last, after + min(limit - len(rows), MAX_EXPORTED_PER_CALL))
-                found: Any = self._db.hmget(f"{self._prefix}:log", range(after + 1, end + 1))
-                rows += [unpack_row(event) for event in found if event is not None]
-                after = end
-        return table_from_rows(rows), after
+            owners = self._log.owners(row[1] for row in rows)
+        return table_from_rows([with_owner(row, owners[row[1]]) for row in rows]), after
+
+    def follow(self, after: int, limit: int = EXPORT_ROWS) -> LogChanges:
+        """Return the next changes of the log; see ProfileStore."""
+        entries, after, complete = self._entries_after(after, limit)
+        rows = [row for row in entries if not is_change_entry(row)]
+        videos = tuple(dict.fromkeys(row[2] for row in entries))
+        return LogChanges(table_from_rows(rows), videos, len(entries) - len(rows), after, complete)
+
+    def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
+        """Return a user's last EVENTS before a cursor; see ProfileStore."""
+        self._check_open()
+        with self._store_errors():
+            owner = self._log.owners([user_id])[user_id]
+            numbers = sorted(self._log.numbers_of(owner), reverse=True)
+            numbers = [number for number in numbers if before is None or number < before]
+            rows = self._log.rows(numbers[:limit])
+        more = numbers[limit - 1] if len(numbers) > limit else None
+        return table_from_rows([with_owner(row, owner) for row in rows]), more
 
     def latest_cursor(self) -> int:
         """Return the cursor behind the newest event; see ProfileStore."""
@@ -146,24 +142,47 @@ class RedisStore:
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
         self._check_open()
-        p = self._prefix
-        keys = [f"{p}:events:{user_id}", f"{p}:user:{user_id}", f"{p}:tail:user:{user_id}", f"{p}:log"]
         for _ in range(ATTEMPTS):
             with self._store_errors():
-                numbers: Any = self._db.lrange(keys[0], 0, -1)
-                events: Any = self._db.hmget(keys[-1], numbers) if numbers else []
-                rows = [unpack_row(event) for event in events if event is not None]
+                owner = self._log.owners([user_id])[user_id]
+                numbers = self._log.numbers_of(owner)
+                rows = self._log.rows(numbers)
             # First the videos' profiles take in the events that are about to be erased.
             if not self._fold_tails(list({_key("video", row[2]) for row in rows})):
                 continue
             with self._store_errors():
-                erased: Any = self._erase(keys, [len(numbers)])
+                erased: Any = self._erase(args=[self._prefix, owner, len(numbers)])
             if erased >= 0:
                 return erased
-        raise StoreError(
-            f"{self._name}: events of the user arrive faster than they can be erased",
-            fix="stop sending events of the user, and erase them again",
-        )
+        raise self._too_fast("erased")
+
+    def remove(self, event_id: str) -> bool:
+        """Remove an event, and return whether it was there; see ProfileStore."""
+        self._check_open()
+        for _ in range(ATTEMPTS):
+            with self._store_errors():
+                plan = self._log.plan_removal(event_id, event_key(event_id, self._secret))
+            if plan is None:
+                return False
+            # Only a stored profile that has the event can be corrected.
+            self._fold_tails([("video", plan.video_id)])
+            with self._store_errors():
+                if self._remove(args=[self._prefix, new_marker(), *plan.arguments]):
+                    return True
+        raise self._too_fast("removed")
+
+    def join(self, session: str, user_id: str) -> int:
+        """Make a session's events a user's, and return their number; see ProfileStore."""
+        self._check_open()
+        for _ in range(ATTEMPTS):
+            with self._store_errors():
+                arguments = self._log.plan_join(session, user_id)
+                moved: Any = (
+                    0 if arguments is None else self._join(args=[self._prefix, new_marker(), *arguments])
+                )
+            if moved >= 0:
+                return moved
+        raise self._too_fast("joined")
 
     def append_record(
         self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
@@ -237,16 +256,50 @@ class RedisStore:
                 f"{len(rows):,} events in one call, which would block {self._name} for all others",
                 fix=f"send at most {MAX_EVENTS_PER_CALL:,} events in a call",
             )
-        args: list[Any] = [self._prefix, self._config.fold_after]
+        events: list[Any] = []
         for row in rows:
-            args += (event_key(row[0], self._secret), row[1], row[2], pack_row(row))
-        with self._store_errors():
-            answer: Any = self._apply(args=args)
+            key = event_key(row[0], self._secret)
+            events += (key, row[1], row[2], pairing_of(row[3]), pack_row(row))
+        answer = self._run_apply([0, 0], events)
+        for _ in range(ATTEMPTS):
+            if answer[0] >= 0:
+                break
+            # Some of the events reverse others: what that means for videos is found here.
+            with self._store_errors():
+                keys = [event_key(row[0], self._secret) for row in rows]
+                corrections = self._log.plan_corrections(rows, keys)
+            answer = self._run_apply(corrections, events)
+        else:
+            raise self._too_fast("stored")
         new, names = answer
         long = [name.decode() for name in names]
         with suppress(Exception):  # the events are stored, and the next one of theirs tries again
             self._fold_tails([_key(kind, name) for kind, name in zip(long[::2], long[1::2], strict=True)])
         return ApplyResult(new, len(rows) - new)
+
+    def _run_apply(self, corrections: list[Any], events: list[Any]) -> Any:
+        args = [self._prefix, self._config.fold_after, new_marker(), *corrections, *events]
+        with self._store_errors():
+            return self._apply(args=args)
+
+    def _entries_after(self, after: int, limit: int) -> tuple[list[EventRow], int, bool]:
+        """Return the next entries of the log, the number of the last, and whether that is the end."""
+        self._check_open()
+        rows: list[EventRow] = []
+        with self._store_errors():
+            last = self._last_number()
+            # Erased events leave gaps in the numbers.
+            while after < last and len(rows) < limit:
+                end = min(last, after + min(limit - len(rows), MAX_EXPORTED_PER_CALL))
+                rows += self._log.rows(range(after + 1, end + 1))
+                after = end
+        return rows, after, after >= last
+
+    def _too_fast(self, done: str) -> StoreError:
+        return StoreError(
+            f"{self._name}: events of the user arrive faster than they can be {done}",
+            fix="stop sending events of the user for a moment, and send the request again",
+        )
 
     def _load(self, keys: Sequence[ProfileKey]) -> dict[ProfileKey, tuple[Profile, list[bytes]]]:
         """Return each profile with all its events, and the packed events that the stored profile lacks."""
@@ -260,7 +313,7 @@ class RedisStore:
         loaded = {}
         for key, stored, tail in zip(keys, answers[::2], answers[1::2], strict=True):
             profile = Profile(*key) if stored is None else unpack_profile(stored)
-            loaded[key] = self._fold(profile, [event_from_row(unpack_row(event)) for event in tail]), tail
+            loaded[key] = fold_tail(profile, tail, self._fold), tail
         return loaded
 
     def _fold_tails(self, keys: Sequence[ProfileKey]) -> bool:
@@ -314,41 +367,6 @@ class RedisStore:
                 fix="correct its redis.conf and restart it, or require less with serve.store.fsync",
             )
         return None
-
-
-def _server_url(config: RedisConfig) -> str:
-    try:
-        return read_secret(config.url_variable)
-    except ServeError as error:
-        raise StoreError(str(error), fix=error.fix) from None
-
-
-def _client(url: str, config: RedisConfig) -> redis.Redis:
-    if not url:
-        raise StoreError(
-            f"the environment variable {config.url_variable} is not set",
-            fix=f"set {config.url_variable} to the server's URL, such as redis://127.0.0.1:6379/0, or "
-            f"{config.url_variable}_FILE to a file with it, where Ray starts (on every node), and start Ray "
-            "again",
-        )
-    try:
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=config.connections,
-            timeout=config.timeout_s,
-            socket_timeout=config.timeout_s,
-            socket_connect_timeout=config.timeout_s,
-            # One retry, for a connection that died with a server that is back. A script may run twice, and
-            # the set of ids makes its events count once.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
-    except ValueError:
-        # Neither the URL nor the error is shown, as they may hold a password.
-        raise StoreError(
-            f"the URL in {config.url_variable} is not one of a Redis server",
-            fix="give one like redis://user:password@host:6379/0, with : / @ in the password as %3A %2F %40",
-        ) from None
-    return redis.Redis(connection_pool=pool)
 
 
 def _key(kind: str, name: str) -> ProfileKey:

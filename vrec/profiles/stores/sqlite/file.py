@@ -1,18 +1,22 @@
-"""Database file of the SQLite store: its tables, queries and transactions."""
+"""Database file of the SQLite store: its queries and transactions."""
 
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from vrec.core.errors import StoreError, os_error_reason
+from vrec.core.errors import StoreError
+from vrec.core.schema import SESSION_PREFIX
+from vrec.core.types import LogChanges
 from vrec.profiles.profile import Entity, EventRecord, Profile
 from vrec.profiles.stores.cache import ProfileKey, StoredProfile
 from vrec.profiles.stores.codec import (
+    KEY_BYTES,
     SECRET_BYTES,
     EventRow,
     event_from_row,
@@ -21,86 +25,31 @@ from vrec.profiles.stores.codec import (
     table_from_rows,
     unpack_profile,
     unpack_row,
+    with_owner,
 )
 from vrec.profiles.stores.fold import ProfileFold
+from vrec.profiles.stores.sqlite.tables import APPLICATION_ID, PAIRED, RECORDS, TABLES, VERSION
 
-APPLICATION_ID = 0x76726563
-"""Application id of vrec's files: "vrec" in ASCII."""
-VERSION = 2
-"""Version of the tables, stored in the file; other versions are refused."""
-TABLES = """
-CREATE TABLE IF NOT EXISTS events (
-    number INTEGER PRIMARY KEY,      -- the order in which they came
-    key BLOB NOT NULL UNIQUE,        -- stands for event_id; stays when the rest is erased
-    user_id TEXT, video_id TEXT, row BLOB
-);
-CREATE INDEX IF NOT EXISTS events_of_users ON events (user_id, number);
-CREATE INDEX IF NOT EXISTS events_of_videos ON events (video_id, number);
-CREATE TABLE IF NOT EXISTS profiles (
-    entity TEXT NOT NULL, entity_id TEXT NOT NULL,
-    upto INTEGER NOT NULL,           -- the last event's number that is in it
-    profile BLOB NOT NULL, UNIQUE (entity, entity_id)
-);
-CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS probe (one INTEGER PRIMARY KEY, times INTEGER NOT NULL);
-"""
-RECORDS = """
-CREATE TABLE IF NOT EXISTS records (
-    log TEXT NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (log, number)
-) WITHOUT ROWID
-"""
-"""Table of the record logs, which files of before them get when they are opened."""
 MAX_SQL_VARIABLES = 500
 """Maximum number of values in one statement; the oldest SQLite that Python 3.11 supports allows 999."""
+MAX_NUMBER = 2**63 - 1
+"""Largest number of an event."""
 
 
-@contextmanager
-def store_errors(path: Path) -> Iterator[None]:
-    """Convert errors of SQLite and the operating system to a StoreError with a fix."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}", fix=_fix_for(str(error))) from error
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {os_error_reason(error)}", fix="give a path that can be written"
-        ) from error
+class LoggedEvent(NamedTuple):
+    """Event of the log."""
 
+    number: int
+    """Place in the order of arrival."""
+    key: bytes
+    owner: str
+    """User whose event it is."""
+    row: EventRow
 
-def _fix_for(message: str) -> str:
-    fixes = {
-        "locked": "another program holds the database: let it finish, and send the events again",
-        "full": "make room on the disk, and send the events again",
-        "disk I/O": "make room on the disk or fix it, and send the events again",
-        "readonly": "make the file and its folder writable for this user",
-        "unable to open": "give a path whose folder exists and can be written",
-        "closed": "open the store again",
-        "not a database": "give another path, or restore the file from a backup",
-        "malformed": "restore the file from a backup, or recover it with `sqlite3 FILE .recover`",
-    }
-    return next((fix for part, fix in fixes.items() if part in message), StoreError.fix)
-
-
-def lock(path: Path) -> sqlite3.Connection:
-    """Lock PATH.lock, on every platform, until the connection is closed or its process dies.
-
-    Raises:
-        StoreError: Another store holds the lock.
-    """
-    with store_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            connection.close()
-            if "locked" not in str(error):
-                raise
-            raise StoreError(
-                f"{path} is open in another store, which alone may write to it",
-                fix="stop the other process, or use Redis if several processes are to write",
-            ) from None
-    return connection
+    @property
+    def record(self) -> EventRecord:
+        """The part of the event that profiles use."""
+        return event_from_row(self.row, self.owner)
 
 
 class SqliteDatabase:
@@ -189,19 +138,42 @@ class SqliteDatabase:
         found = {name: (unpack_profile(profile), list[EventRecord]()) for name, profile in stored}
         # CROSS JOIN fixes the order: from each id to its later events, however many there were before.
         rows = self._db.execute(
-            f"WITH wanted (name) AS (VALUES {marks}) SELECT name, row FROM wanted CROSS JOIN events "
-            f"ON {kind}_id = name AND number > coalesce((SELECT upto FROM profiles "
+            f"WITH wanted (name) AS (VALUES {marks}) SELECT name, user_id, row FROM wanted CROSS JOIN events "
+            f"ON {kind}_id = name AND row IS NOT NULL AND number > coalesce((SELECT upto FROM profiles "
             f"WHERE entity = '{kind}' AND entity_id = name), 0)",
             ids,
         )
-        for name, row in rows:
-            found.setdefault(name, (Profile(kind, name), []))[1].append(event_from_row(unpack_row(row)))
+        for name, owner, row in rows:
+            found.setdefault(name, (Profile(kind, name), []))[1].append(
+                event_from_row(unpack_row(row), owner)
+            )
         return found
 
-    def append(self, rows: Sequence[tuple[int, bytes, EventRow]]) -> None:
-        """Add events with their numbers and keys."""
-        values = [(number, key, row[1], row[2], pack_row(row)) for number, key, row in rows]
-        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values)
+    def append(self, rows: Sequence[LoggedEvent]) -> None:
+        """Add events with their numbers, keys and owners."""
+        values = [(e.number, e.key, e.owner, e.row[2], e.row[3], pack_row(e.row)) for e in rows]
+        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def owners(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Return the user whose events those of each id are: the account of a joined session, or the id."""
+        owners = dict.fromkeys(user_ids)
+        sessions = [name for name in owners if name.startswith(SESSION_PREFIX)]
+        for start in range(0, len(sessions), MAX_SQL_VARIABLES):
+            part = sessions[start : start + MAX_SQL_VARIABLES]
+            marks = ",".join("?" * len(part))
+            owners |= dict(
+                self._db.execute(f"SELECT session, user_id FROM sessions WHERE session IN ({marks})", part)
+            )
+        return {name: name if owner is None else owner for name, owner in owners.items()}
+
+    def paired_events(self, user_id: str, video_id: str | None = None) -> list[EventRecord]:
+        """Return a user's events, of one video or all, that reverse others or can be reversed."""
+        found = self._db.execute(
+            f"SELECT row FROM events WHERE user_id = ? AND kind IN ({PAIRED})"
+            f"{'' if video_id is None else ' AND video_id = ?'}",
+            (user_id,) if video_id is None else (user_id, video_id),
+        )
+        return [event_from_row(unpack_row(row), user_id) for (row,) in found]
 
     def load(self, key: ProfileKey, fold: ProfileFold) -> StoredProfile:
         """Return a profile with all its events in the log; a profile without events has an empty `seen`."""
@@ -214,9 +186,10 @@ class SqliteDatabase:
         )
         # Erased events have neither user nor video, so they do not match.
         since = self._db.execute(
-            f"SELECT row FROM events WHERE {entity}_id = ? AND number > ?", (name, upto)
+            f"SELECT user_id, row FROM events WHERE {entity}_id = ? AND number > ? AND row IS NOT NULL",
+            (name, upto),
         ).fetchall()
-        events = [event_from_row(unpack_row(row)) for (row,) in since]
+        events = [event_from_row(unpack_row(row), owner) for owner, row in since]
         return StoredProfile(fold(profile, events), self.last_number(), len(events))
 
     def put(self, loaded: Sequence[StoredProfile]) -> None:
@@ -233,10 +206,68 @@ class SqliteDatabase:
     def events_after(self, after: int, limit: int) -> tuple[pa.Table, int]:
         """Return at most `limit` EVENTS numbered above `after`, and the last one's number."""
         found = self._db.execute(
-            "SELECT number, row FROM events WHERE number > ? AND row IS NOT NULL ORDER BY number LIMIT ?",
+            "SELECT number, user_id, row FROM events WHERE number > ? AND row IS NOT NULL "
+            "ORDER BY number LIMIT ?",
             (after, limit),
         ).fetchall()
-        return table_from_rows([unpack_row(row) for _, row in found]), found[-1][0] if found else after
+        rows = [with_owner(unpack_row(row), owner) for _, owner, row in found]
+        return table_from_rows(rows), found[-1][0] if found else after
+
+    def changes_after(self, after: int, limit: int) -> LogChanges:
+        """Return at most `limit` changes of the log numbered above `after`."""
+        found = self._db.execute(
+            "SELECT number, video_id, row FROM events WHERE number > ? AND video_id IS NOT NULL "
+            "ORDER BY number LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        rows = [unpack_row(row) for _, _, row in found if row is not None]
+        return LogChanges(
+            events=table_from_rows(rows),
+            video_ids=tuple(dict.fromkeys(video_id for _, video_id, _ in found)),
+            removed=len(found) - len(rows),
+            cursor=found[-1][0] if found else after,
+            complete=len(found) < limit,
+        )
+
+    def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
+        """Return a user's last events numbered below `before`, and the number of the last of them."""
+        found = self._db.execute(
+            "SELECT number, row FROM events WHERE user_id = ? AND number < ? ORDER BY number DESC LIMIT ?",
+            (user_id, MAX_NUMBER if before is None else before, limit + 1),
+        ).fetchall()
+        rows = [with_owner(unpack_row(row), user_id) for _, row in found[:limit]]
+        return table_from_rows(rows), found[limit - 1][0] if len(found) > limit else None
+
+    def find(self, key: bytes) -> tuple[str, EventRow] | None:
+        """Return the owner and row of an event that is in the log."""
+        found = self._db.execute(
+            "SELECT user_id, row FROM events WHERE key = ? AND row IS NOT NULL", (key,)
+        ).fetchone()
+        return None if found is None else (found[0], unpack_row(found[1]))
+
+    def remove(self, key: bytes) -> None:
+        """Remove all of an event but its key and its video, which becomes the log's last change."""
+        self._db.execute(
+            "UPDATE events SET number = (SELECT max(number) + 1 FROM events), user_id = NULL, kind = NULL, "
+            "row = NULL WHERE key = ?",
+            (key,),
+        )
+
+    def announce(self, video_ids: Iterable[str]) -> None:
+        """Add to the log that profiles of videos have changed without a new event."""
+        values = [(secrets.token_bytes(KEY_BYTES), video_id) for video_id in video_ids]
+        self._db.executemany("INSERT INTO events (key, video_id) VALUES (?, ?)", values)
+
+    def drop_profile(self, user_id: str) -> None:
+        """Drop a user's stored profile, so that it is made of all events again."""
+        self._db.execute("DELETE FROM profiles WHERE entity = 'user' AND entity_id = ?", (user_id,))
+
+    def join(self, session: str, user_id: str) -> int:
+        """Make a session's events a user's, and return their number."""
+        self._db.execute("INSERT INTO sessions VALUES (?, ?)", (session, user_id))
+        return self._db.execute(
+            "UPDATE events SET user_id = ? WHERE user_id = ?", (user_id, session)
+        ).rowcount
 
     def videos_of(self, user_id: str) -> list[str]:
         """Return the videos of a user's events."""
@@ -248,11 +279,13 @@ class SqliteDatabase:
 
         Traces stay in the files until `remove_traces`.
         """
-        self._db.execute("DELETE FROM profiles WHERE entity = 'user' AND entity_id = ?", (user_id,))
+        self.drop_profile(user_id)
         erased = self._db.execute(
-            "UPDATE events SET user_id = NULL, video_id = NULL, row = NULL WHERE user_id = ?", (user_id,)
+            "UPDATE events SET user_id = NULL, video_id = NULL, kind = NULL, row = NULL WHERE user_id = ?",
+            (user_id,),
         ).rowcount
-        if erased:
+        left = self._db.execute("DELETE FROM sessions WHERE user_id = ?", (user_id,)).rowcount
+        if erased or left:
             self._db.execute("UPDATE marks SET value = 1 WHERE name = 'traces'")
         return erased
 

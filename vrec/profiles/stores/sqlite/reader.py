@@ -5,9 +5,10 @@ from threading import Lock
 
 from vrec.core.errors import StoreError
 from vrec.profiles.profile import Entity, Profile
-from vrec.profiles.stores.fold import ProfileFold, VideoLookup
-from vrec.profiles.stores.sqlite.file import SqliteDatabase, absolute_path, store_errors
-from vrec.profiles.stores.sqlite.store import SqliteConfig
+from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
+from vrec.profiles.stores.sqlite.config import SqliteConfig
+from vrec.profiles.stores.sqlite.file import SqliteDatabase, absolute_path
+from vrec.profiles.stores.sqlite.tables import store_errors
 from vrec.profiles.update import ProfilesConfig
 
 
@@ -29,8 +30,11 @@ class SqliteProfileReader:
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """Return the profiles of users or videos with any event, by id; raise StoreError."""
         with self._lock, store_errors(self._path), self._file.reading():
-            profiles = {name: self._file.load((kind, name), self._fold).profile for name in ids}
-        return {name: profile for name, profile in profiles.items() if profile.counts}
+            owners = self._file.owners(ids) if kind == "user" else {name: name for name in ids}
+            profiles = {
+                name: self._file.load((kind, owner), self._fold).profile for name, owner in owners.items()
+            }
+        return {name: profile for name, profile in profiles.items() if has_events(profile)}
 
     def close(self) -> None:
         """Close the file; closing again does nothing."""

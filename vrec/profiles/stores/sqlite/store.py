@@ -2,56 +2,39 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import pyarrow as pa
-from pydantic import Field
 
 from vrec.core.errors import StoreError
 from vrec.core.protocols import EXPORT_ROWS
-from vrec.core.types import ApplyResult
-from vrec.events.config import EventKind
+from vrec.core.schema import SESSION_PREFIX
+from vrec.core.types import ApplyResult, LogChanges
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileCache, ProfileKey
-from vrec.profiles.stores.codec import EventRow, event_from_row, event_key, rows_from_table
-from vrec.profiles.stores.fold import FoldConfig, ProfileFold, VideoLookup
+from vrec.profiles.stores.codec import EventRow, event_key, rows_from_table
+from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
+from vrec.profiles.stores.sqlite.changes import SqliteChanges, remove_traces
+from vrec.profiles.stores.sqlite.config import SqliteConfig
 from vrec.profiles.stores.sqlite.file import (
+    MAX_NUMBER,
     MAX_SQL_VARIABLES,
+    LoggedEvent,
     SqliteDatabase,
     absolute_path,
-    lock,
-    store_errors,
 )
+from vrec.profiles.stores.sqlite.tables import lock, store_errors
 from vrec.profiles.update import ProfilesConfig
 
-MAX_NUMBER = 2**63 - 1
-"""Number above those of all records: the largest integer of SQLite."""
+T = TypeVar("T")
 PUT_BATCH_SIZE = 500
 """Number of profiles that one transaction stores."""
-
-
-class SqliteConfig(FoldConfig):
-    """Settings for the embedded store in a SQLite file."""
-
-    kind: Literal["sqlite"] = "sqlite"
-    """Store in one file, for one process that writes."""
-    path: str = "vrec-store.db"
-    """Database file on a local disk; its folder is created. `PATH-wal`, `-shm` and `.lock` lie beside it."""
-    survive_power_loss: tuple[EventKind, ...] = ("purchase",)
-    """Kinds of events that are on the disk when they are acknowledged, with all events before them. Others
-    may still be in the operating system's cache: they survive a crash of the process, not of the machine."""
-    hot_profiles: int = Field(default=5_000, ge=1)
-    """Number of profiles cached in memory, those used last; a long user profile takes about 50 kB."""
-    group_events: int = Field(default=5_000, ge=1)
-    """Number of events from which no more waiting calls join a commit."""
-    busy_timeout_s: float = Field(default=5.0, ge=0)
-    """Seconds to wait while another program, such as a backup, holds the database."""
 
 
 @dataclass(slots=True)
@@ -94,7 +77,7 @@ class SqliteStore:
         """Open the store; raise StoreError if another store has it open or it cannot be read and written."""
         self._config = config
         self._path = absolute_path(config.path)
-        self._fold = ProfileFold(facts, profiles)
+        self._fold, self._own_kinds = ProfileFold(facts, profiles), profiles.own_kinds
         self._hot = ProfileCache(config.hot_profiles, config.fold_after, self._fold)
         self._lock = lock(self._path)
         try:
@@ -102,9 +85,10 @@ class SqliteStore:
                 self._file = SqliteDatabase(self._path, config.busy_timeout_s)
                 self._file.prepare(self._path)
                 self._secret = self._file.secret()
+                self._changes = SqliteChanges(self._file, self._fold)
                 if self._file.has_traces():
                     # The process died during an erasure.
-                    self._remove_traces()
+                    remove_traces(self._file, self._path)
                 self._reader = SqliteDatabase(self._path, config.busy_timeout_s)
         except StoreError:
             self._lock.close()
@@ -120,15 +104,22 @@ class SqliteStore:
 
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
         """Return a future of the result of `apply`; see ProfileStore."""
-        rows = rows_from_table(events)
+        rows = rows_from_table(events, self._own_kinds)
         return self._enqueue(_PendingAppend(rows, [self._key_of(row[0]) for row in rows]))
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """Return the profiles of users or videos with any event, by id; see ProfileStore."""
         self._check_open()
+        if kind == "user" and any(name.startswith(SESSION_PREFIX) for name in ids):
+            owners = self._read_with(lambda file: file.owners(ids))
+            found = self._get(kind, list(dict.fromkeys(owners.values())))
+            return {name: found[owner] for name, owner in owners.items() if owner in found}
+        return self._get(kind, ids)
+
+    def _get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         if len(ids) == 1:
             profile = self._hot.get((kind, ids[0])) or self._read((kind, ids[0]))
-            return {ids[0]: profile} if profile.counts else {}
+            return {ids[0]: profile} if has_events(profile) else {}
         cached = ((name, self._hot.get((kind, name))) for name in ids)
         profiles = {name: profile for name, profile in cached if profile is not None}
         rest = [name for name in dict.fromkeys(ids) if name not in profiles]
@@ -137,22 +128,45 @@ class SqliteStore:
             with self._reading, store_errors(self._path), self._reader.reading():
                 loaded = self._reader.load_many(kind, rest[start : start + MAX_SQL_VARIABLES])
             profiles |= {name: self._fold(profile, events) for name, (profile, events) in loaded.items()}
-        return profiles
+        return {name: profile for name, profile in profiles.items() if has_events(profile)}
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
         """Return the next EVENTS of the log and the cursor behind them; see ProfileStore."""
-        self._check_open()
-        with (
-            store_errors(self._path),
-            closing(SqliteDatabase(self._path, self._config.busy_timeout_s)) as file,
-        ):
-            return file.events_after(after, limit)
+        return self._read_apart(lambda file: file.events_after(after, limit))
+
+    def follow(self, after: int, limit: int = EXPORT_ROWS) -> LogChanges:
+        """Return the next changes of the log; see ProfileStore."""
+        return self._read_apart(lambda file: file.changes_after(after, limit))
+
+    def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
+        """Return a user's last EVENTS before a cursor; see ProfileStore."""
+        return self._read_with(lambda file: file.events_of(file.owners([user_id])[user_id], before, limit))
 
     def latest_cursor(self) -> int:
         """Return the cursor behind the newest event; see ProfileStore."""
-        self._check_open()
-        with self._reading, store_errors(self._path):
-            return self._reader.last_number()
+        return self._read_with(lambda file: file.last_number())
+
+    def remove(self, event_id: str) -> bool:
+        """Remove an event, and return whether it was there; see ProfileStore."""
+
+        def run() -> bool:
+            with store_errors(self._path):
+                touched = self._changes.remove(event_id, self._key_of(event_id))
+            self._hot.invalidate(touched)
+            return bool(touched)
+
+        return self._enqueue(_WriterTask(run)).result()
+
+    def join(self, session: str, user_id: str) -> int:
+        """Make a session's events a user's, and return their number; see ProfileStore."""
+
+        def run() -> int:
+            with store_errors(self._path):
+                moved, touched = self._changes.join(session, user_id)
+            self._hot.invalidate(touched)
+            return moved
+
+        return self._enqueue(_WriterTask(run)).result()
 
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
@@ -199,12 +213,26 @@ class SqliteStore:
         if self._closed:
             raise StoreError(f"{self._path} is closed", fix="open the store again")
 
+    def _read_with(self, query: Callable[[SqliteDatabase], T]) -> T:
+        self._check_open()
+        with self._reading, store_errors(self._path), self._reader.reading():
+            return query(self._reader)
+
+    def _read_apart(self, query: Callable[[SqliteDatabase], T]) -> T:
+        """Run a long query over a connection of its own, which others do not wait for."""
+        self._check_open()
+        with (
+            store_errors(self._path),
+            closing(SqliteDatabase(self._path, self._config.busy_timeout_s)) as file,
+        ):
+            return query(file)
+
     def _read(self, key: ProfileKey) -> Profile:
         with self._reading, store_errors(self._path):
             commit_count = self._hot.commit_count
             with self._reader.reading():
                 loaded = self._reader.load(key, self._fold)
-        if loaded.profile.counts:
+        if has_events(loaded.profile):
             self._hot.put(key, loaded, commit_count)
         return loaded.profile
 
@@ -245,39 +273,48 @@ class SqliteStore:
         return group
 
     def _commit(self, group: list[_PendingAppend]) -> None:
+        owners: dict[str, str] = {}
         try:
             with store_errors(self._path):
-                results, new_events = self._append(group)
+                owners = self._file.owners(row[1] for call in group for row in call.rows)
+                results, new_events, outdated = self._append(group, owners)
         except BaseException as error:  # any error must reach the waiting callers
             # A disk that fails at the very end may have stored the events, so the cache may be outdated.
-            self._hot.invalidate({key for call in group for row in call.rows for key in _profile_keys(row)})
+            self._hot.invalidate(_profile_keys(group, owners))
             for call in group:
                 call.future.set_exception(error)
             return
-        due = self._hot.record_commit((number, event_from_row(row)) for number, _, row in new_events)
+        due = self._hot.record_commit((event.number, event.record) for event in new_events)
+        self._hot.invalidate(outdated)
         for call, result in zip(group, results, strict=True):
             call.future.set_result(result)
         self._store(sorted(due))
 
     def _append(
-        self, group: list[_PendingAppend]
-    ) -> tuple[list[ApplyResult], list[tuple[int, bytes, EventRow]]]:
-        """Commit the new events of the calls; return each call's result, and the new events with numbers."""
+        self, group: list[_PendingAppend], owners: Mapping[str, str]
+    ) -> tuple[list[ApplyResult], list[LoggedEvent], set[ProfileKey]]:
+        """Commit the new events of the calls.
+
+        Returns:
+            Each call's result, the new events, and the users and videos whose profiles were changed besides.
+        """
         known = self._file.existing_keys(list({key for call in group for key in call.keys}))
-        first, new_events, results = self._file.last_number() + 1, [], []
+        first, new_events, results = self._file.last_number() + 1, list[LoggedEvent](), []
         for call in group:
             before = len(new_events)
             for key, row in zip(call.keys, call.rows, strict=True):
                 if key not in known:
                     known.add(key)
-                    new_events.append((first + len(new_events), key, row))
+                    new_events.append(LoggedEvent(first + len(new_events), key, owners[row[1]], row))
             new = len(new_events) - before
             results.append(ApplyResult(new, len(call.rows) - new))
+        outdated: set[ProfileKey] = set()
         if new_events:
-            durable = any(row[3] in self._config.survive_power_loss for _, _, row in new_events)
+            durable = any(event.row[3] in self._config.survive_power_loss for event in new_events)
             with self._file.writing(durable):
                 self._file.append(new_events)
-        return results, new_events
+                outdated = self._changes.reverse(new_events)
+        return results, new_events, outdated
 
     def _store(self, due: Sequence[ProfileKey]) -> None:
         """Store profiles that are due. If this fails, the next event tries again: the log has all events."""
@@ -298,7 +335,7 @@ class SqliteStore:
                 erasure.future.set_exception(error)
         try:
             if self._file.has_traces():
-                self._remove_traces()
+                remove_traces(self._file, self._path)
         except BaseException as error:  # likewise
             for erasure, _ in done:
                 erasure.future.set_exception(error)
@@ -306,24 +343,9 @@ class SqliteStore:
         for erasure, count in done:
             erasure.future.set_result(count)
 
-    def _remove_traces(self) -> None:
-        try:
-            with store_errors(self._path):
-                removed = self._file.remove_traces()
-        except StoreError as error:
-            raise StoreError(
-                f"{error}; the user is erased, but traces stay in the files",
-                fix="make room for a second copy of the database, and erase the user again",
-            ) from error
-        if not removed:
-            raise StoreError(
-                f"{self._path}: the user is erased, but another program reads the database, so that old "
-                f"pages stay in {self._path.name}-wal",
-                fix="let the other program finish, and erase the user again",
-            )
-
     def _erase(self, user_id: str) -> int:
         with store_errors(self._path):
+            user_id = self._file.owners([user_id])[user_id]
             videos: list[ProfileKey] = [("video", name) for name in self._file.videos_of(user_id)]
             with self._file.writing(True):
                 # First the videos' profiles take in the events that are about to be erased.
@@ -366,5 +388,8 @@ def _run_task(task: _WriterTask) -> None:
         task.future.set_exception(error)
 
 
-def _profile_keys(row: EventRow) -> tuple[ProfileKey, ProfileKey]:
-    return ("user", row[1]), ("video", row[2])
+def _profile_keys(group: list[_PendingAppend], owners: Mapping[str, str]) -> set[ProfileKey]:
+    rows = [row for call in group for row in call.rows]
+    keys: set[ProfileKey] = {("user", owners.get(row[1], row[1])) for row in rows}
+    keys.update(("video", row[2]) for row in rows)
+    return keys

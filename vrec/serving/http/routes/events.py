@@ -1,7 +1,7 @@
 """Routes for events and what derives from them: export, profiles and statistics of arms."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -40,7 +40,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
     """Return the routes `/v1/events`, `/v1/profiles/{user_id}` and `/v1/arms`."""
     router = APIRouter(tags=["events"])
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
-    _add_events(router, backend, keys, errors)
+    _add_events(router, backend, config, keys, errors)
     _add_profiles(router, backend, keys, errors)
 
     @router.get(
@@ -57,7 +57,11 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
 
 
 def _add_events(
-    router: APIRouter, backend: ServingBackend, keys: ApiKeyring | None, errors: ResponseSpecs
+    router: APIRouter,
+    backend: ServingBackend,
+    config: ServeConfig,
+    keys: ApiKeyring | None,
+    errors: ResponseSpecs,
 ) -> None:
     @router.post(
         "/v1/events",
@@ -69,7 +73,9 @@ def _add_events(
     async def add_events(request: Request) -> Response:
         """Store one event, or all of `events` or none, and respond once they are durable. An event counts
         once, however often it is sent."""
-        applied = await backend.apply(parse_events(await read_json(request), datetime.now(UTC)))
+        applied = await backend.apply(
+            parse_events(await read_json(request), datetime.now(UTC), config.own_kinds)
+        )
         return json_response({"new": applied.new, "repeated": applied.repeated}, 202)
 
     @router.get(
@@ -116,12 +122,13 @@ def _add_profiles(
         return json_response({"user_id": user_id, "erased": await backend.erase(user_id)})
 
 
-def parse_events(body: bytes, now: datetime) -> pa.Table:
+def parse_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) -> pa.Table:
     """Parse the body of a request that sends events.
 
     Args:
         body: JSON of one event or of `events`.
         now: Current time, for events without `at` and for the limits of `at`.
+        own_kinds: Names of the shop's own kinds of events.
 
     Returns:
         EVENTS in the order of the body.
@@ -129,7 +136,7 @@ def parse_events(body: bytes, now: datetime) -> pa.Table:
     Raises:
         HttpProblem: A field is invalid; every invalid field of every event is listed.
     """
-    events = validate_body(body, EVENTS_BODY, {"now": now})
+    events = validate_body(body, EVENTS_BODY, {"now": now, "own_kinds": own_kinds})
     return _table_of(events.events if isinstance(events, EventsRequest) else [events], now)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from pydantic.types import Discriminator, Tag
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
+from vrec.core.schema import SESSION_PREFIX
 from vrec.serving.http.cursors import CURSOR_FORMAT, MAX_CURSOR_CHARS
 from vrec.serving.http.expressions import (
     EXPRESSION_FORMAT,
@@ -27,6 +28,7 @@ from vrec.serving.http.expressions import (
     InvalidExpression,
     parse_expression,
 )
+from vrec.serving.http.schemas.event_kind import EventKind
 from vrec.serving.messages import KindOfVideo, RequestFilters
 
 MAX_EVENTS = 1_000
@@ -45,8 +47,6 @@ MAX_SEEDS = 50
 """Maximum number of videos that a list is made for."""
 MAX_ID_CHARS = 128
 """Maximum length of an id of a user, event or request."""
-SESSION_PREFIX = "session:"
-"""Beginning of the profile ids of sessions, which no id of a user may have."""
 USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG = "(user)", "(session)", "(one)", "(many)"
 """Alternatives of a body. They stand in the paths of validation errors, but in no message to a client."""
 # No control characters: ids are written to logs, keys of stores and file formats.
@@ -99,10 +99,6 @@ Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_check_ti
 Names = Annotated[list[Name], Field(max_length=50)]
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
 VideoKind = TypeAliasType("VideoKind", KindOfVideo)
-EventKind = TypeAliasType(
-    "EventKind",
-    Literal["impression", "click", "watch", "like", "share", "follow", "cart", "purchase", "hide", "unhide"],
-)
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ArmName = Annotated[str, StringConstraints(max_length=64)]
 
@@ -339,7 +335,7 @@ class EventFields(RequestModel):
     kind: EventKind
     """Kind of the event."""
     value: Amount | None = None
-    """Seconds of a watch, money of a purchase."""
+    """Seconds of a watch, money of a purchase or refund."""
     position: Annotated[int, Field(ge=0, le=32_767), WHOLE_NUMBER] | None = None
     """Position in the list from 0, as in the response."""
     request_id: Id | None = None

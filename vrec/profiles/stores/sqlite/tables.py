@@ -1,0 +1,91 @@
+"""Tables of the SQLite store, the lock of its file, and its errors."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vrec.core.errors import StoreError, os_error_reason
+from vrec.events.reversals import PAIRED_KINDS
+
+APPLICATION_ID = 0x76726563
+"""Application id of vrec's files: "vrec" in ASCII."""
+VERSION = 3
+"""Version of the tables, stored in the file; other versions are refused."""
+PAIRED = ", ".join(f"'{kind}'" for kind in sorted(PAIRED_KINDS))
+TABLES = f"""
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY,      -- the order in which they came
+    key BLOB NOT NULL UNIQUE,        -- stands for event_id; stays when the rest is erased
+    user_id TEXT,                    -- the account if the event is of a session that joined one
+    video_id TEXT,                   -- alone it says that the video's profile has changed
+    kind TEXT, row BLOB              -- the row has the user_id that was sent
+);
+CREATE INDEX IF NOT EXISTS events_of_users ON events (user_id, number);
+CREATE INDEX IF NOT EXISTS events_of_videos ON events (video_id, number);
+CREATE TABLE IF NOT EXISTS profiles (
+    entity TEXT NOT NULL, entity_id TEXT NOT NULL,
+    upto INTEGER NOT NULL,           -- the last event's number that is in it
+    profile BLOB NOT NULL, UNIQUE (entity, entity_id)
+);
+CREATE INDEX IF NOT EXISTS paired_events ON events (user_id, video_id) WHERE kind IN ({PAIRED});
+CREATE TABLE IF NOT EXISTS sessions (session TEXT PRIMARY KEY, user_id TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS sessions_of_users ON sessions (user_id);
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS probe (one INTEGER PRIMARY KEY, times INTEGER NOT NULL);
+"""
+RECORDS = """
+CREATE TABLE IF NOT EXISTS records (
+    log TEXT NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (log, number)
+) WITHOUT ROWID
+"""
+"""Table of the record logs, which files of before them get when they are opened."""
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Convert errors of SQLite and the operating system to a StoreError with a fix."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}", fix=_fix_for(str(error))) from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {os_error_reason(error)}", fix="give a path that can be written"
+        ) from error
+
+
+def _fix_for(message: str) -> str:
+    fixes = {
+        "locked": "another program holds the database: let it finish, and send the events again",
+        "full": "make room on the disk, and send the events again",
+        "disk I/O": "make room on the disk or fix it, and send the events again",
+        "readonly": "make the file and its folder writable for this user",
+        "unable to open": "give a path whose folder exists and can be written",
+        "closed": "open the store again",
+        "not a database": "give another path, or restore the file from a backup",
+        "malformed": "restore the file from a backup, or recover it with `sqlite3 FILE .recover`",
+    }
+    return next((fix for part, fix in fixes.items() if part in message), StoreError.fix)
+
+
+def lock(path: Path) -> sqlite3.Connection:
+    """Lock PATH.lock, on every platform, until the connection is closed or its process dies.
+
+    Raises:
+        StoreError: Another store holds the lock.
+    """
+    with store_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if "locked" not in str(error):
+                raise
+            raise StoreError(
+                f"{path} is open in another store, which alone may write to it",
+                fix="stop the other process, or use Redis if several processes are to write",
+            ) from None
+    return connection
