@@ -14,7 +14,8 @@ from tests.films import numbered, write_video
 from vrec.serving.http.keys import create_key
 
 OPERATIONS = {
-    "recommend", "search", "similar_videos", "add_events", "export_events", "get_profile", "erase_profile",
+    "recommend", "search", "similar_videos", "add_events", "remove_event", "get_user", "join_session",
+    "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "check_health", "check_readiness", "get_media",

@@ -81,8 +81,8 @@ class LogChanges:
     """EVENTS that came, as they were sent: a session has its own id also after it joined an account."""
     video_ids: tuple[str, ...]
     """Videos whose profiles have changed, each once."""
-    removed: int
-    """Number of changes other than new events: events removed, or reversed by a join."""
+    removed_at: int
+    """Cursor at the last change that is no new event, such as the removal of one; 0 if there is none."""
     cursor: int
     """Cursor after all of it."""
     complete: bool

@@ -120,6 +120,15 @@ class Shop:
     async def profile(self, user_id):
         return self.store.get("user", [user_id]).get(user_id)
 
+    async def remove_event(self, event_id):
+        return await asyncio.to_thread(self.store.remove, event_id)
+
+    async def join(self, session, user_id):
+        return await asyncio.to_thread(self.store.join, session, user_id)
+
+    async def events_of(self, user_id, before, limit):
+        return await asyncio.to_thread(self.store.events_of, user_id, before, limit)
+
     async def erase(self, user_id):
         return await asyncio.to_thread(self.store.erase, user_id)
 

@@ -106,3 +106,73 @@ def test_without_a_declaration_own_kinds_are_refused(tmp_path, shop_bundle):
         assert (refused.status, refused.json["errors"][0]["where"]) == (422, "kind")
 
     over(tmp_path, shop_bundle, scenario)
+
+
+def test_a_removed_event_leaves_lists_figures_and_counts(tmp_path, shop_bundle):
+    async def scenario(send, graph):
+        act, shown = sender(send), await send("POST", "/v1/recommend", {"user_id": "anna", "k": 3})
+        of = {"video_id": ids(shown)[0], "request_id": shown.json["request_id"]}
+        await act("impression", **of)
+        await act("click", **of)
+        await asyncio.sleep(0.2)
+        before = (await send("GET", "/v1/arms")).json
+        counts = await graph.profiles.node.video_counts([of["video_id"]])
+        await act("purchase", value=4.0, **of)
+        await asyncio.sleep(0.2)
+        assert (await send("GET", "/v1/arms")).json["arms"][0]["conversions"] == 1
+        assert of["video_id"] not in await listed(send)
+        assert (await send("DELETE", "/v1/events/e2")).status == 204
+        assert of["video_id"] in await listed(send)
+        await asyncio.sleep(0.3)
+        assert (await send("GET", "/v1/arms")).json == before
+        again = await graph.profiles.node.video_counts([of["video_id"]])
+        assert (again[1] == counts[1]).all()
+        _, changed, values = await graph.profiles.node.video_counts_since(counts[0])
+        assert changed == [of["video_id"]]
+        assert (values == counts[1]).all()
+        await act("click", video_id=ids(shown)[1])
+        await asyncio.sleep(0.2)
+        assert (await send("GET", "/v1/arms")).json["complete"]
+
+    over(tmp_path, shop_bundle, scenario)
+
+
+def test_a_shopper_in_plain_words(tmp_path, shop_bundle):
+    videos = {row["video_id"]: row for row in shop_bundle.parts.videos.to_pylist()}
+
+    async def scenario(send, graph):
+        act, shown = sender(send), await listed(send)
+        liked, disliked = (
+            shown[:3],
+            next(v for v in shown if videos[v]["category"] != videos[shown[0]]["category"]),
+        )
+        for name in liked:
+            await act("like", name)
+        await act("purchase", liked[0], value=3.0)
+        await act("watch", liked[1], value=5.0)
+        await act("dislike", disliked)
+        found = (await send("GET", "/v1/users/anna")).json
+        assert found["counts"] == {"dislike": 1, "like": 3, "purchase": 1, "watch": 1}
+        assert (found["events"], found["bought"], found["hidden"]) == (6, [liked[0]], [disliked])
+        assert found["watched_s"] == pytest.approx(5.0)
+        names = [one["name"] for one in found["categories"]]
+        assert {videos[name]["category"] for name in (*liked, disliked)} <= set(names)
+        assert found["taste"]["videos"] == 3
+        assert "6 events" in found["summary"][0]
+        assert any(sentence.startswith("Most liked categories: ") for sentence in found["summary"])
+        assert any("Does not want to see 1 video" in sentence for sentence in found["summary"])
+        assert [row["kind"] for row in found["recent"]][:2] == ["dislike", "watch"]
+
+    over(tmp_path, shop_bundle, scenario)
+
+
+def test_lists_of_a_joined_session_are_the_account_s(tmp_path, shop_bundle):
+    async def scenario(send, graph):
+        act, first = sender(send), (await listed(send))[0]
+        await act("hide", first)
+        session = {"session_id": "visit", "k": 100}
+        assert first in ids(await send("POST", "/v1/recommend", session))
+        assert (await send("POST", "/v1/users/anna/sessions", {"session_id": "visit"})).status == 200
+        assert first not in ids(await send("POST", "/v1/recommend", session))
+
+    over(tmp_path, shop_bundle, scenario)

@@ -24,7 +24,7 @@ from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_owner import write_owner
-from vrec.serving.experiment_start import begin_experiment
+from vrec.serving.experiment_start import ExperimentStart, begin_experiment
 from vrec.serving.experiments import ArmCounts, ArmStatistics
 
 logger = logging.getLogger("ray.serve")
@@ -44,6 +44,7 @@ class ProfilesDeployment:
         self._opened: SqliteStore | RedisStore | None = None
         self._arms = ArmCounts(config.arms)
         self._cursor, self._has_counted_all = 0, False
+        self._start, self._recounted_to = ExperimentStart("", 0, 0), 0
         self._owner = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
         # Profiles of SQLite are in memory or a short read away; Redis is read in a thread.
@@ -92,9 +93,9 @@ class ProfilesDeployment:
 
     async def video_counts_since(self, cursor: int) -> tuple[int, list[str], Doubles]:
         """Return the next cursor, and the ids and counts of the videos with events since `cursor`."""
-        events, cursor = await asyncio.to_thread(self._store.export, cursor, MAX_FOLLOWED_EVENTS)
-        ids = sorted(set(events.column("video_id").to_pylist()))
-        return cursor, ids, await asyncio.to_thread(self._counts, ids)
+        changes = await asyncio.to_thread(self._store.follow, cursor, MAX_FOLLOWED_EVENTS)
+        ids = sorted(changes.video_ids)
+        return changes.cursor, ids, await asyncio.to_thread(self._counts, ids)
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
         """Return at most `limit` EVENTS of the log after a cursor, and the cursor after them."""
@@ -118,6 +119,18 @@ class ProfilesDeployment:
     async def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
         """Return the records of a log of the store before one, the last first; see RecordLog."""
         return await asyncio.to_thread(self._store.records_before, log, before, limit)
+
+    async def remove_event(self, event_id: str) -> bool:
+        """Remove an event, and return whether it was there; raises UnknownEvent."""
+        return await asyncio.to_thread(self._store.remove, event_id)
+
+    async def join(self, session: str, user_id: str) -> int:
+        """Make a session's events a user's, and return their number; raises SessionTaken."""
+        return await asyncio.to_thread(self._store.join, session, user_id)
+
+    async def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
+        """Return a user's last EVENTS before a cursor, the latest first, and the next cursor."""
+        return await asyncio.to_thread(self._store.events_of, user_id, before, limit)
 
     async def owner(self) -> str:
         """Return the id in the file beside the embedded store; see `store_owner`."""
@@ -173,8 +186,13 @@ class ProfilesDeployment:
         latest = await asyncio.to_thread(self._store.latest_cursor)
         now = time.time_ns() // 1000
         start = await asyncio.to_thread(begin_experiment, self._config.data, self._config.arms, latest, now)
-        self._arms = ArmCounts(self._config.arms, facts=self._find, since=start.since)
-        self._cursor = start.cursor
+        self._start, self._recounted_to = start, latest
+        self._count_again()
+
+    def _count_again(self) -> None:
+        """Count the A/B test from where it began."""
+        self._arms = ArmCounts(self._config.arms, facts=self._find, since=self._start.since)
+        self._cursor, self._has_counted_all = self._start.cursor, False
 
     async def _refresh_loop(self) -> None:
         while True:
@@ -188,15 +206,22 @@ class ProfilesDeployment:
                 await asyncio.sleep(self._config.refresh_s)
 
     async def _follow_events(self) -> bool:
-        """Count the next events for the A/B test, and return whether there are more."""
-        events, cursor = await asyncio.to_thread(self._store.export, self._cursor, MAX_FOLLOWED_EVENTS)
-        for start in range(0, events.num_rows, COUNTED_AT_ONCE):
-            self._arms.add(events.slice(start, COUNTED_AT_ONCE))
+        """Count the next events for the A/B test, and return whether there are more.
+
+        After the removal of an event all are counted again, which is how the figures are those without it.
+        """
+        changes = await asyncio.to_thread(self._store.follow, self._cursor, MAX_FOLLOWED_EVENTS)
+        if changes.removed_at > self._recounted_to:
+            # Whatever was removed before that is no part of the new count.
+            self._recounted_to = await asyncio.to_thread(self._store.latest_cursor)
+            self._count_again()
+            return True
+        for start in range(0, changes.events.num_rows, COUNTED_AT_ONCE):
+            self._arms.add(changes.events.slice(start, COUNTED_AT_ONCE))
             await asyncio.sleep(0)
-        self._cursor = cursor
-        has_more = events.num_rows == MAX_FOLLOWED_EVENTS
-        self._has_counted_all |= not has_more
-        return has_more
+        self._cursor = changes.cursor
+        self._has_counted_all |= changes.complete
+        return not changes.complete
 
     def _load(self, uri: str) -> tuple[BundleCatalog, CurrentVideoFacts]:
         bundle = BundleCatalog.load(uri)

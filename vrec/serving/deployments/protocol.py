@@ -205,6 +205,21 @@ class ServingBackend(Protocol):
         """Delete a shopper's events and profile and return the number of events; raises StoreError."""
         ...
 
+    async def remove_event(self, event_id: str) -> bool:
+        """Remove an event as if never sent, and return whether it was there; raises UnknownEvent."""
+        ...
+
+    async def join(self, session: str, user_id: str) -> int:
+        """Make a session's events a user's, and return their number; raises SessionTaken.
+
+        `session` is its user id in events, which begins with SESSION_PREFIX.
+        """
+        ...
+
+    async def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
+        """Return a user's last EVENTS before a cursor, the latest first, and the next cursor."""
+        ...
+
     async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> EmbeddedVideo:
         """Embed a video, decoding it in a process that can be killed.
 
@@ -348,6 +363,15 @@ class ProfilesHandle(DeploymentHandle, Protocol):
 
     @property
     def records_before(self) -> RemoteMethod[[str, int | None, int], list[tuple[int, bytes]]]: ...
+
+    @property
+    def remove_event(self) -> RemoteMethod[[str], bool]: ...
+
+    @property
+    def join(self) -> RemoteMethod[[str, str], int]: ...
+
+    @property
+    def events_of(self) -> RemoteMethod[[str, int | None, int], tuple[pa.Table, int | None]]: ...
 
     @property
     def owner(self) -> RemoteMethod[[], str]: ...

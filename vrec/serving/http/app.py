@@ -18,9 +18,10 @@ from vrec.serving.http.head import add_head_routes
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
-from vrec.serving.http.routes import bulk, catalog, events, pages, recommendations, rules
+from vrec.serving.http.routes import bulk, catalog, events, pages, recommendations, rules, users
 from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
+from vrec.serving.http.schemas.users import JoinSessionRequest
 from vrec.serving.http.schemas.videos import (
     AddVideoRequest,
     BulkVideoRow,
@@ -32,7 +33,7 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     EVENTS_BODY,
     RECOMMEND_BODY,
     *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
-    *(TypeAdapter(model) for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest)),
+    *(TypeAdapter(model) for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest, JoinSessionRequest)),
 )
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
@@ -68,7 +69,7 @@ def create_app(
     )
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
-    modules = (recommendations, events, catalog, bulk, rules)
+    modules = (recommendations, events, users, catalog, bulk, rules)
     routers = [module.routes(backend, config, keys) for module in modules]
     # Load balancers and caches add query parameters to those of the pages.
     open_routers = [pages.routes(backend, config, keys, metrics), console_routes(backend, config, keys)]

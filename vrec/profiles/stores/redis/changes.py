@@ -61,8 +61,14 @@ class RedisLog:
 
     def rows(self, numbers: Sequence[int]) -> list[EventRow]:
         """Return the rows of the log with these numbers; those that are gone are left out."""
+        return [row for _, row in self.entries(numbers)]
+
+    def entries(self, numbers: Sequence[int]) -> list[tuple[int, EventRow]]:
+        """Return the rows of the log with these numbers, and the numbers, without those that are gone."""
         found: Any = self._db.hmget(f"{self._prefix}:log", numbers) if numbers else []
-        return [unpack_row(row) for row in found if row is not None]
+        return [
+            (number, unpack_row(row)) for number, row in zip(numbers, found, strict=True) if row is not None
+        ]
 
     def events_of(self, sent: str) -> OwnedEvents:
         """Return the events of a user or session."""

@@ -109,8 +109,8 @@ class RedisStore:
 
     def export(self, after: int = 0, limit: int = EXPORT_ROWS) -> tuple[pa.Table, int]:
         """Return the next EVENTS of the log and the cursor behind them; see ProfileStore."""
-        rows, after, _ = self._entries_after(after, limit)
-        rows = [row for row in rows if not is_change_entry(row)]
+        entries, after, _ = self._entries_after(after, limit)
+        rows = [row for _, row in entries if not is_change_entry(row)]
         with self._store_errors():
             owners = self._log.owners(row[1] for row in rows)
         return table_from_rows([with_owner(row, owners[row[1]]) for row in rows]), after
@@ -118,9 +118,10 @@ class RedisStore:
     def follow(self, after: int, limit: int = EXPORT_ROWS) -> LogChanges:
         """Return the next changes of the log; see ProfileStore."""
         entries, after, complete = self._entries_after(after, limit)
-        rows = [row for row in entries if not is_change_entry(row)]
-        videos = tuple(dict.fromkeys(row[2] for row in entries))
-        return LogChanges(table_from_rows(rows), videos, len(entries) - len(rows), after, complete)
+        rows = [row for _, row in entries if not is_change_entry(row)]
+        videos = tuple(dict.fromkeys(row[2] for _, row in entries))
+        removed_at = max((number for number, row in entries if is_change_entry(row)), default=0)
+        return LogChanges(table_from_rows(rows), videos, removed_at, after, complete)
 
     def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
         """Return a user's last EVENTS before a cursor; see ProfileStore."""
@@ -282,16 +283,16 @@ class RedisStore:
         with self._store_errors():
             return self._apply(args=args)
 
-    def _entries_after(self, after: int, limit: int) -> tuple[list[EventRow], int, bool]:
-        """Return the next entries of the log, the number of the last, and whether that is the end."""
+    def _entries_after(self, after: int, limit: int) -> tuple[list[tuple[int, EventRow]], int, bool]:
+        """Return the next numbered entries of the log, the last number, and whether that is the end."""
         self._check_open()
-        rows: list[EventRow] = []
+        rows: list[tuple[int, EventRow]] = []
         with self._store_errors():
             last = self._last_number()
             # Erased events leave gaps in the numbers.
             while after < last and len(rows) < limit:
                 end = min(last, after + min(limit - len(rows), MAX_EXPORTED_PER_CALL))
-                rows += self._log.rows(range(after + 1, end + 1))
+                rows += self._log.entries(range(after + 1, end + 1))
                 after = end
         return rows, after, after >= last
 

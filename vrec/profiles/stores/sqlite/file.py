@@ -224,7 +224,7 @@ class SqliteDatabase:
         return LogChanges(
             events=table_from_rows(rows),
             video_ids=tuple(dict.fromkeys(video_id for _, video_id, _ in found)),
-            removed=len(found) - len(rows),
+            removed_at=max((number for number, _, row in found if row is None), default=0),
             cursor=found[-1][0] if found else after,
             complete=len(found) < limit,
         )

@@ -96,6 +96,19 @@ def _add_events(
         media_type = PARQUET if file_format == "parquet" else ARROW
         return Response(content, 200, {CURSOR: str(cursor)}, media_type)
 
+    @router.delete(
+        "/v1/events/{event_id:path}",
+        status_code=204,
+        response_class=Response,
+        responses={**errors, **error_responses(404)},
+        dependencies=require_scope("manage", keys),
+    )
+    async def remove_event(event_id: Annotated[Id, Path()]) -> Response:
+        """Remove an event for good: profiles, counts and figures are then those without it. It is not
+        accepted again. Removing it again changes nothing."""
+        await backend.remove_event(event_id)
+        return Response(status_code=204)
+
 
 def _add_profiles(
     router: APIRouter, backend: ServingBackend, keys: ApiKeyring | None, errors: ResponseSpecs

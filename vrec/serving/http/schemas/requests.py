@@ -135,22 +135,27 @@ def _check_user_id(user_id: str) -> str:
     return user_id
 
 
+UserId = Annotated[
+    Id,
+    AfterValidator(_check_user_id),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_ID_CHARS,
+            "pattern": PLAIN_PATTERN,
+            "not": {"pattern": f"^{SESSION_PREFIX}"},
+        }
+    ),
+]
+"""Id of a shopper with an account."""
+SessionId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=PLAIN_PATTERN)]
+
+
 class UserFields(RequestModel):
     """Shopper with an account."""
 
-    user_id: Annotated[
-        Id,
-        AfterValidator(_check_user_id),
-        WithJsonSchema(
-            {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": MAX_ID_CHARS,
-                "pattern": PLAIN_PATTERN,
-                "not": {"pattern": f"^{SESSION_PREFIX}"},
-            }
-        ),
-    ]
+    user_id: UserId
     """Id of the shopper in the shop, preferably a pseudonym. It may not begin with `session:`."""
     session_id: None = None
     """Absent: the shopper has an account."""
@@ -164,7 +169,7 @@ class UserFields(RequestModel):
 class SessionFields(RequestModel):
     """Shopper without account."""
 
-    session_id: Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=PLAIN_PATTERN)]
+    session_id: SessionId
     """Id of an anonymous session; its profile has the id `session:` followed by this one."""
     user_id: None = None
     """Absent: the shopper has no account."""
