@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.events.rows import events
 from vrec.core.schema import EMBEDDINGS, EVENT_KINDS, VIDEOS
 from vrec.core.types import CatalogContent
-from vrec.events.config import InterestConfig, OwnKindConfig
+from vrec.events.config import OwnKindConfig
 from vrec.profiles.update import ProfilesConfig, video_metadata
-from vrec.profiles.user import UserProfileConfig
+from vrec.profiles.user import TasteConfig, UserProfileConfig
 
 OWN_KINDS = {
     "save": OwnKindConfig(weight=3.0),
@@ -20,7 +20,7 @@ OWN_KINDS = {
 }
 CONFIG = ProfilesConfig(
     remember=8,
-    user=UserProfileConfig(interest=InterestConfig(half_life_days=14.0, own_kinds=OWN_KINDS), history=4),
+    user=UserProfileConfig(interest=TasteConfig(half_life_days=14.0, own_kinds=OWN_KINDS), history=4),
 )
 """Short memories, so that what they dropped matters where an event is reversed."""
 VIDEO_IDS = ["v0", "v1", "v2"]

@@ -31,6 +31,7 @@ from vrec.profiles.user import (
     HOUR_US,
     TASTE_AT,
     TASTE_WEIGHT,
+    TasteConfig,
     UserProfileConfig,
     event_interest,
     last_purchases,
@@ -39,7 +40,7 @@ from vrec.profiles.user import (
 from vrec.profiles.video import VideoProfileConfig
 
 CONFIG = ProfilesConfig()
-FADELESS = ProfilesConfig(user=UserProfileConfig(interest=InterestConfig()))
+FADELESS = ProfilesConfig(user=UserProfileConfig(interest=TasteConfig(half_life_days=None)))
 BIG = 2.0**24
 """From here on float32 cannot tell n and n + 1 apart: a sum depends on the order of its terms."""
 
@@ -240,7 +241,7 @@ def test_only_watched_seconds_are_seconds_and_only_paid_money_is_money():
 
 
 def test_a_taste_halves_once_per_half_life_in_either_order():
-    config = ProfilesConfig(user=UserProfileConfig(interest=InterestConfig(half_life_days=3.0)))
+    config = ProfilesConfig(user=UserProfileConfig(interest=TasteConfig(half_life_days=3.0)))
     east, north = (VideoMetadata({}, None, np.array(v, np.float32)) for v in ([1, 0], [0, 1]))
     old, new = event("old", 0), event("new", 6 * DAY_US, "like")
     for order in ([(old, east), (new, north)], [(new, north), (old, east)]):
@@ -288,7 +289,9 @@ def test_a_watch_counts_by_its_share_of_the_shorter_of_setting_and_duration(valu
 
 
 def test_a_history_keeps_as_many_as_its_setting_says_and_weights_of_float32():
-    config = ProfilesConfig(user=UserProfileConfig(interest=InterestConfig(click=0.1), history=2))
+    config = ProfilesConfig(
+        user=UserProfileConfig(interest=TasteConfig(click=0.1, half_life_days=None), history=2)
+    )
     profile = Profile("user", "u")
     for at in (3, 1, 2):
         profile = apply_event(profile, event(f"e{at}", at), None, config)

@@ -30,6 +30,7 @@ from vrec.profiles.user import (
     LAST_PURCHASE_PREFIX,
     TASTE_AT,
     TASTE_WEIGHT,
+    TasteConfig,
     UserProfileConfig,
     event_interest,
     last_purchases,
@@ -349,7 +350,7 @@ def test_a_new_video_has_a_profile_before_its_first_event():
 
 
 def test_a_taste_outlives_a_long_absence_and_a_hostile_half_life():
-    config = ProfilesConfig(user=UserProfileConfig(interest=InterestConfig(half_life_days=0.001)))
+    config = ProfilesConfig(user=UserProfileConfig(interest=TasteConfig(half_life_days=0.001)))
     profile, north = Profile("user", "u"), VideoMetadata({}, None, np.array([0, 1], np.float32))
     east = VideoMetadata({}, None, np.array([1, 0], np.float32))
     profile = apply_event(profile, EventRecord("a", "u", "v", "click", None, "s", 0), east, config)

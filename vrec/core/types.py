@@ -75,7 +75,7 @@ class CatalogContent:
 
 @dataclass(frozen=True, slots=True)
 class LogChanges:
-    """What happened in the log of a ProfileStore after a cursor."""
+    """Changes of the log of a ProfileStore after a cursor."""
 
     events: pa.Table
     """EVENTS that came, as they were sent: a session has its own id also after it joined an account."""

@@ -30,10 +30,17 @@ TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
 """Counts of the taste: the reference time in µs of its decay, and the decayed sum of its weights."""
 
 
+class TasteConfig(InterestConfig):
+    """Settings for the interest that moves a shopper's taste."""
+
+    half_life_days: float | None = Field(default=14.0, gt=0, allow_inf_nan=False)
+    """Days after which an event has half its weight in the taste; None disables the decay."""
+
+
 class UserProfileConfig(BaseConfig):
     """Settings for building user profiles."""
 
-    interest: InterestConfig = Field(default_factory=lambda: InterestConfig(half_life_days=14.0))
+    interest: TasteConfig = Field(default_factory=TasteConfig)
     """Weight of each kind of event in the taste, and its half-life in days."""
     history: int = Field(default=100, ge=1)
     """Number of the newest events of interest that a profile keeps; each takes its two ids and 12 bytes."""

@@ -14,8 +14,9 @@ OPERATIONS = {
     ("get", "/v1/users/{user_id}"), ("post", "/v1/users/{user_id}/sessions"),
     ("get", "/v1/profiles/{user_id}"),
     ("delete", "/v1/profiles/{user_id}"), ("get", "/v1/arms"), ("post", "/v1/uploads"),
-    ("post", "/v1/videos"),
-
+    ("post", "/v1/videos"), ("get", "/v1/rules"), ("get", "/v1/rules/{rule_id}"),
+    ("put", "/v1/rules/{rule_id}"),
+    ("delete", "/v1/rules/{rule_id}"), ("get", "/v1/rules/{rule_id}/history"), ("post", "/v1/rules:preview"),
     ("get", "/v1/videos"), ("post", "/v1/videos:bulk"),
     ("get", "/v1/videos/{video_id}"), ("patch", "/v1/videos/{video_id}"),
     ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),

@@ -250,16 +250,16 @@ class ApiDeployment:
 
     async def remove_event(self, event_id: str) -> bool:
         """See ServingBackend."""
-        return await _await_reply(self._profiles.remove_event.remote(event_id), ERASE_TIMEOUT_S)
+        return await await_reply(self._profiles.remove_event.remote(event_id), ERASE_TIMEOUT_S)
 
     async def join(self, session: str, user_id: str) -> int:
         """See ServingBackend."""
-        return await _await_reply(self._profiles.join.remote(session, user_id), ERASE_TIMEOUT_S)
+        return await await_reply(self._profiles.join.remote(session, user_id), ERASE_TIMEOUT_S)
 
     async def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
         """See ServingBackend."""
         call = self._profiles.events_of.remote(user_id, before, limit)
-        return await _await_reply(call, self._config.apply_timeout_s)
+        return await await_reply(call, self._config.apply_timeout_s)
 
     async def arms(self) -> ArmStatistics:
         """See ServingBackend."""

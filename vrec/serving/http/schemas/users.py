@@ -61,7 +61,7 @@ class UserEvent(ResponseModel):
 
 
 class UserResponse(ResponseModel):
-    """What the service knows of a shopper, and the last events."""
+    """Profile of a shopper in plain words, and the last events."""
 
     user_id: str
     """The account, also where its session was asked for."""
