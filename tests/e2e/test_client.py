@@ -92,6 +92,7 @@ def test_the_client_drives_every_route(served, client):
     assert api.ok("events.add_events", 202, body=like).repeated == 1
     assert api.ok("events.get_profile", user_id="session:visit").history[0].video_id == first.video_id
     assert api.ok("events.arm_statistics").arms[0].name == "ranked"
+    _check_users(api, models, first.video_id)
     table = pq.read_table(io.BytesIO(api.ok("events.export_events", limit=10).payload.read()))
     assert table.column("event_id").to_pylist() == ["c1", "c2"]
     assert len(api.ok("lists.similar_videos", video_id=first.video_id, k=3).items) == 3
@@ -126,7 +127,7 @@ def test_the_client_drives_every_route(served, client):
     assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
 
     _check_rules(api, models, first.video_id)
-    assert api.ok("events.erase_profile", user_id="ann").erased == 1
+    assert api.ok("events.erase_profile", user_id="ann").erased == 2
     assert (
         api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"
     )
@@ -148,6 +149,24 @@ def _check_pages_and_named_videos(api, models, asked, answer):
     ranked = api.ok("lists.recommend", body=named)
     assert ([item.video_id for item in ranked.items], ranked.unknown) == ([first], ["none"])
     assert ranked.items[0].scores.additional_properties["popular"] > 0
+
+
+def _check_users(api, models, video_id):
+    """A session joins an account, and an event of it is removed."""
+    joined = api.ok("users.join_session", user_id="ann", body=models.JoinSessionRequest(session_id="visit"))
+    assert joined.events == 1
+    again = models.SessionEventRequest(
+        event_id="c3", session_id="visit", video_id=video_id, kind=models.EventKind.DISLIKE
+    )
+    api.ok("events.add_events", 202, body=again)
+    shopper = api.ok("users.get_user", user_id="ann", limit=2)
+    assert shopper.counts.to_dict() == {"dislike": 1, "like": 1, "watch": 1}
+    assert ([row.event_id for row in shopper.recent], shopper.hidden) == (["c3", "c2"], [video_id])
+    rest = api.ok("users.get_user", user_id="ann", cursor=shopper.next_cursor)
+    assert [row.event_id for row in rest.recent] == ["c1"]
+    assert api.detailed("events.remove_event", event_id="c3").status_code == HTTPStatus.NO_CONTENT
+    other = models.JoinSessionRequest(session_id="visit")
+    assert api.detailed("users.join_session", user_id="bob", body=other).parsed.status == HTTPStatus.CONFLICT
 
 
 def _check_rules(api, models, video_id):

@@ -35,6 +35,12 @@ def test_a_like_can_be_undone_before_it_is_sent(tab, service):
     ]
     counts = service.call(service.api.profile(page.input_value("#shopper-choice"))).counts
     assert "event:cart" not in counts
+    same.get_by_role("button", name="Liked").click()
+    assert same.locator("[aria-pressed=true]").count() == 0
+    news(page, "After taking back the like of")
+    assert [event["video_id"] for event in sent(page, "unlike")] == [video]
+    counts = service.call(service.api.profile(page.input_value("#shopper-choice"))).counts
+    assert ("event:like" in counts, counts["event:unlike"]) == (False, 1)
 
 
 def test_a_video_that_does_not_interest_is_gone_and_comes_back_with_an_undo(tab):

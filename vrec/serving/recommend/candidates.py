@@ -10,7 +10,7 @@ from vrec.bundle.neighbors import VideoNeighbors
 from vrec.config.serve import CandidatesConfig
 from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
-from vrec.profiles.user import taste_vector
+from vrec.profiles.user import hidden_videos, taste_vector
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
 from vrec.ranking.features.numeric import liked_history
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
@@ -85,9 +85,10 @@ class CandidateSources:
 
 
 def liked_weights(query: RecommendQuery, user: Profile, config: CandidatesConfig) -> dict[str, float]:
-    """Return the weight of each of a shopper's latest liked videos, the latest first."""
+    """Return the weight of each of a shopper's latest liked videos that is not hidden, the latest first."""
     liked = liked_history(RankingRequest(user, RequestContext(query.at, query.surface), (), zero_counts(0)))
-    names = list(liked.at)[: config.history]
+    hidden = hidden_videos(user)
+    names = [name for name in liked.at if name not in hidden][: config.history]
     return {name: liked.weights[name] * config.recency**step for step, name in enumerate(names)}
 
 

@@ -23,17 +23,20 @@ def shopper_context(user: Profile | None, filters: RequestFilters, age: int | No
     """Return a shopper's state for rules and reasons; blank without a profile.
 
     The history has the videos that the shopper showed interest in, as far back as the profile's history goes;
-    a watch too short to show interest does not count.
+    a watch too short to show interest does not count. No reason is a video that the shopper has hidden since.
     """
     kinds: dict[str, frozenset[str]] = {}
+    hidden = frozenset[str]() if user is None else hidden_videos(user)
     for entry in () if user is None else user.history:
+        if entry.video_id in hidden:
+            continue
         kinds[entry.video_id] = kinds.get(entry.video_id, frozenset()) | {entry.kind}
     return ShopperContext(
         history={} if user is None else {entry.video_id: entry.at for entry in user.history},
         kinds=kinds,
         bought={} if user is None else last_purchases(user),
         counts={} if user is None else user.counts,
-        blocked_videos=filters.exclude if user is None else filters.exclude | hidden_videos(user),
+        blocked_videos=filters.exclude | hidden,
         blocked_creators=filters.blocked_creators,
         blocked_categories=filters.blocked_categories,
         age=age,

@@ -40,7 +40,10 @@ export function buttonsOf(shownNow, handlers, only = ["open", "like", "cart", "p
     if (name === "open") return button("Watch", title, () => handlers.open(shownNow()), { class: "first" });
     if (name === "similar") return button("Similar", title, () => handlers.similar(shownNow().item));
     if (name === "hide") return button(ACTIONS.hide[0], title, () => handlers.act("hide", shownNow()), { class: "plain" });
-    const act = (event) => event.currentTarget.getAttribute("aria-pressed") === "true" || handlers.act(name, shownNow());
+    const act = (event) => {
+      if (event.currentTarget.getAttribute("aria-pressed") !== "true") handlers.act(name, shownNow());
+      else if (name === "like") handlers.act("unlike", shownNow());
+    };
     return button(ACTIONS[name][0], title, act, { "data-act": name, "aria-pressed": "false" });
   });
   press(buttons, shownNow().item, handlers);

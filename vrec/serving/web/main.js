@@ -22,8 +22,8 @@ const UNAVAILABLE = {
   encoder: "Searching by meaning is unavailable. The search finds words only.",
   cards: "The catalog is unavailable. Titles and prices are missing.",
 };
-const DONE = { like: "liking", cart: "adding to the cart", purchase: "buying", hide: "hiding" };
-const HELD = { like: "Liked", cart: "Added to the cart", purchase: "Bought", hide: "You will not see this again:" };
+const DONE = { like: "liking", unlike: "taking back the like of", cart: "adding to the cart", purchase: "buying", hide: "hiding" };
+const HELD = { like: "Liked", unlike: "No longer liked:", cart: "Added to the cart", purchase: "Bought", hide: "You will not see this again:" };
 
 const player = new Player();
 const done = new Set();
@@ -95,7 +95,9 @@ function countImpression(shown) {
 function act(kind, shown) {
   const { item } = shown;
   const [shopper, before] = [now(), feed.items];
-  const name = `${shopper.id} ${kind} ${item.video_id}`;
+  const isReversal = kind === "unlike";
+  const name = `${shopper.id} ${isReversal ? "like" : kind} ${item.video_id}`;
+  const setDone = (on) => (on ? done.add(name) : done.delete(name));
   countImpression(shown);
   const mark = () => {
     for (const list of [feed, found]) list.markDone(item.video_id);
@@ -106,14 +108,14 @@ function act(kind, shown) {
     return settle(`After ${DONE[kind]} “${nameOf(item)}”`, before, item.category);
   };
   const undo = () => {
-    done.delete(name);
+    setDone(isReversal);
     mark();
     $("feed-title").focus({ preventScroll: true });
     if (latestFound) found.show(...latestFound);
     refresh(`After the undo for “${nameOf(item)}”`, before);
   };
   hold(`${HELD[kind]} “${nameOf(item)}”`, send, undo);
-  done.add(name);
+  setDone(!isReversal);
   mark();
   if (kind !== "hide") return;
   const inside = document.activeElement?.closest(".card") !== null;
