@@ -56,4 +56,4 @@ def fold_tail(profile: Profile, tail: Sequence[bytes], fold: ProfileFold) -> Pro
 
 
 def _anonymous(event: EventRecord) -> EventRow:
-    return ("", "", event.video_id, event.kind, event.value, None, None, None, event.domain, event.at)
+    return ("", "", event.video_id, event.kind, event.value, None, None, None, "", 0)
