@@ -11,6 +11,8 @@ from tests.e2e.page_shop import PageService
 from tests.e2e.page_tab import MOST_MS
 from vrec.core.schema import EVENTS
 from vrec.serving.http.keys import create_key
+from vrec.serving.messages import RecommendQuery
+from vrec.serving.rules.book import RuleChange, ShopRule
 
 DAYS = 6
 """Days of events before today."""
@@ -104,3 +106,15 @@ def sign_in(tab):
 def leave(tab, beginning):
     """Forget the messages of the browser that begin so: a refused form is one that was expected."""
     tab.wrong[:] = [text for text in tab.wrong if not text.startswith(beginning)]
+
+
+def query_of(user_id):
+    """Return a request for a shopper's list."""
+    return RecommendQuery("r", user_id, "feed", 40, time.time_ns() // 1000)
+
+
+def put_rule(service, rule_id):
+    """Store a rule that has no effect any more."""
+    rule = ShopRule(rule_id, "ban", expression='category = "lamps"', ends_at=1_700_000_000_000_000)
+    change = RuleChange(rule_id, rule, "ann", time.time_ns() // 1000, "r")
+    service.call(service.api.rules.change(change, "any"))

@@ -10,7 +10,19 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import expect
 
-from tests.e2e.console_tab import DAYS, HOSTILE, MANAGE, READ, console, leave, opened, sign_in, visit
+from tests.e2e.console_tab import (
+    DAYS,
+    HOSTILE,
+    MANAGE,
+    READ,
+    console,
+    leave,
+    opened,
+    put_rule,
+    query_of,
+    sign_in,
+    visit,
+)
 from tests.e2e.page_tab import CONTRAST
 from tests.evaluation.reports.windows import NEEDS_CHROMIUM, browser
 from vrec.serving.messages import CatalogEdit
@@ -18,7 +30,8 @@ from vrec.serving.messages import CatalogEdit
 pytestmark = [NEEDS_CHROMIUM, pytest.mark.slow]
 
 PAGES = ("", "/catalog", "/catalog/video?id=mugs-01", "/shoppers", "/shoppers?user=shopper-0-3",
-         "/shoppers/erase?user=shopper-0-3", "/bundles", "/experiments", "/health")  # fmt: skip
+         "/shoppers/erase?user=shopper-0-3", "/rules", "/rules/rule?id=no-lamps", "/bundles", "/experiments",
+         "/health")  # fmt: skip
 NOT_FOUND = "Failed to load resource: the server responded with a status of"
 
 
@@ -178,6 +191,36 @@ def test_a_shopper_is_explained_and_erased(opened, console):
     leave(tab, NOT_FOUND)
 
 
+def test_a_rule_is_tried_saved_and_removed(opened, console):
+    tab = opened("/rules")
+    tab.get_by_role("link", name="New rule").click()
+    tab.get_by_label("Id:").fill("no-plants")
+    tab.get_by_label("Kind").select_option("ban")
+    tab.get_by_label("Or a filter expression").fill('category = "plants"')
+    tab.get_by_label("Ids of up to").fill("shopper-0-1\nshopper-0-2\nnobody")
+    tab.get_by_role("button", name="Show what would change").click()
+    expect(tab.get_by_role("status")).to_have_text("The lists of 3 of 3 shoppers would change.")
+
+    def plants():
+        answer = console.call(console.api.recommend(query_of("shopper-0-1")))
+        return [item.video_id for item in answer.items if item.video_id.startswith("plants")]
+
+    assert plants() != [], "a dry run changes nothing"
+    expect(tab.get_by_label("Or a filter expression")).to_have_value('category = "plants"')
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.get_by_role("status")).to_contain_text("in force")
+    assert plants() == []
+    expect(tab.locator("table").last).to_contain_text("ann")
+    visit(tab, "/shoppers?user=shopper-0-1")
+    expect(tab.locator("main")).to_contain_text("banned by a rule of the shop: no-plants")
+    visit(tab, "/rules")
+    expect(tab.locator("tbody tr")).to_contain_text("active")
+    tab.get_by_role("link", name="no-plants").click()
+    tab.get_by_role("button", name="Remove this rule").click()
+    expect(tab.get_by_text("There are no rules.")).to_be_visible()
+    assert plants() != []
+
+
 def test_bundles_experiments_and_health_say_what_the_service_knows(opened, console):
     tab = opened("/bundles")
     bundle = console.api._live.served.bundle
@@ -247,11 +290,12 @@ def test_every_control_is_reached_by_the_keyboard_and_shows_its_focus(opened):
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize(("width", "locale"), [(1280, "en-US"), (390, "zh-CN")])
-def test_pages_are_accessible_and_fit(opened, width, locale, dark):
+def test_pages_are_accessible_and_fit(opened, console, width, locale, dark):
     scripts = pytest.importorskip("axe_playwright_python.base", reason="axe-core is not installed")
     tab = opened(
         viewport={"width": width, "height": 900}, locale=locale, color_scheme="dark" if dark else "light"
     )
+    put_rule(console, "no-lamps")
     for path in PAGES:
         visit(tab, path)
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), path

@@ -125,7 +125,7 @@ async def save_video(page: ConsoleRequest) -> Response:
     try:
         update = parse_form(form)
     except ValidationError as error:
-        problems = {str(one["loc"][0]): _problem_code(one["type"]) for one in error.errors()}
+        problems = {str(one["loc"][0]): one["type"] for one in error.errors()}
         return await _video_page(page, video_id, form, version, 422, problems=problems)
     fields = changed_fields(update, before)
     try:
@@ -159,10 +159,6 @@ async def _conflict(page: ConsoleRequest, video_id: str, form: Mapping[str, str]
 
 def _lines(text: str) -> list[str]:
     return text.strip().splitlines()
-
-
-def _problem_code(kind: str) -> str:
-    return {"float_type": "float_parsing", "datetime_type": "datetime_from_date_parsing"}.get(kind, kind)
 
 
 async def set_availability(page: ConsoleRequest) -> Response:
