@@ -4,13 +4,14 @@
   let queue = [], timer, busy, pause = 1000;
   try { queue = JSON.parse(localStorage[STORE]); } catch {}
 
-  const plan = (ms) => { clearTimeout(timer); timer = setTimeout(send, ms, 0); };
+  const plan = (ms) => { clearTimeout(timer); timer = setTimeout(send, ms); };
   const save = () => { try { localStorage[STORE] = JSON.stringify(queue.slice(-500)); } catch {} };
 
   async function send(leaving) {
     if (busy && !leaving || !queue.length) return;
     const events = queue.slice(0, 100), headers = { "Content-Type": "application/json" };
-    if (own.key) headers.Authorization = "Bearer " + own.key;
+    headers["X-API-Key"] = own.key || "";
+    headers["X-Shopper-Token"] = own.token || "";
     if (own.token) headers["X-Shopper-Token"] = own.token;
     const request = { method: "POST", keepalive: true, headers, body: JSON.stringify({ events }) };
     busy = true;
@@ -24,8 +25,7 @@
   }
 
   function record(kind, item, value) {
-    const shown = item.dataset, event = { event_id: crypto.randomUUID(), video_id: shown.vrecVideo, kind, value };
-    event.at = new Date();
+    const shown = item.dataset, event = { event_id: crypto.randomUUID(), video_id: shown.vrecVideo, kind, value, at: new Date() };
     event[own.user ? "user_id" : "session_id"] = own.user || own.session;
     event.request_id = shown.vrecRequest;
     event.surface = shown.vrecSurface;
@@ -46,8 +46,7 @@
     }
   }, { threshold: 0.5 });
   const look = () => document.querySelectorAll(ITEM).forEach((item) => {
-    if (!item.vrecLook) observer.observe(item);
-    item.vrecLook = 1;
+    item.vrecLook ||= observer.observe(item) || 1;
   });
   new MutationObserver(look).observe(document, { childList: true, subtree: true });
   look();

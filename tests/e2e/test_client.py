@@ -18,7 +18,7 @@ OPERATIONS = {
     "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
-    "preview_rule", "check_health", "check_readiness", "get_media",
+    "preview_rule", "audit_log", "check_health", "check_readiness", "get_media",
 }  # fmt: skip
 
 
@@ -127,6 +127,10 @@ def test_the_client_drives_every_route(served, client):
     assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
 
     _check_rules(api, models, first.video_id)
+    last = api.ok("audit.audit_log", limit=1).entries[0]
+    assert (last.by, last.operation, last.target.additional_properties) == (
+        "client", "get_rule_history", {"rule_id": "p"},
+    )  # fmt: skip
     assert api.ok("events.erase_profile", user_id="ann").erased == 2
     assert (
         api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"

@@ -1,6 +1,6 @@
 """Settings for `vrec serve`: the typed arguments of the Ray Serve application."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,9 @@ from vrec.profiles.stores.factory import StoreConfig
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.reranking.rerank import RerankConfig
 
-KeyScope = Literal["read", "events", "manage"]
+ORIGIN_PATTERN = r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$|^https?://\[[0-9a-f:]+\](:[0-9]{1,5})?$"
+"""Origins as browsers send them: scheme, host and port, in lower case and without a slash at the end."""
+KeyScope = Literal["read", "events", "manage", "browser"]
 
 
 class CandidatesConfig(BaseConfig):
@@ -74,9 +76,17 @@ class SecurityConfig(BaseConfig):
 
     keys_variable: str = "VREC_API_KEYS"
     """Environment variable with the API keys, `name:scopes:sha256` separated by commas; scopes are `read`,
-    `events` and `manage`, joined by `+`. `vrec serve --new-key NAME:SCOPES` makes one. VREC_API_KEYS_FILE
-    names a file with them instead, also one a line. Without keys, requests need none, and vrec listens on the
+    `events` and `manage`, joined by `+`, or `browser` alone. `vrec serve --new-key NAME:SCOPES` makes one;
+    after a further colon it may have an expiry. VREC_API_KEYS_FILE names a file with them instead, also one a
+    line, which is read again when it changes. Without keys, requests need none, and vrec listens on the
     loopback interface only."""
+    shopper_secrets_variable: str = "VREC_SHOPPER_SECRETS"
+    """Environment variable with the secrets, separated by commas, by which the shop's server signs the
+    shopper of a `browser` key. VREC_SHOPPER_SECRETS_FILE names a file instead, which is read again when it
+    changes."""
+    cors_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = ()
+    """Origins, such as `https://shop.example`, whose pages may call `POST /v1/recommend` and
+    `POST /v1/events`; none by default."""
     requests_per_second: float = Field(default=200.0, gt=0)
     """Average rate limit per key (without keys: per address) and HTTP replica."""
     burst: int = Field(default=400, ge=1)

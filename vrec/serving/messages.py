@@ -250,3 +250,23 @@ class EmbeddedVideo:
     """Seconds spent decoding."""
     encode_s: float
     """Seconds spent encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Call of an operation; without bodies, secrets, or ids of shoppers."""
+
+    at: int
+    """µs since 1970."""
+    by: str | None
+    """Name of the API key; None without keys."""
+    operation: str
+    """Operation of the OpenAPI document, such as `update_video`."""
+    method: str
+    path: str
+    """Path as the document has it, such as `/v1/videos/{video_id}`."""
+    target: Mapping[str, str]
+    """Parameters of the path, except ids of shoppers."""
+    status: int
+    """Status of the response."""
+    request_id: str

@@ -14,6 +14,7 @@ from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
 from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
+from vrec.serving.deployments.audit import AuditLog
 from vrec.serving.deployments.protocol import (
     ServiceReadiness,
     ServiceState,
@@ -42,6 +43,7 @@ class Shop:
         self.store = open_store(SqliteConfig(path=str(folder / "store.db")), lambda _: {}, ProfilesConfig())
         self.decoder = DecodeProcess(MediaConfig())
         follower = RuleFollower(self.records_after)
+        self.audit = AuditLog(Direct(self), config.apply_timeout_s)
         self.rules = RuleOperations(Direct(self), Direct(self), follower, config.apply_timeout_s)
         self.asks = []
 

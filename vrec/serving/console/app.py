@@ -15,6 +15,7 @@ from vrec.serving.console.pages import bundles, catalog, experiments, health, ov
 from vrec.serving.console.requests import CONSOLE, ConsoleRequest, local_path_of, read_form_fields
 from vrec.serving.console.sessions import SESSION_COOKIE, SESSION_S, ConsoleSession, SessionSigner
 from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.http.audit import mark_audited_as
 from vrec.serving.http.errors import HttpProblem, log_error, request_id_of, to_problem
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.routes.pages import PAGE_POLICY, file_route
@@ -54,7 +55,7 @@ class _Console:
 
     def __init__(self, backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> None:
         self._backend, self._config, self._keys = backend, config, keys
-        find = keys.named if keys is not None else lambda _: None
+        find = keys.with_handle if keys is not None else lambda _: None
         self._signer = SessionSigner(config.data, find)
 
     def add(
@@ -64,6 +65,8 @@ class _Console:
 
         async def respond(request: Request) -> Response:
             page, is_new = await self._request_of(request)
+            if method == "POST" and not is_open and page.signed_in:
+                mark_audited_as(request, f"console{path}", page.session.key.partition("@")[0] or None)
             try:
                 response = await self._answer(page, handler, is_open=is_open)
             except (AnyHttpException, VrecError, TimeoutError) as error:
@@ -105,8 +108,8 @@ class _Console:
             raise HttpProblem(403, "other-session", detail)
         return await handler(replace(page, form=form))
 
-    def _may_manage(self, name: str) -> bool:
-        key = None if self._keys is None else self._keys.named(name)
+    def _may_manage(self, handle: str) -> bool:
+        key = None if self._keys is None else self._keys.with_handle(handle)
         return key is not None and SCOPE in key.scopes
 
     async def sign_in(self, page: ConsoleRequest) -> Response:
@@ -117,7 +120,7 @@ class _Console:
             problem = "unknown" if key is None else "scope"
             return page.page("sign_in.html", 401 if key is None else 403, next=target, problem=problem)
         response = page.moved(target)
-        await self._set_session(page, response, ConsoleSession.begin(key.name))
+        await self._set_session(page, response, ConsoleSession.begin(key.handle))
         return response
 
     async def sign_out(self, page: ConsoleRequest) -> Response:

@@ -30,7 +30,7 @@ class ConsoleSession:
     """Session of a browser."""
 
     key: str
-    """Name of the API key; "" before it is given, and in a service without keys."""
+    """Handle of the API key (`ApiKey.handle`); "" before it is given, and in a service without keys."""
     expires_at: int
     """Seconds since 1970."""
     nonce: str
@@ -54,7 +54,7 @@ class SessionSigner:
 
         Args:
             data: The data folder of the service.
-            find_key: Function that returns the API key of a name, or None.
+            find_key: Function that returns the API key of a handle, or None.
         """
         self._data, self._find_key = data, find_key
         self._secret: bytes | None = None

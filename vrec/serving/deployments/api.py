@@ -22,6 +22,7 @@ from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
+from vrec.serving.deployments.audit import AuditLog
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -110,6 +111,8 @@ class ApiDeployment:
         self._rules = RuleFollower(profiles.records_after.remote)
         self.rules = RuleOperations(profiles, ranking, self._rules, config.apply_timeout_s)
         """Rules of the shop."""
+        self.audit = AuditLog(profiles, config.apply_timeout_s)
+        """Audit log of the calls of the scope `manage`."""
         self._waiting: list[tuple[pa.Table, asyncio.Future[ApplyResult]]] = []
         self._sending: asyncio.Task[None] | None = None
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.

@@ -14,6 +14,7 @@ from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import (
+    AuditEntry,
     CatalogEdit,
     CatalogEntry,
     CatalogPage,
@@ -153,12 +154,29 @@ class RulesBackend(Protocol):
         ...
 
 
+class AuditBackend(Protocol):
+    """Durable audit log. Any call may raise BackendUnavailable, TimeoutError or StoreError."""
+
+    async def append(self, entry: AuditEntry) -> None:
+        """Add an entry durably."""
+        ...
+
+    async def page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Return the last at most `limit` entries before a number (None: of all), the last first."""
+        ...
+
+
 class ServingBackend(Protocol):
     """Service behind HTTP. Any call may raise BackendUnavailable or TimeoutError besides what it names.
 
     Each call limits its own time. The caller sets no timeout, which would hide from the service that one of
     its deployments does not answer.
     """
+
+    @property
+    def audit(self) -> AuditBackend:
+        """Audit log of the calls of the scope `manage`."""
+        ...
 
     @property
     def rules(self) -> RulesBackend:

@@ -12,13 +12,15 @@ import vrec
 from vrec.config.serve import ServeConfig
 from vrec.serving.console.app import console_routes
 from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.http.audit import AuditMiddleware
 from vrec.serving.http.compression import CompressionMiddleware
+from vrec.serving.http.cors import BrowserAccessMiddleware
 from vrec.serving.http.errors import ProblemDocument, install_error_handlers
 from vrec.serving.http.head import add_head_routes
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
-from vrec.serving.http.routes import bulk, catalog, events, pages, recommendations, rules, users
+from vrec.serving.http.routes import audit, bulk, catalog, events, pages, recommendations, rules, users
 from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.users import JoinSessionRequest
@@ -56,8 +58,11 @@ def create_app(
     Raises:
         ServeError: The API keys are invalid.
     """
+    security = config.security
     keys = ApiKeyring.from_environment(
-        os.environ if environment is None else environment, config.security.keys_variable
+        os.environ if environment is None else environment,
+        security.keys_variable,
+        security.shopper_secrets_variable,
     )
     # FastAPI's documentation pages are off: they load scripts from other hosts.
     app = FastAPI(
@@ -68,8 +73,12 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.add_middleware(CompressionMiddleware)
-    app.add_middleware(SecurityMiddleware, keys=keys, config=config.security)
-    modules = (recommendations, events, users, catalog, bulk, rules)
+    app.add_middleware(AuditMiddleware, backend=backend, has_keys=keys is not None)
+    app.add_middleware(SecurityMiddleware, keys=keys, config=security)
+    if security.cors_origins:
+        # Outermost, so that a page can read refusals too.
+        app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
+    modules = (recommendations, events, users, catalog, bulk, rules, audit)
     routers = [module.routes(backend, config, keys) for module in modules]
     # Load balancers and caches add query parameters to those of the pages.
     open_routers = [pages.routes(backend, config, keys, metrics), console_routes(backend, config, keys)]

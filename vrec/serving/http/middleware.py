@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrec.config.serve import SecurityConfig
+from vrec.serving.http.cors import BROWSER_PATHS
 from vrec.serving.http.errors import HttpProblem, log_error, problem_response, to_problem
 from vrec.serving.http.keys import ApiKeyring, request_secret
 from vrec.serving.http.multipart import FIELD_BYTES, FORM, UPLOAD_PATH
@@ -71,11 +72,18 @@ class SecurityMiddleware:
     def _admit(self, scope: Scope, headers: dict[str, str], request_id: str) -> None:
         """Set the request's id and key; raise HttpProblem for too many requests or a foreign origin."""
         secret = request_secret(headers)
-        key = self._keys.find(secret) if self._keys and secret else None
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "key": key}
+        found = self._keys.find_any(secret) if self._keys and secret else None
+        key, expired_key = found, None
+        if found is not None and found.has_expired():
+            key, expired_key = None, found.name
+        state = {"request_id": request_id, "key": key, "expired_key": expired_key}
+        scope["state"] = {**scope.get("state", {}), **state}
         if scope["path"] not in OPEN_PATHS:
-            self._rates.count(f"key {key.name}" if key else _client_key(scope))
-        _check_origin(scope, headers)
+            # All shoppers share the key of a page, so that each address has a limit of its own.
+            caller = _client_key(scope) if key is None or key.is_browser else f"key {key.name}"
+            self._rates.count(caller)
+        if scope["path"] not in BROWSER_PATHS or headers.get("origin") not in self._config.cors_origins:
+            _check_origin(scope, headers)
 
     def _max_body_bytes(self, scope: Scope, headers: dict[str, str]) -> int:
         if scope["path"] == BULK_PATH:

@@ -17,7 +17,7 @@ from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_json, validate_body
 from vrec.serving.http.errors import HttpProblem, error_responses
-from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.keys import ApiKeyring, ShopperToken, require_scope
 from vrec.serving.http.schemas.requests import (
     EVENTS_BODY,
     EventRequest,
@@ -68,14 +68,15 @@ def _add_events(
         status_code=202,
         responses={202: {"model": EventsResponse}, **errors, **error_responses(415)},
         openapi_extra=openapi_body(UserEventRequest, SessionEventRequest, EventsRequest),
-        dependencies=require_scope("events", keys),
+        dependencies=require_scope("events", keys, browsers=True),
     )
-    async def add_events(request: Request) -> Response:
+    async def add_events(request: Request, shopper_token: ShopperToken = None) -> Response:
         """Store one event, or all of `events` or none, and respond once they are durable. An event counts
         once, however often it is sent."""
-        applied = await backend.apply(
-            parse_events(await read_json(request), datetime.now(UTC), config.own_kinds)
-        )
+        events = parse_events(await read_json(request), datetime.now(UTC), config.own_kinds)
+        if keys is not None:
+            keys.check_shopper(request, shopper_token, events.column("user_id").to_pylist())
+        applied = await backend.apply(events)
         return json_response({"new": applied.new, "repeated": applied.repeated}, 202)
 
     @router.get(

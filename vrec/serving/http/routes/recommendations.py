@@ -13,7 +13,7 @@ from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingB
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import error_responses, log_error, request_id_of
-from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.keys import ApiKeyring, ShopperToken, require_scope
 from vrec.serving.http.list_pages import next_cursor, shown_before
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
@@ -61,7 +61,8 @@ def now_us() -> int:
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes `/v1/recommend`, `/v1/search` and `/v1/videos/{video_id}/similar`."""
-    router = APIRouter(tags=["lists"], dependencies=require_scope("read", keys))
+    router = APIRouter(tags=["lists"])
+    reading = require_scope("read", keys)
     responder = _ListResponder(backend, config)
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
 
@@ -69,17 +70,21 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         "/v1/recommend",
         responses={200: {"model": RecommendResponse}, **errors, **error_responses(415)},
         openapi_extra=openapi_body(UserRecommendRequest, SessionRecommendRequest),
+        dependencies=require_scope("read", keys, browsers=True),
     )
-    async def recommend(request: Request) -> Response:
+    async def recommend(request: Request, shopper_token: ShopperToken = None) -> Response:
         """Recommend videos to a shopper, best first. If ranking is unavailable, the list has popular videos
         and is marked as degraded."""
         body = validate_body(await read_json(request), RECOMMEND_BODY)
+        if keys is not None:
+            keys.check_shopper(request, shopper_token, [body.user_key])
         return await responder.recommend(body, request_id_of(request))
 
     @router.post(
         "/v1/search",
         responses={200: {"model": SearchResponse}, **errors, **error_responses(415)},
         openapi_extra=openapi_body(SearchRequest),
+        dependencies=reading,
     )
     async def search(request: Request) -> Response:
         """Search videos by a text, best first; popular videos, with `found` 0, if none matches."""
@@ -89,7 +94,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         found = sum(item.source.startswith("search:") for item in result.items)
         return await responder.respond(result, request_id_of(request), {"found": found})
 
-    _add_similar(router, backend, responder, errors)
+    _add_similar(router, backend, responder, errors, reading)
     return router
 
 
@@ -98,10 +103,12 @@ def _add_similar(
     backend: ServingBackend,
     responder: "_ListResponder",
     errors: dict[int | str, dict[str, Any]],
+    reading: Sequence[Any],
 ) -> None:
     @router.get(
         "/v1/videos/{video_id:video}/similar",
         responses={200: {"model": ListResponse}, **errors, **error_responses(404)},
+        dependencies=reading,
     )
     async def similar_videos(
         request: Request,

@@ -202,6 +202,33 @@ class VideoResponse(ResponseModel):
     """Time from which no list has the video; null if it does not expire."""
 
 
+class AuditedCall(ResponseModel):
+    """Call of an operation that needs the scope `manage`."""
+
+    at: datetime
+    by: str | None
+    """Name of the API key; null without keys."""
+    operation: str
+    """Operation of this document, such as `update_video`."""
+    method: str
+    path: str
+    """Path as in this document."""
+    target: dict[str, str]
+    """Parameters of the path, except ids of shoppers."""
+    status: int
+    """Status of the response."""
+    request_id: str
+
+
+class AuditResponse(ResponseModel):
+    """Response of `GET /v1/audit`."""
+
+    entries: list[AuditedCall]
+    """Calls, the last first."""
+    next_cursor: str | None
+    """`cursor` of the page of earlier calls; null if there is none."""
+
+
 class HealthResponse(ResponseModel):
     """Response of `/healthz`."""
 

@@ -1,0 +1,35 @@
+"""Access for pages of other origins (CORS), to the operations that browser keys are for."""
+
+from collections.abc import Sequence
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+BROWSER_PATHS = frozenset({"/v1/recommend", "/v1/events"})
+"""Paths that pages of the allowed origins may call."""
+REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Shopper-Token")
+"""Headers that a page may send."""
+RESPONSE_HEADERS = ("Retry-After", "X-Request-ID")
+"""Headers that a page may read besides those that are always readable."""
+PREFLIGHT_MAX_AGE_S = 600
+"""Seconds for which a browser need not ask again."""
+
+
+class BrowserAccessMiddleware:
+    """ASGI middleware with CORS for BROWSER_PATHS alone; others answer pages as if there were none."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app = app
+        self._with_cors = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=["POST"],
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
+            max_age=PREFLIGHT_MAX_AGE_S,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle an ASGI connection."""
+        for_pages = scope["type"] == "http" and scope["path"] in BROWSER_PATHS
+        await (self._with_cors if for_pages else self._app)(scope, receive, send)
