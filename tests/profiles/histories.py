@@ -25,7 +25,8 @@ CONFIG = ProfilesConfig(
 """Short memories, so that what they dropped matters where an event is reversed."""
 VIDEO_IDS = ["v0", "v1", "v2"]
 START = datetime(2026, 3, 1, tzinfo=UTC)
-_BUSY = ["like", "unlike", "purchase", "refund", "dislike", "hide", "unhide"]
+PAIRED_KINDS = ["like", "unlike", "purchase", "refund", "dislike", "hide", "unhide"]
+ALL_KINDS = [*PAIRED_KINDS, *PAIRED_KINDS, *EVENT_KINDS, *OWN_KINDS]
 
 
 def _catalog() -> CatalogContent:
@@ -65,13 +66,13 @@ def lookup(video_ids):
     return {name: FACTS[name] for name in video_ids if name in FACTS}
 
 
-def some_history(users=("u", "w"), least=0, most=30):
+def some_history(users=("u", "w"), least=0, most=30, videos=(*VIDEO_IDS, "unknown"), kinds=ALL_KINDS):
     """EVENTS of the users at a few moments, above all those that reverse others; ids say nothing of time."""
     row = st.fixed_dictionaries(
         {
             "user_id": st.sampled_from(users),
-            "video_id": st.sampled_from([*VIDEO_IDS, "unknown"]),
-            "kind": st.sampled_from([*_BUSY, *_BUSY, *EVENT_KINDS, *OWN_KINDS]),
+            "video_id": st.sampled_from(videos),
+            "kind": st.sampled_from(kinds),
             "value": st.sampled_from([None, 0.5, 3.25, 30.0]),
             "at": st.integers(0, 9).map(lambda n: START + timedelta(hours=7 * n)),
         }

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 
-from tests.profiles.histories import CONFIG, CONTENT, some_history
+from tests.profiles.histories import CONFIG, CONTENT, PAIRED_KINDS, some_history
 from vrec.core.compute import pc
 from vrec.core.errors import SessionTaken, UnknownEvent
 from vrec.core.types import ApplyResult
@@ -18,7 +18,7 @@ SESSIONS, USERS = ("session:s", "session:t"), ("u", "w")
 IDS = [f"e{n:02}" for n in range(31)]
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("send"), st.lists(st.integers(0, 30), min_size=1, max_size=8)),
+        st.tuples(st.just("send"), st.lists(st.integers(0, 30), min_size=4, max_size=16)),
         st.tuples(st.just("send"), st.lists(st.integers(0, 30), min_size=1, max_size=8)),
         st.tuples(st.just("remove"), st.sampled_from(IDS)),
         st.tuples(st.just("join"), st.tuples(st.sampled_from(SESSIONS), st.sampled_from(USERS))),
@@ -27,7 +27,9 @@ STEPS = st.lists(
     min_size=1,
     max_size=14,
 )
-HISTORIES = some_history(users=(*SESSIONS, *USERS), least=1)
+FEW = some_history(users=(SESSIONS[0], *USERS), least=15, videos=("v0", "v1"), kinds=[*PAIRED_KINDS, "watch"])
+HISTORIES = FEW | some_history(users=(*SESSIONS, *USERS), least=1)
+"""Histories of which one half is dense: almost every event reverses another or is reversed."""
 
 
 class Model:

@@ -1,11 +1,13 @@
 """Removed events, joined sessions and reversals: a store is as it would be without, or of one shopper."""
 
 import uuid
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.contracts.store_places import RedisServer
+from tests.events.rows import day, events
 from tests.profiles.histories import CONFIG, lookup
 from tests.profiles.stores.rewriting import HISTORIES, STEPS, run_steps
 from vrec.profiles.stores.factory import RedisConfig, SqliteConfig, open_store
@@ -40,6 +42,26 @@ def new_place(request, tmp_path_factory):
 
 
 @RELAXED
-@given(events=HISTORIES, steps=STEPS)
-def test_profiles_and_log_are_those_of_the_events_that_are_left(new_place, events, steps):
-    run_steps(new_place(), events, steps)
+@given(history=HISTORIES, steps=STEPS)
+def test_profiles_and_log_are_those_of_the_events_that_are_left(new_place, history, steps):
+    run_steps(new_place(), history, steps)
+
+
+@pytest.mark.parametrize("kinds", [("like", "unlike"), ("purchase", "refund")])
+def test_a_pair_in_any_order_of_arrival_joined_and_removed(new_place, kinds):
+    orders, senders = [(0, 1), (1, 0)], list(product(("session:s", "u"), repeat=2))
+    for order, pair, joined, removed in product(orders, senders, range(3), (0, 1)):
+        rows = [
+            {
+                "event_id": f"e0{n}",
+                "kind": kind,
+                "user_id": user,
+                "video_id": "v0",
+                "value": 2.0,
+                "at": day(n),
+            }
+            for n, (kind, user) in enumerate(zip(kinds, pair, strict=True))
+        ]
+        steps = [("send", [place]) for place in order]
+        steps.insert(joined, ("join", ("session:s", "u")))
+        run_steps(new_place(), events(*rows), [*steps, ("remove", f"e0{removed}")])

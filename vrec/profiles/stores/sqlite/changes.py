@@ -31,8 +31,12 @@ class SqliteChanges:
         """Correct profiles after new events of which some reverse others, or are reversed by earlier ones."""
         new_ids = {event.row[0] for event in added}
         pairs = dict.fromkeys((e.owner, e.row[2]) for e in added if e.row[3] in PAIRED_KINDS)
+        # Most users have none, and then nothing is reversed.
+        reversing = self._file.users_who_reverse(list({owner for owner, _ in pairs}))
         touched: set[ProfileKey] = set()
         for owner, video_id in pairs:
+            if owner not in reversing:
+                continue
             now = self._file.paired_events(owner, video_id)
             before = [event for event in now if event.event_id not in new_ids]
             changes = changes_by_video(reversed_events(before), reversed_events(now))

@@ -28,7 +28,7 @@ from vrec.profiles.stores.codec import (
     with_owner,
 )
 from vrec.profiles.stores.fold import ProfileFold
-from vrec.profiles.stores.sqlite.tables import APPLICATION_ID, PAIRED, RECORDS, TABLES, VERSION
+from vrec.profiles.stores.sqlite.tables import APPLICATION_ID, PAIRED, RECORDS, REVERSING, TABLES, VERSION
 
 MAX_SQL_VARIABLES = 500
 """Maximum number of values in one statement; the oldest SQLite that Python 3.11 supports allows 999."""
@@ -165,6 +165,18 @@ class SqliteDatabase:
                 self._db.execute(f"SELECT session, user_id FROM sessions WHERE session IN ({marks})", part)
             )
         return {name: name if owner is None else owner for name, owner in owners.items()}
+
+    def users_who_reverse(self, user_ids: Sequence[str]) -> set[str]:
+        """Return the users who have an event that reverses others."""
+        found: set[str] = set()
+        for start in range(0, len(user_ids), MAX_SQL_VARIABLES):
+            part = user_ids[start : start + MAX_SQL_VARIABLES]
+            marks = ",".join("?" * len(part))
+            query = (
+                f"SELECT DISTINCT user_id FROM events WHERE kind IN ({REVERSING}) AND user_id IN ({marks})"
+            )
+            found.update(user_id for (user_id,) in self._db.execute(query, part))
+        return found
 
     def paired_events(self, user_id: str, video_id: str | None = None) -> list[EventRecord]:
         """Return a user's events, of one video or all, that reverse others or can be reversed."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vrec.core.errors import StoreError, os_error_reason
+from vrec.core.schema import REVERSED_BY
 from vrec.events.reversals import PAIRED_KINDS
 
 APPLICATION_ID = 0x76726563
@@ -13,6 +14,9 @@ APPLICATION_ID = 0x76726563
 VERSION = 3
 """Version of the tables, stored in the file; other versions are refused."""
 PAIRED = ", ".join(f"'{kind}'" for kind in sorted(PAIRED_KINDS))
+"""Kinds of events that reverse others or can be reversed, in SQL."""
+REVERSING = ", ".join(f"'{kind}'" for kind in sorted(REVERSED_BY))
+"""Kinds of events that reverse others, in SQL."""
 TABLES = f"""
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY,      -- the order in which they came
@@ -29,6 +33,7 @@ CREATE TABLE IF NOT EXISTS profiles (
     profile BLOB NOT NULL, UNIQUE (entity, entity_id)
 );
 CREATE INDEX IF NOT EXISTS paired_events ON events (user_id, video_id) WHERE kind IN ({PAIRED});
+CREATE INDEX IF NOT EXISTS reversing_events ON events (user_id) WHERE kind IN ({REVERSING});
 CREATE TABLE IF NOT EXISTS sessions (session TEXT PRIMARY KEY, user_id TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS sessions_of_users ON sessions (user_id);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value BLOB NOT NULL);
