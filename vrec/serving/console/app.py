@@ -66,7 +66,7 @@ class _Console:
         async def respond(request: Request) -> Response:
             page, is_new = await self._request_of(request)
             if method == "POST" and not is_open and page.signed_in:
-                mark_audited_as(request, f"console{path}", page.session.key.partition("@")[0] or None)
+                mark_audited_as(request, f"console{path}", page.key_name)
             try:
                 response = await self._answer(page, handler, is_open=is_open)
             except (AnyHttpException, VrecError, TimeoutError) as error:

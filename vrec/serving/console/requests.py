@@ -42,6 +42,11 @@ class ConsoleRequest:
         """True if the reader may use the console."""
         return not self.has_keys or self.session.key != ""
 
+    @property
+    def key_name(self) -> str | None:
+        """Name of the session's API key; None without keys."""
+        return self.session.key.partition("@")[0] or None
+
     def query(self, name: str, most: int = 500) -> str:
         """Return the first characters of a query parameter, stripped of spaces; "" if it is absent."""
         return self.request.query_params.get(name, "").strip()[:most]

@@ -12,9 +12,9 @@ from vrec.profiles.profile import Profile
 from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
+from vrec.serving.deployments.backends import AuditBackend, RulesBackend
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import (
-    AuditEntry,
     CatalogEdit,
     CatalogEntry,
     CatalogPage,
@@ -25,7 +25,7 @@ from vrec.serving.messages import (
     RequestFilters,
     VideoUpsert,
 )
-from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
+from vrec.serving.rules.book import ShopRule
 
 Card = Mapping[str, Any]
 """A video's row of VIDEOS by column, plain Python values; `published_at` is an aware datetime."""
@@ -74,10 +74,6 @@ class RuleLimit(VrecError):
     """Rule beyond the maximum number."""
 
     fix = "delete rules that have ended"
-
-
-RuleExpectation = frozenset[int] | Literal["any", "absent"]
-"""Versions of which a rule must have one to be changed; absent if it must not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,40 +126,6 @@ class ServiceState:
     """Version of the bundle in service before; None if there was none."""
     replicas: tuple[ReplicaCounts, ...] | None = None
     """Replicas by deployment; None without Ray Serve."""
-
-
-class RulesBackend(Protocol):
-    """Rules of the shop behind HTTP. Any call may raise BackendUnavailable, TimeoutError or StoreError."""
-
-    async def book(self) -> RuleBook:
-        """Return all rules, with every change acknowledged before."""
-        ...
-
-    async def change(self, change: RuleChange, expected: RuleExpectation) -> RuleVersion:
-        """Put or remove a rule durably; raises UnknownRule, RuleConflict or RuleLimit."""
-        ...
-
-    async def history(self, rule_id: str) -> list[RuleVersion]:
-        """Return all changes of a rule, the last first; none for a rule that never was."""
-        ...
-
-    async def preview(
-        self, queries: Sequence[RecommendQuery], rule_id: str, rule: ShopRule | None
-    ) -> list[tuple[ListResult, ListResult]]:
-        """Return the lists of requests as they are, and with a rule put or removed, without any trace."""
-        ...
-
-
-class AuditBackend(Protocol):
-    """Durable audit log. Any call may raise BackendUnavailable, TimeoutError or StoreError."""
-
-    async def append(self, entry: AuditEntry) -> None:
-        """Add an entry durably."""
-        ...
-
-    async def page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
-        """Return the last at most `limit` entries before a number (None: of all), the last first."""
-        ...
 
 
 class ServingBackend(Protocol):

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from vrec.serving.deployments.backends import RuleExpectation
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
     ProfilesHandle,
     RankingHandle,
     RuleConflict,
-    RuleExpectation,
     RuleLimit,
     UnknownRule,
 )

@@ -16,7 +16,8 @@ from vrec.serving.console.rule_forms import (
     problems_of_rule,
     rule_of_form,
 )
-from vrec.serving.deployments.protocol import RuleConflict, RuleExpectation, UnknownRule
+from vrec.serving.deployments.backends import RuleExpectation
+from vrec.serving.deployments.protocol import RuleConflict, UnknownRule
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
 from vrec.serving.http.routes.recommendations import now_us
@@ -94,7 +95,7 @@ async def save_rule(page: ConsoleRequest) -> Response:
     parsed = _parsed(rule_id, form)
     if not isinstance(parsed, ShopRule):
         return await _rule_page(page, rule_id, form, version, 422, problems=parsed)
-    change = RuleChange(rule_id, parsed, page.session.key or None, now_us(), request_id_of(page.request))
+    change = RuleChange(rule_id, parsed, page.key_name, now_us(), request_id_of(page.request))
     try:
         await page.backend.rules.change(change, _expected(version))
     except RuleConflict:
@@ -160,7 +161,7 @@ def _difference(user_id: str, before: ListResult, after: ListResult) -> dict[str
 async def remove_rule(page: ConsoleRequest) -> Response:
     """Remove the version of a rule that the form names."""
     rule_id, version = page.form.get("id", ""), page.form.get("version", "")
-    change = RuleChange(rule_id, None, page.session.key or None, now_us(), request_id_of(page.request))
+    change = RuleChange(rule_id, None, page.key_name, now_us(), request_id_of(page.request))
     try:
         await page.backend.rules.change(change, _expected(version))
     except RuleConflict:

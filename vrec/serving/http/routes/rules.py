@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from vrec.config.serve import ServeConfig
-from vrec.serving.deployments.protocol import RuleExpectation, ServingBackend, UnknownRule
+from vrec.serving.deployments.backends import RuleExpectation
+from vrec.serving.deployments.protocol import ServingBackend, UnknownRule
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import HttpProblem, error_responses, request_id_of

@@ -1,0 +1,44 @@
+"""Protocols of the shop's rules and of the audit log behind HTTP."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery
+from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
+
+RuleExpectation = frozenset[int] | Literal["any", "absent"]
+"""Versions of which a rule must have one to be changed; absent if it must not exist."""
+
+
+class RulesBackend(Protocol):
+    """Rules of the shop behind HTTP. Any call may raise BackendUnavailable, TimeoutError or StoreError."""
+
+    async def book(self) -> RuleBook:
+        """Return all rules, with every change acknowledged before."""
+        ...
+
+    async def change(self, change: RuleChange, expected: RuleExpectation) -> RuleVersion:
+        """Put or remove a rule durably; raises UnknownRule, RuleConflict or RuleLimit."""
+        ...
+
+    async def history(self, rule_id: str) -> list[RuleVersion]:
+        """Return all changes of a rule, the last first; none for a rule that never was."""
+        ...
+
+    async def preview(
+        self, queries: Sequence[RecommendQuery], rule_id: str, rule: ShopRule | None
+    ) -> list[tuple[ListResult, ListResult]]:
+        """Return the lists of requests as they are, and with a rule put or removed, without any trace."""
+        ...
+
+
+class AuditBackend(Protocol):
+    """Durable audit log. Any call may raise BackendUnavailable, TimeoutError or StoreError."""
+
+    async def append(self, entry: AuditEntry) -> None:
+        """Add an entry durably."""
+        ...
+
+    async def page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Return the last at most `limit` entries before a number (None: of all), the last first."""
+        ...
