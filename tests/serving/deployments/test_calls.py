@@ -29,7 +29,7 @@ from vrec.serving.deployments.protocol import BackendUnavailable, ServiceReadine
 from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.deployments.store_owner import is_owned_by, write_owner
 from vrec.serving.experiments import ArmCounts
-from vrec.serving.messages import EmbeddedVideo, ListResult, RecommendQuery, RequestFilters
+from vrec.serving.messages import EmbeddedVideo, ListResult, ReadPosition, RecommendQuery, RequestFilters
 from vrec.serving.observability import metrics
 
 NOTHING = RequestFilters()
@@ -39,7 +39,7 @@ class Handle:
     """A handle whose methods give what is set: a value, an error to raise, or a function of the call."""
 
     def __init__(self, **replies):
-        self.replies, self.calls = {"ready": "v1", "refused": None} | replies, []
+        self.replies, self.calls = {"ready": "v1", "refused": None, "records_after": []} | replies, []
 
     def __getattr__(self, name):
         return _Method(self, name)
@@ -138,7 +138,11 @@ def test_each_operation_calls_its_deployment_with_its_arguments(tmp_path):
         assert await api.arms() == stats
 
     asyncio.run(run())
-    assert ranking.calls == [("similar", "a", 3, NOTHING, 5, None), ("search", "words", 4, NOTHING, 6, None)]
+    anywhere = ReadPosition()
+    assert ranking.calls == [
+        ("similar", "a", 3, NOTHING, 5, anywhere),
+        ("search", "words", 4, NOTHING, 6, anywhere),
+    ]
     assert profiles.calls == [("get", "u"), ("erase", "u"), ("export", 2, 7), ("arms",)]
 
 
@@ -294,11 +298,11 @@ class Engine:
     def __init__(self):
         self.counts, self.asked = [], []
 
-    def recommend(self, query, user):
+    def recommend(self, query, user, book):
         self.asked.append(user)
         return ListResult((), "v1", spent_ms={"ranker": 1.0})
 
-    def search(self, text, vector, k, filters, at):
+    def search(self, text, vector, k, filters, at, book):
         self.asked.append(vector)
         return ListResult((), "v1", ("some",))
 
@@ -311,6 +315,7 @@ def ranking_of(folder, profiles, encoder=None, **settings):
     deployment, engine = RankingDeployment(config_in(folder, **settings), profiles, encoder), Engine()
     loaded = ranking_module._LoadedBundle(engine, None)
     deployment._live.served.loaded = FollowedState(loaded, None, 0)
+    deployment._rules.is_read = True
     return deployment, engine
 
 
