@@ -71,6 +71,21 @@ def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
     assert done["bytes"] == sum(path.stat().st_size for path in (tmp_path / "b").rglob("*") if path.is_file())
 
 
+def test_the_manifest_keeps_what_was_measured_of_the_models(folders, tmp_path):
+    # The figures are none of what answers depend on.
+    measured = {"auc": 0.7, "heads": {"click": {"gauc": 0.6}}}
+    (folders / "rates" / "test.json").write_text(json.dumps(measured))
+    try:
+        assert command(folders, tmp_path / "b", f"--recommender={folders / 'knn'}") == 0
+    finally:
+        (folders / "rates" / "test.json").unlink()
+    assert command(folders, tmp_path / "c", f"--recommender={folders / 'knn'}") == 0
+    metrics = [json.loads((tmp_path / name / MANIFEST).read_text())["metrics"] for name in "bc"]
+    report = shop_parts().recommender.report
+    fitted = {"recommender": report} if report else {}
+    assert metrics == [{"ranker": measured, **fitted}, fitted]
+
+
 def test_it_says_in_a_line_what_was_made(folders, tmp_path, capsys):
     assert command(folders, tmp_path / "b", f"--recommender={folders / 'knn'}") == 0
     (line,) = capsys.readouterr().out.splitlines()

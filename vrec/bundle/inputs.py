@@ -1,7 +1,8 @@
 """Inputs of a bundle, and checks of their consistency."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,8 @@ class BundleInputs:
     """Recommender of the neighbors; without it no video has neighbors."""
     interactions: pa.Table | None = None
     """INTERACTIONS that popularity is computed from; without them the newest videos count as popular."""
+    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Offline figures of the models as JSON values, by model, which the bundle's manifest keeps."""
     embed: EmbedConfig | None = None
     """Settings that made the embeddings; without them neither uploads nor search texts can be embedded."""
 

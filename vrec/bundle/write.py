@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +62,7 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
     bundle = replace(bundle, smoke_answers=run_smoke_requests(bundle, requests))
     # Answers that are not finite are an error now, not when the bundle is loaded.
     check_smoke_answers(bundle.smoke_answers, bundle.smoke_answers, uri)
-    _write(folder, bundle, config)
+    _write(folder, bundle, config, inputs.measured)
     return bundle_version(json.loads(folder.read(MANIFEST)))
 
 
@@ -158,7 +159,12 @@ def count_popularity(popular: Sequence[str], videos: pa.Table, interactions: pa.
     return Popularity.from_order(popular, [by_video.get(name, 0) for name in popular], len(by_video))
 
 
-def _write(folder: StorageFolder, bundle: ServingBundle, config: BundleConfig) -> None:
+def _write(
+    folder: StorageFolder,
+    bundle: ServingBundle,
+    config: BundleConfig,
+    measured: Mapping[str, Mapping[str, Any]],
+) -> None:
     bundle.ranker.save(join_uri(folder.uri, RANKER))
     bundle.index.save(join_uri(folder.uri, INDEX))
     words, vocabulary = bundle.text_index.to_arrays()
@@ -202,5 +208,6 @@ def _write(folder: StorageFolder, bundle: ServingBundle, config: BundleConfig) -
             {name: table for name, table in tables.items() if table is not None},
             {ABOUT: json.dumps(about, sort_keys=True, ensure_ascii=False).encode()},
             data,
+            measured,
         ),
     )

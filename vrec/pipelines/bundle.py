@@ -1,5 +1,7 @@
 """`vrec bundle`: the outputs of other commands, put together for serving."""
 
+import contextlib
+import json
 import logging
 import time
 from dataclasses import replace
@@ -20,7 +22,7 @@ from vrec.encoders.config import EmbedConfig
 from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.fit.local import fit_model
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
-from vrec.ranking.registry import load_ranker
+from vrec.ranking.registry import TEST_REPORT, load_ranker
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import check_kind
 from vrec.retrieval.fit_report import report_lines
@@ -78,6 +80,7 @@ def make_bundle(
             # Before the fit, which may take minutes.
             validate_inputs(bundle_inputs)
         bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, interactions, settings))
+    bundle_inputs = replace(bundle_inputs, measured=_measured(ranker, bundle_inputs.recommender))
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
     _log.info("checking it with its smoke requests")
@@ -96,6 +99,17 @@ def make_bundle(
         "bytes": StorageFolder(out).total_bytes(),
         "seconds": round(time.perf_counter() - begun, 3),
     }
+
+
+def _measured(ranker: str | None, recommender: MatrixRecommender | None) -> dict[str, dict[str, Any]]:
+    """Return what was measured of the models: a ranker's test, if its folder has one, and a fit's report."""
+    found: dict[str, dict[str, Any]] = {}
+    if ranker is not None:
+        with contextlib.suppress(FileNotFoundError):
+            found["ranker"] = json.loads(StorageFolder(ranker).read(TEST_REPORT))
+    if recommender is not None and recommender.report:
+        found["recommender"] = dict(recommender.report)
+    return found
 
 
 def _fit(model: str, data: InputData, interactions: pa.Table, settings: Settings) -> MatrixRecommender:

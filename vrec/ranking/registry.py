@@ -19,6 +19,8 @@ RANKERS: Mapping[str, type[ProfileRanker]] = {
     ranker.kind: ranker for ranker in (RateBaselineRanker, NetworkRanker, NeighborRanker)
 }
 """Ranker classes by kind, as named in a folder's manifest."""
+TEST_REPORT = "test.json"
+"""File with a ranker's metrics on the test split, beside its manifest."""
 
 
 def fit_network_ranker(

@@ -7,11 +7,9 @@ from typing import Any, TypeVar
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
-from vrec.bundle.catalog import INDEX, RANKER
 from vrec.core.errors import VrecError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
-from vrec.core.uris import join_uri
 from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.deployments.protocol import BackendUnavailable, ReplicaCounts, ServiceState
 
@@ -42,16 +40,12 @@ def service_state(served: ServedBundle[T], refused: tuple[str, str] | None) -> S
 
 
 def _manifest_metrics(uri: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the metrics of the bundle's and its components' manifests; {} for what cannot be read."""
-    found = {}
-    for name, place in (("bundle", uri), (RANKER, join_uri(uri, RANKER)), (INDEX, join_uri(uri, INDEX))):
-        try:
-            metrics = json.loads(StorageFolder(place).read(MANIFEST)).get("metrics")
-        except (OSError, ValueError, VrecError):
-            continue
-        if metrics:
-            found[name] = metrics
-    return found
+    """Return the offline figures in a bundle's manifest, by model; {} if it cannot be read any more."""
+    try:
+        metrics = json.loads(StorageFolder(uri).read(MANIFEST))["metrics"]
+    except (OSError, ValueError, KeyError, VrecError):
+        return {}
+    return {name: figures for name, figures in metrics.items() if isinstance(figures, dict)}
 
 
 def _replicas() -> tuple[ReplicaCounts, ...] | None:

@@ -200,6 +200,11 @@ def test_replicas_that_start_together_agree_on_the_signing_key(keyed_console, tm
     assert first.get("/console").status == 200
 
 
+def test_offline_figures_are_those_of_the_manifest(reader):
+    page = text(reader.get("/console/bundles"))
+    assert re.search(r"Ranker.*auc\s+0\.7\s", page, re.DOTALL)
+
+
 def test_the_console_is_not_in_the_api_document(keyed_console):
     app, _, _ = keyed_console
     assert "/console" not in str(app.openapi()["paths"])

@@ -32,14 +32,13 @@ from vrec.pipelines.train.impressions import ImpressionDataset, build_examples, 
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
+from vrec.ranking.registry import TEST_REPORT
 from vrec.ranking.training import RankerTrainer, heads_without_validation
 from vrec.training.epochs import TrainingWorker
 from vrec.training.workers import WORKER_FIELDS, WorkersConfig
 
 _log = logging.getLogger(__name__)
 
-REPORT = "test.json"
-"""The file of the ranker's metrics on the test split, beside its manifest."""
 METRICS_CONFIG = RankerMetricsConfig()
 
 
@@ -147,7 +146,8 @@ def train_on_inputs(
     # Save.
     ranker.metrics = tested.ranker.overall.metrics
     ranker.save(out)
-    folder.write_json(REPORT, {**asdict(tested), "against_rates": asdict(compared), "unjudged": unjudged})
+    report = {**asdict(tested), "against_rates": asdict(compared), "unjudged": unjudged}
+    folder.write_json(TEST_REPORT, report)
     if train is train_network:
         folder.remove_folder(CHECKPOINTS)
     seconds = {"replay_s": round(replayed - begun, 3), "train_s": round(ended - replayed, 3)}

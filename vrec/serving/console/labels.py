@@ -74,9 +74,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "Api": mark("HTTP"),
     },
     "component": {
-        "bundle": mark("Bundle"),
         "ranker": mark("Ranker"),
-        "index": mark("Index of vectors"),
         "recommender": mark("Recommender"),
     },
     "order": {"ranked": mark("by the ranker"), "popular": mark("by popularity")},

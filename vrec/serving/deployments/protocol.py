@@ -119,7 +119,7 @@ class ServiceState:
     """Number of videos in the bundle."""
     encoder: str | None
     metrics: Mapping[str, Mapping[str, Any]]
-    """Metrics in the manifests of the bundle and its components, by component, as they were measured."""
+    """Offline figures in the bundle's manifest, by model."""
     refused: tuple[str, str] | None = None
     """Reason why the bundle requested last was refused, and the fix; None if it is in service."""
     previous: str | None = None

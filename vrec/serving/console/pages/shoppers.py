@@ -17,7 +17,8 @@ from vrec.serving.messages import ListResult, RecommendQuery
 SHOPPERS = f"{CONSOLE}/shoppers"
 LIST_LENGTH = 10
 """Videos of the list that is explained."""
-HISTORY_SHOWN = 30
+HISTORY_SHOWN = 10
+EVENTS_SHOWN = 30
 TOP_SHOWN = 6
 """Categories, creators and tags shown, those with the most events."""
 BARRED_SHOWN = 20
@@ -37,7 +38,9 @@ async def show_shopper(page: ConsoleRequest) -> Response:
         return page.page("shopper.html", 404, user_id=user_id, profile=None, list=None)
     found, unavailable = await _list_of(page, user_id)
     history = sorted(profile.history, key=lambda one: -one.at)[:HISTORY_SHOWN]
-    named = [one.video_id for one in history]
+    events, _ = await page.backend.events_of(user_id, None, EVENTS_SHOWN)
+    latest = events.select(["at", "kind", "video_id", "value"]).to_pylist()
+    named = [one.video_id for one in history] + [one["video_id"] for one in latest]
     if found is not None:
         named += mentioned_video_ids(found) + [video_id for video_id, _ in found.barred[:BARRED_SHOWN]]
     cards = await page.backend.cards(list(dict.fromkeys(named)))
@@ -48,6 +51,7 @@ async def show_shopper(page: ConsoleRequest) -> Response:
         list=found,
         unavailable=unavailable,
         history=history,
+        latest=latest,
         titles={name: card["title"] for name, card in cards.items() if card["title"]},
         events=event_counts(profile),
         top={name: top_counts(profile, name) for name in AFFINITIES},
