@@ -65,6 +65,7 @@ def test_sessions_end_with_their_time_their_key_and_the_signing_out(keyed_consol
         assert reader.get("/console").status == 303
     assert reader.get("/console").status == 303, "a page of the ended session began another one"
     reader.post("/console/sign-in", {"key": secrets["ann"]})
+    assert reader.get("/console").status == 200
     # The same service, in which the key of this name has another secret now.
     again, _ = made({"VREC_API_KEYS": f"ann:manage:{'0' * 64}"})
     other = Reader(again)
@@ -198,6 +199,10 @@ def test_replicas_that_start_together_agree_on_the_signing_key(keyed_console, tm
     assert key_file.stat().st_mode & 0o077 == 0
     key_file.write_bytes(b"k" * 32)
     assert first.get("/console").status == 200
+
+
+def test_a_page_names_the_key_and_nothing_of_its_secret(reader):
+    assert re.search(r'<span class="soft">ann</span>', reader.get("/console").body.decode())
 
 
 def test_offline_figures_are_those_of_the_manifest(reader):
