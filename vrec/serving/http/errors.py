@@ -222,12 +222,17 @@ def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
 
 def _allowed_methods(request: Request, routes: Sequence[BaseRoute]) -> set[str]:
-    """Return all methods of a path; the router itself names those of one route only."""
-    methods: set[str] = set()
-    for route in routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
-            methods |= route.methods or set()
-    return methods
+    """Return the methods of all routes with the path of the first that matches.
+
+    The router itself names those of one route only. A later path that matches too has the end of the earlier
+    one as a part of its id.
+    """
+    found = [
+        route
+        for route in routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE
+    ]
+    return {method for route in found if route.path == found[0].path for method in route.methods or ()}
 
 
 def log_error(request_id: str, error: Exception) -> None:
