@@ -340,7 +340,7 @@ def resized(
     return (rows @ pictures.astype(np.float32) @ columns.T).astype(np.float32)
 
 
-def enlarged(pictures: npt.NDArray[np.float32]) -> bytes:
+def enlarged(pictures: npt.NDArray[np.floating]) -> bytes:
     """Return the fingerprint of pictures, by way of thumbnails."""
     times = THUMBNAIL_PX // GRID
     pixels = np.clip(pictures * (256 / LEVELS), 0, 255).astype(np.uint8)
