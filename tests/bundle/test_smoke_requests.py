@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.bundles import embeddings_of
 from vrec.bundle.bm25 import Bm25Index
@@ -14,6 +16,7 @@ from vrec.bundle.smoke_requests import (
     TOP_K,
     SmokeTarget,
     check_smoke_answers,
+    requested_videos,
     run_smoke_requests,
     smoke_request_videos,
 )
@@ -151,6 +154,18 @@ def test_nearest_videos_are_those_of_the_vectors_there_are():
     assert ("index", "c") not in found
     assert not [kind for kind, _ in answers(target, "c") if kind == "index"]
     assert not [kind for kind, _ in answers(Target(videos(*ROWS)), "a") if kind == "index"]
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=8))
+def test_the_same_requests_are_made_again_whatever_has_no_answer(has_words):
+    rows = [
+        {"video_id": f"v{n}", "title": f"mug {n}" if words else None} for n, words in enumerate(has_words)
+    ]
+    target = Target(videos(*rows))
+    names = [row["video_id"] for row in rows]
+    table = run_smoke_requests(target, names)
+    assert requested_videos(table) == names
+    check_smoke_answers(table, run_smoke_requests(target, requested_videos(table)), "/bundle")
 
 
 def test_a_catalog_of_one_video_without_a_date_is_asked_too():

@@ -15,7 +15,7 @@ from vrec.bundle.catalog import (
     read_bundle,
 )
 from vrec.bundle.neighbors import VideoNeighbors
-from vrec.bundle.smoke_requests import check_smoke_answers, run_smoke_requests
+from vrec.bundle.smoke_requests import check_smoke_answers, requested_videos, run_smoke_requests
 from vrec.core.artifact import Arrays
 from vrec.core.errors import BundleError, VrecError
 from vrec.core.uris import join_uri
@@ -71,7 +71,7 @@ class ServingBundle(BundleCatalog):
         try:
             check_smoke_answers(
                 self.smoke_answers,
-                run_smoke_requests(self, self.smoke_answers.column("of").unique().to_pylist()),
+                run_smoke_requests(self, requested_videos(self.smoke_answers)),
                 self.uri,
             )
         except BundleError:

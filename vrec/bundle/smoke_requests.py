@@ -78,6 +78,15 @@ def smoke_request_videos(video_ids: Sequence[str], count: int) -> tuple[str, ...
     return tuple(video_ids[row] for row in rows)
 
 
+def requested_videos(answers: pa.Table) -> list[str]:
+    """Return the videos of the requests that SMOKE_ANSWERS answer, in the order of the requests.
+
+    A request depends on the one before it, and only the ranker answers each of them.
+    """
+    ranked = answers.filter(pc.equal(answers.column("ask"), PREDICTIONS[0]))
+    return ranked.column("of").unique().to_pylist()
+
+
 def run_smoke_requests(bundle: SmokeTarget, video_ids: Sequence[str]) -> pa.Table:
     """Answer one request of each kind about each video; return SMOKE_ANSWERS."""
     rows = [*_search(bundle, video_ids), *_nearest(bundle, video_ids), *_rank(bundle, video_ids)]

@@ -149,7 +149,7 @@ def _print_too_few(evaluation: Mapping[str, Any]) -> None:
 
 
 def _figure(estimate: Mapping[str, Any] | None) -> str:
-    return "" if estimate is None else f"{estimate['mean']:.4f}"
+    return "" if estimate is None or estimate["mean"] is None else f"{estimate['mean']:.4f}"
 
 
 def _interval(estimate: Mapping[str, Any] | None, sign: str = "") -> str:

@@ -15,8 +15,8 @@ from vrec.bundle.inputs import BundleInputs, validate_inputs
 from vrec.bundle.write import check_new_folder, write_bundle
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
-from vrec.core.errors import BundleError
-from vrec.core.tables import StorageFolder, read_embeddings, read_manifest
+from vrec.core.errors import BundleError, VrecError
+from vrec.core.tables import MANIFEST, StorageFolder, read_embeddings, read_manifest
 from vrec.core.uris import absolute_uri
 from vrec.encoders.config import EmbedConfig
 from vrec.events.interactions import aggregate_interactions
@@ -84,8 +84,13 @@ def make_bundle(
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
     _log.info("checking it with its smoke requests")
-    bundle = ServingBundle.load(out)
-    bundle.check()
+    try:
+        bundle = ServingBundle.load(out)
+        bundle.check()
+    except VrecError:
+        # Without its manifest it is no bundle, and the command may be run again.
+        StorageFolder(out).remove(MANIFEST)
+        raise
     return {
         "out": out,
         "version": bundle.version,
