@@ -180,7 +180,7 @@ def validation_problem(
     """
     field_errors = error.errors()
     fields = [
-        FieldProblem(where=_path(one["loc"][skip:], tags), detail=one["msg"])
+        FieldProblem(where=_path(one["loc"][skip:], tags), detail=_detail(one))
         for one in field_errors[:MAX_FIELD_PROBLEMS]
     ]
     count = len(field_errors)
@@ -188,6 +188,10 @@ def validation_problem(
     plural = "field is" if count == 1 else "fields are"
     detail = f"{count} {plural} invalid{more}: correct the fields in `errors` and send the request again"
     return HttpProblem(422, "invalid-request", detail, errors=fields)
+
+
+def _detail(error: Mapping[str, Any]) -> str:
+    return "must be a JSON object" if error["type"] == "model_type" else str(error["msg"])
 
 
 def _path(parts: Sequence[str | int], tags: Collection[str]) -> str:

@@ -137,7 +137,7 @@ def test_scores_that_json_cannot_say_are_null(made):
         ({"user_id": "u", "filters": {"most_price": -1}}, "filters.most_price"),
         ({"user_id": "u", "filters": {"category": ["mugs"]}}, "filters.category"),
         ({"user_id": "u", "surface": "Feed/.."}, "surface"),
-        ({"user_id": "u", "session_id": "s"}, "body"),
+        ({"user_id": "u", "session_id": "s"}, "session_id"),
         ({"k": 5}, "body"),
         ([], "body"),
     ],
@@ -150,6 +150,28 @@ def test_what_is_wrong_is_named_with_its_field(made, ask, where):
     assert [one["where"] for one in said["errors"]] == [where]
     assert (said["status"], said["type"]) == (422, "urn:vrec:problem:invalid-request")
     assert said["request_id"] == reply.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "error"),
+    [
+        *(("/v1/recommend", body, "body: must be a JSON object") for body in ([], "x", 5)),
+        *(("/v1/events", body, "body: must be a JSON object") for body in ([], "x")),
+        ("/v1/events", {"events": [5]}, "events.0: must be a JSON object"),
+        ("/v1/search", [], "body: must be a JSON object"),
+        ("/v1/recommend", {}, "body: give either user_id or session_id"),
+        (
+            "/v1/recommend",
+            {"user_id": "u", "session_id": "s"},
+            "session_id: give only one of user_id and session_id",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said(made, path, body, error):
+    app, _ = made()
+    reply = call_json(app, "POST", path, body)
+    assert reply.status == 422
+    assert [f"{one['where']}: {one['detail']}" for one in reply.json["errors"]] == [error]
 
 
 def test_every_wrong_field_is_named_at_once(made):

@@ -73,10 +73,10 @@ def test_a_rule_is_not_replaced_or_removed_by_one_who_does_not_know_it(made):
         (PIN | {"position": 100}, "position"),
         (PIN | {"factor": 2}, "factor"),
         ({"kind": "boost", "videos": {"video_ids": ["a"]}, "factor": 0}, "factor"),
-        ({"kind": "ban", "videos": {}}, "videos.video_ids"),
+        ({"kind": "ban", "videos": {}}, "videos"),
         ({"kind": "ban", "videos": {"video_ids": []}}, "videos.video_ids"),
         ({"kind": "ban", "videos": {"expression": "pric < 2"}}, "videos.expression"),
-        ({"kind": "ban", "videos": {"expression": "price < 2", "video_ids": ["a"]}}, "videos.video_ids"),
+        ({"kind": "ban", "videos": {"expression": "price < 2", "video_ids": ["a"]}}, "videos"),
         (CAMPAIGN | {"share": 1.1}, "share"),
         (CAMPAIGN | {"ends_at": CAMPAIGN["starts_at"]}, "ends_at"),
         (CAMPAIGN | {"ends_at": None}, "ends_at"),
@@ -91,6 +91,24 @@ def test_a_bad_rule_is_refused_by_the_name_of_its_field(made, body, where):
     assert reply.status == 422
     assert where in [error["where"] for error in reply.json["errors"]], reply.json
     assert call(app, "GET", "/v1/rules").json["rules"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ([], "body: must be a JSON object"),
+        (BAN | {"videos": {}}, "videos: give either video_ids or expression"),
+        (
+            BAN | {"videos": {"video_ids": ["a"], "expression": "price < 2"}},
+            "videos: give either video_ids or expression",
+        ),
+        (BAN | {"videos": ["a"]}, "videos: must be a JSON object"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_said(made, body, error):
+    app, _ = made()
+    reply = call_json(app, "PUT", "/v1/rules/bad", body)
+    assert [f"{one['where']}: {one['detail']}" for one in reply.json["errors"]] == [error]
 
 
 def test_states_and_other_bad_input(made):

@@ -152,12 +152,17 @@ UserId = Annotated[
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=PLAIN_PATTERN)]
 
 
+def _refuse_second_shopper(given: Any) -> None:
+    if given is not None:
+        raise PydanticCustomError("shopper", "give only one of user_id and session_id")
+
+
 class UserFields(RequestModel):
     """Shopper with an account."""
 
     user_id: UserId
     """Id of the shopper in the shop, preferably a pseudonym. It may not begin with `session:`."""
-    session_id: None = None
+    session_id: Annotated[None, BeforeValidator(_refuse_second_shopper)] = None
     """Absent: the shopper has an account."""
 
     @property
@@ -181,11 +186,15 @@ class SessionFields(RequestModel):
 
 
 def _shopper_tag(body: Any) -> str | None:
-    """Return the tag of a body by its shopper; None, an error, unless it has exactly one."""
+    """Return the tag of a body by its shopper; None, an error, if it names none.
+
+    A body with both, or that is no object, gets a tag too: its model names what is wrong.
+    """
     get = body.get if isinstance(body, dict) else lambda name: getattr(body, name, None)
     tags = {"user_id": USER_TAG, "session_id": SESSION_TAG}
     given = [tag for name, tag in tags.items() if get(name) is not None]
-    return given[0] if len(given) == 1 else None
+    is_object = isinstance(body, dict | BaseModel)
+    return given[0] if given else None if is_object else USER_TAG
 
 
 def _by_shopper() -> Discriminator:

@@ -1,9 +1,10 @@
 """Models of requests and responses about rules of the shop."""
 
+import functools
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationInfo
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, TypeAdapter, ValidationInfo
 from pydantic.types import Discriminator, Tag
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
@@ -65,16 +66,25 @@ class MatchingVideos(RequestModel):
     """Filter expression, such as `category = "mugs" and price < 10`; videos that come later count too."""
 
 
-def _tag_of_videos(videos: Any) -> str:
-    is_expression = "expression" in videos if isinstance(videos, dict) else hasattr(videos, "expression")
-    return EXPRESSION_TAG if is_expression else IDS_TAG
+def _tag_of_videos(videos: Any) -> str | None:
+    """Return the tag of a rule's videos by how they are given; None, an error, unless in exactly one way."""
+    if not isinstance(videos, dict | BaseModel):
+        return IDS_TAG  # whose model says that it wants an object
+    has = videos.__contains__ if isinstance(videos, dict) else functools.partial(hasattr, videos)
+    tags = {"video_ids": IDS_TAG, "expression": EXPRESSION_TAG}
+    given = [tag for name, tag in tags.items() if has(name)]
+    return given[0] if len(given) == 1 else None
 
 
 RuleVideos = TypeAliasType(
     "RuleVideos",
     Annotated[
         Annotated[NamedVideos, Tag(IDS_TAG)] | Annotated[MatchingVideos, Tag(EXPRESSION_TAG)],
-        Discriminator(_tag_of_videos),
+        Discriminator(
+            _tag_of_videos,
+            custom_error_type="videos",
+            custom_error_message="give either video_ids or expression",
+        ),
     ],
 )
 
@@ -141,6 +151,8 @@ RULE_MODELS = (PinRule, BoostRule, BanRule, CampaignRule)
 
 
 def _tag_of_rule(rule: Any) -> str | None:
+    if not isinstance(rule, dict | BaseModel):
+        return PIN_TAG  # whose model says that it wants an object
     kind = rule.get("kind") if isinstance(rule, dict) else getattr(rule, "kind", None)
     return f"({kind})" if kind in ("pin", "boost", "ban", "campaign") else None
 
