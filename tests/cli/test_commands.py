@@ -53,6 +53,36 @@ def test_a_model_that_does_not_exist_is_wrong_usage(tmp_path, monkeypatch, capfd
     assert "did you mean ease?" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--set", "train.epochs=3"],
+            "train.epochs: unknown; did you mean train.ranker.training.epochs? "
+            "Fix: correct the setting; docs/settings.md and `python -m vrec.config.reference` list all",
+        ),
+        (
+            ["--config", "nope.yaml"],
+            "nope.yaml: no such file or directory. Fix: give the path or URI of a file that can be read",
+        ),
+        (
+            ["--map", "user_id"],
+            "--map user_id: want pairs such as user_id=uid,at=time, and `user_id` is not one. "
+            "Fix: give each column of EVENTS, an =, and the name of the column in your table",
+        ),
+        (
+            ["--map", "user_id=uid,=x"],
+            "--map user_id=uid,=x: want pairs such as user_id=uid,at=time, and `=x` is not one. "
+            "Fix: give each column of EVENTS, an =, and the name of the column in your table",
+        ),
+    ],
+)
+def test_wrong_usage_is_said_with_its_own_mend(tmp_path, monkeypatch, capfd, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert run(["fit", *LOG, "--out", "o", *arguments]) == 2
+    assert capfd.readouterr().err == f"vrec: {said}\n"
+
+
 PATHS = {
     "demo": ["--videos"],
     "embed": ["--videos"],

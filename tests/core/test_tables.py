@@ -98,8 +98,17 @@ def test_a_check_leaves_nothing_behind_and_finds_what_cannot_be_written(tmp_path
     StorageFolder(str(there)).check_writable()
     assert list(tmp_path.rglob("*")) == [there]
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match=r"cannot write below/\.writable"):
-        StorageFolder(str(tmp_path / "file")).check_writable("below")
+    file = tmp_path / "file"
+    for below in ("", "below", "below/deep"):
+        with pytest.raises(OutputError) as caught:
+            StorageFolder(str(file)).check_writable(below)
+        assert str(caught.value) == f"{file}: is a file, not a folder"
+    for inside in (file / "x", file / "x" / "y"):
+        with pytest.raises(OutputError) as caught:
+            StorageFolder(str(inside)).check_writable()
+        assert str(caught.value) == f"{inside}: cannot be made, since {file} is not a folder"
+    with pytest.raises(OutputError, match=r"^/proc/vrec: cannot write there: "):
+        StorageFolder("/proc/vrec").check_writable()
 
 
 def test_json_is_readable_and_holds_no_nan(tmp_path):

@@ -112,6 +112,11 @@ def _print_traceback() -> None:
     print(mask_credentials(traceback.format_exc()), file=sys.stderr)
 
 
+def _sentence(text: str) -> str:
+    """Return text that ends with one full stop, question mark or exclamation mark."""
+    return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
@@ -126,7 +131,7 @@ def run(arguments: Sequence[str]) -> int:
     except VrecError as error:
         if debug:
             _print_traceback()
-        print(f"vrec: {str(error).rstrip('.')}. Fix: {error.fix.rstrip('.')}", file=sys.stderr)
+        print(f"vrec: {_sentence(str(error))} Fix: {error.fix.rstrip('.')}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
         print("vrec: stopped; the same command goes on from here", file=sys.stderr)
@@ -138,7 +143,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             _print_traceback()
         what = mask_credentials(" ".join(str(error).split())[:300])
-        print(f"vrec: {type(error).__name__}: {what.rstrip('.')}. To see more: add --debug", file=sys.stderr)
+        print(f"vrec: {type(error).__name__}: {_sentence(what)} To see more: add --debug", file=sys.stderr)
         return EXIT_FAILED
 
 

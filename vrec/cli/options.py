@@ -228,6 +228,9 @@ def command(function: Command) -> Command:
 def parse_column_map(text: str | None) -> dict[str, str]:
     """Parse `--map` into column names by EVENTS column; raises ConfigError."""
     pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
-    if wrong := [name for name, equals, column in pairs if not (name.strip() and equals and column.strip())]:
-        raise ConfigError(f"--map {text}: want column=column, such as user_id=uid, at {wrong[0]}")
+    if wrong := ["".join(pair) for pair in pairs if not all(part.strip() for part in pair)]:
+        raise ConfigError(
+            f"--map {text}: want pairs such as user_id=uid,at=time, and `{wrong[0]}` is not one",
+            fix="give each column of EVENTS, an =, and the name of the column in your table",
+        )
     return {name.strip(): column.strip() for name, _, column in pairs}

@@ -56,13 +56,17 @@ def read_yaml(uri: str | os.PathLike[str], example: str = "embed:") -> dict[str,
         value = yaml.safe_load(read_file(os.fspath(uri)).decode())
     except (OSError, SourceError) as error:
         reason = os_error_reason(error) if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{uri}: {reason}") from None
+        raise ConfigError(f"{uri}: {reason}", fix="give the path or URI of a file that can be read") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{uri} is not YAML: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{uri} is not YAML: {reason}", fix="correct the file where it says") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{uri} holds a {type(value).__name__}, want settings such as `{example}`")
+        raise ConfigError(
+            f"{uri} holds a {type(value).__name__}, want settings such as `{example}`",
+            fix="give a YAML file with one setting or group a line",
+        )
     return value
 
 

@@ -38,7 +38,7 @@ class SchemaError(VrecError):
 class ConfigError(VrecError):
     """Setting that is unknown, of the wrong type or out of range."""
 
-    fix = "correct the setting; `vrec COMMAND --help` lists them"
+    fix = "correct the setting; docs/settings.md and `python -m vrec.config.reference` list all"
 
 
 class SourceError(VrecError):

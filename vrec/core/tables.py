@@ -64,15 +64,18 @@ class StorageFolder:
     def write(self, name: str, data: bytes | memoryview | pa.Buffer) -> None:
         """Write a file atomically: to a temporary name, flushed to disk, then renamed over the old one."""
         try:
-            if self.local:
-                self._write_local(Path(self.path_of(name)), data)
-            else:
-                # An object store shows an object only when its upload is complete.
-                self.filesystem.create_dir(os.path.dirname(self.path_of(name)), recursive=True)
-                with self.filesystem.open_output_stream(self.path_of(name)) as stream:
-                    stream.write(data)
+            self._write(name, data)
         except OSError as error:
             raise OutputError(f"{self.uri}: cannot write {name}: {os_error_reason(error)}") from error
+
+    def _write(self, name: str, data: bytes | memoryview | pa.Buffer) -> None:
+        if self.local:
+            self._write_local(Path(self.path_of(name)), data)
+            return
+        # An object store shows an object only when its upload is complete.
+        self.filesystem.create_dir(os.path.dirname(self.path_of(name)), recursive=True)
+        with self.filesystem.open_output_stream(self.path_of(name)) as stream:
+            stream.write(data)
 
     def _write_local(self, path: Path, data: bytes | memoryview | pa.Buffer) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +95,26 @@ class StorageFolder:
         absent = []
         if self.local:
             folders = [Path(self.path_of(name)).parent, *Path(self.path_of(name)).parent.parents]
+            self._refuse_file_as_folder(folders)
             absent = [folder for folder in folders if not folder.exists()]
-        self.write(name, b"")
+        try:
+            self._write(name, b"")
+        except OSError as error:
+            # The name is the check's own: its reader has named the folder alone.
+            raise OutputError(f"{self.uri}: cannot write there: {os_error_reason(error)}") from error
         self.remove(name)
         for folder in absent:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+    def _refuse_file_as_folder(self, folders: Iterable[Path]) -> None:
+        """Raise OutputError where the deepest of `folders` that exists is no folder."""
+        found = next((folder for folder in folders if folder.exists()), None)
+        if found is None or found.is_dir():
+            return
+        if found == Path(self.path):
+            raise OutputError(f"{self.uri}: is a file, not a folder")
+        raise OutputError(f"{self.uri}: cannot be made, since {found} is not a folder")
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file; raise FileNotFoundError where there is none."""

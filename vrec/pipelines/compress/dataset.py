@@ -22,6 +22,7 @@ from vrec.pipelines.embed.stages import EmbedJob, decode_refs
 
 _log = logging.getLogger(__name__)
 
+_LABELS_FIX = "give a CSV file with the columns video_id (or file) and label"
 _MIN_VIDEOS = 3
 """Fewest videos with which neighbors can be compared."""
 
@@ -134,9 +135,9 @@ def read_labels(uri: str, ids: Sequence[str]) -> VideoLabels:
         rows = list(csv.DictReader(io.StringIO(read_file(uri).decode(), newline="")))
     except (OSError, SourceError) as error:
         reason = os_error_reason(error) if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"compress.labels {uri}: {reason}") from None
+        raise ConfigError(f"compress.labels {uri}: {reason}", fix=_LABELS_FIX) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"compress.labels {uri} is not a CSV file: {error}") from None
+        raise ConfigError(f"compress.labels {uri} is not a CSV file: {error}", fix=_LABELS_FIX) from None
     columns = set(rows[0]) if rows else set()
     name = "video_id" if "video_id" in columns else "file"
     if not {name, "label"} <= columns:
