@@ -168,8 +168,10 @@ def test_other_versions_and_other_folders_are_refused(copied, tmp_path):
         path.write_text(text)
         with pytest.raises(BundleError, match=r"manifest\.json is not the manifest of a bundle"):
             ServingBundle.load(str(copied))
-    with pytest.raises(BundleError, match=r"no manifest\.json"):
-        ServingBundle.load(str(tmp_path / "nowhere"))
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=r"no manifest\.json") as caught:
+        ServingBundle.load(nowhere)
+    assert str(caught.value).count(nowhere) == 1
 
 
 def test_a_smoke_request_that_is_answered_otherwise_is_named(bundle):

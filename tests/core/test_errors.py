@@ -14,6 +14,7 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
     fix_for,
+    name_once,
     os_error_reason,
     video_errors,
 )
@@ -62,3 +63,18 @@ def test_only_failures_that_may_pass_are_transient():
 )
 def test_an_os_error_s_reason_is_the_system_s_or_its_own_text(error, reason):
     assert os_error_reason(error) == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "said"),
+    [
+        ("/b", "/b: no manifest.json there", "/b: no manifest.json there"),
+        ("/b/", "/b: no manifest.json there", "/b: no manifest.json there"),
+        ("/b", "/b is damaged", "/b is damaged"),
+        ("/b", "/b/manifest.json is missing", "/b/manifest.json is missing"),
+        ("/b", "/bc is damaged", "/b: /bc is damaged"),
+        ("bundle", "bundles differ", "bundle: bundles differ"),
+    ],
+)
+def test_a_message_begins_with_its_name_once(name, message, said):
+    assert name_once(name, message) == said

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from vrec.bundle.models import bundled_embed_config
 from vrec.core.artifact import ModelArtifact, read_artifact
 from vrec.core.digest import digest
-from vrec.core.errors import BundleError, VrecError, os_error_reason
+from vrec.core.errors import BundleError, VrecError, name_once, os_error_reason
+from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
@@ -112,7 +113,7 @@ def bundle_errors(uri: str) -> Iterator[None]:
     except BundleError:
         raise
     except VrecError as error:
-        raise BundleError(f"{uri}: {error}") from None
+        raise BundleError(name_once(mask_credentials(uri), str(error))) from None
     except OSError as error:
         raise BundleError(
             f"{uri}: {os_error_reason(error)}",

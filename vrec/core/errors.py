@@ -306,6 +306,12 @@ def describe_exception(error: Exception) -> str:
     return mask_credentials(f"{type(error).__name__}: {message}" if message else type(error).__name__)
 
 
+def name_once(name: str, message: str) -> str:
+    """Return a message that begins with the name of what it is about; some begin with it already."""
+    begins = message.startswith(tuple(f"{name.rstrip('/')}{end}" for end in (":", " ", "/")))
+    return message if begins else f"{name}: {message}"
+
+
 def printable(text: str) -> str:
     """Return text as valid UTF-8; lone surrogates, which no table can hold, become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

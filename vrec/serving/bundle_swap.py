@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.core.errors import BundleError, VrecError
+from vrec.core.errors import BundleError, VrecError, name_once
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import StorageFolder
 from vrec.serving.last_good import SERVED, check_encoder, read_last_good
@@ -91,7 +91,7 @@ class ServedBundle(Generic[T]):
                     await asyncio.to_thread(self._remember, self.bundle)
             except VrecError as error:
                 shown = mask_credentials(uri)
-                self._set_refused(f"{shown}: {error}", error.fix)
+                self._set_refused(name_once(shown, str(error)), error.fix)
                 logger.error("bundle refused", extra={"bundle": shown, "why": str(error)})
                 last = self.last_good().get("uri")
                 if self.bundle is not None:
