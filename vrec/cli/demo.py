@@ -19,7 +19,7 @@ def demo(
     out: Annotated[str, typer.Option(help="The folder for the tables, on this machine.")] = "demo-out",
     run: RunOptions,
 ) -> int:
-    """Embed a drawn catalogue (or yours), simulate shoppers in it, and show what vrec suggests to them.
+    """Embed a drawn catalog (or yours), simulate shoppers in it, and show what vrec suggests to them.
 
     What it leaves can be served: the command is printed at the end.
     """

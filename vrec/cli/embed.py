@@ -60,7 +60,7 @@ def embed(
     ] = "0",
     run: RunOptions,
 ) -> int:
-    """Embed a catalogue: decode its videos and write an embedding table. Run it again to resume."""
+    """Embed a catalog: decode its videos and write an embedding table. Run it again to resume."""
     tolerance, settings = parse_tolerance(tolerate), run.settings()
     check_paths(videos=videos)
     from vrec.pipelines.embed.run import embed as embed_catalogue

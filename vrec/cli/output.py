@@ -90,7 +90,7 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
     headline = f"{config['headline_metric']}@{config['headline_k']}"
     names = [f"{name}@{config['headline_k']}" for name in ("recall", "hit_rate", "coverage", "top_share")]
     others = [name for name in names if name != headline]
-    print(f"{overall['users']:,} test users of {data['name']}, split {data['split']}; whole catalogue ranked")
+    print(f"{overall['users']:,} test users of {data['name']}, split {data['split']}; whole catalog ranked")
     cells = [["model", headline, "", "above popular", *others]]
     for model in result["models"]:
         metrics = {**overall["metrics"][model], **result["beyond"][model]}

@@ -24,7 +24,7 @@ def serve(
     *,
     bundle: Annotated[str | None, typer.Option(help="A bundle's folder; a path or a URI.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="The folder for uploads and changes of the catalogue; a path or a URI.")
+        str | None, typer.Option(help="The folder for uploads and changes of the catalog; a path or a URI.")
     ] = None,
     events: Annotated[
         str | None, typer.Option(help="Events that a new store begins with (.parquet, .csv, .tsv or .jsonl).")

@@ -49,7 +49,7 @@ def train_encoder(
     log: OptionalEventsOptions,
     run: RunOptions,
 ) -> int:
-    """Train an encoder on a catalogue's videos, and on what shoppers watched. Run it again to resume."""
+    """Train an encoder on a catalog's videos, and on what shoppers watched. Run it again to resume."""
     settings, inputs = run.settings(), log.inputs()
     check_paths(videos=videos, features=features if videos is None else None)
     from vrec.pipelines.train.encoder import train_encoder as train

@@ -30,7 +30,7 @@ class DemoConfig(BaseConfig):
     """Settings for `vrec demo`."""
 
     draw: SyntheticVideosConfig = Field(default_factory=SyntheticVideosConfig)
-    """Synthetic catalogue."""
+    """Synthetic catalog."""
     poster: PosterConfig = Field(default_factory=PosterConfig)
     """Poster pictures on the report page."""
     gallery: GalleryConfig = Field(default_factory=GalleryConfig)

@@ -13,7 +13,7 @@ class EvaluateConfig(BaseConfig):
     """Settings for comparing recommenders."""
 
     models: tuple[str, ...] = ("popular", "item_knn", "user_knn", "als", "ease", "content", "hybrid")
-    """Recommenders to compare; `content` is skipped when the catalogue has no content."""
+    """Recommenders to compare; `content` is skipped when the catalog has no content."""
     split: SplitConfig = Field(default_factory=TimeSplitConfig)
     """Split into train and test interactions. Trust `time`, which cuts the log at one moment."""
     metrics: EvaluationConfig = Field(default_factory=EvaluationConfig)

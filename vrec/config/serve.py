@@ -94,12 +94,12 @@ class SecurityConfig(BaseConfig):
     most_body_bytes: int = Field(default=2_000_000, ge=1_000)
     """Maximum size in bytes of a request body other than an upload."""
     most_upload_bytes: int = Field(default=200_000_000, ge=1_000)
-    """Maximum size in bytes of an uploaded video, or of the lines of a bulk change of the catalogue."""
+    """Maximum size in bytes of an uploaded video, or of the lines of a bulk change of the catalog."""
     media_roots: tuple[str, ...] = ()
     """Folders or URI prefixes from which `POST /v1/videos` accepts a video by URI; none by default. Other
     paths, and links that lead to them, are refused."""
     serve_media: bool = True
-    """Whether `/media/` serves the catalogue's local video files to the page."""
+    """Whether `/media/` serves the catalog's local video files to the page."""
 
 
 class ReplicasConfig(BaseConfig):
@@ -148,7 +148,7 @@ class SearchConfig(BaseConfig):
     min_similarity: float = Field(default=0.25, ge=0, le=1)
     """Cosine of the search text to a video's title and tags from which the video matches by meaning; videos
     with a word of the text match anyway. Higher values drop matches in other words, lower ones let nonsense
-    match. .25 is for catalogues of a few hundred titles: docs/experiments.md has larger ones."""
+    match. .25 is for catalogs of a few hundred titles: docs/experiments.md has larger ones."""
 
 
 class ServeConfig(BaseConfig):
@@ -157,7 +157,7 @@ class ServeConfig(BaseConfig):
     bundle: str = ""
     """Folder of the bundle, a path or a URI. A reload names another one."""
     data: str = "vrec-data"
-    """Folder for uploads and catalogue changes; a path or a URI that every node reaches."""
+    """Folder for uploads and catalog changes; a path or a URI that every node reaches."""
     store: StoreConfig = Field(default_factory=_default_store)
     """Store of profiles and events; by default `store.db` in `data` when that is local."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
@@ -182,7 +182,7 @@ class ServeConfig(BaseConfig):
     apply_timeout_s: float = Field(default=10.0, gt=0)
     """Seconds that events may take to become durable before the client is asked to retry."""
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
-    """Currency of the catalogue's prices, an ISO 4217 code, in which the page shows them."""
+    """Currency of the catalog's prices, an ISO 4217 code, in which the page shows them."""
     refresh_s: float = Field(default=0.5, gt=0)
     """Seconds between two checks for changed videos and counts: how soon an upload is recommended."""
     host: str = "127.0.0.1"

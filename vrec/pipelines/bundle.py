@@ -144,5 +144,5 @@ def _embed_config(uri: str) -> EmbedConfig:
         raise BundleError(
             f"{uri} was embedded with settings of another version of vrec: "
             f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}",
-            fix="embed the catalogue again with this version",
+            fix="embed the catalog again with this version",
         ) from None

@@ -1,4 +1,4 @@
-"""`vrec demo`: draw or take a catalogue, embed it, simulate a shop in it, and write the report page."""
+"""`vrec demo`: draw or take a catalog, embed it, simulate a shop in it, and write the report page."""
 
 import logging
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def demo(
         out: a local folder. It gets the drawn videos, the tables and report.html; in `shop` the simulated
             events, the models fitted on them and their evaluation; in `bundle` the input of `vrec serve`.
         settings: `demo` and the settings of each step.
-        videos: the catalogue to embed, a drawn one where None.
+        videos: the catalog to embed, a drawn one where None.
         address: the Ray cluster, as `connect_cluster` takes it.
 
     Returns:
@@ -107,7 +107,7 @@ def _read_embeddings(tables: str) -> dict[Modality, pa.Table]:
 
 
 def _read_media(tables: str, source: str) -> pa.Table:
-    """Return MEDIA with the URIs of the catalogue: posters are made of files, and MEDIA masks credentials."""
+    """Return MEDIA with the URIs of the catalog: posters are made of files, and MEDIA masks credentials."""
     media = read_media(tables)
     files = {ref.video_id: ref.uri for ref in open_source(source).refs()}
     ids, column = media.column("video_id").to_pylist(), media.schema.get_field_index("uri")

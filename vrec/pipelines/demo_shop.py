@@ -131,7 +131,7 @@ def embedded_videos(videos: pa.Table, fused: pa.Table) -> pa.Table:
 
 
 def videos_from_media(media: pa.Table) -> pa.Table:
-    """Return VIDEOS with default values for a catalogue that has only MEDIA, such as a folder of files."""
+    """Return VIDEOS with default values for a catalog that has only MEDIA, such as a folder of files."""
     rows = [
         {
             "video_id": row["video_id"],

@@ -27,7 +27,7 @@ TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True, slots=True)
 class InputData:
-    """Interactions and content of a catalogue, ready to be split or fitted on."""
+    """Interactions and content of a catalog, ready to be split or fitted on."""
 
     name: str
     """For people: the path of the events or the name of the public data set."""

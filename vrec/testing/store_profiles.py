@@ -27,7 +27,7 @@ CONFIG = ProfilesConfig(remember=8)
 
 @cache
 def world() -> tuple[pa.Table, CatalogContent]:
-    """Events of a small simulated shop in the order of (at, event_id), and its catalogue."""
+    """Events of a small simulated shop in the order of (at, event_id), and its catalog."""
     found = simulate(SimulationConfig(users=12, videos=15, days=40, slots=4, click_rate=0.3, dim=4))
     events = found.events.sort_by([("at", "ascending"), ("event_id", "ascending")]).combine_chunks()
     return events, CatalogContent(found.videos, found.embeddings)

@@ -275,7 +275,7 @@ def test_similar_videos_double_the_content_score_of_those_without_neighbors():
     assert scores == pytest.approx({"n": 2 / 61, "b": 1 / 61 + 1 / 62, "c": 1 / 62})
     # One without a vector has neighbors only.
     assert find_similar("c", 5, shown, passing(shown), sources) == ()
-    with pytest.raises(UnknownVideo, match="no video z is in the catalogue"):
+    with pytest.raises(UnknownVideo, match="no video z is in the catalog"):
         find_similar("z", 5, shown, passing(shown), sources)
 
 

@@ -169,7 +169,7 @@ def test_similar_videos_come_from_both_sides_and_unknown_ones_are_refused(bundle
         (engine, "unheard-of"),
         (engine.with_changes([CatalogChange("video-10", 1, None)]), "video-10"),
     ):
-        with pytest.raises(UnknownVideo, match=f"no video {name} is in the catalogue"):
+        with pytest.raises(UnknownVideo, match=f"no video {name} is in the catalog"):
             one.similar(name, 5, RequestFilters(), now())
 
 

@@ -1,1 +1,1 @@
-"""Embed a catalogue of videos."""
+"""Embed a catalog of videos."""

@@ -27,7 +27,7 @@ class TableCompaction:
 
     folder: StorageFolder
     uris: pa.Table
-    """`video_id` and `uri` of the current catalogue: a file that moved is not decoded again."""
+    """`video_id` and `uri` of the current catalog: a file that moved is not decoded again."""
     encoders: Mapping[Modality, str]
     """Encoder names."""
     rows_per_file: int

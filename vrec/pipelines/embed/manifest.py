@@ -111,7 +111,7 @@ def _fingerprints(folder: StorageFolder, names: Sequence[str]) -> Iterator[Finge
 def timings(timer: PhaseTimer, totals: EmbedTotals) -> dict[str, Any]:
     """Return wall seconds per phase, seconds per stage over all workers, and the rate since the first batch.
 
-    The rate excludes the workers' start-up, which does not grow with the catalogue.
+    The rate excludes the workers' start-up, which does not grow with the catalog.
     """
     seconds = {**timer.laps, "wall_s": timer.wall_s(), **totals.stage_s}
     rate = None

@@ -40,7 +40,7 @@ from vrec.pipelines.embed.stages import EmbedJob
 _NOT_IN_RECIPE = {"timeout_s", "wall_timeout_s", "max_memory_mb", "threads"}
 """Decode settings that change no vector, so a change of them embeds nothing again."""
 _HASH_LOCALLY_S = 5.0
-"""Seconds after which the rest of a catalogue is hashed on the cluster."""
+"""Seconds after which the rest of a catalog is hashed on the cluster."""
 _HASH_BATCH = 64
 
 ContentHasher = Callable[[pa.Table], pa.Table]
@@ -52,7 +52,7 @@ class EmbedPlan:
     """Work of an embedding run."""
 
     total: int
-    """Rows of the catalogue, including duplicates."""
+    """Rows of the catalog, including duplicates."""
     pending: pa.Table
     """REFS rows to embed."""
     reused: pa.Table
@@ -60,7 +60,7 @@ class EmbedPlan:
     duplicates: pa.Table
     """FAILURES rows of entries that cannot be listed, and of ids that the catalog names twice."""
     dropped: int = 0
-    """Videos of earlier runs that are no longer in the catalogue."""
+    """Videos of earlier runs that are no longer in the catalog."""
     parts: dict[str, list[str] | None] = field(default_factory=dict)
     """Parts by name, each with the ids whose rows are used, or None for all."""
 
@@ -137,7 +137,7 @@ def _failure(video_id: str, uri: str, error: VideoError) -> dict[str, Any]:
 def make_plan(
     refs: pa.Table, duplicates: pa.Table, state: pa.Table, recipe: str, hash_contents: ContentHasher
 ) -> EmbedPlan:
-    """Compare a catalogue with the state of earlier runs.
+    """Compare a catalog with the state of earlier runs.
 
     A video is reused when its bytes, its text and the recipe are the same as before, and its failure, if it
     failed, is one that the same bytes always give. Only such candidates are hashed.

@@ -1,4 +1,4 @@
-"""`vrec embed`: from a catalogue of videos to EMBEDDINGS, MEDIA and FAILURES, on Ray Data.
+"""`vrec embed`: from a catalog of videos to EMBEDDINGS, MEDIA and FAILURES, on Ray Data.
 
 `embed` reads in the order in which the stages run: list → plan → decode → encode → checkpoint → compact →
 manifest. The stages on workers are the callables of `vrec.pipelines.embed.stages`; `build_dataset` says with
@@ -44,7 +44,7 @@ def embed(
     log: TextIO | None = None,
     on_batch: BatchListener | None = None,
 ) -> dict[str, Any]:
-    """Embed the catalogue `videos` into the folder `out` and return its manifest.
+    """Embed the catalog `videos` into the folder `out` and return its manifest.
 
     Rows of an earlier or a killed run that are unchanged stay. A bad video costs only a row of FAILURES.
 
@@ -65,7 +65,7 @@ def embed(
         connect = functools.cache(lambda: stack.enter_context(connect_cluster(address)))
         timer = PhaseTimer()
 
-        # List the catalogue.
+        # List the catalog.
         refs, duplicates = list_catalog(source)
         encoders = encoder_names(config.encoders)
         job = EmbedJob(folder.uri, config, recipe_digest(config, encoders))

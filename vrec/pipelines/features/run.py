@@ -1,4 +1,4 @@
-"""Cached features of a catalogue, computed on Ray Data: only new videos are decoded and encoded.
+"""Cached features of a catalog, computed on Ray Data: only new videos are decoded and encoded.
 
 `extract_features` reads in the order of its stages, those of `vrec embed` with other encoders: list → plan →
 decode, encode and checkpoint → merge → write.
@@ -39,7 +39,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ExtractedFeatures:
-    """Features of a catalogue, and its failures."""
+    """Features of a catalog, and its failures."""
 
     features: FeatureSet
     uri: str
@@ -55,7 +55,7 @@ class ExtractedFeatures:
 def extract_features(
     videos: str, out: str, settings: Settings, *, address: str | None = None, log: TextIO | None = None
 ) -> ExtractedFeatures:
-    """Compute the features of the catalogue `videos` and store them in the folder `out`.
+    """Compute the features of the catalog `videos` and store them in the folder `out`.
 
     Features of an earlier or a killed run that are unchanged stay. A bad video costs only a row of FAILURES.
 
@@ -75,7 +75,7 @@ def extract_features(
     with lock_folder(folder), contextlib.ExitStack() as stack:
         connect = functools.cache(lambda: stack.enter_context(connect_cluster(address)))
 
-        # List the catalogue.
+        # List the catalog.
         refs, duplicates = list_catalog(source)
         job = feature_job(folder, settings)
         previous = _load_previous(folder)
@@ -135,7 +135,7 @@ def _facts_name(features: FeatureSet) -> str:
 def _merge_facts(
     folder: StorageFolder, old: Sequence[str], plan: EmbedPlan, parts: Sequence[pa.Table], refs: pa.Table
 ) -> pa.Table:
-    """Return the metadata of every video of the current catalogue, by id."""
+    """Return the metadata of every video of the current catalog, by id."""
     reused = plan.reused["video_id"].filter(pc.equal(plan.reused["origin"], ""))
     tables = [folder.read_parquet(name) for name in old]
     tables = [table.filter(pc.is_in(table["video_id"], value_set=reused)) for table in tables]

@@ -64,7 +64,7 @@ def build_behavior(
         raise FitError(
             f"behavior: the events have {frame['video_id'].n_unique():,} videos, such as {example}, but none "
             f"of the {len(features):,} with features, such as {features.video_ids[0]}",
-            fix="give events and videos of one catalogue, with the same video_id",
+            fix="give events and videos of one catalog, with the same video_id",
         )
     users = np.bincount(known["row"].to_numpy(), minlength=len(features))
     enough = users >= config.least_users

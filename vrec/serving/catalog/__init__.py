@@ -1,1 +1,1 @@
-"""Catalogue state while serving: snapshots, changes and uploads."""
+"""Catalog state while serving: snapshots, changes and uploads."""

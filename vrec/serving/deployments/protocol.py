@@ -37,7 +37,7 @@ T_co = TypeVar("T_co", covariant=True)
 class UnknownVideo(VrecError):
     """Video id that is not in the catalog."""
 
-    fix = "give the id of a video of the catalogue, or add it by POST /v1/uploads"
+    fix = "give the id of a video of the catalog, or add it by POST /v1/uploads"
 
 
 class VideoIdTaken(VrecError):

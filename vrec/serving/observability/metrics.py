@@ -78,9 +78,7 @@ LAG = MetricSpec(
 REFUSED = MetricSpec(
     "vrec_bundle_refused", "gauge", "1 where the bundle asked for last is not the one served"
 )
-CHANGES = MetricSpec(
-    "vrec_catalogue_changes", "counter", "Changes of the catalogue: put, removed", ("change",)
-)
+CHANGES = MetricSpec("vrec_catalogue_changes", "counter", "Changes of the catalog: put, removed", ("change",))
 UPLOADS = MetricSpec(
     "vrec_uploads", "counter", "Videos embedded, and those that were not by error", ("outcome",)
 )

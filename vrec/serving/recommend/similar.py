@@ -30,7 +30,7 @@ def find_similar(
     """
     row = snapshot.catalog.row_by_id.get(video_id)
     if row is None:
-        raise UnknownVideo(f"no video {video_id} is in the catalogue")
+        raise UnknownVideo(f"no video {video_id} is in the catalog")
     depth = fusion_depth(k)
     orders = {"cf": neighbor_candidates(snapshot, sources.neighbors, [video_id], [1.0])}
     vector = snapshot.catalog.vectors[row]
