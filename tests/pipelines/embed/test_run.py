@@ -144,7 +144,7 @@ def test_what_cannot_run_says_so_before_it_works(clips, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file"):
         embed(str(clips), str(tmp_path / "file"))
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be made"):
         embed(str(clips), str(tmp_path / "file" / "below"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no videos"):
