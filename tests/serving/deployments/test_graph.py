@@ -223,7 +223,8 @@ def test_moving_to_another_bundle_and_back_fails_no_request(tmp_path, shop_bundl
                 assert len(answer.items) == 3
                 assert answer.degraded == ()
                 versions.append(answer.bundle)
-                await asyncio.sleep(0)
+                # Without a pause, the thread that loads would wait for the interpreter each time.
+                await asyncio.sleep(0.01)
 
         shopping = asyncio.create_task(shop())
         for uri in (other.uri, str(broken), shop_bundle.uri):

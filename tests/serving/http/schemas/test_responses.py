@@ -29,8 +29,8 @@ def test_a_list_has_every_field_of_its_items_and_positions_from_zero():
     assert (body["degraded"], body["why"]) == (False, [])
     assert body["items"][0] == {
         "video_id": "v1", "position": 0, "score": 1.0, "p_click": 0.1, "watch_s": 2.5, "p_conv": 0.02,
-        "utility": 0.7, "propensity": 0.25, "source": "cf", "reasons": [], "title": "One", "kind": "clip",
-        "creator_id": "ann", "category": None, "tags": ["a"], "price": 2.0, "duration_s": 3.0,
+        "utility": 0.7, "propensity": 0.25, "source": "cf", "reasons": [], "rules": [], "title": "One",
+        "kind": "clip", "creator_id": "ann", "category": None, "tags": ["a"], "price": 2.0, "duration_s": 3.0,
     }  # fmt: skip
     assert body["items"][1]["position"] == 1
     assert body["items"][1]["title"] is None
