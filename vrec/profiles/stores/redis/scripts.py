@@ -1,6 +1,7 @@
 """Lua scripts that the Redis server runs atomically.
 
-Keys begin with a prefix P:
+Keys begin with a prefix P::
+
     P:log             hash of packed events by number; a stream would keep what is deleted from it. A row
                       without event_id says that the profile of its video has changed
     P:number          the number of the last entry of the log
