@@ -157,6 +157,7 @@ class ArmCounts:
         names = ("user_id", "video_id", "request_id", "kind", "value")
         rows = list(zip(*(table.column(name).to_pylist() for name in names), at, strict=True))
         facts = self._facts({video_id for _, video_id, _, kind, _, _ in rows if kind == "watch"})
+        arms = {user_id: assign_arm(user_id, self._config).name for user_id in {row[0] for row in rows}}
         by_day: dict[tuple[str, str, int, int], float] = defaultdict(float)
         for user_id, video_id, request_id, kind, value, moment in rows:
             if not (kind in _COLUMN or kind == "refund") or not self._is_timely(moment, now):
@@ -165,7 +166,7 @@ class ArmCounts:
             if kind == "refund":
                 taken = self._shown.refund(user_id, video_id, request_id, moment)
                 if taken is not None:
-                    arm, day = assign_arm(user_id, self._config).name, taken.shown_at // DAY_US
+                    arm, day = arms[user_id], taken.shown_at // DAY_US
                     self._count(arm, user_id, _COLUMN["purchase"], -1.0, min(taken.at, now))
                     by_day[user_id, arm, day, _COLUMN["purchase"]] -= 1.0
                     by_day[user_id, arm, day, REVENUE_COLUMN] -= taken.money
@@ -180,7 +181,7 @@ class ArmCounts:
                     money=value or 0.0,
                 )  # fmt: skip
             if amount:
-                arm = assign_arm(user_id, self._config).name
+                arm = arms[user_id]
                 self._count(arm, user_id, _COLUMN[kind], amount, min(moment, now))
                 by_day[user_id, arm, shown_at // DAY_US, _COLUMN[kind]] += amount
                 if kind == "purchase" and value:

@@ -1,5 +1,6 @@
 """Charts: marks within the frame, in the order of their values, told apart without color."""
 
+import sys
 from itertools import pairwise
 
 import pytest
@@ -13,11 +14,16 @@ from vrec.serving.ratio_counts import RateInterval
 RATES = st.floats(0, 1e6, allow_nan=False)
 
 
-@given(value=st.floats(1e-9, 1e12))
+@given(value=st.floats(sys.float_info.min, 1e300))
 def test_the_scale_ends_at_a_round_number_that_is_not_far_above(value):
     top = round_up(value)
     assert value * 0.999 <= top <= 2 * value
     assert float(f"{top:.2g}") == pytest.approx(top, rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 5e-324, 1e-310])
+def test_the_scale_of_nothing_ends_at_1(value):
+    assert round_up(value) == 1.0
 
 
 @given(values=st.lists(st.tuples(RATES, st.floats(0, 1)), min_size=1, max_size=90), arms=st.integers(1, 5))

@@ -1,6 +1,7 @@
 """Line charts as plain coordinates, which a template draws as SVG; arms differ by dashes and marks, not by
 colors alone."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -108,8 +109,8 @@ def line_chart(
 
 
 def round_up(value: float) -> float:
-    """Return the next round number, for the end of a scale; 1 for 0."""
-    if value <= 0:
+    """Return the next round number, for the end of a scale; 1 for 0 and for subnormal numbers."""
+    if value < sys.float_info.min:
         return 1.0
     power = 10.0 ** (len(f"{value:.0f}") - 1) if value >= 1 else 10.0 ** int(f"{value:e}".partition("e")[2])
     return next(step * power for step in ROUND_STEPS if step * power >= value * 0.999)

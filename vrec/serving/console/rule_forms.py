@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from vrec.serving.console.form_values import number_or_text, time_or_text
 from vrec.serving.http.schemas.rules import RULE_BODY, RULE_TAGS, to_rule
 from vrec.serving.rules.book import ShopRule
 
@@ -45,22 +46,22 @@ def rule_of_form(rule_id: str, form: Mapping[str, str]) -> ShopRule:
         "kind": kind,
         "surfaces": _lines(form.get("surfaces", "")),
         "categories": _lines(form.get("categories", "")),
-        "starts_at": _time(form.get("starts_at", "")),
-        "ends_at": _time(form.get("ends_at", "")),
+        "starts_at": time_or_text(form.get("starts_at", "")),
+        "ends_at": time_or_text(form.get("ends_at", "")),
         "note": form.get("note", "").strip() or None,
     }
     videos, expression = _lines(form.get("videos", "")), form.get("expression", "").strip()
     if kind == "pin":
         body |= {
             "video_id": "\n".join(videos),
-            "position": _less(_number(form.get("position", "")), 1),
+            "position": _less(number_or_text(form.get("position", "")), 1),
         }
     else:
         body["videos"] = {"expression": expression} if expression else {"video_ids": videos}
     if kind == "boost":
-        body["factor"] = _number(form.get("factor", ""))
+        body["factor"] = number_or_text(form.get("factor", ""))
     if kind == "campaign":
-        share = _number(form.get("share", ""))
+        share = number_or_text(form.get("share", ""))
         body["share"] = share / 100 if isinstance(share, float) else share
     return to_rule(rule_id, RULE_BODY.validate_python(body))
 
@@ -79,24 +80,8 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _less(number: float | str, one: int) -> float | str:
     return number - one if isinstance(number, float) else number
-
-
-def _time(text: str) -> datetime | str | None:
-    if not text.strip():
-        return None
-    try:
-        return datetime.fromisoformat(f"{text.strip()}+00:00")
-    except ValueError:
-        return text
 
 
 def _input_of(at: int | None) -> str:

@@ -76,17 +76,13 @@ class SessionSigner:
             return None
         if session.key and self._find_key(session.key) is None:
             return None
-        if hmac.compare_digest(signature.encode(), self._sign("session", body, session).encode()):
+        if self._is_signed(body, signature, session):
             return session
         # Two replicas that start together may both have written a signing key: the file has the valid one.
         if time.monotonic() - self._read_at < REREAD_S:
             return None
         self._secret = None
-        return (
-            session
-            if hmac.compare_digest(signature.encode(), self._sign("session", body, session).encode())
-            else None
-        )
+        return session if self._is_signed(body, signature, session) else None
 
     def form_token(self, session: ConsoleSession) -> str:
         """Return a token that every form of a session has.
@@ -102,6 +98,9 @@ class SessionSigner:
         salt, _, signature = token.partition(".")
         expected = self._sign("form", f"{session.nonce} {salt}", session)
         return hmac.compare_digest(signature.encode(errors="replace"), expected.encode())
+
+    def _is_signed(self, body: str, signature: str, session: ConsoleSession) -> bool:
+        return hmac.compare_digest(signature.encode(), self._sign("session", body, session).encode())
 
     def _sign(self, use: str, text: str, session: ConsoleSession) -> str:
         key = self._find_key(session.key) if session.key else None

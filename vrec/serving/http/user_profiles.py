@@ -24,9 +24,9 @@ def describe_user(profile: Profile, cards: Mapping[str, Card], currency: str) ->
     """
     found: dict[str, Any] = {
         "user_id": profile.entity_id,
-        "counts": {name: int(n) for name, n in _counted(profile, "event:")},
+        "counts": {name: int(n) for name, n in counts_of(profile, "event:")},
         "watched_s": max(0.0, profile.counts.get(WATCH_S, 0.0)),
-        "active_hours": [int(hour) for hour, _ in _counted(profile, "hour:")[:MAX_HOURS]],
+        "active_hours": [int(hour) for hour, _ in counts_of(profile, "hour:")[:MAX_HOURS]],
         "categories": _interests(profile, "category:"),
         "creators": _interests(profile, "creator:"),
         "taste": _taste([cards[entry.video_id] for entry in profile.history if entry.video_id in cards]),
@@ -37,8 +37,8 @@ def describe_user(profile: Profile, cards: Mapping[str, Card], currency: str) ->
     return {"summary": _sentences(found, currency), **found}
 
 
-def _counted(profile: Profile, prefix: str) -> list[tuple[str, float]]:
-    """Return the names and values of counts above 0 with a prefix, the largest first."""
+def counts_of(profile: Profile, prefix: str) -> list[tuple[str, float]]:
+    """Return the names and values of a profile's counts above 0 with a prefix, the largest first."""
     items = ((key.removeprefix(prefix), n) for key, n in profile.counts.items() if key.startswith(prefix))
     return sorted(((name, n) for name, n in items if n > 0), key=lambda pair: (-pair[1], pair[0]))
 

@@ -223,7 +223,7 @@ class RecommendEngine:
         if rules.places and query.candidates is None:
             added = rules.candidates(query, self._snapshot, eligible)
             picked = {**dict.fromkeys(added, RULE_SOURCE), **picked}
-            picks = [*picks, *(row for row in added if row not in set(picks))]
+            picks = list(dict.fromkeys([*picks, *added]))
             if by_id:
                 picks = sorted(picks, key=self._snapshot.catalog.video_ids.__getitem__)
         return np.array(picks, np.int64), [picked[row] for row in picks]

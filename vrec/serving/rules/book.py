@@ -15,6 +15,7 @@ FORMAT = 1
 """First value of each record; records of other formats are left out and named in the service's log."""
 
 RuleKind = Literal["pin", "boost", "ban", "campaign"]
+RuleState = Literal["scheduled", "active", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,13 @@ class ShopRule:
 
     def is_active(self, at: int) -> bool:
         """Return whether the rule holds at a time, µs since 1970."""
-        return (self.starts_at is None or self.starts_at <= at) and (
-            self.ends_at is None or at < self.ends_at
-        )
+        return self.state(at) == "active"
+
+    def state(self, at: int) -> RuleState:
+        """Return whether the rule does not hold yet, holds, or holds no more at a time, µs since 1970."""
+        if self.starts_at is not None and at < self.starts_at:
+            return "scheduled"
+        return "active" if self.ends_at is None or at < self.ends_at else "ended"
 
     def applies_to(self, surface: str, categories: frozenset[str] | None, at: int) -> bool:
         """Return whether the rule holds for a list.

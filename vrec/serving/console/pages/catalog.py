@@ -1,7 +1,6 @@
 """Catalog: list, search, play, edit, hide and show videos."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from fastapi import Response
@@ -9,6 +8,7 @@ from pydantic import ValidationError
 
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.versions import card_version
+from vrec.serving.console.form_values import number_or_text, time_or_text
 from vrec.serving.console.requests import CONSOLE, ConsoleRequest, local_path_of
 from vrec.serving.deployments.protocol import Card, UnknownVideo, VideoChanged
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
@@ -94,27 +94,12 @@ def parse_form(form: Mapping[str, str]) -> UpdateVideoRequest:
     fields["available"] = form.get("available") == "yes"
     if fields["price"] is not None:
         # JSON's numbers: strict models take no texts.
-        fields["price"] = _number(fields["price"])
-    if fields["expires_at"] is not None:
-        fields["expires_at"] = _utc_time(fields["expires_at"])
+        fields["price"] = number_or_text(fields["price"])
+    fields["expires_at"] = time_or_text(form.get("expires_at", ""))
     for name in ("kind", "creator_id"):
         if fields[name] is None:
             del fields[name]
     return UpdateVideoRequest.model_validate(fields)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _utc_time(text: str) -> datetime | str:
-    try:
-        return datetime.fromisoformat(f"{text}+00:00")
-    except ValueError:
-        return text
 
 
 async def save_video(page: ConsoleRequest) -> Response:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import Response
 from pydantic import ValidationError
@@ -22,8 +22,8 @@ from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
 from vrec.serving.http.routes.recommendations import now_us
 from vrec.serving.http.schemas.requests import MAX_ID_CHARS
-from vrec.serving.http.schemas.rules import MAX_SHOPPERS
-from vrec.serving.messages import ListResult, RecommendQuery
+from vrec.serving.http.schemas.rules import MAX_SHOPPERS, previewed_list
+from vrec.serving.messages import RecommendQuery
 from vrec.serving.rules.book import RuleChange, RuleVersion, ShopRule
 
 RULES = f"{CONSOLE}/rules"
@@ -35,22 +35,14 @@ ABSENT = "absent"
 """Version in the form of a new rule."""
 _RULE_ID = re.compile(r"[a-z0-9_-]{1,64}")
 _SURFACE = re.compile(r"[a-z0-9_-]{1,32}")
-RuleState = Literal["scheduled", "active", "ended"]
 
 
 async def list_rules(page: ConsoleRequest) -> Response:
     """Show all rules."""
     versions = (await page.backend.rules.book()).versions.values()
     now = now_us()
-    rows = [(one, one.change.rule, state_of(one.change.rule, now)) for one in versions if one.change.rule]
+    rows = [(one, one.change.rule, one.change.rule.state(now)) for one in versions if one.change.rule]
     return page.page("rules.html", rows=rows)
-
-
-def state_of(rule: ShopRule, now: int) -> RuleState:
-    """Return the state of a rule at a time."""
-    if rule.is_active(now):
-        return "active"
-    return "scheduled" if rule.starts_at is not None and now < rule.starts_at else "ended"
 
 
 async def show_rule(page: ConsoleRequest) -> Response:
@@ -129,11 +121,12 @@ async def preview_rule(page: ConsoleRequest) -> Response:
         return await _rule_page(page, rule_id, form, version, 422, problems=problems)
     queries = [_query(page, user_id, surface) for user_id in shoppers]
     lists = await page.backend.rules.preview(queries, rule_id, parsed)
-    preview = [_difference(query.user_id, *pair) for query, pair in zip(queries, lists, strict=True)]
+    preview = [previewed_list(query.user_id, *pair) for query, pair in zip(queries, lists, strict=True)]
     named = {name for one in preview for name in (*one["entered"], *one["left"])}
     cards = await page.backend.cards(sorted(named))
     titles = {name: card["title"] for name, card in cards.items() if card["title"]}
-    return await _rule_page(page, rule_id, form, version, preview=preview, titles=titles)
+    changed = sum(one["before"] != one["after"] for one in preview)
+    return await _rule_page(page, rule_id, form, version, preview=preview, changed=changed, titles=titles)
 
 
 def _query(page: ConsoleRequest, user_id: str, surface: str) -> RecommendQuery:
@@ -145,17 +138,6 @@ def _query(page: ConsoleRequest, user_id: str, surface: str) -> RecommendQuery:
         at=now_us(),
         order=assign_arm(user_id, page.config.arms).order,
     )
-
-
-def _difference(user_id: str, before: ListResult, after: ListResult) -> dict[str, Any]:
-    """Return the videos that enter and leave a shopper's list, and whether any has another position."""
-    was, will = ([item.video_id for item in one.items] for one in (before, after))
-    return {
-        "user_id": user_id,
-        "entered": [name for name in will if name not in set(was)],
-        "left": [name for name in was if name not in set(will)],
-        "changed": was != will,
-    }
 
 
 async def remove_rule(page: ConsoleRequest) -> Response:

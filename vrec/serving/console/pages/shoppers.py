@@ -1,10 +1,7 @@
 """Shoppers: profile, history, the list with its reasons, and erasure."""
 
-from collections.abc import Sequence
-
 from fastapi import Response
 
-from vrec.profiles.profile import Profile
 from vrec.serving.console.requests import CONSOLE, ConsoleRequest
 from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.experiments import assign_arm
@@ -12,6 +9,7 @@ from vrec.serving.http.errors import HttpProblem, request_id_of
 from vrec.serving.http.routes.recommendations import now_us
 from vrec.serving.http.schemas.requests import MAX_ID_CHARS
 from vrec.serving.http.schemas.responses import mentioned_video_ids
+from vrec.serving.http.user_profiles import counts_of
 from vrec.serving.messages import ListResult, RecommendQuery
 
 SHOPPERS = f"{CONSOLE}/shoppers"
@@ -24,8 +22,6 @@ TOP_SHOWN = 6
 BARRED_SHOWN = 20
 AFFINITIES = ("category", "creator", "tag")
 """Attributes of videos by which profiles count events."""
-EVENT_KEY = "event:"
-"""Beginning of the counters of a profile by kind of event."""
 
 
 async def show_shopper(page: ConsoleRequest) -> Response:
@@ -53,8 +49,8 @@ async def show_shopper(page: ConsoleRequest) -> Response:
         history=history,
         latest=latest,
         titles={name: card["title"] for name, card in cards.items() if card["title"]},
-        events=event_counts(profile),
-        top={name: top_counts(profile, name) for name in AFFINITIES},
+        events=counts_of(profile, "event:"),
+        top={name: counts_of(profile, f"{name}:")[:TOP_SHOWN] for name in AFFINITIES},
         arm=assign_arm(user_id, page.config.arms).name,
         barred=[] if found is None else found.barred[:BARRED_SHOWN],
     )
@@ -75,25 +71,6 @@ async def _list_of(page: ConsoleRequest, user_id: str) -> tuple[ListResult | Non
         return await page.backend.recommend(query), False
     except (BackendUnavailable, TimeoutError):
         return None, True
-
-
-def event_counts(profile: Profile) -> Sequence[tuple[str, float]]:
-    """Return the kinds of a profile's events with their numbers, the most frequent first."""
-    counts = [
-        (key.removeprefix(EVENT_KEY), count)
-        for key, count in profile.counts.items()
-        if key.startswith(EVENT_KEY)
-    ]
-    return sorted(counts, key=lambda one: (-one[1], one[0]))
-
-
-def top_counts(profile: Profile, attribute: str) -> Sequence[tuple[str, float]]:
-    """Return the values of an attribute that most of a profile's events have, with the numbers of events."""
-    start = f"{attribute}:"
-    counts = [
-        (key.removeprefix(start), count) for key, count in profile.counts.items() if key.startswith(start)
-    ]
-    return sorted(counts, key=lambda one: (-one[1], one[0]))[:TOP_SHOWN]
 
 
 async def confirm_erasure(page: ConsoleRequest) -> Response:

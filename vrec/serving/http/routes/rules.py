@@ -25,10 +25,11 @@ from vrec.serving.http.schemas.rules import (
     RuleResponse,
     RulesResponse,
     changed_body,
+    previewed_list,
     to_micros,
     to_rule,
 )
-from vrec.serving.messages import ListResult, RecommendQuery
+from vrec.serving.messages import RecommendQuery
 from vrec.serving.rules.book import RuleChange, RuleVersion, ShopRule
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
@@ -58,7 +59,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
             raise UnknownRule(f"there is no rule {body.rule_id}")
         queries = _queries(body, config, request_id_of(request))
         lists = await backend.rules.preview(queries, body.rule_id, rule)
-        shown = [_difference(query.user_id, *pair) for query, pair in zip(queries, lists, strict=True)]
+        shown = [previewed_list(query.user_id, *pair) for query, pair in zip(queries, lists, strict=True)]
         return json_response({"changed": sum(one["before"] != one["after"] for one in shown), "lists": shown})
 
     return router
@@ -172,10 +173,9 @@ def _rule_response(version: RuleVersion, status: int) -> Response:
 
 def _content(version: RuleVersion) -> dict[str, Any]:
     """Return a RuleResponse as a dict."""
-    rule, now = version.change.rule, now_us()
+    rule = version.change.rule
     assert rule is not None  # books have the rules that exist
-    scheduled = rule.starts_at is not None and now < rule.starts_at
-    state = "active" if rule.is_active(now) else "scheduled" if scheduled else "ended"
+    state = rule.state(now_us())
     return {"rule_id": rule.rule_id, "state": state, **changed_body(version.change, version.number)}
 
 
@@ -194,15 +194,3 @@ def _queries(body: RulePreviewRequest, config: ServeConfig, request_id: str) -> 
         )
         for user_id in dict.fromkeys(body.shoppers)
     ]
-
-
-def _difference(user_id: str, before: ListResult, after: ListResult) -> dict[str, Any]:
-    """Return a PreviewedList as a dict."""
-    was, will = ([item.video_id for item in one.items] for one in (before, after))
-    return {
-        "user_id": user_id,
-        "before": was,
-        "after": will,
-        "entered": [name for name in will if name not in set(was)],
-        "left": [name for name in was if name not in set(will)],
-    }

@@ -25,7 +25,8 @@ from vrec.serving.http.schemas.requests import (
 )
 from vrec.serving.http.schemas.responses import ResponseModel
 from vrec.serving.http.schemas.videos import check_in_utc
-from vrec.serving.rules.book import RuleChange, ShopRule
+from vrec.serving.messages import ListResult
+from vrec.serving.rules.book import RuleChange, RuleState, ShopRule
 
 MAX_NAMED_VIDEOS = 1_000
 """Maximum number of videos that a rule names."""
@@ -202,7 +203,7 @@ class RuleResponse(ResponseModel):
     rule_id: str
     version: int
     """Number of its last change; in quotes the ETag of the rule."""
-    state: Literal["scheduled", "active", "ended"]
+    state: RuleState
     """Whether it does not hold yet, holds, or holds no more."""
     changed_by: str | None
     """Name of the API key that changed it last; null without keys."""
@@ -311,6 +312,18 @@ def changed_body(change: RuleChange, number: int) -> dict[str, Any]:
         "changed_by": change.by,
         "changed_at": _to_time(change.at),
         "rule": None if change.rule is None else rule_body(change.rule),
+    }
+
+
+def previewed_list(user_id: str, before: ListResult, after: ListResult) -> dict[str, Any]:
+    """Return a PreviewedList as a dict."""
+    was, will = ([item.video_id for item in one.items] for one in (before, after))
+    return {
+        "user_id": user_id,
+        "before": was,
+        "after": will,
+        "entered": [name for name in will if name not in set(was)],
+        "left": [name for name in was if name not in set(will)],
     }
 
 
