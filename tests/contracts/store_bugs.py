@@ -16,7 +16,8 @@ from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, ProfileBuilder
 from vrec.profiles.stores.codec import rows_from_table
-from vrec.profiles.stores.sqlite.store import SqliteStore, _PendingAppend
+from vrec.profiles.stores.sqlite.jobs import PendingAppend
+from vrec.profiles.stores.sqlite.store import SqliteStore
 from vrec.profiles.update import record_event
 from vrec.testing.store_profiles import CONFIG, catalog
 
@@ -35,9 +36,9 @@ class NoCheck:
 class CountsTwice(Sound):
     """Every event is new."""
 
-    def submit(self, events):
+    def submit_all(self, events, sizes):
         rows = rows_from_table(events)
-        return self._enqueue(_PendingAppend(rows, [os.urandom(16) for _ in rows]))
+        return self._enqueue(PendingAppend(rows, [os.urandom(16) for _ in rows], sizes))
 
 
 class RemembersUntilClosed(Sound):
@@ -47,19 +48,18 @@ class RemembersUntilClosed(Sound):
         self.salt = uuid.uuid4().hex
         super().__init__(*args)
 
-    def submit(self, events):
+    def submit_all(self, events, sizes):
         rows = rows_from_table(events)
-        return self._enqueue(_PendingAppend(rows, [self._key_of(self.salt + row[0]) for row in rows]))
+        return self._enqueue(PendingAppend(rows, [self._key_of(self.salt + row[0]) for row in rows], sizes))
 
 
 class KnowsOtherCallsOnly(Sound):
     """What is twice in one table counts twice."""
 
-    def submit(self, events):
+    def submit_all(self, events, sizes):
         rows, ids = rows_from_table(events), events.column("event_id").to_pylist()
-        return self._enqueue(
-            _PendingAppend(rows, [self._key_of(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)])
-        )
+        keys = [self._key_of(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)]
+        return self._enqueue(PendingAppend(rows, keys, sizes))
 
 
 class SaysAllIsNew(Sound):
@@ -70,9 +70,9 @@ class SaysAllIsNew(Sound):
 class SameIdOtherEvent(Sound):
     """An id with other content is taken for another event."""
 
-    def submit(self, events):
+    def submit_all(self, events, sizes):
         rows = rows_from_table(events)
-        return self._enqueue(_PendingAppend(rows, [self._key_of(row[0] + row[3]) for row in rows]))
+        return self._enqueue(PendingAppend(rows, [self._key_of(row[0] + row[3]) for row in rows], sizes))
 
 
 class Altered(Sound):

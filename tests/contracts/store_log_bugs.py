@@ -14,7 +14,7 @@ from vrec.core.compute import pc
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.stores.codec import rows_from_table
-from vrec.profiles.stores.sqlite.store import _PendingAppend
+from vrec.profiles.stores.sqlite.jobs import PendingAppend
 
 
 class ExportSkips(Sound):
@@ -130,6 +130,13 @@ class NotOnDisk(Sound):
         super().__init__(config.model_copy(update={"path": config.path + uuid.uuid4().hex}), facts, profiles)
 
 
+class CountsCallsTogether(Sound):
+    """The first of several calls has the counts of all."""
+
+    def submit_all(self, events, sizes):
+        return super().submit_all(events, [sum(sizes), *(0 for _ in sizes[1:])])
+
+
 class WritesInTheBackground(Sound):
     """Closing does not wait for what was submitted."""
 
@@ -160,7 +167,8 @@ class NotesIdsAfterwards(Sound):
     def apply(self, events):
         ids = events.column("event_id").to_pylist()
         rows = rows_from_table(events.filter(pa.array([name not in self.noted for name in ids], pa.bool_())))
-        new = self._enqueue(_PendingAppend(rows, [os.urandom(16) for _ in rows])).result().new
+        keys = [os.urandom(16) for _ in rows]
+        new = self._enqueue(PendingAppend(rows, keys, [len(rows)])).result()[0].new
         self.noted.update(ids)
         return ApplyResult(new, len(ids) - new)
 

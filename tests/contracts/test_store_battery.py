@@ -46,6 +46,7 @@ BUGS = {
     log_bugs.EraseForgetsIds: "check_erased_is_gone_and_stays_away",
     log_bugs.CutsIds: "check_odd_ids",
     log_bugs.WaitsInSubmit: "check_futures",
+    log_bugs.CountsCallsTogether: "check_calls_together",
     log_bugs.WritesInTheBackground: "check_closed_is_refused",
     log_bugs.KnowsNobodyWhenClosed: "check_closed_is_refused",
 }

@@ -237,6 +237,19 @@ class ProfileStore(Protocol[Profiles]):
         """Return a future of the result of `apply`, for `asyncio.wrap_future`; raise at once for bad rows."""
         ...
 
+    def submit_all(self, events: pa.Table, sizes: Sequence[int]) -> Future[list[ApplyResult]]:
+        """Return a future of the results of several calls of `apply`, which share what a batch can share.
+
+        Args:
+            events: EVENTS of all calls, one call after the other.
+            sizes: Number of events of each call, of which all are stored or none.
+
+        Raises:
+            SchemaError: `events` are not EVENTS.
+            EventsError: An event of any call has an unknown kind or an impossible value; none is stored.
+        """
+        ...
+
     def get(self, kind: Literal["user", "video"], ids: Sequence[str]) -> dict[str, Profiles]:
         """Return profiles of users or videos by id, with every event acknowledged before the call.
 

@@ -295,6 +295,22 @@ def check_futures(place: StorePlace) -> None:
         assert sorted(ids_of(log_of(store))) == sorted(ids_of(events))
 
 
+def check_calls_together(place: StorePlace) -> None:
+    """Answer each call of `submit_all` for its own events, whether they were new or not; refuse bad rows."""
+    events = world()[0].slice(0, 30)
+    again = pa.concat_tables([events.slice(0, 4), events.slice(2, 6), events.slice(0, 0), events.slice(8, 1)])
+    with closing(place.open()) as store:
+        calls = store.submit_all(again, [4, 6, 0, 1])
+        assert isinstance(calls, Future)
+        counts = [(4, 0), (4, 2), (0, 0), (1, 0)]
+        assert calls.result(30) == [ApplyResult(*pair) for pair in counts]
+        assert store.submit_all(events.slice(0, 0), []).result(30) == []
+        with pytest.raises(EventsError):
+            store.submit_all(changed(events.slice(20, 2), kind=["click", "stare"]), [1, 1])
+        assert sorted(ids_of(log_of(store))) == sorted(ids_of(events.slice(0, 9)))
+        assert stored(store, wanted(events.slice(0, 9))) == wanted(events.slice(0, 9))
+
+
 def check_closed_is_refused(place: StorePlace) -> None:
     """Finish waiting writes on close, then refuse every call."""
     events = world()[0].slice(0, 5)
@@ -309,6 +325,7 @@ def check_closed_is_refused(place: StorePlace) -> None:
     calls = (
         lambda: store.apply(events),
         lambda: store.submit(events),
+        lambda: store.submit_all(events, [5]),
         lambda: store.get("user", [user]),
         lambda: store.erase(user),
         store.check,

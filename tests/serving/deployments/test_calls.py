@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from tests.serving.deployments.test_profiles import config_in, event, events
+from tests.serving.deployments.test_profiles import config_in, event, event_values, events
 from vrec.core.errors import EventsError, ServeError, StoreError, VideoError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
@@ -239,8 +239,8 @@ def test_events_that_come_during_a_call_go_together_and_each_call_has_its_result
     async def run():
         profiles = Handle(apply=store)
         api, recorder = api_of(tmp_path, profiles=profiles)
-        tables = [events(*(event(f"{n}-{i}") for i in range(n))) for n in (1, 2, 3, 4, 5)]
-        done = await asyncio.gather(*(api.apply(table) for table in tables), return_exceptions=True)
+        sent = [event_values(*(event(f"{n}-{i}") for i in range(n))) for n in (1, 2, 3, 4, 5)]
+        done = await asyncio.gather(*(api.apply(rows) for rows in sent), return_exceptions=True)
         assert [one.new for n, one in enumerate(done) if n != 1] == [1, 3, 4, 5]
         assert isinstance(done[1], EventsError)
         assert [call[2] for call in profiles.calls] == [[1, 2, 3], [4, 5]]
@@ -258,7 +258,7 @@ def test_a_store_that_does_not_answer_fails_every_waiting_call(tmp_path):
         api, recorder = api_of(
             tmp_path, profiles=Handle(apply=lambda *_: asyncio.sleep(5)), apply_timeout_s=0.01
         )
-        calls = [api.apply(events(event(name))) for name in "ab"]
+        calls = [api.apply(event_values(event(name))) for name in "ab"]
         done = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(one, BackendUnavailable) for one in done)
         return recorder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.serving.catalog.journals import added, removed, updated
-from tests.serving.deployments.test_profiles import config_in, event, events
+from tests.serving.deployments.test_profiles import config_in, event, event_values
 from tests.serving.direct import Direct
 from vrec.core.errors import StoreError
 from vrec.core.types import ApplyResult
@@ -57,7 +57,7 @@ def test_an_acknowledged_event_counts_in_the_very_next_answer(tmp_path, shop_bun
         assert len(first.items) == 10
         assert first.degraded == ()
         bought = shown(first)[0]
-        done = await graph.api.apply(events(event("a", video_id=bought, kind="purchase", value=1.0)))
+        done = await graph.api.apply(event_values(event("a", video_id=bought, kind="purchase", value=1.0)))
         assert done == ApplyResult(1, 0)
         second = await graph.api.recommend(ask())
         assert bought not in shown(second)
@@ -76,7 +76,7 @@ def test_answers_follow_what_a_shopper_likes(tmp_path, shop_bundle):
     async def run():
         graph = await Graph(tmp_path).started(shop_bundle)
         rows = [event(f"e{i}", video_id=name, kind="like", at=now) for i, name in enumerate(liked)]
-        await graph.api.apply(events(*rows))
+        await graph.api.apply(event_values(*rows))
         answer = await graph.api.recommend(ask(k=20))
         assert {"cf", "content"} & {item.source for item in answer.items}
         reasons = {reason.partition(":")[0] for item in answer.items for reason in item.reasons}
@@ -118,16 +118,16 @@ def test_without_the_ranking_node_there_are_popular_videos_that_are_allowed(tmp_
 def test_many_calls_at_once_are_each_answered_for_their_own_events(tmp_path, shop_bundle):
     async def run():
         graph = await Graph(tmp_path).started(shop_bundle)
-        calls = [graph.api.apply(events(event(f"e{i % 40}"), event(f"f{i}"))) for i in range(60)]
+        calls = [graph.api.apply(event_values(event(f"e{i % 40}"), event(f"f{i}"))) for i in range(60)]
         done = await asyncio.gather(*calls)
         assert sum(one.new for one in done) == 100
         assert sum(one.repeated for one in done) == 20
         assert (await graph.api.profile("u")).counts["event:click"] == 100
         graph.profiles.broken = StoreError("no room")
         with pytest.raises(StoreError, match="no room"):
-            await graph.api.apply(events(event("late")))
+            await graph.api.apply(event_values(event("late")))
         graph.profiles.broken = None
-        assert await graph.api.apply(events(event("late"))) == ApplyResult(1, 0)
+        assert await graph.api.apply(event_values(event("late"))) == ApplyResult(1, 0)
 
     asyncio.run(run())
 
@@ -145,7 +145,7 @@ def test_a_new_video_is_recommended_and_one_removed_is_not(tmp_path, shop_bundle
         assert "mine" in shown(await graph.api.recommend(ask(k=100)))
         assert len((await graph.api.similar("mine", 3, RequestFilters(), at)).items) == 3
         await asyncio.sleep(0.3)
-        await graph.api.apply(events(event("a", video_id="mine", kind="like", at=at)))
+        await graph.api.apply(event_values(event("a", video_id="mine", kind="like", at=at)))
         assert (await graph.api.profile("u")).vector is not None
         await graph.api.change(removed("mine"))
         assert "mine" not in shown(await graph.api.recommend(ask("another", k=100)))
@@ -212,9 +212,8 @@ def test_moving_to_another_bundle_and_back_fails_no_request(tmp_path, shop_bundl
 
     async def run():
         graph = await Graph(tmp_path).started(shop_bundle)
-        await graph.api.apply(
-            events(event("a", video_id=shop_bundle.parts.videos.column("video_id")[3].as_py(), kind="like"))
-        )
+        liked = shop_bundle.parts.videos.column("video_id")[3].as_py()
+        await graph.api.apply(event_values(event("a", video_id=liked, kind="like")))
         versions, moving = [], True
 
         async def shop():

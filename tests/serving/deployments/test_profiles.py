@@ -16,6 +16,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError, EventsError
 from vrec.core.schema import EVENTS
 from vrec.core.types import ApplyResult
+from vrec.profiles.stores.codec import rows_from_table
 from vrec.profiles.user import taste_vector
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.serving.catalog.journal import CatalogJournal
@@ -38,6 +39,11 @@ def event(event_id, user_id="u", video_id="v0", kind="click", at=1_000_000, **mo
 
 def events(*rows):
     return pa.Table.from_pylist(list(rows), schema=EVENTS.arrow())
+
+
+def event_values(*rows):
+    """Rows of EVENTS."""
+    return rows_from_table(events(*rows))
 
 
 async def apply(node, *rows):

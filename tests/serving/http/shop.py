@@ -9,6 +9,7 @@ from tests.serving.direct import Direct
 from vrec.core.errors import VideoError
 from vrec.media.decode import MediaConfig
 from vrec.media.decode_process import DecodeProcess
+from vrec.profiles.stores.codec import table_from_rows
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
@@ -113,7 +114,8 @@ class Shop:
         card = self.cards_now[video_id]
         return CatalogEntry(card, () if card["available"] else ("unavailable",), None, False)
 
-    async def apply(self, events):
+    async def apply(self, rows):
+        events = table_from_rows(rows)
         applied = await asyncio.wrap_future(self.store.submit(events))
         if applied.new:
             self.arm_counts.add(events)

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.catalog.journals import added, removed
 from tests.serving.deployments.test_graph import ask, shown
-from tests.serving.deployments.test_profiles import config_in, event, events
+from tests.serving.deployments.test_profiles import config_in, event, event_values
 from tests.serving.direct import Direct
 from tests.serving.http.client import call
 from vrec.core.errors import BundleError, StoreError
@@ -41,11 +41,11 @@ def test_every_answer_event_and_change_is_counted(tmp_path, shop_bundle):
         now = time.time_ns() // 1000
         video = shown(answer)[0]
         old = event("a", video_id=video, at=now - 3_600_000_000)
-        await api.apply(events(old, event("b", video_id=video, at=now)))
-        await api.apply(events(event("a", video_id=video, at=now)))
+        await api.apply(event_values(old, event("b", video_id=video, at=now)))
+        await api.apply(event_values(event("a", video_id=video, at=now)))
         profiles.broken = StoreError("no room")
         with pytest.raises(StoreError):
-            await api.apply(events(event("c", video_id=video)))
+            await api.apply(event_values(event("c", video_id=video)))
         await api.change(added("x"))
         await api.change(removed("x"))
         return answer, told

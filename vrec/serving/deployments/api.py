@@ -16,6 +16,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
+from vrec.profiles.stores.codec import EventRow, table_from_rows
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.catalog.listing import CatalogQuery
@@ -113,7 +114,7 @@ class ApiDeployment:
         """Rules of the shop."""
         self.audit = AuditLog(profiles, config.apply_timeout_s)
         """Audit log of the calls of the scope `manage`."""
-        self._waiting: list[tuple[pa.Table, asyncio.Future[ApplyResult]]] = []
+        self._waiting: list[tuple[Sequence[EventRow], asyncio.Future[ApplyResult]]] = []
         self._sending: asyncio.Task[None] | None = None
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
         self._failures, self._open_until, self._probing = 0, 0.0, False
@@ -189,10 +190,10 @@ class ApiDeployment:
             raise UnknownVideo(f"{video_id} is not in the catalog")
         return entry
 
-    async def apply(self, events: pa.Table) -> ApplyResult:
+    async def apply(self, rows: Sequence[EventRow]) -> ApplyResult:
         """See ServingBackend. Events that come during a call to the store go together in the next call."""
         done: asyncio.Future[ApplyResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((events, done))
+        self._waiting.append((rows, done))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._flush_events())
         return await done
@@ -327,10 +328,9 @@ class ApiDeployment:
         """Send waiting events until none are left."""
         while self._waiting:
             batch, self._waiting = self._waiting[:MAX_BATCHED_CALLS], self._waiting[MAX_BATCHED_CALLS:]
-            tables = [events for events, _ in batch]
-            sizes, begun = [table.num_rows for table in tables], time.perf_counter()
+            sizes, begun = [len(rows) for rows, _ in batch], time.perf_counter()
             try:
-                merged = pa.concat_tables(tables).combine_chunks()
+                merged = table_from_rows([row for rows, _ in batch for row in rows])
                 call = self._profiles.apply.remote(merged, sizes)
                 results = await await_reply(call, self._config.apply_timeout_s)
             except Exception as error:  # whatever it is, the waiting requests get it

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
-from vrec.core.errors import VrecError
+from vrec.core.errors import EventsError, SchemaError, VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
@@ -76,9 +76,14 @@ class ProfilesDeployment:
         Returns:
             The result of each call, or its StoreError, EventsError or SchemaError.
         """
-        starts = np.cumsum([0, *sizes]).tolist()
-        parts = [events.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
-        return await asyncio.gather(*(self._submit(part) for part in parts))
+        try:
+            return list(await asyncio.wrap_future(self._store.submit_all(events, sizes)))
+        except (EventsError, SchemaError):  # of one call or some: the others are none the worse
+            starts = np.cumsum([0, *sizes]).tolist()
+            parts = [events.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
+            return await asyncio.gather(*(self._submit(part) for part in parts))
+        except VrecError as error:
+            return [error] * len(sizes)
 
     async def get(self, user_id: str) -> Profile | None:
         """Return a user's profile with every event acknowledged before; None without events."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 from vrec.core.errors import ServeError, VrecError
 from vrec.core.types import ApplyResult, Vectors
 from vrec.profiles.profile import Profile
+from vrec.profiles.stores.codec import EventRow
 from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
@@ -173,8 +174,8 @@ class ServingBackend(Protocol):
         """Return a video of the catalog at a time `at` in µs since 1970; raises UnknownVideo."""
         ...
 
-    async def apply(self, events: pa.Table) -> ApplyResult:
-        """Apply EVENTS and return when they are durable; raises StoreError if none is."""
+    async def apply(self, rows: Sequence[EventRow]) -> ApplyResult:
+        """Apply rows of EVENTS and return when they are durable; raises StoreError if none is."""
         ...
 
     async def profile(self, user_id: str) -> Profile | None:

@@ -19,7 +19,8 @@ from vrec.core.errors import StoreError
 from vrec.core.schema import EVENT_KINDS
 from vrec.core.types import ApplyResult
 from vrec.events.config import EventKind
-from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore, _PendingAppend, _WriterTask
+from vrec.profiles.stores.sqlite.jobs import PendingAppend, WriterTask
+from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
 from vrec.profiles.stores.sqlite.tables import store_errors
 from vrec.testing.store_profiles import CONFIG, changed, facts, ids_of, log_of, of_user, stored, wanted, world
 
@@ -320,10 +321,10 @@ def test_as_many_profiles_stay_in_memory_as_the_setting_says(tmp_path):
 
 def test_a_commit_takes_waiting_calls_until_it_has_as_many_events_as_the_setting_says(tmp_path):
     with closing(SqlitePlace(tmp_path, group_events=5).open()) as store:
-        waiting = deque(_PendingAppend([()] * size, []) for size in (2, 2, 2, 2))
+        waiting = deque(PendingAppend([()] * size, [], [size]) for size in (2, 2, 2, 2))
         assert [len(call.rows) for call in store._group(waiting)] == [2, 2, 2]
         assert len(waiting) == 1
-        waiting.appendleft(_WriterTask(lambda: None))
+        waiting.appendleft(WriterTask(lambda: None))
         assert store._group(waiting) == []
         assert len(waiting) == 2
 

@@ -42,7 +42,7 @@ marker; and a new entry of the log."""
 APPLY = (
     _COMMON
     + """
-local p, most, marker, new, long, reported = ARGV[1], tonumber(ARGV[2]), ARGV[3], 0, {}, {}
+local p, most, marker, new, long, reported = ARGV[1], tonumber(ARGV[2]), ARGV[3], {}, {}, {}
 local guards, corrections, place = tonumber(ARGV[4]), tonumber(ARGV[5]), 6
 for i = 1, guards do
   local sent, owner, length = ARGV[place], ARGV[place + 1], tonumber(ARGV[place + 2])
@@ -80,12 +80,12 @@ for i = first, #ARGV, 5 do
     add('video', video, event)
     if pairing == 'reverses' then redis.call('SADD', p .. ':reversed:' .. owner, video) end
     if guards > 0 and pairing ~= '' then reset[owner] = true end
-    new = new + 1
+    new[#new + 1] = (i - first) / 5
   end
 end
 for i = place, first - 1, 2 do add('video', ARGV[i], ARGV[i + 1]) end
 for owner, _ in pairs(reset) do rebuild(p, owner, marker) end
-return {new, long}
+return {0, long, new}
 """
 )
 """Append the events that are new.

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from threading import Lock
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from vrec.profiles.stores.codec import (
     with_owner,
 )
 from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
+from vrec.profiles.stores.futures import only_result
 from vrec.profiles.stores.redis import scripts as redis_scripts
 from vrec.profiles.stores.redis.changes import RedisLog, pairing_of
 from vrec.profiles.stores.redis.client import RedisConfig, connect, server_url
@@ -89,14 +91,18 @@ class RedisStore:
     def apply(self, events: pa.Table) -> ApplyResult:
         """Add EVENTS to the store; see ProfileStore. One call runs one script."""
         self._check_open()
-        return self._append(rows_from_table(events, self._own_kinds))
+        return self._append_calls(rows_from_table(events, self._own_kinds), [events.num_rows])[0]
 
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
         """Return a future of the result of `apply`; see ProfileStore."""
+        return only_result(self.submit_all(events, [events.num_rows]))
+
+    def submit_all(self, events: pa.Table, sizes: Sequence[int]) -> Future[list[ApplyResult]]:
+        """Return a future of the results of several calls, in one script; see ProfileStore."""
         rows = rows_from_table(events, self._own_kinds)
         with self._closing:
             self._check_open()
-            return self._threads.submit(self._append, rows)
+            return self._threads.submit(self._append_calls, rows, sizes)
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """Return the profiles of users or videos with any event, by id; see ProfileStore."""
@@ -251,7 +257,24 @@ class RedisStore:
         number: Any = self._db.get(f"{self._prefix}:number")
         return int(number or 0)
 
-    def _append(self, rows: list[EventRow]) -> ApplyResult:
+    def _append_calls(self, rows: Sequence[EventRow], sizes: Sequence[int]) -> list[ApplyResult]:
+        """Append the rows of several calls, one call after the other; return each call's result."""
+        left = iter(rows)
+        calls = [list(islice(left, size)) for size in sizes]
+        # Together they may be more than one script should take.
+        groups = [calls] if len(rows) <= MAX_EVENTS_PER_CALL else [[call] for call in calls]
+        results: list[ApplyResult] = []
+        for group in groups:
+            new = self._append([row for call in group for row in call])
+            end = 0
+            for call in group:
+                start, end = end, end + len(call)
+                fresh = sum(place in new for place in range(start, end))
+                results.append(ApplyResult(fresh, len(call) - fresh))
+        return results
+
+    def _append(self, rows: Sequence[EventRow]) -> set[int]:
+        """Append rows, and return the places of those that are new."""
         if len(rows) > MAX_EVENTS_PER_CALL:
             raise StoreError(
                 f"{len(rows):,} events in one call, which would block {self._name} for all others",
@@ -272,11 +295,11 @@ class RedisStore:
             answer = self._run_apply(corrections, events)
         else:
             raise self._too_fast("stored")
-        new, names = answer
+        _, names, new = answer
         long = [name.decode() for name in names]
         with suppress(Exception):  # the events are stored, and the next one of theirs tries again
             self._fold_tails([_key(kind, name) for kind, name in zip(long[::2], long[1::2], strict=True)])
-        return ApplyResult(new, len(rows) - new)
+        return set(new)
 
     def _run_apply(self, corrections: list[Any], events: list[Any]) -> Any:
         args = [self._prefix, self._config.fold_after, new_marker(), *corrections, *events]

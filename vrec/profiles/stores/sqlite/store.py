@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -18,8 +18,9 @@ from vrec.core.schema import SESSION_PREFIX
 from vrec.core.types import ApplyResult, LogChanges
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileCache, ProfileKey
-from vrec.profiles.stores.codec import EventRow, event_key, rows_from_table
+from vrec.profiles.stores.codec import event_key, rows_from_table
 from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
+from vrec.profiles.stores.futures import only_result
 from vrec.profiles.stores.sqlite.changes import SqliteChanges, remove_traces
 from vrec.profiles.stores.sqlite.config import SqliteConfig
 from vrec.profiles.stores.sqlite.file import (
@@ -29,40 +30,13 @@ from vrec.profiles.stores.sqlite.file import (
     SqliteDatabase,
     absolute_path,
 )
+from vrec.profiles.stores.sqlite.jobs import Erasure, Job, PendingAppend, WriterTask
 from vrec.profiles.stores.sqlite.tables import lock, store_errors
 from vrec.profiles.update import ProfilesConfig
 
 T = TypeVar("T")
 PUT_BATCH_SIZE = 500
 """Number of profiles that one transaction stores."""
-
-
-@dataclass(slots=True)
-class _PendingAppend:
-    """Events of one call, waiting for the writer thread."""
-
-    rows: list[EventRow]
-    keys: list[bytes]
-    future: Future[ApplyResult] = field(default_factory=Future)
-
-
-@dataclass(slots=True)
-class _Erasure:
-    """Erasure of one user, waiting for the writer thread."""
-
-    user_id: str
-    future: Future[int] = field(default_factory=Future)
-
-
-@dataclass(slots=True)
-class _WriterTask:
-    """Other work that the writer thread does between commits."""
-
-    run: Callable[[], Any]
-    future: Future[Any] = field(default_factory=Future)
-
-
-_Job: TypeAlias = _PendingAppend | _Erasure | _WriterTask
 
 
 class SqliteStore:
@@ -94,7 +68,7 @@ class SqliteStore:
             self._lock.close()
             raise
         self._reading, self._closing, self._closed = Lock(), Lock(), False
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="vrec-store", daemon=True)
         self._thread.start()
 
@@ -104,8 +78,12 @@ class SqliteStore:
 
     def submit(self, events: pa.Table) -> Future[ApplyResult]:
         """Return a future of the result of `apply`; see ProfileStore."""
+        return only_result(self.submit_all(events, [events.num_rows]))
+
+    def submit_all(self, events: pa.Table, sizes: Sequence[int]) -> Future[list[ApplyResult]]:
+        """Return a future of the results of several calls, in one commit; see ProfileStore."""
         rows = rows_from_table(events, self._own_kinds)
-        return self._enqueue(_PendingAppend(rows, [self._key_of(row[0]) for row in rows]))
+        return self._enqueue(PendingAppend(rows, [self._key_of(row[0]) for row in rows], sizes))
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """Return the profiles of users or videos with any event, by id; see ProfileStore."""
@@ -155,7 +133,7 @@ class SqliteStore:
             self._hot.invalidate(touched)
             return bool(touched)
 
-        return self._enqueue(_WriterTask(run)).result()
+        return self._enqueue(WriterTask(run)).result()
 
     def join(self, session: str, user_id: str) -> int:
         """Make a session's events a user's, and return their number; see ProfileStore."""
@@ -166,17 +144,17 @@ class SqliteStore:
             self._hot.invalidate(touched)
             return moved
 
-        return self._enqueue(_WriterTask(run)).result()
+        return self._enqueue(WriterTask(run)).result()
 
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
-        return self._enqueue(_Erasure(user_id)).result()
+        return self._enqueue(Erasure(user_id)).result()
 
     def append_record(
         self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
     ) -> int | None:
         """Append a record to a log durably, and return its number; see RecordLog."""
-        return self._enqueue(_WriterTask(lambda: self._append_record(log, record, expected, most))).result()
+        return self._enqueue(WriterTask(lambda: self._append_record(log, record, expected, most))).result()
 
     def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return the next records of a log with their numbers; see RecordLog."""
@@ -188,7 +166,7 @@ class SqliteStore:
 
     def check(self) -> None:
         """Write a row to the store; raise StoreError if that fails."""
-        self._enqueue(_WriterTask(self._probe)).result()
+        self._enqueue(WriterTask(self._probe)).result()
 
     def close(self) -> None:
         """Finish everything submitted, then close the file; closing again does nothing."""
@@ -198,7 +176,7 @@ class SqliteStore:
                 self._queue.put(None)
         self._thread.join()
 
-    def _enqueue(self, job: _Job) -> Future[Any]:
+    def _enqueue(self, job: Job) -> Future[Any]:
         with self._closing:
             self._check_open()
             # From here on it cannot be canceled: the events of a caller that goes away are stored.
@@ -238,7 +216,7 @@ class SqliteStore:
 
     def _write(self) -> None:
         """Run the writer thread: process the queue in its order until None."""
-        waiting: deque[_Job | None] = deque()
+        waiting: deque[Job | None] = deque()
         while True:
             waiting.append(self._queue.get())
             with suppress(Empty):
@@ -251,28 +229,28 @@ class SqliteStore:
                 job = waiting.popleft()
                 if job is None:
                     return self._release()
-                if isinstance(job, _Erasure):
+                if isinstance(job, Erasure):
                     erasures = [job]
-                    while waiting and isinstance(following := waiting[0], _Erasure):
+                    while waiting and isinstance(following := waiting[0], Erasure):
                         erasures.append(following)
                         waiting.popleft()
                     self._erase_all(erasures)
-                elif isinstance(job, _WriterTask):
-                    _run_task(job)
+                elif isinstance(job, WriterTask):
+                    job.settle()
 
-    def _group(self, waiting: deque[_Job | None]) -> list[_PendingAppend]:
+    def _group(self, waiting: deque[Job | None]) -> list[PendingAppend]:
         """Take the first waiting calls for one commit; none if another task comes first."""
         group, size = [], 0
         while waiting and size < self._config.group_events:
             call = waiting[0]
-            if not isinstance(call, _PendingAppend):
+            if not isinstance(call, PendingAppend):
                 break
             group.append(call)
             size += len(call.rows)
             waiting.popleft()
         return group
 
-    def _commit(self, group: list[_PendingAppend]) -> None:
+    def _commit(self, group: list[PendingAppend]) -> None:
         owners: dict[str, str] = {}
         try:
             with store_errors(self._path):
@@ -291,23 +269,28 @@ class SqliteStore:
         self._store(sorted(due))
 
     def _append(
-        self, group: list[_PendingAppend], owners: Mapping[str, str]
-    ) -> tuple[list[ApplyResult], list[LoggedEvent], set[ProfileKey]]:
+        self, group: list[PendingAppend], owners: Mapping[str, str]
+    ) -> tuple[list[list[ApplyResult]], list[LoggedEvent], set[ProfileKey]]:
         """Commit the new events of the calls.
 
         Returns:
-            Each call's result, the new events, and the users and videos whose profiles were changed besides.
+            The results of each entry of the group, the new events, and the users and videos whose profiles
+            were changed besides.
         """
         known = self._file.existing_keys(list({key for call in group for key in call.keys}))
-        first, new_events, results = self._file.last_number() + 1, list[LoggedEvent](), []
-        for call in group:
-            before = len(new_events)
-            for key, row in zip(call.keys, call.rows, strict=True):
-                if key not in known:
-                    known.add(key)
-                    new_events.append(LoggedEvent(first + len(new_events), key, owners[row[1]], row))
-            new = len(new_events) - before
-            results.append(ApplyResult(new, len(call.rows) - new))
+        first, new_events = self._file.last_number() + 1, list[LoggedEvent]()
+        results: list[list[ApplyResult]] = []
+        for calls in group:
+            rows = zip(calls.keys, calls.rows, strict=True)
+            results.append([])
+            for size in calls.sizes:
+                before = len(new_events)
+                for key, row in islice(rows, size):
+                    if key not in known:
+                        known.add(key)
+                        new_events.append(LoggedEvent(first + len(new_events), key, owners[row[1]], row))
+                new = len(new_events) - before
+                results[-1].append(ApplyResult(new, size - new))
         outdated: set[ProfileKey] = set()
         if new_events:
             durable = any(event.row[3] in self._config.survive_power_loss for event in new_events)
@@ -326,8 +309,8 @@ class SqliteStore:
                     self._file.put(loaded)
                 self._hot.mark_stored(keys)
 
-    def _erase_all(self, erasures: list[_Erasure]) -> None:
-        done: list[tuple[_Erasure, int]] = []
+    def _erase_all(self, erasures: list[Erasure]) -> None:
+        done: list[tuple[Erasure, int]] = []
         for erasure in erasures:
             try:
                 done.append((erasure, self._erase(erasure.user_id)))
@@ -381,14 +364,7 @@ class SqliteStore:
         self._lock.close()
 
 
-def _run_task(task: _WriterTask) -> None:
-    try:
-        task.future.set_result(task.run())
-    except BaseException as error:  # any error must reach the waiting caller
-        task.future.set_exception(error)
-
-
-def _profile_keys(group: list[_PendingAppend], owners: Mapping[str, str]) -> set[ProfileKey]:
+def _profile_keys(group: list[PendingAppend], owners: Mapping[str, str]) -> set[ProfileKey]:
     rows = [row for call in group for row in call.rows]
     keys: set[ProfileKey] = {("user", owners.get(row[1], row[1])) for row in rows}
     keys.update(("video", row[2]) for row in rows)

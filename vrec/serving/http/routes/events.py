@@ -1,7 +1,7 @@
 """Routes for events and what derives from them: export, profiles and statistics of arms."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from vrec.config.serve import ServeConfig
 from vrec.core.protocols import EXPORT_ROWS
 from vrec.profiles.profile import Profile
-from vrec.profiles.stores.codec import table_from_columns
+from vrec.profiles.stores.codec import EventRow
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_json, validate_body
@@ -73,10 +73,10 @@ def _add_events(
     async def add_events(request: Request, shopper_token: ShopperToken = None) -> Response:
         """Store one event, or all of `events` or none, and respond once they are durable. An event counts
         once, however often it is sent."""
-        events = parse_events(await read_json(request), datetime.now(UTC), config.own_kinds)
+        rows = parse_events(await read_json(request), datetime.now(UTC), config.own_kinds)
         if keys is not None:
-            keys.check_shopper(request, shopper_token, events.column("user_id").to_pylist())
-        applied = await backend.apply(events)
+            keys.check_shopper(request, shopper_token, (row[1] for row in rows))
+        applied = await backend.apply(rows)
         return json_response({"new": applied.new, "repeated": applied.repeated}, 202)
 
     @router.get(
@@ -136,7 +136,7 @@ def _add_profiles(
         return json_response({"user_id": user_id, "erased": await backend.erase(user_id)})
 
 
-def parse_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) -> pa.Table:
+def parse_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) -> list[EventRow]:
     """Parse the body of a request that sends events.
 
     Args:
@@ -145,32 +145,28 @@ def parse_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) ->
         own_kinds: Names of the shop's own kinds of events.
 
     Returns:
-        EVENTS in the order of the body.
+        Rows of EVENTS in the order of the body.
 
     Raises:
         HttpProblem: A field is invalid; every invalid field of every event is listed.
     """
-    events = validate_body(body, EVENTS_BODY, {"now": now, "own_kinds": own_kinds})
-    return _table_of(events.events if isinstance(events, EventsRequest) else [events], now)
+    sent = validate_body(body, EVENTS_BODY, {"now": now, "own_kinds": own_kinds})
+    return [_row_of(event, now) for event in (sent.events if isinstance(sent, EventsRequest) else [sent])]
 
 
-def _table_of(events: Sequence[EventRequest], now: datetime) -> pa.Table:
-    def micros(at: datetime | None) -> int:
-        return ((at or now) - _EPOCH) // _MICROSECOND
-
-    columns: list[list[Any]] = [
-        [event.event_id for event in events],
-        [event.user_key for event in events],
-        [event.video_id for event in events],
-        [event.kind for event in events],
-        [event.value for event in events],
-        [event.position for event in events],
-        [event.request_id for event in events],
-        [event.propensity for event in events],
-        [event.surface for event in events],
-        [micros(event.at) for event in events],
-    ]
-    return table_from_columns(columns)
+def _row_of(event: EventRequest, now: datetime) -> EventRow:
+    return (
+        event.event_id,
+        event.user_key,
+        event.video_id,
+        event.kind,
+        event.value,
+        event.position,
+        event.request_id,
+        event.propensity,
+        event.surface,
+        ((event.at or now) - _EPOCH) // _MICROSECOND,
+    )
 
 
 def _profile_body(profile: Profile) -> dict[str, Any]:
