@@ -82,13 +82,12 @@ def test_files_are_sorted_and_folders_are_not_among_them(tmp_path):
     assert not folder.exists("absent")
 
 
-def test_folders_that_are_not_kept_are_removed_and_files_stay(tmp_path):
+def test_subfolders_are_listed_and_files_are_not(tmp_path):
     folder = StorageFolder(str(tmp_path))
     for name in ("old/x", "new/x", "file"):
         folder.write(name, b"1")
-    folder.remove_folders(["new"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "new"]
-    StorageFolder(str(tmp_path / "absent")).remove_folders([])
+    assert folder.folders() == ["new", "old"]
+    assert StorageFolder(str(tmp_path / "absent")).folders() == []
 
 
 def test_a_check_leaves_nothing_behind_and_finds_what_cannot_be_written(tmp_path):

@@ -359,6 +359,22 @@ def test_a_file_that_holds_no_events_is_refused(tmp_path, name, data, message):
         read(str(tmp_path / name))
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "fix"),
+    [
+        ("e.csv", b"user_id,video_id,at\n1,2\n", "give every row the columns of the header"),
+        ("e.csv", b"user_id,video_id,at\n\xff\xfe,2,3\n", "save the file as UTF-8"),
+        ("e.csv", "user_id,video_id,at\n1,2,3\n".encode("utf-16"), "save the file as UTF-8"),
+        ("e.jsonl", b'{"user_id": "\xff"}\n', "save the file as UTF-8"),
+    ],
+)
+def test_the_mend_of_a_damaged_file_is_its_own(tmp_path, name, data, fix):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(EventsError) as caught:
+        read(str(tmp_path / name))
+    assert caught.value.fix.startswith(fix)
+
+
 def test_a_scheme_that_nothing_knows_is_refused():
     with pytest.raises(SourceError):
         read("nowhere://events.csv")

@@ -7,7 +7,8 @@ old model or the new one, never a mixture.
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -42,8 +43,15 @@ class ModelArtifact:
     """What the fit chose and measured, as JSON values."""
 
 
-def write_artifact(uri: str, artifact: ModelArtifact) -> None:
+def write_artifact(uri: str, artifact: ModelArtifact, members: Collection[str] = ()) -> None:
     """Write a model's folder, replacing an existing one in one step.
+
+    What the replaced model had is removed; files and folders of others in the same place stay.
+
+    Args:
+        uri: Path or URI of the folder.
+        artifact: Contents of the model.
+        members: Subfolders that hold the model's members, named by `member_folder`.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -71,8 +79,16 @@ def write_artifact(uri: str, artifact: ModelArtifact) -> None:
         },
     )
     for stale in stale_files - {MANIFEST}:
-        if _is_content_addressed(stale):
+        if _has_own_name(stale):
             folder.remove(stale)
+    for name in folder.folders():
+        if _has_own_name(name) and name not in members and folder.exists(f"{name}/{MANIFEST}"):
+            folder.remove_folder(name)
+
+
+def member_folder(kind: str) -> str:
+    """Return a new name for a member's subfolder, so that the replaced model stays whole until the end."""
+    return f"{kind}-{uuid.uuid4().hex[:12]}"
 
 
 def read_artifact(uri: str, kind: str | None = None, *, blobs: bool = True) -> ModelArtifact:
@@ -160,7 +176,8 @@ def _stored_name(name: str, sha: str) -> str:
     return f"{stem}-{sha[:12]}{dot}{ending}"
 
 
-def _is_content_addressed(name: str) -> bool:
+def _has_own_name(name: str) -> bool:
+    """Return whether a name ends as `_stored_name` and `member_folder` let it end."""
     stem = name.partition(".")[0]
     tail = stem.rpartition("-")[2]
     return len(tail) == 12 and all(c in "0123456789abcdef" for c in tail)

@@ -50,6 +50,12 @@ class StorageFolder:
             infos = self.filesystem.get_file_info(pafs.FileSelector(base, allow_not_found=True))
         return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
+    def folders(self) -> list[str]:
+        """Return the sorted names of the subfolders; none where the folder does not exist."""
+        with self._reading(""):
+            infos = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
+        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+
     def exists(self, name: str) -> bool:
         """Return whether a file of that name exists."""
         with self._reading(name):
@@ -142,14 +148,6 @@ class StorageFolder:
                 pafs.FileSelector(self.path, allow_not_found=True, recursive=True)
             )
         return sum(info.size or 0 for info in infos if info.type == pafs.FileType.File)
-
-    def remove_folders(self, keep: Iterable[str]) -> None:
-        """Remove all subfolders except those in `keep`."""
-        keep = set(keep)
-        infos = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
-        for info in infos:
-            if info.type == pafs.FileType.Directory and info.base_name not in keep:
-                self.filesystem.delete_dir(info.path)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a mapping as indented JSON."""

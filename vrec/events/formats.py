@@ -57,12 +57,21 @@ def load_columns(uri: str, choose: ColumnChooser, *, lists: bool = False) -> pl.
     except FileNotFoundError:
         raise EventsError(f"{uri}: no such file") from None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, _InvalidLineError) as error:
-        raise EventsError(f"{uri}: not a {_FORMS[form]} table ({error})", fix=FORMATS_FIX) from None
+        raise EventsError(f"{uri}: not a {_FORMS[form]} table ({error})", fix=_fix_of(str(error))) from None
     except OSError as error:
         raise EventsError(f"{uri}: {os_error_reason(error)}") from None
     if not table.num_rows:
         raise EventsError(f"{uri}: the table has no rows", fix="give a table with events in it")
     return to_polars(table).select(pl.col(source).alias(name) for name, source in columns.items())
+
+
+def _fix_of(problem: str) -> str:
+    """Return how to mend a file that cannot be read, by the reader's words."""
+    if "UTF8" in problem or "utf-8" in problem or "\0" in problem:
+        return "save the file as UTF-8, such as with `iconv -f LATIN1 -t UTF-8`, or -f UTF-16"
+    if "columns, got" in problem:
+        return "give every row the columns of the header; quote a field that contains the separator"
+    return FORMATS_FIX
 
 
 class _InvalidLineError(ValueError):

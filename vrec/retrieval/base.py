@@ -1,7 +1,7 @@
 """Base class of the recommenders: interactions to histories, and scores to RECOMMENDATIONS."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -178,12 +178,14 @@ class MatrixRecommender(ABC, Generic[C]):
             "videos": pa.table({"video_id": self.videos.ids}),
         }
         config = self.config.model_dump(mode="json")
-        write_artifact(
-            uri,
-            ModelArtifact(
-                self.kind, config, shared | self._arrays(), tables, data=self.sizes, metrics=self.report
-            ),
+        artifact = ModelArtifact(
+            self.kind, config, shared | self._arrays(), tables, data=self.sizes, metrics=self.report
         )
+        write_artifact(uri, artifact, self._member_folders())
+
+    def _member_folders(self) -> Collection[str]:
+        """Return the subfolders of the model's folder that hold its members."""
+        return ()
 
     @classmethod
     def load(cls, uri: str) -> Self:

@@ -226,8 +226,6 @@ def test_an_interrupted_fit_continues_after_the_trials_that_it_had_finished(tmp_
     assert without_times(resumed) == without_times(whole)
     assert len(tried(resumed, resumed=True)) == len(every) - len(fits)
     assert "from an interrupted fit" in "\n".join(report_lines(resumed.report))
-    resumed.save(out)
-    assert not (tmp_path / "model" / "trials").exists()
 
 
 def without_times(model: AutoRecommender) -> list[dict]:

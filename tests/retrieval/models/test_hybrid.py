@@ -188,14 +188,25 @@ def test_a_newcomer_is_answered_as_a_fitted_user_of_the_same_history(hybrid):
     assert new["video_id"].equals(old["video_id"])
 
 
-def test_saving_again_leaves_no_member_behind_and_a_lost_one_is_named(hybrid, tmp_path):
+def test_saving_again_leaves_no_member_behind_and_what_is_not_its_own(hybrid, tmp_path):
     folder = str(tmp_path / "m")
+    others = ("photos", "photos-0123456789ab", "ease-0123456789ab")
+    for name in others:
+        (tmp_path / "m" / name).mkdir(parents=True)
+        (tmp_path / "m" / name / "file").touch()
     hybrid.save(folder)
     hybrid.save(folder)
-    assert len([path for path in Path(folder).iterdir() if path.is_dir()]) == 4
+    assert len([path for path in Path(folder).iterdir() if path.is_dir()]) == 4 + len(others)
+    assert all((tmp_path / "m" / name / "file").exists() for name in others)
+    hybrid.popular.save(str(tmp_path / "other"))
+    hybrid.save(str(tmp_path / "other"))
+    hybrid.popular.save(str(tmp_path / "other"))
+    assert not [path for path in (tmp_path / "other").iterdir() if path.is_dir()]
     users = WORLD.users[:4]
     assert load_recommender(folder).recommend(users, 5).equals(hybrid.recommend(users, 5))
-    lost = next(path for path in Path(folder).iterdir() if path.name.startswith("ease-"))
+    lost = next(
+        path for path in Path(folder).iterdir() if path.name.startswith("ease-") and path.name != others[2]
+    )
     manifest = json.loads((lost / "manifest.json").read_text())
     stem, _, ending = next(iter(manifest["files"])).partition(".")
     victim = next(

@@ -76,6 +76,7 @@ def fit_inputs(
         _log.info("%s", line)
     begun = time.perf_counter()
     fitted.save(out)
+    StorageFolder(out).remove_folder(TRIALS)
     save_s = time.perf_counter() - begun
     return {
         "model": model,

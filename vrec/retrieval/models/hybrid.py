@@ -1,8 +1,7 @@
 """Blend of recommenders with learned weights."""
 
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.core.artifact import Arrays
+from vrec.core.artifact import Arrays, member_folder
 from vrec.core.errors import FitError
-from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent, Ids, IdsByUser
 from vrec.core.uris import join_uri
 from vrec.retrieval.base import MatrixRecommender
@@ -228,13 +226,14 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
 
     def save(self, uri: str) -> None:
         """Write the fitted model as a folder, with a subfolder for each member."""
-        # New names each time: the model that is replaced stays complete until the manifest is written.
-        self._folders = {kind: f"{kind}-{uuid.uuid4().hex[:12]}" for kind in (NEW_USERS, *self.panel.members)}
+        self._folders = {kind: member_folder(kind) for kind in (NEW_USERS, *self.panel.members)}
         self.popular.save(join_uri(uri, self._folders[NEW_USERS]))
         for kind, member in self.panel.members.items():
             member.save(join_uri(uri, self._folders[kind]))
         super().save(uri)
-        StorageFolder(uri).remove_folders(keep=self._folders.values())
+
+    def _member_folders(self) -> Collection[str]:
+        return self._folders.values()
 
     @classmethod
     def load(cls, uri: str) -> Self:
