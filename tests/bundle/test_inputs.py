@@ -41,9 +41,9 @@ def twice(table: pa.Table) -> pa.Table:
 
 REFUSED = {
     "no video": (lambda p: {"videos": p.videos.slice(0, 0)}, "VIDEOS has no rows"),
-    "a video twice": (lambda p: {"videos": twice(p.videos)}, r"VIDEOS\.video_id: 1 ids are repeated"),
-    "a vector twice": (lambda p: {"fused": twice(p.fused)}, r"entity_id \(fused\): 1 ids are repeated"),
-    "a text twice": (lambda p: {"texts": twice(p.texts)}, r"entity_id \(text\): 1 ids are repeated"),
+    "a video twice": (lambda p: {"videos": twice(p.videos)}, r"VIDEOS\.video_id has repeated ids, 1 of them"),
+    "a vector twice": (lambda p: {"fused": twice(p.fused)}, r"entity_id \(fused\) has repeated ids"),
+    "a text twice": (lambda p: {"texts": twice(p.texts)}, r"entity_id \(text\) has repeated ids"),
     "another encoder": (
         lambda p: {"fused": of_encoder(p.fused, "other")},
         "trained with the embeddings of simulated, and the fused embeddings are of other",

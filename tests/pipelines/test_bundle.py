@@ -113,6 +113,11 @@ def test_without_a_recommender_one_is_fitted(folders, tmp_path, capsys, monkeypa
     assert command(folders, tmp_path / "c", ranker="ranker") == 1
     assert "trained with the embeddings of simulated" in capsys.readouterr().err
     assert command(folders, tmp_path / "c", "--model=nonsense") == 2
+    tables = {name: f"--{name}={folders / name.upper()}.parquet" for name in ("events", "videos")}
+    bare = ["bundle", tables["events"], f"--out={tmp_path / 'c'}"]
+    (tmp_path / "twice.csv").write_text("video_id\nv0\nv0\n")
+    assert run([*bare, f"--videos={tmp_path / 'twice.csv'}"]) == 1
+    assert "VIDEOS.video_id has repeated ids, 1 of them, such as v0" in capsys.readouterr().err
     (tmp_path / "others.csv").write_text("video_id\nother-1\nother-2\n")
     assert command(folders, tmp_path / "c", f"--videos={tmp_path / 'others.csv'}") == 1
     assert (

@@ -58,11 +58,6 @@ def validate_inputs(inputs: BundleInputs) -> BundleInputs:
     fused, texts = (_embeddings_of(table, modality, ids) for modality, table in _embedding_tables(inputs))
     if inputs.ranker is not None:
         _check_ranker(inputs.ranker, None if fused is None else embeddings_encoder(fused))
-    elif inputs.recommender is None:
-        raise BundleError(
-            "a bundle needs a ranker, or a recommender to rank in the order of",
-            fix="give --recommender, or --ranker where the log has impressions to train one on",
-        )
     if inputs.recommender is not None:
         known = pc.is_in(ids, value_set=inputs.recommender.videos.ids)
         if not pc.any(known).as_py():
@@ -119,7 +114,7 @@ def _check_unique(ids: pa.Array | pa.ChunkedArray, name: str) -> None:
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
         raise BundleError(
-            f"{name}: {len(repeated):,} ids are repeated, such as {repeated[0]['values']}",
+            f"{name} has repeated ids, {len(repeated):,} of them, such as {repeated[0]['values']}",
             fix="give every video one row",
         )
 

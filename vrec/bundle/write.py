@@ -57,6 +57,11 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
         SchemaError: The columns of a table are not those of its schema.
     """
     folder = check_new_folder(uri)
+    if inputs.ranker is None and inputs.recommender is None:
+        raise BundleError(
+            "a bundle needs a ranker, or a recommender to rank in the order of",
+            fix="give --recommender, or --ranker where the log has impressions to train one on",
+        )
     bundle = _make(folder.uri, validate_inputs(inputs), config)
     requests = smoke_request_videos(bundle.neighbors.ids, config.smoke_requests)
     bundle = replace(bundle, smoke_answers=run_smoke_requests(bundle, requests))

@@ -256,5 +256,5 @@ def _without_future(
             fix="correct the clock or the unit of `at`, or set events.read.future=drop to leave these out",
         )
     if count == frame.height:
-        raise EventsError(f"{uri}: all {count:,} events lie in the future")
+        raise EventsError(f"{uri}: every event lies in the future, {count:,} of {count:,}")
     return frame.filter(~future), count

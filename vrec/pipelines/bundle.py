@@ -76,9 +76,8 @@ def make_bundle(
         embed=_embed_config(inputs.embeddings) if inputs.embeddings else None,
     )
     if bundle_inputs.recommender is None:
-        if bundle_inputs.ranker is not None:
-            # Before the fit, which may take minutes.
-            validate_inputs(bundle_inputs)
+        # Before the fit, which may take minutes.
+        validate_inputs(bundle_inputs)
         bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, interactions, settings))
     bundle_inputs = replace(bundle_inputs, measured=_measured(ranker, bundle_inputs.recommender))
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
