@@ -8,7 +8,7 @@ import torch
 from tests.retrieval.matrices import random_matrix, to_interactions
 from tests.retrieval.planted import blocks
 from vrec.core.artifact import read_artifact
-from vrec.core.errors import ConfigError, FitError
+from vrec.core.errors import ConfigError, FitError, FitTimeout
 from vrec.retrieval import training
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, build_interaction_matrix
 from vrec.retrieval.models import mult_vae, sasrec
@@ -284,6 +284,43 @@ def test_without_validation_every_epoch_is_trained_at_the_given_rate():
     assert epochs == [1, 2, 3]
     assert network.weight.item() == pytest.approx(before - 6 * 0.01, abs=1e-5)
     assert not network.training
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_deadline_stops_after_the_batch_and_the_best_weights_stay(monkeypatch, validated):
+    network, steps, weights = torch.nn.Linear(1, 1), [], []
+    # A batch takes a second, and an epoch has two.
+    monkeypatch.setattr(training.time, "monotonic", lambda: float(len(steps)))
+
+    def losses(epoch: int):
+        for _ in range(2):
+            steps.append(epoch)
+            yield network(torch.ones(1, 1)).sum()
+
+    def validate() -> float:
+        weights.append(network.weight.item())
+        return float(-len(weights))
+
+    def train(deadline: float) -> None:
+        train_with_early_stopping(
+            network,
+            losses,
+            epochs=9,
+            learning_rate=0.01,
+            model_name="x",
+            validate=validate if validated else None,
+            patience=9,
+            deadline=deadline,
+        )
+
+    before = network.weight.item()
+    train(5)
+    assert steps == [1, 1, 2, 2, 3]
+    assert not network.training
+    after = network.weight.item()
+    assert after == (weights[0] if validated else pytest.approx(before - 5 * 0.01, abs=1e-5))
+    with pytest.raises(FitTimeout, match="first epoch"):
+        train(6)
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 5)])

@@ -69,6 +69,12 @@ class FitError(VrecError):
     fix = "check the interactions that the model is fitted on"
 
 
+class FitTimeout(FitError):
+    """Time that ran out before a network had been trained for one epoch."""
+
+    fix = "give the fit more time"
+
+
 class UnknownModel(ConfigError, FitError):
     """Name of a recommender that does not exist."""
 

@@ -44,6 +44,10 @@ class MatrixRecommender(ABC, Generic[C]):
     """True if a user's scores depend on their history alone, so that `recommend_from` can serve users and
     events that came after the fit."""
 
+    deadline: float | None = None
+    """Moment of `time.monotonic` at which a network stops training, with the weights that it has come to;
+    None runs all epochs. Models that are not trained in epochs ignore it."""
+
     def __init__(self, config: C | None = None) -> None:
         self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
         self.report: dict[str, Any] = {}

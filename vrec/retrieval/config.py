@@ -325,8 +325,9 @@ class AutoConfig(HybridConfig):
     members: tuple[SingleKind, ...] = Field(default=PORTFOLIO, min_length=1)
     """Names of the recommenders to try, in this order; `popular` is always tried."""
     minutes: float = Field(default=5.0, gt=0)
-    """Time budget of trying; what does not fit into it is skipped and named. The chosen model is then fitted
-    on all interactions, which takes as long as its trial."""
+    """Time budget of the whole fit. What does not fit into it is skipped and named; a part of the choice that
+    could not be fitted again on all interactions in time stays as it was tried, without those held out. A
+    trial whose time could not be known beforehand may end later."""
     search: dict[SingleKind, dict[str, list[Any]]] = Field(
         default_factory=lambda: {
             "co_visitation": {"decay": [0.5, 0.9], "popularity_power": [0.0, 0.3]},

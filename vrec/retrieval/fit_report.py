@@ -33,12 +33,16 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         changes = row.get("settings") or {}
         notes = [json.dumps(changes).replace('"', "")[1:-1]] if changes else []
         notes += ["on a sample of the users"] if row.get("sample") else []
+        notes += [f"by {row['users']:,} of the users"] if "users" in row else []
         notes += ["from an interrupted fit"] if row.get("resumed") else []
         notes += [f"left out: {row['dropped']}"] if "dropped" in row else []
+        notes += [f"not fitted again on all interactions: {row['as_tried']}"] if "as_tried" in row else []
         shown = (
             f"{'-' if score is None else f'{score:.4f}':>8} {'' if seconds is None else f'{seconds:.1f}':>8}"
         )
         lines.append(f"  {row['model']:<20} {shown}  {'; '.join(notes)}".rstrip())
     members = report["members"]
     of = f" of {', '.join(members)}" if len(members) > 1 else ""
-    return [*lines, f"chosen: {report['chosen']}{of}"]
+    spent = report.get("seconds")
+    took = f" ({spent['spent']:.0f} s of a budget of {spent['budget']:.0f} s)" if spent else ""
+    return [*lines, f"chosen: {report['chosen']}{of}{took}"]

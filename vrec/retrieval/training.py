@@ -1,5 +1,6 @@
 """Training loop, early stopping and base class of the recommenders built on torch."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vrec.core.artifact import Arrays
-from vrec.core.errors import ConfigError, FitError
+from vrec.core.errors import ConfigError, FitError, FitTimeout
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.holdout import Holdout, hold_out_newest
 from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix
@@ -68,6 +69,7 @@ class NetworkRecommender(MatrixRecommender[C], Generic[C, N]):
             model_name=self.kind,
             validate=validate,
             patience=self.config.patience if isinstance(self.config, EarlyStoppingConfig) else 1,
+            deadline=self.deadline,
         )
 
     def _arrays(self) -> Arrays:
@@ -106,6 +108,7 @@ def train_with_early_stopping(
     model_name: str,
     validate: Callable[[], float] | None = None,
     patience: int = 1,
+    deadline: float | None = None,
 ) -> None:
     """Train a network in place with Adam and leave it in eval mode.
 
@@ -118,20 +121,30 @@ def train_with_early_stopping(
         validate: Function that returns the network's validation metric, higher is better. With it, the
             weights of the best epoch are restored at the end; without it, all epochs run.
         patience: Epochs without a new best metric after which training stops.
+        deadline: Moment of `time.monotonic` at which training stops after the current batch.
 
     Raises:
         FitError: A weight is not finite after an epoch.
+        FitTimeout: The deadline came in the first epoch.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     best, best_epoch, best_state = -np.inf, 0, {}
+    in_time = True
     for epoch in range(1, epochs + 1):
         network.train()
         for loss in losses(epoch):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            in_time = deadline is None or time.monotonic() < deadline
+            if not in_time:
+                break
         network.eval()
         _check_finite(network, epoch, model_name, learning_rate)
+        if not in_time:
+            if epoch == 1:
+                raise FitTimeout(f"{model_name}: the time ran out in the first epoch")
+            break
         if validate is None:
             continue
         metric = validate()

@@ -25,6 +25,8 @@ class TrialRecord:
     """All settings of the recommender."""
     score: float
     seconds: float
+    fit_seconds: float
+    """Seconds of the fit alone."""
 
 
 class TrialJournal:
@@ -45,7 +47,8 @@ class TrialJournal:
         try:
             record = json.loads(StorageFolder(uri).read(RECORD))
             fitted = load_single_model(uri)
-            return TrialRecord(fitted, record["settings"], record["score"], record["seconds"])
+            figures = record["score"], record["seconds"], record["fit_seconds"]
+            return TrialRecord(fitted, record["settings"], *figures)
         except (OSError, ValueError, KeyError, TypeError, VrecError):
             # Not there, or not whole: the trial is run again.
             return None
@@ -58,7 +61,12 @@ class TrialJournal:
         """
         uri = self._uri(trial)
         record.fitted.save(uri)
-        figures = {"settings": dict(record.settings), "score": record.score, "seconds": record.seconds}
+        figures = {
+            "settings": dict(record.settings),
+            "score": record.score,
+            "seconds": record.seconds,
+            "fit_seconds": record.fit_seconds,
+        }
         StorageFolder(uri).write_json(RECORD, figures)
 
     def _uri(self, trial: Mapping[str, Any]) -> str:

@@ -3,21 +3,27 @@
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.compute import pc
-from vrec.core.errors import FitError
+from vrec.core.errors import FitError, FitTimeout
 from vrec.core.tables import tables_digest
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import CONTENT_KINDS, AutoConfig, SingleModelsConfig
 from vrec.retrieval.holdout import ValidationPart
 from vrec.retrieval.interaction_matrix import InteractionMatrix, to_interactions
+from vrec.retrieval.models.auto_trials import (
+    EASE_KIND,
+    Trial,
+    describe_histories,
+    expected_seconds,
+    sample_users,
+    with_settings,
+)
 from vrec.retrieval.models.hybrid import BlendPlan, HybridRecommender
 from vrec.retrieval.models.hybrid_choice import choose_blend, single_scores
 from vrec.retrieval.models.popular import PopularRecommender
@@ -25,23 +31,14 @@ from vrec.retrieval.models.single_models import fit_member
 from vrec.retrieval.trial_journal import TrialJournal, TrialRecord
 from vrec.retrieval.validation import METRIC
 
-EASE_KIND = "ease"
 BASELINE = PopularRecommender.kind
 """Candidate that is always tried."""
 LEAST_EPOCHS = 5
 """Epochs below which a network is not worth its trial."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Fitted candidate with its score."""
-
-    kind: str
-    models: SingleModelsConfig
-    """Settings, of which those of `kind` apply."""
-    fitted: MatrixRecommender
-    score: float
-    seconds: float
+FEWEST_JUDGES = 500
+"""Users below which blends are not worth comparing, where there are more."""
+BLENDING_PASSES = 8
+"""Time of choosing a blend, in units of that of scoring the validation users by each of its members once."""
 
 
 class AutoRecommender(HybridRecommender):
@@ -65,19 +62,24 @@ class AutoRecommender(HybridRecommender):
 
     def __init__(self, config: AutoConfig | None = None, trials: str | None = None) -> None:
         super().__init__(config)
-        self._trials = trials
+        self._folder = trials
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         self._deadline = time.monotonic() + 60 * self.config.minutes
-        self._exempt = {BASELINE}
+        self._rows = histories.weights.nnz
+        self._trials: dict[str, Trial] = {}
+        self._on_sample: dict[str, Trial] = {}
         self._journal = self._open_journal(histories, content)
         super()._fit(histories, content)
         self.report["data"] = describe_histories(histories, content)
+        budget = round(60 * self.config.minutes, 3)
+        spent = round(60 * self.config.minutes - (self._deadline - time.monotonic()), 2)
+        self.report["seconds"] = {"budget": budget, "spent": spent}
 
     def _open_journal(
         self, histories: InteractionMatrix, content: CatalogContent | None
     ) -> TrialJournal | None:
-        if self._trials is None:
+        if self._folder is None:
             return None
         table = to_interactions(histories, self.users, self.videos)
         tables = (table, *((content.videos, content.embeddings) if content else ()))
@@ -86,33 +88,54 @@ class AutoRecommender(HybridRecommender):
             "settings": self.config.model_dump(mode="json"),
             "vrec": version("vrec"),
         }
-        return TrialJournal(self._trials, context)
+        return TrialJournal(self._folder, context)
 
     def _plan(self, part: ValidationPart | None, content: CatalogContent | None) -> BlendPlan:
         if part is None:
             return BlendPlan({BASELINE: self._models}, None)
         kinds = list(dict.fromkeys((BASELINE, *self.config.members)))
-        trials: dict[str, Trial] = {}
+        trials = self._trials
         kept = list(self._screen(kinds, part, content))
         # The fast ones first, with all their settings: a slow one must not take their time.
         for group in ([kind for kind in kept if not self._is_slow(kind)], filter(self._is_slow, kept)):
             group_kinds = list(group)
             for kind in group_kinds:
                 self._try(trials, kind, {}, part, content)
-            ranked = sorted(trials, key=lambda kind: -trials[kind].score)[: self.config.contenders]
-            for kind in (kind for kind in ranked if kind in group_kinds):
+            for kind in (kind for kind in ranked(trials)[: self.config.contenders] if kind in group_kinds):
                 for changes in self._further_settings(kind):
                     self._try(trials, kind, changes, part, content)
-        ranked = sorted(trials, key=lambda kind: -trials[kind].score)
+        if len(trials) == 1 and self._on_sample:
+            # There was no time to try anything on everything: the sample decides.
+            trials |= {kind: self._on_sample[kind] for kind in ranked(self._on_sample)[:1]}
+            part = self._sample
+        return self._choose(part)
+
+    def _choose(self, part: ValidationPart) -> BlendPlan:
+        """Choose between the best trials and their blends, judged by as many users as there is time for."""
+        trials, order = self._trials, ranked(self._trials)
         chosen = [
             kind
-            for place, kind in enumerate(ranked)
+            for place, kind in enumerate(order)
             if place < self.config.blended or kind == BASELINE or kind in CONTENT_KINDS
         ]
+        scoring = sum(trials[kind].seconds - trials[kind].fit_seconds for kind in chosen)
+        needed, room, users = BLENDING_PASSES * scoring, self._room(trials), part.before.users
+        singles: dict[str, float] | None = {kind: trials[kind].score for kind in chosen}
+        judges: int | None = None
+        if len(chosen) > 1 and room < needed:
+            judges = int(users * room / needed)
+            if judges < min(FEWEST_JUDGES, users):
+                self._drop("blends", f"budget: about {needed:.0f} s, of {room:.0f} s left")
+                chosen = order[:1]
+            else:
+                rng = np.random.default_rng(self.config.blend.seed)
+                part, singles = part.select(np.sort(rng.permutation(users)[:judges])), None
         panel = self._panel({kind: trials[kind].fitted for kind in chosen}, part.train)
-        singles = {kind: trials[kind].score for kind in chosen}
         choice = choose_blend(panel, part, self.config.blend, singles=singles, fallback=self.config.fallback)
         self._note_blends(choice)
+        if singles is None:
+            for row in self.report["tried"][-len(choice.blends) :]:
+                row["users"] = judges
         return BlendPlan({kind: trials[kind].models for kind in chosen}, choice)
 
     def _screen(
@@ -124,25 +147,16 @@ class AutoRecommender(HybridRecommender):
             yield from kinds
             return
         sample = sample_users(part, self.config.screen_interactions / rows, self.config.blend.seed)
-        trials: dict[str, Trial] = {}
+        self._sample, trials = sample, self._on_sample
         for kind in kinds:
-            # The other half of the budget is for trials on everything.
-            if kind != BASELINE and self._left() < 30 * self.config.minutes:
-                self._drop(kind, f"budget: {self._left():.0f} s left")
-            else:
-                self._try(trials, kind, {"": "sample"}, sample, content)
-        ranked = sorted(trials, key=lambda kind: -trials[kind].score)
-        # Whatever the time, what was best on the sample is tried on everything.
-        self._exempt.add(ranked[0])
-        kept = {BASELINE, *ranked[: max(1, (len(ranked) + 1) // 2)]}
-        for kind in ranked:
-            estimate = trials[kind].seconds * rows / sample.train.num_rows
-            if kind not in kept:
-                self._drop(kind, "not in the better half on a sample of the users")
-            elif kind not in self._exempt and estimate > self._left():
-                self._drop(kind, f"budget: about {estimate:.0f} s, of {self._left():.0f} s left")
-            else:
+            self._try(trials, kind, {}, sample, content)
+        order = ranked(trials)
+        kept = {BASELINE, *order[: max(1, (len(order) + 1) // 2)]}
+        for kind in order:
+            if kind in kept:
                 yield kind
+            else:
+                self._drop(kind, "not in the better half on a sample of the users")
 
     def _try(
         self,
@@ -153,8 +167,7 @@ class AutoRecommender(HybridRecommender):
         content: CatalogContent | None,
     ) -> None:
         """Fit and score a candidate, note it in `report`, and keep it where it is the best of its kind."""
-        is_sample = "" in changes
-        changes = {name: value for name, value in changes.items() if name}
+        is_sample = trials is self._on_sample
         identity = {"model": kind, "settings": changes, "sample": is_sample}
         best = trials.get(kind)
         found = self._journal.find(identity) if self._journal else None
@@ -162,24 +175,26 @@ class AutoRecommender(HybridRecommender):
             # The time that it took counts as if it had passed now.
             self._deadline -= found.seconds
             models = with_settings(self._models, kind, found.settings)
-            trial = Trial(kind, models, found.fitted, found.score, found.seconds)
+            figures = found.score, found.seconds, found.fit_seconds
+            trial = Trial(kind, models, found.fitted, *figures, part.train.num_rows)
         else:
-            needed = best.seconds if best else expected_seconds(kind, part)
-            is_exempt = kind in self._exempt and best is None
-            if not is_exempt and needed >= self._left() / (1 if best else 2):
-                self._drop(kind, f"budget: about {needed:.0f} s, of {self._left():.0f} s left", changes)
+            needed, room = self._expected(trials, kind, part), self._room(trials)
+            # What is tried for the first time may have to be fitted again in the end.
+            if kind != BASELINE and needed * (1 if best else 2) >= room:
+                self._drop(kind, f"budget: about {needed:.0f} s, of {room:.0f} s left", changes)
                 return
             try:
-                trial = self._run_trial(kind, changes, part, content)
+                trial = self._run_trial(trials, kind, changes, part, content)
             except FitError as error:
                 self._drop(kind, str(error).removeprefix(f"{kind}: "), changes)
                 return
             if self._journal is not None:
                 settings = getattr(trial.models, kind).model_dump(mode="json")
-                self._journal.write(identity, TrialRecord(trial.fitted, settings, trial.score, trial.seconds))
+                figures = trial.score, trial.seconds, trial.fit_seconds
+                self._journal.write(identity, TrialRecord(trial.fitted, settings, *figures))
         row: dict[str, Any] = {
             "model": kind,
-            "settings": changes,
+            "settings": dict(changes),
             METRIC: trial.score,
             "seconds": round(trial.seconds, 2),
         }
@@ -192,40 +207,91 @@ class AutoRecommender(HybridRecommender):
             trials[kind] = trial
 
     def _run_trial(
-        self, kind: str, changes: Mapping[str, Any], part: ValidationPart, content: CatalogContent | None
+        self,
+        trials: Mapping[str, Trial],
+        kind: str,
+        changes: Mapping[str, Any],
+        part: ValidationPart,
+        content: CatalogContent | None,
     ) -> Trial:
         begun = time.monotonic()
         models = with_settings(self._models, kind, changes)
-        models = self._within_budget(models, kind, part, content)
-        fitted = fit_member(kind, models, part.train, content)
+        if getattr(getattr(models, kind), "epochs", None) is not None:
+            models = self._within_budget(models, kind, part, content, self._trial_share(trials, part))
+        fit_begun = time.monotonic()
+        # A network stops in time to be trained once more on everything.
+        deadline = fit_begun + self._trial_share(trials, part)
+        fitted = fit_member(kind, models, part.train, content, deadline)
+        fit_seconds = time.monotonic() - fit_begun
         panel = self._panel({kind: fitted}, part.train)
         score = float(single_scores(panel, kind, part).mean())
-        return Trial(kind, models, fitted, score, time.monotonic() - begun)
+        return Trial(kind, models, fitted, score, time.monotonic() - begun, fit_seconds, part.train.num_rows)
 
     def _is_slow(self, kind: str) -> bool:
         return kind == EASE_KIND or hasattr(getattr(self._models, kind), "epochs")
 
     def _within_budget(
-        self, models: SingleModelsConfig, kind: str, part: ValidationPart, content: CatalogContent | None
+        self,
+        models: SingleModelsConfig,
+        kind: str,
+        part: ValidationPart,
+        content: CatalogContent | None,
+        share: float,
     ) -> SingleModelsConfig:
-        """Return the settings of a network with no more epochs than half of what is left allows.
+        """Return the settings of a network with no more epochs than fit into `share`, in seconds.
 
         Raises:
             FitError: There are too few interactions for a network, or too little time.
         """
-        epochs = getattr(getattr(models, kind), "epochs", None)
-        if epochs is None:
-            return models
-        least = self.config.network_interactions
-        if part.train.num_rows < least:
-            raise FitError(f"a network, and there are fewer than {least:,} interactions")
-        begun = time.monotonic()
-        fit_member(kind, with_settings(models, kind, {"epochs": 1}), part.train, content)
+        if part.train.num_rows < self.config.network_interactions:
+            raise FitError(
+                f"a network, and there are fewer than {self.config.network_interactions:,} interactions"
+            )
+        epochs = getattr(models, kind).epochs
+        least = min(LEAST_EPOCHS, epochs)
+        begun, most = time.monotonic(), share / (least + 1)
+        try:
+            fit_member(kind, with_settings(models, kind, {"epochs": 1}), part.train, content, begun + most)
+        except FitTimeout as error:
+            raise FitError(
+                f"budget: an epoch takes more than {most:.1f} s, of {share:.0f} s for the trial"
+            ) from error
         seconds = max(time.monotonic() - begun, 1e-3)
-        affordable = int(self._left() / 2 / seconds)
-        if affordable < min(LEAST_EPOCHS, epochs):
-            raise FitError(f"budget: an epoch takes {seconds:.1f} s, of {self._left():.0f} s left")
+        affordable = int(share / seconds) - 1
+        if affordable < least:
+            raise FitError(f"budget: an epoch takes {seconds:.1f} s, of {share:.0f} s for the trial")
         return models if affordable >= epochs else with_settings(models, kind, {"epochs": affordable})
+
+    def _fit_members(
+        self, models: Mapping[str, SingleModelsConfig], table: pa.Table, content: CatalogContent | None
+    ) -> dict[str, MatrixRecommender]:
+        """Fit the members on everything, the fastest first, as far as there is time.
+
+        Those that there is no time for stay as they were tried, without the interactions that were held out;
+        `report` says so.
+        """
+        members: dict[str, MatrixRecommender] = {}
+        for kind in sorted(models, key=self._refit_seconds):
+            trial, needed, left = self._trials.get(kind), self._refit_seconds(kind), self._left()
+            if trial is None or kind == BASELINE:
+                members |= super()._fit_members({kind: models[kind]}, table, content)
+                continue
+            row: dict[str, Any] = {"model": kind}
+            reason = f"about {needed:.0f} s, of {left:.0f} s left"
+            if needed < left:
+                begun = time.monotonic()
+                try:
+                    members[kind] = fit_member(kind, models[kind], table, content, self._deadline)
+                except FitTimeout:
+                    reason = "the first epoch was not done in time"
+                except FitError as error:
+                    row["dropped"] = str(error).removeprefix(f"{kind}: ")
+                row["seconds"] = round(time.monotonic() - begun, 2)
+            if kind not in members and "dropped" not in row:
+                members[kind] = trial.fitted
+                row["as_tried"] = f"budget: {reason}"
+            self.report["tried"].append(row)
+        return {kind: members[kind] for kind in models if kind in members}
 
     def _further_settings(self, kind: str) -> Iterator[dict[str, Any]]:
         grid = self.config.search.get(kind, {})  # type: ignore[call-overload]
@@ -241,52 +307,41 @@ class AutoRecommender(HybridRecommender):
     def _left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
 
+    def _room(self, trials: Mapping[str, Trial]) -> float:
+        """Return the seconds left for trials, without those of the fits on everything in the end."""
+        return max(0.0, self._left() - self._reserved(trials))
 
-def expected_seconds(kind: str, part: ValidationPart) -> float:
-    """Return what is known of a fit's time beforehand: that of EASE's inverse, which grows with the cube.
+    def _trial_share(self, trials: Mapping[str, Trial], part: ValidationPart) -> float:
+        """Return the seconds for a trial after which as many remain as its fit on everything will take.
 
-    The time of a small inverse on this machine is scaled up; of other kinds nothing is known, and 0 returned.
-    """
-    if kind != EASE_KIND:
-        return 0.0
-    videos = len(pc.unique(part.train.column("video_id")))
-    size = min(videos, 500)
-    begun = time.monotonic()
-    np.linalg.inv(np.eye(size) + np.full((size, size), 0.1 / size))
-    return (time.monotonic() - begun) * (videos / size) ** 3
+        After a trial on a sample, half of the room remains for the others.
+        """
+        growth = 1.0 if trials is self._on_sample else max(1.0, self._rows / part.train.num_rows)
+        return self._room(trials) / (1 + growth)
 
+    def _reserved(self, trials: Mapping[str, Trial]) -> float:
+        if trials is self._on_sample:
+            # The other half of the budget is for trials on everything.
+            return 30 * self.config.minutes
+        return sum(trials[kind].refit_seconds(self._rows) for kind in ranked(trials)[: self.config.blended])
 
-def with_settings(models: SingleModelsConfig, kind: str, changes: Mapping[str, Any]) -> SingleModelsConfig:
-    """Return the settings with some of one recommender changed; raises ValidationError for a wrong value."""
-    if not changes:
-        return models
-    own = getattr(models, kind)
-    return models.model_copy(update={kind: type(own).model_validate(own.model_dump() | dict(changes))})
+    def _expected(self, trials: Mapping[str, Trial], kind: str, part: ValidationPart) -> float:
+        """Return the expected seconds of a trial, by its last one, by that on a sample, or by others'."""
+        if kind in trials:
+            return trials[kind].seconds
+        if kind in self._on_sample:
+            sampled = self._on_sample[kind]
+            # A network gets as many epochs as there is time for.
+            by_sample = 0.0 if self._is_slow(kind) else sampled.seconds * part.train.num_rows / sampled.rows
+            return max(by_sample, expected_seconds(kind, part))
+        if self._is_slow(kind):
+            return expected_seconds(kind, part)
+        return max((trial.seconds for trial in trials.values() if not self._is_slow(trial.kind)), default=0.0)
 
-
-def sample_users(part: ValidationPart, share: float, seed: int) -> ValidationPart:
-    """Return the validation part of a random share of all users, at least one of them a validation user."""
-    users = pc.unique(part.train.column("user_id"))
-    users = users.take(pc.sort_indices(users))
-    drawn = np.random.default_rng(seed).random(len(users)) < share
-    kept = pa.chunked_array([users.filter(pa.array(drawn))])
-    among = np.asarray(pc.is_in(part.users, value_set=kept.combine_chunks()))
-    rows = np.flatnonzero(among) if among.any() else np.array([0])
-    if not among.any():
-        kept = pa.chunked_array([part.users.take(pa.array([0]))])
-    train = part.train.filter(pc.is_in(part.train.column("user_id"), value_set=kept.combine_chunks()))
-    return replace(part.select(rows), train=train)
+    def _refit_seconds(self, kind: str) -> float:
+        return self._trials[kind].refit_seconds(self._rows) if kind in self._trials else 0.0
 
 
-def describe_histories(histories: InteractionMatrix, content: CatalogContent | None) -> dict[str, Any]:
-    """Return what the choice depends on: sizes, density, length of histories, presence of content."""
-    counts = np.diff(histories.weights.indptr)
-    cells = max(1, histories.users * histories.videos)
-    return {
-        "users": histories.users,
-        "videos": histories.videos,
-        "interactions": int(counts.sum()),
-        "density": round(float(counts.sum()) / cells, 6),
-        "median_history": float(np.median(counts)),
-        "has_content": content is not None and bool(content.video_id_columns),
-    }
+def ranked(trials: Mapping[str, Trial]) -> list[str]:
+    """Return the kinds of trials, the best first."""
+    return sorted(trials, key=lambda kind: -trials[kind].score)

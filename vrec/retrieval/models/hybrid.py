@@ -125,9 +125,11 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
             models = {kind: config for kind, config in models.items() if kind in choice.members}
         tried = list(self.report["tried"])
         members = self._fit_members(models, table, content)
-        # What the final fit adds to the table is what could be fitted on less, and now cannot.
+        # What the final fit adds to the table is what could be fitted on less, and now is not.
         self.report["tried"] = tried + [
-            row for row in self.report["tried"][len(tried) :] if choice is None or "dropped" in row
+            row
+            for row in self.report["tried"][len(tried) :]
+            if choice is None or "dropped" in row or "as_tried" in row
         ]
         if not members and self.single is not None:
             members, self.single = {"popular": self.popular}, "popular"

@@ -47,16 +47,30 @@ def build_single_model(
 
 
 def fit_member(
-    kind: str, config: SingleModelsConfig, interactions: pa.Table, content: CatalogContent | None
+    kind: str,
+    config: SingleModelsConfig,
+    interactions: pa.Table,
+    content: CatalogContent | None,
+    deadline: float | None = None,
 ) -> MatrixRecommender:
     """Fit a recommender on INTERACTIONS.
 
+    Args:
+        kind: Name of the recommender.
+        config: Settings, of which its own apply.
+        interactions: INTERACTIONS.
+        content: Content of the videos.
+        deadline: Moment of `time.monotonic` at which the training of a network stops; others ignore it.
+
     Raises:
         FitError: It cannot be fitted on these rows, or needs content and there is none.
+        FitTimeout: The deadline came in the first epoch.
     """
     if kind in CONTENT_KINDS and (content is None or not content.video_id_columns):
         raise FitError("there is no content")
-    return build_single_model(kind, config).fit(interactions, content)
+    model = build_single_model(kind, config)
+    model.deadline = deadline
+    return model.fit(interactions, content)
 
 
 def load_single_model(uri: str) -> MatrixRecommender:
