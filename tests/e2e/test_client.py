@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import time
 import urllib.request
 from http import HTTPStatus
 
@@ -14,8 +15,8 @@ from tests.films import numbered, write_video
 from vrec.serving.http.keys import create_key
 
 OPERATIONS = {
-    "recommend", "search", "similar_videos", "add_events", "remove_event", "get_user", "join_session",
-    "export_events", "get_profile", "erase_profile",
+    "recommend", "search", "similar_videos", "trending_videos", "add_events", "remove_event", "get_user",
+    "join_session", "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "audit_log", "check_health", "check_readiness", "get_media",
@@ -97,35 +98,9 @@ def test_the_client_drives_every_route(served, client):
     assert table.column("event_id").to_pylist() == ["c1", "c2"]
     assert len(api.ok("lists.similar_videos", video_id=first.video_id, k=3).items) == 3
     assert api.ok("lists.search", body=models.SearchRequest(text=first.category)).items
+    _check_trends(api, models, first.video_id)
 
-    film = write_video(folder / "media" / "a film.mp4", [numbered(n) for n in range(50)])
-    fields = {"creator_id": "ann", "title": "A quokka", "tags": ["red", "big"], "category": "mugs"}
-    file = types.File(io.BytesIO(film.read_bytes()), "clip.mp4", "video/mp4")
-    form = models.UploadVideoForm(file=file, video_id="new/1", price=12.34, **fields)
-    assert api.ok("catalog.upload_video", 201, body=form).video_id == "new/1"
-    by_uri = models.AddVideoRequest(uri=str(film), video_id="new/2", **fields)
-    assert api.ok("catalog.add_video", 201, body=by_uri).modalities
-    changed = api.ok(
-        "catalog.update_video", video_id="new/1", body=models.UpdateVideoRequest(category="jars")
-    )
-    assert (changed.category, changed.price, changed.tags) == ("jars", 12.34, ["red", "big"])
-    page = api.ok("catalog.list_videos", categories=["jars", "mugs"], creators=["ann"], limit=1)
-    assert (page.found, page.videos[0].video_id) == (2, "new/1")
-    page = api.ok(
-        "catalog.list_videos", categories=["jars", "mugs"], creators=["ann"], cursor=page.next_cursor
-    )
-    assert ([one.video_id for one in page.videos], page.next_cursor) == (["new/2"], None)
-    assert api.ok("catalog.get_video", video_id="new/1").recommendable
-    row = models.BulkVideoRow(video_id="new/1", price=9.5)
-    lines = [json.dumps(row.to_dict()), json.dumps({"video_id": "nowhere", "price": 1})]
-    done = api.ok("catalog.change_videos", body=types.File(io.BytesIO("\n".join(lines).encode())))
-    assert (done.updated, done.failed, done.failures[0].video_id) == (1, 1, "nowhere")
-    assert api.ok("catalog.get_video", video_id="new/1").price == 9.5
-    assert api.ok("pages.get_media", video_id="new/1").payload.read() == film.read_bytes()
-    for video_id in ("new/1", "new/2"):
-        assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT
-    assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
-
+    _check_catalog(api, models, types, folder)
     _check_rules(api, models, first.video_id)
     last = api.ok("audit.audit_log", limit=1).entries[0]
     assert (last.by, last.operation, last.target.additional_properties) == (
@@ -171,6 +146,50 @@ def _check_users(api, models, video_id):
     assert api.detailed("events.remove_event", event_id="c3").status_code == HTTPStatus.NO_CONTENT
     other = models.JoinSessionRequest(session_id="visit")
     assert api.detailed("users.join_session", user_id="bob", body=other).parsed.status == HTTPStatus.CONFLICT
+
+
+def _check_catalog(api, models, types, folder):
+    """Videos are uploaded, added, changed, listed and removed."""
+    film = write_video(folder / "media" / "a film.mp4", [numbered(n) for n in range(50)])
+    fields = {"creator_id": "ann", "title": "A quokka", "tags": ["red", "big"], "category": "mugs"}
+    file = types.File(io.BytesIO(film.read_bytes()), "clip.mp4", "video/mp4")
+    form = models.UploadVideoForm(file=file, video_id="new/1", price=12.34, **fields)
+    assert api.ok("catalog.upload_video", 201, body=form).video_id == "new/1"
+    by_uri = models.AddVideoRequest(uri=str(film), video_id="new/2", **fields)
+    assert api.ok("catalog.add_video", 201, body=by_uri).modalities
+    changed = api.ok(
+        "catalog.update_video", video_id="new/1", body=models.UpdateVideoRequest(category="jars")
+    )
+    assert (changed.category, changed.price, changed.tags) == ("jars", 12.34, ["red", "big"])
+    page = api.ok("catalog.list_videos", categories=["jars", "mugs"], creators=["ann"], limit=1)
+    assert (page.found, page.videos[0].video_id) == (2, "new/1")
+    page = api.ok(
+        "catalog.list_videos", categories=["jars", "mugs"], creators=["ann"], cursor=page.next_cursor
+    )
+    assert ([one.video_id for one in page.videos], page.next_cursor) == (["new/2"], None)
+    assert api.ok("catalog.get_video", video_id="new/1").recommendable
+    row = models.BulkVideoRow(video_id="new/1", price=9.5)
+    lines = [json.dumps(row.to_dict()), json.dumps({"video_id": "nowhere", "price": 1})]
+    done = api.ok("catalog.change_videos", body=types.File(io.BytesIO("\n".join(lines).encode())))
+    assert (done.updated, done.failed, done.failures[0].video_id) == (1, 1, "nowhere")
+    assert api.ok("catalog.get_video", video_id="new/1").price == 9.5
+    assert api.ok("pages.get_media", video_id="new/1").payload.read() == film.read_bytes()
+    for video_id in ("new/1", "new/2"):
+        assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT
+    assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
+
+
+def _check_trends(api, models, video_id):
+    """Two shoppers make a video a trend, once the service has read the log."""
+    hour = models.TrendWindow.VALUE_0
+    assert str(hour) == "1h"
+    for _ in range(100):
+        found = api.ok("lists.trending_videos", window=hour, k=3)
+        if found.items:
+            break
+        time.sleep(0.1)
+    assert ([one.video_id for one in found.items], found.window) == ([video_id], hour)
+    assert found.items[0].scores.additional_properties["shoppers"] == 2
 
 
 def _check_rules(api, models, video_id):

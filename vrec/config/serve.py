@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vrec.config.trends import TrendingConfig
 from vrec.core.config import BaseConfig
 from vrec.core.uris import join_uri, local_path
 from vrec.events.config import OwnKinds
@@ -166,6 +167,8 @@ class ServeConfig(BaseConfig):
     """Reranking, by surface."""
     search: SearchConfig = Field(default_factory=SearchConfig)
     """Text search."""
+    trending: TrendingConfig = Field(default_factory=TrendingConfig)
+    """Trending videos."""
     own_kinds: OwnKinds = Field(default_factory=dict)
     """The shop's own kinds of events, which `POST /v1/events` accepts besides vrec's; by default those of
     `events.interest.own_kinds`. In profiles, those that the bundle has count as they did in training."""

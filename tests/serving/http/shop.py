@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from tests.serving.direct import Direct
+from vrec.config.trends import TrendingConfig
 from vrec.core.errors import VideoError
+from vrec.events.config import InterestConfig
 from vrec.media.decode import MediaConfig
 from vrec.media.decode_process import DecodeProcess
 from vrec.profiles.stores.codec import table_from_rows
@@ -25,8 +27,17 @@ from vrec.serving.deployments.protocol import (
 )
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.experiments import ArmCounts
-from vrec.serving.messages import CatalogEntry, CatalogPage, EmbeddedVideo, ListItem, ListResult
+from vrec.serving.messages import (
+    CatalogEntry,
+    CatalogPage,
+    EmbeddedVideo,
+    ListItem,
+    ListResult,
+    unranked_item,
+)
 from vrec.serving.rules.follower import RuleFollower
+from vrec.serving.trends.follower import TrendFollower, announce_erasure
+from vrec.serving.trends.trending import TrendingCounts
 
 
 class Shop:
@@ -46,6 +57,7 @@ class Shop:
         follower = RuleFollower(self.records_after)
         self.audit = AuditLog(Direct(self), config.apply_timeout_s)
         self.rules = RuleOperations(Direct(self), Direct(self), follower, config.apply_timeout_s)
+        self.trends = ShopTrends(self)
         self.asks = []
 
     def close(self):
@@ -54,39 +66,39 @@ class Shop:
 
     async def recommend(self, ask):
         self.asks.append(ask)
-        await self._fail()
+        await self.fail()
         profile = await self.profile(ask.user_id)
         weights = {} if profile is None else {one.video_id: one.weight for one in profile.history}
         liked = {self.cards_now[name]["category"] for name in weights if name in self.cards_now}
         reason = {True: (f"watched:{next(iter(weights), '')}", "popular"), False: ("new",)}
         items = [
             (float(card["category"] in liked), name, reason[bool(liked) and card["category"] in liked])
-            for name, card in self._passing(ask.filters)
+            for name, card in self.passing(ask.filters)
         ]
         return self._answer(items, ask.k)
 
     def fallback(self, ask):
-        answer = self._answer([(0.0, name, ("popular",)) for name, _ in self._passing(ask.filters)], ask.k)
+        answer = self._answer([(0.0, name, ("popular",)) for name, _ in self.passing(ask.filters)], ask.k)
         return replace(answer, degraded=("ranking",))
 
     async def similar(self, video_id, k, filters, at):
-        await self._fail()
+        await self.fail()
         if video_id not in self.cards_now:
             raise UnknownVideo(f"{video_id} is not in the catalogue")
         own = self.vectors.get(video_id)
         items = [
             (float(own @ self.vectors[name]) if own is not None and name in self.vectors else 0.0, name, ())
-            for name, _ in self._passing(filters)
+            for name, _ in self.passing(filters)
             if name != video_id
         ]
         return self._answer(items, k)
 
     async def search(self, text, k, filters, at):
-        await self._fail()
+        await self.fail()
         words = set(text.lower().split())
         found = [
             (float(len(words & set((card["title"] or "").lower().split()))), name, ())
-            for name, card in self._passing(filters)
+            for name, card in self.passing(filters)
         ]
         matching = [one for one in found if one[0]]
         answer = self._answer(matching or [(0.0, name, ()) for _, name, _ in found], k)
@@ -100,7 +112,7 @@ class Shop:
         words = (query.text or "").lower().split()
         found = [
             name
-            for name, card in self._passing(query.filters, also_unavailable=True)
+            for name, card in self.passing(query.filters, also_unavailable=True)
             if query.available in (None, card["available"])
             and all(word in f"{name} {card['title']} {card['category']}".lower() for word in words)
         ]
@@ -134,7 +146,9 @@ class Shop:
         return await asyncio.to_thread(self.store.events_of, user_id, before, limit)
 
     async def erase(self, user_id):
-        return await asyncio.to_thread(self.store.erase, user_id)
+        erased = await asyncio.to_thread(self.store.erase, user_id)
+        announce_erasure(self.store)
+        return erased
 
     async def embed(self, path, title, tags):
         (decoded,) = await asyncio.to_thread(lambda: list(self.decoder.decode_many([path])))
@@ -203,13 +217,13 @@ class Shop:
     async def ready(self):
         return ServiceReadiness("shop-1", {"ranking": None if self.away is None else f"{self.away} in /srv"})
 
-    async def _fail(self):
+    async def fail(self):
         if self.slow_s:
             await asyncio.wait_for(asyncio.sleep(self.slow_s), self.timeout_s)
         if self.away is not None:
             raise self.away
 
-    def _passing(self, filters, also_unavailable=False):
+    def passing(self, filters, also_unavailable=False):
         for name, card in sorted(self.cards_now.items()):
             wrong = (
                 not (card["available"] or also_unavailable)
@@ -229,3 +243,25 @@ class Shop:
             for score, name, reasons in best
         )
         return ListResult(found, "shop-1", spent_ms={"ranker": 1.0})
+
+
+class ShopTrends:
+    """Trends of a shop, counted when they are asked for."""
+
+    def __init__(self, shop):
+        self.shop = shop
+
+        def make():
+            return TrendingCounts(TrendingConfig(), InterestConfig(), lambda _: {}, 1 << 12)
+
+        self.follower = TrendFollower(shop.store, make)
+
+    async def videos(self, window, k, filters, at):
+        await self.shop.fail()
+        while await self.follower.follow(self.shop.store.latest_cursor()):
+            pass
+        allowed = dict(self.shop.passing(filters))
+        found = [one for one in self.follower.videos(window) if one.video_id in allowed][:k]
+        items = tuple(unranked_item(one.video_id, one.score, "trending") for one in found)
+        scores = tuple({"shoppers": float(one.shoppers), "expected": one.expected} for one in found)
+        return ListResult(items, "shop-1", scores=scores), True

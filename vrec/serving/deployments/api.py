@@ -41,6 +41,7 @@ from vrec.serving.deployments.protocol import (
 from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.deployments.rules import RuleOperations
+from vrec.serving.deployments.trends import TrendOperations
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import create_app
 from vrec.serving.http.draining import DrainMiddleware, RequestGate
@@ -114,6 +115,8 @@ class ApiDeployment:
         """Rules of the shop."""
         self.audit = AuditLog(profiles, config.apply_timeout_s)
         """Audit log of the calls of the scope `manage`."""
+        self.trends = TrendOperations(profiles, lambda: self._fallback_state, self._rules, config)
+        """Trending videos."""
         self._waiting: list[tuple[Sequence[EventRow], asyncio.Future[ApplyResult]]] = []
         self._sending: asyncio.Task[None] | None = None
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.

@@ -1,10 +1,11 @@
-"""Protocols of the shop's rules and of the audit log behind HTTP."""
+"""Protocols of the shop's rules, the audit log and trends behind HTTP."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery
+from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
+from vrec.serving.trends.windows import TrendWindow
 
 RuleExpectation = frozenset[int] | Literal["any", "absent"]
 """Versions of which a rule must have one to be changed; absent if it must not exist."""
@@ -41,4 +42,17 @@ class AuditBackend(Protocol):
 
     async def page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
         """Return the last at most `limit` entries before a number (None: of all), the last first."""
+        ...
+
+
+class TrendsBackend(Protocol):
+    """Trends behind HTTP. Any call may raise BackendUnavailable."""
+
+    async def videos(
+        self, window: TrendWindow, k: int, filters: RequestFilters, at: int
+    ) -> tuple[ListResult, bool]:
+        """Return at most `k` trending videos at a time (µs since 1970), the highest score first.
+
+        Also returns whether all events are counted, which is false for a while after a restart.
+        """
         ...

@@ -26,6 +26,9 @@ from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_owner import write_owner
 from vrec.serving.experiment_start import ExperimentStart, begin_experiment
 from vrec.serving.experiments import ArmCounts, ArmStatistics
+from vrec.serving.trends.follower import TrendFollower, announce_erasure
+from vrec.serving.trends.trending import TrendingCounts, TrendingVideo
+from vrec.serving.trends.windows import TrendWindow
 
 logger = logging.getLogger("ray.serve")
 
@@ -45,6 +48,7 @@ class ProfilesDeployment:
         self._arms = ArmCounts(config.arms)
         self._cursor, self._has_counted_all = 0, False
         self._start, self._recounted_to = ExperimentStart("", 0, 0), 0
+        self._trends: TrendFollower | None = None
         self._owner = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
         # Profiles of SQLite are in memory or a short read away; Redis is read in a thread.
@@ -61,6 +65,8 @@ class ProfilesDeployment:
             return
         profiles = self._live.served.bundle.profiles.with_own_kinds(self._config.own_kinds)
         self._opened = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
+        interest, trending = profiles.user.interest, self._config.trending
+        self._trends = TrendFollower(self._opened, lambda: TrendingCounts(trending, interest, self._find))
         await self._begin_counting()
         if isinstance(self._config.store, SqliteConfig):
             await asyncio.to_thread(write_owner, self._config.store, self._owner)
@@ -108,7 +114,9 @@ class ProfilesDeployment:
 
     async def erase(self, user_id: str) -> int:
         """Delete a user's events and profile, and return the number of events."""
-        return await asyncio.to_thread(self._store.erase, user_id)
+        erased = await asyncio.to_thread(self._store.erase, user_id)
+        await asyncio.to_thread(announce_erasure, self._store)
+        return erased
 
     async def append_record(
         self, log: str, record: bytes, expected: int | None, most: int | None
@@ -152,6 +160,12 @@ class ProfilesDeployment:
             found += self._arms.days.figures(day)
             await asyncio.sleep(0)  # intervals take milliseconds each
         return found
+
+    async def trending(self, window: TrendWindow) -> tuple[tuple[TrendingVideo, ...], bool]:
+        """Return the trending videos, the highest score first, and whether the whole log is counted."""
+        if self._trends is None:
+            return (), False
+        return self._trends.videos(window), self._trends.is_complete
 
     async def ready(self) -> str:
         """Return the version in service; raises StoreError if the store cannot be written now."""
@@ -205,6 +219,8 @@ class ProfilesDeployment:
             try:
                 await self._live.follow()
                 has_more = await self._follow_events()
+                if self._trends is not None:
+                    has_more |= await self._trends.follow(self._cursor)
             except VrecError as error:  # the next round tries again
                 logger.warning("cannot keep up", extra={"why": str(error)[:300]})
             if not has_more:
@@ -224,6 +240,8 @@ class ProfilesDeployment:
         for start in range(0, changes.events.num_rows, COUNTED_AT_ONCE):
             self._arms.add(changes.events.slice(start, COUNTED_AT_ONCE))
             await asyncio.sleep(0)
+        if self._trends is not None:
+            await self._trends.take(self._cursor, changes)
         self._cursor = changes.cursor
         self._has_counted_all |= changes.complete
         return not changes.complete

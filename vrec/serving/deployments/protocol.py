@@ -13,7 +13,7 @@ from vrec.profiles.stores.codec import EventRow
 from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
-from vrec.serving.deployments.backends import AuditBackend, RulesBackend
+from vrec.serving.deployments.backends import AuditBackend, RulesBackend, TrendsBackend
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import (
     CatalogEdit,
@@ -27,6 +27,8 @@ from vrec.serving.messages import (
     VideoUpsert,
 )
 from vrec.serving.rules.book import ShopRule
+from vrec.serving.trends.trending import TrendingVideo
+from vrec.serving.trends.windows import TrendWindow
 
 Card = Mapping[str, Any]
 """A video's row of VIDEOS by column, plain Python values; `published_at` is an aware datetime."""
@@ -144,6 +146,11 @@ class ServingBackend(Protocol):
     @property
     def rules(self) -> RulesBackend:
         """Rules of the shop."""
+        ...
+
+    @property
+    def trends(self) -> TrendsBackend:
+        """Trending videos."""
         ...
 
     async def recommend(self, query: RecommendQuery) -> ListResult:
@@ -362,6 +369,9 @@ class ProfilesHandle(DeploymentHandle, Protocol):
 
     @property
     def arm_days(self) -> RemoteMethod[[int], Sequence[ArmDay]]: ...
+
+    @property
+    def trending(self) -> RemoteMethod[[TrendWindow], tuple[tuple[TrendingVideo, ...], bool]]: ...
 
 
 class EncoderHandle(DeploymentHandle, Protocol):

@@ -20,7 +20,17 @@ from vrec.serving.http.head import add_head_routes
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
-from vrec.serving.http.routes import audit, bulk, catalog, events, pages, recommendations, rules, users
+from vrec.serving.http.routes import (
+    audit,
+    bulk,
+    catalog,
+    events,
+    pages,
+    recommendations,
+    rules,
+    trends,
+    users,
+)
 from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.users import JoinSessionRequest
@@ -78,7 +88,7 @@ def create_app(
     if security.cors_origins:
         # Outermost, so that a page can read refusals too.
         app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
-    modules = (recommendations, events, users, catalog, bulk, rules, audit)
+    modules = (recommendations, trends, events, users, catalog, bulk, rules, audit)
     routers = [module.routes(backend, config, keys) for module in modules]
     # Load balancers and caches add query parameters to those of the pages.
     open_routers = [pages.routes(backend, config, keys, metrics), console_routes(backend, config, keys)]

@@ -20,12 +20,17 @@ from vrec.serving.messages import (
     CatalogPage,
     ListResult,
     RecommendQuery,
+    RequestFilters,
     unranked_item,
 )
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
+from vrec.serving.recommend.search import popular_suggestions
 from vrec.serving.rules.book import NO_BOOK, RuleBook
 from vrec.serving.rules.compiled import RuleCompiler
+from vrec.serving.trends.trending import TrendingVideo
 
+TRENDING = "trending"
+"""Surface and source of trending videos."""
 DEFAULT_SURFACE = "feed"
 """Surface whose rules tell whether a video can be recommended."""
 OLDEST_AGE = 1_000
@@ -132,3 +137,36 @@ class PopularFallback:
         named = (*(query.candidates or ()), *query.seeds, *query.cart)
         unknown = tuple(name for name in dict.fromkeys(named) if name not in catalog.row_by_id)
         return ListResult(items, self._version, missing, len(rows), dict(eligible.excluded), unknown=unknown)
+
+    def trending(
+        self,
+        videos: Sequence[TrendingVideo] | None,
+        k: int,
+        filters: RequestFilters,
+        at: int,
+        book: RuleBook = NO_BOOK,
+    ) -> ListResult:
+        """Return the first at most `k` trending videos that pass the rules and filters.
+
+        Args:
+            videos: Trending videos in their order; None, if they are not known, for popular ones.
+            k: Maximum number of items.
+            filters: Filters of the request.
+            at: Time of the request, µs since 1970.
+            book: Rules of the shop, of which bans hold.
+        """
+        rules = self._rules.compiled(book, self._snapshot).for_list(TRENDING, filters, at)
+        hard_rules, shopper = self._config.rerank.for_surface(TRENDING).rules, shopper_context(None, filters)
+        eligible = EligibilityFilter(self._snapshot, filters, shopper, hard_rules, at, bans=rules.bans)
+        if videos is None:
+            return ListResult(popular_suggestions(self._snapshot, eligible, k), self._version)
+        rows = self._snapshot.catalog.find([video.video_id for video in videos])
+        by_row = dict(zip(rows.tolist(), videos, strict=True))
+        picked = [by_row[row] for row in eligible.pick(rows[rows >= 0], k)]
+        return ListResult(
+            tuple(unranked_item(video.video_id, video.score, TRENDING) for video in picked),
+            self._version,
+            candidates=len(videos),
+            excluded_by_rule=dict(eligible.excluded),
+            scores=tuple({"shoppers": float(one.shoppers), "expected": one.expected} for one in picked),
+        )

@@ -13,7 +13,7 @@ from vrec.serving.console.requests import CONSOLE, ConsoleRequest, local_path_of
 from vrec.serving.deployments.protocol import Card, UnknownVideo, VideoChanged
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem
-from vrec.serving.http.routes.recommendations import now_us
+from vrec.serving.http.lists import now_us
 from vrec.serving.http.schemas.requests import ListFilters, VideoKind
 from vrec.serving.http.schemas.videos import UpdateVideoRequest
 from vrec.serving.messages import CatalogEdit

@@ -20,7 +20,7 @@ from vrec.serving.deployments.backends import RuleExpectation
 from vrec.serving.deployments.protocol import RuleConflict, UnknownRule
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
-from vrec.serving.http.routes.recommendations import now_us
+from vrec.serving.http.lists import now_us
 from vrec.serving.http.schemas.requests import MAX_ID_CHARS
 from vrec.serving.http.schemas.rules import MAX_SHOPPERS, previewed_list
 from vrec.serving.messages import RecommendQuery

@@ -6,7 +6,7 @@ from vrec.serving.console.requests import CONSOLE, ConsoleRequest
 from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
-from vrec.serving.http.routes.recommendations import now_us
+from vrec.serving.http.lists import now_us
 from vrec.serving.http.schemas.requests import MAX_ID_CHARS
 from vrec.serving.http.schemas.responses import mentioned_video_ids
 from vrec.serving.http.user_profiles import counts_of

@@ -23,8 +23,8 @@ from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.lists import now_us
 from vrec.serving.http.multipart import FORM, UPLOAD_PATH, read_form
-from vrec.serving.http.routes.recommendations import now_us
 from vrec.serving.http.schemas.requests import VideoId
 from vrec.serving.http.schemas.responses import (
     AddVideoResponse,

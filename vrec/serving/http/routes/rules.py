@@ -13,7 +13,7 @@ from vrec.serving.experiments import assign_arm
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import HttpProblem, error_responses, request_id_of
 from vrec.serving.http.keys import ApiKeyring, key_name, require_scope
-from vrec.serving.http.routes.recommendations import now_us
+from vrec.serving.http.lists import now_us
 from vrec.serving.http.schemas.responses import json_response
 from vrec.serving.http.schemas.rules import (
     RULE_BODY,

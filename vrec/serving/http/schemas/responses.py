@@ -68,7 +68,8 @@ class RecommendedItem(ResponseModel):
     scores: dict[str, float] | None = None
     """With `explain`: scores by source of candidates. `cf` and `seed`: similarity by co-watching to what the
     shopper liked, and to the videos of `for`; `content`: cosine to the shopper's taste; `popular`: 1 / place
-    in the order of popularity."""
+    in the order of popularity. In `GET /v1/trending`, `shoppers` who chose it in the window, and the number
+    `expected` by the time before."""
 
 
 class BarredVideo(ResponseModel):
@@ -271,10 +272,15 @@ def list_response(
     }
 
 
-def add_explanation(content: dict[str, Any], result: ListResult) -> None:
-    """Add the scores and barred videos of a list to its RecommendResponse; a fallback list has none."""
+def add_scores(content: dict[str, Any], result: ListResult) -> None:
+    """Add the scores of a list to the items of its response."""
     for item, scores in zip(content["items"], result.scores, strict=False):
         item["scores"] = scores
+
+
+def add_explanation(content: dict[str, Any], result: ListResult) -> None:
+    """Add the scores and barred videos of a list to its RecommendResponse; a fallback list has none."""
+    add_scores(content, result)
     barred = result.barred[:MAX_BARRED]
     content["barred"] = [{"video_id": video_id, "rule": rule} for video_id, rule in barred]
 

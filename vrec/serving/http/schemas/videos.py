@@ -142,8 +142,8 @@ class BulkResponse(ResponseModel):
     """The failed lines, ascending."""
 
 
-class ListVideosQuery(BaseModel):
-    """Query of `GET /v1/videos`; an absent filter has no effect."""
+class FilterQuery(BaseModel):
+    """Filters in the query of a list; an absent one has no effect."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -161,14 +161,6 @@ class ListVideosQuery(BaseModel):
     """Maximum price; a video without a price passes."""
     expression: Expression | None = None
     """Filter expression, such as `category in ["mugs", "hats"] and price <= 20 and not tag = "sale"`."""
-    available: bool | None = None
-    """Only videos that are available, or only those that are not."""
-    text: Text | None = None
-    """Words that a video has, each in its id, title, creator, category or a tag; case is ignored."""
-    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
-    """Maximum number of videos in the page."""
-    cursor: Cursor | None = None
-    """`next_cursor` of the page before; absent for the first page."""
 
     def to_filters(self) -> RequestFilters:
         """Return the filters for the serving backend."""
@@ -181,6 +173,19 @@ class ListVideosQuery(BaseModel):
             expression=self.expression,
         )
         return filters.to_filters(self.kinds, [])
+
+
+class ListVideosQuery(FilterQuery):
+    """Query of `GET /v1/videos`; an absent filter has no effect."""
+
+    available: bool | None = None
+    """Only videos that are available, or only those that are not."""
+    text: Text | None = None
+    """Words that a video has, each in its id, title, creator, category or a tag; case is ignored."""
+    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
+    """Maximum number of videos in the page."""
+    cursor: Cursor | None = None
+    """`next_cursor` of the page before; absent for the first page."""
 
 
 class VideoDetails(VideoResponse):

@@ -1,0 +1,104 @@
+"""Sums of a sliding window against a count from scratch."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vrec.serving.trends.windows import BASELINE, SLICES, WindowCounts
+
+SLICE = 10
+WINDOW = SLICE * SLICES
+END = 1_000_000
+
+
+def counted(steps):
+    """A window of 120 µs after (key, kind, at) steps that come at their time plus a delay."""
+    counts = WindowCounts(WINDOW, 1 << 10)
+    for key, kind, at, now in steps:
+        counts.advance(now)
+        counts.record(key, f"v{key % 7}", kind, at)
+    return counts
+
+
+def sums(counts):
+    recent, before = counts.sums()
+    return dict(recent), dict(before)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, WINDOW * 8), st.integers(0, 200)), max_size=80),
+    st.integers(0, WINDOW * 8),
+)
+def test_sums_are_those_of_the_counted_choices(rows, later):
+    rows = sorted(rows, key=lambda row: row[1] + row[2])
+    now = END + max([row[1] + row[2] for row in rows], default=0) + later
+    counts = counted([(key, "click", END + at, END + at + delay) for key, at, delay in rows])
+    counts.advance(now)
+    # By hand: of a pair's choices, as they arrive, one counts if it is a window and two slices later.
+    last, recent, before = {}, Counter(), Counter()
+    for key, offset, delay in rows:
+        at, came = END + offset, END + offset + delay
+        if key in last and at < last[key] + WINDOW + 2 * SLICE:
+            continue
+        last[key] = at
+        place = now // SLICE - at // SLICE
+        if came // SLICE - at // SLICE <= SLICES * (BASELINE + 1):
+            recent[f"v{key % 7}"] += place <= SLICES
+            before[f"v{key % 7}"] += SLICES < place <= SLICES * (BASELINE + 1)
+    assert sums(counts) == tuple({k: v for k, v in one.items() if v} for one in (recent, before))
+
+
+KINDS = ["click", "like", "purchase", "unlike", "refund", "hide", "dislike", "unhide", "cart"]
+
+
+def in_force(kinds):
+    """Whether anything chosen is in force after these kinds, and the video not hidden."""
+    likes = others = purchases = hidden = 0
+    for kind in kinds:
+        if kind == "like":
+            likes = 1
+        elif kind == "unlike":
+            likes = 0
+        elif kind == "purchase":
+            purchases += 1
+        elif kind == "refund":
+            purchases = max(0, purchases - 1)
+        elif kind in ("hide", "dislike"):
+            hidden = 1
+        elif kind == "unhide":
+            hidden = 0
+        else:
+            others = 1
+    return bool(likes or others or purchases) and not hidden
+
+
+@given(st.lists(st.sampled_from(KINDS), max_size=12))
+def test_what_is_reversed_or_hidden_does_not_count(kinds):
+    counts = counted([(3, kind, END + n, END + n) for n, kind in enumerate(kinds)])
+    assert sums(counts) == ({"v3": 1} if in_force(kinds) else {}, {})
+    counts.advance(END + 2 * WINDOW)
+    assert sums(counts) == ({}, {"v3": 1} if in_force(kinds) else {})
+    counts.advance(END + (BASELINE + 2) * WINDOW)
+    assert sums(counts) == ({}, {})
+
+
+def test_one_shopper_counts_once_and_many_purchases_can_be_refunded():
+    steps = [(3, "purchase", END + n % 5, END + n % 5) for n in range(300)]
+    counts = counted(steps)
+    assert sums(counts) == ({"v3": 1}, {})
+    for _ in range(300):
+        counts.record(3, "v3", "refund", END + 9)
+    assert sums(counts) == ({}, {})
+
+
+def test_of_two_pairs_in_one_place_the_later_is_remembered():
+    counts = counted([(1, "click", END, END), (1 + (1 << 10), "click", END, END), (1, "click", END, END)])
+    assert sum(counts.sums().recent.values()) == 3
+
+
+@pytest.mark.parametrize("late", [WINDOW + 2 * SLICE, 3 * WINDOW])
+def test_an_event_from_long_before_the_pair_s_last_one_does_not_count(late):
+    counts = counted([(1, "click", END, END), (1, "click", END - late, END)])
+    assert sums(counts) == ({"v1": 1}, {})

@@ -1,0 +1,30 @@
+"""Routes of what shoppers choose and search now, without regard to one of them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from vrec.config.serve import ServeConfig
+from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.http.body import COMMON_ERRORS
+from vrec.serving.http.errors import error_responses, request_id_of
+from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.lists import ListResponder, now_us
+from vrec.serving.http.schemas.trends import TrendingQuery, TrendingResponse
+
+
+def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
+    """Return the route `/v1/trending`."""
+    router = APIRouter(tags=["lists"], dependencies=require_scope("read", keys))
+    responder = ListResponder(backend, config)
+    errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
+
+    @router.get("/v1/trending", responses={200: {"model": TrendingResponse}, **errors})
+    async def trending_videos(request: Request, query: Annotated[TrendingQuery, Query()]) -> Response:
+        """Return the videos that more shoppers choose in a window than their share of the shoppers in the
+        four windows before leads to expect, the greatest surplus first."""
+        result, complete = await backend.trends.videos(query.window, query.k, query.to_filters(), now_us())
+        more = {"window": query.window, "complete": complete}
+        return await responder.respond(result, request_id_of(request), more)
+
+    return router
