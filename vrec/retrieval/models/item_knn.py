@@ -22,6 +22,7 @@ from vrec.retrieval.similarity import (
     score_product,
     stack_nearest,
     weight_range,
+    with_long_columns,
 )
 from vrec.retrieval.similarity_choice import choose_video_formula
 from vrec.retrieval.topk import Scores, mask_zero_scores
@@ -79,7 +80,8 @@ def similar_videos(
         (videos, videos) sparse float32 with the `neighbours` greatest similarities per row.
     """
     videos = weights.shape[1]
-    blocks = map_blocks(nearest_rows, video_similarity_task(weights, formula), row_blocks(videos))
+    task = with_long_columns(video_similarity_task(weights, formula))
+    blocks = map_blocks(nearest_rows, task, row_blocks(videos))
     return stack_nearest(blocks, (videos, videos), formula.neighbours)
 
 
