@@ -184,13 +184,20 @@ def evaluation(models: tuple[str, ...], low: float | None) -> dict:
     scores = dict.fromkeys(models, metrics)
     difference = {"mean": 0.125, "low": -0.5, "high": 1.0, "outcomes": 12}
     differences = {model: {"ndcg@10": difference} for model in models[:-1]}
-    overall = {"name": "all", "users": 9, "metrics": scores, "against_popular": differences}
+    overall = {
+        "name": "all",
+        "users": 9,
+        "metrics": scores,
+        "against_popular": differences,
+        "against_best": {},
+    }
     return {
         "data": {"name": "log.csv", "split": "by time"},
         "report": "out/report.html",
         "evaluation": {
             "config": {"headline_metric": "ndcg", "headline_k": 10, "min_outcomes": 10},
             "models": list(models),
+            "best_single": models[0],
             "overall": overall,
             "slices": [],
             "beyond": {model: {"coverage@10": estimate, "top_share@10": estimate} for model in models},

@@ -18,7 +18,11 @@ def part(name: str, users: int, **outcomes: int) -> dict[str, Any]:
         for low in [0.1 if few >= 10 else None]
     }
     gap = {"mean": 0.1, "low": None, "high": None, "outcomes": 6}
-    return {"name": name, "users": users, "metrics": metrics, "against_popular": {"ease": {"ndcg@10": gap}}}
+    against = {model: {"ndcg@10": gap} for model in outcomes if model != "popular"}
+    best = {model: {"ndcg@10": gap} for model in outcomes if model != "ease"}
+    return {
+        "name": name, "users": users, "metrics": metrics, "against_popular": against, "against_best": best
+    }  # fmt: skip
 
 
 def test_parts_with_too_few_users_are_named_with_how_many(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +34,7 @@ def test_parts_with_too_few_users_are_named_with_how_many(capsys: pytest.Capture
             "evaluation": {
                 "config": {"headline_metric": "ndcg", "headline_k": 10, "min_outcomes": 10},
                 "models": ["ease", "popular"],
+                "best_single": "ease",
                 "beyond": {"ease": {}, "popular": {}},
                 "overall": part("all", 500, popular=20, ease=30),
                 "slices": [
@@ -54,6 +59,27 @@ def test_parts_with_too_few_users_are_named_with_how_many(capsys: pytest.Capture
         "rare: too few users for an interval of 1 of 2 models: at most 9 of 80 differ from the "
         "most frequent ndcg@10, 10 are needed",
     ]
+
+
+def test_models_that_combine_others_are_compared_with_the_best_single_one(capsys):
+    models = ["auto", "ease", "hybrid", "popular"]
+    print_evaluated(
+        {
+            "report": "out/report.html",
+            "data": {"name": "a shop", "split": "by time"},
+            "evaluation": {
+                "config": {"headline_metric": "ndcg", "headline_k": 10, "min_outcomes": 10},
+                "models": models,
+                "best_single": "ease",
+                "beyond": {model: {} for model in models},
+                "overall": part("all", 500, **dict.fromkeys(models, 30)),
+                "slices": [],
+            },
+        }
+    )
+    told = capsys.readouterr().out.split("ndcg@10 above ease, the best single model")[1].splitlines()
+    assert [line.split()[:2] for line in told[1:3]] == [["auto", "+0.1000"], ["hybrid", "+0.1000"]]
+    assert told[3] == "open out/report.html"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vrec.core.errors import fix_for
+from vrec.retrieval.config import COMBINED_KINDS
 
 
 def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
@@ -105,9 +106,21 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
             ]
         )
     _print_table(cells)
+    _print_combined(result, headline)
     _print_gains(result, headline)
     _print_too_few(result)
     print(f"open {done['report']}")
+
+
+def _print_combined(evaluation: Mapping[str, Any], headline: str) -> None:
+    """Print the paired differences of models that combine others to the best single model."""
+    best, against = evaluation["best_single"], evaluation["overall"]["against_best"]
+    combined = [model for model in evaluation["models"] if model in COMBINED_KINDS and model in against]
+    if not combined:
+        return
+    print(f"\n{headline} above {best}, the best single model on this test part, paired over users")
+    gaps = {model: against[model][headline] for model in combined if headline in against[model]}
+    _print_table([[model, f"{gap['mean']:+.4f}", _interval(gap, "+")] for model, gap in gaps.items()])
 
 
 def _print_gains(evaluation: Mapping[str, Any], headline: str) -> None:
