@@ -15,6 +15,8 @@ LEAST_WORK = 1 / 16
 """Share of all pairs of rows with a common column that a long column has."""
 MOST_LONG = 8
 """Long columns; their weights are stored densely."""
+MOST_WEIGHTS = 8
+"""Different weights in a long column, with shrinkage; there are candidates for each."""
 CANDIDATES_PER_NEIGHBOUR = 2
 """Candidates, per wanted neighbor, that a long column is reduced to. One and the row itself would do, but for
 rounding, by which two similarities may change places."""
@@ -111,15 +113,32 @@ def find_long_columns(
     for number, column in enumerate(found):
         entries = slice(right.indptr[column], right.indptr[column + 1])
         rows, weights = right.indices[entries], right.data[entries]
-        if shrink and np.ptp(weights) and np.ptp(lengths[rows]):
-            # A shrunk similarity is not a product of something of each of the two rows.
+        best = _candidates(rows, weights, lengths, neighbours, shrink=shrink)
+        if best is None:
             return None
-        with np.errstate(divide="ignore"):
-            order = np.lexsort((rows, -(weights.astype(np.float64) / lengths[rows])))
-        best = np.sort(order[: CANDIDATES_PER_NEIGHBOUR * neighbours + 1])
         row = (weights[best], rows[best], [0, len(best)])
         candidates.append(sparse.csr_matrix(row, shape=(1, right.shape[1])))
         place[column] = number
         rest[number, rows] = weights
         rest[number, rows[best]] = 0
     return LongColumns(place, sparse.csr_matrix(sparse.vstack([right, *candidates], format="csr")), rest)
+
+
+def _candidates(
+    rows: npt.NDArray[np.integer],
+    weights: Scores,
+    lengths: npt.NDArray[np.float64],
+    neighbours: int,
+    *,
+    shrink: float,
+) -> npt.NDArray[np.int64] | None:
+    """Return places of rows of a long column that may be nearest; None where that depends on the left row."""
+    alike = np.zeros(len(rows), np.int64)
+    if shrink:
+        # Shrunk similarities have one order among equal weights only.
+        alike = np.unique(weights, return_inverse=True)[1]
+    if alike.max() >= MOST_WEIGHTS:
+        return None
+    order = np.lexsort((rows, -(weights.astype(np.float64) / lengths[rows])))
+    most = CANDIDATES_PER_NEIGHBOUR * neighbours + 1
+    return np.sort(np.concatenate([order[alike[order] == n][:most] for n in range(alike.max() + 1)]))
