@@ -29,17 +29,28 @@ def shop(seed: int, bots: int, *, equal: bool) -> sparse.csr_matrix:
     rng = np.random.default_rng(seed)
     cells = rng.random((20, 60)) < 0.06
     cells[:bots] = rng.random((bots, 60)) < 0.8
-    weights = cells * rng.integers(1, 2 if equal else 4, cells.shape)
+    weights = cells * rng.integers(1, 2 if equal else 9, cells.shape)
     return sparse.csr_matrix(weights.astype(np.float32))
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 999), st.integers(1, 3), st.booleans(), formulas, st.sampled_from([1, 10**6]))
 def test_the_neighbours_are_those_of_all_products(seed, bots, equal, formula, per_cell):
-    weights = shop(seed, bots, equal=equal)
+    assert_same_neighbours(shop(seed, bots, equal=equal), formula, per_cell)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shrunk_similarities_of_unequal_weights_have_the_neighbours_of_all_products(seed):
+    formula = SimilarityFormula(neighbours=2, relative_shrink=3.0)
+    assert_same_neighbours(shop(seed, 1, equal=False), formula, 1)
+
+
+def assert_same_neighbours(weights: sparse.csr_matrix, formula: SimilarityFormula, per_cell: int) -> None:
     task = video_similarity_task(weights, formula)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROWS_PER_NEIGHBOUR", 4)
+        # None that only rounding calls for.
+        patch.setattr(module, "CANDIDATES_PER_NEIGHBOUR", 1)
         # All rows are computed densely, or none.
         patch.setattr(similarity, "PRODUCTS_PER_CELL", per_cell if per_cell > 1 else 0)
         short = with_long_columns(task)
