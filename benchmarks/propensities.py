@@ -127,7 +127,7 @@ def answers_of(
     engine: RecommendEngine, query: RecommendQuery, user: Profile, requests: int
 ) -> list[list[tuple[str, float]]]:
     """Return the (video, propensity) pairs of the lists of `requests` request ids."""
-    predict, chance = _cached(engine._predict, 2, 3), _cached(exploration.win_chance, 0, 3)
+    predict, chance = _cached(engine._predict, 2, 4), _cached(exploration.win_chance, 0, 3)
     with patch.object(engine, "_predict", predict), patch.object(exploration, "win_chance", chance):
         found = (engine.recommend(replace(query, request_id=f"r{n}"), user) for n in range(requests))
         return [[(item.video_id, item.propensity) for item in answer.items] for answer in found]
@@ -137,10 +137,13 @@ def _cached(function: Callable[..., Any], start: int, end: int) -> Callable[...,
     """Return the function with the results kept by its arguments from `start` to before `end`."""
     results: dict[tuple[Any, ...], Any] = {}
 
-    def call(*args: Any) -> Any:
-        key = tuple(one.tobytes() if isinstance(one, np.ndarray) else one for one in args[start:end])
+    def call(*args: Any, **named: Any) -> Any:
+        key = tuple(
+            one.tobytes() if isinstance(one, np.ndarray) else tuple(one) if isinstance(one, list) else one
+            for one in args[start:end]
+        )
         if key not in results:
-            results[key] = function(*args)
+            results[key] = function(*args, **named)
         return results[key]
 
     return call

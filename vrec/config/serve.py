@@ -21,7 +21,11 @@ class CandidatesConfig(BaseConfig):
     """Sources of candidates and their shares of what is ranked."""
 
     most: int = Field(default=300, ge=1, le=5_000)
-    """Maximum number of candidates ranked per request; ranking time is proportional to it."""
+    """Maximum number of candidates found per request."""
+    ranked: int | None = Field(default=120, ge=1)
+    """Number of these that the ranking network scores, which takes most of the time: the new ones, and the
+    best of the others by a linear first pass; at least twice as many as the list is long. Null scores
+    all; so do lists of named candidates or with rules that place videos, and rankers without a network."""
     content: int = Field(default=120, ge=0)
     """Candidates nearest to the shopper's taste by content."""
     popular: int = Field(default=60, ge=0)

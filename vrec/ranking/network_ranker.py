@@ -28,6 +28,7 @@ from vrec.ranking.features.arrays import (
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
 from vrec.ranking.features.space import FeatureSpace
+from vrec.ranking.first_pass import MAX_ROWS, LinearFirstPass
 from vrec.ranking.networks.config import (
     TaskName,
 )
@@ -78,6 +79,7 @@ class NetworkRanker(ProfileRanker):
         *,
         calibrators: Mapping[str, Calibrator],
         factor: npt.NDArray[np.float64] | None,
+        first_pass: LinearFirstPass | None = None,
     ) -> None:
         """Embed the videos of `content` for prediction.
 
@@ -89,12 +91,13 @@ class NetworkRanker(ProfileRanker):
             head: Watch head, None without one.
             calibrators: Calibrators by head; a head without one gives raw predictions.
             factor: `LastLayerLaplace.factor()`; the spread is 0 without one.
+            first_pass: Rough model of this ranker's predictions; None without one.
 
         Raises:
             RankError: the embeddings are of another encoder than the space's.
         """
         self.config, self.space, self.head, self.utility_config = config, space, head, config.utility
-        self.calibrators, self.factor = dict(calibrators), factor
+        self.calibrators, self.factor, self.first_pass = dict(calibrators), factor, first_pass
         self.metrics: dict[str, float] = {}
         """Test metrics, stored with the ranker on disk."""
         self.device = _device(config.training.device)
@@ -129,7 +132,9 @@ class NetworkRanker(ProfileRanker):
             laplace = laplace or LastLayerLaplace(inputs.shape[1], config.laplace)
             laplace.add(inputs, expit(_numpy(outputs.click)))
         factor = None if laplace is None else laplace.factor()
-        return cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
+        ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
+        ranker.first_pass = ranker.fit_first_pass(train[0])
+        return ranker
 
     @property
     def name(self) -> str:
@@ -165,6 +170,19 @@ class NetworkRanker(ProfileRanker):
         if not parts:
             return RankerPredictions(*(np.zeros(0, np.float32) for _ in range(4)))
         return RankerPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def fit_first_pass(self, features: RankingFeatures) -> LinearFirstPass | None:
+        """Return a first pass fitted to this ranker's predictions; None without candidates."""
+        if not len(features):
+            return None
+        some = features.take(np.arange(0, len(features), -(-len(features) // MAX_ROWS)))
+        return LinearFirstPass.fit(some, self._items_of(some), self.predict(some))
+
+    def predict_roughly(self, features: RankingFeatures) -> RankerPredictions | None:
+        """Predict as `predict` does, but by the first pass alone; None for a ranker without one."""
+        return (
+            None if self.first_pass is None else self.first_pass.predict(features, self._items_of(features))
+        )
 
     def predict_requests(self, requests: Sequence[RankingRequest]) -> RankerPredictions:
         """Predict from requests; see `ProfileRanker`."""
@@ -204,6 +222,7 @@ class NetworkRanker(ProfileRanker):
         parts["weights"] = {name: _numpy(tensor) for name, tensor in self.network.state_dict().items()}
         parts["watch"] = {} if self.head is None else self.head.arrays()
         parts["laplace"] = {} if self.factor is None else {"factor": self.factor}
+        parts["first_pass"] = {} if self.first_pass is None else {"weights": self.first_pass.weights}
         arrays |= {f"{part}.{name}": array for part, group in parts.items() for name, array in group.items()}
         content = {"videos": self.content.videos, "embeddings": self.content.embeddings}
         tables |= {name: table for name, table in content.items() if table is not None}
@@ -242,10 +261,18 @@ class NetworkRanker(ProfileRanker):
                 fix="train the ranker again with this version",
             ) from None
         content = CatalogContent(artifact.tables.get("videos"), artifact.tables.get("embeddings"))
-        factor = artifact.arrays.get("laplace.factor")
-        ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
+        factor, rough = (artifact.arrays.get(name) for name in ("laplace.factor", "first_pass.weights"))
+        first_pass = None if rough is None else LinearFirstPass(rough)
+        ranker = cls(
+            config, space, content, network, head,
+            calibrators=calibrators, factor=factor, first_pass=first_pass,
+        )  # fmt: skip
         ranker.metrics = dict(artifact.metrics)
         return ranker
+
+    def _items_of(self, features: RankingFeatures) -> Floats:
+        """Return the (N, d) embedded videos of candidates."""
+        return _numpy(self.items[torch.from_numpy(features.video).to(self.device).long()])
 
     def _build_catalog(self, content: CatalogContent, catalog: CatalogFeatures) -> None:
         """Set everything that depends on the videos."""
@@ -255,7 +282,7 @@ class NetworkRanker(ProfileRanker):
         self.durations[list(catalog.rows.values())] = self.scalars.duration_s[rows]
         self.items = self.network.items(to_catalog_tensors(catalog.arrays, self.device))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _outputs(
         self, features: RankingFeatures, *, at_logged_positions: bool
     ) -> Iterator[tuple[HeadOutputs, RowIndices]]:

@@ -144,7 +144,7 @@ class ListResult:
     degraded: tuple[str, ...] = ()
     """Parts of the service that were missing, such as "profiles" or "ranking"; empty if none."""
     candidates: int = 0
-    """Number of candidates that were ranked."""
+    """Number of candidates that were found."""
     excluded_by_rule: dict[str, int] = field(default_factory=dict)
     """Number of candidates that each hard rule excluded."""
     spent_ms: dict[str, float] = field(default_factory=dict)

@@ -30,6 +30,8 @@ ABOVE = {"most": 24, "content": 6, "popular": 6, "new": 6}
 """Far fewer candidates than the shop's 100 videos."""
 BELOW = {"most": 300}
 """More than there are; still some videos are candidates by chance."""
+PASSED = ABOVE | {"new": 2, "ranked": 8}
+"""Of which a first pass leaves a third."""
 REQUESTS = 800
 MINUTE_US = 60_000_000
 
@@ -49,13 +51,16 @@ CELLS = [
     *itertools.product(("off", "on"), ("known", "cold"), ("above", "below")),
     ("slots", "known", "above"),
     ("slots", "cold", "below"),
+    ("on", "known", "passed"),
 ]
 
 
 @pytest.mark.parametrize(("exploration", "shopper", "size"), CELLS)
 def test_stated_propensities_are_the_frequencies(bundle, exploration, shopper, size):
     """The sweep of 50,000 requests a setting is benchmarks/propensities.py."""
-    engine = engine_with(bundle, {"above": ABOVE, "below": BELOW}[size], **EXPLORATIONS[exploration])
+    engine = engine_with(
+        bundle, {"above": ABOVE, "below": BELOW, "passed": PASSED}[size], **EXPLORATIONS[exploration]
+    )
     user = shoppers()[4] if shopper == "known" else Profile("user", "nobody")
     # Without exploration every list is the same, which fewer requests show as well.
     requests = REQUESTS // 4 if exploration == "off" else REQUESTS

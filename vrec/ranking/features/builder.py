@@ -104,12 +104,16 @@ class FeatureBuilder:
         user["no_liked_vector"] = similarity.without_vector.astype(float)
         ages = np.repeat(moments, lengths) - ats
         history = {"log_age_hours": log_hours(ages), "log_weight": np.log1p(weights)}
-        users = [f"user {r.user.entity_id}" for r in requests]
-        entries = [name for name, length in zip(users, lengths, strict=True) for _ in range(length)]
+
+        def users(repeats: int | Sequence[int] = 1) -> Sequence[str]:
+            return np.repeat([f"user {r.user.entity_id}" for r in requests], repeats).tolist()
+
         blocks = {
             "user": stack_columns("user", user, users),
-            "candidate": stack_columns("candidate", columns, [v for r in requests for v in r.video_ids]),
-            "history": stack_columns("history", history, entries),
+            "candidate": stack_columns(
+                "candidate", columns, lambda: [v for r in requests for v in r.video_ids]
+            ),
+            "history": stack_columns("history", history, lambda: users(lengths)),
         }
         return RawFeatures(request, video, blocks, rows, lengths)
 

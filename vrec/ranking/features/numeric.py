@@ -1,12 +1,12 @@
 """Numeric features of users, candidates and histories at a moment, before scaling."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 
-from vrec.core.checks import find_bad_rows
 from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US, INTERESTS, TASTE_WEIGHT
 from vrec.ranking.features.arrays import Indices, RankingRequest
@@ -132,14 +132,17 @@ def affinities(
     strength, fields = space.config.affinity_strength, catalog.arrays.fields
     sizes = [len(r.video_ids) for r in requests]
     total = np.repeat([r.user.counts.get(INTERESTS, 0.0) for r in requests], sizes)
-    owners = [r.user.counts for r in requests for _ in r.video_ids]
+    rows: list[int] = video.tolist()
+    ends = np.cumsum(sizes).tolist()
     columns: dict[str, Doubles] = {}
     fields_and_keys = (("category", catalog.categories), ("creator_id", catalog.creators))
     for name, keys_by_row in fields_and_keys:
-        keys = [keys_by_row[row] for row in video.tolist()]
-        own = np.array(
-            [0.0 if k is None else c.get(k, 0.0) for k, c in zip(keys, owners, strict=True)], np.float64
-        ).clip(min=0.0)  # dislikes may outweigh interest
+        keys = [keys_by_row[row] for row in rows]
+        counted: list[float] = []
+        for request, size, end in zip(requests, sizes, ends, strict=True):
+            # No user has a count without a key: the candidates without one get 0.
+            counted += map(request.user.counts.get, keys[end - size : end], repeat(0.0))  # type: ignore[arg-type]
+        own = np.array(counted, np.float64).clip(min=0.0)  # dislikes may outweigh interest
         share = space.shares[name][fields[video, FIELDS.index(name)]]
         lift = np.log((own + strength * share) / ((total + strength) * share))
         known = np.array([key is not None for key in keys], bool)
@@ -164,14 +167,16 @@ def liked_history(request: RankingRequest) -> LikedHistory:
 
 def liked_numbers(requests: Sequence[RankingRequest], liked: Sequence[LikedHistory]) -> dict[str, Doubles]:
     """Return (N,) columns: whether the user liked the candidate itself before, and log(1 + hours) since."""
-    ages = [
-        request.context.at - one.at[video] if video in one.at else -1
-        for request, one in zip(requests, liked, strict=True)
-        for video in request.video_ids
-    ]
-    known = np.array(ages, np.int64)
-    hours = np.where(known >= 0, log_hours(known), np.nan)
-    return {"liked": (known >= 0).astype(float), "log_liked_hours": hours}
+    ages = np.full(sum(len(request.video_ids) for request in requests), -1)
+    start = 0
+    for request, one in zip(requests, liked, strict=True):
+        # Few candidates are in the history, and most requests have none.
+        for place, video in enumerate(request.video_ids) if one.at.keys() & request.video_ids else ():
+            if video in one.at:
+                ages[start + place] = request.context.at - one.at[video]
+        start += len(request.video_ids)
+    hours = np.where(ages >= 0, log_hours(ages), np.nan)
+    return {"liked": (ages >= 0).astype(float), "log_liked_hours": hours}
 
 
 def _hours_since(at: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> Doubles:
@@ -191,7 +196,7 @@ def user_counts(requests: Sequence[RankingRequest]) -> Doubles:
         RankError: a count is negative or not finite.
     """
     counts = np.array([profile_counts(r.user) for r in requests]).reshape(-1, len(VIDEO_COUNT_KEYS))
-    _check_counts(counts, [f"user {r.user.entity_id}" for r in requests])
+    _check_counts(counts, lambda: [f"user {r.user.entity_id}" for r in requests])
     return counts
 
 
@@ -209,42 +214,41 @@ def request_counts(requests: Sequence[RankingRequest]) -> Doubles:
                 fix="build them with profile_counts",
             )
     counts = np.concatenate([np.zeros((0, len(VIDEO_COUNT_KEYS))), *(r.video_counts for r in requests)])
-    _check_counts(counts, [f"video {v}" for r in requests for v in r.video_ids])
+    _check_counts(counts, lambda: [f"video {v}" for r in requests for v in r.video_ids])
     return counts
 
 
-def _check_counts(counts: Doubles, owners: Sequence[str]) -> None:
+def _check_counts(counts: Doubles, owners: Callable[[], Sequence[str]]) -> None:
     bad = ~(np.isfinite(counts) & (counts >= 0))
     if bad.any():
         row, index = (int(i[0]) for i in np.nonzero(bad))
         raise RankError(
-            f"{VIDEO_COUNT_KEYS[index]} of {owners[row]} is {counts[row, index]}; {int(bad.sum()):,} counts "
-            "in total are not finite or below 0",
+            f"{VIDEO_COUNT_KEYS[index]} of {owners()[row]} is {counts[row, index]}; {int(bad.sum()):,} "
+            "counts in total are not finite or below 0",
             fix="rebuild the profiles from the events",
         )
 
 
-def stack_columns(block: str, columns: dict[str, Doubles], owners: Sequence[str]) -> Doubles:
+def stack_columns(block: str, columns: dict[str, Doubles], owners: Callable[[], Sequence[str]]) -> Doubles:
     """Stack the columns of a block in its order as (N, columns) float64.
 
     Args:
         block: Name of the block in BLOCKS.
         columns: (N,) arrays by column name.
-        owners: N names of the subjects of the rows, for messages.
+        owners: Returns N names of the subjects of the rows, for messages.
 
     Raises:
         RankError: a number is not finite; NaN is allowed for OPTIONAL numbers.
     """
     stacked = np.stack([columns[name] for name in BLOCKS[block]], axis=1)
-    for index, name in enumerate(BLOCKS[block]):
-        values = stacked[:, index]
-        bad = ~np.isfinite(values)
-        if f"{block}.{name}" in OPTIONAL:
-            bad &= ~np.isnan(values)
-        if rows := find_bad_rows(bad):
-            raise RankError(
-                f"features: {block}.{name} is {values[rows.first]} for {owners[rows.first]}, not finite in "
-                f"{rows.count:,} of {len(values):,} rows",
-                fix="rebuild the profiles from the events",
-            )
+    bad = ~np.isfinite(stacked)
+    bad &= ~(np.isnan(stacked) & np.array([f"{block}.{name}" in OPTIONAL for name in BLOCKS[block]]))
+    if bad.any():
+        index = int(np.argmax(bad.any(axis=0)))
+        name, values, rows = BLOCKS[block][index], stacked[:, index], np.flatnonzero(bad[:, index])
+        raise RankError(
+            f"features: {block}.{name} is {values[rows[0]]} for {owners()[rows[0]]}, not finite in "
+            f"{len(rows):,} of {len(values):,} rows",
+            fix="rebuild the profiles from the events",
+        )
     return stacked

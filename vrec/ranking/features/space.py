@@ -134,8 +134,9 @@ class FeatureSpace:
     def scaled(self, block: str, raw: Doubles) -> Floats:
         """Standardize and clip a block's raw numbers to (N, columns) float32; NaN (missing) becomes 0."""
         mean, deviation = self.scales[block]
-        limit = self.config.limit
-        return np.nan_to_num(np.clip((raw - mean) / deviation, -limit, limit), nan=0.0).astype(np.float32)
+        scaled = ((raw - mean) / deviation).clip(-self.config.limit, self.config.limit)
+        scaled[np.isnan(scaled)] = 0.0
+        return scaled.astype(np.float32)
 
     @cached_property
     def digest(self) -> str:

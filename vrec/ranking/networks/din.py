@@ -15,7 +15,7 @@ from vrec.ranking.networks.layers import (
     by_candidate,
 )
 
-PAIRS_PER_CHUNK = 5_000
+PAIRS_PER_CHUNK = 6_000
 """Pairs of a candidate and a history entry per chunk: with 36 numbers each they fit the cache of a core."""
 
 

@@ -102,9 +102,10 @@ class CatalogSnapshot:
         """
         self.view, self._rows, self.changed_rows, self.latest = view, rows, changed_rows, latest
         self.count, base = len(rows), len(view.columns.catalog.video_ids)
-        self.catalog: CatalogArrays = rows.catalog_arrays(
-            self.count, OverlayMapping(view.columns.catalog.row_by_id, changed_rows)
-        )
+        bundled = view.columns.catalog.row_by_id
+        # Without changes the bundle's own rows, which are found in a third of the time.
+        row_by_id = OverlayMapping(bundled, changed_rows) if changed_rows else bundled
+        self.catalog: CatalogArrays = rows.catalog_arrays(self.count, row_by_id)
         self.video_counts = rows.column("video_counts", self.count)
         """(N, len(VIDEO_COUNT_KEYS)) counts."""
         self.changed = np.array(sorted(row for row in changed_rows.values() if row >= 0), np.int64)

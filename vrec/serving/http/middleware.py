@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerSecond
@@ -185,7 +186,11 @@ def _check_origin(scope: Scope, headers: dict[str, str]) -> None:
 
 def _client_key(scope: Scope) -> str:
     """Return the caller of a request without key: its address; for IPv6 its /64, which one host owns."""
-    host = (scope.get("client") or ("unknown",))[0]
+    return _network((scope.get("client") or ("unknown",))[0])
+
+
+@lru_cache(maxsize=10_000)
+def _network(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -60,7 +60,7 @@ STAGE = MetricSpec(
 CANDIDATES = MetricSpec(
     "vrec_candidates",
     "histogram",
-    "Candidates that were ranked for a recommendation",
+    "Candidates that were found for a recommendation",
     bounds=(0.5, 10.0, 30.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 5000.0),
 )
 ANSWERS = MetricSpec("vrec_answers", "counter", "Recommendations by arm and surface", ("arm", "surface"))

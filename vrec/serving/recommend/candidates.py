@@ -29,6 +29,8 @@ MAX_INDEX_RESULTS = 2_000
 """Maximum number of results of an index search, unless more are needed."""
 DRAWS_PER_PICK = 8
 """Random draws for each underexposed candidate needed; those with the fewest impressions are taken."""
+NEW_SOURCE = "new"
+"""Source of candidates that were published lately or hardly shown yet."""
 IMPRESSION_COLUMN = VIDEO_COUNT_KEYS.index("event:impression")
 """Column of impressions in the counts of a video."""
 
@@ -69,8 +71,8 @@ class CandidateSources:
         orders = (
             ("cf", by_neighbors, rest),
             ("content", by_content, config.content),
-            ("new", snapshot.published_rows(query.at), recent),
-            ("new", underexposed, config.new - recent),
+            (NEW_SOURCE, snapshot.published_rows(query.at), recent),
+            (NEW_SOURCE, underexposed, config.new - recent),
             ("popular", snapshot.popular, config.popular),
             ("cf", by_neighbors, config.most),
         )

@@ -22,6 +22,7 @@ from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, Req
 from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
 from vrec.serving.recommend.explanation import source_scores
+from vrec.serving.recommend.first_pass import best_candidates
 from vrec.serving.recommend.response import (
     RankedCandidates,
     popular_items,
@@ -141,7 +142,10 @@ class RecommendEngine:
             picks, picked, query, rules, eligible, by_id=arrange is reranked_items
         )
         timer.lap("candidates")
-        predictions = self._predict(query, user, rows, timer)
+        found = len(rows)
+        scores_all = query.candidates is not None or rules.places or arrange is popular_items
+        most = None if scores_all else self._config.candidates.ranked
+        rows, sources, predictions = self._predict(query, user, rows, sources, most=most, timer=timer)
         popularity = self._bundle.popularity
         placements = rules.placements(query, self._snapshot, rows)
         candidates = RankedCandidates(
@@ -150,9 +154,7 @@ class RecommendEngine:
         items = arrange(candidates, self._config.rerank)
         timer.lap("rerank")
         unknown = unknown_videos(query, catalog.row_by_id)
-        result = ListResult(
-            items, self.version, (), len(rows), dict(eligible.excluded), timer.spent_ms, unknown
-        )
+        result = ListResult(items, self.version, (), found, dict(eligible.excluded), timer.spent_ms, unknown)
         return self._explained(result, query, user, eligible) if query.explain else result
 
     def similar(
@@ -272,9 +274,28 @@ class RecommendEngine:
         return replace(user, vector=None)
 
     def _predict(
-        self, query: RecommendQuery, user: Profile, rows: RowIndices, timer: "_StageTimer"
-    ) -> RankerPredictions:
-        """Return the ranker's predictions for the videos in (N,) rows."""
+        self,
+        query: RecommendQuery,
+        user: Profile,
+        rows: RowIndices,
+        sources: list[str],
+        *,
+        most: int | None,
+        timer: "_StageTimer",
+    ) -> tuple[RowIndices, list[str], RankerPredictions]:
+        """Return the ranker's predictions for candidates.
+
+        Args:
+            query: The request.
+            user: The shopper's profile.
+            rows: (N,) rows of the candidates.
+            sources: Their sources.
+            most: Number of candidates to predict for, at least twice the length of the list; None for all.
+            timer: Timer of the stages.
+
+        Returns:
+            Rows and sources of the candidates that predictions are for, and the predictions.
+        """
         names = self._snapshot.catalog.video_ids
         row_list: list[int] = rows.tolist()
         ids = tuple(names[row] for row in row_list)
@@ -291,9 +312,21 @@ class RecommendEngine:
         else:
             features = ranker.builder.build([request])
             timer.lap("features")
+            most = len(rows) if most is None else max(most, 2 * query.k)
+            if len(rows) > most and (rough := ranker.predict_roughly(features)) is not None:
+                chosen = best_candidates(
+                    rough,
+                    self._snapshot.catalog.price[rows],
+                    sources,
+                    most,
+                    surface=query.surface,
+                    config=self._config.rerank.utility,
+                )
+                rows, sources = rows[chosen], [sources[place] for place in chosen.tolist()]
+                features = features.take(chosen)
             predictions = ranker.predict(features)
         timer.lap("ranker")
-        return predictions
+        return rows, sources, predictions
 
 
 class _StageTimer:
