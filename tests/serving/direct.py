@@ -12,6 +12,10 @@ class Direct:
     def __getattr__(self, name):
         return _Method(self, name)
 
+    def options(self, **_):
+        """Return the handle itself: there is one replica."""
+        return self
+
 
 class _Method:
     def __init__(self, handle, name):

@@ -127,7 +127,7 @@ class FakeServe:
     def handle(self, name, application):
         self.calls.append(("handle", name, application))
         result = SimpleNamespace(result=lambda: self.refusal)
-        return SimpleNamespace(refusal=SimpleNamespace(remote=lambda: result))
+        return SimpleNamespace(refusal=SimpleNamespace(remote=lambda tenant: result))
 
 
 @pytest.mark.parametrize("ranking", [0, 2])
@@ -211,7 +211,7 @@ def test_an_unhealthy_application_that_answers_is_not_deleted(tmp_path, monkeypa
 def test_other_settings_than_the_bundle_are_refused_while_it_runs(tmp_path, monkeypatch):
     config = config_in(tmp_path)
     fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config))
-    with pytest.raises(ServeError, match=r"other settings: serve\.arms, serve\.refresh_s\. Only the bundle"):
+    with pytest.raises(ServeError, match=r"other settings: serve\.arms, serve\.refresh_s\. Only bundles"):
         deploy.deploy_service(config_in(tmp_path, refresh_s=3, arms={"salt": "x"}))
     monkeypatch.setattr(deploy, "http_address", lambda: ("127.0.0.1", 9))
     with pytest.raises(ServeError, match=r"listens on 127\.0\.0\.1:9, not on 127\.0\.0\.1:8000"):

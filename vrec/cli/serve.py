@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vrec.cli.options import EXIT_OK, RunOptions, command, parse_column_map
+from vrec.cli.options import EXIT_OK, EXIT_PARTIAL, RunOptions, command, parse_column_map
 from vrec.core.masking import mask_values
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def serve(
             sys.stdout.flush()
             while owns_ray:
                 time.sleep(3600)
+            return EXIT_PARTIAL if done.get("refused_tenants") else EXIT_OK
         except KeyboardInterrupt:
             if not owns_ray:
                 raise
@@ -79,7 +80,6 @@ def serve(
             stop_service(config, owns_ray=True)
             print("vrec: the service has ended")
             _end_now()
-        return EXIT_OK
 
 
 def _end_now() -> NoReturn:
@@ -93,6 +93,8 @@ def _end_now() -> NoReturn:
 def _print_done(done: Mapping[str, Any]) -> None:
     what = "moved to" if done["reloaded"] else "serves"
     print(f"vrec {what} {done['bundle']} after {done['seconds']:.1f} s: {done['url']}")
+    for tenant, why in done.get("refused_tenants", {}).items():
+        print(f"vrec: the tenant {tenant} was refused: {why}", file=sys.stderr)
 
 
 def _find_running(config: "ServeConfig") -> str | None:

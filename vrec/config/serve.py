@@ -1,5 +1,6 @@
 """Settings for `vrec serve`: the typed arguments of the Ray Serve application."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,6 +15,8 @@ from vrec.ranking.reranking.rerank import RerankConfig
 
 ORIGIN_PATTERN = r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$|^https?://\[[0-9a-f:]+\](:[0-9]{1,5})?$"
 """Origins as browsers send them: scheme, host and port, in lower case and without a slash at the end."""
+MAX_TENANTS = 500
+"""Maximum number of tenants in a service, each of which has series of metrics of its own."""
 KeyScope = Literal["read", "events", "manage", "browser"]
 
 
@@ -156,6 +159,48 @@ class SearchConfig(BaseConfig):
     match. .25 is for catalogs of a few hundred titles: docs/experiments.md has larger ones."""
 
 
+TenantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+"""Name of a tenant: a folder, a part of keys in Redis, and a label of metrics."""
+
+
+class TenantLimits(BaseConfig):
+    """Limits of all requests of a tenant together, per HTTP replica, so that others get their share."""
+
+    requests_per_second: float = Field(default=50.0, gt=0)
+    """Average rate limit; further requests get 429 with `Retry-After`."""
+    burst: int = Field(default=100, ge=1)
+    """Requests that may come at once at that rate."""
+    concurrent: int = Field(default=8, ge=1)
+    """Maximum number of requests that run at a time; further ones get 429."""
+
+
+class TenantConfig(BaseConfig):
+    """One more shop in the service. What it leaves out is as in the service's own settings."""
+
+    bundle: str = Field(min_length=1)
+    """Folder of its bundle, a path or a URI; made with the service's encoder, or without one."""
+    candidates: CandidatesConfig | None = None
+    """Candidate retrieval."""
+    rerank: RerankConfig | None = None
+    """Reranking, by surface."""
+    search: SearchConfig | None = None
+    """Text search."""
+    own_kinds: OwnKinds | None = None
+    """The shop's own kinds of events."""
+    arms: ExperimentConfig | None = None
+    """A/B test."""
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    """Currency of its prices."""
+    cors_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = ()
+    """Origins whose pages may call it; none by default, whatever the service's own are."""
+    media_roots: tuple[str, ...] = ()
+    """Folders from which it may add videos by URI; none by default, whatever the service's own are."""
+    serve_media: bool = True
+    """Whether `/media/` serves its local video files."""
+    limits: TenantLimits = Field(default_factory=TenantLimits)
+    """Limits of its requests."""
+
+
 class ServeConfig(BaseConfig):
     """Settings for `vrec serve`, and the `args` of the application in a Serve config file."""
 
@@ -192,6 +237,12 @@ class ServeConfig(BaseConfig):
     """Currency of the catalog's prices, an ISO 4217 code, in which the page shows them."""
     refresh_s: float = Field(default=0.5, gt=0)
     """Seconds between two checks for changed videos and counts: how soon an upload is recommended."""
+    tenants: dict[TenantName, TenantConfig] = Field(default_factory=dict, max_length=MAX_TENANTS)
+    """Further shops in this service by name, each with a bundle, data and API keys (`NAME/key:scopes:sha256`)
+    of its own; none by default. They may come, change and go while the service runs: docs/tenants.md."""
+    warm_tenants: int = Field(default=8, ge=1)
+    """Maximum number of tenants' bundles in the memory of a ranking replica; the one that was used least
+    recently makes room. Where HTTP replicas rank (`replicas.ranking` 0), all are in memory."""
     host: str = "127.0.0.1"
     """Address that `vrec serve` listens on; other than loopback needs API keys."""
     port: int = Field(default=8000, ge=1, le=65535)
@@ -205,3 +256,24 @@ class ServeConfig(BaseConfig):
                 "set serve.store.kind=redis for more"
             )
         return self
+
+    def of_tenant(self, name: str) -> "ServeConfig":
+        """Return the settings of a tenant's shop, whose data folder and store are its own.
+
+        They lie below `tenants/NAME` of the data folder, and in Redis below the prefix `PREFIX:tenants:NAME`.
+        """
+        tenant = self.tenants[name]
+        own = ("candidates", "rerank", "search", "own_kinds", "arms", "currency")
+        changes: dict[str, Any] = {key: value for key in own if (value := getattr(tenant, key)) is not None}
+        shared = ("cors_origins", "media_roots", "serve_media")
+        changes["security"] = self.security.model_copy(update={key: getattr(tenant, key) for key in shared})
+        changes["data"] = join_uri(self.data, "tenants", name)
+        if isinstance(self.store, SqliteConfig):
+            path = Path(self.store.path)
+            changes["store"] = self.store.model_copy(
+                update={"path": str(path.parent / "tenants" / name / path.name)}
+            )
+        else:
+            prefix = f"{self.store.prefix}:tenants:{name}"
+            changes["store"] = self.store.model_copy(update={"prefix": prefix})
+        return self.model_copy(update={**changes, "bundle": tenant.bundle, "tenants": {}})

@@ -10,10 +10,8 @@ from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
 from vrec.core.secrets import read_secret
 from vrec.serving.bundle_swap import fixes_in_tracebacks
-from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
-from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.tenants.deployments import ApiHost, ProfilesHost, RankingHost
 
 HEALTH_CHECK_PERIOD_S = 1.0
 """Seconds between two health checks of a replica: how soon a killed one is replaced."""
@@ -28,23 +26,23 @@ MAX_QUEUED_REQUESTS = 200
 def build(config: ServeConfig) -> Application:
     """Build the application: HTTP calls ranking, ranking calls profiles and the encoder.
 
-    The bundle is the only setting in each deployment's `user_config`. If it alone changes, Serve passes it to
-    the running replicas, which move to the new bundle while they go on answering.
+    The bundle and the tenants are the only settings in each deployment's `user_config`. If they alone change,
+    Serve passes them to the running replicas, which move to the new bundles while they go on answering.
 
     Raises:
-        ServeError: As in `check_host`.
+        ServeError: As in `check_host` and `check_tenants`.
     """
     with fixes_in_tracebacks():
         check_host(config)
-    without_bundle = config.model_copy(update={"bundle": ""})
-    bundle, replicas = {"bundle": config.bundle}, config.replicas
+        check_tenants(config)
+    fixed, replicas = config.model_copy(update={"bundle": "", "tenants": {}}), config.replicas
 
     def deployment(kind: type, name: str, cpus: float, **options: Any) -> Any:
         resources = {"num_cpus": cpus, "num_gpus": options.pop("gpus", 0)}
         return serve.deployment(
             kind,
             name=name,
-            user_config=bundle,
+            user_config=user_config(config),
             ray_actor_options=resources,
             health_check_period_s=HEALTH_CHECK_PERIOD_S,
             graceful_shutdown_timeout_s=STOP_TIMEOUT_S,
@@ -53,12 +51,12 @@ def build(config: ServeConfig) -> Application:
         )
 
     profiles = deployment(
-        ProfilesDeployment,
+        ProfilesHost,
         "Profiles",
         replicas.profiles_cpus,
         num_replicas=replicas.profiles,
         max_ongoing_requests=1_000,
-    ).bind(without_bundle)
+    ).bind(fixed)
     encoder = None
     if replicas.encoder:
         encoder = deployment(
@@ -68,28 +66,28 @@ def build(config: ServeConfig) -> Application:
             gpus=replicas.encoder_gpus,
             num_replicas=replicas.encoder,
             max_ongoing_requests=64,
-        ).bind(without_bundle, "cuda" if replicas.encoder_gpus else "cpu")
+        ).bind(fixed, "cuda" if replicas.encoder_gpus else "cpu")
     ranking = None
     if replicas.ranking:
         ranking = deployment(
-            RankingDeployment,
+            RankingHost,
             "Ranking",
             replicas.ranking_cpus,
             max_ongoing_requests=32,
             max_queued_requests=MAX_QUEUED_REQUESTS,
             **_ranking_size(config),
-        ).bind(without_bundle, profiles, encoder)
+        ).bind(fixed, profiles, encoder)
     cpus = replicas.api_cpus + (0 if replicas.ranking else replicas.ranking_cpus)
     api = deployment(
-        serve.ingress()(ApiDeployment), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000
+        serve.ingress()(ApiHost), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000
     )
-    return api.bind(without_bundle, ranking, profiles, encoder)
+    return api.bind(fixed, ranking, profiles, encoder)
 
 
 def deployments(config: ServeConfig) -> list[str]:
     """Return the names of the application's deployments.
 
-    Each takes `user_config: {bundle: …}`; changing it there moves the deployment to another bundle.
+    Each takes `user_config: {bundle: …}`, which moves it to another bundle when it changes.
     """
     replicas = config.replicas
     counts = {"Profiles": replicas.profiles, "Encoder": replicas.encoder, "Ranking": replicas.ranking}
@@ -107,6 +105,23 @@ def _ranking_size(config: ServeConfig) -> dict[str, Any]:
             "target_ongoing_requests": 4,
         }
     }
+
+
+def user_config(config: ServeConfig) -> dict[str, Any]:
+    """Return what may change while the service runs: the bundle, and the tenants if there are any."""
+    tenants = {name: tenant.model_dump(mode="json") for name, tenant in config.tenants.items()}
+    return {"bundle": config.bundle, **({"tenants": tenants} if tenants else {})}
+
+
+def check_tenants(config: ServeConfig) -> None:
+    """Raise ServeError if there are tenants and no API keys, by which alone they are told apart."""
+    if config.tenants and not read_secret(config.security.keys_variable):
+        raise ServeError(
+            f"serve.tenants has {len(config.tenants)}, and {config.security.keys_variable} has no keys",
+            fix=f"make a key for each with `vrec serve --new-key TENANT/NAME:SCOPES`, and put it into "
+            f"{config.security.keys_variable} here and where Ray starts, or into the file that "
+            f"{config.security.keys_variable}_FILE names",
+        )
 
 
 def check_host(config: ServeConfig) -> None:

@@ -17,6 +17,8 @@ from vrec.serving.observability import metrics
 logger = logging.getLogger("ray.serve")
 
 T = TypeVar("T")
+BundleCheck = Callable[[BundleCatalog], None]
+"""Function that raises BundleError for a bundle that is not accepted."""
 FIX_NOTE = "Fix: "
 """Start of the line after an error's message in a traceback that says how to fix it."""
 
@@ -39,7 +41,12 @@ class ServedBundle(Generic[T]):
     """
 
     def __init__(
-        self, data: str, load: Callable[[str], tuple[BundleCatalog, T]], *, remembers: bool = False
+        self,
+        data: str,
+        load: Callable[[str], tuple[BundleCatalog, T]],
+        *,
+        remembers: bool = False,
+        check: BundleCheck | None = None,
     ) -> None:
         """Build it without a bundle.
 
@@ -49,8 +56,10 @@ class ServedBundle(Generic[T]):
                 thread.
             remembers: Whether to write SERVED after a good bundle: for the deployment whose `load` runs the
                 bundle's smoke requests.
+            check: Function that raises BundleError for a sound bundle that is not accepted here.
         """
         self._folder, self._load_unchecked, self._remembers = StorageFolder(data), load, remembers
+        self._check = check
         self._lock = asyncio.Lock()
         self.loaded: T | None = None
         """What `load` made of the bundle in service; None before the first bundle."""
@@ -117,6 +126,8 @@ class ServedBundle(Generic[T]):
             raise BundleError("no bundle is named", fix="name one with `vrec serve --bundle DIR`")
         bundle, loaded = self._load_unchecked(uri)
         check_encoder(bundle, self._folder)
+        if self._check is not None:
+            self._check(bundle)
         return bundle, loaded
 
     def last_good(self) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
 import ray
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
@@ -19,7 +20,7 @@ from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
 from vrec.core.uris import absolute_uri
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
-from vrec.serving.app import check_host, deployments
+from vrec.serving.app import check_host, check_tenants, deployments, user_config
 from vrec.serving.bundle_swap import FIX_NOTE
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.deployments.api import DRAIN_TIMEOUT_S
@@ -30,9 +31,12 @@ from vrec.serving.ray_internals import (
     http_address,
 )
 from vrec.serving.service_record import RECORD, ServiceRecord, remove_record, write_record
+from vrec.serving.tenants.context import DEFAULT_TENANT
 
 APPLICATION_NAME = "vrec"
 IMPORT_PATH = "vrec.serving.app:build"
+CHANGEABLE = {"bundle", "tenants"}
+"""Settings that may change while the service runs."""
 FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 """States of an application that did not start, or whose replicas fail."""
 START_TIMEOUT_S = 180.0
@@ -50,7 +54,16 @@ def with_absolute_paths(config: ServeConfig) -> ServeConfig:
     store = config.store
     if isinstance(store, SqliteConfig):
         store = store.model_copy(update={"path": os.path.abspath(store.path)})
-    changes = {"bundle": absolute_uri(config.bundle), "data": absolute_uri(config.data), "store": store}
+    tenants = {
+        name: tenant.model_copy(update={"bundle": absolute_uri(tenant.bundle)})
+        for name, tenant in config.tenants.items()
+    }
+    changes = {
+        "bundle": absolute_uri(config.bundle),
+        "data": absolute_uri(config.data),
+        "store": store,
+        "tenants": tenants,
+    }
     return config.model_copy(update=changes)
 
 
@@ -69,17 +82,21 @@ def deploy_service(
         reload_only: Whether the service is known to run: raise ServeError if it does not.
 
     Returns:
-        The `url`, the `bundle`, the `seconds` it took, and whether the application ran before (`reloaded`).
+        The `url`, the `bundle`, the `seconds` it took, whether the application ran before (`reloaded`), and
+        where there are tenants, the reasons why some are not in service with their bundles
+        (`refused_tenants`), by name.
 
     Raises:
         ServeError: Serve or the application does not start, or runs with other settings.
         BundleError: The bundle is refused.
     """
     check_host(config)
+    check_tenants(config)
     begun = time.perf_counter()
     config = with_absolute_paths(config)
     serve_was_there = http_address() is not None
     reloaded = _find_running(config)
+    changed = _changed_tenants(config) if reloaded else ()
     if reload_only and not reloaded:
         raise ServeError(
             f"{RECORD} in {config.data} names a Ray that does not run the service",
@@ -101,6 +118,7 @@ def deploy_service(
         "bundle": config.bundle,
         "seconds": round(time.perf_counter() - begun, 3),
         "reloaded": reloaded,
+        **({"refused_tenants": _refused_tenants(config, changed)} if config.tenants else {}),
     }
 
 
@@ -143,11 +161,12 @@ def _find_running(config: ServeConfig) -> bool:
     deployed, wanted = deployed_application(APPLICATION_NAME), application_schema(config)["args"]
     # A Serve config file leaves out what is as by default.
     args = {} if deployed is None else ServeConfig.model_validate(deployed["args"]).model_dump(mode="json")
-    args.pop("bundle", None)
+    wanted = {key: value for key, value in wanted.items() if key not in CHANGEABLE}
+    args = {key: value for key, value in args.items() if key not in CHANGEABLE}
     if changed := sorted(key for key in {*args, *wanted} if args.get(key) != wanted.get(key)):
         raise ServeError(
-            f"the service runs with other settings: serve.{', serve.'.join(changed)}. Only the bundle can "
-            "change without dropping requests",
+            f"the service runs with other settings: serve.{', serve.'.join(changed)}. Only bundles and "
+            "tenants can change without dropping requests",
             fix="give the settings that it runs with, or stop it (Ctrl-C, SIGTERM, or `serve shutdown` where "
             "Ray was there before) and start it with these",
         )
@@ -158,10 +177,43 @@ def _check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
     """Raise BundleError if the bundle was refused."""
     # The deployment that runs the bundle's smoke requests.
     checking = blocking_handle("Ranking" if config.replicas.ranking else "Api", APPLICATION_NAME)
-    if refusal := checking.refusal.remote().result():
+    if refusal := checking.refusal.remote(DEFAULT_TENANT).result():
         why, fix = refusal
         stays = ". The bundle before it stays in service" if reloaded else ""
         raise BundleError(f"{why}{stays}", fix=fix)
+
+
+def _changed_tenants(config: ServeConfig) -> list[str]:
+    """Return the tenants whose bundle is to change, or that are new, in the running application."""
+    deployed = deployed_application(APPLICATION_NAME) or {}
+    before: dict[str, Any] = {}
+    for one in deployed.get("deployments", ()):
+        before |= (one.get("user_config") or {}).get("tenants", {})
+    return [name for name, one in config.tenants.items() if before.get(name, {}).get("bundle") != one.bundle]
+
+
+def _refused_tenants(config: ServeConfig, changed: Sequence[str]) -> dict[str, str]:
+    """Return why tenants are not in service with their bundles, by name.
+
+    The bundles of `changed` ones answer their smoke requests; others do so when they are first wanted.
+    """
+    refused: dict[str, tuple[str, str]] = {}
+    if config.tenants:
+        refused = dict(blocking_handle("Api", APPLICATION_NAME).refusals.remote().result())
+    for name in changed:
+        if name not in refused and (why := _smoke_refusal(config, name)):
+            refused[name] = why
+    return {name: f"{why}. Fix: {fix}" for name, (why, fix) in refused.items()}
+
+
+def _smoke_refusal(config: ServeConfig, tenant: str) -> tuple[str, str] | None:
+    checking = blocking_handle("Ranking" if config.replicas.ranking else "Api", APPLICATION_NAME)
+    try:
+        return checking.options(multiplexed_model_id=tenant).refusal.remote(tenant).result()
+    except RayTaskError as error:
+        if isinstance(error.cause, VrecError):
+            return str(error.cause), error.cause.fix
+        raise
 
 
 def is_deployed() -> bool:
@@ -187,17 +239,15 @@ def _ray_address() -> str:
 
 
 def application_schema(config: ServeConfig) -> dict[str, Any]:
-    """Return the application as in a Serve config file, with the bundle in every `user_config`."""
-    args = config.model_dump(mode="json", exclude={"bundle"})
+    """Return the application as in a Serve config file, with bundles and tenants in every `user_config`."""
+    args = config.model_dump(mode="json", exclude=CHANGEABLE)
     return {
         "name": APPLICATION_NAME,
         "route_prefix": "/",
         "import_path": IMPORT_PATH,
         "args": args,
         "logging_config": {"encoding": "JSON"},
-        "deployments": [
-            {"name": name, "user_config": {"bundle": config.bundle}} for name in deployments(config)
-        ],
+        "deployments": [{"name": name, "user_config": user_config(config)} for name in deployments(config)],
     }
 
 

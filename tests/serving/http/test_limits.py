@@ -9,8 +9,9 @@ from vrec.config.serve import SecurityConfig
 from vrec.core.errors import ServeError
 from vrec.serving.http.errors import HttpProblem
 from vrec.serving.http.keys import create_key, request_secret
-from vrec.serving.http.middleware import FORM_OVERHEAD_BYTES, RateLimiter, SecurityMiddleware
+from vrec.serving.http.middleware import FORM_OVERHEAD_BYTES, SecurityMiddleware
 from vrec.serving.http.multipart import FIELD_BYTES
+from vrec.serving.http.rates import RateLimiter
 
 
 def admitted(limiter, caller="a", tries=30):

@@ -12,7 +12,7 @@ from limits.strategies import MovingWindowRateLimiter
 from tests.serving.http.client import call, call_json
 from vrec.core.errors import ServeError
 from vrec.serving.http.keys import ApiKeyring, create_key
-from vrec.serving.http.middleware import RateLimitStorage
+from vrec.serving.http.rates import RateLimitStorage
 
 EVENT = {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click"}
 NEEDED = [

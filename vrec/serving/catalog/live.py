@@ -8,7 +8,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.core.errors import OutputError
-from vrec.serving.bundle_swap import ServedBundle
+from vrec.serving.bundle_swap import BundleCheck, ServedBundle
 from vrec.serving.catalog.clock import wall_clock_us
 from vrec.serving.catalog.journal import CatalogJournal
 from vrec.serving.catalog.resolve import bundle_row, resolve_video
@@ -50,6 +50,7 @@ class LiveCatalog(Generic[T]):
         load: Callable[[str], tuple[BundleCatalog, T]],
         *,
         remembers: bool = False,
+        check: BundleCheck | None = None,
         now: Callable[[], int] = wall_clock_us,
     ) -> None:
         """Build it without a bundle.
@@ -58,11 +59,14 @@ class LiveCatalog(Generic[T]):
             data: The data folder of the service.
             load: Function that loads and checks the bundle in a folder; see `ServedBundle`.
             remembers: Whether to write SERVED after a good bundle; see `ServedBundle`.
+            check: Function that raises for a bundle that is not accepted; see `ServedBundle`.
             now: Function that returns this machine's time, µs since 1970.
         """
         self.journal = CatalogJournal(data, now)
         self._load_bundle = load
-        self.served: ServedBundle[FollowedState[T]] = ServedBundle(data, self._load, remembers=remembers)
+        self.served: ServedBundle[FollowedState[T]] = ServedBundle(
+            data, self._load, remembers=remembers, check=check
+        )
         self._following = asyncio.Lock()
         self._reached: dict[str, int] = {}
         """Position reached in the edits of each process that wrote any."""

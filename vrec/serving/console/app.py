@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -30,9 +30,21 @@ SCOPE = "manage"
 Handler = Callable[[ConsoleRequest], Awaitable[Response]]
 
 
-def console_routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class ConsoleAccess:
+    """Sign-in of the console, which is one for all tenants."""
+
+    data: str
+    """Data folder with the secret that signs sessions."""
+    keys: ApiKeyring | None
+    """Keys of all tenants; None without keys."""
+
+
+def console_routes(
+    backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None, access: ConsoleAccess
+) -> APIRouter:
     """Return the routes below `/console`; without API keys they need no session."""
-    router, console = APIRouter(), _Console(backend, config, keys)
+    router, console = APIRouter(), _Console(backend, config, keys, access)
     for file in sorted(STATIC.iterdir()):
         router.add_api_route(
             f"{CONSOLE}/static/{file.name}",
@@ -53,10 +65,13 @@ def console_routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyrin
 class _Console:
     """State that the requests share."""
 
-    def __init__(self, backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> None:
+    def __init__(
+        self, backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None, access: ConsoleAccess
+    ) -> None:
         self._backend, self._config, self._keys = backend, config, keys
-        find = keys.with_handle if keys is not None else lambda _: None
-        self._signer = SessionSigner(config.data, find)
+        self._all_keys = access.keys
+        find = access.keys.with_handle if access.keys is not None else lambda _: None
+        self._signer = SessionSigner(access.data, find)
 
     def add(
         self, router: APIRouter, method: str, path: str, handler: Handler, *, is_open: bool = False
@@ -115,7 +130,7 @@ class _Console:
     async def sign_in(self, page: ConsoleRequest) -> Response:
         """Begin a session for a key that may manage the service."""
         target = local_path_of(page.form.get("next", ""))
-        key = None if self._keys is None else self._keys.find(page.form.get("key", "").strip())
+        key = None if self._all_keys is None else self._all_keys.find(page.form.get("key", "").strip())
         if key is None or SCOPE not in key.scopes:
             problem = "unknown" if key is None else "scope"
             return page.page("sign_in.html", 401 if key is None else 403, next=target, problem=problem)

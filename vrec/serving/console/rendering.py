@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from vrec.serving.console.labels import INTERVAL, INVALID, LABELS, NO_DATA, TOO_FEW, code_label, reason_label
 from vrec.serving.console.languages import ConsoleLanguage, console_language
 from vrec.serving.ratio_counts import RateInterval
+from vrec.serving.tenants.context import current_tenant
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -54,8 +55,14 @@ def _environment(code: str) -> Environment:
         "percent_2": lambda value: language.percent(value, 2),
         "minutes_text": lambda value: language.number(value, 1),
     }
-    environment.filters["media"] = lambda video_id: f"/media/{quote(video_id, safe='')}"
+    environment.filters["media"] = _media_path
     return environment
+
+
+def _media_path(video_id: str) -> str:
+    """Return the path of a video's file; a player sends no key, so that the path names the tenant."""
+    tenant = current_tenant()
+    return f"/media/{quote(video_id, safe='')}" + (f"?tenant={tenant}" if tenant else "")
 
 
 def link(path: str, **query: Any) -> str:

@@ -42,6 +42,15 @@ class ConsoleSession:
         return cls(key, int(time.time()) + SESSION_S, secrets.token_urlsafe(16))
 
 
+def claimed_key(cookie: str) -> str:
+    """Return the handle of the API key that a cookie names, whoever signed it; "" if it names none."""
+    try:
+        key = json.loads(_decode(cookie.partition(".")[0]))["key"]
+    except (ValueError, TypeError, KeyError, binascii.Error):
+        return ""
+    return key if isinstance(key, str) else ""
+
+
 class SessionSigner:
     """Signs sessions and the tokens of their forms.
 

@@ -18,7 +18,7 @@ from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.profiles.stores.codec import EventRow, table_from_rows
 from vrec.serving.arm_days import ArmDay
-from vrec.serving.bundle_swap import fixes_in_tracebacks
+from vrec.serving.bundle_swap import BundleCheck, fixes_in_tracebacks
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.catalog.upserts import choose_upserts
@@ -43,7 +43,7 @@ from vrec.serving.deployments.replies import await_reply
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.trends import TrendOperations
 from vrec.serving.experiments import ArmStatistics, assign_arm
-from vrec.serving.http.app import create_app
+from vrec.serving.http.app import TenantHttp, create_app
 from vrec.serving.http.draining import DrainMiddleware, RequestGate
 from vrec.serving.messages import (
     CatalogEdit,
@@ -63,6 +63,7 @@ from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.rules.book import RULES_LOG
 from vrec.serving.rules.follower import RuleFollower
 from vrec.serving.service_report import service_state
+from vrec.serving.tenants.encoders import check_has_encoder
 
 logger = logging.getLogger("ray.serve")
 
@@ -93,6 +94,8 @@ class ApiDeployment:
         profiles: ProfilesHandle,
         encoder: EncoderHandle | None,
         recorder: metrics.MetricsRecorder | None = None,
+        *,
+        check: BundleCheck | None = None,
     ) -> None:
         """Build the deployment.
 
@@ -102,14 +105,15 @@ class ApiDeployment:
             profiles: Handle of the profiles deployment.
             encoder: Handle of the encoder deployment; None refuses uploads.
             recorder: Recorder of metrics; None takes that of the process.
+            check: Function that raises for bundles that the deployment must not accept.
         """
         self._local_ranking: RankingDeployment | None = None
         if ranking is None:
-            self._local_ranking = RankingDeployment(config, profiles, encoder)
+            self._local_ranking = RankingDeployment(config, profiles, encoder, check)
             ranking = LocalRankingHandle(self._local_ranking)
         self._recorder, self._surfaces = recorder or metrics.metrics_recorder(), metrics.SurfaceLabels()
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
-        self._live: LiveCatalog[PopularFallback] = LiveCatalog(config.data, self._load)
+        self._live: LiveCatalog[PopularFallback] = LiveCatalog(config.data, self._load, check=check)
         self._rules = RuleFollower(profiles.records_after.remote)
         self.rules = RuleOperations(profiles, ranking, self._rules, config.apply_timeout_s)
         """Rules of the shop."""
@@ -122,18 +126,38 @@ class ApiDeployment:
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
         self._failures, self._open_until, self._probing = 0, 0.0, False
         self._task: asyncio.Task[None] | None = None
-        self._gate = RequestGate()
+        self.gate = RequestGate()
+        """Gate that is closed while the service stops."""
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        app = create_app(self, self._config, metrics=cluster_metrics_text)
+    def http_app(self, gate: RequestGate | None = None, tenant: TenantHttp | None = None) -> FastAPI:
+        """Return the application for HTTP.
+
+        Args:
+            gate: Gate of its requests; None takes this deployment's own.
+            tenant: Tenant whose requests it answers; None for the default one.
+        """
+        app = create_app(self, self._config, metrics=cluster_metrics_text, tenant=tenant)
         app.add_middleware(RequestMetricsMiddleware, recorder=self._recorder)
-        app.user_middleware.append(Middleware(DrainMiddleware, gate=self._gate))  # the innermost one
+        app.user_middleware.append(Middleware(DrainMiddleware, gate=gate or self.gate))  # the innermost one
         return app
+
+    @property
+    def bundle(self) -> BundleCatalog | None:
+        """Bundle in service; None before the first one."""
+        return self._live.served.bundle
+
+    async def close(self) -> None:
+        """Stop following changes."""
+        for task in (self._task, self._sending):
+            if task is not None:
+                task.cancel()
+        if self._local_ranking is not None:
+            await self._local_ranking.close()
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the named bundle if it is sound; with `draining`, refuse new requests and end."""
         if user_config.get("draining"):
-            await self._gate.drain(DRAIN_TIMEOUT_S)
+            await self.gate.drain(DRAIN_TIMEOUT_S)
             return
         if self._local_ranking is not None:
             await self._local_ranking.reconfigure(user_config)
@@ -213,6 +237,7 @@ class ApiDeployment:
         """See ServingBackend."""
         if self._encoder is None:
             raise BackendUnavailable("no encoder is running", fix="set serve.replicas.encoder to 1 or more")
+        check_has_encoder(self.bundle)
         try:
             embedded = await await_reply(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
         except Exception as error:

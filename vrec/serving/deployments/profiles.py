@@ -20,7 +20,7 @@ from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
 from vrec.serving.arm_days import ArmDay
-from vrec.serving.bundle_swap import fixes_in_tracebacks
+from vrec.serving.bundle_swap import BundleCheck, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_owner import write_owner
@@ -41,9 +41,10 @@ COUNTED_AT_ONCE = 1_000
 class ProfilesDeployment:
     """Deployment of the profile store: one process with the embedded store, any number with Redis."""
 
-    def __init__(self, config: ServeConfig) -> None:
+    def __init__(self, config: ServeConfig, check: BundleCheck | None = None) -> None:
+        """Build the deployment; `check` raises for bundles that it must not accept."""
         self._config = config
-        self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load)
+        self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load, check=check)
         self._opened: SqliteStore | RedisStore | None = None
         self._arms = ArmCounts(config.arms)
         self._cursor, self._has_counted_all = 0, False
@@ -71,6 +72,18 @@ class ProfilesDeployment:
         if isinstance(self._config.store, SqliteConfig):
             await asyncio.to_thread(write_owner, self._config.store, self._owner)
         self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
+
+    @property
+    def bundle(self) -> BundleCatalog | None:
+        """Bundle in service; None before the first one."""
+        return self._live.served.bundle
+
+    async def close(self) -> None:
+        """Close the store; calls fail from now on."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._opened is not None:
+            await asyncio.to_thread(self._opened.close)
 
     async def apply(self, events: pa.Table, sizes: Sequence[int]) -> list[ApplyResult | VrecError]:
         """Apply the EVENTS of several calls, and return when they are durable.

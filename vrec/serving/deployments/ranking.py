@@ -17,7 +17,7 @@ from vrec.profiles.stores.factory import open_profile_reader
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig
-from vrec.serving.bundle_swap import fixes_in_tracebacks
+from vrec.serving.bundle_swap import BundleCheck, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle
@@ -60,10 +60,28 @@ class RankingDeployment:
     in the answer: without a profile the shopper counts as unknown.
     """
 
-    def __init__(self, config: ServeConfig, profiles: ProfilesHandle, encoder: EncoderHandle | None) -> None:
-        """Build the deployment from handles; without `encoder`, search is by words alone."""
-        self._config, self._profiles, self._encoder = config, profiles, encoder
-        self._live: LiveCatalog[_LoadedBundle] = LiveCatalog(config.data, self._load, remembers=True)
+    def __init__(
+        self,
+        config: ServeConfig,
+        profiles: ProfilesHandle,
+        encoder: EncoderHandle | None,
+        check: BundleCheck | None = None,
+        *,
+        stays: bool = True,
+    ) -> None:
+        """Build the deployment.
+
+        Args:
+            config: The settings of the service.
+            profiles: Handle of the profiles deployment.
+            encoder: Handle of the encoder deployment; without one, search is by words alone.
+            check: Function that raises for bundles that the deployment must not accept.
+            stays: Whether it stays in memory until the process ends.
+        """
+        self._config, self._profiles, self._encoder, self._stays = config, profiles, encoder, stays
+        self._live: LiveCatalog[_LoadedBundle] = LiveCatalog(
+            config.data, self._load, remembers=True, check=check
+        )
         self._rules = RuleFollower(profiles.records_after.remote)
         self._cursor: int | None = None
         self._reader: SqliteProfileReader | RedisStore | None = None
@@ -81,9 +99,10 @@ class RankingDeployment:
                 await self._fetch_video_counts()
                 with suppress(Exception):  # the refresh loop tries again, and answers say so until then
                     await self._rules.follow()
-                # The bundle stays loaded: scanning it in every garbage collection would delay requests.
-                gc.collect()
-                gc.freeze()
+                if self._stays:
+                    # Scanning the bundle in every garbage collection would delay requests.
+                    gc.collect()
+                    gc.freeze()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
@@ -127,7 +146,9 @@ class RankingDeployment:
         """
         await self._reach(after)
         vector, missing = None, self._missing()
-        if self._encoder is not None:
+        bundle = self._live.served.bundle
+        # Vectors of a shared encoder say nothing in a bundle without one.
+        if self._encoder is not None and (bundle is None or bundle.encoder is not None):
             try:
                 vector = await asyncio.wait_for(
                     self._encoder.text.remote(text), self._config.ranking_timeout_s / 2
@@ -159,6 +180,19 @@ class RankingDeployment:
             # Others wait for one pair of lists at most.
             await asyncio.sleep(0)
         return lists
+
+    @property
+    def bundle(self) -> BundleCatalog | None:
+        """Bundle in service; None before the first one."""
+        return self._live.served.bundle
+
+    async def close(self) -> None:
+        """Stop following changes and let go of the bundle and the store, once no call runs."""
+        if self._task is not None:
+            self._task.cancel()
+        self._live.served.loaded = None
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.close)
 
     def bundle_view(self, uri: str) -> "tuple[BundleCatalog, BundleCatalogView] | None":
         """Return the bundle in a folder and its view if it is the one in service, else None."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -9,8 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 import vrec
-from vrec.config.serve import ServeConfig
-from vrec.serving.console.app import console_routes
+from vrec.config.serve import ServeConfig, TenantLimits
+from vrec.serving.console.app import ConsoleAccess, console_routes
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.audit import AuditMiddleware
 from vrec.serving.http.compression import CompressionMiddleware
@@ -40,6 +41,8 @@ from vrec.serving.http.schemas.videos import (
     UpdateVideoRequest,
     UploadVideoForm,
 )
+from vrec.serving.tenants.context import DEFAULT_TENANT
+from vrec.serving.tenants.limits import TenantLimitsMiddleware
 
 _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     EVENTS_BODY,
@@ -50,12 +53,23 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
 
+@dataclass(frozen=True, slots=True)
+class TenantHttp:
+    """Tenant whose requests an application answers."""
+
+    name: str
+    limits: TenantLimits
+    service_data: str
+    """Data folder of the service, with the secret that signs sessions of the console."""
+
+
 def create_app(
     backend: ServingBackend,
     config: ServeConfig,
     *,
     metrics: Callable[[], bytes] | None = None,
     environment: Mapping[str, str] | None = None,
+    tenant: TenantHttp | None = None,
 ) -> FastAPI:
     """Create the application.
 
@@ -64,15 +78,20 @@ def create_app(
         config: Settings of `vrec serve`.
         metrics: Returns the text of `/metrics` in Prometheus's format; None leaves that route out.
         environment: Environment variables that hold the API keys; by default those of the process.
+        tenant: Tenant whose keys are accepted; None for the default one.
 
     Raises:
         ServeError: The API keys are invalid.
     """
-    security = config.security
+    security, environment = config.security, os.environ if environment is None else environment
+    name = DEFAULT_TENANT if tenant is None else tenant.name
     keys = ApiKeyring.from_environment(
-        os.environ if environment is None else environment,
-        security.keys_variable,
-        security.shopper_secrets_variable,
+        environment, security.keys_variable, security.shopper_secrets_variable, name
+    )
+    # The page to sign in is one for all tenants: which one's console opens depends on the key.
+    console = ConsoleAccess(
+        config.data if tenant is None else tenant.service_data,
+        ApiKeyring.from_environment(environment, security.keys_variable, tenant=None),
     )
     # FastAPI's documentation pages are off: they load scripts from other hosts.
     app = FastAPI(
@@ -84,6 +103,8 @@ def create_app(
     )
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(AuditMiddleware, backend=backend, has_keys=keys is not None)
+    if tenant is not None:
+        app.add_middleware(TenantLimitsMiddleware, limits=tenant.limits)
     app.add_middleware(SecurityMiddleware, keys=keys, config=security)
     if security.cors_origins:
         # Outermost, so that a page can read refusals too.
@@ -91,7 +112,10 @@ def create_app(
     modules = (recommendations, trends, events, users, catalog, bulk, rules, audit)
     routers = [module.routes(backend, config, keys) for module in modules]
     # Load balancers and caches add query parameters to those of the pages.
-    open_routers = [pages.routes(backend, config, keys, metrics), console_routes(backend, config, keys)]
+    open_routers = [
+        pages.routes(backend, config, keys, metrics),
+        console_routes(backend, config, keys, console),
+    ]
     for router in (*routers, *open_routers):
         add_head_routes(router)
         checks = [] if router in open_routers else [Depends(check_query_parameters)]

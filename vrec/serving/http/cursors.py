@@ -10,6 +10,7 @@ from typing import Any
 import msgpack
 
 from vrec.serving.http.errors import FieldProblem, HttpProblem
+from vrec.serving.tenants.context import current_tenant
 
 CURSOR_FORMAT = "vrec-cursor"
 """`format` of cursors in the OpenAPI document."""
@@ -42,7 +43,7 @@ def decode_cursor(cursor: str, request: Sequence[Any], kind: type, field: str) -
         field: Field that held the cursor, for the message.
 
     Raises:
-        HttpProblem: The text is no cursor, or one of another request.
+        HttpProblem: The text is no cursor, or one of another request or tenant.
     """
     try:
         decoder = zlib.decompressobj()
@@ -61,7 +62,11 @@ def decode_cursor(cursor: str, request: Sequence[Any], kind: type, field: str) -
 
 
 def _digest(request: Sequence[Any]) -> bytes:
-    return sha256(repr(tuple(request)).encode(errors="surrogatepass")).digest()[:12]
+    """Return a digest of the request and of the tenant, whose cursor no other one accepts."""
+    tenant = current_tenant()
+    return sha256(
+        repr((tenant, *request) if tenant else tuple(request)).encode(errors="surrogatepass")
+    ).digest()[:12]
 
 
 def _refused(field: str, detail: str) -> HttpProblem:

@@ -20,6 +20,7 @@ from vrec.core.secrets import WatchedSecret
 from vrec.serving.http.audit import mark_audited
 from vrec.serving.http.errors import HttpProblem
 from vrec.serving.http.shopper_tokens import SHOPPER_HEADER, ShopperTokens
+from vrec.serving.tenants.context import DEFAULT_TENANT
 
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 BROWSER: KeyScope = "browser"
@@ -28,6 +29,7 @@ BROWSER_GIVES: frozenset[KeyScope] = frozenset({"read", "events"})
 """Scopes that such keys count as having in the operations that allow them."""
 HEADER = "X-API-Key"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -41,6 +43,8 @@ class ApiKey:
     """SHA-256 of the secret. It has 256 random bits: a slow hash would not make it harder to guess."""
     expires_at: float = math.inf
     """Seconds since 1970 from which it is not accepted any more."""
+    tenant: str = DEFAULT_TENANT
+    """Tenant that the key belongs to."""
 
     @property
     def handle(self) -> str:
@@ -58,47 +62,63 @@ class ApiKey:
 
 
 class ApiKeyring:
-    """Keys that the service accepts. Several keys may have one name, such as an old and a new one."""
+    """Keys that a tenant accepts. Several keys may have one name, such as an old and a new one."""
 
     def __init__(
         self,
         keys: tuple[ApiKey, ...],
         source: WatchedSecret | None = None,
         tokens: ShopperTokens | None = None,
+        tenant: str | None = DEFAULT_TENANT,
     ) -> None:
         """Take the keys.
 
         Args:
-            keys: The keys.
+            keys: The keys of all tenants.
             source: Variable or file that they came from, if it is to be followed.
             tokens: Check of the shoppers of browser keys; without it, such keys can do nothing.
+            tenant: The tenant whose keys are accepted; None accepts those of all.
         """
-        self._keys, self._source, self._tokens = keys, source, tokens
+        self._source, self._tokens, self._tenant = source, tokens, tenant
+        self._keys = self._own(keys)
 
     @classmethod
     def from_environment(
-        cls, environment: Mapping[str, str], variable: str, secrets_variable: str | None = None
+        cls,
+        environment: Mapping[str, str],
+        variable: str,
+        secrets_variable: str | None = None,
+        tenant: str | None = DEFAULT_TENANT,
     ) -> Self | None:
         """Parse the keys of an environment variable, or of its file; None if it is absent or empty.
 
         Args:
             environment: The environment variables.
-            variable: Variable of the keys.
+            variable: Variable of the keys of all tenants.
             secrets_variable: Variable of the secrets that sign shoppers; None without browser keys.
+            tenant: The tenant whose keys are accepted; None accepts those of all.
+
+        Returns:
+            The keyring, without keys if those are all of other tenants; None for a service without keys.
 
         Raises:
-            ServeError: A file cannot be read, an entry is not `name:scopes:sha256[:expiry]`, or there are
-                browser keys and no secrets.
+            ServeError: A file cannot be read, an entry is not `[tenant/]name:scopes:sha256[:expiry]`, or
+                there are browser keys and no secrets.
         """
         source = WatchedSecret(variable, environment)
         keys = _parse_keys(source.value, variable)
         secret = WatchedSecret(secrets_variable, environment) if secrets_variable else None
-        if any(key.is_browser for key in keys) and (secret is None or not secret.value):
+        if (
+            tenant is not None
+            and any(key.is_browser for key in keys)
+            and (secret is None or not secret.value)
+        ):
             raise ServeError(
                 f"{variable} has a key with the scope {BROWSER}, and {secrets_variable} has no secret",
                 fix=f"put a secret of the shop's server into {secrets_variable}: `openssl rand -hex 32`",
             )
-        return cls(keys, source, None if secret is None else ShopperTokens(secret)) if keys else None
+        tokens = None if secret is None else ShopperTokens(secret, tenant or DEFAULT_TENANT)
+        return cls(keys, source, tokens, tenant) if keys else None
 
     def check_shopper(self, request: Request, token: str | None, user_ids: Iterable[str]) -> None:
         """Raise HttpProblem if a browser key acts for another shopper than the signed one.
@@ -144,7 +164,10 @@ class ApiKeyring:
     def _replace(self, text: str) -> None:
         if not (keys := _parse_keys(text, "the file of keys")):
             raise ServeError("the file of keys has none", fix="put at least one entry into it")
-        self._keys = keys
+        self._keys = self._own(keys)
+
+    def _own(self, keys: Iterable[ApiKey]) -> tuple[ApiKey, ...]:
+        return tuple(key for key in keys if self._tenant is None or key.tenant == self._tenant)
 
 
 def create_key(spec: str) -> tuple[str, str]:
@@ -238,19 +261,31 @@ def require_scope(scope: KeyScope, keys: ApiKeyring | None, *, browsers: bool = 
 def _parse_keys(text: str, variable: str) -> tuple[ApiKey, ...]:
     """Return the keys of entries that are separated by commas or lines; raises ServeError."""
     entries = [entry.strip() for entry in re.split(r"[,\n]", text) if entry.strip()]
-    return tuple(_parse_key(entry, number, variable) for number, entry in enumerate(entries, start=1))
+    keys = tuple(_parse_key(entry, number, variable) for number, entry in enumerate(entries, start=1))
+    owners: dict[bytes, str] = {}
+    for key in keys:
+        if owners.setdefault(key.digest, key.tenant) != key.tenant:
+            raise ServeError(
+                f"{variable}: the key {key.name} is one of two tenants",
+                fix="make a key for each of them with `vrec serve --new-key TENANT/NAME:SCOPES`",
+            )
+    return keys
 
 
 def _parse_key(entry: str, number: int, variable: str) -> ApiKey:
-    name, scopes, digest, expiry, *_ = [*entry.split(":", 3), "", "", "", ""]
+    owner, scopes, digest, expiry, *_ = [*entry.split(":", 3), "", "", "", ""]
+    tenant, slash, name = owner.rpartition("/")
     names = scopes.split("+")
     known: frozenset[KeyScope] = frozenset(scope for scope in SCOPES if scope in names)
-    is_sound = _NAME.fullmatch(name) and len(known) == len(set(names)) and _DIGEST.fullmatch(digest)
+    is_tenant = not slash or _TENANT.fullmatch(tenant) is not None
+    is_sound = (
+        is_tenant and _NAME.fullmatch(name) and len(known) == len(set(names)) and _DIGEST.fullmatch(digest)
+    )
     if is_sound and (BROWSER not in known or len(known) == 1):
-        return ApiKey(name, known, bytes.fromhex(digest), _parse_expiry(expiry, number, variable))
+        return ApiKey(name, known, bytes.fromhex(digest), _parse_expiry(expiry, number, variable), tenant)
     # The entry is not quoted: it may be a secret that was put there by mistake.
     raise ServeError(
-        f"{variable}: entry {number} is not name:scopes:sha256[:expiry], with scopes from "
+        f"{variable}: entry {number} is not [tenant/]name:scopes:sha256[:expiry], with scopes from "
         f"read, events, manage joined by +, or browser alone",
         fix="create a key with `vrec serve --new-key NAME:SCOPES` and put the entry into the variable",
     )

@@ -3,16 +3,10 @@
 Pure ASGI: nothing is buffered."""
 
 import ipaddress
-import math
-import threading
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,13 +15,12 @@ from vrec.serving.http.cors import BROWSER_PATHS
 from vrec.serving.http.errors import HttpProblem, log_error, problem_response, to_problem
 from vrec.serving.http.keys import ApiKeyring, request_secret
 from vrec.serving.http.multipart import FIELD_BYTES, FORM, UPLOAD_PATH
+from vrec.serving.http.rates import OPEN_PATHS, RateLimiter
 from vrec.serving.http.request_ids import REQUEST_ID_HEADER, request_id_of_headers
 from vrec.serving.http.routes.bulk import BULK_PATH
 
 FORM_OVERHEAD_BYTES = 2 * FIELD_BYTES
 """Bytes that an upload's form may have besides the file: its fields and the boundaries between them."""
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Paths without rate limit, which load balancers request."""
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -93,39 +86,6 @@ class SecurityMiddleware:
         if scope["path"] == UPLOAD_PATH and content_type.lower().startswith(FORM):
             return self._config.most_upload_bytes + FORM_OVERHEAD_BYTES
         return self._config.most_body_bytes
-
-
-class RateLimitStorage(MemoryStorage):
-    """In-memory storage of `limits` that clears expired entries once a second.
-
-    Its parent starts a thread for nearly every request to do so. The limits do not depend on the clearing.
-    """
-
-    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802  the parent calls this name
-        if not self.timer.is_alive():
-            self.timer = threading.Timer(1.0, self.timer.function)
-            self.timer.daemon = True
-            self.timer.start()
-
-
-class RateLimiter:
-    """Rate limit per caller: a moving window as long as a burst takes at the average rate."""
-
-    def __init__(self, config: SecurityConfig) -> None:
-        seconds = max(1, math.ceil(config.burst / config.requests_per_second))
-        amount = max(1, math.floor(config.requests_per_second * seconds))
-        self._limit = RateLimitItemPerSecond(amount, seconds)
-        self._window = MovingWindowRateLimiter(RateLimitStorage())
-        self._description = f"{amount} requests in {seconds} s"
-
-    def count(self, caller: str) -> None:
-        """Count a request; raise HttpProblem, without counting it, if it exceeds the limit."""
-        if self._window.hit(self._limit, caller):
-            return
-        stats = self._window.get_window_stats(self._limit, caller)
-        wait = max(1, math.ceil(stats.reset_time - time.time()))
-        detail = f"more than {self._description}: send the request again in {wait} s, and events in batches"
-        raise HttpProblem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})
 
 
 @dataclass(slots=True)

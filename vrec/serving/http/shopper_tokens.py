@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from vrec.core.errors import ServeError
 from vrec.core.secrets import WatchedSecret
 from vrec.serving.http.errors import HttpProblem
+from vrec.serving.tenants.context import DEFAULT_TENANT
 
 SHOPPER_HEADER = "X-Shopper-Token"
 MIN_SECRET_CHARS = 32
 """Minimum length of a secret that signs tokens."""
+_SECRET = re.compile(r"(?:([a-z0-9][a-z0-9-]{0,31}):)?(.+)")
 _TOKEN = re.compile(r"([0-9]{1,12})\.([0-9a-f]{64})")
 
 
@@ -29,16 +31,19 @@ def sign_shopper(user_id: str, secret: str, expires: int) -> str:
 
 
 class ShopperTokens:
-    """Check of tokens, by the secrets of an environment variable or of its file, which is read again."""
+    """Check of tokens, by the secrets of an environment variable or of its file, which is read again.
 
-    def __init__(self, secret: WatchedSecret) -> None:
-        """Read the secrets.
+    A secret belongs to the tenant that is named before it, as in `shop-b:SECRET`, else to the default one.
+    """
+
+    def __init__(self, secret: WatchedSecret, tenant: str = DEFAULT_TENANT) -> None:
+        """Read a tenant's secrets.
 
         Raises:
             ServeError: A secret is too short, or the file cannot be read.
         """
-        self._secret = secret
-        self._secrets = _parse(secret.value, secret.variable)
+        self._secret, self._tenant = secret, tenant
+        self._secrets = _parse(secret.value, secret.variable, tenant)
 
     def check(self, token: str | None, user_ids: Iterable[str], now: float | None = None) -> None:
         """Raise HttpProblem unless a token is valid for all these shoppers.
@@ -69,17 +74,19 @@ class ShopperTokens:
         return self._secrets
 
     def _replace(self, text: str) -> None:
-        self._secrets = _parse(text, self._secret.variable)
+        self._secrets = _parse(text, self._secret.variable, self._tenant)
 
 
-def _parse(text: str, variable: str) -> tuple[str, ...]:
-    secrets = tuple(one for one in re.split(r"[,\s]+", text) if one)
+def _parse(text: str, variable: str, tenant: str) -> tuple[str, ...]:
+    """Return the secrets of a tenant; raises ServeError if any tenant's is too short."""
+    owned = [match.groups() for one in re.split(r"[,\s]+", text) if (match := _SECRET.fullmatch(one))]
+    secrets = tuple(secret for _, secret in owned)
     if any(len(one) < MIN_SECRET_CHARS for one in secrets):
         raise ServeError(
             f"{variable}: a secret has fewer than {MIN_SECRET_CHARS} characters",
             fix="make one with `openssl rand -hex 32`",
         )
-    return secrets
+    return tuple(secret for owner, secret in owned if (owner or DEFAULT_TENANT) == tenant)
 
 
 def _unauthorized(detail: str) -> HttpProblem:

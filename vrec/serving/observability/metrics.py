@@ -1,7 +1,7 @@
 """Metrics of the service, which Ray exports to Prometheus from each process.
 
 Ray prefixes every name with `ray_`, appends `_total` to a counter's, and adds the tag `WorkerId` of the
-process; vrec adds the tag `node`, the name of the deployment.
+process; vrec adds the tags `node`, the name of the deployment, and `tenant`, empty for the default one.
 """
 
 import threading
@@ -22,11 +22,14 @@ from vrec.core.compute import pc
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.serving.messages import ListResult
+from vrec.serving.tenants.context import current_tenant
 
 LATENCY = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Bucket bounds of a histogram of latencies, in seconds."""
 NODE = "node"
 """Tag with the name of the deployment."""
+TENANT = "tenant"
+"""Tag with the tenant that a value is of. There are no more of them than the service's settings declare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class RayMetricsRecorder:
     def record(self, metric: MetricSpec, value: float = 1.0, **tags: str) -> None:
         """See MetricsRecorder."""
         set_value = self._setters.get(metric.name) or self._setter(metric)
+        tags[TENANT] = current_tenant()
         set_value(value, tags)
         if metric.kind == "gauge":
             if not self._gauges:
@@ -148,7 +152,7 @@ class RayMetricsRecorder:
                 set_again()
 
     def _setter(self, metric: MetricSpec) -> Callable[..., None]:
-        tags = (NODE, *metric.tags)
+        tags = (NODE, TENANT, *metric.tags)
         set_value: Callable[..., None]
         match metric.kind:
             case "counter":
@@ -170,14 +174,15 @@ class InMemoryMetricsRecorder:
 
     def __init__(self) -> None:
         self.sums: Counter[tuple[str, ...]] = Counter()
-        """Sum of a counter or histogram, or last value of a gauge, by the metric's name and tag values in the
-        order of its tags."""
+        """Sum of a counter or histogram, or last value of a gauge, by the metric's name, its tag values in
+        the order of its tags, and the tenant if it is not the default one."""
         self.counts: Counter[tuple[str, ...]] = Counter()
         """Number of recorded values, by the same keys."""
 
     def record(self, metric: MetricSpec, value: float = 1.0, **tags: str) -> None:
         """See MetricsRecorder."""
-        key = (metric.name, *(tags[tag] for tag in metric.tags))
+        tenant = current_tenant()
+        key = (metric.name, *(tags[tag] for tag in metric.tags), *((f"tenant={tenant}",) if tenant else ()))
         self.counts[key] += 1
         self.sums[key] = value if metric.kind == "gauge" else self.sums[key] + value  # type: ignore[assignment]
 

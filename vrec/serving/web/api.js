@@ -5,6 +5,9 @@ const TIMEOUT_MS = 15_000;
 // Problems of a video begin with the kind of failure, such as "WrongContainer: ", which is for programs.
 const FAILURE_KIND = /^(?:[A-Z][a-z]+){2,}: /;
 
+// Shop that the key belongs to, where a service has several: players cannot send a key.
+let tenant = "";
+
 export class Problem extends Error {
   constructor(status, { detail, errors = [] }, retryAfter = null) {
     const fields = errors.map((field) => `${field.where}: ${field.detail}`);
@@ -35,6 +38,7 @@ export async function request(method, path, body, options = {}) {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     response = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, ...options });
     text = await response.text();
+    tenant = response.headers.get("X-Vrec-Tenant") ?? "";
   } catch {
     throw new Problem(0, { detail: "The service does not respond. Try again in a moment." });
   }
@@ -53,7 +57,7 @@ export const similar = (videoId, k) => request("GET", `/v1/videos/${encodeURICom
 export const search = (text, k) => request("POST", "/v1/search", { text, k });
 export const sendEvents = (events, options) => request("POST", "/v1/events", { events }, options);
 export const armStatistics = () => request("GET", "/v1/arms");
-export const mediaUrl = (videoId) => `/media/${encodeURIComponent(videoId)}`;
+export const mediaUrl = (videoId) => `/media/${encodeURIComponent(videoId)}${tenant && `?tenant=${tenant}`}`;
 
 /** Uploads a form's video and returns the response; calls `progress(share)` while it is sent. Throws Problem. */
 export function upload(form, progress) {

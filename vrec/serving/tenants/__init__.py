@@ -1,0 +1,1 @@
+"""Tenants: several shops in one service."""
