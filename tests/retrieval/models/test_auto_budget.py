@@ -105,6 +105,14 @@ def test_trials_leave_time_for_the_fit_of_what_is_best_so_far():
     assert clock.now <= 100
 
 
+def test_what_is_not_known_is_expected_to_take_as_long_as_others():
+    costs = {"item_knn": 1.0, "co_visitation": 2.0, "graph_filter": 40.0}
+    kinds = ("popular", *costs, "user_knn", "multimodal")
+    model = fitted(Clock(costs), 110 / 60, members=kinds)
+    assert rows_with(model, "dropped")["multimodal"].startswith("budget: about 3")
+    assert "user_knn" in rows_with(model, METRIC)
+
+
 def test_a_network_whose_first_epoch_is_too_long_is_stopped_in_it():
     clock = Clock({"mult_vae": 1000.0})
     model = fitted(clock, 1)

@@ -1,6 +1,7 @@
 """Choice of the recommender that suits the data, on a validation part and within a time budget."""
 
 import itertools
+import statistics
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -33,6 +34,8 @@ from vrec.retrieval.validation import METRIC
 
 BASELINE = PopularRecommender.kind
 """Candidate that is always tried."""
+RELATIVES = {"multimodal": "graph_filter"}
+"""Recommenders that take at least as long as another."""
 LEAST_EPOCHS = 5
 """Epochs below which a network is not worth its trial."""
 FEWEST_JUDGES = 500
@@ -336,7 +339,11 @@ class AutoRecommender(HybridRecommender):
             return max(by_sample, expected_seconds(kind, part))
         if self._is_slow(kind):
             return expected_seconds(kind, part)
-        return max((trial.seconds for trial in trials.values() if not self._is_slow(trial.kind)), default=0.0)
+        relative = RELATIVES.get(kind, kind)
+        if relative in trials:
+            return trials[relative].seconds
+        others = [trial.seconds for trial in trials.values() if not self._is_slow(trial.kind)]
+        return statistics.median(others) if others else 0.0
 
     def _refit_seconds(self, kind: str) -> float:
         return self._trials[kind].refit_seconds(self._rows) if kind in self._trials else 0.0
