@@ -15,8 +15,8 @@ from tests.films import numbered, write_video
 from vrec.serving.http.keys import create_key
 
 OPERATIONS = {
-    "recommend", "search", "similar_videos", "trending_videos", "add_events", "remove_event", "get_user",
-    "join_session", "export_events", "get_profile", "erase_profile",
+    "recommend", "recommend_slots", "search", "similar_videos", "trending_videos", "add_events",
+    "remove_event", "get_user", "join_session", "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "audit_log", "check_health", "check_readiness", "get_media",
@@ -125,6 +125,10 @@ def _check_pages_and_named_videos(api, models, asked, answer):
         user_id="ann", candidates=[first, "none"], explain=True,
         for_=models.RelatedVideos(cart=[second.items[0].video_id]),
     )  # fmt: skip
+    slots = [models.SlotRequest(name="a", k=3), models.SlotRequest(name="b", surface="home", explain=True)]
+    found = api.ok("lists.recommend_slots", body=models.UserSlotsRequest(user_id="ann", slots=slots)).slots
+    assert [(one.name, len(one.items)) for one in found] == [("a", 3), ("b", 20)]
+    assert not {one.video_id for one in found[0].items} & {one.video_id for one in found[1].items}
     ranked = api.ok("lists.recommend", body=named)
     assert ([item.video_id for item in ranked.items], ranked.unknown) == ([first], ["none"])
     assert ranked.items[0].scores.additional_properties["popular"] > 0

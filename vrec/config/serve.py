@@ -93,8 +93,8 @@ class SecurityConfig(BaseConfig):
     shopper of a `browser` key. VREC_SHOPPER_SECRETS_FILE names a file instead, which is read again when it
     changes."""
     cors_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = ()
-    """Origins, such as `https://shop.example`, whose pages may call `POST /v1/recommend` and
-    `POST /v1/events`; none by default."""
+    """Origins, such as `https://shop.example`, whose pages may call `POST /v1/recommend`,
+    `POST /v1/recommend:slots` and `POST /v1/events`; none by default."""
     requests_per_second: float = Field(default=200.0, gt=0)
     """Average rate limit per key (without keys: per address) and HTTP replica."""
     burst: int = Field(default=400, ge=1)

@@ -33,7 +33,7 @@ def pages(made):
     return app, {"x-api-key": secret}, {"x-api-key": full}
 
 
-def token(user_id, secret=SECRET, seconds=60):
+def token(user_id, secret=SECRET, seconds=3_600):
     return {"x-shopper-token": sign_shopper(user_id, secret, int(time.time()) + seconds)}
 
 
@@ -47,6 +47,9 @@ def test_a_page_asks_and_tells_for_its_shopper_alone(pages):
     for user, shopper in (("ann", {"user_id": "ann"}), ("session:5f", {"session_id": "5f"})):
         signed = page | token(user)
         assert call_json(app, "POST", "/v1/recommend", shopper | {"k": 3}, signed).status == 200
+        slots = shopper | {"slots": [{"name": "a"}]}
+        assert call_json(app, "POST", "/v1/recommend:slots", slots, signed).status == 200
+        assert call_json(app, "POST", "/v1/recommend:slots", slots, page | token("eve")).status == 403
         assert call_json(app, "POST", "/v1/events", event(user), signed).status == 202
         assert call_json(app, "POST", "/v1/events", {"events": [event(user)]}, signed).json["repeated"] == 1
         # A secret that is on its way out still counts.
@@ -89,7 +92,11 @@ def test_a_browser_key_opens_nothing_else(pages):
     tried = 0
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            if operation["operationId"] in ("recommend", "add_events") or not operation.get("security"):
+            if operation["operationId"] in (
+                "recommend",
+                "recommend_slots",
+                "add_events",
+            ) or not operation.get("security"):
                 continue
             filled = path
             for parameter in ("video_id", "user_id", "rule_id"):

@@ -22,8 +22,10 @@ no-shrink = true
 enabled = false
 [[operations]]
 # The document cannot express that bytes must be a video, that a URI must lie below a root, that a rule must
-# end after it starts, or that a condition must name its version.
-include-path = ["/v1/videos", "/v1/uploads", "/v1/rules/{rule_id}", "/v1/rules:preview"]
+# end after it starts, that a condition must name its version, or that names of slots must differ.
+include-path = [
+    "/v1/videos", "/v1/uploads", "/v1/rules/{rule_id}", "/v1/rules:preview", "/v1/recommend:slots",
+]
 checks.positive_data_acceptance.enabled = false
 """
 FREE = {"requests_per_second": 1e6, "burst": 1_000_000}

@@ -8,7 +8,6 @@ from tests.serving.http.client import call_json
 from tests.serving.http.test_whole import ids, over
 from vrec.serving.http import list_pages
 
-SESSIONS = 10
 ASK = {"user_id": "ann", "k": 2}
 
 
@@ -21,7 +20,11 @@ def next_page(reply):
     return {"request_id": reply.json["request_id"], "cursor": reply.json["next_cursor"]}
 
 
-def test_sessions_with_events_between_pages_see_every_eligible_video_once(tmp_path, shop_bundle):
+@pytest.mark.parametrize(
+    "sessions",
+    [10, pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])],
+)
+def test_sessions_with_events_between_pages_see_every_eligible_video_once(tmp_path, shop_bundle, sessions):
     rng = random.Random(5)
     everything = shop_bundle.parts.videos.column("video_id").to_pylist()
 
@@ -52,7 +55,7 @@ def test_sessions_with_events_between_pages_see_every_eligible_video_once(tmp_pa
         return len(seen)
 
     async def scenario(send, graph):
-        lengths = [await session(send, number) for number in range(SESSIONS)]
+        lengths = [await session(send, number) for number in range(sessions)]
         assert min(lengths) > 40
 
     security = {"requests_per_second": 1e6, "burst": 1_000_000}
@@ -79,6 +82,9 @@ def test_a_cursor_of_another_list_is_refused_by_name(made):
     first = call_json(app, "POST", "/v1/recommend", ASK)
     page = next_page(first)
     assert call_json(app, "POST", "/v1/recommend", ASK | {"k": 1, "page": page}).status == 200
+    # What other parts of the page show by now can be left out of the next page.
+    more = call_json(app, "POST", "/v1/recommend", ASK | {"k": 9, "exclude": ["mugs/2"], "page": page})
+    assert ids(more) == [name for name in ("hats/1", "hats/2", "mugs/1") if name not in ids(first)]
     for change in (
         {"user_id": "bob"},
         {"surface": "home"},

@@ -34,6 +34,7 @@ from vrec.serving.http.routes import (
 )
 from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
+from vrec.serving.http.schemas.slots import SLOTS_BODY
 from vrec.serving.http.schemas.users import JoinSessionRequest
 from vrec.serving.http.schemas.videos import (
     AddVideoRequest,
@@ -47,6 +48,7 @@ from vrec.serving.tenants.limits import TenantLimitsMiddleware
 _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     EVENTS_BODY,
     RECOMMEND_BODY,
+    SLOTS_BODY,
     *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
     *(TypeAdapter(model) for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest, JoinSessionRequest)),
 )

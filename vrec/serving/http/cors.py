@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-BROWSER_PATHS = frozenset({"/v1/recommend", "/v1/events"})
+BROWSER_PATHS = frozenset({"/v1/recommend", "/v1/recommend:slots", "/v1/events"})
 """Paths that pages of the allowed origins may call."""
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Shopper-Token")
 """Headers that a page may send."""

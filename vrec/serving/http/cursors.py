@@ -18,7 +18,7 @@ MAX_CURSOR_CHARS = 65_536
 """Maximum length of a cursor."""
 MAX_CURSOR_BYTES = 1_000_000
 """Maximum size of what a cursor holds."""
-_VERSION = 1
+_VERSION = 2
 
 
 def encode_cursor(request: Sequence[Any], position: Any) -> str:
@@ -52,12 +52,16 @@ def decode_cursor(cursor: str, request: Sequence[Any], kind: type, field: str) -
             raise ValueError("cut off, or too large")
         version, digest, position = msgpack.unpackb(packed)
     except (ValueError, TypeError, binascii.Error, zlib.error, msgpack.UnpackException):
-        raise _refused(field, "it is not a cursor of this service: send `next_cursor` as it came") from None
+        raise refused_cursor(
+            field, "it is not a cursor of this service: send `next_cursor` as it came"
+        ) from None
     if version != _VERSION or not isinstance(position, kind):
-        raise _refused(field, "it is a cursor of another operation or version: begin again without cursor")
+        raise refused_cursor(
+            field, "it is a cursor of another operation or version: begin again without cursor"
+        )
     if digest != _digest(request):
         detail = "it is a cursor of another request: send the other fields as before, or no cursor"
-        raise _refused(field, detail)
+        raise refused_cursor(field, detail)
     return position
 
 
@@ -69,6 +73,7 @@ def _digest(request: Sequence[Any]) -> bytes:
     ).digest()[:12]
 
 
-def _refused(field: str, detail: str) -> HttpProblem:
+def refused_cursor(field: str, detail: str) -> HttpProblem:
+    """Return the problem of a cursor that the request cannot have."""
     problem = f"the cursor in `{field}` cannot be used: {detail}"
     return HttpProblem(422, "invalid-request", problem, errors=[FieldProblem(where=field, detail=detail)])

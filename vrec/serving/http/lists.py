@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Response
 
-from vrec.config.serve import ServeConfig
+from vrec.config.serve import ExperimentArmConfig, ServeConfig
 from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import log_error
-from vrec.serving.http.list_pages import next_cursor, shown_before
+from vrec.serving.http.list_pages import ShownVideos, next_cursor, shown_before
 from vrec.serving.http.schemas.requests import RecommendRequest
 from vrec.serving.http.schemas.responses import (
     add_explanation,
@@ -20,12 +20,29 @@ from vrec.serving.http.schemas.responses import (
     list_response,
     mentioned_video_ids,
 )
+from vrec.serving.http.schemas.slots import SlotsRequest
 from vrec.serving.messages import ListResult, RecommendQuery
 
 
 def now_us() -> int:
     """Return the time in µs since 1970."""
     return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _MadeList:
+    """List for a request, before its cards."""
+
+    body: RecommendRequest
+    list_id: str
+    shown: ShownVideos
+    result: ListResult
+    arm: ExperimentArmConfig
+    spent_s: float
+
+    @property
+    def video_ids(self) -> list[str]:
+        return [item.video_id for item in self.result.items]
 
 
 class ListResponder:
@@ -36,12 +53,29 @@ class ListResponder:
 
     async def recommend(self, body: RecommendRequest, request_id: str) -> Response:
         """Return a RecommendResponse: of the arm's order, or of popular videos if ranking fails."""
-        start = time.perf_counter()
-        arm, page = assign_arm(body.user_key, self._config.arms), body.page
-        shown = [] if page is None else shown_before(body, page)
-        list_id = request_id if page is None else page.request_id
-        related = body.related
-        excluded = [*body.exclude, *shown, *related.video_ids, *related.cart]
+        shown = ShownVideos() if body.page is None else shown_before(body, body.page)
+        list_id = request_id if body.page is None else body.page.request_id
+        return json_response(await self._content(await self._list(body, list_id, shown)))
+
+    async def recommend_slots(self, body: SlotsRequest, request_id: str) -> Response:
+        """Return a SlotsResponse; the lists are made one after the other, and none has a video twice."""
+        lists: list[_MadeList] = []
+        for slot in body.slots:
+            elsewhere = [video_id for one in lists for video_id in one.video_ids]
+            request = body.request_of(slot)
+            lists.append(await self._list(request, f"{request_id}-{slot.name}", ShownVideos((), elsewhere)))
+        contents: list[dict[str, Any]] = []
+        for slot, made in zip(body.slots, lists, strict=True):
+            # Later pages of a slot have no video of the slots after it either.
+            others = [video_id for one in lists if one is not made for video_id in one.video_ids]
+            content = await self._content(replace(made, shown=ShownVideos((), others)))
+            contents.append({"name": slot.name, **content})
+        return json_response({"request_id": request_id, "slots": contents})
+
+    async def _list(self, body: RecommendRequest, list_id: str, shown: ShownVideos) -> "_MadeList":
+        start, related = time.perf_counter(), body.related
+        arm = assign_arm(body.user_key, self._config.arms)
+        excluded = [*body.exclude, *shown.before, *shown.elsewhere, *related.video_ids, *related.cart]
         query = RecommendQuery(
             request_id=list_id,
             user_id=body.user_key,
@@ -55,22 +89,29 @@ class ListResponder:
             seeds=tuple(related.video_ids),
             cart=tuple(related.cart),
             explain=body.explain,
-            shown=tuple(shown),
+            shown=tuple(shown.before),
         )
         try:
             result = await self._backend.recommend(query)
         except Exception as error:  # after any failure, popular videos are better than none
-            log_error(request_id, error)
+            log_error(list_id, error)
             result = self._backend.fallback(query)
             result = replace(result, degraded=result.degraded or ("ranking",))
-        result, cards = await self._with_cards(result)
-        content = list_response(result, cards, list_id, self._config.currency, len(shown))
-        content["arm"], content["arm_share"], content["unknown"] = arm.name, arm.share, result.unknown
-        content["next_cursor"] = next_cursor(body, list_id, shown, result)
+        return _MadeList(body, list_id, shown, result, arm, time.perf_counter() - start)
+
+    async def _content(self, made: "_MadeList") -> dict[str, Any]:
+        """Return a RecommendResponse as a dict."""
+        body, start = made.body, time.perf_counter()
+        result, cards = await self._with_cards(made.result)
+        before = len(made.shown.before)
+        content = list_response(result, cards, made.list_id, self._config.currency, before)
+        content |= {"arm": made.arm.name, "arm_share": made.arm.share, "unknown": result.unknown}
+        content["next_cursor"] = next_cursor(body, made.list_id, made.shown, result)
         if body.explain:
             add_explanation(content, result)
-        content["spent_ms"] = {**result.spent_ms, "total": (time.perf_counter() - start) * 1e3}
-        return json_response(content)
+        total_s = made.spent_s + time.perf_counter() - start
+        content["spent_ms"] = {**result.spent_ms, "total": total_s * 1e3}
+        return content
 
     async def respond(
         self, result: ListResult, request_id: str, more: Mapping[str, Any] | None = None

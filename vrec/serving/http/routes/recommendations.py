@@ -23,6 +23,12 @@ from vrec.serving.http.schemas.requests import (
     VideoId,
 )
 from vrec.serving.http.schemas.responses import ListResponse, RecommendResponse, SearchResponse
+from vrec.serving.http.schemas.slots import (
+    SLOTS_BODY,
+    SessionSlotsRequest,
+    SlotsResponse,
+    UserSlotsRequest,
+)
 from vrec.serving.http.schemas.videos import SIMILAR_SUFFIX
 
 
@@ -42,7 +48,7 @@ register_url_convertor("video", _VideoPath())
 
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
-    """Return the routes `/v1/recommend`, `/v1/search` and `/v1/videos/{video_id}/similar`."""
+    """Return the routes of recommendations, search and similar videos."""
     router = APIRouter(tags=["lists"])
     reading = require_scope("read", keys)
     responder = ListResponder(backend, config)
@@ -61,6 +67,20 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         if keys is not None:
             keys.check_shopper(request, shopper_token, [body.user_key])
         return await responder.recommend(body, request_id_of(request))
+
+    @router.post(
+        "/v1/recommend:slots",
+        responses={200: {"model": SlotsResponse}, **errors, **error_responses(415)},
+        openapi_extra=openapi_body(UserSlotsRequest, SessionSlotsRequest),
+        dependencies=require_scope("read", keys, browsers=True),
+    )
+    async def recommend_slots(request: Request, shopper_token: ShopperToken = None) -> Response:
+        """Recommend videos to a shopper for several slots of a page, each as `POST /v1/recommend` does. No
+        video is in two of the lists."""
+        body = validate_body(await read_json(request), SLOTS_BODY)
+        if keys is not None:
+            keys.check_shopper(request, shopper_token, [body.user_key])
+        return await responder.recommend_slots(body, request_id_of(request))
 
     @router.post(
         "/v1/search",

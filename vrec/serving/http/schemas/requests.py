@@ -31,20 +31,17 @@ from vrec.serving.http.expressions import (
 from vrec.serving.http.schemas.event_kind import EventKind
 from vrec.serving.messages import KindOfVideo, RequestFilters
 
-MAX_EVENTS = 1_000
-"""Maximum number of events in one request."""
+MAX_EVENTS = 1_000  # events in one request
 MAX_ITEMS = 100
 """Maximum number of videos in one response."""
-MAX_NAMES = 1_000
-"""Maximum number of ids in `exclude`."""
+MAX_NAMES = 1_000  # ids in `exclude`
 CLOCK_SKEW = timedelta(minutes=5)
 """Maximum lead of a sender's clock."""
 MAX_EVENT_AGE = timedelta(days=366)
 """Maximum age of an event on arrival."""
 MAX_CANDIDATES = 500
 """Maximum number of videos that a request can have ranked."""
-MAX_SEEDS = 50
-"""Maximum number of videos that a list is made for."""
+MAX_SEEDS = 50  # videos that a list is made for
 MAX_ID_CHARS = 128
 """Maximum length of an id of a user, event or request."""
 USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG = "(user)", "(session)", "(one)", "(many)"
@@ -197,7 +194,8 @@ def _shopper_tag(body: Any) -> str | None:
     return given[0] if given else None if is_object else USER_TAG
 
 
-def _by_shopper() -> Discriminator:
+def by_shopper() -> Discriminator:
+    """Return the choice between the models of a shopper with an account and of one without."""
     return Discriminator(
         _shopper_tag,
         custom_error_type="shopper",
@@ -279,21 +277,26 @@ class ListPage(RequestModel):
     """`next_cursor` of the page before."""
 
 
-class RecommendFields(ListRequest):
-    """Fields of `POST /v1/recommend` besides the shopper."""
+class RankedListRequest(ListRequest):
+    """Fields of a list for a shopper."""
 
     surface: Surface = "feed"
     """Surface that shows the list; rerank settings can differ by surface."""
-    context: RecommendContext = Field(default_factory=RecommendContext)
-    """Context of the recommendation."""
     candidates: Annotated[list[VideoId], Field(min_length=1, max_length=MAX_CANDIDATES)] | None = None
     """Videos to rank, and no others; `for` is then not used."""
     related: RelatedVideos = Field(default_factory=RelatedVideos, alias="for")
     """Videos that the list is made for."""
     explain: bool = False
     """Whether items have `scores` and the response has `barred`."""
+
+
+class RecommendFields(RankedListRequest):
+    """Fields of `POST /v1/recommend` besides the shopper."""
+
+    context: RecommendContext = Field(default_factory=RecommendContext)
+    """Context of the recommendation."""
     page: ListPage | None = None
-    """Next page of a list; the other fields are those of its first page, except `k` and `explain`."""
+    """Next page of a list; other fields are those of its first page, except `k`, `exclude` and `explain`."""
 
 
 class UserRecommendRequest(UserFields, RecommendFields):
@@ -308,7 +311,7 @@ RecommendRequest = UserRecommendRequest | SessionRecommendRequest
 RECOMMEND_BODY: TypeAdapter[RecommendRequest] = TypeAdapter(
     Annotated[
         Annotated[UserRecommendRequest, Tag(USER_TAG)] | Annotated[SessionRecommendRequest, Tag(SESSION_TAG)],
-        _by_shopper(),
+        by_shopper(),
     ]
 )
 """Body of `POST /v1/recommend`."""
@@ -373,7 +376,7 @@ class SessionEventRequest(SessionFields, EventFields):
 EventRequest = UserEventRequest | SessionEventRequest
 _AnyEvent = Annotated[
     Annotated[UserEventRequest, Tag(USER_TAG)] | Annotated[SessionEventRequest, Tag(SESSION_TAG)],
-    _by_shopper(),
+    by_shopper(),
 ]
 
 
