@@ -21,6 +21,7 @@ from vrec.events.split import (
     InteractionSplit,
     cold_users,
     cold_videos,
+    draw_test_users,
     given_split,
     history_lengths,
     popularity_thirds,
@@ -319,3 +320,16 @@ def test_users_are_grouped_by_their_history_and_videos_by_their_age():
         "videos up to a month old": ["w0"],
         "videos older than a month": ["v0"],
     }
+
+
+@given(some_interactions(), st.integers(1, 6), st.integers(0, 3))
+def test_drawn_test_users_keep_all_their_rows_and_nothing_else_changes(table, most, seed):
+    split = tried(table, LeaveLastOutConfig(last_n=2))
+    assume(split is not None)
+    assert split is not None
+    drawn = draw_test_users(split, most, seed)
+    users = set(drawn.test["user_id"].to_pylist())
+    assert len(users) == min(most, len(set(split.test["user_id"].to_pylist())))
+    assert drawn.test.to_pylist() == [row for row in split.test.to_pylist() if row["user_id"] in users]
+    assert drawn.train.equals(split.train)
+    assert draw_test_users(split, most, seed).test.equals(drawn.test)

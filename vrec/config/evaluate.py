@@ -16,6 +16,9 @@ class EvaluateConfig(BaseConfig):
     """Recommenders to compare; `content` is skipped when the catalog has no content."""
     split: SplitConfig = Field(default_factory=TimeSplitConfig)
     """Split into train and test interactions. Trust `time`, which cuts the log at one moment."""
+    most_users: int | None = Field(default=None, ge=1)
+    """Maximum number of test users; of more, as many are drawn at random, and the intervals are wider. None
+    tests all."""
     metrics: EvaluationConfig = Field(default_factory=EvaluationConfig)
     """Metrics and their intervals over users."""
     search: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)

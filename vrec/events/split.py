@@ -1,7 +1,7 @@
 """Train/test splits of interactions without leakage from test to train."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, assert_never
 
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from vrec.core.compute import pc
 from vrec.core.errors import EvaluationError
 from vrec.core.schema import INTERACTIONS, conform
 from vrec.events.config import InterestConfig, LeaveLastOutConfig, RandomSplitConfig, TimeSplitConfig
@@ -30,6 +31,17 @@ class InteractionSplit:
     """First moment of the test of a time split: models must use nothing from then on."""
     dropped_repeats: int
     """Number of test interactions left out because train has the same user and video."""
+
+
+def draw_test_users(split: InteractionSplit, most: int, seed: int) -> InteractionSplit:
+    """Return the split with the test rows of at most `most` users, drawn at random."""
+    users = pc.unique(split.test["user_id"])
+    if len(users) <= most:
+        return split
+    users = users.take(pc.sort_indices(users))
+    drawn = np.random.default_rng(seed).choice(len(users), most, replace=False)
+    kept = pc.is_in(split.test["user_id"], value_set=users.take(pa.array(drawn)))
+    return replace(split, test=split.test.filter(kept))
 
 
 def split_interactions(

@@ -116,6 +116,19 @@ def test_a_log_without_times_has_no_cut_in_time(material):
         run_comparison(replace(material, has_clock=False), SETTINGS)
 
 
+def test_only_so_many_users_are_tested_and_the_report_says_so(material, outcome):
+    patch = {"models": ("popular",), "search": {}, "most_users": 5}
+    few = run_comparison(
+        material, SETTINGS.model_copy(update={"evaluate": SETTINGS.evaluate.model_copy(update=patch)})
+    )
+    users = set(few.split.test["user_id"].to_pylist())
+    assert len(users) == few.evaluation.overall.users == 5
+    assert users < set(outcome.split.test["user_id"].to_pylist())
+    assert few.train.equals(outcome.train)
+    notes = build_report(few, SETTINGS.evaluate.model_copy(update=patch)).data.notes
+    assert notes["test users"] == "drawn at random where there are more than 5"
+
+
 def test_unknown_models_are_refused_before_anything_is_fitted(material):
     wrong = load_settings(overrides=["evaluate.models=[esae]"])
     with pytest.raises(FitError, match=r"did you mean ease\?"):

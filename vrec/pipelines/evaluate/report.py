@@ -89,6 +89,8 @@ def _dataset_summary(outcome: ComparisonOutcome, config: EvaluateConfig, name: s
             )
     if split.kind == "last":
         notes["leak"] = "such a split lets the fit see what others did after the moment that is tested"
+    if config.most_users is not None:
+        notes["test users"] = f"drawn at random where there are more than {config.most_users:,}"
     if outcome.inputs.duplicates:
         notes["duplicates"] = f"{outcome.inputs.duplicates:,} events were there twice and count once"
     for model, why in outcome.left_out.items():

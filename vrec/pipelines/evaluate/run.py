@@ -26,6 +26,7 @@ from vrec.events.split import (
     InteractionSplit,
     cold_users,
     cold_videos,
+    draw_test_users,
     history_lengths,
     popularity_thirds,
     video_ages,
@@ -83,8 +84,10 @@ def run_comparison(
     # Split, and aggregate what models may learn from.
     split = train_test_split(inputs, settings)
     train = aggregate_interactions(split.train, settings.events.interest, split.cutoff)
-    test_users = sorted(set(split.test.column("user_id").to_pylist()))
     catalog = _catalog(train, split.test, content)
+    if config.most_users is not None:
+        split = draw_test_users(split, config.most_users, config.metrics.seed)
+    test_users = sorted(set(split.test.column("user_id").to_pylist()))
     _log.info(
         "comparing %s on %s interactions, tested on %s users",
         ", ".join(models),
