@@ -8,6 +8,7 @@ from vrec.retrieval.config import (
     AutoConfig,
     BlendConfig,
     CoVisitationConfig,
+    CrossDomainConfig,
     EaseConfig,
     GraphFilterConfig,
     HybridConfig,
@@ -21,6 +22,7 @@ from vrec.retrieval.models.als import Als
 from vrec.retrieval.models.auto import AutoRecommender
 from vrec.retrieval.models.co_visitation import CoVisitation
 from vrec.retrieval.models.content import ContentRecommender
+from vrec.retrieval.models.cross_domain import CrossDomain
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.graph_filter import GraphFilter
 from vrec.retrieval.models.hybrid import HybridRecommender
@@ -43,6 +45,7 @@ RECOMMENDERS: dict[str, Make] = {
     "popular-trend": lambda: PopularRecommender(PopularConfig(half_life_days=7)),
     "item_knn": lambda: ItemKnn(ItemKnnConfig(neighbours=70)),
     "item_knn-pearson": lambda: ItemKnn(ItemKnnConfig(similarity="pearson", shrink=2, recency_half_life=3)),
+    "cross_domain": lambda: CrossDomain(CrossDomainConfig(neighbours=70)),
     "user_knn": lambda: UserKnn(SimilarityConfig(neighbours=70)),
     "user_knn-bm25": lambda: UserKnn(SimilarityConfig(neighbours=70, weighting="bm25", shrink=1)),
     "co_visitation": CoVisitation,

@@ -25,6 +25,7 @@ from vrec.retrieval.registry import build_recommender, load_recommender
 CHANGED = {
     "popular": {"half_life_days": 3},
     "item_knn": {"recency_half_life": 2},
+    "cross_domain": {"weight": 0.5},
     "user_knn": {"neighbours": 7},
     "als": {"factors": 5},
     "ease": {"regularization": 7},

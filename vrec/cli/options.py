@@ -185,14 +185,20 @@ class LogOptions(EventsFormatOptions):
     embeddings: Annotated[
         str | None, typer.Option(help="An embedding folder, for what depends on content; a path or a URI.")
     ] = None
+    links: Annotated[
+        str | None,
+        typer.Option(
+            help="Accounts of shoppers in other domains (LINKS), for cross_domain; a path or a URI."
+        ),
+    ] = None
 
     def inputs(self) -> "InputPaths":
         """Return where the tables are; raises ConfigError for a bad `--map`."""
         mapping = parse_column_map(self.mapped)
-        check_paths(events=self.events, videos=self.videos, embeddings=self.embeddings)
+        check_paths(events=self.events, videos=self.videos, embeddings=self.embeddings, links=self.links)
         from vrec.pipelines.inputs import InputPaths
 
-        return InputPaths(self.events, self.dataset, mapping, self.videos, self.embeddings)
+        return InputPaths(self.events, self.dataset, mapping, self.videos, self.embeddings, links=self.links)
 
 
 def command(function: Command) -> Command:

@@ -175,6 +175,18 @@ INTERACTIONS = TableSchema(
 )
 """One row per user and video: the strength of interest (> 0) and the time it was last shown."""
 
+LINKS = TableSchema(
+    "LINKS",
+    (
+        TableColumn("user_id", STRING),
+        TableColumn("other_user_id", STRING),
+        TableColumn("other_domain", STRING),
+        TableColumn("consented_at", TIMESTAMP),
+        TableColumn("revoked_at", TIMESTAMP, nullable=True),
+    ),
+)
+"""One row per account of a shopper in another domain, with the times of consent and of its revocation."""
+
 COUNTS = pa.map_(STRING, pa.float64())
 SEEN_EVENT = pa.struct([("at", TIMESTAMP), ("event_id", STRING)])
 INTEREST = pa.struct(

@@ -2,8 +2,10 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from vrec.core.uris import read_file, resolve, uri_name
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.formats import load_columns
 from vrec.events.interactions import weigh_events
+from vrec.events.links import link_shoppers, read_links
 from vrec.events.plain_files import FILE_READERS
 from vrec.events.read import read_events
 from vrec.events.videos import complete_videos, parse_text_columns
@@ -68,6 +71,8 @@ class InputPaths:
     """A published validation split, read as `events`."""
     test: str | None = None
     """A published test split, read as `events`."""
+    links: str | None = None
+    """A LINKS table: accounts of the shoppers in other domains; VIDEOS has the domains."""
 
 
 def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> InputData:
@@ -79,9 +84,10 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
     videos = read_videos(paths.videos) if paths.videos else dataset.videos
     embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
     content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
+    linked = _link_accounts(paths.links, videos)
 
     def weigh(events: pa.Table) -> pa.Table:
-        return weigh_events(events, config.interest, videos)
+        return weigh_events(linked(events), config.interest, videos)
 
     validation, test = (
         None if path is None else weigh(_read_log(paths, path, config)[0].events)
@@ -89,7 +95,7 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
     )
     return InputData(
         name=dataset.name if paths.dataset in (None, *DATASETS) else mask_credentials(paths.events),
-        events=dataset.events,
+        events=linked(dataset.events),
         interactions=weigh(dataset.events),
         content=content,
         has_clock=dataset.has_timestamps,
@@ -99,6 +105,17 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
         validation=validation,
         test=test,
     )
+
+
+def _link_accounts(links: str | None, videos: pa.Table | None) -> Callable[[pa.Table], pa.Table]:
+    """Return the function that puts events of linked accounts under the shoppers' ids."""
+    if links is None:
+        return lambda events: events
+    if videos is None:
+        raise ConfigError(
+            "--links needs the domain of each video", fix="give --videos a VIDEOS table with `domain`"
+        )
+    return partial(link_shoppers, videos=videos, links=read_links(links), at=datetime.now(UTC))
 
 
 def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> tuple[PublicDataset, int, int]:

@@ -11,6 +11,7 @@ from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.interaction_matrix import to_interactions
+from vrec.retrieval.models.cross_domain import CrossDomain
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.popular import PopularRecommender
 
@@ -86,6 +87,8 @@ def popular_fallback(model: MatrixRecommender, config: PopularConfig) -> Popular
         return model.popular if model.config.recommend_new_users else None
     if isinstance(model, PopularRecommender):
         return model
+    if isinstance(model, CrossDomain):
+        return PopularRecommender(config).fit(model.target_interactions())
     return PopularRecommender(config).fit(to_interactions(model.histories, model.users, model.videos))
 
 

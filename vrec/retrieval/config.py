@@ -80,6 +80,19 @@ class ItemKnnConfig(SimilarityConfig):
     decay. Videos with the same time have the same decay."""
 
 
+class CrossDomainConfig(ItemKnnConfig):
+    """Settings of the item-based neighborhood model that learns from other domains."""
+
+    target: str | None = None
+    """Domain (`VIDEOS.domain`) whose videos are recommended; None for the one with the most interactions."""
+    weight: Auto | NotNegative = "auto"
+    """Weight of what a user watched in another domain, relative to one watch in the target. `auto` chooses
+    one for each domain in the fit, by held-out interactions of the target."""
+    newcomer_popularity: float = Field(default=1.0, ge=0)
+    """Weight of popularity for a user without a history in the target, beside what they watched elsewhere;
+    the best video of both counts 1."""
+
+
 class CoVisitationConfig(BaseConfig):
     """Settings of co-visitation."""
 
@@ -204,6 +217,7 @@ class MultimodalConfig(GraphFilterConfig):
 SingleKind = Literal[
     "popular",
     "item_knn",
+    "cross_domain",
     "user_knn",
     "co_visitation",
     "als",
@@ -229,6 +243,8 @@ class SingleModelsConfig(BaseConfig):
     """Settings of the ranking by number of users."""
     item_knn: ItemKnnConfig = Field(default_factory=ItemKnnConfig)
     """Settings of the item-based neighborhood model."""
+    cross_domain: CrossDomainConfig = Field(default_factory=CrossDomainConfig)
+    """Settings of the item-based neighborhood model that learns from other domains."""
     user_knn: SimilarityConfig = Field(default_factory=SimilarityConfig)
     """Settings of the user-based neighborhood model."""
     co_visitation: CoVisitationConfig = Field(default_factory=CoVisitationConfig)

@@ -15,6 +15,7 @@ from vrec.retrieval.similarity import BlockMapper, map_in_threads
 SINGLE_MODELS: Mapping[str, str] = {
     "popular": "popular:PopularRecommender",
     "item_knn": "item_knn:ItemKnn",
+    "cross_domain": "cross_domain:CrossDomain",
     "user_knn": "user_knn:UserKnn",
     "co_visitation": "co_visitation:CoVisitation",
     "als": "als:Als",
@@ -43,7 +44,7 @@ def build_single_model(
     """Return an unfitted recommender; `map_blocks` is for those that are fitted in blocks."""
     model = single_model_class(kind)
     own = getattr(config, kind)
-    return model(own, map_blocks) if kind == "item_knn" else model(own)  # type: ignore[call-arg]
+    return model(own, map_blocks) if kind in ("item_knn", "cross_domain") else model(own)  # type: ignore[call-arg]
 
 
 def fit_member(

@@ -1,0 +1,213 @@
+"""Item-based neighborhood model of one domain that also learns from what its shoppers watch in others."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy import sparse
+
+from vrec.core.artifact import Arrays
+from vrec.core.errors import FitError
+from vrec.core.types import CatalogContent
+from vrec.retrieval.config import CrossDomainConfig
+from vrec.retrieval.held_out_pairs import HeldOutPairs, hold_out_pairs
+from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, to_interactions
+from vrec.retrieval.models.item_knn import ItemKnn, similar_videos, video_similarity_task
+from vrec.retrieval.row_statistics import RowMoments, RowWeighting
+from vrec.retrieval.similarity import (
+    BlockMapper,
+    SimilarityFormula,
+    SimilarityTask,
+    map_in_threads,
+    nearest_rows,
+    row_blocks,
+    stack_nearest,
+    weight_range,
+)
+from vrec.retrieval.similarity_choice import choose_video_formula
+from vrec.retrieval.topk import Scores, mask_zero_scores
+
+WEIGHTS = (1.0, 0.3, 0.1, 0.03, 0.01, 3.0)
+"""Weights tried for each domain; the first are preferred among equals. None is 0: what a shopper's own
+history says nothing of comes last, but it comes."""
+
+Domains = npt.NDArray[np.object_]
+Rows = npt.NDArray[np.int64]
+
+
+class CrossDomain(ItemKnn):
+    """Item-based neighborhood model of a target domain: Σ weight · similarity over all of the user's videos.
+
+    Videos of the target domain are compared with each other by their users in it alone, as by `ItemKnn`, so
+    that users without a history elsewhere get its lists to the bit. A video of another domain is compared
+    with those of the target by the users who watched both, and its similarities are multiplied by the weight
+    of its domain, by default chosen by held-out interactions of the target; `report` says which. Users
+    without a history in the target get scores, relative to the highest, to which popularity is added. Only
+    videos of the target are recommended. Merging both domains for a neighborhood model is the simplest of the
+    baselines that cross-domain models are measured by (Zhu et al. 2021, "Cross-Domain Recommendation:
+    Challenges, Progress, and Prospects").
+
+    The domain of a video is `VIDEOS.domain`; a video without a row in VIDEOS has none and is ignored. Without
+    VIDEOS all videos are of one domain.
+    """
+
+    kind = "cross_domain"
+    Config = CrossDomainConfig
+    config: CrossDomainConfig  # type: ignore[assignment]
+
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
+        weights = histories.weights
+        domains = self._domains(content)
+        names = sorted(set(domains) - {None})
+        target = self._target(domains, weights)
+        columns = {name: np.flatnonzero(domains == name) for name in names}
+        own_columns = columns.pop(target)
+        own, shoppers = _with_entries(weights[:, own_columns])
+        formula = choose_video_formula(own, self.config, video_similarity_task)
+        parts = {name: weights[shoppers][:, found] for name, found in columns.items()}
+        parts = {name: part for name, part in parts.items() if part.nnz}
+        chosen = self._weights(own, parts, formula)
+        near = similar_videos(own, formula, self.map_blocks)
+        blocks = [(own_columns, near)]
+        for name, part in parts.items():
+            across = near_across(part, own, formula, self.map_blocks)
+            blocks.append((columns[name], (across * np.float32(chosen[name])).tocsr()))
+        self.similarities = _place(blocks, own_columns, len(self.videos))
+        self.popularity = np.zeros(len(self.videos), np.float32)
+        self.popularity[own_columns] = np.bincount(own.indices, minlength=own.shape[1])
+        self.report = {"target": target, "weights": chosen, **asdict(formula)}
+
+    def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
+        scores = super().score_block(histories, users)
+        lengths = np.diff(histories.weights[:, self.of_target].indptr)
+        rows = np.flatnonzero((lengths == 0) & (scores > -np.inf).any(axis=1))
+        if self.config.newcomer_popularity and len(rows):
+            known = np.maximum(scores[rows], 0)
+            known /= known.max(axis=1, keepdims=True)
+            share = np.float32(self.config.newcomer_popularity / self.popularity.max())
+            scores[rows] = mask_zero_scores(known + share * self.popularity)
+        return scores
+
+    @property
+    def of_target(self) -> npt.NDArray[np.bool_]:
+        """(videos,) whether a video is of the target."""
+        return self.popularity > 0
+
+    def target_interactions(self) -> pa.Table:
+        """Return the INTERACTIONS of the fit with videos of the target."""
+        inside = self.of_target[self.histories.weights.indices]
+        return to_interactions(self.histories, self.users, self.videos).filter(pa.array(inside))
+
+    def _arrays(self) -> Arrays:
+        return {"popularity": self.popularity, **super()._arrays()}
+
+    def _restore(self, arrays: Arrays) -> None:
+        self.popularity = arrays["popularity"]
+        super()._restore({name: array for name, array in arrays.items() if name != "popularity"})
+
+    def _domains(self, content: CatalogContent | None) -> Domains:
+        """Return the (videos,) domain of each video; None for a video without a row in VIDEOS."""
+        if content is None or content.videos is None:
+            return np.full(len(self.videos), "", object)
+        domains = np.full(len(self.videos), None, object)
+        places = self.videos.find(content.videos.column("video_id"))
+        names = np.array(content.videos.column("domain").to_pylist(), object)
+        domains[places[places >= 0]] = names[places >= 0]
+        return domains
+
+    def _target(self, domains: Domains, weights: Matrix) -> str:
+        counts = np.diff(weights.tocsc().indptr)
+        found = {name: int(counts[domains == name].sum()) for name in sorted(set(domains) - {None})}
+        found = {name: count for name, count in found.items() if count}
+        target = self.config.target
+        if target is not None and target not in found:
+            listed = ", ".join(found) or "none"
+            raise FitError(
+                f"{self.kind}: nothing was watched of the domain {target}; VIDEOS has {listed}",
+                fix="set retrieval.cross_domain.target to one of these, or give the VIDEOS of that domain",
+            )
+        if not found:
+            raise FitError(
+                f"{self.kind}: none of the videos that were watched is in VIDEOS, which has their domain",
+                fix="give --videos with these videos",
+            )
+        return target if target is not None else max(found, key=found.__getitem__)
+
+    def _weights(
+        self, own: Matrix, parts: Mapping[str, Matrix], formula: SimilarityFormula
+    ) -> dict[str, float]:
+        """Return the weight of each other domain, the one with the most entries first."""
+        if self.config.weight != "auto":
+            return dict.fromkeys(parts, self.config.weight)
+        chosen = dict.fromkeys(parts, WEIGHTS[0])
+        held = hold_out_pairs(own)
+        elsewhere = sum((np.diff(part.indptr) for part in parts.values()), np.zeros(own.shape[0], np.int64))
+        both = elsewhere[held.users] > 0
+        held = HeldOutPairs(held.kept, held.users[both], held.videos[both])
+        if not parts or not held.suffice:
+            return chosen
+        scores = held.kept[held.users] @ similar_videos(held.kept, formula, self.map_blocks)
+        for name in sorted(parts, key=lambda name: -parts[name].nnz):
+            more = parts[name][held.users] @ near_across(parts[name], held.kept, formula, self.map_blocks)
+
+            def gain(weight: float, more: Matrix = more, scores: Matrix = scores) -> float:
+                return held.mean_gain((scores + more * np.float32(weight)).tocsr())
+
+            chosen[name] = max(WEIGHTS, key=gain)
+            scores = scores + more * np.float32(chosen[name])
+        return chosen
+
+
+def near_across(
+    other: Matrix, own: Matrix, formula: SimilarityFormula, map_blocks: BlockMapper = map_in_threads
+) -> Matrix:
+    """Return the similarities of each video of another domain to its nearest videos of the target.
+
+    Args:
+        other: (users, M) float32 weights in the other domain.
+        own: (users, N) float32 weights in the target, of the same users.
+        formula: Settings of the similarity.
+        map_blocks: How the blocks of rows are computed.
+
+    Returns:
+        (M, N) sparse float32 with the `neighbours` greatest similarities per row.
+    """
+    left, right = (_weighted(weights, formula) for weights in (other, own))
+    keys = np.arange(left.shape[0] + right.shape[0])
+    columns = right.T.tocsr()
+    task = SimilarityTask(
+        left,
+        columns,
+        RowMoments.from_rows(left, formula.similarity),
+        RowMoments.from_rows(right, formula.similarity),
+        formula,
+        # No video is its own neighbor here.
+        keys[right.shape[0] :],
+        keys[: right.shape[0]],
+        weight_range(columns),
+    )
+    blocks = map_blocks(nearest_rows, task, row_blocks(left.shape[0]))
+    return stack_nearest(blocks, (left.shape[0], right.shape[0]), formula.neighbours)
+
+
+def _weighted(weights: Matrix, formula: SimilarityFormula) -> Matrix:
+    """Return the (videos, users) weighted rows of (users, videos) weights."""
+    rows = weights.T.tocsr()
+    return RowWeighting.fit(rows, formula.weighting).apply(rows)
+
+
+def _with_entries(weights: Matrix) -> tuple[Matrix, Rows]:
+    """Return the rows with entries, and their numbers."""
+    rows = np.flatnonzero(np.diff(weights.indptr))
+    return weights[rows], rows
+
+
+def _place(blocks: list[tuple[Rows, Matrix]], columns: Rows, videos: int) -> Matrix:
+    """Return (videos, videos) similarities of blocks, each of some rows and all `columns`."""
+    found = [(rows, block.tocoo()) for rows, block in blocks]
+    data = np.concatenate([block.data for _, block in found])
+    row = np.concatenate([rows[block.row] for rows, block in found])
+    column = np.concatenate([columns[block.col] for _, block in found])
+    return sparse.csr_matrix((data, (row, column)), (videos, videos), dtype=np.float32)
