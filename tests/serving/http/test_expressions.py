@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.serving.catalog.small import VIDEOS_ROWS, changed, names, removed, snapshot, video
 from tests.serving.http.client import call, call_json
 from vrec.ranking.reranking.catalog import normalize_tag
-from vrec.serving.http.expressions import InvalidExpression, parse_expression
+from vrec.serving.catalog.expressions import InvalidExpression, parse_expression
 from vrec.serving.messages import RequestFilters
 
 EDITED = [

@@ -8,8 +8,8 @@ import numpy as np
 from vrec.ranking.reranking.catalog import RowIndices
 from vrec.ranking.reranking.placements import CampaignShare, Placements
 from vrec.serving.catalog.columns import Mask
+from vrec.serving.catalog.expressions import parse_expression
 from vrec.serving.catalog.snapshot import CatalogSnapshot
-from vrec.serving.http.expressions import parse_expression
 from vrec.serving.messages import RecommendQuery, RequestFilters
 from vrec.serving.recommend.eligibility import EligibilityFilter
 from vrec.serving.rules.book import RuleBook, ShopRule

@@ -21,13 +21,13 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from vrec.core.schema import SESSION_PREFIX
-from vrec.serving.http.cursors import CURSOR_FORMAT, MAX_CURSOR_CHARS
-from vrec.serving.http.expressions import (
+from vrec.serving.catalog.expressions import (
     EXPRESSION_FORMAT,
     MAX_EXPRESSION_CHARS,
     InvalidExpression,
     parse_expression,
 )
+from vrec.serving.http.cursors import CURSOR_FORMAT, MAX_CURSOR_CHARS
 from vrec.serving.http.schemas.event_kind import EventKind
 from vrec.serving.messages import KindOfVideo, RequestFilters
 
