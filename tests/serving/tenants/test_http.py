@@ -170,7 +170,7 @@ def test_a_key_belongs_to_one_tenant(monkeypatch):
     with pytest.raises(ServeError, match="one of two tenants"):
         ApiKeyring.from_environment({"K": twice}, "K")
     for spec in ("Shop/web:read", "a/b/web:read", "/web:read", "a b/web:read"):
-        with pytest.raises(ServeError, match="tenant/"):
+        with pytest.raises(ServeError, match="TENANT/name:scopes"):
             create_key(spec)
 
 
