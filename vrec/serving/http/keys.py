@@ -284,9 +284,10 @@ def _parse_key(entry: str, number: int, variable: str) -> ApiKey:
     if is_sound and (BROWSER not in known or len(known) == 1):
         return ApiKey(name, known, bytes.fromhex(digest), _parse_expiry(expiry, number, variable), tenant)
     # The entry is not quoted: it may be a secret that was put there by mistake.
+    form = f"{'TENANT/' if slash else ''}name:scopes:sha256[:expiry]"
     raise ServeError(
-        f"{variable}: entry {number} is not {'TENANT/' if slash else ''}name:scopes:sha256[:expiry], with scopes from "
-        f"read, events, manage joined by +, or browser alone",
+        f"{variable}: entry {number} is not {form}, with scopes from read, events, manage joined by +, or "
+        "browser alone",
         fix="create a key with `vrec serve --new-key NAME:SCOPES` and put the entry into the variable",
     )
 
