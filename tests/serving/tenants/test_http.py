@@ -182,6 +182,20 @@ def test_without_tenants_a_tenant_s_key_opens_nothing(tmp_path, shop_bundle, key
     run(tmp_path, shop_bundle.uri, scenario, {})
 
 
+def test_a_cursor_of_another_tenant_is_refused(tmp_path, shop_bundle, keys):
+    async def scenario(service):
+        first = {
+            name: (await service.send(name, "GET", "/v1/videos?limit=2")).json["next_cursor"]
+            for name in (DEFAULT, A, B)
+        }
+        for name in first:
+            for other, cursor in first.items():
+                reply = await service.send(name, "GET", f"/v1/videos?limit=2&cursor={cursor}")
+                assert reply.status == (200 if name == other else 422), (name, other)
+
+    run(tmp_path, shop_bundle.uri, scenario, both(shop_bundle))
+
+
 def test_both_sides_read_the_same_key(tmp_path, shop_bundle, keys):
     """Two keys of different tenants in one request: whichever counts, it is one of them throughout."""
 
