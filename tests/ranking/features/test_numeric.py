@@ -1,9 +1,12 @@
 """Every numeric feature of users, candidates and histories by hand, on a messy catalog."""
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.ranking.features.messy import NOW, catalog_of, counts_row, request_of, space_of
 from vrec.core.errors import RankError
@@ -12,7 +15,8 @@ from vrec.profiles.user import HOUR_US
 from vrec.profiles.video import COMPLETIONS, TIMED_WATCHES, WATCH_S, WATCH_SHARE
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.numeric import liked_history, log_hours, request_counts
-from vrec.ranking.features.space import BLOCKS
+from vrec.ranking.features.space import BLOCKS, FIELDS
+from vrec.ranking.features.video_counts import RATES, VIDEO_COUNT_KEYS, log_odds
 
 USER = Profile(
     "user",
@@ -215,3 +219,57 @@ def test_no_requests_have_no_counts():
     assert request_counts([]).shape == (0, 11)
     with pytest.raises(RankError, match="a request of user u has 2 candidates and 1 positions"):
         builder_of().build([request_of("a", "b", positions=np.zeros(1, np.int16))])
+
+
+def slow_log_odds(counts, rates, priors):
+    """Rate by rate and video by video."""
+    found = []
+    for rate, (mean, strength) in zip(rates, priors.tolist(), strict=True):
+        total, trials = (counts[:, VIDEO_COUNT_KEYS.index(key)].copy() for key in (rate.total, rate.trials))
+        share = (total + strength * mean) / (np.maximum(total, trials) + strength)
+        found.append(np.log(share) - np.log1p(-share))
+    return found
+
+
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(0, 40), largest=st.sampled_from([1, 50, 10**6]))
+def test_rates_all_at_once_are_those_one_by_one_to_the_last_bit(seed, size, largest):
+    rng = np.random.default_rng(seed)
+    counts = np.round(rng.random((size, len(VIDEO_COUNT_KEYS))) * largest, 1)
+    priors = np.stack([rng.uniform(0.01, 0.99, len(RATES)), rng.uniform(0.1, 100, len(RATES))], axis=1)
+    for found, want in zip(
+        log_odds(counts, RATES, priors), slow_log_odds(counts, RATES, priors), strict=True
+    ):
+        assert found.tobytes() == want.tobytes()
+
+
+def one_by_one(catalog, request):
+    """Affinities and likes of one request, candidate by candidate, from what they are said to be."""
+    space, liked = catalog.space, liked_history(request)
+    counts, strength, columns = request.user.counts, space.config.affinity_strength, defaultdict(list)
+    for video in request.video_ids:
+        row = catalog.rows.get(video, 0)
+        for name, keys in (("category", catalog.categories), ("creator_id", catalog.creators)):
+            key, share = keys[row], space.shares[name][catalog.arrays.fields[row, FIELDS.index(name)]]
+            own = max(0.0, counts.get(key, 0.0))
+            lift = np.log((own + strength * share) / ((counts.get("interests", 0.0) + strength) * share))
+            columns[f"{name.removesuffix('_id')}_affinity"].append(0.0 if key is None else lift)
+        at = liked.at.get(video)
+        columns["liked"].append(float(at is not None))
+        hours = np.nan if at is None else log_hours(np.array([request.context.at - at]))[0]
+        columns["log_liked_hours"].append(hours)
+    return columns
+
+
+@given(data=st.data())
+def test_candidates_of_several_requests_are_as_one_by_one(data):
+    builder = builder_of()
+    videos = st.lists(st.sampled_from([*builder.catalog.rows, "unheard-of"]), max_size=9)
+    sides = st.sampled_from([USER, replace(USER, history=()), Profile("user", "blank")])
+    requests = [
+        request_of(*data.draw(videos), user=data.draw(sides)) for _ in range(data.draw(st.integers(1, 4)))
+    ]
+    raw = builder.raw(requests).blocks["candidate"]
+    parts = [one_by_one(builder.catalog, request) for request in requests]
+    for name in ("category_affinity", "creator_affinity", "liked", "log_liked_hours"):
+        want = [value for part in parts for value in part[name]]
+        assert raw[:, BLOCKS["candidate"].index(name)] == pytest.approx(want, rel=1e-14, nan_ok=True)
