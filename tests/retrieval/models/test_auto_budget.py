@@ -105,12 +105,32 @@ def test_trials_leave_time_for_the_fit_of_what_is_best_so_far():
     assert clock.now <= 100
 
 
+def test_what_is_chosen_on_the_sample_is_compared_on_the_sample(monkeypatch):
+    """On everything the popular list has a higher score than the best model has on the sample."""
+    original = module.single_scores
+
+    def scores(panel, name, part):
+        values = original(panel, name, part)
+        whole = part.train.num_rows > 100
+        return values * 0 + {"popular": 0.9 if whole else 0.1}.get(name, 0.5)
+
+    monkeypatch.setattr(module, "single_scores", scores)
+    costs = {"item_knn": 30.0}
+    model = fitted(Clock(costs), 1, members=("popular", "item_knn"), screen_interactions=80)
+    assert rows_with(model, "dropped")["item_knn"].startswith("budget")
+    assert model.report["chosen"] == "item_knn"
+
+
 def test_what_is_not_known_is_expected_to_take_as_long_as_others():
     costs = {"item_knn": 1.0, "co_visitation": 2.0, "graph_filter": 40.0}
     kinds = ("popular", *costs, "user_knn", "multimodal")
     model = fitted(Clock(costs), 110 / 60, members=kinds)
     assert rows_with(model, "dropped")["multimodal"].startswith("budget: about 3")
     assert "user_knn" in rows_with(model, METRIC)
+    model = fitted(
+        Clock(costs | {"item_knn": 10.0}), 110 / 60, members=("popular", "item_knn", "graph_filter")
+    )
+    assert rows_with(model, "dropped")["graph_filter"].startswith("budget: about 6")
 
 
 def test_a_network_whose_first_epoch_is_too_long_is_stopped_in_it():

@@ -34,8 +34,8 @@ from vrec.retrieval.validation import METRIC
 
 BASELINE = PopularRecommender.kind
 """Candidate that is always tried."""
-RELATIVES = {"multimodal": "graph_filter"}
-"""Recommenders that take at least as long as another."""
+RELATIVES = {"graph_filter": ("item_knn", 8), "multimodal": ("graph_filter", 1)}
+"""Recommenders that take about as long as another, or so many times as long."""
 LEAST_EPOCHS = 5
 """Epochs below which a network is not worth its trial."""
 FEWEST_JUDGES = 500
@@ -109,7 +109,7 @@ class AutoRecommender(HybridRecommender):
                     self._try(trials, kind, changes, part, content)
         if len(trials) == 1 and self._on_sample:
             # There was no time to try anything on everything: the sample decides.
-            trials |= {kind: self._on_sample[kind] for kind in ranked(self._on_sample)[:1]}
+            trials |= {kind: self._on_sample[kind] for kind in (BASELINE, ranked(self._on_sample)[0])}
             part = self._sample
         return self._choose(part)
 
@@ -339,9 +339,9 @@ class AutoRecommender(HybridRecommender):
             return max(by_sample, expected_seconds(kind, part))
         if self._is_slow(kind):
             return expected_seconds(kind, part)
-        relative = RELATIVES.get(kind, kind)
+        relative, times = RELATIVES.get(kind, (kind, 1))
         if relative in trials:
-            return trials[relative].seconds
+            return times * trials[relative].seconds
         others = [trial.seconds for trial in trials.values() if not self._is_slow(trial.kind)]
         return statistics.median(others) if others else 0.0
 
