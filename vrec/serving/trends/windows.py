@@ -1,8 +1,9 @@
 """Counts of videos over a sliding window and over the four windows before it."""
 
-from array import array
+import mmap
 from collections import defaultdict
 from collections.abc import Mapping
+from struct import calcsize
 from typing import Literal, NamedTuple, get_args
 
 from vrec.core.schema import HIDING_KINDS
@@ -56,9 +57,7 @@ class WindowCounts:
         # one may be ahead of this machine's clock.
         self._apart_us = self._slice_us * (SLICES + 2)
         # A table with one place for each hash: of two pairs in one place the later is remembered.
-        self._keys = array("Q", bytes(8 * remembered))
-        self._times = array("q", bytes(8 * remembered))
-        self._states = bytearray(remembered)
+        self._keys, self._times, self._states = (_zeros(form, remembered) for form in "QqB")
         self._slices: dict[int, defaultdict[str, int]] = {}
         self._recent: defaultdict[str, int] = defaultdict(int)
         self._before: defaultdict[str, int] = defaultdict(int)
@@ -116,6 +115,11 @@ class WindowCounts:
         counts = self._slices.setdefault(number, defaultdict(int))
         counts[video_id] += change
         _add(self._recent if number >= self._current - SLICES else self._before, {video_id: change}, 1)
+
+
+def _zeros(form: str, count: int) -> memoryview:
+    """Return a table of zeros, whose memory is taken page by page as it is written: most shops are small."""
+    return memoryview(mmap.mmap(-1, calcsize(form) * count)).cast(form)  # type: ignore[return-value]
 
 
 def _add(sums: defaultdict[str, int], counts: Mapping[str, int], sign: int) -> None:
