@@ -88,9 +88,10 @@ class CrossDomainConfig(ItemKnnConfig):
     weight: Auto | NotNegative = "auto"
     """Weight of what a user watched in another domain, relative to one watch in the target. `auto` chooses
     one for each domain in the fit, by held-out interactions of the target."""
-    newcomer_popularity: float = Field(default=1.0, ge=0)
+    newcomer_popularity: Auto | NotNegative = "auto"
     """Weight of popularity for a user without a history in the target, beside what they watched elsewhere;
-    the best video of both counts 1."""
+    the best video of both counts 1. `auto` chooses it in the fit, by users whose history in the target is
+    hidden."""
 
 
 class CoVisitationConfig(BaseConfig):

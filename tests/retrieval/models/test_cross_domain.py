@@ -12,7 +12,7 @@ from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix,
 from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent
 from vrec.retrieval.config import CrossDomainConfig, ItemKnnConfig
-from vrec.retrieval.models.cross_domain import WEIGHTS, CrossDomain
+from vrec.retrieval.models.cross_domain import POPULARITIES, WEIGHTS, CrossDomain
 from vrec.retrieval.models.item_knn import ItemKnn
 
 
@@ -44,7 +44,7 @@ def test_scores_are_sums_over_the_histories_of_all_domains(matrix, seed, weight,
     np.fill_diagonal(near, 0)
     want = own @ near + weight * (other @ across)
     newcomers = ~shoppers & (want > 0).any(axis=1)
-    if popularity and newcomers.any():
+    if newcomers.any():
         users = np.count_nonzero(own, axis=0)
         shares = popularity * users / users.max()
         want[newcomers] = want[newcomers] / want[newcomers].max(axis=1, keepdims=True) + shares
@@ -125,6 +125,24 @@ def test_a_domain_that_tells_something_weighs_more_than_noise():
     assert set(chosen[False]) | set(chosen[True]) <= set(WEIGHTS)
     assert np.median(chosen[False]) >= 0.3
     assert np.median(chosen[True]) <= 0.1
+
+
+def test_popularity_counts_for_newcomers_as_far_as_the_other_domain_tells_nothing():
+    chosen: dict[bool, list[float]] = {False: [], True: []}
+    for noise, weights in chosen.items():
+        for seed in range(4):
+            matrix, domains = shared_tastes(600, seed)
+            rng = np.random.default_rng(seed)
+            matrix[:, :4] = rng.random((600, 4)) < 0.25
+            if noise:
+                matrix[:, 40:] = rng.random((600, 40)) < 0.15
+            model = CrossDomain(CrossDomainConfig(target="shop"))
+            model.fit(to_interactions(matrix), content_of(domains))
+            weights.append(model.report["newcomer_popularity"])
+            assert model.newcomer_popularity == weights[-1]
+    assert set(chosen[False]) | set(chosen[True]) <= set(POPULARITIES)
+    assert max(chosen[False]) <= 1
+    assert np.median(chosen[True]) >= 1
 
 
 def test_only_videos_of_the_target_are_recommended_by_default_of_the_largest_domain():

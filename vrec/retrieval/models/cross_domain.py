@@ -11,6 +11,7 @@ from scipy import sparse
 from vrec.core.artifact import Arrays
 from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent
+from vrec.retrieval.base import BLOCK_CELLS
 from vrec.retrieval.config import CrossDomainConfig
 from vrec.retrieval.held_out_pairs import HeldOutPairs, hold_out_pairs
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, to_interactions
@@ -23,15 +24,24 @@ from vrec.retrieval.similarity import (
     map_in_threads,
     nearest_rows,
     row_blocks,
+    score_product,
     stack_nearest,
     weight_range,
 )
 from vrec.retrieval.similarity_choice import choose_video_formula
 from vrec.retrieval.topk import Scores, mask_zero_scores
+from vrec.retrieval.validation import CUTOFF, ndcg
 
 WEIGHTS = (1.0, 0.3, 0.1, 0.03, 0.01, 3.0)
 """Weights tried for each domain; the first are preferred among equals. None is 0: what a shopper's own
 history says nothing of comes last, but it comes."""
+
+POPULARITIES = (1.0, 0.3, 0.1, 0.03, 0.0, 3.0)
+"""Weights of popularity tried for users without a history in the target; the first are preferred."""
+MOST_HIDDEN, FEWEST_HIDDEN = 1000, 20
+"""Maximum number of users whose history in the target is hidden to choose by, and the number below which
+nothing is chosen."""
+SEED = 0xC0D
 
 Domains = npt.NDArray[np.object_]
 Rows = npt.NDArray[np.int64]
@@ -44,8 +54,9 @@ class CrossDomain(ItemKnn):
     that users without a history elsewhere get its lists to the bit. A video of another domain is compared
     with those of the target by the users who watched both, and its similarities are multiplied by the weight
     of its domain, by default chosen by held-out interactions of the target; `report` says which. Users
-    without a history in the target get scores, relative to the highest, to which popularity is added. Only
-    videos of the target are recommended. Merging both domains for a neighborhood model is the simplest of the
+    without a history in the target get scores, relative to the highest, to which popularity is added with a
+    weight that is chosen by users whose history in the target is hidden. Only videos of the target are
+    recommended. Merging both domains for a neighborhood model is the simplest of the
     baselines that cross-domain models are measured by (Zhu et al. 2021, "Cross-Domain Recommendation:
     Challenges, Progress, and Prospects").
 
@@ -77,17 +88,22 @@ class CrossDomain(ItemKnn):
         self.similarities = _place(blocks, own_columns, len(self.videos))
         self.popularity = np.zeros(len(self.videos), np.float32)
         self.popularity[own_columns] = np.bincount(own.indices, minlength=own.shape[1])
-        self.report = {"target": target, "weights": chosen, **asdict(formula)}
+        self.newcomer_popularity = self._newcomer_weight(own, parts, chosen, formula)
+        self.report = {
+            "target": target,
+            "weights": chosen,
+            "newcomer_popularity": self.newcomer_popularity,
+            **asdict(formula),
+        }
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         scores = super().score_block(histories, users)
         lengths = np.diff(histories.weights[:, self.of_target].indptr)
         rows = np.flatnonzero((lengths == 0) & (scores > -np.inf).any(axis=1))
-        if self.config.newcomer_popularity and len(rows):
-            known = np.maximum(scores[rows], 0)
-            known /= known.max(axis=1, keepdims=True)
-            share = np.float32(self.config.newcomer_popularity / self.popularity.max())
-            scores[rows] = mask_zero_scores(known + share * self.popularity)
+        if len(rows):
+            scores[rows] = _with_popularity(
+                np.maximum(scores[rows], 0), self.popularity, self.newcomer_popularity
+            )
         return scores
 
     @property
@@ -101,11 +117,13 @@ class CrossDomain(ItemKnn):
         return to_interactions(self.histories, self.users, self.videos).filter(pa.array(inside))
 
     def _arrays(self) -> Arrays:
-        return {"popularity": self.popularity, **super()._arrays()}
+        own = {"popularity": self.popularity, "newcomer_popularity": np.array(self.newcomer_popularity)}
+        return own | super()._arrays()
 
     def _restore(self, arrays: Arrays) -> None:
         self.popularity = arrays["popularity"]
-        super()._restore({name: array for name, array in arrays.items() if name != "popularity"})
+        self.newcomer_popularity = float(arrays["newcomer_popularity"])
+        super()._restore(arrays)
 
     def _domains(self, content: CatalogContent | None) -> Domains:
         """Return the (videos,) domain of each video; None for a video without a row in VIDEOS."""
@@ -158,6 +176,55 @@ class CrossDomain(ItemKnn):
             chosen[name] = max(WEIGHTS, key=gain)
             scores = scores + more * np.float32(chosen[name])
         return chosen
+
+    def _newcomer_weight(
+        self,
+        own: Matrix,
+        parts: Mapping[str, Matrix],
+        weights: Mapping[str, float],
+        formula: SimilarityFormula,
+    ) -> float:
+        """Return the weight of popularity for users without a history in the target."""
+        if self.config.newcomer_popularity != "auto":
+            return self.config.newcomer_popularity
+        elsewhere = sum((np.diff(part.indptr) for part in parts.values()), np.zeros(own.shape[0], np.int64))
+        both = np.flatnonzero(elsewhere)
+        hidden = np.random.default_rng(SEED).permutation(both)[: min(MOST_HIDDEN, len(both) // 2)]
+        if len(hidden) < FEWEST_HIDDEN:
+            return POPULARITIES[0]
+        kept = own.copy()
+        kept.data[np.isin(np.repeat(np.arange(own.shape[0]), np.diff(own.indptr)), hidden)] = 0
+        kept.eliminate_zeros()
+        popularity = np.bincount(kept.indices, minlength=own.shape[1]).astype(np.float32)
+        if not kept.nnz:
+            return POPULARITIES[0]
+        near = {name: near_across(part, kept, formula, self.map_blocks) for name, part in parts.items()}
+        gains = np.zeros(len(POPULARITIES))
+        size = max(1, BLOCK_CELLS // own.shape[1])
+        for start in range(0, len(hidden), size):
+            users = hidden[start : start + size]
+            scores = sum(
+                (np.float32(weights[name]) * score_product(parts[name][users], near[name]) for name in near),
+                np.zeros((len(users), own.shape[1]), np.float32),
+            )
+            users, scores = users[scores.any(axis=1)], scores[scores.any(axis=1)]
+            for place, weight in enumerate(POPULARITIES):
+                added = _with_popularity(scores.copy(), popularity, weight)
+                gains[place] += ndcg(added, own[users], CUTOFF).sum()
+        return POPULARITIES[int(gains.argmax())]
+
+
+def _with_popularity(scores: Scores, popularity: npt.NDArray[np.float32], weight: float) -> Scores:
+    """Return scores relative to each row's highest, plus popularity relative to the highest; 0 is no opinion.
+
+    Args:
+        scores: (B, videos) float32, at least 0, with one above 0 in each row; overwritten.
+        popularity: (videos,) float32, with one above 0.
+        weight: Weight of the popularity.
+    """
+    scores /= scores.max(axis=1, keepdims=True)
+    scores += np.float32(weight / popularity.max()) * popularity
+    return mask_zero_scores(scores)
 
 
 def near_across(
