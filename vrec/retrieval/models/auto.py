@@ -339,9 +339,9 @@ class AutoRecommender(HybridRecommender):
             return max(by_sample, expected_seconds(kind, part))
         if self._is_slow(kind):
             return expected_seconds(kind, part)
-        relative, times = RELATIVES.get(kind, (kind, 1))
-        if relative in trials:
-            return times * trials[relative].seconds
+        if kind in RELATIVES:
+            relative, times = RELATIVES[kind]
+            return times * self._expected(trials, relative, part)
         others = [trial.seconds for trial in trials.values() if not self._is_slow(trial.kind)]
         return statistics.median(others) if others else 0.0
 
