@@ -93,9 +93,15 @@ def test_one_shopper_counts_once_and_many_purchases_can_be_refunded():
     assert sums(counts) == ({}, {})
 
 
-def test_of_two_pairs_in_one_place_the_later_is_remembered():
-    counts = counted([(1, "click", END, END), (1 + (1 << 10), "click", END, END), (1, "click", END, END)])
-    assert sum(counts.sums().recent.values()) == 3
+def test_of_too_many_pairs_those_that_came_first_are_forgotten():
+    counts = WindowCounts(WINDOW, 100)
+    for key in [*range(101), *range(101)]:
+        counts.record(key, "v", "click", END)
+    assert 101 < counts.sums().recent["v"] <= 202
+    large = WindowCounts(WINDOW, 1_000)
+    for key in [*range(101), *range(101)]:
+        large.record(key, "v", "click", END)
+    assert large.sums().recent["v"] == 101
 
 
 @pytest.mark.parametrize("late", [WINDOW + 2 * SLICE, 3 * WINDOW])

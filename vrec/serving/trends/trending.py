@@ -61,7 +61,7 @@ class TrendingCounts:
             config: Settings.
             interest: Weights of events: those above 0 tell which ones choose a video.
             facts: Lookup of the catalog's data of videos, for the lengths of watched ones.
-            remembered: Pairs of a shopper and a video that each window remembers, a power of 2.
+            remembered: Pairs of a shopper and a video that each window remembers at most.
         """
         self._config, self._interest, self._facts = config, interest, facts
         self._windows = {name: WindowCounts(WINDOW_US[name], remembered) for name in TREND_WINDOWS}
@@ -122,6 +122,6 @@ class TrendingCounts:
 
 
 def _key(user_id: str, video_id: str) -> int:
-    """Return a hash of a shopper and a video, above 0 and the same in every process."""
+    """Return a hash of a shopper and a video, the same in every process."""
     text = f"{len(user_id)}:{user_id}{video_id}".encode(errors="surrogatepass")
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") or 1
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")

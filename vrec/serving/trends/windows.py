@@ -1,9 +1,8 @@
 """Counts of videos over a sliding window and over the four windows before it."""
 
-import mmap
 from collections import defaultdict
 from collections.abc import Mapping
-from struct import calcsize
+from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 from vrec.core.schema import HIDING_KINDS
@@ -17,13 +16,14 @@ SLICES = 12
 """Slices of a window, by which it slides: it is a whole number of them and the one that has begun."""
 BASELINE = 4
 """Windows before the present one, with which it is compared."""
-REMEMBERED = 1 << 18
-"""Pairs of a shopper and a video that each window remembers, 4.5 MB. Where there are more, some are forgotten
-before the window has passed, and count again if they come again."""
+REMEMBERED = 1 << 17
+"""Pairs of a shopper and a video that each window remembers at most, about 14 MB. Where there are more, the
+half that came first is forgotten, and counts again if it comes again before the window has passed."""
 
 # Parts of the state of a pair: signs that are in force, and the number of purchases above them.
 _LIKED, _OTHER, _HIDDEN, _PURCHASE = 1, 2, 4, 8
 _MAX_STATE = 255
+_NEVER = (-(1 << 62), 0)
 _GIVES = {"like": _LIKED, **dict.fromkeys(HIDING_KINDS, _HIDDEN)}
 _TAKES_AWAY = {"unlike": _LIKED, "unhide": _HIDDEN}
 
@@ -50,14 +50,14 @@ class WindowCounts:
 
         Args:
             window_us: Length of the window in µs.
-            remembered: Pairs of a shopper and a video to remember, a power of 2.
+            remembered: Maximum number of pairs of a shopper and a video to remember.
         """
-        self._slice_us, self._mask = window_us // SLICES, remembered - 1
+        self._slice_us, self._remembered = window_us // SLICES, remembered
         # No two choices of a pair that count may lie in the slices of one window, of which one has begun and
         # one may be ahead of this machine's clock.
         self._apart_us = self._slice_us * (SLICES + 2)
-        # A table with one place for each hash: of two pairs in one place the later is remembered.
-        self._keys, self._times, self._states = (_zeros(form, remembered) for form in "QqB")
+        self._pairs: dict[int, tuple[int, int]] = {}
+        """Time of the choice that counts, and what is in force, by pair."""
         self._slices: dict[int, defaultdict[str, int]] = {}
         self._recent: defaultdict[str, int] = defaultdict(int)
         self._before: defaultdict[str, int] = defaultdict(int)
@@ -67,25 +67,26 @@ class WindowCounts:
         """Record an event of a shopper and a video.
 
         Args:
-            key: Hash of the pair, above 0.
+            key: Hash of the pair.
             video_id: The video.
             kind: Kind of the event: one that reverses or hides, else it is taken for a choice of the video.
             at: Time of the event, µs since 1970.
         """
-        place = key & self._mask
-        is_same, last = self._keys[place] == key, self._times[place]
-        if is_same and at <= last - self._apart_us:
+        last, state = self._pairs.get(key, _NEVER)
+        if at <= last - self._apart_us:
             return  # too late to tell whether its window has the pair already
-        known = is_same and at < last + self._apart_us
-        state = self._states[place] if known else 0
+        if at >= last + self._apart_us:
+            last, state = at, 0
         after = _after(state, kind)
         if after == state:
             return
-        if not known or (_counts(after) and not _counts(state) and kind != "unhide"):
-            self._keys[place], self._times[place] = key, at
+        if _counts(after) and not _counts(state) and kind != "unhide":
+            last = at
         if (change := _counts(after) - _counts(state)) != 0:
-            self._count(video_id, self._times[place], change)
-        self._states[place] = after
+            self._count(video_id, last, change)
+        self._pairs[key] = last, after
+        if len(self._pairs) > self._remembered:
+            self._pairs = dict(islice(self._pairs.items(), len(self._pairs) // 2, None))
 
     def advance(self, now: int) -> None:
         """Slide the window to a time, µs since 1970; it never slides back."""
@@ -115,11 +116,6 @@ class WindowCounts:
         counts = self._slices.setdefault(number, defaultdict(int))
         counts[video_id] += change
         _add(self._recent if number >= self._current - SLICES else self._before, {video_id: change}, 1)
-
-
-def _zeros(form: str, count: int) -> memoryview:
-    """Return a table of zeros, whose memory is taken page by page as it is written: most shops are small."""
-    return memoryview(mmap.mmap(-1, calcsize(form) * count)).cast(form)  # type: ignore[return-value]
 
 
 def _add(sums: defaultdict[str, int], counts: Mapping[str, int], sign: int) -> None:
