@@ -19,7 +19,9 @@ OPERATIONS = {
     "remove_event", "get_user", "join_session", "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
-    "preview_rule", "audit_log", "check_health", "check_readiness", "get_media",
+    "preview_rule", "audit_log",
+    "start_batch", "get_batch", "get_batch_result", "cancel_batch",
+    "check_health", "check_readiness", "get_media",
 }  # fmt: skip
 
 
@@ -106,6 +108,7 @@ def test_the_client_drives_every_route(served, client):
     assert (last.by, last.operation, last.target.additional_properties) == (
         "client", "get_rule_history", {"rule_id": "p"},
     )  # fmt: skip
+    _check_batches(api, models)
     assert api.ok("events.erase_profile", user_id="ann").erased == 2
     assert (
         api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"
@@ -181,6 +184,22 @@ def _check_catalog(api, models, types, folder):
     for video_id in ("new/1", "new/2"):
         assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT
     assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
+
+
+def _check_batches(api, models):
+    """The lists of two shoppers come as a table."""
+    body = models.BatchRequest(user_ids=["ann", "bob"], k=3)
+    made = api.ok("batches.start_batch", 202, body=body)
+    for _ in range(300):
+        state = api.ok("batches.get_batch", batch_id=made.batch_id)
+        if state.state == models.BatchStateName.DONE:
+            break
+        time.sleep(0.1)
+    assert (state.state, state.done) == (models.BatchStateName.DONE, 2)
+    result = api.ok("batches.get_batch_result", batch_id=made.batch_id).payload.read()
+    assert pq.read_table(io.BytesIO(result)).column("user_id").to_pylist() == ["ann"] * 3 + ["bob"] * 3
+    cancelled = api.detailed("batches.cancel_batch", batch_id=made.batch_id)
+    assert cancelled.status_code == HTTPStatus.NO_CONTENT
 
 
 def _check_trends(api, models, video_id):

@@ -201,6 +201,17 @@ class TenantConfig(BaseConfig):
     """Limits of its requests."""
 
 
+class BatchesConfig(BaseConfig):
+    """Batches of lists for many shoppers (`POST /v1/batches`)."""
+
+    cpus: float = Field(default=0.5, gt=0)
+    """CPUs reserved for a running batch; one that finds none waits."""
+    most_unfinished: int = Field(default=10, ge=1)
+    """Maximum number of batches that are queued or running; further ones are refused."""
+    keep_hours: float = Field(default=72.0, gt=0, allow_inf_nan=False)
+    """Hours after its start in which a batch and its result are kept, in `batches` of the data folder."""
+
+
 class ServeConfig(BaseConfig):
     """Settings for `vrec serve`, and the `args` of the application in a Serve config file."""
 
@@ -218,6 +229,8 @@ class ServeConfig(BaseConfig):
     """Text search."""
     trending: TrendingConfig = Field(default_factory=TrendingConfig)
     """Trending videos."""
+    batches: BatchesConfig = Field(default_factory=BatchesConfig)
+    """Batches of lists for many shoppers."""
     own_kinds: OwnKinds = Field(default_factory=dict)
     """The shop's own kinds of events, which `POST /v1/events` accepts besides vrec's; by default those of
     `events.interest.own_kinds`. In profiles, those that the bundle has count as they did in training."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from vrec.profiles.update import ProfilesConfig
 from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
+from vrec.serving.deployments.batches import BatchOperations
 from vrec.serving.deployments.protocol import (
     ServiceReadiness,
     ServiceState,
@@ -33,6 +35,7 @@ from vrec.serving.messages import (
     EmbeddedVideo,
     ListItem,
     ListResult,
+    ReadPosition,
     unranked_item,
 )
 from vrec.serving.rules.follower import RuleFollower
@@ -58,6 +61,9 @@ class Shop:
         self.audit = AuditLog(Direct(self), config.apply_timeout_s)
         self.rules = RuleOperations(Direct(self), Direct(self), follower, config.apply_timeout_s)
         self.trends = ShopTrends(self)
+        # Without a bundle each batch fails, which is enough here.
+        missing = SimpleNamespace(uri=str(folder / "no bundle"))
+        self.batches = BatchOperations(config, Direct(self), lambda: (missing, ReadPosition()))
         self.asks = []
 
     def close(self):

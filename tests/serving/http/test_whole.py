@@ -23,7 +23,7 @@ def over(folder, bundle, scenario, *, within=False, **more):
 
     async def run():
         graph = await Graph(folder, within=within, **more).started(bundle)
-        app = create_app(graph.api, config_in(folder, **more), environment={})
+        app = graph.app = create_app(graph.api, config_in(folder, **more), environment={})
 
         async def send(method, path, content=None):
             body = b"" if content is None else json.dumps(content).encode()

@@ -24,6 +24,7 @@ from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
+from vrec.serving.deployments.batches import BatchOperations
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -121,6 +122,8 @@ class ApiDeployment:
         """Audit log of the calls of the scope `manage`."""
         self.trends = TrendOperations(profiles, lambda: self._fallback_state, self._rules, config)
         """Trending videos."""
+        self.batches = BatchOperations(config, profiles, lambda: (self._live.served.bundle, self._position))
+        """Batches of lists for many shoppers."""
         self._waiting: list[tuple[Sequence[EventRow], asyncio.Future[ApplyResult]]] = []
         self._sending: asyncio.Task[None] | None = None
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.

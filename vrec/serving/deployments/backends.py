@@ -1,8 +1,11 @@
-"""Protocols of the shop's rules, the audit log and trends behind HTTP."""
+"""Protocols of the shop's rules, the audit log, trends and batches behind HTTP."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+import pyarrow as pa
+
+from vrec.serving.batches.folder import BatchState
 from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
 from vrec.serving.trends.windows import TrendWindow
@@ -55,4 +58,29 @@ class TrendsBackend(Protocol):
 
         Also returns whether all events are counted, which is false for a while after a restart.
         """
+        ...
+
+
+class BatchesBackend(Protocol):
+    """Batches behind HTTP. Any call may raise OutputError or SourceError."""
+
+    async def start(self, query: RecommendQuery, user_ids: Sequence[str] | None) -> BatchState:
+        """Start a batch; raises TooManyBatches.
+
+        Args:
+            query: Request of the lists; its ids, time and order are set for each.
+            user_ids: Shoppers; None for all with an account and events.
+        """
+        ...
+
+    async def state(self, batch_id: str) -> BatchState:
+        """Return the state of a batch; raises UnknownBatch."""
+        ...
+
+    async def cancel(self, batch_id: str) -> None:
+        """Cancel a batch, or remove its result; raises UnknownBatch."""
+        ...
+
+    async def result(self, batch_id: str) -> tuple[pa.NativeFile, int]:
+        """Return the result's stream and size in bytes; raises UnknownBatch or BatchNotDone."""
         ...

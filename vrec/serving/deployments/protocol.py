@@ -13,7 +13,7 @@ from vrec.profiles.stores.codec import EventRow
 from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
-from vrec.serving.deployments.backends import AuditBackend, RulesBackend, TrendsBackend
+from vrec.serving.deployments.backends import AuditBackend, BatchesBackend, RulesBackend, TrendsBackend
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import (
     CatalogEdit,
@@ -151,6 +151,11 @@ class ServingBackend(Protocol):
     @property
     def trends(self) -> TrendsBackend:
         """Trending videos."""
+        ...
+
+    @property
+    def batches(self) -> BatchesBackend:
+        """Batches of lists for many shoppers."""
         ...
 
     async def recommend(self, query: RecommendQuery) -> ListResult:

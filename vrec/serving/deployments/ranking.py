@@ -68,6 +68,7 @@ class RankingDeployment:
         check: BundleCheck | None = None,
         *,
         stays: bool = True,
+        remembers: bool = True,
     ) -> None:
         """Build the deployment.
 
@@ -77,10 +78,11 @@ class RankingDeployment:
             encoder: Handle of the encoder deployment; without one, search is by words alone.
             check: Function that raises for bundles that the deployment must not accept.
             stays: Whether it stays in memory until the process ends.
+            remembers: Whether a good bundle is recorded as the service's; see `ServedBundle`.
         """
         self._config, self._profiles, self._encoder, self._stays = config, profiles, encoder, stays
         self._live: LiveCatalog[_LoadedBundle] = LiveCatalog(
-            config.data, self._load, remembers=True, check=check
+            config.data, self._load, remembers=remembers, check=check
         )
         self._rules = RuleFollower(profiles.records_after.remote)
         self._cursor: int | None = None

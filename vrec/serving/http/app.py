@@ -23,6 +23,7 @@ from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.query_parameters import check_query_parameters
 from vrec.serving.http.routes import (
     audit,
+    batches,
     bulk,
     catalog,
     events,
@@ -32,6 +33,7 @@ from vrec.serving.http.routes import (
     trends,
     users,
 )
+from vrec.serving.http.schemas.batches import BatchRequest
 from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.slots import SLOTS_BODY
@@ -50,7 +52,10 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     RECOMMEND_BODY,
     SLOTS_BODY,
     *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
-    *(TypeAdapter(model) for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest, JoinSessionRequest)),
+    *(
+        TypeAdapter(model)
+        for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest, JoinSessionRequest, BatchRequest)
+    ),
 )
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
@@ -111,7 +116,7 @@ def create_app(
     if security.cors_origins:
         # Outermost, so that a page can read refusals too.
         app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
-    modules = (recommendations, trends, events, users, catalog, bulk, rules, audit)
+    modules = (recommendations, trends, events, users, catalog, bulk, rules, batches, audit)
     routers = [module.routes(backend, config, keys) for module in modules]
     # Load balancers and caches add query parameters to those of the pages.
     open_routers = [

@@ -25,6 +25,7 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
 )
+from vrec.serving.batches.folder import BatchNotDone, TooManyBatches, UnknownBatch
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
     RuleConflict,
@@ -125,6 +126,9 @@ _KINDS = (
     _ProblemKind((VideoChanged,), 412, "video-changed"),
     _ProblemKind((UnknownEvent,), 404, "unknown-event"),
     _ProblemKind((SessionTaken,), 409, "session-taken"),
+    _ProblemKind((UnknownBatch,), 404, "unknown-batch"),
+    _ProblemKind((BatchNotDone,), 409, "batch-not-done"),
+    _ProblemKind((TooManyBatches,), 409, "too-many-batches"),
     _ProblemKind((VideoError,), 422, "unusable-video"),
     _ProblemKind((EventsError, SchemaError), 422, "unusable-events"),
     _ProblemKind((SourceError,), 422, "unreachable-video"),

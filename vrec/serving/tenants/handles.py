@@ -11,6 +11,9 @@ class TenantHandle:
         """Take the handle of a `TenantHost`."""
         self._handle, self._tenant = handle, tenant
 
+    def __reduce__(self) -> tuple[type, tuple[Any, str]]:
+        return TenantHandle, (self._handle, self._tenant)
+
     def __getattr__(self, name: str) -> "_TenantMethod":
         return _TenantMethod(getattr(self._handle, name), self._tenant)
 

@@ -1,0 +1,1 @@
+"""Batches: lists for many shoppers, as a Parquet file."""
