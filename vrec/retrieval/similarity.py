@@ -93,11 +93,11 @@ def with_long_columns(task: SimilarityTask) -> SimilarityTask:
     """Return the comparison, with its long columns if it is one of rows with themselves."""
     if task.formula.similarity == "pearson" or not task.keys_are_columns:
         return task
-    if _wide_rows(task.left, task.right_range).any():
-        return task
     found = find_long_columns(
         task.left, task.right, task.lengths[1], task.formula.neighbours, shrink=task.shrink
     )
+    if found is None or _wide_rows(task.left, task.right_range).any():
+        return task
     return replace(task, long_columns=found)
 
 
