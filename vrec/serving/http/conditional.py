@@ -1,13 +1,22 @@
-"""Conditional requests: files that a client has already are not sent again."""
+"""Conditional requests: files that a client has already are not sent again, changes name what they change."""
 
 import re
 from email.utils import parsedate_to_datetime
+from typing import Annotated
 
+from fastapi import Header
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+IfMatchOne = Annotated[str | None, Header(alias="If-Match", max_length=200, pattern=r'^(\*|(W/)?"[^"]*")$')]
+"""Version that a thing must have to be changed, as its ETag has it; `*` for any."""
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _KEPT = ("etag", "last-modified", "cache-control", "content-security-policy", "vary")
+
+
+def named_version(if_match: str | None) -> str | None:
+    """Return the version in an If-Match header; None for any."""
+    return None if if_match in (None, "*") else if_match.removeprefix("W/").strip('"')
 
 
 def not_modified(request: Headers, response: Response) -> Response | None:

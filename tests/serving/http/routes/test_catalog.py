@@ -326,7 +326,7 @@ class Recorded:
         vectors = {"text": vector, "frames": vector}
         return EmbeddedVideo(vectors, {"frames": "f@1", "text": "t@1"}, 2.5, 0.25, 0.5)
 
-    async def change(self, change):
+    async def change(self, change, expected=None):
         if self.fail_change:
             raise self.fail_change
         self.changes.append(change)
@@ -444,3 +444,20 @@ def test_an_edit_that_another_replica_forbade_meanwhile_is_answered_for_what_it_
         add(app, root) if status == 409 else call_json(app, "PATCH", "/v1/videos/hats%2F2", {"price": 1.0})
     )
     assert (reply.status, reply.json["type"]) == (status, f"urn:vrec:problem:{kind}")
+
+
+def test_a_change_can_name_the_version_that_its_editor_has_seen(made):
+    app, _ = made()
+    seen = call(app, "GET", "/v1/videos/mugs%2F1").headers["etag"]
+    changed = call_json(app, "PATCH", "/v1/videos/mugs%2F1", {"price": 6.5}, {"if-match": seen})
+    assert (changed.status, changed.json["price"]) == (200, 6.5)
+    now = call(app, "GET", "/v1/videos/mugs%2F1").headers["etag"]
+    assert changed.headers["etag"] == now != seen
+    for body in ({"price": 9.0}, {}):
+        late = call_json(app, "PATCH", "/v1/videos/mugs%2F1", body, {"if-match": seen})
+        assert (late.status, late.json["type"]) == (412, "urn:vrec:problem:video-changed")
+    assert call(app, "GET", "/v1/videos/mugs%2F1").json["price"] == 6.5
+    for tag in ("*", f"W/{now}"):
+        assert call_json(app, "PATCH", "/v1/videos/mugs%2F1", {}, {"if-match": tag}).status == 200
+    bad = call_json(app, "PATCH", "/v1/videos/mugs%2F1", {}, {"if-match": "seen"})
+    assert (bad.status, bad.json["errors"][0]["where"]) == (422, "If-Match")

@@ -12,14 +12,17 @@ from vrec.config.serve import ServeConfig
 from vrec.core.schema import VIDEOS
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.uploads import UploadStore, readable_uri
+from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
     Card,
     ServingBackend,
     UnknownVideo,
+    VideoChanged,
     VideoIdTaken,
 )
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
+from vrec.serving.http.conditional import IfMatchOne, named_version
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
@@ -57,12 +60,19 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
 
     @router.patch(
         "/v1/videos/{video_id:video}",
-        responses={200: {"model": VideoResponse}, **error_responses(404, 415, *errors)},
+        responses={
+            200: {"model": VideoResponse, "headers": _ETAG},
+            **error_responses(404, 412, 415, *errors),
+        },
         openapi_extra=openapi_body(UpdateVideoRequest),
     )
-    async def update_video(request: Request, video_id: Annotated[VideoId, Path()]) -> Response:
-        """Update fields of a video, such as its availability; absent fields stay as they are."""
-        return await catalog.change(video_id, await read_body(request, UpdateVideoRequest))
+    async def update_video(
+        request: Request, video_id: Annotated[VideoId, Path()], if_match: IfMatchOne = None
+    ) -> Response:
+        """Update fields of a video, such as its availability; absent fields stay as they are. With
+        `If-Match`, only if the video is still as the `ETag` of GET says."""
+        update = await read_body(request, UpdateVideoRequest)
+        return await catalog.change(video_id, update, named_version(if_match))
 
     @router.delete(
         "/v1/videos/{video_id:video}",
@@ -97,11 +107,20 @@ def _add_reading(router: APIRouter, backend: ServingBackend, errors: Sequence[in
 
     @router.get(
         "/v1/videos/{video_id:video}",
-        responses={200: {"model": VideoDetails}, **error_responses(404, *errors)},
+        responses={200: {"model": VideoDetails, "headers": _ETAG}, **error_responses(404, *errors)},
     )
     async def get_video(video_id: Annotated[VideoId, Path()]) -> Response:
-        """Return a video of the catalog with all its fields, and why no list can have it."""
-        return json_response(_details(await backend.video(video_id, now_us())))
+        """Return a video of the catalog with all its fields, and why no list can have it. Its `ETag` goes
+        into `If-Match` of a change."""
+        entry = await backend.video(video_id, now_us())
+        return json_response(_details(entry), 200, _etag_of(entry.card))
+
+
+_ETAG = {"ETag": {"description": "Version of the video, for If-Match.", "schema": {"type": "string"}}}
+
+
+def _etag_of(card: Card) -> dict[str, str]:
+    return {"etag": f'"{card_version(card)}"'}
 
 
 def _details(entry: CatalogEntry) -> dict[str, Any]:
@@ -181,14 +200,26 @@ class _CatalogOperations:
                 await asyncio.to_thread(self.uploads.delete, uri)
         return json_response(await self._add_video_body(video_id, embedded), 201)
 
-    async def change(self, video_id: str, update: UpdateVideoRequest) -> Response:
-        """Update a video and return a VideoResponse."""
+    async def change(
+        self, video_id: str, update: UpdateVideoRequest, expected: str | None = None
+    ) -> Response:
+        """Update a video and return a VideoResponse.
+
+        Raises:
+            UnknownVideo: It is not in the catalog.
+            VideoChanged: It has another version than `expected`.
+        """
         unchanged = {"creator_id"} if update.creator_id is None else set()
         fields = update.model_dump(exclude_unset=True, exclude=unchanged)
-        card = await self._backend.change(CatalogEdit(video_id, "update", fields)) if fields else None
+        card = None
+        if fields:
+            card = await self._backend.change(CatalogEdit(video_id, "update", fields), expected)
+        elif expected not in (None, card_version(await self._card(video_id))):
+            raise VideoChanged(f"{video_id} has been changed meanwhile")
         card = card or await self._card(video_id)
         content = {"video_id": video_id, **{name: card[name] for name in _CARD_FIELDS}}
-        return json_response(content | {"duration_s": rounded_seconds(card["duration_s"])})
+        content["duration_s"] = rounded_seconds(card["duration_s"])
+        return json_response(content, 200, _etag_of(card))
 
     async def remove(self, video_id: str) -> Response:
         """Remove a video and return status 204."""
