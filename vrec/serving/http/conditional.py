@@ -16,7 +16,7 @@ _KEPT = ("etag", "last-modified", "cache-control", "content-security-policy", "v
 
 def named_version(if_match: str | None) -> str | None:
     """Return the version in an If-Match header; None for any."""
-    return None if if_match in (None, "*") else if_match.removeprefix("W/").strip('"')
+    return None if if_match is None or if_match == "*" else if_match.removeprefix("W/").strip('"')
 
 
 def not_modified(request: Headers, response: Response) -> Response | None:
