@@ -29,8 +29,8 @@ class LongColumns:
     Thousands of rows have nothing in common with a row but a long column. Which of these are nearest does not
     depend on the row, so only the first of them are compared with it, besides the rows with which it shares
     another column. What is left out is no nearer than these, as products are never negative: the neighbors
-    are the same, but for the order in which float32 sums are rounded. Rows with two long columns are compared
-    in full.
+    are the same, but for those that only the rounding of float32 tells apart. Rows with two long columns are
+    compared in full.
     """
 
     place: npt.NDArray[np.int64]
