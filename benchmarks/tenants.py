@@ -210,6 +210,7 @@ def measure_noise(videos: int, seconds: float, rounds: int) -> None:
         folder = Path(name)
         bundle = drawn_bundle(str(folder / "bundle"), videos)
         quiet = {"bundle": bundle, "limits": LIMITS["none"]}
+        config = config_of(folder, bundle, {"quiet": quiet})
         for title, limits in LIMITS.items():
             noisy = {"bundle": bundle, "limits": limits}
             config = config_of(folder, bundle, {"quiet": quiet, "noisy": noisy})
