@@ -108,17 +108,20 @@ class FakeServe:
     """What deploy_service does with Serve, noted down."""
 
     def __init__(self, monkeypatch, before, refusal=None, args=None):
-        self.calls, self.refusal, self.listens = [], refusal, None
+        self.calls, self.refusal, self.listens, self.user_config = [], refusal, None, {}
         self.reports = [before, status("RUNNING")]
         monkeypatch.setattr(deploy, "http_address", lambda: self.listens)
         monkeypatch.setattr(deploy.serve, "shutdown", lambda: self.calls.append(("shutdown",)))
-        monkeypatch.setattr(deploy, "deployed_application", lambda _: {"args": args})
+        monkeypatch.setattr(deploy, "deployed_application", lambda _: self.deployed(args))
         monkeypatch.setattr(deploy, "_ray_address", lambda: "127.0.0.1:1")
         monkeypatch.setattr(deploy.serve, "delete", lambda name: self.calls.append(("delete", name)))
         monkeypatch.setattr(deploy.serve, "start", lambda **options: self.calls.append(("start", options)))
         monkeypatch.setattr(deploy.serve, "status", self.status)
         monkeypatch.setattr(deploy, "deploy_applications", lambda c: self.calls.append(("deploy", c)))
         monkeypatch.setattr(deploy, "blocking_handle", self.handle)
+
+    def deployed(self, args):
+        return {"args": args, "deployments": [{"name": "Api", "user_config": self.user_config}]}
 
     def status(self):
         state = self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
@@ -127,7 +130,10 @@ class FakeServe:
     def handle(self, name, application):
         self.calls.append(("handle", name, application))
         result = SimpleNamespace(result=lambda: self.refusal)
-        return SimpleNamespace(refusal=SimpleNamespace(remote=lambda tenant: result))
+        refusal = SimpleNamespace(remote=lambda tenant: result)
+        none = SimpleNamespace(remote=lambda: SimpleNamespace(result=dict))
+        found = SimpleNamespace(refusal=refusal, refusals=none, options=lambda **_: found)
+        return found
 
 
 @pytest.mark.parametrize("ranking", [0, 2])
@@ -149,6 +155,22 @@ def test_a_deployment_says_where_it_is_and_whether_it_ran_before(tmp_path, monke
     assert [one.name for one in deployed[1].applications] == ["vrec"]
     # The bundle's smoke requests run where the ranker is.
     assert handle == ("handle", "Ranking" if ranking else "Api", "vrec")
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_tenants_are_kept_where_none_are_given_and_what_changes_is_told(tmp_path, monkeypatch, keeps):
+    monkeypatch.setenv("VREC_API_KEYS", "a/web:read:" + "0" * 64)
+    config, old = config_in(tmp_path), {"bundle": str(tmp_path), "currency": "EUR"}
+    fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config))
+    fake.user_config = {"bundle": str(tmp_path), "tenants": {"a": old, "b": old}}
+    report = deploy.deploy_service(config, keeps_tenants=keeps)
+    (schema,) = [call[1] for call in fake.calls if call[0] == "deploy"]
+    deployments = schema.applications[0].deployments
+    found = {name for one in deployments for name in one.user_config.get("tenants", {})}
+    assert found == ({"a", "b"} if keeps else set())
+    assert report.get("tenants") == (None if keeps else {"added": [], "changed": [], "removed": ["a", "b"]})
+    given = config_in(tmp_path, tenants={"a": {**old, "currency": "CNY"}, "c": old})
+    assert deploy.deploy_service(given)["tenants"] == {"added": ["c"], "changed": ["a"], "removed": ["b"]}
 
 
 def args_of(config):

@@ -67,7 +67,13 @@ def serve(
         print(f"{load_events(config, table):,} of {table.num_rows:,} events are new to the store")
     with connect_cluster(address or found), unwrap_ray_errors(), _interrupted_by_sigterm():
         try:
-            done = mask_values(deploy_service(config, owns_ray=owns_ray, reload_only=found is not None))
+            done = deploy_service(
+                config,
+                owns_ray=owns_ray,
+                reload_only=found is not None,
+                keeps_tenants="tenants" not in settings.serve.model_fields_set,
+            )
+            done = mask_values(done)
             run.show(done, _print_done)
             sys.stdout.flush()
             while owns_ray:
@@ -93,6 +99,9 @@ def _end_now() -> NoReturn:
 def _print_done(done: Mapping[str, Any]) -> None:
     what = "moved to" if done["reloaded"] else "serves"
     print(f"vrec {what} {done['bundle']} after {done['seconds']:.1f} s: {done['url']}")
+    for change, names in done.get("tenants", {}).items():
+        if names:
+            print(f"tenants {change}: {', '.join(names)}")
     for tenant, why in done.get("refused_tenants", {}).items():
         print(f"vrec: the tenant {tenant} was refused: {why}", file=sys.stderr)
 

@@ -65,6 +65,8 @@ class CatalogContent:
     """VIDEOS rows, one per video."""
     embeddings: pa.Table | None = None
     """EMBEDDINGS rows of one modality and one encoder, one per video."""
+    other_domains: tuple[str, ...] = ()
+    """Domains of VIDEOS that are not the shop's, such as those in LINKS."""
 
     @property
     def video_id_columns(self) -> list[pa.ChunkedArray]:

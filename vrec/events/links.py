@@ -45,6 +45,11 @@ def read_links(uri: str) -> pa.Table:
     return from_polars(pl.DataFrame(columns), LINKS, f"links {uri}")
 
 
+def other_domains(links: pa.Table) -> tuple[str, ...]:
+    """Return the domains in `other_domain` of LINKS, ascending."""
+    return tuple(sorted(set(links.column("other_domain").to_pylist())))
+
+
 def link_shoppers(events: pa.Table, videos: pa.Table, links: pa.Table, at: datetime) -> pa.Table:
     """Return events with those of linked accounts under the shoppers' ids.
 

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vrec.config.events import EventsConfig
-from vrec.core.errors import ConfigError, EventsError, SourceError, os_error_reason
+from vrec.core.errors import ConfigError, DataWarning, EventsError, SourceError, os_error_reason
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import read_embeddings, tables_digest
 from vrec.core.types import CatalogContent, Modality
@@ -19,7 +20,7 @@ from vrec.core.uris import read_file, resolve, uri_name
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.formats import load_columns
 from vrec.events.interactions import weigh_events
-from vrec.events.links import link_shoppers, read_links
+from vrec.events.links import link_shoppers, other_domains, read_links
 from vrec.events.plain_files import FILE_READERS
 from vrec.events.read import read_events
 from vrec.events.videos import complete_videos, parse_text_columns
@@ -84,7 +85,12 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
     videos = read_videos(paths.videos) if paths.videos else dataset.videos
     embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
     content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
-    linked = _link_accounts(paths.links, videos)
+    linked = _no_links
+    if paths.links is not None:
+        links = _read_links(paths.links, videos)
+        assert content is not None  # links need videos
+        content = replace(content, other_domains=other_domains(links))
+        linked = partial(link_shoppers, videos=content.videos, links=links, at=datetime.now(UTC))
 
     def weigh(events: pa.Table) -> pa.Table:
         return weigh_events(linked(events), config.interest, videos)
@@ -107,15 +113,22 @@ def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> 
     )
 
 
-def _link_accounts(links: str | None, videos: pa.Table | None) -> Callable[[pa.Table], pa.Table]:
-    """Return the function that puts events of linked accounts under the shoppers' ids."""
-    if links is None:
-        return lambda events: events
+def _no_links(events: pa.Table) -> pa.Table:
+    return events
+
+
+def _read_links(uri: str, videos: pa.Table | None) -> pa.Table:
+    """Read LINKS, of domains that VIDEOS has; warn of others."""
     if videos is None:
         raise ConfigError(
             "--links needs the domain of each video", fix="give --videos a VIDEOS table with `domain`"
         )
-    return partial(link_shoppers, videos=videos, links=read_links(links), at=datetime.now(UTC))
+    links = read_links(uri)
+    known = set(videos.column("domain").to_pylist())
+    if unknown := [name for name in other_domains(links) if name not in known]:
+        shown = f"{mask_credentials(uri)}: no video is of the domain {', '.join(unknown)}"
+        warnings.warn(f"{shown}, so that its links join nothing", DataWarning, stacklevel=2)
+    return links
 
 
 def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> tuple[PublicDataset, int, int]:

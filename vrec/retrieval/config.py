@@ -84,7 +84,8 @@ class CrossDomainConfig(ItemKnnConfig):
     """Settings of the item-based neighborhood model that learns from other domains."""
 
     target: str | None = None
-    """Domain (`VIDEOS.domain`) whose videos are recommended; None for the one with the most interactions."""
+    """Domain (`VIDEOS.domain`) whose videos are recommended; None for the one with the most interactions
+    of those that LINKS does not name as another one."""
     weight: Auto | NotNegative = "auto"
     """Weight of what a user watched in another domain, relative to one watch in the target. `auto` chooses
     one for each domain in the fit, by held-out interactions of the target."""

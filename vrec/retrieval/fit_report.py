@@ -8,11 +8,14 @@ from vrec.retrieval.validation import METRIC
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
-    """Return a table of what was tried and what was chosen; no lines for a model that did not choose.
+    """Return a table of what was tried and chosen, or the target domain; no lines for other models.
 
     Args:
         report: `MatrixRecommender.report`.
     """
+    if "target" in report:
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in report["weights"].items())
+        return [f"recommends videos of the domain {report['target']}; weights of others: {weights or 'none'}"]
     if "tried" not in report:
         return []
     validation = report["validation"]

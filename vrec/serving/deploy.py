@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -15,7 +15,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.config.serve import ServeConfig
+from vrec.config.serve import ServeConfig, TenantConfig
 from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
 from vrec.core.uris import absolute_uri
 from vrec.profiles.stores.factory import open_store
@@ -68,7 +68,7 @@ def with_absolute_paths(config: ServeConfig) -> ServeConfig:
 
 
 def deploy_service(
-    config: ServeConfig, *, owns_ray: bool = False, reload_only: bool = False
+    config: ServeConfig, *, owns_ray: bool = False, reload_only: bool = False, keeps_tenants: bool = False
 ) -> dict[str, Any]:
     """Deploy the service and wait until all replicas run with the bundle.
 
@@ -80,11 +80,12 @@ def deploy_service(
         config: The settings of the service.
         owns_ray: Whether the Ray that this process is connected to ends with this process.
         reload_only: Whether the service is known to run: raise ServeError if it does not.
+        keeps_tenants: Whether a service that runs keeps the tenants that it has, whatever `config` says.
 
     Returns:
         The `url`, the `bundle`, the `seconds` it took, whether the application ran before (`reloaded`), and
-        where there are tenants, the reasons why some are not in service with their bundles
-        (`refused_tenants`), by name.
+        where there are tenants, the names of those that were `added`, `changed` and `removed` (`tenants`),
+        and the reasons why some are not in service with their bundles (`refused_tenants`), by name.
 
     Raises:
         ServeError: Serve or the application does not start, or runs with other settings.
@@ -96,7 +97,13 @@ def deploy_service(
     config = with_absolute_paths(config)
     serve_was_there = http_address() is not None
     reloaded = _find_running(config)
-    changed = _changed_tenants(config) if reloaded else ()
+    before = _running_tenants() if reloaded else {}
+    if keeps_tenants and reloaded:
+        config = config.model_copy(update={"tenants": before})
+        check_tenants(config)
+    changes = _tenant_changes(before, config.tenants)
+    # At a start the bundles of all tenants would be loaded one after the other.
+    checked = [*changes["added"], *changes["changed"]] if reloaded else ()
     if reload_only and not reloaded:
         raise ServeError(
             f"{RECORD} in {config.data} names a Ray that does not run the service",
@@ -118,7 +125,8 @@ def deploy_service(
         "bundle": config.bundle,
         "seconds": round(time.perf_counter() - begun, 3),
         "reloaded": reloaded,
-        **({"refused_tenants": _refused_tenants(config, changed)} if config.tenants else {}),
+        **({"tenants": changes} if reloaded and any(changes.values()) else {}),
+        **({"refused_tenants": _refused_tenants(config, checked)} if config.tenants else {}),
     }
 
 
@@ -183,24 +191,35 @@ def _check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
         raise BundleError(f"{why}{stays}", fix=fix)
 
 
-def _changed_tenants(config: ServeConfig) -> list[str]:
-    """Return the tenants whose bundle is to change, or that are new, in the running application."""
+def _running_tenants() -> dict[str, TenantConfig]:
+    """Return the tenants of the running application."""
     deployed = deployed_application(APPLICATION_NAME) or {}
-    before: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for one in deployed.get("deployments", ()):
-        before |= (one.get("user_config") or {}).get("tenants", {})
-    return [name for name, one in config.tenants.items() if before.get(name, {}).get("bundle") != one.bundle]
+        found |= (one.get("user_config") or {}).get("tenants", {})
+    return {name: TenantConfig.model_validate(one) for name, one in found.items()}
 
 
-def _refused_tenants(config: ServeConfig, changed: Sequence[str]) -> dict[str, str]:
+def _tenant_changes(
+    before: Mapping[str, TenantConfig], after: Mapping[str, TenantConfig]
+) -> dict[str, list[str]]:
+    """Return the names of the tenants that come, change or go."""
+    return {
+        "added": sorted(after.keys() - before.keys()),
+        "changed": sorted(name for name in after.keys() & before.keys() if after[name] != before[name]),
+        "removed": sorted(before.keys() - after.keys()),
+    }
+
+
+def _refused_tenants(config: ServeConfig, checked: Sequence[str]) -> dict[str, str]:
     """Return why tenants are not in service with their bundles, by name.
 
-    The bundles of `changed` ones answer their smoke requests; others do so when they are first wanted.
+    The bundles of `checked` ones answer their smoke requests; others do so when they are first wanted.
     """
     refused: dict[str, tuple[str, str]] = {}
     if config.tenants:
         refused = dict(blocking_handle("Api", APPLICATION_NAME).refusals.remote().result())
-    for name in changed:
+    for name in checked:
         if name not in refused and (why := _smoke_refusal(config, name)):
             refused[name] = why
     return {name: f"{why}. Fix: {fix}" for name, (why, fix) in refused.items()}

@@ -6,7 +6,7 @@ import pytest
 from tests.retrieval.models.test_cross_domain import shared_tastes
 from vrec.cli.main import run
 from vrec.config.load import load_settings
-from vrec.core.errors import ConfigError
+from vrec.core.errors import ConfigError, DataWarning, FitError
 from vrec.pipelines.fit.run import fit, recommend_users
 from vrec.pipelines.inputs import InputPaths
 from vrec.retrieval.registry import load_recommender
@@ -41,11 +41,11 @@ def write_links(path, revoked: dict[int, str], left_out: tuple[int, ...] = ()) -
     path.write_text("\n".join([head, *rows]))
 
 
-def fitted(tables, out, links: str | None):
+def fitted(tables, out, links: str | None, *more: str):
     paths = InputPaths(
         str(tables / "events.csv"), videos=str(tables / "videos.csv"), links=links and str(tables / links)
     )
-    settings = load_settings(overrides=["retrieval.cross_domain.target=shop"])
+    settings = load_settings(overrides=more)
     fit(paths, str(out), settings, model="cross_domain")
     return str(out)
 
@@ -72,6 +72,15 @@ def test_a_revoked_link_leaves_the_model_that_there_would_be_without_it(tables, 
     assert lists[0].equals(lists[1])
     assert "shop-3" in lists[2]["user_id"].to_pylist()
     assert "shop-3" not in lists[0]["user_id"].to_pylist()
+
+
+def test_the_other_domains_of_links_are_never_the_target(tables, tmp_path):
+    with pytest.raises(FitError, match="the target social is an `other_domain` of LINKS"):
+        fitted(tables, tmp_path / "m", "links.csv", "retrieval.cross_domain.target=social")
+    text = (tables / "links.csv").read_text() + "\nshop-1,tik-1,tiktok,2026-01-01T00:00:00Z,"
+    (tables / "more.csv").write_text(text)
+    with pytest.warns(DataWarning, match="no video is of the domain tiktok"):
+        fitted(tables, tmp_path / "m", "more.csv")
 
 
 def test_links_need_the_domains_of_videos(tables, tmp_path, capsys):

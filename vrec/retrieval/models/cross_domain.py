@@ -1,6 +1,6 @@
 """Item-based neighborhood model of one domain that also learns from what its shoppers watch in others."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -72,7 +72,8 @@ class CrossDomain(ItemKnn):
         weights = histories.weights
         domains = self._domains(content)
         names = sorted(set(domains) - {None})
-        target = self._target(domains, weights)
+        others = () if content is None else content.other_domains
+        target = self._target(domains, weights, others)
         columns = {name: np.flatnonzero(domains == name) for name in names}
         own_columns = columns.pop(target)
         own, shoppers = _with_entries(weights[:, own_columns])
@@ -135,11 +136,17 @@ class CrossDomain(ItemKnn):
         domains[places[places >= 0]] = names[places >= 0]
         return domains
 
-    def _target(self, domains: Domains, weights: Matrix) -> str:
+    def _target(self, domains: Domains, weights: Matrix, others: Collection[str]) -> str:
         counts = np.diff(weights.tocsc().indptr)
         found = {name: int(counts[domains == name].sum()) for name in sorted(set(domains) - {None})}
         found = {name: count for name, count in found.items() if count}
+        found = {name: count for name, count in found.items() if name not in others}
         target = self.config.target
+        if target in others:
+            raise FitError(
+                f"{self.kind}: the target {target} is an `other_domain` of LINKS",
+                fix="set retrieval.cross_domain.target to the shop's domain, or turn the links round",
+            )
         if target is not None and target not in found:
             listed = ", ".join(found) or "none"
             raise FitError(
@@ -148,8 +155,8 @@ class CrossDomain(ItemKnn):
             )
         if not found:
             raise FitError(
-                f"{self.kind}: none of the videos that were watched is in VIDEOS, which has their domain",
-                fix="give --videos with these videos",
+                f"{self.kind}: nothing was watched of a domain of the shop, by the domains in VIDEOS",
+                fix="give --videos with the shop's videos",
             )
         return target if target is not None else max(found, key=found.__getitem__)
 

@@ -18,7 +18,7 @@ from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.profiles.stores.codec import EventRow, table_from_rows
 from vrec.serving.arm_days import ArmDay
-from vrec.serving.bundle_swap import BundleCheck, fixes_in_tracebacks
+from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.catalog.upserts import choose_upserts
@@ -145,9 +145,9 @@ class ApiDeployment:
         return app
 
     @property
-    def bundle(self) -> BundleCatalog | None:
-        """Bundle in service; None before the first one."""
-        return self._live.served.bundle
+    def served(self) -> ServedBundle[Any]:
+        """Bundle in service, and why another one was refused."""
+        return self._live.served
 
     async def close(self) -> None:
         """Stop following changes."""
@@ -240,7 +240,7 @@ class ApiDeployment:
         """See ServingBackend."""
         if self._encoder is None:
             raise BackendUnavailable("no encoder is running", fix="set serve.replicas.encoder to 1 or more")
-        check_has_encoder(self.bundle)
+        check_has_encoder(self._live.served.bundle)
         try:
             embedded = await await_reply(self._encoder.video.remote(path, title, tags), EMBED_TIMEOUT_S)
         except Exception as error:

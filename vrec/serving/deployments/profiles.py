@@ -20,7 +20,7 @@ from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
 from vrec.serving.arm_days import ArmDay
-from vrec.serving.bundle_swap import BundleCheck, fixes_in_tracebacks
+from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_owner import write_owner
@@ -74,9 +74,9 @@ class ProfilesDeployment:
         self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
     @property
-    def bundle(self) -> BundleCatalog | None:
-        """Bundle in service; None before the first one."""
-        return self._live.served.bundle
+    def served(self) -> ServedBundle[Any]:
+        """Bundle in service, and why another one was refused."""
+        return self._live.served
 
     async def close(self) -> None:
         """Close the store; calls fail from now on."""

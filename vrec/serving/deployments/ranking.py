@@ -17,7 +17,7 @@ from vrec.profiles.stores.factory import open_profile_reader
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig
-from vrec.serving.bundle_swap import BundleCheck, fixes_in_tracebacks
+from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle
@@ -184,9 +184,9 @@ class RankingDeployment:
         return lists
 
     @property
-    def bundle(self) -> BundleCatalog | None:
-        """Bundle in service; None before the first one."""
-        return self._live.served.bundle
+    def served(self) -> ServedBundle[Any]:
+        """Bundle in service, and why another one was refused."""
+        return self._live.served
 
     async def close(self) -> None:
         """Stop following changes and let go of the bundle and the store, once no call runs."""

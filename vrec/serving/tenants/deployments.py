@@ -32,7 +32,7 @@ class ProfilesHost(TenantHost[ProfilesDeployment]):
         """See TenantHost."""
         if tenant == DEFAULT_TENANT:
             return ProfilesDeployment(config)
-        return ProfilesDeployment(config, shared_encoder_check(lambda: self.default.bundle))
+        return ProfilesDeployment(config, shared_encoder_check(lambda: self.default.served.bundle))
 
 
 @hosts(RankingDeployment)
@@ -67,7 +67,7 @@ class RankingHost(TenantHost[RankingDeployment]):
         profiles = cast("ProfilesHandle", TenantHandle(self._profiles, tenant))
         if tenant == DEFAULT_TENANT:
             return RankingDeployment(config, profiles, self._encoder)
-        check = shared_encoder_check(lambda: self.default.bundle)
+        check = shared_encoder_check(lambda: self.default.served.bundle)
         return RankingDeployment(config, profiles, self._encoder, check, stays=False)
 
     @asynccontextmanager
@@ -125,7 +125,7 @@ class ApiHost(TenantHost[ApiDeployment]):
         if self._ranking is not None:
             warm = self._ranking.options(multiplexed_model_id=tenant) if tenant else self._ranking
             ranking = cast("RankingHandle", TenantHandle(warm, tenant))
-        check = shared_encoder_check(lambda: self.default.bundle) if tenant else None
+        check = shared_encoder_check(lambda: self.default.served.bundle) if tenant else None
         return ApiDeployment(config, ranking, profiles, self._encoder, check=check)
 
     def __serve_build_asgi_app__(self) -> TenantDispatcher:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig, TenantConfig
 from vrec.core.errors import VrecError
+from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.tenants.context import DEFAULT_TENANT, as_tenant, name_tenants_in_logs
 
@@ -24,8 +24,8 @@ class TenantShop(Protocol):
     """Part of one tenant's shop that a deployment hosts."""
 
     @property
-    def bundle(self) -> BundleCatalog | None:
-        """Bundle in service; None before the first one."""
+    def served(self) -> ServedBundle[Any]:
+        """Bundle in service, and why another one was refused."""
         ...
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
@@ -86,8 +86,9 @@ class TenantHost(ABC, Generic[S]):
             await asyncio.gather(*(declare(name) for name in declared))
 
     async def refusals(self) -> dict[str, tuple[str, str]]:
-        """Return why tenants' shops are not in service, and the fix, by tenant."""
-        return dict(self.refused_tenants)
+        """Return why tenants' shops are not in service with their bundles, and the fix, by tenant."""
+        earlier = {name: shop.served.refusal for name, shop in self._shops.items()}
+        return {name: why for name, why in earlier.items() if why is not None} | self.refused_tenants
 
     def config_of(self, tenant: str) -> ServeConfig:
         """Return the settings of a declared tenant's shop."""
