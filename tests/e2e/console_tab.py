@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.page_shop import PageService
 from tests.e2e.page_tab import MOST_MS
 from vrec.core.schema import EVENTS
+from vrec.profiles.stores.codec import rows_from_table
 from vrec.serving.http.keys import create_key
 from vrec.serving.messages import RecommendQuery
 from vrec.serving.rules.book import RuleChange, ShopRule
@@ -59,7 +60,7 @@ def add_week(service: PageService, shoppers: int = 460) -> None:
                     if rng.random() < 0.2:
                         bought = {"event_id": f"p{end}", "kind": "purchase", "value": float(rng.gamma(3, 8))}
                         rows.append(event | later | bought)
-        service.call(service.api.apply(pa.Table.from_pylist(rows, schema=EVENTS.arrow())))
+        service.call(service.api.apply(rows_from_table(pa.Table.from_pylist(rows, schema=EVENTS.arrow()))))
     deadline = time.monotonic() + 60
     while len(service.call(service.api.arm_days(30))) < 2 * (DAYS + 1):
         assert time.monotonic() < deadline, "the events are not counted"

@@ -21,6 +21,7 @@ from vrec.encoders.build import build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.decode_process import DecodeProcess
+from vrec.profiles.stores.codec import rows_from_table
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
@@ -139,7 +140,7 @@ class PageService:
                         rows.append(
                             event | {"event_id": f"op-{user}-{place}", "kind": "purchase", "value": 9.0}
                         )
-        self.call(self.api.apply(pa.Table.from_pylist(rows, schema=EVENTS.arrow())))
+        self.call(self.api.apply(rows_from_table(pa.Table.from_pylist(rows, schema=EVENTS.arrow()))))
 
     async def _serve(self) -> None:
         self._loop, config = asyncio.get_running_loop(), self.config
