@@ -48,6 +48,7 @@ def _environment(code: str) -> Environment:
         "label": lambda group, code: code_label(group, code, language),
         "reason": lambda code, titles: reason_label(code, titles, language),
         "link": link,
+        "tenant": current_tenant,
         "interval": lambda rate, form: interval(rate, form, language),
         "difference": lambda rate, form: difference(rate, form, language),
         "problem_text": lambda code: language.text(LABELS["problem"].get(code, INVALID)),
