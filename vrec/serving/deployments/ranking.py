@@ -253,7 +253,8 @@ class RankingDeployment:
             if isinstance(self._reader, SqliteProfileReader):
                 return self._reader.get("user", [user_id]).get(user_id)
             return (await asyncio.to_thread(self._reader.get, "user", [user_id])).get(user_id)
-        return await asyncio.wait_for(self._profiles.get.remote(user_id), self._config.profile_timeout_s)
+        async with asyncio.timeout(self._config.profile_timeout_s):
+            return await self._profiles.get.remote(user_id)
 
     async def _open_reader(self) -> None:
         """Open the store for reading, once it exists and if this process reaches the same one."""

@@ -20,7 +20,9 @@ async def await_reply(call: Awaitable[T], timeout_s: float) -> T:
         Exception: The error of the method, as it was raised there.
     """
     try:
-        return await asyncio.wait_for(call, timeout_s)
+        # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes with the reply.
+        async with asyncio.timeout(timeout_s):
+            return await call
     except RayTaskError as error:
         raise error.cause from None
     except TimeoutError:
