@@ -168,8 +168,7 @@ class CrossDomain(ItemKnn):
             return dict.fromkeys(parts, self.config.weight)
         chosen = dict.fromkeys(parts, WEIGHTS[0])
         held = hold_out_pairs(own)
-        elsewhere = sum((np.diff(part.indptr) for part in parts.values()), np.zeros(own.shape[0], np.int64))
-        both = elsewhere[held.users] > 0
+        both = _has_entries(parts, own.shape[0])[held.users]
         held = HeldOutPairs(held.kept, held.users[both], held.videos[both])
         if not parts or not held.suffice:
             return chosen
@@ -194,8 +193,7 @@ class CrossDomain(ItemKnn):
         """Return the weight of popularity for users without a history in the target."""
         if self.config.newcomer_popularity != "auto":
             return self.config.newcomer_popularity
-        elsewhere = sum((np.diff(part.indptr) for part in parts.values()), np.zeros(own.shape[0], np.int64))
-        both = np.flatnonzero(elsewhere)
+        both = np.flatnonzero(_has_entries(parts, own.shape[0]))
         hidden = np.random.default_rng(SEED).permutation(both)[: min(MOST_HIDDEN, len(both) // 2)]
         if len(hidden) < FEWEST_HIDDEN:
             return POPULARITIES[0]
@@ -270,6 +268,11 @@ def _weighted(weights: Matrix, formula: SimilarityFormula) -> Matrix:
     """Return the (videos, users) weighted rows of (users, videos) weights."""
     rows = weights.T.tocsr()
     return RowWeighting.fit(rows, formula.weighting).apply(rows)
+
+
+def _has_entries(parts: Mapping[str, Matrix], users: int) -> npt.NDArray[np.bool_]:
+    """Return the (users,) whether a user has an entry in any of the matrices."""
+    return sum((np.diff(part.indptr) for part in parts.values()), np.zeros(users, np.int64)) > 0
 
 
 def _with_entries(weights: Matrix) -> tuple[Matrix, Rows]:
