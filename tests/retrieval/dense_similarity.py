@@ -24,7 +24,7 @@ PLAIN = {"popularity_penalty": 1.0, "shrink": 0.0, "weighting": "none"}
 def weigh(x: np.ndarray, kind: str, like: np.ndarray) -> np.ndarray:
     """The rows of `x` weighed by what is known of the rows of `like`."""
     x, like = x.astype(float), like.astype(float)
-    idf = np.log(like.shape[0]) - np.log1p((like > 0).sum(axis=0))
+    idf = np.log(like.shape[0] / (1 + (like > 0).sum(axis=0)))
     if kind == "tfidf":
         return np.sqrt(x) * idf
     if kind == "bm25":

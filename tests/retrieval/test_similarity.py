@@ -26,6 +26,14 @@ from vrec.retrieval.similarity import (
 SMALL = sparse.csr_matrix(np.array([[2, 3, 0], [1, 0, 0], [0, 4, 1]], np.float32))
 
 
+@given(st.integers(2, 10**6))
+def test_users_of_all_videos_but_one_weigh_exactly_nothing(videos: int) -> None:
+    rows = sparse.csr_matrix(np.ones((videos - 1, 1), np.float32))
+    rows.resize(videos, 1)
+    for kind in ("tfidf", "bm25"):
+        assert RowWeighting.fit(rows, kind).idf[0] == 0
+
+
 @given(matrices(30, 30), st.integers(1, 12), st.integers(1, 40))
 @settings(deadline=None, max_examples=60)
 def test_the_product_is_exact_and_each_row_its_own(matrix: np.ndarray, size: int, products: int) -> None:

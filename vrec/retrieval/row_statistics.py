@@ -23,7 +23,7 @@ class RowWeighting:
 
     kind: WeightingKind
     idf: Scores
-    """(columns,) float32, ln(rows) − ln(1 + entries of the column)."""
+    """(columns,) float32, ln(rows / (1 + entries of the column))."""
     mean_sum: float
     """Mean of the rows' sums of weights."""
 
@@ -31,7 +31,9 @@ class RowWeighting:
     def fit(cls, rows: Matrix, kind: WeightingKind) -> "RowWeighting":
         """Compute the weighting from (rows, columns) float32 weights."""
         entries = np.bincount(rows.indices, minlength=rows.shape[1])
-        idf = math.log(max(rows.shape[0], 1)) - np.log1p(entries)
+        # The logarithm of the quotient: two logarithms of equal counts may differ by rounding, and a cosine
+        # makes neighbors of what rounding leaves.
+        idf = np.log(max(rows.shape[0], 1) / (1 + entries))
         return cls(kind, idf.astype(np.float32), float(row_sums(rows).mean()))
 
     def apply(self, rows: Matrix) -> Matrix:
