@@ -187,6 +187,38 @@ LINKS = TableSchema(
 )
 """One row per account of a shopper in another domain, with the times of consent and of its revocation."""
 
+STREAMS = TableSchema(
+    "STREAMS",
+    (
+        TableColumn("stream_id", STRING),
+        TableColumn("streamer_id", STRING),
+        TableColumn("title", STRING, nullable=True),
+        TableColumn("tags", pa.list_(STRING)),
+        TableColumn("category", STRING, nullable=True),
+        TableColumn("language", STRING, nullable=True),
+        TableColumn("product_ids", pa.list_(STRING)),
+        TableColumn("uri", STRING, nullable=True),
+        TableColumn("viewers", pa.int64(), nullable=True),
+        TableColumn("started_at", TIMESTAMP),
+        TableColumn("beat_at", TIMESTAMP, nullable=True),
+        TableColumn("ended_at", TIMESTAMP, nullable=True),
+    ),
+)
+"""One row per live stream: `product_ids` are pinned now, `uri` is its HLS playlist, `viewers` those of the
+last beat at `beat_at`. A stream is live from `started_at` until before `ended_at`; null means that it still is."""
+
+STREAM_VECTORS = TableSchema(
+    "STREAM_VECTORS",
+    (
+        TableColumn("stream_id", STRING),
+        TableColumn("encoder", STRING),
+        TableColumn("at", TIMESTAMP),
+        TableColumn("vector", VectorType()),
+    ),
+)
+"""Content of live streams as it changes: one unit vector per stream and embedding, which describes the window
+that ended at `at` and holds until the stream's next one."""
+
 COUNTS = pa.map_(STRING, pa.float64())
 SEEN_EVENT = pa.struct([("at", TIMESTAMP), ("event_id", STRING)])
 INTEREST = pa.struct(
