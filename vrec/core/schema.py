@@ -205,7 +205,8 @@ STREAMS = TableSchema(
     ),
 )
 """One row per live stream: `product_ids` are pinned now, `uri` is its HLS playlist, `viewers` those of the
-last beat at `beat_at`. A stream is live from `started_at` until before `ended_at`; null means that it still is."""
+last beat at `beat_at`. A stream is live from `started_at` until before `ended_at`; null means that it still
+is."""
 
 STREAM_VECTORS = TableSchema(
     "STREAM_VECTORS",
