@@ -57,12 +57,12 @@ def movielens_100k(folder: str | os.PathLike[str]) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = _folder_of(folder, "ml100k", "ml-100k.inter")
+    base = dataset_folder(folder, "ml100k", "ml-100k.inter")
     ratings = _read_tsv(join_uri(base, "ml-100k.inter")).select(
         user_id="user_id:token",
         video_id="item_id:token",
         kind=pl.lit("click"),
-        at=_at(pl.col("timestamp:float").cast(pl.Int64) * 1_000_000),
+        at=epoch_time(pl.col("timestamp:float").cast(pl.Int64) * 1_000_000),
     )
     ids = pl.concat_str("user_id", "video_id", separator="-")
     genres = pl.col("class:token_seq").str.split(" ")
@@ -83,12 +83,12 @@ def microlens_50k(folder: str | os.PathLike[str]) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = _folder_of(folder, "microlens50k", "MicroLens-50k_pairs.tsv")
+    base = dataset_folder(folder, "microlens50k", "MicroLens-50k_pairs.tsv")
     rows = _read_tsv(
         join_uri(base, "MicroLens-50k_pairs.tsv"), has_header=False, new_columns=["user_id", "video_id"]
     )
     watched = rows.with_columns(pl.col("video_id").str.split(" ")).explode("video_id")
-    titles = _read_file(join_uri(base, "MicroLens-50k_titles.csv"), pl.read_csv, infer_schema=False)
+    titles = read_frame(join_uri(base, "MicroLens-50k_titles.csv"), pl.read_csv, infer_schema=False)
     note = "westlake-repl; `at` is the place from the end of the user's sequence in days, not a time"
     videos = titles.select("title", video_id="item")
     return to_public_dataset("microlens_50k", events_in_order(watched), videos, note, has_timestamps=False)
@@ -107,11 +107,11 @@ def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
     Raises:
         EventsError: A file is missing.
     """
-    base = _folder_of(folder, "kuairand_pure", "val.parquet")
+    base = dataset_folder(folder, "kuairand_pure", "val.parquet")
     key = ["user_id", "video_id", "time_ms"]
     signals = ["is_click", "is_like", "is_follow", "is_forward", "play_time_ms"]
     windows = [
-        _read_file(join_uri(base, f"{window}.parquet"), pl.read_parquet, columns=[*key, *signals, "tab"])
+        read_frame(join_uri(base, f"{window}.parquet"), pl.read_parquet, columns=[*key, *signals, "tab"])
         for window in ("val", "test")
     ]
     rows = pl.concat(windows).group_by(key).agg(pl.col(*signals, "tab").max())
@@ -120,7 +120,7 @@ def kuairand_pure(folder: str | os.PathLike[str]) -> PublicDataset:
         pl.col("user_id", "video_id").cast(pl.String),
         request_id=pl.concat_str(*key, separator="-"),
         domain=pl.concat_str(pl.lit("tab"), "tab"),
-        at=_at(pl.col("time_ms") * 1000),
+        at=epoch_time(pl.col("time_ms") * 1000),
     )
     kinds = {"click": "is_click", "like": "is_like", "follow": "is_follow", "share": "is_forward"}
     parts = [shown.with_columns(kind=pl.lit("impression"))]
@@ -153,9 +153,9 @@ def open_bandit(folder: str | os.PathLike[str], policy: str = "random") -> Publi
     """
     if policy not in {"random", "bts"}:
         raise EventsError(f"open_bandit: there is no policy {policy}", fix="use random or bts")
-    path = join_uri(_folder_of(folder, "obd_men", f"{policy}_men.csv"), f"{policy}_men.csv")
+    path = join_uri(dataset_folder(folder, "obd_men", f"{policy}_men.csv"), f"{policy}_men.csv")
     features = [pl.col(f"user_feature_{i}").str.slice(0, 6) for i in range(4)]
-    shown = _read_file(path, pl.read_csv, infer_schema=False).select(
+    shown = read_frame(path, pl.read_csv, infer_schema=False).select(
         user_id=pl.concat_str(features, separator="-"),
         video_id="item_id",
         position=pl.col("position").cast(pl.Int16) - 1,
@@ -190,7 +190,7 @@ DATASETS: dict[str, DatasetReader] = {
 
 def _kuairand_videos(base: str) -> pl.DataFrame:
     columns = ["video_id", "author_id", "tag", "video_duration", "upload_dt"]
-    items = _read_file(join_uri(base, "item_features.parquet"), pl.read_parquet, columns=columns)
+    items = read_frame(join_uri(base, "item_features.parquet"), pl.read_parquet, columns=columns)
     tags = pl.col("tag").replace("unknown", None).str.split(",").fill_null([])
     return items.select(
         pl.col("video_id").cast(pl.String),
@@ -242,23 +242,29 @@ def to_public_dataset(
     return PublicDataset(name, table, catalog, has_timestamps, note, has_order)
 
 
-def _folder_of(folder: str | os.PathLike[str], name: str, file: str) -> str:
+def dataset_folder(folder: str | os.PathLike[str], name: str, file: str) -> str:
     """Return the folder of a set: `folder` itself where the file is in it, else the folder `name` below."""
     own = os.fspath(folder)
     filesystem, path = resolve(join_uri(own, file))
     return own if filesystem.get_file_info(path).is_file else join_uri(own, name)
 
 
-def _at(micros: pl.Expr) -> pl.Expr:
+def epoch_time(micros: pl.Expr) -> pl.Expr:
+    """Return times of whole numbers of microseconds since 1970."""
     return micros.cast(POLARS_TIMESTAMP)
 
 
 def _read_tsv(uri: str, **options: object) -> pl.DataFrame:
     # Titles hold quotation marks that do not quote.
-    return _read_file(uri, pl.read_csv, separator="\t", quote_char=None, infer_schema=False, **options)
+    return read_frame(uri, pl.read_csv, separator="\t", quote_char=None, infer_schema=False, **options)
 
 
-def _read_file(uri: str, read: Callable[..., pl.DataFrame], **options: object) -> pl.DataFrame:
+def read_frame(uri: str, read: Callable[..., pl.DataFrame], **options: object) -> pl.DataFrame:
+    """Read a file of a data set with a reader of polars.
+
+    Raises:
+        EventsError: There is no such file, or it cannot be read.
+    """
     try:
         return read(io.BytesIO(read_file(uri)), **options)
     except FileNotFoundError:
@@ -267,3 +273,5 @@ def _read_file(uri: str, read: Callable[..., pl.DataFrame], **options: object) -
         ) from None
     except OSError as error:
         raise EventsError(f"{uri}: {os_error_reason(error)}") from None
+    except pl.exceptions.PolarsError as error:
+        raise EventsError(f"{uri}: {error}", fix="give the file as it was published") from None

@@ -1,0 +1,1 @@
+"""Simulated live streams and their regulars."""
