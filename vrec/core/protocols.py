@@ -206,6 +206,41 @@ class RecordLog(Protocol):
         ...
 
 
+@runtime_checkable
+class StateTable(Protocol):
+    """Thread-safe store of named tables of states by key, each of which a newer state overwrites.
+
+    Every change of a table gets a version, a number above those of all changes before. Every method raises
+    StoreError on failure.
+    """
+
+    def put_state(self, table: str, key: str, state: bytes, *, expected: int | None = None) -> int | None:
+        """Put the state of a key.
+
+        Args:
+            table: Name of the table.
+            key: The key.
+            state: The state. The one that the key has already is not put again.
+            expected: Version that the key's state must have (0 for none); None for any.
+
+        Returns:
+            The version of the state; None, and nothing is written, if the present one has another version.
+        """
+        ...
+
+    def drop_state(self, table: str, key: str, expected: int) -> bool:
+        """Remove the state of a key if it has this version, and return whether it did."""
+        ...
+
+    def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return the versions and states of the keys that have one, with every change before the call."""
+        ...
+
+    def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Return the first at most `limit` states of versions above `after`: version, key and state."""
+        ...
+
+
 Profiles = TypeVar("Profiles")
 
 EXPORT_ROWS = 100_000

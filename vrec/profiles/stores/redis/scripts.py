@@ -12,6 +12,8 @@ Keys begin with a prefix P::
     P:tail:user:ID    list of the events that the stored profile lacks, also P:tail:video:ID; see `tails`
     P:user:ID         the stored profile, also P:video:ID
     P:records:LOG     hash of the records of a log by number; P:records:LOG:last is the last one's
+    P:states:TABLE    hash of the states of a table by key; P:states:TABLE:versions is the sorted set of the
+                      keys by version, P:states:TABLE:last the last version
     P:sessions        hash of the account by the user id of each session that joined one
     P:sessions:USER   set of the sessions that joined an account
 """
@@ -204,3 +206,49 @@ Arguments: the record, the number that the last one must have or -1, and the max
 Result: the number of the record, or 0 if the last one has another number. A record that is the last one
 already was sent again after a broken connection, and is not added twice.
 """
+
+PUT_STATE = """
+local states, versions, key, state, expected = KEYS[1], KEYS[2], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local version = tonumber(redis.call('ZSCORE', versions, key) or '0')
+if version > 0 and redis.call('HGET', states, key) == state then return version end
+if expected >= 0 and expected ~= version then return 0 end
+version = redis.call('INCR', KEYS[3])
+redis.call('HSET', states, key, state)
+redis.call('ZADD', versions, string.format('%d', version), key)
+return version
+"""
+"""Put the state of a key.
+
+Arguments: key, state, and the version that the present state must have or -1.
+Result: the version of the state, or 0 if the present one has another version. The state that the key has
+already was sent again after a broken connection, or says nothing new: it is not put again.
+"""
+
+DROP_STATE = """
+if tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or '0') ~= tonumber(ARGV[2]) then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('HDEL', KEYS[1], ARGV[1])
+"""
+"""Remove the state of a key. Arguments: key and version. Result: 1, or 0 if it has another version."""
+
+GET_STATES = """
+local found = {}
+for _, key in ipairs(ARGV) do
+  local state = redis.call('HGET', KEYS[1], key)
+  if state then
+    for _, one in ipairs({redis.call('ZSCORE', KEYS[2], key), key, state}) do found[#found + 1] = one end
+  end
+end
+return found
+"""
+"""Return version, key and state of each of the keys that has one. Arguments: the keys."""
+
+NEXT_STATES = """
+local found = {}
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'LIMIT', 0, ARGV[2])) do
+  local version, state = redis.call('ZSCORE', KEYS[2], key), redis.call('HGET', KEYS[1], key)
+  for _, one in ipairs({version, key, state}) do found[#found + 1] = one end
+end
+return found
+"""
+"""Return version, key and state of the next states. Arguments: version above which they are, and how many."""

@@ -1,17 +1,15 @@
 """Store of profiles and events on a Redis server, which many processes may share."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from threading import Lock
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import pyarrow as pa
 import redis
-from redis.exceptions import NoPermissionError
 
 from vrec.core.errors import StoreError
 from vrec.core.protocols import EXPORT_ROWS
@@ -33,7 +31,8 @@ from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
 from vrec.profiles.stores.futures import only_result
 from vrec.profiles.stores.redis import scripts as redis_scripts
 from vrec.profiles.stores.redis.changes import RedisLog, pairing_of
-from vrec.profiles.stores.redis.client import RedisConfig, connect, server_url
+from vrec.profiles.stores.redis.client import RedisConfig
+from vrec.profiles.stores.redis.tables import RedisTables
 from vrec.profiles.stores.redis.tails import fold_tail, is_change_entry, new_marker
 from vrec.profiles.update import ProfilesConfig
 
@@ -43,21 +42,9 @@ MAX_EXPORTED_PER_CALL = 10_000
 """Maximum number of events that one command of an export reads, for the same reason."""
 ATTEMPTS = 20
 """Attempts of an erasure, each of which fails if another process writes meanwhile."""
-ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
-    (redis.OutOfMemoryError, "", "raise its maxmemory, and keep maxmemory-policy at noeviction"),
-    (redis.ReadOnlyError, "", "give the address of the primary, not of a replica"),
-    (redis.AuthenticationError, "", "correct the user and password in the URL"),
-    (NoPermissionError, "", "let the user run scripts and use the keys of the prefix"),
-    (redis.BusyLoadingError, "", "wait until the server has read its AOF, and send the events again"),
-    (redis.ResponseError, "WRONGTYPE", "give another prefix, or the version of vrec that wrote this one"),
-    (redis.ResponseError, "MISCONF", "make room on its disk (its log says more), and send the events again"),
-    (redis.ConnectionError, "", "start the server or fix the way to it, and send the same events again"),
-    (redis.TimeoutError, "", "send the events again, stored or not: none counts twice"),
-)
-"""Fixes of the server's errors, by class and a word in the message; the first match counts."""
 
 
-class RedisStore:
+class RedisStore(RedisTables):
     """ProfileStore on a Redis server: the log is a hash, a profile its stored state and the events since.
 
     A script appends events to the log and to the tails of their users and videos, so writers never wait for
@@ -66,21 +53,16 @@ class RedisStore:
 
     def __init__(self, config: RedisConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
         """Open the store; raise StoreError if there is no server or it is less durable than required."""
-        self._config, self._prefix = config, config.prefix
+        super().__init__(config)
         self._fold, self._own_kinds = ProfileFold(facts, profiles), profiles.own_kinds
-        url = server_url(config)
-        self._db = connect(url, config)
-        parts = urlsplit(url)  # only host and port are shown, as the URL may hold a password
-        self._name = f"Redis at {parts.hostname or parts.path}:{parts.port or 6379}"
         self._apply = self._db.register_script(redis_scripts.APPLY)
         self._put = self._db.register_script(redis_scripts.PUT)
         self._erase = self._db.register_script(redis_scripts.ERASE)
-        self._append_record = self._db.register_script(redis_scripts.APPEND_RECORD)
         self._remove = self._db.register_script(redis_scripts.REMOVE)
         self._join = self._db.register_script(redis_scripts.JOIN)
         self._log = RedisLog(self._db, self._prefix)
         self._threads = ThreadPoolExecutor(config.connections, "vrec-store")
-        self._closing, self._closed = Lock(), False
+        self._closing = Lock()
         try:
             self._check_settings()
             self._secret = self._get_secret()
@@ -191,29 +173,6 @@ class RedisStore:
                 return moved
         raise self._too_fast("joined")
 
-    def append_record(
-        self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
-    ) -> int | None:
-        """Append a record to a log durably, and return its number; see RecordLog."""
-        self._check_open()
-        with self._store_errors():
-            args = [record, -1 if expected is None else expected, 0 if most is None else most]
-            number: Any = self._append_record(self._record_keys(log), args)
-        return number or None
-
-    def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return the next records of a log with their numbers; see RecordLog."""
-        return self._records(log, lambda first, last: range(max(first, after + 1), last + 1)[:limit])
-
-    def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
-        """Return the records of a log before one, the last first; see RecordLog."""
-        return self._records(
-            log,
-            lambda first, last: range(last if before is None else min(last, before - 1), first - 1, -1)[
-                :limit
-            ],
-        )
-
     def check(self) -> None:
         """Write a key to the server; raise StoreError if that fails."""
         self._check_open()
@@ -227,31 +186,12 @@ class RedisStore:
         self._threads.shutdown()
         self._db.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreError(f"{self._name}: the store is closed", fix="open the store again")
-
     def _get_secret(self) -> bytes:
         """Return the secret of the event keys, which the first process makes."""
         with self._store_errors():
             self._db.set(f"{self._prefix}:secret", secrets.token_bytes(SECRET_BYTES), nx=True)
             secret: Any = self._db.get(f"{self._prefix}:secret")
         return secret
-
-    def _record_keys(self, log: str) -> list[str]:
-        return [f"{self._prefix}:records:{log}", f"{self._prefix}:records:{log}:last"]
-
-    def _records(self, log: str, numbers: Callable[[int, int], range]) -> list[tuple[int, bytes]]:
-        """Return the records with these numbers, chosen by the first and the last one of the log."""
-        self._check_open()
-        records, last = self._record_keys(log)
-        with self._store_errors():
-            end = int(cast("Any", self._db.get(last)) or 0)
-            length: Any = self._db.hlen(records)
-            # Between the two commands records may be added and the first ones removed.
-            wanted = numbers(max(1, end - length + 1), end)
-            found: Any = self._db.hmget(records, wanted) if wanted else []
-        return [(n, record) for n, record in zip(wanted, found, strict=True) if record is not None]
 
     def _last_number(self) -> int:
         number: Any = self._db.get(f"{self._prefix}:number")
@@ -353,15 +293,6 @@ class RedisStore:
     def _names(self, key: ProfileKey) -> tuple[str, str]:
         kind, name = key
         return f"{self._prefix}:{kind}:{name}", f"{self._prefix}:tail:{kind}:{name}"
-
-    @contextmanager
-    def _store_errors(self) -> Iterator[None]:
-        """Convert errors of Redis and the network to a StoreError with a fix."""
-        try:
-            yield
-        except redis.RedisError as error:
-            fixes = (fix for kind, word, fix in ERROR_FIXES if isinstance(error, kind) and word in str(error))
-            raise StoreError(f"{self._name}: {error}", fix=next(fixes, StoreError.fix)) from error
 
     def _check_settings(self) -> None:
         """Raise StoreError if the server is less durable than required, or evicts keys when full."""

@@ -28,7 +28,15 @@ from vrec.profiles.stores.codec import (
     with_owner,
 )
 from vrec.profiles.stores.fold import ProfileFold
-from vrec.profiles.stores.sqlite.tables import APPLICATION_ID, PAIRED, RECORDS, REVERSING, TABLES, VERSION
+from vrec.profiles.stores.sqlite.tables import (
+    APPLICATION_ID,
+    PAIRED,
+    RECORDS,
+    REVERSING,
+    STATES,
+    TABLES,
+    VERSION,
+)
 
 MAX_SQL_VARIABLES = 500
 """Maximum number of values in one statement; the oldest SQLite that Python 3.11 supports allows 999."""
@@ -79,7 +87,7 @@ class SqliteDatabase:
                 f"{path} is a database, but not a store of this version of vrec",
                 fix="give another path, or the version of vrec that wrote it",
             )
-        self._db.execute(RECORDS)
+        self._db.executescript(f"{RECORDS}; {STATES}")
 
     @contextmanager
     def writing(self, survives_power_loss: bool) -> Iterator[None]:
@@ -318,6 +326,39 @@ class SqliteDatabase:
             "SELECT number, record FROM records WHERE log = ? AND number > ? AND number < ? "
             f"ORDER BY number {order} LIMIT ?",
             (log, above, below, limit),
+        ).fetchall()
+
+    def put_state(self, table: str, key: str, state: bytes) -> int:
+        """Put the state of a key, and return its version."""
+        raised = self._db.execute(
+            "INSERT INTO state_versions VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET last = last + 1 "
+            "RETURNING last",
+            (table,),
+        )
+        version: int = raised.fetchone()[0]
+        self._db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)", (table, key, version, state))
+        return version
+
+    def drop_state(self, table: str, key: str, version: int) -> bool:
+        """Remove the state of a key if it has this version, and return whether it did."""
+        query = "DELETE FROM states WHERE name = ? AND key = ? AND version = ?"
+        return self._db.execute(query, (table, key, version)).rowcount > 0
+
+    def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return the versions and states of the keys that have one."""
+        found: dict[str, tuple[int, bytes]] = {}
+        for start in range(0, len(keys), MAX_SQL_VARIABLES):
+            part = keys[start : start + MAX_SQL_VARIABLES]
+            query = "SELECT key, version, state FROM states WHERE name = ? AND key IN "
+            rows = self._db.execute(f"{query} ({','.join('?' * len(part))})", (table, *part))
+            found.update((key, (version, state)) for key, version, state in rows)
+        return found
+
+    def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Return at most `limit` versions, keys and states of versions above `after`, ascending."""
+        return self._db.execute(
+            "SELECT version, key, state FROM states WHERE name = ? AND version > ? ORDER BY version LIMIT ?",
+            (table, after, limit),
         ).fetchall()
 
     def has_traces(self) -> bool:

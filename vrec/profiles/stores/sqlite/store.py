@@ -164,6 +164,22 @@ class SqliteStore:
         """Return the records of a log before one, the last first; see RecordLog."""
         return self._records(log, 0, MAX_NUMBER if before is None else before, limit, "DESC")
 
+    def put_state(self, table: str, key: str, state: bytes, *, expected: int | None = None) -> int | None:
+        """Put the state of a key, and return its version; see StateTable."""
+        return self._enqueue(WriterTask(lambda: self._put_state(table, key, state, expected))).result()
+
+    def drop_state(self, table: str, key: str, expected: int) -> bool:
+        """Remove a state of this version, and return whether there was one; see StateTable."""
+        return self._enqueue(WriterTask(lambda: self._drop_state(table, key, expected))).result()
+
+    def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return the versions and states of keys; see StateTable."""
+        return self._read_with(lambda file: file.states(table, keys))
+
+    def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Return the next states of a table by version; see StateTable."""
+        return self._read_with(lambda file: file.states_after(table, after, limit))
+
     def check(self) -> None:
         """Write a row to the store; raise StoreError if that fails."""
         self._enqueue(WriterTask(self._probe)).result()
@@ -345,6 +361,17 @@ class SqliteStore:
             with self._file.writing(True):
                 self._file.append_record(log, last + 1, record, most)
             return last + 1
+
+    def _put_state(self, table: str, key: str, state: bytes, expected: int | None) -> int | None:
+        with store_errors(self._path), self._file.writing(False):
+            version, present = self._file.states(table, [key]).get(key, (0, None))
+            if present == state:
+                return version
+            return self._file.put_state(table, key, state) if expected in (None, version) else None
+
+    def _drop_state(self, table: str, key: str, expected: int) -> bool:
+        with store_errors(self._path), self._file.writing(False):
+            return self._file.drop_state(table, key, expected)
 
     def _records(
         self, log: str, above: int, below: int, limit: int, order: Literal["ASC", "DESC"]

@@ -47,6 +47,17 @@ CREATE TABLE IF NOT EXISTS records (
 """Table of the record logs, which files of before them get when they are opened."""
 
 
+STATES = """
+CREATE TABLE IF NOT EXISTS states (
+    name TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, state BLOB NOT NULL,
+    PRIMARY KEY (name, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS states_by_version ON states (name, version);
+CREATE TABLE IF NOT EXISTS state_versions (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
+"""
+"""Tables of the states and of the last version of each named table; likewise."""
+
+
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """Convert errors of SQLite and the operating system to a StoreError with a fix."""
