@@ -19,6 +19,7 @@ from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.serving.catalog.live import FollowedState
 from vrec.serving.deployments import api as api_module
 from vrec.serving.deployments import encoder as encoder_module
+from vrec.serving.deployments import event_sender as event_sender_module
 from vrec.serving.deployments import protocol
 from vrec.serving.deployments import ranking as ranking_module
 from vrec.serving.deployments.api import ApiDeployment
@@ -230,7 +231,7 @@ def test_uploads_are_counted_by_what_became_of_them(tmp_path):
 
 
 def test_events_that_come_during_a_call_go_together_and_each_call_has_its_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(api_module, "MAX_BATCHED_CALLS", 3)
+    monkeypatch.setattr(event_sender_module, "MAX_BATCHED_CALLS", 3)
 
     async def store(table, sizes):
         await asyncio.sleep(0.01)

@@ -9,10 +9,11 @@ from tests.contracts.store_places import RedisServer
 from tests.serving.deployments.test_graph import Graph, ask, shown
 from tests.serving.deployments.test_profiles import config_in
 from vrec.serving.deployments.api import ApiDeployment
-from vrec.serving.deployments.protocol import BackendUnavailable, RuleConflict, RuleLimit, UnknownRule
+from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.deployments.rules import MAX_RULES
 from vrec.serving.messages import RequestFilters
 from vrec.serving.rules.book import RuleChange, ShopRule
+from vrec.serving.rules.errors import RuleConflict, RuleLimit, UnknownRule
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
-from vrec.profiles.stores.codec import EventRow, table_from_rows
+from vrec.profiles.stores.codec import EventRow
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.listing import CatalogQuery
@@ -25,6 +25,7 @@ from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
 from vrec.serving.deployments.batches import BatchOperations
+from vrec.serving.deployments.event_sender import EventSender
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -76,8 +77,6 @@ BREAKER_FAILURES = 2
 """Consecutive requests without an answer of ranking after which requests no longer wait for it."""
 BREAKER_COOLDOWN_S = 1.0
 """Seconds after which one request at a time tries ranking again."""
-MAX_BATCHED_CALLS = 256
-"""Maximum number of requests whose events go to the store in one call."""
 DRAIN_TIMEOUT_S = 4.0
 """Seconds that running requests have to end when the service stops: less than the 10 between the SIGTERM and
 the SIGKILL of `docker stop`."""
@@ -124,8 +123,7 @@ class ApiDeployment:
         """Trending videos."""
         self.batches = BatchOperations(config, profiles, lambda: (self._live.served.bundle, self._position))
         """Batches of lists for many shoppers."""
-        self._waiting: list[tuple[Sequence[EventRow], asyncio.Future[ApplyResult]]] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._events = EventSender(profiles, self._recorder, config.apply_timeout_s)
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
         self._failures, self._open_until, self._probing = 0, 0.0, False
         self._task: asyncio.Task[None] | None = None
@@ -151,9 +149,9 @@ class ApiDeployment:
 
     async def close(self) -> None:
         """Stop following changes."""
-        for task in (self._task, self._sending):
-            if task is not None:
-                task.cancel()
+        self._events.close()
+        if self._task is not None:
+            self._task.cancel()
         if self._local_ranking is not None:
             await self._local_ranking.close()
 
@@ -221,12 +219,8 @@ class ApiDeployment:
         return entry
 
     async def apply(self, rows: Sequence[EventRow]) -> ApplyResult:
-        """See ServingBackend. Events that come during a call to the store go together in the next call."""
-        done: asyncio.Future[ApplyResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, done))
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.get_running_loop().create_task(self._flush_events())
-        return await done
+        """See ServingBackend."""
+        return await self._events.apply(rows)
 
     async def profile(self, user_id: str) -> Profile | None:
         """See ServingBackend."""
@@ -354,26 +348,6 @@ class ApiDeployment:
         shared = None if self._local_ranking is None else self._local_ranking.bundle_view(uri)
         bundle, view = shared or (BundleCatalog.load(uri), None)
         return bundle, PopularFallback(bundle, self._config, view)
-
-    async def _flush_events(self) -> None:
-        """Send waiting events until none are left."""
-        while self._waiting:
-            batch, self._waiting = self._waiting[:MAX_BATCHED_CALLS], self._waiting[MAX_BATCHED_CALLS:]
-            sizes, begun = [len(rows) for rows, _ in batch], time.perf_counter()
-            try:
-                merged = table_from_rows([row for rows, _ in batch for row in rows])
-                call = self._profiles.apply.remote(merged, sizes)
-                results = await await_reply(call, self._config.apply_timeout_s)
-            except Exception as error:  # whatever it is, the waiting requests get it
-                self._recorder.record(metrics.EVENTS, max(1, sum(sizes)), outcome="failed")
-                for _, done in batch:
-                    if not done.done():
-                        done.set_exception(error)
-                continue
-            for (_, done), result in zip(batch, results, strict=True):
-                if not done.done():
-                    done.set_exception(result) if isinstance(result, VrecError) else done.set_result(result)
-            metrics.record_events(self._recorder, merged, results, sizes, time.perf_counter() - begun)
 
     async def _refresh_loop(self) -> None:
         while True:

@@ -3,14 +3,7 @@
 from collections.abc import Sequence
 
 from vrec.serving.deployments.backends import RuleExpectation
-from vrec.serving.deployments.protocol import (
-    BackendUnavailable,
-    ProfilesHandle,
-    RankingHandle,
-    RuleConflict,
-    RuleLimit,
-    UnknownRule,
-)
+from vrec.serving.deployments.protocol import BackendUnavailable, ProfilesHandle, RankingHandle
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.messages import ListResult, ReadPosition, RecommendQuery
 from vrec.serving.rules.book import (
@@ -22,6 +15,7 @@ from vrec.serving.rules.book import (
     pack_change,
     unpack_change,
 )
+from vrec.serving.rules.errors import RuleConflict, RuleLimit, UnknownRule
 from vrec.serving.rules.follower import RECORDS_PER_CALL, RuleFollower
 
 MAX_RULES = 200

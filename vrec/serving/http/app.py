@@ -34,7 +34,8 @@ from vrec.serving.http.routes import (
     users,
 )
 from vrec.serving.http.schemas.batches import BatchRequest
-from vrec.serving.http.schemas.requests import EVENTS_BODY, RECOMMEND_BODY, SearchRequest
+from vrec.serving.http.schemas.events import EVENTS_BODY
+from vrec.serving.http.schemas.requests import RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.slots import SLOTS_BODY
 from vrec.serving.http.schemas.users import JoinSessionRequest

@@ -26,15 +26,8 @@ from vrec.core.errors import (
     VrecError,
 )
 from vrec.serving.batches.folder import BatchNotDone, TooManyBatches, UnknownBatch
-from vrec.serving.deployments.protocol import (
-    BackendUnavailable,
-    RuleConflict,
-    RuleLimit,
-    UnknownRule,
-    UnknownVideo,
-    VideoChanged,
-    VideoIdTaken,
-)
+from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoChanged, VideoIdTaken
+from vrec.serving.rules.errors import RuleConflict, RuleLimit, UnknownRule
 
 logger = logging.getLogger("vrec.http")
 

@@ -16,7 +16,7 @@ from vrec.core.errors import StoreError
 from vrec.core.schema import EVENTS, conform
 from vrec.profiles.stores.codec import NAMES, rows_from_table, table_from_rows
 from vrec.serving.http.routes.events import parse_events
-from vrec.serving.http.schemas.requests import MAX_EVENTS
+from vrec.serving.http.schemas.events import MAX_EVENTS
 
 
 def event(event_id="e", **more):

@@ -6,15 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from vrec.serving.http.schemas.requests import (
-    CLOCK_SKEW,
-    EVENTS_BODY,
-    MAX_EVENT_AGE,
-    RECOMMEND_BODY,
-    ListFilters,
-    SearchRequest,
-    UserEventRequest,
-)
+from vrec.serving.http.schemas.events import CLOCK_SKEW, EVENTS_BODY, MAX_EVENT_AGE, UserEventRequest
+from vrec.serving.http.schemas.requests import RECOMMEND_BODY, ListFilters, SearchRequest
 from vrec.serving.http.schemas.videos import NewVideoFields, UpdateVideoRequest
 from vrec.serving.messages import RequestFilters
 

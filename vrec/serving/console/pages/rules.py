@@ -17,7 +17,6 @@ from vrec.serving.console.rule_forms import (
     rule_of_form,
 )
 from vrec.serving.deployments.backends import RuleExpectation
-from vrec.serving.deployments.protocol import RuleConflict, UnknownRule
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
 from vrec.serving.http.lists import now_us
@@ -25,6 +24,7 @@ from vrec.serving.http.schemas.requests import MAX_ID_CHARS
 from vrec.serving.http.schemas.rules import MAX_SHOPPERS, previewed_list
 from vrec.serving.messages import RecommendQuery
 from vrec.serving.rules.book import RuleChange, RuleVersion, ShopRule
+from vrec.serving.rules.errors import RuleConflict, UnknownRule
 
 RULES = f"{CONSOLE}/rules"
 RULE = f"{RULES}/rule"

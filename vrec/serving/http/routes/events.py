@@ -18,14 +18,14 @@ from vrec.serving.experiments import ArmStatistics
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_json, validate_body
 from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, ShopperToken, require_scope
-from vrec.serving.http.schemas.requests import (
+from vrec.serving.http.schemas.events import (
     EVENTS_BODY,
     EventRequest,
     EventsRequest,
-    Id,
     SessionEventRequest,
     UserEventRequest,
 )
+from vrec.serving.http.schemas.requests import Id
 from vrec.serving.http.schemas.responses import EraseResponse, EventsResponse, ProfileResponse, json_response
 
 PARQUET = "application/vnd.apache.parquet"

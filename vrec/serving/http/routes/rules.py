@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments.backends import RuleExpectation
-from vrec.serving.deployments.protocol import ServingBackend, UnknownRule
+from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import HttpProblem, error_responses, request_id_of
@@ -31,6 +31,7 @@ from vrec.serving.http.schemas.rules import (
 )
 from vrec.serving.messages import RecommendQuery
 from vrec.serving.rules.book import RuleChange, RuleVersion, ShopRule
+from vrec.serving.rules.errors import UnknownRule
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 IfMatch = Annotated[
