@@ -1,0 +1,139 @@
+"""The recommender of live streams: nothing of the future, nothing that ended, better than what is popular."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vrec.core.errors import FitError, ModelError
+from vrec.retrieval.live.config import LiveConfig
+from vrec.retrieval.live.features import FEATURES
+from vrec.retrieval.live.log import DAY_US, LiveLog
+from vrec.retrieval.live.model import LiveRecommender
+from vrec.retrieval.live.replay import LiveReplay
+from vrec.synthetic.live.config import LiveSimulationConfig
+from vrec.synthetic.live.simulate import simulate_live
+
+WORLD = LiveSimulationConfig(shoppers=300, streamers=120, days=14, dim=8)
+
+
+@pytest.fixture(scope="module")
+def log() -> LiveLog:
+    drawn = simulate_live(WORLD)
+    return LiveLog.from_tables(drawn.events, drawn.streams, drawn.vectors)
+
+
+@pytest.fixture(scope="module")
+def cut() -> int:
+    return round(WORLD.start.timestamp() * 1e6) + 11 * DAY_US
+
+
+@pytest.fixture(scope="module")
+def model(log, cut) -> LiveRecommender:
+    return LiveRecommender().fit(log.until(cut))
+
+
+def features_at(model: LiveRecommender, log: LiveLog, user: int, at: int) -> np.ndarray:
+    replay = LiveReplay(log, 60.0)
+    replay.advance(at)
+    return model.features(log, replay.views(user, 300), replay.now())
+
+
+def test_features_know_nothing_that_came_later(model, log):
+    """Views that begin later are taken away, and those that go on end at another time."""
+    rng = np.random.default_rng(0)
+    for turn, row in enumerate(rng.choice(len(log.view_start), 60, replace=False)):
+        at, user = int(log.view_start[row]), int(log.view_user[row])
+        if turn % 2:  # in the middle of the view
+            at += int(log.view_end[row] - log.view_start[row]) // 4
+        begun = log.view_start < at
+        later = np.where(log.view_end > at, at + rng.integers(1, DAY_US, len(begun)), log.view_end)
+        changed = dataclasses.replace(
+            log,
+            view_user=log.view_user[begun],
+            view_stream=log.view_stream[begun],
+            view_start=log.view_start[begun],
+            view_end=later[begun],
+        )
+        found = features_at(model, log, user, at)
+        assert found.shape == (len(log.live_at(at)), len(FEATURES))
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(found, features_at(model, changed, user, at))
+
+
+def test_a_replay_in_steps_is_one_in_a_single_step(log):
+    stepwise = LiveReplay(log, 60.0)
+    for at in range(int(log.view_start[0]), int(log.view_start[-1]), DAY_US // 7):
+        stepwise.advance(at)
+        whole = LiveReplay(log, 60.0)
+        whole.advance(at)
+        one, other = stepwise.now(), whole.now()
+        for field in dataclasses.fields(one):
+            np.testing.assert_allclose(getattr(one, field.name), getattr(other, field.name), rtol=1e-9)
+        begun = (log.view_start < at) & (at < log.view_end)
+        viewers = np.bincount(log.view_stream[begun], minlength=len(log.streams))
+        np.testing.assert_array_equal(one.viewers, viewers[one.stream])
+
+
+def test_what_is_recommended_is_live(model, log, cut):
+    users = log.users.ids.to_pylist()[:20]
+    for at in range(cut, cut + 2 * DAY_US, DAY_US // 8):
+        live = set(log.streams.names(log.live_at(at)).to_pylist())
+        found = model.recommend(log, [*users, "nobody"], 5, at)
+        assert set(found.column("video_id").to_pylist()) <= live
+        counts = found.group_by("user_id").aggregate([("rank", "count"), ("rank", "max")]).to_pylist()
+        assert all(row["rank_count"] == row["rank_max"] == min(5, len(live)) for row in counts)
+        assert len(counts) == (21 if live else 0)
+
+
+def first_places(model: LiveRecommender, log: LiveLog, cut: int) -> dict[str, np.ndarray]:
+    """Return whether the stream that was watched comes first: by the model, and by viewers."""
+    replay, found = LiveReplay(log, 60.0), {"live": [], "popular": []}
+    for row in np.flatnonzero(log.view_start >= cut):
+        replay.advance(int(log.view_start[row]))
+        now = replay.now()
+        scores = model.score(log, replay.views(int(log.view_user[row]), 300), now)
+        for name, values in (("live", scores), ("popular", now.viewers)):
+            found[name].append(now.stream[values.argmax()] == log.view_stream[row])
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def test_it_knows_whom_a_shopper_comes_for(model, log, cut):
+    found = first_places(model, log, cut)
+    assert len(found["live"]) > 200
+    assert found["live"].mean() > 3 * found["popular"].mean()
+
+
+def test_a_loaded_model_scores_alike(model, log, cut, tmp_path):
+    model.save(str(tmp_path / "live"))
+    loaded = LiveRecommender.load(str(tmp_path / "live"))
+    users = log.users.ids.to_pylist()[:10]
+    assert loaded.config == model.config
+    assert loaded.recommend(log, users, 5, cut).equals(model.recommend(log, users, 5, cut))
+    with pytest.raises(ModelError):
+        LiveRecommender.load(str(tmp_path))
+
+
+def test_streamers_that_came_after_the_fit_are_candidates(log, cut):
+    """The same log in another fit, which lacks a third of the streamers: ids have other rows there."""
+    kept = log.streamer % 3 > 0
+    views = kept[log.view_stream]
+    fitted = dataclasses.replace(
+        log,
+        ended=np.where(kept, log.ended, log.started),
+        **{
+            f"view_{name}": getattr(log, f"view_{name}")[views] for name in ("user", "stream", "start", "end")
+        },
+    )
+    model = LiveRecommender().fit(fitted.until(cut))
+    at = cut + DAY_US * 5 // 6
+    found = model.recommend(log, log.users.ids.to_pylist(), 100, at)
+    shown = set(found.column("video_id").to_pylist())
+    assert shown == set(log.streams.names(log.live_at(at)).to_pylist())
+
+
+def test_too_little_to_learn_from_is_refused(log):
+    with pytest.raises(FitError, match="too few"):
+        LiveRecommender().fit(log.until(int(log.view_end[5])))
+    with pytest.raises(FitError, match="k is 0"):
+        LiveRecommender(LiveConfig()).recommend(log, [], 0, 0)

@@ -1,0 +1,1 @@
+"""Models of live streams: which of those that are live at an instant a shopper will watch."""
