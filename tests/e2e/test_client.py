@@ -15,8 +15,8 @@ from tests.films import numbered, write_video
 from vrec.serving.http.keys import create_key
 
 OPERATIONS = {
-    "recommend", "recommend_slots", "search", "similar_videos", "trending_videos", "add_events",
-    "remove_event", "get_user", "join_session", "export_events", "get_profile", "erase_profile",
+    "recommend", "recommend_slots", "search", "similar_videos", "trending_videos", "popular_searches",
+    "add_events", "remove_event", "get_user", "join_session", "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "audit_log",
@@ -213,6 +213,8 @@ def _check_trends(api, models, video_id):
         time.sleep(0.1)
     assert ([one.video_id for one in found.items], found.window) == ([video_id], hour)
     assert found.items[0].scores.additional_properties["shoppers"] == 2
+    searches = api.ok("lists.popular_searches", window=hour, k=3)
+    assert (searches.searches, searches.window) == ([], hour)
 
 
 def _check_rules(api, models, video_id):

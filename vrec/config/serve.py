@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vrec.config.trends import TrendingConfig
+from vrec.config.trends import PopularSearchesConfig, TrendingConfig
 from vrec.core.config import BaseConfig
 from vrec.core.uris import join_uri, local_path
 from vrec.events.config import OwnKinds
@@ -229,6 +229,8 @@ class ServeConfig(BaseConfig):
     """Text search."""
     trending: TrendingConfig = Field(default_factory=TrendingConfig)
     """Trending videos."""
+    searches: PopularSearchesConfig = Field(default_factory=PopularSearchesConfig)
+    """Popular searches."""
     batches: BatchesConfig = Field(default_factory=BatchesConfig)
     """Batches of lists for many shoppers."""
     own_kinds: OwnKinds = Field(default_factory=dict)

@@ -18,6 +18,8 @@ class PopularSearchesConfig(BaseConfig):
     """Popular searches."""
 
     min_shoppers: int = Field(default=5, ge=1)
-    """Number of different shoppers who must have sent a search in the window for it to be shown to others."""
+    """Number of different shoppers who must have sent a text on one day for it to be shown to others."""
     most: int = Field(default=100_000, ge=1)
-    """Maximum number of searches that the store keeps, the last ones."""
+    """Maximum number of pairs of a text and a shopper that are counted, the last ones, about 25 MB."""
+    write_after_s: float = Field(default=30.0, gt=0, le=600)
+    """Seconds that searches wait to be stored together; a process that is killed loses those."""

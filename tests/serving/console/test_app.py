@@ -173,6 +173,8 @@ def test_errors_are_pages_in_the_readers_language(reader):
     assert reply.status == 404
     assert "没有这个页面或视频" in text(reply)
     assert 'lang="zh-Hans"' in reply.body.decode()
+    assert "/console/videos" in text(reader.get("/console/videos"))
+    assert reader.get("/console/videos").status == 404
     assert reader.get("/console/catalog?cursor=wrong").status == 422
     assert reader.get("/console/catalog?category=%01").status == 422
 

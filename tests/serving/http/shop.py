@@ -28,6 +28,7 @@ from vrec.serving.deployments.protocol import (
     VideoIdTaken,
 )
 from vrec.serving.deployments.rules import RuleOperations
+from vrec.serving.deployments.searches import SearchOperations
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import (
     CatalogEntry,
@@ -40,6 +41,7 @@ from vrec.serving.messages import (
 )
 from vrec.serving.rules.follower import RuleFollower
 from vrec.serving.trends.follower import TrendFollower, announce_erasure
+from vrec.serving.trends.searches import end_search_period
 from vrec.serving.trends.trending import TrendingCounts
 
 
@@ -61,6 +63,7 @@ class Shop:
         self.audit = AuditLog(Direct(self), config.apply_timeout_s)
         self.rules = RuleOperations(Direct(self), Direct(self), follower, config.apply_timeout_s)
         self.trends = ShopTrends(self)
+        self.searches = SearchOperations(Direct(self), config.searches, config.apply_timeout_s)
         # Without a bundle each batch fails, which is enough here.
         missing = SimpleNamespace(uri=str(folder / "no bundle"))
         self.batches = BatchOperations(config, Direct(self), lambda: (missing, ReadPosition()))
@@ -152,6 +155,7 @@ class Shop:
         return await asyncio.to_thread(self.store.events_of, user_id, before, limit)
 
     async def erase(self, user_id):
+        end_search_period(self.store)
         erased = await asyncio.to_thread(self.store.erase, user_id)
         announce_erasure(self.store)
         return erased

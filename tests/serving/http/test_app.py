@@ -10,6 +10,7 @@ from vrec.serving.http.keys import create_key
 
 OPERATIONS = {
     ("post", "/v1/recommend"), ("post", "/v1/recommend:slots"), ("get", "/v1/trending"),
+    ("get", "/v1/searches/popular"),
     ("post", "/v1/batches"), ("get", "/v1/batches/{batch_id}"), ("get", "/v1/batches/{batch_id}/result"),
     ("delete", "/v1/batches/{batch_id}"), ("post", "/v1/search"), ("get", "/v1/videos/{video_id}/similar"),
     ("post", "/v1/events"), ("get", "/v1/events"), ("delete", "/v1/events/{event_id}"),

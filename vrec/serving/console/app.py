@@ -59,6 +59,7 @@ def console_routes(
     for module in (overview, catalog, shoppers, rules, bundles, experiments, health):
         for method, path, handler in module.ROUTES:
             console.add(router, method, path, handler)
+    console.add(router, "GET", "/{path:path}", _refuse_path)  # the last, since it matches any
     return router
 
 
@@ -152,6 +153,10 @@ class _Console:
 async def _show_sign_in(page: ConsoleRequest) -> Response:
     target = local_path_of(page.query("next"))
     return page.moved(target) if page.signed_in else page.page("sign_in.html", next=target, problem="")
+
+
+async def _refuse_path(page: ConsoleRequest) -> Response:
+    raise HttpProblem(404, "not-found", f"the console has no page {page.request.url.path}")
 
 
 async def _choose_language(page: ConsoleRequest) -> Response:

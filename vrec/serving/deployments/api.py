@@ -43,6 +43,7 @@ from vrec.serving.deployments.protocol import (
 from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.deployments.rules import RuleOperations
+from vrec.serving.deployments.searches import SearchOperations
 from vrec.serving.deployments.trends import TrendOperations
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import TenantHttp, create_app
@@ -121,6 +122,8 @@ class ApiDeployment:
         """Audit log of the calls of the scope `manage`."""
         self.trends = TrendOperations(profiles, lambda: self._fallback_state, self._rules, config)
         """Trending videos."""
+        self.searches = SearchOperations(profiles, config.searches, config.apply_timeout_s)
+        """Popular searches."""
         self.batches = BatchOperations(config, profiles, lambda: (self._live.served.bundle, self._position))
         """Batches of lists for many shoppers."""
         self._events = EventSender(profiles, self._recorder, config.apply_timeout_s)
@@ -148,7 +151,8 @@ class ApiDeployment:
         return self._live.served
 
     async def close(self) -> None:
-        """Stop following changes."""
+        """Stop following changes, and write what waits to be written."""
+        await self.searches.close()
         self._events.close()
         if self._task is not None:
             self._task.cancel()

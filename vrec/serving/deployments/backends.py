@@ -8,6 +8,7 @@ import pyarrow as pa
 from vrec.serving.batches.folder import BatchState
 from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
+from vrec.serving.trends.searches import PopularSearch
 from vrec.serving.trends.windows import TrendWindow
 
 RuleExpectation = frozenset[int] | Literal["any", "absent"]
@@ -58,6 +59,18 @@ class TrendsBackend(Protocol):
 
         Also returns whether all events are counted, which is false for a while after a restart.
         """
+        ...
+
+
+class SearchesBackend(Protocol):
+    """Popular searches."""
+
+    def count(self, text: str, user_key: str, at: int) -> None:
+        """Count a search of a shopper at a time in µs since 1970; it is stored a little later."""
+        ...
+
+    async def popular(self, window: TrendWindow, k: int, at: int) -> Sequence[PopularSearch]:
+        """Return at most `k` popular searches of a window up to `at`, of most shoppers first."""
         ...
 
 

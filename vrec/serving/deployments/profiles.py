@@ -27,6 +27,7 @@ from vrec.serving.deployments.store_owner import write_owner
 from vrec.serving.experiment_start import ExperimentStart, begin_experiment
 from vrec.serving.experiments import ArmCounts, ArmStatistics
 from vrec.serving.trends.follower import TrendFollower, announce_erasure
+from vrec.serving.trends.searches import end_search_period
 from vrec.serving.trends.trending import TrendingCounts, TrendingVideo
 from vrec.serving.trends.windows import TrendWindow
 
@@ -127,6 +128,8 @@ class ProfilesDeployment:
 
     async def erase(self, user_id: str) -> int:
         """Delete a user's events and profile, and return the number of events."""
+        # First, since the erasure overwrites what was deleted before it.
+        await asyncio.to_thread(end_search_period, self._store)
         erased = await asyncio.to_thread(self._store.erase, user_id)
         await asyncio.to_thread(announce_erasure, self._store)
         return erased

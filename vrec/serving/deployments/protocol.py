@@ -13,7 +13,13 @@ from vrec.profiles.stores.codec import EventRow
 from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
-from vrec.serving.deployments.backends import AuditBackend, BatchesBackend, RulesBackend, TrendsBackend
+from vrec.serving.deployments.backends import (
+    AuditBackend,
+    BatchesBackend,
+    RulesBackend,
+    SearchesBackend,
+    TrendsBackend,
+)
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.messages import (
     CatalogEdit,
@@ -133,6 +139,11 @@ class ServingBackend(Protocol):
     @property
     def trends(self) -> TrendsBackend:
         """Trending videos."""
+        ...
+
+    @property
+    def searches(self) -> SearchesBackend:
+        """Popular searches."""
         ...
 
     @property

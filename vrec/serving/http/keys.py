@@ -218,6 +218,8 @@ async def _check(
         raise HttpProblem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="vrec"'})
     if key is None:
         detail = f"this operation needs an API key: send it as `Authorization: Bearer KEY` or `{HEADER}: KEY`"
+        if request_secret(request.headers):
+            detail = "the service does not know this API key: check that it is complete and was not replaced"
         raise HttpProblem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="vrec"'})
     # `browser` among an operation's scopes allows these keys too; nobody needs it.
     allowed = key.scopes | (BROWSER_GIVES if BROWSER in scopes.scopes and key.is_browser else set())

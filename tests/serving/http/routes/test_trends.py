@@ -1,5 +1,7 @@
 """Trending videos and popular searches over HTTP."""
 
+import asyncio
+
 import pytest
 
 from tests.serving.http.client import call, call_json
@@ -61,3 +63,44 @@ def test_reading_needs_the_scope(keyed):
     assert call(app, "GET", "/v1/trending", headers=headers["read"]).status == 200
     assert call(app, "GET", "/v1/trending", headers=headers["events"]).status == 403
     assert call(app, "GET", "/v1/trending").status == 401
+
+
+def search(app, text, shopper):
+    return call_json(app, "POST", "/v1/search", {"text": text} | shopper)
+
+
+def popular(app, query=""):
+    answer = call(app, "GET", f"/v1/searches/popular{query}")
+    assert answer.status == 200, answer.body
+    return [(one["text"], one["shoppers"]) for one in answer.json["searches"]]
+
+
+def test_what_many_shoppers_search_and_find_is_listed(made):
+    app, shop = made(searches={"min_shoppers": 2})
+    for n in range(3):
+        assert search(app, "Red MUG", {"user_id": f"u{n}"}).status == 200
+        search(app, "hat", {"session_id": f"s{n % 2}"})
+        search(app, "mug", {})  # of nobody
+        search(app, "rhinoceros", {"user_id": f"u{n}"})  # found nothing
+        search(app, "a blue mug", {"user_id": "u1"})  # of one shopper
+    asyncio.run(shop.searches.write())
+    assert popular(app) == [("red mug", 3), ("hat", 2)]
+    assert popular(app, "?k=1&window=1h") == [("red mug", 3)]
+    assert popular(made()[0]) == []
+
+
+def test_an_account_counts_before_a_session(made):
+    app, shop = made(searches={"min_shoppers": 2})
+    for session in "abc":
+        assert search(app, "mug", {"user_id": "u", "session_id": session}).status == 200
+        search(app, "hat", {"user_id": session, "session_id": "s"})
+    asyncio.run(shop.searches.write())
+    assert popular(app) == [("hat", 3)]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("window=2h", "window"), ("k=0", "k"), ("window=1h&windows=1h", "windows")]
+)
+def test_what_is_wrong_with_a_question_for_searches_is_named(made, query, field):
+    answer = call(made()[0], "GET", f"/v1/searches/popular?{query}")
+    assert (answer.status, [one["where"] for one in answer.json["errors"]]) == (422, [field])

@@ -76,8 +76,16 @@ def test_no_user_id_lies_in_the_namespace_of_sessions(user_id):
     for adapter, body in bodies:
         with pytest.raises(ValidationError, match="may not begin with session:"):
             adapter.validate_json(json.dumps(body))
-    for harmless in ("session", "Session:s", " session:s", "u session:s"):
+    for harmless in ("session", "Session:s", "u session:s"):
         assert RECOMMEND_BODY.validate_json(json.dumps({"user_id": harmless})).user_key == harmless
+
+
+@pytest.mark.parametrize("given", [" ", " u", "u ", "\u0001", ""])
+@pytest.mark.parametrize("field", ["user_id", "session_id", "exclude"])
+def test_an_id_has_no_spaces_around_it(field, given):
+    body = {"user_id": "u", "exclude": [given]} if field == "exclude" else {field: given}
+    with pytest.raises(ValidationError):
+        RECOMMEND_BODY.validate_json(json.dumps(body))
 
 
 @pytest.mark.parametrize(("k", "whole"), [("3.0", 3), ("1", 1), ("100", 100), ("1e2", 100)])

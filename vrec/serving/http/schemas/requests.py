@@ -42,8 +42,10 @@ USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG = "(user)", "(session)", "(one)", "(man
 # No control characters: ids are written to logs, keys of stores and file formats.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 PLAIN_PATTERN = r"^[^\x00-\x1f\x7f]+$"
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=PLAIN_PATTERN)]
-VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=PLAIN_PATTERN)]
+# Nor spaces around an id, which tables of events do not keep.
+ID_PATTERN = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=ID_PATTERN)]
+VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=ID_PATTERN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=PLAIN_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PLAIN_PATTERN)]
 Surface = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
@@ -133,13 +135,13 @@ UserId = Annotated[
             "type": "string",
             "minLength": 1,
             "maxLength": MAX_ID_CHARS,
-            "pattern": PLAIN_PATTERN,
+            "pattern": ID_PATTERN,
             "not": {"pattern": f"^{SESSION_PREFIX}"},
         }
     ),
 ]
 """Id of a shopper with an account."""
-SessionId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=PLAIN_PATTERN)]
+SessionId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=ID_PATTERN)]
 
 
 def _refuse_second_shopper(given: Any) -> None:
@@ -315,3 +317,13 @@ class SearchRequest(ListRequest):
 
     text: Text
     """Search text, in any language of the catalog."""
+    user_id: UserId | None = None
+    """Shopper with an account who searches; only counted, for popular searches."""
+    session_id: SessionId | None = None
+    """Anonymous session that searches; not used with a `user_id`."""
+
+    @property
+    def user_key(self) -> str | None:
+        """Id of the shopper in events and profiles; None if the request names none."""
+        session = None if self.session_id is None else f"{SESSION_PREFIX}{self.session_id}"
+        return session if self.user_id is None else self.user_id
