@@ -284,6 +284,21 @@ def test_propensities_with_rules_are_the_frequencies(bundle):
     assert {items[1] for items in answers} == {(names[5], 1.0)}
 
 
+@given(any_rules(), st.lists(NAMES, min_size=1, max_size=5, unique=True))
+@PATIENT
+def test_a_banned_video_says_so_itself(bundle, rules, names):
+    book, fallback, at = book_of(*rules), PopularFallback(bundle, ServeConfig()), now()
+    for name in names:
+        query = query_of(at=at, candidates=(name,), surface="feed")
+        excluded = fallback.answer(query, (), book).excluded_by_rule
+        entry = fallback.entry(name, at, book)
+        without = fallback.entry(name, at).barred_by
+        assert set(entry.barred_by) - {"ban"} == set(without)
+        # A list counts a video once, by the first of its reasons.
+        assert without or ("ban" in entry.barred_by) == ("ban" in excluded)
+    assert "ban" in fallback.entry(names[0], at, book_of(ShopRule("b", "ban", (names[0],)))).barred_by
+
+
 def test_a_book_of_many_rules_is_as_good_as_its_records():
     rules = [ShopRule(f"r{n}", "ban", (f"v{n}",), note="é") for n in range(9)]
     book = book_of(*rules)

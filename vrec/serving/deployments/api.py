@@ -213,11 +213,11 @@ class ApiDeployment:
 
     async def videos(self, query: CatalogQuery, at: int) -> CatalogPage:
         """See ServingBackend."""
-        return await asyncio.to_thread(self._fallback_state.page, query, at)
+        return await asyncio.to_thread(self._fallback_state.page, query, at, self._rules.book)
 
     async def video(self, video_id: str, at: int) -> CatalogEntry:
         """See ServingBackend."""
-        entry = self._fallback_state.entry(video_id, at)
+        entry = self._fallback_state.entry(video_id, at, self._rules.book)
         if entry is None:
             raise UnknownVideo(f"{video_id} is not in the catalog")
         return entry

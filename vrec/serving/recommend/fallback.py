@@ -69,25 +69,30 @@ class PopularFallback:
             self._cards[video_id] = card
         return card
 
-    def page(self, query: CatalogQuery, at: int) -> CatalogPage:
+    def page(self, query: CatalogQuery, at: int, book: RuleBook = NO_BOOK) -> CatalogPage:
         """Return a page of the catalog, with the state of each video at a time (µs since 1970)."""
         found = list_rows(self._snapshot, query)
-        return CatalogPage(self._entries(np.array(found.rows, np.int64), at), found.matching, found.has_more)
+        entries = self._entries(np.array(found.rows, np.int64), at, book)
+        return CatalogPage(entries, found.matching, found.has_more)
 
-    def entry(self, video_id: str, at: int) -> CatalogEntry | None:
+    def entry(self, video_id: str, at: int, book: RuleBook = NO_BOOK) -> CatalogEntry | None:
         """Return a video with its state at a time (µs since 1970), or None for an unknown video."""
         row = self._snapshot.catalog.row_by_id.get(video_id)
-        return None if row is None else self._entries(np.array([row], np.int64), at)[0]
+        return None if row is None else self._entries(np.array([row], np.int64), at, book)[0]
 
-    def _entries(self, rows: RowIndices, at: int) -> tuple[CatalogEntry, ...]:
-        """Return the videos at (N,) rows. Only rules that hold for every shopper count."""
+    def _entries(self, rows: RowIndices, at: int, book: RuleBook) -> tuple[CatalogEntry, ...]:
+        """Return the videos at (N,) rows. Only rules that hold for every shopper and list count."""
         rules, catalog = self._config.rerank.for_surface(DEFAULT_SURFACE).rules, self._snapshot.catalog
         barred = barring_rules(rows, catalog, ShopperContext(age=OLDEST_AGE), rules, at=at)
+        compiled = self._rules.compiled(book, self._snapshot)
+        bans = [mask for _, mask in compiled.for_list(DEFAULT_SURFACE, RequestFilters(), at).bans]
         entries: list[CatalogEntry] = []
         row_list: list[int] = rows.tolist()
         for row, names in zip(row_list, barred, strict=True):
             card = self.card(catalog.video_ids[row])
             assert card is not None  # rows of a snapshot are videos of it
+            if any(mask[row] for mask in bans):
+                names = (*names, "ban")
             min_age = minimum_age(catalog.tags[row], rules)
             entries.append(CatalogEntry(card, names, min_age, bool(catalog.vectors[row].any())))
         return tuple(entries)

@@ -26,7 +26,9 @@ from vrec.serving.messages import RequestFilters
 
 MAX_LISTED = 200
 """Maximum number of videos in a page of the catalog."""
-NotRecommendable = TypeAliasType("NotRecommendable", Literal["unavailable", "unpublished", "expired", "kind"])
+NotRecommendable = TypeAliasType(
+    "NotRecommendable", Literal["unavailable", "unpublished", "expired", "kind", "ban"]
+)
 """Eligibility rules that keep a video from every shopper; `kind` is one that "feed" does not show."""
 VideoUri = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=PLAIN_PATTERN)]
 SIMILAR_SUFFIX = "/similar"
