@@ -91,10 +91,9 @@ class PopularFallback:
         for row, names in zip(row_list, barred, strict=True):
             card = self.card(catalog.video_ids[row])
             assert card is not None  # rows of a snapshot are videos of it
-            if any(mask[row] for mask in bans):
-                names = (*names, "ban")
+            barred_by = (*names, "ban") if any(mask[row] for mask in bans) else names
             min_age = minimum_age(catalog.tags[row], rules)
-            entries.append(CatalogEntry(card, names, min_age, bool(catalog.vectors[row].any())))
+            entries.append(CatalogEntry(card, barred_by, min_age, bool(catalog.vectors[row].any())))
         return tuple(entries)
 
     def answer(self, query: RecommendQuery, missing: tuple[str, ...], book: RuleBook = NO_BOOK) -> ListResult:
