@@ -1,13 +1,14 @@
 """Recommendations in batches: a fitted model, newer events of its users, and a fallback for the others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS
+from vrec.events.hiding import NO_PAIRS
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.interaction_matrix import to_interactions
@@ -29,6 +30,8 @@ class BatchRecommender:
     """Popular videos for users without a history; None gives them no rows."""
     allow_seen: bool = False
     """Whether videos of a user's own history may be recommended."""
+    hidden: pa.Table = field(default_factory=lambda: NO_PAIRS)
+    """Videos that users have hidden, columns user_id and video_id, which are in no list of theirs."""
 
     def all_users(self) -> list[str]:
         """Return the ids of the fit, then those of users who came after it."""
@@ -42,6 +45,8 @@ class BatchRecommender:
         the lists of users without any. A model that knows only the users of its fit ignores newer events but
         does not recommend their videos.
 
+        Videos that a user has hidden are left out, also with `allow_seen`.
+
         Raises:
             FitError: k is below 1.
         """
@@ -49,12 +54,14 @@ class BatchRecommender:
         fitted = {user for user, row in zip(users, self.model.users.find(users), strict=True) if row >= 0}
         newer = self._newer_of(users)
         changed = set(newer.column("user_id").to_pylist()) if self.model.inductive else set()
+        hidden = _videos_by_user(_of_users(self.hidden, users))
         seen = {} if self.allow_seen else _videos_by_user(newer)
+        seen = {user: [*hidden.get(user, ()), *seen.get(user, ())] for user in hidden.keys() | seen.keys()}
         unchanged = [user for user in users if user in fitted and user not in changed]
         lists = [self.model.recommend(unchanged, k, seen, allow_seen=self.allow_seen)]
         if changed:
             histories = pa.concat_tables([self._fitted_of([u for u in users if u in changed]), newer])
-            lists.append(self.model.recommend_from(histories, k, allow_seen=self.allow_seen))
+            lists.append(self.model.recommend_from(histories, k, hidden, allow_seen=self.allow_seen))
         if self.fallback is not None:
             answered = set(lists[-1].column("user_id").to_pylist()) if changed else set()
             strangers = [user for user in users if user not in fitted and user not in answered]
@@ -64,9 +71,7 @@ class BatchRecommender:
     def _newer_of(self, users: Sequence[str]) -> pa.Table:
         if self.newer is None:
             return INTERACTIONS.arrow().empty_table()
-        return self.newer.filter(
-            pc.is_in(self.newer.column("user_id"), value_set=pa.array(users, pa.string()))
-        )
+        return _of_users(self.newer, users)
 
     def _fitted_of(self, users: Sequence[str]) -> pa.Table:
         rows = self.model.users.find(list(users))
@@ -95,6 +100,10 @@ def popular_fallback(model: MatrixRecommender, config: PopularConfig) -> Popular
 def newest_at(model: MatrixRecommender) -> int:
     """Return the time of the latest interaction of a model's fit, in µs since 1970."""
     return int(model.histories.at.max())
+
+
+def _of_users(table: pa.Table, users: Sequence[str]) -> pa.Table:
+    return table.filter(pc.is_in(table.column("user_id"), value_set=pa.array(users, pa.string())))
 
 
 def _videos_by_user(interactions: pa.Table) -> dict[str, list[str]]:
