@@ -254,6 +254,47 @@ def test_events_that_come_during_a_call_go_together_and_each_call_has_its_result
     assert ("vrec_events", "repeated") not in recorder.sums
 
 
+def test_senders_of_one_moment_share_the_calls_after_the_first_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(event_sender_module, "MAX_GATHER_S", 5.0)
+
+    async def store(table, sizes):
+        await asyncio.sleep(0.01)
+        return [ApplyResult(size, 0) for size in sizes]
+
+    async def run():
+        profiles = Handle(apply=store)
+        api, _ = api_of(tmp_path, profiles=profiles)
+
+        async def send(*names):
+            for name in names:
+                await api.apply(event_values(event(name)))
+
+        first = asyncio.gather(send("a1", "a2", "a3"), send("b1", "b2", "b3"))
+        await asyncio.sleep(0)
+        await asyncio.gather(first, send("c1", "c2"))
+        return [call[2] for call in profiles.calls]
+
+    # What is sent upon the reply of a call goes with what came during that call.
+    assert asyncio.run(run()) == [[1, 1], [1, 1, 1], [1, 1, 1]]
+
+
+def test_events_of_a_single_sender_wait_for_nobody(tmp_path, monkeypatch):
+    waits, sleep = [], asyncio.sleep
+
+    async def note(seconds):
+        waits.append(seconds)
+        await sleep(seconds)
+
+    async def run():
+        api, _ = api_of(tmp_path, profiles=Handle(apply=[ApplyResult(1, 0)]))
+        for name in "abc":
+            await api.apply(event_values(event(name)))
+
+    monkeypatch.setattr(event_sender_module.asyncio, "sleep", note)
+    asyncio.run(run())
+    assert waits == []
+
+
 def test_a_store_that_does_not_answer_fails_every_waiting_call(tmp_path):
     async def run():
         api, recorder = api_of(

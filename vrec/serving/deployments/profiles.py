@@ -18,12 +18,13 @@ from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
-from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles, profile_counts
+from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_owner import write_owner
+from vrec.serving.deployments.video_counts import MAX_FOLLOWED_EVENTS, VideoCounts
 from vrec.serving.experiment_start import ExperimentStart, begin_experiment
 from vrec.serving.experiments import ArmCounts, ArmStatistics
 from vrec.serving.trends.follower import TrendFollower, announce_erasure
@@ -33,8 +34,6 @@ from vrec.serving.trends.windows import TrendWindow
 
 logger = logging.getLogger("ray.serve")
 
-MAX_FOLLOWED_EVENTS = 20_000
-"""Maximum number of events in one reply of `video_counts_since`, and of those counted at a time."""
 COUNTED_AT_ONCE = 1_000
 """Events counted for the A/B test before other calls get their turn; a few milliseconds."""
 
@@ -47,6 +46,7 @@ class ProfilesDeployment:
         self._config = config
         self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load, check=check)
         self._opened: SqliteStore | RedisStore | None = None
+        self._video_counts = VideoCounts(lambda: self._store)
         self._arms = ArmCounts(config.arms)
         self._cursor, self._has_counted_all = 0, False
         self._start, self._recounted_to = ExperimentStart("", 0, 0), 0
@@ -113,14 +113,11 @@ class ProfilesDeployment:
 
     async def video_counts(self, video_ids: Sequence[str]) -> tuple[int, Doubles]:
         """Return a cursor, and (N, len(VIDEO_COUNT_KEYS)) counts that include all events before it."""
-        cursor = await asyncio.to_thread(self._store.latest_cursor)
-        return cursor, await asyncio.to_thread(self._counts, video_ids)
+        return await self._video_counts.of(video_ids)
 
     async def video_counts_since(self, cursor: int) -> tuple[int, list[str], Doubles]:
         """Return the next cursor, and the ids and counts of the videos with events since `cursor`."""
-        changes = await asyncio.to_thread(self._store.follow, cursor, MAX_FOLLOWED_EVENTS)
-        ids = sorted(changes.video_ids)
-        return changes.cursor, ids, await asyncio.to_thread(self._counts, ids)
+        return await self._video_counts.since(cursor)
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
         """Return at most `limit` EVENTS of the log after a cursor, and the cursor after them."""
@@ -206,15 +203,6 @@ class ProfilesDeployment:
 
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
         return {} if self._live.value is None else self._live.value.find(video_ids)
-
-    def _counts(self, video_ids: Sequence[str]) -> Doubles:
-        profiles = self._store.get("video", video_ids)
-        counts = np.zeros((len(video_ids), len(VIDEO_COUNT_KEYS)))
-        # Most videos of a large catalog may have no events: their counts stay zero at no cost.
-        for row, video_id in enumerate(video_ids):
-            if (profile := profiles.get(video_id)) is not None:
-                counts[row] = profile_counts(profile)
-        return counts
 
     async def _begin_counting(self) -> None:
         """Take up the A/B test where it began: its figures are those of the log, whoever counted before."""

@@ -1,8 +1,7 @@
 """Trending videos: those that more shoppers choose than before."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +14,20 @@ from vrec.profiles.profile import EventRecord, VideoMetadata
 from vrec.profiles.stores.fold import VideoLookup
 from vrec.profiles.update import event_rows
 from vrec.profiles.user import event_interest
-from vrec.serving.trends.windows import REMEMBERED, TREND_WINDOWS, WINDOW_US, TrendWindow, WindowCounts
+from vrec.serving.trends.windows import (
+    REMEMBERED,
+    TREND_WINDOWS,
+    WINDOW_US,
+    PairEvent,
+    TrendWindow,
+    WindowCounts,
+)
 
 MAX_LEAD_US = 5 * 60 * 1_000_000
 """Maximum lead of an event's time over the clock, as for `POST /v1/events`."""
 ANYTHING = ""
 """Stands for a video where shoppers are counted who chose any."""
+_UNDOING = frozenset((*REVERSED_BY, *HIDING_KINDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,12 @@ class TrendingCounts:
             config: Settings.
             interest: Weights of events: those above 0 tell which ones choose a video.
             facts: Lookup of the catalog's data of videos, for the lengths of watched ones.
-            remembered: Pairs of a shopper and a video that each window remembers at most.
+            remembered: Pairs of a shopper and a video to remember at most.
         """
         self._config, self._interest, self._facts = config, interest, facts
-        self._windows = {name: WindowCounts(WINDOW_US[name], remembered) for name in TREND_WINDOWS}
+        self._counts = WindowCounts([WINDOW_US[name] for name in TREND_WINDOWS], remembered)
         choosing = [kind for kind, weight in interest.signed_weights().items() if weight > 0]
-        self._kinds = pa.array([*choosing, *REVERSED_BY, *HIDING_KINDS], pa.string())
+        self._kinds = pa.array(sorted({*choosing, *_UNDOING}), pa.string())
 
     def add(self, events: pa.Table, now: int) -> None:
         """Count EVENTS in the order of the log, each once.
@@ -76,17 +83,19 @@ class TrendingCounts:
             now: µs since 1970. Events that are dated more than MAX_LEAD_US later do not count.
         """
         table = conform(events, EVENTS, stage="TrendingCounts.add")
-        self._advance(now)
-        rows = list(event_rows(table.filter(pc.is_in(table.column("kind"), value_set=self._kinds))))
+        self._counts.advance(now)
+        rows = [
+            event
+            for event in event_rows(table.filter(pc.is_in(table.column("kind"), value_set=self._kinds)))
+            if event.at <= now + MAX_LEAD_US
+        ]
         facts = self._facts({event.video_id for event in rows if event.kind == "watch"})
-        for event in rows:
-            if event.at <= now + MAX_LEAD_US:
-                self._add(event, facts)
+        self._counts.record(self._choices(rows, facts))
 
     def videos(self, window: TrendWindow, now: int) -> tuple[TrendingVideo, ...]:
         """Return the trending videos of a window up to a time (µs since 1970), the highest score first."""
-        self._advance(now)
-        recent, before = self._windows[window].sums()
+        self._counts.advance(now)
+        recent, before = self._counts.sums(TREND_WINDOWS.index(window))
         ids = sorted(
             name for name, n in recent.items() if n >= self._config.min_shoppers and name != ANYTHING
         )
@@ -104,24 +113,23 @@ class TrendingCounts:
             if scores[row] > 0
         )
 
-    def _add(self, event: EventRecord, facts: Mapping[str, VideoMetadata]) -> None:
-        chooses = event_interest(event, facts.get(event.video_id), self._interest) > 0
-        if not chooses and event.kind not in REVERSED_BY and event.kind not in HIDING_KINDS:
-            return
-        pair = _key(event.user_id, event.video_id)
-        for counts in self._windows.values():
-            counts.record(pair, event.video_id, event.kind, event.at)
-        if chooses:
-            shopper = _key(event.user_id, ANYTHING)
-            for counts in self._windows.values():
-                counts.record(shopper, ANYTHING, "click", event.at)
+    def _choices(
+        self, rows: Sequence[EventRecord], facts: Mapping[str, VideoMetadata]
+    ) -> Iterator[PairEvent]:
+        """Yield what counts of events: that of the shopper and the video, then that of the shopper alone."""
+        interests: dict[str, float] = {}
+        for event in rows:
+            if event.kind == "watch":
+                interest = event_interest(event, facts.get(event.video_id), self._interest)
+            elif (interest := interests.get(event.kind)) is None:
+                interest = interests[event.kind] = event_interest(event, None, self._interest)
+            if interest > 0:
+                yield _pair(event.user_id, event.video_id), event.video_id, event.kind, event.at
+                yield _pair(event.user_id, ANYTHING), ANYTHING, "click", event.at
+            elif event.kind in _UNDOING:
+                yield _pair(event.user_id, event.video_id), event.video_id, event.kind, event.at
 
-    def _advance(self, now: int) -> None:
-        for counts in self._windows.values():
-            counts.advance(now)
 
-
-def _key(user_id: str, video_id: str) -> int:
-    """Return a hash of a shopper and a video, the same in every process."""
-    text = f"{len(user_id)}:{user_id}{video_id}".encode(errors="surrogatepass")
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+def _pair(user_id: str, video_id: str) -> int:
+    """Return the hash of a shopper and a video: 64 bits, keyed by a secret of the process (PEP 456)."""
+    return hash((user_id, video_id))
