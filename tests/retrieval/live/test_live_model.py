@@ -1,19 +1,25 @@
 """The recommender of live streams: nothing of the future, nothing that ended, better than what is popular."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from vrec.core.errors import FitError, ModelError
-from vrec.retrieval.live.config import LiveConfig
+from vrec.retrieval.live.attention import LiveAttention, LiveAttentionNetwork
+from vrec.retrieval.live.config import LiveAttentionConfig, LiveConfig
 from vrec.retrieval.live.features import FEATURES
 from vrec.retrieval.live.log import DAY_US, LiveLog
 from vrec.retrieval.live.model import LiveRecommender
 from vrec.retrieval.live.replay import LiveReplay
 from vrec.synthetic.live.config import LiveSimulationConfig
 from vrec.synthetic.live.simulate import simulate_live
+from vrec.training.device import seeded_rng
 
+ALONE = LiveConfig(attention=None)
 WORLD = LiveSimulationConfig(shoppers=300, streamers=120, days=14, dim=8)
 
 
@@ -30,13 +36,34 @@ def cut() -> int:
 
 @pytest.fixture(scope="module")
 def model(log, cut) -> LiveRecommender:
-    return LiveRecommender().fit(log.until(cut))
+    return LiveRecommender(ALONE).fit(log.until(cut))
+
+
+def attentive(model: LiveRecommender) -> LiveRecommender:
+    """Return the model with an attention that says anything."""
+    settings = LiveAttentionConfig(dim=8)
+    with seeded_rng(0):
+        network = LiveAttentionNetwork(len(model.streamers), len(FEATURES), WORLD.dim, settings).eval()
+        for parameter in network.parameters():
+            nn.init.normal_(parameter, std=0.3)
+    other = copy.copy(model)
+    other.config = LiveConfig(attention=settings)
+    other.attention = LiveAttention(
+        network, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), torch.device("cpu")
+    )
+    return other
 
 
 def features_at(model: LiveRecommender, log: LiveLog, user: int, at: int) -> np.ndarray:
     replay = LiveReplay(log, 60.0)
     replay.advance(at)
     return model.features(log, replay.views(user, 300), replay.now())
+
+
+def attentive_scores(model: LiveRecommender, log: LiveLog, user: int, at: int) -> np.ndarray:
+    replay = LiveReplay(log, 60.0)
+    replay.advance(at)
+    return attentive(model).score(log, replay.views(user, 300), replay.now())
 
 
 def test_features_know_nothing_that_came_later(model, log):
@@ -59,6 +86,8 @@ def test_features_know_nothing_that_came_later(model, log):
         assert found.shape == (len(log.live_at(at)), len(FEATURES))
         assert np.isfinite(found).all()
         np.testing.assert_array_equal(found, features_at(model, changed, user, at))
+        scores = [attentive_scores(model, one, user, at) for one in (log, changed)]
+        np.testing.assert_array_equal(*scores)
 
 
 def test_a_replay_in_steps_is_one_in_a_single_step(log):
@@ -104,7 +133,9 @@ def test_it_knows_whom_a_shopper_comes_for(model, log, cut):
     assert found["live"].mean() > 3 * found["popular"].mean()
 
 
-def test_a_loaded_model_scores_alike(model, log, cut, tmp_path):
+@pytest.mark.parametrize("has_attention", [False, True])
+def test_a_loaded_model_scores_alike(model, log, cut, tmp_path, has_attention):
+    model = attentive(model) if has_attention else model
     model.save(str(tmp_path / "live"))
     loaded = LiveRecommender.load(str(tmp_path / "live"))
     users = log.users.ids.to_pylist()[:10]
@@ -112,6 +143,25 @@ def test_a_loaded_model_scores_alike(model, log, cut, tmp_path):
     assert loaded.recommend(log, users, 5, cut).equals(model.recommend(log, users, 5, cut))
     with pytest.raises(ModelError):
         LiveRecommender.load(str(tmp_path))
+
+
+def test_attention_is_kept_where_it_helps_the_newest_views(log, cut):
+    settings = LiveAttentionConfig(dim=8, epochs=2)
+    model = LiveRecommender(LiveConfig(attention=settings)).fit(log.until(cut))
+    gain = model.report["with_attention"] - model.report["without_attention"]
+    assert (model.attention is not None) == (gain > 0)
+
+
+def test_the_features_alone_are_the_model_without_attention(model, log):
+    replay = LiveReplay(log, 60.0)
+    replay.advance(int(log.view_start[-1]))
+    views, now = replay.views(int(log.view_user[-1]), 300), replay.now()
+    expected = model.features(log, views, now) @ model.weights
+    np.testing.assert_allclose(model.score(log, views, now), expected, rtol=1e-4, atol=1e-4)
+    assert np.abs(attentive(model).score(log, views, now) - expected).max() > 0.1
+    seconds = model.expected_seconds(log, views, now)
+    assert seconds.shape == expected.shape
+    assert (seconds > 0).all()
 
 
 def test_streamers_that_came_after_the_fit_are_candidates(log, cut):
@@ -125,7 +175,7 @@ def test_streamers_that_came_after_the_fit_are_candidates(log, cut):
             f"view_{name}": getattr(log, f"view_{name}")[views] for name in ("user", "stream", "start", "end")
         },
     )
-    model = LiveRecommender().fit(fitted.until(cut))
+    model = attentive(LiveRecommender(ALONE).fit(fitted.until(cut)))
     at = cut + DAY_US * 5 // 6
     found = model.recommend(log, log.users.ids.to_pylist(), 100, at)
     shown = set(found.column("video_id").to_pylist())

@@ -1,5 +1,6 @@
 """Recommender of live streams: which of those that are live at an instant a shopper will watch."""
 
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,19 +11,41 @@ from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.errors import FitError
 from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS, TIMESTAMP
 from vrec.retrieval.interaction_matrix import IdVocabulary, csr_arrays, restore_csr
+from vrec.retrieval.live.attention import LiveAttention, LiveQuery, to_query
 from vrec.retrieval.live.choice import Choices, fit_weights
 from vrec.retrieval.live.config import LiveConfig
 from vrec.retrieval.live.features import FEATURES, LiveNow, ShopperViews, live_features
-from vrec.retrieval.live.log import Indices, LiveLog
+from vrec.retrieval.live.log import SECOND_US, Floats, Indices, LiveLog
 from vrec.retrieval.live.replay import LiveReplay
+from vrec.retrieval.live.watch_time import WatchTimeModel
 from vrec.retrieval.models.item_knn import ItemKnn
 
 FEWEST_VIEWS = 20
 """Views below which no weights are learned."""
 
 
+@dataclass(frozen=True)
+class _Example:
+    """A view as a choice among what was live."""
+
+    view: int
+    query: LiveQuery
+    chosen: int
+    weight: float
+
+
+def _choices(examples: list[_Example]) -> Choices:
+    starts = np.cumsum([0, *(len(example.query.base) for example in examples[:-1])])
+    return Choices(
+        np.concatenate([example.query.features for example in examples]),
+        starts,
+        starts + np.array([example.chosen for example in examples]),
+        np.array([example.weight for example in examples]),
+    )
+
+
 class LiveRecommender:
-    """Choice among live streams by a conditional logit over `live_features`.
+    """Choice among live streams by a conditional logit over `live_features`, and attention where it helps.
 
     It is no `Recommender`: its candidates are what is live at an instant, and a streamer whom a shopper has
     watched before is no less a candidate. The weights are learned by the views of the newest part of the log,
@@ -52,15 +75,39 @@ class LiveRecommender:
         self.streamers, self.drifting = log.streamers, drifting
         cut = int(log.view_start[int(views * (1 - self.config.learned_share))])
         self._fit_similarities(log.until(cut))
-        choices = self._choices(log, cut)
-        self.weights = fit_weights(choices, self.config.l2)
+        examples = self._examples(log, cut)
+        self.weights = fit_weights(_choices(examples), self.config.l2)
         self.report = {
             "views": views,
-            "learned_by": len(choices.starts),
+            "learned_by": len(examples),
             "weights": dict(zip(FEATURES, np.round(self.weights, 4).tolist(), strict=True)),
         }
+        self._fit_watch_time(log, examples)
+        self._fit_attention(examples)
         self._fit_similarities(log)
         return self
+
+    def _fit_watch_time(self, log: LiveLog, examples: list["_Example"]) -> None:
+        rows = np.array([example.view for example in examples])
+        self.watch_time = WatchTimeModel.fit(
+            np.stack([example.query.features[example.chosen] for example in examples]),
+            log.view_seconds[rows],
+            log.view_end[rows] >= log.ended[log.view_stream[rows]] - SECOND_US,
+            self.config.early_leave_s,
+        )
+
+    def _fit_attention(self, examples: list["_Example"]) -> None:
+        self.attention = None
+        if self.config.attention is None:
+            return
+        base = self.weights.astype(np.float32)
+        queries = [replace(example.query, base=example.query.features @ base) for example in examples]
+        chosen = np.array([example.chosen for example in examples])
+        weights = np.array([example.weight for example in examples])
+        self.attention, found = LiveAttention.fit(
+            queries, chosen, weights, len(self.streamers), self.config.attention
+        )
+        self.report |= found
 
     def score(self, log: LiveLog, views: ShopperViews, now: LiveNow) -> npt.NDArray[np.float32]:
         """Return the (C,) log-odds, up to a constant, that the shopper will watch each live stream next.
@@ -70,7 +117,15 @@ class LiveRecommender:
             views: What the shopper watched.
             now: The live streams.
         """
-        return self.features(log, views, now) @ self.weights.astype(np.float32)
+        features = self.features(log, views, now)
+        base = features @ self.weights.astype(np.float32)
+        if self.attention is None:
+            return base
+        return self.attention.score(replace(self._query(log, views, now, features), base=base))
+
+    def expected_seconds(self, log: LiveLog, views: ShopperViews, now: LiveNow) -> Floats:
+        """Return the (C,) seconds that the shopper is expected to watch each live stream if it is chosen."""
+        return self.watch_time.expected_seconds(self.features(log, views, now))
 
     def features(self, log: LiveLog, views: ShopperViews, now: LiveNow) -> npt.NDArray[np.float32]:
         """Return the (C, F) features that `score` weighs."""
@@ -98,7 +153,8 @@ class LiveRecommender:
         now = replay.now()
         parts = [RECOMMENDATIONS.arrow().empty_table()]
         for user, row in zip(users, log.users.find(users).tolist(), strict=True):
-            scores = self.score(log, replay.views(row, self.config.max_history), now)
+            views = replay.views(row, self.config.max_history)
+            scores = self.score(log, views, now) if len(now.stream) else np.zeros(0, np.float32)
             best = np.argsort(-scores, kind="stable")[:k]
             columns = {
                 "user_id": pa.repeat(user, len(best)),
@@ -113,6 +169,7 @@ class LiveRecommender:
     def save(self, uri: str) -> None:
         """Write the fitted model to a folder."""
         arrays = csr_arrays("similar.", self.similarities) | {"weights": self.weights}
+        arrays |= self.watch_time.arrays() | ({} if self.attention is None else self.attention.arrays())
         config = {**self.config.model_dump(mode="json"), "drifting": self.drifting}
         tables = {"streamers": pa.table({"streamer_id": self.streamers.ids})}
         write_artifact(uri, ModelArtifact(self.kind, config, arrays, tables, metrics=self.report))
@@ -129,6 +186,9 @@ class LiveRecommender:
         size = len(model.streamers)
         model.similarities = restore_csr(artifact.arrays, "similar.", (size, size))
         model.weights = artifact.arrays["weights"]
+        model.watch_time = WatchTimeModel.restore(artifact.arrays)
+        settings = model.config.attention
+        model.attention = None if settings is None else LiveAttention.restore(artifact.arrays, settings)
         model.report = dict(artifact.metrics)
         return model
 
@@ -157,9 +217,7 @@ class LiveRecommender:
 
     def _similar(self, log: LiveLog, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
         """Return the (H, C) similarities of streamers of a log; 0 for those that the fit did not see."""
-        if log.streamers is not self.streamers:
-            mapped = self._mapping(log)
-            rows, columns = mapped[rows], mapped[columns]
+        rows, columns = self._fitted(log, rows), self._fitted(log, columns)
         out = np.zeros((len(rows), len(columns)), np.float32)
         unique, inverse = np.unique(rows, return_inverse=True)
         known, shown = unique >= 0, columns >= 0
@@ -169,22 +227,33 @@ class LiveRecommender:
             out = dense[inverse]
         return out
 
-    def _mapping(self, log: LiveLog) -> Indices:
+    def _fitted(self, log: LiveLog, streamers: Indices) -> Indices:
+        """Return the rows in the fit of streamers of a log, −1 for those that it did not see."""
+        if log.streamers is self.streamers:
+            return streamers
         if getattr(self, "_mapped_from", None) is not log.streamers:
             self._mapped_from, self._mapped = log.streamers, self.streamers.find(log.streamers.ids)
-        return self._mapped
+        return self._mapped[streamers]
 
-    def _choices(self, log: LiveLog, cut: int) -> Choices:
-        """Return the views after a time as choices among what was live."""
+    def _query(
+        self,
+        log: LiveLog,
+        views: ShopperViews,
+        now: LiveNow,
+        features: npt.NDArray[np.float32],
+    ) -> LiveQuery:
+        most = 1 if self.config.attention is None else self.config.attention.max_length
+        streamers = self._fitted(log, views.streamer), self._fitted(log, now.streamer)
+        return to_query(features, views, now, streamers, most)
+
+    def _examples(self, log: LiveLog, cut: int) -> list["_Example"]:
+        """Return views after a time as choices among what was live, in the order of time."""
         rng = np.random.default_rng(0)
         rows = np.flatnonzero(log.view_start >= cut)
         if len(rows) > self.config.max_views:
             rows = np.sort(rng.choice(rows, self.config.max_views, replace=False))
         replay = LiveReplay(log, self.config.early_leave_s, drifting=self.drifting)
-        blocks: list[npt.NDArray[np.float32]] = []
-        chosen: list[int] = []
-        weights: list[float] = []
-        size = 0
+        examples: list[_Example] = []
         for row in rows.tolist():
             at, target = int(log.view_start[row]), int(log.view_stream[row])
             replay.advance(at)
@@ -193,15 +262,16 @@ class LiveRecommender:
             place = np.flatnonzero(streams == target)
             if len(streams) < 2 or not len(place):
                 continue
-            blocks.append(self.features(log, views, replay.now(streams)))
-            chosen.append(size + int(place[0]))
-            size += len(streams)
-            early = log.view_end[row] - log.view_start[row] < self.config.early_leave_s * 1e6
-            weights.append(self.config.early_weight if early else 1.0)
-        if len(blocks) < FEWEST_VIEWS:
-            raise FitError(f"{self.kind}: {len(blocks)} views had a choice, too few", fix="give a longer log")
-        starts = np.cumsum([0, *(len(block) for block in blocks[:-1])])
-        return Choices(np.concatenate(blocks), starts, np.array(chosen), np.array(weights))
+            now = replay.now(streams)
+            query = self._query(log, views, now, self.features(log, views, now))
+            early = log.view_end[row] - log.view_start[row] < self.config.early_leave_s * SECOND_US
+            weight = self.config.early_weight if early else 1.0
+            examples.append(_Example(row, query, int(place[0]), weight))
+        if len(examples) < FEWEST_VIEWS:
+            raise FitError(
+                f"{self.kind}: {len(examples)} views had a choice, too few", fix="give a longer log"
+            )
+        return examples
 
     def _alternatives(
         self, log: LiveLog, views: ShopperViews, live: Indices, target: int, rng: np.random.Generator
