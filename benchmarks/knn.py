@@ -2,7 +2,8 @@
 
 Run as `OPENBLAS_NUM_THREADS=1 python benchmarks/knn.py`, or with `--shapes sparse bot`. Rounds are
 interleaved, so that whatever else the machine does falls on all sides; medians of CPU time and of each
-round's ratio are printed (above 1: vrec is faster). `--recommend` measures recommending instead of fitting.
+round's ratio are printed (above 1: vrec is faster). Memory is measured in processes of their own: of fits
+with given settings, and of one that chooses them first. `--recommend` measures recommending instead.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -142,17 +144,23 @@ def most_resident() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-def measure_memory(path: Path, weighting: WeightingKind, neighbours: int) -> None:
+def measure_memory(path: Path, weighting: WeightingKind | Literal["chosen"], neighbours: int) -> None:
     """Print the peak memory of a fit above that of the matrix; run in a process of its own."""
     matrix = sparse.csr_matrix(sparse.load_npz(path))
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    formula = SimilarityFormula(neighbours=neighbours, weighting=weighting)
+    # Libraries that the first fit loads are not counted.
+    ItemKnn(ItemKnnConfig(neighbours=neighbours)).fit(to_table(make_shop(200, 100, 2000)))
     before = most_resident()
+    if weighting == "chosen":
+        config = SimilarityConfig(neighbours=neighbours)
+        formula = choose_video_formula(matrix, config, video_similarity_task)
+    else:
+        formula = SimilarityFormula(neighbours=neighbours, weighting=weighting)
     found = similar_videos(matrix, formula)
     grown = most_resident() - before
     results = found.data.nbytes + found.indices.nbytes + found.indptr.nbytes
     print(
-        f"  memory, {weighting:5} matrix {size / 1e6:.0f} MB, results {results / 1e6:.0f} MB, process grew "
+        f"  memory, {weighting:6} matrix {size / 1e6:.0f} MB, results {results / 1e6:.0f} MB, process grew "
         f"{grown / 1e6:.0f} MB: {(grown - results) / size:.2f} × the matrix besides the results"
     )
 
@@ -185,7 +193,7 @@ def measure_fit(name: str, rounds: int, neighbours: int, *, loops: bool) -> None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "matrix.npz"
         sparse.save_npz(path, matrix, compressed=False)
-        for weighting in ("none", "bm25"):
+        for weighting in ("none", "bm25", "chosen"):
             options = ["--memory", str(path), "--weighting", weighting, "--neighbours", str(neighbours)]
             subprocess.run([sys.executable, __file__, *options], check=True)
 

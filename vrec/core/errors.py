@@ -70,7 +70,7 @@ class FitError(VrecError):
 
 
 class FitTimeout(FitError):
-    """Time that ran out before a network had been trained for one epoch."""
+    """Time that ran out before a model was fitted, or a network had been trained for one epoch."""
 
     fix = "give the fit more time"
 

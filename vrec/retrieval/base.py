@@ -14,6 +14,7 @@ from vrec.core.errors import FitError
 from vrec.core.schema import RECOMMENDATIONS
 from vrec.core.types import CatalogContent, Ids, IdsByUser
 from vrec.events.hiding import NO_PAIRS
+from vrec.retrieval.deadline import check_deadline
 from vrec.retrieval.interaction_matrix import (
     IdVocabulary,
     InteractionMatrix,
@@ -46,8 +47,8 @@ class MatrixRecommender(ABC, Generic[C]):
     events that came after the fit."""
 
     deadline: float | None = None
-    """Moment of `time.monotonic` at which a network stops training, with the weights that it has come to;
-    None runs all epochs. Models that are not trained in epochs ignore it."""
+    """Moment of `time.monotonic` at which a network stops training, with the weights that it has come to,
+    and at which the fit of other models ends with FitTimeout after the current step; None sets no limit."""
 
     def __init__(self, config: C | None = None) -> None:
         self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
@@ -61,6 +62,14 @@ class MatrixRecommender(ABC, Generic[C]):
     def name(self) -> str:
         """The value of RECOMMENDATIONS.source."""
         return self.kind
+
+    def check_time(self) -> None:
+        """Check that the deadline has not come.
+
+        Raises:
+            FitTimeout: It has.
+        """
+        check_deadline(self.deadline, self.kind)
 
     @property
     def sizes(self) -> dict[str, int]:

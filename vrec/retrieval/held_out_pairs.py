@@ -1,12 +1,13 @@
 """Single interactions held out inside a fit, by which settings given as `auto` are chosen."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.interaction_matrix import Matrix, row_runs
 
 MOST_HELD_OUT = 2000
 """Maximum number of interactions held out; more would make the choice slower and little more certain."""
@@ -18,6 +19,8 @@ FEWEST_HELD_OUT = 20
 SEED = 0x5E7
 DEPTH = 100
 """Places of a ranking that count."""
+SCORES_PER_RUN = 1 << 17
+"""Scores in memory at a time where they are computed run by run; each takes about 45 bytes."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,38 @@ class HeldOutPairs:
             scores: (H, videos) float32, one row for each interaction held out, 0 for no opinion. Videos of
                 the history that is left are ignored; ties go by lower column. It may be overwritten.
         """
+        return float(self._gains(scores, slice(None)).mean())
+
+    def mean_gain_by_runs(self, score: Callable[[slice], Matrix], work: npt.NDArray[np.integer]) -> float:
+        """Return `mean_gain` of scores that are computed for a run of the interactions held out at a time.
+
+        Args:
+            score: Function from a run to its rows of scores.
+            work: (H,) greatest possible number of scores of each row.
+        """
+        ends = np.concatenate([[0], np.cumsum(work, dtype=np.int64)])
+        taken = [slice(start, stop) for start, stop in row_runs(ends, SCORES_PER_RUN)]
+        return float(np.concatenate([self._gains(score(run), run) for run in taken]).mean())
+
+    def _gains(self, scores: Matrix, run: slice) -> npt.NDArray[np.float64]:
+        """Return the gain of each interaction held out of a run, by its rows of scores."""
         scores.sort_indices()
         videos = self.kept.shape[1]
         lengths = np.diff(scores.indptr)
-        rows = np.arange(len(self.users))
+        users, held_out = self.users[run], self.videos[run]
+        rows = np.arange(len(users))
         keys = np.repeat(rows * videos, lengths) + scores.indices
-        seen = self.kept[self.users]
+        seen = self.kept[users]
         places, known = _find(keys, np.repeat(rows * videos, np.diff(seen.indptr)) + seen.indices)
         scores.data[places[known]] = 0
-        places, known = _find(keys, rows * videos + self.videos)
+        places, known = _find(keys, rows * videos + held_out)
         own = np.zeros(len(rows), np.float32)
         own[known] = scores.data[places[known]]
-        target, column = np.repeat(own, lengths), np.repeat(self.videos, lengths)
+        target, column = np.repeat(own, lengths), np.repeat(held_out, lengths)
         better = (scores.data > target) | ((scores.data == target) & (scores.indices < column))
         counts = np.concatenate([[0], np.cumsum(better)])
         ranks = counts[scores.indptr[1:]] - counts[scores.indptr[:-1]] + 1
-        return float(np.where((own > 0) & (ranks <= DEPTH), 1 / np.log2(1 + ranks), 0).mean())
+        return np.where((own > 0) & (ranks <= DEPTH), 1 / np.log2(1 + ranks), 0)
 
 
 def hold_out_pairs(weights: Matrix) -> HeldOutPairs:
@@ -78,7 +97,7 @@ def hold_out_pairs(weights: Matrix) -> HeldOutPairs:
     taken = np.sort(drawn[rank < quota[users]][:wanted])
     mask = np.ones(weights.nnz, bool)
     mask[taken] = False
-    indptr = np.concatenate([[0], np.cumsum(mask)])[weights.indptr]
+    indptr = weights.indptr - np.searchsorted(taken, weights.indptr)
     kept = sparse.csr_matrix((weights.data[mask], weights.indices[mask], indptr), shape=weights.shape)
     users = np.searchsorted(weights.indptr, taken, side="right") - 1
     return HeldOutPairs(kept, users, weights.indices[taken].astype(np.int64))

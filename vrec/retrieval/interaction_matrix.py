@@ -1,6 +1,6 @@
 """Interactions as a sparse matrix of users by videos, with the ids of its rows and columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,6 +45,21 @@ class IdVocabulary:
     def names(self, indices: npt.NDArray[np.integer]) -> pa.Array:
         """Return the ids at (N,) indices."""
         return self.ids.take(pa.array(indices))
+
+
+def row_runs(ends: npt.NDArray[np.integer], limit: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of successive rows with up to `limit` items each; a row with more is a range of its own.
+
+    Args:
+        ends: (N + 1,) ascending sums of the items of the first 0, 1, …, N rows, such as an index pointer.
+        limit: Maximum number of items.
+    """
+    start, count = 0, len(ends) - 1
+    while start < count:
+        stop = int(np.searchsorted(ends, ends[start] + limit, side="right")) - 1
+        stop = min(max(stop, start + 1), count)
+        yield start, stop
+        start = stop
 
 
 @dataclass(frozen=True)

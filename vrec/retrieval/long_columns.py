@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.row_statistics import column_counts
 from vrec.retrieval.topk import Scores
 
 ROWS_PER_NEIGHBOUR = 16
@@ -101,7 +102,7 @@ def find_long_columns(
         shrink: Term added to the product of the lengths of two rows.
     """
     sizes = np.diff(right.indptr)
-    work = np.bincount(left.indices, minlength=len(sizes)) * sizes
+    work = column_counts(left) * sizes
     many = (sizes >= ROWS_PER_NEIGHBOUR * neighbours) & (work >= LEAST_WORK * work.sum())
     found = np.flatnonzero(many)
     found = found[np.argsort(-work[found], kind="stable")][:MOST_LONG]

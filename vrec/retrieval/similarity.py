@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from vrec.retrieval.config import SimilarityKind, WeightingKind
-from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.interaction_matrix import Matrix, row_runs
 from vrec.retrieval.long_columns import LongColumns, ShortRows, find_long_columns
 from vrec.retrieval.row_statistics import RowMoments
 from vrec.retrieval.sparse_topk import topk_sparse
@@ -21,8 +21,10 @@ from vrec.retrieval.topk import Scores, topk_dense
 Floats = npt.NDArray[np.float32]
 Number = TypeVar("Number", np.float32, np.float64)
 
-PRODUCTS_PER_RUN = 1 << 18
+PRODUCTS_PER_RUN = 1 << 17
 """Products of two weights per run: few enough to stay in the processor's cache."""
+WEIGHTS_PER_RUN = 1 << 17
+"""Weights looked at per run where all of a matrix are."""
 BLOCK_ROWS, MOST_BLOCK_ROWS, BLOCKS = 64, 1024, 64
 """Rows per block, the unit of parallel work: as many as make 64 blocks, from 64 to 1,024."""
 BLOCK_CELLS = 1 << 20
@@ -125,14 +127,14 @@ def nearest_rows(task: SimilarityTask, block: range) -> Matrix:
     dense = wide | (work * PRODUCTS_PER_CELL > columns)
     few, many = np.flatnonzero(~dense), np.flatnonzero(dense)
     parts, order = [], np.concatenate([few, many])
-    for start, stop in _runs(_cumulative(np.minimum(work[few], columns)), _block_cells(task.right)):
+    for start, stop in row_runs(cumulative(np.minimum(work[few], columns)), block_cells(task.right)):
         rows = few[start:stop]
         # Slicing takes a tenth of the time of taking rows one by one.
         taken = rows if len(many) else slice(start, stop)
         products = short.select(taken).sparse_product() if short else left[taken] @ task.right
         products.data = sparse_similarities(task, products, rows + block.start)
         parts.append(topk_sparse(products, task.formula.neighbours))
-    size = max(1, _block_cells(task.right) // max(1, columns))
+    size = max(1, block_cells(task.right) // max(1, columns))
     for start in range(0, len(many), size):
         rows = many[start : start + size]
         if short:
@@ -197,37 +199,48 @@ def _short_similarities(task: SimilarityTask, short: ShortRows, rows: npt.NDArra
 
 def row_products(left: Matrix, right: Matrix) -> npt.NDArray[np.int64]:
     """Return the (N,) numbers of products of two weights for each row of left @ right."""
-    return np.diff(_cumulative(np.diff(right.indptr)[left.indices])[left.indptr])
+    found, lengths = np.empty(left.shape[0], np.int64), np.diff(right.indptr)
+    for start, stop in row_runs(left.indptr, PRODUCTS_PER_RUN):
+        indptr = left.indptr[start : stop + 1]
+        found[start:stop] = np.diff(
+            cumulative(lengths[left.indices[indptr[0] : indptr[-1]]])[indptr - indptr[0]]
+        )
+    return found
 
 
-def _cumulative(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+def cumulative(counts: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the (N + 1,) sums of the first 0, 1, …, N counts."""
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
-def _block_cells(right: Matrix) -> int:
+def block_cells(right: Matrix) -> int:
+    """Return the number of similarities that are in memory at a time."""
     # Memory in proportion to the matrix, but for small ones, where small blocks would cost time.
-    return min(max(right.nnz // 8, 1 << 18), BLOCK_CELLS)
+    return min(max(right.nnz // 8, 1 << 17), BLOCK_CELLS)
 
 
 def weight_range(matrix: Matrix) -> tuple[float, float]:
     """Return the smallest and the largest absolute weight above 0; (1, 1) without any."""
-    sizes = np.abs(matrix.data)
-    largest = float(sizes.max(initial=0))
-    return (float(sizes.min(where=sizes > 0, initial=largest)), largest) if largest else (1.0, 1.0)
+    smallest, largest = np.float32(np.inf), np.float32(0)
+    for start in range(0, matrix.nnz, WEIGHTS_PER_RUN):
+        sizes = np.abs(matrix.data[start : start + WEIGHTS_PER_RUN])
+        largest = max(largest, sizes.max())
+        smallest = min(smallest, sizes.min(where=sizes > 0, initial=np.inf))
+    return (float(smallest), float(largest)) if largest else (1.0, 1.0)
 
 
 def _wide_rows(left: Matrix, right_range: tuple[float, float]) -> npt.NDArray[np.bool_]:
     """Return (N,) True for rows whose products with the right weights may leave the range of float32."""
-    if not left.nnz:
-        return np.zeros(left.shape[0], bool)
-    sizes = np.abs(left.data).astype(np.float64)
-    wide = (sizes > 0) & (
-        (sizes * right_range[0] < SMALLEST_PRODUCT) | (sizes * right_range[1] > LARGEST_PRODUCT)
-    )
-    # The norm of a row is squared too, whatever the other rows hold.
-    wide |= (sizes > 0) & ((sizes**2 < SMALLEST_PRODUCT) | (sizes**2 > LARGEST_PRODUCT))
-    counts = np.concatenate([[0], np.cumsum(wide)])
-    return counts[left.indptr[1:]] > counts[left.indptr[:-1]]
+    found = np.zeros(left.shape[0], bool)
+    for start, stop in row_runs(left.indptr, WEIGHTS_PER_RUN):
+        indptr = left.indptr[start : stop + 1]
+        sizes = np.abs(left.data[indptr[0] : indptr[-1]]).astype(np.float64)
+        wide = (sizes * right_range[0] < SMALLEST_PRODUCT) | (sizes * right_range[1] > LARGEST_PRODUCT)
+        # The norm of a row is squared too, whatever the other rows hold.
+        wide |= (sizes**2 < SMALLEST_PRODUCT) | (sizes**2 > LARGEST_PRODUCT)
+        counts = cumulative(wide & (sizes > 0))[indptr - indptr[0]]
+        found[start:stop] = counts[1:] > counts[:-1]
+    return found
 
 
 def _to_similarity(
@@ -289,8 +302,8 @@ def dense_product(left: Matrix, right: Matrix, kind: type[Number] = np.float32) 
     # which must first find where the result is not zero.
     out = np.empty((left.shape[0], right.shape[1]), kind)
     lengths = np.diff(right.indptr)
-    work = _cumulative(lengths[left.indices])
-    for start, stop in _runs(work[left.indptr], PRODUCTS_PER_RUN):
+    work = cumulative(lengths[left.indices])
+    for start, stop in row_runs(work[left.indptr], PRODUCTS_PER_RUN):
         entries = slice(left.indptr[start], left.indptr[stop])
         if work[entries.stop] - work[entries.start] > PRODUCTS_PER_RUN:
             out[start] = _long_row(work, entries, left, right, kind)
@@ -309,7 +322,7 @@ def _long_row(
 ) -> npt.NDArray[Number]:
     # One row with its entries in runs, so that no more is gathered at once than for other rows.
     row = np.zeros(right.shape[1], kind)
-    for start, stop in _runs(work[entries.start : entries.stop + 1], PRODUCTS_PER_RUN):
+    for start, stop in row_runs(work[entries.start : entries.stop + 1], PRODUCTS_PER_RUN):
         run = slice(entries.start + start, entries.start + stop)
         row += right[left.indices[run]].T @ left.data[run].astype(kind)
     return row
@@ -353,16 +366,6 @@ def _power_of_two(sizes: Floats) -> Floats:
     far = (sizes > 0) & (np.abs(exponents) > PLAIN_EXPONENT)
     # The limits keep the factor itself a normal number.
     return np.where(far, np.ldexp(np.float32(1), np.clip(-exponents, -120, 120)), np.float32(1))
-
-
-def _runs(work: npt.NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
-    # Runs of up to `limit` products each; `work` is cumulative, and a larger item is its own run.
-    start, count = 0, len(work) - 1
-    while start < count:
-        stop = int(np.searchsorted(work, work[start] + limit, side="right")) - 1
-        stop = min(max(stop, start + 1), count)
-        yield start, stop
-        start = stop
 
 
 BlockMapper = Callable[

@@ -1,21 +1,26 @@
 """Choice of the settings of a similarity that are given as `auto`, by held-out interactions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from vrec.retrieval.config import SimilarityConfig, WeightingKind
+from vrec.retrieval.deadline import TimeCheck, no_limit
 from vrec.retrieval.held_out_pairs import HeldOutPairs, hold_out_pairs
-from vrec.retrieval.interaction_matrix import Matrix
+from vrec.retrieval.interaction_matrix import Matrix, row_runs
+from vrec.retrieval.row_statistics import column_products
 from vrec.retrieval.similarity import (
     SimilarityFormula,
     SimilarityTask,
+    block_cells,
+    cumulative,
     row_products,
     scale_near_one,
     sparse_similarities,
+    stack_rows,
 )
 from vrec.retrieval.sparse_topk import topk_sparse
 
@@ -27,7 +32,7 @@ preferred among equals."""
 FALLBACK = {"weighting": "none", "popularity_penalty": 0.5, "shrink": 0.0}
 """Values of `auto` where too little can be held out to choose by."""
 FEWEST_ENTRIES = 1 << 22
-"""Similarities in memory for the choice, or as many as the matrix has entries if that is more."""
+"""Similarities to choose by, or as many as the matrix has entries if that is more."""
 
 VideoTaskMaker = Callable[[Matrix, SimilarityFormula], SimilarityTask]
 """Function from (users, videos) weights and a formula to the comparison of all videos."""
@@ -36,7 +41,7 @@ UserTaskMaker = Callable[[Matrix, Matrix, SimilarityFormula], SimilarityTask]
 
 
 def choose_video_formula(
-    weights: Matrix, config: SimilarityConfig, make_task: VideoTaskMaker
+    weights: Matrix, config: SimilarityConfig, make_task: VideoTaskMaker, check: TimeCheck = no_limit
 ) -> SimilarityFormula:
     """Return the formula of the similarity of videos that ranks held-out interactions best.
 
@@ -44,6 +49,7 @@ def choose_video_formula(
         weights: (users, videos) float32.
         config: Settings; what is `auto` in them is chosen.
         make_task: Comparison of the videos.
+        check: Check of the time, for each formula.
     """
     held = _held_out(weights, config)
     if held is None:
@@ -53,13 +59,14 @@ def choose_video_formula(
     histories = histories[:, rows]
 
     def gain(near: Matrix) -> float:
-        return held.mean_gain(histories @ near)
+        check()
+        return held.mean_gain_by_runs(lambda run: histories[run] @ near, row_products(histories, near))
 
     return _best_formula(config, lambda formula: make_task(held.kept, formula), rows, gain)
 
 
 def choose_user_formula(
-    weights: Matrix, config: SimilarityConfig, make_task: UserTaskMaker
+    weights: Matrix, config: SimilarityConfig, make_task: UserTaskMaker, check: TimeCheck = no_limit
 ) -> SimilarityFormula:
     """Return the formula of the similarity of users that ranks held-out interactions best.
 
@@ -67,6 +74,7 @@ def choose_user_formula(
         weights: (users, videos) float32.
         config: Settings; what is `auto` in them is chosen.
         make_task: Comparison of some users with all.
+        check: Check of the time, for each formula.
     """
     held = _held_out(weights, config)
     if held is None:
@@ -79,7 +87,8 @@ def choose_user_formula(
     rows = np.arange(len(held.users))
 
     def gain(near: Matrix) -> float:
-        return held.mean_gain(near @ held.kept)
+        check()
+        return held.mean_gain_by_runs(lambda run: near[run] @ held.kept, row_products(near, held.kept))
 
     return _best_formula(
         config, lambda formula: make_task(histories[: len(rows)], held.kept, formula), rows, gain
@@ -94,32 +103,57 @@ def _best_formula(
 ) -> SimilarityFormula:
     """Return the formula by whose nearest rows the gain is greatest, trying one `auto` after the other."""
 
-    @lru_cache(maxsize=1)
-    def compare(weighting: WeightingKind) -> tuple[SimilarityTask, Matrix]:
-        task = make_task(replace(given_formula(config), weighting=weighting))
-        return task, task.left[rows] @ task.right
-
-    def gain_of(formula: SimilarityFormula) -> float:
-        task, products = compare(formula.weighting)
-        near = products.copy()
-        near.data = sparse_similarities(replace(task, formula=formula), products, rows)
-        return gain(topk_sparse(near, formula.neighbours))
-
     best = given_formula(config)
     if config.weighting == "auto":
         best = replace(best, weighting=WEIGHTINGS[0])
-    reached = gain_of(best)
+    task, gains = make_task(best), dict[SimilarityFormula, float]()
     for name, setting, values in (
         ("popularity_penalty", config.popularity_penalty, PENALTIES),
         ("relative_shrink", config.shrink, RELATIVE_SHRINKS),
         ("weighting", config.weighting, WEIGHTINGS),
     ):
-        for value in values if setting == "auto" else ():
-            formula = replace(best, **{name: value})
-            found = reached if formula == best else gain_of(formula)
-            if found > reached:
-                best, reached = formula, found
+        if setting != "auto":
+            continue
+        tried = [best, *(replace(best, **{name: value}) for value in values)]
+        fresh = [formula for formula in dict.fromkeys(tried) if formula not in gains]
+        for weighting in dict.fromkeys(formula.weighting for formula in fresh):
+            if weighting != task.formula.weighting:
+                # The comparison before is let go first: two of them would take twice the memory.
+                del task
+                task = make_task(replace(best, weighting=weighting))
+            alike = [formula for formula in fresh if formula.weighting == weighting]
+            gains |= {
+                formula: gain(near) for formula, near in zip(alike, _nearest(task, alike, rows), strict=True)
+            }
+        best = max(tried, key=gains.__getitem__)
     return best
+
+
+def _nearest(
+    task: SimilarityTask, formulas: Sequence[SimilarityFormula], rows: npt.NDArray[np.int64]
+) -> list[Matrix]:
+    """Return the similarities of some rows to their nearest, by each of several formulas.
+
+    Args:
+        task: Comparison with the weighting of all of the formulas.
+        formulas: F formulas that differ in penalty and shrinkage.
+        rows: (N,) rows of `task.left`.
+
+    Returns:
+        F matrices of (N, M) sparse float32.
+    """
+    tasks = [replace(task, formula=formula) for formula in formulas]
+    parts: list[list[Matrix]] = [[] for _ in tasks]
+    columns = task.right.shape[1]
+    work = np.minimum(row_products(task.left, task.right)[rows], columns)
+    for start, stop in row_runs(cumulative(work), block_cells(task.right)):
+        # The products are the same by all formulas, and are not kept: few of them are in memory at a time.
+        products = task.left[rows[start:stop]] @ task.right
+        for each, found in zip(tasks, parts, strict=True):
+            similarities = sparse_similarities(each, products, rows[start:stop])
+            near = sparse.csr_matrix((similarities, products.indices, products.indptr), products.shape)
+            found.append(topk_sparse(near, each.formula.neighbours))
+    return [stack_rows(found, columns) for found in parts]
 
 
 def _held_out(weights: Matrix, config: SimilarityConfig) -> HeldOutPairs | None:
@@ -139,7 +173,6 @@ def given_formula(config: SimilarityConfig) -> SimilarityFormula:
 def _affordable_rows(histories: Matrix, kept: Matrix) -> npt.NDArray[np.int64]:
     """Return the videos of the first histories whose similarities fit the memory, ascending."""
     videos = histories.indices[np.sort(np.unique(histories.indices, return_index=True)[1])]
-    columns = kept.T.tocsr()
-    entries = np.minimum(row_products(columns[videos], kept), kept.shape[1])
+    entries = np.minimum(column_products(kept)[videos], kept.shape[1])
     limit = max(FEWEST_ENTRIES, kept.nnz)
     return np.sort(videos[np.cumsum(entries) <= limit]).astype(np.int64)

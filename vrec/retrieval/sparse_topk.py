@@ -10,7 +10,7 @@ from vrec.retrieval.interaction_matrix import Matrix
 
 Value = TypeVar("Value", np.float32, np.uint64)
 
-PADDED_CELLS = 1 << 17
+PADDED_CELLS = 1 << 16
 """Entries per group of rows of similar length, which are padded to one length: 0.5 MB of float32."""
 PADDING = 1.3
 """Greatest ratio of the lengths of two rows in one group."""
@@ -34,18 +34,28 @@ def topk_sparse(scores: Matrix, k: int) -> Matrix:
     # A bound from maxima of groups leaves little more than k entries per row; most rows are done then.
     floors = _row_bounds(values, indptr, k, exact=False)
     np.maximum(floors, np.finfo(np.float32).smallest_subnormal, out=floors)
-    taken = np.flatnonzero(values >= np.repeat(floors, np.diff(indptr)))
-    values, columns, indptr = values[taken], columns[taken], np.searchsorted(taken, indptr)
+    values, columns, indptr = _select(values >= np.repeat(floors, np.diff(indptr)), values, columns, indptr)
     if (np.diff(indptr) > k).any():
         # Floats above 0 are ordered as their bits are. Of equal ones the lower column has the greater key.
         keys = values.view(np.uint32).astype(np.uint64) << np.uint64(32)
         keys |= (~columns.astype(np.uint32)).astype(np.uint64)
         bounds = _row_bounds(keys, indptr, k, exact=True)
-        taken = np.flatnonzero(keys >= np.repeat(bounds, np.diff(indptr)))
-        values, columns, indptr = values[taken], columns[taken], np.searchsorted(taken, indptr)
+        values, columns, indptr = _select(keys >= np.repeat(bounds, np.diff(indptr)), values, columns, indptr)
     nearest = sparse.csr_matrix((values, columns, indptr), shape=scores.shape)
     nearest.sort_indices()
     return nearest
+
+
+def _select(
+    taken: npt.NDArray[np.bool_],
+    values: npt.NDArray[np.float32],
+    columns: npt.NDArray[np.integer],
+    indptr: npt.NDArray[np.integer],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    """Return the values, columns and index pointer of the entries that are taken."""
+    ends = np.zeros(len(taken) + 1, indptr.dtype)
+    np.cumsum(taken, out=ends[1:])
+    return values[taken], columns[taken], ends[indptr]
 
 
 def _row_bounds(

@@ -10,6 +10,7 @@ from vrec.core.artifact import Arrays
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import ItemKnnConfig
+from vrec.retrieval.deadline import TimeCheck, checked, no_limit
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.row_statistics import RowMoments, RowWeighting
 from vrec.retrieval.similarity import (
@@ -45,9 +46,9 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
         self.map_blocks = map_blocks
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
-        formula = choose_video_formula(histories.weights, self.config, video_similarity_task)
+        formula = choose_video_formula(histories.weights, self.config, video_similarity_task, self.check_time)
         self.report = asdict(formula)
-        self.similarities = similar_videos(histories.weights, formula, self.map_blocks)
+        self.similarities = similar_videos(histories.weights, formula, self.map_blocks, self.check_time)
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         weights = histories.weights
@@ -67,7 +68,10 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
 
 
 def similar_videos(
-    weights: Matrix, formula: SimilarityFormula, map_blocks: BlockMapper = map_in_threads
+    weights: Matrix,
+    formula: SimilarityFormula,
+    map_blocks: BlockMapper = map_in_threads,
+    check: TimeCheck = no_limit,
 ) -> Matrix:
     """Return the similarities of each video to its nearest videos.
 
@@ -75,26 +79,25 @@ def similar_videos(
         weights: (users, videos) float32.
         formula: Settings of the similarity.
         map_blocks: How the blocks of rows are computed.
+        check: Check of the time, after each block.
 
     Returns:
         (videos, videos) sparse float32 with the `neighbours` greatest similarities per row.
     """
     videos = weights.shape[1]
     task = with_long_columns(video_similarity_task(weights, formula))
-    blocks = map_blocks(nearest_rows, task, row_blocks(videos))
+    blocks = checked(map_blocks(nearest_rows, task, row_blocks(videos)), check)
     return stack_nearest(blocks, (videos, videos), formula.neighbours)
 
 
 def video_similarity_task(weights: Matrix, formula: SimilarityFormula) -> SimilarityTask:
     """Return the comparison of all videos of (users, videos) float32 weights with each other."""
     rows = weights.T.tocsr()
-    rows = RowWeighting.fit(rows, formula.weighting).apply(rows)
+    weighting = RowWeighting.fit(rows, formula.weighting)
+    right = weighting.apply_to_columns(weights, rows)
+    rows = weighting.apply(rows)
     moments = RowMoments.from_rows(rows, formula.similarity)
     own_keys = np.arange(rows.shape[0], dtype=np.int32)
-    right = weights
-    if formula.weighting != "none":
-        # The indices are those of `weights`, which are stored only once.
-        right = sparse.csr_matrix((rows.T.tocsr().data, weights.indices, weights.indptr), weights.shape)
     return SimilarityTask(rows, right, moments, moments, formula, own_keys, own_keys, weight_range(right))
 
 
