@@ -345,7 +345,7 @@ class AutoConfig(HybridConfig):
     minutes: float = Field(default=5.0, gt=0)
     """Time budget of the whole fit. What does not fit into it is skipped and named; a part of the choice that
     could not be fitted again on all interactions in time stays as it was tried, without those held out. A
-    trial whose time could not be known beforehand may end later."""
+    trial that takes longer than expected is stopped at its next step; the inverse of `ease` is one step."""
     search: dict[SingleKind, dict[str, list[Any]]] = Field(
         default_factory=lambda: {
             "co_visitation": {"decay": [0.5, 0.9], "popularity_power": [0.0, 0.3]},

@@ -52,7 +52,7 @@ class Als(MatrixRecommender[AlsConfig]):
                 random_state=self.config.seed,
             )
             try:
-                model.fit(confidence, show_progress=False)
+                model.fit(confidence, show_progress=False, callback=lambda *_: self.check_time())
             except ModelFitError:
                 raise FitError(
                     f"{self.kind}: weights of up to {weights.data.max():.3g} overflow floating point",

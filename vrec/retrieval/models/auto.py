@@ -15,6 +15,7 @@ from vrec.core.tables import tables_digest
 from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import CONTENT_KINDS, AutoConfig, SingleModelsConfig
+from vrec.retrieval.deadline import check_deadline, no_limit
 from vrec.retrieval.holdout import ValidationPart
 from vrec.retrieval.interaction_matrix import InteractionMatrix, to_interactions
 from vrec.retrieval.models.auto_trials import (
@@ -181,15 +182,17 @@ class AutoRecommender(HybridRecommender):
             figures = found.score, found.seconds, found.fit_seconds
             trial = Trial(kind, models, found.fitted, *figures, part.train.num_rows)
         else:
-            needed, room = self._expected(trials, kind, part), self._room(trials)
-            # What is tried for the first time may have to be fitted again in the end.
-            if kind != BASELINE and needed * (1 if best else 2) >= room:
-                self._drop(kind, f"budget: about {needed:.0f} s, of {room:.0f} s left", changes)
+            needed, share = self._expected(trials, kind, part), self._trial_share(trials, kind, part)
+            if kind != BASELINE and needed >= share:
+                self._drop(kind, f"budget: about {needed:.0f} s, of {share:.0f} s for the trial", changes)
                 return
             try:
                 trial = self._run_trial(trials, kind, changes, part, content)
+            except FitTimeout as error:
+                self._drop(kind, f"budget: {reason_of(error, kind)} in the trial", changes)
+                return
             except FitError as error:
-                self._drop(kind, str(error).removeprefix(f"{kind}: "), changes)
+                self._drop(kind, reason_of(error, kind), changes)
                 return
             if self._journal is not None:
                 settings = getattr(trial.models, kind).model_dump(mode="json")
@@ -219,15 +222,19 @@ class AutoRecommender(HybridRecommender):
     ) -> Trial:
         begun = time.monotonic()
         models = with_settings(self._models, kind, changes)
-        if getattr(getattr(models, kind), "epochs", None) is not None:
-            models = self._within_budget(models, kind, part, content, self._trial_share(trials, part))
+        is_network = getattr(getattr(models, kind), "epochs", None) is not None
+        if is_network:
+            models = self._within_budget(models, kind, part, content, self._trial_share(trials, kind, part))
         fit_begun = time.monotonic()
-        # A network stops in time to be trained once more on everything.
-        deadline = fit_begun + self._trial_share(trials, part)
+        # A network stops in time to be trained once more on everything. A part of another model is worth
+        # nothing, so that its trial may take all the time there is.
+        room = self._trial_share(trials, kind, part) if is_network else self._room(trials)
+        deadline = None if kind == BASELINE else fit_begun + room
         fitted = fit_member(kind, models, part.train, content, deadline)
         fit_seconds = time.monotonic() - fit_begun
         panel = self._panel({kind: fitted}, part.train)
-        score = float(single_scores(panel, kind, part).mean())
+        check = no_limit if is_network else lambda: check_deadline(deadline, kind)
+        score = float(single_scores(panel, kind, part, check).mean())
         return Trial(kind, models, fitted, score, time.monotonic() - begun, fit_seconds, part.train.num_rows)
 
     def _is_slow(self, kind: str) -> bool:
@@ -285,10 +292,10 @@ class AutoRecommender(HybridRecommender):
                 begun = time.monotonic()
                 try:
                     members[kind] = fit_member(kind, models[kind], table, content, self._deadline)
-                except FitTimeout:
-                    reason = "the first epoch was not done in time"
+                except FitTimeout as error:
+                    reason = reason_of(error, kind)
                 except FitError as error:
-                    row["dropped"] = str(error).removeprefix(f"{kind}: ")
+                    row["dropped"] = reason_of(error, kind)
                 row["seconds"] = round(time.monotonic() - begun, 2)
             if kind not in members and "dropped" not in row:
                 members[kind] = trial.fitted
@@ -314,11 +321,14 @@ class AutoRecommender(HybridRecommender):
         """Return the seconds left for trials, without those of the fits on everything in the end."""
         return max(0.0, self._left() - self._reserved(trials))
 
-    def _trial_share(self, trials: Mapping[str, Trial], part: ValidationPart) -> float:
+    def _trial_share(self, trials: Mapping[str, Trial], kind: str, part: ValidationPart) -> float:
         """Return the seconds for a trial after which as many remain as its fit on everything will take.
 
-        After a trial on a sample, half of the room remains for the others.
+        After a kind's first trial on a sample, half of the room remains for the others. Further settings of a
+        kind replace those that time is reserved for.
         """
+        if kind in trials:
+            return self._room(trials)
         growth = 1.0 if trials is self._on_sample else max(1.0, self._rows / part.train.num_rows)
         return self._room(trials) / (1 + growth)
 
@@ -347,6 +357,11 @@ class AutoRecommender(HybridRecommender):
 
     def _refit_seconds(self, kind: str) -> float:
         return self._trials[kind].refit_seconds(self._rows) if kind in self._trials else 0.0
+
+
+def reason_of(error: FitError, kind: str) -> str:
+    """Return why a kind could not be fitted, without its name."""
+    return str(error).removeprefix(f"{kind}: ")
 
 
 def ranked(trials: Mapping[str, Trial]) -> list[str]:

@@ -37,9 +37,12 @@ class Ease(MatrixRecommender[EaseConfig]):
         weights, regularization = self._weights(histories), self.config.regularization
         if regularization == "auto":
             regularization = choose_regularization(weights)
+        self.check_time()
         self.report = {"regularization": regularization}
         gram = _gram(weights)
         gram[np.diag_indices(videos)] += regularization
+        # What takes longest is one call, which nothing stops.
+        self.check_time()
         inverse = _invert(gram)
         diagonal = inverse.diagonal().copy()
         self.weights = np.empty((videos, videos), np.float32)

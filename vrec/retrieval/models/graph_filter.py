@@ -1,6 +1,6 @@
 """Graph filter: the closed-form kin of graph convolution networks on the graph of users and videos."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Self
@@ -13,8 +13,9 @@ from vrec.core.artifact import Arrays
 from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.base import BLOCK_CELLS, MatrixRecommender
 from vrec.retrieval.config import GraphFilterConfig
+from vrec.retrieval.deadline import TimeCheck, checked, no_limit
 from vrec.retrieval.holdout import Holdout, hold_out_random
-from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
+from vrec.retrieval.interaction_matrix import Indices, InteractionMatrix, Matrix
 from vrec.retrieval.similarity import dense_product
 from vrec.retrieval.topk import Scores, mask_scores
 from vrec.retrieval.validation import DEEP_CUTOFF, ndcg
@@ -106,7 +107,7 @@ class GraphFilter(MatrixRecommender[GraphFilterConfig]):
     Config = GraphFilterConfig
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
-        self.settings = choose_settings(histories, self.config)
+        self.settings = choose_settings(histories, self.config, self.check_time)
         self.filter = LowPassFilter.fit(histories.weights, self.settings)
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
@@ -121,8 +122,16 @@ class GraphFilter(MatrixRecommender[GraphFilterConfig]):
         self.filter = LowPassFilter.restore(self.histories.weights, self.settings, arrays["vectors"])
 
 
-def choose_settings(histories: InteractionMatrix, config: GraphFilterConfig) -> FilterSettings:
-    """Return the settings of a config, those that are `auto` by the NDCG of held-out videos."""
+def choose_settings(
+    histories: InteractionMatrix, config: GraphFilterConfig, check: TimeCheck = no_limit
+) -> FilterSettings:
+    """Return the settings of a config, those that are `auto` by the NDCG of held-out videos.
+
+    Args:
+        histories: Histories of all users.
+        config: Settings.
+        check: Check of the time, after each block of held-out users.
+    """
     smoothings = VIDEO_SMOOTHINGS if config.video_smoothing == "auto" else (config.video_smoothing,)
     factors = FACTORS if config.factors == "auto" else (config.factors,)
     low_passes = LOW_PASSES if config.low_pass == "auto" else (config.low_pass,)
@@ -138,26 +147,35 @@ def choose_settings(histories: InteractionMatrix, config: GraphFilterConfig) -> 
     gains = np.zeros((len(smoothings), len(factors), len(low_passes)))
     for place, smoothing in enumerate(smoothings):
         most = replace(grid[0], video_smoothing=smoothing, factors=max(factors))
-        gains[place] = _gains(LowPassFilter.fit(holdout.kept.weights, most), holdout, factors, low_passes)
+        passed = LowPassFilter.fit(holdout.kept.weights, most)
+        for block in checked(_blocks(holdout), check):
+            gains[place] += _gains(passed, holdout, block, factors, low_passes)
     return grid[int(gains.argmax())]
 
 
 def _gains(
-    passed: LowPassFilter, holdout: Holdout, factors: Sequence[int], low_passes: Sequence[float]
+    passed: LowPassFilter,
+    holdout: Holdout,
+    block: Indices,
+    factors: Sequence[int],
+    low_passes: Sequence[float],
 ) -> Floats:
-    # (factors, low_passes) sums of the users' NDCG.
+    # (factors, low_passes) sums of the NDCG of a block of the users.
     gains = np.zeros((len(factors), len(low_passes)))
+    seen = binary(holdout.before(block).weights)
+    linear = passed.linear(seen)
+    lows = [passed.low(seen, count) for count in factors]
+    for (row, low), (column, share) in product(enumerate(lows), enumerate(low_passes)):
+        scores = (linear + share * low).astype(np.float32)
+        mask_scores(scores, seen, None)
+        gains[row, column] = ndcg(scores, holdout.held_out[block], DEEP_CUTOFF).sum()
+    return gains
+
+
+def _blocks(holdout: Holdout) -> Iterator[Indices]:
     size = max(1, BLOCK_CELLS // holdout.kept.videos)
     for start in range(0, len(holdout.users), size):
-        block = np.arange(start, min(start + size, len(holdout.users)))
-        seen = binary(holdout.before(block).weights)
-        linear = passed.linear(seen)
-        lows = [passed.low(seen, count) for count in factors]
-        for (row, low), (column, share) in product(enumerate(lows), enumerate(low_passes)):
-            scores = (linear + share * low).astype(np.float32)
-            mask_scores(scores, seen, None)
-            gains[row, column] += ndcg(scores, holdout.held_out[block], DEEP_CUTOFF).sum()
-    return gains
+        yield np.arange(start, min(start + size, len(holdout.users)))
 
 
 def binary(weights: Matrix) -> Matrix:

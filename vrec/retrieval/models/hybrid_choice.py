@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.retrieval.config import BlendConfig
+from vrec.retrieval.deadline import TimeCheck, checked, no_limit
 from vrec.retrieval.holdout import ValidationPart
 from vrec.retrieval.interaction_matrix import InteractionMatrix
 from vrec.retrieval.models.hybrid_weights import (
@@ -55,10 +56,17 @@ class BlendChoice:
         return {name: score for name, score in self.scores.items() if "blend" in name.split()}
 
 
-def single_scores(panel: ScorePanel, name: str, part: ValidationPart) -> Floats:
-    """Return the (users,) NDCG@10 of one member, its lists filled up with popular videos."""
+def single_scores(panel: ScorePanel, name: str, part: ValidationPart, check: TimeCheck = no_limit) -> Floats:
+    """Return the (users,) NDCG@10 of one member, its lists filled up with popular videos.
+
+    Args:
+        panel: Members fitted on `part.train`.
+        name: Name of the member.
+        part: The validation part.
+        check: Check of the time, after each block of users.
+    """
     values = [np.empty(0)]
-    for block in validation_blocks(part):
+    for block in checked(validation_blocks(part), check):
         before = part.before.rows(block)
         scores = panel.member_scores(name, before, part.users.take(pa.array(block)))
         values.append(block_ndcg(fill_with_popular(scores, panel.support), before, part.after.rows(block)))

@@ -10,6 +10,7 @@ from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent, Vectors
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import MultimodalConfig
+from vrec.retrieval.deadline import TimeCheck, checked, no_limit
 from vrec.retrieval.holdout import hold_out_random
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.models.content import catalog_with_content, content_rows
@@ -73,10 +74,11 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
             )
         watched, self._cold = np.flatnonzero(users), np.flatnonzero(users == 0)
         by_embedding, by_attribute = (
-            nearest_rows(rows, watched, config.neighbours, config.sharpness) for rows in (dense, coded)
+            nearest_rows(rows, watched, config.neighbours, config.sharpness, self.check_time)
+            for rows in (dense, coded)
         )
         graph = blend_graphs(by_embedding, by_attribute, config.attributes_share)
-        self.settings = choose_settings(histories, config)
+        self.settings = choose_settings(histories, config, self.check_time)
         support = config.content_support
         self.content_support = self._choose_support(histories, graph) if support == "auto" else support
         self._mix = mixed_rows(graph, users, self.content_support)
@@ -90,7 +92,7 @@ class MultimodalFilter(MatrixRecommender[MultimodalConfig]):
         users = np.bincount(holdout.kept.weights.indices, minlength=histories.videos)
         mixes = [mixed_rows(graph, users, support) for support in SUPPORTS]
         gains = np.zeros(len(SUPPORTS))
-        for block in self._blocks(len(holdout.users)):
+        for block in checked(self._blocks(len(holdout.users)), self.check_time):
             seen = holdout.before(block).weights
             for place, mix in enumerate(mixes):
                 scores = mixed_scores(passed, mix, seen)
@@ -128,7 +130,11 @@ def mixed_scores(passed: LowPassFilter, mix: Matrix, histories: Matrix) -> Score
 
 
 def nearest_rows(
-    rows: Vectors | Matrix, watched: npt.NDArray[np.int64], count: int, sharpness: float
+    rows: Vectors | Matrix,
+    watched: npt.NDArray[np.int64],
+    count: int,
+    sharpness: float,
+    check: TimeCheck = no_limit,
 ) -> Matrix:
     """Return the graph from each video to the watched videos with the most similar content.
 
@@ -137,6 +143,7 @@ def nearest_rows(
         watched: (W,) indices of the videos that may be neighbors.
         count: Maximum number of neighbors of a video, itself not among them.
         sharpness: Exponent of the cosines.
+        check: Check of the time, after each block of rows.
 
     Returns:
         (videos, videos) float64 CSR of positive cosines to that power, each row divided by its sum if that is
@@ -147,7 +154,7 @@ def nearest_rows(
     own[watched] = np.arange(len(watched))
     parts: list[Matrix] = []
     step = max(1, BLOCK_CELLS // max(1, len(watched)))
-    for start in range(0, videos, step):
+    for start in checked(range(0, videos, step), check):
         product = rows[start : start + step] @ others
         cosines = product.toarray() if sparse.issparse(product) else np.asarray(product)
         columns = own[start : start + step]

@@ -61,11 +61,11 @@ def fit_member(
         config: Settings, of which its own apply.
         interactions: INTERACTIONS.
         content: Content of the videos.
-        deadline: Moment of `time.monotonic` at which the training of a network stops; others ignore it.
+        deadline: Moment of `time.monotonic` at which a network stops training, and other fits end.
 
     Raises:
         FitError: It cannot be fitted on these rows, or needs content and there is none.
-        FitTimeout: The deadline came in the first epoch.
+        FitTimeout: The deadline came in a network's first epoch, or in the fit of another model.
     """
     if kind in CONTENT_KINDS and (content is None or not content.video_id_columns):
         raise FitError("there is no content")

@@ -93,8 +93,10 @@ class UserKnn(MatrixRecommender[SimilarityConfig]):
             histories.weights,
             self.config,
             lambda left, fitted, formula: FittedUsers.from_weights(fitted, formula).compare(left),
+            self.check_time,
         )
         self.report = asdict(formula)
+        self.check_time()
         self.fitted = FittedUsers.from_weights(histories.weights, formula)
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
