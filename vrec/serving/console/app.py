@@ -18,6 +18,7 @@ from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.audit import mark_audited_as
 from vrec.serving.http.errors import HttpProblem, log_error, request_id_of, to_problem
 from vrec.serving.http.keys import ApiKeyring
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.routes.pages import PAGE_POLICY, file_route
 
 STATIC = Path(__file__).parent / "static"
@@ -44,7 +45,7 @@ def console_routes(
     backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None, access: ConsoleAccess
 ) -> APIRouter:
     """Return the routes below `/console`; without API keys they need no session."""
-    router, console = APIRouter(), _Console(backend, config, keys, access)
+    router, console = service_router(is_open=True), _Console(backend, config, keys, access)
     for file in sorted(STATIC.iterdir()):
         router.add_api_route(
             f"{CONSOLE}/static/{file.name}",

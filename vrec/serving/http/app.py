@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
@@ -20,7 +20,7 @@ from vrec.serving.http.errors import ProblemDocument, install_error_handlers
 from vrec.serving.http.head import add_head_routes
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
-from vrec.serving.http.query_parameters import check_query_parameters
+from vrec.serving.http.routers import add_routes
 from vrec.serving.http.routes import (
     audit,
     batches,
@@ -102,13 +102,7 @@ def create_app(
         ApiKeyring.from_environment(environment, security.keys_variable, tenant=None),
     )
     # FastAPI's documentation pages are off: they load scripts from other hosts.
-    app = FastAPI(
-        title="vrec",
-        version=vrec.__version__,
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
-    )
+    app = FastAPI(title="vrec", version=vrec.__version__, docs_url=None, redoc_url=None)
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(AuditMiddleware, backend=backend, has_keys=keys is not None)
     if tenant is not None:
@@ -119,16 +113,13 @@ def create_app(
         app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
     modules = (recommendations, trends, events, users, catalog, bulk, rules, batches, audit)
     routers = [module.routes(backend, config, keys) for module in modules]
-    # Load balancers and caches add query parameters to those of the pages.
-    open_routers = [
+    routers += [
         pages.routes(backend, config, keys, metrics),
         console_routes(backend, config, keys, console),
     ]
-    for router in (*routers, *open_routers):
+    for router in routers:
         add_head_routes(router)
-        checks = [] if router in open_routers else [Depends(check_query_parameters)]
-        app.include_router(router, dependencies=checks)
-    routers += open_routers
+        add_routes(app, router)
     install_error_handlers(app, [route for router in routers for route in router.routes])
     app.openapi = _openapi(app, config.own_kinds)
     return app

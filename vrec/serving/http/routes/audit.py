@@ -12,6 +12,7 @@ from vrec.serving.http.body import COMMON_ERRORS
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import error_responses
 from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.requests import Cursor
 from vrec.serving.http.schemas.responses import AuditResponse, json_response
 
@@ -23,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the route `/v1/audit`."""
-    router = APIRouter(tags=["audit"], dependencies=require_scope("manage", keys))
+    router = service_router("audit", require_scope("manage", keys))
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
 
     @router.get("/v1/audit", responses={200: {"model": AuditResponse}, **errors})

@@ -16,6 +16,7 @@ from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
 from vrec.serving.http.errors import error_responses, request_id_of
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.lists import now_us
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.routes.events import PARQUET
 from vrec.serving.http.schemas.batches import BatchId, BatchRequest, BatchResponse
 from vrec.serving.http.schemas.responses import json_response
@@ -27,7 +28,7 @@ CHUNK_BYTES = 1_000_000
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes below `/v1/batches`."""
-    router = APIRouter(tags=["batches"], dependencies=require_scope("manage", keys))
+    router = service_router("batches", require_scope("manage", keys))
     errors = (*((401,) if keys else ()), *COMMON_ERRORS)
 
     @router.post(

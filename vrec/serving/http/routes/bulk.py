@@ -20,6 +20,7 @@ from vrec.serving.deployments.protocol import ServingBackend, UnknownVideo
 from vrec.serving.http.body import COMMON_ERRORS, schema_ref
 from vrec.serving.http.errors import HttpProblem, error_responses, to_problem, validation_problem
 from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.responses import json_response
 from vrec.serving.http.schemas.videos import BulkResponse, BulkVideoRow
 from vrec.serving.messages import CatalogEdit, VideoUpsert
@@ -38,7 +39,7 @@ MAX_DETAIL_CHARS = 300
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the route `/v1/videos:bulk`."""
-    router = APIRouter(tags=["catalog"], dependencies=require_scope("manage", keys))
+    router = service_router("catalog", require_scope("manage", keys))
     errors = error_responses(*((401,) if keys else ()), 415, *COMMON_ERRORS)
     lines = {"type": "string", "format": "binary", "description": f"Lines of {schema_ref(BulkVideoRow)}."}
     body = {"requestBody": {"required": True, "content": {NDJSON: {"schema": lines}}}}

@@ -28,6 +28,7 @@ from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.lists import now_us
 from vrec.serving.http.multipart import FORM, UPLOAD_PATH, read_form
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.requests import VideoId
 from vrec.serving.http.schemas.responses import (
     AddVideoResponse,
@@ -52,7 +53,7 @@ NEIGHBORS_SHOWN = 5
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes `/v1/uploads` and those below `/v1/videos`."""
-    router = APIRouter(tags=["catalog"], dependencies=require_scope("manage", keys))
+    router = service_router("catalog", require_scope("manage", keys))
     catalog = _CatalogOperations(backend, config)
     errors = (*((401,) if keys else ()), *COMMON_ERRORS)
     _add_new_videos(router, catalog, errors)

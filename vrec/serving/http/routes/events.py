@@ -18,6 +18,7 @@ from vrec.serving.experiments import ArmStatistics
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_json, validate_body
 from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, ShopperToken, require_scope
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.events import (
     EVENTS_BODY,
     EventRequest,
@@ -38,7 +39,7 @@ ResponseSpecs = dict[int | str, dict[str, Any]]
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes `/v1/events`, `/v1/profiles/{user_id}` and `/v1/arms`."""
-    router = APIRouter(tags=["events"])
+    router = service_router("events")
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
     _add_events(router, backend, config, keys, errors)
     _add_profiles(router, backend, keys, errors)

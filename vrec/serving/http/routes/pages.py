@@ -19,6 +19,7 @@ from vrec.serving.deployments.protocol import Card, ServingBackend
 from vrec.serving.http.conditional import not_modified
 from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.requests import VideoId
 from vrec.serving.http.schemas.responses import HealthResponse, ReadyResponse, json_response
 
@@ -49,7 +50,7 @@ def routes(
     backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None, metrics: Callable[[], bytes] | None
 ) -> APIRouter:
     """Return the routes `/healthz`, `/readyz`, `/metrics` (if metrics are given), `/media/` and the page."""
-    router = APIRouter(tags=["pages"])
+    router = service_router("pages", is_open=True)
 
     @router.get("/healthz", responses={200: {"model": HealthResponse}, **error_responses(403, 500)})
     async def check_health() -> Response:

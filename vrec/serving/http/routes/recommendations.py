@@ -12,6 +12,7 @@ from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_
 from vrec.serving.http.errors import error_responses, request_id_of
 from vrec.serving.http.keys import ApiKeyring, ShopperToken, require_scope
 from vrec.serving.http.lists import ListResponder, now_us
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
     RECOMMEND_BODY,
@@ -49,7 +50,7 @@ register_url_convertor("video", _VideoPath())
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes of recommendations, search and similar videos."""
-    router = APIRouter(tags=["lists"])
+    router = service_router("lists")
     reading = require_scope("read", keys)
     responder = ListResponder(backend, config)
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)

@@ -14,6 +14,7 @@ from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_
 from vrec.serving.http.errors import HttpProblem, error_responses, request_id_of
 from vrec.serving.http.keys import ApiKeyring, key_name, require_scope
 from vrec.serving.http.lists import now_us
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.responses import json_response
 from vrec.serving.http.schemas.rules import (
     RULE_BODY,
@@ -42,7 +43,7 @@ IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", pattern=r"^\*$
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes below `/v1/rules`."""
-    router = APIRouter(tags=["rules"], dependencies=require_scope("manage", keys))
+    router = service_router("rules", require_scope("manage", keys))
     errors = (*((401,) if keys else ()), *COMMON_ERRORS)
     _add_reading(router, backend, errors)
     _add_changes(router, backend, errors)

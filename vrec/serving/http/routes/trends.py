@@ -10,6 +10,7 @@ from vrec.serving.http.body import COMMON_ERRORS
 from vrec.serving.http.errors import error_responses, request_id_of
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.lists import ListResponder, now_us
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.responses import json_response
 from vrec.serving.http.schemas.trends import (
     PopularSearchesQuery,
@@ -21,7 +22,7 @@ from vrec.serving.http.schemas.trends import (
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes of trending videos and popular searches."""
-    router = APIRouter(tags=["lists"], dependencies=require_scope("read", keys))
+    router = service_router("lists", require_scope("read", keys))
     responder = ListResponder(backend, config)
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
 

@@ -13,6 +13,7 @@ from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.requests import Cursor, Id, UserId
 from vrec.serving.http.schemas.responses import json_response
 from vrec.serving.http.schemas.users import JoinSessionRequest, JoinSessionResponse, UserResponse
@@ -25,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None) -> APIRouter:
     """Return the routes below `/v1/users`."""
-    router = APIRouter(tags=["users"])
+    router = service_router("users")
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
 
     @router.post(
