@@ -150,6 +150,10 @@ class CatalogJournal:
             changed = [name for name, at in self._changed_at.items() if at > revision]
             return self._revision, {name: dict(self._state.videos.get(name, {})) for name in changed}
 
+    def has_many_files(self) -> bool:
+        """Return whether there were so many files when they were read last that they should be merged."""
+        return len(self._files) >= self._most_files()
+
     def compact(self, versions: Collection[str], *, force: bool = False) -> bool:
         """Merge the files into one, without what none of these bundles needs, and tell whether it did.
 

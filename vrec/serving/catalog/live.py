@@ -141,6 +141,8 @@ class LiveCatalog(Generic[T]):
 
     async def compact(self, *, force: bool = False) -> bool:
         """Merge the journal's files if there are many; see `CatalogJournal.compact`."""
+        if not (force or self.journal.has_many_files()):
+            return False
         return await asyncio.to_thread(self._compact, force)
 
     def _has_reached(self, position: JournalPosition | None) -> bool:

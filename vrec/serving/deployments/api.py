@@ -44,6 +44,7 @@ from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.searches import SearchOperations
+from vrec.serving.deployments.store_ends import ReadEnds
 from vrec.serving.deployments.trends import TrendOperations
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import TenantHttp, create_app
@@ -97,6 +98,7 @@ class ApiDeployment:
         recorder: metrics.MetricsRecorder | None = None,
         *,
         check: BundleCheck | None = None,
+        ends: ReadEnds | None = None,
     ) -> None:
         """Build the deployment.
 
@@ -107,15 +109,16 @@ class ApiDeployment:
             encoder: Handle of the encoder deployment; None refuses uploads.
             recorder: Recorder of metrics; None takes that of the process.
             check: Function that raises for bundles that the deployment must not accept.
+            ends: Function that returns the ends of the store's logs; None reads the logs in each round.
         """
         self._local_ranking: RankingDeployment | None = None
         if ranking is None:
-            self._local_ranking = RankingDeployment(config, profiles, encoder, check)
+            self._local_ranking = RankingDeployment(config, profiles, encoder, check, ends=ends)
             ranking = LocalRankingHandle(self._local_ranking)
         self._recorder, self._surfaces = recorder or metrics.metrics_recorder(), metrics.SurfaceLabels()
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
         self._live: LiveCatalog[PopularFallback] = LiveCatalog(config.data, self._load, check=check)
-        self._rules = RuleFollower(profiles.records_after.remote)
+        self._rules, self._ends = RuleFollower(profiles.records_after.remote), ends
         self.rules = RuleOperations(profiles, ranking, self._rules, config.apply_timeout_s)
         """Rules of the shop."""
         self.audit = AuditLog(profiles, config.apply_timeout_s)
@@ -359,7 +362,8 @@ class ApiDeployment:
             try:
                 await self._live.follow()
                 await self._live.compact()
-                await await_reply(self._rules.follow(), self._config.apply_timeout_s)
+                ends = None if self._ends is None else await self._ends()
+                await await_reply(self._rules.catch_up(ends and ends.rules), self._config.apply_timeout_s)
             except Exception as error:  # the next round tries again
                 logger.warning("cannot read the latest changes", extra={"why": str(error)[:300]})
 

@@ -23,6 +23,7 @@ from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.deployments.store_ends import ReadEnds, StoreEnds, read_ends
 from vrec.serving.deployments.store_owner import write_owner
 from vrec.serving.deployments.video_counts import MAX_FOLLOWED_EVENTS, VideoCounts
 from vrec.serving.experiment_start import ExperimentStart, begin_experiment
@@ -41,9 +42,18 @@ COUNTED_AT_ONCE = 1_000
 class ProfilesDeployment:
     """Deployment of the profile store: one process with the embedded store, any number with Redis."""
 
-    def __init__(self, config: ServeConfig, check: BundleCheck | None = None) -> None:
-        """Build the deployment; `check` raises for bundles that it must not accept."""
-        self._config = config
+    def __init__(
+        self, config: ServeConfig, check: BundleCheck | None = None, ends: ReadEnds | None = None
+    ) -> None:
+        """Build the deployment.
+
+        Args:
+            config: The settings of the service.
+            check: Function that raises for bundles that it must not accept.
+            ends: Function that returns the ends of the store's logs; by default they are read for this shop.
+        """
+        self._config, self._ends = config, ends or self._read_ends
+        self._followed: StoreEnds | None = None
         self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load, check=check)
         self._opened: SqliteStore | RedisStore | None = None
         self._video_counts = VideoCounts(lambda: self._store)
@@ -190,6 +200,11 @@ class ProfilesDeployment:
         return self._live.served.refused
 
     @property
+    def opened(self) -> SqliteStore | RedisStore | None:
+        """The store, once it is open."""
+        return self._opened
+
+    @property
     def _store(self) -> SqliteStore | RedisStore:
         if self._opened is None:
             raise RuntimeError("a call came before the first bundle")
@@ -222,13 +237,25 @@ class ProfilesDeployment:
             has_more = False
             try:
                 await self._live.follow()
-                has_more = await self._follow_events()
-                if self._trends is not None:
-                    has_more |= await self._trends.follow(self._cursor)
+                has_more = await self._follow_logs()
             except VrecError as error:  # the next round tries again
                 logger.warning("cannot keep up", extra={"why": str(error)[:300]})
             if not has_more:
                 await asyncio.sleep(self._config.refresh_s)
+
+    async def _follow_logs(self) -> bool:
+        """Count what is new in the logs, and return whether there is more; one short read if nothing is."""
+        ends = await self._ends()
+        if ends is not None and ends == self._followed:
+            return False
+        has_more = await self._follow_events()
+        if self._trends is not None:
+            has_more |= await self._trends.follow(self._cursor)
+        self._followed = None if has_more else ends
+        return has_more
+
+    async def _read_ends(self) -> StoreEnds | None:
+        return (await asyncio.to_thread(read_ends, {"": self._store})).get("")
 
     async def _follow_events(self) -> bool:
         """Count the next events for the A/B test, and return whether there are more.

@@ -21,6 +21,7 @@ from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_traceba
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle
+from vrec.serving.deployments.store_ends import ReadEnds
 from vrec.serving.deployments.store_owner import is_owned_by
 from vrec.serving.messages import (
     CatalogChange,
@@ -69,6 +70,7 @@ class RankingDeployment:
         *,
         stays: bool = True,
         remembers: bool = True,
+        ends: ReadEnds | None = None,
     ) -> None:
         """Build the deployment.
 
@@ -79,12 +81,13 @@ class RankingDeployment:
             check: Function that raises for bundles that the deployment must not accept.
             stays: Whether it stays in memory until the process ends.
             remembers: Whether a good bundle is recorded as the service's; see `ServedBundle`.
+            ends: Function that returns the ends of the store's logs; None reads the logs in each round.
         """
         self._config, self._profiles, self._encoder, self._stays = config, profiles, encoder, stays
         self._live: LiveCatalog[_LoadedBundle] = LiveCatalog(
             config.data, self._load, remembers=remembers, check=check
         )
-        self._rules = RuleFollower(profiles.records_after.remote)
+        self._rules, self._ends = RuleFollower(profiles.records_after.remote), ends
         self._cursor: int | None = None
         self._reader: SqliteProfileReader | RedisStore | None = None
         self._changing = asyncio.Lock()
@@ -300,9 +303,12 @@ class RankingDeployment:
     async def _follow(self) -> None:
         await self._live.follow()
         await self._open_reader()
-        await self._rules.follow()
+        ends = None if self._ends is None else await self._ends()
+        await self._rules.catch_up(ends and ends.rules)
         if self._cursor is None:
             await self._fetch_video_counts()
+            return
+        if ends is not None and ends.events == self._cursor:
             return
         self._cursor, video_ids, counts = await self._profiles.video_counts_since.remote(self._cursor)
         if video_ids:

@@ -31,6 +31,11 @@ class RuleFollower:
                     self.is_read = True
                     return self.book
 
+    async def catch_up(self, last: int | None) -> None:
+        """Read the log unless it ends with a number that is known; None if its end is not known."""
+        if last is None or not self.is_read or last != self.book.number:
+            await self.follow()
+
     async def reach(self, number: int) -> None:
         """Read the changes up to a number, if they are not known yet; raises what `fetch` raises."""
         if self.book.number < number:

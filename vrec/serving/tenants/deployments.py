@@ -14,6 +14,7 @@ from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle, RankingHandle
 from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.store_ends import SharedEnds, StoreEnds, read_ends
 from vrec.serving.http.app import TenantHttp
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.tenants.context import DEFAULT_TENANT
@@ -28,11 +29,24 @@ from vrec.serving.tenants.warm import Multiplexed, WarmShops
 class ProfilesHost(TenantHost[ProfilesDeployment]):
     """Deployment of the stores: one per tenant, in a file or below a prefix of its own."""
 
+    def __init__(self, config: ServeConfig) -> None:
+        """Build the deployment with the settings of the service."""
+        self._ends = SharedEnds(self.ends, config.refresh_s / 2, config.apply_timeout_s)
+        super().__init__(config)
+
+    async def ends(self) -> dict[str, StoreEnds]:
+        """Return the ends of the logs of all stores that are open, by tenant."""
+        opened = {name: shop.opened for name, shop in self.all_shops().items()}
+        return await asyncio.to_thread(
+            read_ends, {name: store for name, store in opened.items() if store is not None}
+        )
+
     def make_shop(self, config: ServeConfig, tenant: str) -> ProfilesDeployment:
         """See TenantHost."""
         if tenant == DEFAULT_TENANT:
-            return ProfilesDeployment(config)
-        return ProfilesDeployment(config, shared_encoder_check(lambda: self.default.served.bundle))
+            return ProfilesDeployment(config, ends=self._ends.reader(tenant))
+        check = shared_encoder_check(lambda: self.default.served.bundle)
+        return ProfilesDeployment(config, check, self._ends.reader(tenant))
 
 
 @hosts(RankingDeployment)
@@ -59,16 +73,18 @@ class RankingHost(TenantHost[RankingDeployment]):
             multiplexed: Serve's decorator of that name.
         """
         self._profiles, self._encoder = profiles, encoder
+        self._ends = SharedEnds(profiles.ends.remote, config.refresh_s / 2, config.apply_timeout_s)
         super().__init__(config)
         self._warm = WarmShops(self._load, config.warm_tenants, multiplexed)
 
     def make_shop(self, config: ServeConfig, tenant: str) -> RankingDeployment:
         """See TenantHost."""
         profiles = cast("ProfilesHandle", TenantHandle(self._profiles, tenant))
+        ends = self._ends.reader(tenant)
         if tenant == DEFAULT_TENANT:
-            return RankingDeployment(config, profiles, self._encoder)
+            return RankingDeployment(config, profiles, self._encoder, ends=ends)
         check = shared_encoder_check(lambda: self.default.served.bundle)
-        return RankingDeployment(config, profiles, self._encoder, check, stays=False)
+        return RankingDeployment(config, profiles, self._encoder, check, stays=False, ends=ends)
 
     @asynccontextmanager
     async def shop_of(self, tenant: str) -> AsyncIterator[RankingDeployment]:
@@ -115,6 +131,7 @@ class ApiHost(TenantHost[ApiDeployment]):
             encoder: Handle of the encoder deployment; None refuses uploads.
         """
         self._ranking, self._profiles, self._encoder = ranking, profiles, encoder
+        self._ends = SharedEnds(profiles.ends.remote, config.refresh_s / 2, config.apply_timeout_s)
         super().__init__(config)
         self._apps: dict[str, tuple[ApiDeployment, ASGIApp]] = {}
         self._making = asyncio.Lock()
@@ -126,7 +143,8 @@ class ApiHost(TenantHost[ApiDeployment]):
             warm = self._ranking.options(multiplexed_model_id=tenant) if tenant else self._ranking
             ranking = cast("RankingHandle", TenantHandle(warm, tenant))
         check = shared_encoder_check(lambda: self.default.served.bundle) if tenant else None
-        return ApiDeployment(config, ranking, profiles, self._encoder, check=check)
+        ends = self._ends.reader(tenant)
+        return ApiDeployment(config, ranking, profiles, self._encoder, check=check, ends=ends)
 
     def __serve_build_asgi_app__(self) -> TenantDispatcher:
         keys = ApiKeyring.from_environment(os.environ, self.config.security.keys_variable, tenant=None)

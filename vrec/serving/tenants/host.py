@@ -90,6 +90,10 @@ class TenantHost(ABC, Generic[S]):
         earlier = {name: shop.served.refusal for name, shop in self._shops.items()}
         return {name: why for name, why in earlier.items() if why is not None} | self.refused_tenants
 
+    def all_shops(self) -> dict[str, S]:
+        """Return the shops in service, by tenant, the default one's among them."""
+        return {DEFAULT_TENANT: self.default, **self._shops}
+
     def config_of(self, tenant: str) -> ServeConfig:
         """Return the settings of a declared tenant's shop."""
         return self.config.model_copy(update={"tenants": self.declared}).of_tenant(tenant)

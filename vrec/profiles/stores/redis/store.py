@@ -128,6 +128,34 @@ class RedisStore(RedisTables):
         with self._store_errors():
             return self._last_number()
 
+    @property
+    def address(self) -> str:
+        """Server and database, the same for stores that differ in their prefix alone."""
+        given = self._db.get_connection_kwargs()
+        return f"{self._name}/{given.get('db', 0)}"
+
+    @staticmethod
+    def ends_of(stores: Sequence["RedisStore"], logs: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return each store's `latest_cursor`, and the number of the last record of each log.
+
+        Args:
+            stores: Stores of one address.
+            logs: Names of logs.
+
+        Raises:
+            StoreError: The server cannot be read.
+        """
+        # One of them may be closed at this moment: its shop is leaving.
+        first = next((store for store in stores if not store._closed), stores[0])
+        keys = [f"{store._prefix}:number" for store in stores]
+        for log in logs:
+            keys += [store._record_keys(log)[1] for store in stores]
+        first._check_open()
+        with first._store_errors():
+            found: Any = first._db.mget(keys)
+        numbers = [int(one or 0) for one in found]
+        return [tuple(numbers[place :: len(stores)]) for place in range(len(stores))]
+
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
         self._check_open()
