@@ -308,8 +308,9 @@ class HybridConfig(BaseConfig):
     """Share of the interactions that is held out to learn the weights; the members are then fitted again on
     all interactions."""
     fallback: bool = True
-    """Use non-negative weights, equal weights of the best members, or the best member alone, where that is
-    better than the blend on the held-out interactions; otherwise the blend is used in any case."""
+    """Use the member that is best on the held-out interactions alone, unless the blend, one with non-negative
+    weights or equal weights of the best members lead by more than their lead's standard error; if false, the
+    blend is used in any case."""
     popularity_calibration: float = Field(default=0.0, ge=0, le=1)
     """Strength with which a list's shares of head, mid and tail videos follow the user's history: 0 orders by
     score alone, 1 by these shares. Higher values show more of the catalog, and cost accuracy."""

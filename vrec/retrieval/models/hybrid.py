@@ -56,7 +56,8 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
     history and on a video's number of users, so that content has more weight for cold videos and cold users.
     On the held-out interactions the blend is then compared with one of non-negative weights, with equal
     weights of the best two members, the best three and so on, and with each member alone, whose lists are
-    filled up with popular videos, and the best is used.
+    filled up with popular videos. The best member is used, or the best blend whose lead over it exceeds its
+    standard error.
     """
 
     kind = "hybrid"

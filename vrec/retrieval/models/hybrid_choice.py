@@ -100,7 +100,10 @@ def choose_blend(
     singles: dict[str, float] | None = None,
     fallback: bool = True,
 ) -> BlendChoice:
-    """Choose the candidate with the highest mean NDCG@10; of equal ones a single member, then the first.
+    """Choose the best member, or the best of the blends that are surely above it, by mean NDCG@10.
+
+    Surely above is a blend whose lead, paired over the validation users, exceeds the lead's standard error:
+    one of several blends is easily ahead by less, and as easily behind on other data.
 
     The weights that score a user are learned from the other half of the validation users, so that a blend is
     not judged by what it was learned from; those of the choice are learned from all of them.
@@ -135,14 +138,24 @@ def choose_blend(
         )
         for name, only in learn.items()
     }
-    for name, values in _blend_ndcg(panel, part, by_user).items():
-        scores[name] = float(values.mean())
-    best = max(scores, key=lambda name: scores[name]) if fallback else BLEND
+    blends = _blend_ndcg(panel, part, by_user)
+    scores |= {name: float(values.mean()) for name, values in blends.items()}
+    best = BLEND
+    if fallback:
+        single = max(members, key=lambda name: scores[name])
+        alone = single_scores(panel, single, part)
+        sure = [name for name, values in blends.items() if _is_surely_above(values, alone)]
+        best = max([single, *sure], key=lambda name: scores[name])
     if best in learn:
         return BlendChoice(
             best, members, fit_blend_weights(choices, config.ridge, initial, learn[best]), scores
         )
     return BlendChoice(best, equal.get(best, (best,)), fixed.get(best, initial), scores)
+
+
+def _is_surely_above(values: Floats, others: Floats) -> bool:
+    lead = values - others
+    return lead.mean() > lead.std() / np.sqrt(len(lead))
 
 
 def _equal_blends(panel: ScorePanel, scores: dict[str, float]) -> dict[str, tuple[str, ...]]:
