@@ -107,6 +107,13 @@ class MatrixRecommender(ABC, Generic[C]):
         """Return the videos that the model can recommend; by default those with interactions."""
         return IdVocabulary.from_columns(interactions.column("video_id"))
 
+    def check_size(self, videos: int) -> None:
+        """Check that the model can be fitted on the interactions of so many videos; by default on any number.
+
+        Raises:
+            FitError: There are too many.
+        """
+
     # ---- shared by all models
 
     def fit(self, interactions: pa.Table, content: CatalogContent | None = None) -> Self:

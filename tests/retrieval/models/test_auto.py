@@ -103,7 +103,7 @@ def test_networks_wait_for_more_interactions_and_get_the_epochs_that_fit(monkeyp
     assert "fewer than 20,000 interactions" in tried(few, model="mult_vae")[0]["dropped"]
     epochs: list[int] = []
 
-    def fit(kind, models, table, content, deadline=None):
+    def fit(kind, models, table, content, deadline=None, **rest):
         if kind == "mult_vae":
             epochs.append(models.mult_vae.epochs)
         return original("popular" if kind == "mult_vae" else kind, models, table, content)
@@ -193,10 +193,10 @@ def test_the_table_names_what_was_left_out():
 def test_members_that_fail_are_named_and_nothing_else_is_lost(monkeypatch):
     original = module.fit_member
 
-    def fit(kind, *rest):
+    def fit(kind, *rest, **limits):
         if kind == "ease":
             raise FitError("planted")
-        return original(kind, *rest)
+        return original(kind, *rest, **limits)
 
     monkeypatch.setattr(module, "fit_member", fit)
     model = fitted(search={})
@@ -207,7 +207,7 @@ def test_members_that_fail_are_named_and_nothing_else_is_lost(monkeypatch):
 def test_an_interrupted_fit_continues_after_the_trials_that_it_had_finished(tmp_path, monkeypatch):
     fits: list[str] = []
 
-    def counted(kind, models, table, content, deadline=None):
+    def counted(kind, models, table, content, deadline=None, **rest):
         fits.append(kind)
         if len(fits) == stop["at"]:
             raise KeyboardInterrupt

@@ -28,7 +28,7 @@ class Clock:
     fits: list[tuple[str, int, float]] = field(default_factory=list)
     """Kind, rows and end of each fit that took time."""
 
-    def fit(self, kind, models, table, content, deadline=None):
+    def fit(self, kind, models, table, content, deadline=None, videos=None):
         begun, cost = self.now, self.costs.get(kind, 0.0) * table.num_rows / WORLD.interactions.num_rows
         if kind == "mult_vae":
             for epoch in range(models.mult_vae.epochs):

@@ -19,6 +19,7 @@ from vrec.retrieval.config import BlendConfig, EaseConfig, HybridConfig, SingleM
 from vrec.retrieval.holdout import ValidationPart, hold_out
 from vrec.retrieval.interaction_matrix import to_interactions
 from vrec.retrieval.models import hybrid_choice
+from vrec.retrieval.models.auto import AutoRecommender
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.hybrid_choice import BLEND, NON_NEGATIVE, choose_blend, fill_with_popular
 from vrec.retrieval.models.hybrid_weights import sum_features
@@ -174,6 +175,22 @@ def test_the_manifest_says_what_was_learned_and_what_was_left_out(tmp_path):
     assert report["validation"]["holdout"] == "time"
     assert report["chosen"] in tried
     assert tried["item_knn"][METRIC] > 0
+
+
+@pytest.mark.parametrize("model", [HybridRecommender, AutoRecommender])
+def test_what_is_too_large_for_everything_is_not_tried_on_less(model):
+    """The video that makes one too many is held out: its only interaction is the newest."""
+    log = WORLD.interactions
+    newest = log.slice(0, 1).to_pylist()[0] | {"video_id": "zz", "at": pa.compute.max(log["at"]).as_py()}
+    late = pa.concat_tables([log, pa.Table.from_pylist([newest], log.schema)])
+    videos = len(pa.compute.unique(log["video_id"]))
+    for most, refused in ((videos, True), (videos + 1, False)):
+        models = SingleModelsConfig(ease=EaseConfig(max_videos=most))
+        blend = BlendConfig(least_users=1)
+        config = model.Config(members=("popular", "ease"), blend=blend, models=models)
+        rows = [row for row in model(config).fit(late).report["tried"] if row["model"] == "ease"]
+        assert any("dropped" in row for row in rows) == refused
+        assert any(row.get(METRIC) is not None for row in rows) != refused
 
 
 def test_without_a_member_left_the_fit_is_refused_and_says_why():

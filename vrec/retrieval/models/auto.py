@@ -230,7 +230,7 @@ class AutoRecommender(HybridRecommender):
         # nothing, so that its trial may take all the time there is.
         room = self._trial_share(trials, kind, part) if is_network else self._room(trials)
         deadline = None if kind == BASELINE else fit_begun + room
-        fitted = fit_member(kind, models, part.train, content, deadline)
+        fitted = fit_member(kind, models, part.train, content, deadline, videos=self._watched)
         fit_seconds = time.monotonic() - fit_begun
         panel = self._panel({kind: fitted}, part.train)
         check = no_limit if is_network else lambda: check_deadline(deadline, kind)

@@ -26,14 +26,17 @@ class Ease(MatrixRecommender[EaseConfig]):
     kind = "ease"
     Config = EaseConfig
 
-    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
-        videos = histories.videos
+    def check_size(self, videos: int) -> None:
         if videos > self.config.max_videos:
             raise FitError(
                 f"{self.kind}: {videos:,} videos are more than max_videos, {self.config.max_videos:,}; "
                 f"the fit would take {_gigabytes(videos):,.1f} GB",
                 fix="fit another model, such as item_knn, or raise max_videos if there is enough memory",
             )
+
+    def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
+        videos = histories.videos
+        self.check_size(videos)
         weights, regularization = self._weights(histories), self.config.regularization
         if regularization == "auto":
             regularization = choose_regularization(weights)

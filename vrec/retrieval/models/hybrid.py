@@ -71,6 +71,7 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         table = to_interactions(histories, self.users, self.videos)
         self.popular = PopularRecommender(self._models.popular).fit(table)
+        self._watched = int(np.count_nonzero(np.bincount(histories.weights.indices)))
         self.report = {"validation": None, "chosen": EQUAL, "members": [], "tried": []}
         part = self._hold_out(histories)
         plan = self._plan(part, content)
@@ -162,7 +163,8 @@ class HybridRecommender(MatrixRecommender[HybridConfig]):
             begun = time.perf_counter()
             row: dict[str, Any] = {"model": kind}
             try:
-                members[kind] = fit_member(kind, config, table, content)
+                # A member that is too large for all interactions must not be chosen on a part of them.
+                members[kind] = fit_member(kind, config, table, content, videos=self._watched)
             except FitError as error:
                 row["dropped"] = str(error).removeprefix(f"{kind}: ")
             row["seconds"] = round(time.perf_counter() - begun, 2)

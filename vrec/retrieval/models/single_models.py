@@ -53,6 +53,8 @@ def fit_member(
     interactions: pa.Table,
     content: CatalogContent | None,
     deadline: float | None = None,
+    *,
+    videos: int | None = None,
 ) -> MatrixRecommender:
     """Fit a recommender on INTERACTIONS.
 
@@ -62,6 +64,7 @@ def fit_member(
         interactions: INTERACTIONS.
         content: Content of the videos.
         deadline: Moment of `time.monotonic` at which a network stops training, and other fits end.
+        videos: Number of videos of a later fit on more interactions, which must be possible too.
 
     Raises:
         FitError: It cannot be fitted on these rows, or needs content and there is none.
@@ -70,6 +73,8 @@ def fit_member(
     if kind in CONTENT_KINDS and (content is None or not content.video_id_columns):
         raise FitError("there is no content")
     model = build_single_model(kind, config)
+    if videos is not None:
+        model.check_size(videos)
     model.deadline = deadline
     return model.fit(interactions, content)
 
