@@ -6,9 +6,10 @@ FOLDER has `ratings.txt` (user, artist, plays) and `trusts.txt` (friends) of las
 random fifth of every history is held out, and of a fifth of the listeners all but one to five artists. Prints
 NDCG@10 of lists of the whole catalog, for listeners with more than five artists and for the others, and
 paired differences of `creators` with 95 % intervals. EASE is that of all artists, in its dual form, with the
-best of several λ on held-out artists of seed 0, which is no split of the report; the others choose their own
-settings. The last lines are the Gini coefficient of the places that artists get, and the share of those of
-artists with two listeners or fewer, without and with places that are kept for them.
+best of several λ for each group of listeners, by the held-out artists of seed 0, which is no split of the
+report; the others choose their own settings. The last lines are the Gini coefficient of the places that
+artists get, and the share of those of artists with two listeners or fewer, without and with places that are
+kept for them.
 """
 
 import argparse
@@ -78,13 +79,13 @@ def main() -> None:
     friends = np.loadtxt(arguments.folder / "trusts.txt", dtype=np.int64)[:, :2]
     names = [[f"u{user:05}" for user in column] for column in friends.T]
     table = pa.table(dict(zip(("user_id", "friend_id"), names, strict=True)))
-    chosen = best_regularization(Split(rows, 0))
-    print(f"λ of EASE {chosen:g}")
+    chosen = best_regularizations(Split(rows, 0))
+    print("λ of EASE: {:g} for more than five artists, {:g} for the others".format(*chosen))
     for seed in arguments.seeds:
         run(Split(rows, seed), table, chosen, seed)
 
 
-def run(split: Split, friends: pa.Table, regularization: float, seed: int) -> None:
+def run(split: Split, friends: pa.Table, regularizations: tuple[float, float], seed: int) -> None:
     """Fit the models on one split, and print what came out."""
     creators = CreatorRecommender(friends=friends).fit(split.table)
     without = CreatorRecommender(CreatorsConfig(friends_weight=0.0), friends).fit(split.table)
@@ -93,7 +94,9 @@ def run(split: Split, friends: pa.Table, regularization: float, seed: int) -> No
         "creators without friends": lists(without, split),
         "popular": lists(PopularRecommender().fit(split.table), split),
         "item_knn": lists(ItemKnn().fit(split.table), split),
-        "ease": ease_lists(creators, regularization),
+        "ease": np.where(
+            split.is_short[:, None], *(ease_lists(creators, value) for value in regularizations[::-1])
+        ),
         "graph_filter": lists(GraphFilter().fit(split.table), split),
     }
     print(f"\n## split {seed}: {creators.report}\n")
@@ -150,10 +153,12 @@ def ease_lists(model: CreatorRecommender, regularization: float) -> Pairs:
     return np.concatenate(found)
 
 
-def best_regularization(split: Split) -> float:
-    """Return the λ of EASE with the best NDCG@10 over all listeners of a split."""
+def best_regularizations(split: Split) -> tuple[float, float]:
+    """Return the λ of EASE with the best NDCG@10 for listeners of more than FEW artists, and for others."""
     model = CreatorRecommender(CreatorsConfig(graph_weight=1.0, friends_weight=0.0)).fit(split.table)
-    return max(REGULARIZATIONS, key=lambda value: list_gains(ease_lists(model, value), split).mean())
+    gains = np.stack([list_gains(ease_lists(model, value), split) for value in REGULARIZATIONS])
+    best = [int(gains[:, group].mean(axis=1).argmax()) for group in (~split.is_short, split.is_short)]
+    return REGULARIZATIONS[best[0]], REGULARIZATIONS[best[1]]
 
 
 def list_gains(found: Pairs, split: Split) -> Floats:

@@ -220,6 +220,41 @@ STREAM_VECTORS = TableSchema(
 """Content of live streams as it changes: one unit vector per stream and embedding, which describes the window
 that ended at `at` and holds until the stream's next one."""
 
+FOLLOWS = TableSchema(
+    "FOLLOWS",
+    (
+        TableColumn("user_id", STRING),
+        TableColumn("entity", STRING),
+        TableColumn("entity_id", STRING),
+        TableColumn("at", TIMESTAMP),
+        TableColumn("ended_at", TIMESTAMP, nullable=True),
+    ),
+)
+"""One row per follow of a shopper; `entity` is creator, streamer, or user for a friend of the shopper's."""
+
+CREATORS = TableSchema(
+    "CREATORS",
+    (
+        TableColumn("creator_id", STRING),
+        TableColumn("videos", pa.int64()),
+        TableColumn("videos_per_week", pa.float64()),
+        TableColumn("last_published_at", TIMESTAMP, nullable=True),
+        TableColumn("category", STRING, nullable=True),
+        TableColumn("price", pa.float64(), nullable=True),
+        TableColumn("impressions", pa.int64()),
+        TableColumn("click_ratio", pa.float64()),
+        TableColumn("completion_rate", pa.float64()),
+        TableColumn("skip_rate", pa.float64()),
+        TableColumn("refund_rate", pa.float64()),
+        TableColumn("report_rate", pa.float64()),
+        TableColumn("viewers", pa.int64()),
+        TableColumn("repeat_viewers", pa.float64()),
+        TableColumn("followers", pa.int64()),
+    ),
+)
+"""One row per creator: rates are smoothed towards those of all creators, and `click_ratio` is corrected for
+the positions at which the creator's videos were shown."""
+
 COUNTS = pa.map_(STRING, pa.float64())
 SEEN_EVENT = pa.struct([("at", TIMESTAMP), ("event_id", STRING)])
 INTEREST = pa.struct(
