@@ -20,7 +20,7 @@ OPERATIONS = {
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "audit_log",
-    "start_batch", "get_batch", "get_batch_result", "cancel_batch",
+    "list_bundles", "move_bundle", "start_batch", "get_batch", "get_batch_result", "cancel_batch",
     "check_health", "check_readiness", "get_media",
 }  # fmt: skip
 
@@ -109,6 +109,7 @@ def test_the_client_drives_every_route(served, client):
         "client", "get_rule_history", {"rule_id": "p"},
     )  # fmt: skip
     _check_batches(api, models)
+    _check_bundles(api, models)
     assert api.ok("events.erase_profile", user_id="ann").erased == 2
     assert (
         api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"
@@ -184,6 +185,15 @@ def _check_catalog(api, models, types, folder):
     for video_id in ("new/1", "new/2"):
         assert api.detailed("catalog.remove_video", video_id=video_id).status_code == HTTPStatus.NO_CONTENT
     assert api.detailed("pages.get_media", video_id="new/1").parsed.status == 404
+
+
+def _check_bundles(api, models):
+    """The bundle in service is told; without a folder of bundles there is none to move to."""
+    found = api.ok("bundles.list_bundles")
+    assert (found.bundles, found.move, found.refused, found.in_service.name) == ([], None, None, None)
+    assert found.in_service.videos > 0
+    refused = api.detailed("bundles.move_bundle", body=models.MoveBundleRequest(bundle="none"))
+    assert refused.parsed.type_ == "urn:vrec:problem:unknown-bundle"
 
 
 def _check_batches(api, models):

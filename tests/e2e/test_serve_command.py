@@ -1,21 +1,18 @@
 """`vrec serve` as a command: it moves the running service to another bundle, drains on SIGTERM, and refuses
 before anything starts."""
 
-import json
 import os
 import signal
 import socket
 import sqlite3
-import threading
 import time
-import urllib.error
 import urllib.request
-import uuid
 
 import pytest
 
 from tests.bundles import write_shop_bundle
 from tests.e2e.conftest import start, vrec
+from tests.e2e.service_load import ServiceLoad
 from tests.web_files import free_port
 from vrec.bundle.write import BundleConfig
 from vrec.serving.service_record import RECORD
@@ -23,55 +20,6 @@ from vrec.serving.service_record import RECORD
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 END_S = 120
 """Seconds after which a command that was told to end counts as hanging."""
-
-
-class Shop:
-    """Requests from several threads, each over a new connection; notes when each began and its outcome."""
-
-    def __init__(self, url, threads=3):
-        self.url, self.going, self.done, self.acknowledged = url, True, [], []
-        self.threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(threads)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.going = False
-        for thread in self.threads:
-            thread.join()
-
-    def failed(self, until=float("inf")):
-        """Outcomes of requests begun before a time that are no success."""
-        return [outcome for begun, outcome, _ in self.done if begun < until and outcome not in (200, 202)]
-
-    def _run(self, number):
-        while self.going:
-            self._send("/v1/recommend", {"user_id": f"s{number}", "k": 3})
-            event = {
-                "event_id": uuid.uuid4().hex,
-                "user_id": f"s{number}",
-                "video_id": "any",
-                "kind": "click",
-            }
-            if self._send("/v1/events", event) == 202:
-                self.acknowledged.append(event["event_id"])
-
-    def _send(self, path, body):
-        headers = {"Content-Type": "application/json", "Connection": "close"}
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
-        begun, version = time.time(), None
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                outcome, version = answer.status, json.load(answer).get("bundle")
-        except urllib.error.HTTPError as error:
-            outcome = error.code
-        except OSError as error:
-            outcome = type(error).__name__
-            time.sleep(0.02)
-        self.done.append((begun, outcome, version))
-        return outcome
 
 
 def arguments(bundle, data, port, *more):
@@ -99,7 +47,7 @@ def test_another_bundle_is_swapped_in_and_what_cannot_be_is_refused_under_load(
 ):
     _, data, port = service
     other = write_shop_bundle(tmp_path / "other", BundleConfig(neighbours=10, popular=10))
-    with Shop(f"http://127.0.0.1:{port}") as shop:
+    with ServiceLoad(f"http://127.0.0.1:{port}") as shop:
         time.sleep(1)
         code, out, err = vrec(*arguments(other.uri, data, port))
         assert (code, out.startswith("vrec moved to")) == (0, True), err
@@ -115,8 +63,7 @@ def test_another_bundle_is_swapped_in_and_what_cannot_be_is_refused_under_load(
         assert f"cannot listen on 127.0.0.1:{port}" in err
     assert shop.failed() == []
     assert len(shop.done) > 50
-    versions = [version for _, _, version in shop.done if version]
-    assert (versions[0], versions[-1]) == (shop_bundle.version, other.version)
+    assert (shop.versions[0], shop.versions[-1]) == (shop_bundle.version, other.version)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -129,7 +76,7 @@ def test_health_answers_head(service, path):
 def test_sigterm_finishes_what_runs_and_ends_with_0(service):
     process, data, port = service
     assert (data / RECORD).is_file()
-    with Shop(f"http://127.0.0.1:{port}") as shop:
+    with ServiceLoad(f"http://127.0.0.1:{port}") as shop:
         time.sleep(2)
         stopped = time.time()
         # Twice, as `timeout` sends it: to the process, and to its group.

@@ -43,7 +43,7 @@ def reports(monkeypatch):
 
 def test_the_start_ends_when_the_application_runs(reports):
     reports += [None, status("NOT_STARTED"), status("DEPLOYING"), status("RUNNING"), status("UNHEALTHY")]
-    deploy._wait_until_running()
+    deploy.wait_until_running()
     assert [one.status for one in reports] == ["UNHEALTHY"]
 
 
@@ -51,7 +51,7 @@ def test_the_start_ends_when_the_application_runs(reports):
 def test_an_application_that_failed_is_not_waited_for(reports, state):
     reports += [status("DEPLOYING"), status(state, "no room")]
     with pytest.raises(ServeError, match=r"^the service did not start: no room\b") as error:
-        deploy._wait_until_running()
+        deploy.wait_until_running()
     assert error.value.fix == "see the message, and start it again"
 
 
@@ -59,7 +59,7 @@ def test_an_application_that_never_runs_is_given_up(reports, monkeypatch):
     monkeypatch.setattr(deploy, "START_TIMEOUT_S", 0.02)
     reports += [status("DEPLOYING")]
     with pytest.raises(ServeError, match=r"did not start in 0\.02 s") as error:
-        deploy._wait_until_running()
+        deploy.wait_until_running()
     assert "serve.replicas" in (error.value.fix or "")
 
 

@@ -77,7 +77,7 @@ def read_bundle(uri: str) -> tuple[str, ModelArtifact]:
         BundleError: There is no bundle, or a component is not the one the bundle was written with.
         ModelError: A file is missing or damaged.
     """
-    manifest = _read_manifest(StorageFolder(uri))
+    manifest = read_bundle_manifest(StorageFolder(uri))
     artifact = read_artifact(uri, KIND)
     _check_components(uri, artifact.data["parts"])
     return bundle_version(manifest), artifact
@@ -141,7 +141,8 @@ def component_digest(uri: str, name: str) -> str:
         raise BundleError(f"{join_uri(uri, name, MANIFEST)} is missing") from None
 
 
-def _read_manifest(folder: StorageFolder) -> dict[str, Any]:
+def read_bundle_manifest(folder: StorageFolder) -> dict[str, Any]:
+    """Return the manifest of the bundle in a folder; raises BundleError if there is none."""
     if not folder.exists(MANIFEST):
         raise BundleError(
             f"{folder.uri}: no {MANIFEST} there, so the bundle is missing or incomplete",

@@ -201,6 +201,9 @@ def _write(
     data = {
         "format": FORMAT,
         "made_at": bundle.made_at,
+        # For lists of bundles, which read no other file.
+        "videos": bundle.videos.num_rows,
+        "encoder": bundle.encoder,
         "watched_videos": bundle.popularity.watched_videos,
         "parts": {name: component_digest(folder.uri, name) for name in (RANKER, INDEX, *models.values())},
     }

@@ -179,6 +179,9 @@ class TenantConfig(BaseConfig):
 
     bundle: str = Field(min_length=1)
     """Folder of its bundle, a path or a URI; made with the service's encoder, or without one."""
+    bundles: str | None = Field(default=None, min_length=1)
+    """Folder of the bundles that its console and API may move it to; none by default, whatever the service's
+    own is."""
     candidates: CandidatesConfig | None = None
     """Candidate retrieval."""
     rerank: RerankConfig | None = None
@@ -217,6 +220,9 @@ class ServeConfig(BaseConfig):
 
     bundle: str = ""
     """Folder of the bundle, a path or a URI. A reload names another one."""
+    bundles: str | None = Field(default=None, min_length=1)
+    """Folder, a path or a URI, whose direct subfolders are the bundles that the console and
+    `POST /v1/bundles:move` may move the service to; none by default."""
     data: str = "vrec-data"
     """Folder for uploads and catalog changes; a path or a URI that every node reaches."""
     store: StoreConfig = Field(default_factory=_default_store)
@@ -291,4 +297,5 @@ class ServeConfig(BaseConfig):
         else:
             prefix = f"{self.store.prefix}:tenants:{name}"
             changes["store"] = self.store.model_copy(update={"prefix": prefix})
-        return self.model_copy(update={**changes, "bundle": tenant.bundle, "tenants": {}})
+        own_bundles = {"bundle": tenant.bundle, "bundles": tenant.bundles}
+        return self.model_copy(update={**changes, **own_bundles, "tenants": {}})

@@ -55,16 +55,23 @@ def with_absolute_paths(config: ServeConfig) -> ServeConfig:
     if isinstance(store, SqliteConfig):
         store = store.model_copy(update={"path": os.path.abspath(store.path)})
     tenants = {
-        name: tenant.model_copy(update={"bundle": absolute_uri(tenant.bundle)})
+        name: tenant.model_copy(
+            update={"bundle": absolute_uri(tenant.bundle), "bundles": _absolute_or_none(tenant.bundles)}
+        )
         for name, tenant in config.tenants.items()
     }
     changes = {
         "bundle": absolute_uri(config.bundle),
+        "bundles": _absolute_or_none(config.bundles),
         "data": absolute_uri(config.data),
         "store": store,
         "tenants": tenants,
     }
     return config.model_copy(update=changes)
+
+
+def _absolute_or_none(uri: str | None) -> str | None:
+    return None if uri is None else absolute_uri(uri)
 
 
 def deploy_service(
@@ -113,7 +120,7 @@ def deploy_service(
         write_record(config.data, ServiceRecord.of(config, _ray_address(), owns_ray=owns_ray))
     try:
         _deploy(config)
-        _check_refusal(config, reloaded=reloaded)
+        check_refusal(config, reloaded=reloaded)
     except VrecError:
         if not reloaded:
             # Serve itself keeps the address that it was started with, so it only stays if it was there.
@@ -126,7 +133,7 @@ def deploy_service(
         "seconds": round(time.perf_counter() - begun, 3),
         "reloaded": reloaded,
         **({"tenants": changes} if reloaded and any(changes.values()) else {}),
-        **({"refused_tenants": _refused_tenants(config, checked)} if config.tenants else {}),
+        **({"refused_tenants": refused_tenants(config, checked)} if config.tenants else {}),
     }
 
 
@@ -145,7 +152,7 @@ def _deploy(config: ServeConfig) -> None:
             fix="start it again; on a busy machine the HTTP proxy may not be ready in time",
         ) from None
     deploy_applications(ServeDeploySchema.model_validate({"applications": [application_schema(config)]}))
-    _wait_until_running()
+    wait_until_running()
 
 
 def _find_running(config: ServeConfig) -> bool:
@@ -181,7 +188,7 @@ def _find_running(config: ServeConfig) -> bool:
     return True
 
 
-def _check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
+def check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
     """Raise BundleError if the bundle was refused."""
     # The deployment that runs the bundle's smoke requests.
     checking = blocking_handle("Ranking" if config.replicas.ranking else "Api", APPLICATION_NAME)
@@ -211,7 +218,7 @@ def _tenant_changes(
     }
 
 
-def _refused_tenants(config: ServeConfig, checked: Sequence[str]) -> dict[str, str]:
+def refused_tenants(config: ServeConfig, checked: Sequence[str]) -> dict[str, str]:
     """Return why tenants are not in service with their bundles, by name.
 
     The bundles of `checked` ones answer their smoke requests; others do so when they are first wanted.
@@ -292,7 +299,8 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
         return sum(store.apply(events.slice(start, EVENTS_PER_COMMIT)).new for start in starts)
 
 
-def _wait_until_running() -> None:
+def wait_until_running() -> None:
+    """Wait until all replicas have their settings; raises ServeError if they fail or take too long."""
     until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until:
         application = serve.status().applications.get(APPLICATION_NAME)

@@ -266,7 +266,7 @@ class AuditEntry:
     path: str
     """Path as the document has it, such as `/v1/videos/{video_id}`."""
     target: Mapping[str, str]
-    """Parameters of the path, except ids of shoppers."""
+    """Parameters of the path, except ids of shoppers; of some operations also what they change."""
     status: int
     """Status of the response."""
     request_id: str

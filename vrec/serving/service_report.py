@@ -1,12 +1,12 @@
 """Report on the bundle in service and the replicas, for people."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
+from vrec.bundle.summary import Figures, offline_figures
 from vrec.core.errors import VrecError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
@@ -39,13 +39,13 @@ def service_state(served: ServedBundle[T], refused: tuple[str, str] | None) -> S
     )
 
 
-def _manifest_metrics(uri: str) -> Mapping[str, Mapping[str, Any]]:
+def _manifest_metrics(uri: str) -> Figures:
     """Return the offline figures in a bundle's manifest, by model; {} if it cannot be read any more."""
     try:
         metrics = json.loads(StorageFolder(uri).read(MANIFEST))["metrics"]
-    except (OSError, ValueError, KeyError, VrecError):
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, VrecError):
         return {}
-    return {name: figures for name, figures in metrics.items() if isinstance(figures, dict)}
+    return offline_figures(metrics)
 
 
 def _replicas() -> tuple[ReplicaCounts, ...] | None:

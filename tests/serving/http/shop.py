@@ -20,6 +20,7 @@ from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
 from vrec.serving.deployments.batches import BatchOperations
+from vrec.serving.deployments.bundles import BundleOperations
 from vrec.serving.deployments.protocol import (
     ServiceReadiness,
     ServiceState,
@@ -67,6 +68,8 @@ class Shop:
         # Without a bundle each batch fails, which is enough here.
         missing = SimpleNamespace(uri=str(folder / "no bundle"))
         self.batches = BatchOperations(config, Direct(self), lambda: (missing, ReadPosition()))
+        self.bundles = BundleOperations(config, "")
+        self.state = ServiceState("/srv/shop", "shop-1", 1, 2, 0, None, {"ranker": {"auc": 0.7}})
         self.asks = []
 
     def close(self):
@@ -222,7 +225,7 @@ class Shop:
         return [one for day in found.days(days) for one in found.figures(day)]
 
     async def service_state(self):
-        return ServiceState("/srv/shop", "shop-1", 1, 2, len(self.cards_now), None, {"ranker": {"auc": 0.7}})
+        return replace(self.state, videos=len(self.cards_now))
 
     async def ready(self):
         return ServiceReadiness("shop-1", {"ranking": None if self.away is None else f"{self.away} in /srv"})

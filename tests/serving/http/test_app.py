@@ -23,6 +23,7 @@ OPERATIONS = {
     ("get", "/v1/videos"), ("post", "/v1/videos:bulk"),
     ("get", "/v1/videos/{video_id}"), ("patch", "/v1/videos/{video_id}"),
     ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),
+    ("get", "/v1/bundles"), ("post", "/v1/bundles:move"),
     ("get", "/readyz"), ("get", "/metrics"), ("get", "/media/{video_id}"),
 }  # fmt: skip
 

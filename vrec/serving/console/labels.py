@@ -100,6 +100,14 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "shoppers": mark("Write the ids of 1 to 100 shoppers."),
         "utc_range": mark("The date is outside of the years 1 to 9999."),
     },
+    "move": {
+        "UnknownBundle": mark("Nothing is moved: the folder of bundles has no bundle of this name."),
+        "UnreadableBundle": mark("Nothing is moved: this bundle cannot be read."),
+        "MoveRuns": mark("Nothing is moved: another move of the service runs."),
+        "CannotMove": mark(
+            "Nothing is moved: the service was not started by “vrec serve” or “serve deploy”."
+        ),
+    },
     "done": {
         "saved": mark("The changes are saved and in force."),
         "hidden": mark("The video is hidden: no list shows it."),
@@ -107,6 +115,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "erased": mark("The shopper’s events and profile are erased."),
         "rule_saved": mark("The rule is saved and in force."),
         "rule_removed": mark("The rule is removed."),
+        "move_started": mark("The move has begun."),
         "signed_out": mark("You are signed out."),
     },
 }

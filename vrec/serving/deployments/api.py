@@ -25,6 +25,7 @@ from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
 from vrec.serving.deployments.batches import BatchOperations
+from vrec.serving.deployments.bundles import BundleOperations
 from vrec.serving.deployments.event_sender import EventSender
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
@@ -67,6 +68,7 @@ from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.rules.book import RULES_LOG
 from vrec.serving.rules.follower import RuleFollower
 from vrec.serving.service_report import service_state
+from vrec.serving.tenants.context import DEFAULT_TENANT
 from vrec.serving.tenants.encoders import check_has_encoder
 
 logger = logging.getLogger("ray.serve")
@@ -99,6 +101,7 @@ class ApiDeployment:
         *,
         check: BundleCheck | None = None,
         ends: ReadEnds | None = None,
+        tenant: str = DEFAULT_TENANT,
     ) -> None:
         """Build the deployment.
 
@@ -110,6 +113,7 @@ class ApiDeployment:
             recorder: Recorder of metrics; None takes that of the process.
             check: Function that raises for bundles that the deployment must not accept.
             ends: Function that returns the ends of the store's logs; None reads the logs in each round.
+            tenant: Tenant whose shop it is.
         """
         self._local_ranking: RankingDeployment | None = None
         if ranking is None:
@@ -129,6 +133,8 @@ class ApiDeployment:
         """Popular searches."""
         self.batches = BatchOperations(config, profiles, lambda: (self._live.served.bundle, self._position))
         """Batches of lists for many shoppers."""
+        self.bundles = BundleOperations(config, tenant)
+        """Bundles that the shop may be moved to."""
         self._events = EventSender(profiles, self._recorder, config.apply_timeout_s)
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
         self._failures, self._open_until, self._probing = 0, 0.0, False

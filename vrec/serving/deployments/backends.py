@@ -1,11 +1,13 @@
-"""Protocols of the shop's rules, the audit log, trends and batches behind HTTP."""
+"""Protocols of the shop's rules, the audit log, trends, batches and bundles behind HTTP."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from vrec.bundle.summary import BundleSummary
 from vrec.serving.batches.folder import BatchState
+from vrec.serving.bundle_moves import BundleMove
 from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
 from vrec.serving.trends.searches import PopularSearch
@@ -96,4 +98,27 @@ class BatchesBackend(Protocol):
 
     async def result(self, batch_id: str) -> tuple[pa.NativeFile, int]:
         """Return the result's stream and size in bytes; raises UnknownBatch or BatchNotDone."""
+        ...
+
+
+class BundlesBackend(Protocol):
+    """Bundles that the shop may be moved to. Any call may raise ServeError or OutputError."""
+
+    async def summaries(self) -> Sequence[BundleSummary]:
+        """Return the bundles in the folder `serve.bundles`, the newest first; none without a folder."""
+        ...
+
+    async def last_move(self) -> BundleMove | None:
+        """Return the move that runs, or the one that ended last; None if there was none."""
+        ...
+
+    async def move(self, name: str) -> BundleMove:
+        """Start the move to a bundle of that folder.
+
+        Raises:
+            UnknownBundle: There is none of this name.
+            UnreadableBundle: The folder of this name has no readable bundle.
+            MoveRuns: Another move runs.
+            CannotMove: The service does not run in a way that lets it move.
+        """
         ...

@@ -6,6 +6,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import pyarrow as pa
 
+from vrec.bundle.summary import Figures
 from vrec.core.errors import ServeError, VrecError
 from vrec.core.types import ApplyResult, Vectors
 from vrec.profiles.profile import Profile
@@ -16,6 +17,7 @@ from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.deployments.backends import (
     AuditBackend,
     BatchesBackend,
+    BundlesBackend,
     RulesBackend,
     SearchesBackend,
     TrendsBackend,
@@ -109,7 +111,7 @@ class ServiceState:
     videos: int
     """Number of videos in the bundle."""
     encoder: str | None
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Figures
     """Offline figures in the bundle's manifest, by model."""
     refused: tuple[str, str] | None = None
     """Reason why the bundle requested last was refused, and the fix; None if it is in service."""
@@ -149,6 +151,11 @@ class ServingBackend(Protocol):
     @property
     def batches(self) -> BatchesBackend:
         """Batches of lists for many shoppers."""
+        ...
+
+    @property
+    def bundles(self) -> BundlesBackend:
+        """Bundles that the shop may be moved to."""
         ...
 
     async def recommend(self, query: RecommendQuery) -> ListResult:

@@ -25,6 +25,7 @@ from vrec.serving.http.routes import (
     audit,
     batches,
     bulk,
+    bundles,
     catalog,
     events,
     pages,
@@ -34,6 +35,7 @@ from vrec.serving.http.routes import (
     users,
 )
 from vrec.serving.http.schemas.batches import BatchRequest
+from vrec.serving.http.schemas.bundles import MoveBundleRequest
 from vrec.serving.http.schemas.events import EVENTS_BODY
 from vrec.serving.http.schemas.requests import RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
@@ -57,6 +59,7 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
         TypeAdapter(model)
         for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest, JoinSessionRequest, BatchRequest)
     ),
+    TypeAdapter(MoveBundleRequest),
 )
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
@@ -111,7 +114,7 @@ def create_app(
     if security.cors_origins:
         # Outermost, so that a page can read refusals too.
         app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
-    modules = (recommendations, trends, events, users, catalog, bulk, rules, batches, audit)
+    modules = (recommendations, trends, events, users, catalog, bulk, rules, batches, bundles, audit)
     routers = [module.routes(backend, config, keys) for module in modules]
     routers += [
         pages.routes(backend, config, keys, metrics),

@@ -44,6 +44,11 @@ def mark_audited_as(request: Request, operation: str, by: str | None) -> None:
     }
 
 
+def name_audited(request: Request, **target: str) -> None:
+    """Add what a marked request changes to its entry: names of bundles and the like, never of shoppers."""
+    request.state.audited["target"] |= target
+
+
 class AuditMiddleware:
     """ASGI middleware that writes the entry of a marked request before its response begins.
 

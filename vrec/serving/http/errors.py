@@ -26,6 +26,7 @@ from vrec.core.errors import (
     VrecError,
 )
 from vrec.serving.batches.folder import BatchNotDone, TooManyBatches, UnknownBatch
+from vrec.serving.bundle_moves import CannotMove, MoveRuns, UnknownBundle, UnreadableBundle
 from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoChanged, VideoIdTaken
 from vrec.serving.rules.errors import RuleConflict, RuleLimit, UnknownRule
 
@@ -122,6 +123,10 @@ _KINDS = (
     _ProblemKind((UnknownBatch,), 404, "unknown-batch"),
     _ProblemKind((BatchNotDone,), 409, "batch-not-done"),
     _ProblemKind((TooManyBatches,), 409, "too-many-batches"),
+    _ProblemKind((UnknownBundle,), 404, "unknown-bundle"),
+    _ProblemKind((UnreadableBundle,), 422, "unreadable-bundle"),
+    _ProblemKind((MoveRuns,), 409, "move-runs"),
+    _ProblemKind((CannotMove,), 409, "cannot-move"),
     _ProblemKind((VideoError,), 422, "unusable-video"),
     _ProblemKind((EventsError, SchemaError), 422, "unusable-events"),
     _ProblemKind((SourceError,), 422, "unreachable-video"),

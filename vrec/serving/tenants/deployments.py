@@ -144,7 +144,7 @@ class ApiHost(TenantHost[ApiDeployment]):
             ranking = cast("RankingHandle", TenantHandle(warm, tenant))
         check = shared_encoder_check(lambda: self.default.served.bundle) if tenant else None
         ends = self._ends.reader(tenant)
-        return ApiDeployment(config, ranking, profiles, self._encoder, check=check, ends=ends)
+        return ApiDeployment(config, ranking, profiles, self._encoder, check=check, ends=ends, tenant=tenant)
 
     def __serve_build_asgi_app__(self) -> TenantDispatcher:
         keys = ApiKeyring.from_environment(os.environ, self.config.security.keys_variable, tenant=None)

@@ -215,7 +215,7 @@ class AuditedCall(ResponseModel):
     path: str
     """Path as in this document."""
     target: dict[str, str]
-    """Parameters of the path, except ids of shoppers."""
+    """Parameters of the path, except ids of shoppers; of some operations also what they change."""
     status: int
     """Status of the response."""
     request_id: str
