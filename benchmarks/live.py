@@ -158,8 +158,9 @@ def run_watch_time(world: World, model: LiveRecommender, views: Indices) -> None
     stay, seconds, usual, rate = np.array(rows).T
     actual = log.view_seconds[views]
     print(f"\nwatch time, {len(views):,} views, {(actual < config.early_leave_s).mean():.0%} left early")
-    print(f"AUC of staying {auc(stay, actual >= config.early_leave_s):.3f}", end=", ")
-    print(f"by the streamer's rate {auc(rate, actual >= config.early_leave_s):.3f}")
+    stayed = actual >= config.early_leave_s
+    if not stayed.all():
+        print(f"AUC of staying {auc(stay, stayed):.3f}, by the streamer's rate {auc(rate, stayed):.3f}")
     print(f"rank correlation with the seconds {spearmanr(seconds, actual).statistic:.3f}", end=", ")
     print(f"by the usual length {spearmanr(usual, actual).statistic:.3f}", flush=True)
 
@@ -211,7 +212,7 @@ def print_part(part: str, ranks: LiveRanks, kept: Booleans) -> None:
         else:
             gained, intervals = differences(ranks.ranks["live"], values, ranks.user, kept)
             cells += [
-                f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+                f"{gain:+.3f}" + ("" if np.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
                 for gain, low, high in zip(gained, intervals.low, intervals.high, strict=True)
             ]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)

@@ -182,6 +182,16 @@ def test_streamers_that_came_after_the_fit_are_candidates(log, cut):
     assert shown == set(log.streams.names(log.live_at(at)).to_pylist())
 
 
+def test_streams_without_content_can_be_fitted(log, cut):
+    bare = dataclasses.replace(log, content=None, category=np.full(len(log.streams), -1))
+    settings = LiveConfig(attention=LiveAttentionConfig(dim=8, epochs=1))
+    model = LiveRecommender(settings).fit(bare.until(cut))
+    names = [name for name in FEATURES if name.startswith(("content_", "category_"))]
+    assert [model.report["weights"][name] for name in names] == [0.0] * len(names)
+    found = first_places(model, bare, cut)
+    assert found["live"].mean() > 2 * found["popular"].mean()
+
+
 def test_too_little_to_learn_from_is_refused(log):
     with pytest.raises(FitError, match="too few"):
         LiveRecommender().fit(log.until(int(log.view_end[5])))
