@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vrec.config.live import LiveConfig
 from vrec.config.trends import PopularSearchesConfig, TrendingConfig
 from vrec.core.config import BaseConfig
 from vrec.core.uris import join_uri, local_path
@@ -40,6 +41,8 @@ class CandidatesConfig(BaseConfig):
     them nothing but exploration differs between a shopper's requests, so that propensities are exact."""
     history: int = Field(default=50, ge=1)
     """Latest liked videos whose collaborative neighbors fill the remaining places."""
+    live: int = Field(default=30, ge=0)
+    """Live streams, in lists that are not of streams alone; in these all that are live, `most` at most."""
     recency: float = Field(default=0.9, gt=0, le=1)
     """Factor on a neighbor's score for each step back in that history."""
 
@@ -239,6 +242,8 @@ class ServeConfig(BaseConfig):
     """Popular searches."""
     batches: BatchesConfig = Field(default_factory=BatchesConfig)
     """Batches of lists for many shoppers."""
+    live: LiveConfig = Field(default_factory=LiveConfig)
+    """Live streams."""
     own_kinds: OwnKinds = Field(default_factory=dict)
     """The shop's own kinds of events, which `POST /v1/events` accepts besides vrec's; by default those of
     `events.interest.own_kinds`. In profiles, those that the bundle has count as they did in training."""

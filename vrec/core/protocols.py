@@ -236,6 +236,10 @@ class StateTable(Protocol):
         """Return the versions and states of the keys that have one, with every change before the call."""
         ...
 
+    def last_version(self, table: str) -> int:
+        """Return the version of the last change of a table; 0 before the first."""
+        ...
+
     def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
         """Return the first at most `limit` states of versions above `after`: version, key and state."""
         ...

@@ -60,6 +60,8 @@ class RequestFilters:
     a language as one in every language."""
     exclude: frozenset[str] = frozenset()
     """Video ids that must not be returned."""
+    streams: Literal["any", "only", "none"] = "any"
+    """Whether live streams may be returned, or nothing else. Streams that are over never are."""
     blocked_creators: frozenset[str] = frozenset()
     """Creators that the shopper has blocked."""
     blocked_categories: frozenset[str] = frozenset()
@@ -194,6 +196,8 @@ class ReadPosition(NamedTuple):
     """Position in the catalog changes; None for any."""
     rules: int = 0
     """Number of the last change of the shop's rules."""
+    streams: int = 0
+    """Version of the last start or end of a live stream."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -67,6 +67,7 @@ def test_a_table_has_the_last_state_of_each_key_and_its_changes_in_order(store, 
             model[key] = (last, state)
         else:
             assert given_version is None
+    assert store.last_version(table) == last
     assert store.states(table, [*KEYS, *KEYS, "other"]) == model
     assert store.states(table, []) == {}
     after = sorted((version, key, state) for key, (version, state) in model.items() if version > bound)

@@ -40,7 +40,10 @@ class Handle:
     """A handle whose methods give what is set: a value, an error to raise, or a function of the call."""
 
     def __init__(self, **replies):
-        self.replies, self.calls = {"ready": "v1", "refused": None, "records_after": []} | replies, []
+        self.replies, self.calls = (
+            {"ready": "v1", "refused": None, "records_after": [], "states_after": []} | replies,
+            [],
+        )
 
     def __getattr__(self, name):
         return _Method(self, name)
@@ -340,11 +343,11 @@ class Engine:
     def __init__(self):
         self.counts, self.asked = [], []
 
-    def recommend(self, query, user, book):
+    def recommend(self, query, user, book, **_):
         self.asked.append(user)
         return ListResult((), "v1", spent_ms={"ranker": 1.0})
 
-    def search(self, text, vector, k, filters, at, book):
+    def search(self, text, vector, k, filters, at, book, **_):
         self.asked.append(vector)
         return ListResult((), "v1", ("some",))
 
@@ -357,7 +360,7 @@ def ranking_of(folder, profiles, encoder=None, **settings):
     deployment, engine = RankingDeployment(config_in(folder, **settings), profiles, encoder), Engine()
     loaded = ranking_module._LoadedBundle(engine, None)
     deployment._live.served.loaded = FollowedState(loaded, None, 0)
-    deployment._rules.is_read = True
+    deployment._rules.is_read = deployment._streams.is_read = True
     return deployment, engine
 
 

@@ -30,6 +30,7 @@ from vrec.serving.deployments.protocol import (
 )
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.searches import SearchOperations
+from vrec.serving.deployments.streams import StreamOperations
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import (
     CatalogEntry,
@@ -41,6 +42,8 @@ from vrec.serving.messages import (
     unranked_item,
 )
 from vrec.serving.rules.follower import RuleFollower
+from vrec.serving.streams.follower import StreamFollower
+from vrec.serving.streams.states import is_stream
 from vrec.serving.trends.follower import TrendFollower, announce_erasure
 from vrec.serving.trends.searches import end_search_period
 from vrec.serving.trends.trending import TrendingCounts
@@ -65,6 +68,13 @@ class Shop:
         self.rules = RuleOperations(Direct(self), Direct(self), follower, config.apply_timeout_s)
         self.trends = ShopTrends(self)
         self.searches = SearchOperations(Direct(self), config.searches, config.apply_timeout_s)
+        self.streams = StreamOperations(
+            Direct(self),
+            StreamFollower(self.states_after),
+            ShopStreamCatalog(self),
+            config.live,
+            timeout_s=config.apply_timeout_s,
+        )
         # Without a bundle each batch fails, which is enough here.
         missing = SimpleNamespace(uri=str(folder / "no bundle"))
         self.batches = BatchOperations(config, Direct(self), lambda: (missing, ReadPosition()))
@@ -205,6 +215,15 @@ class Shop:
     async def records_before(self, log, before, limit):
         return self.store.records_before(log, before, limit)
 
+    async def put_state(self, table, key, state, expected):
+        return self.store.put_state(table, key, state, expected=expected)
+
+    async def states(self, table, keys):
+        return self.store.states(table, keys)
+
+    async def states_after(self, table, after, limit):
+        return self.store.states_after(table, after, limit)
+
     async def preview(self, queries, rule_id, rule, after):
         banned = frozenset(rule.video_ids) if rule is not None and rule.kind == "ban" else frozenset()
         return [
@@ -241,6 +260,7 @@ class Shop:
             wrong = (
                 not (card["available"] or also_unavailable)
                 or name in filters.exclude
+                or (filters.streams == "only" and not is_stream(card))
                 or (filters.kinds and card["kind"] not in filters.kinds)
                 or (filters.categories and card["category"] not in filters.categories)
                 or card["creator_id"] in filters.blocked_creators
@@ -256,6 +276,23 @@ class Shop:
             for score, name, reasons in best
         )
         return ListResult(found, "shop-1", spent_ms={"ranker": 1.0})
+
+
+class ShopStreamCatalog:
+    """Catalog of a shop's streams."""
+
+    def __init__(self, shop):
+        self.shop = shop
+
+    def card(self, video_id):
+        return self.shop.cards_now.get(video_id)
+
+    async def edit(self, video_id, choose):
+        for edit in choose(self.card(video_id)):
+            await self.shop.change(edit)
+
+    async def embed(self, title, tags):
+        return None
 
 
 class ShopTrends:

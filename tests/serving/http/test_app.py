@@ -20,6 +20,8 @@ OPERATIONS = {
     ("post", "/v1/videos"), ("get", "/v1/rules"), ("get", "/v1/rules/{rule_id}"),
     ("put", "/v1/rules/{rule_id}"), ("delete", "/v1/rules/{rule_id}"),
     ("get", "/v1/rules/{rule_id}/history"), ("post", "/v1/rules:preview"), ("get", "/v1/audit"),
+    ("get", "/v1/streams"), ("get", "/v1/streams/{stream_id}"), ("put", "/v1/streams/{stream_id}"),
+    ("delete", "/v1/streams/{stream_id}"), ("post", "/v1/streams/{stream_id}/beat"),
     ("get", "/v1/videos"), ("post", "/v1/videos:bulk"),
     ("get", "/v1/videos/{video_id}"), ("patch", "/v1/videos/{video_id}"),
     ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),
@@ -76,7 +78,8 @@ def test_every_field_of_a_request_has_a_description_and_whole_numbers_their_limi
     schemas = document["components"]["schemas"]
     for name in ("UserRecommendRequest", "SessionRecommendRequest", "SearchRequest", "UserEventRequest",
                  "SessionEventRequest", "AddVideoRequest", "UpdateVideoRequest",
-                 "ListFilters", "RecommendContext", "UploadVideoForm", "EventsRequest"):  # fmt: skip
+                 "ListFilters", "RecommendContext", "UploadVideoForm", "EventsRequest", "StreamRequest",
+                 "BeatRequest"):  # fmt: skip
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), (name, field)
     k = schemas["UserRecommendRequest"]["properties"]["k"]

@@ -8,15 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vrec.core.compute import pc
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.types import CatalogContent
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
 from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, encode_categories
+from vrec.serving.streams.states import STREAM_URI
 
 Mask = npt.NDArray[np.bool_]
 
 CODED_COLUMNS = ("creator", "category", "kind", "language")
-PLAIN_COLUMNS = ("price", "available", "published_at", "expires_at", "vectors", "video_counts")
+PLAIN_COLUMNS = ("price", "available", "published_at", "expires_at", "vectors", "is_stream", "video_counts")
 
 
 class OverlayMapping(Mapping[str, int]):
@@ -71,6 +73,8 @@ class FilterColumns:
     """(M,) codes, −1 for none."""
     languages: Sequence[str]
     """Languages by code."""
+    is_stream: Mask
+    """(M,) whether it is a live stream, which may be over."""
 
     @classmethod
     def from_content(cls, content: CatalogContent) -> Self:
@@ -78,7 +82,8 @@ class FilterColumns:
         catalog = CatalogArrays.from_content(content)
         assert content.videos is not None
         videos = conform(content.videos, VIDEOS, stage="serving", extra=True)
-        return cls(catalog, *encode_categories(videos.column("language")))
+        is_stream = np.asarray(pc.starts_with(videos.column("uri"), STREAM_URI))
+        return cls(catalog, *encode_categories(videos.column("language")), is_stream)
 
 
 class GrowableColumns:
@@ -166,5 +171,5 @@ def _arrays_by_name(columns: FilterColumns, video_counts: Doubles) -> dict[str, 
     catalog = columns.catalog
     coded = (catalog.creator, catalog.category, catalog.kind, columns.language)
     times = (catalog.published_at, catalog.expires_at)
-    plain = (catalog.price, catalog.available, *times, catalog.vectors, video_counts)
+    plain = (catalog.price, catalog.available, *times, catalog.vectors, columns.is_stream, video_counts)
     return dict(zip((*CODED_COLUMNS, *PLAIN_COLUMNS), (*coded, *plain), strict=True))

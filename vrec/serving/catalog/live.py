@@ -139,6 +139,18 @@ class LiveCatalog(Generic[T]):
                 await asyncio.to_thread(self.journal.append_all, edits)
                 await self._apply()
 
+    async def update(self, change: Callable[[T], T]) -> None:
+        """Replace the state by what a function makes of it, which must not take edits from it.
+
+        If another bundle comes meanwhile, the state of that one stays as it is.
+        """
+        async with self._following:
+            before = self.served.loaded
+            if before is not None:
+                value = await asyncio.to_thread(change, before.value)
+                if self.served.loaded is before:
+                    self.served.loaded = FollowedState(value, before.bundle, before.revision)
+
     async def compact(self, *, force: bool = False) -> bool:
         """Merge the journal's files if there are many; see `CatalogJournal.compact`."""
         if not (force or self.journal.has_many_files()):

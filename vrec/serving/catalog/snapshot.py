@@ -48,6 +48,8 @@ class BundleCatalogView:
     """(M,) all rows, by ascending video id."""
     rows_by_tag: Mapping[str, RowIndices]
     """Rows by normalized tag."""
+    by_creator: RowIndices
+    """(M,) all rows, by ascending code of the creator."""
 
     @classmethod
     def from_content(cls, content: CatalogContent, encoder: str | None, popular: Sequence[str]) -> Self:
@@ -76,6 +78,7 @@ class BundleCatalogView:
             newest_first=by_date[: np.count_nonzero(~np.isnan(catalog.published_at))],
             by_id=np.array(sorted(range(len(ids)), key=lambda row: ids[row]), np.int64),
             rows_by_tag={tag: np.array(rows, np.int64) for tag, rows in rows_by_tag.items()},
+            by_creator=np.argsort(catalog.creator, kind="stable"),
         )
 
 
@@ -120,6 +123,8 @@ class CatalogSnapshot:
         """(N,) whether a row is the current row of a video."""
         self.listed[self.current_rows[self.current_rows >= 0]] = True
         self.listed[self.changed] = True
+        self.streams: RowIndices = np.flatnonzero(rows.column("is_stream", self.count) & self.listed)
+        """Current rows of the streams, live or over, ascending."""
         new = self._by_arrival()
         popular = self.current_rows[view.popular]
         self.popular: RowIndices = np.concatenate([popular[popular >= 0], new])
@@ -179,6 +184,15 @@ class CatalogSnapshot:
         row = self.view.columns.catalog.row_by_id[video_id]
         columns = zip(self.view.videos.column_names, self.view.videos.columns, strict=True)
         return {name: column[row].as_py() for name, column in columns}
+
+    def rows_of_creator(self, code: int) -> RowIndices:
+        """Return the current rows of a creator's videos, by the creator's code."""
+        view, creator = self.view, self.catalog.creator
+        bundled = view.columns.catalog.creator[view.by_creator]
+        first, end = np.searchsorted(bundled, [code, code + 1])
+        rows = view.by_creator[first:end]
+        rows = rows[self.current_rows[rows] == rows]
+        return np.concatenate([rows, self.changed[creator[self.changed] == code]])
 
     def filter_mask(self, filters: RequestFilters) -> Mask | None:
         """Return a (N,) mask of the videos that match a request's filters, or None without filters."""

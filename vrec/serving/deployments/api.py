@@ -46,6 +46,8 @@ from vrec.serving.deployments.replies import await_reply
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.searches import SearchOperations
 from vrec.serving.deployments.store_ends import ReadEnds
+from vrec.serving.deployments.stream_catalog import ServedStreamCatalog
+from vrec.serving.deployments.streams import StreamOperations
 from vrec.serving.deployments.trends import TrendOperations
 from vrec.serving.experiments import ArmStatistics, assign_arm
 from vrec.serving.http.app import TenantHttp, create_app
@@ -68,6 +70,7 @@ from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.rules.book import RULES_LOG
 from vrec.serving.rules.follower import RuleFollower
 from vrec.serving.service_report import service_state
+from vrec.serving.streams.follower import StreamFollower
 from vrec.serving.tenants.context import DEFAULT_TENANT
 from vrec.serving.tenants.encoders import check_has_encoder
 
@@ -127,10 +130,18 @@ class ApiDeployment:
         """Rules of the shop."""
         self.audit = AuditLog(profiles, config.apply_timeout_s)
         """Audit log of the calls of the scope `manage`."""
-        self.trends = TrendOperations(profiles, lambda: self._fallback_state, self._rules, config)
+        self.trends = TrendOperations(
+            profiles, lambda: self._fallback_state, self._rules, lambda: self._streams.book, config
+        )
         """Trending videos."""
         self.searches = SearchOperations(profiles, config.searches, config.apply_timeout_s)
         """Popular searches."""
+        self._streams = StreamFollower(profiles.states_after.remote)
+        stream_catalog = ServedStreamCatalog(self._live, encoder, config.ranking_timeout_s / 4)
+        self.streams = StreamOperations(
+            profiles, self._streams, stream_catalog, config.live, timeout_s=config.apply_timeout_s
+        )
+        """Live streams."""
         self.batches = BatchOperations(config, profiles, lambda: (self._live.served.bundle, self._position))
         """Batches of lists for many shoppers."""
         self.bundles = BundleOperations(config, tenant)
@@ -179,6 +190,7 @@ class ApiDeployment:
             await self._live.move(user_config["bundle"])
         with contextlib.suppress(Exception):  # the refresh loop tries again, and answers say so until then
             await await_reply(self._rules.follow(), READY_TIMEOUT_S)
+            await await_reply(self._streams.follow(), READY_TIMEOUT_S)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
@@ -203,7 +215,9 @@ class ApiDeployment:
     def fallback(self, query: RecommendQuery) -> ListResult:
         """See ServingBackend."""
         missing = ("ranking",) if self._rules.is_read else (RULES_LOG, "ranking")
-        return self._record(query, self._fallback_state.answer(query, missing, self._rules.book), None)
+        rules, streams = self._rules.book, self._streams.book
+        answer = self._fallback_state.answer(query, missing, rules, streams=streams)
+        return self._record(query, answer, None)
 
     async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """See ServingBackend."""
@@ -222,11 +236,13 @@ class ApiDeployment:
 
     async def videos(self, query: CatalogQuery, at: int) -> CatalogPage:
         """See ServingBackend."""
-        return await asyncio.to_thread(self._fallback_state.page, query, at, self._rules.book)
+        rules, streams = self._rules.book, self._streams.book
+        return await asyncio.to_thread(self._fallback_state.page, query, at, rules, streams=streams)
 
     async def video(self, video_id: str, at: int) -> CatalogEntry:
         """See ServingBackend."""
-        entry = self._fallback_state.entry(video_id, at, self._rules.book)
+        rules, streams = self._rules.book, self._streams.book
+        entry = self._fallback_state.entry(video_id, at, rules, streams=streams)
         if entry is None:
             raise UnknownVideo(f"{video_id} is not in the catalog")
         return entry
@@ -355,7 +371,9 @@ class ApiDeployment:
     def _position(self) -> ReadPosition:
         """Position behind the last edit acknowledged here and the last rule known here."""
         position = self._live.journal.position
-        return ReadPosition(position if position.edits else None, self._rules.book.number)
+        return ReadPosition(
+            position if position.edits else None, self._rules.book.number, self.streams.changed
+        )
 
     def _load(self, uri: str) -> tuple[BundleCatalog, PopularFallback]:
         shared = None if self._local_ranking is None else self._local_ranking.bundle_view(uri)
@@ -370,6 +388,8 @@ class ApiDeployment:
                 await self._live.compact()
                 ends = None if self._ends is None else await self._ends()
                 await await_reply(self._rules.catch_up(ends and ends.rules), self._config.apply_timeout_s)
+                last = ends and (ends.streams, ends.vectors)
+                await await_reply(self._streams.catch_up(last), self._config.apply_timeout_s)
             except Exception as error:  # the next round tries again
                 logger.warning("cannot read the latest changes", extra={"why": str(error)[:300]})
 

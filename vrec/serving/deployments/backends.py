@@ -1,6 +1,6 @@
-"""Protocols of the shop's rules, the audit log, trends, batches and bundles behind HTTP."""
+"""Protocols of the shop's rules, the audit log, trends, live streams, batches and bundles behind HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ from vrec.serving.batches.folder import BatchState
 from vrec.serving.bundle_moves import BundleMove
 from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.rules.book import RuleBook, RuleChange, RuleVersion, ShopRule
+from vrec.serving.streams.states import StreamBeat, StreamDetails, StreamState
 from vrec.serving.trends.searches import PopularSearch
 from vrec.serving.trends.windows import TrendWindow
 
@@ -73,6 +74,38 @@ class SearchesBackend(Protocol):
 
     async def popular(self, window: TrendWindow, k: int, at: int) -> Sequence[PopularSearch]:
         """Return at most `k` popular searches of a window up to `at`, of most shoppers first."""
+        ...
+
+
+class StreamsBackend(Protocol):
+    """Live streams behind HTTP. Any call may raise BackendUnavailable, TimeoutError or StoreError."""
+
+    async def put(self, stream_id: str, details: StreamDetails) -> tuple[StreamState, bool]:
+        """Start a stream, or update a live one; its state, and whether it started. Raises StreamTaken."""
+        ...
+
+    async def beat(self, stream_id: str, beat: StreamBeat) -> StreamState:
+        """Record a sign of life, and return the state; raises UnknownStream or StreamOver."""
+        ...
+
+    async def end(self, stream_id: str) -> StreamState:
+        """End a stream, and return its state; raises UnknownStream."""
+        ...
+
+    async def get(self, stream_id: str) -> StreamState:
+        """Return a stream, live or over; raises UnknownStream."""
+        ...
+
+    async def live(self) -> Sequence[StreamState]:
+        """Return all streams that are live now, by id, with every change acknowledged before."""
+        ...
+
+    async def states(self, stream_ids: Sequence[str]) -> Mapping[str, StreamState]:
+        """Return the present states of streams by id, in one read."""
+        ...
+
+    def ends_at(self, state: StreamState) -> int | None:
+        """Return the time (µs since 1970) since which a stream is over; None if it is live."""
         ...
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -45,8 +46,10 @@ class BatchOperations:
         if await asyncio.to_thread(self._folder.unfinished) >= settings.most_unfinished:
             raise TooManyBatches(f"{settings.most_unfinished} batches are queued or running already")
         state = await asyncio.to_thread(self._folder.create, now)
+        # Whoever reads the lists does so later, when streams of now are over.
+        filters = replace(query.filters, streams="none")
         request = RecommendQuery(
-            state.batch_id, "", query.surface, query.k, now, filters=query.filters, age=query.age
+            state.batch_id, "", query.surface, query.k, now, filters=filters, age=query.age
         )
         users = None if user_ids is None else tuple(dict.fromkeys(user_ids))
         self._launch(BatchSpec(state, request, users, after), bundle.uri)

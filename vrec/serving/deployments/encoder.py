@@ -48,16 +48,13 @@ class VideoEmbedder:
         rows_by_modality = self._encode(
             [Clip("upload", decoded.frames, decoded.audio, clip_text(title, tags))]
         )
-        vectors: dict[Modality, Vectors] = {
-            modality: rows[0][None] for modality, rows in rows_by_modality.items() if rows[0] is not None
-        }
-        return EmbeddedVideo(
-            vectors=vectors,
-            encoders={modality: self.encoders.names[modality] for modality in vectors},
-            duration_s=decoded.duration_s,
-            decode_s=decoded.decode_s,
-            encode_s=time.perf_counter() - begun,
-        )
+        return self._embedded(rows_by_modality, decoded.duration_s, decoded.decode_s, begun)
+
+    def words(self, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
+        """Embed a title and tags as a video that has nothing else; raises EncodeFailed."""
+        begun = time.perf_counter()
+        rows_by_modality = self._encode([Clip("words", text=clip_text(title, tags))])
+        return self._embedded(rows_by_modality, None, 0.0, begun)
 
     def texts(self, texts: Sequence[str]) -> list[np.ndarray | None]:
         """Return the (dim,) text vector of each text, None for a text without one."""
@@ -67,6 +64,24 @@ class VideoEmbedder:
     def close(self) -> None:
         """End the decoding process."""
         self._decoder.close()
+
+    def _embedded(
+        self,
+        rows_by_modality: Mapping[Modality, list[np.ndarray | None]],
+        duration_s: float | None,
+        decode_s: float,
+        begun: float,
+    ) -> EmbeddedVideo:
+        vectors: dict[Modality, Vectors] = {
+            modality: rows[0][None] for modality, rows in rows_by_modality.items() if rows[0] is not None
+        }
+        return EmbeddedVideo(
+            vectors=vectors,
+            encoders={modality: self.encoders.names[modality] for modality in vectors},
+            duration_s=duration_s,
+            decode_s=decode_s,
+            encode_s=time.perf_counter() - begun,
+        )
 
     def _encode(self, clips: Sequence[Clip]) -> dict[Modality, list[np.ndarray | None]]:
         try:
@@ -91,6 +106,10 @@ class EncoderDeployment:
     async def video(self, path: str, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
         """Embed a video file; raises VideoError, and ServeError if the bundle has no encoders."""
         return await self._run(self._embedder().video, path, title, tags)
+
+    async def words(self, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
+        """Embed a title and tags; raises EncodeFailed, and ServeError if the bundle has no encoders."""
+        return await self._run(self._embedder().words, title, tags)
 
     @serve.batch(max_batch_size=MAX_SEARCH_BATCH, batch_wait_timeout_s=SEARCH_WAIT_S)
     async def text(self, texts: list[str]) -> list[np.ndarray | None]:

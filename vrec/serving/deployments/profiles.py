@@ -53,7 +53,7 @@ class ProfilesDeployment:
             ends: Function that returns the ends of the store's logs; by default they are read for this shop.
         """
         self._config, self._ends = config, ends or self._read_ends
-        self._followed: StoreEnds | None = None
+        self._followed: tuple[int, int, int] | None = None
         self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load, check=check)
         self._opened: SqliteStore | RedisStore | None = None
         self._video_counts = VideoCounts(lambda: self._store)
@@ -156,6 +156,22 @@ class ProfilesDeployment:
         """Return the records of a log of the store before one, the last first; see RecordLog."""
         return await asyncio.to_thread(self._store.records_before, log, before, limit)
 
+    async def put_state(self, table: str, key: str, state: bytes, expected: int | None) -> int | None:
+        """Put a state into a table of the store; see StateTable."""
+        return await asyncio.to_thread(self._store.put_state, table, key, state, expected=expected)
+
+    async def drop_state(self, table: str, key: str, expected: int) -> bool:
+        """Remove a state from a table of the store; see StateTable."""
+        return await asyncio.to_thread(self._store.drop_state, table, key, expected)
+
+    async def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return versions and states of a table of the store by key; see StateTable."""
+        return await asyncio.to_thread(self._store.states, table, keys)
+
+    async def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Return the next states of a table of the store by version; see StateTable."""
+        return await asyncio.to_thread(self._store.states_after, table, after, limit)
+
     async def remove_event(self, event_id: str) -> bool:
         """Remove an event, and return whether it was there; raises UnknownEvent."""
         return await asyncio.to_thread(self._store.remove, event_id)
@@ -246,12 +262,12 @@ class ProfilesDeployment:
     async def _follow_logs(self) -> bool:
         """Count what is new in the logs, and return whether there is more; one short read if nothing is."""
         ends = await self._ends()
-        if ends is not None and ends == self._followed:
+        if ends is not None and ends.logs == self._followed:
             return False
         has_more = await self._follow_events()
         if self._trends is not None:
             has_more |= await self._trends.follow(self._cursor)
-        self._followed = None if has_more else ends
+        self._followed = None if has_more or ends is None else ends.logs
         return has_more
 
     async def _read_ends(self) -> StoreEnds | None:

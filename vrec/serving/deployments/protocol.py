@@ -20,6 +20,7 @@ from vrec.serving.deployments.backends import (
     BundlesBackend,
     RulesBackend,
     SearchesBackend,
+    StreamsBackend,
     TrendsBackend,
 )
 from vrec.serving.experiments import ArmStatistics
@@ -146,6 +147,11 @@ class ServingBackend(Protocol):
     @property
     def searches(self) -> SearchesBackend:
         """Popular searches."""
+        ...
+
+    @property
+    def streams(self) -> StreamsBackend:
+        """Live streams."""
         ...
 
     @property
@@ -358,6 +364,15 @@ class ProfilesHandle(DeploymentHandle, Protocol):
     def records_before(self) -> RemoteMethod[[str, int | None, int], list[tuple[int, bytes]]]: ...
 
     @property
+    def put_state(self) -> RemoteMethod[[str, str, bytes, int | None], int | None]: ...
+    @property
+    def drop_state(self) -> RemoteMethod[[str, str, int], bool]: ...
+    @property
+    def states(self) -> RemoteMethod[[str, Sequence[str]], dict[str, tuple[int, bytes]]]: ...
+    @property
+    def states_after(self) -> RemoteMethod[[str, int, int], list[tuple[int, str, bytes]]]: ...
+
+    @property
     def remove_event(self) -> RemoteMethod[[str], bool]: ...
 
     @property
@@ -384,6 +399,9 @@ class EncoderHandle(DeploymentHandle, Protocol):
 
     @property
     def video(self) -> RemoteMethod[[str, str | None, Sequence[str]], EmbeddedVideo]: ...
+
+    @property
+    def words(self) -> RemoteMethod[[str | None, Sequence[str]], EmbeddedVideo]: ...
 
     @property
     def text(self) -> RemoteMethod[[str], Vectors | None]: ...

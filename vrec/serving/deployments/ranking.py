@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from vrec.bundle.catalog import BundleCatalog
+from vrec.config.live import LiveConfig
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import OutputError
 from vrec.profiles.profile import Profile, VideoMetadata
@@ -32,6 +33,9 @@ from vrec.serving.messages import (
 )
 from vrec.serving.rules.book import RULES_LOG, ShopRule
 from vrec.serving.rules.follower import RuleFollower
+from vrec.serving.streams.follower import StreamFollower
+from vrec.serving.streams.overlay import StreamOverlay
+from vrec.serving.streams.states import STREAMS_TABLE, StreamBook
 
 if TYPE_CHECKING:
     from vrec.serving.catalog.snapshot import BundleCatalogView
@@ -49,9 +53,16 @@ class _LoadedBundle:
 
     engine: "RecommendEngine"
     facts: CurrentVideoFacts
+    overlay: StreamOverlay = field(default_factory=lambda: StreamOverlay(LiveConfig(), None))
+    """Vectors of live streams, which the engine has."""
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> "_LoadedBundle":
-        return _LoadedBundle(self.engine.with_changes(changes), self.facts.with_changes(changes))
+        overlay, changed = self.overlay.over(changes)
+        return _LoadedBundle(self.engine.with_changes(changed), self.facts.with_changes(changes), overlay)
+
+    def with_streams(self, book: StreamBook) -> "_LoadedBundle":
+        overlay, changes = self.overlay.refreshed(book, self.engine.snapshot)
+        return _LoadedBundle(self.engine.with_changes(changes), self.facts, overlay)
 
 
 class RankingDeployment:
@@ -88,6 +99,7 @@ class RankingDeployment:
             config.data, self._load, remembers=remembers, check=check
         )
         self._rules, self._ends = RuleFollower(profiles.records_after.remote), ends
+        self._streams = StreamFollower(profiles.states_after.remote, with_vectors=True)
         self._cursor: int | None = None
         self._reader: SqliteProfileReader | RedisStore | None = None
         self._changing = asyncio.Lock()
@@ -104,6 +116,8 @@ class RankingDeployment:
                 await self._fetch_video_counts()
                 with suppress(Exception):  # the refresh loop tries again, and answers say so until then
                     await self._rules.follow()
+                with suppress(Exception):  # likewise
+                    await self._follow_streams()
                 if self._stays:
                     # Scanning the bundle in every garbage collection would delay requests.
                     gc.collect()
@@ -122,7 +136,7 @@ class RankingDeployment:
             profile, missing = None, [*missing, "profiles"]
         waited = time.perf_counter() - begun
         shopper = profile or Profile("user", query.user_id)
-        answer = self._engine.recommend(query, shopper, self._rules.book)
+        answer = self._engine.recommend(query, shopper, self._rules.book, streams=self._streams.book)
         spent = {"profile": waited * 1e3, **answer.spent_ms}
         return replace(answer, degraded=(*missing, *answer.degraded), spent_ms=spent)
 
@@ -139,7 +153,8 @@ class RankingDeployment:
         Raises UnknownVideo.
         """
         await self._reach(after)
-        answer = self._engine.similar(video_id, k, filters, at, self._rules.book)
+        streams = self._streams.book
+        answer = self._engine.similar(video_id, k, filters, at, self._rules.book, streams=streams)
         return replace(answer, degraded=(*self._missing(), *answer.degraded))
 
     async def search(
@@ -161,7 +176,8 @@ class RankingDeployment:
             except Exception as error:  # whatever it is, a search by words is better than none
                 logger.warning("no text vector", extra={"why": _error_text(error)})
                 missing = [*missing, "encoder"]
-        answer = self._engine.search(text, vector, k, filters, at, book=self._rules.book)
+        rules, streams = self._rules.book, self._streams.book
+        answer = self._engine.search(text, vector, k, filters, at, book=rules, streams=streams)
         return replace(answer, degraded=(*missing, *answer.degraded))
 
     async def preview(
@@ -180,8 +196,9 @@ class RankingDeployment:
         lists: list[tuple[ListResult, ListResult]] = []
         for query in queries:
             profile = await self._profile(query.user_id) or Profile("user", query.user_id)
-            before = self._engine.recommend(query, profile, self._rules.book)
-            lists.append((before, self._engine.recommend(query, profile, draft)))
+            streams = self._streams.book
+            before = self._engine.recommend(query, profile, self._rules.book, streams=streams)
+            lists.append((before, self._engine.recommend(query, profile, draft, streams=streams)))
             # Others wait for one pair of lists at most.
             await asyncio.sleep(0)
         return lists
@@ -233,7 +250,11 @@ class RankingDeployment:
         torch.set_num_threads(1)
         bundle = ServingBundle.load(uri)
         bundle.check()
-        return bundle, _LoadedBundle(RecommendEngine(bundle, self._config), CurrentVideoFacts(bundle))
+        engine, overlay = (
+            RecommendEngine(bundle, self._config),
+            StreamOverlay(self._config.live, bundle.encoder),
+        )
+        return bundle, _LoadedBundle(engine, CurrentVideoFacts(bundle), overlay)
 
     async def _reach(self, position: ReadPosition | None) -> None:
         """Apply the changes up to a position; raises BackendUnavailable if they cannot be read."""
@@ -245,10 +266,15 @@ class RankingDeployment:
             await self._rules.reach(0 if position is None else position.rules)
         except Exception as error:  # whatever it is, a list without the latest rules is none
             raise BackendUnavailable(f"ranking cannot read the latest rules: {_error_text(error)}") from None
+        try:
+            await self._streams.reach(0 if position is None else position.streams)
+        except Exception as error:  # whatever it is, the answer must not have a stream that was ended before
+            raise BackendUnavailable(f"ranking cannot read the streams: {_error_text(error)}") from None
 
     def _missing(self) -> list[str]:
-        """Return the parts that this process lacks so far: its rules, if it could never read them."""
-        return [] if self._rules.is_read else [RULES_LOG]
+        """Return the parts that this process lacks so far: rules or streams that it could never read."""
+        parts = {RULES_LOG: self._rules.is_read, STREAMS_TABLE: self._streams.is_read}
+        return [name for name, is_read in parts.items() if not is_read]
 
     async def _profile(self, user_id: str) -> Profile | None:
         """Return a shopper's profile, from the store if it can be read here, else from its deployment."""
@@ -305,6 +331,7 @@ class RankingDeployment:
         await self._open_reader()
         ends = None if self._ends is None else await self._ends()
         await self._rules.catch_up(ends and ends.rules)
+        await self._follow_streams(ends and (ends.streams, ends.vectors))
         if self._cursor is None:
             await self._fetch_video_counts()
             return
@@ -313,6 +340,12 @@ class RankingDeployment:
         self._cursor, video_ids, counts = await self._profiles.video_counts_since.remote(self._cursor)
         if video_ids:
             self._engine.set_video_counts(video_ids, counts)
+
+    async def _follow_streams(self, last: tuple[int, int] | None = None) -> None:
+        await self._streams.catch_up(last)
+        book = self._streams.book
+        if book.states:
+            await self._live.update(lambda loaded: loaded.with_streams(book))
 
 
 def _error_text(error: Exception) -> str:

@@ -11,9 +11,11 @@ from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.store import SqliteStore
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.rules.book import RULES_LOG
+from vrec.serving.streams.states import STREAMS_TABLE, VECTORS_TABLE
 from vrec.serving.trends.follower import ERASURES_LOG
 
 LOGS = (RULES_LOG, ERASURES_LOG)
+TABLES = (STREAMS_TABLE, VECTORS_TABLE)
 
 
 class StoreEnds(NamedTuple):
@@ -25,6 +27,15 @@ class StoreEnds(NamedTuple):
     """Number of the last change of a rule."""
     erasures: int
     """Number of the last erasure."""
+    streams: int = 0
+    """Version of the last change of a live stream."""
+    vectors: int = 0
+    """Version of the last change of a stream's vector."""
+
+    @property
+    def logs(self) -> tuple[int, int, int]:
+        """Ends of the logs alone."""
+        return self.events, self.rules, self.erasures
 
 
 ReadEnds = Callable[[], Awaitable[StoreEnds | None]]
@@ -44,10 +55,14 @@ def read_ends(stores: Mapping[str, SqliteStore | RedisStore]) -> dict[str, Store
                 servers.setdefault(store.address, {})[name] = store
                 continue
             last = (store.records_before(log, None, 1) for log in LOGS)
-            found[name] = StoreEnds(store.latest_cursor(), *(one[0][0] if one else 0 for one in last))
+            found[name] = StoreEnds(
+                store.latest_cursor(),
+                *(one[0][0] if one else 0 for one in last),
+                *(store.last_version(table) for table in TABLES),
+            )
     for shared in servers.values():
         with suppress(StoreError):
-            ends = RedisStore.ends_of(list(shared.values()), LOGS)
+            ends = RedisStore.ends_of(list(shared.values()), LOGS, TABLES)
             found |= {name: StoreEnds(*end) for name, end in zip(shared, ends, strict=True)}
     return found
 

@@ -11,6 +11,7 @@ from vrec.serving.messages import ListResult, RequestFilters
 from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.rules.book import RULES_LOG
 from vrec.serving.rules.follower import RuleFollower
+from vrec.serving.streams.states import StreamBook
 from vrec.serving.trends.trending import TrendingVideo
 from vrec.serving.trends.windows import TrendWindow
 
@@ -26,10 +27,12 @@ class TrendOperations:
         profiles: ProfilesHandle,
         catalog: Callable[[], PopularFallback],
         rules: RuleFollower,
+        streams: Callable[[], StreamBook],
         config: ServeConfig,
     ) -> None:
-        """Build it over a handle, functions that return the present catalog and rules, and the settings."""
+        """Build it over a handle, the present catalog, rules and streams, and the settings."""
         self._profiles, self._catalog, self._rules, self._config = profiles, catalog, rules, config
+        self._streams = streams
         self._trending: dict[TrendWindow, tuple[float, Trending]] = {}
 
     async def videos(
@@ -44,7 +47,8 @@ class TrendOperations:
             videos, complete = await self._current(window)
         except (BackendUnavailable, TimeoutError):
             videos, complete, missing = None, False, (*missing, "profiles")
-        answer = self._catalog().trending(videos, k, filters, at, self._rules.book)
+        rules, streams = self._rules.book, self._streams()
+        answer = self._catalog().trending(videos, k, filters, at, rules, streams=streams)
         return replace(answer, degraded=missing), complete
 
     async def _current(self, window: TrendWindow) -> Trending:

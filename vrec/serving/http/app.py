@@ -31,6 +31,7 @@ from vrec.serving.http.routes import (
     pages,
     recommendations,
     rules,
+    streams,
     trends,
     users,
 )
@@ -40,6 +41,7 @@ from vrec.serving.http.schemas.events import EVENTS_BODY
 from vrec.serving.http.schemas.requests import RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.slots import SLOTS_BODY
+from vrec.serving.http.schemas.streams import BeatRequest, StreamRequest
 from vrec.serving.http.schemas.users import JoinSessionRequest
 from vrec.serving.http.schemas.videos import (
     AddVideoRequest,
@@ -57,7 +59,15 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
     *(
         TypeAdapter(model)
-        for model in (BulkVideoRow, *RULE_MODELS, RulePreviewRequest, JoinSessionRequest, BatchRequest)
+        for model in (
+            BulkVideoRow,
+            *RULE_MODELS,
+            RulePreviewRequest,
+            JoinSessionRequest,
+            BatchRequest,
+            StreamRequest,
+            BeatRequest,
+        )
     ),
     TypeAdapter(MoveBundleRequest),
 )
@@ -114,7 +124,7 @@ def create_app(
     if security.cors_origins:
         # Outermost, so that a page can read refusals too.
         app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
-    modules = (recommendations, trends, events, users, catalog, bulk, rules, batches, bundles, audit)
+    modules = (recommendations, trends, events, users, catalog, bulk, streams, rules, batches, bundles, audit)
     routers = [module.routes(backend, config, keys) for module in modules]
     routers += [
         pages.routes(backend, config, keys, metrics),

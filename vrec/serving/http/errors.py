@@ -29,6 +29,7 @@ from vrec.serving.batches.folder import BatchNotDone, TooManyBatches, UnknownBat
 from vrec.serving.bundle_moves import CannotMove, MoveRuns, UnknownBundle, UnreadableBundle
 from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoChanged, VideoIdTaken
 from vrec.serving.rules.errors import RuleConflict, RuleLimit, UnknownRule
+from vrec.serving.streams.states import StreamOver, StreamTaken, UnknownStream
 
 logger = logging.getLogger("vrec.http")
 
@@ -118,6 +119,9 @@ _KINDS = (
     _ProblemKind((RuleConflict,), 412, "precondition-failed"),
     _ProblemKind((RuleLimit,), 409, "too-many-rules"),
     _ProblemKind((VideoChanged,), 412, "video-changed"),
+    _ProblemKind((UnknownStream,), 404, "unknown-stream"),
+    _ProblemKind((StreamOver,), 409, "stream-over"),
+    _ProblemKind((StreamTaken,), 409, "stream-taken"),
     _ProblemKind((UnknownEvent,), 404, "unknown-event"),
     _ProblemKind((SessionTaken,), 409, "session-taken"),
     _ProblemKind((UnknownBatch,), 404, "unknown-batch"),

@@ -246,16 +246,19 @@ def key_name(request: Request) -> str | None:
     return None if key is None else key.name
 
 
-def require_scope(scope: KeyScope, keys: ApiKeyring | None, *, browsers: bool = False) -> list[Any]:
+def require_scope(
+    scope: KeyScope, keys: ApiKeyring | None, *, browsers: bool = False, audited: bool = True
+) -> list[Any]:
     """Return the dependencies of an operation that needs a scope.
 
     Args:
-        scope: The scope. Calls of `manage` are marked for the audit log, with or without keys.
+        scope: The scope.
         keys: The keys; None without keys.
         browsers: Whether keys for pages may call the operation too, which then has to check that the request
             acts for the signed shopper (`ApiKeyring.check_shopper`).
+        audited: Whether calls of `manage` are marked for the audit log, with or without keys.
     """
-    marks = [Depends(mark_audited)] if scope == "manage" else []
+    marks = [Depends(mark_audited)] if scope == "manage" and audited else []
     scopes = [scope, BROWSER] if browsers else [scope]
     return marks if keys is None else [*marks, Security(_check, scopes=scopes)]
 

@@ -1,7 +1,7 @@
 """Lists of the backend as responses."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingB
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import log_error
 from vrec.serving.http.list_pages import ShownVideos, next_cursor, shown_before
+from vrec.serving.http.live_items import CheckedStreams, check_streams
 from vrec.serving.http.schemas.requests import RecommendRequest
 from vrec.serving.http.schemas.responses import (
     add_explanation,
@@ -21,6 +22,7 @@ from vrec.serving.http.schemas.responses import (
     mentioned_video_ids,
 )
 from vrec.serving.http.schemas.slots import SlotsRequest
+from vrec.serving.http.schemas.streams import live_body
 from vrec.serving.messages import ListResult, RecommendQuery
 
 
@@ -55,7 +57,13 @@ class ListResponder:
         """Return a RecommendResponse: of the arm's order, or of popular videos if ranking fails."""
         shown = ShownVideos() if body.page is None else shown_before(body, body.page)
         list_id = request_id if body.page is None else body.page.request_id
-        return json_response(await self._content(await self._list(body, list_id, shown)))
+        made = await self._list(body, list_id, shown)
+        streams = await check_streams(self._backend, [made.result])
+        if streams.over and not streams.failed:
+            # Others take the places of the streams that have ended meanwhile.
+            made = await self._list(body, list_id, shown, without=streams.over)
+            streams = await check_streams(self._backend, [made.result])
+        return json_response(await self._content(made, streams))
 
     async def recommend_slots(self, body: SlotsRequest, request_id: str) -> Response:
         """Return a SlotsResponse; the lists are made one after the other, and none has a video twice."""
@@ -65,24 +73,43 @@ class ListResponder:
             request = body.request_of(slot)
             lists.append(await self._list(request, f"{request_id}-{slot.name}", ShownVideos((), elsewhere)))
         contents: list[dict[str, Any]] = []
+        streams = await check_streams(self._backend, [one.result for one in lists])
         for slot, made in zip(body.slots, lists, strict=True):
             # Later pages of a slot have no video of the slots after it either.
             others = [video_id for one in lists if one is not made for video_id in one.video_ids]
-            content = await self._content(replace(made, shown=ShownVideos((), others)))
+            content = await self._content(replace(made, shown=ShownVideos((), others)), streams)
             contents.append({"name": slot.name, **content})
         return json_response({"request_id": request_id, "slots": contents})
 
-    async def _list(self, body: RecommendRequest, list_id: str, shown: ShownVideos) -> "_MadeList":
+    async def _list(
+        self,
+        body: RecommendRequest,
+        list_id: str,
+        shown: ShownVideos,
+        *,
+        without: Collection[str] = (),
+    ) -> "_MadeList":
+        """Return a list for a request.
+
+        Args:
+            body: The request.
+            list_id: Id of the list.
+            shown: Videos that the list has no more.
+            without: Further videos that it must not have.
+        """
         start, related = time.perf_counter(), body.related
         arm = assign_arm(body.user_key, self._config.arms)
         excluded = [*body.exclude, *shown.before, *shown.elsewhere, *related.video_ids, *related.cart]
+        filters = body.filters.to_filters(body.kinds, [*excluded, *without])
+        if body.kind == "stream":
+            filters = replace(filters, streams="only")
         query = RecommendQuery(
             request_id=list_id,
             user_id=body.user_key,
             surface=body.surface,
             k=body.k,
             at=now_us(),
-            filters=body.filters.to_filters(body.kinds, excluded),
+            filters=filters,
             age=body.context.age,
             order=arm.order,
             candidates=None if body.candidates is None else tuple(body.candidates),
@@ -99,13 +126,14 @@ class ListResponder:
             result = replace(result, degraded=result.degraded or ("ranking",))
         return _MadeList(body, list_id, shown, result, arm, time.perf_counter() - start)
 
-    async def _content(self, made: "_MadeList") -> dict[str, Any]:
-        """Return a RecommendResponse as a dict."""
+    async def _content(self, made: "_MadeList", streams: CheckedStreams) -> dict[str, Any]:
+        """Return a RecommendResponse as a dict, without the streams that are over."""
         body, start = made.body, time.perf_counter()
-        result, cards = await self._with_cards(made.result)
+        result, cards = await self._with_cards(streams.cut(made.result))
         before = len(made.shown.before)
         content = list_response(result, cards, made.list_id, self._config.currency, before)
         content |= {"arm": made.arm.name, "arm_share": made.arm.share, "unknown": result.unknown}
+        _add_live(content, streams)
         content["next_cursor"] = next_cursor(body, made.list_id, made.shown, result)
         if body.explain:
             add_explanation(content, result)
@@ -117,10 +145,24 @@ class ListResponder:
         self, result: ListResult, request_id: str, more: Mapping[str, Any] | None = None
     ) -> Response:
         """Return a ListResponse with more fields."""
-        result, cards = await self._with_cards(result)
+        return await self._respond(
+            result, request_id, await check_streams(self._backend, [result]), more or {}
+        )
+
+    async def _respond(
+        self, result: ListResult, request_id: str, streams: CheckedStreams, more: Mapping[str, Any]
+    ) -> Response:
+        result, cards = await self._with_cards(streams.cut(result))
         content = list_response(result, cards, request_id, self._config.currency)
+        _add_live(content, streams)
         add_scores(content, result)
-        return json_response(content | dict(more or {}))
+        return json_response(content | dict(more))
+
+    async def respond_found(self, result: ListResult, request_id: str) -> tuple[Response, int]:
+        """Return a SearchResponse, and the number of its items that match the text."""
+        streams = await check_streams(self._backend, [result])
+        found = sum(item.source.startswith("search:") for item in streams.cut(result).items)
+        return await self._respond(result, request_id, streams, {"found": found}), found
 
     async def _with_cards(self, result: ListResult) -> tuple[ListResult, Mapping[str, Card]]:
         """Return the list and the cards of its videos; without cards it is marked as degraded."""
@@ -130,3 +172,10 @@ class ListResponder:
         except (BackendUnavailable, TimeoutError):
             return replace(result, degraded=(*result.degraded, "cards")), {}
         return result, cards
+
+
+def _add_live(content: dict[str, Any], streams: CheckedStreams) -> None:
+    """Add the states of the live streams to the items of a response."""
+    for item in content["items"]:
+        if (state := streams.live.get(item["video_id"])) is not None:
+            item["live"] = live_body(state)

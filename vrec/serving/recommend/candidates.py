@@ -21,6 +21,8 @@ from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RecommendQuery
 from vrec.serving.recommend.draws import candidate_rng
 from vrec.serving.recommend.eligibility import EligibilityFilter
+from vrec.serving.recommend.live import LIVE_SOURCE, live_order
+from vrec.serving.streams.rows import NO_LIVE, LiveStreams
 
 MAX_SCANNED_ROWS = 20_000
 """Maximum number of filtered rows that the search by content scans exhaustively; with more, the index is
@@ -49,28 +51,36 @@ class CandidateSources:
         user: Profile,
         snapshot: CatalogSnapshot,
         eligible: EligibilityFilter,
+        live: LiveStreams = NO_LIVE,
     ) -> dict[int, str]:
         """Select candidates for a shopper.
 
         Popular videos fill up to min(`k`, `most`) rows as long as eligible videos are left. The candidates do
         not depend on the request id; see `candidate_rng`.
 
+        Where only streams are wanted, all live ones are candidates.
+
         Returns:
-            The first source of each row: cf, content, new or popular; at most `most` rows.
+            The first source of each row: cf, content, live, new or popular; at most `most` rows.
         """
-        config, liked = self.config, liked_weights(query, user, self.config)
+        config, by_liveness = self.config, live_order(snapshot, live, user)
+        if query.filters.streams == "only":
+            return dict.fromkeys(eligible.pick(by_liveness, config.most), LIVE_SOURCE)
+        liked = liked_weights(query, user, self.config)
         by_neighbors = neighbor_candidates(snapshot, self.neighbors, list(liked), list(liked.values()))
         by_content, taste = by_neighbors[:0], taste_vector(user)
         if taste is not None and config.content:
             by_content = content_candidates(
                 snapshot, self.index, taste, config.content * 3 // 2, eligible.mask
             )
-        recent, rest = config.new // 2, config.most - config.content - config.popular - config.new
+        streams = min(config.live, len(by_liveness))
+        recent, rest = config.new // 2, config.most - config.content - config.popular - config.new - streams
         rng = candidate_rng(query, config.rotation_minutes)
         underexposed = underexposed_candidates(snapshot, config.new - recent, eligible.mask, rng)
         orders = (
             ("cf", by_neighbors, rest),
             ("content", by_content, config.content),
+            (LIVE_SOURCE, by_liveness, streams),
             (NEW_SOURCE, snapshot.published_rows(query.at), recent),
             (NEW_SOURCE, underexposed, config.new - recent),
             ("popular", snapshot.popular, config.popular),

@@ -12,9 +12,14 @@ from vrec.ranking.reranking.eligibility_rules import RULES, EligibilityRulesConf
 from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RequestFilters
+from vrec.serving.streams.rows import NO_LIVE, LiveStreams
 
 BANNED = "ban"
 """Kind of rule that keeps videos from answers; with an id, `ban:ID`, one of the shop's bans."""
+OVER = "over"
+"""Kind of rule that keeps streams that are over from answers."""
+REPEATABLE_RULES = tuple(RULES.index(name) for name in ("bought", "seen"))
+"""Rules that do not hold for streams, to which shoppers come back."""
 MIN_CHECKED = 16
 """Minimum number of videos of an order that are checked at once."""
 
@@ -55,6 +60,7 @@ class EligibilityFilter:
         at: int,
         *,
         bans: Sequence[tuple[str, Mask]] = (),
+        live: LiveStreams = NO_LIVE,
     ) -> None:
         """Build the filter.
 
@@ -65,12 +71,15 @@ class EligibilityFilter:
             rules: The hard rules of the surface.
             at: Time of the request, µs since 1970.
             bans: Ids of the shop's bans that hold for the answer, and the (N,) masks of their videos.
+            live: Streams that are live at the time.
         """
         self.mask = snapshot.filter_mask(filters)
         """(N,) mask of the videos that the request's filters let pass; None for all."""
+        if filters.streams != "any":
+            self.mask = _stream_mask(self.mask, snapshot, live, only=filters.streams == "only")
         self._snapshot, self._shopper, self._rules, self._at = snapshot, shopper, rules, at
-        self._bans = [mask for _, mask in bans]
-        self._names = (*RULES, *(f"{BANNED}:{name}" for name, _ in bans))
+        self._bans = [mask for _, mask in bans] + ([] if live.over is None else [live.over])
+        self._names = (*RULES, *(f"{BANNED}:{name}" for name, _ in bans), OVER)
         self._eligible_mask: Mask | None = None
         self._rule_by_row: dict[int, int] = {}
         """Index of the rule that excludes a checked row, in RULES and then in the bans, −1 for none."""
@@ -107,6 +116,9 @@ class EligibilityFilter:
         if unchecked:
             checked = np.array(unchecked, np.int64)
             rule = check_rows(checked, self._snapshot.catalog, self._shopper, self._rules, at=self._at).rule
+            if len(self._snapshot.streams):
+                repeated = np.isin(rule, REPEATABLE_RULES) & np.isin(checked, self._snapshot.streams)
+                rule[repeated] = -1
             for number, ban in enumerate(self._bans, len(RULES)):
                 rule[(rule < 0) & ban[checked]] = number
             self._rule_by_row.update(zip(unchecked, rule.tolist(), strict=True))
@@ -150,9 +162,20 @@ class EligibilityFilter:
             if (rule := self._rule_by_row[row]) < 0:
                 allowed.append(row)
             else:
-                self.excluded[RULES[rule] if rule < len(RULES) else BANNED] += 1
+                self.excluded[self._names[rule].partition(":")[0]] += 1
         return allowed
 
 
 def _checked_at_once(need: int) -> int:
     return max(MIN_CHECKED, need + need // 4)
+
+
+def _stream_mask(mask: Mask | None, snapshot: CatalogSnapshot, live: LiveStreams, *, only: bool) -> Mask:
+    """Return the (N,) mask of the live streams, or of all videos besides streams, inside another mask."""
+    mask = snapshot.listed.copy() if mask is None else mask
+    if not only:
+        mask[snapshot.streams] = False
+        return mask
+    wanted = np.zeros(len(mask), np.bool_)
+    wanted[live.rows] = True
+    return mask & wanted

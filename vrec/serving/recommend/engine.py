@@ -34,6 +34,8 @@ from vrec.serving.recommend.seeds import given_candidates, seeded_candidates
 from vrec.serving.recommend.similar import find_similar
 from vrec.serving.rules.book import NO_BOOK, RuleBook
 from vrec.serving.rules.compiled import RULE_SOURCE, ListRules, RuleCompiler
+from vrec.serving.streams.rows import LiveStreams, StreamCompiler
+from vrec.serving.streams.states import NO_STREAMS, StreamBook
 
 
 class RecommendEngine:
@@ -51,6 +53,7 @@ class RecommendEngine:
         """Ranker that knows the changed videos and no others."""
         self._sources = CandidateSources(bundle.neighbors, bundle.index, config.candidates)
         self._rules = RuleCompiler()
+        self._streams = StreamCompiler(config.live.expiry_s)
         self._search = TextSearch(bundle.text_index, bundle.texts, config.search.min_similarity)
 
     @property
@@ -67,6 +70,11 @@ class RecommendEngine:
     def bundle_view(self) -> BundleCatalogView:
         """The bundle's videos without the changes since."""
         return self._snapshot.view
+
+    @property
+    def snapshot(self) -> CatalogSnapshot:
+        """The catalog with all changes so far."""
+        return self._snapshot
 
     @property
     def video_ids(self) -> list[str]:
@@ -107,7 +115,14 @@ class RecommendEngine:
         rows = self._snapshot.catalog.find(video_ids)
         self._snapshot.video_counts[rows[rows >= 0]] = video_counts[rows >= 0]
 
-    def recommend(self, query: RecommendQuery, user: Profile, book: RuleBook = NO_BOOK) -> ListResult:
+    def recommend(
+        self,
+        query: RecommendQuery,
+        user: Profile,
+        book: RuleBook = NO_BOOK,
+        *,
+        streams: StreamBook = NO_STREAMS,
+    ) -> ListResult:
         """Recommend at most min(`query.k`, `candidates.most`) videos to a shopper, best first.
 
         With `query.candidates` these are ranked and no others; with `query.seeds` or `query.cart`, the videos
@@ -125,9 +140,10 @@ class RecommendEngine:
         user, catalog = self._with_valid_taste(user), self._snapshot.catalog
         shopper = shopper_context(user, query.filters, query.age)
         rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
-        eligible = self._eligible(query.surface, query.filters, shopper, query.at, rules)
+        live = self._streams.compiled(streams, self._snapshot).live(query.at)
+        eligible = self._eligible(query.surface, query.filters, shopper, query.at, rules=rules, live=live)
         if query.candidates is not None or query.seeds or query.cart:
-            picked = self._named_candidates(query, user, eligible)
+            picked = self._named_candidates(query, user, eligible, live)
             by_id = query.order == "ranked"
             picks = sorted(picked, key=catalog.video_ids.__getitem__) if by_id else list(picked)[: query.k]
             arrange = reranked_items if by_id else popular_items
@@ -135,7 +151,7 @@ class RecommendEngine:
             picks = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
             picked, arrange = dict.fromkeys(picks, "popular"), popular_items
         else:
-            picked = self._sources.candidates(query, user, self._snapshot, eligible)
+            picked = self._sources.candidates(query, user, self._snapshot, eligible, live)
             picks = sorted(picked, key=catalog.video_ids.__getitem__)
             arrange = reranked_items
         rows, sources = self._with_rules(
@@ -145,7 +161,9 @@ class RecommendEngine:
         found = len(rows)
         scores_all = query.candidates is not None or rules.places or arrange is popular_items
         most = None if scores_all else self._config.candidates.ranked
-        rows, sources, predictions = self._predict(query, user, rows, sources, most=most, timer=timer)
+        rows, sources, predictions = self._predict(
+            query, user, rows, sources, streams=streams, most=most, timer=timer
+        )
         popularity = self._bundle.popularity
         placements = rules.placements(query, self._snapshot, rows)
         candidates = RankedCandidates(
@@ -158,7 +176,14 @@ class RecommendEngine:
         return self._explained(result, query, user, eligible) if query.explain else result
 
     def similar(
-        self, video_id: str, k: int, filters: RequestFilters, at: int, book: RuleBook = NO_BOOK
+        self,
+        video_id: str,
+        k: int,
+        filters: RequestFilters,
+        at: int,
+        book: RuleBook = NO_BOOK,
+        *,
+        streams: StreamBook = NO_STREAMS,
     ) -> ListResult:
         """Return at most `k` videos similar to one; see `find_similar`. Of rules, the book's bans hold.
 
@@ -166,7 +191,10 @@ class RecommendEngine:
             UnknownVideo: The video is not in the catalog.
         """
         rules = self._rules.compiled(book, self._snapshot).for_list("similar", filters, at)
-        eligible = self._eligible("similar", filters, shopper_context(None, filters), at, rules)
+        live = self._streams.compiled(streams, self._snapshot).live(at)
+        eligible = self._eligible(
+            "similar", filters, shopper_context(None, filters), at, rules=rules, live=live
+        )
         items = find_similar(video_id, k, self._snapshot, eligible, self._sources)
         return ListResult(
             items, self.version, candidates=len(items), excluded_by_rule=dict(eligible.excluded)
@@ -181,6 +209,7 @@ class RecommendEngine:
         at: int,
         *,
         book: RuleBook = NO_BOOK,
+        streams: StreamBook = NO_STREAMS,
     ) -> ListResult:
         """Return at most `k` videos for a text and its (dim,) vector, if any; see `TextSearch.search`.
 
@@ -188,7 +217,10 @@ class RecommendEngine:
         book's bans hold.
         """
         rules = self._rules.compiled(book, self._snapshot).for_list("search", filters, at)
-        eligible = self._eligible("search", filters, shopper_context(None, filters), at, rules)
+        live = self._streams.compiled(streams, self._snapshot).live(at)
+        eligible = self._eligible(
+            "search", filters, shopper_context(None, filters), at, rules=rules, live=live
+        )
         items = self._search.search(text, vector, k, self._snapshot, eligible)
         if not items:
             items = popular_suggestions(self._snapshot, eligible, k)
@@ -197,10 +229,17 @@ class RecommendEngine:
         )
 
     def _eligible(
-        self, surface: str, filters: RequestFilters, shopper: ShopperContext, at: int, rules: ListRules
+        self,
+        surface: str,
+        filters: RequestFilters,
+        shopper: ShopperContext,
+        at: int,
+        *,
+        rules: ListRules,
+        live: LiveStreams,
     ) -> EligibilityFilter:
         hard_rules = self._config.rerank.for_surface(surface).rules
-        return EligibilityFilter(self._snapshot, filters, shopper, hard_rules, at, bans=rules.bans)
+        return EligibilityFilter(self._snapshot, filters, shopper, hard_rules, at, bans=rules.bans, live=live)
 
     def _with_rules(
         self,
@@ -231,7 +270,7 @@ class RecommendEngine:
         return np.array(picks, np.int64), [picked[row] for row in picks]
 
     def _named_candidates(
-        self, query: RecommendQuery, user: Profile, eligible: EligibilityFilter
+        self, query: RecommendQuery, user: Profile, eligible: EligibilityFilter, live: LiveStreams
     ) -> dict[int, str]:
         """Return the source of each row of the request's own candidates, or of those related to its seeds.
 
@@ -241,7 +280,7 @@ class RecommendEngine:
             return given_candidates(query, self._snapshot, eligible)
         picked = seeded_candidates(query, self._snapshot, eligible, self._sources)
         if len(picked) < query.k:
-            more = self._sources.candidates(query, user, self._snapshot, eligible)
+            more = self._sources.candidates(query, user, self._snapshot, eligible, live)
             fill = [row for row in more if row not in picked][: query.k - len(picked)]
             picked |= {row: more[row] for row in fill}
         return picked
@@ -280,6 +319,7 @@ class RecommendEngine:
         rows: RowIndices,
         sources: list[str],
         *,
+        streams: StreamBook,
         most: int | None,
         timer: "_StageTimer",
     ) -> tuple[RowIndices, list[str], RankerPredictions]:
@@ -290,6 +330,7 @@ class RecommendEngine:
             user: The shopper's profile.
             rows: (N,) rows of the candidates.
             sources: Their sources.
+            streams: Streams of the shop.
             most: Number of candidates to predict for, at least twice the length of the list; None for all.
             timer: Timer of the stages.
 
@@ -299,9 +340,10 @@ class RecommendEngine:
         names = self._snapshot.catalog.video_ids
         row_list: list[int] = rows.tolist()
         ids = tuple(names[row] for row in row_list)
-        request = RankingRequest(
-            user, RequestContext(query.at, query.surface), ids, self._snapshot.video_counts[rows]
+        counts = self._streams.compiled(streams, self._snapshot).with_priors(
+            rows, self._snapshot.video_counts[rows]
         )
+        request = RankingRequest(user, RequestContext(query.at, query.surface), ids, counts)
         ranker, changed = self._bundle.ranker, self._snapshot.changed_rows
         if self._changed_ranker is not None:
             needed = dict.fromkeys((*ids, *(entry.video_id for entry in user.history)))

@@ -23,10 +23,12 @@ from vrec.serving.messages import (
     RequestFilters,
     unranked_item,
 )
-from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
+from vrec.serving.recommend.eligibility import OVER, EligibilityFilter, shopper_context
 from vrec.serving.recommend.search import popular_suggestions
 from vrec.serving.rules.book import NO_BOOK, RuleBook
 from vrec.serving.rules.compiled import RuleCompiler
+from vrec.serving.streams.rows import StreamCompiler
+from vrec.serving.streams.states import NO_STREAMS, StreamBook
 from vrec.serving.trends.trending import TrendingVideo
 
 TRENDING = "trending"
@@ -51,6 +53,7 @@ class PopularFallback:
             view = BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         self._snapshot = CatalogSnapshot.from_view(view)
         self._rules = RuleCompiler()
+        self._streams = StreamCompiler(config.live.expiry_s)
         self._cards: dict[str, dict[str, Any]] = {}
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
@@ -69,23 +72,30 @@ class PopularFallback:
             self._cards[video_id] = card
         return card
 
-    def page(self, query: CatalogQuery, at: int, book: RuleBook = NO_BOOK) -> CatalogPage:
+    def page(
+        self, query: CatalogQuery, at: int, book: RuleBook = NO_BOOK, *, streams: StreamBook = NO_STREAMS
+    ) -> CatalogPage:
         """Return a page of the catalog, with the state of each video at a time (µs since 1970)."""
         found = list_rows(self._snapshot, query)
-        entries = self._entries(np.array(found.rows, np.int64), at, book)
+        entries = self._entries(np.array(found.rows, np.int64), at, book, streams)
         return CatalogPage(entries, found.matching, found.has_more)
 
-    def entry(self, video_id: str, at: int, book: RuleBook = NO_BOOK) -> CatalogEntry | None:
+    def entry(
+        self, video_id: str, at: int, book: RuleBook = NO_BOOK, *, streams: StreamBook = NO_STREAMS
+    ) -> CatalogEntry | None:
         """Return a video with its state at a time (µs since 1970), or None for an unknown video."""
         row = self._snapshot.catalog.row_by_id.get(video_id)
-        return None if row is None else self._entries(np.array([row], np.int64), at, book)[0]
+        return None if row is None else self._entries(np.array([row], np.int64), at, book, streams)[0]
 
-    def _entries(self, rows: RowIndices, at: int, book: RuleBook) -> tuple[CatalogEntry, ...]:
+    def _entries(
+        self, rows: RowIndices, at: int, book: RuleBook, streams: StreamBook
+    ) -> tuple[CatalogEntry, ...]:
         """Return the videos at (N,) rows. Only rules that hold for every shopper and list count."""
         rules, catalog = self._config.rerank.for_surface(DEFAULT_SURFACE).rules, self._snapshot.catalog
         barred = barring_rules(rows, catalog, ShopperContext(age=OLDEST_AGE), rules, at=at)
         compiled = self._rules.compiled(book, self._snapshot)
         bans = [mask for _, mask in compiled.for_list(DEFAULT_SURFACE, RequestFilters(), at).bans]
+        over = self._streams.compiled(streams, self._snapshot).live(at).over
         entries: list[CatalogEntry] = []
         row_list: list[int] = rows.tolist()
         for row, names in zip(row_list, barred, strict=True):
@@ -93,10 +103,18 @@ class PopularFallback:
             assert card is not None  # rows of a snapshot are videos of it
             barred_by = (*names, "ban") if any(mask[row] for mask in bans) else names
             min_age = minimum_age(catalog.tags[row], rules)
+            barred_by = (*barred_by, OVER) if over is not None and over[row] else barred_by
             entries.append(CatalogEntry(card, barred_by, min_age, bool(catalog.vectors[row].any())))
         return tuple(entries)
 
-    def answer(self, query: RecommendQuery, missing: tuple[str, ...], book: RuleBook = NO_BOOK) -> ListResult:
+    def answer(
+        self,
+        query: RecommendQuery,
+        missing: tuple[str, ...],
+        book: RuleBook = NO_BOOK,
+        *,
+        streams: StreamBook = NO_STREAMS,
+    ) -> ListResult:
         """Return at most `query.k` popular videos that pass the rules and filters, without predictions.
 
         The shopper counts as unknown, so purchases are not excluded.
@@ -105,12 +123,14 @@ class PopularFallback:
             query: The request.
             missing: Parts of the service that were missing, for `degraded`.
             book: Rules of the shop.
+            streams: Streams of the shop.
         """
         hard_rules = self._config.rerank.for_surface(query.surface).rules
         shopper = shopper_context(None, query.filters, query.age)
         rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
+        live = self._streams.compiled(streams, self._snapshot).live(query.at)
         eligible = EligibilityFilter(
-            self._snapshot, query.filters, shopper, hard_rules, query.at, bans=rules.bans
+            self._snapshot, query.filters, shopper, hard_rules, query.at, bans=rules.bans, live=live
         )
         order, catalog = self._snapshot.popular, self._snapshot.catalog
         if query.candidates is not None:
@@ -149,6 +169,8 @@ class PopularFallback:
         filters: RequestFilters,
         at: int,
         book: RuleBook = NO_BOOK,
+        *,
+        streams: StreamBook = NO_STREAMS,
     ) -> ListResult:
         """Return the first at most `k` trending videos that pass the rules and filters.
 
@@ -158,10 +180,14 @@ class PopularFallback:
             filters: Filters of the request.
             at: Time of the request, µs since 1970.
             book: Rules of the shop, of which bans hold.
+            streams: Streams of the shop.
         """
         rules = self._rules.compiled(book, self._snapshot).for_list(TRENDING, filters, at)
         hard_rules, shopper = self._config.rerank.for_surface(TRENDING).rules, shopper_context(None, filters)
-        eligible = EligibilityFilter(self._snapshot, filters, shopper, hard_rules, at, bans=rules.bans)
+        live = self._streams.compiled(streams, self._snapshot).live(at)
+        eligible = EligibilityFilter(
+            self._snapshot, filters, shopper, hard_rules, at, bans=rules.bans, live=live
+        )
         if videos is None:
             return ListResult(popular_suggestions(self._snapshot, eligible, k), self._version)
         rows = self._snapshot.catalog.find([video.video_id for video in videos])

@@ -127,7 +127,7 @@ def test_what_cannot_be_done_is_the_state_of_the_batch(tmp_path, shop_bundle, mo
         everybody = (await send("POST", BATCHES, {})).json["batch_id"]
         state = await finished(send, named)
         assert (state["state"], state["done"]) == ("failed", 0)
-        assert "parts of the service are away: rules, profiles" in state["why"]
+        assert "parts of the service are away: rules, streams, profiles" in state["why"]
         assert (await finished(send, everybody))["state"] == "failed"
 
     over(tmp_path, shop_bundle, scenario)

@@ -135,12 +135,16 @@ class RedisStore(RedisTables):
         return f"{self._name}/{given.get('db', 0)}"
 
     @staticmethod
-    def ends_of(stores: Sequence["RedisStore"], logs: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return each store's `latest_cursor`, and the number of the last record of each log.
+    def ends_of(
+        stores: Sequence["RedisStore"], logs: Sequence[str], tables: Sequence[str]
+    ) -> list[tuple[int, ...]]:
+        """Return each store's `latest_cursor`, the number of the last record of each log, and the last
+        version of each table.
 
         Args:
             stores: Stores of one address.
             logs: Names of logs.
+            tables: Names of tables of states.
 
         Raises:
             StoreError: The server cannot be read.
@@ -150,6 +154,8 @@ class RedisStore(RedisTables):
         keys = [f"{store._prefix}:number" for store in stores]
         for log in logs:
             keys += [store._record_keys(log)[1] for store in stores]
+        for table in tables:
+            keys += [store._state_keys(table)[2] for store in stores]
         first._check_open()
         with first._store_errors():
             found: Any = first._db.mget(keys)

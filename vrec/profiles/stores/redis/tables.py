@@ -87,6 +87,12 @@ class RedisTables:
             found = _states(self._get_states(self._state_keys(table), list(keys)) if keys else [])
         return {key: (version, state) for version, key, state in found}
 
+    def last_version(self, table: str) -> int:
+        """Return the version of the last change of a table; see StateTable."""
+        self._check_open()
+        with self._store_errors():
+            return int(cast("Any", self._db.get(self._state_keys(table)[2])) or 0)
+
     def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
         """Return the next states of a table by version; see StateTable."""
         self._check_open()

@@ -311,8 +311,7 @@ class SqliteDatabase:
 
     def last_record(self, log: str) -> int:
         """Return the number of the last record of a log; 0 if there is none."""
-        found = self._db.execute("SELECT coalesce(max(number), 0) FROM records WHERE log = ?", (log,))
-        return found.fetchone()[0]
+        return self._value("SELECT coalesce(max(number), 0) FROM records WHERE log = ?", log)
 
     def append_record(self, log: str, number: int, record: bytes, most: int | None) -> None:
         """Add a record to a log, and remove all but its last `most`."""
@@ -354,6 +353,10 @@ class SqliteDatabase:
             found.update((key, (version, state)) for key, version, state in rows)
         return found
 
+    def last_version(self, table: str) -> int:
+        """Return the version of the last change of a table; 0 before the first."""
+        return self._value("SELECT coalesce(max(last), 0) FROM state_versions WHERE name = ?", table)
+
     def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
         """Return at most `limit` versions, keys and states of versions above `after`, ascending."""
         return self._db.execute(
@@ -388,8 +391,8 @@ class SqliteDatabase:
         """Close the connection."""
         self._db.close()
 
-    def _value(self, sql: str) -> int:
-        return self._db.execute(sql).fetchone()[0]
+    def _value(self, sql: str, *values: str) -> int:
+        return self._db.execute(sql, values).fetchone()[0]
 
 
 def absolute_path(path: str) -> Path:

@@ -1,11 +1,12 @@
 """Jobs of the writer thread of the SQLite store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from vrec.core.types import ApplyResult
+from vrec.profiles.stores.cache import ProfileKey
 from vrec.profiles.stores.codec import EventRow
 
 
@@ -44,3 +45,11 @@ class WriterTask:
 
 
 Job: TypeAlias = PendingAppend | Erasure | WriterTask
+
+
+def profile_keys(group: list[PendingAppend], owners: Mapping[str, str]) -> set[ProfileKey]:
+    """Return the users, with their accounts as owners, and the videos of the calls' events."""
+    rows = [row for call in group for row in call.rows]
+    keys: set[ProfileKey] = {("user", owners.get(row[1], row[1])) for row in rows}
+    keys.update(("video", row[2]) for row in rows)
+    return keys

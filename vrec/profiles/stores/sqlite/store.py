@@ -30,7 +30,7 @@ from vrec.profiles.stores.sqlite.file import (
     SqliteDatabase,
     absolute_path,
 )
-from vrec.profiles.stores.sqlite.jobs import Erasure, Job, PendingAppend, WriterTask
+from vrec.profiles.stores.sqlite.jobs import Erasure, Job, PendingAppend, WriterTask, profile_keys
 from vrec.profiles.stores.sqlite.tables import lock, store_errors
 from vrec.profiles.update import ProfilesConfig
 
@@ -170,7 +170,16 @@ class SqliteStore:
 
     def drop_state(self, table: str, key: str, expected: int) -> bool:
         """Remove a state of this version, and return whether there was one; see StateTable."""
-        return self._enqueue(WriterTask(lambda: self._drop_state(table, key, expected))).result()
+
+        def run() -> bool:
+            with store_errors(self._path), self._file.writing(False):
+                return self._file.drop_state(table, key, expected)
+
+        return self._enqueue(WriterTask(run)).result()
+
+    def last_version(self, table: str) -> int:
+        """Return the version of the last change of a table; see StateTable."""
+        return self._read_with(lambda file: file.last_version(table))
 
     def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """Return the versions and states of keys; see StateTable."""
@@ -274,7 +283,7 @@ class SqliteStore:
                 results, new_events, outdated = self._append(group, owners)
         except BaseException as error:  # any error must reach the waiting callers
             # A disk that fails at the very end may have stored the events, so the cache may be outdated.
-            self._hot.invalidate(_profile_keys(group, owners))
+            self._hot.invalidate(profile_keys(group, owners))
             for call in group:
                 call.future.set_exception(error)
             return
@@ -369,10 +378,6 @@ class SqliteStore:
                 return version
             return self._file.put_state(table, key, state) if expected in (None, version) else None
 
-    def _drop_state(self, table: str, key: str, expected: int) -> bool:
-        with store_errors(self._path), self._file.writing(False):
-            return self._file.drop_state(table, key, expected)
-
     def _records(
         self, log: str, above: int, below: int, limit: int, order: Literal["ASC", "DESC"]
     ) -> list[tuple[int, bytes]]:
@@ -389,10 +394,3 @@ class SqliteStore:
             self._reader.close()
             self._file.close()
         self._lock.close()
-
-
-def _profile_keys(group: list[PendingAppend], owners: Mapping[str, str]) -> set[ProfileKey]:
-    rows = [row for call in group for row in call.rows]
-    keys: set[ProfileKey] = {("user", owners.get(row[1], row[1])) for row in rows}
-    keys.update(("video", row[2]) for row in rows)
-    return keys

@@ -7,6 +7,7 @@ from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
 from vrec.serving.http.lists import now_us
+from vrec.serving.http.live_items import check_streams
 from vrec.serving.http.schemas.requests import MAX_ID_CHARS
 from vrec.serving.http.schemas.responses import mentioned_video_ids
 from vrec.serving.http.user_profiles import counts_of
@@ -68,7 +69,8 @@ async def _list_of(page: ConsoleRequest, user_id: str) -> tuple[ListResult | Non
         explain=True,
     )
     try:
-        return await page.backend.recommend(query), False
+        result = await page.backend.recommend(query)
+        return (await check_streams(page.backend, [result])).cut(result), False
     except (BackendUnavailable, TimeoutError):
         return None, True
 

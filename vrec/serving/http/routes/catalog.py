@@ -27,6 +27,7 @@ from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.lists import now_us
+from vrec.serving.http.live_items import check_streams
 from vrec.serving.http.multipart import FORM, UPLOAD_PATH, read_form
 from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.requests import VideoId
@@ -260,7 +261,8 @@ class _CatalogOperations:
     async def _neighbors(self, video_id: str) -> ListResult | None:
         """Return the videos similar to a new one; None if ranking does not answer."""
         try:
-            return await self._backend.similar(video_id, NEIGHBORS_SHOWN, RequestFilters(), now_us())
+            result = await self._backend.similar(video_id, NEIGHBORS_SHOWN, RequestFilters(), now_us())
+            return (await check_streams(self._backend, [result])).cut(result)
         except (BackendUnavailable, UnknownVideo, TimeoutError) as error:
             # The video is in the catalog nevertheless.
             log_error(video_id, error)

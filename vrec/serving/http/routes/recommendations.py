@@ -94,10 +94,10 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         search = await read_body(request, SearchRequest)
         filters = search.filters.to_filters(search.kinds, search.exclude)
         result = await backend.search(search.text, search.k, filters, now_us())
-        found = sum(item.source.startswith("search:") for item in result.items)
+        reply, found = await responder.respond_found(result, request_id_of(request))
         if found and search.user_key is not None:
             backend.searches.count(search.text, search.user_key, now_us())
-        return await responder.respond(result, request_id_of(request), {"found": found})
+        return reply
 
     _add_similar(router, backend, responder, errors, reading)
     return router

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -89,8 +89,10 @@ def _check_time_text(at: Any) -> Any:
 # Not strict: a value that a validator has seen counts as Python's, which would have to be a datetime.
 Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_check_time_text)]
 Names = Annotated[list[Name], Field(max_length=50)]
+LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
 VideoKind = TypeAliasType("VideoKind", KindOfVideo)
+ListKind = TypeAliasType("ListKind", Literal["video", "stream"])
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ArmName = Annotated[str, StringConstraints(max_length=64)]
 
@@ -275,6 +277,8 @@ class ListPage(RequestModel):
 class RankedListRequest(ListRequest):
     """Fields of a list for a shopper."""
 
+    kind: ListKind = "video"
+    """What the list is of: `video` for videos and live streams, `stream` for live streams alone."""
     surface: Surface = "feed"
     """Surface that shows the list; rerank settings can differ by surface."""
     candidates: Annotated[list[VideoId], Field(min_length=1, max_length=MAX_CANDIDATES)] | None = None

@@ -34,6 +34,16 @@ class ReasonResponse(ResponseModel):
     """Text that completes "You see this …"."""
 
 
+class LiveState(ResponseModel):
+    """Live stream as it is while the list is sent."""
+
+    started_at: datetime
+    viewers: int | None
+    """Viewers at the last beat that told of them."""
+    product_ids: list[str]
+    """Ids of the products that are pinned now."""
+
+
 class RecommendedItem(ResponseModel):
     """Video of a list."""
 
@@ -65,6 +75,8 @@ class RecommendedItem(ResponseModel):
     tags: list[str]
     price: float | None
     duration_s: float | None
+    live: LiveState | None = None
+    """For a live stream, its state."""
     scores: dict[str, float] | None = None
     """With `explain`: scores by source of candidates. `cf` and `seed`: similarity by co-watching to what the
     shopper liked, and to the videos of `for`; `content`: cosine to the shopper's taste; `popular`: 1 / place

@@ -55,7 +55,8 @@ class SlotsFields(RequestModel):
 
     def _fields_of(self, slot: SlotRequest) -> dict[str, Any]:
         return {
-            "k": slot.k, "kinds": slot.kinds, "filters": slot.filters, "exclude": slot.exclude,
+            "k": slot.k, "kind": slot.kind, "kinds": slot.kinds, "filters": slot.filters,
+            "exclude": slot.exclude,
             "surface": slot.surface, "candidates": slot.candidates, "for": slot.related,
             "explain": slot.explain, "context": self.context,
         }  # fmt: skip

@@ -12,6 +12,7 @@ from vrec.serving.http.schemas.requests import (
     Amount,
     Cursor,
     Expression,
+    LanguageTag,
     ListFilters,
     Moment,
     Name,
@@ -27,9 +28,10 @@ from vrec.serving.messages import RequestFilters
 MAX_LISTED = 200
 """Maximum number of videos in a page of the catalog."""
 NotRecommendable = TypeAliasType(
-    "NotRecommendable", Literal["unavailable", "unpublished", "expired", "kind", "ban"]
+    "NotRecommendable", Literal["unavailable", "unpublished", "expired", "kind", "ban", "over"]
 )
-"""Eligibility rules that keep a video from every shopper; `kind` is one that "feed" does not show."""
+"""Rules that keep a video from every shopper; `kind` is one that "feed" does not show, `over` a live stream
+that has ended."""
 VideoUri = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=PLAIN_PATTERN)]
 SIMILAR_SUFFIX = "/similar"
 """End of the path that returns the videos similar to one."""
@@ -60,9 +62,7 @@ class VideoFields(RequestModel):
     """Tags of the video."""
     product_ids: Names = Field(default_factory=list)
     """Ids of the products in the video."""
-    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = (
-        None
-    )
+    language: LanguageTag | None = None
     """Language tag, such as `en` or `zh-Hans`."""
     price: Amount | None = None
     """Price of the product."""
@@ -80,7 +80,7 @@ class UpdateVideoRequest(VideoFields):
     """Id of the creator; null leaves it as it is."""
 
 
-def _check_addressable(video_id: str) -> str:
+def check_addressable(video_id: str) -> str:
     """Return an id that does not collide with the path of similar videos."""
     if video_id.endswith(SIMILAR_SUFFIX):
         raise PydanticCustomError("similar", "an id may not end in /similar, which is a path of the service")
@@ -92,7 +92,7 @@ class NewVideoFields(VideoFields):
 
     creator_id: Name
     """Id of the creator."""
-    video_id: Annotated[VideoId, AfterValidator(_check_addressable)] | None = None
+    video_id: Annotated[VideoId, AfterValidator(check_addressable)] | None = None
     """Id of the video; generated if absent."""
 
 
@@ -114,7 +114,7 @@ class BulkVideoRow(UpdateVideoRequest):
     """Line of `POST /v1/videos:bulk`. A video of the catalog is changed in the given fields; another one is
     added, which takes `uri` and `creator_id`."""
 
-    video_id: Annotated[VideoId, AfterValidator(_check_addressable)]
+    video_id: Annotated[VideoId, AfterValidator(check_addressable)]
     """Id of the video."""
     uri: VideoUri | None = None
     """Path or URI below one of `security.media_roots` of a video to add; that of a known video stays. The

@@ -1,0 +1,107 @@
+"""Streams over a snapshot of the catalog: the rows of those that are live at a moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
+from vrec.ranking.reranking.catalog import RowIndices
+from vrec.serving.catalog.columns import Mask, zero_counts
+from vrec.serving.catalog.snapshot import CatalogSnapshot
+from vrec.serving.streams.states import StreamBook, StreamState
+
+PRIOR_IMPRESSIONS = 50.0
+"""Impressions as which a streamer's counts weigh at most in those of a new stream."""
+_IMPRESSIONS = VIDEO_COUNT_KEYS.index("event:impression")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LiveStreams:
+    """Streams that are live at a moment."""
+
+    rows: RowIndices
+    """(R,) their rows, ascending."""
+    states: Sequence[StreamState]
+    """Their states, in the order of the rows."""
+    over: Mask | None = None
+    """(N,) mask of the streams that are over; None if the catalog has no stream."""
+
+
+NO_LIVE = LiveStreams(np.zeros(0, np.int64), ())
+"""No streams at all, live or over."""
+
+
+class StreamRows:
+    """Streams of a book over one snapshot."""
+
+    def __init__(self, book: StreamBook, snapshot: CatalogSnapshot, expiry_us: int) -> None:
+        """Look up the streams of a snapshot, which are over after `expiry_us` without a beat."""
+        self.book, self.snapshot = book, snapshot
+        ids = snapshot.catalog.video_ids
+        rows: list[int] = snapshot.streams.tolist()
+        known = ((row, book.states.get(ids[row])) for row in rows)
+        found = [(row, one) for row, one in known if one is not None and one.ended_at is None]
+        self._rows: RowIndices = np.array([row for row, _ in found], np.int64)
+        self._states = [state for _, state in found]
+        self._ends = np.array([state.ends_at(expiry_us) for _, state in found], np.int64)
+        self._last: tuple[int, int, LiveStreams] | None = None
+        """The last answer, and the times from which and before which it holds."""
+
+    def live(self, at: int) -> LiveStreams:
+        """Return the streams that are live at a time, µs since 1970."""
+        if not len(self.snapshot.streams):
+            return NO_LIVE
+        last = self._last
+        if last is None or not last[0] <= at < last[1]:
+            alive = self._ends > at
+            over = np.zeros(self.snapshot.count, np.bool_)
+            over[self.snapshot.streams] = True
+            over[self._rows[alive]] = False
+            states = [state for state, is_alive in zip(self._states, alive.tolist(), strict=True) if is_alive]
+            first = int(self._ends[~alive].max(initial=0))
+            until = int(self._ends[alive].min(initial=np.iinfo(np.int64).max))
+            self._last = last = (first, until, LiveStreams(self._rows[alive], states, over))
+        return last[2]
+
+    def with_priors(self, rows: RowIndices, counts: Doubles) -> Doubles:
+        """Return the (N, len(VIDEO_COUNT_KEYS)) counts of rows, with those of the streamer for new streams.
+
+        A stream's rates are its streamer's at first. The streamer's counts fade as its own impressions come.
+        """
+        at = np.searchsorted(self._rows, rows)
+        at[at == len(self._rows)] = 0
+        streams = np.flatnonzero(self._rows[at] == rows) if len(self._rows) else at[:0]
+        if not len(streams):
+            return counts
+        counts = counts.copy()
+        own = counts[streams, _IMPRESSIONS]
+        share = np.clip(1 - own / PRIOR_IMPRESSIONS, 0, 1)
+        counts[streams] += self._priors[at[streams]] * share[:, None]
+        return counts
+
+    @cached_property
+    def _priors(self) -> Doubles:
+        """(R, len(VIDEO_COUNT_KEYS)) counts of the streamers' other videos, as PRIOR_IMPRESSIONS at most."""
+        snapshot = self.snapshot
+        totals = zero_counts(len(self._rows))
+        for place, row in enumerate(self._rows.tolist()):
+            others = snapshot.rows_of_creator(int(snapshot.catalog.creator[row]))
+            totals[place] = snapshot.video_counts[others[others != row]].sum(axis=0)
+        return totals * np.minimum(1, PRIOR_IMPRESSIONS / np.maximum(totals[:, _IMPRESSIONS], 1))[:, None]
+
+
+class StreamCompiler:
+    """Rows of the streams of the last book and snapshot."""
+
+    def __init__(self, expiry_s: float) -> None:
+        self._expiry_us = round(expiry_s * 1e6)
+        self._last: StreamRows | None = None
+
+    def compiled(self, book: StreamBook, snapshot: CatalogSnapshot) -> StreamRows:
+        """Return the streams of a book over a snapshot."""
+        last = self._last
+        if last is None or last.book is not book or last.snapshot is not snapshot:
+            self._last = last = StreamRows(book, snapshot, self._expiry_us)
+        return last
