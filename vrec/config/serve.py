@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vrec.config.live import LiveConfig
+from vrec.config.streams import StreamsConfig
 from vrec.config.trends import PopularSearchesConfig, TrendingConfig
 from vrec.core.config import BaseConfig
 from vrec.core.uris import join_uri, local_path
@@ -242,7 +242,7 @@ class ServeConfig(BaseConfig):
     """Popular searches."""
     batches: BatchesConfig = Field(default_factory=BatchesConfig)
     """Batches of lists for many shoppers."""
-    live: LiveConfig = Field(default_factory=LiveConfig)
+    live: StreamsConfig = Field(default_factory=StreamsConfig)
     """Live streams."""
     own_kinds: OwnKinds = Field(default_factory=dict)
     """The shop's own kinds of events, which `POST /v1/events` accepts besides vrec's; by default those of

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from tests.contracts.store_places import RedisPlace, RedisServer, SqlitePlace
 from tests.serving.direct import Direct
-from vrec.config.live import LiveConfig
+from vrec.config.streams import StreamsConfig
 from vrec.serving.deployments.streams import StreamOperations
 from vrec.serving.streams.follower import StreamFollower
 from vrec.serving.streams.states import (
@@ -93,7 +93,7 @@ class Streams(RuleBasedStateMachine):
         # Without the wall clock: the follower would forget these streams of 1970.
         follower = StreamFollower(node.states_after)
         follower._forget = lambda before: None
-        config, now = LiveConfig(expiry_s=EXPIRY_S), lambda: round(self.now * 1e6)
+        config, now = StreamsConfig(expiry_s=EXPIRY_S), lambda: round(self.now * 1e6)
         return StreamOperations(Direct(node), follower, self.catalog, config, timeout_s=30, now=now)
 
     def teardown(self):
@@ -213,7 +213,7 @@ def test_a_beat_by_a_replica_that_knows_an_old_state_counts_once_more(tmp_path):
             pair = []
             for _ in range(2):
                 follower = StreamFollower(Node(store).states_after)
-                config, now = LiveConfig(expiry_s=EXPIRY_S), lambda: round(clock["s"] * 1e6)
+                config, now = StreamsConfig(expiry_s=EXPIRY_S), lambda: round(clock["s"] * 1e6)
                 pair.append(
                     StreamOperations(Direct(Node(store)), follower, catalog, config, timeout_s=5, now=now)
                 )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.config.live import LiveConfig
 from vrec.config.serve import ServeConfig
+from vrec.config.streams import StreamsConfig
 from vrec.core.errors import OutputError
 from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_profile_reader
@@ -53,7 +53,7 @@ class _LoadedBundle:
 
     engine: "RecommendEngine"
     facts: CurrentVideoFacts
-    overlay: StreamOverlay = field(default_factory=lambda: StreamOverlay(LiveConfig(), None))
+    overlay: StreamOverlay = field(default_factory=lambda: StreamOverlay(StreamsConfig(), None))
     """Vectors of live streams, which the engine has."""
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> "_LoadedBundle":

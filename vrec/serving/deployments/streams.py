@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from vrec.config.live import LiveConfig
+from vrec.config.streams import StreamsConfig
 from vrec.core.errors import VrecError
 from vrec.core.schema import VIDEOS
 from vrec.serving.catalog.clock import wall_clock_us
@@ -57,7 +57,7 @@ class StreamOperations:
         profiles: ProfilesHandle,
         follower: StreamFollower,
         catalog: StreamCatalog,
-        config: LiveConfig,
+        config: StreamsConfig,
         *,
         timeout_s: float,
         now: Callable[[], int] = wall_clock_us,

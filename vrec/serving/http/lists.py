@@ -13,7 +13,7 @@ from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import log_error
 from vrec.serving.http.list_pages import ShownVideos, next_cursor, shown_before
 from vrec.serving.http.live_items import CheckedStreams, check_streams
-from vrec.serving.http.schemas.requests import RecommendRequest
+from vrec.serving.http.schemas.requests import RecommendRequest, SearchRequest
 from vrec.serving.http.schemas.responses import (
     add_explanation,
     add_scores,
@@ -158,11 +158,15 @@ class ListResponder:
         add_scores(content, result)
         return json_response(content | dict(more))
 
-    async def respond_found(self, result: ListResult, request_id: str) -> tuple[Response, int]:
-        """Return a SearchResponse, and the number of its items that match the text."""
+    async def search(self, body: SearchRequest, request_id: str) -> Response:
+        """Return a SearchResponse; a search that finds something is counted for its shopper."""
+        filters = body.filters.to_filters(body.kinds, body.exclude)
+        result = await self._backend.search(body.text, body.k, filters, now_us())
         streams = await check_streams(self._backend, [result])
         found = sum(item.source.startswith("search:") for item in streams.cut(result).items)
-        return await self._respond(result, request_id, streams, {"found": found}), found
+        if found and body.user_key is not None:
+            self._backend.searches.count(body.text, body.user_key, now_us())
+        return await self._respond(result, request_id, streams, {"found": found})
 
     async def _with_cards(self, result: ListResult) -> tuple[ListResult, Mapping[str, Card]]:
         """Return the list and the cards of its videos; without cards it is marked as degraded."""

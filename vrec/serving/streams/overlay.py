@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vrec.config.live import LiveConfig
+from vrec.config.streams import StreamsConfig
 from vrec.core.compute import pc
 from vrec.core.types import Vectors
 from vrec.serving.catalog.snapshot import CatalogSnapshot
@@ -31,7 +31,7 @@ class ShownStream:
 class StreamOverlay:
     """Vectors of the live streams over a catalog; immutable."""
 
-    config: LiveConfig
+    config: StreamsConfig
     encoder: str | None
     """Encoder of the catalog's vectors."""
     shown: Mapping[str, ShownStream] = field(default_factory=dict)

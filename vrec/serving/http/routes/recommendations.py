@@ -91,13 +91,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
     )
     async def search(request: Request) -> Response:
         """Search videos by a text, best first; popular videos, with `found` 0, if none matches."""
-        search = await read_body(request, SearchRequest)
-        filters = search.filters.to_filters(search.kinds, search.exclude)
-        result = await backend.search(search.text, search.k, filters, now_us())
-        reply, found = await responder.respond_found(result, request_id_of(request))
-        if found and search.user_key is not None:
-            backend.searches.count(search.text, search.user_key, now_us())
-        return reply
+        return await responder.search(await read_body(request, SearchRequest), request_id_of(request))
 
     _add_similar(router, backend, responder, errors, reading)
     return router

@@ -5,7 +5,7 @@ from pydantic import Field
 from vrec.core.config import BaseConfig
 
 
-class LiveConfig(BaseConfig):
+class StreamsConfig(BaseConfig):
     """Live streams (`PUT /v1/streams/{stream_id}`)."""
 
     expiry_s: float = Field(default=30.0, gt=0, le=86_400)
