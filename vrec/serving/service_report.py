@@ -11,7 +11,8 @@ from vrec.core.errors import VrecError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.serving.bundle_swap import ServedBundle
-from vrec.serving.deployments.protocol import BackendUnavailable, ReplicaCounts, ServiceState
+from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.deployments.service_state import ReplicaCounts, ServiceState
 
 T = TypeVar("T")
 

@@ -26,8 +26,9 @@ from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.protocol import BackendUnavailable, ServiceReadiness
+from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.service_state import ServiceReadiness
 from vrec.serving.deployments.store_owner import is_owned_by, write_owner
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import EmbeddedVideo, ListResult, ReadPosition, RecommendQuery, RequestFilters

@@ -21,15 +21,10 @@ from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
 from vrec.serving.deployments.batches import BatchOperations
 from vrec.serving.deployments.bundles import BundleOperations
-from vrec.serving.deployments.protocol import (
-    ServiceReadiness,
-    ServiceState,
-    UnknownVideo,
-    VideoChanged,
-    VideoIdTaken,
-)
+from vrec.serving.deployments.protocol import UnknownVideo, VideoChanged, VideoIdTaken
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.searches import SearchOperations
+from vrec.serving.deployments.service_state import ServiceReadiness, ServiceState
 from vrec.serving.deployments.streams import StreamOperations
 from vrec.serving.experiments import ArmCounts
 from vrec.serving.messages import (

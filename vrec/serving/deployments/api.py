@@ -35,16 +35,15 @@ from vrec.serving.deployments.protocol import (
     EncoderHandle,
     ProfilesHandle,
     RankingHandle,
-    ServiceReadiness,
-    ServiceState,
     UnknownVideo,
     VideoChanged,
     VideoIdTaken,
 )
 from vrec.serving.deployments.ranking import RankingDeployment
-from vrec.serving.deployments.replies import await_reply
+from vrec.serving.deployments.replies import await_reply, readiness_error
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.searches import SearchOperations
+from vrec.serving.deployments.service_state import ServiceReadiness, ServiceState
 from vrec.serving.deployments.store_ends import ReadEnds
 from vrec.serving.deployments.stream_catalog import ServedStreamCatalog
 from vrec.serving.deployments.streams import StreamOperations
@@ -341,7 +340,9 @@ class ApiDeployment:
             "ranking": self._ranking,
             "encoder": self._encoder,
         }
-        errors = await asyncio.gather(*(_readiness_error(handle) for handle in parts.values()))
+        errors = await asyncio.gather(
+            *(readiness_error(handle, READY_TIMEOUT_S) for handle in parts.values())
+        )
         refused = self._live.served.refused
         if all(error is None for error in errors):
             with contextlib.suppress(Exception):  # it was there a moment ago
@@ -392,14 +393,3 @@ class ApiDeployment:
                 await await_reply(self._streams.catch_up(last), self._config.apply_timeout_s)
             except Exception as error:  # the next round tries again
                 logger.warning("cannot read the latest changes", extra={"why": str(error)[:300]})
-
-
-async def _readiness_error(handle: DeploymentHandle | None) -> str | None:
-    """Return why a deployment is not ready; None if it is ready, or not part of the service."""
-    if handle is None:
-        return None
-    try:
-        await await_reply(handle.ready.remote(), READY_TIMEOUT_S)
-    except Exception as error:  # whatever it is, the deployment is not ready
-        return str(error)
-    return None

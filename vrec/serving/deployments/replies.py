@@ -7,7 +7,7 @@ from typing import TypeVar
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
-from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.deployments.protocol import BackendUnavailable, DeploymentHandle
 
 T = TypeVar("T")
 
@@ -29,3 +29,14 @@ async def await_reply(call: Awaitable[T], timeout_s: float) -> T:
         raise BackendUnavailable(f"no answer in {timeout_s:g} s") from None
     except (RayError, RayServeException) as error:
         raise BackendUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
+
+
+async def readiness_error(handle: DeploymentHandle | None, timeout_s: float) -> str | None:
+    """Return why a deployment is not ready; None if it is ready, or not part of the service."""
+    if handle is None:
+        return None
+    try:
+        await await_reply(handle.ready.remote(), timeout_s)
+    except Exception as error:  # whatever it is, the deployment is not ready
+        return str(error)
+    return None

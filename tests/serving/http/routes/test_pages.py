@@ -3,7 +3,7 @@
 import pytest
 
 from tests.serving.http.client import call
-from vrec.serving.deployments.protocol import ServiceReadiness
+from vrec.serving.deployments.service_state import ServiceReadiness
 from vrec.serving.http.routes import pages
 
 

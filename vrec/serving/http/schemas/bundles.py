@@ -9,7 +9,7 @@ from typing_extensions import TypeAliasType
 from vrec.bundle.summary import BundleSummary
 from vrec.serving import bundle_moves
 from vrec.serving.bundle_moves import BundleMove
-from vrec.serving.deployments.protocol import ServiceState
+from vrec.serving.deployments.service_state import ServiceState
 from vrec.serving.http.schemas.requests import RequestModel
 from vrec.serving.http.schemas.responses import ResponseModel
 
