@@ -86,3 +86,15 @@ def test_every_user_counts_once(rows):
 
 def rows_of(rows, kept):
     return [(user, first, other, keep) for (user, first, other, _), keep in zip(rows, kept, strict=True)]
+
+
+@pytest.mark.parametrize("drifting", [True, False])
+def test_content_is_the_latest_or_the_first_vector(log, drifting):
+    def score(log, views, now):
+        rows = log.content.rows_at(now.stream, now.at) if drifting else log.content.first_rows(now.stream)
+        np.testing.assert_array_equal(now.vectors, log.content.take(rows))
+        return now.viewers
+
+    views = np.arange(len(log.view_start) - 30, len(log.view_start))
+    options = {"early_leave_s": 60.0, "max_history": 100, "drifting": drifting}
+    assert len(replay_ranks(log, views, {"it": score}, **options).view) > 15

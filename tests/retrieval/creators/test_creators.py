@@ -100,3 +100,13 @@ def test_too_large_a_shop_is_refused():
     table, _, _ = planted(with_friends=True)
     with pytest.raises(FitError, match="400 shoppers"):
         CreatorRecommender(CreatorsConfig(max_users=100)).fit(table)
+
+
+def test_a_friendship_counts_for_both():
+    table, friends, _ = planted(with_friends=True)
+    found = (
+        CreatorRecommender(CreatorsConfig(graph_weight=1.0, friends_weight=0.5), friends).fit(table).friends
+    )
+    assert found.nnz > 0
+    assert (found != found.T).nnz == 0
+    assert set(found.data) == {1.0}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from vrec.retrieval.live.choice import Choices, fit_weights
 
@@ -42,3 +43,17 @@ def test_a_feature_that_is_constant_or_equal_in_all_alternatives_gets_no_weight(
         Choices(np.hstack([drawn.features, more]), drawn.starts, drawn.chosen, drawn.weights), 1.0
     )
     assert found[3:] == pytest.approx([0, 0], abs=1e-3)
+
+
+def test_the_penalty_is_on_weights_of_standardized_features():
+    drawn, l2 = draw(np.array([1.0, 0.1, 3.0]), 60, 4), 20.0
+    scale = drawn.features.std(axis=0)
+
+    def loss(weights: np.ndarray) -> float:
+        scores = np.split(drawn.features @ weights, drawn.starts[1:])
+        places = drawn.chosen - drawn.starts
+        fit = sum(np.logaddexp.reduce(each) - each[n] for each, n in zip(scores, places, strict=True))
+        return fit + l2 / 2 * ((weights * scale) ** 2).sum()
+
+    found = minimize(lambda free: loss(free / scale), np.zeros(3)).x / scale
+    assert fit_weights(drawn, l2) == pytest.approx(found, rel=0.01)

@@ -54,3 +54,10 @@ def test_views_of_one_kind_can_be_fitted(seconds):
     assert WatchTimeModel.restore(model.arrays()).expected_seconds(features) == pytest.approx(
         model.expected_seconds(features)
     )
+
+
+def test_a_view_that_its_stream_cut_off_was_not_left_early():
+    features = np.zeros((200, 1), np.float32)
+    cut_off = np.arange(200) < 100
+    model = WatchTimeModel.fit(features, np.full(200, 30.0), cut_off, 60.0)
+    assert model.stay_probability(features) == pytest.approx(np.full(200, 0.5), abs=0.01)
