@@ -344,7 +344,7 @@ class RankingDeployment:
     async def _follow_streams(self, last: tuple[int, int] | None = None) -> None:
         await self._streams.catch_up(last)
         book = self._streams.book
-        if book.states:
+        if book.states or (self._live.value is not None and self._live.value.overlay.shown):
             await self._live.update(lambda loaded: loaded.with_streams(book))
 
 

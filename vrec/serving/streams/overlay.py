@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from vrec.config.streams import StreamsConfig
 from vrec.core.compute import pc
@@ -69,7 +70,10 @@ class StreamOverlay:
             elif base.row is not None:
                 stale.append((state, base, sources))
         pinned = _rows_of_products({name for state, _, _ in stale for name in state.product_ids}, snapshot)
-        changes: list[CatalogChange] = []
+        # A stream that is over has the catalog's own vector again, and so does one that begins anew.
+        over = self.shown.keys() - shown.keys() - {state.stream_id for state, _, _ in stale}
+        bases = (self.shown[name].base for name in sorted(over) if name in snapshot.catalog.row_by_id)
+        changes = [base for base in bases if base.row is not None]
         for state, base, sources in stale:
             vector = self._vector(state, base, book, snapshot, pinned=pinned)
             shown[state.stream_id] = ShownStream(base, sources, vector)
@@ -135,7 +139,7 @@ def _rows_of_products(product_ids: Collection[str], snapshot: CatalogSnapshot) -
     streams = set(snapshot.streams.tolist())
     column: Any = snapshot.view.videos.column("product_ids").combine_chunks()
     names, videos = pc.list_flatten(column), pc.list_parent_indices(column)
-    wanted = pc.is_in(names, value_set=list(found))
+    wanted = pc.is_in(names, value_set=pa.array(list(found), pa.string()))
     for name, row in zip(names.filter(wanted).to_pylist(), videos.filter(wanted).to_pylist(), strict=True):
         if snapshot.current_rows[row] == row and row not in streams:
             found[name].append(row)
