@@ -22,11 +22,11 @@ from vrec.encoders.config import EmbedConfig
 from vrec.encoders.text import clip_text
 from vrec.media.decode_process import DecodeProcess
 from vrec.profiles.stores.codec import rows_from_table
+from vrec.serving.ab_test.start import begin_experiment
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.ranking import RankingDeployment
-from vrec.serving.experiment_start import begin_experiment
 from vrec.serving.http.app import create_app
 from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 from vrec.synthetic.videos import (

@@ -20,7 +20,8 @@ OPERATIONS = {
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "audit_log",
-    "list_bundles", "move_bundle", "start_batch", "get_batch", "get_batch_result", "cancel_batch",
+    "list_bundles", "move_bundle", "get_experiment", "put_experiment", "stop_experiment",
+    "start_batch", "get_batch", "get_batch_result", "cancel_batch",
     "check_health", "check_readiness", "get_media",
 }  # fmt: skip
 
@@ -110,6 +111,7 @@ def test_the_client_drives_every_route(served, client):
     )  # fmt: skip
     _check_batches(api, models)
     _check_bundles(api, models)
+    _check_experiment(api, models)
     assert api.ok("events.erase_profile", user_id="ann").erased == 2
     assert (
         api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"
@@ -194,6 +196,19 @@ def _check_bundles(api, models):
     assert found.in_service.videos > 0
     refused = api.detailed("bundles.move_bundle", body=models.MoveBundleRequest(bundle="none"))
     assert refused.parsed.type_ == "urn:vrec:problem:unknown-bundle"
+
+
+def _check_experiment(api, models):
+    """An A/B test is started and stopped, each by the version before."""
+    arms = [models.ExperimentArm(name="a", share=0.5), models.ExperimentArm(name="b", share=0.5)]
+    body, before = models.ExperimentRequest(salt="s", arms=arms), api.ok("experiment.get_experiment")
+    assert (before.is_running, before.changed_at) == (False, None)
+    started = api.ok("experiment.put_experiment", body=body, if_match=f'"{before.version}"')
+    assert ([arm.name for arm in started.arms], started.changed_by) == (["a", "b"], "client")
+    late = api.detailed("experiment.stop_experiment", winner="a", if_match=f'"{before.version}"')
+    assert late.parsed.type_ == "urn:vrec:problem:experiment-changed"
+    stopped = api.ok("experiment.stop_experiment", winner="b", if_match=f'"{started.version}"')
+    assert [(arm.name, arm.share) for arm in stopped.arms] == [("b", 1.0)]
 
 
 def _check_batches(api, models):

@@ -8,7 +8,7 @@ import pytest
 from ray.exceptions import RayTaskError
 
 from tests.serving.deployments.test_profiles import event, events
-from vrec.config.serve import ServeConfig
+from vrec.config.serve import ExperimentConfig, ServeConfig
 from vrec.core.errors import BundleError, ServeError, StoreError
 from vrec.profiles.stores.redis.store import RedisConfig
 from vrec.serving import app as app_module
@@ -92,13 +92,17 @@ def test_paths_are_made_absolute_and_uris_stay(tmp_path, monkeypatch):
     assert found.store == remote.store
 
 
-def test_the_bundle_is_the_only_setting_of_each_deployment():
+ARMS = ExperimentConfig().model_dump(mode="json")
+
+
+def test_each_deployment_has_the_settings_that_may_change():
     config = ServeConfig.model_validate({"bundle": "/b", "replicas": {"encoder": 0}, "refresh_s": 3})
     schema = deploy.application_schema(config)
     assert schema["deployments"] == [
-        {"name": name, "user_config": {"bundle": "/b"}} for name in ("Profiles", "Ranking", "Api")
+        {"name": name, "user_config": {"bundle": "/b", "arms": ARMS}}
+        for name in ("Profiles", "Ranking", "Api")
     ]
-    assert "bundle" not in schema["args"]
+    assert not schema["args"].keys() & deploy.CHANGEABLE
     assert schema["args"]["refresh_s"] == 3
     assert (schema["name"], schema["route_prefix"]) == ("vrec", "/")
     assert schema["logging_config"] == {"encoding": "JSON"}
@@ -173,6 +177,20 @@ def test_tenants_are_kept_where_none_are_given_and_what_changes_is_told(tmp_path
     assert deploy.deploy_service(given)["tenants"] == {"added": ["c"], "changed": ["a"], "removed": ["b"]}
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("where", ["args", "user_config", "nowhere"])
+def test_the_experiment_of_the_settings_is_kept_where_none_is_given(tmp_path, monkeypatch, keeps, where):
+    config, own = config_in(tmp_path), ExperimentConfig(salt="own").model_dump(mode="json")
+    fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config) | {"arms": own} if where == "args"
+                     else args_of(config))  # fmt: skip
+    fake.user_config = {"bundle": "/b"} | ({"arms": own} if where == "user_config" else {})
+    deploy.deploy_service(config_in(tmp_path, arms={"salt": "new"}), keeps_arms=keeps)
+    (schema,) = [call[1] for call in fake.calls if call[0] == "deploy"]
+    found = {one.user_config["arms"]["salt"] for one in schema.applications[0].deployments}
+    kept = "vrec" if where == "nowhere" else "own"
+    assert found == {kept if keeps else "new"}
+
+
 def args_of(config):
     """The settings with which an application of that config is deployed."""
     return deploy.application_schema(deploy.with_absolute_paths(config))["args"]
@@ -233,8 +251,8 @@ def test_an_unhealthy_application_that_answers_is_not_deleted(tmp_path, monkeypa
 def test_other_settings_than_the_bundle_are_refused_while_it_runs(tmp_path, monkeypatch):
     config = config_in(tmp_path)
     fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config))
-    with pytest.raises(ServeError, match=r"other settings: serve\.arms, serve\.refresh_s\. Only bundles"):
-        deploy.deploy_service(config_in(tmp_path, refresh_s=3, arms={"salt": "x"}))
+    with pytest.raises(ServeError, match=r"other settings: serve\.currency, serve\.refresh_s\. Only bundles"):
+        deploy.deploy_service(config_in(tmp_path, refresh_s=3, currency="EUR", arms={"salt": "x"}))
     monkeypatch.setattr(deploy, "http_address", lambda: ("127.0.0.1", 9))
     with pytest.raises(ServeError, match=r"listens on 127\.0\.0\.1:9, not on 127\.0\.0\.1:8000"):
         deploy.deploy_service(config)

@@ -72,6 +72,7 @@ def serve(
                 owns_ray=owns_ray,
                 reload_only=found is not None,
                 keeps_tenants="tenants" not in settings.serve.model_fields_set,
+                keeps_arms="arms" not in settings.serve.model_fields_set,
             )
             done = mask_values(done)
             run.show(done, _print_done)

@@ -1,5 +1,6 @@
 """Settings for `vrec serve`: the typed arguments of the Ray Serve application."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -47,14 +48,18 @@ class CandidatesConfig(BaseConfig):
     """Factor on a neighbor's score for each step back in that history."""
 
 
+ARM_PATTERN = r"^[a-z0-9_-]{1,64}$"
+ArmOrder = Literal["ranked", "popular"]
+
+
 class ExperimentArmConfig(BaseConfig):
     """One arm of an A/B test."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9_-]+$")
+    name: str = Field(pattern=ARM_PATTERN)
     """Name of the arm in responses and statistics."""
     share: float = Field(gt=0, le=1)
     """Share of the shoppers, assigned by a hash of the id: a shopper stays in one arm."""
-    order: Literal["ranked", "popular"] = "ranked"
+    order: ArmOrder = "ranked"
     """Order of the list: by the ranker (`ranked`), or by popularity (`popular`) as a baseline."""
 
 
@@ -304,3 +309,9 @@ class ServeConfig(BaseConfig):
             changes["store"] = self.store.model_copy(update={"prefix": prefix})
         own_bundles = {"bundle": tenant.bundle, "bundles": tenant.bundles}
         return self.model_copy(update={**changes, **own_bundles, "tenants": {}})
+
+
+def experiment_settings(user_config: Mapping[str, Any], config: ServeConfig) -> ExperimentConfig:
+    """Return the A/B test in what may change while the service runs; if it has none, that of `config`."""
+    given = user_config.get("arms")
+    return config.arms if given is None else ExperimentConfig.model_validate(given)

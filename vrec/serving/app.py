@@ -26,8 +26,8 @@ MAX_QUEUED_REQUESTS = 200
 def build(config: ServeConfig) -> Application:
     """Build the application: HTTP calls ranking, ranking calls profiles and the encoder.
 
-    The bundle and the tenants are the only settings in each deployment's `user_config`. If they alone change,
-    Serve passes them to the running replicas, which move to the new bundles while they go on answering.
+    Bundle, A/B test and tenants are the only settings in each deployment's `user_config`. If they alone
+    change, Serve passes them to the running replicas, which move to them while they go on answering.
 
     Raises:
         ServeError: As in `check_host` and `check_tenants`.
@@ -108,9 +108,13 @@ def _ranking_size(config: ServeConfig) -> dict[str, Any]:
 
 
 def user_config(config: ServeConfig) -> dict[str, Any]:
-    """Return what may change while the service runs: the bundle, and the tenants if there are any."""
+    """Return what may change while the service runs: bundle, A/B test, and the tenants if there are any."""
     tenants = {name: tenant.model_dump(mode="json") for name, tenant in config.tenants.items()}
-    return {"bundle": config.bundle, **({"tenants": tenants} if tenants else {})}
+    return {
+        "bundle": config.bundle,
+        "arms": config.arms.model_dump(mode="json"),
+        **({"tenants": tenants} if tenants else {}),
+    }
 
 
 def check_tenants(config: ServeConfig) -> None:

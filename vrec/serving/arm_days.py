@@ -34,6 +34,8 @@ class ArmDay:
     watch_s_per_impression: RateInterval
     conversion: RateInterval
     revenue_per_impression: RateInterval
+    since: int = 0
+    """Start of the A/B test, µs since 1970."""
 
 
 class ArmDayCounts:
@@ -70,6 +72,10 @@ class ArmDayCounts:
         """Return the last `most` days with events, ascending, in days since 1970."""
         return sorted({day for day, _ in self._counts.groups})[-most:]
 
+    def has(self, day: int) -> bool:
+        """Return whether a day has events."""
+        return any((day, arm) in self._counts.groups for arm in self._arms)
+
     def figures(self, day: int) -> list[ArmDay]:
         """Return the figures of a day for each arm."""
         return [self._day(day, arm) for arm in self._arms]
@@ -84,7 +90,7 @@ class ArmDayCounts:
         rates = {name: self._counts.rate(column, (day, arm)) for name, column in self.RATES.items()}
         found = ArmDay(
             day * DAY_US, arm, sums.users, int(impressions), int(clicks), watch_s, int(conversions), revenue,
-            **rates,
+            **rates, since=0,
         )  # fmt: skip
         self._cache[day, arm] = (list(sums.totals), found)
         return found

@@ -15,7 +15,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.config.serve import ServeConfig, TenantConfig
+from vrec.config.serve import ExperimentConfig, ServeConfig, TenantConfig, experiment_settings
 from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
 from vrec.core.uris import absolute_uri
 from vrec.profiles.stores.factory import open_store
@@ -35,7 +35,7 @@ from vrec.serving.tenants.context import DEFAULT_TENANT
 
 APPLICATION_NAME = "vrec"
 IMPORT_PATH = "vrec.serving.app:build"
-CHANGEABLE = {"bundle", "tenants"}
+CHANGEABLE = {"bundle", "arms", "tenants"}
 """Settings that may change while the service runs."""
 FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 """States of an application that did not start, or whose replicas fail."""
@@ -75,7 +75,12 @@ def _absolute_or_none(uri: str | None) -> str | None:
 
 
 def deploy_service(
-    config: ServeConfig, *, owns_ray: bool = False, reload_only: bool = False, keeps_tenants: bool = False
+    config: ServeConfig,
+    *,
+    owns_ray: bool = False,
+    reload_only: bool = False,
+    keeps_tenants: bool = False,
+    keeps_arms: bool = False,
 ) -> dict[str, Any]:
     """Deploy the service and wait until all replicas run with the bundle.
 
@@ -88,6 +93,7 @@ def deploy_service(
         owns_ray: Whether the Ray that this process is connected to ends with this process.
         reload_only: Whether the service is known to run: raise ServeError if it does not.
         keeps_tenants: Whether a service that runs keeps the tenants that it has, whatever `config` says.
+        keeps_arms: Whether it keeps the A/B test of the settings that it has.
 
     Returns:
         The `url`, the `bundle`, the `seconds` it took, whether the application ran before (`reloaded`), and
@@ -108,6 +114,8 @@ def deploy_service(
     if keeps_tenants and reloaded:
         config = config.model_copy(update={"tenants": before})
         check_tenants(config)
+    if keeps_arms and reloaded:
+        config = config.model_copy(update={"arms": _running_arms()})
     changes = _tenant_changes(before, config.tenants)
     # At a start the bundles of all tenants would be loaded one after the other.
     checked = [*changes["added"], *changes["changed"]] if reloaded else ()
@@ -180,8 +188,8 @@ def _find_running(config: ServeConfig) -> bool:
     args = {key: value for key, value in args.items() if key not in CHANGEABLE}
     if changed := sorted(key for key in {*args, *wanted} if args.get(key) != wanted.get(key)):
         raise ServeError(
-            f"the service runs with other settings: serve.{', serve.'.join(changed)}. Only bundles and "
-            "tenants can change without dropping requests",
+            f"the service runs with other settings: serve.{', serve.'.join(changed)}. Only bundles, "
+            "tenants and serve.arms can change without dropping requests",
             fix="give the settings that it runs with, or stop it (Ctrl-C, SIGTERM, or `serve shutdown` where "
             "Ray was there before) and start it with these",
         )
@@ -200,11 +208,18 @@ def check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
 
 def _running_tenants() -> dict[str, TenantConfig]:
     """Return the tenants of the running application."""
-    deployed = deployed_application(APPLICATION_NAME) or {}
     found: dict[str, Any] = {}
-    for one in deployed.get("deployments", ()):
+    for one in (deployed_application(APPLICATION_NAME) or {}).get("deployments", ()):
         found |= (one.get("user_config") or {}).get("tenants", {})
     return {name: TenantConfig.model_validate(one) for name, one in found.items()}
+
+
+def _running_arms() -> ExperimentConfig:
+    """Return the A/B test in the settings of the running application."""
+    deployed = deployed_application(APPLICATION_NAME) or {}
+    config = ServeConfig.model_validate(deployed.get("args", {}))
+    found = [one.get("user_config") or {} for one in deployed.get("deployments", ())]
+    return experiment_settings(next((one for one in found if "arms" in one), {}), config)
 
 
 def _tenant_changes(
@@ -265,7 +280,7 @@ def _ray_address() -> str:
 
 
 def application_schema(config: ServeConfig) -> dict[str, Any]:
-    """Return the application as in a Serve config file, with bundles and tenants in every `user_config`."""
+    """Return the application as in a Serve config file, with what may change in every `user_config`."""
     args = config.model_dump(mode="json", exclude=CHANGEABLE)
     return {
         "name": APPLICATION_NAME,

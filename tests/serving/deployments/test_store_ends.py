@@ -40,7 +40,7 @@ def request_server(request):
 
 def test_every_kind_of_change_moves_the_ends_of_its_store_alone(stores):
     known = read_ends(stores)
-    assert known == dict.fromkeys("abc", StoreEnds(0, 0, 0))
+    assert known == dict.fromkeys("abc", StoreEnds(0, 0, 0, 0))
 
     def moved(name):
         nonlocal known
@@ -70,7 +70,7 @@ def test_every_kind_of_change_moves_the_ends_of_its_store_alone(stores):
 def test_a_store_that_is_closed_hides_no_other(stores):
     stores["b"].close()
     found = read_ends({name: stores[name] for name in "bac"})
-    assert found["a"] == found["c"] == StoreEnds(0, 0, 0)
+    assert found["a"] == found["c"] == StoreEnds(0, 0, 0, 0)
 
 
 def test_those_who_ask_at_the_same_time_share_a_look_and_a_failed_one_is_tried_again():
@@ -81,17 +81,17 @@ def test_those_who_ask_at_the_same_time_share_a_look_and_a_failed_one_is_tried_a
         await asyncio.sleep(0)
         if fails[len(calls) - 1]:
             raise StoreError("away")
-        return {"a": StoreEnds(len(calls), 0, 0)}
+        return {"a": StoreEnds(len(calls), 0, 0, 0)}
 
     async def run():
         ends = SharedEnds(fetch, 0.0, 5.0)
         a, b = ends.reader("a"), ends.reader("b")
         failed = await asyncio.gather(a(), b(), return_exceptions=True)
         assert all(isinstance(one, StoreError) for one in failed)
-        assert await asyncio.gather(a(), b(), a()) == [StoreEnds(2, 0, 0), None, StoreEnds(2, 0, 0)]
+        assert await asyncio.gather(a(), b(), a()) == [StoreEnds(2, 0, 0, 0), None, StoreEnds(2, 0, 0, 0)]
         kept = SharedEnds(fetch, 60.0, 5.0)
         fails.append(False)
-        assert [await kept.reader("a")() for _ in range(3)] == [StoreEnds(3, 0, 0)] * 3
+        assert [await kept.reader("a")() for _ in range(3)] == [StoreEnds(3, 0, 0, 0)] * 3
 
     asyncio.run(run())
     assert len(calls) == 3

@@ -19,8 +19,9 @@ from vrec.profiles.update import ProfilesConfig
 from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
-from vrec.serving.deployments.batches import BatchOperations
+from vrec.serving.deployments.batches import BatchContext, BatchOperations
 from vrec.serving.deployments.bundles import BundleOperations
+from vrec.serving.deployments.experiment import ExperimentOperations
 from vrec.serving.deployments.protocol import UnknownVideo, VideoChanged, VideoIdTaken
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.searches import SearchOperations
@@ -72,8 +73,11 @@ class Shop:
         )
         # Without a bundle each batch fails, which is enough here.
         missing = SimpleNamespace(uri=str(folder / "no bundle"))
-        self.batches = BatchOperations(config, Direct(self), lambda: (missing, ReadPosition()))
+        self.batches = BatchOperations(
+            config, Direct(self), lambda: BatchContext(missing, ReadPosition(), config.arms)
+        )
         self.bundles = BundleOperations(config, "")
+        self.experiment = ExperimentOperations(Direct(self), config.arms, config.apply_timeout_s)
         self.state = ServiceState("/srv/shop", "shop-1", 1, 2, 0, None, {"ranker": {"auc": 0.7}})
         self.asks = []
 

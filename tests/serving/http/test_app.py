@@ -26,6 +26,7 @@ OPERATIONS = {
     ("get", "/v1/videos/{video_id}"), ("patch", "/v1/videos/{video_id}"),
     ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),
     ("get", "/v1/bundles"), ("post", "/v1/bundles:move"),
+    ("get", "/v1/experiment"), ("put", "/v1/experiment"), ("delete", "/v1/experiment"),
     ("get", "/readyz"), ("get", "/metrics"), ("get", "/media/{video_id}"),
 }  # fmt: skip
 

@@ -22,9 +22,11 @@ no-shrink = true
 enabled = false
 [[operations]]
 # The document cannot express that bytes must be a video, that a URI must lie below a root, that a rule must
-# end after it starts, that a condition must name its version, or that names of slots must differ.
+# end after it starts, that a condition must name its version, that names of slots must differ, or that shares
+# must add up to 1.
 include-path = [
     "/v1/videos", "/v1/uploads", "/v1/rules/{rule_id}", "/v1/rules:preview", "/v1/recommend:slots",
+    "/v1/experiment",
 ]
 checks.positive_data_acceptance.enabled = false
 """

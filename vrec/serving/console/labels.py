@@ -98,6 +98,10 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "int_type": mark("Write a whole number."),
         "rule_id": mark("Write at most 64 small letters, digits, - and _."),
         "shoppers": mark("Write the ids of 1 to 100 shoppers."),
+        "two_arms": mark("Write a name and a share for two arms at least."),
+        "shares": mark("The shares of the arms do not add up to 100 percent."),
+        "one_name": mark("Two arms have the same name."),
+        "arm_name": mark("Write at most 64 small letters, digits, - and _."),
         "utc_range": mark("The date is outside of the years 1 to 9999."),
     },
     "move": {
@@ -116,6 +120,8 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "rule_saved": mark("The rule is saved and in force."),
         "rule_removed": mark("The rule is removed."),
         "move_started": mark("The move has begun."),
+        "started": mark("The A/B test has begun."),
+        "stopped": mark("The A/B test has ended: everybody gets this arm."),
         "signed_out": mark("You are signed out."),
     },
 }

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.config.serve import ServeConfig
+from vrec.config.serve import ServeConfig, experiment_settings
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
@@ -24,9 +24,10 @@ from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.catalog.upserts import choose_upserts
 from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
-from vrec.serving.deployments.batches import BatchOperations
+from vrec.serving.deployments.batches import BatchContext, BatchOperations
 from vrec.serving.deployments.bundles import BundleOperations
 from vrec.serving.deployments.event_sender import EventSender
+from vrec.serving.deployments.experiment import ExperimentOperations
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
@@ -125,26 +126,21 @@ class ApiDeployment:
         self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
         self._live: LiveCatalog[PopularFallback] = LiveCatalog(config.data, self._load, check=check)
         self._rules, self._ends = RuleFollower(profiles.records_after.remote), ends
+        # Parts of the ServingBackend, which describes them.
         self.rules = RuleOperations(profiles, ranking, self._rules, config.apply_timeout_s)
-        """Rules of the shop."""
         self.audit = AuditLog(profiles, config.apply_timeout_s)
-        """Audit log of the calls of the scope `manage`."""
         self.trends = TrendOperations(
             profiles, lambda: self._fallback_state, self._rules, lambda: self._streams.book, config
         )
-        """Trending videos."""
         self.searches = SearchOperations(profiles, config.searches, config.apply_timeout_s)
-        """Popular searches."""
         self._streams = StreamFollower(profiles.states_after.remote)
         stream_catalog = ServedStreamCatalog(self._live, encoder, config.ranking_timeout_s / 4)
         self.streams = StreamOperations(
             profiles, self._streams, stream_catalog, config.live, timeout_s=config.apply_timeout_s
         )
-        """Live streams."""
-        self.batches = BatchOperations(config, profiles, lambda: (self._live.served.bundle, self._position))
-        """Batches of lists for many shoppers."""
+        self.batches = BatchOperations(config, profiles, self._batch_context)
         self.bundles = BundleOperations(config, tenant)
-        """Bundles that the shop may be moved to."""
+        self.experiment = ExperimentOperations(profiles, config.arms, config.apply_timeout_s)
         self._events = EventSender(profiles, self._recorder, config.apply_timeout_s)
         # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
         self._failures, self._open_until, self._probing = 0, 0.0, False
@@ -187,9 +183,11 @@ class ApiDeployment:
             await self._local_ranking.reconfigure(user_config)
         with fixes_in_tracebacks():
             await self._live.move(user_config["bundle"])
+        self.experiment.settings = experiment_settings(user_config, self._config)
         with contextlib.suppress(Exception):  # the refresh loop tries again, and answers say so until then
             await await_reply(self._rules.follow(), READY_TIMEOUT_S)
             await await_reply(self._streams.follow(), READY_TIMEOUT_S)
+            await await_reply(self.experiment.follow(), READY_TIMEOUT_S)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
@@ -358,7 +356,10 @@ class ApiDeployment:
         return self._live.served.refusal or await await_reply(self._ranking.refusal.remote(), READY_TIMEOUT_S)
 
     def _record(self, query: RecommendQuery, answer: ListResult, call_s: float | None) -> ListResult:
-        arm, surface = assign_arm(query.user_id, self._config.arms).name, self._surfaces.name(query.surface)
+        arm, surface = (
+            assign_arm(query.user_id, self.experiment.config).name,
+            self._surfaces.name(query.surface),
+        )
         metrics.record_recommendation(self._recorder, answer, arm, surface, call_s)
         return answer
 
@@ -376,6 +377,9 @@ class ApiDeployment:
             position if position.edits else None, self._rules.book.number, self.streams.changed
         )
 
+    def _batch_context(self) -> BatchContext:
+        return BatchContext(self._live.served.bundle, self._position, self.experiment.config)
+
     def _load(self, uri: str) -> tuple[BundleCatalog, PopularFallback]:
         shared = None if self._local_ranking is None else self._local_ranking.bundle_view(uri)
         bundle, view = shared or (BundleCatalog.load(uri), None)
@@ -391,5 +395,6 @@ class ApiDeployment:
                 await await_reply(self._rules.catch_up(ends and ends.rules), self._config.apply_timeout_s)
                 last = ends and (ends.streams, ends.vectors)
                 await await_reply(self._streams.catch_up(last), self._config.apply_timeout_s)
+                await self.experiment.catch_up(ends and ends.experiment)
             except Exception as error:  # the next round tries again
                 logger.warning("cannot read the latest changes", extra={"why": str(error)[:300]})

@@ -1,4 +1,4 @@
-"""Protocols of the shop's rules, the audit log, trends, live streams, batches and bundles behind HTTP."""
+"""Protocols of the parts of the service behind HTTP, from the shop's rules to its A/B test."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 import pyarrow as pa
 
 from vrec.bundle.summary import BundleSummary
+from vrec.config.serve import ExperimentArmConfig, ExperimentConfig
+from vrec.serving.ab_test.log import PresentExperiment
 from vrec.serving.batches.folder import BatchState
 from vrec.serving.bundle_moves import BundleMove
 from vrec.serving.messages import AuditEntry, ListResult, RecommendQuery, RequestFilters
@@ -153,5 +155,41 @@ class BundlesBackend(Protocol):
             UnreadableBundle: The folder of this name has no readable bundle.
             MoveRuns: Another move runs.
             CannotMove: The service does not run in a way that lets it move.
+        """
+        ...
+
+
+class ExperimentBackend(Protocol):
+    """A/B test of the shop behind HTTP. Calls may raise BackendUnavailable, TimeoutError or StoreError."""
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """A/B test by which answers assign shoppers to arms."""
+        ...
+
+    async def present(self) -> PresentExperiment:
+        """Return the A/B test in force, with every change acknowledged before."""
+        ...
+
+    async def change(
+        self,
+        salt: str,
+        arms: Sequence[ExperimentArmConfig],
+        expected: str | None,
+        *,
+        by: str | None,
+        request_id: str,
+    ) -> PresentExperiment:
+        """Put another A/B test in force durably; all answers of this backend have it from now on.
+
+        Args:
+            salt: Its salt.
+            arms: Its arms, whose shares add up to 1.
+            expected: Version that the one before must have; None for any.
+            by: Name of the API key.
+            request_id: Request that makes the change.
+
+        Raises:
+            ExperimentChanged: The one before has another version.
         """
         ...

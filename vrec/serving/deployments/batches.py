@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import ray
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.config.serve import ServeConfig
+from vrec.config.serve import ExperimentConfig, ServeConfig
 from vrec.serving.batches.folder import BatchFolder, BatchState, TooManyBatches
 from vrec.serving.batches.run import BatchSpec, run_batch
 from vrec.serving.deployments.protocol import BackendUnavailable, ProfilesHandle
@@ -24,23 +24,33 @@ EXPORT_TIMEOUT_S = 60.0
 """Seconds that reading events to find the shoppers may take."""
 HOUR_US = 3_600_000_000
 
-BatchContext = Callable[[], tuple[BundleCatalog | None, ReadPosition]]
-"""Function that returns the bundle in service, if there is one, and the changes that answers have now."""
+
+class BatchContext(NamedTuple):
+    """State of the service when a batch starts."""
+
+    bundle: BundleCatalog | None
+    """Bundle in service, if there is one."""
+    position: ReadPosition
+    """Changes that answers have."""
+    experiment: ExperimentConfig
+    """A/B test."""
 
 
 class BatchOperations:
     """Batches below the data folder, each run by a ranking process of its own."""
 
-    def __init__(self, config: ServeConfig, profiles: ProfilesHandle, context: BatchContext) -> None:
-        """Build it over the settings, the handle of the profiles, and the present bundle and changes."""
+    def __init__(
+        self, config: ServeConfig, profiles: ProfilesHandle, context: Callable[[], BatchContext]
+    ) -> None:
+        """Build it over the settings, the handle of the profiles, and a function that returns the context."""
         self._config, self._profiles, self._context = config, profiles, context
         self._folder = BatchFolder(config.data)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, query: RecommendQuery, user_ids: Sequence[str] | None) -> BatchState:
         """Start a batch; see BatchesBackend."""
-        now, settings, (bundle, after) = time.time_ns() // 1000, self._config.batches, self._context()
-        if bundle is None:
+        now, settings, context = time.time_ns() // 1000, self._config.batches, self._context()
+        if context.bundle is None:
             raise BackendUnavailable("no bundle is loaded yet")
         await asyncio.to_thread(self._folder.remove_older, now - round(settings.keep_hours * HOUR_US))
         if await asyncio.to_thread(self._folder.unfinished) >= settings.most_unfinished:
@@ -52,7 +62,9 @@ class BatchOperations:
             state.batch_id, "", query.surface, query.k, now, filters=filters, age=query.age
         )
         users = None if user_ids is None else tuple(dict.fromkeys(user_ids))
-        self._launch(BatchSpec(state, request, users, after), bundle.uri)
+        self._launch(
+            BatchSpec(state, request, users, context.position), context.bundle.uri, context.experiment
+        )
         return state
 
     async def state(self, batch_id: str) -> BatchState:
@@ -71,12 +83,11 @@ class BatchOperations:
         """Return the result's stream and size; raises UnknownBatch or BatchNotDone."""
         return await asyncio.to_thread(self._folder.open_result, batch_id)
 
-    def _launch(self, spec: BatchSpec, bundle: str) -> None:
+    def _launch(self, spec: BatchSpec, bundle: str, experiment: ExperimentConfig) -> None:
+        config = self._config.model_copy(update={"arms": experiment})
         if not ray.is_initialized():
             # Without Ray, as where all deployments are in one process, it runs beside the requests.
-            task = asyncio.get_running_loop().create_task(
-                work_off(spec, self._config, self._profiles, bundle)
-            )
+            task = asyncio.get_running_loop().create_task(work_off(spec, config, self._profiles, bundle))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
@@ -87,7 +98,7 @@ class BatchOperations:
             "num_cpus": self._config.batches.cpus,
         }
         actor: Any = ray.remote(BatchWorker).options(**options).remote()
-        actor.run.remote(spec, self._config, self._profiles, bundle)
+        actor.run.remote(spec, config, self._profiles, bundle)
 
 
 class BatchWorker:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.config.serve import ServeConfig
+from vrec.config.serve import ExperimentConfig, ServeConfig, experiment_settings
 from vrec.core.errors import EventsError, SchemaError, VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, VideoMetadata
@@ -19,6 +19,16 @@ from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
 from vrec.ranking.features.video_counts import Doubles
+from vrec.serving.ab_test.log import (
+    EXPERIMENT_LOG,
+    ExperimentChange,
+    assignment_digest,
+    pack_experiment,
+    present_experiment,
+    settings_take_over,
+)
+from vrec.serving.ab_test.runs import ExperimentRuns
+from vrec.serving.ab_test.start import ExperimentStart, begin_experiment
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
@@ -26,8 +36,7 @@ from vrec.serving.catalog.live import LiveCatalog
 from vrec.serving.deployments.store_ends import ReadEnds, StoreEnds, read_ends
 from vrec.serving.deployments.store_owner import write_owner
 from vrec.serving.deployments.video_counts import MAX_FOLLOWED_EVENTS, VideoCounts
-from vrec.serving.experiment_start import ExperimentStart, begin_experiment
-from vrec.serving.experiments import ArmCounts, ArmStatistics
+from vrec.serving.experiments import ArmStatistics
 from vrec.serving.trends.follower import TrendFollower, announce_erasure
 from vrec.serving.trends.searches import end_search_period
 from vrec.serving.trends.trending import TrendingCounts, TrendingVideo
@@ -53,13 +62,13 @@ class ProfilesDeployment:
             ends: Function that returns the ends of the store's logs; by default they are read for this shop.
         """
         self._config, self._ends = config, ends or self._read_ends
-        self._followed: tuple[int, int, int] | None = None
+        self._followed: tuple[tuple[int, ...], ExperimentConfig] | None = None
         self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load, check=check)
         self._opened: SqliteStore | RedisStore | None = None
         self._video_counts = VideoCounts(lambda: self._store)
-        self._arms = ArmCounts(config.arms)
-        self._cursor, self._has_counted_all = 0, False
-        self._start, self._recounted_to = ExperimentStart("", 0, 0), 0
+        self._settings = self._experiment = config.arms
+        self._arms = ExperimentRuns(config.arms, ExperimentStart("", 0, 0), self._find)
+        self._cursor, self._has_counted_all, self._recounted_to = 0, False, 0
         self._trends: TrendFollower | None = None
         self._owner = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
@@ -68,6 +77,7 @@ class ProfilesDeployment:
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the named bundle if it is sound, and open the store the first time."""
+        self._settings = experiment_settings(user_config, self._config)
         with fixes_in_tracebacks():
             await self._reconfigure(user_config["bundle"])
 
@@ -195,8 +205,8 @@ class ProfilesDeployment:
     async def arm_days(self, days: int) -> Sequence[ArmDay]:
         """Return the figures of each arm on the last days with events."""
         found: list[ArmDay] = []
-        for day in self._arms.days.days(days):
-            found += self._arms.days.figures(day)
+        for day in self._arms.days(days):
+            found += self._arms.figures(day)
             await asyncio.sleep(0)  # intervals take milliseconds each
         return found
 
@@ -238,15 +248,39 @@ class ProfilesDeployment:
     async def _begin_counting(self) -> None:
         """Take up the A/B test where it began: its figures are those of the log, whoever counted before."""
         latest = await asyncio.to_thread(self._store.latest_cursor)
-        now = time.time_ns() // 1000
-        start = await asyncio.to_thread(begin_experiment, self._config.data, self._config.arms, latest, now)
-        self._start, self._recounted_to = start, latest
-        self._count_again()
+        self._experiment = await asyncio.to_thread(self._present_experiment)
+        start = await asyncio.to_thread(
+            begin_experiment, self._config.data, self._experiment, latest, time.time_ns() // 1000
+        )
+        self._recounted_to = latest
+        self._count_again(start)
 
-    def _count_again(self) -> None:
-        """Count the A/B test from where it began."""
-        self._arms = ArmCounts(self._config.arms, facts=self._find, since=self._start.since)
-        self._cursor, self._has_counted_all = self._start.cursor, False
+    async def _follow_experiment(self) -> None:
+        """Begin another A/B test if the settings or the log of its changes have one."""
+        present = await asyncio.to_thread(self._present_experiment)
+        if present == self._experiment:
+            return
+        latest = await asyncio.to_thread(self._store.latest_cursor)
+        now = time.time_ns() // 1000
+        start = await asyncio.to_thread(begin_experiment, self._config.data, present, latest, now)
+        self._experiment = present
+        self._count_again(start)
+
+    def _present_experiment(self) -> ExperimentConfig:
+        """Return the A/B test in force, and record that of the settings if it has come into force."""
+        last = self._store.records_before(EXPERIMENT_LOG, None, 1)
+        if settings_take_over(self._settings, last):
+            now, digest = time.time_ns() // 1000, assignment_digest(self._settings)
+            taken = pack_experiment(ExperimentChange(digest, None, None, None, now, None))
+            # Another process may have recorded it already, or somebody has changed it again.
+            self._store.append_record(EXPERIMENT_LOG, taken, expected=last[-1][0])
+            last = self._store.records_before(EXPERIMENT_LOG, None, 1)
+        return present_experiment(self._settings, last).config
+
+    def _count_again(self, start: ExperimentStart) -> None:
+        """Count the A/B test, and those before it, from where they began."""
+        self._arms = ExperimentRuns(self._experiment, start, self._find)
+        self._cursor, self._has_counted_all = self._arms.first_cursor, False
 
     async def _refresh_loop(self) -> None:
         while True:
@@ -262,12 +296,14 @@ class ProfilesDeployment:
     async def _follow_logs(self) -> bool:
         """Count what is new in the logs, and return whether there is more; one short read if nothing is."""
         ends = await self._ends()
-        if ends is not None and ends.logs == self._followed:
+        followed = None if ends is None else (ends.logs, self._settings)
+        if followed is not None and followed == self._followed:
             return False
+        await self._follow_experiment()
         has_more = await self._follow_events()
         if self._trends is not None:
             has_more |= await self._trends.follow(self._cursor)
-        self._followed = None if has_more or ends is None else ends.logs
+        self._followed = None if has_more else followed
         return has_more
 
     async def _read_ends(self) -> StoreEnds | None:
@@ -282,7 +318,7 @@ class ProfilesDeployment:
         if changes.removed_at > self._recounted_to:
             # Whatever was removed before that is no part of the new count.
             self._recounted_to = await asyncio.to_thread(self._store.latest_cursor)
-            self._count_again()
+            self._count_again(self._arms.start)
             return True
         for start in range(0, changes.events.num_rows, COUNTED_AT_ONCE):
             self._arms.add(changes.events.slice(start, COUNTED_AT_ONCE))

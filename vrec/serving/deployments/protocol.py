@@ -16,6 +16,7 @@ from vrec.serving.deployments.backends import (
     AuditBackend,
     BatchesBackend,
     BundlesBackend,
+    ExperimentBackend,
     RulesBackend,
     SearchesBackend,
     StreamsBackend,
@@ -109,6 +110,11 @@ class ServingBackend(Protocol):
     @property
     def bundles(self) -> BundlesBackend:
         """Bundles that the shop may be moved to."""
+        ...
+
+    @property
+    def experiment(self) -> ExperimentBackend:
+        """A/B test of the shop."""
         ...
 
     async def recommend(self, query: RecommendQuery) -> ListResult:

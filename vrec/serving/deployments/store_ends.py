@@ -9,12 +9,13 @@ from typing import NamedTuple
 from vrec.core.errors import StoreError
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.store import SqliteStore
+from vrec.serving.ab_test.log import EXPERIMENT_LOG
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.rules.book import RULES_LOG
 from vrec.serving.streams.states import STREAMS_TABLE, VECTORS_TABLE
 from vrec.serving.trends.follower import ERASURES_LOG
 
-LOGS = (RULES_LOG, ERASURES_LOG)
+LOGS = (RULES_LOG, ERASURES_LOG, EXPERIMENT_LOG)
 TABLES = (STREAMS_TABLE, VECTORS_TABLE)
 
 
@@ -27,15 +28,17 @@ class StoreEnds(NamedTuple):
     """Number of the last change of a rule."""
     erasures: int
     """Number of the last erasure."""
+    experiment: int
+    """Number of the last change of the A/B test."""
     streams: int = 0
     """Version of the last change of a live stream."""
     vectors: int = 0
     """Version of the last change of a stream's vector."""
 
     @property
-    def logs(self) -> tuple[int, int, int]:
+    def logs(self) -> tuple[int, int, int, int]:
         """Ends of the logs alone."""
-        return self.events, self.rules, self.erasures
+        return self.events, self.rules, self.erasures, self.experiment
 
 
 ReadEnds = Callable[[], Awaitable[StoreEnds | None]]

@@ -28,6 +28,7 @@ from vrec.serving.http.routes import (
     bundles,
     catalog,
     events,
+    experiment,
     pages,
     recommendations,
     rules,
@@ -38,6 +39,7 @@ from vrec.serving.http.routes import (
 from vrec.serving.http.schemas.batches import BatchRequest
 from vrec.serving.http.schemas.bundles import MoveBundleRequest
 from vrec.serving.http.schemas.events import EVENTS_BODY
+from vrec.serving.http.schemas.experiment import ExperimentRequest
 from vrec.serving.http.schemas.requests import RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.slots import SLOTS_BODY
@@ -70,6 +72,7 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
         )
     ),
     TypeAdapter(MoveBundleRequest),
+    TypeAdapter(ExperimentRequest),
 )
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
 
@@ -124,7 +127,20 @@ def create_app(
     if security.cors_origins:
         # Outermost, so that a page can read refusals too.
         app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
-    modules = (recommendations, trends, events, users, catalog, bulk, streams, rules, batches, bundles, audit)
+    modules = (
+        recommendations,
+        trends,
+        events,
+        users,
+        catalog,
+        bulk,
+        streams,
+        rules,
+        batches,
+        bundles,
+        experiment,
+        audit,
+    )
     routers = [module.routes(backend, config, keys) for module in modules]
     routers += [
         pages.routes(backend, config, keys, metrics),

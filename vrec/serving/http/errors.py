@@ -25,6 +25,7 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
 )
+from vrec.serving.ab_test.log import ExperimentChanged
 from vrec.serving.batches.folder import BatchNotDone, TooManyBatches, UnknownBatch
 from vrec.serving.bundle_moves import CannotMove, MoveRuns, UnknownBundle, UnreadableBundle
 from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoChanged, VideoIdTaken
@@ -127,6 +128,7 @@ _KINDS = (
     _ProblemKind((UnknownBatch,), 404, "unknown-batch"),
     _ProblemKind((BatchNotDone,), 409, "batch-not-done"),
     _ProblemKind((TooManyBatches,), 409, "too-many-batches"),
+    _ProblemKind((ExperimentChanged,), 412, "experiment-changed"),
     _ProblemKind((UnknownBundle,), 404, "unknown-bundle"),
     _ProblemKind((UnreadableBundle,), 422, "unreadable-bundle"),
     _ProblemKind((MoveRuns,), 409, "move-runs"),

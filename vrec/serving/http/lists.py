@@ -98,7 +98,7 @@ class ListResponder:
             without: Further videos that it must not have.
         """
         start, related = time.perf_counter(), body.related
-        arm = assign_arm(body.user_key, self._config.arms)
+        arm = assign_arm(body.user_key, self._backend.experiment.config)
         excluded = [*body.exclude, *shown.before, *shown.elsewhere, *related.video_ids, *related.cart]
         filters = body.filters.to_filters(body.kinds, [*excluded, *without])
         if body.kind == "stream":

@@ -108,7 +108,7 @@ class RankingHost(TenantHost[RankingDeployment]):
     async def _load(self, tenant: str) -> RankingDeployment:
         shop = self.make_shop(self.config_of(tenant), tenant)
         try:
-            await shop.reconfigure({"bundle": self.declared[tenant].bundle})
+            await shop.reconfigure(self.user_config_of(tenant))
         except BaseException:
             await shop.close()
             raise

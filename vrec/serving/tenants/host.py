@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from vrec.config.serve import ServeConfig, TenantConfig
+from vrec.config.serve import ServeConfig, TenantConfig, experiment_settings
 from vrec.core.errors import VrecError
 from vrec.serving.bundle_swap import ServedBundle
 from vrec.serving.deployments.protocol import BackendUnavailable
@@ -68,6 +68,8 @@ class TenantHost(ABC, Generic[S]):
         await self.default.reconfigure(user_config)
         if user_config.get("draining"):
             return
+        # Tenants without an A/B test of their own have that of the service.
+        self.config = self.config.model_copy(update={"arms": experiment_settings(user_config, self.config)})
         declared = {
             name: TenantConfig.model_validate(one) for name, one in user_config.get("tenants", {}).items()
         }
@@ -98,6 +100,11 @@ class TenantHost(ABC, Generic[S]):
         """Return the settings of a declared tenant's shop."""
         return self.config.model_copy(update={"tenants": self.declared}).of_tenant(tenant)
 
+    def user_config_of(self, tenant: str) -> dict[str, Any]:
+        """Return what may change of a declared tenant's shop while it is in service."""
+        config = self.config_of(tenant)
+        return {"bundle": config.bundle, "arms": config.arms.model_dump(mode="json")}
+
     @asynccontextmanager
     async def shop_of(self, tenant: str) -> AsyncIterator[S]:
         """Yield a tenant's shop for a call; raises BackendUnavailable if it is not in service here."""
@@ -114,7 +121,7 @@ class TenantHost(ABC, Generic[S]):
         """Put a tenant's bundle in service, in its shop or in one made now; raises if it is refused."""
         shop = self._shops.get(tenant) or self.make_shop(self.config_of(tenant), tenant)
         try:
-            await shop.reconfigure({"bundle": self.declared[tenant].bundle})
+            await shop.reconfigure(self.user_config_of(tenant))
         except BaseException:
             if tenant not in self._shops:
                 await shop.close()
@@ -128,7 +135,7 @@ class TenantHost(ABC, Generic[S]):
 
     async def _declare(self, tenant: str, before: TenantConfig | None) -> None:
         now = self.declared[tenant]
-        if before is not None and before.model_copy(update={"bundle": now.bundle}) != now:
+        if before is not None and before.model_copy(update={"bundle": now.bundle, "arms": now.arms}) != now:
             await self.drop(tenant)
         try:
             await self.open(tenant)

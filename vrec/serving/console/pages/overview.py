@@ -1,5 +1,6 @@
 """Overview: the figures of each arm by day."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ TITLES = {
     "revenue_per_impression": mark("Revenue per 1,000 impressions"),
 }
 """Title of each chart by the field of ArmDay."""
+NO_RATE = RateInterval(None, None, None)
 _SCALES = {"watch_s_per_impression": 1_000 / 60, "revenue_per_impression": 1_000}
 
 
@@ -62,12 +64,15 @@ def _charts(page: ConsoleRequest, figures: Sequence[ArmDay]) -> list[tuple[str, 
     }
     days = list(dict.fromkeys(one.at for one in figures))
     names = list(dict.fromkeys(one.arm for one in figures))
+    # Of a day on which an A/B test took the place of another, the later one's; not all days have all arms.
+    found = defaultdict[tuple[int, str], ArmDay | None](lambda: None)
+    found |= {(one.at, one.arm): one for one in figures}
     return [
         (
             language.text(title),
             line_chart(
                 days,
-                [(name, [getattr(one, rate) for one in figures if one.arm == name]) for name in names],
+                [(name, [getattr(found[day, name], rate, NO_RATE) for day in days]) for name in names],
                 forms[rate],
                 language.day,
             ),

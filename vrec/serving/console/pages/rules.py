@@ -136,7 +136,7 @@ def _query(page: ConsoleRequest, user_id: str, surface: str) -> RecommendQuery:
         surface=surface,
         k=LIST_LENGTH,
         at=now_us(),
-        order=assign_arm(user_id, page.config.arms).order,
+        order=assign_arm(user_id, page.backend.experiment.config).order,
     )
 
 

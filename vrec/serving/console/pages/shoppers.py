@@ -52,7 +52,7 @@ async def show_shopper(page: ConsoleRequest) -> Response:
         titles={name: card["title"] for name, card in cards.items() if card["title"]},
         events=counts_of(profile, "event:"),
         top={name: counts_of(profile, f"{name}:")[:TOP_SHOWN] for name in AFFINITIES},
-        arm=assign_arm(user_id, page.config.arms).name,
+        arm=assign_arm(user_id, page.backend.experiment.config).name,
         barred=[] if found is None else found.barred[:BARRED_SHOWN],
     )
 
@@ -65,7 +65,7 @@ async def _list_of(page: ConsoleRequest, user_id: str) -> tuple[ListResult | Non
         surface="feed",
         k=LIST_LENGTH,
         at=now_us(),
-        order=assign_arm(user_id, page.config.arms).order,
+        order=assign_arm(user_id, page.backend.experiment.config).order,
         explain=True,
     )
     try:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from vrec.config.serve import ServeConfig
+from vrec.config.serve import ExperimentConfig, ServeConfig
 from vrec.serving.deployments.backends import RuleExpectation
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import assign_arm
@@ -59,7 +59,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         rule = None if body.rule is None else to_rule(body.rule_id, body.rule)
         if rule is None and body.rule_id not in (await backend.rules.book()).versions:
             raise UnknownRule(f"there is no rule {body.rule_id}")
-        queries = _queries(body, config, request_id_of(request))
+        queries = _queries(body, backend.experiment.config, request_id_of(request))
         lists = await backend.rules.preview(queries, body.rule_id, rule)
         shown = [previewed_list(query.user_id, *pair) for query, pair in zip(queries, lists, strict=True)]
         return json_response({"changed": sum(one["before"] != one["after"] for one in shown), "lists": shown})
@@ -181,7 +181,7 @@ def _content(version: RuleVersion) -> dict[str, Any]:
     return {"rule_id": rule.rule_id, "state": state, **changed_body(version.change, version.number)}
 
 
-def _queries(body: RulePreviewRequest, config: ServeConfig, request_id: str) -> list[RecommendQuery]:
+def _queries(body: RulePreviewRequest, experiment: ExperimentConfig, request_id: str) -> list[RecommendQuery]:
     """Return the requests of a preview's lists."""
     at, filters = to_micros(body.at) or now_us(), body.filters.to_filters(body.kinds, [])
     return [
@@ -192,7 +192,7 @@ def _queries(body: RulePreviewRequest, config: ServeConfig, request_id: str) -> 
             k=body.k,
             at=at,
             filters=filters,
-            order=assign_arm(user_id, config.arms).order,
+            order=assign_arm(user_id, experiment).order,
         )
         for user_id in dict.fromkeys(body.shoppers)
     ]

@@ -1,4 +1,4 @@
-"""Moves of a running service to another bundle over HTTP: under load, refused, back, and of one tenant."""
+"""Changes of a running service over HTTP under load: moves to bundles and A/B tests, of one tenant alone."""
 
 import json
 import shutil
@@ -16,6 +16,8 @@ from tests.e2e.service_load import ServiceLoad
 from tests.serving.tenants.service import DEFAULT, key_entries, secret_of
 from tests.web_files import free_port
 from vrec.bundle.write import BundleConfig, write_bundle
+from vrec.config.serve import ExperimentConfig
+from vrec.serving.experiments import assign_arm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(560)]
 TENANT = "shop-a"
@@ -179,3 +181,45 @@ def test_a_tenant_moves_alone_and_the_command_moves_back_what_its_settings_name(
     code, out, err = vrec(*service.arguments(), env=service.env)
     assert (code, f"tenants changed: {TENANT}" in out) == (0, True), err
     assert service.bundles(TENANT)["in_service"]["name"] == "one"
+
+
+TWO = [{"name": "ranked", "share": 0.5}, {"name": "plain", "share": 0.5, "order": "popular"}]
+
+
+def test_an_experiment_starts_and_stops_without_losing_a_request(service):
+    config = ExperimentConfig.model_validate({"salt": "e2e", "arms": TWO})
+    with service.load(DEFAULT) as load, service.load(TENANT) as other:
+        time.sleep(1)
+        first = service.send(DEFAULT, "GET", "/v1/experiment")
+        body, asked = {"salt": "e2e", "arms": TWO}, time.time()
+        condition = {"If-Match": first[2]["etag"]}
+        status, started, headers = service.send(DEFAULT, "PUT", "/v1/experiment", body, condition)
+        begun = time.time()
+        assert (status, started["changed_by"], started["is_running"]) == (200, "shop", True)
+        assert service.send(DEFAULT, "PUT", "/v1/experiment", body, condition)[0] == 412
+        time.sleep(3)
+        figures = service.send(DEFAULT, "GET", "/v1/arms")[1]
+        assert [arm["name"] for arm in figures["arms"]] == ["ranked", "plain"]
+        stopping = time.time()
+        path, condition = "/v1/experiment?winner=plain", {"If-Match": headers["etag"]}
+        status, stopped, _ = service.send(DEFAULT, "DELETE", path, headers=condition)
+        over = time.time()
+        assert (status, [arm["name"] for arm in stopped["arms"]]) == (200, ["plain"])
+        time.sleep(2)
+    assert (load.failed(), other.failed()) == ([], [])
+    lists = [(at, answer) for at, _, answer in load.done if answer and "arm" in answer]
+    assert {answer["arm"] for at, answer in lists if at < asked - 1} == {"ranked"}
+    during = [answer for at, answer in lists if begun < at < stopping - 1]
+    assert {answer["arm"] for answer in during} == {"ranked", "plain"}
+    assert all(answer["arm"] == assign_arm(answer["user"], config).name for answer in during)
+    assert {answer["arm"] for at, answer in lists if at > over} == {"plain"}
+    assert {answer["arm"] for _, _, answer in other.done if answer and "arm" in answer} == {"ranked"}
+    # The command with the settings of the start is no change of the A/B test.
+    code, _, err = vrec(*service.arguments(), env=service.env)
+    assert code == 0, err
+    assert service.send(DEFAULT, "GET", "/v1/experiment")[1] == stopped
+    service.settings["arms"] = {"salt": "file", "arms": TWO}
+    code, _, err = vrec(*service.arguments(), env=service.env)
+    assert code == 0, err
+    changed = service.send(DEFAULT, "GET", "/v1/experiment")[1]
+    assert (changed["salt"], changed["source"]) == ("file", "settings")
