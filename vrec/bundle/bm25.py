@@ -73,7 +73,7 @@ class Bm25Index:
         words: dict[str, int] = {}
         documents = [
             [words.setdefault(token, len(words)) for field in fields if field for token in tokenize(field)]
-            for fields in _texts(table)
+            for fields in searched_texts(table)
         ]
         ids = table.column("video_id").to_pylist()
         if not words:
@@ -109,7 +109,8 @@ class Bm25Index:
         return cls(ids, columns, {name: arrays[name] for name in MATRIX})
 
 
-def _texts(videos: pa.Table) -> Iterator[tuple[str | None, ...]]:
+def searched_texts(videos: pa.Table) -> Iterator[tuple[str | None, ...]]:
+    """Iterate over the texts by which each of VIDEOS is found."""
     names = ("title", "category", "creator_id", "tags")
     for *fields, tags in zip(*(videos.column(name).to_pylist() for name in names), strict=True):
         yield (*fields, *tags)

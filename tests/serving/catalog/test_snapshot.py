@@ -1,7 +1,11 @@
 """Snapshots of a small messy catalog, worked out by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.serving.catalog.small import (
     ENCODER,
@@ -209,3 +213,46 @@ def test_a_new_vector_replaces_the_bundle_s_as_a_unit_vector():
     after = snapshot().with_changes([changed("a", vector=[3.0, 4.0]), changed("c", vector=[0.0, 5.0])])
     rows = after.catalog.find(["a", "c"])
     assert after.catalog.vectors[rows].tolist() == [pytest.approx([0.6, 0.8]), [0.0, 1.0]]
+
+
+CHANGE = st.tuples(
+    st.sampled_from(["a", "b", "c", "new-1", "new-2", "new-3", "new-4"]),
+    st.integers(0, 3),
+    st.sampled_from([None, *itertools.product([[], ["red"], ["adult", "red"]], [None, NOW - 150, NOW + 5])]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(CHANGE, max_size=5, unique_by=lambda change: change[0]), max_size=8))
+def test_a_snapshot_after_many_changes_is_one_after_all_of_them_at_once(batches):
+    step, latest = snapshot(), {}
+
+    def shown(one, ids):
+        everybody, child = ShopperContext(), ShopperContext(age=7)
+        masks = {
+            "listed": one.listed,
+            "red": one.filter_mask(RequestFilters(tags=("red",))),
+            "for everybody": one.eligible_mask(everybody, EligibilityRulesConfig(), NOW),
+            "for a child": one.eligible_mask(child, EligibilityRulesConfig(), NOW),
+        }
+        # Of those of one date the row decides, which batches do.
+        masks["published"] = one.published_rows(NOW)
+        orders = {"popular": one.popular, "arrived": one.arrived}
+        current = [-1 if row < 0 else one.catalog.video_ids[row] for row in one.current_rows.tolist()]
+        return (
+            {name: set(names(one.catalog, np.arange(one.count)[mask])) for name, mask in masks.items()},
+            {name: names(one.catalog, rows) for name, rows in orders.items()},
+            current,
+            {name: one.card(name) for name in ids},
+        )
+
+    for batch in batches:
+        made = [
+            removed(name, NOW + at) if fields is None
+            else changed(name, NOW + at, tags=fields[0], published_at=fields[1])
+            for name, at, fields in batch
+        ]  # fmt: skip
+        step, latest = step.with_changes(made), latest | {change.video_id: change for change in made}
+        whole = snapshot().with_changes(list(latest.values()))
+        assert shown(step, latest) == shown(whole, latest)
+        assert step.changed.tolist() == sorted(step.changed.tolist())

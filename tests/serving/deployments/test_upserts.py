@@ -31,3 +31,18 @@ def test_upserts_are_in_force_together_in_the_very_next_answer(tmp_path, shop_bu
         assert shown(await graph.api.search("Zanzibar", 5, RequestFilters(), ask().at)) == ["n"]
 
     asyncio.run(run())
+
+
+def test_answers_wait_for_the_parts_of_a_request_only_when_it_has_ended(tmp_path, shop_bundle):
+    refused = SourceError("no such folder")
+
+    async def run():
+        graph = await Graph(tmp_path, refresh_s=600.0).started(shop_bundle)
+        listed = shown(await graph.api.recommend(ask(k=100)))
+        first, second = (VideoUpsert(updated(name, available=False), refused) for name in listed[:2])
+        assert await graph.api.upsert([first], more=True) == ["update"]
+        assert set(listed[:2]) <= set(shown(await graph.api.recommend(ask(k=100))))
+        assert await graph.api.upsert([second]) == ["update"]
+        assert set(listed[:2]).isdisjoint(shown(await graph.api.recommend(ask(k=100))))
+
+    asyncio.run(run())

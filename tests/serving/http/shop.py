@@ -194,7 +194,7 @@ class Shop:
             self.vectors[edit.video_id] = edit.vectors["frames"][0]
         return self.cards_now[edit.video_id]
 
-    async def upsert(self, upserts):
+    async def upsert(self, upserts, *, more=False):
         results, edits = choose_upserts(upserts, self.cards_now.__contains__)
         if self.away is not None:
             raise self.away

@@ -24,7 +24,7 @@ def texts(cosines=COSINES):
 def search_with(floor, table, text="zzz", vector=(1.0, 0.0), catalog=None, k=10):
     catalog = catalog or snapshot()
     search = TextSearch(Bm25Index.from_videos(catalog.view.videos), table, floor)
-    search = search.with_changes(catalog.latest)
+    search = search.with_changes(list(catalog.latest.values()))
     found = search.search(text, np.array(vector, np.float32), k, catalog, eligible(catalog))
     return {item.video_id: item.source for item in found}
 

@@ -1,6 +1,7 @@
 """Catalog columns that grow: new rows are appended, existing rows never change."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -106,6 +107,7 @@ class GrowableColumns:
             for name, array in _arrays_by_name(columns, video_counts).items()
         }
         self.ids, self.tags = list(columns.catalog.video_ids), list(columns.catalog.tags)
+        self._added_by_tag: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,9 +125,19 @@ class GrowableColumns:
             arrays[name] = self._names[name].recode(arrays[name], own)
         for name, array in arrays.items():
             self._arrays[name][start : start + len(array)] = array
+        for row, tags in enumerate(catalog.tags, start):
+            for tag in tags:
+                self._added_by_tag.setdefault(tag, []).append(row)
         self.ids += catalog.video_ids
         self.tags += catalog.tags
         return start
+
+    def added_with(self, tags: Collection[str], count: int) -> RowIndices:
+        """Return those of the first `count` rows that were added with one of some tags, in any order."""
+        found = [self._added_by_tag[tag] for tag in tags if tag in self._added_by_tag]
+        # Rows ascend, and those of later snapshots come last.
+        kept = [rows[: bisect_left(rows, count)] for rows in found]
+        return np.array([row for rows in kept for row in rows], np.int64)
 
     def codes(self, name: str) -> Mapping[str, int]:
         """Return the code of each name in a coded column."""
@@ -164,7 +176,8 @@ def concat_videos(rows: Sequence[pa.Table]) -> pa.Table:
     """Concatenate VIDEOS tables; raises SchemaError."""
     if not all(row.schema.equals(rows[0].schema) for row in rows):
         rows = [conform(row, VIDEOS, stage="serving", extra=True) for row in rows]
-    return conform(pa.concat_tables(rows), VIDEOS, stage="serving", extra=True)
+    # As one piece: every look at a column of thousands would cost more than to copy it.
+    return conform(pa.concat_tables(rows).combine_chunks(), VIDEOS, stage="serving", extra=True)
 
 
 def _arrays_by_name(columns: FilterColumns, video_counts: Doubles) -> dict[str, npt.NDArray[Any]]:

@@ -9,9 +9,10 @@ from typing import Generic, Protocol, Self, TypeVar
 from vrec.bundle.catalog import BundleCatalog
 from vrec.core.errors import OutputError
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle
-from vrec.serving.catalog.clock import wall_clock_us
+from vrec.serving.catalog.clock import Stamp, wall_clock_us
 from vrec.serving.catalog.journal import CatalogJournal
-from vrec.serving.catalog.resolve import bundle_row, resolve_video
+from vrec.serving.catalog.registers import Registers
+from vrec.serving.catalog.resolve import bundle_row, resolve_videos
 from vrec.serving.messages import CatalogChange, CatalogEdit, JournalPosition
 
 logger = logging.getLogger("ray.serve")
@@ -67,6 +68,8 @@ class LiveCatalog(Generic[T]):
         self.served: ServedBundle[FollowedState[T]] = ServedBundle(
             data, self._load, remembers=remembers, check=check
         )
+        self.acknowledged: JournalPosition | None = None
+        """Position behind the last edit of this process that was acknowledged; None for none."""
         self._following = asyncio.Lock()
         self._reached: dict[str, int] = {}
         """Position reached in the edits of each process that wrote any."""
@@ -123,11 +126,14 @@ class LiveCatalog(Generic[T]):
 
         await self.edit_all(choose)
 
-    async def edit_all(self, choose: Callable[[T | None], Sequence[CatalogEdit]]) -> None:
+    async def edit_all(
+        self, choose: Callable[[T | None], Sequence[CatalogEdit]], *, more: bool = False
+    ) -> None:
         """Write edits durably together, after all that were acknowledged before, and apply them.
 
         Args:
             choose: Function that returns the edits for the state before them, or raises if it forbids any.
+            more: Whether others of the same request follow, before which none is acknowledged.
 
         Raises:
             SchemaError: A field is not a column of VIDEOS, or its value is of another type.
@@ -138,6 +144,8 @@ class LiveCatalog(Generic[T]):
             if edits := choose(self.value):
                 await asyncio.to_thread(self.journal.append_all, edits)
                 await self._apply()
+            if not more and self.journal.position.edits:
+                self.acknowledged = self.journal.position
 
     async def update(self, change: Callable[[T], T]) -> None:
         """Replace the state by what a function makes of it, which must not take edits from it.
@@ -187,13 +195,7 @@ class LiveCatalog(Generic[T]):
         cut = self.journal.cut_of(
             bundle.version, bundle.made_at, lambda name: bundle_row(bundle, name) is not None
         )
-        changes: list[CatalogChange] = []
-        for video_id, registers in changed.items():
-            try:
-                changes.append(resolve_video(video_id, registers, bundle, cut))
-            except Exception as error:  # whatever is wrong with a row, the others stand
-                _log_refused(video_id, error)
-        return FollowedState(_with_each(state.value, changes), bundle, revision)
+        return FollowedState(_with_each(state.value, _resolve_each(changed, bundle, cut)), bundle, revision)
 
     def _compact(self, force: bool) -> bool:
         bundle, last = self.served.bundle, self.served.last_good()
@@ -201,6 +203,20 @@ class LiveCatalog(Generic[T]):
             return False
         versions = {bundle.version, *(last[name] for name in ("version", "previous") if last.get(name))}
         return self.journal.compact(versions, force=force)
+
+
+def _resolve_each(changed: Mapping[str, Registers], bundle: BundleCatalog, cut: Stamp) -> list[CatalogChange]:
+    """Resolve videos together; if one of them cannot be, each half alone, down to the single video."""
+    try:
+        return resolve_videos(changed, bundle, cut)
+    except Exception as error:  # whatever is wrong with a row, the others stand
+        names = list(changed)
+        if len(names) == 1:
+            _log_refused(names[0], error)
+            return []
+        middle = len(names) // 2
+        halves = ({name: changed[name] for name in part} for part in (names[:middle], names[middle:]))
+        return [change for half in halves for change in _resolve_each(half, bundle, cut)]
 
 
 def _with_each(value: T, changes: Sequence[CatalogChange]) -> T:

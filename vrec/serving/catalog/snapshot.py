@@ -29,6 +29,7 @@ COMPARISONS: Mapping[str, Callable[[Floats, Sequence[Any]], Mask]] = {
     "in": np.isin,
 }
 """Comparison of a column of numbers with the values of an expression, by operator."""
+_NO_ROWS: RowIndices = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,6 +95,7 @@ class CatalogSnapshot:
         rows: GrowableColumns,
         changed_rows: dict[str, int],
         latest: dict[str, CatalogChange],
+        before: "CatalogSnapshot | None" = None,
     ) -> None:
         """Build a snapshot.
 
@@ -102,6 +104,7 @@ class CatalogSnapshot:
             rows: Columns of the bundle's and the changed videos.
             changed_rows: Row of each changed video by id, −1 where it was removed.
             latest: Last change of each changed video by id.
+            before: Snapshot with the same rows before the last changes, whose work is taken over.
         """
         self.view, self._rows, self.changed_rows, self.latest = view, rows, changed_rows, latest
         self.count, base = len(rows), len(view.columns.catalog.video_ids)
@@ -111,11 +114,17 @@ class CatalogSnapshot:
         self.catalog: CatalogArrays = rows.catalog_arrays(self.count, row_by_id)
         self.video_counts = rows.column("video_counts", self.count)
         """(N, len(VIDEO_COUNT_KEYS)) counts."""
-        self.changed = np.array(sorted(row for row in changed_rows.values() if row >= 0), np.int64)
+        known = {} if before is None else before.changed_rows
+        moved = {name: row for name, row in changed_rows.items() if known.get(name) != row}
+        changed = _NO_ROWS if before is None else before.changed
+        outdated = [known[name] for name in moved if known.get(name, -1) >= 0]
+        # New rows come last, so that their order stays.
+        more = np.array(sorted(row for row in moved.values() if row >= 0), np.int64)
+        self.changed: RowIndices = np.concatenate([changed[~np.isin(changed, outdated)], more])
         """Rows of changed and new videos, ascending."""
-        self.current_rows: RowIndices = np.arange(base)
+        self.current_rows: RowIndices = np.arange(base) if before is None else before.current_rows.copy()
         """(M,) current row of each of the bundle's videos, −1 for removed ones."""
-        for video_id, row in changed_rows.items():
+        for video_id, row in moved.items():
             bundle_row = view.columns.catalog.row_by_id.get(video_id)
             if bundle_row is not None:
                 self.current_rows[bundle_row] = row
@@ -125,7 +134,8 @@ class CatalogSnapshot:
         self.listed[self.changed] = True
         self.streams: RowIndices = np.flatnonzero(rows.column("is_stream", self.count) & self.listed)
         """Current rows of the streams, live or over, ascending."""
-        new = self._by_arrival()
+        new = self.arrived = self._by_arrival(moved, outdated, before)
+        """Rows of the videos that the bundle does not have, the last to arrive first."""
         popular = self.current_rows[view.popular]
         self.popular: RowIndices = np.concatenate([popular[popular >= 0], new])
         """Current rows of all videos: the popular ones first, those that the bundle does not have last."""
@@ -163,7 +173,8 @@ class CatalogSnapshot:
             ids = columns.catalog.video_ids
             start = rows.add(columns, self._counts_of(ids))
             changed_rows |= {video_id: row for row, video_id in enumerate(ids, start)}
-        return type(self)(self.view, rows, changed_rows, latest)
+        before = self if rows is self._rows else None
+        return type(self)(self.view, rows, changed_rows, latest, before)
 
     def __len__(self) -> int:
         """Return the number of videos, available or not."""
@@ -270,10 +281,9 @@ class CatalogSnapshot:
         mask = np.zeros(self.count, np.bool_)
         for tag in tags & self.view.rows_by_tag.keys():
             mask[self.view.rows_by_tag[tag]] = True
-        changed: list[int] = self.changed.tolist()
-        for row in changed:
-            mask[row] = not tags.isdisjoint(self.catalog.tags[row])
-        return mask
+        # A video's rows of before are among them too.
+        mask[self._rows.added_with(tags, self.count)] = True
+        return mask & self.listed
 
     def _changed_columns(self, changes: Sequence[CatalogChange]) -> FilterColumns:
         """Return the columns of changed videos, with the bundle's vectors where they have none."""
@@ -296,12 +306,38 @@ class CatalogSnapshot:
         rows = np.where(current < 0, bundled, current)
         return np.where(rows[:, None] < 0, 0.0, self.video_counts[rows])
 
-    def _by_arrival(self) -> RowIndices:
-        """Return the rows of the videos that the bundle does not have, the last to arrive first."""
+    def _by_arrival(
+        self, moved: Mapping[str, int], outdated: Sequence[int], before: "CatalogSnapshot | None"
+    ) -> RowIndices:
+        """Return the rows of the videos that the bundle does not have, the last to arrive first, ties by id.
+
+        Args:
+            moved: Rows of the videos that changed since a snapshot, −1 for removed ones.
+            outdated: Rows that they had.
+            before: The snapshot; None for none.
+        """
         bundled = self.view.columns.catalog.row_by_id
-        new = [name for name, row in self.changed_rows.items() if row >= 0 and name not in bundled]
-        new.sort(key=lambda name: (-self.latest[name].at, name))
-        return np.array([self.changed_rows[name] for name in new], np.int64)
+        new = {name: row for name, row in moved.items() if row >= 0 and name not in bundled}
+        rest = _NO_ROWS
+        if before is not None:
+            # One that was changed, but came when it did before, keeps its place.
+            places = np.arange(self.count)
+            places[outdated] = -1
+            for name in [one for one in new if before.changed_rows.get(one, -1) >= 0]:
+                if before.latest[name].at == self.latest[name].at:
+                    places[before.changed_rows[name]] = new.pop(name)
+            rest = places[before.arrived]
+            rest = rest[rest >= 0]
+        order = sorted(new, key=lambda name: (-self.latest[name].at, name))
+        if len(rest) and order and self._arrived_at(rest[0]) >= self.latest[order[-1]].at:
+            # Not all of them came after the others.
+            names = [*new, *(self.catalog.video_ids[row] for row in rest.tolist())]
+            order = sorted(names, key=lambda name: (-self.latest[name].at, name))
+            rest = _NO_ROWS
+        return np.concatenate([np.array([self.changed_rows[name] for name in order], np.int64), rest])
+
+    def _arrived_at(self, row: int) -> int:
+        return self.latest[self.catalog.video_ids[row]].at
 
     def _by_date(self, new: RowIndices) -> tuple[RowIndices, Floats]:
         """Return the rows of the videos with a date, newest first, and their negated dates.

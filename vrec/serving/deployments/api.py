@@ -285,7 +285,9 @@ class ApiDeployment:
         self._recorder.record(metrics.CHANGES, change="removed" if edit.kind == "remove" else "put")
         return self._fallback_state.card(edit.video_id)
 
-    async def upsert(self, upserts: Sequence[VideoUpsert]) -> list[Literal["add", "update"] | VrecError]:
+    async def upsert(
+        self, upserts: Sequence[VideoUpsert], *, more: bool = False
+    ) -> list[Literal["add", "update"] | VrecError]:
         """See ServingBackend."""
         results: list[Literal["add", "update"] | VrecError] = []
 
@@ -294,7 +296,7 @@ class ApiDeployment:
             results[:], edits = choose_upserts(upserts, lambda name: known.card(name) is not None)
             return edits
 
-        await self._live.edit_all(choose)
+        await self._live.edit_all(choose, more=more)
         if written := sum(not isinstance(result, VrecError) for result in results):
             self._recorder.record(metrics.CHANGES, written, change="put")
         return results
@@ -372,10 +374,7 @@ class ApiDeployment:
     @property
     def _position(self) -> ReadPosition:
         """Position behind the last edit acknowledged here and the last rule known here."""
-        position = self._live.journal.position
-        return ReadPosition(
-            position if position.edits else None, self._rules.book.number, self.streams.changed
-        )
+        return ReadPosition(self._live.acknowledged, self._rules.book.number, self.streams.changed)
 
     def _batch_context(self) -> BatchContext:
         return BatchContext(self._live.served.bundle, self._position, self.experiment.config)

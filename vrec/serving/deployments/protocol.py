@@ -204,8 +204,14 @@ class ServingBackend(Protocol):
         """
         ...
 
-    async def upsert(self, upserts: Sequence[VideoUpsert]) -> list[Literal["add", "update"] | VrecError]:
+    async def upsert(
+        self, upserts: Sequence[VideoUpsert], *, more: bool = False
+    ) -> list[Literal["add", "update"] | VrecError]:
         """Update videos, or add those that the catalog lacks, durably together and in their order.
+
+        Args:
+            upserts: The videos.
+            more: Whether others of the same request follow, before which no answer needs to have these.
 
         Returns:
             What was done with each, or the reason why an unknown video cannot be added.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +37,17 @@ from vrec.serving.rules.compiled import RULE_SOURCE, ListRules, RuleCompiler
 from vrec.serving.streams.rows import LiveStreams, StreamCompiler
 from vrec.serving.streams.states import NO_STREAMS, StreamBook
 
+MERGED_FROM = 4
+"""Rankers of changed videos are merged if the larger one has at most this many times the smaller one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ChangedRanker:
+    """Ranker that knows some changed videos and no others."""
+
+    ids: dict[str, None]
+    ranker: ProfileRanker
+
 
 class RecommendEngine:
     """Bundle with the changes since, ready to answer. Only `set_video_counts` changes it in place.
@@ -49,8 +60,9 @@ class RecommendEngine:
         self._snapshot = CatalogSnapshot.from_view(
             BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         )
-        self._changed_ranker: ProfileRanker | None = None
-        """Ranker that knows the changed videos and no others."""
+        self._changed_rankers: tuple[_ChangedRanker, ...] = ()
+        """Rankers that know changed videos and no others; of a video that several know the last one counts.
+        Each is MERGED_FROM times as large as the next: they are few, and a change copies few videos."""
         self._sources = CandidateSources(bundle.neighbors, bundle.index, config.candidates)
         self._rules = RuleCompiler()
         self._streams = StreamCompiler(config.live.expiry_s)
@@ -103,8 +115,8 @@ class RecommendEngine:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._snapshot = self._snapshot.with_changes(list(new.values()))
-        other._changed_ranker = self._update_changed_ranker(new)
-        other._search = self._search.with_changes(other._snapshot.latest)
+        other._changed_rankers = self._with_changed(new)
+        other._search = self._search.with_changes(list(new.values()))
         return other
 
     def set_video_counts(self, video_ids: Sequence[str], video_counts: Doubles) -> None:
@@ -292,19 +304,22 @@ class RecommendEngine:
         scores = source_scores(query, user, rows, self._snapshot, self._sources)
         return replace(result, scores=tuple(scores), barred=tuple(eligible.barred(query.candidates or ())))
 
-    def _update_changed_ranker(self, new: dict[str, CatalogChange]) -> ProfileRanker | None:
-        """Return a ranker of all changed videos."""
+    def _with_changed(self, new: dict[str, CatalogChange]) -> tuple[_ChangedRanker, ...]:
+        """Return the rankers of changed videos with those of more changes."""
         ranker, dim = self._bundle.ranker, self._snapshot.view.columns.catalog.vectors.shape[1]
         changed = [change for change in new.values() if change.row is not None]
         if not changed:
-            return self._changed_ranker
+            return self._changed_rankers
         if isinstance(ranker, NetworkRanker) and not ranker.space.dim:
             dim = 0
         ids = [change.video_id for change in changed]
         updated = ranker.restricted_to(ids).with_videos(changes_to_content(changed, self.encoder, dim))
-        if self._changed_ranker is None:
-            return updated
-        return self._changed_ranker.restricted_to([*self._snapshot.changed_rows, *ids], updated)
+        rankers = [*self._changed_rankers, _ChangedRanker(dict.fromkeys(ids), updated)]
+        while len(rankers) > 1 and MERGED_FROM * len(rankers[-1].ids) >= len(rankers[-2].ids):
+            older, newer = rankers[-2:]
+            both = older.ids | newer.ids
+            rankers[-2:] = [_ChangedRanker(both, older.ranker.restricted_to(list(both), newer.ranker))]
+        return tuple(rankers)
 
     def _with_valid_taste(self, user: Profile) -> Profile:
         dim = self._snapshot.catalog.vectors.shape[1]
@@ -344,11 +359,10 @@ class RecommendEngine:
             rows, self._snapshot.video_counts[rows]
         )
         request = RankingRequest(user, RequestContext(query.at, query.surface), ids, counts)
-        ranker, changed = self._bundle.ranker, self._snapshot.changed_rows
-        if self._changed_ranker is not None:
-            needed = dict.fromkeys((*ids, *(entry.video_id for entry in user.history)))
-            if not changed.keys().isdisjoint(needed):
-                ranker = ranker.restricted_to(list(needed), self._changed_ranker)
+        ranker, needed = self._bundle.ranker, dict.fromkeys((*ids, *(one.video_id for one in user.history)))
+        for changed in self._changed_rankers:
+            if not changed.ids.keys().isdisjoint(needed):
+                ranker = ranker.restricted_to(list(needed), changed.ranker)
         if not isinstance(ranker, NetworkRanker):
             predictions = ranker.predict_requests([request])
         else:

@@ -1,12 +1,13 @@
 """Text search by words (BM25) and by meaning (text vectors)."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from vrec.bundle.bm25 import Bm25Index
+from vrec.bundle.growing_bm25 import GrowingBm25
 from vrec.core.types import Vectors
 from vrec.profiles.update import embedding_matrix
 from vrec.ranking.reranking.catalog import RowIndices
@@ -34,19 +35,24 @@ class TextSearch:
         self._ids: list[str] = [] if texts is None else texts.column("entity_id").to_pylist()
         self._vectors = np.zeros((0, 0), np.float32) if texts is None else embedding_matrix(texts)
         self._encoder = None if texts is None else texts.column("encoder")[0].as_py()
-        self._new_words: Bm25Index | None = None
+        self._new_words = GrowingBm25()
         self._new_ids: list[str] = []
         self._new_vectors = self._vectors[:0]
 
-    def with_changes(self, latest: Mapping[str, CatalogChange]) -> Self:
-        """Return another search with these latest changes by video; the cost is proportional to them."""
+    def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
+        """Return another search after more changes, at most one of a video; the cost is proportional to them,
+        apart from a copy of the changed videos' vectors."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        rows = [change.row for change in latest.values() if change.row is not None]
-        other._new_words = Bm25Index.from_videos(concat_videos(rows)) if rows else None
+        rows = [change.row for change in changes if change.row is not None]
+        gone = [change.video_id for change in changes if change.row is None]
+        other._new_words = self._new_words.with_videos(concat_videos(rows) if rows else None, gone)
         dim = self._vectors.shape[1]
-        vectors = {name: change_vector(change, "text", self._encoder, dim) for name, change in latest.items()}
-        known = {name: vector for name, vector in vectors.items() if vector is not None}
+        known = dict(zip(self._new_ids, self._new_vectors, strict=True))
+        for change in changes:
+            known.pop(change.video_id, None)
+            if (vector := change_vector(change, "text", self._encoder, dim)) is not None:
+                known[change.video_id] = vector
         other._new_ids = list(known)
         other._new_vectors = np.stack(list(known.values())) if known else self._vectors[:0]
         return other
@@ -97,10 +103,13 @@ class TextSearch:
     def _by_new_words(
         self, text: str, depth: int, snapshot: CatalogSnapshot, eligible: EligibilityFilter
     ) -> list[int]:
-        if self._new_words is None:
-            return []
-        results = self._new_words.search(text, len(self._new_words))
-        return eligible.pick_independently(snapshot.catalog.find([name for name, _ in results]), depth)
+        limit = depth
+        while True:
+            results = self._new_words.search(text, limit)
+            rows = eligible.pick_independently(snapshot.catalog.find([name for name, _ in results]), depth)
+            if len(rows) >= depth or len(results) < limit:
+                return rows
+            limit *= 8
 
     def _by_meaning(self, vector: Vectors, snapshot: CatalogSnapshot) -> RowIndices:
         """Return the rows of the videos whose text is similar enough to the vector, best first."""

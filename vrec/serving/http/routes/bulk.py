@@ -3,6 +3,7 @@
 import asyncio
 import codecs
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,8 +32,13 @@ MAX_ROWS = 100_000
 """Maximum number of lines in one request."""
 MAX_LINE_BYTES = 65_536
 """Maximum length of a line."""
-ROWS_AT_ONCE = 1_000
+ROWS_AT_ONCE = 250
 """Lines that are checked and stored together."""
+REST_SHARE = 4.0
+"""Pause after each such part, as a multiple of the time that it took: every replica has to apply it too, and
+lists are to be made meanwhile."""
+MAX_REST_S = 1.0
+"""Maximum length of a pause."""
 MAX_DETAIL_CHARS = 300
 """Maximum length of a failure's explanation."""
 
@@ -61,8 +67,10 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
                 return json_response(result.content())
             pending.append(line)
             if len(pending) == ROWS_AT_ONCE:
-                await _store(backend, pending, roots, result)
+                begun = time.perf_counter()
+                await _store(backend, pending, roots, result, more=True)
                 pending = []
+                await asyncio.sleep(min(MAX_REST_S, REST_SHARE * (time.perf_counter() - begun)))
         await _store(backend, pending, roots, result)
         return json_response(result.content())
 
@@ -127,8 +135,10 @@ async def _store(
     lines: Sequence[tuple[int, bytes]],
     roots: tuple[Sequence[str], int],
     result: BulkResult,
+    *,
+    more: bool = False,
 ) -> None:
-    """Check lines and store the sound ones together."""
+    """Check lines and store the sound ones together; `more` says that further lines of the request follow."""
     rows: list[tuple[int, BulkVideoRow]] = []
     for number, line in lines:
         try:
@@ -138,7 +148,7 @@ async def _store(
     upserts = await asyncio.to_thread(lambda: [_upsert(row, roots) for _, row in rows])
     stored: Sequence[UpsertResult | TimeoutError]
     try:
-        stored = await backend.upsert(upserts) if upserts else ()
+        stored = await backend.upsert(upserts, more=more) if upserts or not more else ()
     except (VrecError, TimeoutError) as error:
         stored = [error] * len(upserts)
     for (number, row), outcome in zip(rows, stored, strict=True):
