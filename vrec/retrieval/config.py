@@ -309,8 +309,8 @@ class HybridConfig(BaseConfig):
     all interactions."""
     fallback: bool = True
     """Use the member that is best on the held-out interactions alone, unless the blend, one with non-negative
-    weights or equal weights of the best members lead by more than their lead's standard error; if false, the
-    blend is used in any case."""
+    weights or equal weights of the best members lead by more than their lead's standard error (in `auto`: by
+    anything); if false, the blend is used in any case."""
     popularity_calibration: float = Field(default=0.0, ge=0, le=1)
     """Strength with which a list's shares of head, mid and tail videos follow the user's history: 0 orders by
     score alone, 1 by these shares. Higher values show more of the catalog, and cost accuracy."""

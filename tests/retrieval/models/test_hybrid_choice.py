@@ -265,6 +265,7 @@ def test_a_blend_is_used_where_its_lead_exceeds_its_standard_error(monkeypatch, 
     )
     choice = choose_blend(panel, part, BlendConfig(least_users=1))
     assert choice.name == (best if chosen == "best member" else chosen)
+    assert choose_blend(panel, part, BlendConfig(least_users=1), surely=False).name == NON_NEGATIVE
 
 
 def test_an_equal_blend_is_fitted_without_the_other_members(monkeypatch, tmp_path):

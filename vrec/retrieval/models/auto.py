@@ -135,7 +135,10 @@ class AutoRecommender(HybridRecommender):
                 rng = np.random.default_rng(self.config.blend.seed)
                 part, singles = part.select(np.sort(rng.permutation(users)[:judges])), None
         panel = self._panel({kind: trials[kind].fitted for kind in chosen}, part.train)
-        choice = choose_blend(panel, part, self.config.blend, singles=singles, fallback=self.config.fallback)
+        # Blends of the best few, unlike those of given members, gain from any lead; docs/experiments.md.
+        choice = choose_blend(
+            panel, part, self.config.blend, singles=singles, fallback=self.config.fallback, surely=False
+        )
         self._note_blends(choice)
         if singles is None:
             for row in self.report["tried"][-len(choice.blends) :]:

@@ -99,6 +99,7 @@ def choose_blend(
     *,
     singles: dict[str, float] | None = None,
     fallback: bool = True,
+    surely: bool = True,
 ) -> BlendChoice:
     """Choose the best member, or the best of the blends that are surely above it, by mean NDCG@10.
 
@@ -114,6 +115,7 @@ def choose_blend(
         config: Settings of the learning.
         singles: Mean NDCG@10 of the members by name, where known already.
         fallback: Whether anything but BLEND may be chosen.
+        surely: Whether a blend must be surely above the best member; otherwise any lead suffices.
     """
     scores = dict(singles or {})
     for name in panel.members:
@@ -144,7 +146,7 @@ def choose_blend(
     if fallback:
         single = max(members, key=lambda name: scores[name])
         alone = single_scores(panel, single, part)
-        sure = [name for name, values in blends.items() if _is_surely_above(values, alone)]
+        sure = [name for name, values in blends.items() if not surely or _is_surely_above(values, alone)]
         best = max([single, *sure], key=lambda name: scores[name])
     if best in learn:
         return BlendChoice(
