@@ -30,8 +30,8 @@ from vrec.serving.messages import CatalogEdit
 pytestmark = [NEEDS_CHROMIUM, pytest.mark.slow]
 
 PAGES = ("", "/catalog", "/catalog/video?id=mugs-01", "/shoppers", "/shoppers?user=shopper-0-3",
-         "/shoppers/erase?user=shopper-0-3", "/rules", "/rules/rule?id=no-lamps", "/bundles", "/experiments",
-         "/health")  # fmt: skip
+         "/shoppers/erase?user=shopper-0-3", "/rules", "/rules/rule?id=no-lamps", "/catalog/uploads",
+         "/bundles", "/experiments", "/health")  # fmt: skip
 NOT_FOUND = "Failed to load resource: the server responded with a status of"
 
 

@@ -274,3 +274,5 @@ class AuditEntry:
     status: int
     """Status of the response."""
     request_id: str
+    reason: str | None = None
+    """Reason why it was refused, for some operations; None for others, and for those that were done."""

@@ -11,7 +11,7 @@ from vrec.serving.console.requests import local_path_of
 
 PAGES = ("/console", "/console/catalog", "/console/catalog/video?id=mugs%2F1", "/console/shoppers",
          "/console/shoppers/erase?user=u", "/console/bundles", "/console/experiments",
-         "/console/health")  # fmt: skip
+         "/console/catalog/uploads", "/console/health")  # fmt: skip
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>{{ 7 * 7 }}"
 
 

@@ -11,7 +11,16 @@ from starlette.exceptions import HTTPException as AnyHttpException
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
 from vrec.serving.console.languages import ConsoleLanguage, choose_language
-from vrec.serving.console.pages import bundles, catalog, experiments, health, overview, rules, shoppers
+from vrec.serving.console.pages import (
+    bundles,
+    catalog,
+    experiments,
+    health,
+    overview,
+    rules,
+    shoppers,
+    uploads,
+)
 from vrec.serving.console.requests import CONSOLE, ConsoleRequest, local_path_of, read_form_fields
 from vrec.serving.console.sessions import SESSION_COOKIE, SESSION_S, ConsoleSession, SessionSigner
 from vrec.serving.deployments.protocol import ServingBackend
@@ -57,7 +66,7 @@ def console_routes(
     console.add(router, "POST", "/sign-in", console.sign_in, is_open=True)
     console.add(router, "POST", "/sign-out", console.sign_out, is_open=True)
     console.add(router, "POST", "/language", _choose_language, is_open=True)
-    for module in (overview, catalog, shoppers, rules, bundles, experiments, health):
+    for module in (overview, catalog, uploads, shoppers, rules, bundles, experiments, health):
         for method, path, handler in module.ROUTES:
             console.add(router, method, path, handler)
     console.add(router, "GET", "/{path:path}", _refuse_path)  # the last, since it matches any

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vrec.core.masking import mask_credentials
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.messages import AuditEntry
 
@@ -16,6 +17,11 @@ logger = logging.getLogger("vrec.http")
 
 PERSONAL_PARAMETERS = frozenset({"user_id", "session_id", "event_id"})
 """Parameters of paths that name a shopper or what a shopper did; they are not in the log."""
+
+NEW_VIDEO_OPERATIONS = frozenset({"upload_video", "add_video"})
+REASONED = NEW_VIDEO_OPERATIONS | {"move_bundle", "put_experiment", "stop_experiment"}
+"""Operations whose entries have the reason of a refusal; those of others may name shoppers."""
+MAX_REASON_CHARS, MAX_VIDEO_ID_CHARS = 500, 256
 
 
 async def mark_audited(request: Request) -> None:
@@ -45,8 +51,15 @@ def mark_audited_as(request: Request, operation: str, by: str | None) -> None:
 
 
 def name_audited(request: Request, **target: str) -> None:
-    """Add what a marked request changes to its entry: names of bundles and the like, never of shoppers."""
-    request.state.audited["target"] |= target
+    """Add what a request changes to its entry, if it is marked: never names of shoppers."""
+    if hasattr(request.state, "audited"):
+        request.state.audited["target"] |= target
+
+
+def name_new_video(request: Request, video_id: str | None) -> None:
+    """Add the id of a new video to the entry of a marked request, if it is one that a video can have."""
+    if video_id is not None and 0 < len(video_id) <= MAX_VIDEO_ID_CHARS and video_id.isprintable():
+        name_audited(request, video_id=video_id)
 
 
 class AuditMiddleware:
@@ -79,11 +92,13 @@ class AuditMiddleware:
     ) -> None:
         if marked["by"] is None and self._has_keys:
             return
+        refused = status >= 400 and marked["operation"] in REASONED
         entry = AuditEntry(
             at=time.time_ns() // 1000,
             method=scope["method"],
             status=status,
             request_id=state["request_id"],
+            reason=_reason(state.get("problem")) if refused else None,
             **marked,
         )
         try:
@@ -91,3 +106,11 @@ class AuditMiddleware:
         except Exception as error:  # the operation is done: its caller has to know
             extra = {**asdict(entry), "why": f"{type(error).__name__}: {error}"[:300]}
             logger.error("a call is not in the audit log", extra=extra)
+
+
+def _reason(problem: Any) -> str | None:
+    """Return the text of a problem with its fields, without credentials and not in all its length."""
+    if problem is None:
+        return None
+    fields = "; ".join(f"{one.where}: {one.detail}" for one in problem.errors)
+    return mask_credentials(f"{problem.name}: {fields or problem.detail}")[:MAX_REASON_CHARS]

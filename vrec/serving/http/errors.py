@@ -227,6 +227,8 @@ def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         )
         if problem.status_code >= 500:
             log_error(request_id_of(request), error)
+        # For the audit log, whose middleware is outside of this handler.
+        request.state.problem = problem
         return problem_response(problem, request_id_of(request))
 
     for kind in (AnyHttpException, RequestValidationError, VrecError, TimeoutError):

@@ -9,6 +9,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from vrec.serving.catalog.uploads import IncomingUpload, UploadStore
+from vrec.serving.http.audit import name_new_video
 from vrec.serving.http.errors import HttpProblem, validation_problem
 from vrec.serving.http.schemas.videos import NewVideoFields
 
@@ -37,17 +38,19 @@ async def read_form(request: Request, uploads: UploadStore) -> tuple[NewVideoFie
         OutputError: The file cannot be written.
     """
     boundary = _boundary(request.headers.get("content-type", ""))
-    incoming = await asyncio.to_thread(uploads.begin)
+    incoming, form = await asyncio.to_thread(uploads.begin), _FormParser()
     try:
-        form = await _parse(request, boundary, incoming)
+        await _parse(request, boundary, incoming, form)
         fields = _validated_fields(form)
         return fields, await asyncio.to_thread(incoming.commit)
     finally:
+        # A form that is refused may have named the video before.
+        named = form.fields.get("video_id", [])
+        name_new_video(request, named[0].decode("utf-8", "replace") if len(named) == 1 else None)
         await asyncio.to_thread(incoming.discard)
 
 
-async def _parse(request: Request, boundary: bytes, incoming: IncomingUpload) -> "_FormParser":
-    form = _FormParser()
+async def _parse(request: Request, boundary: bytes, incoming: IncomingUpload, form: "_FormParser") -> None:
     parser = MultipartParser(boundary, form.callbacks())
     try:
         async for chunk in request.stream():
@@ -61,7 +64,6 @@ async def _parse(request: Request, boundary: bytes, incoming: IncomingUpload) ->
     await asyncio.to_thread(incoming.write, form.take())
     if not form.files:
         raise _invalid_form(f"the form has no part named {FILE}")
-    return form
 
 
 class _FormParser:

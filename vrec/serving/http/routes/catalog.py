@@ -21,6 +21,7 @@ from vrec.serving.deployments.protocol import (
     VideoChanged,
     VideoIdTaken,
 )
+from vrec.serving.http.audit import name_new_video
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
 from vrec.serving.http.conditional import IfMatchOne, named_version
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
@@ -156,7 +157,7 @@ def _add_new_videos(router: APIRouter, catalog: "_CatalogOperations", errors: Se
             detail = f"send the video in a form with Content-Type: {FORM}, or its URI as JSON to /v1/videos"
             raise HttpProblem(415, "unsupported-media-type", detail)
         fields, uri = await read_form(request, catalog.uploads)
-        return await catalog.add(fields, uri, uploaded=True)
+        return await catalog.add(fields, uri, request, uploaded=True)
 
     @router.post(
         "/v1/videos", status_code=201, responses=responses, openapi_extra=openapi_body(AddVideoRequest)
@@ -166,7 +167,7 @@ def _add_new_videos(router: APIRouter, catalog: "_CatalogOperations", errors: Se
         recommended within seconds."""
         if request.headers.get("content-type", "").lower().startswith(FORM):
             raise HttpProblem(415, "unsupported-media-type", f"send a form with a video to {UPLOAD_PATH}")
-        return await catalog.add_from_uri(await read_body(request, AddVideoRequest))
+        return await catalog.add_from_uri(await read_body(request, AddVideoRequest), request)
 
 
 class _CatalogOperations:
@@ -176,16 +177,18 @@ class _CatalogOperations:
         self._backend, self._config = backend, config
         self.uploads = UploadStore(config.data, config.security.most_upload_bytes)
 
-    async def add_from_uri(self, body: AddVideoRequest) -> Response:
+    async def add_from_uri(self, body: AddVideoRequest, request: Request) -> Response:
         """Add a video that lies below one of `security.media_roots`."""
+        name_new_video(request, body.video_id)
         security = self._config.security
         allowed = security.media_roots, security.most_upload_bytes
         uri = await asyncio.to_thread(readable_uri, body.uri, *allowed)
-        return await self.add(body, uri, uploaded=False)
+        return await self.add(body, uri, request, uploaded=False)
 
-    async def add(self, fields: NewVideoFields, uri: str, *, uploaded: bool) -> Response:
+    async def add(self, fields: NewVideoFields, uri: str, request: Request, *, uploaded: bool) -> Response:
         """Add a video and return an AddVideoResponse; the file of a failed upload is deleted."""
         video_id = fields.video_id or f"upload-{uuid.uuid4().hex[:16]}"
+        name_new_video(request, video_id)
         keep_file = not uploaded
         try:
             if video_id in await self._backend.cards([video_id]):

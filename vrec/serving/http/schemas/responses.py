@@ -231,6 +231,8 @@ class AuditedCall(ResponseModel):
     status: int
     """Status of the response."""
     request_id: str
+    reason: str | None
+    """Reason why a new video, a move to a bundle or a change of the A/B test was refused; null otherwise."""
 
 
 class AuditResponse(ResponseModel):
