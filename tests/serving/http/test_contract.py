@@ -20,6 +20,9 @@ database = "none"
 no-shrink = true
 [phases.stateful]
 enabled = false
+[analysis.constants]
+# Words of the code would stand in for values of formats, such as cursors and expressions.
+enabled = false
 [[operations]]
 # The document cannot express that bytes must be a video, that a URI must lie below a root, that a rule must
 # end after it starts, that a condition must name its version, that names of slots must differ, or that shares
