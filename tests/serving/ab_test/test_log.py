@@ -55,6 +55,9 @@ def test_the_one_that_was_changed_last_is_in_force(first, steps):
         different = assignment_digest(wanted) != assignment_digest(settings if kind == "settings" else latest)
         if kind == "settings":
             settings = wanted
+            # Replicas have it before it is recorded.
+            own = assignment_digest(present_experiment(settings, log[-1:]).config)
+            assert own == assignment_digest(settings) or not different
             if settings_take_over(settings, log[-1:]):
                 own = ExperimentChange(assignment_digest(settings), None, None, None, 1, None)
                 log.append((len(log) + 1, pack_experiment(own)))
