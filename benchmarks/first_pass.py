@@ -37,6 +37,7 @@ from vrec.serving.recommend.candidates import NEW_SOURCE
 from vrec.serving.recommend.eligibility import shopper_context
 from vrec.serving.recommend.engine import RecommendEngine
 from vrec.serving.rules.compiled import NO_RULES
+from vrec.serving.streams.rows import NO_LIVE
 
 NUMBERS = (40, 60, 80, 100, 120, 150, 200)
 """Numbers of candidates that the network scores."""
@@ -100,7 +101,7 @@ class Later:
         """Return the source of each candidate that the service finds, by video id."""
         query, profile = RecommendQuery(f"r{user}", user, SURFACE, K, self.start), self.profiles[user]
         shopper, snapshot = shopper_context(profile, query.filters), engine._snapshot
-        eligible = engine._eligible(SURFACE, query.filters, shopper, query.at, NO_RULES)
+        eligible = engine._eligible(SURFACE, query.filters, shopper, query.at, rules=NO_RULES, live=NO_LIVE)
         rows = engine._sources.candidates(query, profile, snapshot, eligible)
         return {snapshot.catalog.video_ids[row]: source for row, source in rows.items()}
 

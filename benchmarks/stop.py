@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.bundles import write_shop_bundle
 from tests.e2e.conftest import start
 from tests.e2e.ray_head import free_port
-from tests.e2e.test_serve_command import Shop, arguments
+from tests.e2e.service_load import ServiceLoad
+from tests.e2e.test_serve_command import arguments
 
 BUSY = [sys.executable, "-c", "while True: pass"]
 
@@ -33,7 +34,7 @@ def seconds_to_stop(bundle: str, data: Path, loops: int) -> tuple[float, int, in
         raise SystemExit(process.communicate()[1])
     busy = [subprocess.Popen(BUSY) for _ in range(loops)]
     try:
-        with Shop(f"http://127.0.0.1:{port}") as shop:
+        with ServiceLoad(f"http://127.0.0.1:{port}") as shop:
             time.sleep(4)
             requests, begun = len(shop.done), time.perf_counter()
             process.send_signal(signal.SIGTERM)

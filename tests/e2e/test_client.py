@@ -20,6 +20,7 @@ OPERATIONS = {
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "audit_log",
+    "list_streams", "get_stream", "put_stream", "beat_stream", "end_stream",
     "list_bundles", "move_bundle", "get_experiment", "put_experiment", "stop_experiment",
     "start_batch", "get_batch", "get_batch_result", "cancel_batch",
     "check_health", "check_readiness", "get_media",
@@ -109,6 +110,7 @@ def test_the_client_drives_every_route(served, client):
     assert (last.by, last.operation, last.target.additional_properties) == (
         "client", "get_rule_history", {"rule_id": "p"},
     )  # fmt: skip
+    _check_streams(api, models)
     _check_batches(api, models)
     _check_bundles(api, models)
     _check_experiment(api, models)
@@ -209,6 +211,20 @@ def _check_experiment(api, models):
     assert late.parsed.type_ == "urn:vrec:problem:experiment-changed"
     stopped = api.ok("experiment.stop_experiment", winner="b", if_match=f'"{started.version}"')
     assert [(arm.name, arm.share) for arm in stopped.arms] == [("b", 1.0)]
+
+
+def _check_streams(api, models):
+    began = api.ok(
+        "streams.put_stream", 201, stream_id="s/1", body=models.StreamRequest(streamer_id="ann", title="Hats")
+    )
+    assert (began.live, began.viewers) == (True, None)
+    beat = api.ok("streams.beat_stream", stream_id="s/1", body=models.BeatRequest(viewers=7))
+    assert (beat.viewers, api.ok("streams.get_stream", stream_id="s/1").viewers) == (7, 7)
+    assert [one.stream_id for one in api.ok("streams.list_streams").streams] == ["s/1"]
+    asked = models.UserRecommendRequest(user_id="ann", kind=models.ListKind.STREAM)
+    assert [item.video_id for item in api.ok("lists.recommend", body=asked).items] == ["s/1"]
+    assert api.detailed("streams.end_stream", stream_id="s/1").status_code == HTTPStatus.NO_CONTENT
+    assert api.ok("lists.recommend", body=asked).items == []
 
 
 def _check_batches(api, models):
