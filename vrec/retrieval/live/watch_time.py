@@ -15,6 +15,8 @@ Booleans = npt.NDArray[np.bool_]
 
 L2 = 1.0
 """Factor of the squared norm of the weights, for features of deviation 1."""
+LEAST_DEVIATION = 0.01
+"""Least deviation of the logarithm of the seconds of views that were not left early."""
 
 
 @dataclass(frozen=True)
@@ -138,5 +140,7 @@ def _censored(features: npt.NDArray[np.float32], logs: Floats, cut_off: Booleans
         return float(value.sum() + L2 / 2 * weights @ weights), gradient
 
     start = np.concatenate([np.zeros(rows.shape[1]), [logs.mean(), np.log(logs.std() + 0.1)]])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    # Views of one length would bring the deviation to 0, and the loss to minus infinity.
+    bounds = [(None, None)] * (len(start) - 1) + [(np.log(LEAST_DEVIATION), None)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300})
     return _unscaled(found.x[:-2], float(found.x[-2]), mean, scale), float(np.exp(found.x[-1]))
