@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contracts.store_places import RedisServer
 from tests.serving.deployments.test_profiles import apply, event
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments import profiles as module
@@ -17,19 +16,8 @@ DAY_US = 86_400_000_000
 TWO = [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5, "order": "popular"}]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    found = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield found
-    found.stop()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def config(request, tmp_path):
-    store = {"kind": "sqlite", "path": str(tmp_path / "store.db")}
-    if request.param == "redis":
-        server = request.getfixturevalue("server")
-        store = {"kind": "redis", "url_variable": server.variable, "prefix": tmp_path.name}
+@pytest.fixture
+def config(store, tmp_path):
     values = {"data": str(tmp_path / "data"), "store": store, "refresh_s": 0.05, "arms": {"arms": TWO}}
     return ServeConfig.model_validate(values)
 

@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from tests.contracts.store_places import RedisServer
 from tests.serving.direct import Direct
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments import searches as module
@@ -16,20 +15,9 @@ from vrec.serving.trends.searches import PERIODS_LOG, SEARCHES_LOG, hash_shopper
 DAY_US = 86_400_000_000
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    found = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield found
-    found.stop()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def config(request, tmp_path, monkeypatch):
+@pytest.fixture
+def config(store, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHOWN_FOR_S", 0)
-    store = {"kind": "sqlite", "path": str(tmp_path / "store.db")}
-    if request.param == "redis":
-        server = request.getfixturevalue("server")
-        store = {"kind": "redis", "url_variable": server.variable, "prefix": tmp_path.name}
     values = {"data": str(tmp_path / "data"), "store": store, "searches": {"min_shoppers": 3}}
     return ServeConfig.model_validate(values)
 

@@ -5,19 +5,12 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.contracts.store_places import RedisPlace, RedisServer, SqlitePlace
+from tests.contracts.store_places import RedisPlace, SqlitePlace
 from tests.serving.deployments.test_profiles import event, events
 from vrec.core.errors import StoreError
 from vrec.serving.deployments.store_ends import SharedEnds, StoreEnds, read_ends
 from vrec.serving.rules.book import RULES_LOG
 from vrec.serving.trends.follower import announce_erasure
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "redis"])

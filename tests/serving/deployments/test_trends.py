@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from tests.contracts.store_places import RedisServer
 from tests.serving.catalog.journals import updated
 from tests.serving.deployments.test_profiles import event, event_values
 from tests.serving.direct import Direct
@@ -16,19 +15,8 @@ from vrec.serving.messages import RequestFilters
 from vrec.serving.rules.book import RuleChange, ShopRule
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    found = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield found
-    found.stop()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def config(request, tmp_path):
-    store = {"kind": "sqlite", "path": str(tmp_path / "store.db")}
-    if request.param == "redis":
-        server = request.getfixturevalue("server")
-        store = {"kind": "redis", "url_variable": server.variable, "prefix": tmp_path.name}
+@pytest.fixture
+def config(store, tmp_path):
     values = {"data": str(tmp_path / "data"), "store": store, "refresh_s": 0.05}
     return ServeConfig.model_validate(values)
 
