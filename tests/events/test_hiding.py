@@ -1,11 +1,10 @@
 """Hidden videos against a plain walk over the events in their order."""
 
-import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.events.rows import day, events
-from vrec.events.hiding import NO_PAIRS, PAIRS, hidden_pairs
+from vrec.events.hiding import HIDES, NO_HIDES, hidden_pairs, last_hides
 
 KINDS = ("hide", "dislike", "unhide", "click", "skip")
 ROWS = st.lists(
@@ -21,9 +20,9 @@ ROWS = st.lists(
 )
 
 
-def walk(rows, hidden=()):
+def walk(rows):
     """Hide and show one after the other; of one moment, `unhide` comes last."""
-    found = set(hidden)
+    found = set()
     for row in sorted(rows, key=lambda row: (row["at"], row["kind"] == "unhide")):
         pair = row["user_id"], row["video_id"]
         if row["kind"] in ("hide", "dislike"):
@@ -33,19 +32,22 @@ def walk(rows, hidden=()):
     return sorted(found)
 
 
-def pairs(table):
-    assert table.schema == PAIRS
-    return [tuple(row.values()) for row in table.to_pylist()]
+def pairs(hides):
+    assert hides.schema == HIDES
+    return [tuple(row.values()) for row in hidden_pairs(hides).to_pylist()]
 
 
 @given(ROWS, ROWS)
-def test_the_last_event_of_a_pair_decides(rows, earlier):
-    before = hidden_pairs(events(*earlier))
-    assert pairs(before) == walk(earlier)
-    assert pairs(hidden_pairs(events(*rows), before)) == walk(rows, walk(earlier))
+def test_the_last_event_of_a_pair_decides_in_whatever_part_it_came(one, other):
+    assert pairs(last_hides(events(*one))) == walk(one)
+    both = last_hides(events(*one, *other))
+    assert pairs(both) == walk([*one, *other])
+    for first, second in ((one, other), (other, one)):
+        assert last_hides(events(*second), last_hides(events(*first))) == both
 
 
 def test_without_events_nothing_changes():
-    assert hidden_pairs(events()) == NO_PAIRS
-    before = pa.table({"user_id": ["a"], "video_id": ["x"]}, schema=PAIRS)
-    assert hidden_pairs(events(), before) == before
+    assert last_hides(events()) == NO_HIDES
+    before = last_hides(events({"kind": "hide"}))
+    assert before.num_rows == 1
+    assert last_hides(events(), before) == before

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.events.rows import interactions
+from tests.events.rows import events, interactions
 from vrec.core.schema import RECOMMENDATIONS, conform
-from vrec.events.hiding import NO_PAIRS
+from vrec.events.hiding import NO_HIDES, last_hides
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
 from vrec.retrieval.config import HybridConfig, PopularConfig
 from vrec.retrieval.models.ease import Ease
@@ -111,16 +111,26 @@ def test_the_newest_time_of_a_fit_is_that_of_its_last_interaction(model):
 
 @pytest.mark.parametrize("allow_seen", [False, True])
 def test_hidden_videos_are_in_no_list_of_the_user(model, tmp_path, allow_seen):
-    hidden = pa.table({"user_id": ["u1", "u3", "nobody", "u1"], "video_id": ["v0", "v2", "v4", "gone"]})
-    model.hidden = hidden
+    hides = last_hides(
+        events(
+            *(
+                {"user_id": user, "video_id": video, "kind": kind}
+                for user, video, kind in (
+                    ("u1", "v0", "hide"), ("u3", "v2", "dislike"), ("nobody", "v4", "hide"),
+                    ("u1", "gone", "hide"), ("u2", "v1", "unhide"),
+                )
+            )
+        )
+    )  # fmt: skip
+    model.hides = hides
     model.save(str(tmp_path / "m"))
     again = type(model).load(str(tmp_path / "m"))
-    model.hidden = NO_PAIRS
-    assert again.hidden == hidden
+    model.hides = NO_HIDES
+    assert again.hides == hides
     users, fallback = ["u1", "u2", "u3", "nobody"], popular_fallback(model, PopularConfig())
     without = BatchRecommender(model, NEWER, fallback=fallback, allow_seen=allow_seen)
     lists = by_user(without.recommend(users, 100))
     for user, video in (("u1", "v0"), ("u3", "v2"), ("nobody", "v4")):
         lists[user] = [one for one in lists[user] if one[0] != video]
-    batch = BatchRecommender(again, NEWER, fallback=fallback, allow_seen=allow_seen, hidden=again.hidden)
+    batch = BatchRecommender(again, NEWER, fallback=fallback, allow_seen=allow_seen, hides=again.hides)
     assert by_user(batch.recommend(users, 100)) == lists

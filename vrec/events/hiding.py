@@ -3,34 +3,42 @@
 import polars as pl
 import pyarrow as pa
 
-from vrec.core.schema import HIDING_KINDS
+from vrec.core.schema import HIDING_KINDS, TIMESTAMP
 from vrec.events.polars_tables import to_polars
 
-PAIRS = pa.schema([pa.field("user_id", pa.string()), pa.field("video_id", pa.string())])
-NO_PAIRS = PAIRS.empty_table()
-"""No pairs."""
+HIDES = pa.schema(
+    [
+        pa.field("user_id", pa.string()),
+        pa.field("video_id", pa.string()),
+        pa.field("at", TIMESTAMP),
+        pa.field("hidden", pa.bool_()),
+    ]
+)
+NO_HIDES = HIDES.empty_table()
+"""No user has hidden anything."""
 
 
-def hidden_pairs(events: pa.Table, before: pa.Table = NO_PAIRS) -> pa.Table:
-    """Return the videos that each user has hidden, disliked ones among them, and not shown again.
+def last_hides(events: pa.Table, before: pa.Table = NO_HIDES) -> pa.Table:
+    """Return whether users have hidden videos, or disliked them, by the last event of each pair about that.
 
     Args:
-        events: EVENTS in any order. Of the kinds that hide and `unhide`, the last one of a user and a video
-            decides, and `unhide` among those of one moment.
-        before: Pairs hidden before, for which `events` decide if they have such an event.
+        events: EVENTS in any order, of which those that hide and `unhide` count; `unhide` is the last one of
+            a moment.
+        before: What this function has returned for other events.
 
     Returns:
-        Columns user_id and video_id, sorted, without duplicates.
+        Columns user_id, video_id, at (of the last event) and hidden, sorted by user and video.
     """
     pair = ["user_id", "video_id"]
-    frame = to_polars(events.select([*pair, "kind", "at"]))
+    frame = to_polars(events.select([*pair, "at", "kind"]))
     frame = frame.filter(pl.col("kind").is_in([*HIDING_KINDS, "unhide"]))
-    last = (
-        frame.with_columns(shows=pl.col("kind") == "unhide")
-        .sort("at", "shows")
-        .group_by(pair)
-        .agg(pl.col("shows").last())
-    )
-    kept = to_polars(before).join(last, on=pair, how="anti")
-    found = pl.concat([kept.select(pair), last.filter(~pl.col("shows")).select(pair)]).unique().sort(pair)
-    return found.to_arrow().cast(PAIRS)
+    frame = frame.with_columns(hidden=pl.col("kind") != "unhide").select(*pair, "at", "hidden")
+    frame = pl.concat([to_polars(before), frame], how="vertical_relaxed")
+    frame = frame.sort("at", "hidden", descending=[False, True])
+    last = frame.unique(pair, keep="last", maintain_order=True)
+    return last.sort(pair).to_arrow().cast(HIDES)
+
+
+def hidden_pairs(hides: pa.Table) -> pa.Table:
+    """Return the user_id and video_id of what `last_hides` says is hidden."""
+    return hides.filter(hides.column("hidden")).select(["user_id", "video_id"])

@@ -13,7 +13,7 @@ from vrec.core.config import BaseConfig
 from vrec.core.errors import FitError
 from vrec.core.schema import RECOMMENDATIONS
 from vrec.core.types import CatalogContent, Ids, IdsByUser
-from vrec.events.hiding import NO_PAIRS
+from vrec.events.hiding import NO_HIDES
 from vrec.retrieval.deadline import check_deadline
 from vrec.retrieval.interaction_matrix import (
     IdVocabulary,
@@ -54,9 +54,9 @@ class MatrixRecommender(ABC, Generic[C]):
         self.config: C = config if config is not None else self.Config()  # type: ignore[assignment]
         self.report: dict[str, Any] = {}
         """What the fit chose and measured, as plain JSON values; it is stored in the manifest."""
-        self.hidden: pa.Table = NO_PAIRS
-        """Videos that users have hidden, as `hidden_pairs` returns them. They are stored with the model, for
-        lists of `BatchRecommender`; fit and scores do not depend on them."""
+        self.hides: pa.Table = NO_HIDES
+        """Videos that users have hidden or shown again, as `last_hides` returns them. They are stored with
+        the model for lists of `BatchRecommender`; fit and scores do not depend on them."""
 
     @property
     def name(self) -> str:
@@ -201,8 +201,8 @@ class MatrixRecommender(ABC, Generic[C]):
             "users": pa.table({"user_id": self.users.ids}),
             "videos": pa.table({"video_id": self.videos.ids}),
         }
-        if self.hidden.num_rows:
-            tables["hidden"] = self.hidden
+        if self.hides.num_rows:
+            tables["hides"] = self.hides
         config = self.config.model_dump(mode="json")
         artifact = ModelArtifact(
             self.kind, config, shared | self._arrays(), tables, data=self.sizes, metrics=self.report
@@ -221,7 +221,7 @@ class MatrixRecommender(ABC, Generic[C]):
         model.users = IdVocabulary(artifact.tables["users"].column(0).combine_chunks())
         model.videos = IdVocabulary(artifact.tables["videos"].column(0).combine_chunks())
         model.report = dict(artifact.metrics)
-        model.hidden = artifact.tables.get("hidden", NO_PAIRS)
+        model.hides = artifact.tables.get("hides", NO_HIDES)
         own = {k: v for k, v in artifact.arrays.items() if not k.startswith("histories.")}
         weights = restore_csr(artifact.arrays, "histories.", (len(model.users), len(model.videos)))
         model.histories = InteractionMatrix(weights, artifact.arrays["histories.at"])

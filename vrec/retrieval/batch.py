@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.core.schema import INTERACTIONS, RECOMMENDATIONS
-from vrec.events.hiding import NO_PAIRS
+from vrec.events.hiding import NO_HIDES, hidden_pairs
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import PopularConfig
 from vrec.retrieval.interaction_matrix import to_interactions
@@ -30,8 +30,8 @@ class BatchRecommender:
     """Popular videos for users without a history; None gives them no rows."""
     allow_seen: bool = False
     """Whether videos of a user's own history may be recommended."""
-    hidden: pa.Table = field(default_factory=lambda: NO_PAIRS)
-    """Videos that users have hidden, columns user_id and video_id, which are in no list of theirs."""
+    hides: pa.Table = field(default_factory=lambda: NO_HIDES)
+    """Videos that users have hidden, as `last_hides` returns them, which are in no list of theirs."""
 
     def all_users(self) -> list[str]:
         """Return the ids of the fit, then those of users who came after it."""
@@ -54,7 +54,7 @@ class BatchRecommender:
         fitted = {user for user, row in zip(users, self.model.users.find(users), strict=True) if row >= 0}
         newer = self._newer_of(users)
         changed = set(newer.column("user_id").to_pylist()) if self.model.inductive else set()
-        hidden = _videos_by_user(_of_users(self.hidden, users))
+        hidden = _videos_by_user(hidden_pairs(_of_users(self.hides, users)))
         seen = {} if self.allow_seen else _videos_by_user(newer)
         seen = {user: [*hidden.get(user, ()), *seen.get(user, ())] for user in hidden.keys() | seen.keys()}
         unchanged = [user for user in users if user in fitted and user not in changed]

@@ -8,6 +8,7 @@ import pytest
 from tests.serving.direct import Direct
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments import searches as module
+from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.searches import SearchOperations
 from vrec.serving.trends.searches import PERIODS_LOG, SEARCHES_LOG, hash_shopper, unpack_searches
@@ -118,6 +119,18 @@ def test_what_cannot_be_written_waits(config, shop_bundle, monkeypatch):
         monkeypatch.setattr(node, "_opened", store)
         await one.write()
         await one.write()
+        return await two.popular("1h", 10, now)
+
+    assert in_service(config, shop_bundle, run) == [("hat", 3)]
+
+
+def test_a_replica_that_stops_stores_what_waits(config, shop_bundle):
+    now = time.time_ns() // 1000
+
+    async def run(node, one, two):
+        api = ApiDeployment(config, Direct(None), Direct(node), None)
+        search(api.searches, "hat", range(3), now)
+        await api.reconfigure({"draining": True})
         return await two.popular("1h", 10, now)
 
     assert in_service(config, shop_bundle, run) == [("hat", 3)]

@@ -15,7 +15,7 @@ from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import absolute_uri, is_uri, join_uri
-from vrec.events.hiding import hidden_pairs
+from vrec.events.hiding import last_hides
 from vrec.events.interactions import DAY_US, aggregate_interactions
 from vrec.pipelines.fit.local import (
     MAX_EXAMPLES,
@@ -73,7 +73,7 @@ def fit_inputs(
         # A local path is no place for a task on another machine.
         trials = join_uri(out, TRIALS) if address is None or is_uri(out) else None
         fitted, fit_s = _fit_on_cluster(model, interactions, inputs.content, settings, address, trials=trials)
-    fitted.hidden = hidden_pairs(inputs.events)
+    fitted.hides = last_hides(inputs.events)
     for line in report_lines(fitted.report):
         _log.info("%s", line)
     begun = time.perf_counter()
@@ -146,7 +146,7 @@ def open_batch(uri: str, settings: Settings, options: RecommendOptions) -> Batch
     """
     model = load_recommender(uri)
     fallback = popular_fallback(model, settings.retrieval.popular) if options.fallback else None
-    batch = BatchRecommender(model, fallback=fallback, allow_seen=options.allow_seen, hidden=model.hidden)
+    batch = BatchRecommender(model, fallback=fallback, allow_seen=options.allow_seen, hides=model.hides)
     if options.events is None:
         return batch
     interest = settings.events.interest
@@ -158,7 +158,7 @@ def open_batch(uri: str, settings: Settings, options: RecommendOptions) -> Batch
     fade = 1.0
     if interest.half_life_days is not None and newer.num_rows:
         fade = 0.5 ** ((at.max() - last) / DAY_US / interest.half_life_days)
-    return replace(batch, newer=newer, fade=fade, hidden=hidden_pairs(data.events, model.hidden))
+    return replace(batch, newer=newer, fade=fade, hides=last_hides(data.events, model.hides))
 
 
 def recommend_users(

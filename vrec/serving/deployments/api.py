@@ -178,6 +178,7 @@ class ApiDeployment:
         """Move to the named bundle if it is sound; with `draining`, refuse new requests and end."""
         if user_config.get("draining"):
             await self.gate.drain(DRAIN_TIMEOUT_S)
+            await self.searches.close()
             return
         if self._local_ranking is not None:
             await self._local_ranking.reconfigure(user_config)

@@ -30,6 +30,8 @@ MAX_WAITING = 10_000
 """Maximum number of searches that wait; more are not counted while the store is away."""
 SHOWN_FOR_S = 5.0
 """Seconds that popular searches are kept between two looks at the store."""
+CLOSE_TIMEOUT_S = 1.0
+"""Seconds that a replica which stops takes to store what waits."""
 RECORDS_PER_CALL = 1_000
 MAX_RECORDS = 50_000
 """Records that the store keeps, the last ones: more than a week of two replicas that write every 30 s."""
@@ -85,7 +87,8 @@ class SearchOperations:
         if self._writing is not None:
             self._writing.cancel()
         try:
-            await self.write()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.write()
         except Exception as error:
             logger.warning("searches are not counted", extra={"why": str(error)[:300]})
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -135,6 +135,12 @@ class ApiHost(TenantHost[ApiDeployment]):
         super().__init__(config)
         self._apps: dict[str, tuple[ApiDeployment, ASGIApp]] = {}
         self._making = asyncio.Lock()
+
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """See TenantHost."""
+        await super().reconfigure(user_config)
+        if user_config.get("draining"):
+            await asyncio.gather(*(shop.searches.close() for shop in self._shops.values()))
 
     def make_shop(self, config: ServeConfig, tenant: str) -> ApiDeployment:
         """See TenantHost."""
