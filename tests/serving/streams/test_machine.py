@@ -68,13 +68,13 @@ class Model:
 
     streamer: str
     started: float
-    beat: float
+    expires: float
     ended: float | None = None
     viewers: int | None = None
     products: tuple = ()
 
     def is_live(self, at):
-        return self.ended is None and at < self.beat + EXPIRY_S
+        return self.ended is None and at < self.expires
 
 
 class Streams(RuleBasedStateMachine):
@@ -86,14 +86,15 @@ class Streams(RuleBasedStateMachine):
         super().__init__()
         self.store, self.catalog = self.place().open(), Catalog()
         self.now, self.model, self.runner = 1_000.0, {}, asyncio.Runner()
-        self.replicas = [self._replica() for _ in range(2)]
+        self.expiry = [EXPIRY_S, EXPIRY_S]
+        self.replicas = [self._replica(EXPIRY_S) for _ in range(2)]
 
-    def _replica(self):
+    def _replica(self, expiry_s):
         node = Node(self.store)
         # Without the wall clock: the follower would forget these streams of 1970.
         follower = StreamFollower(node.states_after)
         follower._forget = lambda before: None
-        config, now = StreamsConfig(expiry_s=EXPIRY_S), lambda: round(self.now * 1e6)
+        config, now = StreamsConfig(expiry_s=expiry_s), lambda: round(self.now * 1e6)
         return StreamOperations(Direct(node), follower, self.catalog, config, timeout_s=30, now=now)
 
     def teardown(self):
@@ -112,6 +113,11 @@ class Streams(RuleBasedStateMachine):
     def wait(self, seconds):
         self.now += seconds
 
+    @rule(replica=REPLICAS, expiry_s=st.sampled_from([5, EXPIRY_S, 60]))
+    def restart(self, replica, expiry_s):
+        """Another expiry holds for later beats alone: what is over does not come back."""
+        self.expiry[replica], self.replicas[replica] = expiry_s, self._replica(expiry_s)
+
     @rule(replica=REPLICAS, name=NAMES, streamer=st.sampled_from(["ann", "bob"]), products=PRODUCTS)
     def put(self, replica, name, streamer, products):
         before, details = (
@@ -127,7 +133,7 @@ class Streams(RuleBasedStateMachine):
         assert started == (not live)
         if not live:
             self.model[name] = before = Model(streamer, self.now, self.now)
-        before.beat, before.products = self.now, products
+        before.expires, before.products = self.now + self.expiry[replica], products
         assert state.product_ids == products
         card = self.catalog.card(name)
         assert (is_stream(card), card["creator_id"], card["title"]) == (True, streamer, details.title)
@@ -146,7 +152,7 @@ class Streams(RuleBasedStateMachine):
                 self.call(replica, "beat", name, beat)
             return
         self.call(replica, "beat", name, beat)
-        model.beat = self.now
+        model.expires = self.now + self.expiry[replica]
         model.viewers = model.viewers if viewers is None else viewers
         model.products = model.products if products is None else products
 
@@ -159,7 +165,7 @@ class Streams(RuleBasedStateMachine):
             return
         self.call(replica, "end", name)
         if model.ended is None:
-            model.ended = min(self.now, model.beat + EXPIRY_S)
+            model.ended = min(self.now, model.expires)
 
     @invariant()
     def both_replicas_know_all(self):
@@ -177,7 +183,7 @@ class Streams(RuleBasedStateMachine):
                 if one.is_live(self.now):
                     assert over is None
                 else:
-                    assert over == round(min(one.ended or 1e12, one.beat + EXPIRY_S) * 1e6)
+                    assert over == round(min(one.ended or 1e12, one.expires) * 1e6)
             assert [one.stream_id for one in self.call(replica, "live")] == live
 
 

@@ -24,7 +24,7 @@ def engine(shop_bundle):
 
 
 def state(name="s", streamer="nobody", **more):
-    return StreamState(name, streamer, now(), now(), **more)
+    return StreamState(name, streamer, now(), now(), now() + EXPIRY_US, **more)
 
 
 def stream(name="s", streamer="nobody", **more):
@@ -110,7 +110,7 @@ def test_a_stream_that_shows_what_a_shopper_likes_moves_up(engine):
         }
         made, _, _ = shown(engine, states, vectors=vectors)
         query = query_of(filters=RequestFilters(streams="only"))
-        rows = StreamRows(book(*states), made.snapshot, EXPIRY_US).live(query.at)
+        rows = StreamRows(book(*states), made.snapshot).live(query.at)
         found = [made.snapshot.catalog.video_ids[row] for row in live_order(made.snapshot, rows, taste)]
         assert set(ids(made.recommend(query, taste, streams=book(*states)))) == {"s1", "s2", "s3"}
         return found
@@ -125,7 +125,7 @@ def test_a_new_stream_has_its_streamer_s_rates_until_it_has_its_own(engine):
     counts = np.zeros((2, len(VIDEO_COUNT_KEYS)))
     counts[:, IMPRESSIONS], counts[:, CLICKS] = 1_000, [300, 100]
     engine.set_video_counts(["a", "b"], counts)
-    rows = StreamRows(book(state("s", "ann")), engine.snapshot, EXPIRY_US)
+    rows = StreamRows(book(state("s", "ann")), engine.snapshot)
     at = engine.snapshot.catalog.find(["a", "s"])
     prior = rows.with_priors(at, engine.snapshot.video_counts[at])
     assert prior[0].tolist() == counts[0].tolist()
@@ -140,7 +140,7 @@ def test_a_new_stream_has_its_streamer_s_rates_until_it_has_its_own(engine):
 
 def test_only_what_is_live_at_the_moment_of_the_request_is_in_a_list(engine):
     engine = engine.with_changes([stream("s1"), stream("s2"), stream("s3"), change("file", kind="live")])
-    ended = StreamState("s2", "nobody", now(), now(), ended_at=now() + 5)
+    ended = StreamState("s2", "nobody", now(), now(), now() + 9, ended_at=now() + 5)
     streams = book(state("s1"), ended)
     only, user = RequestFilters(streams="only"), Profile("user", "u")
 

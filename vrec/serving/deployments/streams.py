@@ -90,9 +90,9 @@ class StreamOperations:
         def change(state: StreamState | None, at: int) -> StreamState:
             nonlocal has_started
             described = {"language": details.language, "uri": details.uri}
-            has_started = state is None or not state.is_live(at, self._expiry_us)
+            has_started = state is None or not state.is_live(at)
             if state is None or has_started:
-                state = StreamState(stream_id, details.streamer_id, at, at)
+                state = StreamState(stream_id, details.streamer_id, at, at, at)
             elif state.streamer_id != details.streamer_id:
                 raise StreamTaken(f"{stream_id} is live, and the stream of {state.streamer_id}", is_live=True)
             return _with_products(replace(state, **described), details.product_ids, at)
@@ -121,7 +121,7 @@ class StreamOperations:
             nonlocal pinned_before
             if state is None:
                 raise UnknownStream(f"there is no stream {stream_id}")
-            if not state.is_live(at, self._expiry_us):
+            if not state.is_live(at):
                 raise StreamOver(f"the stream {stream_id} is over")
             pinned_before = state.product_ids
             told = {"viewers": beat.viewers, "chats": beat.chats, "gifts": beat.gifts}
@@ -141,7 +141,7 @@ class StreamOperations:
                 raise UnknownStream(f"there is no stream {stream_id}")
             if state.ended_at is not None:
                 return state
-            return replace(state, ended_at=min(at, state.ends_at(self._expiry_us)))
+            return replace(state, ended_at=min(at, state.ends_at))
 
         return await self._change(stream_id, change, beats=False)
 
@@ -155,7 +155,7 @@ class StreamOperations:
     async def live(self) -> list[StreamState]:
         """Return all streams that are live now, by id, with every change acknowledged before."""
         book, at = await await_reply(self._follower.follow(), self._timeout_s), self._now()
-        live = (state for state in book.states.values() if state.is_live(at, self._expiry_us))
+        live = (state for state in book.states.values() if state.is_live(at))
         return sorted(live, key=lambda state: state.stream_id)
 
     async def states(self, stream_ids: Sequence[str]) -> Mapping[str, StreamState]:
@@ -167,11 +167,11 @@ class StreamOperations:
 
     def is_live(self, state: StreamState) -> bool:
         """Return whether a stream is live now."""
-        return state.is_live(self._now(), self._expiry_us)
+        return state.is_live(self._now())
 
     def ends_at(self, state: StreamState) -> int | None:
         """Return the time (µs) since which a stream is over; None if it is live."""
-        return None if self.is_live(state) else state.ends_at(self._expiry_us)
+        return None if self.is_live(state) else state.ends_at
 
     async def _read(self, stream_id: str) -> StreamState | None:
         return (await self.states([stream_id])).get(stream_id)
@@ -204,7 +204,9 @@ class StreamOperations:
                     continue  # what this replica knows may be old
                 raise
             # Clocks of replicas differ: a beat never shortens a stream's life.
-            new = replace(new, beat_at=max(at, new.beat_at)) if beats else new
+            if beats:
+                beat_at = max(at, new.beat_at)
+                new = replace(new, beat_at=beat_at, expires_at=beat_at + self._expiry_us)
             call = self._profiles.put_state.remote(STREAMS_TABLE, stream_id, pack_state(new), version)
             number = await await_reply(call, self._timeout_s)
             if number is None:

@@ -65,7 +65,7 @@ class RecommendEngine:
         Each is MERGED_FROM times as large as the next: they are few, and a change copies few videos."""
         self._sources = CandidateSources(bundle.neighbors, bundle.index, config.candidates)
         self._rules = RuleCompiler()
-        self._streams = StreamCompiler(config.live.expiry_s)
+        self._streams = StreamCompiler()
         self._search = TextSearch(bundle.text_index, bundle.texts, config.search.min_similarity)
 
     @property

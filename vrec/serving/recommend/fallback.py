@@ -53,7 +53,7 @@ class PopularFallback:
             view = BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         self._snapshot = CatalogSnapshot.from_view(view)
         self._rules = RuleCompiler()
-        self._streams = StreamCompiler(config.live.expiry_s)
+        self._streams = StreamCompiler()
         self._cards: dict[str, dict[str, Any]] = {}
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:

@@ -36,8 +36,8 @@ NO_LIVE = LiveStreams(np.zeros(0, np.int64), ())
 class StreamRows:
     """Streams of a book over one snapshot."""
 
-    def __init__(self, book: StreamBook, snapshot: CatalogSnapshot, expiry_us: int) -> None:
-        """Look up the streams of a snapshot, which are over after `expiry_us` without a beat."""
+    def __init__(self, book: StreamBook, snapshot: CatalogSnapshot) -> None:
+        """Look up the streams of a snapshot."""
         self.book, self.snapshot = book, snapshot
         ids = snapshot.catalog.video_ids
         rows: list[int] = snapshot.streams.tolist()
@@ -45,7 +45,7 @@ class StreamRows:
         found = [(row, one) for row, one in known if one is not None and one.ended_at is None]
         self._rows: RowIndices = np.array([row for row, _ in found], np.int64)
         self._states = [state for _, state in found]
-        self._ends = np.array([state.ends_at(expiry_us) for _, state in found], np.int64)
+        self._ends = np.array([state.ends_at for _, state in found], np.int64)
         self._last: tuple[int, int, LiveStreams] | None = None
         """The last answer, and the times from which and before which it holds."""
 
@@ -95,13 +95,12 @@ class StreamRows:
 class StreamCompiler:
     """Rows of the streams of the last book and snapshot."""
 
-    def __init__(self, expiry_s: float) -> None:
-        self._expiry_us = round(expiry_s * 1e6)
+    def __init__(self) -> None:
         self._last: StreamRows | None = None
 
     def compiled(self, book: StreamBook, snapshot: CatalogSnapshot) -> StreamRows:
         """Return the streams of a book over a snapshot."""
         last = self._last
         if last is None or last.book is not book or last.snapshot is not snapshot:
-            self._last = last = StreamRows(book, snapshot, self._expiry_us)
+            self._last = last = StreamRows(book, snapshot)
         return last

@@ -56,6 +56,9 @@ class StreamState:
     """µs since 1970."""
     beat_at: int
     """Time of the last sign of life, µs since 1970."""
+    expires_at: int
+    """Time from which it is over unless a further sign of life comes, µs since 1970. It is stored, so that a
+    stream that is over stays so when the service starts again with another expiry."""
     ended_at: int | None = None
     """Time at which it was ended, µs since 1970; None if nobody has ended it."""
     language: str | None = None
@@ -72,14 +75,14 @@ class StreamState:
     gifts: int | None = None
     """Gifts since the start."""
 
-    def ends_at(self, expiry_us: int) -> int:
-        """Return the time (µs) from which it is over: as ended, or without a further beat."""
-        expires = self.beat_at + expiry_us
-        return expires if self.ended_at is None else min(self.ended_at, expires)
+    @property
+    def ends_at(self) -> int:
+        """Time (µs) from which it is over: as ended, or without a further beat."""
+        return self.expires_at if self.ended_at is None else min(self.ended_at, self.expires_at)
 
-    def is_live(self, at: int, expiry_us: int) -> bool:
+    def is_live(self, at: int) -> bool:
         """Return whether it is live at a time, µs since 1970."""
-        return at < self.ends_at(expiry_us)
+        return at < self.ends_at
 
 
 @dataclass(frozen=True, slots=True)
