@@ -98,10 +98,11 @@ def test_an_id_is_all_that_is_needed():
 
 def test_nulls_within_lists_and_spaces_around_ids_do_not_count():
     table = pa.table({"video_id": [" a ", "b"], "tags": [["x", None], None], "price": [float("nan"), 2.0]})
-    got = complete_videos(table, "test").select(["video_id", "tags", "price"]).to_pylist()
+    table = table.append_column("creator_id", pa.array([" ann ", None]))
+    got = complete_videos(table, "test").select(["video_id", "tags", "price", "creator_id"]).to_pylist()
     assert got == [
-        {"video_id": "a", "tags": ["x"], "price": None},
-        {"video_id": "b", "tags": [], "price": 2.0},
+        {"video_id": "a", "tags": ["x"], "price": None, "creator_id": "ann"},
+        {"video_id": "b", "tags": [], "price": 2.0, "creator_id": ""},
     ]
 
 

@@ -38,7 +38,7 @@ def fit(
 def _no_empty_ids(users: list[str] | None) -> list[str] | None:
     if any(not user.strip() for user in users or ()):
         raise ConfigError("--user is empty", fix="give a user's id, or leave --user out for all users")
-    return users
+    return None if users is None else [user.strip() for user in users]
 
 
 @command

@@ -53,6 +53,8 @@ def complete_videos(table: pa.Table, stage: str) -> pa.Table:
     if "video_id" in table.column_names and "video_id" in columns:
         columns["video_id"], bad = _trimmed_ids(columns["video_id"])
         problems += [bad] if bad else []
+    if "creator_id" in columns:
+        columns["creator_id"] = pc.utf8_trim_whitespace(columns["creator_id"])
     if problems:
         raise SchemaError(
             f"{stage}: {'; '.join(problems)}", fix="give it the columns of VIDEOS in docs/tables.md"

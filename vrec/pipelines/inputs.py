@@ -3,7 +3,7 @@
 import csv
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -186,7 +186,7 @@ def read_users(uri: str) -> list[str]:
     try:
         if name.endswith(".parquet"):
             column = pq.read_table(path, filesystem=filesystem, columns=["user_id"]).column("user_id")
-            return [str(user) for user in column.to_pylist() if user is not None]
+            return _trimmed(str(user) for user in column.to_pylist() if user is not None)
         text = read_file(uri).decode("utf-8-sig")
     except FileNotFoundError:
         raise SourceError(f"{uri}: no such file", fix="check the path given to --users") from None
@@ -197,11 +197,16 @@ def read_users(uri: str) -> list[str]:
     except OSError as error:
         raise SourceError(f"{uri}: {os_error_reason(error)}", fix="check the path given to --users") from None
     if not name.endswith(".csv"):
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return _trimmed(text.splitlines())
     rows = csv.DictReader(io.StringIO(text))
     if "user_id" not in (rows.fieldnames or ()):
         raise SourceError(f"{uri}: no column user_id", fix="name the column of ids user_id")
-    return [row["user_id"] for row in rows if row["user_id"]]
+    return _trimmed(row["user_id"] or "" for row in rows)
+
+
+def _trimmed(user_ids: Iterable[str]) -> list[str]:
+    """Return ids without the spaces around them, which tables of events do not keep either."""
+    return [user_id.strip() for user_id in user_ids if user_id.strip()]
 
 
 def _read_embeddings(uri: str, modality: Modality) -> pa.Table:

@@ -80,8 +80,8 @@ def test_what_cannot_be_fitted_is_told_before_ray_starts(shop, tmp_path):
 
 def test_users_are_read_from_whatever_lists_them(tmp_path):
     (tmp_path / "lines.txt").write_text("u1\n\n u2 \n")
-    (tmp_path / "table.csv").write_text('age,user_id\n3,u1\n4,"u,2"\n')
-    pq.write_table(pa.table({"user_id": [7, 8]}), tmp_path / "table.parquet")
+    (tmp_path / "table.csv").write_text('age,user_id\n3, u1 \n4,"u,2"\n5,\n')
+    pq.write_table(pa.table({"user_id": [" 7", "8 ", " ", None]}), tmp_path / "table.parquet")
     assert read_users(str(tmp_path / "lines.txt")) == ["u1", "u2"]
     assert read_users(str(tmp_path / "table.csv")) == ["u1", "u,2"]
     assert read_users(str(tmp_path / "table.parquet")) == ["7", "8"]
