@@ -17,12 +17,12 @@ ROUTER = {404: "not-found", 405: "method-not-allowed"}
 
 
 def raised():
-    """Return status and name of every problem that is made by its name in the code, outside of the console."""
+    """Return status and name of every problem that is made by name, the console's left out."""
     for file in SERVING.rglob("*.py"):
         if "console" in file.parts:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "HttpProblem":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "HttpProblem":
                 status, name = (getattr(value, "value", None) for value in node.args[:2])
                 if isinstance(name, str) and isinstance(status, int):
                     yield status, name
