@@ -38,6 +38,7 @@ CLUSTERS = {
     "pipelines/fit": ("run",),
     "pipelines/train": ("ranker", "encoder"),
     "pipelines/tune": ("targets", "sweep"),
+    "serving": ("change_lock",),
     "serving/observability": ("metrics",),
 }
 """By folder, the files of tests that use Ray: `ray_cluster`, or commands that start one of their own. Not

@@ -183,6 +183,23 @@ def test_a_tenant_moves_alone_and_the_command_moves_back_what_its_settings_name(
     assert service.bundles(TENANT)["in_service"]["name"] == "one"
 
 
+def test_a_command_with_fewer_settings_waits_for_the_move_that_runs_and_has_the_last_word(service):
+    short = ["serve", "--data", service.folder / "data", "--bundle"]
+    assert service.move(DEFAULT, "one")["in_service"]["name"] == "one"
+    while service.begin(DEFAULT, "two")[0] != 202:
+        time.sleep(0.1)
+    # It names neither the port, nor serve.bundles, serve.replicas, serve.security and the tenants.
+    code, out, err = vrec(*short, service.folder / "bundles" / "one", env=service.env)
+    assert (code, out.startswith("vrec moved to"), service.url in out) == (0, True, True), err
+    found = service.bundles(DEFAULT)
+    assert (found["move"]["bundle"], found["move"]["state"]) == ("two", "done")
+    time.sleep(3)
+    assert service.bundles(DEFAULT)["in_service"]["name"] == "one"
+    assert service.bundles(TENANT)["in_service"]["name"] == "one"
+    code, _, err = vrec(*short, service.folder / "none", "--set", "serve.refresh_s=3", env=service.env)
+    assert (code, "the bundle is missing" in err, "other settings" in err) == (1, True, False), err
+
+
 TWO = [{"name": "ranked", "share": 0.5}, {"name": "plain", "share": 0.5, "order": "popular"}]
 
 

@@ -1,10 +1,13 @@
 """Deployment of the application, its settings and its failures, without Ray."""
 
+import contextlib
 import os
 import re
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ray.exceptions import RayTaskError
 
 from tests.serving.deployments.test_profiles import event, events
@@ -12,7 +15,7 @@ from vrec.config.serve import ExperimentConfig, ServeConfig
 from vrec.core.errors import BundleError, ServeError, StoreError
 from vrec.profiles.stores.redis.store import RedisConfig
 from vrec.serving import app as app_module
-from vrec.serving import deploy
+from vrec.serving import deploy, running_settings
 from vrec.serving.app import build, check_host, deployments
 from vrec.serving.deployments.api import DRAIN_TIMEOUT_S
 from vrec.serving.service_record import RECORD
@@ -116,13 +119,21 @@ class FakeServe:
         self.reports = [before, status("RUNNING")]
         monkeypatch.setattr(deploy, "http_address", lambda: self.listens)
         monkeypatch.setattr(deploy.serve, "shutdown", lambda: self.calls.append(("shutdown",)))
-        monkeypatch.setattr(deploy, "deployed_application", lambda _: self.deployed(args))
+        monkeypatch.setattr(running_settings, "http_address", lambda: self.listens)
+        monkeypatch.setattr(running_settings, "deployed_application", lambda _: self.deployed(args))
+        monkeypatch.setattr(deploy, "only_change", self.only_change)
         monkeypatch.setattr(deploy, "_ray_address", lambda: "127.0.0.1:1")
         monkeypatch.setattr(deploy.serve, "delete", lambda name: self.calls.append(("delete", name)))
         monkeypatch.setattr(deploy.serve, "start", lambda **options: self.calls.append(("start", options)))
         monkeypatch.setattr(deploy.serve, "status", self.status)
         monkeypatch.setattr(deploy, "deploy_applications", lambda c: self.calls.append(("deploy", c)))
         monkeypatch.setattr(deploy, "blocking_handle", self.handle)
+
+    @contextlib.contextmanager
+    def only_change(self):
+        self.calls.append(("lock",))
+        yield
+        self.calls.append(("unlock",))
 
     def deployed(self, args):
         return {"args": args, "deployments": [{"name": "Api", "user_config": self.user_config}]}
@@ -154,6 +165,9 @@ def test_a_deployment_says_where_it_is_and_whether_it_ran_before(tmp_path, monke
         "bundle": str(tmp_path),
         "reloaded": before is not None,
     }
+    if before is not None:
+        # No move to another bundle runs meanwhile.
+        assert (fake.calls.pop(0), fake.calls.pop()) == (("lock",), ("unlock",))
     start, deployed, handle = fake.calls
     assert start == ("start", {"http_options": {"host": "127.0.0.1", "port": 8123}})
     assert [one.name for one in deployed[1].applications] == ["vrec"]
@@ -167,14 +181,14 @@ def test_tenants_are_kept_where_none_are_given_and_what_changes_is_told(tmp_path
     config, old = config_in(tmp_path), {"bundle": str(tmp_path), "currency": "EUR"}
     fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config))
     fake.user_config = {"bundle": str(tmp_path), "tenants": {"a": old, "b": old}}
-    report = deploy.deploy_service(config, keeps_tenants=keeps)
+    report = deploy.deploy_service(config if keeps else config_in(tmp_path, tenants={}))
     (schema,) = [call[1] for call in fake.calls if call[0] == "deploy"]
     deployments = schema.applications[0].deployments
     found = {name for one in deployments for name in one.user_config.get("tenants", {})}
     assert found == ({"a", "b"} if keeps else set())
     assert report.get("tenants") == (None if keeps else {"added": [], "changed": [], "removed": ["a", "b"]})
-    given = config_in(tmp_path, tenants={"a": {**old, "currency": "CNY"}, "c": old})
-    assert deploy.deploy_service(given)["tenants"] == {"added": ["c"], "changed": ["a"], "removed": ["b"]}
+    other = config_in(tmp_path, tenants={"a": {**old, "currency": "CNY"}, "c": old})
+    assert deploy.deploy_service(other)["tenants"] == {"added": ["c"], "changed": ["a"], "removed": ["b"]}
 
 
 @pytest.mark.parametrize("keeps", [False, True])
@@ -184,7 +198,7 @@ def test_the_experiment_of_the_settings_is_kept_where_none_is_given(tmp_path, mo
     fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config) | {"arms": own} if where == "args"
                      else args_of(config))  # fmt: skip
     fake.user_config = {"bundle": "/b"} | ({"arms": own} if where == "user_config" else {})
-    deploy.deploy_service(config_in(tmp_path, arms={"salt": "new"}), keeps_arms=keeps)
+    deploy.deploy_service(config if keeps else config_in(tmp_path, arms={"salt": "new"}))
     (schema,) = [call[1] for call in fake.calls if call[0] == "deploy"]
     found = {one.user_config["arms"]["salt"] for one in schema.applications[0].deployments}
     kept = "vrec" if where == "nowhere" else "own"
@@ -237,7 +251,7 @@ def test_a_failed_application_is_deleted_before_it_is_deployed_again(tmp_path, m
     config = config_in(tmp_path)
     fake = FakeServe(monkeypatch, status(state, Api="died"), args=args_of(config))
     assert not deploy.deploy_service(config)["reloaded"]
-    assert [call[0] for call in fake.calls] == ["delete", "start", "deploy", "handle"]
+    assert [call[0] for call in fake.calls] == ["lock", "delete", "start", "deploy", "handle", "unlock"]
 
 
 def test_an_unhealthy_application_that_answers_is_not_deleted(tmp_path, monkeypatch):
@@ -248,15 +262,43 @@ def test_an_unhealthy_application_that_answers_is_not_deleted(tmp_path, monkeypa
     assert "delete" not in [call[0] for call in fake.calls]
 
 
-def test_other_settings_than_the_bundle_are_refused_while_it_runs(tmp_path, monkeypatch):
+def test_other_settings_than_the_bundle_are_refused_where_they_are_named(tmp_path, monkeypatch):
     config = config_in(tmp_path)
     fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(config))
     with pytest.raises(ServeError, match=r"other settings: serve\.currency, serve\.refresh_s\. Only bundles"):
         deploy.deploy_service(config_in(tmp_path, refresh_s=3, currency="EUR", arms={"salt": "x"}))
-    monkeypatch.setattr(deploy, "http_address", lambda: ("127.0.0.1", 9))
+    fake.listens = ("127.0.0.1", 9)
     with pytest.raises(ServeError, match=r"listens on 127\.0\.0\.1:9, not on 127\.0\.0\.1:8000"):
-        deploy.deploy_service(config)
-    assert fake.calls == []
+        deploy.deploy_service(config_in(tmp_path, port=8000))
+    assert {call[0] for call in fake.calls} == {"lock"}
+
+
+RUNS = {
+    "bundles": "/srv/bundles", "refresh_s": 3.0, "currency": "EUR", "store": {"kind": "redis", "prefix": "s"},
+    "security": {"burst": 7, "cors_origins": ["https://shop.example"]}, "replicas": {"ranking": 0, "api": 2},
+    "candidates": {"most": 200, "new": 5}, "own_kinds": {}, "host": "127.0.0.2", "port": 9,
+}  # fmt: skip
+
+
+@given(st.sets(st.sampled_from(sorted(RUNS))), st.sampled_from(["burst", "cors_origins"]))
+def test_what_is_not_named_stays_as_it_runs(names, kept):
+    """Any part of the settings of the start moves the service, and changes nothing else."""
+    runs = config_in("/srv", **RUNS)
+    named = {name: RUNS[name] for name in names}
+    if "security" in named:
+        named["security"] = {name: value for name, value in RUNS["security"].items() if name != kept}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fake = FakeServe(monkeypatch, status("RUNNING"), args=args_of(runs))
+        fake.listens = (runs.host, runs.port)
+        place = {"bundle": "/next", "data": "/srv"}
+        report = deploy.deploy_service(ServeConfig.model_validate(place | named))
+        assert (report["url"], report["reloaded"]) == ("http://127.0.0.2:9", True)
+        (schema,) = [call[1] for call in fake.calls if call[0] == "deploy"]
+        assert schema.applications[0].args == args_of(runs)
+        assert {one.user_config["bundle"] for one in schema.applications[0].deployments} == {"/next"}
+        other = {"currency": "CNY"} | {name: value for name, value in named.items() if name != "currency"}
+        with pytest.raises(ServeError, match=r"with other settings: serve\.currency\. Only"):
+            deploy.deploy_service(ServeConfig.model_validate(place | other))
 
 
 def test_a_recorded_service_that_does_not_run_is_not_started(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import yaml
 
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
+from vrec.serving import redeploy
 from vrec.serving.app import deployments
 from vrec.serving.deploy import application_schema
 from vrec.serving.redeploy import with_bundle
@@ -55,3 +56,30 @@ def test_a_config_file_need_not_name_all_deployments():
     names = deployments(ServeConfig.model_validate(deployed["args"]))
     assert sorted(user_configs(changed)) == sorted(names)
     assert all(one["bundle"] == "/new" for one in user_configs(changed).values())
+
+
+@pytest.mark.parametrize("tenant", [DEFAULT_TENANT, "a"])
+@pytest.mark.parametrize("meanwhile", [None, "/mine", "/new"])
+def test_a_move_overwrites_nothing_that_changed_after_it_began(monkeypatch, tenant, meanwhile):
+    config = ServeConfig.model_validate({"bundle": "/main", "tenants": {"a": {"bundle": "/a"}}})
+    now = {"application": application_schema(config)}
+    deployed = []
+
+    def check(_):
+        if meanwhile is not None:
+            now["application"] = with_bundle(now["application"], tenant, meanwhile)[1]
+
+    monkeypatch.setattr(redeploy, "deployed_application", lambda _: now["application"])
+    monkeypatch.setattr(redeploy, "_check_bundle", check)
+    monkeypatch.setattr(redeploy, "deploy_applications", deployed.append)
+    monkeypatch.setattr(redeploy, "wait_until_running", lambda: None)
+    monkeypatch.setattr(redeploy, "check_refusal", lambda *_, **__: None)
+    monkeypatch.setattr(redeploy, "refused_tenants", lambda *_: {})
+    if meanwhile is None:
+        redeploy.change_bundle(tenant, "/new")
+        values = deployed[0].applications[0].deployments[0].user_config
+        assert (values["tenants"]["a"] if tenant else values)["bundle"] == "/new"
+    else:
+        with pytest.raises(ServeError, match="was moved to another bundle meanwhile"):
+            redeploy.change_bundle(tenant, "/new")
+        assert deployed == []

@@ -1,6 +1,7 @@
 """The files for Serve's own tools: by Serve's schema, by ours, and as `vrec serve` makes them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -79,7 +80,7 @@ def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
         raise GetTimeoutError("Get timed out:\nsome objects are not ready.")
 
     monkeypatch.setattr(run.serve, "start", away)
-    monkeypatch.setattr(run, "_find_running", lambda _: False)
+    monkeypatch.setattr(run.serve, "status", lambda: SimpleNamespace(applications={}))
     monkeypatch.setattr(run, "_ray_address", lambda: "127.0.0.1:1")
     monkeypatch.setattr(run, "http_address", lambda: None)
     monkeypatch.setattr(run.serve, "shutdown", lambda: None)

@@ -108,6 +108,12 @@ def test_another_place_and_another_machine_are_refused(config, ray_socket):
     ) as error:
         find_record(config.model_copy(update={"port": 8001}))
     assert "serve.port=8000" in error.value.fix
+    # An address that is not set is that of the service.
+    moved = replace(record, host="127.0.0.2", port=9)
+    write_record(config.data, moved)
+    assert find_record(config) == moved
+    with pytest.raises(ServeError, match=r"in service at 127\.0\.0\.2:9, not at 127\.0\.0\.2:8000"):
+        find_record(config.model_copy(update={"port": 8000}))
     write_record(config.data, replace(record, machine="elsewhere"))
     with pytest.raises(ServeError, match="says that elsewhere serves it"):
         find_record(config)

@@ -47,10 +47,10 @@ def serve(
     if not settings.serve.bundle:
         raise typer.BadParameter("give one, as `vrec bundle` writes it", param_hint="--bundle")
     address = run.address or os.environ.get("RAY_ADDRESS")
-    found = None if address else _find_running(settings.serve)
-    if found is None and not (address or "").startswith("ray://"):
+    if not (address or "").startswith("ray://"):
         # Whoever is at another address is on a node, and sees the files that the nodes see.
         _check_bundle(settings.serve)
+    found = None if address else _find_running(settings.serve)
     owns_ray = address is None and found is None
     from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
     from vrec.serving.app import check_host
@@ -67,13 +67,8 @@ def serve(
         print(f"{load_events(config, table):,} of {table.num_rows:,} events are new to the store")
     with connect_cluster(address or found), unwrap_ray_errors(), _interrupted_by_sigterm():
         try:
-            done = deploy_service(
-                config,
-                owns_ray=owns_ray,
-                reload_only=found is not None,
-                keeps_tenants="tenants" not in settings.serve.model_fields_set,
-                keeps_arms="arms" not in settings.serve.model_fields_set,
-            )
+            # The settings as they were given: what they do not name stays as it runs.
+            done = deploy_service(settings.serve, owns_ray=owns_ray, reload_only=found is not None)
             done = mask_values(done)
             run.show(done, _print_done)
             sys.stdout.flush()

@@ -15,7 +15,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
 from vrec.bundle.catalog import BundleCatalog
-from vrec.config.serve import ExperimentConfig, ServeConfig, TenantConfig, experiment_settings
+from vrec.config.serve import ServeConfig, TenantConfig
 from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
 from vrec.core.uris import absolute_uri
 from vrec.profiles.stores.factory import open_store
@@ -23,6 +23,7 @@ from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.app import check_host, check_tenants, deployments, user_config
 from vrec.serving.bundle_swap import FIX_NOTE
 from vrec.serving.catalog.facts import CurrentVideoFacts
+from vrec.serving.change_lock import only_change
 from vrec.serving.deployments.api import DRAIN_TIMEOUT_S
 from vrec.serving.ray_internals import (
     blocking_handle,
@@ -30,6 +31,7 @@ from vrec.serving.ray_internals import (
     deployed_application,
     http_address,
 )
+from vrec.serving.running_settings import running_settings, with_running
 from vrec.serving.service_record import RECORD, ServiceRecord, remove_record, write_record
 from vrec.serving.tenants.context import DEFAULT_TENANT
 
@@ -79,21 +81,18 @@ def deploy_service(
     *,
     owns_ray: bool = False,
     reload_only: bool = False,
-    keeps_tenants: bool = False,
-    keeps_arms: bool = False,
 ) -> dict[str, Any]:
     """Deploy the service and wait until all replicas run with the bundle.
 
-    If the application runs already with the same settings, its replicas move to the bundle without losing a
-    request; a refused bundle leaves the one before in service. An application that failed to start is deleted
-    first, as Serve does not start one with the same config again; one that fails now is deleted too.
+    If the application runs already, its replicas move to the bundle without losing a request, and settings
+    that were not set in `config` stay as they run; a refused bundle leaves the one before in service. An
+    application that failed to start is deleted first, as Serve does not start one with the same config again;
+    one that fails now is deleted too.
 
     Args:
         config: The settings of the service.
         owns_ray: Whether the Ray that this process is connected to ends with this process.
         reload_only: Whether the service is known to run: raise ServeError if it does not.
-        keeps_tenants: Whether a service that runs keeps the tenants that it has, whatever `config` says.
-        keeps_arms: Whether it keeps the A/B test of the settings that it has.
 
     Returns:
         The `url`, the `bundle`, the `seconds` it took, whether the application ran before (`reloaded`), and
@@ -101,22 +100,29 @@ def deploy_service(
         and the reasons why some are not in service with their bundles (`refused_tenants`), by name.
 
     Raises:
-        ServeError: Serve or the application does not start, or runs with other settings.
+        ServeError: Serve or the application does not start, runs with other settings, or is being moved.
         BundleError: The bundle is refused.
     """
-    check_host(config)
-    check_tenants(config)
     begun = time.perf_counter()
-    config = with_absolute_paths(config)
+    with contextlib.ExitStack() as stack:
+        found = serve.status().applications.get(APPLICATION_NAME)
+        if found is not None:
+            stack.enter_context(only_change())
+        done = _start_or_change(config, found, owns_ray=owns_ray, reload_only=reload_only)
+    return done | {"seconds": round(time.perf_counter() - begun, 3)}
+
+
+def _start_or_change(
+    config: ServeConfig, found: ApplicationStatusOverview | None, *, owns_ray: bool, reload_only: bool
+) -> dict[str, Any]:
     serve_was_there = http_address() is not None
-    reloaded = _find_running(config)
-    before = _running_tenants() if reloaded else {}
-    if keeps_tenants and reloaded:
-        config = config.model_copy(update={"tenants": before})
+    given, (config, running, args) = config, _with_running_service(config, found)
+    reloaded = running is not None
+    if not reloaded:
+        check_host(config)
+    if not reloaded or "tenants" in given.model_fields_set:
         check_tenants(config)
-    if keeps_arms and reloaded:
-        config = config.model_copy(update={"arms": _running_arms()})
-    changes = _tenant_changes(before, config.tenants)
+    changes = _tenant_changes(running.tenants if running else {}, config.tenants)
     # At a start the bundles of all tenants would be loaded one after the other.
     checked = [*changes["added"], *changes["changed"]] if reloaded else ()
     if reload_only and not reloaded:
@@ -127,7 +133,7 @@ def deploy_service(
     if not reloaded:
         write_record(config.data, ServiceRecord.of(config, _ray_address(), owns_ray=owns_ray))
     try:
-        _deploy(config)
+        _deploy(config, args)
         check_refusal(config, reloaded=reloaded)
     except VrecError:
         if not reloaded:
@@ -138,14 +144,13 @@ def deploy_service(
     return {
         "url": f"http://{config.host}:{config.port}",
         "bundle": config.bundle,
-        "seconds": round(time.perf_counter() - begun, 3),
         "reloaded": reloaded,
         **({"tenants": changes} if reloaded and any(changes.values()) else {}),
         **({"refused_tenants": refused_tenants(config, checked)} if config.tenants else {}),
     }
 
 
-def _deploy(config: ServeConfig) -> None:
+def _deploy(config: ServeConfig, args: Mapping[str, Any] | None) -> None:
     try:
         serve.start(http_options={"host": config.host, "port": config.port})
     except (RayError, TimeoutError) as error:
@@ -159,41 +164,44 @@ def _deploy(config: ServeConfig) -> None:
             f"Serve did not start: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
             fix="start it again; on a busy machine the HTTP proxy may not be ready in time",
         ) from None
-    deploy_applications(ServeDeploySchema.model_validate({"applications": [application_schema(config)]}))
+    # The same `args` as before, since Serve builds the application again for others.
+    application = application_schema(config) | ({} if args is None else {"args": args})
+    deploy_applications(ServeDeploySchema.model_validate({"applications": [application]}))
     wait_until_running()
 
 
-def _find_running(config: ServeConfig) -> bool:
-    """Return whether the application runs with these settings; delete one that failed to start.
+def _with_running_service(
+    config: ServeConfig, found: ApplicationStatusOverview | None
+) -> tuple[ServeConfig, ServeConfig | None, Mapping[str, Any] | None]:
+    """Return the settings to deploy, those of the running service, and its `args`; None if it does not run.
+
+    An application that failed to start is deleted.
 
     Raises:
-        ServeError: It runs with other settings, or Serve listens elsewhere.
+        ServeError: It runs with other settings than those that were set, or Serve listens elsewhere.
     """
+    has_ended = found is None or found.status == "DELETING" or _has_failed(found)
+    running, args = (None, None) if has_ended else running_settings(APPLICATION_NAME)
+    config = with_absolute_paths(config if running is None else with_running(config, running))
     listens = http_address()
     if listens is not None and listens != (config.host, config.port):
         raise ServeError(
             f"Serve on this cluster listens on {listens[0]}:{listens[1]}, not on {config.host}:{config.port}",
             fix=f"set serve.host={listens[0]} and serve.port={listens[1]}, or end it with `serve shutdown`",
         )
-    found = serve.status().applications.get(APPLICATION_NAME)
-    if found is None:
-        return False
-    if found.status == "DELETING" or _has_failed(found):
-        _delete_application()
-        return False
-    deployed, wanted = deployed_application(APPLICATION_NAME), application_schema(config)["args"]
-    # A Serve config file leaves out what is as by default.
-    args = {} if deployed is None else ServeConfig.model_validate(deployed["args"]).model_dump(mode="json")
-    wanted = {key: value for key, value in wanted.items() if key not in CHANGEABLE}
-    args = {key: value for key, value in args.items() if key not in CHANGEABLE}
-    if changed := sorted(key for key in {*args, *wanted} if args.get(key) != wanted.get(key)):
+    if running is None:
+        if found is not None:
+            _delete_application()
+        return config, None, None
+    wanted, runs = (one.model_dump(mode="json", exclude=CHANGEABLE) for one in (config, running))
+    if changed := sorted(key for key, value in wanted.items() if value != runs[key]):
         raise ServeError(
             f"the service runs with other settings: serve.{', serve.'.join(changed)}. Only bundles, "
             "tenants and serve.arms can change without dropping requests",
-            fix="give the settings that it runs with, or stop it (Ctrl-C, SIGTERM, or `serve shutdown` where "
-            "Ray was there before) and start it with these",
+            fix="leave them out or give those that it runs with, or stop it (Ctrl-C, SIGTERM, or `serve "
+            "shutdown` where Ray was there before) and start it with these",
         )
-    return True
+    return config, running, args
 
 
 def check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
@@ -204,22 +212,6 @@ def check_refusal(config: ServeConfig, *, reloaded: bool) -> None:
         why, fix = refusal
         stays = ". The bundle before it stays in service" if reloaded else ""
         raise BundleError(f"{why}{stays}", fix=fix)
-
-
-def _running_tenants() -> dict[str, TenantConfig]:
-    """Return the tenants of the running application."""
-    found: dict[str, Any] = {}
-    for one in (deployed_application(APPLICATION_NAME) or {}).get("deployments", ()):
-        found |= (one.get("user_config") or {}).get("tenants", {})
-    return {name: TenantConfig.model_validate(one) for name, one in found.items()}
-
-
-def _running_arms() -> ExperimentConfig:
-    """Return the A/B test in the settings of the running application."""
-    deployed = deployed_application(APPLICATION_NAME) or {}
-    config = ServeConfig.model_validate(deployed.get("args", {}))
-    found = [one.get("user_config") or {} for one in deployed.get("deployments", ())]
-    return experiment_settings(next((one for one in found if "arms" in one), {}), config)
 
 
 def _tenant_changes(

@@ -25,13 +25,17 @@ def change_bundle(tenant: str, uri: str) -> None:
     settings stay as they were deployed, also where `serve deploy` did it.
 
     Raises:
-        ServeError: The service does not run, lacks the tenant, or fails.
+        ServeError: The service does not run, lacks the tenant, was moved meanwhile, or fails.
         BundleError: The bundle is refused; the one before stays in service.
     """
+    before = bundle_of(_deployed(), tenant)
     _check_bundle(uri)
-    deployed = deployed_application(APPLICATION_NAME)
-    if deployed is None:
-        raise ServeError("the service does not run any more", fix="start it again")
+    deployed = _deployed()
+    if bundle_of(deployed, tenant) != before:
+        raise ServeError(
+            "the service was moved to another bundle meanwhile, and stays there",
+            fix="send the request again if the move is still wanted",
+        )
     config, changed = with_bundle(deployed, tenant, uri)
     deploy_applications(ServeDeploySchema.model_validate({"applications": [changed]}))
     wait_until_running()
@@ -40,6 +44,29 @@ def change_bundle(tenant: str, uri: str) -> None:
     elif refusal := refused_tenants(config, [tenant]).get(tenant):
         why, _, fix = refusal.partition(". Fix: ")
         raise BundleError(why, fix=fix or None)
+
+
+def _deployed() -> dict[str, Any]:
+    deployed = deployed_application(APPLICATION_NAME)
+    if deployed is None:
+        raise ServeError("the service does not run any more", fix="start it again")
+    return deployed
+
+
+def bundle_of(deployed: Mapping[str, Any], tenant: str) -> str | None:
+    """Return the bundle of a tenant in a deployed application; None if the tenant is not there."""
+    values = next(iter(_user_configs(deployed).values()))
+    shop = values if tenant == DEFAULT_TENANT else values.get("tenants", {}).get(tenant, {})
+    return shop.get("bundle")
+
+
+def _user_configs(deployed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what may change while the service runs by deployment."""
+    config = ServeConfig.model_validate(deployed["args"])
+    # A config file need not name all deployments, which then have what the application was built with.
+    found = {name: user_config(config) for name in deployments(config)}
+    given = {one["name"]: one.get("user_config") for one in deployed.get("deployments") or ()}
+    return found | {name: dict(values) for name, values in given.items() if values}
 
 
 def _check_bundle(uri: str) -> None:
@@ -65,10 +92,8 @@ def with_bundle(deployed: Mapping[str, Any], tenant: str, uri: str) -> tuple[Ser
         ServeError: There is no such tenant.
     """
     config = ServeConfig.model_validate(deployed["args"])
-    # A config file need not name all deployments, which then have what the application was built with.
-    found = {name: user_config(config) for name in deployments(config)}
+    found = _user_configs(deployed)
     before = {one["name"]: one for one in deployed.get("deployments") or ()}
-    found |= {name: dict(one["user_config"]) for name, one in before.items() if one.get("user_config")}
     for values in found.values():
         if tenant == DEFAULT_TENANT:
             values["bundle"] = uri

@@ -105,14 +105,17 @@ def find_record(config: ServeConfig) -> ServiceRecord | None:
     A record whose process or Ray is gone, as after a kill or a restart of the machine, counts as none.
 
     Raises:
-        ServeError: A service runs there, but on another machine or at another address than `config` says.
+        ServeError: A service runs there, but on another machine or not at the address that was set.
     """
     record = read_record(config.data)
     if record is None or record.is_stale():
         return None
-    if (record.host, record.port) != (config.host, config.port):
+    named = config.model_fields_set
+    host = config.host if "host" in named else record.host
+    port = config.port if "port" in named else record.port
+    if (record.host, record.port) != (host, port):
         raise ServeError(
-            f"{config.data} is in service at {record.host}:{record.port}, not at {config.host}:{config.port}",
+            f"{config.data} is in service at {record.host}:{record.port}, not at {host}:{port}",
             fix=f"set serve.host={record.host} and serve.port={record.port} to move that service to the "
             "bundle, or stop it first",
         )

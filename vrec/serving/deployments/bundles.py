@@ -27,12 +27,11 @@ from vrec.serving.bundle_moves import (
     read_move,
     write_move,
 )
+from vrec.serving.change_lock import LOCK, NAMESPACE, is_changing
 from vrec.serving.tenants.context import as_tenant, name_tenants_in_logs
 
 logger = logging.getLogger("ray.serve")
 
-MOVER, NAMESPACE = "vrec-bundle-move", "vrec"
-"""Name of the actor that moves the service: as there is one of a name, there is one move at a time."""
 IDLE_S = 60.0
 """Seconds after which a mover that got nothing to do, since who made it is gone, ends."""
 
@@ -58,7 +57,7 @@ class BundleOperations:
 
     def _last_move(self) -> BundleMove | None:
         # In this order: the mover records the end of the move before it ends itself.
-        runs = _is_moving()
+        runs = is_changing()
         last = read_move(self._data)
         if last is not None and last.state == "running" and not runs:
             return replace(last, state="failed", why="the process that moved the service was lost")
@@ -71,7 +70,7 @@ class BundleOperations:
             raise UnreadableBundle(f"{name} is no readable bundle: {problem}")
         _check_movable()
         try:
-            options = {"name": MOVER, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": 0}
+            options = {"name": LOCK, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": 0}
             # It outlives this replica, which may move to another node meanwhile.
             mover: Any = ray.remote(BundleMover).options(**options).remote()
         except ValueError:
@@ -143,16 +142,6 @@ def _check_movable() -> None:
         raise CannotMove("the service does not run on Ray Serve") from None
     if not is_changeable(application):
         raise CannotMove(f"the application {application} was not deployed by `vrec serve` or `serve deploy`")
-
-
-def _is_moving() -> bool:
-    if not ray.is_initialized():
-        return False
-    try:
-        ray.get_actor(MOVER, namespace=NAMESPACE)
-    except ValueError:
-        return False
-    return True
 
 
 def _listed(folder: str) -> list[BundleSummary]:
