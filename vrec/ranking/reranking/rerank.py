@@ -188,6 +188,7 @@ def rerank_candidates(
     rng: np.random.Generator,
     popularity: Popularity | None = None,
     placements: Placements | None = None,
+    relevance: Floats | None = None,
 ) -> RerankedSlots:
     """Rerank N eligible candidates, which are unique and in the order of video_id.
 
@@ -199,6 +200,8 @@ def rerank_candidates(
         sources: (N,) RECOMMENDATIONS.source of the candidates.
         placements: Slots that rules of the shop give away, and their factors on utilities. A slot with one
             possible candidate has the propensity 1, and its score is the best of all that were left.
+        relevance: (N,) what orders the candidates in place of their utility, in its unit and ≥ 0; the noise
+            of exploration is as large a share of it as it would be of the utility. None for the utility.
 
     Raises:
         RankError: a prediction is invalid.
@@ -206,10 +209,13 @@ def rerank_candidates(
     own, prices = config.for_surface(surface), catalog.price[catalog_rows]
     utilities = utility(predictions, prices, surface, config.utility)
     slope = utility_slope(predictions, prices, surface, config.utility)
-    deviation = np.multiply(slope, predictions.spread, dtype=np.float64)
+    deviation, worth = np.multiply(slope, predictions.spread, dtype=np.float64), utilities.astype(np.float64)
+    if relevance is not None:
+        deviation *= np.divide(relevance, worth, out=np.zeros(len(worth)), where=worth > 0)
+        worth = relevance
     factors = 1.0 if placements is None or placements.factors is None else placements.factors
     slate = _fill(
-        np.multiply(utilities, factors, dtype=np.float64),
+        worth * factors,
         deviation * factors,
         catalog,
         catalog_rows,

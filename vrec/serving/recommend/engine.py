@@ -1,6 +1,5 @@
 """Engine of a ranking process: answers requests from a bundle and the changes since."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -16,6 +15,7 @@ from vrec.ranking.features.arrays import RankerPredictions, RankingRequest, Requ
 from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
+from vrec.ranking.reranking.utility import utility
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
 from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
@@ -23,6 +23,7 @@ from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
 from vrec.serving.recommend.explanation import source_scores
 from vrec.serving.recommend.first_pass import best_candidates
+from vrec.serving.recommend.live import popular_order, stream_relevance
 from vrec.serving.recommend.response import (
     RankedCandidates,
     popular_items,
@@ -32,6 +33,7 @@ from vrec.serving.recommend.response import (
 from vrec.serving.recommend.search import TextSearch, popular_suggestions
 from vrec.serving.recommend.seeds import given_candidates, seeded_candidates
 from vrec.serving.recommend.similar import find_similar
+from vrec.serving.recommend.stage_timer import StageTimer
 from vrec.serving.rules.book import NO_BOOK, RuleBook
 from vrec.serving.rules.compiled import RULE_SOURCE, ListRules, RuleCompiler
 from vrec.serving.streams.rows import LiveStreams, StreamCompiler
@@ -148,7 +150,7 @@ class RecommendEngine:
         predictions too. A taste vector of another length than the bundle's vectors, or with a value that is
         not finite, counts as none.
         """
-        timer = _StageTimer()
+        timer = StageTimer()
         user, catalog = self._with_valid_taste(user), self._snapshot.catalog
         shopper = shopper_context(user, query.filters, query.age)
         rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
@@ -160,7 +162,8 @@ class RecommendEngine:
             picks = sorted(picked, key=catalog.video_ids.__getitem__) if by_id else list(picked)[: query.k]
             arrange = reranked_items if by_id else popular_items
         elif query.order == "popular":
-            picks = eligible.pick(self._snapshot.popular, min(query.k, self._config.candidates.most))
+            order = popular_order(self._snapshot, live, query.filters)
+            picks = eligible.pick(order, min(query.k, self._config.candidates.most))
             picked, arrange = dict.fromkeys(picks, "popular"), popular_items
         else:
             picked = self._sources.candidates(query, user, self._snapshot, eligible, live)
@@ -171,15 +174,21 @@ class RecommendEngine:
         )
         timer.lap("candidates")
         found = len(rows)
-        scores_all = query.candidates is not None or rules.places or arrange is popular_items
+        only_streams = query.filters.streams == "only"
+        named = query.candidates is not None or arrange is popular_items
+        scores_all = named or only_streams or rules.places
         most = None if scores_all else self._config.candidates.ranked
         rows, sources, predictions = self._predict(
             query, user, rows, sources, streams=streams, most=most, timer=timer
         )
         popularity = self._bundle.popularity
         placements = rules.placements(query, self._snapshot, rows)
+        relevance = None
+        if only_streams:
+            expected = utility(predictions, catalog.price[rows], query.surface, self._config.rerank.utility)
+            relevance = stream_relevance(self._snapshot, live, user, rows, expected)
         candidates = RankedCandidates(
-            query, shopper, catalog, rows, predictions, sources, popularity, rules, placements
+            query, shopper, catalog, rows, predictions, sources, popularity, rules, placements, relevance
         )
         items = arrange(candidates, self._config.rerank)
         timer.lap("rerank")
@@ -336,7 +345,7 @@ class RecommendEngine:
         *,
         streams: StreamBook,
         most: int | None,
-        timer: "_StageTimer",
+        timer: StageTimer,
     ) -> tuple[RowIndices, list[str], RankerPredictions]:
         """Return the ranker's predictions for candidates.
 
@@ -383,15 +392,3 @@ class RecommendEngine:
             predictions = ranker.predict(features)
         timer.lap("ranker")
         return rows, sources, predictions
-
-
-class _StageTimer:
-    """Timer of the stages of a request, in milliseconds."""
-
-    def __init__(self) -> None:
-        self.spent_ms: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.spent_ms[stage], self._last = (now - self._last) * 1e3, now

@@ -24,6 +24,7 @@ from vrec.serving.messages import (
     unranked_item,
 )
 from vrec.serving.recommend.eligibility import OVER, EligibilityFilter, shopper_context
+from vrec.serving.recommend.live import popular_order
 from vrec.serving.recommend.search import popular_suggestions
 from vrec.serving.rules.book import NO_BOOK, RuleBook
 from vrec.serving.rules.compiled import RuleCompiler
@@ -132,7 +133,7 @@ class PopularFallback:
         eligible = EligibilityFilter(
             self._snapshot, query.filters, shopper, hard_rules, query.at, bans=rules.bans, live=live
         )
-        order, catalog = self._snapshot.popular, self._snapshot.catalog
+        order, catalog = popular_order(self._snapshot, live, query.filters), self._snapshot.catalog
         if query.candidates is not None:
             order = order[np.isin(order, catalog.find(query.candidates))]
         picks = eligible.pick(order, min(query.k, self._config.candidates.most))

@@ -4,6 +4,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vrec.ranking.features.arrays import RankerPredictions
 from vrec.ranking.reranking.catalog import CatalogArrays, RowIndices, ShopperContext
@@ -34,6 +35,8 @@ class RankedCandidates:
     """Rules of the shop that hold for the list."""
     placements: Placements | None = None
     """The rules as placements of the candidates."""
+    relevance: npt.NDArray[np.float64] | None = None
+    """(N,) what the candidates are ordered by in place of their utility; None for the utility."""
 
 
 def unknown_videos(query: RecommendQuery, known: Container[str]) -> tuple[str, ...]:
@@ -62,6 +65,7 @@ def reranked_items(candidates: RankedCandidates, config: RerankConfig) -> tuple[
         rng=exploration_rng(query),
         popularity=candidates.popularity,
         placements=candidates.placements,
+        relevance=candidates.relevance,
     )
     chosen: list[int] = reranked.rows.tolist()
     return _items(
