@@ -115,11 +115,11 @@ from vrec.retrieval.models import auto
 
 original, fits = auto.fit_member, []
 
-def fit_member(kind, *rest):
+def fit_member(kind, *rest, **options):
     fits.append(kind)
     if len(fits) == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(kind, *rest)
+    return original(kind, *rest, **options)
 
 auto.fit_member = fit_member
 settings = load_settings(overrides=["retrieval.auto.members=[popular,item_knn,co_visitation,ease,content]"])
