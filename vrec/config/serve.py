@@ -43,7 +43,8 @@ class CandidatesConfig(BaseConfig):
     history: int = Field(default=50, ge=1)
     """Latest liked videos whose collaborative neighbors fill the remaining places."""
     live: int = Field(default=30, ge=0)
-    """Live streams, in lists that are not of streams alone; in these all that are live, `most` at most."""
+    """Most live streams, from whatever source, in lists that are not of streams alone; 0 for none. In lists
+    of streams alone all that are live are candidates, `most` at most."""
     recency: float = Field(default=0.9, gt=0, le=1)
     """Factor on a neighbor's score for each step back in that history."""
 

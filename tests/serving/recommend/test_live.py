@@ -114,3 +114,34 @@ def test_a_stream_that_is_no_worse_in_anything_comes_before_a_worse_one(engine, 
     for before, after in combinations(answer.items, 2):
         better, worse = signals(after), signals(before)
         assert not (better != worse and all(b >= w for b, w in zip(better, worse, strict=True)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    most=st.sampled_from([0, 1, 5, 30]),
+    count=st.integers(0, 60),
+    order=st.sampled_from(["ranked", "popular"]),
+    seeds=st.sampled_from([(), ("video-01",)]),
+    has_taste=st.booleans(),
+)
+def test_ordinary_lists_have_few_streams_whatever_finds_them(bundle, most, count, order, seeds, has_taste):
+    """Streams are new, popular (those that the bundle lacks come last) and like the taste."""
+    config = ServeConfig.model_validate(PLAIN | {"candidates": {"live": most}})
+    states = [live(f"s{number}", f"x{number}", viewers=number) for number in range(count)]
+    changes = [stream(one.stream_id, one.streamer_id, axis(1)) for one in states]
+    counts = {"taste_weight": 3.0} if has_taste else {}
+    user = Profile("user", "u", counts=counts, vector=axis(1) if has_taste else None)
+    query = query_of(k=200, order=order, seeds=seeds)
+    fallback = PopularFallback(bundle, config).with_changes(changes)
+    answers = [
+        engine_of(bundle, config).with_changes(changes).recommend(query, user, streams=book(states)),
+        fallback.answer(query, ("ranking",), streams=book(states)),
+    ]
+    for answer in answers:
+        streams = [name for name in ids(answer) if name.startswith("s")]
+        assert len(streams) == min(most, count)
+        assert len(answer.items) - len(streams) >= 90  # no other video has made room
+    # A request that names its candidates has all of them.
+    named = replace(query, candidates=tuple(one.stream_id for one in states), seeds=())
+    engine = engine_of(bundle, config).with_changes(changes)
+    assert len(engine.recommend(named, user, streams=book(states)).items) == count

@@ -58,7 +58,8 @@ class CandidateSources:
         Popular videos fill up to min(`k`, `most`) rows as long as eligible videos are left. The candidates do
         not depend on the request id; see `candidate_rng`.
 
-        Where only streams are wanted, all live ones are candidates.
+        Where only streams are wanted, all live ones are candidates. In other lists the first `live` of these
+        come before all other sources, and `eligible` limits those that other sources have.
 
         Returns:
             The first source of each row: cf, content, live, new or popular; at most `most` rows.
@@ -78,9 +79,9 @@ class CandidateSources:
         rng = candidate_rng(query, config.rotation_minutes)
         underexposed = underexposed_candidates(snapshot, config.new - recent, eligible.mask, rng)
         orders = (
+            (LIVE_SOURCE, by_liveness, streams),
             ("cf", by_neighbors, rest),
             ("content", by_content, config.content),
-            (LIVE_SOURCE, by_liveness, streams),
             (NEW_SOURCE, snapshot.published_rows(query.at), recent),
             (NEW_SOURCE, underexposed, config.new - recent),
             ("popular", snapshot.popular, config.popular),

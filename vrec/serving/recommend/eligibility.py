@@ -61,6 +61,7 @@ class EligibilityFilter:
         *,
         bans: Sequence[tuple[str, Mask]] = (),
         live: LiveStreams = NO_LIVE,
+        most_streams: int | None = None,
     ) -> None:
         """Build the filter.
 
@@ -72,6 +73,8 @@ class EligibilityFilter:
             at: Time of the request, µs since 1970.
             bans: Ids of the shop's bans that hold for the answer, and the (N,) masks of their videos.
             live: Streams that are live at the time.
+            most_streams: Maximum number of streams that pass, whatever order they are in; None for any. It
+                does not hold if the request wants streams alone.
         """
         self.mask = snapshot.filter_mask(filters)
         """(N,) mask of the videos that the request's filters let pass; None for all."""
@@ -80,6 +83,10 @@ class EligibilityFilter:
         self._snapshot, self._shopper, self._rules, self._at = snapshot, shopper, rules, at
         self._bans = [mask for _, mask in bans] + ([] if live.over is None else [live.over])
         self._names = (*RULES, *(f"{BANNED}:{name}" for name, _ in bans), OVER)
+        capped = most_streams is not None and filters.streams != "only"
+        self._streams = frozenset[int](snapshot.streams.tolist() if capped else ())
+        """Streams, if their number is limited."""
+        self._most_streams, self._passed_streams = most_streams or 0, set[int]()
         self._eligible_mask: Mask | None = None
         self._rule_by_row: dict[int, int] = {}
         """Index of the rule that excludes a checked row, in RULES and then in the bans, −1 for none."""
@@ -158,9 +165,14 @@ class EligibilityFilter:
                 break
             if row in self._seen:
                 continue
+            is_capped = row in self._streams and row not in self._passed_streams
+            if is_capped and len(self._passed_streams) >= self._most_streams:
+                continue
             self._seen.add(row)
             if (rule := self._rule_by_row[row]) < 0:
                 allowed.append(row)
+                if is_capped:
+                    self._passed_streams.add(row)
             else:
                 self.excluded[self._names[rule].partition(":")[0]] += 1
         return allowed

@@ -155,7 +155,10 @@ class RecommendEngine:
         shopper = shopper_context(user, query.filters, query.age)
         rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
         live = self._streams.compiled(streams, self._snapshot).live(query.at)
-        eligible = self._eligible(query.surface, query.filters, shopper, query.at, rules=rules, live=live)
+        most = self._config.candidates.live if query.candidates is None else None
+        eligible = self._eligible(
+            query.surface, query.filters, shopper, query.at, rules=rules, live=live, most_streams=most
+        )
         if query.candidates is not None or query.seeds or query.cart:
             picked = self._named_candidates(query, user, eligible, live)
             by_id = query.order == "ranked"
@@ -258,9 +261,11 @@ class RecommendEngine:
         *,
         rules: ListRules,
         live: LiveStreams,
+        most_streams: int | None = None,
     ) -> EligibilityFilter:
-        hard_rules = self._config.rerank.for_surface(surface).rules
-        return EligibilityFilter(self._snapshot, filters, shopper, hard_rules, at, bans=rules.bans, live=live)
+        hard_rules, bans = self._config.rerank.for_surface(surface).rules, rules.bans
+        found = self._snapshot, filters, shopper, hard_rules, at
+        return EligibilityFilter(*found, bans=bans, live=live, most_streams=most_streams)
 
     def _with_rules(
         self,

@@ -130,9 +130,9 @@ class PopularFallback:
         shopper = shopper_context(None, query.filters, query.age)
         rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
         live = self._streams.compiled(streams, self._snapshot).live(query.at)
-        eligible = EligibilityFilter(
-            self._snapshot, query.filters, shopper, hard_rules, query.at, bans=rules.bans, live=live
-        )
+        most = self._config.candidates.live if query.candidates is None else None
+        found = self._snapshot, query.filters, shopper, hard_rules, query.at
+        eligible = EligibilityFilter(*found, bans=rules.bans, live=live, most_streams=most)
         order, catalog = popular_order(self._snapshot, live, query.filters), self._snapshot.catalog
         if query.candidates is not None:
             order = order[np.isin(order, catalog.find(query.candidates))]
