@@ -56,6 +56,12 @@ class StorageFolder:
             infos = self.filesystem.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
         return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
 
+    @property
+    def is_missing(self) -> bool:
+        """True where there is neither a folder nor a file; in a bucket, an empty folder is none."""
+        with self._reading(""):
+            return self.filesystem.get_file_info(self.path).type == pafs.FileType.NotFound
+
     def exists(self, name: str) -> bool:
         """Return whether a file of that name exists."""
         with self._reading(name):

@@ -15,7 +15,7 @@ MoveState = Literal["running", "done", "failed"]
 class UnknownBundle(VrecError):
     """Name of a bundle that the shop cannot be moved to."""
 
-    fix = "give the name of a bundle of GET /v1/bundles: a subfolder of serve.bundles"
+    fix = "give the name of a bundle of GET /v1/bundles"
 
 
 class UnreadableBundle(VrecError):

@@ -72,3 +72,12 @@ def test_a_move_that_failed_says_why(reader, tmp_path):
 def test_without_a_folder_the_page_names_the_setting(made):
     app, _ = made()
     assert "serve.bundles" in text(Reader(app).get("/console/bundles"))
+
+
+def test_a_folder_that_does_not_exist_is_not_called_empty(made, tmp_path):
+    app, _ = made(bundles=str(tmp_path / "none"))
+    words = text(Reader(app).get("/console/bundles"))
+    assert "does not exist (serve.bundles)" in words
+    assert "is empty" not in words
+    (tmp_path / "none").mkdir()
+    assert "is empty" in text(Reader(app).get("/console/bundles"))

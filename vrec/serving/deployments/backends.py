@@ -143,6 +143,10 @@ class BundlesBackend(Protocol):
         """Return the bundles in the folder `serve.bundles`, the newest first; none without a folder."""
         ...
 
+    async def problem(self) -> str | None:
+        """Return the reason why there is no such folder; None if it exists."""
+        ...
+
     async def last_move(self) -> BundleMove | None:
         """Return the move that runs, or the one that ended last; None if there was none."""
         ...
@@ -151,7 +155,7 @@ class BundlesBackend(Protocol):
         """Start the move to a bundle of that folder.
 
         Raises:
-            UnknownBundle: There is none of this name.
+            UnknownBundle: There is none of this name, or no such folder.
             UnreadableBundle: The folder of this name has no readable bundle.
             MoveRuns: Another move runs.
             CannotMove: The service does not run in a way that lets it move.

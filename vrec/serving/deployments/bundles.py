@@ -17,6 +17,7 @@ from vrec.bundle.summary import BundleSummary, bundle_names, list_bundles, read_
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import OutputError, ServeError, SourceError, VrecError, os_error_reason
 from vrec.core.masking import mask_credentials
+from vrec.core.tables import StorageFolder
 from vrec.core.uris import join_uri
 from vrec.serving.bundle_moves import (
     BundleMove,
@@ -42,10 +43,15 @@ class BundleOperations:
     def __init__(self, config: ServeConfig, tenant: str) -> None:
         """Build it over the settings of a tenant's shop."""
         self._folder, self._data, self._tenant = config.bundles, config.data, tenant
+        self._setting = f"serve.tenants.{tenant}.bundles" if tenant else "serve.bundles"
 
     async def summaries(self) -> Sequence[BundleSummary]:
         """See BundlesBackend."""
         return [] if self._folder is None else await asyncio.to_thread(_listed, self._folder)
+
+    async def problem(self) -> str | None:
+        """See BundlesBackend."""
+        return await asyncio.to_thread(self._problem)
 
     async def last_move(self) -> BundleMove | None:
         """See BundlesBackend."""
@@ -54,6 +60,13 @@ class BundleOperations:
     async def move(self, name: str) -> BundleMove:
         """See BundlesBackend."""
         return await asyncio.to_thread(self._move, name)
+
+    def _problem(self) -> str | None:
+        if self._folder is None:
+            return f"no folder of bundles is named: {self._setting} is not set"
+        if _is_missing(self._folder):
+            return f"the folder that {self._setting} names does not exist"
+        return None
 
     def _last_move(self) -> BundleMove | None:
         # In this order: the mover records the end of the move before it ends itself.
@@ -64,7 +77,12 @@ class BundleOperations:
         return last
 
     def _move(self, name: str) -> BundleMove:
-        if self._folder is None or name not in _names(self._folder):
+        if self._folder is None or _is_missing(self._folder):
+            raise UnknownBundle(
+                f"there is no bundle {name} to move to: {self._problem()}",
+                fix=f"start the service with {self._setting}, a folder whose subfolders are bundles",
+            )
+        if name not in _names(self._folder):
             raise UnknownBundle(f"there is no bundle {name} to move to")
         if problem := read_summary(self._folder, name).problem:
             raise UnreadableBundle(f"{name} is no readable bundle: {problem}")
@@ -147,6 +165,13 @@ def _check_movable() -> None:
 def _listed(folder: str) -> list[BundleSummary]:
     try:
         return list_bundles(folder)
+    except (OSError, SourceError) as error:
+        raise _unreadable(error) from None
+
+
+def _is_missing(folder: str) -> bool:
+    try:
+        return StorageFolder(folder).is_missing
     except (OSError, SourceError) as error:
         raise _unreadable(error) from None
 

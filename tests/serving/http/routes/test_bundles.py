@@ -1,5 +1,6 @@
 """Bundles over HTTP: the list, and what cannot be moved to. Moves of a service are in tests/e2e."""
 
+import asyncio
 import json
 import shutil
 import time
@@ -7,8 +8,9 @@ import time
 import pytest
 
 from tests.serving.http.client import call, call_json
+from vrec.config.serve import ServeConfig
 from vrec.core.tables import MANIFEST
-from vrec.serving.bundle_moves import BundleMove, read_move, write_move
+from vrec.serving.bundle_moves import BundleMove, UnknownBundle, read_move, write_move
 from vrec.serving.deployments import bundles as module
 
 BUNDLES, MOVE = "/v1/bundles", "/v1/bundles:move"
@@ -37,9 +39,29 @@ def test_the_list_has_the_service_and_all_folders(made, folder, shop_bundle):
 
 def test_without_a_folder_there_is_nothing_to_move_to(made, folder):
     app, _ = made()
-    assert call(app, "GET", BUNDLES).json["bundles"] == []
+    served = call(app, "GET", BUNDLES).json
+    assert (served["bundles"], served["problem"]) == (
+        [], "no folder of bundles is named: serve.bundles is not set",
+    )  # fmt: skip
     reply = call_json(app, "POST", MOVE, {"bundle": "2026-01-01"})
     assert (reply.status, reply.json["type"]) == (404, "urn:vrec:problem:unknown-bundle")
+    assert "serve.bundles is not set. Fix: start the service with serve.bundles" in reply.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "setting"), [("", "serve.bundles"), ("shop-a", "serve.tenants.shop-a.bundles")]
+)
+def test_what_lacks_a_folder_names_its_own_setting(tmp_path, tenant, setting):
+    for folder, problem in ((None, "is not set"), (tmp_path / "none", "names does not exist")):
+        config = ServeConfig(data=str(tmp_path), bundles=None if folder is None else str(folder))
+        bundles = module.BundleOperations(config, tenant)
+        assert f"{setting} {problem}" in asyncio.run(bundles.problem())
+        assert asyncio.run(bundles.summaries()) == []
+        with pytest.raises(UnknownBundle, match=f"{setting} {problem}") as error:
+            asyncio.run(bundles.move("a"))
+        assert setting in error.value.fix
+    (tmp_path / "none").mkdir()
+    assert asyncio.run(bundles.problem()) is None
 
 
 @pytest.mark.parametrize(

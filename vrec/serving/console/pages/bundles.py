@@ -26,6 +26,7 @@ async def _bundles_page(page: ConsoleRequest, status: int = 200, problem: str = 
         served=summary_in_service(listed, state.uri, state.version),
         move=await page.backend.bundles.last_move(),
         is_movable=page.config.bundles is not None,
+        is_missing=await page.backend.bundles.problem() is not None,
         data=page.config.data,
         problem=problem,
     )

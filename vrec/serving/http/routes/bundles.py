@@ -40,6 +40,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
             "refused": refused,
             "move": None if move is None else move_content(move),
             "bundles": [listed_content(one, name) for one in listed],
+            "problem": await backend.bundles.problem(),
         }
         return json_response(content)
 

@@ -57,7 +57,7 @@ class ServedBundleResponse(ResponseModel):
 
 
 class RefusedBundleResponse(ResponseModel):
-    """Bundle that was requested last and refused."""
+    """Bundle that the service refused."""
 
     why: str
     fix: str
@@ -87,11 +87,15 @@ class BundlesResponse(ResponseModel):
 
     in_service: ServedBundleResponse
     refused: RefusedBundleResponse | None
-    """Bundle that was refused, if the one requested last is not in service; null otherwise."""
+    """Bundle that reached the service last, by a command, a config or a move, and was refused by it; null if
+    that one is in service. A move checks its bundle before: one that fails there has the reason in `move.why`
+    alone."""
     move: BundleMoveResponse | None
     """Move that runs, or the one that ended last; null if there was none."""
     bundles: list[ListedBundle]
-    """Subfolders of `serve.bundles`, the newest bundle first."""
+    """Subfolders of `serve.bundles` (of a tenant: `serve.tenants.NAME.bundles`), the newest bundle first."""
+    problem: str | None
+    """Reason why there is no such folder; null if there is one."""
 
 
 def move_content(move: BundleMove) -> dict[str, Any]:
