@@ -251,11 +251,13 @@ def _card_edits(
         "published_at": _EPOCH + timedelta(microseconds=state.started_at),
     }
     vectors, encoders = ({}, {}) if embedded is None else (embedded.vectors, embedded.encoders)
+    uri = STREAM_URI + quote(stream_id, safe="")
+    # What was changed by PATCH while the stream was over is as for a new one again.
+    fields |= {"uri": uri, "kind": "live", "available": True, "expires_at": None}
     if card is not None:
         if all(card[name] == value for name, value in fields.items()):
             return []
         return [CatalogEdit(stream_id, "update", fields, vectors, encoders)]
-    uri = STREAM_URI + quote(stream_id, safe="")
-    fields |= {"uri": uri, "kind": "live", "domain": "shop", "available": True}
+    fields |= {"domain": "shop"}
     whole = {column.name: fields.get(column.name) for column in VIDEOS.columns[1:]}
     return [CatalogEdit(stream_id, "add", whole, vectors, encoders)]

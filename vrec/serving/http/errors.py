@@ -30,7 +30,7 @@ from vrec.serving.batches.folder import BatchNotDone, TooManyBatches, UnknownBat
 from vrec.serving.bundle_moves import CannotMove, MoveRuns, UnknownBundle, UnreadableBundle
 from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoChanged, VideoIdTaken
 from vrec.serving.rules.errors import RuleConflict, RuleLimit, UnknownRule
-from vrec.serving.streams.states import StreamOver, StreamTaken, UnknownStream
+from vrec.serving.streams.states import StreamIsLive, StreamOver, StreamTaken, UnknownStream
 
 logger = logging.getLogger("vrec.http")
 
@@ -122,6 +122,7 @@ _KINDS = (
     _ProblemKind((VideoChanged,), 412, "video-changed"),
     _ProblemKind((UnknownStream,), 404, "unknown-stream"),
     _ProblemKind((StreamOver,), 409, "stream-over"),
+    _ProblemKind((StreamIsLive,), 409, "stream-live"),
     _ProblemKind((StreamTaken,), 409, "stream-taken"),
     _ProblemKind((UnknownEvent,), 404, "unknown-event"),
     _ProblemKind((SessionTaken,), 409, "session-taken"),

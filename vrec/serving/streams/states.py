@@ -35,6 +35,16 @@ class StreamOver(VrecError):
     fix = "start the stream again by PUT /v1/streams/{stream_id}"
 
 
+class StreamIsLive(VrecError):
+    """Change of the video of a live stream other than by the stream."""
+
+    fix = "end the stream by DELETE /v1/streams/{stream_id}, or describe it by PUT /v1/streams/{stream_id}"
+
+    def __init__(self, stream_id: str) -> None:
+        """Name the stream."""
+        super().__init__(f"{stream_id} is a live stream")
+
+
 class StreamTaken(VrecError):
     """Start of a stream whose id belongs to another one."""
 

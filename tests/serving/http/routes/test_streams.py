@@ -243,3 +243,40 @@ def test_lists_without_streams_read_no_state(made):
     assert reads == []
     assert "s1" in ids(recommended(app))
     assert len(reads) == 1
+
+
+def test_the_video_of_a_live_stream_changes_by_its_stream_alone(made):
+    app, shop = made()
+    put(app)
+    before = call(app, "GET", "/v1/videos/s1").json
+    lines = b'{"video_id": "s1", "kind": "clip"}\n{"video_id": "mugs/1", "title": "Mug"}'
+
+    def bulk():
+        return call(app, "POST", "/v1/videos:bulk", lines, {"content-type": "application/x-ndjson"}).json
+
+    new = {"video_id": "s1", "uri": "/x.mp4", "creator_id": "bob"}
+    for refused in (
+        call(app, "DELETE", "/v1/videos/s1"),
+        call_json(app, "PATCH", "/v1/videos/s1", {"kind": "clip"}),
+        call_json(app, "PATCH", "/v1/videos/s1", {}),
+    ):
+        assert (refused.status, refused.json["type"]) == (409, "urn:vrec:problem:stream-live")
+        assert "DELETE /v1/streams/" in refused.json["detail"]
+        assert "PUT /v1/streams/" in refused.json["detail"]
+    assert call_json(app, "POST", "/v1/videos", new).status != 201
+    done = bulk()
+    assert (done["updated"], done["failed"]) == (1, 1)
+    assert "DELETE /v1/streams/" in str(done)
+    assert call(app, "GET", "/v1/videos/s1").json == before
+    end(app)
+    assert bulk()["updated"] == 2
+    assert call_json(app, "PATCH", "/v1/videos/s1", {"available": False}).status == 200
+    assert call(app, "GET", "/v1/videos/s1").json["kind"] == "clip"
+    assert put(app).status == 201
+    again = call(app, "GET", "/v1/videos/s1").json
+    assert (again["kind"], again["available"]) == ("live", True)
+    assert shop.cards_now["s1"]["uri"] == "stream://s1"
+    end(app)
+    assert call(app, "DELETE", "/v1/videos/s1").status == 204
+    assert put(app).status == 201
+    assert ids(recommended(app, kind="stream")) == ["s1"]

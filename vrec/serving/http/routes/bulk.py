@@ -21,10 +21,12 @@ from vrec.serving.deployments.protocol import ServingBackend, UnknownVideo
 from vrec.serving.http.body import COMMON_ERRORS, schema_ref
 from vrec.serving.http.errors import HttpProblem, error_responses, to_problem, validation_problem
 from vrec.serving.http.keys import ApiKeyring, require_scope
+from vrec.serving.http.live_items import live_stream_ids
 from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.responses import json_response
 from vrec.serving.http.schemas.videos import BulkResponse, BulkVideoRow
 from vrec.serving.messages import CatalogEdit, VideoUpsert
+from vrec.serving.streams.states import StreamIsLive
 
 BULK_PATH = "/v1/videos:bulk"
 NDJSON = "application/x-ndjson"
@@ -145,6 +147,7 @@ async def _store(
             rows.append((number, _parse(line)))
         except HttpProblem as problem:
             result.fail(number, _video_id(line), problem)
+    rows = await _without_live(backend, rows, result)
     upserts = await asyncio.to_thread(lambda: [_upsert(row, roots) for _, row in rows])
     stored: Sequence[UpsertResult | TimeoutError]
     try:
@@ -158,6 +161,21 @@ async def _store(
             result.added += 1
         else:
             result.updated += 1
+
+
+async def _without_live(
+    backend: ServingBackend, rows: list[tuple[int, BulkVideoRow]], result: BulkResult
+) -> list[tuple[int, BulkVideoRow]]:
+    """Return the rows that are no live streams; the others fail, and all do if that cannot be known."""
+    try:
+        live = await live_stream_ids(backend, list(dict.fromkeys(row.video_id for _, row in rows)))
+        errors = {name: StreamIsLive(name) for name in live}
+    except (VrecError, TimeoutError) as error:
+        errors = {row.video_id: error for _, row in rows}
+    for number, row in rows:
+        if row.video_id in errors:
+            result.fail(number, row.video_id, errors[row.video_id])
+    return [(number, row) for number, row in rows if row.video_id not in errors]
 
 
 def _parse(line: bytes) -> BulkVideoRow:

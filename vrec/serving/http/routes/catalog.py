@@ -28,7 +28,7 @@ from vrec.serving.http.cursors import decode_cursor, encode_cursor
 from vrec.serving.http.errors import HttpProblem, error_responses, log_error
 from vrec.serving.http.keys import ApiKeyring, require_scope
 from vrec.serving.http.lists import now_us
-from vrec.serving.http.live_items import check_streams
+from vrec.serving.http.live_items import check_streams, live_stream_ids
 from vrec.serving.http.multipart import FORM, UPLOAD_PATH, read_form
 from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.requests import VideoId
@@ -48,6 +48,7 @@ from vrec.serving.http.schemas.videos import (
     VideosResponse,
 )
 from vrec.serving.messages import CatalogEdit, CatalogEntry, EmbeddedVideo, ListResult, RequestFilters
+from vrec.serving.streams.states import StreamIsLive
 
 NEIGHBORS_SHOWN = 5
 """Similar videos in the response to a new video."""
@@ -65,7 +66,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         "/v1/videos/{video_id:video}",
         responses={
             200: {"model": VideoResponse, "headers": _ETAG},
-            **error_responses(404, 412, 415, *errors),
+            **error_responses(404, 409, 412, 415, *errors),
         },
         openapi_extra=openapi_body(UpdateVideoRequest),
     )
@@ -81,7 +82,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         "/v1/videos/{video_id:video}",
         status_code=204,
         response_class=Response,
-        responses=error_responses(404, *errors),
+        responses=error_responses(404, 409, *errors),
     )
     async def remove_video(video_id: Annotated[VideoId, Path()]) -> Response:
         """Remove a video from the catalog, and its file if it was uploaded."""
@@ -191,6 +192,7 @@ class _CatalogOperations:
         name_new_video(request, video_id)
         keep_file = not uploaded
         try:
+            await self._check_is_not_live(video_id)
             if video_id in await self._backend.cards([video_id]):
                 raise VideoIdTaken(f"the video id {video_id} is taken")
             embedded = await self._backend.embed(uri, fields.title, tuple(fields.tags))
@@ -213,7 +215,9 @@ class _CatalogOperations:
         Raises:
             UnknownVideo: It is not in the catalog.
             VideoChanged: It has another version than `expected`.
+            StreamIsLive: It is a live stream.
         """
+        await self._check_is_not_live(video_id)
         unchanged = {"creator_id"} if update.creator_id is None else set()
         fields = update.model_dump(exclude_unset=True, exclude=unchanged)
         card = None
@@ -227,11 +231,16 @@ class _CatalogOperations:
         return json_response(content, 200, _etag_of(card))
 
     async def remove(self, video_id: str) -> Response:
-        """Remove a video and return status 204."""
+        """Remove a video and return status 204; raises StreamIsLive for a live stream."""
+        await self._check_is_not_live(video_id)
         card = await self._card(video_id)
         await self._backend.change(CatalogEdit(video_id, "remove"))
         await asyncio.to_thread(self.uploads.delete, str(card["uri"]))
         return Response(status_code=204)
+
+    async def _check_is_not_live(self, video_id: str) -> None:
+        if await live_stream_ids(self._backend, [video_id]):
+            raise StreamIsLive(video_id)
 
     async def _card(self, video_id: str) -> Card:
         cards = await self._backend.cards([video_id])
