@@ -45,14 +45,18 @@ class StreamIsLive(VrecError):
         super().__init__(f"{stream_id} is a live stream")
 
 
+VIDEO_FIX = "choose another stream_id, or remove that video by DELETE /v1/videos/{video_id} first"
+"""What to do about an id that a video has."""
+
+
 class StreamTaken(VrecError):
     """Start of a stream whose id belongs to another one."""
 
-    fix = "choose another stream_id, or end that stream first"
+    fix = "choose another stream_id, or end that stream by DELETE /v1/streams/{stream_id} first"
 
     def __init__(self, message: str, *, is_live: bool = False) -> None:
-        """Set whether it is a live stream of another streamer that has the id."""
-        super().__init__(message)
+        """Set whether it is a live stream of another streamer that has the id, else it is a video."""
+        super().__init__(message, fix=None if is_live else VIDEO_FIX)
         self.is_live = is_live
 
 

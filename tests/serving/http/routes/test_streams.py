@@ -280,3 +280,22 @@ def test_the_video_of_a_live_stream_changes_by_its_stream_alone(made):
     assert call(app, "DELETE", "/v1/videos/s1").status == 204
     assert put(app).status == 201
     assert ids(recommended(app, kind="stream")) == ["s1"]
+
+
+def test_the_id_of_a_video_is_refused_with_a_fix_that_helps(made):
+    app, _ = made()
+    detail = put(app, "mugs%2F1").json["detail"]
+    assert "DELETE /v1/videos/" in detail
+    assert "end that stream" not in detail
+    assert call(app, "DELETE", "/v1/videos/mugs%2F1").status == 204
+    assert put(app, "mugs%2F1").status == 201
+
+
+@pytest.mark.parametrize("name", ["beat", "a%2Fbeat", "a/beat", "beat/beat", "similar", "a/similar"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_an_id_that_is_a_path_of_the_service_is_refused_with_the_reason(made, name, method):
+    app, _ = made()
+    path = f"/v1/streams/{name}"
+    reply = call_json(app, method, path, ANN) if method == "PUT" else call(app, method, path)
+    assert (reply.status, [one["where"] for one in reply.json["errors"]]) == (422, ["stream_id"])
+    assert "a path of the service" in reply.json["errors"][0]["detail"]

@@ -31,7 +31,8 @@ from vrec.serving.streams.states import StreamState, StreamTaken
 class _StreamPath(Convertor[str]):
     """Stream id in a path. An id may contain slashes, which are decoded before the path is matched."""
 
-    regex = f".+(?<!{BEAT_SUFFIX})"
+    # Ids that end like the path of beats match too, so that they are refused with the reason.
+    regex = ".+"
 
     def convert(self, value: str) -> str:
         return value

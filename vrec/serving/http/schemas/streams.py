@@ -20,7 +20,7 @@ from vrec.serving.http.schemas.requests import (
     VideoId,
 )
 from vrec.serving.http.schemas.responses import ResponseModel
-from vrec.serving.http.schemas.videos import check_addressable
+from vrec.serving.http.schemas.videos import SIMILAR_SUFFIX, check_addressable
 from vrec.serving.streams.states import StreamBeat, StreamDetails, StreamState
 
 BEAT_SUFFIX = "/beat"
@@ -34,8 +34,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _check_stream_id(stream_id: str) -> str:
     """Return an id that does not collide with the path of beats."""
-    if stream_id.endswith(BEAT_SUFFIX):
-        raise PydanticCustomError("beat", "an id may not end in /beat, which is a path of the service")
+    if f"/{stream_id}".endswith(BEAT_SUFFIX):
+        raise PydanticCustomError(
+            "beat", "an id may not be beat or end in /beat, which is a path of the service"
+        )
+    if f"/{stream_id}" == SIMILAR_SUFFIX:
+        raise PydanticCustomError("similar", "an id may not be similar, which is a path of the service")
     return check_addressable(stream_id)
 
 
