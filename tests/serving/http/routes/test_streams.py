@@ -299,3 +299,16 @@ def test_an_id_that_is_a_path_of_the_service_is_refused_with_the_reason(made, na
     reply = call_json(app, method, path, ANN) if method == "PUT" else call(app, method, path)
     assert (reply.status, [one["where"] for one in reply.json["errors"]]) == (422, ["stream_id"])
     assert "a path of the service" in reply.json["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("name", [" ", " p1", "p1 ", "\tp1", ""])
+def test_ids_of_streamers_and_products_have_no_spaces_around_them(made, name):
+    app, _ = made()
+    assert put(app).status == 201
+    for reply, where in (
+        (put(app, "s2", streamer_id=name), "streamer_id"),
+        (put(app, "s2", product_ids=["p1", name]), "product_ids.1"),
+        (beat(app, product_ids=[name]), "product_ids.0"),
+    ):
+        assert (reply.status, [one["where"] for one in reply.json["errors"]]) == (422, [where])
+    assert put(app, "s2", streamer_id="ann b", product_ids=["p 1"]).status == 201

@@ -47,6 +47,7 @@ ID_PATTERN = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=ID_PATTERN)]
 VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=ID_PATTERN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=PLAIN_PATTERN)]
+ShortId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PLAIN_PATTERN)]
 Surface = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
 
@@ -89,6 +90,7 @@ def _check_time_text(at: Any) -> Any:
 # Not strict: a value that a validator has seen counts as Python's, which would have to be a datetime.
 Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_check_time_text)]
 Names = Annotated[list[Name], Field(max_length=50)]
+ShortIds = Annotated[list[ShortId], Field(max_length=50)]
 LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
 VideoKind = TypeAliasType("VideoKind", KindOfVideo)

@@ -16,6 +16,8 @@ from vrec.serving.http.schemas.requests import (
     Name,
     Names,
     RequestModel,
+    ShortId,
+    ShortIds,
     Text,
     VideoId,
 )
@@ -49,7 +51,7 @@ StreamId = Annotated[VideoId, AfterValidator(_check_stream_id)]
 class StreamRequest(RequestModel):
     """Body of `PUT /v1/streams/{stream_id}`. It describes the stream as a whole: an absent field is empty."""
 
-    streamer_id: Name
+    streamer_id: ShortId
     """Id of the streamer, who is the creator of the stream's video. It stays while the stream is live."""
     title: Text | None = None
     """Title of the stream."""
@@ -57,7 +59,7 @@ class StreamRequest(RequestModel):
     """Tags of the stream."""
     category: Name | None = None
     """Category of the stream."""
-    product_ids: Names = Field(default_factory=list)
+    product_ids: ShortIds = Field(default_factory=list)
     """Ids of the products that are pinned now."""
     language: LanguageTag | None = None
     """Language tag, such as `en` or `zh-Hans`."""
@@ -82,7 +84,7 @@ class BeatRequest(RequestModel):
 
     viewers: Count | None = None
     """Viewers now."""
-    product_ids: Names | None = None
+    product_ids: ShortIds | None = None
     """Ids of the products that are pinned now; an empty list unpins them."""
     chats: Count | None = None
     """Chat messages since the stream began."""
