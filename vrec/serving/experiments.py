@@ -14,6 +14,7 @@ from vrec.core.schema import EVENTS, conform
 from vrec.evaluation.online import OnlineConfig
 from vrec.profiles.profile import VideoMetadata
 from vrec.profiles.stores.fold import VideoLookup
+from vrec.serving.ab_test.log import assignment_digest
 from vrec.serving.arm_days import DAY_US, REVENUE_COLUMN, ArmDayCounts
 from vrec.serving.attribution import ImpressionTracker
 from vrec.serving.ratio_counts import RateInterval, RatioCounts
@@ -94,6 +95,8 @@ class ArmStatistics:
     """Start of the A/B test, µs since 1970."""
     complete: bool
     """False while events from before a restart are still being counted."""
+    experiment: str
+    """Digest of salt and arms of the A/B test that is counted; a change is counted a moment after it."""
 
 
 class ArmCounts:
@@ -201,7 +204,8 @@ class ArmCounts:
         """Return the current sums and rates; `complete` says whether the whole log has been counted."""
         first = self._config.arms[0].name
         results = tuple(self._results(arm, first) for arm in self._config.arms)
-        return ArmStatistics(self._online.level, results, self._since, complete)
+        counted = assignment_digest(self._config)
+        return ArmStatistics(self._online.level, results, self._since, complete, counted)
 
     def _count(self, arm: str, user_id: str, column: int, amount: float, at: int) -> None:
         if not self._counts.add(arm, user_id, column, amount):

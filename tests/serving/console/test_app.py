@@ -2,12 +2,16 @@
 
 import re
 import time
+from typing import get_args
 
 import pytest
 
 from tests.serving.console.conftest import Reader, text
 from vrec.serving.console import sessions as module
+from vrec.serving.console.labels import LABELS
+from vrec.serving.console.pages import bundles, catalog, experiments, rules, shoppers
 from vrec.serving.console.requests import local_path_of
+from vrec.serving.http.schemas.videos import NotRecommendable
 
 PAGES = ("/console", "/console/catalog", "/console/catalog/video?id=mugs%2F1", "/console/shoppers",
          "/console/shoppers/erase?user=u", "/console/bundles", "/console/experiments",
@@ -177,6 +181,25 @@ def test_errors_are_pages_in_the_readers_language(reader):
     assert reader.get("/console/videos").status == 404
     assert reader.get("/console/catalog?cursor=wrong").status == 422
     assert reader.get("/console/catalog?category=%01").status == 422
+
+
+def test_every_reason_against_a_video_has_a_text():
+    assert set(get_args(NotRecommendable.__value__)) <= set(LABELS["rule"])
+
+
+FORMS = [path for module in (bundles, catalog, experiments, rules, shoppers)
+         for method, path, _ in module.ROUTES if method == "POST"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [*FORMS, "/sign-in", "/sign-out", "/language"])
+def test_the_language_of_a_refused_form_is_changed_on_a_page_that_can_be_loaded(reader, path):
+    refused = reader.post(f"/console{path}", {"token": "wrong"})
+    assert refused.status == 403
+    target = re.search(r'name="next" value="([^"]*)"', refused.body.decode())[1]
+    reply = reader.post("/console/language", {"language": "zh", "next": target})
+    assert (reply.status, reply.headers["location"]) == (303, target)
+    # One who is signed in is led on from the page of the sign-in.
+    assert reader.get(target).status == (303 if target == "/console/sign-in" else 200)
 
 
 def test_a_language_is_kept_once_it_is_chosen(reader):

@@ -11,6 +11,7 @@ from tests.serving.ab_test.test_log import experiments
 from tests.serving.console.conftest import text
 from vrec.serving.console.experiment_forms import experiment_of_form, field_names, form_of_arms
 from vrec.serving.console.labels import LABELS
+from vrec.serving.experiments import ArmCounts
 
 PAGE = "/console/experiments"
 TWO = {"name-0": "ranked", "share-0": "70", "order-0": "ranked", "name-1": "plain", "share-1": "30",
@@ -83,7 +84,24 @@ def test_of_two_editors_the_second_is_told(keyed_console, reader):
         b'value="mine"'
         in reader.post(f"{PAGE}/start", TWO | {"salt": "mine", "version": seen}, page=PAGE).body
     )
-    assert reader.post(f"{PAGE}/stop", {"winner": "no"}, page=PAGE).status == 422
+    # An arm that only the other test has is no reason to hide the test that runs now.
+    reply = reader.post(f"{PAGE}/stop", {"winner": "gone", "version": seen}, page=PAGE)
+    assert (reply.status, "spring" in text(reply)) == (412, True)
+    form = {"winner": "no", "version": version_of(reader)}
+    assert reader.post(f"{PAGE}/stop", form, page=PAGE).status == 422
+
+
+def test_a_test_that_has_just_begun_has_no_figures_of_the_one_before(keyed_console, reader):
+    _, shop, _ = keyed_console
+    assert "Shoppers are assigned by" in text(reader.get(PAGE))
+    form = TWO | {"name-0": "first", "name-1": "second", "version": version_of(reader)}
+    assert reader.post(f"{PAGE}/start", form, page=PAGE).status == 303
+    page = reader.get(PAGE)
+    arms = re.findall(r'<th scope="row">(.*?)</th>', page.body.decode())
+    assert (arms, "has just begun" in text(page)) == (["first", "second"], True)
+    # Once the counts follow, the page has them.
+    shop.arm_counts = ArmCounts(shop.experiment.config)
+    assert "Shoppers are assigned by the salt “spring”" in text(reader.get(PAGE))
 
 
 @pytest.mark.parametrize(

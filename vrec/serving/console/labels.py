@@ -37,6 +37,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "seen": mark("watched before"),
         "filter": mark("excluded by a filter"),
         "ban": mark("banned by a rule of the shop"),
+        "over": mark("live stream that is over"),
     },
     "rule_kind": {
         "pin": mark("Pin"),

@@ -19,6 +19,8 @@ CONSOLE = "/console"
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 100
 """Maximum number of fields in a form."""
+FORM_PAGES = ("catalog", "shoppers", "rules", "bundles", "experiments", "sign-in")
+"""Parts of the console whose first page has forms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,11 @@ class ConsoleRequest:
 
     @property
     def here(self) -> str:
-        """Path and query of this page, without the message of what was done."""
+        """Path and query of this page, without the message of what was done; for a form, the page of its part
+        of the console, as the target of a form cannot be loaded."""
+        if self.request.method == "POST":
+            part = self.request.url.path.removeprefix(f"{CONSOLE}/").partition("/")[0]
+            return f"{CONSOLE}/{part}" if part in FORM_PAGES else CONSOLE
         given = {name: value for name, value in self.request.query_params.items() if name != "done"}
         return link(self.request.url.path, **given)
 

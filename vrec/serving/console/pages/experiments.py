@@ -6,7 +6,7 @@ from typing import Literal
 
 from fastapi import Response
 
-from vrec.serving.ab_test.log import ExperimentChanged
+from vrec.serving.ab_test.log import ExperimentChanged, assignment_digest
 from vrec.serving.console.experiment_forms import ROWS, experiment_of_form, field_names, form_of_arms
 from vrec.serving.console.requests import CONSOLE, ConsoleRequest
 from vrec.serving.http.audit import name_audited
@@ -42,6 +42,8 @@ async def _experiments_page(
         verdicts=verdicts,
         orders={arm.name: arm.order for arm in present.config.arms},
         present=present,
+        # The counts follow a change a moment later.
+        is_counted=figures.experiment == assignment_digest(present.config),
         # Another salt assigns the shoppers anew.
         form=form or form_of_arms(present.config, uuid.uuid4().hex[:8]),
         problems=problems or {},
@@ -83,6 +85,8 @@ async def stop_experiment(page: ConsoleRequest) -> Response:
     winner = page.form.get("winner", "")[:64]
     name_audited(page.request, winner=winner)
     present = await page.backend.experiment.present()
+    if page.form.get("version", "") != present.version:
+        return await _experiments_page(page, 412, is_conflict=True)
     arm = next((arm for arm in present.config.arms if arm.name == winner), None)
     if arm is None:
         raise HttpProblem(422, "invalid-form", "the A/B test has no such arm: load the page again")
