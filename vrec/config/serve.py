@@ -30,7 +30,8 @@ class CandidatesConfig(BaseConfig):
     ranked: int | None = Field(default=120, ge=1)
     """Number of these that the ranking network scores, which takes most of the time: the new ones, and the
     best of the others by a linear first pass; at least twice as many as the list is long. Null scores
-    all; so do lists of named candidates or with rules that place videos, and rankers without a network."""
+    all; so do lists of named candidates, of live streams alone or with rules that place videos, and rankers
+    without a network."""
     content: int = Field(default=120, ge=0)
     """Candidates nearest to the shopper's taste by content."""
     popular: int = Field(default=60, ge=0)
