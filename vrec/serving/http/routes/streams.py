@@ -31,8 +31,9 @@ from vrec.serving.streams.states import StreamState, StreamTaken
 class _StreamPath(Convertor[str]):
     """Stream id in a path. An id may contain slashes, which are decoded before the path is matched."""
 
-    # Ids that end like the path of beats match too, so that they are refused with the reason.
-    regex = ".+"
+    # What ends like the path of beats is that path, which other methods do not have (405). The id that is
+    # that end alone is an id, which is refused with the reason.
+    regex = f"(?:{BEAT_SUFFIX[1:]}|.+(?<!{BEAT_SUFFIX}))"
 
     def convert(self, value: str) -> str:
         return value
