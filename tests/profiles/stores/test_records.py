@@ -4,31 +4,11 @@ import sqlite3
 import threading
 from contextlib import closing
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contracts.store_places import RedisPlace, RedisServer, SqlitePlace
+from tests.contracts.store_places import RedisPlace, SqlitePlace
 from vrec.core.protocols import RecordLog
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
-def place(request, server, tmp_path_factory):
-    return SqlitePlace(tmp_path_factory.mktemp("db")) if request.param == "sqlite" else RedisPlace(server)
-
-
-@pytest.fixture(scope="module")
-def store(place):
-    with closing(place.open()) as opened:
-        yield opened
-
 
 NAMES = iter(range(1_000_000))
 APPENDS = st.lists(

@@ -5,32 +5,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contracts.store_places import RedisPlace, RedisServer, SqlitePlace
+from tests.contracts.store_places import RedisPlace, SqlitePlace
 from vrec.core.protocols import StateTable
 from vrec.testing.store_profiles import world
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
-def place(request, server, tmp_path_factory):
-    return SqlitePlace(tmp_path_factory.mktemp("db")) if request.param == "sqlite" else RedisPlace(server)
-
-
-@pytest.fixture(scope="module")
-def store(place):
-    with closing(place.open()) as opened:
-        yield opened
-
 
 NAMES = iter(range(1_000_000))
 KEYS = ("a", "Ä/ö 1", "session:x", "*")

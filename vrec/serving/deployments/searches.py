@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 
 import msgpack
@@ -46,7 +47,7 @@ class SearchOperations:
         self._waiting: list[tuple[str, str, int]] = []
         self._writing: asyncio.Task[None] | None = None
         self._counts, self._number = SearchCounts(config.most), 0
-        self._read_at = 0.0
+        self._read_at = -math.inf
         self._lock = asyncio.Lock()
 
     def count(self, text: str, user_key: str, at: int) -> None:
@@ -66,7 +67,7 @@ class SearchOperations:
             BackendUnavailable: It does not answer.
         """
         async with self._lock:
-            if time.monotonic() - self._read_at > SHOWN_FOR_S or not self._number:
+            if time.monotonic() - self._read_at > SHOWN_FOR_S:
                 await self._read()
                 self._read_at = time.monotonic()
             found = await asyncio.to_thread(self._counts.popular, window, at, self._config.min_shoppers)
