@@ -1,0 +1,79 @@
+"""`vrec robustness`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from vrec.cli.options import EXIT_OK, LogOptions, SettingsOptions, command
+from vrec.cli.output import print_table
+
+
+@command
+def robustness_bench(
+    *,
+    log: LogOptions,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which recommender: popular, item_knn, ease or als. May be repeated; all by default."
+        ),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="A folder for all results as JSON; a path or a URI.")
+    ] = None,
+    run: SettingsOptions,
+) -> int:
+    """Attack recommenders with fake shoppers, and show what the defences of fits remove."""
+    settings = run.settings()
+    inputs = log.inputs()
+    from vrec.pipelines.attack_bench import bench_attacks
+
+    run.show(bench_attacks(inputs, settings, models=model or (), out=out), print_attacks)
+    return EXIT_OK
+
+
+def print_attacks(done: Mapping[str, Any]) -> None:
+    """Print what attacks changed, and what the defence costs without one."""
+    print(f"{done['shoppers']:,} shoppers, {done['videos']:,} videos, {done['interactions']:,} interactions")
+    print("hit rate of the target in lists of ten: without the attack, attacked, defended")
+    cells = [
+        ["attack", "rate", "model", "accounts", "events", "hit rate", "lift removed", "place", "NDCG@10"]
+    ]
+    for row in done["summary"]:
+        removed = "" if row["removed"] is None else f"{row['removed']:.0%}"
+        cells.append(
+            [
+                row["attack"],
+                f"{row['rate']:.1%}",
+                row["model"],
+                f"{row['accounts']:,.0f}",
+                f"{row['events']:,.0f}",
+                _three(row["hit_rate"], 3),
+                removed,
+                _three(row["place"], 2),
+                _three(row["ndcg"], 4),
+            ]
+        )
+    print_table(cells)
+    print("without an attack: what the defence costs honest shoppers and videos")
+    cells = [["model", "NDCG@10", "of the heaviest 1 %", "exposure of the long tail"]]
+    for row in done["clean"]:
+        sides = (row["ndcg"], row["ndcg_heavy"], row["tail_exposure"])
+        cells.append([row["model"], *[_three(side, 4) for side in sides]])
+    print_table(cells)
+    cost = done["cost"]
+    print(
+        f"left out: {cost['of_all']:.2%} of all interactions, {cost['of_long_tail']:.2%} of those with the "
+        f"long tail, {cost['of_heaviest_shoppers']:.2%} of the heaviest 1 % of the shoppers; "
+        f"{cost['videos_found']:,} of {cost['videos']:,} videos look promoted"
+    )
+    for row in done["poisoning"]:
+        shares = ", ".join(f"{size}: {share:.3f}" for size, share in row["hit_rate"].items())
+        print(f"histories poisoned, {row['model']}: hit rate by number of videos: {shares}")
+    if "out" in done:
+        print(f"all results: {done['out']}")
+
+
+def _three(values: list[float], digits: int) -> str:
+    return ", ".join(f"{value:.{digits}f}" for value in values)

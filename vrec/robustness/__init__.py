@@ -1,0 +1,1 @@
+"""Robustness against abnormal data and attacks on recommenders."""

@@ -1,0 +1,1 @@
+"""Attacks on recommenders, as tables of the events of fake shoppers."""

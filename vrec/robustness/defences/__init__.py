@@ -1,0 +1,1 @@
+"""Defences of fits: weights of shoppers, clipping, detection of promoted videos, robust co-occurrence."""

@@ -1,0 +1,1 @@
+"""Data gates: expectations of tables, checked before fits and bundles."""

@@ -1,0 +1,1 @@
+"""Days of a simulated shop, and faults planted in its tables."""
