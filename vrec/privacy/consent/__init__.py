@@ -1,0 +1,1 @@
+"""Consents of shoppers: for which purposes what they do may be used."""

@@ -1,0 +1,1 @@
+"""Rules for personal data on entry: pseudonyms of ids, coarser fields, texts without contact data."""

@@ -1,0 +1,1 @@
+"""Network ranker with differential privacy of each shopper."""

@@ -1,0 +1,1 @@
+"""Service behind HTTP whose shoppers are pseudonyms."""
