@@ -1,0 +1,1 @@
+"""Federated fits: clients that hold their events, and a coordinator that sees sums."""

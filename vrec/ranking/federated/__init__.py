@@ -1,0 +1,1 @@
+"""Federated training of the network ranker: local training, common weights, calibration by sums."""

@@ -1,0 +1,1 @@
+"""Recommenders fitted by sums over clients: what each client adds, and what becomes of the sums."""

@@ -1,0 +1,1 @@
+"""Federated optimization: clients' updates, what a server makes of their sums, and shards for experiments."""
