@@ -1,0 +1,1 @@
+"""Connectors of the assistant to the shop's own systems, over HTTP."""

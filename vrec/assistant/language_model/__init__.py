@@ -1,0 +1,1 @@
+"""Optional language model: it may parse and phrase what rules check."""
