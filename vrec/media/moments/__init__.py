@@ -1,0 +1,1 @@
+"""Moments of a video: what it shows, sounds and says, piece by piece."""
