@@ -1,0 +1,1 @@
+"""Content of live streams while they run: what each shows now, embedded again and again."""
